@@ -1,0 +1,49 @@
+# Every dependency of Regroup, found in one place. Targets that other folders link:
+#   regroup::grpc  regroup::json  regroup::sqlite  regroup::sentencepiece  regroup::pcre2  regroup::torch  regroup::mpi
+# and the imported targets of the packages' own configuration files.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(absl REQUIRED)
+find_package(gRPC CONFIG REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(fmt CONFIG REQUIRED)
+find_package(spdlog CONFIG REQUIRED)
+find_package(yaml-cpp CONFIG REQUIRED)
+find_package(prometheus-cpp CONFIG REQUIRED)
+find_program(REGROUP_PROTOC protoc REQUIRED)
+find_program(REGROUP_GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
+find_program(REGROUP_CCACHE ccache)
+if(REGROUP_CCACHE)
+  # Paths relative to the checkout, so that a second clone hits; the sloppiness is what precompiled headers need.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=true
+      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${REGROUP_CCACHE})
+endif()
+
+add_library(regroup_grpc INTERFACE)
+add_library(regroup::grpc ALIAS regroup_grpc)
+target_link_libraries(regroup_grpc INTERFACE gRPC::grpc++ protobuf::libprotobuf)
+
+function(regroup_pkg_config target module)
+  pkg_check_modules(${target}_pc REQUIRED IMPORTED_TARGET ${module})
+  add_library(regroup_${target} INTERFACE)
+  add_library(regroup::${target} ALIAS regroup_${target})
+  target_link_libraries(regroup_${target} INTERFACE PkgConfig::${target}_pc)
+endfunction()
+
+regroup_pkg_config(sqlite sqlite3)
+regroup_pkg_config(json nlohmann_json)
+
+if(REGROUP_TRAINER)
+  regroup_pkg_config(sentencepiece sentencepiece)
+  regroup_pkg_config(pcre2 libpcre2-8)
+  include(FindLibtorch)
+  find_package(MPI REQUIRED COMPONENTS C)
+  add_library(regroup_mpi INTERFACE)
+  add_library(regroup::mpi ALIAS regroup_mpi)
+  target_link_libraries(regroup_mpi INTERFACE MPI::MPI_C)
+endif()
+
+if(REGROUP_TESTS)
+  find_package(GTest REQUIRED)
+endif()

@@ -1,0 +1,31 @@
+// SHA-256 over pieces, as lower-case hexadecimal text.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+struct evp_md_ctx_st;
+
+namespace regroup {
+
+/// Running digest. Not thread-safe.
+class Sha256 {
+ public:
+  Sha256();
+  Sha256(Sha256&&) noexcept;
+  Sha256& operator=(Sha256&&) noexcept;
+  ~Sha256();
+
+  Sha256& Update(std::string_view bytes);
+  /// 64 hexadecimal digits. The object must not be used afterwards.
+  std::string Finish();
+
+ private:
+  std::unique_ptr<evp_md_ctx_st, void (*)(evp_md_ctx_st*)> context_;
+};
+
+/// Digest of one piece.
+std::string Sha256Of(std::string_view bytes);
+
+}  // namespace regroup
