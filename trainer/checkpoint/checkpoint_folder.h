@@ -1,0 +1,78 @@
+// A Hugging Face model folder opened for reading: config.json and the tensors of one or several safetensors files.
+//
+// Shared and immutable; any thread may call any function. Never reads a pickle.
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/status/statusor.h"
+#include "trainer/checkpoint/safetensors_file.h"
+#include "trainer/checkpoint/safetensors_header.h"
+
+namespace regroup {
+
+/// A tensor's name, dtype and shape.
+struct TensorInfo {
+  std::string name;
+  SafetensorsDtype dtype;
+  std::vector<int64_t> shape;
+  /// Elements of the tensor.
+  int64_t elements() const;
+};
+
+class CheckpointFolder {
+ public:
+  /// Reads config.json and the headers of model.safetensors, or of the shards that model.safetensors.index.json lists.
+  /// NOT_FOUND for a missing folder or file; INVALID_ARGUMENT for a malformed one, for an index that does not agree
+  /// with its shards, and for a folder that has pickle files only (the message says how to convert them).
+  static absl::StatusOr<std::shared_ptr<const CheckpointFolder>> Open(const std::filesystem::path& folder);
+
+  const std::filesystem::path& path() const { return path_; }
+  /// config.json; always an object.
+  const nlohmann::json& config() const { return config_; }
+  /// The files that hold the tensors, in order of their names.
+  const std::vector<std::shared_ptr<const SafetensorsFile>>& files() const { return files_; }
+
+  /// All tensors, in order of their names.
+  const std::vector<TensorInfo>& tensors() const { return tensors_; }
+  bool Has(std::string_view name) const { return Find(name) != nullptr; }
+  /// Null if there is no such tensor.
+  const TensorInfo* Find(std::string_view name) const;
+  /// A read-only view of the mapped file; clone() before writing. NOT_FOUND names the folder and the tensor.
+  absl::StatusOr<at::Tensor> Tensor(std::string_view name) const;
+
+  /// Total bytes of all tensors.
+  uint64_t TotalBytes() const;
+  /// The dtype that holds most elements; F32 for a folder without tensors.
+  SafetensorsDtype MainDtype() const;
+  /// Number of tensors of each dtype, most elements first: "BF16 (290 tensors), F32 (1 tensor)".
+  std::string DtypeSummary() const;
+
+  /// SHA-256 over config.json and every tensor's name, dtype, shape and bytes. Does not depend on how the tensors are
+  /// spread over files. Reads everything, on up to `threads` threads (0: all cores).
+  absl::StatusOr<std::string> Digest(int threads = 0) const;
+
+ private:
+  CheckpointFolder() = default;
+  absl::Status AddFile(std::shared_ptr<const SafetensorsFile> file);
+
+  std::filesystem::path path_;
+  nlohmann::json config_;
+  std::string config_text_;
+  std::vector<std::shared_ptr<const SafetensorsFile>> files_;
+  std::vector<TensorInfo> tensors_;
+  std::map<std::string, size_t, std::less<>> index_by_name_;
+  std::map<std::string, size_t, std::less<>> file_by_name_;
+};
+
+}  // namespace regroup

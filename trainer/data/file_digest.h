@@ -1,0 +1,14 @@
+// The digest that addresses a data file by its content.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace regroup {
+
+/// SHA-256 of the file's bytes, read in pieces. NOT_FOUND, PERMISSION_DENIED or INTERNAL with the path. Any thread.
+absl::StatusOr<std::string> FileDigest(const std::filesystem::path& path);
+
+}  // namespace regroup

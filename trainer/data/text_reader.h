@@ -1,0 +1,64 @@
+// The three kinds of data file: texts, instructions with answers, and multiple choice. All are JSON Lines; every error
+// names file and line. One thread at a time each; a file is never in memory as a whole.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "trainer/data/json_lines_reader.h"
+
+namespace regroup {
+
+/// Lines {"text"}. Other fields are ignored.
+class TextReader {
+ public:
+  static absl::StatusOr<TextReader> Open(const std::filesystem::path& path);
+  /// The next text, or nothing at the end.
+  absl::StatusOr<std::optional<std::string>> Next();
+  const JsonLinesReader& lines() const { return lines_; }
+
+ private:
+  explicit TextReader(JsonLinesReader lines) : lines_(std::move(lines)) {}
+  JsonLinesReader lines_;
+};
+
+struct InstructionRecord {
+  std::string prompt;
+  std::string completion;
+};
+
+/// Lines {"prompt", "completion"}.
+class InstructionReader {
+ public:
+  static absl::StatusOr<InstructionReader> Open(const std::filesystem::path& path);
+  absl::StatusOr<std::optional<InstructionRecord>> Next();
+
+ private:
+  explicit InstructionReader(JsonLinesReader lines) : lines_(std::move(lines)) {}
+  JsonLinesReader lines_;
+};
+
+struct MultipleChoiceRecord {
+  std::string context;
+  std::vector<std::string> choices;
+  /// Index of the right choice, within `choices`.
+  int64_t label = 0;
+};
+
+/// Lines {"context", "choices": [at least two texts], "label": index of the right one}.
+class MultipleChoiceReader {
+ public:
+  static absl::StatusOr<MultipleChoiceReader> Open(const std::filesystem::path& path);
+  absl::StatusOr<std::optional<MultipleChoiceRecord>> Next();
+
+ private:
+  explicit MultipleChoiceReader(JsonLinesReader lines) : lines_(std::move(lines)) {}
+  JsonLinesReader lines_;
+};
+
+}  // namespace regroup
