@@ -1,0 +1,71 @@
+// The result of aligning one attention layer: which KV heads share, and the maps into the shared head.
+//
+// A plain value, written to one file per layer. All tensors are on the CPU, float64 unless said otherwise, and indexed
+// by the source's own head order. Row vectors: head i of a token is v_i [value_width] or k_i [head_width] before
+// rotation.
+//
+//   values   aligned head v_i R_i, shared head of group g: v_g = sum_{i in g} v_i M_i, output Wo_i' = O_i Wo_i,
+//            where Wo_i [value_width, any] is the block of W_o^T that head i meets. R_i O_i = I.
+//   keys     rotary pair t as one complex number z = x_first + j x_second: aligned c_it z_it, shared sum_i m_it z_it,
+//            query q' = n_it q with n_it = 1 / conj(c_it). The other coordinates, as a row vector: aligned k_i F_i,
+//            shared sum_i k_i E_i, query q' = q N_i with N_i = F_i^-T.
+//
+// The inverses are exact except for directions that `principal` drops entirely (see principal.cc). A query head uses
+// the query map and the output map of its KV head.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "trainer/alignment/attention.h"
+#include "trainer/alignment/layer_statistics.h"
+
+namespace regroup {
+
+struct LayerAlignment {
+  /// KV heads of each group, int64 [groups, group size]; sorted inside, groups ordered by their first head.
+  at::Tensor groups;
+
+  at::Tensor value_align;   // R [kv_heads, value_width, value_width]
+  at::Tensor value_merge;   // M
+  at::Tensor value_output;  // O
+
+  at::Tensor key_pairs_align;  // c [kv_heads, pairs, 2]: real and imaginary part
+  at::Tensor key_pairs_merge;  // m
+  at::Tensor query_pairs;      // n
+
+  at::Tensor key_free_align;  // F [kv_heads, free, free]
+  at::Tensor key_free_merge;  // E
+  at::Tensor query_free;      // N
+
+  // Figures. Matrices over all KV heads [kv_heads, kv_heads]; undefined where there were no statistics.
+  /// What grouping maximised inside the groups; undefined where neighbours were taken.
+  at::Tensor grouping_similarity;
+  /// Energy-weighted cosine of two heads over the calibration tokens, E<a, b> / sqrt(E|a|^2 E|b|^2), before and after
+  /// each head's own map. One definition for every method.
+  at::Tensor value_similarity_before, value_similarity_after;
+  at::Tensor key_similarity_before, key_similarity_after;
+  /// Mean of the above over pairs inside groups, keys and values alike; 1 where a group has one head.
+  double similarity_before = 1;
+  double similarity_after = 1;
+  /// Share of the energy that merging loses, by one yardstick for all methods: values as the output projection sees
+  /// them, sum_i E|(v_i - v_g O_i) Wo_i|^2 / sum_i E|v_i Wo_i|^2; keys as the queries see them, likewise with the
+  /// queries' second moment in place of Wo Wo^T. 0 is lossless; plain averaging may exceed 1.
+  double residual_value = 0;
+  double residual_key = 0;
+  /// Sweeps of the slowest group.
+  int64_t iterations = 0;
+
+  std::vector<std::vector<int64_t>> Groups() const;
+  int64_t GroupCount() const { return groups.size(0); }
+  int64_t GroupSize() const { return groups.size(1); }
+
+  NamedTensors ToTensors() const;
+  /// INVALID_ARGUMENT names a missing or misshapen tensor.
+  static absl::StatusOr<LayerAlignment> FromTensors(const AttentionShape& shape, const TensorMap& tensors);
+};
+
+}  // namespace regroup

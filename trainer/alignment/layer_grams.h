@@ -1,0 +1,36 @@
+// Second moments of keys, values and queries of one layer: everything that grouping and alignment look at.
+//
+// Made from LayerStatistics and the weights: with x the input, G_v = W_v C W_v^T (biases through the mean of x), and
+// the same for keys and queries. All are averages over tokens, float64, on the CPU. H is the number of KV heads; the
+// query figures and the output metric of a KV head are sums over its query heads, which is what its merging error
+// meets.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "trainer/alignment/attention.h"
+#include "trainer/alignment/layer_statistics.h"
+
+namespace regroup {
+
+struct LayerGrams {
+  AttentionShape shape;
+  at::Tensor value;      // [H, w, H, w]: E v_i^T v_j
+  at::Tensor key_pairs;  // complex [pairs, H, H]: E conj(z_a) z_b, before rotation
+  at::Tensor key_free;   // [H, f, H, f]: covariance; a constant key cancels in the softmax where nothing rotates
+  at::Tensor query_pair_energy;  // [H, pairs]: E|q|^2
+  at::Tensor query_free;         // [H, f, f]: E q^T q
+  at::Tensor output_metric;      // [H, w, w]: Wo Wo^T
+
+  // The same of unit-length heads, undefined unless the statistics have them.
+  at::Tensor unit_value;
+  at::Tensor unit_key_pairs;
+  at::Tensor unit_key_free;
+
+  /// The Grams of the heads listed: what one group's transforms depend on.
+  LayerGrams Select(const std::vector<int64_t>& heads) const;
+};
+
+/// FAILED_PRECONDITION without tokens or where a figure is not finite.
+absl::StatusOr<LayerGrams> BuildGrams(const LayerStatistics& statistics, const AttentionWeights& weights);
+
+}  // namespace regroup

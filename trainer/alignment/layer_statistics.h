@@ -1,0 +1,98 @@
+// What calibration keeps of one attention layer: sums over tokens, never activations (design 4.2).
+//
+// Kept always: the number of tokens, the second moment C = sum x^T x and the sum of the attention input x. The Grams of
+// keys, queries and values follow from it by the weights. Kept for the similarity `cosine` only: Grams of keys and
+// values scaled to unit length per head and token, which do not follow from C.
+//
+// Products are made in float32 over blocks of tokens, running sums are float64 on the device of the activations.
+// Memory does not depend on the number of tokens. One object belongs to one layer and to one thread at a time.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "trainer/alignment/attention.h"
+
+namespace regroup {
+
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+using TensorMap = std::map<std::string, at::Tensor>;
+
+/// One batch of an attention layer. All tensors have the same leading axes, any number of them. Any floating type.
+struct AttentionActivations {
+  /// Input of the key and value projections [..., hidden].
+  at::Tensor input;
+  /// Keys before rotation, with their bias [..., kv_heads * head_width]; read only for unit-length Grams.
+  at::Tensor keys;
+  /// Values with their bias [..., kv_heads * value_width]; read only for unit-length Grams.
+  at::Tensor values;
+  /// Boolean [...]: true for tokens that count. Undefined: all count. Padding must be false.
+  at::Tensor mask;
+  /// Input of the query projection [..., query_hidden] and its mask; cross attention only, with leading axes of its
+  /// own.
+  at::Tensor query_input;
+  at::Tensor query_mask;
+};
+
+/// Keys and values of `input` by the weights, for callers that do not have them at hand.
+AttentionActivations ProjectKeysAndValues(const at::Tensor& input, const AttentionWeights& weights);
+
+class LayerStatistics {
+ public:
+  /// `unit_grams`: also keep what the similarity `cosine` needs.
+  LayerStatistics(const AttentionShape& shape, bool unit_grams);
+
+  /// Adds one batch. Tokens whose mask is false leave no trace.
+  void Accumulate(const AttentionActivations& batch);
+
+  /// The running sums, float64, to be added over ranks in place: one all-reduce of each. The statistics of the union
+  /// of all tokens are the sums of the parts.
+  std::vector<at::Tensor> Sums();
+  /// Adds the sums of `other`, which must have the same shape and settings.
+  void Merge(const LayerStatistics& other);
+
+  /// For the file of the layer, on the CPU. FromTensors takes them back; INVALID_ARGUMENT names a missing or misshapen
+  /// tensor.
+  NamedTensors ToTensors() const;
+  static absl::StatusOr<LayerStatistics> FromTensors(const AttentionShape& shape, const TensorMap& tensors);
+
+  const AttentionShape& Shape() const { return shape_; }
+  bool HasUnitGrams() const { return unit_grams_; }
+  /// Tokens that counted.
+  double Tokens() const;
+
+  // The sums, not divided by the number of tokens. Undefined where they are not kept.
+  const at::Tensor& InputMoment() const { return sums_.input_moment; }  // [hidden, hidden]
+  const at::Tensor& InputSum() const { return sums_.input_sum; }        // [hidden]
+  double QueryTokens() const;                                           // = Tokens() without cross attention
+  const at::Tensor& QueryMoment() const;                                // = InputMoment() without cross attention
+  const at::Tensor& QuerySum() const;
+  const at::Tensor& UnitValueGram() const { return sums_.unit_value_gram; }       // [H * value_width, H * value_width]
+  const at::Tensor& UnitKeyPairs() const { return sums_.unit_key_pairs; }         // [pairs, H, H, 2]: sum conj(z_a) z_b
+  const at::Tensor& UnitKeyFreeGram() const { return sums_.unit_key_free_gram; }  // [H * free, H * free], not centred
+  const at::Tensor& UnitKeyFreeSum() const { return sums_.unit_key_free_sum; }    // [H * free]
+
+ private:
+  struct SumTensors {
+    at::Tensor tokens, input_moment, input_sum;
+    at::Tensor query_tokens, query_moment, query_sum;
+    at::Tensor unit_value_gram, unit_key_pairs, unit_key_free_gram, unit_key_free_sum;
+  };
+  // Every sum that this object keeps, with its name in files.
+  std::vector<std::pair<std::string, at::Tensor*>> Named();
+  void MoveSumsTo(at::Device device);
+  void AddUnitValues(const at::Tensor& values);
+  void AddUnitKeys(const at::Tensor& keys);
+
+  AttentionShape shape_;
+  bool unit_grams_;
+  SumTensors sums_;
+};
+
+}  // namespace regroup

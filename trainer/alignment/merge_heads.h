@@ -1,0 +1,36 @@
+// Applies an alignment to the weights of a layer, with and without merging.
+//
+// Both functions put the heads in the same new order: KV heads group by group, and with each KV head its query heads,
+// so that query head j of the result reads KV head j / (query heads / KV heads), as grouped-query attention is defined
+// everywhere. Rows of W_q and columns of W_o move together; attention is a sum over query heads, so the order alone
+// changes nothing. Queries and outputs of both results are equal: l0 training may mix aligned keys and values with
+// the shared ones of their group. KV head i of the unmerged result belongs to group i / group size.
+//
+// Arithmetic is float64 on the CPU; results have the type of the weights given. Pure; any thread.
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "trainer/alignment/attention.h"
+#include "trainer/alignment/layer_alignment.h"
+
+namespace regroup {
+
+/// The layer with aligned heads: same sizes, same function. Equations in layer_alignment.h.
+absl::StatusOr<AttentionWeights> ApplyAlignment(const AttentionWeights& weights, const LayerAlignment& alignment,
+                                                const AttentionShape& shape);
+
+/// The layer with one shared KV head per group: key [groups * head_width, hidden], value [groups * value_width,
+/// hidden].
+absl::StatusOr<AttentionWeights> MergeHeads(const AttentionWeights& weights, const LayerAlignment& alignment,
+                                            const AttentionShape& shape);
+
+/// The shape that MergeHeads' result has.
+AttentionShape MergedShape(const AttentionShape& shape, int64_t groups);
+
+/// Source KV head at each place of the new order, and source query head at each place.
+std::vector<int64_t> KvHeadOrder(const LayerAlignment& alignment);
+std::vector<int64_t> QueryHeadOrder(const LayerAlignment& alignment, const AttentionShape& shape);
+
+}  // namespace regroup
