@@ -1,0 +1,42 @@
+// Reading config.json with errors that name the key. Used by families.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/status/status.h"
+#include "trainer/nn/model_config.h"
+
+namespace regroup {
+
+/// Collects the first error; getters return a harmless value after one, so that a family reads its keys in one run.
+class ConfigReader {
+ public:
+  explicit ConfigReader(const nlohmann::json& config) : config_(config) {}
+
+  /// A positive integer that must be there.
+  int64_t Integer(std::string_view key);
+  /// A positive integer, or `otherwise` where the key is missing or null.
+  int64_t IntegerOr(std::string_view key, int64_t otherwise);
+  double NumberOr(std::string_view key, double otherwise);
+  bool BooleanOr(std::string_view key, bool otherwise);
+  std::string TextOr(std::string_view key, std::string_view otherwise);
+  /// hidden_act or the like.
+  Activation ReadActivation(std::string_view key, std::string_view otherwise);
+  /// RoPE from rope_parameters (Transformers 5) or rope_theta and rope_scaling (Transformers 4).
+  RotaryConfig ReadRotary(int64_t head_width, int64_t rotary_width);
+  /// Records an error of the family's own.
+  void Fail(std::string message);
+
+  const absl::Status& status() const { return status_; }
+
+ private:
+  const nlohmann::json* Find(std::string_view key);
+
+  const nlohmann::json& config_;
+  absl::Status status_;
+};
+
+}  // namespace regroup

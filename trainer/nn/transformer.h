@@ -1,0 +1,41 @@
+// The forward pass: plain functions over a Model's weights, on one device, without communication. Differentiable
+// where the weights require gradients; deterministic on CPU for a fixed number of threads.
+//
+// Legend of shapes: B sequences, T tokens, D hidden size, H heads, G KV heads, d head width, V vocabulary.
+#pragma once
+
+#include <functional>
+
+#include "trainer/nn/model.h"
+#include "trainer/nn/rotary.h"
+
+namespace regroup {
+
+/// RMSNorm in float32, result in the dtype of `x`.
+at::Tensor Normalise(const at::Tensor& x, const Norm& norm, double epsilon);
+
+/// x weight^T + bias.
+at::Tensor Project(const at::Tensor& x, const Linear& linear);
+
+/// Concatenated head outputs before the output projection, [B, T, H d], of causal attention over x_BTD. The number of
+/// KV heads follows from the key's weight; query head j reads KV head j / (H / G).
+at::Tensor AttendHeads(const at::Tensor& x_BTD, const AttentionWeights& weights, const ModelConfig& config,
+                       const RotaryTable& table);
+
+at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation);
+
+/// One block: x + attention(norm(x)), then + feed-forward(norm(...)). `attention_input`, if set, sees norm(x).
+at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config, const RotaryTable& table,
+                    const std::function<void(const at::Tensor&)>& attention_input = {});
+
+/// Sees the normalised input of each layer's attention, [B, T, D].
+using AttentionInputObserver = std::function<void(int64_t layer, const at::Tensor& x_BTD)>;
+
+/// Hidden states after the final normalisation, [B, T, D], of tokens_BT (int64).
+at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT,
+                           const AttentionInputObserver& observer = {});
+
+/// Logits [..., V] of hidden states [..., D].
+at::Tensor RunOutputProjection(const Model& model, const at::Tensor& hidden);
+
+}  // namespace regroup
