@@ -1,0 +1,20 @@
+// The words that string fields of a job take. Model families are not here: the trainer knows those.
+#pragma once
+
+#include <array>
+#include <span>
+#include <string_view>
+
+namespace regroup {
+
+inline constexpr std::array<std::string_view, 2> kRecipes = {"paper", "best"};
+inline constexpr std::array<std::string_view, 3> kAlignmentMethods = {"none", "procrustes", "principal"};
+inline constexpr std::array<std::string_view, 4> kCompareWords = {"none", "key", "value", "joint"};
+inline constexpr std::array<std::string_view, 3> kSimilarities = {"cosine", "distance", "residual"};
+inline constexpr std::array<std::string_view, 3> kFinetuneMethods = {"none", "direct", "l0"};
+inline constexpr std::array<std::string_view, 3> kPrecisions = {"auto", "float32", "bfloat16"};
+inline constexpr std::array<std::string_view, 3> kDevices = {"auto", "cpu", "cuda"};
+
+using WordList = std::span<const std::string_view>;
+
+}  // namespace regroup

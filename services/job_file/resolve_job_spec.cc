@@ -1,0 +1,63 @@
+#include "services/job_file/resolve_job_spec.h"
+
+namespace regroup {
+namespace {
+
+bool IsBest(const v1::JobSpec& spec) { return spec.recipe() == "best"; }
+
+void ResolveCalibration(v1::Calibration& calibration) {
+  if (!calibration.has_sequences()) calibration.set_sequences(128);
+  if (!calibration.has_ranks()) calibration.set_ranks(1);
+}
+
+void ResolveAlignment(bool best, bool method_varies, v1::Alignment& alignment) {
+  if (!alignment.has_method()) alignment.set_method(best ? "principal" : "procrustes");
+  if (!alignment.has_compare()) alignment.set_compare("value");
+  if (!alignment.has_similarity()) alignment.set_similarity("cosine");
+  if (!alignment.has_seed()) alignment.set_seed(0);
+  if (!alignment.has_restore_norm() && !method_varies) alignment.set_restore_norm(alignment.method() == "principal");
+}
+
+void ResolveFinetune(bool best, const std::string& calibration_data, v1::Finetune& finetune) {
+  if (!finetune.has_method()) finetune.set_method(best ? "direct" : "l0");
+  if (finetune.data().empty()) finetune.set_data(calibration_data);
+  if (!finetune.has_batch_sequences()) finetune.set_batch_sequences(64);
+  if (!finetune.has_micro_batch_sequences()) finetune.set_micro_batch_sequences(1);
+  if (!finetune.has_learning_rate()) finetune.set_learning_rate(1e-5);
+  if (!finetune.has_ranks()) finetune.set_ranks(1);
+  if (!finetune.has_precision()) finetune.set_precision("auto");
+  if (!finetune.has_checkpoint_every_steps()) finetune.set_checkpoint_every_steps(200);
+  if (!finetune.has_seed()) finetune.set_seed(0);
+}
+
+void ResolveEvaluation(v1::Evaluation& evaluation) {
+  if (evaluation.has_perplexity() && !evaluation.perplexity().has_max_windows()) {
+    evaluation.mutable_perplexity()->set_max_windows(0);
+  }
+  if (evaluation.has_latency() && !evaluation.latency().has_new_tokens()) {
+    evaluation.mutable_latency()->set_new_tokens(64);
+  }
+}
+
+void ResolveResources(v1::Resources& resources) {
+  if (!resources.has_device()) resources.set_device("auto");
+  if (!resources.has_max_runtime_s()) resources.set_max_runtime_s(86400);
+  if (!resources.has_priority()) resources.set_priority(0);
+}
+
+}  // namespace
+
+v1::JobSpec ResolveJobSpec(const v1::JobSpec& spec) {
+  v1::JobSpec resolved = spec;
+  if (resolved.recipe().empty()) resolved.set_recipe("paper");
+  const bool best = IsBest(resolved);
+  ResolveCalibration(*resolved.mutable_calibration());
+  ResolveAlignment(best, resolved.sweep().alignment_size() > 0, *resolved.mutable_alignment());
+  if (!resolved.refine().has_outputs()) resolved.mutable_refine()->set_outputs(best);
+  ResolveFinetune(best, resolved.calibration().data(), *resolved.mutable_finetune());
+  if (resolved.has_evaluation()) ResolveEvaluation(*resolved.mutable_evaluation());
+  ResolveResources(*resolved.mutable_resources());
+  return resolved;
+}
+
+}  // namespace regroup
