@@ -110,7 +110,10 @@ void WriteTextMap(const Message& message, const FieldDescriptor& field, const st
 
 void WriteList(const Message& message, const FieldDescriptor& field, std::string& out) {
   const int size = message.GetReflection()->FieldSize(message, &field);
-  for (int i = 0; i < size; ++i) out += (i == 0 ? "" : ", ") + ListItem(message, field, i);
+  for (int i = 0; i < size; ++i) {
+    if (i > 0) out += ", ";
+    out += ListItem(message, field, i);
+  }
 }
 
 void WriteField(const Message& message, const FieldDescriptor& field, const std::string& indent, std::string& out) {
