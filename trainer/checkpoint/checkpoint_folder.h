@@ -64,14 +64,13 @@ class CheckpointFolder {
 
  private:
   CheckpointFolder() = default;
-  absl::Status AddFile(std::shared_ptr<const SafetensorsFile> file);
+  void ListTensors();
 
   std::filesystem::path path_;
   nlohmann::json config_;
   std::string config_text_;
   std::vector<std::shared_ptr<const SafetensorsFile>> files_;
   std::vector<TensorInfo> tensors_;
-  std::map<std::string, size_t, std::less<>> index_by_name_;
   std::map<std::string, size_t, std::less<>> file_by_name_;
 };
 
