@@ -120,7 +120,7 @@ void WriteField(const Message& message, const FieldDescriptor& field, const std:
   const bool is_message = field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
   out += indent + field.name() + ":";
   if (!is_message && !field.is_repeated()) {
-    out += " " + Scalar(message, field) + "\n";
+    out += fmt::format(" {}\n", Scalar(message, field));
   } else if (!is_message) {
     out += " [";
     WriteList(message, field, out);
