@@ -1,0 +1,61 @@
+#include "coordinator/job/assignment.h"
+
+#include <fmt/format.h>
+
+namespace regroup {
+namespace {
+
+std::string ResultFolder(const Job& job, size_t task) {
+  return fmt::format("jobs/{}/{}/{}/out", job.id(), job.graph().tasks[task].id, job.task(task).epoch());
+}
+
+/// The names under which `reader` finds the results of `ancestor`.
+std::vector<std::string> RolesOf(const Job& job, const TaskNode& ancestor, const TaskNode& reader) {
+  const bool is_sweep_report = reader.kind == v1::TASK_KIND_REPORT && job.proto().resolved_spec().has_sweep();
+  if (!is_sweep_report || ancestor.arms.empty()) return {ancestor.role};
+  std::vector<std::string> roles;
+  for (const int arm : ancestor.arms) roles.push_back(fmt::format("{}/{}", arm, ancestor.role));
+  return roles;
+}
+
+void AddInputs(const Job& job, size_t task, v1::TaskAssignment* assignment) {
+  const TaskNode& reader = job.graph().tasks[task];
+  for (const size_t ancestor : job.graph().AncestorsOf(task)) {
+    const std::string folder = ResultFolder(job, ancestor);
+    for (const std::string& role : RolesOf(job, job.graph().tasks[ancestor], reader)) {
+      (*assignment->mutable_inputs())[role] = folder;
+    }
+    const v1::Task& done = job.task(ancestor);
+    (*assignment->mutable_task_seconds())[job.graph().tasks[ancestor].id] =
+        Seconds(FromProto(done.end_time()) - FromProto(done.start_time()));
+  }
+}
+
+}  // namespace
+
+v1::TaskAssignment MakeAssignment(const Job& job, size_t task, Duration watchdog) {
+  const TaskNode& node = job.graph().tasks[task];
+  v1::TaskAssignment assignment;
+  *assignment.mutable_attempt() = CurrentAttempt(job, task);
+  assignment.set_kind(node.kind);
+  assignment.set_ranks(node.ranks);
+  *assignment.mutable_spec() = job.proto().resolved_spec();
+  if (job.proto().has_model()) *assignment.mutable_model() = job.proto().model();
+  assignment.set_layer(node.layer);
+  assignment.set_subject(node.subject);
+  *assignment.mutable_arm() = job.graph().arms[static_cast<size_t>(job.task(task).arm())];
+  assignment.mutable_arms()->Assign(job.graph().arms.begin(), job.graph().arms.end());
+  assignment.set_watchdog_s(static_cast<int>(Seconds(watchdog)));
+  AddInputs(job, task, &assignment);
+  return assignment;
+}
+
+v1::AttemptId CurrentAttempt(const Job& job, size_t task) {
+  v1::AttemptId attempt;
+  attempt.set_job(job.id());
+  attempt.set_task(job.graph().tasks[task].id);
+  attempt.set_epoch(job.task(task).epoch());
+  return attempt;
+}
+
+}  // namespace regroup

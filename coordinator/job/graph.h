@@ -1,0 +1,49 @@
+// The tasks of a job and what each needs: a pure function of the job file and of what `inspect` found.
+//
+//   inspect -> calibrate -> align (one per layer) -> [refine] -> [finetune] -> export -> evaluate result -> report
+//        `---> evaluate source, evaluate averaged      `--> evaluate aligned
+//
+// A sweep repeats the middle for each arm, shares whatever is equal between arms, exports nothing and reports once.
+// The graph is never stored; it is built again from the job, so it cannot disagree with it.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "regroup/v1/job.pb.h"
+#include "regroup/v1/worker_service.pb.h"
+
+namespace regroup {
+
+/// One task, before any attempt.
+struct TaskNode {
+  /// Unique in the job; tells people what it does: "align-003", "finetune-k2-procrustes-l0".
+  std::string id;
+  v1::TaskKind kind = v1::TASK_KIND_UNSPECIFIED;
+  /// The name under which later tasks find its results: "align/3", "evaluate/source".
+  std::string role;
+  int ranks = 1;
+  /// Attention layer of an align task; -1 otherwise.
+  int layer = -1;
+  /// For evaluate tasks: source | averaged | aligned | result.
+  std::string subject;
+  /// The arms it works for, in order; empty where it does not depend on the arm.
+  std::vector<int> arms;
+  /// Positions of the tasks whose success it waits for; always earlier ones.
+  std::vector<size_t> needs;
+};
+
+/// The tasks in the order they run, and the arms they belong to.
+struct Graph {
+  std::vector<TaskNode> tasks;
+  std::vector<v1::Arm> arms;
+
+  /// Everything the task builds on, directly or not, in order.
+  std::vector<size_t> AncestorsOf(size_t task) const;
+};
+
+/// The graph of a job. Without a model (before `inspect` is done) it has only `inspect`.
+Graph BuildGraph(const v1::JobSpec& resolved, const v1::ModelSummary* model);
+
+}  // namespace regroup

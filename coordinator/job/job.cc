@@ -1,0 +1,321 @@
+#include "coordinator/job/job.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+
+#include "services/rpc/status.h"
+
+namespace regroup {
+namespace {
+
+std::shared_ptr<const Graph> GraphOf(const v1::Job& job) {
+  return std::make_shared<const Graph>(BuildGraph(job.resolved_spec(), job.has_model() ? &job.model() : nullptr));
+}
+
+absl::Status WrongState(const std::string& message) {
+  return MakeError(absl::StatusCode::kFailedPrecondition, v1::WRONG_STATE, message);
+}
+
+v1::Failure MakeFailure(v1::FailureClass failure_class, const std::string& message) {
+  v1::Failure failure;
+  failure.set_failure_class(failure_class);
+  failure.set_message(message);
+  return failure;
+}
+
+}  // namespace
+
+Job::Job(JobRecord record, std::shared_ptr<const Graph> graph)
+    : id_(LastSegment(record.job.name())), record_(std::move(record)), graph_(std::move(graph)) {}
+
+Job Job::Create(const std::string& id, const v1::JobSpec& spec, const v1::JobSpec& resolved, Time now) {
+  JobRecord record;
+  record.job.set_name(JobName(id));
+  *record.job.mutable_spec() = spec;
+  *record.job.mutable_resolved_spec() = resolved;
+  record.job.set_state(v1::JOB_STATE_QUEUED);
+  *record.job.mutable_create_time() = ToProto(now);
+  std::shared_ptr<const Graph> graph = GraphOf(record.job);
+  Job job(std::move(record), std::move(graph));
+  job.ExpandGraph();
+  return job;
+}
+
+absl::StatusOr<Job> Job::Restore(JobRecord record) {
+  std::shared_ptr<const Graph> graph = GraphOf(record.job);
+  const auto is_same = [](const v1::Task& task, const TaskNode& node) { return LastSegment(task.name()) == node.id; };
+  const bool fits =
+      record.retries.size() == graph->tasks.size() && std::equal(record.job.tasks().begin(), record.job.tasks().end(),
+                                                                 graph->tasks.begin(), graph->tasks.end(), is_same);
+  if (!fits) {
+    return absl::InternalError(
+        fmt::format("the tasks of {} are not those this version of Regroup would run", record.job.name()));
+  }
+  return Job(std::move(record), std::move(graph));
+}
+
+// Events.
+
+int64_t Job::Start(size_t task, const std::string& worker, Time now) {
+  v1::Task& started = MutableTask(task);
+  started.set_state(v1::TASK_STATE_RUNNING);
+  started.set_epoch(started.epoch() + 1);
+  started.set_worker("workers/" + worker);
+  *started.mutable_start_time() = ToProto(now);
+  started.clear_end_time();
+  if (!proto().has_start_time()) *record_.job.mutable_start_time() = ToProto(now);
+  Settle(now);
+  return started.epoch();
+}
+
+void Job::Finish(size_t task, const v1::TaskOutcome& outcome, const Reached& reached, Time now) {
+  *MutableTask(task).mutable_end_time() = ToProto(now);
+  if (!outcome.has_failure()) {
+    Succeed(task, outcome);
+  } else if (IsWindingDown()) {
+    MutableTask(task).set_state(v1::TASK_STATE_CANCELLED);
+  } else {
+    Fail(task, outcome.failure(), reached, now);
+  }
+  Settle(now);
+}
+
+void Job::Lose(size_t task, const std::string& why, const Reached& reached, Time now) {
+  v1::TaskOutcome outcome;
+  *outcome.mutable_failure() = MakeFailure(v1::FAILURE_CLASS_INFRA, why);
+  Finish(task, outcome, reached, now);
+}
+
+absl::Status Job::Cancel(Time now) {
+  if (IsFinal() || proto().state() == v1::JOB_STATE_CANCELLING) return absl::OkStatus();
+  if (record_.publication_granted) {
+    return WrongState(fmt::format("{} is publishing its result and can no longer be cancelled", proto().name()));
+  }
+  // A job that is failing keeps its failure: that is what the user has to know.
+  if (!proto().has_failure()) record_.job.set_state(v1::JOB_STATE_CANCELLING);
+  CancelWaitingTasks();
+  Settle(now);
+  return absl::OkStatus();
+}
+
+absl::Status Job::Retry(Time now) {
+  if (proto().state() != v1::JOB_STATE_FAILED) {
+    return WrongState(fmt::format("{} is {}; only a failed job can be retried", proto().name(),
+                                  WordOf(v1::JobState_Name(proto().state()), "JOB_STATE_")));
+  }
+  record_.job.clear_failure();
+  record_.job.clear_start_time();
+  record_.job.clear_end_time();
+  record_.job.set_state(v1::JOB_STATE_QUEUED);
+  for (size_t task = 0; task < task_count(); ++task) {
+    if (this->task(task).state() == v1::TASK_STATE_SUCCEEDED) continue;
+    MutableTask(task).set_state(v1::TASK_STATE_BLOCKED);
+    MutableTask(task).clear_failure();
+    record_.retries[task] = {};
+  }
+  UnblockTasks();
+  Settle(now);
+  return absl::OkStatus();
+}
+
+bool Job::FailIfOverdue(Time now) {
+  if (!IsOverdue(now)) return false;
+  FailForGood(MakeFailure(v1::FAILURE_CLASS_USER,
+                          fmt::format("the job ran for longer than resources.max_runtime_s, {} s; write a larger value",
+                                      proto().resolved_spec().resources().max_runtime_s())));
+  Settle(now);
+  return true;
+}
+
+void Job::Succeed(size_t task, const v1::TaskOutcome& outcome) {
+  MutableTask(task).set_state(v1::TASK_STATE_SUCCEEDED);
+  MutableTask(task).clear_failure();
+  for (const auto& [name, value] : outcome.figures()) (*record_.job.mutable_figures())[name] = value;
+  if (this->task(task).kind() == v1::TASK_KIND_REPORT) record_.job.set_report_folder(ReportFolder(task, outcome));
+  if (this->task(task).kind() == v1::TASK_KIND_INSPECT) {
+    if (outcome.model().layers() <= 0) {
+      return FailForGood(MakeFailure(v1::FAILURE_CLASS_INTERNAL, "inspect succeeded without describing the model"));
+    }
+    *record_.job.mutable_model() = outcome.model();
+    graph_ = GraphOf(proto());
+    ExpandGraph();
+  }
+  if (IsWindingDown()) return CancelWaitingTasks();
+  UnblockTasks();
+}
+
+void Job::Fail(size_t task, v1::Failure failure, const Reached& reached, Time now) {
+  if (failure.failure_class() == v1::FAILURE_CLASS_UNSPECIFIED) failure.set_failure_class(v1::FAILURE_CLASS_INTERNAL);
+  if (failure.log_tail().empty()) failure.mutable_log_tail()->Assign(reached.log_tail.begin(), reached.log_tail.end());
+  v1::Task& failed = MutableTask(task);
+  *failed.mutable_failure() = failure;
+  const bool is_loss =
+      failure.failure_class() == v1::FAILURE_CLASS_INFRA || failure.failure_class() == v1::FAILURE_CLASS_HANG;
+  if (is_loss) failed.set_infrastructure_failures(failed.infrastructure_failures() + 1);
+
+  RetryState& retry = record_.retries[task];
+  const std::optional<Duration> pause =
+      PauseBeforeRetry(failure.failure_class(), CheckpointAt(task, reached.done), &retry);
+  if (pause) {
+    failed.set_state(v1::TASK_STATE_READY);
+    retry.not_before = now + *pause;
+    return;
+  }
+  failed.set_state(v1::TASK_STATE_FAILED);
+  const std::string what = is_loss ? fmt::format(" after {} restarts without progress", kRestartsWithoutProgress) : "";
+  failure.set_message(fmt::format("task {} failed{}: {}", graph_->tasks[task].id, what, failure.message()));
+  FailForGood(failure);
+}
+
+void Job::FailForGood(const v1::Failure& failure) {
+  if (!proto().has_failure()) *record_.job.mutable_failure() = failure;
+  CancelWaitingTasks();
+}
+
+// Tasks.
+
+void Job::ExpandGraph() {
+  for (size_t position = task_count(); position < graph_->tasks.size(); ++position) AppendTask(position);
+  UnblockTasks();
+}
+
+void Job::AppendTask(size_t position) {
+  const TaskNode& node = graph_->tasks[position];
+  v1::Task& task = *record_.job.add_tasks();
+  task.set_name(TaskName(id_, node.id));
+  task.set_kind(node.kind);
+  task.set_state(v1::TASK_STATE_BLOCKED);
+  task.set_ranks(node.ranks);
+  task.set_layer(node.layer);
+  task.set_arm(node.arms.empty() ? 0 : node.arms.front());
+  record_.retries.emplace_back();
+}
+
+void Job::UnblockTasks() {
+  for (size_t task = 0; task < task_count(); ++task) {
+    if (this->task(task).state() == v1::TASK_STATE_BLOCKED && NeedsAreMet(task)) {
+      MutableTask(task).set_state(v1::TASK_STATE_READY);
+    }
+  }
+}
+
+void Job::CancelWaitingTasks() {
+  for (v1::Task& task : *record_.job.mutable_tasks()) {
+    const bool waits = task.state() == v1::TASK_STATE_BLOCKED || task.state() == v1::TASK_STATE_READY;
+    if (waits) task.set_state(v1::TASK_STATE_CANCELLED);
+  }
+}
+
+bool Job::NeedsAreMet(size_t task) const {
+  const std::vector<size_t>& needs = graph_->tasks[task].needs;
+  return std::all_of(needs.begin(), needs.end(),
+                     [this](size_t need) { return this->task(need).state() == v1::TASK_STATE_SUCCEEDED; });
+}
+
+/// Only training goes on from where it was; every other task starts anew and so never gets further by restarting.
+int64_t Job::CheckpointAt(size_t task, int64_t done) const {
+  if (this->task(task).kind() != v1::TASK_KIND_FINETUNE) return 0;
+  const int32_t interval = proto().resolved_spec().finetune().checkpoint_every_steps();
+  return interval > 0 ? done / interval : 0;
+}
+
+std::string Job::ReportFolder(size_t task, const v1::TaskOutcome& outcome) const {
+  if (!outcome.publication().published().empty()) return outcome.publication().published() + "/regroup";
+  return fmt::format("jobs/{}/{}/{}/out", id_, graph_->tasks[task].id, this->task(task).epoch());
+}
+
+// The job's own state.
+
+void Job::Settle(Time now) {
+  if (IsFinal()) return;
+  record_.job.set_state(NextState());
+  if (IsFinal()) *record_.job.mutable_end_time() = ToProto(now);
+}
+
+v1::JobState Job::NextState() const {
+  const bool runs = HasTaskIn(v1::TASK_STATE_RUNNING);
+  if (!runs && AllTasksSucceeded() && !proto().has_failure()) return v1::JOB_STATE_SUCCEEDED;
+  if (!runs && proto().has_failure()) return v1::JOB_STATE_FAILED;
+  if (proto().state() == v1::JOB_STATE_CANCELLING) return runs ? v1::JOB_STATE_CANCELLING : v1::JOB_STATE_CANCELLED;
+  if (!proto().has_start_time()) return v1::JOB_STATE_QUEUED;
+  return IsRecovering() ? v1::JOB_STATE_RECOVERING : v1::JOB_STATE_RUNNING;
+}
+
+bool Job::HasTaskIn(v1::TaskState state) const {
+  return std::any_of(proto().tasks().begin(), proto().tasks().end(),
+                     [state](const v1::Task& task) { return task.state() == state; });
+}
+
+bool Job::AllTasksSucceeded() const {
+  return std::all_of(proto().tasks().begin(), proto().tasks().end(),
+                     [](const v1::Task& task) { return task.state() == v1::TASK_STATE_SUCCEEDED; });
+}
+
+bool Job::IsRecovering() const {
+  return std::any_of(proto().tasks().begin(), proto().tasks().end(),
+                     [](const v1::Task& task) { return task.state() == v1::TASK_STATE_READY && task.has_failure(); });
+}
+
+// Questions.
+
+std::optional<size_t> Job::FindTask(const std::string& task_id) const {
+  for (size_t task = 0; task < task_count(); ++task) {
+    if (graph_->tasks[task].id == task_id) return task;
+  }
+  return std::nullopt;
+}
+
+bool Job::IsFinal() const { return IsFinalState(proto().state()); }
+
+bool Job::IsOverdue(Time now) const {
+  const int64_t limit_s = proto().resolved_spec().resources().max_runtime_s();
+  if (IsFinal() || IsWindingDown() || record_.publication_granted) return false;
+  return limit_s > 0 && proto().has_start_time() &&
+         now - FromProto(proto().start_time()) > std::chrono::seconds(limit_s);
+}
+
+std::vector<size_t> Job::ReadyTasks(Time now) const {
+  std::vector<size_t> ready;
+  for (size_t task = 0; task < task_count(); ++task) {
+    if (this->task(task).state() == v1::TASK_STATE_READY && record_.retries[task].not_before <= now) {
+      ready.push_back(task);
+    }
+  }
+  return ready;
+}
+
+std::vector<size_t> Job::RunningTasks() const {
+  std::vector<size_t> running;
+  for (size_t task = 0; task < task_count(); ++task) {
+    if (this->task(task).state() == v1::TASK_STATE_RUNNING) running.push_back(task);
+  }
+  return running;
+}
+
+// Names.
+
+std::string JobName(const std::string& job_id) { return "jobs/" + job_id; }
+
+std::string TaskName(const std::string& job_id, const std::string& task_id) {
+  return fmt::format("jobs/{}/tasks/{}", job_id, task_id);
+}
+
+std::string LastSegment(const std::string& name) { return name.substr(name.rfind('/') + 1); }
+
+bool IsFinalState(v1::JobState state) {
+  return state == v1::JOB_STATE_SUCCEEDED || state == v1::JOB_STATE_FAILED || state == v1::JOB_STATE_CANCELLED;
+}
+
+bool IsFinalState(v1::TaskState state) {
+  return state == v1::TASK_STATE_SUCCEEDED || state == v1::TASK_STATE_FAILED || state == v1::TASK_STATE_CANCELLED;
+}
+
+std::string WordOf(const std::string& enum_name, std::string_view prefix) {
+  std::string word = enum_name.rfind(prefix, 0) == 0 ? enum_name.substr(prefix.size()) : enum_name;
+  std::transform(word.begin(), word.end(), word.begin(), [](unsigned char c) { return std::tolower(c); });
+  return word;
+}
+
+}  // namespace regroup

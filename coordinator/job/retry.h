@@ -1,0 +1,35 @@
+// Whether a failed attempt is worth another one. Pure.
+//
+//   USER, DATA, QUALITY_GATE   never: the same input gives the same answer
+//   INFRA, HANG                again after a pause, until three restarts in a row brought no progress
+//   INTERNAL                   once: a defect that depends on timing may pass, any other will not
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "coordinator/job/time.h"
+#include "regroup/v1/job.pb.h"
+
+namespace regroup {
+
+inline constexpr int kRestartsWithoutProgress = 3;
+
+/// What the coordinator remembers of a task's failures, beyond what it shows.
+struct RetryState {
+  /// Restarts after INFRA or HANG since the task last got further than before.
+  int restarts_without_progress = 0;
+  /// Checkpoints that the most successful attempt had written.
+  int64_t best_checkpoint = 0;
+  int internal_failures = 0;
+  /// The next attempt does not start before this time.
+  Time not_before{};
+
+  bool operator==(const RetryState&) const = default;
+};
+
+/// Accounts for a failed attempt that had reached `checkpoint`, and says how long to wait before the next; no value
+/// means that there is none.
+std::optional<Duration> PauseBeforeRetry(v1::FailureClass failure_class, int64_t checkpoint, RetryState* state);
+
+}  // namespace regroup

@@ -1,0 +1,39 @@
+// Time as data. The coordinator's core never asks for the time; it is told with every event.
+#pragma once
+
+#include <google/protobuf/duration.pb.h>
+#include <google/protobuf/timestamp.pb.h>
+
+#include <chrono>
+
+namespace regroup {
+
+using Duration = std::chrono::microseconds;
+using Time = std::chrono::sys_time<Duration>;
+
+inline google::protobuf::Timestamp ToProto(Time time) {
+  google::protobuf::Timestamp proto;
+  const int64_t micros = time.time_since_epoch().count();
+  proto.set_seconds(micros / 1000000);
+  proto.set_nanos(static_cast<int32_t>(micros % 1000000) * 1000);
+  return proto;
+}
+
+inline Time FromProto(const google::protobuf::Timestamp& proto) {
+  return Time(std::chrono::seconds(proto.seconds()) + Duration(proto.nanos() / 1000));
+}
+
+inline google::protobuf::Duration ToProto(Duration duration) {
+  google::protobuf::Duration proto;
+  proto.set_seconds(duration.count() / 1000000);
+  proto.set_nanos(static_cast<int32_t>(duration.count() % 1000000) * 1000);
+  return proto;
+}
+
+inline Duration FromProto(const google::protobuf::Duration& proto) {
+  return std::chrono::seconds(proto.seconds()) + Duration(proto.nanos() / 1000);
+}
+
+inline double Seconds(Duration duration) { return static_cast<double>(duration.count()) * 1e-6; }
+
+}  // namespace regroup

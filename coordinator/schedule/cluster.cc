@@ -1,0 +1,291 @@
+#include "coordinator/schedule/cluster.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "coordinator/job/assignment.h"
+#include "services/base/status_macros.h"
+#include "services/rpc/status.h"
+
+namespace regroup {
+namespace {
+
+constexpr Duration kLongestWait = std::chrono::seconds(60);
+
+absl::Status NotFound(std::string_view what, const std::string& name) {
+  return MakeError(absl::StatusCode::kNotFound, v1::RESOURCE_NOT_FOUND,
+                   fmt::format("there is no {} \"{}\"", what, name));
+}
+
+bool NeedsCuda(const Job& job, size_t task) {
+  switch (job.task(task).kind()) {
+    case v1::TASK_KIND_INSPECT:
+    case v1::TASK_KIND_EXPORT:
+    case v1::TASK_KIND_REPORT:
+      return false;
+    default:
+      return job.proto().resolved_spec().resources().device() == "cuda";
+  }
+}
+
+Demand DemandOf(const Job& job, size_t task) { return {job.task(task).ranks(), NeedsCuda(job, task)}; }
+
+}  // namespace
+
+// From the store.
+
+absl::Status Cluster::RestoreJob(JobRecord record, Time now) {
+  REGROUP_ASSIGN_OR_RETURN(Job job, Job::Restore(std::move(record)));
+  const std::string id = job.id();
+  const Job& restored = jobs_.Put(id, std::move(job));
+  for (const size_t task : restored.RunningTasks()) SightingOf(restored, task, now);
+  jobs_.Commit();
+  return absl::OkStatus();
+}
+
+void Cluster::RestoreWorker(v1::Worker worker, Time now) {
+  const std::string id = LastSegment(worker.name());
+  workers_.Put(id, std::move(worker));
+  workers_.Commit();
+  sessions_[id] = {.heartbeat = now, .lease_end = now + options_.lease};
+}
+
+// From users.
+
+void Cluster::AddJob(Job job) {
+  const std::string id = job.id();
+  jobs_.Put(id, std::move(job));
+}
+
+absl::Status Cluster::CancelJob(const std::string& job, Time now) {
+  if (jobs_.Find(job) == nullptr) return NotFound("job", job);
+  return jobs_.Edit(job).Cancel(now);
+}
+
+absl::Status Cluster::SetDraining(const std::string& worker, bool draining) {
+  if (workers_.Find(worker) == nullptr) return NotFound("worker", worker);
+  workers_.Edit(worker).set_state(draining ? v1::WORKER_STATE_DRAINING : v1::WORKER_STATE_READY);
+  return absl::OkStatus();
+}
+
+// From workers.
+
+v1::RegisterWorkerResponse Cluster::Register(const v1::RegisterWorkerRequest& request, Time now) {
+  const v1::Worker* known = workers_.Find(request.worker());
+  v1::Worker worker;
+  worker.set_name("workers/" + request.worker());
+  worker.set_state(known != nullptr ? known->state() : v1::WORKER_STATE_READY);
+  worker.set_slots(request.slots());
+  worker.set_device(request.device());
+  worker.set_device_name(request.device_name());
+  worker.set_host(request.host());
+  worker.set_version(request.version());
+  *worker.mutable_register_time() = ToProto(now);
+  workers_.Put(request.worker(), std::move(worker));
+
+  Session& session = sessions_[request.worker()];
+  const bool is_new_process = session.registered && session.incarnation != request.incarnation();
+  AnswerWithNothing(&session);
+  session = {
+      .registered = true, .incarnation = request.incarnation(), .heartbeat = now, .lease_end = now + options_.lease};
+  // The same process may be about to report what it no longer lists; a new one cannot.
+  if (is_new_process) LoseAttemptsNotIn(request.running(), request.worker(), now);
+  NoteListed(request.worker(), request.running(), now);
+
+  v1::RegisterWorkerResponse response;
+  *response.mutable_lease() = ToProto(options_.lease);
+  *response.mutable_heartbeat_interval() = ToProto(options_.heartbeat_interval);
+  *response.mutable_stop() = AttemptsToStop(request.worker(), request.running());
+  return response;
+}
+
+absl::StatusOr<v1::HeartbeatResponse> Cluster::Heartbeat(const v1::HeartbeatRequest& request, Time now) {
+  REGROUP_RETURN_IF_ERROR(CheckSession(request.worker(), request.incarnation()));
+  Session& session = sessions_[request.worker()];
+  session.heartbeat = now;
+  session.lease_end = now + options_.lease;
+  NoteListed(request.worker(), request.running(), now);
+
+  v1::HeartbeatResponse response;
+  *response.mutable_stop() = AttemptsToStop(request.worker(), request.running());
+  response.set_draining(workers_.Find(request.worker())->state() == v1::WORKER_STATE_DRAINING);
+  return response;
+}
+
+absl::Status Cluster::Acquire(const v1::AcquireTaskRequest& request, uint64_t ticket, Time now) {
+  REGROUP_RETURN_IF_ERROR(CheckSession(request.worker(), request.incarnation()));
+  Session& session = sessions_[request.worker()];
+  AnswerWithNothing(&session);
+  session.asking = true;
+  session.ticket = ticket;
+  session.offered_slots = request.free_slots();
+  session.asking_until = now + std::clamp(FromProto(request.wait()), Duration(0), kLongestWait);
+  return absl::OkStatus();
+}
+
+void Cluster::StopAsking(const std::string& worker, uint64_t ticket) {
+  const auto session = sessions_.find(worker);
+  if (session != sessions_.end() && session->second.ticket == ticket) session->second.asking = false;
+}
+
+absl::Status Cluster::CheckSession(const std::string& worker, uint64_t incarnation) const {
+  const auto session = sessions_.find(worker);
+  if (session != sessions_.end() && session->second.registered && session->second.incarnation == incarnation) {
+    return absl::OkStatus();
+  }
+  return MakeError(absl::StatusCode::kNotFound, v1::WORKER_NOT_REGISTERED,
+                   fmt::format("this process of worker \"{}\" is not registered", worker));
+}
+
+void Cluster::AnswerWithNothing(Session* session) {
+  if (!session->asking) return;
+  session->asking = false;
+  answers_.push_back({session->ticket, std::nullopt});
+}
+
+// From the clock.
+
+void Cluster::Tick(Time now) {
+  EndSilentAttempts(now);
+  for (const auto& [id, job] : jobs_) {
+    if (job.IsOverdue(now)) jobs_.Edit(id).FailIfOverdue(now);
+  }
+  for (auto& [worker, session] : sessions_) {
+    if (now >= session.asking_until || now >= session.lease_end) AnswerWithNothing(&session);
+  }
+  ForgetEndedAttempts();
+}
+
+// Placement.
+
+void Cluster::PlaceTasks(Time now) {
+  const std::vector<std::string> names = LiveWorkers(now);
+  const auto asks = [this](const std::string& name) { return sessions_.at(name).asking; };
+  if (std::none_of(names.begin(), names.end(), asks)) return;
+  const std::vector<Waiting> waiting = WaitingTasks(now);
+  std::vector<Demand> demands;
+  for (const Waiting& wait : waiting) demands.push_back(wait.demand);
+  for (const Placement& placement : Place(demands, CapacitiesOf(names))) {
+    const Waiting& wait = waiting[placement.demand];
+    StartTask(wait.job->id(), wait.task, names[placement.worker], now);
+  }
+}
+
+std::vector<Cluster::Waiting> Cluster::WaitingTasks(Time now) const {
+  std::vector<const Job*> jobs;
+  for (const auto& [id, job] : jobs_) jobs.push_back(&job);
+  const auto precedence = [](const Job* job) {
+    return std::make_tuple(-job->proto().resolved_spec().resources().priority(), FromProto(job->proto().create_time()),
+                           job->id());
+  };
+  std::sort(jobs.begin(), jobs.end(), [&](const Job* a, const Job* b) { return precedence(a) < precedence(b); });
+  std::vector<Waiting> waiting;
+  for (const Job* job : jobs) {
+    for (const size_t task : job->ReadyTasks(now)) waiting.push_back({job, task, DemandOf(*job, task)});
+  }
+  return waiting;
+}
+
+void Cluster::StartTask(const std::string& job, size_t task, const std::string& worker, Time now) {
+  Job& edited = jobs_.Edit(job);
+  edited.Start(task, worker, now);
+  SightingOf(edited, task, now);
+  Session& session = sessions_.at(worker);
+  session.asking = false;
+  answers_.push_back({session.ticket, MakeAssignment(edited, task, options_.watchdog)});
+}
+
+bool Cluster::IsAlive(const std::string& worker, Time now) const {
+  const auto session = sessions_.find(worker);
+  return session != sessions_.end() && session->second.registered && now < session->second.lease_end;
+}
+
+std::vector<std::string> Cluster::LiveWorkers(Time now) const {
+  std::vector<std::string> names;
+  for (const auto& [name, worker] : workers_) {
+    if (IsAlive(name, now)) names.push_back(name);
+  }
+  return names;
+}
+
+std::vector<Capacity> Cluster::CapacitiesOf(const std::vector<std::string>& names) const {
+  std::map<std::string, int> busy_slots;
+  for (const auto& [id, job] : jobs_) {
+    for (const size_t task : job.RunningTasks()) {
+      busy_slots[LastSegment(job.task(task).worker())] += job.task(task).ranks();
+    }
+  }
+  std::vector<Capacity> capacities;
+  for (const std::string& name : names) capacities.push_back(CapacityOf(*workers_.Find(name), busy_slots[name]));
+  return capacities;
+}
+
+Capacity Cluster::CapacityOf(const v1::Worker& worker, int busy_slots) const {
+  const Session& session = sessions_.at(LastSegment(worker.name()));
+  const int free_slots = worker.slots() - busy_slots;
+  return {.slots = worker.slots(),
+          // A worker may still be ending a process that no longer counts here.
+          .free_slots = session.asking ? std::min(free_slots, session.offered_slots) : free_slots,
+          .has_cuda = worker.device() == "cuda",
+          .is_draining = worker.state() == v1::WORKER_STATE_DRAINING,
+          .is_asking = session.asking};
+}
+
+// Changes.
+
+void Cluster::SealChanges() {
+  for (const auto& [id, before] : jobs_.changes()) jobs_.Edit(id).NextRevision();
+}
+
+void Cluster::Commit() {
+  std::vector<std::string> final_jobs;
+  for (const auto& [id, before] : jobs_.changes()) {
+    if (jobs_.Find(id)->IsFinal()) final_jobs.push_back(id);
+  }
+  jobs_.Commit();
+  workers_.Commit();
+  for (const std::string& id : final_jobs) jobs_.Forget(id);
+}
+
+void Cluster::Rollback() {
+  jobs_.Rollback();
+  workers_.Rollback();
+}
+
+// Questions.
+
+v1::Job Cluster::Describe(const Job& job, Time now) const {
+  v1::Job described = job.proto();
+  described.set_waiting_reason(WaitingReasonOf(job, now));
+  for (const size_t task : job.RunningTasks()) {
+    const v1::Progress* progress = ProgressOf(job, task);
+    if (progress != nullptr) *described.mutable_tasks(static_cast<int>(task))->mutable_progress() = *progress;
+  }
+  return described;
+}
+
+std::string Cluster::WaitingReasonOf(const Job& job, Time now) const {
+  if (job.IsFinal() || job.IsWindingDown() || !job.RunningTasks().empty()) return "";
+  const std::vector<size_t> ready = job.ReadyTasks(now);
+  if (ready.empty()) return "a task starts again after a short pause";
+  return WaitingReason(DemandOf(job, ready.front()), CapacitiesOf(LiveWorkers(now)));
+}
+
+v1::Worker Cluster::Describe(const v1::Worker& worker, Time now) const {
+  const std::string id = LastSegment(worker.name());
+  v1::Worker described = worker;
+  const auto session = sessions_.find(id);
+  const bool is_lost = session == sessions_.end() || now >= session->second.lease_end;
+  if (is_lost) described.set_state(v1::WORKER_STATE_LOST);
+  if (session != sessions_.end()) *described.mutable_heartbeat_time() = ToProto(session->second.heartbeat);
+  for (const RunningTask& running : RunningOn(id)) {
+    const v1::Task& task = running.job->task(running.task);
+    described.set_busy_slots(described.busy_slots() + task.ranks());
+    described.add_running_tasks(task.name());
+  }
+  return described;
+}
+
+}  // namespace regroup

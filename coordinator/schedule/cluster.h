@@ -1,0 +1,164 @@
+// Everything the coordinator decides: the jobs that are not final, the workers, and who runs what.
+//
+// Pure: events come in as calls that bring the time along; what has to happen comes out as changed jobs and workers
+// (to be stored), answers to workers that asked for a task (to be sent once the changes are stored), and replies. An
+// event changes memory only. The owner then stores the changes and calls Commit, or calls Rollback, after which it is
+// as if the events had never come. Signs of life and progress are not part of that: they are never stored.
+//
+// Liveness rests on one rule: an attempt lives as long as its worker lists it. A worker that is silent for a lease
+// loses all its attempts by the same rule as one that forgot a single attempt.
+//
+// Not thread-safe. Owned by the core thread (coordinator/api/core.h).
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "coordinator/job/job.h"
+#include "coordinator/schedule/journaled_map.h"
+#include "coordinator/schedule/placement.h"
+#include "regroup/v1/cluster_service.pb.h"
+#include "regroup/v1/worker_service.pb.h"
+
+namespace regroup {
+
+struct ClusterOptions {
+  Duration lease = std::chrono::seconds(10);
+  Duration heartbeat_interval = std::chrono::seconds(2);
+  /// An attempt without progress for this long counts as hung.
+  Duration watchdog = std::chrono::seconds(300);
+};
+
+/// The answer to AcquireTask call number `ticket`; without an assignment there was nothing to do in time.
+struct Answer {
+  uint64_t ticket = 0;
+  std::optional<v1::TaskAssignment> assignment;
+};
+
+class Cluster {
+ public:
+  explicit Cluster(const ClusterOptions& options) : options_(options) {}
+
+  // From the store, at start. What ran is given one lease to be listed again.
+  absl::Status RestoreJob(JobRecord record, Time now);
+  void RestoreWorker(v1::Worker worker, Time now);
+
+  // From users. NOT_FOUND for a job or worker that is not here: a job in a final state is only in the store.
+  void AddJob(Job job);
+  absl::Status CancelJob(const std::string& job, Time now);
+  absl::Status SetDraining(const std::string& worker, bool draining);
+
+  // From workers. Errors: NOT_FOUND (WORKER_NOT_REGISTERED), FAILED_PRECONDITION (STALE_EPOCH).
+  v1::RegisterWorkerResponse Register(const v1::RegisterWorkerRequest& request, Time now);
+  absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const v1::HeartbeatRequest& request, Time now);
+  /// The answer comes out of TakeAnswers. A second call of a worker ends its first without an assignment.
+  absl::Status Acquire(const v1::AcquireTaskRequest& request, uint64_t ticket, Time now);
+  void StopAsking(const std::string& worker, uint64_t ticket);
+  absl::Status Report(const v1::ReportTaskRequest& request, Time now);
+  /// Progress of current attempts, and the last lines of their logs; anything else is ignored.
+  void NoteProgress(const v1::AttemptReport& report);
+
+  // From the clock: leases, time limits and waits that ran out.
+  void Tick(Time now);
+
+  /// Gives waiting tasks to asking workers. Called after each batch of events.
+  void PlaceTasks(Time now);
+
+  std::vector<Answer> TakeAnswers() { return std::exchange(answers_, {}); }
+
+  // Changes since the last Commit or Rollback. Each changed job got its next revision in SealChanges.
+  void SealChanges();
+  const JournaledMap<Job>& jobs() const { return jobs_; }
+  const JournaledMap<v1::Worker>& workers() const { return workers_; }
+  bool HasChanges() const { return !jobs_.changes().empty() || !workers_.changes().empty(); }
+  void Commit();
+  void Rollback();
+
+  // Questions.
+
+  /// The job with what is never stored: why it waits, and the progress of its running tasks.
+  v1::Job Describe(const Job& job, Time now) const;
+  /// The worker with what it runs now.
+  v1::Worker Describe(const v1::Worker& worker, Time now) const;
+  /// The last progress of the task's current attempt; null before the first.
+  const v1::Progress* ProgressOf(const Job& job, size_t task) const;
+
+ private:
+  using TaskKey = std::pair<std::string, std::string>;
+
+  /// What is known of a running attempt and not worth storing.
+  struct Sighting {
+    int64_t epoch = 0;
+    Time lease_end{};
+    /// The worker has listed it, so from now on not listing it means that its process is gone.
+    bool was_listed = false;
+    bool is_listed = false;
+    v1::Progress progress;
+    std::deque<std::string> log_tail;
+  };
+
+  /// What is known of a worker and not worth storing.
+  struct Session {
+    bool registered = false;
+    uint64_t incarnation = 0;
+    Time heartbeat{};
+    Time lease_end{};
+    bool asking = false;
+    uint64_t ticket = 0;
+    int offered_slots = 0;
+    Time asking_until{};
+  };
+
+  struct Waiting {
+    const Job* job;
+    size_t task;
+    Demand demand;
+  };
+
+  struct RunningTask {
+    const Job* job;
+    size_t task;
+  };
+  using AttemptList = google::protobuf::RepeatedPtrField<v1::AttemptId>;
+
+  // Attempts (cluster_attempts.cc).
+  Sighting& SightingOf(const Job& job, size_t task, Time now);
+  const Sighting* FindSighting(const Job& job, size_t task) const;
+  Reached ReachedBy(const Job& job, size_t task) const;
+  std::optional<RunningTask> FindRunning(const v1::AttemptId& attempt) const;
+  std::vector<RunningTask> RunningOn(const std::string& worker) const;
+  void NoteListed(const std::string& worker, const AttemptList& listed, Time now);
+  AttemptList AttemptsToStop(const std::string& worker, const AttemptList& listed) const;
+  void LoseAttemptsNotIn(const AttemptList& listed, const std::string& worker, Time now);
+  void EndSilentAttempts(Time now);
+  void ForgetEndedAttempts();
+
+  // Workers.
+  absl::Status CheckSession(const std::string& worker, uint64_t incarnation) const;
+  void AnswerWithNothing(Session* session);
+  bool IsAlive(const std::string& worker, Time now) const;
+  Capacity CapacityOf(const v1::Worker& worker, int busy_slots) const;
+  std::vector<Capacity> CapacitiesOf(const std::vector<std::string>& names) const;
+  std::vector<std::string> LiveWorkers(Time now) const;
+
+  // Placement.
+  std::vector<Waiting> WaitingTasks(Time now) const;
+  void StartTask(const std::string& job, size_t task, const std::string& worker, Time now);
+  std::string WaitingReasonOf(const Job& job, Time now) const;
+
+  ClusterOptions options_;
+  JournaledMap<Job> jobs_;
+  JournaledMap<v1::Worker> workers_;
+  std::map<std::string, Session> sessions_;
+  std::map<TaskKey, Sighting> sightings_;
+  std::vector<Answer> answers_;
+};
+
+}  // namespace regroup

@@ -1,0 +1,177 @@
+// The part of Cluster that follows running attempts: who lists them, what they report, when they are given up.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "coordinator/job/assignment.h"
+#include "coordinator/schedule/cluster.h"
+#include "services/rpc/status.h"
+
+namespace regroup {
+namespace {
+
+constexpr size_t kLogTailLines = 20;
+
+absl::Status StaleEpoch(const v1::AttemptId& attempt) {
+  return MakeError(absl::StatusCode::kFailedPrecondition, v1::STALE_EPOCH,
+                   fmt::format("attempt {} of task {} of job {} is over; its processes must stop", attempt.epoch(),
+                               attempt.task(), attempt.job()));
+}
+
+bool IsSame(const v1::AttemptId& a, const v1::AttemptId& b) {
+  return a.epoch() == b.epoch() && a.task() == b.task() && a.job() == b.job();
+}
+
+template <typename List>
+bool Contains(const List& list, const v1::AttemptId& attempt) {
+  return std::any_of(list.begin(), list.end(), [&](const v1::AttemptId& other) { return IsSame(other, attempt); });
+}
+
+}  // namespace
+
+// What is known of running attempts.
+
+Cluster::Sighting& Cluster::SightingOf(const Job& job, size_t task, Time now) {
+  Sighting& sighting = sightings_[{job.id(), job.graph().tasks[task].id}];
+  const int64_t epoch = job.task(task).epoch();
+  if (sighting.epoch != epoch) {
+    sighting = Sighting();
+    sighting.epoch = epoch;
+    sighting.lease_end = now + options_.lease;
+  }
+  return sighting;
+}
+
+const Cluster::Sighting* Cluster::FindSighting(const Job& job, size_t task) const {
+  const auto found = sightings_.find({job.id(), job.graph().tasks[task].id});
+  if (found == sightings_.end() || found->second.epoch != job.task(task).epoch()) return nullptr;
+  return &found->second;
+}
+
+const v1::Progress* Cluster::ProgressOf(const Job& job, size_t task) const {
+  const Sighting* sighting = FindSighting(job, task);
+  return sighting != nullptr && !sighting->progress.phase().empty() ? &sighting->progress : nullptr;
+}
+
+Reached Cluster::ReachedBy(const Job& job, size_t task) const {
+  const Sighting* sighting = FindSighting(job, task);
+  if (sighting == nullptr) return {};
+  return {sighting->progress.done(), {sighting->log_tail.begin(), sighting->log_tail.end()}};
+}
+
+std::optional<Cluster::RunningTask> Cluster::FindRunning(const v1::AttemptId& attempt) const {
+  const Job* job = jobs_.Find(attempt.job());
+  const std::optional<size_t> task = job != nullptr ? job->FindTask(attempt.task()) : std::nullopt;
+  if (!task || job->task(*task).state() != v1::TASK_STATE_RUNNING || job->task(*task).epoch() != attempt.epoch()) {
+    return std::nullopt;
+  }
+  return RunningTask{job, *task};
+}
+
+std::vector<Cluster::RunningTask> Cluster::RunningOn(const std::string& worker) const {
+  std::vector<RunningTask> running;
+  for (const auto& [id, job] : jobs_) {
+    for (const size_t task : job.RunningTasks()) {
+      if (LastSegment(job.task(task).worker()) == worker) running.push_back({&job, task});
+    }
+  }
+  return running;
+}
+
+// What workers say about attempts.
+
+void Cluster::NoteListed(const std::string& worker, const AttemptList& listed, Time now) {
+  for (const RunningTask& running : RunningOn(worker)) {
+    Sighting& sighting = SightingOf(*running.job, running.task, now);
+    sighting.is_listed = Contains(listed, CurrentAttempt(*running.job, running.task));
+    if (!sighting.is_listed) continue;
+    sighting.was_listed = true;
+    sighting.lease_end = now + options_.lease;
+  }
+}
+
+Cluster::AttemptList Cluster::AttemptsToStop(const std::string& worker, const AttemptList& listed) const {
+  AttemptList wanted;
+  AttemptList stop;
+  for (const RunningTask& running : RunningOn(worker)) {
+    *(running.job->IsWindingDown() ? stop : wanted).Add() = CurrentAttempt(*running.job, running.task);
+  }
+  for (const v1::AttemptId& attempt : listed) {
+    if (!Contains(wanted, attempt) && !Contains(stop, attempt)) *stop.Add() = attempt;
+  }
+  return stop;
+}
+
+void Cluster::LoseAttemptsNotIn(const AttemptList& listed, const std::string& worker, Time now) {
+  for (const RunningTask& running : RunningOn(worker)) {
+    if (Contains(listed, CurrentAttempt(*running.job, running.task))) continue;
+    const Reached reached = ReachedBy(*running.job, running.task);
+    jobs_.Edit(running.job->id())
+        .Lose(running.task, fmt::format("worker {} restarted and lost the attempt", worker), reached, now);
+  }
+}
+
+absl::Status Cluster::Report(const v1::ReportTaskRequest& request, Time now) {
+  const v1::AttemptId& attempt = request.attempt();
+  const Job* job = jobs_.Find(attempt.job());
+  if (job == nullptr) {
+    return MakeError(absl::StatusCode::kNotFound, v1::RESOURCE_NOT_FOUND,
+                     fmt::format("there is no unfinished job \"{}\"", attempt.job()));
+  }
+  const std::optional<RunningTask> running = FindRunning(attempt);
+  if (!running || LastSegment(job->task(running->task).worker()) != request.worker()) {
+    const std::optional<size_t> task = job->FindTask(attempt.task());
+    const bool is_repeated = task && request.has_outcome() && job->task(*task).epoch() == attempt.epoch() &&
+                             IsFinalState(job->task(*task).state());
+    return is_repeated ? absl::OkStatus() : StaleEpoch(attempt);
+  }
+  if (request.has_outcome()) {
+    const Reached reached = ReachedBy(*job, running->task);
+    jobs_.Edit(attempt.job()).Finish(running->task, request.outcome(), reached, now);
+    return absl::OkStatus();
+  }
+  if (job->IsWindingDown()) return StaleEpoch(attempt);
+  if (!job->record().publication_granted) jobs_.Edit(attempt.job()).GrantPublication();
+  return absl::OkStatus();
+}
+
+void Cluster::NoteProgress(const v1::AttemptReport& report) {
+  const std::optional<RunningTask> running = FindRunning(report.attempt());
+  if (!running) return;
+  const auto found = sightings_.find({report.attempt().job(), report.attempt().task()});
+  if (found == sightings_.end() || found->second.epoch != report.attempt().epoch()) return;
+  Sighting& sighting = found->second;
+  if (report.has_progress()) sighting.progress = report.progress();
+  for (const v1::LogEntry& entry : report.logs()) sighting.log_tail.push_back(entry.message());
+  while (sighting.log_tail.size() > kLogTailLines) sighting.log_tail.pop_front();
+}
+
+// What silence says about attempts.
+
+void Cluster::EndSilentAttempts(Time now) {
+  for (const auto& [id, job] : jobs_) {
+    for (const size_t task : job.RunningTasks()) {
+      const Sighting& sighting = SightingOf(job, task, now);
+      const bool has_stopped = job.IsWindingDown() && sighting.was_listed && !sighting.is_listed;
+      if (!has_stopped && now < sighting.lease_end) continue;
+      const std::string worker = LastSegment(job.task(task).worker());
+      const std::string why = IsAlive(worker, now)
+                                  ? fmt::format("worker {} no longer runs the attempt", worker)
+                                  : fmt::format("worker {} was silent for {} s", worker, Seconds(options_.lease));
+      const Reached reached = ReachedBy(job, task);
+      jobs_.Edit(id).Lose(task, why, reached, now);
+    }
+  }
+}
+
+void Cluster::ForgetEndedAttempts() {
+  std::erase_if(sightings_, [this](const auto& entry) {
+    v1::AttemptId attempt;
+    attempt.set_job(entry.first.first);
+    attempt.set_task(entry.first.second);
+    attempt.set_epoch(entry.second.epoch);
+    return !FindRunning(attempt);
+  });
+}
+
+}  // namespace regroup

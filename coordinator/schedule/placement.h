@@ -1,0 +1,44 @@
+// Which task goes to which worker, and why a task goes nowhere. Pure functions of what waits and what is free.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace regroup {
+
+/// A task that may start. Its ranks run together on one worker or not at all.
+struct Demand {
+  int ranks = 1;
+  bool needs_cuda = false;
+};
+
+/// A worker that is alive.
+struct Capacity {
+  int slots = 0;
+  int free_slots = 0;
+  bool has_cuda = false;
+  bool is_draining = false;
+  /// It asks for a task right now; only then can it be given one.
+  bool is_asking = false;
+};
+
+/// Positions in the two lists given to Place.
+struct Placement {
+  size_t demand = 0;
+  size_t worker = 0;
+
+  bool operator==(const Placement&) const = default;
+};
+
+/// At most one task for each asking worker. `demands` is in the order of precedence.
+///
+/// A task takes the fullest worker that holds it, which keeps larger holes for gangs. A gang that fits nowhere yet
+/// reserves the emptiest worker that could hold it: nothing of lower precedence starts there, so its slots come free
+/// one after the other and small tasks cannot starve it.
+std::vector<Placement> Place(const std::vector<Demand>& demands, std::vector<Capacity> workers);
+
+/// Why the task does not run, in a few words: "gang needs 4 slots; 2 are free".
+std::string WaitingReason(const Demand& demand, const std::vector<Capacity>& workers);
+
+}  // namespace regroup
