@@ -21,7 +21,7 @@
 
 #include "absl/status/statusor.h"
 #include "trainer/alignment/attention.h"
-#include "trainer/alignment/layer_statistics.h"
+#include "trainer/alignment/named_tensors.h"
 
 namespace regroup {
 

@@ -6,6 +6,10 @@
 // meets.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "trainer/alignment/attention.h"
 #include "trainer/alignment/layer_statistics.h"

@@ -10,7 +10,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,11 +17,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "trainer/alignment/attention.h"
+#include "trainer/alignment/named_tensors.h"
 
 namespace regroup {
-
-using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
-using TensorMap = std::map<std::string, at::Tensor>;
 
 /// One batch of an attention layer. All tensors have the same leading axes, any number of them. Any floating type.
 struct AttentionActivations {
@@ -47,13 +44,18 @@ class LayerStatistics {
  public:
   /// `unit_grams`: also keep what the similarity `cosine` needs.
   LayerStatistics(const AttentionShape& shape, bool unit_grams);
+  // Tensors are handles: a copy would share the sums.
+  LayerStatistics(const LayerStatistics&) = delete;
+  LayerStatistics& operator=(const LayerStatistics&) = delete;
+  LayerStatistics(LayerStatistics&&) = default;
+  LayerStatistics& operator=(LayerStatistics&&) = default;
 
   /// Adds one batch. Tokens whose mask is false leave no trace.
   void Accumulate(const AttentionActivations& batch);
 
   /// The running sums, float64, to be added over ranks in place: one all-reduce of each. The statistics of the union
   /// of all tokens are the sums of the parts.
-  std::vector<at::Tensor> Sums();
+  std::vector<at::Tensor> Sums() const;
   /// Adds the sums of `other`, which must have the same shape and settings.
   void Merge(const LayerStatistics& other);
 
@@ -84,8 +86,9 @@ class LayerStatistics {
     at::Tensor query_tokens, query_moment, query_sum;
     at::Tensor unit_value_gram, unit_key_pairs, unit_key_free_gram, unit_key_free_sum;
   };
-  // Every sum that this object keeps, with its name in files.
-  std::vector<std::pair<std::string, at::Tensor*>> Named();
+  // Every sum that is kept, with its name in files.
+  template <typename Fields>
+  static auto Named(Fields& sums);
   void MoveSumsTo(at::Device device);
   void AddUnitValues(const at::Tensor& values);
   void AddUnitKeys(const at::Tensor& keys);

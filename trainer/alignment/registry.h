@@ -22,6 +22,14 @@ struct GroupMaps {
   int64_t iterations = 0;
 };
 
+/// What a method is told besides the Grams.
+struct MethodOptions {
+  /// AlignmentOptions::restore_norm, or the method's default.
+  bool restore_norm = false;
+  /// Look at keys and values scaled to unit length, where the method can.
+  bool unit_length = false;
+};
+
 /// How the heads of one group are made alike and merged.
 struct AlignmentMethod {
   std::string_view name;
@@ -31,8 +39,10 @@ struct AlignmentMethod {
   bool restore_norm;
   /// Whether a scale that leaves the function unchanged is chosen afterwards, when restore_norm is set.
   bool free_gauge;
+  /// Whether the method looks at unit-length heads where the similarity does.
+  bool follows_similarity;
   /// `group` holds the Grams of the group's heads only. Runs on one thread; several groups at once.
-  GroupMaps (*solve)(const LayerGrams& group, bool restore_norm);
+  GroupMaps (*solve)(const LayerGrams& group, const MethodOptions& options);
 };
 
 /// How alike two heads are.

@@ -1,0 +1,13 @@
+// Figures of a finished alignment: how alike the heads are, and how much energy merging loses.
+#pragma once
+
+#include "trainer/alignment/layer_alignment.h"
+#include "trainer/alignment/layer_grams.h"
+
+namespace regroup {
+
+/// Fills the similarities and residuals of `alignment`, whose maps are complete. Definitions in layer_alignment.h; the
+/// errors of rotary pairs count half against those of other key coordinates (similarities/residual.cc).
+void FillFigures(LayerAlignment& alignment, const LayerGrams& grams);
+
+}  // namespace regroup

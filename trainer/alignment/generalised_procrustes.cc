@@ -1,0 +1,177 @@
+#include "trainer/alignment/generalised_procrustes.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <complex>
+#include <vector>
+
+namespace regroup {
+namespace {
+
+constexpr double kRelativeGain = 1e-9;
+constexpr int64_t kMostSweeps = 2000;
+
+// The orthogonal matrix nearest to `matrix`, U V^T.
+at::Tensor NearestRotation(const at::Tensor& matrix) {
+  const auto [u, s, vt] = at::linalg_svd(matrix, /*full_matrices=*/false);
+  return u.mm(vt);
+}
+
+class RotationProblem {
+ public:
+  explicit RotationProblem(const at::Tensor& gram)
+      : count_(gram.size(0)),
+        width_(gram.size(1)),
+        gram_(gram.reshape({count_ * width_, count_ * width_}).contiguous()) {}
+
+  ProcrustesMaps Measure(const std::vector<at::Tensor>& maps) const {
+    const auto stacked = at::cat(maps);
+    return {stacked.view({count_, width_, width_}), Objective(stacked), 1};
+  }
+
+  ProcrustesMaps Ascend(const std::vector<at::Tensor>& maps) const {
+    ProcrustesMaps result;
+    auto stacked = at::cat(maps);  // [s w, w]
+    double previous = Objective(stacked);
+    while (result.sweeps < kMostSweeps) {
+      for (int64_t i = 0; i < count_; ++i) Rows(stacked, i).copy_(NearestRotation(Pull(stacked, i)));
+      ++result.sweeps;
+      const double now = Objective(stacked);
+      const bool settled = now - previous <= kRelativeGain * std::abs(now);
+      previous = now;
+      if (settled) break;
+    }
+    result.objective = previous;
+    result.maps = stacked.view({count_, width_, width_});
+    return result;
+  }
+
+  std::vector<at::Tensor> AlignedToFirst() const {
+    std::vector<at::Tensor> maps = {at::eye(width_, gram_.options())};
+    for (int64_t i = 1; i < count_; ++i) maps.push_back(NearestRotation(Block(i, 0)));
+    return maps;
+  }
+
+  std::vector<at::Tensor> LeadingDirections() const {
+    const auto [values, vectors] = at::linalg_eigh(gram_);
+    const auto leading = vectors.narrow(1, (count_ - 1) * width_, width_);
+    std::vector<at::Tensor> maps;
+    for (int64_t i = 0; i < count_; ++i) maps.push_back(NearestRotation(Rows(leading, i)));
+    return maps;
+  }
+
+ private:
+  at::Tensor Rows(const at::Tensor& stacked, int64_t i) const { return stacked.narrow(0, i * width_, width_); }
+  at::Tensor Block(int64_t i, int64_t j) const { return Rows(gram_, i).narrow(1, j * width_, width_); }
+
+  // sum_{j != i} G_ij Q_j
+  at::Tensor Pull(const at::Tensor& stacked, int64_t i) const {
+    return Rows(gram_, i).mm(stacked) - Block(i, i).mm(Rows(stacked, i));
+  }
+
+  double Objective(const at::Tensor& stacked) const {
+    const double all = (gram_.mm(stacked) * stacked).sum().item<double>();
+    return 0.5 * (all - gram_.trace().item<double>());
+  }
+
+  int64_t count_;
+  int64_t width_;
+  at::Tensor gram_;
+};
+
+using Complex = std::complex<double>;
+
+Complex Phase(Complex z) {
+  const double modulus = std::abs(z);
+  return modulus > 0 ? z / modulus : Complex(1);
+}
+
+// One rotary pair of a group; the Gram is a view of [s, s] numbers, row by row.
+class PhaseProblem {
+ public:
+  PhaseProblem(const Complex* gram, int64_t count) : gram_(gram), count_(count) {}
+
+  int64_t Ascend(std::vector<Complex>& phases) const {
+    double previous = Objective(phases);
+    for (int64_t sweep = 1; sweep <= kMostSweeps; ++sweep) {
+      for (int64_t i = 0; i < count_; ++i) phases[i] = Phase(Pull(phases, i));
+      const double now = Objective(phases);
+      if (now - previous <= kRelativeGain * std::abs(now)) return sweep;
+      previous = now;
+    }
+    return kMostSweeps;
+  }
+
+  std::vector<Complex> AlignedToFirst() const {
+    std::vector<Complex> phases(count_, 1);
+    for (int64_t i = 1; i < count_; ++i) phases[i] = Phase(gram_[i * count_]);
+    return phases;
+  }
+
+  double Objective(const std::vector<Complex>& phases) const {
+    double sum = 0;
+    for (int64_t i = 0; i < count_; ++i) sum += std::real(std::conj(phases[i]) * Pull(phases, i));
+    return 0.5 * sum;
+  }
+
+ private:
+  Complex Pull(const std::vector<Complex>& phases, int64_t i) const {
+    Complex sum = 0;
+    for (int64_t j = 0; j < count_; ++j) {
+      if (j != i) sum += gram_[i * count_ + j] * phases[j];
+    }
+    return sum;
+  }
+
+  const Complex* gram_;
+  int64_t count_;
+};
+
+std::vector<Complex> PhasesOf(const at::Tensor& vector) {
+  const auto* entries = reinterpret_cast<const Complex*>(vector.const_data_ptr<c10::complex<double>>());
+  std::vector<Complex> phases(vector.numel());
+  std::transform(entries, entries + vector.numel(), phases.begin(), Phase);
+  return phases;
+}
+
+}  // namespace
+
+ProcrustesMaps AlignByRotations(const at::Tensor& gram) {
+  const int64_t count = gram.size(0);
+  const RotationProblem problem(gram);
+  if (gram.size(1) == 0 || count == 1) {
+    return {at::eye(gram.size(1), gram.options()).repeat({count, 1, 1}), 0, 0};
+  }
+  if (count == 2) return problem.Measure(problem.AlignedToFirst());
+  ProcrustesMaps best = problem.Ascend(problem.AlignedToFirst());
+  ProcrustesMaps other = problem.Ascend(problem.LeadingDirections());
+  const int64_t sweeps = best.sweeps + other.sweeps;
+  if (other.objective > best.objective) best = std::move(other);
+  best.sweeps = sweeps;
+  return best;
+}
+
+ProcrustesMaps AlignByPhases(const at::Tensor& gram) {
+  const int64_t pairs = gram.size(0);
+  const int64_t count = gram.size(1);
+  const auto contiguous = gram.contiguous();
+  const auto vectors = at::linalg_eigh(contiguous);
+  const auto leading = std::get<1>(vectors).select(2, count - 1).contiguous();  // [pairs, s]
+  const auto* entries = reinterpret_cast<const Complex*>(contiguous.const_data_ptr<c10::complex<double>>());
+  ProcrustesMaps result;
+  result.maps = at::empty({count, pairs}, gram.options());
+  for (int64_t t = 0; t < pairs; ++t) {
+    const PhaseProblem problem(entries + t * count * count, count);
+    auto phases = problem.AlignedToFirst();
+    auto others = PhasesOf(leading[t]);
+    result.sweeps = std::max({result.sweeps, problem.Ascend(phases), problem.Ascend(others)});
+    if (problem.Objective(others) > problem.Objective(phases)) phases = std::move(others);
+    result.objective += problem.Objective(phases);
+    for (int64_t i = 0; i < count; ++i) result.maps[i][t] = c10::complex<double>(phases[i].real(), phases[i].imag());
+  }
+  return result;
+}
+
+}  // namespace regroup

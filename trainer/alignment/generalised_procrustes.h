@@ -1,0 +1,34 @@
+// Generalised Procrustes analysis from Grams: one orthogonal map (or phase) per head that brings a group's heads
+// as close together as they get.
+//
+// Both functions maximise sum_{i<j} <aligned head i, aligned head j> by cyclic updates: head i takes the map that is
+// best against all others as they are now, so no update lowers the objective. Iteration ends when a sweep gains less
+// than 1e-9 of the objective. Two starts are tried, every head aligned to the first one (the paper's) and the leading
+// eigenvectors of the Gram; the better result counts. Two heads need one decomposition only.
+//
+// Pure; runs on the calling thread's share of ATen.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace regroup {
+
+struct ProcrustesMaps {
+  /// orthogonal [s, w, w], or complex of modulus 1 [s, pairs].
+  at::Tensor maps;
+  /// sum_{i<j} of the aligned inner products.
+  double objective = 0;
+  int64_t sweeps = 0;
+};
+
+/// Values, and key coordinates without rotation. `gram` [s, w, s, w] with G_ij = E a_i^T a_j; the objective is
+/// sum_{i<j} tr(Q_i^T G_ij Q_j).
+ProcrustesMaps AlignByRotations(const at::Tensor& gram);
+
+/// Rotary pairs. `gram` complex [pairs, s, s] with G_ij = E conj(z_i) z_j; pairs are independent, the objective is
+/// their sum of Re sum_{i<j} conj(c_i) G_ij c_j.
+ProcrustesMaps AlignByPhases(const at::Tensor& gram);
+
+}  // namespace regroup

@@ -1,0 +1,189 @@
+#include "trainer/alignment/layer_statistics.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "services/base/status_macros.h"
+#include "trainer/alignment/pair_gram.h"
+
+namespace regroup {
+namespace {
+
+// Longer float32 sums than this would cost digits; shorter ones cost time.
+constexpr int64_t kBlockTokens = 4096;
+// A symmetric product of wider matrices is made of column blocks, so that only one half is computed.
+constexpr int64_t kSymmetricWidth = 512;
+constexpr int64_t kSymmetricBlocks = 4;
+
+at::Tensor ComputeType(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kDouble ? tensor : tensor.to(at::kFloat);
+}
+
+// Rows of the tokens that count, [tokens, width].
+at::Tensor CountedRows(const at::Tensor& tensor, const at::Tensor& mask) {
+  const auto rows = tensor.detach().reshape({-1, tensor.size(-1)});
+  if (!mask.defined()) return ComputeType(rows);
+  return ComputeType(rows.index_select(0, mask.reshape({-1}).to(rows.device()).nonzero().squeeze(1)));
+}
+
+// sum += rows^T rows
+void AddSymmetricProduct(at::Tensor& sum, const at::Tensor& rows) {
+  if (rows.size(1) < kSymmetricWidth) {
+    sum.add_(rows.t().mm(rows));
+    return;
+  }
+  const int64_t width = (rows.size(1) + kSymmetricBlocks - 1) / kSymmetricBlocks;
+  const auto columns = rows.split(width, 1);
+  for (size_t i = 0; i < columns.size(); ++i) {
+    for (size_t j = i; j < columns.size(); ++j) {
+      const auto product = columns[i].t().mm(columns[j]);
+      const auto block = [&](size_t a, size_t b) {
+        return sum.narrow(0, a * width, columns[a].size(1)).narrow(1, b * width, columns[b].size(1));
+      };
+      block(i, j).add_(product);
+      if (i != j) block(j, i).add_(product.t());
+    }
+  }
+}
+
+void AddMoments(at::Tensor& tokens, at::Tensor& moment, at::Tensor& sum, const at::Tensor& rows) {
+  for (const auto& block : rows.split(kBlockTokens)) {
+    tokens.add_(block.size(0));
+    sum.add_(block.sum(0, false, at::kDouble));
+    AddSymmetricProduct(moment, block);
+  }
+}
+
+// [tokens, heads * width] -> [tokens, heads, width], each head of length 1, or 0 where it was 0.
+at::Tensor UnitHeads(const at::Tensor& rows, int64_t heads) {
+  const auto split = rows.view({rows.size(0), heads, -1});
+  return split / split.norm(2, -1, true).clamp_min(1e-30);
+}
+
+}  // namespace
+
+AttentionActivations ProjectKeysAndValues(const at::Tensor& input, const AttentionWeights& weights) {
+  AttentionActivations batch;
+  batch.input = input;
+  batch.keys = at::linear(input, weights.key, weights.key_bias);
+  batch.values = at::linear(input, weights.value, weights.value_bias);
+  return batch;
+}
+
+template <typename Fields>
+auto LayerStatistics::Named(Fields& sums) {
+  std::vector<std::pair<std::string, decltype(&sums.tokens)>> all = {
+      {"tokens", &sums.tokens},
+      {"input_moment", &sums.input_moment},
+      {"input_sum", &sums.input_sum},
+      {"query_tokens", &sums.query_tokens},
+      {"query_moment", &sums.query_moment},
+      {"query_sum", &sums.query_sum},
+      {"unit_value_gram", &sums.unit_value_gram},
+      {"unit_key_pairs", &sums.unit_key_pairs},
+      {"unit_key_free_gram", &sums.unit_key_free_gram},
+      {"unit_key_free_sum", &sums.unit_key_free_sum},
+  };
+  std::erase_if(all, [](const auto& entry) { return !entry.second->defined() || entry.second->numel() == 0; });
+  return all;
+}
+
+LayerStatistics::LayerStatistics(const AttentionShape& shape, bool unit_grams)
+    : shape_(shape), unit_grams_(unit_grams) {
+  const auto zeros = [](at::IntArrayRef sizes) { return at::zeros(sizes, at::kDouble); };
+  sums_.tokens = zeros({1});
+  sums_.input_moment = zeros({shape.hidden, shape.hidden});
+  sums_.input_sum = zeros({shape.hidden});
+  if (shape.cross_attention) {
+    sums_.query_tokens = zeros({1});
+    sums_.query_moment = zeros({shape.query_hidden, shape.query_hidden});
+    sums_.query_sum = zeros({shape.query_hidden});
+  }
+  if (!unit_grams) return;
+  const int64_t heads = shape.kv_heads;
+  sums_.unit_value_gram = zeros({heads * shape.value_width, heads * shape.value_width});
+  sums_.unit_key_pairs = zeros({shape.RotaryPairs(), heads, heads, 2});
+  sums_.unit_key_free_gram = zeros({heads * shape.FreeWidth(), heads * shape.FreeWidth()});
+  sums_.unit_key_free_sum = zeros({heads * shape.FreeWidth()});
+}
+
+void LayerStatistics::MoveSumsTo(at::Device device) {
+  if (sums_.tokens.device() == device) return;
+  for (auto& [name, sum] : Named(sums_)) *sum = sum->to(device);
+}
+
+void LayerStatistics::Accumulate(const AttentionActivations& batch) {
+  const at::NoGradGuard no_grad;
+  MoveSumsTo(batch.input.device());
+  AddMoments(sums_.tokens, sums_.input_moment, sums_.input_sum, CountedRows(batch.input, batch.mask));
+  if (shape_.cross_attention && batch.query_input.defined()) {
+    AddMoments(sums_.query_tokens, sums_.query_moment, sums_.query_sum,
+               CountedRows(batch.query_input, batch.query_mask));
+  }
+  if (!unit_grams_) return;
+  for (const auto& block : CountedRows(batch.values, batch.mask).split(kBlockTokens)) AddUnitValues(block);
+  for (const auto& block : CountedRows(batch.keys, batch.mask).split(kBlockTokens)) AddUnitKeys(block);
+}
+
+void LayerStatistics::AddUnitValues(const at::Tensor& values) {
+  AddSymmetricProduct(sums_.unit_value_gram, UnitHeads(values, shape_.kv_heads).flatten(1));
+}
+
+void LayerStatistics::AddUnitKeys(const at::Tensor& keys) {
+  const auto unit = UnitHeads(keys, shape_.kv_heads);
+  if (shape_.RotaryPairs() > 0) {
+    const auto stacked = StackPairs(unit.permute({1, 2, 0}), shape_);
+    sums_.unit_key_pairs.add_(ComplexGramParts(stacked.bmm(stacked.transpose(1, 2))));
+  }
+  if (shape_.FreeWidth() > 0) {
+    const auto free = unit.narrow(2, shape_.rotary_width, shape_.FreeWidth()).flatten(1);
+    AddSymmetricProduct(sums_.unit_key_free_gram, free);
+    sums_.unit_key_free_sum.add_(free.sum(0, false, at::kDouble));
+  }
+}
+
+std::vector<at::Tensor> LayerStatistics::Sums() const {
+  std::vector<at::Tensor> sums;
+  for (const auto& [name, sum] : Named(sums_)) sums.push_back(*sum);
+  return sums;
+}
+
+void LayerStatistics::Merge(const LayerStatistics& other) {
+  const auto theirs = other.Sums();
+  const auto ours = Sums();
+  TORCH_CHECK(ours.size() == theirs.size(), "statistics of different settings cannot be added");
+  for (size_t i = 0; i < ours.size(); ++i) ours[i].add_(theirs[i].to(ours[i].device()));
+}
+
+NamedTensors LayerStatistics::ToTensors() const {
+  NamedTensors tensors;
+  for (const auto& [name, sum] : Named(sums_)) tensors.emplace_back(name, sum->detach().cpu());
+  return tensors;
+}
+
+absl::StatusOr<LayerStatistics> LayerStatistics::FromTensors(const AttentionShape& shape, const TensorMap& tensors) {
+  REGROUP_RETURN_IF_ERROR(CheckShape(shape));
+  LayerStatistics statistics(shape, tensors.contains("unit_value_gram"));
+  for (auto& [name, sum] : Named(statistics.sums_)) {
+    REGROUP_ASSIGN_OR_RETURN(const at::Tensor stored, TakeTensor(tensors, name, sum->sizes()));
+    *sum = stored.to(at::kCPU, at::kDouble).contiguous();
+  }
+  return statistics;
+}
+
+double LayerStatistics::Tokens() const { return sums_.tokens.item<double>(); }
+
+double LayerStatistics::QueryTokens() const {
+  return shape_.cross_attention ? sums_.query_tokens.item<double>() : Tokens();
+}
+
+const at::Tensor& LayerStatistics::QueryMoment() const {
+  return shape_.cross_attention ? sums_.query_moment : sums_.input_moment;
+}
+
+const at::Tensor& LayerStatistics::QuerySum() const {
+  return shape_.cross_attention ? sums_.query_sum : sums_.input_sum;
+}
+
+}  // namespace regroup

@@ -1,0 +1,168 @@
+#include "trainer/alignment/merge_heads.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "services/base/status_macros.h"
+
+namespace regroup {
+namespace {
+
+// Rows of a projection with its bias as one more column: a bias transforms like a row.
+struct Rows {
+  at::Tensor all;  // float64 [heads, width, n] or [heads, width, n + 1]
+  bool has_bias = false;
+  at::TensorOptions weight_options;
+  at::TensorOptions bias_options;
+};
+
+Rows TakeRows(const at::Tensor& weight, const at::Tensor& bias, int64_t heads) {
+  Rows rows;
+  rows.weight_options = weight.options();
+  rows.has_bias = bias.defined();
+  auto matrix = weight.to(at::kCPU, at::kDouble);
+  if (rows.has_bias) {
+    rows.bias_options = bias.options();
+    matrix = at::cat({matrix, bias.to(at::kCPU, at::kDouble).unsqueeze(1)}, 1);
+  }
+  rows.all = matrix.reshape({heads, -1, matrix.size(1)});
+  return rows;
+}
+
+void PutRows(const Rows& rows, const at::Tensor& heads, at::Tensor& weight, at::Tensor& bias) {
+  const auto matrix = heads.flatten(0, 1);
+  const int64_t inputs = matrix.size(1) - (rows.has_bias ? 1 : 0);
+  weight = matrix.narrow(1, 0, inputs).to(rows.weight_options).contiguous();
+  if (rows.has_bias) bias = matrix.select(1, inputs).to(rows.bias_options).contiguous();
+}
+
+at::Tensor Index(const std::vector<int64_t>& order) { return at::tensor(order, at::kLong); }
+
+// Maps on the coordinates of keys or queries, one per head of the rows they meet.
+struct CoordinateMaps {
+  at::Tensor pairs;  // [heads, pairs, 2]
+  at::Tensor free;   // [heads, free, free]
+
+  CoordinateMaps Select(const at::Tensor& order) const {
+    return {pairs.index_select(0, order), free.index_select(0, order)};
+  }
+};
+
+// Row vector x -> x mapped, on rows W [heads, width, n] with x = input W^T.
+at::Tensor MapCoordinates(const at::Tensor& rows, const CoordinateMaps& maps, const AttentionShape& shape) {
+  auto mapped = at::empty_like(rows);
+  if (shape.RotaryPairs() > 0) {
+    const auto first_index = FirstOfPairs(shape);
+    const auto second_index = SecondOfPairs(shape);
+    const auto first = rows.index_select(1, first_index);
+    const auto second = rows.index_select(1, second_index);
+    const auto real = maps.pairs.select(2, 0).unsqueeze(2);
+    const auto imaginary = maps.pairs.select(2, 1).unsqueeze(2);
+    mapped.index_copy_(1, first_index, real * first - imaginary * second);
+    mapped.index_copy_(1, second_index, real * second + imaginary * first);
+  }
+  if (shape.FreeWidth() > 0) {
+    const auto free = rows.narrow(1, shape.rotary_width, shape.FreeWidth());
+    mapped.narrow(1, shape.rotary_width, shape.FreeWidth()).copy_(maps.free.transpose(1, 2).bmm(free));
+  }
+  return mapped;
+}
+
+// Query head at each place reads KV head `owners[place]` of the source.
+at::Tensor OwnersOf(const std::vector<int64_t>& query_order, const AttentionShape& shape) {
+  std::vector<int64_t> owners;
+  for (const int64_t head : query_order) owners.push_back(head / shape.QueriesPerHead());
+  return Index(owners);
+}
+
+// Queries and outputs in the new order: what aligned and merged layers have in common.
+void PutQueriesAndOutput(AttentionWeights& result, const AttentionWeights& weights, const LayerAlignment& alignment,
+                         const AttentionShape& shape) {
+  const auto order = QueryHeadOrder(alignment, shape);
+  const auto owners = OwnersOf(order, shape);
+  const CoordinateMaps maps = CoordinateMaps{alignment.query_pairs, alignment.query_free}.Select(owners);
+  const Rows queries = TakeRows(weights.query, weights.query_bias, shape.query_heads);
+  PutRows(queries, MapCoordinates(queries.all.index_select(0, Index(order)), maps, shape), result.query,
+          result.query_bias);
+
+  // W_o [any, heads * w]: head i sees O_i Wo_i, which in this layout is W_o's block times O_i^T.
+  const auto output = weights.output.to(at::kCPU, at::kDouble);
+  const auto heads = output.reshape({output.size(0), shape.query_heads, -1}).transpose(0, 1);
+  const auto mapped =
+      heads.index_select(0, Index(order)).bmm(alignment.value_output.index_select(0, owners).transpose(1, 2));
+  result.output = mapped.transpose(0, 1).flatten(1).to(weights.output.options()).contiguous();
+}
+
+absl::Status CheckAlignment(const LayerAlignment& alignment, const AttentionShape& shape) {
+  if (alignment.groups.defined() && alignment.groups.numel() == shape.kv_heads) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format("the alignment groups {} KV heads, but the layer has {}",
+                                                alignment.groups.defined() ? alignment.groups.numel() : 0,
+                                                shape.kv_heads));
+}
+
+at::Tensor MapValues(const at::Tensor& rows, const at::Tensor& maps) { return maps.transpose(1, 2).bmm(rows); }
+
+// Sums consecutive heads [G * s, width, n] -> [G, width, n].
+at::Tensor SumGroups(const at::Tensor& heads, int64_t groups) {
+  return heads.view({groups, -1, heads.size(1), heads.size(2)}).sum(1);
+}
+
+}  // namespace
+
+std::vector<int64_t> KvHeadOrder(const LayerAlignment& alignment) {
+  std::vector<int64_t> order;
+  for (const auto& group : alignment.Groups()) order.insert(order.end(), group.begin(), group.end());
+  return order;
+}
+
+std::vector<int64_t> QueryHeadOrder(const LayerAlignment& alignment, const AttentionShape& shape) {
+  std::vector<int64_t> order;
+  for (const int64_t head : KvHeadOrder(alignment)) {
+    for (int64_t i = 0; i < shape.QueriesPerHead(); ++i) order.push_back(head * shape.QueriesPerHead() + i);
+  }
+  return order;
+}
+
+AttentionShape MergedShape(const AttentionShape& shape, int64_t groups) {
+  AttentionShape merged = shape;
+  merged.kv_heads = groups;
+  return merged;
+}
+
+absl::StatusOr<AttentionWeights> ApplyAlignment(const AttentionWeights& weights, const LayerAlignment& alignment,
+                                                const AttentionShape& shape) {
+  const at::NoGradGuard no_grad;
+  REGROUP_RETURN_IF_ERROR(CheckWeights(weights, shape));
+  REGROUP_RETURN_IF_ERROR(CheckAlignment(alignment, shape));
+  AttentionWeights result;
+  PutQueriesAndOutput(result, weights, alignment, shape);
+  const auto order = Index(KvHeadOrder(alignment));
+  const CoordinateMaps maps = CoordinateMaps{alignment.key_pairs_align, alignment.key_free_align}.Select(order);
+  const Rows keys = TakeRows(weights.key, weights.key_bias, shape.kv_heads);
+  PutRows(keys, MapCoordinates(keys.all.index_select(0, order), maps, shape), result.key, result.key_bias);
+  const Rows values = TakeRows(weights.value, weights.value_bias, shape.kv_heads);
+  PutRows(values, MapValues(values.all.index_select(0, order), alignment.value_align.index_select(0, order)),
+          result.value, result.value_bias);
+  return result;
+}
+
+absl::StatusOr<AttentionWeights> MergeHeads(const AttentionWeights& weights, const LayerAlignment& alignment,
+                                            const AttentionShape& shape) {
+  const at::NoGradGuard no_grad;
+  REGROUP_RETURN_IF_ERROR(CheckWeights(weights, shape));
+  REGROUP_RETURN_IF_ERROR(CheckAlignment(alignment, shape));
+  AttentionWeights result;
+  PutQueriesAndOutput(result, weights, alignment, shape);
+  const int64_t groups = alignment.GroupCount();
+  const auto order = Index(KvHeadOrder(alignment));
+  const CoordinateMaps maps = CoordinateMaps{alignment.key_pairs_merge, alignment.key_free_merge}.Select(order);
+  const Rows keys = TakeRows(weights.key, weights.key_bias, shape.kv_heads);
+  const auto key_parts = MapCoordinates(keys.all.index_select(0, order), maps, shape);
+  PutRows(keys, SumGroups(key_parts, groups), result.key, result.key_bias);
+  const Rows values = TakeRows(weights.value, weights.value_bias, shape.kv_heads);
+  const auto value_parts = MapValues(values.all.index_select(0, order), alignment.value_merge.index_select(0, order));
+  PutRows(values, SumGroups(value_parts, groups), result.value, result.value_bias);
+  return result;
+}
+
+}  // namespace regroup

@@ -1,0 +1,20 @@
+#include "trainer/alignment/parallel_tasks.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <atomic>
+
+namespace regroup {
+
+void ParallelTasks(int64_t count, const std::function<void(int64_t)>& task) {
+  std::atomic<int64_t> next{0};
+  const auto drain = [&](int64_t, int64_t) {
+    for (int64_t i = next++; i < count; i = next++) task(i);
+  };
+  const int64_t threads = std::min<int64_t>(at::get_num_threads(), count);
+  // One range a thread: at::parallel_for alone would give each thread a fixed share of tasks of unequal length.
+  if (threads > 0) at::parallel_for(0, threads, 1, drain);
+}
+
+}  // namespace regroup

@@ -1,0 +1,39 @@
+#include "trainer/alignment/similarities/pairwise.h"
+
+#include <ATen/ATen.h>
+
+#include <utility>
+#include <vector>
+
+#include "trainer/alignment/parallel_tasks.h"
+
+namespace regroup {
+
+at::Tensor ForPairsOfHeads(int64_t heads, const std::function<double(int64_t, int64_t)>& figure) {
+  std::vector<std::pair<int64_t, int64_t>> pairs;
+  for (int64_t i = 0; i < heads; ++i) {
+    for (int64_t j = i + 1; j < heads; ++j) pairs.emplace_back(i, j);
+  }
+  auto matrix = at::zeros({heads, heads}, at::kDouble);
+  double* const entries = matrix.mutable_data_ptr<double>();
+  ParallelTasks(static_cast<int64_t>(pairs.size()), [&](int64_t task) {
+    const auto [i, j] = pairs[task];
+    entries[i * heads + j] = entries[j * heads + i] = figure(i, j);
+  });
+  return matrix;
+}
+
+at::Tensor BlockNuclearNorms(const at::Tensor& gram) {
+  if (gram.numel() == 0) return at::zeros({gram.size(0), gram.size(0)}, at::kDouble);
+  return ForPairsOfHeads(gram.size(0), [&](int64_t i, int64_t j) {
+    return at::linalg_svdvals(gram.select(0, i).select(1, j)).sum().item<double>();
+  });
+}
+
+at::Tensor BlockTraces(const at::Tensor& gram) { return gram.diagonal(0, 0, 2).diagonal(0, 0, 1).sum(1); }
+
+at::Tensor PairModuli(const at::Tensor& gram) { return gram.abs().sum(0); }
+
+at::Tensor PairTraces(const at::Tensor& gram) { return at::real(gram.diagonal(0, 1, 2)).sum(0); }
+
+}  // namespace regroup

@@ -1,0 +1,26 @@
+// A figure for every pair of heads, each computed as a task of its own.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+
+namespace regroup {
+
+/// Symmetric [heads, heads] with figure(i, j) for i < j and 0 on the diagonal.
+at::Tensor ForPairsOfHeads(int64_t heads, const std::function<double(int64_t, int64_t)>& figure);
+
+/// Sum of singular values of every block G_ij, i != j, of a Gram [H, w, H, w]: max over orthogonal Q of tr(G_ij Q),
+/// which is how alike two heads can be made by turning one.
+at::Tensor BlockNuclearNorms(const at::Tensor& gram);
+
+/// Traces of the diagonal blocks [H] of a Gram [H, w, H, w].
+at::Tensor BlockTraces(const at::Tensor& gram);
+
+/// sum_t |G_ij,t| [H, H] of the complex Gram [pairs, H, H]: the same for rotary pairs, where each may turn on its own.
+at::Tensor PairModuli(const at::Tensor& gram);
+
+/// sum_t G_ii,t [H].
+at::Tensor PairTraces(const at::Tensor& gram);
+
+}  // namespace regroup

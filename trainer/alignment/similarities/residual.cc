@@ -1,0 +1,64 @@
+// Negative energy that `principal` would discard if the two heads alone were merged: the sum of the smaller half of the
+// eigenvalues of [S_i G_ii S_i, S_i G_ij S_j; ., S_j G_jj S_j]. See methods/principal.cc. A rotary pair's error counts
+// half, because the logit is the real part of a complex product whose angle turns with the distance of the tokens.
+#include <ATen/ATen.h>
+
+#include "trainer/alignment/metric_root.h"
+#include "trainer/alignment/registry.h"
+#include "trainer/alignment/similarities/pairwise.h"
+
+namespace regroup {
+namespace {
+
+// tr(S_i G_ii S_i) [H]
+at::Tensor WeightedTraces(const at::Tensor& gram, const at::Tensor& metric) {
+  const auto diagonal = gram.diagonal(0, 0, 2).permute({2, 0, 1});
+  return (diagonal * metric).sum({1, 2});
+}
+
+Similarity::Matrix LinearResiduals(const at::Tensor& gram, const at::Tensor& metric) {
+  const int64_t heads = gram.size(0);
+  const int64_t width = gram.size(1);
+  const auto self = WeightedTraces(gram, metric);
+  if (width == 0) return {at::zeros({heads, heads}, at::kDouble), self};
+  const auto weighted = WeightedGram(gram, RootOfMetric(metric).root).view({heads, width, heads, width});
+  const auto discarded = ForPairsOfHeads(heads, [&](int64_t i, int64_t j) {
+    const auto both = at::tensor({i, j}, at::kLong);
+    const auto block = weighted.index_select(0, both).index_select(2, both).reshape({2 * width, 2 * width});
+    return at::linalg_eigvalsh(block).narrow(0, 0, width).sum().item<double>();
+  });
+  return {-discarded, self};
+}
+
+// The smaller eigenvalue of [a, b; conj(b), c] for every pair of heads, summed over rotary pairs.
+Similarity::Matrix PairResiduals(const at::Tensor& gram, const at::Tensor& energies) {
+  const auto root = energies.sqrt().t();  // [pairs, H]
+  const auto weighted = gram * (root.unsqueeze(2) * root.unsqueeze(1));
+  const auto self = at::real(weighted.diagonal(0, 1, 2));  // [pairs, H]
+  const auto a = self.unsqueeze(2);
+  const auto c = self.unsqueeze(1);
+  const auto smaller = 0.5 * (a + c) - (0.25 * (a - c).square() + weighted.abs().square()).sqrt();
+  return {-0.5 * smaller.sum(0), 0.5 * self.sum(0)};
+}
+
+Similarity::Matrix ResidualOfValues(const LayerGrams& grams) {
+  return LinearResiduals(grams.value, grams.output_metric);
+}
+
+Similarity::Matrix ResidualOfKeys(const LayerGrams& grams) {
+  const auto pairs = PairResiduals(grams.key_pairs, grams.query_pair_energy);
+  const auto free = LinearResiduals(grams.key_free, grams.query_free);
+  return {pairs.pairs + free.pairs, pairs.self + free.self};
+}
+
+}  // namespace
+
+extern const Similarity kResidualSimilarity{
+    .name = "residual",
+    .summary = "negative energy that merging two heads by principal components would lose",
+    .unit_grams = false,
+    .of_values = ResidualOfValues,
+    .of_keys = ResidualOfKeys,
+};
+
+}  // namespace regroup
