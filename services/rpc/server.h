@@ -1,0 +1,61 @@
+// A gRPC server with the habits all servers of Regroup share: bounded memory and messages, keepalive, the standard
+// health service and reflection, an address nobody else listens on, and a look at every call's latency.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "services/rpc/credentials.h"
+
+namespace regroup {
+
+/// Called when a call ends, from gRPC's threads: "/regroup.v1.JobService/GetJob", its code, its duration.
+using CallObserver = std::function<void(std::string_view method, grpc::StatusCode code, double seconds)>;
+
+struct RpcServerOptions {
+  /// "host:port" (port 0 takes a free one) or "unix:/path".
+  std::string address;
+  TlsFiles tls;
+  CallObserver observer;
+  size_t max_message_bytes = 16 << 20;
+  size_t max_memory_bytes = 256 << 20;
+};
+
+class RpcServer {
+ public:
+  /// Starts listening; the services must outlive the server. Health answers NOT_SERVING until SetServing(true).
+  /// FAILED_PRECONDITION if others can reach the address and TLS is not set; UNAVAILABLE naming the address if it
+  /// cannot be had.
+  static absl::StatusOr<std::unique_ptr<RpcServer>> Start(const RpcServerOptions& options,
+                                                          const std::vector<grpc::Service*>& services);
+
+  /// Stops at once, without grace, if Stop was not called.
+  ~RpcServer();
+
+  void SetServing(bool serving);
+
+  /// Takes no new calls, and cancels those that have not ended within `grace`.
+  void Stop(std::chrono::milliseconds grace);
+
+  /// The port it listens on; 0 for a unix socket.
+  int port() const { return port_; }
+  /// Where it listens, with the port that was taken.
+  const std::string& address() const { return address_; }
+
+ private:
+  RpcServer() = default;
+
+  std::string address_;
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace regroup
