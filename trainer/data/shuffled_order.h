@@ -12,7 +12,7 @@ class SplitMix64 {
  public:
   explicit SplitMix64(uint64_t seed) : state_(seed) {}
   uint64_t Next();
-  /// Uniform in [0, bound), without bias: draws in the incomplete last range are drawn again. bound > 0.
+  /// Uniform in [0, bound), without bias: the first 2^64 mod bound numbers are drawn again. bound > 0.
   uint64_t Below(uint64_t bound);
 
  private:

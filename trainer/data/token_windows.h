@@ -9,9 +9,11 @@
 #include <filesystem>
 #include <functional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "trainer/data/tokenizer.h"
 
@@ -53,6 +55,8 @@ class TokenWindows {
 
  private:
   TokenWindows() = default;
+  absl::Status Append(const std::vector<std::string>& texts, const Tokenizer& tokenizer, int threads);
+  absl::Status CutToWindows(const std::filesystem::path& data, size_t limit);
 
   std::vector<int32_t> tokens_;
   int64_t windows_ = 0;

@@ -1,0 +1,76 @@
+#include "trainer/data/text_reader.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "services/base/status_macros.h"
+
+namespace regroup {
+namespace {
+
+absl::StatusOr<std::vector<std::string>> ParseChoices(const JsonLinesReader& lines, const nlohmann::json& object) {
+  const auto found = object.find("choices");
+  if (found == object.end() || !found->is_array() || found->size() < 2) {
+    return lines.ErrorHere("the field \"choices\" must be a list of at least two texts");
+  }
+  std::vector<std::string> choices;
+  for (const nlohmann::json& choice : *found) {
+    if (!choice.is_string()) return lines.ErrorHere("the field \"choices\" must be a list of at least two texts");
+    choices.push_back(choice.get<std::string>());
+  }
+  return choices;
+}
+
+absl::StatusOr<int64_t> ParseLabel(const JsonLinesReader& lines, const nlohmann::json& object, size_t choices) {
+  const auto found = object.find("label");
+  if (found != object.end() && found->is_number_unsigned() && found->get<uint64_t>() < choices) {
+    return found->get<int64_t>();
+  }
+  return lines.ErrorHere(
+      fmt::format("the field \"label\" must be the index of the right choice, 0 to {}", choices - 1));
+}
+
+}  // namespace
+
+absl::StatusOr<TextReader> TextReader::Open(const std::filesystem::path& path) {
+  REGROUP_ASSIGN_OR_RETURN(JsonLinesReader lines, JsonLinesReader::Open(path));
+  return TextReader(std::move(lines));
+}
+
+absl::StatusOr<std::optional<std::string>> TextReader::Next() {
+  REGROUP_ASSIGN_OR_RETURN(const std::optional<nlohmann::json> object, lines_.Next());
+  if (!object) return std::nullopt;
+  return lines_.TextField(*object, "text");
+}
+
+absl::StatusOr<InstructionReader> InstructionReader::Open(const std::filesystem::path& path) {
+  REGROUP_ASSIGN_OR_RETURN(JsonLinesReader lines, JsonLinesReader::Open(path));
+  return InstructionReader(std::move(lines));
+}
+
+absl::StatusOr<std::optional<InstructionRecord>> InstructionReader::Next() {
+  REGROUP_ASSIGN_OR_RETURN(const std::optional<nlohmann::json> object, lines_.Next());
+  if (!object) return std::nullopt;
+  InstructionRecord record;
+  REGROUP_ASSIGN_OR_RETURN(record.prompt, lines_.TextField(*object, "prompt"));
+  REGROUP_ASSIGN_OR_RETURN(record.completion, lines_.TextField(*object, "completion"));
+  return record;
+}
+
+absl::StatusOr<MultipleChoiceReader> MultipleChoiceReader::Open(const std::filesystem::path& path) {
+  REGROUP_ASSIGN_OR_RETURN(JsonLinesReader lines, JsonLinesReader::Open(path));
+  return MultipleChoiceReader(std::move(lines));
+}
+
+absl::StatusOr<std::optional<MultipleChoiceRecord>> MultipleChoiceReader::Next() {
+  REGROUP_ASSIGN_OR_RETURN(const std::optional<nlohmann::json> object, lines_.Next());
+  if (!object) return std::nullopt;
+  MultipleChoiceRecord record;
+  REGROUP_ASSIGN_OR_RETURN(record.context, lines_.TextField(*object, "context"));
+  REGROUP_ASSIGN_OR_RETURN(record.choices, ParseChoices(lines_, *object));
+  REGROUP_ASSIGN_OR_RETURN(record.label, ParseLabel(lines_, *object, record.choices.size()));
+  return record;
+}
+
+}  // namespace regroup

@@ -1,0 +1,61 @@
+// Tokens that are found in the text before anything else is done to it: "<s>", "<|im_start|>".
+//
+// Filled by one thread, then read by any.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "trainer/data/tokenizer/regex.h"
+
+namespace regroup {
+
+struct AddedToken {
+  std::string content;
+  int32_t id = 0;
+  /// Only where no word character touches it.
+  bool single_word = false;
+  /// Takes the white space before it, or after it, along.
+  bool left_strip = false;
+  bool right_strip = false;
+  /// Found in the normalised text instead of the text as given.
+  bool normalized = false;
+  bool special = false;
+};
+
+/// A part of a text: an added token's id, or the bytes of ordinary text.
+struct AddedTokenSplit {
+  std::optional<int32_t> id;
+  ByteRange range;
+};
+
+/// Finds tokens in a text: the leftmost, and of those that start there the longest.
+class AddedTokenFinder {
+ public:
+  AddedTokenFinder();
+  /// A later token of the same content is ignored.
+  void Add(AddedToken token);
+  bool empty() const { return tokens_.empty(); }
+
+  /// The parts of the text in order; ordinary parts are not empty. `text` is valid UTF-8.
+  std::vector<AddedTokenSplit> Split(std::string_view text) const;
+
+ private:
+  /// A state of the trie: the token that ends here (or -1), and the next states by byte.
+  struct State {
+    int32_t token = -1;
+    std::vector<std::pair<char, int32_t>> next;
+  };
+  int32_t NextState(int32_t state, char byte) const;
+  /// Index of the longest token that `text` starts with at `begin`, or -1.
+  int32_t LongestAt(std::string_view text, size_t begin) const;
+
+  std::vector<AddedToken> tokens_;
+  std::vector<State> trie_;
+};
+
+}  // namespace regroup

@@ -1,0 +1,64 @@
+// Byte-pair encoding: the "model" of tokenizer.json with type BPE.
+//
+// A piece starts as its characters; the two neighbours whose merge has the smallest rank become one token, the leftmost
+// first, until none merges. Immutable but for a cache of short pieces, which is locked; any thread may call.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "absl/status/statusor.h"
+#include "trainer/data/tokenizer/merge_table.h"
+#include "trainer/data/tokenizer/vocabulary.h"
+
+namespace regroup {
+
+class BpeModel {
+ public:
+  /// Reads vocab, merges, unk_token, fuse_unk, byte_fallback, ignore_merges. UNIMPLEMENTED for dropout, affixes, and
+  /// model types other than BPE; INVALID_ARGUMENT for a merge whose tokens the vocabulary lacks.
+  static absl::StatusOr<std::unique_ptr<BpeModel>> Parse(const nlohmann::json& json);
+
+  /// Appends the ids of a piece. A character without token becomes its bytes' tokens (byte_fallback), else the unknown
+  /// token, else nothing. `piece` is valid UTF-8.
+  void Encode(std::string_view piece, std::vector<int32_t>& ids) const;
+
+  const Vocabulary& vocabulary() const { return vocabulary_; }
+
+ private:
+  BpeModel() = default;
+  absl::Status ParseMerges(const nlohmann::json& merges);
+  std::vector<int32_t> EncodeUncached(std::string_view piece) const;
+  std::vector<int32_t> StartTokens(std::string_view piece) const;
+  bool AppendByteTokens(std::string_view character, std::vector<int32_t>& tokens) const;
+
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+  };
+  /// A part of the cache, with its own lock so that threads seldom meet.
+  struct CachePart {
+    std::mutex mutex;
+    std::unordered_map<std::string, std::vector<int32_t>, Hash, std::equal_to<>> ids_by_piece;
+  };
+
+  Vocabulary vocabulary_;
+  MergeTable merges_;
+  std::optional<int32_t> unknown_;
+  bool fuse_unknown_ = false;
+  bool ignore_merges_ = false;
+  /// Tokens "<0x00>" to "<0xFF>"; -1 where the vocabulary lacks one. Empty without byte_fallback.
+  std::vector<int32_t> byte_tokens_;
+  mutable std::array<CachePart, 16> cache_;
+};
+
+}  // namespace regroup

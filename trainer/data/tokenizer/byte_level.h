@@ -1,0 +1,19 @@
+// The alphabet of byte-level BPE: each of the 256 bytes written as one printable character.
+//
+// Bytes that are printable in Latin-1 stand for themselves; the other 68 become U+0100, U+0101, ... in order.
+// Pure functions, for any thread.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace regroup {
+
+/// The bytes, each as its character in UTF-8.
+std::string ToByteLevel(std::string_view bytes);
+
+/// The bytes that the characters stand for; nothing if a character is not of the alphabet. `text` is valid UTF-8.
+std::optional<std::string> FromByteLevel(std::string_view text);
+
+}  // namespace regroup

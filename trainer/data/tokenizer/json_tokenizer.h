@@ -1,0 +1,66 @@
+// The tokenizer of a tokenizer.json: added tokens, normalizer, pre_tokenizer, BPE model, post_processor, decoder.
+//
+// "truncation" and "padding" of the file are not applied: whole texts are encoded. Immutable; any thread may call.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "absl/status/statusor.h"
+#include "trainer/data/tokenizer.h"
+#include "trainer/data/tokenizer/added_tokens.h"
+#include "trainer/data/tokenizer/bpe_model.h"
+#include "trainer/data/tokenizer/normalizer.h"
+#include "trainer/data/tokenizer/post_processor.h"
+#include "trainer/data/tokenizer/pre_tokenizer.h"
+#include "trainer/data/tokenizer/special_ids.h"
+#include "trainer/data/tokenizer/token_decoder.h"
+#include "trainer/data/tokenizer/vocabulary.h"
+
+namespace regroup {
+
+class JsonTokenizer : public Tokenizer {
+ public:
+  /// UNIMPLEMENTED names the component that is not supported; INVALID_ARGUMENT says what is malformed.
+  static absl::StatusOr<std::shared_ptr<JsonTokenizer>> Parse(const nlohmann::json& json);
+
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const override;
+  absl::StatusOr<std::vector<int32_t>> EncodeOrdinary(std::string_view text) const override;
+  absl::StatusOr<std::string> Decode(std::span<const int32_t> ids) const override;
+  std::optional<int32_t> bos_id() const override { return special_.bos; }
+  std::optional<int32_t> eos_id() const override { return special_.eos; }
+  int64_t vocabulary_size() const override;
+
+  /// Id of a token's text, added tokens included.
+  std::optional<int32_t> IdOf(std::string_view token) const;
+  /// Before the tokenizer is shared.
+  void SetSpecialIds(SpecialIds ids) { special_ = ids; }
+
+ private:
+  explicit JsonTokenizer(std::unique_ptr<BpeModel> model) : model_(std::move(model)) {}
+  absl::Status ParseAddedTokens(const nlohmann::json& tokens);
+  absl::Status AddToken(AddedToken token);
+  int64_t NextAddedId() const;
+  absl::Status AppendNormalized(std::string_view part, bool starts_text, std::vector<int32_t>& ids) const;
+  absl::Status AppendPieces(TextPiece piece, std::vector<int32_t>& ids) const;
+
+  std::unique_ptr<BpeModel> model_;
+  std::shared_ptr<const Normalizer> normalizer_;
+  std::shared_ptr<const PreTokenizer> pre_tokenizer_;
+  std::shared_ptr<const PostProcessor> post_processor_;
+  /// Its error where the file's decoder is not supported: encoding works all the same.
+  absl::StatusOr<std::shared_ptr<const TokenDecoder>> decoder_ = absl::UnknownError("");
+  /// Every added token, those of the model's vocabulary among them.
+  Vocabulary added_;
+  AddedTokenFinder raw_finder_;
+  AddedTokenFinder normalized_finder_;
+  SpecialIds special_;
+};
+
+}  // namespace regroup

@@ -1,0 +1,42 @@
+// A regular expression over UTF-8 text, on PCRE2 with its just-in-time compiler.
+//
+// Immutable; any thread may match, several at once.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+struct pcre2_real_code_8;
+
+namespace regroup {
+
+/// Bytes [begin, end) of a text.
+struct ByteRange {
+  size_t begin = 0;
+  size_t end = 0;
+};
+
+class Regex {
+ public:
+  /// A pattern as tokenizer.json writes it (see regex_syntax.h). UNIMPLEMENTED or INVALID_ARGUMENT.
+  static absl::StatusOr<Regex> FromRuby(std::string_view pattern);
+  /// A pattern in PCRE2's own syntax.
+  static absl::StatusOr<Regex> FromPcre(std::string_view pattern);
+  /// Matches exactly `text`.
+  static absl::StatusOr<Regex> Literal(std::string_view text);
+
+  /// All matches from left to right, without overlap; empty ones are left out. `text` must be valid UTF-8.
+  /// INTERNAL if the matcher gives up.
+  absl::StatusOr<std::vector<ByteRange>> FindAll(std::string_view text) const;
+
+ private:
+  explicit Regex(std::shared_ptr<pcre2_real_code_8> code) : code_(std::move(code)) {}
+  std::shared_ptr<pcre2_real_code_8> code_;
+};
+
+}  // namespace regroup
