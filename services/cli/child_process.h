@@ -1,0 +1,60 @@
+// A program started by this one, in a process group of its own so that Ctrl-C reaches only us. Not thread-safe.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace regroup {
+
+/// Killed and waited for on destruction if it still runs.
+class ChildProcess {
+ public:
+  /// Starts `program` with standard output and error appended to `log`. NOT_FOUND where the program is missing.
+  static absl::StatusOr<ChildProcess> Start(const std::filesystem::path& program,
+                                            const std::vector<std::string>& arguments,
+                                            const std::filesystem::path& log);
+
+  ChildProcess(ChildProcess&& other) noexcept;
+  ChildProcess& operator=(ChildProcess&& other) noexcept;
+  ~ChildProcess();
+
+  pid_t id() const { return id_; }
+
+  /// How it ended ("exit status 1", "signal 9 (Killed)"); nothing while it runs.
+  const std::optional<std::string>& Ended();
+
+  /// Asks it to end.
+  void Terminate();
+
+  /// Waits until it ended; kills it after `patience`.
+  void WaitOrKill(std::chrono::milliseconds patience);
+
+ private:
+  explicit ChildProcess(pid_t id) : id_(id) {}
+
+  pid_t id_ = -1;
+  std::optional<std::string> ended_;
+};
+
+/// What a program wrote, and its exit status.
+struct Output {
+  int exit_status = 0;
+  std::string standard_output;
+  std::string standard_error;
+};
+
+/// Runs a program to its end.
+absl::StatusOr<Output> RunToEnd(const std::filesystem::path& program, const std::vector<std::string>& arguments);
+
+/// The program of that name beside this one. UNAVAILABLE with what to do.
+absl::StatusOr<std::filesystem::path> SiblingProgram(const std::string& name);
+
+}  // namespace regroup

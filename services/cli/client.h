@@ -1,0 +1,93 @@
+// The coordinator's API as the commands use it: blocking calls with a deadline, errors as absl::Status.
+//
+// Every function may be called from any thread.
+#pragma once
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/support/sync_stream.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "regroup/v1/cluster_service.grpc.pb.h"
+#include "regroup/v1/job_service.grpc.pb.h"
+
+namespace regroup {
+
+class Client {
+ public:
+  using JobStub = v1::JobService::Stub;
+  using ClusterStub = v1::ClusterService::Stub;
+
+  explicit Client(std::string address);
+
+  const std::string& address() const { return address_; }
+
+  /// One call of the job service, for example Call(&Client::JobStub::GetJob, request). UNAVAILABLE names the address.
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> Call(grpc::Status (JobStub::*method)(grpc::ClientContext*, const Request&, Response*),
+                                const Request& request) const {
+    return CallOn(*jobs_, method, request);
+  }
+  /// The same for the cluster service.
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> Call(grpc::Status (ClusterStub::*method)(grpc::ClientContext*, const Request&, Response*),
+                                const Request& request) const {
+    return CallOn(*clusters_, method, request);
+  }
+
+  /// Reads a stream to its end. `on_message` returns false to leave early, which is OK. `context` may be cancelled from
+  /// another thread.
+  template <typename Request, typename Message>
+  absl::Status Read(std::unique_ptr<grpc::ClientReader<Message>> (JobStub::*method)(grpc::ClientContext*,
+                                                                                    const Request&),
+                    grpc::ClientContext& context, const Request& request,
+                    const std::function<bool(const Message&)>& on_message) const {
+    const auto reader = (*jobs_.*method)(&context, request);
+    Message message;
+    while (reader->Read(&message)) {
+      if (on_message(message)) continue;
+      context.TryCancel();
+      while (reader->Read(&message)) {
+      }
+      reader->Finish();
+      return absl::OkStatus();
+    }
+    return Explain(reader->Finish());
+  }
+
+ private:
+  static constexpr std::chrono::seconds kPatience{30};
+
+  template <typename Stub, typename Request, typename Response>
+  absl::StatusOr<Response> CallOn(Stub& stub,
+                                  grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                                  const Request& request) const {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    Response response;
+    const absl::Status status = Explain((stub.*method)(&context, request, &response));
+    if (!status.ok()) return status;
+    return response;
+  }
+
+  absl::Status Explain(const grpc::Status& status) const;
+
+  std::string address_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<JobStub> jobs_;
+  std::unique_ptr<ClusterStub> clusters_;
+};
+
+/// "jobs/x" for "x" and for "jobs/x".
+std::string JobName(const std::string& text);
+
+/// "workers/x" for "x" and for "workers/x".
+std::string WorkerName(const std::string& text);
+
+}  // namespace regroup

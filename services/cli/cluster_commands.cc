@@ -1,0 +1,92 @@
+#include "services/cli/cluster_commands.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+
+#include "services/base/status_macros.h"
+#include "services/cli/json_text.h"
+#include "services/cli/quantity_text.h"
+#include "services/cli/text_table.h"
+
+namespace regroup {
+namespace {
+
+std::string StateText(v1::WorkerState state) {
+  std::string word = v1::WorkerState_Name(state).substr(std::string_view("WORKER_STATE_").size());
+  std::transform(word.begin(), word.end(), word.begin(), [](unsigned char c) { return std::tolower(c); });
+  return word;
+}
+
+std::string LastSegments(const std::string& task) {
+  const size_t job = task.find('/');
+  const size_t tasks = task.find("/tasks/");
+  if (job == std::string::npos || tasks == std::string::npos) return task;
+  return task.substr(job + 1, tasks - job - 1) + ":" + task.substr(tasks + 7);
+}
+
+std::string WorkersText(const v1::ListWorkersResponse& list) {
+  if (list.workers().empty())
+    return "no workers; start one with: regroup-worker --coordinator HOST:PORT --work-dir DIR\n";
+  const double now = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  TextTable table({"WORKER", "STATE", "SLOTS", "DEVICE", "HOST", "HEARD", "RUNS"});
+  for (const v1::Worker& worker : list.workers()) {
+    std::string running;
+    for (const std::string& task : worker.running_tasks()) running += (running.empty() ? "" : " ") + LastSegments(task);
+    const double age = worker.has_heartbeat_time() ? now - SecondsOf(worker.heartbeat_time()) : 0;
+    table.Add({worker.name().substr(worker.name().find('/') + 1), StateText(worker.state()),
+               fmt::format("{}/{}", worker.busy_slots(), worker.slots()), worker.device(), worker.host(),
+               worker.has_heartbeat_time() ? DurationText(age) + " ago" : "", running});
+  }
+  return table.Render();
+}
+
+absl::StatusOr<v1::ListWorkersResponse> ListAll(const Client& client) {
+  v1::ListWorkersResponse all;
+  v1::ListWorkersRequest request;
+  request.set_page_size(1000);
+  do {
+    REGROUP_ASSIGN_OR_RETURN(const auto page, client.Call(&Client::ClusterStub::ListWorkers, request));
+    for (const v1::Worker& worker : page.workers()) *all.add_workers() = worker;
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return all;
+}
+
+ExitCode Workers(const CommandLine& line) {
+  const auto list = ListAll(line.Connect());
+  if (!list.ok()) return PrintError(list.status(), line.json);
+  Print(line.json ? JsonOf(*list) : WorkersText(*list));
+  return kExitDone;
+}
+
+template <typename Request>
+void AddByName(CLI::App& app, CommandLine& line, const char* name, const char* description,
+               grpc::Status (Client::ClusterStub::*method)(grpc::ClientContext*, const Request&, v1::Worker*)) {
+  CLI::App* const command = app.add_subcommand(name, description);
+  const auto id = std::make_shared<std::string>();
+  command->add_option("worker", *id, "The worker's id")->required();
+  command->callback([&line, id, method] {
+    line.selected = [id, method](const CommandLine& chosen) -> ExitCode {
+      Request request;
+      request.set_name(WorkerName(*id));
+      const auto worker = chosen.Connect().Call(method, request);
+      if (!worker.ok()) return PrintError(worker.status(), chosen.json);
+      Print(chosen.json ? JsonOf(*worker) : fmt::format("{} is {}\n", worker->name(), StateText(worker->state())));
+      return kExitDone;
+    };
+  });
+}
+
+}  // namespace
+
+void AddClusterCommands(CLI::App& app, CommandLine& line) {
+  app.add_subcommand("workers", "List the workers")->callback([&line] { line.selected = Workers; });
+  AddByName(app, line, "drain", "Let a worker finish what it runs and take nothing new",
+            &Client::ClusterStub::DrainWorker);
+  AddByName(app, line, "undrain", "Let a drained worker take tasks again", &Client::ClusterStub::UndrainWorker);
+}
+
+}  // namespace regroup

@@ -1,0 +1,34 @@
+// What the parts of the command line share.
+//
+// Each ...commands.h declares a function that adds its commands to the parser. A parsed command leaves its action in
+// `selected`; main runs it.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "services/cli/client.h"
+#include "services/cli/exit_code.h"
+
+namespace regroup {
+
+/// Options of every command, and the chosen one.
+struct CommandLine {
+  bool json = false;
+  std::string coordinator;
+  std::function<ExitCode(const CommandLine&)> selected;
+
+  Client Connect() const { return Client(coordinator); }
+};
+
+/// Writes to standard output.
+void Print(std::string_view text);
+
+/// Writes "regroup: message" to standard error, or {"error": {...}} to standard output with --json; returns the exit
+/// status that belongs to it.
+ExitCode PrintError(const absl::Status& status, bool json);
+
+}  // namespace regroup

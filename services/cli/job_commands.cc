@@ -1,0 +1,234 @@
+#include "services/cli/job_commands.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <vector>
+
+#include "services/base/status_macros.h"
+#include "services/cli/checked_job_file.h"
+#include "services/cli/job_text.h"
+#include "services/cli/json_text.h"
+#include "services/cli/progress_lines.h"
+#include "services/cli/quantity_text.h"
+#include "services/cli/text_table.h"
+
+namespace regroup {
+namespace {
+
+double Now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+
+/// Everything about one job, for a terminal or a pipe.
+std::string JobText(const v1::Job& job) {
+  const Terminal terminal = StandardOutput();
+  Terminal unlimited = terminal;
+  unlimited.rows = 1 << 16;
+  std::string text;
+  for (const std::string& line : ProgressLines(job, Now(), unlimited)) text += line + "\n";
+  const bool failed = job.state() == v1::JOB_STATE_FAILED;
+  if (failed) return text + "\n" + FailureText(job, "regroup retry " + job.name().substr(5), terminal);
+  const std::string result = ResultText(job, terminal);
+  return result.empty() ? text : text + "\n" + result;
+}
+
+ExitCode PrintJob(const absl::StatusOr<v1::Job>& job, bool json) {
+  if (!job.ok()) return PrintError(job.status(), json);
+  Print(json ? JsonOf(*job) : JobText(*job));
+  return kExitDone;
+}
+
+struct SubmitOptions {
+  std::string file;
+  std::string job_id;
+  std::string request_id;
+  bool validate_only = false;
+};
+
+ExitCode Submit(const SubmitOptions& options, const CommandLine& line) {
+  const auto file = ReadCheckedJobFile(options.file);
+  if (!file.ok()) return PrintError(file.status(), line.json);
+  v1::SubmitJobRequest request;
+  *request.mutable_spec() = file->spec;
+  request.set_job_id(options.job_id);
+  request.set_request_id(options.request_id);
+  request.set_validate_only(options.validate_only);
+  const auto job = line.Connect().Call(&Client::JobStub::SubmitJob, request);
+  if (!job.ok()) return PrintError(job.status(), line.json);
+  if (line.json) {
+    Print(JsonOf(*job));
+  } else if (options.validate_only) {
+    Print(fmt::format("{} can be accepted\n", options.file));
+  } else {
+    const std::string id = job->name().substr(job->name().find('/') + 1);
+    Print(fmt::format("{} is {}; follow it with: regroup watch {}\n", job->name(), StateWord(job->state()), id));
+  }
+  return kExitDone;
+}
+
+void AddSubmit(CLI::App& app, CommandLine& line) {
+  CLI::App* const command = app.add_subcommand("submit", "Hand a job file to a coordinator");
+  const auto options = std::make_shared<SubmitOptions>();
+  command->add_option("file", options->file, "The job file")->required();
+  command->add_option("--job-id", options->job_id, "The job's id; default: its name and a random suffix");
+  command->add_option("--request-id", options->request_id, "The same id and file again returns the first job");
+  command->add_flag("--validate-only", options->validate_only, "Check, and accept nothing");
+  command->callback(
+      [&line, options] { line.selected = [options](const CommandLine& chosen) { return Submit(*options, chosen); }; });
+}
+
+std::string PlanText(const v1::PlanJobResponse& plan) {
+  const v1::ModelSummary& model = plan.model();
+  std::string text =
+      fmt::format("  model             {}, {} layers, {} heads on {} KV heads of width {}, {} parameters\n",
+                  model.family(), model.layers(), model.heads(), model.kv_heads(), model.head_width(),
+                  ShortCountText(static_cast<double>(model.parameters())));
+  text += fmt::format("  KV cache          {} to {} a token\n",
+                      BytesText(static_cast<double>(plan.source_kv_bytes_per_token())),
+                      BytesText(static_cast<double>(plan.result_kv_bytes_per_token())));
+  text += fmt::format("  training tokens   {}\n", ShortCountText(static_cast<double>(plan.training_tokens())));
+  text += fmt::format("  operations        {}FLOP\n", ShortCountText(plan.flops()));
+  text += fmt::format("  memory of a rank  {}\n", BytesText(static_cast<double>(plan.memory_bytes_per_rank())));
+  text += fmt::format("  storage           {}\n", BytesText(static_cast<double>(plan.storage_bytes())));
+  for (const std::string& warning : plan.warnings()) text += fmt::format("  note: {}\n", warning);
+  return text;
+}
+
+ExitCode Plan(const std::string& path, const CommandLine& line) {
+  const auto file = ReadCheckedJobFile(path);
+  if (!file.ok()) return PrintError(file.status(), line.json);
+  v1::PlanJobRequest request;
+  *request.mutable_spec() = file->spec;
+  const auto plan = line.Connect().Call(&Client::JobStub::PlanJob, request);
+  if (!plan.ok()) return PrintError(plan.status(), line.json);
+  Print(line.json ? JsonOf(*plan) : PlanText(*plan));
+  return kExitDone;
+}
+
+void AddPlan(CLI::App& app, CommandLine& line) {
+  CLI::App* const command = app.add_subcommand("plan", "State what a job would need and save, without running it");
+  const auto file = std::make_shared<std::string>();
+  command->add_option("file", *file, "The job file")->required();
+  command->callback(
+      [&line, file] { line.selected = [file](const CommandLine& chosen) { return Plan(*file, chosen); }; });
+}
+
+struct ListOptions {
+  std::vector<std::string> states;
+  std::vector<std::string> labels;
+  int limit = 50;
+};
+
+/// "failed" -> JOB_STATE_FAILED. INVALID_ARGUMENT for another word.
+absl::StatusOr<v1::JobState> StateNamed(std::string word) {
+  std::transform(word.begin(), word.end(), word.begin(), [](unsigned char c) { return std::toupper(c); });
+  v1::JobState state{};
+  if (v1::JobState_Parse("JOB_STATE_" + word, &state)) return state;
+  return absl::InvalidArgumentError(
+      "--state takes queued, running, recovering, cancelling, succeeded, failed or cancelled");
+}
+
+absl::StatusOr<v1::ListJobsRequest> ListRequest(const ListOptions& options) {
+  v1::ListJobsRequest request;
+  for (const std::string& word : options.states) {
+    REGROUP_ASSIGN_OR_RETURN(const v1::JobState state, StateNamed(word));
+    request.add_states(state);
+  }
+  for (const std::string& label : options.labels) {
+    const size_t equals = label.find('=');
+    if (equals == std::string::npos) return absl::InvalidArgumentError("--label takes key=value");
+    (*request.mutable_labels())[label.substr(0, equals)] = label.substr(equals + 1);
+  }
+  return request;
+}
+
+/// Pages until the limit.
+absl::StatusOr<v1::ListJobsResponse> ListAll(const Client& client, v1::ListJobsRequest request, int limit) {
+  v1::ListJobsResponse all;
+  do {
+    request.set_page_size(std::min(limit - all.jobs_size(), 1000));
+    REGROUP_ASSIGN_OR_RETURN(const v1::ListJobsResponse page, client.Call(&Client::JobStub::ListJobs, request));
+    for (const v1::Job& job : page.jobs()) *all.add_jobs() = job;
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty() && all.jobs_size() < limit);
+  all.set_next_page_token(request.page_token());
+  return all;
+}
+
+std::string ListText(const v1::ListJobsResponse& list) {
+  if (list.jobs().empty()) return "no jobs\n";
+  TextTable table({"JOB", "STATE", "CREATED", "TOOK", "NOTE"});
+  for (const v1::Job& job : list.jobs()) {
+    const std::string note = job.waiting_reason().empty() ? job.failure().message() : job.waiting_reason();
+    table.Add({job.name().substr(job.name().find('/') + 1), StateWord(job.state()), TimeText(job.create_time()),
+               job.has_start_time() ? DurationText(JobSeconds(job, Now())) : "", note});
+  }
+  return table.Render() + (list.next_page_token().empty() ? "" : "(more: raise --limit)\n");
+}
+
+ExitCode List(const ListOptions& options, const CommandLine& line) {
+  const auto request = ListRequest(options);
+  if (!request.ok()) return PrintError(request.status(), line.json);
+  const auto list = ListAll(line.Connect(), *request, options.limit);
+  if (!list.ok()) return PrintError(list.status(), line.json);
+  Print(line.json ? JsonOf(*list) : ListText(*list));
+  return kExitDone;
+}
+
+void AddList(CLI::App& app, CommandLine& line) {
+  CLI::App* const command = app.add_subcommand("list", "List jobs, newest first");
+  const auto options = std::make_shared<ListOptions>();
+  command->add_option("--state", options->states, "Only these states");
+  command->add_option("--label", options->labels, "Only jobs with this label: key=value");
+  command->add_option("--limit", options->limit, "At most so many")
+      ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
+  command->callback(
+      [&line, options] { line.selected = [options](const CommandLine& chosen) { return List(*options, chosen); }; });
+}
+
+/// A command whose whole request is the job's name.
+template <typename Request, typename Response, typename Show>
+void AddByName(CLI::App& app, CommandLine& line, const char* name, const char* description,
+               grpc::Status (Client::JobStub::*method)(grpc::ClientContext*, const Request&, Response*), Show show) {
+  CLI::App* const command = app.add_subcommand(name, description);
+  const auto job = std::make_shared<std::string>();
+  command->add_option("job", *job, "The job's id")->required();
+  command->callback([&line, job, method, show] {
+    line.selected = [job, method, show](const CommandLine& chosen) -> ExitCode {
+      Request request;
+      request.set_name(JobName(*job));
+      return show(chosen.Connect().Call(method, request), *job, chosen.json);
+    };
+  });
+}
+
+ExitCode ShowJob(const absl::StatusOr<v1::Job>& job, const std::string&, bool json) { return PrintJob(job, json); }
+
+ExitCode ShowState(const absl::StatusOr<v1::Job>& job, const std::string&, bool json) {
+  if (!job.ok() || json) return PrintJob(job, json);
+  Print(fmt::format("{} is {}\n", job->name(), StateWord(job->state())));
+  return kExitDone;
+}
+
+ExitCode ShowDeleted(const absl::StatusOr<google::protobuf::Empty>& reply, const std::string& job, bool json) {
+  if (!reply.ok()) return PrintError(reply.status(), json);
+  Print(json ? "{}\n" : fmt::format("{} is deleted\n", JobName(job)));
+  return kExitDone;
+}
+
+}  // namespace
+
+void AddJobCommands(CLI::App& app, CommandLine& line) {
+  AddSubmit(app, line);
+  AddPlan(app, line);
+  AddByName(app, line, "get", "Show one job", &Client::JobStub::GetJob, ShowJob);
+  AddList(app, line);
+  AddByName(app, line, "cancel", "Stop a job", &Client::JobStub::CancelJob, ShowState);
+  AddByName(app, line, "retry", "Start the failed tasks of a job again", &Client::JobStub::RetryJob, ShowState);
+  AddByName(app, line, "delete", "Forget a finished job and its working files; published checkpoints stay",
+            &Client::JobStub::DeleteJob, ShowDeleted);
+}
+
+}  // namespace regroup

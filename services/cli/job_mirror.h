@@ -1,0 +1,27 @@
+// A job as its event stream describes it. Pure; not thread-safe.
+#pragma once
+
+#include <string>
+
+#include "regroup/v1/job_service.pb.h"
+
+namespace regroup {
+
+class JobMirror {
+ public:
+  /// The first event of a stream (and one after a gap) has the whole job, later ones only the tasks that changed.
+  void Apply(const v1::JobEvent& event);
+
+  /// The next event is the first of a new stream that starts with the whole job.
+  void ExpectWholeJob() { expects_whole_job_ = true; }
+
+  const v1::Job& job() const { return job_; }
+  const std::string& resume_token() const { return resume_token_; }
+
+ private:
+  v1::Job job_;
+  std::string resume_token_;
+  bool expects_whole_job_ = true;
+};
+
+}  // namespace regroup

@@ -1,0 +1,183 @@
+#include "services/cli/job_text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "services/cli/quantity_text.h"
+#include "services/cli/text_table.h"
+
+namespace regroup {
+namespace {
+
+/// Figures "<what>/<of which model>" as a grid.
+struct FigureGrid {
+  std::set<std::string> columns;
+  std::map<std::string, std::map<std::string, double>> rows;
+};
+
+FigureGrid GridOf(const v1::Job& job) {
+  FigureGrid grid;
+  for (const auto& [key, value] : job.figures()) {
+    const size_t slash = key.rfind('/');
+    const std::string column = slash == std::string::npos ? key : key.substr(0, slash);
+    const std::string row = slash == std::string::npos ? "result" : key.substr(slash + 1);
+    grid.columns.insert(column);
+    grid.rows[row][column] = value;
+  }
+  return grid;
+}
+
+/// What was done to the model of a row.
+std::string RowTitle(const std::string& row, const v1::JobSpec& spec) {
+  if (row == "source") return "source";
+  if (row == "averaged") return "plain averaging";
+  const std::string aligned = spec.alignment().method() == "none" ? "averaged" : "aligned";
+  const std::string refined = spec.refine().outputs() ? " + refined" : "";
+  if (row == "aligned") return fmt::format("{}{}", aligned, refined);
+  if (row != "result") return row;
+  const std::string& method = spec.finetune().method();
+  const bool trained = !method.empty() && method != "none";
+  return fmt::format("{}{}{}{} (result)", aligned, refined, trained ? " + " : "", trained ? method : "");
+}
+
+std::string ColumnTitle(const std::string& column) {
+  static const std::map<std::string, std::string> titles = {
+      {"perplexity", "perplexity"}, {"kv_bytes_per_token", "KV cache per token"}, {"kv_heads", "KV heads"}};
+  const auto found = titles.find(column);
+  return found == titles.end() ? column : found->second;
+}
+
+std::string CellText(const std::string& column, double value) {
+  if (column == "kv_bytes_per_token") return GroupedText(static_cast<int64_t>(value)) + " B";
+  return FigureText(value);
+}
+
+std::vector<std::string> RowOrder(const FigureGrid& grid) {
+  std::vector<std::string> order;
+  for (const char* known : {"source", "averaged", "aligned", "result"}) {
+    if (grid.rows.count(known) > 0) order.emplace_back(known);
+  }
+  for (const auto& [row, cells] : grid.rows) {
+    if (std::find(order.begin(), order.end(), row) == order.end()) order.push_back(row);
+  }
+  return order;
+}
+
+std::vector<std::string> ColumnOrder(const FigureGrid& grid) {
+  std::vector<std::string> order;
+  for (const char* known : {"perplexity", "kv_bytes_per_token"}) {
+    if (grid.columns.count(known) > 0) order.emplace_back(known);
+  }
+  for (const std::string& column : grid.columns) {
+    if (std::find(order.begin(), order.end(), column) == order.end()) order.push_back(column);
+  }
+  return order;
+}
+
+std::string GridText(const v1::Job& job) {
+  const FigureGrid grid = GridOf(job);
+  if (grid.rows.empty()) return "";
+  const std::vector<std::string> columns = ColumnOrder(grid);
+  std::vector<std::string> header = {""};
+  for (const std::string& column : columns) header.push_back(ColumnTitle(column));
+  TextTable table(header);
+  for (size_t i = 1; i <= columns.size(); ++i) table.AlignRight(i);
+  for (const std::string& row : RowOrder(grid)) {
+    std::vector<std::string> cells = {RowTitle(row, job.resolved_spec())};
+    for (const std::string& column : columns) {
+      const auto found = grid.rows.at(row).find(column);
+      cells.push_back(found == grid.rows.at(row).end() ? "" : CellText(column, found->second));
+    }
+    table.Add(std::move(cells));
+  }
+  return table.Render("  ");
+}
+
+std::optional<double> FigureOf(const v1::Job& job, const std::string& key) {
+  const auto found = job.figures().find(key);
+  if (found == job.figures().end()) return std::nullopt;
+  return found->second;
+}
+
+std::string SavingText(const v1::Job& job) {
+  const auto before = FigureOf(job, "kv_bytes_per_token/source");
+  const auto after = FigureOf(job, "kv_bytes_per_token/result");
+  if (!before || !after || *after <= 0 || *after >= *before) return "";
+  return fmt::format("  The KV cache is {:.1f} times smaller.\n", *before / *after);
+}
+
+/// The task that ended the job, if one did.
+const v1::Task* FailedTask(const v1::Job& job) {
+  for (const v1::Task& task : job.tasks()) {
+    if (task.state() == v1::TASK_STATE_FAILED) return &task;
+  }
+  return nullptr;
+}
+
+std::string NextStep(v1::FailureClass failure_class, const std::string& again) {
+  switch (failure_class) {
+    case v1::FAILURE_CLASS_USER:
+      return "correct the job file, then: " + again;
+    case v1::FAILURE_CLASS_DATA:
+      return "repair or replace the file, then: " + again;
+    case v1::FAILURE_CLASS_QUALITY_GATE:
+      return "keep more KV heads, train for more steps, or raise gates.max_perplexity_ratio; nothing was published";
+    case v1::FAILURE_CLASS_INFRA:
+    case v1::FAILURE_CLASS_HANG:
+      return "see that the machines are well, then continue where it stopped: " + again;
+    default:
+      return "this is a defect of Regroup; please report it with the lines above. To try again: " + again;
+  }
+}
+
+}  // namespace
+
+std::string ClassWord(v1::FailureClass failure_class) {
+  switch (failure_class) {
+    case v1::FAILURE_CLASS_USER:
+      return "the request";
+    case v1::FAILURE_CLASS_DATA:
+      return "data";
+    case v1::FAILURE_CLASS_QUALITY_GATE:
+      return "quality gate";
+    case v1::FAILURE_CLASS_INFRA:
+      return "infrastructure";
+    case v1::FAILURE_CLASS_HANG:
+      return "no progress";
+    default:
+      return "internal";
+  }
+}
+
+std::string ResultText(const v1::Job& job, const Terminal& terminal) {
+  std::string text = GridText(job) + SavingText(job);
+  if (!text.empty()) text += "\n";
+  const bool sweep = job.resolved_spec().has_sweep();
+  if (job.state() == v1::JOB_STATE_SUCCEEDED && !sweep) {
+    text += fmt::format("  result  {}\n", terminal.Paint(Colour::kBold, job.resolved_spec().output().checkpoint()));
+  }
+  if (!job.report_folder().empty()) text += fmt::format("  report  {}/report.html\n", job.report_folder());
+  return text;
+}
+
+std::string FailureText(const v1::Job& job, const std::string& again, const Terminal& terminal) {
+  if (job.state() == v1::JOB_STATE_CANCELLED) {
+    return fmt::format("{} was cancelled; nothing was published.\n  To continue: {}\n", job.name(), again);
+  }
+  const v1::Task* const task = FailedTask(job);
+  const v1::Failure& failure = job.failure().message().empty() && task != nullptr ? task->failure() : job.failure();
+  const std::string where = task == nullptr ? "" : " in " + task->name().substr(task->name().rfind('/') + 1);
+  std::string text = terminal.Paint(
+      Colour::kRed, fmt::format("{} failed{} ({})", job.name(), where, ClassWord(failure.failure_class())));
+  text += fmt::format("\n  {}\n", failure.message());
+  if (!failure.log_tail().empty()) text += "\n  The last lines of its log:\n";
+  for (const std::string& line : failure.log_tail()) text += fmt::format("    {}\n", line);
+  return text + fmt::format("\n  What to do: {}\n", NextStep(failure.failure_class(), again));
+}
+
+}  // namespace regroup

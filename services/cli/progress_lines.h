@@ -1,0 +1,23 @@
+// The progress display as text: one line for the job, one a stage. Pure.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "regroup/v1/job.pb.h"
+#include "services/cli/stage_summary.h"
+#include "services/cli/terminal.h"
+
+namespace regroup {
+
+/// Lines that fit the terminal's columns and rows; where rows are short, finished stages go first.
+std::vector<std::string> ProgressLines(const v1::Job& job, double now_s, const Terminal& terminal);
+
+/// "finetune 40 %: step 80/200, 1:02, eta 1:33, 812 tokens/s, loss 2.31", for output that cannot be drawn again.
+std::string PlainStageLine(const StageSummary& stage);
+
+/// "queued", "running", ... "cancelled".
+std::string StateWord(v1::JobState state);
+std::string StateWord(v1::TaskState state);
+
+}  // namespace regroup

@@ -1,0 +1,92 @@
+#include "services/cli/progress_view.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdio>
+
+#include "services/cli/progress_lines.h"
+#include "services/cli/quantity_text.h"
+
+namespace regroup {
+namespace {
+
+void Write(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+std::string ClockText(double now_s) {
+  google::protobuf::Timestamp time;
+  time.set_seconds(static_cast<int64_t>(now_s));
+  const std::string text = TimeText(time);
+  return text.size() > 11 ? text.substr(11) : text;
+}
+
+double Now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+
+}  // namespace
+
+LiveProgress::LiveProgress() { Write("\x1b[?25l"); }
+
+LiveProgress::~LiveProgress() { Write("\x1b[?25h"); }
+
+void LiveProgress::Show(const v1::Job& job, double now_s) {
+  const std::vector<std::string> lines = ProgressLines(job, now_s, StandardOutput());
+  if (lines != drawn_) Draw(lines);
+}
+
+void LiveProgress::Note(std::string_view text) {
+  const std::vector<std::string> lines = drawn_;
+  Erase();
+  Write(fmt::format("{}\n", text));
+  Draw(lines);
+}
+
+void LiveProgress::Draw(const std::vector<std::string>& lines) {
+  std::string out = drawn_.empty() ? "" : fmt::format("\x1b[{}F", drawn_.size());
+  for (const std::string& line : lines) out += line + "\x1b[K\n";
+  Write(out + "\x1b[J");
+  drawn_ = lines;
+}
+
+void LiveProgress::Erase() {
+  if (!drawn_.empty()) Write(fmt::format("\x1b[{}F\x1b[J", drawn_.size()));
+  drawn_.clear();
+}
+
+void PlainProgress::Show(const v1::Job& job, double now_s) {
+  if (job.state() != state_) Print(fmt::format("{} is {}", job.name(), StateWord(job.state())), now_s);
+  state_ = job.state();
+  if (job.waiting_reason() != waiting_reason_ && !job.waiting_reason().empty()) Print(job.waiting_reason(), now_s);
+  waiting_reason_ = job.waiting_reason();
+  for (const StageSummary& stage : SummariseStages(job, now_s)) {
+    Seen& seen = seen_[stage.name];
+    const int tenths = static_cast<int>(10 * stage.Fraction());
+    if (stage.state != seen.state && stage.IsFinal()) {
+      const char* const word = stage.state == v1::TASK_STATE_SUCCEEDED ? "done" : nullptr;
+      Print(fmt::format("{} {} in {}", stage.name, word != nullptr ? word : StateWord(stage.state),
+                        DurationText(stage.elapsed_s)),
+            now_s);
+    } else if (stage.state == v1::TASK_STATE_RUNNING && stage.state != seen.state) {
+      Print(fmt::format("{} started", stage.name), now_s);
+    } else if (stage.state == v1::TASK_STATE_RUNNING && tenths > seen.tenths) {
+      Print(PlainStageLine(stage), now_s);
+    }
+    seen = {stage.state, tenths};
+  }
+}
+
+void PlainProgress::Note(std::string_view text) { Print(text, Now()); }
+
+void PlainProgress::Print(std::string_view text, double now_s) {
+  Write(fmt::format("{} {}\n", ClockText(now_s), text));
+}
+
+std::unique_ptr<ProgressView> MakeProgressView(bool json) {
+  if (json) return std::make_unique<SilentProgress>();
+  if (StandardOutput().live) return std::make_unique<LiveProgress>();
+  return std::make_unique<PlainProgress>();
+}
+
+}  // namespace regroup

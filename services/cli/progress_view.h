@@ -1,0 +1,67 @@
+// Shows a job while it runs. Used from one thread.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "regroup/v1/job.pb.h"
+#include "services/cli/terminal.h"
+
+namespace regroup {
+
+class ProgressView {
+ public:
+  virtual ~ProgressView() = default;
+  /// The job as it is at `now_s` (seconds since 1970). Called often; shows what is new.
+  virtual void Show(const v1::Job& job, double now_s) = 0;
+  /// A sentence that stays.
+  virtual void Note(std::string_view text) = 0;
+};
+
+/// Draws the stages in place, on a terminal.
+class LiveProgress final : public ProgressView {
+ public:
+  LiveProgress();
+  ~LiveProgress() override;
+  void Show(const v1::Job& job, double now_s) override;
+  void Note(std::string_view text) override;
+
+ private:
+  void Draw(const std::vector<std::string>& lines);
+  void Erase();
+
+  std::vector<std::string> drawn_;
+};
+
+/// Lines at the start and the end of a stage and at each tenth of it, where output is piped.
+class PlainProgress final : public ProgressView {
+ public:
+  void Show(const v1::Job& job, double now_s) override;
+  void Note(std::string_view text) override;
+
+ private:
+  struct Seen {
+    v1::TaskState state = v1::TASK_STATE_UNSPECIFIED;
+    int tenths = 0;
+  };
+  void Print(std::string_view text, double now_s);
+
+  std::map<std::string, Seen> seen_;
+  v1::JobState state_ = v1::JOB_STATE_UNSPECIFIED;
+  std::string waiting_reason_;
+};
+
+/// Shows nothing: for --json.
+class SilentProgress final : public ProgressView {
+ public:
+  void Show(const v1::Job&, double) override {}
+  void Note(std::string_view) override {}
+};
+
+/// What fits standard output.
+std::unique_ptr<ProgressView> MakeProgressView(bool json);
+
+}  // namespace regroup

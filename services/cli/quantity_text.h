@@ -1,0 +1,32 @@
+// Numbers as a person reads them. Pure functions.
+#pragma once
+
+#include <google/protobuf/timestamp.pb.h>
+
+#include <cstdint>
+#include <string>
+
+namespace regroup {
+
+/// "0.4 s", "12 s", "3:05", "1:02:03".
+std::string DurationText(double seconds);
+
+/// "512 B", "6.0 KiB", "13.1 GiB".
+std::string BytesText(double bytes);
+
+/// "812", "1.2k", "34.6M": at most five characters for counts and rates.
+std::string ShortCountText(double value);
+
+/// "1,234,567".
+std::string GroupedText(int64_t value);
+
+/// Three digits that matter: "33.61", "188.0", "0.00012".
+std::string FigureText(double value);
+
+/// Seconds since 1970 of a timestamp.
+double SecondsOf(const google::protobuf::Timestamp& time);
+
+/// Local time, "2026-11-03 14:05:09"; empty for an unset timestamp.
+std::string TimeText(const google::protobuf::Timestamp& time);
+
+}  // namespace regroup

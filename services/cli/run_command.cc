@@ -1,0 +1,149 @@
+#include "services/cli/run_command.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <thread>
+
+#include "services/base/status_macros.h"
+#include "services/cli/checked_job_file.h"
+#include "services/cli/follow_job.h"
+#include "services/cli/interrupt.h"
+#include "services/cli/job_text.h"
+#include "services/cli/json_text.h"
+#include "services/cli/local_cluster.h"
+#include "services/cli/stage_summary.h"
+#include "services/cli/submit_once.h"
+#include "services/job_file/resolve_job_spec.h"
+
+namespace regroup {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct RunOptions {
+  std::string file;
+  std::string work_folder = "regroup-work";
+  int workers = 1;
+  /// 0: as many as the job's largest gang needs, two at least where there are two cores.
+  int slots = 0;
+};
+
+int LargestGang(const v1::JobSpec& spec) { return std::max(spec.calibration().ranks(), spec.finetune().ranks()); }
+
+/// INVALID_ARGUMENT where the job's gang would wait for ever.
+absl::StatusOr<int> SlotsFor(const RunOptions& options, const v1::JobSpec& resolved) {
+  const int gang = LargestGang(resolved);
+  if (options.slots == 0) {
+    const int cores = static_cast<int>(std::max(std::thread::hardware_concurrency(), 1U));
+    return std::max(gang, std::min(2, cores));
+  }
+  if (options.slots >= gang) return options.slots;
+  return absl::InvalidArgumentError(
+      fmt::format("the job asks for {} ranks together, but --slots {} leaves a worker only {}; write --slots {}", gang,
+                  options.slots, options.slots, gang));
+}
+
+JobCalls CallsOf(const Client& client) {
+  return {.submit = [&client](const auto& request) { return client.Call(&Client::JobStub::SubmitJob, request); },
+          .retry = [&client](const auto& request) { return client.Call(&Client::JobStub::RetryJob, request); },
+          .result_exists =
+              [](const v1::Job& job) {
+                const std::string& published = job.resolved_spec().output().checkpoint();
+                const std::string& expected = published.empty() ? job.report_folder() : published;
+                return expected.empty() || fs::exists(expected);
+              }};
+}
+
+/// What happens beside the job: dead programs are started again, Ctrl-C cancels.
+class Attendant {
+ public:
+  Attendant(const Client& client, LocalCluster& cluster, ProgressView& view)
+      : client_(client), cluster_(cluster), view_(view) {}
+
+  absl::Status OnTurn(const v1::Job& job) {
+    REGROUP_ASSIGN_OR_RETURN(const std::vector<std::string> notes, cluster_.Supervise());
+    for (const std::string& note : notes) view_.Note(note);
+    const int interrupts = Interrupts();
+    if (interrupts > 1)
+      return absl::CancelledError("stopped without waiting for the cancellation; run again to continue");
+    if (interrupts == 1 && !cancelled_ && !job.name().empty()) return Cancel(job);
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status Cancel(const v1::Job& job) {
+    cancelled_ = true;
+    view_.Note("cancelling; press Ctrl-C again to stop at once");
+    v1::CancelJobRequest request;
+    request.set_name(job.name());
+    return client_.Call(&Client::JobStub::CancelJob, request).status();
+  }
+
+  const Client& client_;
+  LocalCluster& cluster_;
+  ProgressView& view_;
+  bool cancelled_ = false;
+};
+
+absl::StatusOr<v1::Job> SubmitAndFollow(const v1::JobSpec& spec, LocalCluster& cluster, bool json) {
+  const Client client(cluster.address());
+  REGROUP_ASSIGN_OR_RETURN(const v1::Job job, SubmitOnce(spec, CallsOf(client)));
+  if (IsFinal(job.state())) return job;
+  const std::unique_ptr<ProgressView> view = MakeProgressView(json);
+  Attendant attendant(client, cluster, *view);
+  FollowOptions options;
+  options.on_turn = [&](const v1::Job& now) { return attendant.OnTurn(now); };
+  return FollowJob(client, job.name(), *view, options);
+}
+
+void PrintEnd(const v1::Job& job, const RunOptions& options) {
+  const Terminal terminal = StandardOutput();
+  const std::string again = fmt::format("regroup run {} --work-dir {}", options.file, options.work_folder);
+  Print("\n" +
+        (job.state() == v1::JOB_STATE_SUCCEEDED ? ResultText(job, terminal) : FailureText(job, again, terminal)));
+}
+
+absl::StatusOr<v1::Job> RunEmbedded(const RunOptions& options, const CommandLine& line) {
+  REGROUP_ASSIGN_OR_RETURN(const JobFile file, ReadCheckedJobFile(options.file));
+  LocalClusterOptions cluster_options;
+  REGROUP_ASSIGN_OR_RETURN(cluster_options.slots, SlotsFor(options, ResolveJobSpec(file.spec)));
+  cluster_options.work_folder = fs::absolute(options.work_folder).lexically_normal();
+  cluster_options.workers = options.workers;
+  CountInterrupts();
+  REGROUP_ASSIGN_OR_RETURN(LocalCluster cluster, LocalCluster::Start(cluster_options));
+  return SubmitAndFollow(file.spec, cluster, line.json);
+}
+
+ExitCode Run(const RunOptions& options, const CommandLine& line) {
+  const auto job = RunEmbedded(options, line);
+  if (!job.ok()) return PrintError(job.status(), line.json);
+  if (line.json) {
+    Print(JsonOf(*job));
+  } else {
+    PrintEnd(*job, options);
+  }
+  return ExitCodeOf(*job);
+}
+
+}  // namespace
+
+void AddRunCommand(CLI::App& app, CommandLine& line) {
+  CLI::App* const command = app.add_subcommand("run", "Convert on this machine: start everything, follow, stop");
+  const auto options = std::make_shared<RunOptions>();
+  command->add_option("file", options->file, "The job file")->required();
+  command->add_option("--work-dir", options->work_folder, "Store, logs, statistics and checkpoints")
+      ->capture_default_str();
+  command->add_option("--workers", options->workers, "Workers to start")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  command->add_option("--slots", options->slots, "Processes that a worker runs at once; default: what the job needs")
+      ->check(CLI::Range(1, 1024));
+  command->callback(
+      [&line, options] { line.selected = [options](const CommandLine& chosen) { return Run(*options, chosen); }; });
+}
+
+}  // namespace regroup

@@ -1,0 +1,49 @@
+// A job's tasks, gathered into the stages a person follows. Pure.
+//
+// Align tasks of all layers are one stage. In a sweep the tasks of one kind are one stage, whatever their arm.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "regroup/v1/job.pb.h"
+
+namespace regroup {
+
+/// One line of the progress display.
+struct StageSummary {
+  std::string name;
+  v1::TaskKind kind = v1::TASK_KIND_UNSPECIFIED;
+  v1::TaskState state = v1::TASK_STATE_UNSPECIFIED;
+  /// Tasks of the stage, finished and in all.
+  int tasks_done = 0;
+  int tasks = 0;
+  /// Units done and in total: of the task, or the tasks themselves where the stage has several. Total 0: unknown.
+  int64_t done = 0;
+  int64_t total = 0;
+  /// What is counted: "step", "windows", "layers".
+  std::string unit;
+  double elapsed_s = 0;
+  std::optional<double> remaining_s;
+  std::optional<double> loss;
+  std::optional<double> tokens_per_second;
+  /// The highest epoch of its tasks: above 1 something was started again.
+  int64_t epoch = 0;
+
+  /// 0 to 1.
+  double Fraction() const;
+  bool IsFinal() const;
+};
+
+/// The stages in the order they run. `now_s` is the time since 1970, for stages that still run.
+std::vector<StageSummary> SummariseStages(const v1::Job& job, double now_s);
+
+/// True for SUCCEEDED, FAILED and CANCELLED.
+bool IsFinal(v1::JobState state);
+
+/// Seconds since the job started (or was accepted), until now or its end.
+double JobSeconds(const v1::Job& job, double now_s);
+
+}  // namespace regroup
