@@ -15,7 +15,7 @@ if(NOT REGROUP_TORCH_PREFIX)
 endif()
 
 file(READ ${REGROUP_TORCH_PREFIX}/include/torch/headeronly/version.h _torch_version)
-string(REGEX REPLACE ".*VERSION_MAJOR ([0-9]+).*VERSION_MINOR ([0-9]+).*VERSION_PATCH ([0-9]+).*" "\1.\2.\3"
+string(REGEX REPLACE ".*VERSION_MAJOR ([0-9]+).*VERSION_MINOR ([0-9]+).*VERSION_PATCH ([0-9]+).*" "\\1.\\2.\\3"
        REGROUP_TORCH_VERSION "${_torch_version}")
 message(STATUS "libtorch ${REGROUP_TORCH_VERSION} in ${REGROUP_TORCH_PREFIX}")
 

@@ -2,8 +2,10 @@
 
 add_library(regroup_options INTERFACE)
 target_include_directories(regroup_options INTERFACE ${PROJECT_SOURCE_DIR})
-target_compile_options(regroup_options INTERFACE -fpch-preprocess -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
+# -pthread everywhere: a precompiled header is used only where the threading macros are the same.
+target_compile_options(regroup_options INTERFACE -pthread -fpch-preprocess -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
   $<$<BOOL:${REGROUP_SANITIZE}>:-fsanitize=${REGROUP_SANITIZE};-fno-omit-frame-pointer>)
+target_link_libraries(regroup_options INTERFACE Threads::Threads)
 target_link_options(regroup_options INTERFACE $<$<BOOL:${REGROUP_SANITIZE}>:-fsanitize=${REGROUP_SANITIZE}>)
 
 # regroup_library(<name> SOURCES <file>... [DEPS <target>...])

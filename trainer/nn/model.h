@@ -27,7 +27,7 @@ struct Norm {
 };
 
 /// query [H d, hidden], key and value [H_kv d, hidden], output [hidden, H d].
-struct AttentionWeights {
+struct AttentionProjections {
   Linear query, key, value, output;
 };
 
@@ -38,7 +38,7 @@ struct FeedForward {
 
 struct Block {
   Norm attention_norm;
-  AttentionWeights attention;
+  AttentionProjections attention;
   Norm feed_forward_norm;
   FeedForward feed_forward;
 };

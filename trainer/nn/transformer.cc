@@ -40,7 +40,7 @@ at::Tensor Normalise(const at::Tensor& x, const Norm& norm, double epsilon) {
 
 at::Tensor Project(const at::Tensor& x, const Linear& linear) { return at::linear(x, linear.weight, linear.bias); }
 
-at::Tensor AttendHeads(const at::Tensor& x_BTD, const AttentionWeights& weights, const ModelConfig& config,
+at::Tensor AttendHeads(const at::Tensor& x_BTD, const AttentionProjections& weights, const ModelConfig& config,
                        const RotaryTable& table) {
   const int64_t width = config.head_width;
   const at::Tensor query = ApplyRotary(SplitHeads(Project(x_BTD, weights.query), width), config.rotary, table);

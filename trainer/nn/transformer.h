@@ -19,7 +19,7 @@ at::Tensor Project(const at::Tensor& x, const Linear& linear);
 
 /// Concatenated head outputs before the output projection, [B, T, H d], of causal attention over x_BTD. The number of
 /// KV heads follows from the key's weight; query head j reads KV head j / (H / G).
-at::Tensor AttendHeads(const at::Tensor& x_BTD, const AttentionWeights& weights, const ModelConfig& config,
+at::Tensor AttendHeads(const at::Tensor& x_BTD, const AttentionProjections& weights, const ModelConfig& config,
                        const RotaryTable& table);
 
 at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation);

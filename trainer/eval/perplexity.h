@@ -1,0 +1,27 @@
+// Perplexity over windows of tokens: exp of the mean negative log-likelihood of tokens 2..n of each window.
+#pragma once
+
+#include <functional>
+
+#include "trainer/data/token_windows.h"
+#include "trainer/nn/model.h"
+
+namespace regroup {
+
+struct Perplexity {
+  double perplexity = 0;
+  /// Mean negative log-likelihood, nats per token, and its standard error over windows.
+  double mean_loss = 0;
+  double standard_error = 0;
+  int64_t windows = 0;
+  int64_t tokens = 0;
+};
+
+/// `progress` is called with the windows done so far. Sums are float64.
+Perplexity MeasurePerplexity(const Model& model, const TokenWindows& windows, at::Device device,
+                             const std::function<void(int64_t)>& progress);
+
+/// Negative log-likelihoods of tokens 2..n of each row of tokens_BT, [B, T - 1], float32.
+at::Tensor TokenLosses(const Model& model, const at::Tensor& tokens_BT);
+
+}  // namespace regroup

@@ -1,0 +1,15 @@
+// Windows of tokens as a tensor that a model reads.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "trainer/data/token_windows.h"
+
+namespace regroup {
+
+/// [indices, sequence_length], int64.
+at::Tensor WindowBatch(const TokenWindows& windows, const std::vector<int64_t>& indices, at::Device device);
+
+}  // namespace regroup

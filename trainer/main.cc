@@ -1,0 +1,133 @@
+// regroup-trainer: runs one rank of one attempt, or answers a question about a checkpoint.
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <malloc.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include <CLI/CLI.hpp>
+
+#include "google/protobuf/util/json_util.h"
+#include "services/base/files.h"
+#include "services/base/logging.h"
+#include "services/base/status_macros.h"
+#include "trainer/parallel/communicator.h"
+#include "trainer/stages/describe.h"
+#include "trainer/stages/outcome.h"
+#include "trainer/stages/stage.h"
+
+namespace regroup {
+namespace {
+
+struct Arguments {
+  std::string attempt_folder;
+  std::string work_folder = ".";
+  std::string inspect_folder;
+  bool families = false;
+};
+
+absl::StatusOr<v1::TaskAssignment> ReadAssignment(const std::filesystem::path& attempt_folder) {
+  REGROUP_ASSIGN_OR_RETURN(const std::string json, ReadFile(attempt_folder / "assignment.json"));
+  v1::TaskAssignment assignment;
+  const auto parsed = google::protobuf::util::JsonStringToMessage(json, &assignment);
+  if (!parsed.ok()) return absl::InternalError("assignment.json: " + parsed.ToString());
+  return assignment;
+}
+
+absl::StatusOr<std::unique_ptr<Communicator>> MakeCommunicator(at::Device device) {
+  if (!StartedByMpirun()) return MakeSelfCommunicator();
+  return MakeMpiCommunicator();
+}
+
+absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted) {
+  if (wanted == "cuda") return absl::FailedPreconditionError("resources.device: cuda is not built into this trainer");
+  return at::Device(at::kCPU);
+}
+
+absl::StatusOr<v1::TaskOutcome> RunStage(StageContext& context) {
+  const Stage stage = FindStage(context.assignment.kind());
+  if (stage == nullptr) {
+    return absl::UnimplementedError(
+        fmt::format("this trainer cannot run {}", v1::TaskKind_Name(context.assignment.kind())));
+  }
+  try {
+    return stage(context);
+  } catch (const std::exception& error) {
+    // The one place where libtorch's exceptions become a status.
+    return absl::InternalError(std::string(error.what()).substr(0, 2000));
+  }
+}
+
+absl::Status RunAttempt(const Arguments& arguments) {
+  const std::filesystem::path attempt_folder = arguments.attempt_folder;
+  REGROUP_ASSIGN_OR_RETURN(const v1::TaskAssignment assignment, ReadAssignment(attempt_folder));
+  REGROUP_ASSIGN_OR_RETURN(const at::Device device, ChooseDevice(assignment.spec().resources().device()));
+  REGROUP_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> communicator, MakeCommunicator(device));
+  REGROUP_ASSIGN_OR_RETURN(const std::unique_ptr<WorkerLink> link,
+                           WorkerLink::Connect(assignment.attempt(), communicator->rank(), communicator->size()));
+  communicator->set_activity(&link->activity());
+  StageContext context{assignment, arguments.work_folder, attempt_folder, *communicator, *link, device};
+  REGROUP_RETURN_IF_ERROR(MakeFolders(context.out()));
+  const absl::StatusOr<v1::TaskOutcome> outcome = RunStage(context);
+  if (!outcome.ok()) {
+    LogError(std::string(outcome.status().message()), {{"rank", communicator->rank()}});
+    link->Finish(FailedOutcome(outcome.status())).IgnoreError();
+    // Other ranks may wait in a collective: leaving without MPI's farewell makes mpirun end them.
+    std::fflush(nullptr);
+    _exit(1);
+  }
+  REGROUP_RETURN_IF_ERROR(communicator->Barrier());
+  return context.leads() ? link->Finish(*outcome) : absl::OkStatus();
+}
+
+/// A rank must not outlive what started it: mpirun, or the worker.
+void DieWithParent() {
+  const pid_t parent = getppid();
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(1);
+}
+
+/// Large blocks that malloc returns to the kernel cost page faults at every step.
+void KeepLargeBlocks() {
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, -1);
+  mallopt(M_TOP_PAD, 64 << 20);
+}
+
+int Main(int argc, char** argv) {
+  Arguments arguments;
+  CLI::App app("Runs one rank of one attempt of a Regroup task. Started by regroup-worker.", "regroup-trainer");
+  app.add_option("--attempt", arguments.attempt_folder, "Folder with assignment.json");
+  app.add_option("--work-dir", arguments.work_folder, "The shared working folder");
+  app.add_option("--inspect", arguments.inspect_folder, "Print what a checkpoint folder holds, as JSON");
+  app.add_flag("--families", arguments.families, "Print the model families, as JSON");
+  CLI11_PARSE(app, argc, argv);
+  InitLogging("trainer", isatty(STDERR_FILENO) ? LogFormat::kText : LogFormat::kJson);
+  KeepLargeBlocks();
+  if (arguments.families) {
+    fmt::print("{}\n", DescribeFamilies().dump(2));
+    return 0;
+  }
+  absl::Status status;
+  if (!arguments.inspect_folder.empty()) {
+    const auto description = DescribeCheckpoint(arguments.inspect_folder);
+    if (description.ok()) fmt::print("{}\n", description->dump(2));
+    status = description.status();
+  } else if (!arguments.attempt_folder.empty()) {
+    DieWithParent();
+    status = RunAttempt(arguments);
+  } else {
+    status = absl::InvalidArgumentError("give --attempt, --inspect or --families");
+  }
+  if (status.ok()) return 0;
+  LogError(std::string(status.message()));
+  return status.code() == absl::StatusCode::kInvalidArgument || status.code() == absl::StatusCode::kNotFound ? 2 : 1;
+}
+
+}  // namespace
+}  // namespace regroup
+
+int main(int argc, char** argv) { return regroup::Main(argc, argv); }

@@ -1,0 +1,51 @@
+// What this rank does now, for the watchdog: if it hangs, the worker can say where.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <string>
+
+namespace regroup {
+
+/// Written by the computing thread, read by the reporting thread.
+class ActivityBoard {
+ public:
+  struct Snapshot {
+    int64_t step = 0;
+    std::string phase;
+    std::string collective;
+    int64_t ticks = 0;
+  };
+
+  /// Anything done at all counts as a tick.
+  void Tick() {
+    Change([](Snapshot&) {});
+  }
+  void SetStep(int64_t step) {
+    Change([&](Snapshot& now) { now.step = step; });
+  }
+  void SetPhase(std::string phase) {
+    Change([&](Snapshot& now) { now.phase = std::move(phase); });
+  }
+  /// Empty when the collective is over.
+  void SetCollective(std::string collective) {
+    Change([&](Snapshot& now) { now.collective = std::move(collective); });
+  }
+  Snapshot Read() const {
+    std::lock_guard lock(mutex_);
+    return now_;
+  }
+
+ private:
+  template <typename Edit>
+  void Change(Edit edit) {
+    std::lock_guard lock(mutex_);
+    edit(now_);
+    ++now_.ticks;
+  }
+
+  mutable std::mutex mutex_;
+  Snapshot now_;
+};
+
+}  // namespace regroup

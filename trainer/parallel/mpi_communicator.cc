@@ -1,0 +1,129 @@
+// Collectives over MPI on CPU memory. bfloat16, which MPI does not know, travels as it is and is summed as float32.
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <mpi.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "services/base/status_macros.h"
+#include "trainer/parallel/communicator.h"
+
+namespace regroup {
+namespace {
+
+// MPI counts are int; larger tensors go in pieces.
+constexpr int64_t kLargestCount = int64_t{1} << 29;
+
+absl::Status ToStatus(int code, const char* operation) {
+  if (code == MPI_SUCCESS) return absl::OkStatus();
+  char text[MPI_MAX_ERROR_STRING];
+  int length = 0;
+  MPI_Error_string(code, text, &length);
+  return absl::UnavailableError(fmt::format("{}: {}", operation, std::string_view(text, length)));
+}
+
+absl::StatusOr<MPI_Datatype> TypeOf(const at::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case at::kFloat:
+      return MPI_FLOAT;
+    case at::kDouble:
+      return MPI_DOUBLE;
+    case at::kLong:
+      return MPI_INT64_T;
+    case at::kInt:
+      return MPI_INT32_T;
+    default:
+      return absl::InternalError(fmt::format("MPI cannot sum {}", c10::toString(tensor.scalar_type())));
+  }
+}
+
+class MpiCommunicator final : public Communicator {
+ public:
+  MpiCommunicator() {
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
+    MPI_Comm_size(MPI_COMM_WORLD, &size_);
+  }
+  ~MpiCommunicator() override { MPI_Finalize(); }
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+
+ private:
+  absl::Status DoAllReduceSum(at::Tensor& tensor) override {
+    if (tensor.scalar_type() == at::kBFloat16) {
+      at::Tensor wide = tensor.to(at::kFloat);
+      REGROUP_RETURN_IF_ERROR(DoAllReduceSum(wide));
+      tensor.copy_(wide);
+      return absl::OkStatus();
+    }
+    REGROUP_ASSIGN_OR_RETURN(const MPI_Datatype type, TypeOf(tensor));
+    char* data = static_cast<char*>(tensor.mutable_data_ptr());
+    for (int64_t done = 0; done < tensor.numel(); done += kLargestCount) {
+      const int count = static_cast<int>(std::min(kLargestCount, tensor.numel() - done));
+      REGROUP_RETURN_IF_ERROR(ToStatus(
+          MPI_Allreduce(MPI_IN_PLACE, data + done * tensor.element_size(), count, type, MPI_SUM, MPI_COMM_WORLD),
+          "all_reduce"));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status DoReduceScatterSum(const at::Tensor& input, at::Tensor& output) override {
+    if (input.scalar_type() == at::kBFloat16) {
+      at::Tensor wide = at::empty(output.sizes(), output.options().dtype(at::kFloat));
+      REGROUP_RETURN_IF_ERROR(DoReduceScatterSum(input.to(at::kFloat), wide));
+      output.copy_(wide);
+      return absl::OkStatus();
+    }
+    REGROUP_ASSIGN_OR_RETURN(const MPI_Datatype type, TypeOf(input));
+    if (output.numel() > kLargestCount) return absl::InternalError("reduce_scatter: a shard is too large");
+    return ToStatus(MPI_Reduce_scatter_block(input.const_data_ptr(), output.mutable_data_ptr(),
+                                             static_cast<int>(output.numel()), type, MPI_SUM, MPI_COMM_WORLD),
+                    "reduce_scatter");
+  }
+
+  absl::Status DoAllGather(const at::Tensor& input, at::Tensor& output) override {
+    // A rank's slice may already lie in place.
+    const char* slice = static_cast<const char*>(output.const_data_ptr()) + rank_ * input.nbytes();
+    const bool in_place = slice == input.const_data_ptr();
+    if (input.nbytes() > static_cast<size_t>(4 * kLargestCount) - 4) {
+      return absl::InternalError("all_gather: a shard is too large");
+    }
+    // Whole words where the size allows: counts are int.
+    const bool words = input.nbytes() % 4 == 0;
+    const int count = static_cast<int>(words ? input.nbytes() / 4 : input.nbytes());
+    const MPI_Datatype type = words ? MPI_INT32_T : MPI_BYTE;
+    return ToStatus(MPI_Allgather(in_place ? MPI_IN_PLACE : input.const_data_ptr(), count, type,
+                                  output.mutable_data_ptr(), count, type, MPI_COMM_WORLD),
+                    "all_gather");
+  }
+
+  absl::Status DoBroadcast(at::Tensor& tensor, int root) override {
+    char* data = static_cast<char*>(tensor.mutable_data_ptr());
+    for (int64_t done = 0; done < static_cast<int64_t>(tensor.nbytes()); done += kLargestCount) {
+      const int count = static_cast<int>(std::min<int64_t>(kLargestCount, tensor.nbytes() - done));
+      REGROUP_RETURN_IF_ERROR(ToStatus(MPI_Bcast(data + done, count, MPI_BYTE, root, MPI_COMM_WORLD), "broadcast"));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status DoBarrier() override { return ToStatus(MPI_Barrier(MPI_COMM_WORLD), "barrier"); }
+
+  int rank_ = 0;
+  int size_ = 1;
+};
+
+}  // namespace
+
+bool StartedByMpirun() { return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr; }
+
+absl::StatusOr<std::unique_ptr<Communicator>> MakeMpiCommunicator() {
+  int provided = 0;
+  REGROUP_RETURN_IF_ERROR(ToStatus(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided), "MPI_Init"));
+  if (provided < MPI_THREAD_SERIALIZED)
+    return absl::InternalError("this MPI does not allow calls from several threads");
+  return std::make_unique<MpiCommunicator>();
+}
+
+}  // namespace regroup

@@ -1,0 +1,41 @@
+// align: one layer's groups and transforms, from its statistics.
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "services/base/files.h"
+#include "services/base/status_macros.h"
+#include "trainer/stages/convert_block.h"
+#include "trainer/stages/settings.h"
+#include "trainer/stages/stage.h"
+#include "trainer/stages/tensor_file.h"
+
+namespace regroup {
+namespace {
+
+absl::StatusOr<LayerStatistics> ReadStatistics(const StageContext& context, const AttentionShape& shape) {
+  REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path calibrated, context.Input("calibrate"));
+  REGROUP_ASSIGN_OR_RETURN(const std::string pointer, ReadFile(calibrated / "statistics.json"));
+  const std::string folder = nlohmann::json::parse(pointer).at("folder");
+  const std::string file = fmt::format("layer-{:03}.safetensors", context.assignment.layer());
+  REGROUP_ASSIGN_OR_RETURN(const TensorMap tensors, LoadTensors(context.work_folder / folder / file));
+  return LayerStatistics::FromTensors(shape, tensors);
+}
+
+}  // namespace
+
+absl::StatusOr<v1::TaskOutcome> RunAlign(StageContext& context) {
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
+  const AttentionShape shape = AttentionShapeOf(source.config());
+  context.link.SetProgress("align", 0, 1);
+  REGROUP_ASSIGN_OR_RETURN(const LayerStatistics statistics, ReadStatistics(context, shape));
+  REGROUP_ASSIGN_OR_RETURN(const Block block, source.MapBlock(context.assignment.layer()));
+  const AlignmentOptions options = AlignmentOptionsOf(context.spec(), context.assignment.arm());
+  REGROUP_ASSIGN_OR_RETURN(const LayerAlignment alignment, AlignLayer(statistics, AttentionWeightsOf(block), options));
+  REGROUP_RETURN_IF_ERROR(SaveTensors(context.out() / "alignment.safetensors", alignment.ToTensors()));
+  context.link.SetProgress("align", 1, 1);
+  return v1::TaskOutcome();
+}
+
+}  // namespace regroup

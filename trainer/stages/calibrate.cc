@@ -1,0 +1,126 @@
+// calibrate: forward passes over calibration text, shared out over the ranks; one file of statistics per layer.
+//
+// The folder of statistics is addressed by what went into it, so that jobs with the same source, text and settings
+// compute it once. It appears by one rename; whoever comes second finds it there and drops its own.
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "services/base/files.h"
+#include "services/base/sha256.h"
+#include "services/base/status_macros.h"
+#include "trainer/alignment/layer_statistics.h"
+#include "trainer/data/token_windows.h"
+#include "trainer/eval/window_batch.h"
+#include "trainer/nn/transformer.h"
+#include "trainer/stages/convert_block.h"
+#include "trainer/stages/settings.h"
+#include "trainer/stages/stage.h"
+#include "trainer/stages/tensor_file.h"
+
+namespace regroup {
+namespace {
+
+constexpr int kFormat = 1;
+
+/// Whether any arm of the job compares unit-length heads.
+bool NeedsUnitGrams(const v1::TaskAssignment& assignment) {
+  for (const v1::Arm& arm : assignment.arms()) {
+    if (NeedsUnitGrams(AlignmentOptionsOf(assignment.spec(), arm))) return true;
+  }
+  return assignment.arms_size() == 0;
+}
+
+std::string StatisticsKey(const StageContext& context, int64_t sequence_length, bool unit_grams) {
+  const v1::ModelSummary& model = context.assignment.model();
+  const v1::Calibration& calibration = context.spec().calibration();
+  const auto digest = model.data_digests().find(calibration.data());
+  nlohmann::json key = {{"format", kFormat},
+                        {"source", model.digest()},
+                        {"data", digest == model.data_digests().end() ? "" : digest->second},
+                        {"sequences", calibration.sequences()},
+                        {"sequence_length", sequence_length},
+                        {"unit_grams", unit_grams}};
+  return Sha256Of(key.dump());
+}
+
+std::vector<LayerStatistics> EmptyStatistics(const ModelConfig& config, bool unit_grams) {
+  std::vector<LayerStatistics> statistics;
+  for (int64_t layer = 0; layer < config.layers; ++layer) statistics.emplace_back(AttentionShapeOf(config), unit_grams);
+  return statistics;
+}
+
+/// This rank's share of the windows: one in every `size`, starting with the rank's.
+void AccumulateWindows(StageContext& context, const Model& model, const TokenWindows& windows,
+                       std::vector<LayerStatistics>& statistics) {
+  at::NoGradGuard no_gradients;
+  const auto observe = [&](int64_t layer, const at::Tensor& input) {
+    statistics[layer].Accumulate(ProjectKeysAndValues(input, AttentionWeightsOf(model.blocks[layer])));
+    context.link.activity().Tick();
+  };
+  const int64_t ranks = context.communicator.size();
+  for (int64_t window = context.communicator.rank(); window < windows.windows(); window += ranks) {
+    RunHiddenStates(model, WindowBatch(windows, {window}, context.device), observe);
+    context.link.SetProgress("forward passes", std::min(window + ranks, windows.windows()), windows.windows());
+  }
+}
+
+absl::Status SumOverRanks(StageContext& context, std::vector<LayerStatistics>& statistics) {
+  for (LayerStatistics& layer : statistics) {
+    for (at::Tensor& sum : layer.Sums()) REGROUP_RETURN_IF_ERROR(context.communicator.AllReduceSum(sum));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Publish(const StageContext& context, const std::vector<LayerStatistics>& statistics,
+                     const std::filesystem::path& published) {
+  const std::filesystem::path staged = context.attempt_folder / "statistics";
+  REGROUP_RETURN_IF_ERROR(MakeFolders(staged));
+  for (size_t layer = 0; layer < statistics.size(); ++layer) {
+    REGROUP_RETURN_IF_ERROR(
+        SaveTensors(staged / fmt::format("layer-{:03}.safetensors", layer), statistics[layer].ToTensors()));
+  }
+  REGROUP_RETURN_IF_ERROR(MakeFolders(published.parent_path()));
+  const absl::Status renamed = RenameWithoutReplacing(staged, published);
+  return absl::IsAlreadyExists(renamed) ? absl::OkStatus() : renamed;
+}
+
+absl::Status Compute(StageContext& context, const SourceModel& source, int64_t sequence_length, bool unit_grams,
+                     const std::filesystem::path& published) {
+  context.link.SetProgress("tokenise", 0, 0);
+  const v1::Calibration& calibration = context.spec().calibration();
+  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(source.folder().path()));
+  REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows, TokenWindows::Build(calibration.data(), *tokenizer,
+                                                                           {.sequence_length = sequence_length,
+                                                                            .max_windows = calibration.sequences()}));
+  REGROUP_ASSIGN_OR_RETURN(const Model model, source.Load(at::kFloat, context.device));
+  std::vector<LayerStatistics> statistics = EmptyStatistics(source.config(), unit_grams);
+  AccumulateWindows(context, model, windows, statistics);
+  context.link.SetProgress("sum over ranks", 0, 0);
+  REGROUP_RETURN_IF_ERROR(SumOverRanks(context, statistics));
+  return context.leads() ? Publish(context, statistics, published) : absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<v1::TaskOutcome> RunCalibrate(StageContext& context) {
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
+  const int64_t sequence_length = SequenceLength(context.spec().calibration(), source.config());
+  const bool unit_grams = NeedsUnitGrams(context.assignment);
+  const std::string folder = "statistics/" + StatisticsKey(context, sequence_length, unit_grams);
+  const std::filesystem::path published = context.work_folder / folder;
+  // All ranks must take the same branch, even while another job publishes: rank 0 decides.
+  at::Tensor known = at::tensor(std::filesystem::exists(published) ? 1.0 : 0.0, at::kDouble).reshape({1});
+  REGROUP_RETURN_IF_ERROR(context.communicator.Broadcast(known, 0));
+  if (known.item<double>() == 0.0) {
+    REGROUP_RETURN_IF_ERROR(Compute(context, source, sequence_length, unit_grams, published));
+  }
+  if (context.leads()) {
+    const nlohmann::json pointer = {{"folder", folder}};
+    REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context.out() / "statistics.json", pointer.dump(2) + "\n"));
+  }
+  return v1::TaskOutcome();
+}
+
+}  // namespace regroup

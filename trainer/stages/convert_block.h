@@ -1,0 +1,22 @@
+// Between a model's blocks and the alignment: the same weights under the alignment's names, and back.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "trainer/alignment/attention.h"
+#include "trainer/alignment/layer_alignment.h"
+#include "trainer/nn/model.h"
+
+namespace regroup {
+
+AttentionShape AttentionShapeOf(const ModelConfig& config);
+
+/// Shares the tensors.
+AttentionWeights AttentionWeightsOf(const Block& block);
+
+/// Puts the weights of `attention` into the block, in the block's dtype and on its device; the output's bias stays.
+void SetAttention(Block& block, const AttentionWeights& attention);
+
+/// Replaces the block's attention by the merged one.
+absl::Status MergeBlock(Block& block, const ModelConfig& source_config, const LayerAlignment& alignment);
+
+}  // namespace regroup

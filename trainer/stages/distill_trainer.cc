@@ -1,0 +1,147 @@
+#include "trainer/stages/distill_trainer.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "services/base/logging.h"
+#include "services/base/status_macros.h"
+#include "trainer/data/shuffled_order.h"
+#include "trainer/distill/kl_loss.h"
+#include "trainer/eval/window_batch.h"
+#include "trainer/nn/transformer.h"
+
+namespace regroup {
+namespace {
+
+/// A gate's score moves by about this much a step, in units of alpha.
+constexpr double kGateRate = 0.02;
+constexpr int64_t kSkippedInRow = 10;
+
+}  // namespace
+
+DistillTrainer::DistillTrainer(DistillSettings settings, Student& student, const Model& teacher,
+                               const TokenWindows& windows, Communicator& communicator, WorkerLink& link,
+                               at::Device device)
+    : settings_(std::move(settings)),
+      student_(student),
+      teacher_(teacher),
+      windows_(windows),
+      communicator_(communicator),
+      link_(link),
+      device_(device),
+      rate_{.peak = settings_.learning_rate, .steps = settings_.steps},
+      sparsity_{.steps = settings_.steps},
+      optimizer_(student.ParameterGroups(kGateRate / settings_.learning_rate), AdamWOptions{}, communicator) {}
+
+absl::Status DistillTrainer::Resume(const TrainingCheckpoint& checkpoint) {
+  REGROUP_RETURN_IF_ERROR(LoadTrainingCheckpoint(checkpoint, optimizer_));
+  done_ = checkpoint.step;
+  return absl::OkStatus();
+}
+
+absl::Status DistillTrainer::Run() {
+  for (int64_t step = done_; step < settings_.steps; ++step) {
+    link_.activity().SetStep(step);
+    REGROUP_ASSIGN_OR_RETURN(const StepFigures figures, RunStep(step));
+    skipped_ = std::isfinite(figures.gradient_norm) ? 0 : skipped_ + 1;
+    if (skipped_ == kSkippedInRow) {
+      return absl::InternalError(fmt::format(
+          "finetune: no finite gradient in {} steps up to step {}; a smaller finetune.learning_rate may help",
+          kSkippedInRow, step));
+    }
+    Publish(step, figures);
+    const int64_t every = settings_.checkpoint_every_steps;
+    if (every > 0 && ((step + 1) % every == 0 || step + 1 == settings_.steps)) {
+      link_.activity().SetPhase("save");
+      REGROUP_RETURN_IF_ERROR(SaveTrainingCheckpoint(settings_.checkpoints, step + 1, optimizer_, communicator_));
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::vector<int64_t> DistillTrainer::OwnWindows(int64_t step) {
+  const int64_t own = settings_.batch_sequences / communicator_.size();
+  const int64_t first = step * settings_.batch_sequences + communicator_.rank() * own;
+  std::vector<int64_t> result;
+  for (int64_t position = first; position < first + own; ++position) {
+    const int64_t pass = position / windows_.windows();
+    if (pass != pass_) {
+      order_ = ShuffledOrder(windows_.windows(), settings_.seed + static_cast<uint64_t>(pass));
+      pass_ = pass;
+    }
+    result.push_back(order_[position % windows_.windows()]);
+  }
+  return result;
+}
+
+at::Tensor DistillTrainer::GateValuesAt(int64_t step) const {
+  if (!student_.gated() || sparsity_.ShutAt(step)) return {};
+  return GateValues(student_.scores(), GateNoise(student_.gates(), settings_.seed, step).to(device_));
+}
+
+double DistillTrainer::RunMicroBatch(int64_t step, const std::vector<int64_t>& windows) {
+  const at::Tensor tokens = WindowBatch(windows_, windows, device_);
+  at::Tensor teacher_hidden;
+  {
+    at::NoGradGuard no_gradients;
+    link_.activity().SetPhase("teacher forward");
+    teacher_hidden = RunHiddenStates(teacher_, tokens).flatten(0, 1);
+  }
+  link_.activity().SetPhase("forward");
+  const Model model = student_.Effective(GateValuesAt(step));
+  const at::Tensor hidden = RunHiddenStates(model, tokens).flatten(0, 1);
+  const double weight = 1.0 / static_cast<double>(settings_.batch_sequences * windows_.sequence_length());
+  const at::Tensor loss =
+      ChunkedKlLoss(hidden, model.OutputProjection(), teacher_hidden, teacher_.OutputProjection(), weight);
+  link_.activity().SetPhase("backward");
+  loss.backward();
+  return loss.item<double>();
+}
+
+void DistillTrainer::AddSparsityGradient(int64_t step) {
+  // Every rank adds its share, since gradients are summed.
+  const at::Tensor penalty = SparsityPenalty(student_.scores(), sparsity_.TargetAt(step)) / communicator_.size();
+  penalty.backward();
+}
+
+absl::StatusOr<DistillTrainer::StepFigures> DistillTrainer::RunStep(int64_t step) {
+  const auto start = std::chrono::steady_clock::now();
+  const bool steering = student_.gated() && !sparsity_.ShutAt(step);
+  optimizer_.ZeroGradients();
+  at::Tensor loss = at::zeros({1}, at::kDouble);
+  const std::vector<int64_t> own = OwnWindows(step);
+  for (size_t first = 0; first < own.size(); first += settings_.micro_batch_sequences) {
+    const auto begin = own.begin() + static_cast<int64_t>(first);
+    const auto end = own.begin() + std::min<int64_t>(first + settings_.micro_batch_sequences, own.size());
+    loss += RunMicroBatch(step, {begin, end});
+  }
+  if (steering) AddSparsityGradient(step);
+  link_.activity().SetPhase("optimizer");
+  at::Tensor device_loss = loss.to(device_);
+  REGROUP_RETURN_IF_ERROR(communicator_.AllReduceSum(device_loss));
+  StepFigures figures{.loss = device_loss.item<double>()};
+  REGROUP_ASSIGN_OR_RETURN(figures.gradient_norm, optimizer_.Step(rate_.At(step)));
+  if (steering) SteerScores(student_.scores(), sparsity_.TargetAt(step));
+  figures.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return figures;
+}
+
+void DistillTrainer::Publish(int64_t step, const StepFigures& figures) {
+  link_.SetProgress("step", step + 1, settings_.steps);
+  if (communicator_.rank() != 0) return;
+  const double tokens = static_cast<double>(settings_.batch_sequences * windows_.sequence_length());
+  link_.AddMetrics(step + 1, {{"loss", figures.loss},
+                              {"gradient_norm", figures.gradient_norm},
+                              {"learning_rate", rate_.At(step)},
+                              {"step_seconds", figures.seconds},
+                              {"tokens_per_second", tokens / figures.seconds}});
+  if (!student_.gated()) return;
+  const bool shut = sparsity_.ShutAt(step);
+  const double sparsity = shut ? 1.0 : ClosedProbability(student_.scores().detach()).mean().item<double>();
+  link_.AddMetrics(step + 1, {{"gate_sparsity", sparsity}, {"gate_sparsity_target", sparsity_.TargetAt(step)}});
+}
+
+}  // namespace regroup

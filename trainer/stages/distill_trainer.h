@@ -1,0 +1,81 @@
+// The training loop of fine-tuning: the student follows the teacher's next-token distribution on every token.
+//
+// What a step does depends on the step's number, the seed and the weights alone: the order of the data, the noise of
+// the gates and the learning rate are functions of the step, so that a run continues from a checkpoint as if it had
+// never stopped. All ranks run it together; each takes its slice of every batch.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+
+#include "absl/status/status.h"
+#include "trainer/data/token_windows.h"
+#include "trainer/gates/gates.h"
+#include "trainer/optim/schedule.h"
+#include "trainer/optim/sharded_adamw.h"
+#include "trainer/parallel/communicator.h"
+#include "trainer/stages/student.h"
+#include "trainer/stages/training_checkpoint.h"
+#include "trainer/stages/worker_link.h"
+
+namespace regroup {
+
+struct DistillSettings {
+  int64_t steps = 0;
+  /// Sequences of one step over all ranks; a multiple of ranks x micro_batch_sequences.
+  int64_t batch_sequences = 0;
+  int64_t micro_batch_sequences = 1;
+  double learning_rate = 1e-5;
+  uint64_t seed = 0;
+  /// 0 writes none.
+  int64_t checkpoint_every_steps = 0;
+  std::filesystem::path checkpoints;
+};
+
+class DistillTrainer {
+ public:
+  /// Everything given must outlive the trainer.
+  DistillTrainer(DistillSettings settings, Student& student, const Model& teacher, const TokenWindows& windows,
+                 Communicator& communicator, WorkerLink& link, at::Device device);
+
+  /// Continues after the checkpoint's step.
+  absl::Status Resume(const TrainingCheckpoint& checkpoint);
+
+  /// Runs the remaining steps. INTERNAL after ten steps in a row without a finite gradient.
+  absl::Status Run();
+
+ private:
+  struct StepFigures {
+    double loss = 0;
+    double gradient_norm = 0;
+    double seconds = 0;
+  };
+
+  absl::StatusOr<StepFigures> RunStep(int64_t step);
+  /// Undefined when every gate is shut. Differentiable; a graph of its own for each micro-batch.
+  at::Tensor GateValuesAt(int64_t step) const;
+  /// Backward of one micro-batch; its share of the step's mean loss.
+  double RunMicroBatch(int64_t step, const std::vector<int64_t>& windows);
+  void AddSparsityGradient(int64_t step);
+  void Publish(int64_t step, const StepFigures& figures);
+  /// Windows of this rank in one step.
+  std::vector<int64_t> OwnWindows(int64_t step);
+
+  DistillSettings settings_;
+  Student& student_;
+  const Model& teacher_;
+  const TokenWindows& windows_;
+  Communicator& communicator_;
+  WorkerLink& link_;
+  at::Device device_;
+  RateSchedule rate_;
+  SparsitySchedule sparsity_;
+  ShardedAdamW optimizer_;
+  int64_t done_ = 0;
+  int64_t skipped_ = 0;
+  /// Order of the windows in the pass over the data that the last step was in.
+  int64_t pass_ = -1;
+  std::vector<int64_t> order_;
+};
+
+}  // namespace regroup

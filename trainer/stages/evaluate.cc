@@ -1,0 +1,82 @@
+// evaluate: quality of one subject: the source, the source with plainly averaged heads, the aligned and merged model
+// before training, or the result as it will be published.
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "services/base/files.h"
+#include "services/base/status_macros.h"
+#include "trainer/eval/perplexity.h"
+#include "trainer/stages/merged_model.h"
+#include "trainer/stages/settings.h"
+#include "trainer/stages/stage.h"
+
+namespace regroup {
+namespace {
+
+absl::StatusOr<Model> LoadResult(const StageContext& context, const SourceModel& source) {
+  for (const auto& [role, folder] : {std::pair{"export", "checkpoint"}, std::pair{"finetune", "model"}}) {
+    if (!context.assignment.inputs().contains(role)) continue;
+    REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path input, context.Input(role));
+    REGROUP_ASSIGN_OR_RETURN(const SourceModel result, SourceModel::Open(input / folder));
+    return result.Load(at::kFloat, context.device);
+  }
+  REGROUP_ASSIGN_OR_RETURN(const std::vector<LayerAlignment> alignments, LoadAlignments(context, source.config()));
+  return LoadMerged(source, alignments, at::kFloat, context.device);
+}
+
+absl::StatusOr<Model> LoadSubject(const StageContext& context, const SourceModel& source) {
+  const std::string& subject = context.assignment.subject();
+  if (subject == "source") return source.Load(at::kFloat, context.device);
+  if (subject == "result") return LoadResult(context, source);
+  if (subject == "averaged") {
+    REGROUP_ASSIGN_OR_RETURN(const auto averages, AverageAll(source.config(), context.assignment.arm().kv_heads()));
+    return LoadMerged(source, averages, at::kFloat, context.device);
+  }
+  if (subject == "aligned") {
+    REGROUP_ASSIGN_OR_RETURN(const auto alignments, LoadAlignments(context, source.config()));
+    return LoadMerged(source, alignments, at::kFloat, context.device);
+  }
+  return absl::InternalError(fmt::format("evaluate: unknown subject '{}'", subject));
+}
+
+absl::StatusOr<Perplexity> Measure(StageContext& context, const SourceModel& source, const Model& model) {
+  const v1::Evaluation::Perplexity& settings = context.spec().evaluation().perplexity();
+  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(source.folder().path()));
+  REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
+                           TokenWindows::Build(settings.data(), *tokenizer,
+                                               {.sequence_length = SequenceLength(settings, source.config()),
+                                                .max_windows = settings.max_windows()}));
+  return MeasurePerplexity(model, windows, context.device,
+                           [&](int64_t done) { context.link.SetProgress("windows", done, windows.windows()); });
+}
+
+}  // namespace
+
+absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context) {
+  context.link.SetProgress("load", 0, 0);
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
+  REGROUP_ASSIGN_OR_RETURN(const Model model, LoadSubject(context, source));
+  const std::string& subject = context.assignment.subject();
+  const auto element_bytes = static_cast<int64_t>(at::elementSize(source.dtype()));
+  nlohmann::ordered_json measured = {{"subject", subject},
+                                     {"kv_heads", model.config.kv_heads},
+                                     {"kv_bytes_per_token", model.config.KvCacheBytesPerToken(element_bytes)}};
+  v1::TaskOutcome outcome;
+  if (context.spec().evaluation().has_perplexity()) {
+    REGROUP_ASSIGN_OR_RETURN(const Perplexity perplexity, Measure(context, source, model));
+    measured["perplexity"] = perplexity.perplexity;
+    measured["mean_loss"] = perplexity.mean_loss;
+    measured["standard_error"] = perplexity.standard_error;
+    measured["windows"] = perplexity.windows;
+    measured["tokens"] = perplexity.tokens;
+    const std::string arm =
+        context.spec().has_sweep() && subject != "source" ? fmt::format("{}/", context.assignment.arm().index()) : "";
+    (*outcome.mutable_figures())[arm + "perplexity/" + subject] = perplexity.perplexity;
+  }
+  REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context.out() / "evaluation.json", measured.dump(2) + "\n"));
+  return outcome;
+}
+
+}  // namespace regroup

@@ -1,0 +1,67 @@
+// export: the converted checkpoint in the source's own style and element type, in this attempt's folder.
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "services/base/files.h"
+#include "services/base/status_macros.h"
+#include "trainer/stages/convert_block.h"
+#include "trainer/stages/converted_folder.h"
+#include "trainer/stages/merged_model.h"
+#include "trainer/stages/stage.h"
+
+namespace regroup {
+namespace {
+
+nlohmann::json Provenance(const StageContext& context, int64_t source_kv_heads) {
+  const v1::Arm& arm = context.assignment.arm();
+  return {{"job", context.assignment.attempt().job()},
+          {"source_digest", context.assignment.model().digest()},
+          {"source_kv_heads", source_kv_heads},
+          {"alignment", arm.alignment()},
+          {"finetune", arm.finetune()},
+          {"layout", "standard"}};
+}
+
+/// The trained model where there was training; the merged source otherwise, one layer at a time.
+absl::Status WriteWeights(StageContext& context, const SourceModel& source, const std::filesystem::path& folder) {
+  const nlohmann::json provenance = Provenance(context, source.config().kv_heads);
+  const int64_t kv_heads = context.assignment.arm().kv_heads();
+  const auto progress = [&](int64_t layer) { context.link.SetProgress("layers", layer + 1, source.config().layers); };
+  if (context.assignment.inputs().contains("finetune")) {
+    REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path trained_folder, context.Input("finetune"));
+    REGROUP_ASSIGN_OR_RETURN(const SourceModel trained, SourceModel::Open(trained_folder / "model"));
+    REGROUP_ASSIGN_OR_RETURN(const Model outer, trained.Map());
+    return WriteConvertedFolder(folder, source, kv_heads, provenance, source.dtype(), outer, [&](int64_t layer) {
+      progress(layer);
+      return trained.MapBlock(layer);
+    });
+  }
+  REGROUP_ASSIGN_OR_RETURN(const std::vector<LayerAlignment> alignments, LoadAlignments(context, source.config()));
+  REGROUP_ASSIGN_OR_RETURN(const Model outer, source.Map());
+  return WriteConvertedFolder(folder, source, kv_heads, provenance, source.dtype(), outer,
+                              [&](int64_t layer) -> absl::StatusOr<Block> {
+                                progress(layer);
+                                REGROUP_ASSIGN_OR_RETURN(Block block, source.MapBlock(layer));
+                                REGROUP_RETURN_IF_ERROR(MergeBlock(block, source.config(), alignments[layer]));
+                                return block;
+                              });
+}
+
+}  // namespace
+
+absl::StatusOr<v1::TaskOutcome> RunExport(StageContext& context) {
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
+  const std::filesystem::path folder = context.out() / "checkpoint";
+  REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
+  REGROUP_RETURN_IF_ERROR(WriteWeights(context, source, folder));
+  REGROUP_RETURN_IF_ERROR(CopyCompanionFiles(source.folder().path(), folder));
+  // What was written must open as what was asked for.
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel result, SourceModel::Open(folder));
+  if (result.config().kv_heads != context.assignment.arm().kv_heads()) {
+    return absl::InternalError(fmt::format("export: wrote {} KV heads instead of {}", result.config().kv_heads,
+                                           context.assignment.arm().kv_heads()));
+  }
+  return v1::TaskOutcome();
+}
+
+}  // namespace regroup

@@ -1,0 +1,97 @@
+// finetune: data-parallel distilled training of the merged model (direct), or of the aligned model whose gates close
+// step by step (l0). See distill_trainer.h for the loop.
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "services/base/files.h"
+#include "services/base/logging.h"
+#include "services/base/status_macros.h"
+#include "trainer/data/token_windows.h"
+#include "trainer/stages/converted_folder.h"
+#include "trainer/stages/describe.h"
+#include "trainer/stages/distill_trainer.h"
+#include "trainer/stages/merged_model.h"
+#include "trainer/stages/settings.h"
+#include "trainer/stages/stage.h"
+#include "trainer/stages/training_checkpoint.h"
+
+namespace regroup {
+namespace {
+
+/// Checkpoint folders of this task's earlier attempts, and of this one.
+std::vector<std::filesystem::path> CheckpointFolders(const StageContext& context) {
+  std::vector<std::filesystem::path> folders;
+  for (int64_t epoch = 1; epoch <= context.assignment.attempt().epoch(); ++epoch) {
+    folders.push_back(context.attempt_folder.parent_path() / std::to_string(epoch) / "checkpoints");
+  }
+  return folders;
+}
+
+at::ScalarType TrainingType(const v1::Finetune& finetune, at::Device device) {
+  if (finetune.precision() == "bfloat16") return at::kBFloat16;
+  if (finetune.precision() == "float32") return at::kFloat;
+  return device.is_cuda() ? at::kBFloat16 : at::kFloat;
+}
+
+absl::Status Resume(StageContext& context, DistillTrainer& trainer) {
+  std::optional<TrainingCheckpoint> found;
+  if (context.leads()) found = FindTrainingCheckpoint(CheckpointFolders(context));
+  // Ranks may see a shared file system at different times: rank 0 decides which step all continue from.
+  at::Tensor step = at::full({1}, found.has_value() ? found->step : -1, at::kLong);
+  REGROUP_RETURN_IF_ERROR(context.communicator.Broadcast(step, 0));
+  if (step.item<int64_t>() < 0) return absl::OkStatus();
+  if (!context.leads()) found = FindTrainingCheckpoint(CheckpointFolders(context));
+  if (!found.has_value() || found->step != step.item<int64_t>()) {
+    return absl::UnavailableError(fmt::format("rank {} does not see the checkpoint of step {}",
+                                              context.communicator.rank(), step.item<int64_t>()));
+  }
+  REGROUP_RETURN_IF_ERROR(trainer.Resume(*found));
+  LogInfo("resumed", {{"step", found->step}, {"checkpoint", found->folder.string()}});
+  return absl::OkStatus();
+}
+
+absl::Status WriteResult(const StageContext& context, const SourceModel& source, const Model& trained) {
+  const std::filesystem::path folder = context.out() / "model";
+  std::error_code error;
+  std::filesystem::remove_all(folder, error);
+  REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
+  return WriteConvertedFolder(folder, source, trained.config.kv_heads, {{"stage", "finetune"}},
+                              trained.embedding.scalar_type(), trained,
+                              [&](int64_t layer) -> absl::StatusOr<Block> { return trained.blocks[layer]; });
+}
+
+}  // namespace
+
+absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
+  const v1::Finetune& finetune = context.spec().finetune();
+  context.link.SetProgress("load", 0, 0);
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
+  REGROUP_ASSIGN_OR_RETURN(const std::vector<LayerAlignment> alignments, LoadAlignments(context, source.config()));
+  const at::ScalarType type = TrainingType(finetune, context.device);
+  const bool gated = context.assignment.arm().finetune() == "l0";
+  REGROUP_ASSIGN_OR_RETURN(Student student, Student::Make(source, alignments, gated, type, context.device));
+  REGROUP_ASSIGN_OR_RETURN(const Model teacher, source.Load(type, context.device));
+
+  context.link.SetProgress("tokenise", 0, 0);
+  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(source.folder().path()));
+  REGROUP_ASSIGN_OR_RETURN(
+      const TokenWindows windows,
+      TokenWindows::Build(finetune.data(), *tokenizer, {.sequence_length = SequenceLength(finetune, source.config())}));
+
+  const DistillSettings settings{.steps = finetune.steps(),
+                                 .batch_sequences = finetune.batch_sequences(),
+                                 .micro_batch_sequences = finetune.micro_batch_sequences(),
+                                 .learning_rate = finetune.learning_rate(),
+                                 .seed = static_cast<uint64_t>(finetune.seed()),
+                                 .checkpoint_every_steps = finetune.checkpoint_every_steps(),
+                                 .checkpoints = context.attempt_folder / "checkpoints"};
+  DistillTrainer trainer(settings, student, teacher, windows, context.communicator, context.link, context.device);
+  REGROUP_RETURN_IF_ERROR(Resume(context, trainer));
+  REGROUP_RETURN_IF_ERROR(trainer.Run());
+  if (context.leads()) REGROUP_RETURN_IF_ERROR(WriteResult(context, source, student.Effective({})));
+  return v1::TaskOutcome();
+}
+
+}  // namespace regroup

@@ -1,0 +1,143 @@
+// inspect: opens everything the job will need and refuses what cannot work, before any time is spent on it.
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <set>
+
+#include "services/base/files.h"
+#include "services/base/status_macros.h"
+#include "trainer/data/file_digest.h"
+#include "trainer/data/text_reader.h"
+#include "trainer/data/tokenizer.h"
+#include "trainer/stages/describe.h"
+#include "trainer/stages/settings.h"
+#include "trainer/stages/stage.h"
+
+namespace regroup {
+namespace {
+
+/// Puts the job file's key before an error's message.
+absl::Status At(std::string_view key, const absl::Status& status) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(), fmt::format("{}: {}", key, std::string(status.message())));
+}
+
+absl::Status CheckTarget(const v1::JobSpec& spec, const ModelConfig& config) {
+  std::vector<int32_t> wanted(spec.sweep().kv_heads().begin(), spec.sweep().kv_heads().end());
+  if (spec.target().has_kv_heads()) wanted.push_back(spec.target().kv_heads());
+  for (const int32_t heads : wanted) {
+    if (heads >= 1 && config.kv_heads % heads == 0) continue;
+    std::string possible;
+    for (int64_t divisor = config.kv_heads; divisor >= 1; --divisor) {
+      if (config.kv_heads % divisor == 0) possible += fmt::format("{}{}", possible.empty() ? "" : ", ", divisor);
+    }
+    return absl::InvalidArgumentError(
+        fmt::format("target.kv_heads: {} does not divide the source's {} KV heads; write one of {}", heads,
+                    config.kv_heads, possible));
+  }
+  return absl::OkStatus();
+}
+
+template <typename Message>
+absl::Status CheckLength(std::string_view key, const Message& message, const ModelConfig& config) {
+  if (SequenceLength(message, config) <= config.max_positions) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format("{}.sequence_length: {} is more than the {} positions of the model",
+                                                key, message.sequence_length(), config.max_positions));
+}
+
+/// The first text must be readable; later lines are checked as they are read.
+absl::Status CheckTextFile(std::string_view key, const std::string& path) {
+  auto reader = TextReader::Open(path);
+  if (!reader.ok()) return At(key, reader.status());
+  const auto first = reader->Next();
+  if (!first.ok()) return At(key, first.status());
+  if (!first->has_value()) return absl::InvalidArgumentError(fmt::format("{}: {} has no line with text", key, path));
+  return absl::OkStatus();
+}
+
+absl::Status CheckChoiceFile(std::string_view key, const std::string& path) {
+  auto reader = MultipleChoiceReader::Open(path);
+  if (!reader.ok()) return At(key, reader.status());
+  const auto first = reader->Next();
+  return first.ok() ? absl::OkStatus() : At(key, first.status());
+}
+
+absl::Status CheckOutput(const v1::JobSpec& spec) {
+  if (spec.output().checkpoint().empty()) return absl::OkStatus();
+  const std::filesystem::path output = spec.output().checkpoint();
+  if (std::filesystem::exists(std::filesystem::symlink_status(output))) {
+    return absl::AlreadyExistsError(
+        fmt::format("output.checkpoint: {} exists already; remove it or write another folder", output.string()));
+  }
+  std::filesystem::path parent = output.parent_path();
+  while (!parent.empty() && !std::filesystem::exists(parent) && parent != parent.parent_path())
+    parent = parent.parent_path();
+  if (access(parent.c_str(), W_OK | X_OK) != 0) {
+    return absl::PermissionDeniedError(fmt::format("output.checkpoint: cannot write into {}", parent.string()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckData(const v1::JobSpec& spec, const ModelConfig& config) {
+  if (!spec.calibration().data().empty()) {
+    REGROUP_RETURN_IF_ERROR(CheckTextFile("calibration.data", spec.calibration().data()));
+    REGROUP_RETURN_IF_ERROR(CheckLength("calibration", spec.calibration(), config));
+  }
+  if (spec.finetune().method() != "none" && !spec.finetune().data().empty()) {
+    REGROUP_RETURN_IF_ERROR(CheckTextFile("finetune.data", spec.finetune().data()));
+    REGROUP_RETURN_IF_ERROR(CheckLength("finetune", spec.finetune(), config));
+  }
+  if (spec.evaluation().has_perplexity()) {
+    REGROUP_RETURN_IF_ERROR(CheckTextFile("evaluation.perplexity.data", spec.evaluation().perplexity().data()));
+    REGROUP_RETURN_IF_ERROR(CheckLength("evaluation.perplexity", spec.evaluation().perplexity(), config));
+  }
+  for (int index = 0; index < spec.evaluation().multiple_choice_size(); ++index) {
+    REGROUP_RETURN_IF_ERROR(CheckChoiceFile(fmt::format("evaluation.multiple_choice[{}].data", index),
+                                            spec.evaluation().multiple_choice(index).data()));
+  }
+  return absl::OkStatus();
+}
+
+/// Digests of the files that calibration and training read.
+absl::Status AddDataDigests(const v1::JobSpec& spec, v1::ModelSummary& summary) {
+  std::set<std::string> files{spec.calibration().data(), spec.finetune().data()};
+  files.erase("");
+  for (const std::string& file : files) {
+    REGROUP_ASSIGN_OR_RETURN((*summary.mutable_data_digests())[file], FileDigest(file));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
+  const v1::JobSpec& spec = context.spec();
+  context.link.SetProgress("open source", 0, 0);
+  auto source = SourceModel::Open(spec.source().checkpoint());
+  if (!source.ok()) return At("source.checkpoint", source.status());
+  const ModelConfig& config = source->config();
+  REGROUP_RETURN_IF_ERROR(CheckTarget(spec, config));
+  REGROUP_RETURN_IF_ERROR(CheckOutput(spec));
+  const auto tokenizer = LoadTokenizer(spec.source().checkpoint());
+  if (!tokenizer.ok()) return At("source.checkpoint", tokenizer.status());
+  REGROUP_RETURN_IF_ERROR(CheckData(spec, config));
+
+  context.link.SetProgress("digest", 0, 0);
+  v1::TaskOutcome outcome;
+  v1::ModelSummary& summary = *outcome.mutable_model();
+  summary = SummaryOf(*source);
+  REGROUP_ASSIGN_OR_RETURN(*summary.mutable_digest(), source->folder().Digest());
+  REGROUP_RETURN_IF_ERROR(AddDataDigests(spec, summary));
+  const int64_t element_bytes = static_cast<int64_t>(at::elementSize(source->dtype()));
+  auto& figures = *outcome.mutable_figures();
+  figures["kv_bytes_per_token/source"] = static_cast<double>(config.KvCacheBytesPerToken(element_bytes));
+  if (spec.target().has_kv_heads()) {
+    ModelConfig result = config;
+    result.kv_heads = spec.target().kv_heads();
+    figures["kv_bytes_per_token/result"] = static_cast<double>(result.KvCacheBytesPerToken(element_bytes));
+  }
+  return outcome;
+}
+
+}  // namespace regroup

@@ -1,0 +1,93 @@
+// report: gathers the figures, checks the gates, and makes the result ready to be published by one rename.
+//
+// The exported checkpoint is staged beside its final name (hard links where the file system allows, else copies),
+// because a rename needs one file system. The worker renames once the coordinator agrees.
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "services/base/files.h"
+#include "services/base/status_macros.h"
+#include "services/job_file/job_file.h"
+#include "trainer/stages/merged_model.h"
+#include "trainer/stages/report_data.h"
+#include "trainer/stages/stage.h"
+#include "trainer/stages/tensor_file.h"
+
+namespace regroup {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status LinkOrCopy(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::create_hard_link(from, to, error);
+  if (!error) return absl::OkStatus();
+  error.clear();
+  fs::copy_file(from, to, error);
+  if (error) return ErrnoStatus(error.value(), fmt::format("copy {} to", from.string()), to);
+  return SyncPath(to);
+}
+
+/// Folders that an earlier attempt of this job left behind.
+void RemoveStaged(const fs::path& parent, const std::string& prefix) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(parent, error)) {
+    if (entry.path().filename().string().starts_with(prefix)) fs::remove_all(entry.path(), error);
+  }
+}
+
+absl::StatusOr<fs::path> StageCheckpoint(const StageContext& context, const fs::path& output) {
+  REGROUP_ASSIGN_OR_RETURN(const fs::path exported, context.Input("export"));
+  REGROUP_RETURN_IF_ERROR(MakeFolders(output.parent_path()));
+  const std::string prefix =
+      fmt::format(".{}.regroup-{}-", output.filename().string(), context.assignment.attempt().job());
+  RemoveStaged(output.parent_path(), prefix);
+  const fs::path staged = output.parent_path() / fmt::format("{}{}", prefix, context.assignment.attempt().epoch());
+  REGROUP_RETURN_IF_ERROR(MakeFolders(staged));
+  for (const auto& entry : fs::directory_iterator(exported / "checkpoint")) {
+    REGROUP_RETURN_IF_ERROR(LinkOrCopy(entry.path(), staged / entry.path().filename()));
+  }
+  return staged;
+}
+
+absl::Status WriteReport(const fs::path& folder, const nlohmann::ordered_json& report) {
+  REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
+  REGROUP_RETURN_IF_ERROR(WriteFileAtomically(folder / "report.json", report.dump(1) + "\n"));
+  return WriteFileAtomically(folder / "report.html", RenderReport(report));
+}
+
+/// Groups and transforms of all layers in one file: "layers.<index>.<tensor>".
+absl::Status WriteAlignments(const StageContext& context, const ModelConfig& config, const fs::path& file) {
+  REGROUP_ASSIGN_OR_RETURN(const auto alignments, LoadAlignments(context, config));
+  NamedTensors tensors;
+  for (size_t layer = 0; layer < alignments.size(); ++layer) {
+    for (auto& [name, tensor] : alignments[layer].ToTensors()) {
+      tensors.emplace_back(fmt::format("layers.{}.{}", layer, name), tensor);
+    }
+  }
+  return SaveTensors(file, tensors);
+}
+
+}  // namespace
+
+absl::StatusOr<v1::TaskOutcome> RunReport(StageContext& context) {
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
+  REGROUP_ASSIGN_OR_RETURN(const nlohmann::ordered_json report, CollectReport(context, source.config()));
+  REGROUP_RETURN_IF_ERROR(WriteReport(context.out(), report));
+  REGROUP_RETURN_IF_ERROR(CheckGates(context.spec().gates(), report));
+  v1::TaskOutcome outcome;
+  if (context.spec().has_sweep()) return outcome;
+
+  const fs::path output = context.spec().output().checkpoint();
+  REGROUP_ASSIGN_OR_RETURN(const fs::path staged, StageCheckpoint(context, output));
+  const fs::path folder = staged / "regroup";
+  REGROUP_RETURN_IF_ERROR(WriteReport(folder, report));
+  REGROUP_RETURN_IF_ERROR(WriteAlignments(context, source.config(), folder / "alignment.safetensors"));
+  REGROUP_RETURN_IF_ERROR(WriteFileAtomically(folder / "job.yaml", FormatJobFile(context.spec())));
+  REGROUP_RETURN_IF_ERROR(SyncPath(staged));
+  outcome.mutable_publication()->set_staged(staged.string());
+  outcome.mutable_publication()->set_published(output.string());
+  return outcome;
+}
+
+}  // namespace regroup

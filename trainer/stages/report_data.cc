@@ -1,0 +1,147 @@
+#include "trainer/stages/report_data.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <map>
+
+#include "services/base/files.h"
+#include "services/base/status_macros.h"
+#include "trainer/stages/describe.h"
+#include "trainer/stages/merged_model.h"
+
+namespace regroup {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int kVersion = 1;
+
+/// The evaluation of one subject, or nothing where the job has none.
+absl::StatusOr<std::optional<Json>> ReadEvaluation(const StageContext& context, const std::string& role) {
+  if (!context.assignment.inputs().contains(role)) return std::nullopt;
+  REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path folder, context.Input(role));
+  REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadFile(folder / "evaluation.json"));
+  Json evaluation = Json::parse(text);
+  evaluation.erase("subject");
+  return evaluation;
+}
+
+/// KV heads and cache bytes, which are known without any evaluation.
+Json Shape(const StageContext& context, ModelConfig config, int64_t kv_heads) {
+  config.kv_heads = kv_heads;
+  const int64_t element_bytes = context.assignment.model().dtype() == "float32" ? 4 : 2;
+  return {{"kv_heads", kv_heads}, {"kv_bytes_per_token", config.KvCacheBytesPerToken(element_bytes)}};
+}
+
+absl::Status AddSubject(const StageContext& context, const std::string& subject, const std::string& prefix, Json shape,
+                        Json& report) {
+  REGROUP_ASSIGN_OR_RETURN(const std::optional<Json> evaluation,
+                           ReadEvaluation(context, prefix + "evaluate/" + subject));
+  if (evaluation.has_value()) shape.update(*evaluation);
+  const bool always = subject == "source" || subject == "result";
+  if (evaluation.has_value() || always) report[subject] = std::move(shape);
+  return absl::OkStatus();
+}
+
+/// Seconds by stage: "align-003" counts for "align", "evaluate-source" for "evaluate".
+Json StageSeconds(const StageContext& context) {
+  static constexpr const char* kOrder[] = {"inspect", "calibrate", "align", "refine", "finetune", "export", "evaluate"};
+  std::map<std::string, double> seconds;
+  for (const auto& [task, spent] : context.assignment.task_seconds()) seconds[task.substr(0, task.find('-'))] += spent;
+  Json stages = Json::array();
+  for (const char* name : kOrder) {
+    if (seconds.contains(name)) stages.push_back({{"name", name}, {"seconds", seconds[name]}});
+  }
+  return stages;
+}
+
+Json Matrix(const at::Tensor& matrix) {
+  if (!matrix.defined()) return nullptr;
+  Json rows = Json::array();
+  for (int64_t row = 0; row < matrix.size(0); ++row) {
+    Json values = Json::array();
+    for (int64_t column = 0; column < matrix.size(1); ++column) {
+      values.push_back(std::round(matrix[row][column].item<double>() * 1e4) / 1e4);
+    }
+    rows.push_back(std::move(values));
+  }
+  return rows;
+}
+
+Json DescribeLayer(int64_t index, const LayerAlignment& layer) {
+  return {{"index", index},
+          {"groups", layer.Groups()},
+          {"similarity_before", layer.similarity_before},
+          {"similarity_after", layer.similarity_after},
+          {"residual_key", layer.residual_key},
+          {"residual_value", layer.residual_value},
+          {"iterations", layer.iterations},
+          {"value_similarity_before", Matrix(layer.value_similarity_before)},
+          {"value_similarity_after", Matrix(layer.value_similarity_after)},
+          {"key_similarity_before", Matrix(layer.key_similarity_before)},
+          {"key_similarity_after", Matrix(layer.key_similarity_after)}};
+}
+
+absl::StatusOr<Json> DescribeLayers(const StageContext& context, const ModelConfig& config, const std::string& prefix) {
+  REGROUP_ASSIGN_OR_RETURN(const auto alignments, LoadAlignments(context, config, prefix));
+  Json layers = Json::array();
+  for (size_t index = 0; index < alignments.size(); ++index) layers.push_back(DescribeLayer(index, alignments[index]));
+  return layers;
+}
+
+absl::StatusOr<Json> DescribeArm(const StageContext& context, const ModelConfig& config, const v1::Arm& arm,
+                                 const std::string& prefix) {
+  Json row = {{"alignment", arm.alignment()}, {"refine", arm.refine()}, {"finetune", arm.finetune()}};
+  row.update(Shape(context, config, arm.kv_heads()));
+  for (const char* subject : {"averaged", "aligned", "result"}) {
+    REGROUP_RETURN_IF_ERROR(AddSubject(context, subject, prefix, Shape(context, config, arm.kv_heads()), row));
+  }
+  REGROUP_ASSIGN_OR_RETURN(row["layers"], DescribeLayers(context, config, prefix));
+  return row;
+}
+
+Json Provenance(const StageContext& context) {
+  const v1::ModelSummary& model = context.assignment.model();
+  Json data = Json::object();
+  for (const auto& [path, digest] : model.data_digests()) data[path] = digest;
+  return {{"source", context.spec().source().checkpoint()},
+          {"source_digest", model.digest()},
+          {"data_digests", data},
+          {"family", model.family()},
+          {"parameters", model.parameters()},
+          {"dtype", model.dtype()}};
+}
+
+}  // namespace
+
+absl::StatusOr<Json> CollectReport(const StageContext& context, const ModelConfig& config) {
+  Json report = {{"version", kVersion}, {"job", context.assignment.attempt().job()}, {"name", context.spec().name()}};
+  REGROUP_RETURN_IF_ERROR(AddSubject(context, "source", "", Shape(context, config, config.kv_heads), report));
+  if (context.spec().has_sweep()) {
+    for (const v1::Arm& arm : context.assignment.arms()) {
+      REGROUP_ASSIGN_OR_RETURN(Json row, DescribeArm(context, config, arm, fmt::format("{}/", arm.index())));
+      report["rows"].push_back(std::move(row));
+    }
+  } else {
+    REGROUP_ASSIGN_OR_RETURN(Json only, DescribeArm(context, config, context.assignment.arms(0), ""));
+    report["result"] = only["result"];
+    for (const char* key : {"averaged", "aligned", "alignment", "refine", "finetune", "layers"}) {
+      if (only.contains(key)) report[key] = only[key];
+    }
+  }
+  report["stages"] = StageSeconds(context);
+  report["provenance"] = Provenance(context);
+  return report;
+}
+
+absl::Status CheckGates(const v1::Gates& gates, const Json& report) {
+  if (!gates.has_max_perplexity_ratio() || !report.contains("result")) return absl::OkStatus();
+  const double ratio = report["result"].value("perplexity", 0.0) / report["source"].value("perplexity", 1.0);
+  if (ratio <= gates.max_perplexity_ratio()) return absl::OkStatus();
+  return absl::OutOfRangeError(
+      fmt::format("gates.max_perplexity_ratio: the result's perplexity is {:.3f} times the source's; {} is allowed",
+                  ratio, gates.max_perplexity_ratio()));
+}
+
+}  // namespace regroup

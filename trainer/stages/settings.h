@@ -1,0 +1,29 @@
+// What the job's spec means for a given model.
+#pragma once
+
+#include "regroup/v1/worker_service.pb.h"
+#include "trainer/alignment/align_layer.h"
+#include "trainer/nn/model_config.h"
+
+namespace regroup {
+
+/// The written length, or 2048 where the model can take it.
+template <typename Message>
+int64_t SequenceLength(const Message& message, const ModelConfig& config) {
+  if (message.has_sequence_length()) return message.sequence_length();
+  return std::min<int64_t>(2048, config.max_positions);
+}
+
+/// The options of one arm.
+inline AlignmentOptions AlignmentOptionsOf(const v1::JobSpec& spec, const v1::Arm& arm) {
+  AlignmentOptions options;
+  options.method = arm.alignment();
+  options.compare = spec.alignment().compare();
+  options.similarity = spec.alignment().similarity();
+  options.groups = arm.kv_heads();
+  options.seed = spec.alignment().seed();
+  if (spec.alignment().has_restore_norm()) options.restore_norm = spec.alignment().restore_norm();
+  return options;
+}
+
+}  // namespace regroup

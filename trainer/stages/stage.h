@@ -1,0 +1,52 @@
+// A stage is one kind of task, run by all ranks of an attempt. The table of stages is in stages.cc.
+//
+// A stage reads the folders of earlier attempts, computes, writes into its own `out` folder and returns the outcome.
+// A failed status becomes the attempt's failure: its code decides whose mistake it was (see outcome.h).
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "regroup/v1/worker_service.pb.h"
+#include "trainer/parallel/communicator.h"
+#include "trainer/stages/source_model.h"
+#include "trainer/stages/worker_link.h"
+
+namespace regroup {
+
+/// What a stage may use. Lives as long as the attempt; belongs to the main thread.
+struct StageContext {
+  const v1::TaskAssignment& assignment;
+  std::filesystem::path work_folder;
+  std::filesystem::path attempt_folder;
+  Communicator& communicator;
+  WorkerLink& link;
+  at::Device device;
+
+  const v1::JobSpec& spec() const { return assignment.spec(); }
+  /// Where this attempt writes its results; exists.
+  std::filesystem::path out() const { return attempt_folder / "out"; }
+  bool leads() const { return communicator.rank() == 0; }
+  /// The results of an earlier task by its role. INTERNAL if the coordinator gave none.
+  absl::StatusOr<std::filesystem::path> Input(const std::string& role) const;
+};
+
+using Stage = absl::StatusOr<v1::TaskOutcome> (*)(StageContext& context);
+
+/// Null for a kind that this build does not know.
+Stage FindStage(v1::TaskKind kind);
+
+absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context);
+absl::StatusOr<v1::TaskOutcome> RunCalibrate(StageContext& context);
+absl::StatusOr<v1::TaskOutcome> RunAlign(StageContext& context);
+absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context);
+absl::StatusOr<v1::TaskOutcome> RunExport(StageContext& context);
+absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context);
+absl::StatusOr<v1::TaskOutcome> RunReport(StageContext& context);
+
+}  // namespace regroup

@@ -1,0 +1,51 @@
+// The model that fine-tuning moves: queries and outputs of the aligned layers, one shared KV head per group, and for
+// `l0` also the aligned original KV heads with one gate each.
+//
+// Effective key of original head i in group g: z_i W_i + (1 - z_i) W_g, on the weights, which for linear projections
+// is the same as on the activations and costs one product. One thread at a time.
+#pragma once
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "trainer/alignment/layer_alignment.h"
+#include "trainer/nn/model.h"
+#include "trainer/optim/sharded_adamw.h"
+#include "trainer/stages/source_model.h"
+
+namespace regroup {
+
+class Student {
+ public:
+  /// `gated` keeps the original heads (l0); otherwise the merged model alone is trained (direct).
+  static absl::StatusOr<Student> Make(const SourceModel& source, const std::vector<LayerAlignment>& alignments,
+                                      bool gated, at::ScalarType dtype, at::Device device);
+
+  /// Parameter groups for the optimizer: "base", "shared" at twice the rate, and "gates" at `gate_rate` times the rate.
+  std::vector<ParameterGroup> ParameterGroups(double gate_rate);
+
+  /// The model of one step: with gate values z (one per original KV head of all layers), or with every gate shut where
+  /// `gate_values` is undefined. Differentiable.
+  Model Effective(const at::Tensor& gate_values) const;
+
+  bool gated() const { return !original_.empty(); }
+  int64_t gates() const { return scores_.defined() ? scores_.numel() : 0; }
+  /// [gates], float32, in units of the paper's alpha.
+  at::Tensor& scores() { return scores_; }
+
+ private:
+  struct OriginalHeads {
+    Linear key, value;
+  };
+
+  Student() = default;
+  Linear Mix(const Linear& original, const Linear& shared, const at::Tensor& gate_values) const;
+
+  /// Merged: key and value are the shared heads.
+  Model model_;
+  std::vector<OriginalHeads> original_;
+  at::Tensor scores_;
+  int64_t source_kv_heads_ = 0;
+};
+
+}  // namespace regroup

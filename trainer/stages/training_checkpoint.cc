@@ -1,0 +1,143 @@
+#include "trainer/stages/training_checkpoint.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include <nlohmann/json.hpp>
+
+#include "services/base/files.h"
+#include "services/base/logging.h"
+#include "services/base/status_macros.h"
+#include "trainer/data/file_digest.h"
+#include "trainer/stages/tensor_file.h"
+
+namespace regroup {
+namespace {
+
+constexpr int kFormat = 1;
+constexpr size_t kKept = 2;
+constexpr int64_t kDigestLength = 64;
+
+std::string RankFile(int64_t rank, int64_t ranks) {
+  return fmt::format("rank-{:05}-of-{:05}.safetensors", rank, ranks);
+}
+
+/// The digests of all ranks' files, in order of rank.
+absl::StatusOr<std::vector<std::string>> GatherDigests(const std::string& own, Communicator& communicator) {
+  at::Tensor mine = at::empty({kDigestLength}, at::kByte);
+  std::copy(own.begin(), own.end(), static_cast<char*>(mine.mutable_data_ptr()));
+  at::Tensor all = at::empty({kDigestLength * communicator.size()}, at::kByte);
+  REGROUP_RETURN_IF_ERROR(communicator.AllGather(mine, all));
+  std::vector<std::string> digests;
+  const char* text = static_cast<const char*>(all.const_data_ptr());
+  for (int rank = 0; rank < communicator.size(); ++rank)
+    digests.emplace_back(text + rank * kDigestLength, kDigestLength);
+  return digests;
+}
+
+absl::Status WriteManifest(const std::filesystem::path& folder, int64_t step, const std::vector<std::string>& digests) {
+  nlohmann::ordered_json manifest = {{"format", kFormat}, {"step", step}, {"ranks", digests.size()}};
+  for (size_t rank = 0; rank < digests.size(); ++rank) {
+    const std::string name = RankFile(rank, digests.size());
+    manifest["files"].push_back(
+        {{"name", name}, {"bytes", std::filesystem::file_size(folder / name)}, {"sha256", digests[rank]}});
+  }
+  return WriteFileAtomically(folder / "manifest.json", manifest.dump(2) + "\n");
+}
+
+std::vector<std::filesystem::path> StepFolders(const std::filesystem::path& checkpoints) {
+  std::vector<std::filesystem::path> folders;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(checkpoints, error)) {
+    if (entry.path().filename().string().starts_with("step-")) folders.push_back(entry.path());
+  }
+  std::sort(folders.begin(), folders.end());
+  return folders;
+}
+
+/// Not valid: nullopt.
+std::optional<nlohmann::json> ReadManifest(const std::filesystem::path& folder) {
+  const auto text = ReadFile(folder / "manifest.json");
+  if (!text.ok()) return std::nullopt;
+  const nlohmann::json manifest = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (!manifest.is_object() || manifest.value("format", 0) != kFormat || !manifest.contains("files"))
+    return std::nullopt;
+  for (const nlohmann::json& file : manifest["files"]) {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(folder / file.value("name", "?"), error);
+    if (error || size != file.value("bytes", uint64_t{0})) return std::nullopt;
+  }
+  return manifest;
+}
+
+void RemoveOld(const std::filesystem::path& checkpoints) {
+  std::vector<std::filesystem::path> folders = StepFolders(checkpoints);
+  while (folders.size() > kKept) {
+    std::error_code error;
+    // Without its manifest a half-removed folder does not exist.
+    std::filesystem::remove(folders.front() / "manifest.json", error);
+    std::filesystem::remove_all(folders.front(), error);
+    folders.erase(folders.begin());
+  }
+}
+
+}  // namespace
+
+absl::Status SaveTrainingCheckpoint(const std::filesystem::path& checkpoints, int64_t step,
+                                    const ShardedAdamW& optimizer, Communicator& communicator) {
+  const std::filesystem::path folder = checkpoints / fmt::format("step-{:08}", step);
+  REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
+  const std::filesystem::path file = folder / RankFile(communicator.rank(), communicator.size());
+  REGROUP_RETURN_IF_ERROR(SaveTensors(file, optimizer.ShardState()));
+  REGROUP_ASSIGN_OR_RETURN(const std::string digest, FileDigest(file));
+  REGROUP_ASSIGN_OR_RETURN(const std::vector<std::string> digests, GatherDigests(digest, communicator));
+  if (communicator.rank() == 0) {
+    REGROUP_RETURN_IF_ERROR(WriteManifest(folder, step, digests));
+    RemoveOld(checkpoints);
+  }
+  return absl::OkStatus();
+}
+
+std::optional<TrainingCheckpoint> FindTrainingCheckpoint(const std::vector<std::filesystem::path>& folders) {
+  std::optional<TrainingCheckpoint> best;
+  for (const std::filesystem::path& checkpoints : folders) {
+    for (const std::filesystem::path& folder : StepFolders(checkpoints)) {
+      const auto manifest = ReadManifest(folder);
+      if (!manifest.has_value()) continue;
+      const int64_t step = manifest->value("step", int64_t{0});
+      if (!best.has_value() || step > best->step) best = {folder, step, manifest->value("ranks", int64_t{0})};
+    }
+  }
+  return best;
+}
+
+absl::Status LoadTrainingCheckpoint(const TrainingCheckpoint& checkpoint, ShardedAdamW& optimizer) {
+  const auto manifest = ReadManifest(checkpoint.folder);
+  if (!manifest.has_value()) {
+    return absl::DataLossError(fmt::format("{}: the checkpoint's manifest is not valid", checkpoint.folder.string()));
+  }
+  std::vector<TensorMap> shards;
+  for (const nlohmann::json& file : (*manifest)["files"]) {
+    const std::filesystem::path path = checkpoint.folder / file.value("name", "?");
+    REGROUP_ASSIGN_OR_RETURN(const std::string digest, FileDigest(path));
+    if (digest != file.value("sha256", "")) {
+      return absl::DataLossError(fmt::format("{}: content does not match the manifest", path.string()));
+    }
+    REGROUP_ASSIGN_OR_RETURN(TensorMap tensors, LoadTensors(path));
+    shards.push_back(std::move(tensors));
+  }
+  const auto joined = [&](const std::string& name) {
+    std::vector<at::Tensor> parts;
+    for (const TensorMap& shard : shards) parts.push_back(shard.at(name));
+    return at::cat(parts);
+  };
+  for (const std::string& group : optimizer.GroupNames()) {
+    REGROUP_RETURN_IF_ERROR(optimizer.LoadState(group, joined(group + "/master"), joined(group + "/first_moment"),
+                                                joined(group + "/second_moment"), shards.front().at(group + "/step")));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace regroup

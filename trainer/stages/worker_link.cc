@@ -1,0 +1,169 @@
+#include "trainer/stages/worker_link.h"
+
+#include <fmt/format.h>
+#include <grpcpp/grpcpp.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+
+#include "google/protobuf/util/time_util.h"
+#include "regroup/v1/trainer_service.grpc.pb.h"
+#include "services/base/logging.h"
+#include "services/base/status_macros.h"
+#include "services/rpc/status.h"
+
+namespace regroup {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kReportInterval = 500ms;
+constexpr auto kPatience = 10s;
+constexpr int kExitWorkerGone = 70;
+
+std::string HostName() {
+  char name[256] = {};
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
+}  // namespace
+
+struct WorkerLink::Client {
+  explicit Client(const std::string& socket, std::string secret)
+      : stub(v1::TrainerService::NewStub(grpc::CreateChannel("unix:" + socket, grpc::InsecureChannelCredentials()))),
+        token(std::move(secret)) {}
+
+  void Prepare(grpc::ClientContext& context) const {
+    context.AddMetadata("regroup-attempt-token", token);
+    context.set_deadline(std::chrono::system_clock::now() + 5s);
+  }
+
+  std::unique_ptr<v1::TrainerService::Stub> stub;
+  std::string token;
+};
+
+WorkerLink::WorkerLink(const v1::AttemptId& attempt, int rank) : attempt_(attempt), rank_(rank) {}
+
+absl::StatusOr<std::unique_ptr<WorkerLink>> WorkerLink::Connect(const v1::AttemptId& attempt, int rank,
+                                                                int world_size) {
+  std::unique_ptr<WorkerLink> link(new WorkerLink(attempt, rank));
+  const char* socket = std::getenv("REGROUP_WORKER_SOCKET");
+  if (socket != nullptr) {
+    const char* token = std::getenv("REGROUP_ATTEMPT_TOKEN");
+    link->client_ = std::make_unique<Client>(socket, token == nullptr ? "" : token);
+    v1::AttestRequest request;
+    *request.mutable_attempt() = attempt;
+    request.set_rank(rank);
+    request.set_world_size(world_size);
+    request.set_process_id(getpid());
+    request.set_host(HostName());
+    grpc::ClientContext context;
+    link->client_->Prepare(context);
+    v1::AttestResponse response;
+    REGROUP_RETURN_IF_ERROR(FromGrpc(link->client_->stub->Attest(&context, request, &response)));
+  }
+  link->reporter_ = std::thread([raw = link.get()] { raw->ReportLoop(); });
+  return link;
+}
+
+WorkerLink::~WorkerLink() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (reporter_.joinable()) reporter_.join();
+}
+
+void WorkerLink::SetProgress(std::string_view phase, int64_t done, int64_t total) {
+  std::lock_guard lock(mutex_);
+  progress_.set_phase(std::string(phase));
+  progress_.set_done(done);
+  progress_.set_total(total);
+  progress_changed_ = true;
+  activity_.SetPhase(std::string(phase));
+}
+
+void WorkerLink::AddMetrics(int64_t step, std::initializer_list<std::pair<std::string_view, double>> values) {
+  const auto now = google::protobuf::util::TimeUtil::GetCurrentTime();
+  std::lock_guard lock(mutex_);
+  for (const auto& [name, value] : values) {
+    v1::MetricPoint& point = metrics_.emplace_back();
+    point.set_metric(std::string(name));
+    point.set_step(step);
+    point.set_value(value);
+    *point.mutable_time() = now;
+    (*progress_.mutable_metrics())[std::string(name)] = value;
+  }
+  progress_changed_ = true;
+}
+
+v1::ReportRequest WorkerLink::TakeReport() {
+  v1::ReportRequest request;
+  *request.mutable_attempt() = attempt_;
+  request.set_rank(rank_);
+  const ActivityBoard::Snapshot now = activity_.Read();
+  request.mutable_activity()->set_step(now.step);
+  request.mutable_activity()->set_phase(now.phase);
+  request.mutable_activity()->set_collective(now.collective);
+  request.mutable_activity()->set_ticks(now.ticks);
+  std::lock_guard lock(mutex_);
+  if (rank_ == 0 && progress_changed_) *request.mutable_progress() = progress_;
+  progress_changed_ = false;
+  if (rank_ == 0) {
+    for (v1::MetricPoint& point : metrics_) *request.add_metrics() = std::move(point);
+  }
+  metrics_.clear();
+  return request;
+}
+
+absl::Status WorkerLink::Send(const v1::ReportRequest& request) {
+  if (client_ == nullptr) {
+    if (request.has_progress()) std::fprintf(stderr, "%s\n", request.progress().ShortDebugString().c_str());
+    return absl::OkStatus();
+  }
+  grpc::ClientContext context;
+  client_->Prepare(context);
+  v1::ReportResponse response;
+  REGROUP_RETURN_IF_ERROR(FromGrpc(client_->stub->Report(&context, request, &response)));
+  if (response.stop()) {
+    LogInfo("the worker ended this attempt", {{"rank", rank_}});
+    _exit(kExitWorkerGone);
+  }
+  return absl::OkStatus();
+}
+
+void WorkerLink::ReportLoop() {
+  auto last_success = Clock::now();
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    lock.unlock();
+    const absl::Status status = Send(TakeReport());
+    if (status.ok()) {
+      last_success = Clock::now();
+    } else if (Clock::now() - last_success > kPatience) {
+      LogError("the worker is gone; this rank exits", {{"rank", rank_}, {"error", std::string(status.message())}});
+      _exit(kExitWorkerGone);
+    }
+    lock.lock();
+    wake_.wait_for(lock, kReportInterval, [&] { return stopping_; });
+  }
+}
+
+absl::Status WorkerLink::Finish(const v1::TaskOutcome& outcome) {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  reporter_.join();
+  v1::ReportRequest request = TakeReport();
+  *request.mutable_outcome() = outcome;
+  return Send(request);
+}
+
+}  // namespace regroup
