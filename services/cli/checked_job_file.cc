@@ -5,14 +5,25 @@
 #include "services/rpc/status.h"
 
 namespace regroup {
+namespace {
+
+// The mistakes follow on lines of their own, as editors expect them.
+const std::string kRefused = "the job file is refused:\n";
+
+}  // namespace
 
 absl::StatusOr<JobFile> ReadCheckedJobFile(const std::string& path) {
-  REGROUP_ASSIGN_OR_RETURN(JobFile file, ReadJobFile(path));
-  const std::vector<FieldViolation> violations = ValidateJobSpec(file.spec);
+  absl::StatusOr<JobFile> file = ReadJobFile(path);
+  if (absl::IsInvalidArgument(file.status())) {
+    return absl::InvalidArgumentError(kRefused + std::string(file.status().message()));
+  }
+  REGROUP_RETURN_IF_ERROR(file.status());
+  const std::vector<FieldViolation> violations = ValidateJobSpec(file->spec);
   if (violations.empty()) return file;
-  std::string message;
+  std::string message = kRefused;
   for (const FieldViolation& violation : violations) {
-    message += (message.empty() ? "" : "\n") + DescribeViolation(file, violation);
+    if (message != kRefused) message += "\n";
+    message += DescribeViolation(*file, violation);
   }
   return MakeError(absl::StatusCode::kInvalidArgument, v1::INVALID_FIELD, message, violations);
 }

@@ -1,22 +1,13 @@
 #include "services/cli/client.h"
 
 #include <fmt/format.h>
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
-#include <grpcpp/support/channel_arguments.h>
 
+#include "services/base/status_macros.h"
+#include "services/rpc/channel.h"
 #include "services/rpc/status.h"
 
 namespace regroup {
 namespace {
-
-std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(64 << 20);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
-}
 
 std::string WithPrefix(std::string_view prefix, const std::string& text) {
   return text.starts_with(prefix) ? text : std::string(prefix) + text;
@@ -24,9 +15,14 @@ std::string WithPrefix(std::string_view prefix, const std::string& text) {
 
 }  // namespace
 
-Client::Client(std::string address)
+absl::StatusOr<Client> Client::Open(const std::string& address, const TlsFiles& tls) {
+  REGROUP_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel, OpenChannel(address, tls));
+  return Client(address, std::move(channel));
+}
+
+Client::Client(std::string address, std::shared_ptr<grpc::Channel> channel)
     : address_(std::move(address)),
-      channel_(Connect(address_)),
+      channel_(std::move(channel)),
       jobs_(v1::JobService::NewStub(channel_)),
       clusters_(v1::ClusterService::NewStub(channel_)) {}
 

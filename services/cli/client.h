@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "regroup/v1/cluster_service.grpc.pb.h"
 #include "regroup/v1/job_service.grpc.pb.h"
+#include "services/rpc/credentials.h"
 
 namespace regroup {
 
@@ -24,7 +25,8 @@ class Client {
   using JobStub = v1::JobService::Stub;
   using ClusterStub = v1::ClusterService::Stub;
 
-  explicit Client(std::string address);
+  /// Connects with the first call. FAILED_PRECONDITION for another machine without TLS.
+  static absl::StatusOr<Client> Open(const std::string& address, const TlsFiles& tls = {});
 
   const std::string& address() const { return address_; }
 
@@ -62,6 +64,8 @@ class Client {
   }
 
  private:
+  Client(std::string address, std::shared_ptr<grpc::Channel> channel);
+
   static constexpr std::chrono::seconds kPatience{30};
 
   template <typename Stub, typename Request, typename Response>

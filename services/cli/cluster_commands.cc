@@ -43,12 +43,12 @@ std::string WorkersText(const v1::ListWorkersResponse& list) {
   return table.Render();
 }
 
-absl::StatusOr<v1::ListWorkersResponse> ListAll(const Client& client) {
+absl::StatusOr<v1::ListWorkersResponse> ListAll(const CommandLine& line) {
   v1::ListWorkersResponse all;
   v1::ListWorkersRequest request;
   request.set_page_size(1000);
   do {
-    REGROUP_ASSIGN_OR_RETURN(const auto page, client.Call(&Client::ClusterStub::ListWorkers, request));
+    REGROUP_ASSIGN_OR_RETURN(const auto page, line.Call(&Client::ClusterStub::ListWorkers, request));
     for (const v1::Worker& worker : page.workers()) *all.add_workers() = worker;
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
@@ -56,7 +56,7 @@ absl::StatusOr<v1::ListWorkersResponse> ListAll(const Client& client) {
 }
 
 ExitCode Workers(const CommandLine& line) {
-  const auto list = ListAll(line.Connect());
+  const auto list = ListAll(line);
   if (!list.ok()) return PrintError(list.status(), line.json);
   Print(line.json ? JsonOf(*list) : WorkersText(*list));
   return kExitDone;
@@ -72,7 +72,7 @@ void AddByName(CLI::App& app, CommandLine& line, const char* name, const char* d
     line.selected = [id, method](const CommandLine& chosen) -> ExitCode {
       Request request;
       request.set_name(WorkerName(*id));
-      const auto worker = chosen.Connect().Call(method, request);
+      const auto worker = chosen.Call(method, request);
       if (!worker.ok()) return PrintError(worker.status(), chosen.json);
       Print(chosen.json ? JsonOf(*worker) : fmt::format("{} is {}\n", worker->name(), StateText(worker->state())));
       return kExitDone;

@@ -19,9 +19,19 @@ namespace regroup {
 struct CommandLine {
   bool json = false;
   std::string coordinator;
+  TlsFiles tls;
   std::function<ExitCode(const CommandLine&)> selected;
 
-  Client Connect() const { return Client(coordinator); }
+  absl::StatusOr<Client> Connect() const { return Client::Open(coordinator, tls); }
+
+  /// Connects and makes one call: Call(&Client::JobStub::GetJob, request).
+  template <typename Stub, typename Request, typename Response>
+  absl::StatusOr<Response> Call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                                const Request& request) const {
+    const absl::StatusOr<Client> client = Connect();
+    if (!client.ok()) return client.status();
+    return client->Call(method, request);
+  }
 };
 
 /// Writes to standard output.

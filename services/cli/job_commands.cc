@@ -54,7 +54,7 @@ ExitCode Submit(const SubmitOptions& options, const CommandLine& line) {
   request.set_job_id(options.job_id);
   request.set_request_id(options.request_id);
   request.set_validate_only(options.validate_only);
-  const auto job = line.Connect().Call(&Client::JobStub::SubmitJob, request);
+  const auto job = line.Call(&Client::JobStub::SubmitJob, request);
   if (!job.ok()) return PrintError(job.status(), line.json);
   if (line.json) {
     Print(JsonOf(*job));
@@ -100,7 +100,7 @@ ExitCode Plan(const std::string& path, const CommandLine& line) {
   if (!file.ok()) return PrintError(file.status(), line.json);
   v1::PlanJobRequest request;
   *request.mutable_spec() = file->spec;
-  const auto plan = line.Connect().Call(&Client::JobStub::PlanJob, request);
+  const auto plan = line.Call(&Client::JobStub::PlanJob, request);
   if (!plan.ok()) return PrintError(plan.status(), line.json);
   Print(line.json ? JsonOf(*plan) : PlanText(*plan));
   return kExitDone;
@@ -144,11 +144,11 @@ absl::StatusOr<v1::ListJobsRequest> ListRequest(const ListOptions& options) {
 }
 
 /// Pages until the limit.
-absl::StatusOr<v1::ListJobsResponse> ListAll(const Client& client, v1::ListJobsRequest request, int limit) {
+absl::StatusOr<v1::ListJobsResponse> ListAll(const CommandLine& line, v1::ListJobsRequest request, int limit) {
   v1::ListJobsResponse all;
   do {
     request.set_page_size(std::min(limit - all.jobs_size(), 1000));
-    REGROUP_ASSIGN_OR_RETURN(const v1::ListJobsResponse page, client.Call(&Client::JobStub::ListJobs, request));
+    REGROUP_ASSIGN_OR_RETURN(const v1::ListJobsResponse page, line.Call(&Client::JobStub::ListJobs, request));
     for (const v1::Job& job : page.jobs()) *all.add_jobs() = job;
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty() && all.jobs_size() < limit);
@@ -170,7 +170,7 @@ std::string ListText(const v1::ListJobsResponse& list) {
 ExitCode List(const ListOptions& options, const CommandLine& line) {
   const auto request = ListRequest(options);
   if (!request.ok()) return PrintError(request.status(), line.json);
-  const auto list = ListAll(line.Connect(), *request, options.limit);
+  const auto list = ListAll(line, *request, options.limit);
   if (!list.ok()) return PrintError(list.status(), line.json);
   Print(line.json ? JsonOf(*list) : ListText(*list));
   return kExitDone;
@@ -199,7 +199,7 @@ void AddByName(CLI::App& app, CommandLine& line, const char* name, const char* d
     line.selected = [job, method, show](const CommandLine& chosen) -> ExitCode {
       Request request;
       request.set_name(JobName(*job));
-      return show(chosen.Connect().Call(method, request), *job, chosen.json);
+      return show(chosen.Call(method, request), *job, chosen.json);
     };
   });
 }

@@ -1,5 +1,13 @@
 // regroup: the command line.
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
 #include "services/cli/cluster_commands.h"
 #include "services/cli/command.h"
 #include "services/cli/job_commands.h"
@@ -7,6 +15,7 @@
 #include "services/cli/report_command.h"
 #include "services/cli/run_command.h"
 #include "services/cli/stream_commands.h"
+#include "services/job_file/nearest_word.h"
 
 namespace regroup {
 namespace {
@@ -19,6 +28,10 @@ void AddEverything(CLI::App& app, CommandLine& line) {
   app.add_option("--coordinator", line.coordinator, "The coordinator's host:port")
       ->envname("REGROUP_COORDINATOR")
       ->default_val("127.0.0.1:7447");
+  app.add_option("--tls-cert", line.tls.certificate, "Your certificate (PEM)")->envname("REGROUP_TLS_CERT");
+  app.add_option("--tls-key", line.tls.private_key, "Its private key (PEM)")->envname("REGROUP_TLS_KEY");
+  app.add_option("--tls-ca", line.tls.certificate_authority, "Certificates that sign the coordinator's (PEM)")
+      ->envname("REGROUP_TLS_CA");
   AddRunCommand(app, line);
   AddJobCommands(app, line);
   AddStreamCommands(app, line);
@@ -27,12 +40,40 @@ void AddEverything(CLI::App& app, CommandLine& line) {
   AddModelCommands(app, line);
 }
 
+std::vector<std::string> CommandNames(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands(nullptr)) names.push_back(command->get_name());
+  return names;
+}
+
+/// The first word, if it is neither an option nor a command.
+std::optional<std::string> UnknownCommand(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return std::nullopt;
+  const std::string word = argv[1];
+  const std::vector<std::string> names = CommandNames(app);
+  return std::find(names.begin(), names.end(), word) == names.end() ? std::make_optional(word) : std::nullopt;
+}
+
+ExitCode RefuseCommand(const CLI::App& app, const std::string& word) {
+  const std::vector<std::string> names = CommandNames(app);
+  const std::vector<std::string_view> known(names.begin(), names.end());
+  const auto nearest = NearestWord(word, known);
+  const std::string hint = nearest ? fmt::format("did you mean '{}'?", *nearest) : "see regroup --help";
+  fmt::print(stderr, "regroup: '{}' is not a command; {}\n", word, hint);
+  return kExitUsage;
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("Converts multi-head-attention language models into grouped-query attention.", "regroup");
   app.set_version_flag("--version", REGROUP_VERSION);
   app.footer("Exit status: 0 done, 1 the job failed, 2 usage or a refused job file, 3 a service is unavailable.");
   CommandLine line;
   AddEverything(app, line);
+  if (argc < 2) {
+    Print(app.help());
+    return kExitUsage;
+  }
+  if (const auto word = UnknownCommand(app, argc, argv)) return RefuseCommand(app, *word);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

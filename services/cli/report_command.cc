@@ -17,10 +17,10 @@
 namespace regroup {
 namespace {
 
-absl::StatusOr<v1::Job> GetReportedJob(const Client& client, const std::string& name) {
+absl::StatusOr<v1::Job> GetReportedJob(const CommandLine& line, const std::string& name) {
   v1::GetJobRequest request;
   request.set_name(JobName(name));
-  REGROUP_ASSIGN_OR_RETURN(v1::Job job, client.Call(&Client::JobStub::GetJob, request));
+  REGROUP_ASSIGN_OR_RETURN(v1::Job job, line.Call(&Client::JobStub::GetJob, request));
   if (!job.report_folder().empty()) return job;
   return absl::FailedPreconditionError(
       fmt::format("{} has no report yet; follow it with: regroup watch {}", job.name(), name));
@@ -46,7 +46,7 @@ std::string StagesText(const nlohmann::json& report) {
 }
 
 ExitCode Report(const std::string& name, const CommandLine& line) {
-  const auto job = GetReportedJob(line.Connect(), name);
+  const auto job = GetReportedJob(line, name);
   if (!job.ok()) return PrintError(job.status(), line.json);
   const auto report = ReadReport(*job);
   if (line.json && !report.ok()) return PrintError(report.status(), true);

@@ -90,7 +90,7 @@ class Attendant {
 };
 
 absl::StatusOr<v1::Job> SubmitAndFollow(const v1::JobSpec& spec, LocalCluster& cluster, bool json) {
-  const Client client(cluster.address());
+  REGROUP_ASSIGN_OR_RETURN(const Client client, Client::Open(cluster.address()));
   REGROUP_ASSIGN_OR_RETURN(const v1::Job job, SubmitOnce(spec, CallsOf(client)));
   if (IsFinal(job.state())) return job;
   const std::unique_ptr<ProgressView> view = MakeProgressView(json);

@@ -24,7 +24,8 @@ void PrintEnd(const v1::Job& job) {
 }
 
 ExitCode Watch(const std::string& job_name, const CommandLine& line) {
-  const Client client = line.Connect();
+  const absl::StatusOr<Client> client = line.Connect();
+  if (!client.ok()) return PrintError(client.status(), line.json);
   CountInterrupts();
   std::unique_ptr<ProgressView> view = MakeProgressView(line.json);
   FollowOptions options;
@@ -33,7 +34,7 @@ ExitCode Watch(const std::string& job_name, const CommandLine& line) {
     return Interrupts() > 0 ? absl::CancelledError("no longer watching; the job goes on") : absl::OkStatus();
   };
   if (line.json) options.on_event = [](const v1::JobEvent& event) { Print(JsonOf(event, false)); };
-  const auto job = FollowJob(client, JobName(job_name), *view, options);
+  const auto job = FollowJob(*client, JobName(job_name), *view, options);
   view.reset();
   if (!job.ok()) return PrintError(job.status(), line.json);
   if (!line.json) PrintEnd(*job);
@@ -88,9 +89,10 @@ template <typename Request, typename Message, typename Show>
 ExitCode PrintStream(std::unique_ptr<grpc::ClientReader<Message>> (Client::JobStub::*method)(grpc::ClientContext*,
                                                                                              const Request&),
                      const Request& request, const CommandLine& line, Show show) {
-  const Client client = line.Connect();
+  const absl::StatusOr<Client> client = line.Connect();
+  if (!client.ok()) return PrintError(client.status(), line.json);
   grpc::ClientContext context;
-  const absl::Status status = client.Read<Request, Message>(method, context, request, [&](const Message& message) {
+  const absl::Status status = client->Read<Request, Message>(method, context, request, [&](const Message& message) {
     Print(line.json ? JsonOf(message, false) : show(message));
     return true;
   });
