@@ -1,0 +1,217 @@
+"""Compares our safetensors reader and writers with the Python package: round trips, and thousands of damaged files.
+
+We may refuse what Python accepts; we must refuse all that Python refuses, and read equal bytes from what both accept.
+usage: safetensors_oracle.py <safetensors_tool> [number of damaged files]
+"""
+
+import json
+import os
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+
+import safetensors
+import safetensors.torch
+import torch
+
+
+class Tool:
+    def __init__(self, program):
+        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __call__(self, **request):
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"the tool died on {request}")
+        return json.loads(answer)
+
+
+DTYPES = {
+    torch.bool: "BOOL", torch.uint8: "U8", torch.int8: "I8", torch.int16: "I16", torch.int32: "I32",
+    torch.int64: "I64", torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32", torch.float64: "F64",
+}  # fmt: skip
+
+
+def hex_of(tensor):
+    return tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes().hex() if tensor.numel() else ""
+
+
+def some_tensors(rng):
+    tensors = {}
+    for index, dtype in enumerate(DTYPES):
+        shape = [rng.randrange(1, 5) for _ in range(rng.randrange(0, 4))]
+        tensors[f"layer.{index}.weight"] = torch.randint(0, 2, shape).to(dtype)
+    tensors["empty"] = torch.zeros(3, 0, 2)
+    tensors["ünïcödé \"quoted\" \\ name"] = torch.randn(2, 3)
+    return tensors
+
+
+def check_equal(answer, tensors, what):
+    assert "error" not in answer, (what, answer)
+    assert set(answer["tensors"]) == set(tensors), what
+    for name, tensor in tensors.items():
+        ours = answer["tensors"][name]
+        assert ours["dtype"] == DTYPES[tensor.dtype], (what, name)
+        assert ours["shape"] == list(tensor.shape), (what, name)
+        assert ours["hex"] == hex_of(tensor), (what, name)
+
+
+def check_round_trip(tool, folder, rng):
+    for index in range(30):
+        tensors = some_tensors(rng)
+        theirs, ours = f"{folder}/theirs.safetensors", f"{folder}/ours.safetensors"
+        safetensors.torch.save_file(tensors, theirs, metadata={"format": "pt", "note": f"número {index}"})
+        check_equal(tool(read=theirs), tensors, "reading Python's file")
+        assert "error" not in tool(rewrite=theirs, to=ours)
+        with safetensors.safe_open(ours, "pt") as file:
+            assert file.metadata() == {"format": "pt", "note": f"número {index}"}
+        loaded = safetensors.torch.load_file(ours)
+        assert set(loaded) == set(tensors)
+        for name, tensor in tensors.items():
+            assert loaded[name].dtype == tensor.dtype and torch.equal(loaded[name], tensor), name
+        with open(ours, "rb") as file:
+            assert struct.unpack("<Q", file.read(8))[0] % 8 == 0, "the header is not padded"
+    print("round trips: 30 files")
+
+
+def check_shards(tool, folder, rng):
+    source, target = f"{folder}/source", f"{folder}/target"
+    os.makedirs(source), os.makedirs(target)
+    with open(f"{source}/config.json", "w") as file:
+        json.dump({"model_type": "llama"}, file)
+    with open(f"{target}/config.json", "w") as file:
+        json.dump({"model_type": "llama"}, file)
+    tensors = {f"t{index}": torch.randn(10, rng.randrange(1, 20)) for index in range(25)}
+    safetensors.torch.save_file(tensors, f"{source}/model.safetensors")
+    files = tool(shard=source, to=target, bytes=2000)["files"]
+    assert len(files) > 3 and files[-1] == "model.safetensors.index.json", files
+    index = json.load(open(f"{target}/model.safetensors.index.json"))
+    assert index["metadata"]["total_size"] == sum(t.numel() * 4 for t in tensors.values())
+    for name, tensor in tensors.items():
+        with safetensors.safe_open(f"{target}/{index['weight_map'][name]}", "pt") as file:
+            assert torch.equal(file.get_tensor(name), tensor)
+    for name in files[:-1]:
+        assert os.path.getsize(f"{target}/{name}") < 2000 + 3000
+    ours, split = tool(folder=source), tool(folder=target)
+    assert ours["tensors"] == split["tensors"] and ours["digest"] == split["digest"], "sharding changed the digest"
+    print(f"shards: {len(files) - 1} files")
+
+
+def header_and_data(content):
+    size = struct.unpack("<Q", content[:8])[0]
+    return content[8 : 8 + size], content[8 + size :]
+
+
+def with_header(header, data):
+    return struct.pack("<Q", len(header)) + header + data
+
+
+def damage_bytes(content, rng):
+    content = bytearray(content)
+    for _ in range(rng.randrange(1, 4)):
+        position = rng.randrange(min(len(content), 700))
+        content[position] = rng.choice([rng.randrange(256), ord(rng.choice('0123456789"{}[],:-.eE ')), 0, 255])
+    return bytes(content)
+
+
+def damage_length(content, rng):
+    cut = rng.randrange(len(content))
+    return rng.choice([content[:cut], content + b"\0" * rng.randrange(1, 9), content[:cut] + content[cut + 1 :]])
+
+
+def damage_header_text(content, rng):
+    header, data = header_and_data(content)
+    position = rng.randrange(len(header))
+    piece = rng.choice([b"1", b"0", b"-", b".0", b"e1", b" ", b'"', b"{}", b"null", b"[", b"]", b",", b"\\u0000", b"\\ud800",
+                        b"\xff", b"\xef\xbb\xbf", b"18446744073709551616", b"9223372036854775808"])  # fmt: skip
+    return with_header(header[:position] + piece + header[position + rng.randrange(3) :], data)
+
+
+NUMBERS = [0, 1, 2, 3, 8, 2**31, 2**32, 2**62, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -1, 1.0, 1e3, None, "4", True, [1]]
+
+
+def damage_fields(content, rng):
+    header, data = header_and_data(content)
+    tree = json.loads(header)
+    names = [name for name in tree if name != "__metadata__"]
+    info = tree[rng.choice(names)]
+    choice = rng.randrange(7)
+    if choice == 0:
+        info["data_offsets"][rng.randrange(2)] = rng.choice(NUMBERS + [rng.randrange(200)])
+    elif choice == 1:
+        info["shape"].insert(rng.randrange(len(info["shape"]) + 1), rng.choice(NUMBERS))
+    elif choice == 2:
+        info["dtype"] = rng.choice(list(DTYPES.values()) + ["F8_E4M3", "f32", "", None, 3, "C64", "U64"])
+    elif choice == 3:
+        del info[rng.choice(list(info))]
+    elif choice == 4:
+        info[rng.choice(["extra", "dtype2", "__metadata__"])] = rng.choice(NUMBERS)
+    elif choice == 5:
+        tree["__metadata__"] = rng.choice([None, {}, {"a": 1}, {"a": None}, [], "x", {"a": "b"}, {"a": ["b"]}])
+    else:
+        first, second = rng.choice(names), rng.choice(names)
+        tree[first]["data_offsets"], tree[second]["data_offsets"] = tree[second]["data_offsets"], tree[first]["data_offsets"]
+    return with_header(json.dumps(tree).encode(), data)
+
+
+def damage_by_repeating(content, rng):
+    header, data = header_and_data(content)
+    tree = json.loads(header)
+    name = rng.choice(list(tree))
+    again = json.dumps({name: tree[name]})[1:-1].encode()
+    text = json.dumps(tree).encode()
+    return with_header(rng.choice([text[:-1] + b", " + again + b"}", b"{" + again + b", " + text[1:]]), data)
+
+
+def python_reads(path):
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+        tensors = dict(safetensors.deserialize(content))
+        with safetensors.safe_open(path, "np") as file:
+            file.keys()
+        return {name: (info["dtype"], list(info["shape"]), bytes(info["data"]).hex()) for name, info in tensors.items()}
+    except Exception:
+        return None
+
+
+def check_damaged(tool, folder, rng, count):
+    ways = [damage_bytes, damage_length, damage_header_text, damage_fields, damage_by_repeating]
+    both = ours_only_refuses = refused = 0
+    path = f"{folder}/damaged.safetensors"
+    for index in range(count):
+        if index % 50 == 0:
+            good = safetensors.torch.save(some_tensors(rng), metadata={"format": "pt"})
+        content = rng.choice(ways)(good, rng)
+        with open(path, "wb") as file:
+            file.write(content)
+        theirs, ours = python_reads(path), tool(read=path)
+        if theirs is None:
+            assert "error" in ours, f"we accept what Python refuses: {content[:600]!r}"
+            assert path in ours["error"], ours
+            refused += 1
+        elif "error" in ours:
+            ours_only_refuses += 1
+        else:
+            both += 1
+            mine = {name: (info["dtype"], info["shape"], info["hex"]) for name, info in ours["tensors"].items()}
+            assert mine == theirs, content[:600]
+    print(f"damaged files: {count}; both refuse {refused}, both read {both}, only we refuse {ours_only_refuses}")
+    assert refused > count // 4 and both > count // 50
+
+
+def main():
+    rng = random.Random(7)
+    torch.manual_seed(7)
+    tool = Tool(sys.argv[1])
+    with tempfile.TemporaryDirectory() as folder:
+        check_round_trip(tool, folder, rng)
+        check_shards(tool, folder, rng)
+        check_damaged(tool, folder, rng, int(sys.argv[2]) if len(sys.argv) > 2 else 6000)
+
+
+main()

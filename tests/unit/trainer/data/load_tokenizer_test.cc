@@ -1,0 +1,60 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/trainer/checkpoint/temporary_folder.h"
+#include "trainer/data/tokenizer.h"
+
+namespace regroup {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr char kTokenizer[] = R"({"added_tokens": [], "normalizer": null, "pre_tokenizer": null, "post_processor": null,
+  "decoder": null, "model": {"type": "BPE", "vocab": {"a": 0, "<s>": 1, "</s>": 2}, "merges": []}})";
+
+std::optional<int32_t> EosOf(const TemporaryFolder& folder) {
+  const auto tokenizer = LoadTokenizer(folder.path());
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+  return (*tokenizer)->eos_id();
+}
+
+std::string ErrorOf(const TemporaryFolder& folder, absl::StatusCode code) {
+  const auto tokenizer = LoadTokenizer(folder.path());
+  EXPECT_EQ(tokenizer.status().code(), code) << tokenizer.status();
+  return std::string(tokenizer.status().message());
+}
+
+TEST(LoadTokenizerTest, FindsTheEndTokenInTheFirstFileThatNamesIt) {
+  TemporaryFolder folder;
+  folder.Write("tokenizer.json", kTokenizer);
+  EXPECT_EQ(EosOf(folder), std::nullopt);
+  folder.Write("config.json", R"({"eos_token_id": [1, 2]})");
+  EXPECT_EQ(EosOf(folder), 1);
+  folder.Write("special_tokens_map.json", R"({"eos_token": {"content": "</s>"}})");
+  EXPECT_EQ(EosOf(folder), 2);
+  folder.Write("tokenizer_config.json", R"({"eos_token": "a"})");
+  EXPECT_EQ(EosOf(folder), 0);
+  folder.Write("tokenizer_config.json", R"({"eos_token": null})");
+  EXPECT_EQ(EosOf(folder), std::nullopt);
+}
+
+TEST(LoadTokenizerTest, RefusesAnEndTokenThatTheVocabularyLacks) {
+  TemporaryFolder folder;
+  folder.Write("tokenizer.json", kTokenizer);
+  folder.Write("tokenizer_config.json", R"({"eos_token": "<end>"})");
+  EXPECT_THAT(ErrorOf(folder, absl::StatusCode::kInvalidArgument), HasSubstr("<end>"));
+}
+
+TEST(LoadTokenizerTest, NamesTheFileThatIsMissingOrBroken) {
+  TemporaryFolder folder;
+  EXPECT_THAT(ErrorOf(folder, absl::StatusCode::kNotFound), HasSubstr("tokenizer.model"));
+  folder.Write("tokenizer.json", "{");
+  EXPECT_THAT(ErrorOf(folder, absl::StatusCode::kInvalidArgument), HasSubstr("tokenizer.json"));
+  folder.Write("tokenizer.json", R"({"model": {"type": "Unigram"}})");
+  EXPECT_THAT(ErrorOf(folder, absl::StatusCode::kUnimplemented), HasSubstr("Unigram"));
+  folder.Write("tokenizer.model", "this is no model");
+  EXPECT_THAT(ErrorOf(folder, absl::StatusCode::kInvalidArgument), HasSubstr("tokenizer.model"));
+}
+
+}  // namespace
+}  // namespace regroup

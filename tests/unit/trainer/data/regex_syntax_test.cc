@@ -1,0 +1,81 @@
+#include "trainer/data/tokenizer/regex_syntax.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "trainer/data/tokenizer/regex.h"
+
+namespace regroup {
+namespace {
+
+/// The matches of a pattern in a text, with bars between them.
+std::string Matches(std::string_view pattern, const std::string& text) {
+  const auto regex = Regex::FromRuby(pattern);
+  if (!regex.ok()) return std::string(regex.status().message());
+  std::string shown;
+  for (const ByteRange& match : *regex->FindAll(text)) {
+    shown += (shown.empty() ? "" : "|") + text.substr(match.begin, match.end - match.begin);
+  }
+  return shown;
+}
+
+TEST(RegexSyntaxTest, ReadsWhiteSpaceAsUnicodeDoesAndNotAsPcre) {
+  EXPECT_EQ(Matches(R"(\s)",
+                    "a\xe1\xa0\x8e"
+                    "b c"),
+            " ");  // U+180E is no space.
+  EXPECT_EQ(Matches(R"([^\s]+)",
+                    "a\xe1\xa0\x8e"
+                    "b c"),
+            "a\xe1\xa0\x8e"
+            "b|c");
+  EXPECT_EQ(Matches(R"([\S]+)",
+                    "a\xc2\xa0"
+                    "b"),
+            "a|b");  // U+00A0 is one.
+}
+
+TEST(RegexSyntaxTest, RepeatsAnIntervalFollowedByPlusInsteadOfMakingItPossessive) {
+  EXPECT_EQ(Matches(R"(\p{N}{1,3}+)", "12345"), "12345");
+  EXPECT_EQ(Matches(R"(a[bc]{2}+)", "abcbcb"), "abcbc");
+}
+
+TEST(RegexSyntaxTest, AnchorsMatchAtEveryLine) { EXPECT_EQ(Matches("^a", "a\na ba"), "a|a"); }
+
+TEST(RegexSyntaxTest, ReadsHexDigitsAndAHyphenAfterAClass) {
+  EXPECT_EQ(Matches(R"(\h+)", "xbeefx"), "beef");
+  EXPECT_EQ(Matches(R"([\s-z]+)", "a -z"), " -z");
+}
+
+TEST(RegexSyntaxTest, ReadsCharacterCodes) { EXPECT_EQ(Matches(R"(\u00e9|\x{1F600}|\x41)", "Aé😀"), "A|é|😀"); }
+
+TEST(RegexSyntaxTest, SkipsEmptyMatches) { EXPECT_EQ(Matches("b*", "abba"), "bb"); }
+
+TEST(RegexSyntaxTest, RefusesWhatTheTwoSyntaxesReadDifferently) {
+  for (const char* pattern : {"[a[b]]", "[a-z&&[^b]]", "[[:alpha:]]", R"(\bword)", R"(\R)", "a(?i)b", "(?<name>a)",
+                              "(?m:.)", R"(\xe9)", "a{,3}", "(ab){1,2}+", "[abc", R"(\1)", R"(\p)", "a{2}?"}) {
+    const auto translated = TranslateRubyRegex(pattern);
+    EXPECT_EQ(translated.status().code(), absl::StatusCode::kUnimplemented) << pattern;
+  }
+}
+
+TEST(RegexSyntaxTest, SaysWhereABrokenPatternIsBroken) { EXPECT_THAT(Matches("(a", "a"), ::testing::HasSubstr("(a")); }
+
+TEST(RegexTest, MatchesALongRunWithoutGivingUp) {
+  const std::string spaces(1'000'000, ' ');
+  const auto regex = Regex::FromRuby(R"(\s+(?!\S)|\s+)");
+  ASSERT_TRUE(regex.ok());
+  const auto matches = regex->FindAll(spaces + "x");
+  ASSERT_TRUE(matches.ok()) << matches.status();
+  ASSERT_EQ(matches->size(), 2u);
+  EXPECT_EQ((*matches)[0].end, spaces.size() - 1);
+}
+
+TEST(RegexTest, MatchesALiteralWithSigns) {
+  const auto regex = Regex::Literal("a.[b]");
+  ASSERT_TRUE(regex.ok());
+  EXPECT_EQ(regex->FindAll("aXb a.[b]")->size(), 1u);
+}
+
+}  // namespace
+}  // namespace regroup

@@ -1,0 +1,97 @@
+#include "trainer/data/text_reader.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "services/base/sha256.h"
+#include "tests/unit/trainer/checkpoint/temporary_folder.h"
+#include "trainer/data/file_digest.h"
+
+namespace regroup {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+template <typename Reader>
+auto FirstOf(const std::filesystem::path& path) {
+  auto reader = Reader::Open(path);
+  EXPECT_TRUE(reader.ok()) << reader.status();
+  return reader->Next();
+}
+
+template <typename Reader>
+std::string ErrorOf(const TemporaryFolder& folder, std::string_view line) {
+  const auto record = FirstOf<Reader>(folder.Write("x.jsonl", line));
+  EXPECT_EQ(record.status().code(), absl::StatusCode::kInvalidArgument) << line;
+  return std::string(record.status().message());
+}
+
+TEST(TextReaderTest, ReadsTextsAndSkipsBlankLines) {
+  TemporaryFolder folder;
+  auto reader =
+      TextReader::Open(folder.Write("x.jsonl", "{\"text\": \"a\"}\n\n  \r\n{\"text\": \"b\\u00e9\", \"n\": 1}"));
+  ASSERT_TRUE(reader.ok());
+  EXPECT_EQ(**reader->Next(), "a");
+  EXPECT_EQ(**reader->Next(), "bé");
+  EXPECT_EQ(*reader->Next(), std::nullopt);
+}
+
+TEST(TextReaderTest, NamesFileLineAndField) {
+  TemporaryFolder folder;
+  EXPECT_THAT(ErrorOf<TextReader>(folder, "\n{\"body\": \"a\"}"),
+              HasSubstr("x.jsonl:2: the field \"text\" is missing; found \"body\""));
+  EXPECT_THAT(ErrorOf<TextReader>(folder, "{\"text\": 3}"), HasSubstr("must be a text"));
+  EXPECT_THAT(ErrorOf<TextReader>(folder, "{\"text\": \"a\""), HasSubstr("x.jsonl:1: the line is not valid JSON"));
+  EXPECT_THAT(ErrorOf<TextReader>(folder, "{\"text\": \"\xff\"}"), HasSubstr("UTF-8"));
+  EXPECT_THAT(ErrorOf<TextReader>(folder, "[1]"), HasSubstr("object"));
+}
+
+TEST(TextReaderTest, NamesAFileThatCannotBeOpened) {
+  TemporaryFolder folder;
+  EXPECT_EQ(TextReader::Open(folder.path() / "no.jsonl").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(TextReader::Open(folder.path()).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(InstructionReaderTest, ReadsPromptAndCompletion) {
+  TemporaryFolder folder;
+  const auto record = FirstOf<InstructionReader>(folder.Write("x.jsonl", R"({"prompt": "p", "completion": "c"})"));
+  ASSERT_TRUE(record.ok()) << record.status();
+  EXPECT_EQ((*record)->prompt, "p");
+  EXPECT_EQ((*record)->completion, "c");
+  EXPECT_THAT(ErrorOf<InstructionReader>(folder, R"({"prompt": "p"})"), HasSubstr("\"completion\""));
+}
+
+TEST(MultipleChoiceReaderTest, ReadsContextChoicesAndLabel) {
+  TemporaryFolder folder;
+  const auto record =
+      FirstOf<MultipleChoiceReader>(folder.Write("x.jsonl", R"({"context": "q", "choices": ["a", "b"], "label": 1})"));
+  ASSERT_TRUE(record.ok()) << record.status();
+  EXPECT_EQ((*record)->context, "q");
+  EXPECT_THAT((*record)->choices, ElementsAre("a", "b"));
+  EXPECT_EQ((*record)->label, 1);
+}
+
+TEST(MultipleChoiceReaderTest, RefusesALabelOutsideTheChoicesAndTooFewChoices) {
+  TemporaryFolder folder;
+  for (const char* label : {"2", "-1", "1.0", "\"a\"", "18446744073709551615"}) {
+    const std::string line = std::string(R"({"context": "q", "choices": ["a", "b"], "label": )") + label + "}";
+    EXPECT_THAT(ErrorOf<MultipleChoiceReader>(folder, line), HasSubstr("0 to 1"));
+  }
+  EXPECT_THAT(ErrorOf<MultipleChoiceReader>(folder, R"({"context": "q", "choices": ["a"], "label": 0})"),
+              HasSubstr("at least two"));
+  EXPECT_THAT(ErrorOf<MultipleChoiceReader>(folder, R"({"context": "q", "choices": ["a", 2], "label": 0})"),
+              HasSubstr("at least two"));
+}
+
+TEST(FileDigestTest, IsTheDigestOfTheBytes) {
+  TemporaryFolder folder;
+  std::string content(3'000'000, 'x');
+  content[2'500'000] = 'y';
+  EXPECT_EQ(*FileDigest(folder.Write("x", content)), Sha256Of(content));
+  EXPECT_EQ(*FileDigest(folder.Write("x", "abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(FileDigest(folder.path() / "no").status().code(), absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace regroup

@@ -1,0 +1,40 @@
+#include "trainer/data/tokenizer/text_split.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace regroup {
+namespace {
+
+/// The pieces of "the-final--countdown" at its hyphens, with bars between them.
+std::string Split(SplitBehavior behavior, bool invert = false) {
+  const std::string text = "the-final--countdown";
+  const auto hyphens = FindCharacters(text, [](char32_t c) { return c == '-'; });
+  std::string shown;
+  for (const ByteRange& piece : SplitAtMatches(text.size(), hyphens, behavior, invert)) {
+    shown += (shown.empty() ? "" : "|") + text.substr(piece.begin, piece.end - piece.begin);
+  }
+  return shown;
+}
+
+TEST(TextSplitTest, CutsInFiveWays) {
+  EXPECT_EQ(Split(SplitBehavior::kRemoved), "the|final|countdown");
+  EXPECT_EQ(Split(SplitBehavior::kIsolated), "the|-|final|-|-|countdown");
+  EXPECT_EQ(Split(SplitBehavior::kMergedWithPrevious), "the-|final-|-|countdown");
+  EXPECT_EQ(Split(SplitBehavior::kMergedWithNext), "the|-final|-|-countdown");
+  EXPECT_EQ(Split(SplitBehavior::kContiguous), "the|-|final|--|countdown");
+}
+
+TEST(TextSplitTest, TakesWhatLiesBetweenMatchesWhereInverted) {
+  EXPECT_EQ(Split(SplitBehavior::kRemoved, true), "-|-|-");
+}
+
+TEST(TextSplitTest, RefusesAnUnknownBehavior) {
+  EXPECT_TRUE(ParseSplitBehavior("Isolated").ok());
+  EXPECT_FALSE(ParseSplitBehavior("isolated?").ok());
+}
+
+}  // namespace
+}  // namespace regroup

@@ -1,0 +1,117 @@
+#include "trainer/data/token_windows.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/trainer/checkpoint/temporary_folder.h"
+
+namespace regroup {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+/// One token for each byte, a begin token 1000 before each text, and an end token 2000 unless told otherwise.
+class FakeTokenizer : public Tokenizer {
+ public:
+  explicit FakeTokenizer(std::optional<int32_t> eos = 2000) : eos_(eos) {}
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const override {
+    if (text == "bad") return absl::InvalidArgumentError("bad text");
+    std::vector<int32_t> ids{1000};
+    ids.insert(ids.end(), text.begin(), text.end());
+    return ids;
+  }
+  absl::StatusOr<std::vector<int32_t>> EncodeOrdinary(std::string_view text) const override {
+    return std::vector<int32_t>(text.begin(), text.end());
+  }
+  absl::StatusOr<std::string> Decode(std::span<const int32_t>) const override { return std::string(); }
+  std::optional<int32_t> bos_id() const override { return 1000; }
+  std::optional<int32_t> eos_id() const override { return eos_; }
+  int64_t vocabulary_size() const override { return 2001; }
+
+ private:
+  std::optional<int32_t> eos_;
+};
+
+std::vector<int32_t> WindowOf(const TokenWindows& windows, int64_t i) {
+  const auto window = windows.Window(i);
+  return {window.begin(), window.end()};
+}
+
+TEST(TokenWindowsTest, JoinsTextsWithEndTokensAndDropsTheLastPartialWindow) {
+  TemporaryFolder folder;
+  const auto path = folder.Write("x.jsonl", "{\"text\": \"ab\"}\n{\"text\": \"c\"}\n{\"text\": \"de\"}\n");
+  const auto windows = TokenWindows::Build(path, FakeTokenizer(), {.sequence_length = 4});
+  ASSERT_TRUE(windows.ok()) << windows.status();
+  EXPECT_EQ(windows->windows(), 2);  // 11 tokens
+  EXPECT_THAT(WindowOf(*windows, 0), ElementsAre(1000, 'a', 'b', 2000));
+  EXPECT_THAT(WindowOf(*windows, 1), ElementsAre(1000, 'c', 2000, 1000));
+  EXPECT_EQ(windows->texts(), 3);
+}
+
+TEST(TokenWindowsTest, AddsNoEndTokenWhereTheTokenizerHasNone) {
+  TemporaryFolder folder;
+  const auto path = folder.Write("x.jsonl", "{\"text\": \"ab\"}\n{\"text\": \"c\"}\n");
+  const auto windows = TokenWindows::Build(path, FakeTokenizer(std::nullopt), {.sequence_length = 5});
+  ASSERT_TRUE(windows.ok());
+  EXPECT_THAT(WindowOf(*windows, 0), ElementsAre(1000, 'a', 'b', 1000, 'c'));
+}
+
+std::string ManyTexts(int count) {
+  std::string lines;
+  for (int i = 0; i < count; ++i)
+    lines += "{\"text\": \"" + std::string(1 + i % 97, static_cast<char>('a' + i % 26)) + "\"}\n";
+  return lines;
+}
+
+TEST(TokenWindowsTest, GivesTheSameWindowsOnAnyNumberOfThreads) {
+  TemporaryFolder folder;
+  const auto path = folder.Write("x.jsonl", ManyTexts(5000));
+  const auto one = TokenWindows::Build(path, FakeTokenizer(), {.sequence_length = 64, .threads = 1});
+  const auto four = TokenWindows::Build(path, FakeTokenizer(), {.sequence_length = 64, .threads = 4});
+  ASSERT_TRUE(one.ok() && four.ok());
+  ASSERT_EQ(one->windows(), four->windows());
+  for (int64_t i = 0; i < one->windows(); ++i) ASSERT_EQ(WindowOf(*one, i), WindowOf(*four, i)) << i;
+}
+
+TEST(TokenWindowsTest, StopsReadingWhenThereAreEnoughWindows) {
+  TemporaryFolder folder;
+  const auto path = folder.Write("x.jsonl", ManyTexts(5000) + "this line is broken\n");
+  const auto some = TokenWindows::Build(path, FakeTokenizer(), {.sequence_length = 64, .max_windows = 3});
+  ASSERT_TRUE(some.ok()) << some.status();
+  EXPECT_EQ(some->windows(), 3);
+  EXPECT_LT(some->texts(), 5000);
+  EXPECT_FALSE(TokenWindows::Build(path, FakeTokenizer(), {.sequence_length = 64}).ok());
+}
+
+TEST(TokenWindowsTest, ReportsProgressUpToTheWholeFile) {
+  TemporaryFolder folder;
+  const auto path = folder.Write("x.jsonl", ManyTexts(5000));
+  std::vector<TokenWindowsProgress> seen;
+  TokenWindowsOptions options{.sequence_length = 64};
+  options.progress = [&seen](const TokenWindowsProgress& progress) { seen.push_back(progress); };
+  ASSERT_TRUE(TokenWindows::Build(path, FakeTokenizer(), options).ok());
+  ASSERT_GT(seen.size(), 1u);
+  EXPECT_EQ(seen.back().texts, 5000);
+  EXPECT_EQ(seen.back().bytes_read, seen.back().file_bytes);
+}
+
+TEST(TokenWindowsTest, SaysThatTheTextIsTooShort) {
+  TemporaryFolder folder;
+  const auto path = folder.Write("x.jsonl", "{\"text\": \"ab\"}\n");
+  const auto windows = TokenWindows::Build(path, FakeTokenizer(), {.sequence_length = 5});
+  EXPECT_EQ(windows.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(windows.status().message()), HasSubstr("4 tokens, fewer than one sequence of 5"));
+}
+
+TEST(TokenWindowsTest, PassesOnTheErrorsOfTheTokenizerAndRefusesImpossibleLengths) {
+  TemporaryFolder folder;
+  const auto path = folder.Write("x.jsonl", "{\"text\": \"bad\"}\n");
+  EXPECT_THAT(std::string(TokenWindows::Build(path, FakeTokenizer(), {.sequence_length = 4}).status().message()),
+              HasSubstr("bad text"));
+  EXPECT_FALSE(TokenWindows::Build(path, FakeTokenizer(), {.sequence_length = 1}).ok());
+  EXPECT_FALSE(TokenWindows::Build(path, FakeTokenizer(), {.sequence_length = 4, .max_windows = -1}).ok());
+}
+
+}  // namespace
+}  // namespace regroup
