@@ -294,6 +294,25 @@ std::vector<size_t> Job::RunningTasks() const {
   return running;
 }
 
+std::vector<size_t> Job::TasksChangedSince(const std::optional<Job>& before) const {
+  // Nothing about a task changes without its state or its epoch.
+  const auto is_same = [&](size_t task) {
+    return before && task < before->task_count() && before->task(task).state() == this->task(task).state() &&
+           before->task(task).epoch() == this->task(task).epoch();
+  };
+  std::vector<size_t> changed;
+  for (size_t task = 0; task < task_count(); ++task) {
+    if (!is_same(task)) changed.push_back(task);
+  }
+  return changed;
+}
+
+bool Job::HasChangedSince(const std::optional<Job>& before) const {
+  return !before || before->proto().state() != proto().state() ||
+         before->proto().has_failure() != proto().has_failure() ||
+         before->record_.publication_granted != record_.publication_granted || !TasksChangedSince(before).empty();
+}
+
 // Names.
 
 std::string JobName(const std::string& job_id) { return "jobs/" + job_id; }

@@ -97,6 +97,9 @@ class Job {
   /// Tasks that may start now, in order.
   std::vector<size_t> ReadyTasks(Time now) const;
   std::vector<size_t> RunningTasks() const;
+  /// Tasks that are not as they were; all of them where there was no job before.
+  std::vector<size_t> TasksChangedSince(const std::optional<Job>& before) const;
+  bool HasChangedSince(const std::optional<Job>& before) const;
 
  private:
   Job(JobRecord record, std::shared_ptr<const Graph> graph);

@@ -236,7 +236,15 @@ Capacity Cluster::CapacityOf(const v1::Worker& worker, int busy_slots) const {
 // Changes.
 
 void Cluster::SealChanges() {
-  for (const auto& [id, before] : jobs_.changes()) jobs_.Edit(id).NextRevision();
+  std::vector<std::string> unchanged;
+  for (const auto& [id, before] : jobs_.changes()) {
+    if (jobs_.Find(id)->HasChangedSince(before)) {
+      jobs_.Edit(id).NextRevision();
+    } else {
+      unchanged.push_back(id);
+    }
+  }
+  for (const std::string& id : unchanged) jobs_.Unmark(id);
 }
 
 void Cluster::Commit() {

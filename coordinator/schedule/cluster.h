@@ -73,7 +73,7 @@ class Cluster {
 
   std::vector<Answer> TakeAnswers() { return std::exchange(answers_, {}); }
 
-  // Changes since the last Commit or Rollback. Each changed job got its next revision in SealChanges.
+  // Changes since the last Commit or Rollback. SealChanges gives each changed job its next revision.
   void SealChanges();
   const JournaledMap<Job>& jobs() const { return jobs_; }
   const JournaledMap<v1::Worker>& workers() const { return workers_; }
@@ -85,6 +85,8 @@ class Cluster {
 
   /// The job with what is never stored: why it waits, and the progress of its running tasks.
   v1::Job Describe(const Job& job, Time now) const;
+  /// Why no task of the job runs; empty while one does, and where nothing is to be run.
+  std::string WaitingReasonOf(const Job& job, Time now) const;
   /// The worker with what it runs now.
   v1::Worker Describe(const v1::Worker& worker, Time now) const;
   /// The last progress of the task's current attempt; null before the first.
@@ -151,7 +153,6 @@ class Cluster {
   // Placement.
   std::vector<Waiting> WaitingTasks(Time now) const;
   void StartTask(const std::string& job, size_t task, const std::string& worker, Time now);
-  std::string WaitingReasonOf(const Job& job, Time now) const;
 
   ClusterOptions options_;
   JournaledMap<Job> jobs_;

@@ -32,6 +32,9 @@ class JournaledMap {
     return values_.insert_or_assign(key, std::move(value)).first->second;
   }
 
+  /// Takes a key off the journal whose value turned out to be the same as before.
+  void Unmark(const std::string& key) { before_.erase(key); }
+
   /// Removes without a trace in the journal: forgetting is not a change.
   void Forget(const std::string& key) {
     values_.erase(key);

@@ -1,0 +1,233 @@
+#include "coordinator/api/job_service.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "coordinator/api/job_streams.h"
+#include "coordinator/api/job_submission.h"
+#include "coordinator/api/requests.h"
+#include "services/base/logging.h"
+#include "services/base/status_macros.h"
+
+namespace regroup {
+namespace {
+
+constexpr size_t kJobsPerPage = 50;
+
+grpc::ServerUnaryReactor* FinishWith(grpc::CallbackServerContext* context, const absl::Status& status) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpc(status));
+  return reactor;
+}
+
+void FinishWithJob(grpc::ServerUnaryReactor* reactor, const absl::StatusOr<v1::Job>& job, v1::Job* response) {
+  if (job.ok()) *response = *job;
+  reactor->Finish(ToGrpc(job.status()));
+}
+
+absl::Status CancelJobIn(const std::string& job, Turn& turn) {
+  if (turn.cluster.jobs().Find(job) != nullptr) return turn.cluster.CancelJob(job, turn.now);
+  // Only final jobs are not in the cluster, and these stay as they are.
+  return turn.store.GetJob(job).status();
+}
+
+bool IsBeingDeleted(const std::string& job, const Turn& turn) {
+  const std::vector<std::string>& deleted = turn.changes.deleted_jobs;
+  return std::find(deleted.begin(), deleted.end(), job) != deleted.end();
+}
+
+absl::Status RetryJobIn(const std::string& id, Turn& turn) {
+  if (const Job* live = turn.cluster.jobs().Find(id)) {
+    Job copy = *live;
+    return copy.Retry(turn.now);
+  }
+  if (IsBeingDeleted(id, turn)) return JobNotFound(id);
+  REGROUP_ASSIGN_OR_RETURN(JobRecord record, turn.store.GetJob(id));
+  REGROUP_ASSIGN_OR_RETURN(Job job, Job::Restore(std::move(record)));
+  REGROUP_RETURN_IF_ERROR(job.Retry(turn.now));
+  turn.cluster.AddJob(std::move(job));
+  return absl::OkStatus();
+}
+
+absl::Status DeleteJobIn(const std::string& id, Turn& turn) {
+  if (turn.cluster.jobs().Find(id) != nullptr) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, v1::WRONG_STATE,
+                     fmt::format("job \"{}\" is not finished; cancel it first", id));
+  }
+  REGROUP_RETURN_IF_ERROR(turn.store.GetJob(id).status());
+  turn.changes.deleted_jobs.push_back(id);
+  return absl::OkStatus();
+}
+
+LogQuery LogQueryOf(const std::string& job, const v1::StreamLogsRequest& request) {
+  return {.job = job,
+          .task = request.task(),
+          .ranks = {request.ranks().begin(), request.ranks().end()},
+          .min_severity = request.min_severity(),
+          .since = FromProto(request.since())};
+}
+
+MetricQuery MetricQueryOf(const std::string& job, const v1::StreamMetricsRequest& request) {
+  return {.job = job,
+          .metrics = {request.metrics().begin(), request.metrics().end()},
+          // Unset means all, and steps may start from 0.
+          .after_step = request.after_step() == 0 ? -1 : request.after_step()};
+}
+
+absl::StatusOr<JobQuery> JobQueryOf(const v1::ListJobsRequest& request) {
+  JobQuery query;
+  REGROUP_ASSIGN_OR_RETURN(query.limit, PageSize(request.page_size(), kJobsPerPage));
+  REGROUP_ASSIGN_OR_RETURN(query.before, PositionOf(request.page_token()));
+  for (const int state : request.states()) query.states.push_back(static_cast<v1::JobState>(state));
+  query.labels = {request.labels().begin(), request.labels().end()};
+  return query;
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* JobService::SubmitJob(grpc::CallbackServerContext* context,
+                                                const v1::SubmitJobRequest* request, v1::Job* response) {
+  absl::StatusOr<JobSubmission> checked = CheckSubmission(*request);
+  if (!checked.ok()) return FinishWith(context, checked.status());
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  auto submission = std::make_shared<JobSubmission>(std::move(*checked));
+  if (request->validate_only()) {
+    core_->Read([=](const Turn& turn) { FinishWithJob(reactor, PreviewSubmission(*submission, turn), response); });
+    return reactor;
+  }
+  auto id = std::make_shared<std::string>();
+  core_->Change(
+      [=](Turn& turn) -> absl::Status {
+        REGROUP_ASSIGN_OR_RETURN(*id, AcceptSubmission(*submission, turn));
+        return absl::OkStatus();
+      },
+      [=](const absl::Status& status, const Turn& turn) {
+        if (!status.ok()) return reactor->Finish(ToGrpc(status));
+        LogInfo("job accepted", {{"job", *id}});
+        FinishWithJob(reactor, turn.DescribeJob(*id), response);
+      });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* context, const v1::GetJobRequest* request,
+                                             v1::Job* response) {
+  const absl::StatusOr<std::string> id = IdFromName("jobs", request->name());
+  if (!id.ok()) return FinishWith(context, id.status());
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  core_->Read([=, id = *id](const Turn& turn) { FinishWithJob(reactor, turn.DescribeJob(id), response); });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* context, const v1::ListJobsRequest* request,
+                                               v1::ListJobsResponse* response) {
+  const absl::StatusOr<JobQuery> query = JobQueryOf(*request);
+  if (!query.ok()) return FinishWith(context, query.status());
+  const absl::StatusOr<JobPage> page = store_->ListJobs(*query);
+  if (!page.ok()) return FinishWith(context, page.status());
+  response->mutable_jobs()->Assign(page->jobs.begin(), page->jobs.end());
+  response->set_next_page_token(PageToken(page->next));
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  core_->Read([=](const Turn& turn) {
+    for (v1::Job& job : *response->mutable_jobs()) {
+      const Job* live = turn.cluster.jobs().Find(LastSegment(job.name()));
+      if (live != nullptr) job.set_waiting_reason(turn.cluster.WaitingReasonOf(*live, turn.now));
+    }
+    reactor->Finish(grpc::Status::OK);
+  });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* JobService::ChangeJob(grpc::CallbackServerContext* context, const std::string& name,
+                                                absl::Status (*change)(const std::string& job, Turn& turn),
+                                                v1::Job* response) {
+  const absl::StatusOr<std::string> id = IdFromName("jobs", name);
+  if (!id.ok()) return FinishWith(context, id.status());
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  core_->Change([=, id = *id](Turn& turn) { return change(id, turn); },
+                [=, id = *id](const absl::Status& status, const Turn& turn) {
+                  if (!status.ok()) return reactor->Finish(ToGrpc(status));
+                  FinishWithJob(reactor, turn.DescribeJob(id), response);
+                });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext* context,
+                                                const v1::CancelJobRequest* request, v1::Job* response) {
+  return ChangeJob(context, request->name(), CancelJobIn, response);
+}
+
+grpc::ServerUnaryReactor* JobService::RetryJob(grpc::CallbackServerContext* context, const v1::RetryJobRequest* request,
+                                               v1::Job* response) {
+  return ChangeJob(context, request->name(), RetryJobIn, response);
+}
+
+grpc::ServerUnaryReactor* JobService::DeleteJob(grpc::CallbackServerContext* context,
+                                                const v1::DeleteJobRequest* request,
+                                                google::protobuf::Empty* response) {
+  const absl::StatusOr<std::string> id = IdFromName("jobs", request->name());
+  if (!id.ok()) return FinishWith(context, id.status());
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  core_->Change([id = *id](Turn& turn) { return DeleteJobIn(id, turn); },
+                [=, this, id = *id](const absl::Status& status, const Turn&) {
+                  std::error_code error;
+                  if (status.ok() && !work_folder_.empty()) {
+                    std::filesystem::remove_all(work_folder_ / "jobs" / id, error);
+                  }
+                  if (error) LogWarning("files of a deleted job stay", {{"job", id}, {"reason", error.message()}});
+                  reactor->Finish(ToGrpc(status));
+                });
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* JobService::PlanJob(grpc::CallbackServerContext* context, const v1::PlanJobRequest* request,
+                                              v1::PlanJobResponse* response) {
+  return FinishWith(context, MakeError(absl::StatusCode::kUnimplemented, v1::NOT_BUILT,
+                                       "this version does not plan jobs; submit with validate_only to check one"));
+}
+
+// Streams.
+
+template <typename Message>
+grpc::ServerWriteReactor<Message>* JobService::StartStream(const std::string& job,
+                                                           std::unique_ptr<StreamSource<Message>> source) {
+  auto stream = std::make_shared<SourcedStream<Message>>(pump_, std::move(source));
+  if (!pump_->Add(stream)) {
+    return new EndedStream<Message>(MakeError(absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
+                                              "too many streams are open; try again later"));
+  }
+  stream->Keep(feeds_->Subscribe(job, [pump = pump_, weak = std::weak_ptr<PumpedStream>(stream)] {
+    if (const std::shared_ptr<PumpedStream> alive = weak.lock()) pump->Wake(alive);
+  }));
+  pump_->Wake(stream);
+  return stream.get();
+}
+
+grpc::ServerWriteReactor<v1::JobEvent>* JobService::WatchJob(grpc::CallbackServerContext* context,
+                                                             const v1::WatchJobRequest* request) {
+  const absl::StatusOr<std::string> id = IdFromName("jobs", request->name());
+  if (!id.ok()) return new EndedStream<v1::JobEvent>(id.status());
+  std::optional<int64_t> after;
+  if (!request->resume_token().empty()) {
+    const absl::StatusOr<int64_t> revision = RevisionOf(request->resume_token());
+    if (!revision.ok()) return new EndedStream<v1::JobEvent>(revision.status());
+    after = *revision;
+  }
+  return StartStream(*id, MakeJobEventSource(store_, feeds_, *id, after));
+}
+
+grpc::ServerWriteReactor<v1::LogEntry>* JobService::StreamLogs(grpc::CallbackServerContext* context,
+                                                               const v1::StreamLogsRequest* request) {
+  const absl::StatusOr<std::string> id = IdFromName("jobs", request->name());
+  if (!id.ok()) return new EndedStream<v1::LogEntry>(id.status());
+  return StartStream(*id, MakeLogSource(store_, LogQueryOf(*id, *request), request->tail_lines(), request->follow()));
+}
+
+grpc::ServerWriteReactor<v1::MetricPoint>* JobService::StreamMetrics(grpc::CallbackServerContext* context,
+                                                                     const v1::StreamMetricsRequest* request) {
+  const absl::StatusOr<std::string> id = IdFromName("jobs", request->name());
+  if (!id.ok()) return new EndedStream<v1::MetricPoint>(id.status());
+  return StartStream(*id, MakeMetricSource(store_, MetricQueryOf(*id, *request), request->follow()));
+}
+
+}  // namespace regroup

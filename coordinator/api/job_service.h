@@ -1,0 +1,58 @@
+// JobService: the API for people and programs that convert models.
+//
+// Changes go through the core thread; lists and streams read the store. No call holds a thread while it waits.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+
+#include "coordinator/api/core.h"
+#include "coordinator/api/stream_pump.h"
+#include "regroup/v1/job_service.grpc.pb.h"
+
+namespace regroup {
+
+class JobService : public v1::JobService::CallbackService {
+ public:
+  /// The four must outlive the service. `work_folder` is where workers keep the jobs' files; empty if the coordinator
+  /// cannot see it, and then files of deleted jobs stay.
+  JobService(Core* core, JobStore* store, JobFeeds* feeds, StreamPump* pump, std::filesystem::path work_folder)
+      : core_(core), store_(store), feeds_(feeds), pump_(pump), work_folder_(std::move(work_folder)) {}
+
+  grpc::ServerUnaryReactor* SubmitJob(grpc::CallbackServerContext* context, const v1::SubmitJobRequest* request,
+                                      v1::Job* response) override;
+  grpc::ServerUnaryReactor* GetJob(grpc::CallbackServerContext* context, const v1::GetJobRequest* request,
+                                   v1::Job* response) override;
+  grpc::ServerUnaryReactor* ListJobs(grpc::CallbackServerContext* context, const v1::ListJobsRequest* request,
+                                     v1::ListJobsResponse* response) override;
+  grpc::ServerUnaryReactor* CancelJob(grpc::CallbackServerContext* context, const v1::CancelJobRequest* request,
+                                      v1::Job* response) override;
+  grpc::ServerUnaryReactor* RetryJob(grpc::CallbackServerContext* context, const v1::RetryJobRequest* request,
+                                     v1::Job* response) override;
+  grpc::ServerUnaryReactor* DeleteJob(grpc::CallbackServerContext* context, const v1::DeleteJobRequest* request,
+                                      google::protobuf::Empty* response) override;
+  grpc::ServerUnaryReactor* PlanJob(grpc::CallbackServerContext* context, const v1::PlanJobRequest* request,
+                                    v1::PlanJobResponse* response) override;
+  grpc::ServerWriteReactor<v1::JobEvent>* WatchJob(grpc::CallbackServerContext* context,
+                                                   const v1::WatchJobRequest* request) override;
+  grpc::ServerWriteReactor<v1::LogEntry>* StreamLogs(grpc::CallbackServerContext* context,
+                                                     const v1::StreamLogsRequest* request) override;
+  grpc::ServerWriteReactor<v1::MetricPoint>* StreamMetrics(grpc::CallbackServerContext* context,
+                                                           const v1::StreamMetricsRequest* request) override;
+
+ private:
+  /// Applies a change to the job that `name` names and answers with the job after it.
+  grpc::ServerUnaryReactor* ChangeJob(grpc::CallbackServerContext* context, const std::string& name,
+                                      absl::Status (*change)(const std::string& job, Turn& turn), v1::Job* response);
+
+  template <typename Message>
+  grpc::ServerWriteReactor<Message>* StartStream(const std::string& job, std::unique_ptr<StreamSource<Message>> source);
+
+  Core* const core_;
+  JobStore* const store_;
+  JobFeeds* const feeds_;
+  StreamPump* const pump_;
+  const std::filesystem::path work_folder_;
+};
+
+}  // namespace regroup

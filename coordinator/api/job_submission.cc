@@ -1,0 +1,127 @@
+#include "coordinator/api/job_submission.h"
+
+#include <fmt/format.h>
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
+#include <optional>
+#include <random>
+
+#include "coordinator/api/requests.h"
+#include "services/base/sha256.h"
+#include "services/base/status_macros.h"
+#include "services/job_file/resolve_job_spec.h"
+#include "services/job_file/validate_job_spec.h"
+
+namespace regroup {
+namespace {
+
+constexpr size_t kSuffixLength = 6;
+constexpr size_t kMostUnfinishedJobs = 10000;
+constexpr size_t kLongestRequestId = 128;
+
+/// Equal messages have equal bytes, also where they hold maps.
+std::string CanonicalBytes(const google::protobuf::Message& message) {
+  std::string bytes;
+  google::protobuf::io::StringOutputStream stream(&bytes);
+  google::protobuf::io::CodedOutputStream coded(&stream);
+  coded.SetSerializationDeterministic(true);
+  message.SerializeToCodedStream(&coded);
+  coded.Trim();
+  return bytes;
+}
+
+std::string RandomSuffix() {
+  static constexpr std::string_view kCharacters = "abcdefghijklmnopqrstuvwxyz0123456789";
+  static thread_local std::mt19937_64 random{std::random_device{}()};
+  std::uniform_int_distribution<size_t> pick(0, kCharacters.size() - 1);
+  std::string suffix;
+  while (suffix.size() < kSuffixLength) suffix += kCharacters[pick(random)];
+  return suffix;
+}
+
+absl::StatusOr<bool> IsTaken(const std::string& id, const Turn& turn) {
+  if (turn.cluster.jobs().Find(id) != nullptr) return true;
+  const absl::StatusOr<JobRecord> stored = turn.store.GetJob(id);
+  if (stored.ok()) return true;
+  if (absl::IsNotFound(stored.status())) return false;
+  return stored.status();
+}
+
+absl::StatusOr<std::string> FreeId(const v1::SubmitJobRequest& request, const Turn& turn) {
+  if (!request.job_id().empty()) {
+    REGROUP_ASSIGN_OR_RETURN(const bool is_taken, IsTaken(request.job_id(), turn));
+    if (!is_taken) return request.job_id();
+    return MakeError(absl::StatusCode::kAlreadyExists, v1::JOB_ID_TAKEN,
+                     fmt::format("there is a job \"{}\" already; write another job_id", request.job_id()));
+  }
+  while (true) {
+    std::string id = fmt::format("{}-{}", request.spec().name(), RandomSuffix());
+    REGROUP_ASSIGN_OR_RETURN(const bool is_taken, IsTaken(id, turn));
+    if (!is_taken) return id;
+  }
+}
+
+/// The job that the request made before, if it did.
+absl::StatusOr<std::optional<std::string>> EarlierJob(const JobSubmission& submission, const Turn& turn) {
+  const std::string& id = submission.request.request_id();
+  if (id.empty()) return std::nullopt;
+  REGROUP_ASSIGN_OR_RETURN(std::optional<SubmittedRequest> earlier, turn.store.FindRequest(id));
+  for (const SubmittedRequest& request : turn.changes.requests) {
+    if (request.request_id == id) earlier = request;
+  }
+  if (!earlier) return std::nullopt;
+  if (earlier->digest == submission.digest) return earlier->job;
+  return MakeError(absl::StatusCode::kAlreadyExists, v1::REQUEST_ID_REUSED,
+                   fmt::format("request_id \"{}\" was used for another request, which made job \"{}\"; write a new one",
+                               id, earlier->job));
+}
+
+absl::Status CheckLimit(const Turn& turn) {
+  if (turn.cluster.jobs().size() < kMostUnfinishedJobs) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
+                   fmt::format("{} jobs are unfinished; submit again when some are done", kMostUnfinishedJobs));
+}
+
+}  // namespace
+
+absl::StatusOr<JobSubmission> CheckSubmission(const v1::SubmitJobRequest& request) {
+  std::vector<FieldViolation> violations = ValidateJobSpec(request.spec());
+  if (!request.job_id().empty() && !IsResourceId(request.job_id())) {
+    violations.push_back(Violation("job_id", "write lower-case letters, digits and hyphens, at most 63"));
+  }
+  if (request.request_id().size() > kLongestRequestId) {
+    violations.push_back(Violation("request_id", fmt::format("write at most {} characters", kLongestRequestId)));
+  }
+  if (!violations.empty()) return InvalidFields(violations);
+  v1::SubmitJobRequest body = request;
+  body.clear_request_id();
+  return JobSubmission{request, ResolveJobSpec(request.spec()), Sha256Of(CanonicalBytes(body))};
+}
+
+absl::StatusOr<std::string> AcceptSubmission(const JobSubmission& submission, Turn& turn) {
+  const v1::SubmitJobRequest& request = submission.request;
+  REGROUP_ASSIGN_OR_RETURN(const std::optional<std::string> earlier, EarlierJob(submission, turn));
+  if (earlier) return *earlier;
+  REGROUP_RETURN_IF_ERROR(CheckLimit(turn));
+  REGROUP_ASSIGN_OR_RETURN(std::string id, FreeId(request, turn));
+  turn.cluster.AddJob(Job::Create(id, request.spec(), submission.resolved, turn.now));
+  if (!request.request_id().empty()) {
+    turn.changes.requests.push_back({request.request_id(), submission.digest, id});
+  }
+  return id;
+}
+
+absl::StatusOr<v1::Job> PreviewSubmission(const JobSubmission& submission, const Turn& turn) {
+  REGROUP_ASSIGN_OR_RETURN(const std::optional<std::string> earlier, EarlierJob(submission, turn));
+  if (earlier) return turn.DescribeJob(*earlier);
+  REGROUP_RETURN_IF_ERROR(CheckLimit(turn));
+  REGROUP_ASSIGN_OR_RETURN(const std::string id, FreeId(submission.request, turn));
+  v1::Job job;
+  job.set_name(JobName(id));
+  *job.mutable_spec() = submission.request.spec();
+  *job.mutable_resolved_spec() = submission.resolved;
+  return job;
+}
+
+}  // namespace regroup

@@ -1,0 +1,53 @@
+#include "coordinator/api/requests.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+
+namespace regroup {
+namespace {
+
+constexpr size_t kLongestId = 63;
+constexpr size_t kLargestPage = 1000;
+
+bool IsLowerOrDigit(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
+
+}  // namespace
+
+absl::StatusOr<std::string> IdFromName(std::string_view collection, const std::string& name) {
+  const std::string prefix = fmt::format("{}/", collection);
+  const std::string id = name.rfind(prefix, 0) == 0 ? name.substr(prefix.size()) : "";
+  if (!id.empty() && id.find('/') == std::string::npos) return id;
+  return InvalidFields({Violation("name", fmt::format("write {}ID instead of \"{}\"", prefix, name))});
+}
+
+bool IsResourceId(std::string_view id) {
+  if (id.empty() || id.size() > kLongestId || !IsLowerOrDigit(id.front())) return false;
+  return std::all_of(id.begin(), id.end(), [](char c) { return c == '-' || IsLowerOrDigit(c); });
+}
+
+FieldViolation Violation(std::string_view field, std::string_view description) {
+  FieldViolation violation;
+  violation.set_field(std::string(field));
+  violation.set_description(std::string(description));
+  return violation;
+}
+
+absl::StatusOr<size_t> PageSize(int requested, size_t fallback) {
+  if (requested < 0) return InvalidFields({Violation("page_size", "write 0 or a positive number")});
+  return requested == 0 ? fallback : std::min(static_cast<size_t>(requested), kLargestPage);
+}
+
+absl::StatusOr<int64_t> PositionOf(const std::string& page_token) {
+  if (page_token.empty()) return 0;
+  int64_t position = 0;
+  const char* end = page_token.data() + page_token.size();
+  const auto [stop, error] = std::from_chars(page_token.data(), end, position);
+  if (error == std::errc() && stop == end && position > 0) return position;
+  return InvalidFields({Violation("page_token", "write the next_page_token of the page before, or leave it empty")});
+}
+
+std::string PageToken(int64_t position) { return position == 0 ? "" : std::to_string(position); }
+
+}  // namespace regroup

@@ -1,0 +1,142 @@
+// Moves messages from where they lie into server streams, each at its reader's pace.
+//
+// A stream asks its source for the next message only when the last one is written, so a slow reader holds one message
+// and delays nobody. One thread serves all streams: it only ever reads the store and hands a message to gRPC.
+#pragma once
+
+#include <grpcpp/support/server_callback.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "services/rpc/status.h"
+
+namespace regroup {
+
+/// What a source has next.
+enum class Next { kMessage, kNothingYet, kEnd };
+
+/// Where the messages of one stream come from. Called by the pump's thread only.
+template <typename Message>
+class StreamSource {
+ public:
+  virtual ~StreamSource() = default;
+  /// Fills in the message; kEnd ends the stream well, an error ends it with that error.
+  virtual absl::StatusOr<Next> Read(Message* message) = 0;
+};
+
+/// A stream as the pump sees it.
+class PumpedStream {
+ public:
+  virtual ~PumpedStream() = default;
+  /// Goes on as far as possible without waiting.
+  virtual void Advance() = 0;
+  /// Ends with the status as soon as the message on its way is written.
+  virtual void End(const absl::Status& status) = 0;
+
+ private:
+  friend class StreamPump;
+  std::atomic<bool> is_queued_ = false;
+};
+
+class StreamPump {
+ public:
+  explicit StreamPump(size_t max_streams) : max_streams_(max_streams), thread_(&StreamPump::Run, this) {}
+  ~StreamPump() { Stop(); }
+
+  /// Keeps the stream until Remove. False if there are too many, or the pump ends.
+  bool Add(std::shared_ptr<PumpedStream> stream);
+  void Remove(const std::shared_ptr<PumpedStream>& stream);
+  /// Lets the stream advance soon.
+  void Wake(const std::shared_ptr<PumpedStream>& stream);
+
+  /// Ends all streams, present and future, with UNAVAILABLE; the pump still serves their ends.
+  void EndStreams();
+  /// Stops the thread; no stream may be left.
+  void Stop();
+
+ private:
+  void Run();
+
+  const size_t max_streams_;
+  std::mutex mutex_;
+  std::condition_variable has_work_;
+  std::set<std::shared_ptr<PumpedStream>> streams_;
+  std::deque<std::shared_ptr<PumpedStream>> queue_;
+  bool ending_ = false;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+/// A server stream that reads from a source. It belongs to the pump until gRPC is done with it.
+template <typename Message>
+class SourcedStream : public grpc::ServerWriteReactor<Message>,
+                      public PumpedStream,
+                      public std::enable_shared_from_this<SourcedStream<Message>> {
+ public:
+  SourcedStream(StreamPump* pump, std::unique_ptr<StreamSource<Message>> source)
+      : pump_(pump), source_(std::move(source)) {}
+
+  /// Keeps something, such as a subscription, for as long as the stream lives.
+  void Keep(std::shared_ptr<void> kept) { kept_ = std::move(kept); }
+
+  void Advance() override {
+    if (is_writing_ || is_finished_) return;
+    if (!ending_.ok()) return FinishWith(ending_);
+    if (is_cancelled_) return FinishWith(absl::CancelledError("the caller is gone"));
+    message_.Clear();
+    const absl::StatusOr<Next> next = source_->Read(&message_);
+    if (!next.ok()) return FinishWith(next.status());
+    if (*next == Next::kEnd) return FinishWith(absl::OkStatus());
+    if (*next == Next::kNothingYet) return;
+    is_writing_ = true;
+    this->StartWrite(&message_);
+  }
+
+  void End(const absl::Status& status) override { ending_ = status; }
+
+  void OnWriteDone(bool ok) override {
+    if (!ok) is_cancelled_ = true;
+    is_writing_ = false;
+    pump_->Wake(this->shared_from_this());
+  }
+  void OnCancel() override {
+    is_cancelled_ = true;
+    pump_->Wake(this->shared_from_this());
+  }
+  void OnDone() override { pump_->Remove(this->shared_from_this()); }
+
+ private:
+  void FinishWith(const absl::Status& status) {
+    is_finished_ = true;
+    this->Finish(ToGrpc(status));
+  }
+
+  StreamPump* const pump_;
+  std::unique_ptr<StreamSource<Message>> source_;
+  std::shared_ptr<void> kept_;
+  Message message_;
+  std::atomic<bool> is_writing_ = false;
+  std::atomic<bool> is_cancelled_ = false;
+  // Owned by the pump's thread.
+  bool is_finished_ = false;
+  absl::Status ending_;
+};
+
+/// A server stream that only ends.
+template <typename Message>
+class EndedStream : public grpc::ServerWriteReactor<Message> {
+ public:
+  explicit EndedStream(const absl::Status& status) { this->Finish(ToGrpc(status)); }
+  void OnDone() override { delete this; }
+};
+
+}  // namespace regroup

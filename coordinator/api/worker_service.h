@@ -1,0 +1,33 @@
+// WorkerService: how workers register, stay alive, get tasks and report.
+#pragma once
+
+#include "coordinator/api/core.h"
+#include "regroup/v1/worker_service.grpc.pb.h"
+
+namespace regroup {
+
+class WorkerService : public v1::WorkerService::CallbackService {
+ public:
+  /// Both must outlive the service.
+  WorkerService(Core* core, CoordinatorMetrics* metrics) : core_(core), metrics_(metrics) {}
+
+  grpc::ServerUnaryReactor* RegisterWorker(grpc::CallbackServerContext* context,
+                                           const v1::RegisterWorkerRequest* request,
+                                           v1::RegisterWorkerResponse* response) override;
+  grpc::ServerUnaryReactor* Heartbeat(grpc::CallbackServerContext* context, const v1::HeartbeatRequest* request,
+                                      v1::HeartbeatResponse* response) override;
+  grpc::ServerUnaryReactor* AcquireTask(grpc::CallbackServerContext* context, const v1::AcquireTaskRequest* request,
+                                        v1::AcquireTaskResponse* response) override;
+  grpc::ServerUnaryReactor* ReportTask(grpc::CallbackServerContext* context, const v1::ReportTaskRequest* request,
+                                       v1::ReportTaskResponse* response) override;
+  grpc::ServerUnaryReactor* PushLogs(grpc::CallbackServerContext* context, const v1::PushLogsRequest* request,
+                                     v1::PushLogsResponse* response) override;
+
+ private:
+  void TakeReport(const v1::AttemptReport& report, const std::string& worker, Turn& turn);
+
+  Core* const core_;
+  CoordinatorMetrics* const metrics_;
+};
+
+}  // namespace regroup

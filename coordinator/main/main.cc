@@ -1,0 +1,116 @@
+// regroup-coordinator: reads its flags, starts a Coordinator and stops it on SIGTERM or SIGINT.
+#include <signal.h>
+
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+
+#include "coordinator/api/coordinator.h"
+#include "services/base/files.h"
+#include "services/base/logging.h"
+#include "services/base/status_macros.h"
+
+namespace regroup {
+namespace {
+
+constexpr std::chrono::milliseconds kStopGrace(5000);
+
+struct Flags {
+  CoordinatorOptions options;
+  int lease_s = 10;
+  int heartbeat_s = 2;
+  int watchdog_s = 300;
+  std::string port_file;
+  std::string metrics_port_file;
+  std::string log_format = "json";
+};
+
+void AddFlags(CLI::App* app, Flags* flags) {
+  app->set_version_flag("--version", std::string(REGROUP_VERSION));
+  app->add_option("--listen", flags->options.listen, "host:port or unix:/path; port 0 takes a free one")
+      ->capture_default_str();
+  app->add_option("--metrics-listen", flags->options.metrics_listen, "host:port of /metrics; empty for none")
+      ->capture_default_str();
+  app->add_option("--work-dir", flags->options.work_folder, "Folder that workers share");
+  app->add_option("--state-dir", flags->options.state_folder, "Folder of the store; default WORK_DIR/coordinator");
+  app->add_option("--lease-s", flags->lease_s, "A worker that is silent for longer loses its tasks")
+      ->check(CLI::Range(1, 3600))
+      ->capture_default_str();
+  app->add_option("--heartbeat-s", flags->heartbeat_s, "Time between two heartbeats of a worker")
+      ->check(CLI::Range(1, 3600))
+      ->capture_default_str();
+  app->add_option("--watchdog-s", flags->watchdog_s, "A task without progress for longer is started again")
+      ->check(CLI::Range(1, 86400))
+      ->capture_default_str();
+  app->add_option("--port-file", flags->port_file, "File that gets the port once it is open");
+  app->add_option("--metrics-port-file", flags->metrics_port_file, "The same for the metrics' port");
+  app->add_option("--log-format", flags->log_format, "json or text")
+      ->check(CLI::IsMember({"json", "text"}))
+      ->capture_default_str();
+  app->add_option("--tls-certificate", flags->options.tls.certificate, "Certificate of this server, PEM");
+  app->add_option("--tls-key", flags->options.tls.private_key, "Its private key, PEM");
+  app->add_option("--tls-authority", flags->options.tls.certificate_authority, "Authority of the clients, PEM");
+}
+
+absl::Status CompleteOptions(Flags* flags) {
+  CoordinatorOptions& options = flags->options;
+  if (options.state_folder.empty() && options.work_folder.empty()) {
+    return absl::InvalidArgumentError("give --work-dir or --state-dir");
+  }
+  if (options.state_folder.empty()) options.state_folder = options.work_folder / "coordinator";
+  if (flags->heartbeat_s >= flags->lease_s) {
+    return absl::InvalidArgumentError("--heartbeat-s must be smaller than --lease-s");
+  }
+  options.cluster.lease = std::chrono::seconds(flags->lease_s);
+  options.cluster.heartbeat_interval = std::chrono::seconds(flags->heartbeat_s);
+  options.cluster.watchdog = std::chrono::seconds(flags->watchdog_s);
+  return absl::OkStatus();
+}
+
+absl::Status WritePort(const std::string& file, int port) {
+  return file.empty() ? absl::OkStatus() : WriteFileAtomically(file, std::to_string(port) + "\n");
+}
+
+/// The signals are blocked in every thread and taken here, so no handler runs at an awkward moment.
+int WaitForSignal(const sigset_t& signals) {
+  int signal = 0;
+  while (sigwait(&signals, &signal) != 0) {
+  }
+  return signal;
+}
+
+absl::Status RunCoordinator(Flags flags, const sigset_t& signals) {
+  REGROUP_RETURN_IF_ERROR(CompleteOptions(&flags));
+  REGROUP_ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Start(flags.options));
+  REGROUP_RETURN_IF_ERROR(WritePort(flags.metrics_port_file, coordinator->metrics_port()));
+  REGROUP_RETURN_IF_ERROR(WritePort(flags.port_file, coordinator->port()));
+  LogInfo("serving", {{"address", coordinator->address()}, {"metrics_port", coordinator->metrics_port()}});
+  const int signal = WaitForSignal(signals);
+  LogInfo("stopping", {{"signal", strsignal(signal)}});
+  coordinator->Stop(kStopGrace);
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace regroup
+
+int main(int argc, char** argv) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+
+  CLI::App app(
+      "Coordinates the conversion of MHA models to GQA: takes jobs, remembers them and gives tasks to workers.");
+  regroup::Flags flags;
+  regroup::AddFlags(&app, &flags);
+  CLI11_PARSE(app, argc, argv);
+  regroup::InitLogging("coordinator",
+                       flags.log_format == "json" ? regroup::LogFormat::kJson : regroup::LogFormat::kText);
+  const absl::Status status = regroup::RunCoordinator(std::move(flags), signals);
+  if (status.ok()) return 0;
+  regroup::LogError(std::string(status.message()));
+  return absl::IsInvalidArgument(status) ? 2 : 1;
+}
