@@ -1,0 +1,39 @@
+// Decides how an attempt ended from everything that is known about it. Pure.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "regroup/v1/worker_service.pb.h"
+
+namespace regroup {
+
+/// Why the worker itself ended an attempt: the class it counts as, and a sentence.
+struct Verdict {
+  v1::FailureClass failure_class = v1::FAILURE_CLASS_INFRA;
+  std::string message;
+};
+
+struct AttemptEvidence {
+  int ranks = 1;
+  /// From waitpid, of the trainer or of mpirun.
+  int wait_status = 0;
+  /// What the ranks reported, and which of them. A failure that came after the verdict is its echo and left out.
+  std::optional<v1::TaskOutcome> reported;
+  int reported_by = 0;
+  /// Set if the worker stopped the attempt before a rank reported a failure.
+  std::optional<Verdict> verdict;
+  /// Processes were killed by the worker: a signal in the wait status says nothing.
+  bool killed_by_worker = false;
+  /// What mpirun printed.
+  std::string launcher_output;
+  std::vector<std::string> log_tail;
+};
+
+/// In this order: a reported success with exit status 0 is a success, whatever else happened; a failure that a rank
+/// reported stands (but an INTERNAL one beside a rank that a signal killed is that rank's loss); then the worker's own
+/// verdict; a signal is INFRA; and any other end without an outcome is INTERNAL. Each failure carries the log tail.
+v1::TaskOutcome DecideOutcome(const AttemptEvidence& evidence);
+
+}  // namespace regroup

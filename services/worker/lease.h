@@ -1,0 +1,42 @@
+// How long a worker may go on without its coordinator. Pure: callers give the time. Not thread-safe.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+
+namespace regroup {
+
+class Lease {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+  using Milliseconds = std::chrono::milliseconds;
+
+  /// The coordinator grants `length` in answer to a call that was sent at `sent`, which is when its own count started
+  /// at the earliest. A tenth of it, at most a second, is kept for killing what runs.
+  void Grant(Milliseconds length, Time sent) {
+    usable_ = length - std::min(length / 10, Milliseconds(1'000));
+    Renew(sent);
+  }
+
+  /// Another call that was sent at `sent` was answered.
+  void Renew(Time sent) { end_ = sent + usable_; }
+
+  /// Nothing runs on this lease any more.
+  void Drop() { end_.reset(); }
+
+  bool held() const { return end_.has_value(); }
+  bool Expired(Time now) const { return end_ && now >= *end_; }
+
+  /// Until it expires, at most `most`; `most` where none is held.
+  Milliseconds Remaining(Time now, Milliseconds most) const {
+    if (!end_) return most;
+    return std::clamp(std::chrono::ceil<Milliseconds>(*end_ - now), Milliseconds(1), most);
+  }
+
+ private:
+  Milliseconds usable_{0};
+  std::optional<Time> end_;
+};
+
+}  // namespace regroup

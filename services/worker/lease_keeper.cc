@@ -1,0 +1,140 @@
+#include "services/worker/lease_keeper.h"
+
+#include <fmt/format.h>
+#include <google/protobuf/util/time_util.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "services/base/logging.h"
+
+namespace regroup {
+namespace {
+
+using google::protobuf::util::TimeUtil;
+
+constexpr Lease::Milliseconds kCallPatience{5'000};
+constexpr Lease::Milliseconds kRetryInterval{500};
+constexpr Lease::Milliseconds kShortestInterval{50};
+
+Lease::Milliseconds ToMilliseconds(const google::protobuf::Duration& duration) {
+  return Lease::Milliseconds(TimeUtil::DurationToMilliseconds(duration));
+}
+
+}  // namespace
+
+LeaseKeeper::LeaseKeeper(CoordinatorLink* link, AttemptTable* table)
+    : link_(link), table_(table), interval_(kRetryInterval), thread_([this] { Run(); }) {}
+
+LeaseKeeper::~LeaseKeeper() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  thread_.join();
+}
+
+bool LeaseKeeper::MayAcquire() const {
+  const std::lock_guard lock(mutex_);
+  return registered_ && !draining_;
+}
+
+void LeaseKeeper::RegisterAgain() {
+  const std::lock_guard lock(mutex_);
+  registered_ = false;
+  changed_.notify_all();
+}
+
+void LeaseKeeper::Run() {
+  while (true) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (stopping_) return;
+    }
+    Visit();
+    CheckLease();
+    WaitForNextVisit();
+  }
+}
+
+void LeaseKeeper::Visit() {
+  bool registered;
+  {
+    const std::lock_guard lock(mutex_);
+    registered = registered_;
+  }
+  const Lease::Time now = std::chrono::steady_clock::now();
+  const bool in_contact = registered ? Beat(now) : Register(now);
+  if (in_contact != in_contact_) {
+    if (in_contact) {
+      LogInfo("the coordinator answers again");
+    } else {
+      LogWarning("the coordinator cannot be reached");
+    }
+  }
+  in_contact_ = in_contact;
+}
+
+bool LeaseKeeper::Register(Lease::Time now) {
+  const auto response = link_->Register(table_->Keys(), lease_.Remaining(now, kCallPatience));
+  if (!response.ok()) {
+    LogDebug("registration failed", {{"reason", std::string(response.status().message())}});
+    return false;
+  }
+  granted_ = ToMilliseconds(response->lease());
+  lease_.Grant(granted_, now);
+  interval_ = std::max(kShortestInterval, ToMilliseconds(response->heartbeat_interval()));
+  LogInfo("registered", {{"lease_ms", granted_.count()}, {"heartbeat_ms", interval_.count()}});
+  StopAttempts(response->stop());
+  NoteContact(true, false);
+  return true;
+}
+
+bool LeaseKeeper::Beat(Lease::Time now) {
+  const auto response = link_->Heartbeat(table_->Keys(), lease_.Remaining(now, kCallPatience));
+  if (!response.ok()) {
+    // After any gap the coordinator may be another process, or may have given this worker up.
+    NoteContact(false, false);
+    return absl::IsNotFound(response.status()) && Register(now);
+  }
+  lease_.Renew(now);
+  StopAttempts(response->stop());
+  NoteContact(true, response->draining());
+  return true;
+}
+
+void LeaseKeeper::NoteContact(bool registered, bool draining) {
+  const std::lock_guard lock(mutex_);
+  registered_ = registered;
+  draining_ = draining;
+}
+
+void LeaseKeeper::StopAttempts(const google::protobuf::RepeatedPtrField<v1::AttemptId>& ids) {
+  std::vector<AttemptKey> keys;
+  for (const v1::AttemptId& id : ids) keys.push_back(KeyOf(id));
+  if (keys.empty()) return;
+  table_->Stop(keys, {.verdict = {v1::FAILURE_CLASS_INFRA, "stopped at the coordinator's request"}});
+}
+
+void LeaseKeeper::CheckLease() {
+  if (!lease_.Expired(std::chrono::steady_clock::now())) return;
+  lease_.Drop();
+  NoteContact(false, false);
+  if (table_->Keys().empty()) return;
+  const std::string reason =
+      fmt::format("the coordinator could not be reached within the lease of {} s", granted_.count() / 1000.0);
+  LogError("the lease ran out; stopping everything");
+  table_->StopAll({.verdict = {v1::FAILURE_CLASS_INFRA, reason}, .at_once = true});
+}
+
+void LeaseKeeper::WaitForNextVisit() {
+  const Lease::Milliseconds interval = in_contact_ ? interval_ : std::min(interval_, kRetryInterval);
+  const Lease::Milliseconds wait = lease_.Remaining(std::chrono::steady_clock::now(), interval);
+  std::unique_lock lock(mutex_);
+  const bool was_registered = registered_;
+  changed_.wait_for(lock, wait, [&] { return stopping_ || registered_ != was_registered; });
+}
+
+}  // namespace regroup

@@ -1,0 +1,57 @@
+// Keeps a worker registered and its lease alive; stops attempts that the coordinator no longer wants, and all of them
+// when it cannot be reached for longer than the lease.
+//
+// Owned by the worker. Has a thread of its own; the public functions may be called from any thread.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "services/worker/attempt_table.h"
+#include "services/worker/coordinator_link.h"
+#include "services/worker/lease.h"
+
+namespace regroup {
+
+class LeaseKeeper {
+ public:
+  /// Both outlive the keeper.
+  LeaseKeeper(CoordinatorLink* link, AttemptTable* table);
+  ~LeaseKeeper();
+
+  /// Registered, and not draining: the worker may ask for tasks.
+  bool MayAcquire() const;
+
+  /// The coordinator said that it does not know this worker.
+  void RegisterAgain();
+
+ private:
+  void Run();
+  void Visit();
+  bool Register(Lease::Time now);
+  bool Beat(Lease::Time now);
+  void NoteContact(bool registered, bool draining);
+  void StopAttempts(const google::protobuf::RepeatedPtrField<v1::AttemptId>& ids);
+  void CheckLease();
+  void WaitForNextVisit();
+
+  CoordinatorLink* const link_;
+  AttemptTable* const table_;
+
+  // The keeper's thread alone.
+  Lease lease_;
+  Lease::Milliseconds interval_;
+  Lease::Milliseconds granted_{0};
+  bool in_contact_ = true;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool registered_ = false;
+  bool draining_ = false;
+  bool stopping_ = false;
+
+  std::thread thread_;
+};
+
+}  // namespace regroup

@@ -1,0 +1,49 @@
+#include "services/worker/log_file_tail.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace regroup {
+namespace {
+
+/// A line without an end is given out in pieces of this size.
+constexpr size_t kLongestLine = 64 * 1024;
+
+}  // namespace
+
+LogFileTail::LogFileTail(LogFileTail&& other) noexcept
+    : path_(other.path_), fd_(std::exchange(other.fd_, -1)), unfinished_(std::move(other.unfinished_)) {}
+
+LogFileTail::~LogFileTail() {
+  if (fd_ >= 0) close(fd_);
+}
+
+bool LogFileTail::ReadLines(size_t most_bytes, const std::function<void(std::string_view)>& on_line) {
+  if (fd_ < 0) fd_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd_ < 0) return false;
+  char buffer[16 * 1024];
+  for (size_t total = 0; total < most_bytes;) {
+    const ssize_t count = read(fd_, buffer, sizeof buffer);
+    if (count <= 0) return false;
+    total += static_cast<size_t>(count);
+    unfinished_.append(buffer, static_cast<size_t>(count));
+    size_t start = 0;
+    for (size_t end; (end = unfinished_.find('\n', start)) != std::string::npos; start = end + 1) {
+      on_line(std::string_view(unfinished_).substr(start, end - start));
+    }
+    unfinished_.erase(0, start);
+    if (unfinished_.size() > kLongestLine) ReadUnfinishedLine(on_line);
+  }
+  return true;
+}
+
+void LogFileTail::ReadUnfinishedLine(const std::function<void(std::string_view)>& on_line) {
+  if (unfinished_.empty()) return;
+  on_line(unfinished_);
+  unfinished_.clear();
+}
+
+}  // namespace regroup

@@ -1,0 +1,94 @@
+#include "services/worker/log_pusher.h"
+
+#include <optional>
+#include <utility>
+
+#include "services/base/logging.h"
+#include "services/rpc/status.h"
+
+namespace regroup {
+namespace {
+
+constexpr std::chrono::milliseconds kVisitInterval{100};
+constexpr std::chrono::milliseconds kPushInterval{1'000};
+constexpr size_t kEarlyLines = 200;
+
+/// Another try may help; anything else would be refused again.
+bool IsTransient(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsCancelled(status) ||
+         absl::IsUnauthenticated(status) || ReasonOf(status) == v1::WORKER_NOT_REGISTERED;
+}
+
+}  // namespace
+
+LogPusher::LogPusher(CoordinatorLink* link, AttemptTable* table)
+    : link_(link), table_(table), thread_([this] { Run(); }) {}
+
+LogPusher::~LogPusher() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    stopping_condition_.notify_all();
+  }
+  thread_.join();
+}
+
+void LogPusher::Run() {
+  while (WaitForWork()) {
+    const std::lock_guard lock(sending_);
+    if (SendPending()) Collect();
+    SendPending();
+  }
+}
+
+/// False when the worker stops.
+bool LogPusher::WaitForWork() {
+  const auto due = std::chrono::steady_clock::now() + kPushInterval;
+  std::unique_lock lock(mutex_);
+  while (!stopping_ && std::chrono::steady_clock::now() < due) {
+    stopping_condition_.wait_for(lock, kVisitInterval);
+    lock.unlock();
+    const bool early = WaitingLines() >= kEarlyLines;
+    lock.lock();
+    if (early) break;
+  }
+  return !stopping_;
+}
+
+size_t LogPusher::WaitingLines() const {
+  size_t lines = 0;
+  for (const std::shared_ptr<LogCollector>& collector : table_->Collectors()) lines += collector->waiting_lines();
+  return lines;
+}
+
+void LogPusher::Collect() {
+  for (const std::shared_ptr<LogCollector>& collector : table_->Collectors()) {
+    if (std::optional<v1::AttemptReport> report = collector->Take()) {
+      pending_.push_back(std::move(*report));
+    }
+  }
+}
+
+/// False if the coordinator cannot be reached; what is pending stays.
+bool LogPusher::SendPending() {
+  while (!pending_.empty()) {
+    const absl::Status status = link_->PushLogs(pending_.front());
+    if (!status.ok() && IsTransient(status)) return false;
+    if (!status.ok()) LogWarning("log lines were refused", {{"reason", std::string(status.message())}});
+    pending_.pop_front();
+  }
+  return true;
+}
+
+void LogPusher::Flush(const AttemptKey& key) {
+  const std::shared_ptr<LogCollector> collector = table_->CollectorOf(key);
+  if (collector == nullptr) return;
+  const std::lock_guard lock(sending_);
+  while (SendPending()) {
+    std::optional<v1::AttemptReport> report = collector->Take();
+    if (!report) return;
+    pending_.push_back(std::move(*report));
+  }
+}
+
+}  // namespace regroup

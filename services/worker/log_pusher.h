@@ -1,0 +1,48 @@
+// Sends what the attempts say to the coordinator: every second, or when 200 lines wait.
+//
+// Owned by the worker. Has a thread of its own; Flush may be called from any thread. What cannot be sent is kept for
+// the next try; while it waits the collectors fill up and count what they drop.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "services/worker/attempt_table.h"
+#include "services/worker/coordinator_link.h"
+
+namespace regroup {
+
+class LogPusher {
+ public:
+  /// Both outlive the pusher.
+  LogPusher(CoordinatorLink* link, AttemptTable* table);
+  ~LogPusher();
+
+  /// Sends everything that one attempt has said up to now; gives up at the first error.
+  void Flush(const AttemptKey& key);
+
+ private:
+  void Run();
+  bool WaitForWork();
+  void Collect();
+  bool SendPending();
+  size_t WaitingLines() const;
+
+  CoordinatorLink* const link_;
+  AttemptTable* const table_;
+
+  std::mutex mutex_;
+  std::condition_variable stopping_condition_;
+  bool stopping_ = false;
+
+  /// One sender at a time, so that lines arrive in order.
+  std::mutex sending_;
+  std::deque<v1::AttemptReport> pending_;
+
+  std::thread thread_;
+};
+
+}  // namespace regroup

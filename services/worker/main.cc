@@ -1,0 +1,67 @@
+// regroup-worker: leases tasks from a coordinator and runs them in trainer processes of this machine.
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <string>
+#include <utility>
+
+#include "services/base/files.h"
+#include "services/base/logging.h"
+#include "services/base/status_macros.h"
+#include "services/rpc/channel.h"
+#include "services/worker/worker.h"
+#include "services/worker/worker_flags.h"
+
+namespace regroup {
+namespace {
+
+/// The signals that end the worker, blocked in this thread and in all that it starts.
+sigset_t BlockStopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  return signals;
+}
+
+/// False if the parent is gone already. `parent` was read before the flags.
+bool DieWithParent(pid_t parent) { return prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent; }
+
+absl::Status RunUntilSignal(const WorkerFlags& flags, const sigset_t& signals) {
+  REGROUP_RETURN_IF_ERROR(MakeFolders(flags.worker.work_folder));
+  REGROUP_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel, OpenChannel(flags.coordinator, flags.tls));
+  REGROUP_ASSIGN_OR_RETURN(std::unique_ptr<Worker> worker, Worker::Start(flags.worker, std::move(channel)));
+  LogInfo("worker runs", {{"id", flags.worker.id},
+                          {"coordinator", flags.coordinator},
+                          {"work_dir", flags.worker.work_folder.string()},
+                          {"slots", flags.worker.slots},
+                          {"device", flags.worker.device}});
+  int signal_number = 0;
+  sigwait(&signals, &signal_number);
+  LogInfo("signal received", {{"signal", signal_number}});
+  worker->Stop();
+  return absl::OkStatus();
+}
+
+int Main(int argc, char** argv) {
+  const pid_t parent = getppid();
+  int exit_status = 0;
+  const std::optional<WorkerFlags> flags = ParseWorkerFlags(argc, argv, &exit_status);
+  if (!flags) return exit_status;
+  InitLogging("worker", flags->log_format, flags->log_level);
+  const sigset_t signals = BlockStopSignals();
+  if (flags->die_with_parent && !DieWithParent(parent)) return 0;
+  const absl::Status status = RunUntilSignal(*flags, signals);
+  if (status.ok()) return 0;
+  LogError(std::string(status.message()));
+  return 1;
+}
+
+}  // namespace
+}  // namespace regroup
+
+int main(int argc, char** argv) { return regroup::Main(argc, argv); }

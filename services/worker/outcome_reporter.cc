@@ -1,0 +1,129 @@
+#include "services/worker/outcome_reporter.h"
+
+#include <chrono>
+#include <string>
+
+#include "services/base/logging.h"
+#include "services/rpc/status.h"
+#include "services/worker/publication.h"
+
+namespace regroup {
+namespace {
+
+constexpr std::chrono::milliseconds kRetryInterval{500};
+
+std::string NameOfEnd(const v1::TaskOutcome& outcome) {
+  return outcome.has_failure() ? v1::FailureClass_Name(outcome.failure().failure_class()) : "SUCCEEDED";
+}
+
+}  // namespace
+
+OutcomeReporter::OutcomeReporter(CoordinatorLink* link, LogPusher* pusher, AttemptTable* table)
+    : link_(link), pusher_(pusher), table_(table), thread_([this] { Run(); }) {}
+
+OutcomeReporter::~OutcomeReporter() { Shutdown(); }
+
+void OutcomeReporter::Shutdown() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void OutcomeReporter::Add(const AttemptKey& key, const v1::TaskOutcome& outcome) {
+  const std::lock_guard lock(mutex_);
+  waiting_[key] = outcome;
+  has_new_ = true;
+  changed_.notify_all();
+}
+
+void OutcomeReporter::Run() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    if (waiting_.empty()) {
+      changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+    } else if (!has_new_) {
+      changed_.wait_for(lock, kRetryInterval, [this] { return stopping_ || has_new_; });
+    }
+    if (stopping_) return;
+    has_new_ = false;
+    lock.unlock();
+    TryAll();
+    lock.lock();
+  }
+}
+
+void OutcomeReporter::TryAll() {
+  std::map<AttemptKey, v1::TaskOutcome> outcomes;
+  {
+    const std::lock_guard lock(mutex_);
+    outcomes = waiting_;
+  }
+  for (const auto& [key, outcome] : outcomes) {
+    if (Try(key, outcome) == Answer::kTryAgain) continue;
+    {
+      const std::lock_guard lock(mutex_);
+      waiting_.erase(key);
+    }
+    table_->Remove(key);
+  }
+}
+
+OutcomeReporter::Answer OutcomeReporter::Try(const AttemptKey& key, const v1::TaskOutcome& outcome) {
+  // The lines first: who follows the logs of a job stops reading when it ends.
+  pusher_->Flush(key);
+  const bool publishes = !outcome.has_failure() && outcome.has_publication();
+  return publishes ? PublishThenReport(key, outcome) : Report(key, outcome);
+}
+
+OutcomeReporter::Answer OutcomeReporter::PublishThenReport(const AttemptKey& key, v1::TaskOutcome outcome) {
+  const absl::Status permitted = link_->AskToPublish(key);
+  const Answer answer = AnswerOf(permitted);
+  if (answer == Answer::kRefused) {
+    LogWarning(
+        "the result was not published",
+        {{"job", key.job}, {"task", key.task}, {"epoch", key.epoch}, {"reason", std::string(permitted.message())}});
+  }
+  if (answer != Answer::kTaken) return answer;
+  const absl::Status published = Publish(outcome.publication(), key.job);
+  if (!published.ok()) {
+    *outcome.mutable_failure() = PublicationFailure(published);
+    outcome.clear_publication();
+  }
+  return Report(key, outcome);
+}
+
+OutcomeReporter::Answer OutcomeReporter::Report(const AttemptKey& key, const v1::TaskOutcome& outcome) {
+  const absl::Status status = link_->ReportOutcome(key, outcome);
+  const Answer answer = AnswerOf(status);
+  if (answer == Answer::kTaken) {
+    LogInfo("attempt ended", {{"job", key.job},
+                              {"task", key.task},
+                              {"epoch", key.epoch},
+                              {"outcome", NameOfEnd(outcome)},
+                              {"reason", outcome.failure().message()}});
+  } else if (answer == Answer::kRefused) {
+    LogWarning("the end of the attempt was refused and is forgotten",
+               {{"job", key.job}, {"task", key.task}, {"epoch", key.epoch}, {"reason", std::string(status.message())}});
+  }
+  return answer;
+}
+
+/// What the coordinator will never take is let go; everything else is tried again.
+OutcomeReporter::Answer OutcomeReporter::AnswerOf(const absl::Status& status) {
+  if (status.ok()) return Answer::kTaken;
+  switch (status.code()) {
+    case absl::StatusCode::kNotFound:
+      return ReasonOf(status) == v1::RESOURCE_NOT_FOUND ? Answer::kRefused : Answer::kTryAgain;
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kPermissionDenied:
+      return Answer::kRefused;
+    default:
+      return Answer::kTryAgain;
+  }
+}
+
+}  // namespace regroup

@@ -1,0 +1,48 @@
+#include "services/worker/runtime_folder.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <vector>
+
+#include "services/base/files.h"
+
+namespace regroup {
+namespace {
+
+/// Leaves room for "/t12345/..." and "/worker.sock" in 108 bytes.
+constexpr size_t kLongestBase = 60;
+
+bool IsUsable(const std::string& base) {
+  return !base.empty() && base.size() <= kLongestBase && access(base.c_str(), W_OK | X_OK) == 0;
+}
+
+bool IsPrivateAndOurs(const std::filesystem::path& folder) {
+  struct stat status;
+  return lstat(folder.c_str(), &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid() &&
+         (status.st_mode & 0077) == 0;
+}
+
+}  // namespace
+
+absl::StatusOr<std::filesystem::path> MakeRuntimeFolder(const std::string& key, const std::string& xdg_runtime_dir) {
+  const std::filesystem::path base = IsUsable(xdg_runtime_dir) ? xdg_runtime_dir : "/tmp";
+  const std::filesystem::path folder = base / fmt::format("regroup-{}-{}", geteuid(), key);
+  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus(errno, "make folder", folder);
+  if (IsPrivateAndOurs(folder)) return folder;
+  return absl::PermissionDeniedError(
+      fmt::format("{} exists but is not a private folder of this user; remove it", folder.string()));
+}
+
+void EmptyRuntimeFolder(const std::filesystem::path& folder, const std::filesystem::path& keep) {
+  std::vector<std::filesystem::path> entries;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) entries.push_back(entry.path());
+  for (const std::filesystem::path& entry : entries) {
+    if (entry != keep) std::filesystem::remove_all(entry, ignored);
+  }
+}
+
+}  // namespace regroup

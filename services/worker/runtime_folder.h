@@ -1,0 +1,19 @@
+// A private folder with a short path for sockets, the lock and temporary files: unix sockets allow 108 bytes.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace regroup {
+
+/// $XDG_RUNTIME_DIR/regroup-<user>-<key>, or the same in /tmp, made with mode 0700. An existing one is used again if it
+/// is a folder, ours and private; PERMISSION_DENIED otherwise, because somebody else could listen there.
+absl::StatusOr<std::filesystem::path> MakeRuntimeFolder(const std::string& key, const std::string& xdg_runtime_dir);
+
+/// Removes everything in the folder but `keep`.
+void EmptyRuntimeFolder(const std::filesystem::path& folder, const std::filesystem::path& keep);
+
+}  // namespace regroup

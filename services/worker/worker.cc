@@ -1,0 +1,100 @@
+#include "services/worker/worker.h"
+
+#include <cstdlib>
+#include <random>
+#include <utility>
+
+#include "services/base/logging.h"
+#include "services/base/status_macros.h"
+#include "services/worker/leftovers.h"
+#include "services/worker/machine.h"
+#include "services/worker/runtime_folder.h"
+
+namespace regroup {
+namespace {
+
+constexpr const char* kLockFile = "lock";
+/// A predecessor that was told to stop needs this long at most.
+constexpr std::chrono::seconds kLockPatience{15};
+/// For telling the coordinator how the attempts ended, when the worker stops.
+constexpr std::chrono::seconds kFarewellPatience{3};
+
+uint64_t RandomIncarnation() {
+  std::random_device device;
+  return (static_cast<uint64_t>(device()) << 32) | device();
+}
+
+std::string EnvironmentVariable(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Worker>> Worker::Start(const WorkerOptions& options,
+                                                      std::shared_ptr<grpc::Channel> channel) {
+  REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path folder,
+                           MakeRuntimeFolder(WorkerKey(options), EnvironmentVariable("XDG_RUNTIME_DIR")));
+  REGROUP_ASSIGN_OR_RETURN(WorkerLock lock, WorkerLock::Acquire(folder / kLockFile, kLockPatience));
+  REGROUP_RETURN_IF_ERROR(KillLeftovers(options));
+  EmptyRuntimeFolder(folder, folder / kLockFile);
+  std::unique_ptr<Worker> worker(new Worker(options, std::move(lock)));
+  REGROUP_RETURN_IF_ERROR(worker->StartTrainerServer(folder));
+  worker->StartThreads(std::move(channel));
+  return worker;
+}
+
+absl::Status Worker::StartTrainerServer(const std::filesystem::path& folder) {
+  REGROUP_ASSIGN_OR_RETURN(trainer_server_, TrainerServer::Start(folder / "worker.sock"));
+  services_.trainer_server = trainer_server_.get();
+  services_.runtime_folder = folder;
+  services_.inherited = CurrentEnvironment();
+  services_.cores = UsableCores();
+  return absl::OkStatus();
+}
+
+WorkerIdentity Worker::MakeIdentity() const {
+  return {.id = services_.options.id,
+          .incarnation = RandomIncarnation(),
+          .slots = services_.options.slots,
+          .device = services_.options.device,
+          .device_name = DeviceName(services_.options.device),
+          .host = HostName(),
+          .version = REGROUP_VERSION};
+}
+
+void Worker::StartThreads(std::shared_ptr<grpc::Channel> channel) {
+  link_ = std::make_unique<CoordinatorLink>(std::move(channel), MakeIdentity());
+  // Ends come only after the acquirer's first task, when the reporter is there.
+  const auto on_end = [this](const AttemptKey& key, const v1::TaskOutcome& outcome) { reporter_->Add(key, outcome); };
+  table_ = std::make_unique<AttemptTable>(&services_, UsableGpus(services_.options.device), on_end);
+  pusher_ = std::make_unique<LogPusher>(link_.get(), table_.get());
+  reporter_ = std::make_unique<OutcomeReporter>(link_.get(), pusher_.get(), table_.get());
+  keeper_ = std::make_unique<LeaseKeeper>(link_.get(), table_.get());
+  acquirer_ = std::make_unique<TaskAcquirer>(link_.get(), table_.get(), keeper_.get(), services_.options.acquire_wait);
+}
+
+void Worker::Stop() {
+  if (acquirer_ == nullptr) return;
+  LogInfo("stopping", {{"attempts", table_->Keys().size()}});
+  acquirer_.reset();
+  table_->StopAll({.verdict = {v1::FAILURE_CLASS_INFRA, "the worker was stopped"}});
+  table_->WaitForEnds();
+  const bool told = table_->WaitUntilEmpty(std::chrono::steady_clock::now() + kFarewellPatience);
+  if (!told) LogWarning("the coordinator could not be told how the last attempts ended");
+  keeper_.reset();
+}
+
+Worker::~Worker() {
+  Stop();
+  // Attempts announce their end to the reporter, whose thread uses the pusher and the table.
+  if (reporter_ != nullptr) reporter_->Shutdown();
+  pusher_.reset();
+  table_.reset();
+  reporter_.reset();
+  trainer_server_.reset();
+  if (!services_.runtime_folder.empty())
+    EmptyRuntimeFolder(services_.runtime_folder, services_.runtime_folder / kLockFile);
+}
+
+}  // namespace regroup

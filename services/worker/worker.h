@@ -1,0 +1,53 @@
+// The worker daemon, put together: what it owns, in what order it starts and how it stops.
+//
+// Threads: LeaseKeeper (registration, heartbeats, lease), two of TaskAcquirer, LogPusher, OutcomeReporter, one for each
+// Attempt, and gRPC's for the ranks. Start and Stop are called from one thread, main's.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "services/worker/attempt_table.h"
+#include "services/worker/coordinator_link.h"
+#include "services/worker/lease_keeper.h"
+#include "services/worker/log_pusher.h"
+#include "services/worker/outcome_reporter.h"
+#include "services/worker/task_acquirer.h"
+#include "services/worker/trainer_server.h"
+#include "services/worker/worker_lock.h"
+#include "services/worker/worker_options.h"
+
+namespace regroup {
+
+class Worker {
+ public:
+  /// Kills what a predecessor left, then begins to work. The coordinator need not be there yet.
+  static absl::StatusOr<std::unique_ptr<Worker>> Start(const WorkerOptions& options,
+                                                       std::shared_ptr<grpc::Channel> channel);
+  /// Stop, if it was not called.
+  ~Worker();
+
+  /// Stops all attempts, politely first, and tells the coordinator if it listens.
+  void Stop();
+
+ private:
+  Worker(const WorkerOptions& options, WorkerLock lock) : lock_(std::move(lock)) { services_.options = options; }
+
+  absl::Status StartTrainerServer(const std::filesystem::path& folder);
+  void StartThreads(std::shared_ptr<grpc::Channel> channel);
+  WorkerIdentity MakeIdentity() const;
+
+  WorkerLock lock_;
+  AttemptServices services_;
+  std::unique_ptr<TrainerServer> trainer_server_;
+  std::unique_ptr<CoordinatorLink> link_;
+  std::unique_ptr<AttemptTable> table_;
+  std::unique_ptr<LogPusher> pusher_;
+  std::unique_ptr<OutcomeReporter> reporter_;
+  std::unique_ptr<LeaseKeeper> keeper_;
+  std::unique_ptr<TaskAcquirer> acquirer_;
+};
+
+}  // namespace regroup

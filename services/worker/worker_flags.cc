@@ -1,0 +1,86 @@
+#include "services/worker/worker_flags.h"
+
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+#include <map>
+
+#include <CLI/CLI.hpp>
+
+#include "services/worker/machine.h"
+
+namespace regroup {
+namespace {
+
+constexpr int kUsageError = 2;
+
+/// The host's name with everything but letters, digits, hyphens and dots turned into hyphens.
+std::string DefaultId() {
+  std::string id = HostName();
+  std::transform(id.begin(), id.end(), id.begin(), [](unsigned char c) {
+    return std::isalnum(c) || c == '-' || c == '.' ? static_cast<char>(std::tolower(c)) : '-';
+  });
+  return id;
+}
+
+std::string CheckId(const std::string& id) {
+  const bool good = !id.empty() && id.size() <= 63 && std::all_of(id.begin(), id.end(), [](unsigned char c) {
+    return std::islower(c) || std::isdigit(c) || c == '-' || c == '.';
+  });
+  return good ? "" : "must be 1 to 63 lower-case letters, digits, hyphens and dots";
+}
+
+std::filesystem::path TrainerBesideThis() {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "regroup-trainer";
+}
+
+void AddOptions(CLI::App& app, WorkerFlags& flags) {
+  WorkerOptions& worker = flags.worker;
+  const std::map<std::string, LogFormat> formats = {{"json", LogFormat::kJson}, {"text", LogFormat::kText}};
+  app.add_option("--coordinator", flags.coordinator, "Address of the coordinator, host:port")->required();
+  app.add_option("--work-dir", worker.work_folder, "Folder shared by the coordinator's workers")->required();
+  app.add_option("--id", worker.id, "Name of this worker, the same after a restart; default: the host's name")
+      ->check(CLI::Validator(CheckId, "ID"));
+  app.add_option("--slots", worker.slots, "Trainer processes that run at once")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--device", worker.device, "cpu | cuda; default: cuda where there is an NVIDIA GPU")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
+  app.add_option("--trainer", worker.trainer, "Program regroup-trainer; default: beside this program");
+  app.add_option("--mpirun", worker.mpirun, "Program mpirun of Open MPI")->capture_default_str();
+  app.add_option("--tls-cert", flags.tls.certificate, "This worker's certificate (PEM)");
+  app.add_option("--tls-key", flags.tls.private_key, "Its private key (PEM)");
+  app.add_option("--tls-ca", flags.tls.certificate_authority, "Certificates that sign the coordinator's (PEM)");
+  app.add_option("--log-format", flags.log_format, "json | text")
+      ->transform(CLI::CheckedTransformer(formats, CLI::ignore_case));
+  app.add_option("--log-level", flags.log_level, "debug | info | warning | error")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  app.add_flag("--die-with-parent", flags.die_with_parent, "Stop when the program that started this one ends");
+}
+
+void Complete(WorkerOptions& worker) {
+  if (worker.trainer.empty()) worker.trainer = TrainerBesideThis();
+  worker.trainer = std::filesystem::absolute(worker.trainer);
+  worker.work_folder = std::filesystem::absolute(worker.work_folder).lexically_normal();
+}
+
+}  // namespace
+
+std::optional<WorkerFlags> ParseWorkerFlags(int argc, char** argv, int* exit_status) {
+  WorkerFlags flags;
+  flags.worker.id = DefaultId();
+  flags.worker.device = DetectDevice();
+  CLI::App app("Runs tasks of a Regroup coordinator on this machine.", "regroup-worker");
+  AddOptions(app, flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    *exit_status = app.exit(error) == 0 ? 0 : kUsageError;
+    return std::nullopt;
+  }
+  Complete(flags.worker);
+  return flags;
+}
+
+}  // namespace regroup

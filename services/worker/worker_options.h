@@ -1,0 +1,43 @@
+// What a worker is told at its start. Plain values, filled by main and read by everybody.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <string>
+
+namespace regroup {
+
+struct WorkerOptions {
+  /// Stable over restarts: lower-case letters, digits, hyphens and dots.
+  std::string id;
+  /// Shared with the coordinator and the other workers; absolute.
+  std::filesystem::path work_folder;
+  /// Processes that run at once.
+  int slots = 1;
+  /// cpu | cuda
+  std::string device = "cpu";
+  /// The trainer program, absolute.
+  std::filesystem::path trainer;
+  /// Absolute, or a name that is looked for in PATH.
+  std::string mpirun = "mpirun";
+
+  /// From SIGTERM to SIGKILL.
+  std::chrono::milliseconds stop_grace{5'000};
+  /// Every rank of an attempt must have attested by then.
+  std::chrono::milliseconds attest_patience{120'000};
+  /// A rank that reported its outcome must have exited by then.
+  std::chrono::milliseconds exit_patience{60'000};
+  /// Longest AcquireTask call.
+  std::chrono::milliseconds acquire_wait{20'000};
+};
+
+/// 12 hexadecimal digits that name this worker of this working folder on this machine: for sockets, locks and groups.
+std::string WorkerKey(const WorkerOptions& options);
+
+/// What the names of this worker's control groups start with.
+std::string ControlGroupPrefix(const WorkerOptions& options);
+
+/// The entry ("NAME=value") that stands in the environment of every process of this worker.
+std::string WorkerMarker(const WorkerOptions& options);
+
+}  // namespace regroup
