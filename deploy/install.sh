@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# Installs what building and running Regroup needs. Both commands (deploy/demo.sh and tests/run.sh) use this script.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+Usage: deploy/install.sh [--with-oracles] [--with-nccl] [--with-linters]
+
+Installs on Debian 12, and does nothing where everything is there already:
+  always          Debian packages of deploy/apt-packages.txt (as root or with sudo), and libtorch
+                  from the torch wheel in build/venv: 540 MB of download, 1.7 GB on disk
+  --with-oracles  the Python packages that tests compare with (torch with all its
+                  dependencies, transformers, ...): 2.8 GB of download, 4.8 GB on disk
+  --with-nccl     NCCL for gangs on NVIDIA GPUs: 200 MB of download
+  --with-linters  clang-format and clang-tidy
+TEXT
+}
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=$root/build/venv
+python=$venv/bin/python
+
+say() { printf 'install: %s\n' "$*"; }
+fail() { printf 'install: %s\n' "$*" >&2; exit 1; }
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then
+    "$@"
+  elif command -v sudo > /dev/null; then
+    sudo "$@"
+  else
+    fail "needs root for: $*; run it as root or install sudo"
+  fi
+}
+
+# The lines of a list without comments.
+entries() { grep -hv -e '^#' -e '^ *$' "$@"; }
+
+missing_packages() {
+  local package
+  for package in $(entries "$@"); do
+    if [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2> /dev/null)" != installed ]; then echo "$package"; fi
+  done
+}
+
+install_packages() {
+  local missing
+  missing=$(missing_packages "$@")
+  if [ -z "$missing" ]; then return; fi
+  command -v apt-get > /dev/null || fail "these Debian packages are missing, and there is no apt-get: $(echo $missing)"
+  say "installing Debian packages:" $missing
+  as_root apt-get update -qq
+  # shellcheck disable=SC2086
+  as_root apt-get install --no-install-recommends -y --print-uris $missing |
+    grep -E '^(Need to get|After this operation)' | sed 's/^/install:   /' || true
+  # shellcheck disable=SC2086
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install --no-install-recommends -y -qq $missing > "$log" 2>&1 ||
+    { tail -n 20 "$log" >&2; fail "apt-get failed; its whole output is in $log"; }
+}
+
+# Succeeds if every name==version of a requirements file is installed.
+has_requirements() {
+  entries "$1" | "$python" -c '
+import importlib.metadata, sys
+for line in sys.stdin:
+    name, version = line.strip().split("==")
+    try:
+        if importlib.metadata.version(name) != version:
+            sys.exit(1)
+    except importlib.metadata.PackageNotFoundError:
+        sys.exit(1)'
+}
+
+# Succeeds if an earlier run finished with the same content of the file. Packages that somebody removed since count as
+# missing.
+is_stamped() {
+  [ -f "$venv/.regroup-$(basename "$1")" ] && cmp -s "$1" "$venv/.regroup-$(basename "$1")" && has_requirements "$1"
+}
+
+stamp() { cp "$1" "$venv/.regroup-$(basename "$1")"; }
+
+pip_install() {
+  "$python" -m pip install --quiet --disable-pip-version-check --no-input "$@" ||
+    fail "pip failed; check the connection and the free space of $venv, then start again"
+}
+
+# install_requirements FILE WHAT [pip options]
+install_requirements() {
+  local file=$1 what=$2
+  shift 2
+  if is_stamped "$file"; then return; fi
+  # Without dependencies, the right versions are all there is to check; with them, pip decides.
+  if [ "${1:-}" != --no-deps ] || ! has_requirements "$file"; then
+    say "installing $what into build/venv"
+    pip_install "$@" -r "$file"
+  fi
+  stamp "$file"
+}
+
+make_venv() {
+  if [ -x "$python" ]; then return; fi
+  say "making a Python environment in build/venv"
+  # The system's own interpreter: another one first in PATH may lack venv.
+  local interpreter=/usr/bin/python3
+  if [ ! -x "$interpreter" ]; then interpreter=python3; fi
+  "$interpreter" -m venv "$venv"
+}
+
+with_oracles=no with_nccl=no with_linters=no
+for argument in "$@"; do
+  case $argument in
+    --with-oracles) with_oracles=yes ;;
+    --with-nccl) with_nccl=yes ;;
+    --with-linters) with_linters=yes ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; fail "unknown option $argument" ;;
+  esac
+done
+
+mkdir -p "$root/build"
+log=$root/build/install-apt.log
+deploy=$root/deploy
+
+install_packages "$deploy/apt-packages.txt"
+if [ $with_linters = yes ]; then install_packages "$deploy/apt-packages-linters.txt"; fi
+make_venv
+if [ $with_oracles = yes ]; then
+  install_requirements "$deploy/requirements-oracles.txt" \
+    "the packages that tests compare with (2.8 GB of download, 4.8 GB on disk)"
+fi
+install_requirements "$deploy/requirements-libtorch.txt" "libtorch (540 MB of download, 1.7 GB on disk)" --no-deps
+if [ $with_nccl = yes ]; then
+  install_requirements "$deploy/requirements-nccl.txt" "NCCL (200 MB of download)" --no-deps
+fi
+say "everything is there"

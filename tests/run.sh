@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Installs, builds and runs every test. Arguments go to ctest: tests/run.sh -L fast, tests/run.sh -R job_file
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+if [ "${1:-}" = --no-install ]; then
+  shift
+else
+  deploy/install.sh --with-oracles
+fi
+echo "tests: building"
+deploy/build.sh --all
+exec ctest --test-dir build/release --output-on-failure --no-tests=error "$@"
