@@ -1,0 +1,285 @@
+#include "trainer/alignment/align_layer.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "attention_cases.h"
+#include "reference_attention.h"
+#include "trainer/alignment/merge_heads.h"
+#include "trainer/alignment/registry.h"
+
+namespace regroup {
+namespace {
+
+// Energy that merging loses, measured on the calibration tokens from nothing but the two sets of weights.
+struct MeasuredLoss {
+  double value = 0;
+  double key = 0;
+};
+
+double SumOfSquares(const at::Tensor& tensor) { return tensor.abs().square().sum().item<double>(); }
+
+at::Tensor OutputOf(const at::Tensor& values, const AttentionWeights& weights, int64_t head) {
+  const int64_t width = values.size(1);
+  return values.mm(weights.output.narrow(1, head * width, width).t());
+}
+
+// conj(k_n) q_m of every pair of tokens and every rotary pair: logits before the sum over pairs, whose angles turn
+// apart.
+at::Tensor PairLogits(const at::Tensor& query, const at::Tensor& key, const AttentionShape& shape) {
+  return ComplexPairs(query, shape).unsqueeze(1) * ComplexPairs(key, shape).conj().unsqueeze(0);
+}
+
+// Logits of the coordinates without rotation, without what cancels in the softmax.
+at::Tensor FreeLogits(const at::Tensor& query, const at::Tensor& key, const AttentionShape& shape) {
+  const auto free = [&](const at::Tensor& head) { return head.narrow(1, shape.rotary_width, shape.FreeWidth()); };
+  const auto logits = free(query).mm(free(key).t());
+  return logits - logits.mean(1, true);
+}
+
+MeasuredLoss Measure(const CalibratedLayer& layer, const LayerAlignment& alignment) {
+  const auto& shape = layer.shape;
+  const auto merged = MergeHeads(layer.weights, alignment, shape).value();
+  const int64_t groups = alignment.GroupCount();
+  const auto queries =
+      ProjectHeads(layer.query_input, layer.weights.query, layer.weights.query_bias, shape.query_heads);
+  const auto keys = ProjectHeads(layer.input, layer.weights.key, layer.weights.key_bias, shape.kv_heads);
+  const auto values = ProjectHeads(layer.input, layer.weights.value, layer.weights.value_bias, shape.kv_heads);
+  const auto new_queries = ProjectHeads(layer.query_input, merged.query, merged.query_bias, shape.query_heads);
+  const auto new_keys = ProjectHeads(layer.input, merged.key, merged.key_bias, groups);
+  const auto new_values = ProjectHeads(layer.input, merged.value, merged.value_bias, groups);
+  const auto order = QueryHeadOrder(alignment, shape);
+  MeasuredLoss lost;
+  MeasuredLoss whole;
+  for (int64_t place = 0; place < shape.query_heads; ++place) {
+    const int64_t head = order[place];
+    const int64_t owner = head / shape.QueriesPerHead();
+    const int64_t group = place * groups / shape.query_heads;
+    const auto value = OutputOf(values[owner], layer.weights, head);
+    lost.value += SumOfSquares(OutputOf(new_values[group], merged, place) - value);
+    whole.value += SumOfSquares(value);
+    if (shape.RotaryPairs() > 0) {
+      const auto logits = PairLogits(queries[head], keys[owner], shape);
+      lost.key += 0.5 * SumOfSquares(PairLogits(new_queries[place], new_keys[group], shape) - logits);
+      whole.key += 0.5 * SumOfSquares(logits);
+    }
+    if (shape.FreeWidth() > 0) {
+      const auto logits = FreeLogits(queries[head], keys[owner], shape);
+      lost.key += SumOfSquares(FreeLogits(new_queries[place], new_keys[group], shape) - logits);
+      whole.key += SumOfSquares(logits);
+    }
+  }
+  return {lost.value / whole.value, lost.key / whole.key};
+}
+
+LayerAlignment Align(const CalibratedLayer& layer, const AlignmentOptions& options) {
+  auto alignment = AlignLayer(layer.statistics, layer.weights, options);
+  EXPECT_TRUE(alignment.ok()) << alignment.status();
+  return *alignment;
+}
+
+class AlignLayerTest : public testing::TestWithParam<AttentionCase> {
+ protected:
+  CalibratedLayer layer_{GetParam(), 21};
+};
+INSTANTIATE_TEST_SUITE_P(Every, AlignLayerTest, testing::ValuesIn(AttentionCases()),
+                         [](const auto& info) { return info.param.name; });
+
+TEST_P(AlignLayerTest, ResidualsAreWhatTheTokensLose) {
+  for (const auto* method : AlignmentMethods()) {
+    for (const bool restore : {false, true}) {
+      const auto alignment = Align(layer_, {.method = std::string(method->name), .groups = 2, .restore_norm = restore});
+      const auto measured = Measure(layer_, alignment);
+      EXPECT_NEAR(alignment.residual_value, measured.value, 1e-9) << method->name;
+      EXPECT_NEAR(alignment.residual_key, measured.key, 1e-9) << method->name;
+    }
+  }
+}
+
+TEST_P(AlignLayerTest, PrincipalLosesNoMoreThanAnyOtherMethod) {
+  for (const int64_t groups : {1, 2}) {
+    for (const std::string similarity : {"cosine", "distance"}) {
+      const AlignmentOptions options{.compare = "none", .similarity = similarity, .groups = groups};
+      auto best = options;
+      best.method = "principal";
+      const auto principal = Measure(layer_, Align(layer_, best));
+      for (const std::string other : {"none", "procrustes"}) {
+        for (const bool restore : {false, true}) {
+          auto opponent = options;
+          opponent.method = other;
+          opponent.restore_norm = restore;
+          const auto loss = Measure(layer_, Align(layer_, opponent));
+          EXPECT_LT(principal.value, loss.value) << other;
+          EXPECT_LT(principal.key, loss.key) << other;
+        }
+      }
+    }
+  }
+}
+
+// No rank-w map of the concatenated heads can lose less than the discarded singular values of the tokens' own matrix.
+TEST_P(AlignLayerTest, PrincipalReachesTheLowerBoundOfItsRank) {
+  const auto alignment = Align(layer_, {.method = "principal", .compare = "none", .groups = 1});
+  const auto& shape = layer_.shape;
+  const auto values = ProjectHeads(layer_.input, layer_.weights.value, layer_.weights.value_bias, shape.kv_heads);
+  std::vector<at::Tensor> outputs;
+  for (int64_t head = 0; head < shape.query_heads; ++head) {
+    outputs.push_back(OutputOf(values[head / shape.QueriesPerHead()], layer_.weights, head));
+  }
+  const auto energies = at::linalg_svdvals(at::cat(outputs, 1)).square();
+  const auto bound = energies.slice(0, shape.value_width).sum() / energies.sum();
+  EXPECT_NEAR(alignment.residual_value, bound.item<double>(), 1e-9);
+}
+
+TEST_P(AlignLayerTest, ProcrustesMakesHeadsMoreAlike) {
+  for (const std::string compare : {"none", "key", "value", "joint"}) {
+    const auto alignment = Align(layer_, {.compare = compare, .groups = 2});
+    EXPECT_GT(alignment.similarity_after, alignment.similarity_before) << compare;
+    EXPECT_LE(alignment.similarity_after, 1 + 1e-12);
+  }
+}
+
+TEST_P(AlignLayerTest, SameInputGivesTheSameBits) {
+  for (const auto* method : AlignmentMethods()) {
+    const AlignmentOptions options{.method = std::string(method->name), .compare = "joint", .groups = 2, .seed = 3};
+    const auto first = Align(layer_, options).ToTensors();
+    const auto second = Align(layer_, options).ToTensors();
+    ASSERT_EQ(first.size(), second.size());
+    for (size_t i = 0; i < first.size(); ++i) EXPECT_TRUE(first[i].second.equal(second[i].second)) << first[i].first;
+  }
+}
+
+TEST_P(AlignLayerTest, FilesBringTheAlignmentBack) {
+  const auto alignment =
+      Align(layer_, {.method = "principal", .compare = "key", .similarity = "residual", .groups = 2});
+  const auto tensors = alignment.ToTensors();
+  const auto back = LayerAlignment::FromTensors(layer_.shape, {tensors.begin(), tensors.end()});
+  ASSERT_TRUE(back.ok()) << back.status();
+  const auto again = back->ToTensors();
+  ASSERT_EQ(tensors.size(), again.size());
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    EXPECT_EQ(tensors[i].first, again[i].first);
+    EXPECT_TRUE(tensors[i].second.equal(again[i].second)) << tensors[i].first;
+  }
+  const auto merged = MergeHeads(layer_.weights, alignment, layer_.shape);
+  const auto merged_again = MergeHeads(layer_.weights, *back, layer_.shape);
+  EXPECT_TRUE(merged->key.equal(merged_again->key));
+}
+
+TEST_P(AlignLayerTest, RestoreNormGivesSharedHeadsTheEnergyOfTheirHeads) {
+  const auto alignment = Align(layer_, {.compare = "none", .groups = 2, .restore_norm = true});
+  const auto merged = MergeHeads(layer_.weights, alignment, layer_.shape).value();
+  const auto& shape = layer_.shape;
+  const auto heads = ProjectHeads(layer_.input, layer_.weights.value, layer_.weights.value_bias, shape.kv_heads);
+  const auto shared = ProjectHeads(layer_.input, merged.value, merged.value_bias, 2);
+  for (int64_t g = 0; g < 2; ++g) {
+    const double mean = 0.5 * (SumOfSquares(heads[2 * g]) + SumOfSquares(heads[2 * g + 1]));
+    EXPECT_NEAR(SumOfSquares(shared[g]) / mean, 1, 1e-9);
+  }
+}
+
+TEST_P(AlignLayerTest, PrincipalGivesSharedRowsTheNormOfTheRowsTheyReplace) {
+  const AlignmentOptions options{.method = "principal", .compare = "none", .groups = 2};
+  const auto merged = MergeHeads(layer_.weights, Align(layer_, options), layer_.shape).value();
+  const auto natural = layer_.weights.value.view({2, -1, layer_.shape.hidden}).square().sum(2).mean(1).sqrt();
+  const auto actual = merged.value.view({2, -1, layer_.shape.hidden}).norm(2, 2);
+  EXPECT_LT((actual / natural.unsqueeze(1) - 1).abs().max().item<double>(), 1e-9);
+}
+
+TEST_P(AlignLayerTest, SimilaritiesAreSymmetricAndLargestForTransformedHeads) {
+  auto& weights = layer_.weights;
+  const int64_t width = layer_.shape.value_width;
+  weights.value = weights.value.clone();
+  weights.value.narrow(0, 3 * width, width).copy_(RandomRotation(width, 5).mm(weights.value.narrow(0, 0, width)));
+  if (weights.value_bias.defined()) weights.value_bias = at::zeros_like(weights.value_bias);
+  layer_.Recalibrate();
+  for (const auto* similarity : Similarities()) {
+    const auto alignment = Align(layer_, {.similarity = std::string(similarity->name), .groups = 2});
+    const auto& matrix = alignment.grouping_similarity;
+    EXPECT_TRUE(matrix.equal(matrix.t())) << similarity->name;
+    EXPECT_EQ(alignment.Groups().front(), (std::vector<int64_t>{0, 3})) << similarity->name;
+  }
+}
+
+TEST(AlignLayer, SingularOutputProjectionHasDefinedMaps) {
+  const auto attention = CaseNamed("rotary");
+  CalibratedLayer layer(attention, 5);
+  layer.weights.output = layer.weights.output.clone();
+  layer.weights.output.narrow(1, 0, 8).zero_();  // head 0 is not read at all
+  layer.weights.output.select(1, 9).zero_();     // one coordinate of head 1 is not read
+  for (const auto* method : AlignmentMethods()) {
+    const auto alignment = Align(layer, {.method = std::string(method->name), .compare = "none", .groups = 2});
+    for (const auto& [name, tensor] : alignment.ToTensors()) {
+      EXPECT_TRUE(at::isfinite(tensor).all().item<bool>()) << method->name << " " << name;
+    }
+    const auto aligned = ApplyAlignment(layer.weights, alignment, layer.shape).value();
+    const auto input = layer.input.slice(0, 0, 20);
+    const auto before = ReferenceAttention(layer.weights, layer.shape, input, input);
+    const auto after = ReferenceAttention(aligned, layer.shape, input, input);
+    EXPECT_LT((after - before).abs().max().item<double>(), 1e-6) << method->name;
+  }
+}
+
+TEST(AlignLayer, ZeroProjectionsHaveDefinedMaps) {
+  for (const std::string name : {"rotary", "no_rotary"}) {
+    CalibratedLayer layer(CaseNamed(name), 5);
+    for (auto* weight : {&layer.weights.output, &layer.weights.query, &layer.weights.key, &layer.weights.value}) {
+      *weight = at::zeros_like(*weight);
+    }
+    layer.Recalibrate();
+    for (const auto* method : AlignmentMethods()) {
+      const auto alignment = Align(layer, {.method = std::string(method->name), .compare = "joint", .groups = 2});
+      for (const auto& [tensor_name, tensor] : alignment.ToTensors()) {
+        EXPECT_TRUE(at::isfinite(tensor).all().item<bool>()) << method->name << " " << tensor_name;
+      }
+    }
+  }
+}
+
+TEST(AlignLayer, ConstantKeyDoesNotCountWhereNothingRotates) {
+  CalibratedLayer layer(CaseNamed("no_rotary_biases"), 8);
+  const AlignmentOptions options{.method = "principal", .compare = "key", .groups = 2};
+  const auto before = Align(layer, options);
+  layer.weights.key_bias = layer.weights.key_bias + 30 * RandomNormal({layer.weights.key.size(0)}, 3);
+  layer.Recalibrate();
+  const auto after = Align(layer, options);
+  EXPECT_NEAR(after.residual_key, before.residual_key, 1e-8);
+}
+
+TEST(AlignLayer, UnknownWordsAndImpossibleGroupsNameTheKey) {
+  const CalibratedLayer layer(CaseNamed("rotary"), 5);
+  const auto message = [&](const AlignmentOptions& options) {
+    const auto status = AlignLayer(layer.statistics, layer.weights, options).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    return std::string(status.message());
+  };
+  EXPECT_THAT(message({.method = "procrust", .groups = 2}), testing::HasSubstr("alignment.method"));
+  EXPECT_THAT(message({.compare = "values", .groups = 2}), testing::HasSubstr("alignment.compare"));
+  EXPECT_THAT(message({.similarity = "cos", .groups = 2}), testing::HasSubstr("cosine, distance, residual"));
+  EXPECT_THAT(message({.groups = 3}), testing::HasSubstr("target.kv_heads"));
+  EXPECT_THAT(message({.groups = 0}), testing::HasSubstr("target.kv_heads"));
+}
+
+TEST(AlignLayer, StatisticsWithoutUnitLengthGramsServeEverythingButCosine) {
+  const auto attention = CaseNamed("rotary");
+  const auto weights = RandomWeights(attention, 1);
+  LayerStatistics statistics(attention.shape, false);
+  statistics.Accumulate({.input = RandomTokens(80, attention.shape.hidden, 2)});
+  const auto status = [&](const AlignmentOptions& options) {
+    return AlignLayer(statistics, weights, options).status();
+  };
+  EXPECT_EQ(status({.similarity = "cosine", .groups = 2}).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(status({.similarity = "distance", .groups = 2}).ok());
+  EXPECT_TRUE(status({.method = "principal", .compare = "key", .similarity = "residual", .groups = 2}).ok());
+  EXPECT_TRUE(status({.method = "principal", .compare = "none", .groups = 2}).ok());
+}
+
+TEST(AlignLayer, TablesHoldUniqueNamesThatCanBeFound) {
+  for (const auto* method : AlignmentMethods()) EXPECT_EQ(FindAlignmentMethod(method->name), method);
+  for (const auto* similarity : Similarities()) EXPECT_EQ(FindSimilarity(similarity->name), similarity);
+  EXPECT_EQ(FindAlignmentMethod(""), nullptr);
+}
+
+}  // namespace
+}  // namespace regroup

@@ -1,0 +1,41 @@
+// Attention layers of every kind that the families have, with random weights, for tests that loop over them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "trainer/alignment/attention.h"
+#include "trainer/alignment/layer_statistics.h"
+
+namespace regroup {
+
+struct AttentionCase {
+  std::string name;
+  AttentionShape shape;
+  bool biases = false;
+};
+
+/// Rotary in both layouts, partial, none; biases; grouped source; other value width; cross attention.
+std::vector<AttentionCase> AttentionCases();
+AttentionCase CaseNamed(const std::string& name);
+
+AttentionWeights RandomWeights(const AttentionCase& attention, uint64_t seed);
+/// Float64 tokens with a mean and unequal variances, so that nothing is white by chance.
+at::Tensor RandomTokens(int64_t tokens, int64_t width, uint64_t seed);
+at::Tensor RandomNormal(at::IntArrayRef sizes, uint64_t seed);
+/// A random orthogonal matrix.
+at::Tensor RandomRotation(int64_t width, uint64_t seed);
+
+/// One layer with tokens and their statistics.
+struct CalibratedLayer {
+  CalibratedLayer(const AttentionCase& attention, uint64_t seed, int64_t tokens = 160);
+  void Recalibrate();  // after a change of the weights
+
+  AttentionShape shape;
+  AttentionWeights weights;
+  at::Tensor input;
+  at::Tensor query_input;
+  LayerStatistics statistics;
+};
+
+}  // namespace regroup
