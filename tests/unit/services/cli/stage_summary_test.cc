@@ -1,0 +1,90 @@
+#include "services/cli/stage_summary.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "job_builder.h"
+
+namespace regroup {
+namespace {
+
+constexpr double kNow = 1000;
+
+std::vector<std::string> Names(const v1::Job& job) {
+  std::vector<std::string> names;
+  for (const StageSummary& stage : SummariseStages(job, kNow)) names.push_back(stage.name);
+  return names;
+}
+
+TEST(StageSummary, OrdersStagesAsTheyRunWhateverTheOrderOfTheTasks) {
+  EXPECT_THAT(Names(HalfAlignedJob()), testing::ElementsAre("inspect", "align", "report"));
+}
+
+TEST(StageSummary, GathersTheLayersOfAlignIntoOneStage) {
+  const StageSummary align = SummariseStages(HalfAlignedJob(), kNow)[1];
+  EXPECT_EQ(align.state, v1::TASK_STATE_RUNNING);
+  EXPECT_EQ(align.done, 1);
+  EXPECT_EQ(align.total, 2);
+  EXPECT_EQ(align.unit, "layers");
+  EXPECT_DOUBLE_EQ(align.elapsed_s, 40);
+  EXPECT_DOUBLE_EQ(align.Fraction(), 0.5);
+}
+
+TEST(StageSummary, EstimatesTheRestFromThePaceSoFar) {
+  EXPECT_DOUBLE_EQ(SummariseStages(HalfAlignedJob(), kNow)[1].remaining_s.value(), 40);
+}
+
+TEST(StageSummary, PrefersTheEstimateOfTheTaskItself) {
+  v1::Job job = HalfAlignedJob();
+  v1::Task& task = AddTask(job, "finetune", v1::TASK_KIND_FINETUNE, v1::TASK_STATE_RUNNING);
+  SetTimes(task, 990);
+  task.mutable_progress()->set_done(5);
+  task.mutable_progress()->set_total(100);
+  task.mutable_progress()->mutable_remaining()->set_seconds(77);
+  (*task.mutable_progress()->mutable_metrics())["loss"] = 2.5;
+  const StageSummary finetune = SummariseStages(job, kNow)[2];
+  EXPECT_EQ(finetune.name, "finetune");
+  EXPECT_DOUBLE_EQ(finetune.remaining_s.value(), 77);
+  EXPECT_DOUBLE_EQ(finetune.loss.value(), 2.5);
+  EXPECT_FALSE(finetune.tokens_per_second.has_value());
+}
+
+TEST(StageSummary, StopsTheClockOfAFinishedStage) {
+  EXPECT_DOUBLE_EQ(SummariseStages(HalfAlignedJob(), kNow)[0].elapsed_s, 2);
+}
+
+TEST(StageSummary, OneFailedLayerFailsTheStage) {
+  v1::Job job = HalfAlignedJob();
+  job.mutable_tasks(3)->set_state(v1::TASK_STATE_FAILED);
+  EXPECT_EQ(SummariseStages(job, kNow)[1].state, v1::TASK_STATE_FAILED);
+}
+
+TEST(StageSummary, KeepsTheMeasuredModelsOfAJobApart) {
+  v1::Job job;
+  job.set_name("jobs/a");
+  for (const char* id : {"evaluate-result", "evaluate-source", "evaluate-averaged", "evaluate-aligned"}) {
+    AddTask(job, id, v1::TASK_KIND_EVALUATE, v1::TASK_STATE_BLOCKED);
+  }
+  EXPECT_THAT(Names(job),
+              testing::ElementsAre("evaluate source", "evaluate averaged", "evaluate aligned", "evaluate result"));
+}
+
+TEST(StageSummary, GathersTheArmsOfASweep) {
+  v1::Job job;
+  job.set_name("jobs/a");
+  for (const char* id : {"evaluate-k2-procrustes-l0", "evaluate-k4-procrustes-l0"}) {
+    AddTask(job, id, v1::TASK_KIND_EVALUATE, v1::TASK_STATE_READY);
+  }
+  AddTask(job, "evaluate-source", v1::TASK_KIND_EVALUATE, v1::TASK_STATE_READY);
+  EXPECT_THAT(Names(job), testing::ElementsAre("evaluate source", "evaluate"));
+}
+
+TEST(StageSummary, AJobThatHasNotStartedCountsFromItsCreation) {
+  v1::Job job;
+  job.mutable_create_time()->set_seconds(990);
+  EXPECT_DOUBLE_EQ(JobSeconds(job, kNow), 10);
+  EXPECT_DOUBLE_EQ(JobSeconds(HalfAlignedJob(), kNow), 100);
+}
+
+}  // namespace
+}  // namespace regroup
