@@ -43,6 +43,8 @@ if(REGROUP_TRAINER)
   add_library(regroup_mpi INTERFACE)
   add_library(regroup::mpi ALIAS regroup_mpi)
   target_link_libraries(regroup_mpi INTERFACE MPI::MPI_C)
+  # The C interface alone: the C++ one is long removed from the standard and needs a library of its own.
+  target_compile_definitions(regroup_mpi INTERFACE OMPI_SKIP_MPICXX=1)
 endif()
 
 if(REGROUP_TESTS)

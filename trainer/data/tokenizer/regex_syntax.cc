@@ -1,7 +1,9 @@
 #include "trainer/data/tokenizer/regex_syntax.h"
 
 #include <fmt/format.h>
+#include <unicode/uchar.h>
 
+#include <algorithm>
 #include <cctype>
 
 #include "services/base/status_macros.h"
@@ -16,8 +18,13 @@ constexpr std::string_view kSpace =
 constexpr std::string_view kNotSpace =
     R"(\x00-\x08\x0e-\x1f\x21-\x84\x86-\x9f\xa1-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e})"
     R"(\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
-constexpr std::string_view kWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
+// Oniguruma counts the superscripts and fractions of Latin-1 among its word characters.
+constexpr std::string_view kWord = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\xb2\xb3\xb9\xbc-\xbe)";
 constexpr std::string_view kHex = "0-9a-fA-F";
+
+bool IsScript(const std::string& name) {
+  return u_getPropertyValueEnum(UCHAR_SCRIPT, name.c_str()) != UCHAR_INVALID_CODE;
+}
 
 class Translator {
  public:
@@ -197,11 +204,15 @@ absl::Status Translator::EmitSet(std::string_view members) {
   return absl::OkStatus();
 }
 
+// \p{Han} is Unicode's Script property there, and Script_Extensions here unless "sc:" says otherwise.
 absl::Status Translator::PropertyEscape() {
   const size_t end = in_.find('}', at_);
-  if (at_ + 2 >= in_.size() || in_[at_ + 2] != '{' || end == std::string_view::npos)
+  if (at_ + 2 >= in_.size() || in_[at_ + 2] != '{' || end == std::string_view::npos) {
     return Unsupported("\\p without {}");
-  out_ += in_.substr(at_, end + 1 - at_);
+  }
+  const std::string name(in_.substr(at_ + 3, end - at_ - 3));
+  if (name.find_first_of("^:=") != std::string::npos) return Unsupported("this property");
+  out_ += fmt::format("\\{}{{{}{}}}", in_[at_ + 1], IsScript(name) ? "sc:" : "", name);
   at_ = end + 1;
   return absl::OkStatus();
 }

@@ -1,4 +1,7 @@
-// The sentencepiece library behind plain types: its header declares names in namespace absl that clash with Abseil's.
+// The sentencepiece library behind plain types.
+//
+// The library lives in a module of its own, libregroup_sentencepiece.so, that is loaded when the first tokenizer.model
+// is read: Debian's build carries and exports an old protobuf, which must not take the place of the real one.
 //
 // Immutable; any thread may call.
 #pragma once
@@ -15,24 +18,22 @@ namespace regroup {
 
 class SentencePieceModel {
  public:
-  /// Null and a message in `error` for a file that is not a sentencepiece model.
+  /// Null and a message in `error` for a file that is not a sentencepiece model, or where the module cannot be loaded.
   static std::unique_ptr<SentencePieceModel> Parse(std::string_view content, std::string& error);
-  ~SentencePieceModel();
+  virtual ~SentencePieceModel() = default;
 
-  std::vector<int32_t> Encode(std::string_view text) const;
-  std::string Decode(std::span<const int32_t> ids) const;
-  int64_t size() const;
-  std::optional<int32_t> bos_id() const;
-  std::optional<int32_t> eos_id() const;
-  std::optional<int32_t> unknown_id() const;
-  std::string PieceOf(int32_t id) const;
+  virtual std::vector<int32_t> Encode(std::string_view text) const = 0;
+  virtual std::string Decode(std::span<const int32_t> ids) const = 0;
+  virtual int64_t size() const = 0;
+  virtual std::optional<int32_t> bos_id() const = 0;
+  virtual std::optional<int32_t> eos_id() const = 0;
+  virtual std::optional<int32_t> unknown_id() const = 0;
+  virtual std::string PieceOf(int32_t id) const = 0;
   /// Id of a piece of the vocabulary.
-  std::optional<int32_t> IdOf(std::string_view piece) const;
-
- private:
-  struct Library;
-  explicit SentencePieceModel(std::unique_ptr<Library> library);
-  std::unique_ptr<Library> library_;
+  virtual std::optional<int32_t> IdOf(std::string_view piece) const = 0;
 };
+
+/// What the module exports, as "RegroupParseSentencePiece": Parse without the loading.
+using ParseSentencePiece = SentencePieceModel* (*)(std::string_view content, std::string& error);
 
 }  // namespace regroup
