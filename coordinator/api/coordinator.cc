@@ -58,7 +58,8 @@ absl::Status Coordinator::Serve(const CoordinatorOptions& options) {
 Coordinator::~Coordinator() { Stop(kGraceOnDestruction); }
 
 void Coordinator::Stop(std::chrono::milliseconds grace) {
-  if (server_ == nullptr) return;
+  if (server_ == nullptr || is_stopped_) return;
+  is_stopped_ = true;
   server_->SetServing(false);
   // Waits and streams would otherwise use up the grace.
   core_.EndWaits();

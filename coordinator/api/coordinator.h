@@ -60,6 +60,7 @@ class Coordinator {
   WorkerService worker_service_;
   ClusterService cluster_service_;
   std::unique_ptr<RpcServer> server_;
+  bool is_stopped_ = false;
 };
 
 }  // namespace regroup

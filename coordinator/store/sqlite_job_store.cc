@@ -94,14 +94,17 @@ absl::StatusOr<std::unique_ptr<SqliteJobStore>> SqliteJobStore::Open(const Sqlit
   absl::Status status = store->connection_.Execute(
       "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
       "BEGIN IMMEDIATE; COMMIT;");
+  if (ReasonOf(status) == v1::STORE_UNAVAILABLE && std::string(status.message()).find("locked") != std::string::npos) {
+    return absl::UnavailableError(fmt::format("{} is in use by another coordinator", options.path.string()));
+  }
   if (status.ok()) status = store->Check();
   if (status.ok()) status = store->Migrate();
   if (status.ok() && options.max_pages > 0) {
     status = store->connection_.Execute(fmt::format("PRAGMA max_page_count = {}", options.max_pages));
   }
   if (!status.ok()) {
-    return absl::Status(status.code(), fmt::format("cannot use {} (does another coordinator run on it?): {}",
-                                                   options.path.string(), std::string(status.message())));
+    return absl::Status(status.code(),
+                        fmt::format("cannot use {}: {}", options.path.string(), std::string(status.message())));
   }
   return store;
 }

@@ -1,6 +1,7 @@
 #include "services/rpc/server.h"
 
 #include <fmt/format.h>
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
@@ -12,6 +13,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "services/base/logging.h"
 #include "services/base/status_macros.h"
 #include "services/rpc/call_observer.h"
 
@@ -22,9 +24,13 @@ constexpr int kKeepaliveMs = 20000;
 constexpr int kKeepaliveTimeoutMs = 10000;
 constexpr int kShortestPingIntervalMs = 5000;
 
+/// gRPC writes its own lines to standard error; what matters of them comes to the caller as a status.
+void LogForGrpc(gpr_log_func_args* args) { LogDebug(args->message, {{"component", "grpc"}}); }
+
 void EnableStandardServices() {
   static std::once_flag once;
   std::call_once(once, [] {
+    gpr_set_log_function(LogForGrpc);
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   });
@@ -96,6 +102,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
 RpcServer::~RpcServer() { Stop(std::chrono::milliseconds(0)); }
 
 void RpcServer::SetServing(bool serving) {
+  if (server_ == nullptr) return;
   grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
   if (health != nullptr) health->SetServingStatus(serving);
 }

@@ -1,0 +1,174 @@
+#include "coordinator/job/graph.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "coordinator/job/arms.h"
+#include "tests/unit/coordinator/builders.h"
+
+namespace regroup {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+std::vector<std::string> Ids(const Graph& graph) {
+  std::vector<std::string> ids;
+  for (const TaskNode& task : graph.tasks) ids.push_back(task.id);
+  return ids;
+}
+
+std::vector<std::string> NeedsOf(const Graph& graph, const std::string& id) {
+  for (const TaskNode& task : graph.tasks) {
+    if (task.id != id) continue;
+    std::vector<std::string> needs;
+    for (const size_t need : task.needs) needs.push_back(graph.tasks[need].id);
+    return needs;
+  }
+  ADD_FAILURE() << "no task " << id;
+  return {};
+}
+
+const TaskNode& Node(const Graph& graph, const std::string& id) {
+  for (const TaskNode& task : graph.tasks) {
+    if (task.id == id) return task;
+  }
+  throw std::out_of_range(id);
+}
+
+Graph GraphOf(const v1::JobSpec& spec, const v1::ModelSummary& model = SmallModel()) {
+  return BuildGraph(ResolveJobSpec(spec), &model);
+}
+
+TEST(Graph, HasOnlyInspectBeforeTheModelIsKnown) {
+  EXPECT_THAT(Ids(BuildGraph(ResolveJobSpec(SmallSpec()), nullptr)), ElementsAre("inspect"));
+}
+
+TEST(Graph, OfAConversionRunsEachStageAfterWhatItNeeds) {
+  const Graph graph = GraphOf(SmallSpec());
+  EXPECT_THAT(Ids(graph),
+              ElementsAre("inspect", "calibrate", "align-000", "align-001", "finetune", "export", "evaluate-source",
+                          "evaluate-averaged", "evaluate-aligned", "evaluate-result", "report"));
+  EXPECT_THAT(NeedsOf(graph, "calibrate"), ElementsAre("inspect"));
+  EXPECT_THAT(NeedsOf(graph, "align-001"), ElementsAre("calibrate"));
+  EXPECT_THAT(NeedsOf(graph, "finetune"), ElementsAre("align-000", "align-001"));
+  EXPECT_THAT(NeedsOf(graph, "export"), ElementsAre("finetune"));
+  EXPECT_THAT(NeedsOf(graph, "evaluate-source"), ElementsAre("inspect"));
+  EXPECT_THAT(NeedsOf(graph, "evaluate-averaged"), ElementsAre("inspect"));
+  EXPECT_THAT(NeedsOf(graph, "evaluate-aligned"), ElementsAre("align-000", "align-001"));
+  EXPECT_THAT(NeedsOf(graph, "evaluate-result"), ElementsAre("export"));
+  EXPECT_THAT(NeedsOf(graph, "report"),
+              ElementsAre("export", "evaluate-source", "evaluate-averaged", "evaluate-aligned", "evaluate-result"));
+}
+
+TEST(Graph, RefinesBetweenAligningAndTraining) {
+  v1::JobSpec spec = SmallSpec();
+  spec.mutable_refine()->set_outputs(true);
+  const Graph graph = GraphOf(spec);
+  EXPECT_THAT(NeedsOf(graph, "refine"), ElementsAre("align-000", "align-001"));
+  EXPECT_THAT(NeedsOf(graph, "finetune"), ElementsAre("refine"));
+  EXPECT_THAT(NeedsOf(graph, "evaluate-aligned"), ElementsAre("refine"));
+}
+
+TEST(Graph, WithoutTrainingExportsTheAlignedModel) {
+  v1::JobSpec spec = SmallSpec();
+  spec.mutable_finetune()->set_method("none");
+  EXPECT_THAT(Ids(GraphOf(spec)), ElementsAre("inspect", "calibrate", "align-000", "align-001", "export",
+                                              "evaluate-source", "evaluate-averaged", "evaluate-result", "report"));
+}
+
+TEST(Graph, OfAPlainAverageDoesNotMeasureItTwice) {
+  v1::JobSpec spec = SmallSpec();
+  spec.mutable_finetune()->set_method("none");
+  spec.mutable_alignment()->set_method("none");
+  EXPECT_THAT(Ids(GraphOf(spec)), ::testing::Not(::testing::Contains("evaluate-averaged")));
+}
+
+TEST(Graph, ThatMergesNoHeadsHasNothingToTrainOrCompare) {
+  v1::JobSpec spec = SmallSpec();
+  spec.mutable_target()->set_kv_heads(8);
+  spec.mutable_refine()->set_outputs(true);
+  EXPECT_THAT(Ids(GraphOf(spec)), ElementsAre("inspect", "calibrate", "align-000", "align-001", "export",
+                                              "evaluate-source", "evaluate-result", "report"));
+}
+
+TEST(Graph, WithoutEvaluationReportsAfterTheExport) {
+  v1::JobSpec spec = SmallSpec();
+  spec.clear_evaluation();
+  const Graph graph = GraphOf(spec);
+  EXPECT_THAT(Ids(graph),
+              ElementsAre("inspect", "calibrate", "align-000", "align-001", "finetune", "export", "report"));
+  EXPECT_THAT(NeedsOf(graph, "report"), ElementsAre("export"));
+}
+
+TEST(Graph, GivesGangsTheRanksOfTheJobFile) {
+  v1::JobSpec spec = SmallSpec();
+  spec.mutable_calibration()->set_ranks(2);
+  spec.mutable_finetune()->set_ranks(4);
+  const Graph graph = GraphOf(spec);
+  EXPECT_EQ(Node(graph, "calibrate").ranks, 2);
+  EXPECT_EQ(Node(graph, "finetune").ranks, 4);
+  EXPECT_EQ(Node(graph, "align-000").ranks, 1);
+}
+
+TEST(Graph, NumbersLayersWithThreeDigits) {
+  const Graph graph = GraphOf(SmallSpec(), SmallModel(33));
+  EXPECT_EQ(Node(graph, "align-032").layer, 32);
+  EXPECT_EQ(Node(graph, "align-032").role, "align/32");
+}
+
+v1::JobSpec SweepSpec() {
+  v1::JobSpec spec = SmallSpec();
+  spec.clear_output();
+  spec.clear_target();
+  spec.mutable_sweep()->add_kv_heads(4);
+  spec.mutable_sweep()->add_kv_heads(2);
+  spec.mutable_sweep()->add_alignment("procrustes");
+  spec.mutable_sweep()->add_finetune("none");
+  spec.mutable_sweep()->add_finetune("l0");
+  return spec;
+}
+
+TEST(SweepGraph, SharesWhatIsEqualBetweenArmsAndPublishesNothing) {
+  const Graph graph = GraphOf(SweepSpec(), SmallModel(1));
+  EXPECT_THAT(Ids(graph), ElementsAre("inspect", "calibrate", "align-k4-procrustes-000", "align-k2-procrustes-000",
+                                      "finetune-k4-procrustes-l0", "finetune-k2-procrustes-l0", "evaluate-source",
+                                      "evaluate-k4-procrustes-none", "evaluate-k4-procrustes-l0",
+                                      "evaluate-k2-procrustes-none", "evaluate-k2-procrustes-l0", "report"));
+  EXPECT_THAT(Node(graph, "align-k4-procrustes-000").arms, ElementsAre(0, 1));
+  EXPECT_THAT(Node(graph, "finetune-k2-procrustes-l0").arms, ElementsAre(3));
+  EXPECT_THAT(Node(graph, "calibrate").arms, IsEmpty());
+  EXPECT_THAT(NeedsOf(graph, "evaluate-k4-procrustes-none"), ElementsAre("align-k4-procrustes-000"));
+  EXPECT_THAT(NeedsOf(graph, "evaluate-k4-procrustes-l0"), ElementsAre("finetune-k4-procrustes-l0"));
+}
+
+TEST(SweepGraph, CountsArmsThatMergeNothingOnce) {
+  v1::JobSpec spec = SweepSpec();
+  spec.mutable_sweep()->set_kv_heads(0, 8);
+  const Graph graph = GraphOf(spec, SmallModel(1));
+  ASSERT_EQ(graph.arms.size(), 3u);
+  EXPECT_EQ(ArmName(graph.arms[0]), "k8-procrustes-none");
+  EXPECT_EQ(ArmName(graph.arms[1]), "k2-procrustes-none");
+  EXPECT_EQ(graph.arms[2].index(), 2);
+}
+
+TEST(SweepGraph, TellsRefinedArmsApart) {
+  v1::JobSpec spec = SweepSpec();
+  spec.mutable_sweep()->mutable_kv_heads()->RemoveLast();
+  spec.mutable_sweep()->add_refine(false);
+  spec.mutable_sweep()->add_refine(true);
+  const Graph graph = GraphOf(spec, SmallModel(1));
+  EXPECT_THAT(NeedsOf(graph, "finetune-k4-procrustes-l0"), ElementsAre("align-k4-procrustes-000"));
+  EXPECT_THAT(NeedsOf(graph, "finetune-k4-procrustes-refined-l0"), ElementsAre("refine-k4-procrustes"));
+  EXPECT_THAT(Node(graph, "refine-k4-procrustes").arms, ElementsAre(2, 3));
+}
+
+TEST(Graph, AncestorsAreEverythingATaskBuildsOn) {
+  const Graph graph = GraphOf(SmallSpec());
+  std::vector<std::string> names;
+  for (const size_t task : graph.AncestorsOf(4)) names.push_back(graph.tasks[task].id);
+  EXPECT_THAT(names, ElementsAre("inspect", "calibrate", "align-000", "align-001"));
+}
+
+}  // namespace
+}  // namespace regroup

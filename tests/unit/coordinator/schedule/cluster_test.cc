@@ -1,0 +1,374 @@
+#include "coordinator/schedule/cluster.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "services/rpc/status.h"
+#include "tests/unit/coordinator/builders.h"
+
+namespace regroup {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr Duration kSecond = std::chrono::seconds(1);
+
+/// A cluster with a clock. Each step places tasks and commits, as the core thread does.
+class ClusterTest : public ::testing::Test {
+ protected:
+  void Add(const std::string& id, const v1::JobSpec& spec = SmallSpec()) {
+    cluster_.AddJob(MakeJob(id, spec, now_));
+    Settle();
+  }
+  void Register(FakeWorker& worker) {
+    registered_ = cluster_.Register(worker.Registration(), now_);
+    Settle();
+  }
+  absl::StatusOr<v1::HeartbeatResponse> Beat(const FakeWorker& worker) {
+    absl::StatusOr<v1::HeartbeatResponse> response = cluster_.Heartbeat(worker.Heartbeat(), now_);
+    Settle();
+    return response;
+  }
+  /// The task that the worker gets now, if any; the worker lists it from then on.
+  std::optional<v1::TaskAssignment> Ask(FakeWorker& worker, int free_slots = -1) {
+    EXPECT_TRUE(cluster_.Acquire(worker.Acquire(free_slots < 0 ? worker.slots : free_slots), ++ticket_, now_).ok());
+    Settle();
+    for (const Answer& answer : answers_) {
+      if (answer.ticket != ticket_ || !answer.assignment) continue;
+      worker.running.push_back(answer.assignment->attempt());
+      return answer.assignment;
+    }
+    return std::nullopt;
+  }
+  absl::Status Report(FakeWorker& worker, const v1::AttemptId& attempt, const v1::TaskOutcome& outcome = Success()) {
+    absl::Status status = cluster_.Report(worker.Report(attempt, outcome), now_);
+    std::erase_if(worker.running, [&](const v1::AttemptId& other) { return other.task() == attempt.task(); });
+    Settle();
+    return status;
+  }
+  void PassTime(Duration time) {
+    now_ += time;
+    cluster_.Tick(now_);
+    Settle();
+  }
+  void Settle() {
+    cluster_.PlaceTasks(now_);
+    answers_ = cluster_.TakeAnswers();
+    cluster_.SealChanges();
+    for (const auto& [id, before] : cluster_.jobs().changes()) last_seen_[id] = cluster_.jobs().Find(id)->record();
+    cluster_.Commit();
+  }
+  const v1::Job& Seen(const std::string& id) { return last_seen_.at(id).job; }
+  /// Runs inspect so that the job has all its tasks.
+  void Inspect(FakeWorker& worker, const v1::ModelSummary& model = SmallModel()) {
+    const auto assignment = Ask(worker);
+    ASSERT_TRUE(assignment && assignment->kind() == v1::TASK_KIND_INSPECT);
+    ASSERT_TRUE(Report(worker, assignment->attempt(), InspectSuccess(model)).ok());
+  }
+
+  Time now_{std::chrono::seconds(5000)};
+  Cluster cluster_{ClusterOptions{}};
+  uint64_t ticket_ = 0;
+  std::vector<Answer> answers_;
+  std::map<std::string, JobRecord> last_seen_;
+  v1::RegisterWorkerResponse registered_;
+  FakeWorker w1_{"w1"};
+  FakeWorker w2_{"w2"};
+};
+
+TEST_F(ClusterTest, GivesAWaitingWorkerATaskAsSoonAsThereIsOne) {
+  Register(w1_);
+  EXPECT_FALSE(Ask(w1_));
+  Add("a");
+  ASSERT_EQ(answers_.size(), 1u);
+  EXPECT_EQ(answers_[0].assignment->attempt().task(), "inspect");
+  EXPECT_EQ(Seen("a").tasks(0).worker(), "workers/w1");
+}
+
+TEST_F(ClusterTest, EndsAWaitWithoutATaskWhenItsTimeIsUp) {
+  Register(w1_);
+  ASSERT_FALSE(Ask(w1_));
+  for (int second = 0; second < 31; ++second) {
+    ASSERT_TRUE(Beat(w1_).ok());
+    now_ += kSecond;
+  }
+  PassTime(kSecond);
+  ASSERT_EQ(answers_.size(), 1u);
+  EXPECT_FALSE(answers_[0].assignment);
+}
+
+TEST_F(ClusterTest, TakesJobsOfHigherPriorityFirstAndOlderOnesBeforeNewer) {
+  v1::JobSpec urgent = SmallSpec();
+  urgent.mutable_resources()->set_priority(5);
+  Add("z-first");
+  PassTime(kSecond);
+  Add("a-second");
+  Add("urgent", urgent);
+  w1_.slots = 3;
+  Register(w1_);
+  EXPECT_EQ(Ask(w1_)->attempt().job(), "urgent");
+  EXPECT_EQ(Ask(w1_, 2)->attempt().job(), "z-first");
+  EXPECT_EQ(Ask(w1_, 1)->attempt().job(), "a-second");
+}
+
+TEST_F(ClusterTest, LosesTheAttemptsOfASilentWorkerAndGivesThemToAnother) {
+  Add("a");
+  Register(w1_);
+  ASSERT_TRUE(Ask(w1_));
+  PassTime(9 * kSecond);
+  EXPECT_EQ(Seen("a").tasks(0).state(), v1::TASK_STATE_RUNNING);
+  PassTime(kSecond);
+  EXPECT_EQ(Seen("a").state(), v1::JOB_STATE_RECOVERING);
+  EXPECT_THAT(Seen("a").tasks(0).failure().message(), HasSubstr("worker w1 was silent for 10 s"));
+  EXPECT_EQ(cluster_.Describe(*cluster_.workers().Find("w1"), now_).state(), v1::WORKER_STATE_LOST);
+
+  PassTime(kSecond);
+  Register(w2_);
+  const auto again = Ask(w2_);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->attempt().epoch(), 2);
+}
+
+TEST_F(ClusterTest, RefusesWhatAnOldEpochReports) {
+  Add("a");
+  Register(w1_);
+  const v1::AttemptId old = Ask(w1_)->attempt();
+  PassTime(10 * kSecond);
+  EXPECT_EQ(ReasonOf(Report(w1_, old, InspectSuccess())), v1::STALE_EPOCH);
+  PassTime(kSecond);
+  Register(w2_);
+  ASSERT_TRUE(Ask(w2_));
+  EXPECT_EQ(ReasonOf(Report(w1_, old, InspectSuccess())), v1::STALE_EPOCH);
+  EXPECT_EQ(ReasonOf(cluster_.Report(w1_.AskToPublish(old), now_)), v1::STALE_EPOCH);
+  EXPECT_EQ(Seen("a").tasks(0).state(), v1::TASK_STATE_RUNNING);
+}
+
+TEST_F(ClusterTest, TellsAWorkerToStopWhatIsNoLongerItsOwn) {
+  Add("a");
+  Register(w1_);
+  const v1::AttemptId old = Ask(w1_)->attempt();
+  PassTime(10 * kSecond);
+  Register(w1_);
+  ASSERT_EQ(registered_.stop_size(), 1);
+  EXPECT_EQ(registered_.stop(0).epoch(), old.epoch());
+  EXPECT_EQ(Beat(w1_)->stop_size(), 1);
+}
+
+TEST_F(ClusterTest, KeepsAnAttemptAliveWhileItsWorkerListsIt) {
+  Add("a");
+  Register(w1_);
+  ASSERT_TRUE(Ask(w1_));
+  for (int beat = 0; beat < 20; ++beat) {
+    PassTime(5 * kSecond);
+    EXPECT_EQ(Beat(w1_)->stop_size(), 0);
+  }
+  EXPECT_EQ(Seen("a").tasks(0).state(), v1::TASK_STATE_RUNNING);
+}
+
+TEST_F(ClusterTest, LosesAnAttemptThatItsLivingWorkerNeverGot) {
+  Add("a");
+  Register(w1_);
+  ASSERT_TRUE(Ask(w1_));
+  w1_.running.clear();
+  for (int beat = 0; beat < 10; ++beat) {
+    ASSERT_TRUE(Beat(w1_).ok());
+    PassTime(kSecond);
+  }
+  EXPECT_THAT(Seen("a").tasks(0).failure().message(), HasSubstr("no longer runs the attempt"));
+}
+
+TEST_F(ClusterTest, LosesTheAttemptsOfAWorkerProcessThatWasReplaced) {
+  Add("a");
+  Register(w1_);
+  ASSERT_TRUE(Ask(w1_));
+  w1_.incarnation = 2;
+  w1_.running.clear();
+  Register(w1_);
+  EXPECT_EQ(Seen("a").state(), v1::JOB_STATE_RECOVERING);
+}
+
+TEST_F(ClusterTest, AsksProcessesItDoesNotKnowToRegister) {
+  EXPECT_EQ(ReasonOf(Beat(w1_).status()), v1::WORKER_NOT_REGISTERED);
+  Register(w1_);
+  w1_.incarnation = 7;
+  EXPECT_EQ(ReasonOf(cluster_.Acquire(w1_.Acquire(1), 1, now_)), v1::WORKER_NOT_REGISTERED);
+}
+
+TEST_F(ClusterTest, AcceptsARepeatedOutcomeWithoutApplyingItAgain) {
+  Add("a");
+  Register(w1_);
+  const v1::AttemptId attempt = Ask(w1_)->attempt();
+  ASSERT_TRUE(Report(w1_, attempt, InspectSuccess()).ok());
+  const int64_t revision = Seen("a").revision();
+  EXPECT_TRUE(Report(w1_, attempt, InspectSuccess(SmallModel(5))).ok());
+  EXPECT_EQ(Seen("a").revision(), revision);
+  EXPECT_EQ(Seen("a").model().layers(), 2);
+}
+
+TEST_F(ClusterTest, StopsTheTasksOfACancelledJobAndWaitsUntilTheyAreGone) {
+  Add("a");
+  Register(w1_);
+  ASSERT_TRUE(Ask(w1_));
+  ASSERT_TRUE(Beat(w1_).ok());
+  ASSERT_TRUE(cluster_.CancelJob("a", now_).ok());
+  Settle();
+  EXPECT_EQ(Seen("a").state(), v1::JOB_STATE_CANCELLING);
+  EXPECT_EQ(Beat(w1_)->stop_size(), 1);
+  PassTime(kSecond);
+  EXPECT_EQ(Seen("a").state(), v1::JOB_STATE_CANCELLING);
+  w1_.running.clear();
+  ASSERT_TRUE(Beat(w1_).ok());
+  PassTime(kSecond);
+  EXPECT_EQ(Seen("a").state(), v1::JOB_STATE_CANCELLED);
+  EXPECT_EQ(cluster_.jobs().Find("a"), nullptr);
+}
+
+TEST_F(ClusterTest, RunsAGangOnceItsWorkerIsEmptyAlthoughSmallTasksWait) {
+  v1::JobSpec spec = SmallSpec();
+  spec.mutable_calibration()->set_ranks(2);
+  w1_.slots = 2;
+  Register(w1_);
+  Add("a", spec);
+  Inspect(w1_);
+  Add("b");
+  const auto calibrate = Ask(w1_);
+  EXPECT_EQ(calibrate->kind(), v1::TASK_KIND_CALIBRATE);
+  EXPECT_EQ(calibrate->ranks(), 2);
+}
+
+TEST_F(ClusterTest, SaysWhyAJobWaits) {
+  v1::JobSpec spec = SmallSpec();
+  spec.mutable_calibration()->set_ranks(4);
+  spec.clear_evaluation();
+  Add("a", spec);
+  EXPECT_EQ(cluster_.Describe(*cluster_.jobs().Find("a"), now_).waiting_reason(), "no worker is connected");
+  Register(w1_);
+  Inspect(w1_);
+  EXPECT_EQ(cluster_.Describe(*cluster_.jobs().Find("a"), now_).waiting_reason(),
+            "gang needs 4 slots; the largest worker has 1");
+}
+
+TEST_F(ClusterTest, GivesNothingToADrainingWorkerButLetsItFinish) {
+  Add("a");
+  Register(w1_);
+  const auto inspect = Ask(w1_);
+  ASSERT_TRUE(cluster_.SetDraining("w1", true).ok());
+  Settle();
+  EXPECT_TRUE(Beat(w1_)->draining());
+  ASSERT_TRUE(Report(w1_, inspect->attempt(), InspectSuccess()).ok());
+  EXPECT_FALSE(Ask(w1_));
+  ASSERT_TRUE(cluster_.SetDraining("w1", false).ok());
+  Settle();
+  EXPECT_EQ(answers_.size(), 1u);
+}
+
+TEST_F(ClusterTest, ShowsProgressAndKeepsTheLastLogLinesForAFailure) {
+  Add("a");
+  Register(w1_);
+  const v1::AttemptId attempt = Ask(w1_)->attempt();
+  v1::AttemptReport report;
+  *report.mutable_attempt() = attempt;
+  report.mutable_progress()->set_phase("tensors");
+  report.mutable_progress()->set_done(7);
+  for (int line = 0; line < 30; ++line) report.add_logs()->set_message("line " + std::to_string(line));
+  cluster_.NoteProgress(report);
+  EXPECT_EQ(cluster_.Describe(*cluster_.jobs().Find("a"), now_).tasks(0).progress().done(), 7);
+  ASSERT_TRUE(Report(w1_, attempt, FailureOf(v1::FAILURE_CLASS_DATA)).ok());
+  ASSERT_EQ(Seen("a").failure().log_tail_size(), 20);
+  EXPECT_EQ(Seen("a").failure().log_tail(19), "line 29");
+}
+
+TEST_F(ClusterTest, MayPublishOnlyWhileTheAttemptIsCurrentAndTheJobWanted) {
+  Add("a");
+  Register(w1_);
+  const v1::AttemptId attempt = Ask(w1_)->attempt();
+  ASSERT_TRUE(cluster_.Report(w1_.AskToPublish(attempt), now_).ok());
+  Settle();
+  EXPECT_TRUE(last_seen_.at("a").publication_granted);
+  EXPECT_EQ(ReasonOf(cluster_.CancelJob("a", now_)), v1::WRONG_STATE);
+}
+
+TEST_F(ClusterTest, RefusesPublicationOfACancelledJob) {
+  Add("a");
+  Register(w1_);
+  const v1::AttemptId attempt = Ask(w1_)->attempt();
+  ASSERT_TRUE(cluster_.CancelJob("a", now_).ok());
+  Settle();
+  EXPECT_EQ(ReasonOf(cluster_.Report(w1_.AskToPublish(attempt), now_)), v1::STALE_EPOCH);
+}
+
+TEST_F(ClusterTest, IsAsBeforeAfterARollback) {
+  Register(w1_);
+  Add("a");
+  const int64_t revision = Seen("a").revision();
+  ASSERT_TRUE(cluster_.CancelJob("a", now_).ok());
+  cluster_.AddJob(MakeJob("b"));
+  cluster_.SealChanges();
+  cluster_.Rollback();
+  EXPECT_EQ(cluster_.jobs().size(), 1u);
+  EXPECT_EQ(cluster_.jobs().Find("a")->proto().state(), v1::JOB_STATE_QUEUED);
+  EXPECT_EQ(cluster_.jobs().Find("a")->proto().revision(), revision);
+  EXPECT_FALSE(cluster_.HasChanges());
+}
+
+TEST_F(ClusterTest, DoesNotCountARefusedChangeAsOne) {
+  Add("a");
+  Register(w1_);
+  const v1::AttemptId attempt = Ask(w1_)->attempt();
+  ASSERT_TRUE(cluster_.Report(w1_.AskToPublish(attempt), now_).ok());
+  Settle();
+  const int64_t revision = Seen("a").revision();
+  ASSERT_FALSE(cluster_.CancelJob("a", now_).ok());
+  cluster_.SealChanges();
+  EXPECT_FALSE(cluster_.HasChanges());
+  EXPECT_EQ(cluster_.jobs().Find("a")->proto().revision(), revision);
+}
+
+// A coordinator that starts again on what it stored.
+
+TEST_F(ClusterTest, KeepsRunningAttemptsForALeaseAfterARestart) {
+  Add("a");
+  Register(w1_);
+  const v1::AttemptId attempt = Ask(w1_)->attempt();
+  Cluster restarted{ClusterOptions{}};
+  ASSERT_TRUE(restarted.RestoreJob(last_seen_.at("a"), now_).ok());
+  restarted.RestoreWorker(*cluster_.workers().Find("w1"), now_);
+  cluster_ = std::move(restarted);
+
+  PassTime(9 * kSecond);
+  EXPECT_EQ(ReasonOf(Beat(w1_).status()), v1::WORKER_NOT_REGISTERED);
+  Register(w1_);
+  EXPECT_EQ(registered_.stop_size(), 0);
+  PassTime(9 * kSecond);
+  EXPECT_TRUE(Report(w1_, attempt, InspectSuccess()).ok());
+  EXPECT_EQ(Seen("a").tasks(0).state(), v1::TASK_STATE_SUCCEEDED);
+  EXPECT_EQ(Seen("a").tasks(0).epoch(), 1);
+}
+
+TEST_F(ClusterTest, LosesAttemptsThatNobodyListsWithinALeaseOfARestart) {
+  Add("a");
+  Register(w1_);
+  ASSERT_TRUE(Ask(w1_));
+  Cluster restarted{ClusterOptions{}};
+  ASSERT_TRUE(restarted.RestoreJob(last_seen_.at("a"), now_).ok());
+  cluster_ = std::move(restarted);
+  PassTime(10 * kSecond);
+  EXPECT_EQ(Seen("a").state(), v1::JOB_STATE_RECOVERING);
+}
+
+TEST_F(ClusterTest, TakesAResultThatCameToItsEndWhileTheCoordinatorWasAway) {
+  Add("a");
+  Register(w1_);
+  const v1::AttemptId attempt = Ask(w1_)->attempt();
+  Cluster restarted{ClusterOptions{}};
+  ASSERT_TRUE(restarted.RestoreJob(last_seen_.at("a"), now_).ok());
+  cluster_ = std::move(restarted);
+  w1_.running.clear();
+  Register(w1_);
+  EXPECT_TRUE(Report(w1_, attempt, InspectSuccess()).ok());
+  EXPECT_EQ(Seen("a").tasks(0).state(), v1::TASK_STATE_SUCCEEDED);
+}
+
+}  // namespace
+}  // namespace regroup
