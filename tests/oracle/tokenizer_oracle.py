@@ -63,6 +63,12 @@ def odd_characters():
     return [chr(code) for begin, end in ranges for code in range(begin, end)]
 
 
+def is_settled(code):
+    """An assigned character whose decomposition is old: newer versions of Unicode are known to some libraries only."""
+    category = unicodedata.category(chr(code))
+    return category not in ("Cn", "Cs") and not (unicodedata.decomposition(chr(code)) and is_recent(chr(code)))
+
+
 def test_texts(rng):
     texts = ["", " ", "  ", "\n", "a", " a", "a ", "\t\n \r\n", "'s 'S 'ſ don't DON'T", "1234567890 ¼ Ⅷ ٣", "e\u0301 \u00e9 \u212b \ufb01",
              "<s>", " <s> ", "a<s>b</s>", "<s><s>", "<s", "x <|im_start|>user\nhi<|im_end|> y", "▁a ▁▁ b", "<0x41>", "\u180e \u200b\u200d\u2028"]  # fmt: skip
@@ -73,7 +79,7 @@ def test_texts(rng):
         texts.append("".join(pieces) if rng.random() < 0.3 else "".join(rng.choices(odd, k=rng.randrange(1, 60))))
     for _ in range(150):
         texts.append(rng.randbytes(rng.randrange(1, 80)).decode("latin-1"))
-        texts.append("".join(chr(c) for c in rng.choices(range(0x11000), k=20) if not 0xD800 <= c < 0xE000))
+        texts.append("".join(chr(c) for c in rng.choices(range(0x11000), k=20) if is_settled(c)))
     texts.append(" ".join(made_text(rng, 2000)))
     return texts
 

@@ -56,15 +56,15 @@ TEST(CheckpointWriterTest, GivesATensorLargerThanAShardAShardOfItsOwn) {
 
 TEST(CheckpointWriterTest, HoldsOneShardOfTensorsAtATime) {
   TemporaryFolder folder;
-  std::vector<at::WeakTensor> given;
+  std::vector<c10::weak_intrusive_ptr<c10::TensorImpl>> given;
   int alive_at_most = 0;
   const TensorGenerator generator = [&]() -> absl::StatusOr<std::optional<NamedTensor>> {
     int alive = 0;
-    for (const at::WeakTensor& tensor : given) alive += !tensor.expired();
+    for (const auto& tensor : given) alive += !tensor.expired();
     alive_at_most = std::max(alive_at_most, alive);
     if (given.size() == 20) return std::nullopt;
     const at::Tensor tensor = at::ones({25});
-    given.emplace_back(tensor);
+    given.emplace_back(tensor.getIntrusivePtr());
     return NamedTensor("t" + std::to_string(given.size()), tensor);
   };
   ASSERT_TRUE(WriteCheckpoint(folder.path(), generator, 300).ok());

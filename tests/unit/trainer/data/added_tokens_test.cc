@@ -11,8 +11,12 @@ namespace {
 std::string Split(const AddedTokenFinder& finder, const std::string& text) {
   std::string shown;
   for (const AddedTokenSplit& split : finder.Split(text)) {
-    const std::string part = text.substr(split.range.begin, split.range.end - split.range.begin);
-    shown += (shown.empty() ? "" : "|") + (split.id ? "#" + std::to_string(*split.id) : part);
+    if (!shown.empty()) shown += '|';
+    if (split.id) {
+      shown.append("#").append(std::to_string(*split.id));
+    } else {
+      shown.append(text, split.range.begin, split.range.end - split.range.begin);
+    }
   }
   return shown;
 }

@@ -13,8 +13,11 @@ std::string Matches(std::string_view pattern, const std::string& text) {
   const auto regex = Regex::FromRuby(pattern);
   if (!regex.ok()) return std::string(regex.status().message());
   std::string shown;
-  for (const ByteRange& match : *regex->FindAll(text)) {
-    shown += (shown.empty() ? "" : "|") + text.substr(match.begin, match.end - match.begin);
+  const auto matches = regex->FindAll(text);
+  EXPECT_TRUE(matches.ok()) << matches.status();
+  for (const ByteRange& match : *matches) {
+    if (!shown.empty()) shown += '|';
+    shown.append(text, match.begin, match.end - match.begin);
   }
   return shown;
 }

@@ -14,7 +14,8 @@ std::string Split(SplitBehavior behavior, bool invert = false) {
   const auto hyphens = FindCharacters(text, [](char32_t c) { return c == '-'; });
   std::string shown;
   for (const ByteRange& piece : SplitAtMatches(text.size(), hyphens, behavior, invert)) {
-    shown += (shown.empty() ? "" : "|") + text.substr(piece.begin, piece.end - piece.begin);
+    if (!shown.empty()) shown += '|';
+    shown.append(text, piece.begin, piece.end - piece.begin);
   }
   return shown;
 }
