@@ -73,6 +73,14 @@ std::vector<std::string> MpirunArguments(const std::filesystem::path& mpirun, in
   return arguments;
 }
 
+/// Defaults that the worker's own environment may overrule.
+void AddMpiSettings(Environment& environment) {
+  // Ranks wait by spinning, which on shared cores starves the rank they wait for.
+  environment.emplace("OMPI_MCA_mpi_yield_when_idle", "1");
+  // Containers forbid the system call by which one rank reads another's memory.
+  environment.emplace("OMPI_MCA_btl_vader_single_copy_mechanism", "none");
+}
+
 std::vector<std::string> Entries(const Environment& environment) {
   std::vector<std::string> entries;
   for (const auto& [name, value] : environment) entries.push_back(fmt::format("{}={}", name, value));
@@ -93,8 +101,7 @@ ProcessPlan MakeProcessPlan(const WorkerOptions& options, const v1::TaskAssignme
   }
   environment.emplace("PATH", "/usr/local/bin:/usr/bin:/bin");
   environment.emplace("LANG", "C.UTF-8");
-  // Ranks wait by spinning, which on shared cores starves the rank they wait for.
-  if (gang) environment.emplace("OMPI_MCA_mpi_yield_when_idle", "1");
+  if (gang) AddMpiSettings(environment);
 
   const std::filesystem::path log_folder = RankLogFolder(context.attempt_folder);
   const std::filesystem::path output_folder = gang ? log_folder / "mpirun" : log_folder / "rank.0";

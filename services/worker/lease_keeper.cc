@@ -118,14 +118,15 @@ void LeaseKeeper::StopAttempts(const google::protobuf::RepeatedPtrField<v1::Atte
   table_->Stop(keys, {.verdict = {v1::FAILURE_CLASS_INFRA, "stopped at the coordinator's request"}});
 }
 
+/// Nothing may run without a lease, not even a task whose assignment came in after its end.
 void LeaseKeeper::CheckLease() {
-  if (!lease_.Expired(std::chrono::steady_clock::now())) return;
+  const bool expired = lease_.Expired(std::chrono::steady_clock::now());
+  if (lease_.held() && !expired) return;
+  if (expired) LogError("the lease ran out; everything that runs is stopped");
   lease_.Drop();
   NoteContact(false, false);
-  if (table_->Keys().empty()) return;
   const std::string reason =
       fmt::format("the coordinator could not be reached within the lease of {} s", granted_.count() / 1000.0);
-  LogError("the lease ran out; stopping everything");
   table_->StopAll({.verdict = {v1::FAILURE_CLASS_INFRA, reason}, .at_once = true});
 }
 

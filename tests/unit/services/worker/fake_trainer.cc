@@ -1,0 +1,266 @@
+// A program that stands in for regroup-trainer: it speaks TrainerService and does what the job's labels tell it.
+//
+//   behaviour   what to do, see kBehaviours below
+//   rank        which rank does it; the others wait to be stopped. Default: all do it
+//   go          file whose appearance ends "wait"
+//   staged, published   for "publish"
+#include <fcntl.h>
+#include <google/protobuf/util/json_util.h>
+#include <grpcpp/grpcpp.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <sstream>
+#include <string>
+#include <thread>
+
+#include "regroup/v1/trainer_service.grpc.pb.h"
+
+namespace {
+
+namespace v1 = regroup::v1;
+
+std::string Variable(const char* name, const char* otherwise) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? otherwise : value;
+}
+
+void Pause() { std::this_thread::sleep_for(std::chrono::milliseconds(20)); }
+
+void WriteFile(const std::filesystem::path& path, const std::string& text) {
+  const std::filesystem::path temporary = path.string() + ".tmp";
+  std::ofstream(temporary) << text;
+  std::filesystem::rename(temporary, path);
+}
+
+class FakeTrainer {
+ public:
+  explicit FakeTrainer(const std::filesystem::path& folder)
+      : folder_(folder),
+        rank_(std::stoi(Variable("OMPI_COMM_WORLD_RANK", "0"))),
+        world_size_(std::stoi(Variable("OMPI_COMM_WORLD_SIZE", "1"))),
+        stub_(v1::TrainerService::NewStub(
+            grpc::CreateChannel("unix:" + Variable("REGROUP_WORKER_SOCKET", ""), grpc::InsecureChannelCredentials()))) {
+    std::ifstream file(folder / "assignment.json");
+    std::stringstream text;
+    text << file.rdbuf();
+    if (!google::protobuf::util::JsonStringToMessage(text.str(), &assignment_).ok()) std::exit(90);
+    WriteFile(Out("pid." + std::to_string(rank_)), std::to_string(getpid()));
+  }
+
+  int Run() {
+    const std::string actor = Label("rank");
+    const bool acts = actor.empty() || std::stoi(actor) == rank_;
+    return acts ? Behave(Label("behaviour")) : WaitForStop();
+  }
+
+ private:
+  int Behave(const std::string& behaviour) {
+    const std::map<std::string, std::function<int()>> behaviours = {
+        {"succeed", [this] { return AttestFirst() ? Succeed() : 91; }},
+        {"publish", [this] { return AttestFirst() ? Publish() : 91; }},
+        {"fail", [this] { return AttestFirst() ? Fail() : 91; }},
+        {"fail-and-stay", [this] { return AttestFirst() ? Fail(), WaitForever() : 91; }},
+        {"exit-3", [this] { return AttestFirst() ? ExitWithThree() : 91; }},
+        {"exit-0", [this] { return AttestFirst() ? 0 : 91; }},
+        {"hang", [this] { return AttestFirst() ? Hang() : 91; }},
+        {"silent-after-attest", [this] { return AttestFirst() ? WaitForever() : 91; }},
+        {"wait", [this] { return AttestFirst() ? WaitForGo() : 91; }},
+        {"ignore-term", [this] { return AttestFirst() ? IgnoreTerm() : 91; }},
+        {"escape", [this] { return AttestFirst() ? Escape() : 91; }},
+        {"escape-and-wait", [this] { return AttestFirst() ? Escape(), WaitForever() : 91; }},
+        {"environment", [this] { return AttestFirst() ? WriteEnvironment() : 91; }},
+        {"chatter", [this] { return AttestFirst() ? Chatter() : 91; }},
+        {"silent", [this] { return WaitForever(); }},
+        {"wrong-world", [this] { return WrongWorld(); }},
+        {"wrong-token", [this] { return WrongToken(); }},
+    };
+    return behaviours.at(behaviour)();
+  }
+
+  std::string Label(const std::string& name) const {
+    const auto& labels = assignment_.spec().labels();
+    return labels.count(name) > 0 ? labels.at(name) : "";
+  }
+
+  std::filesystem::path Out(const std::string& name) const { return folder_ / "out" / name; }
+
+  grpc::Status Attest(int world_size, const std::string& token) {
+    grpc::ClientContext context;
+    context.AddMetadata("regroup-attempt-token", token);
+    v1::AttestRequest request;
+    *request.mutable_attempt() = assignment_.attempt();
+    request.set_rank(rank_);
+    request.set_world_size(world_size);
+    request.set_process_id(getpid());
+    request.set_host("test");
+    v1::AttestResponse response;
+    return stub_->Attest(&context, request, &response);
+  }
+
+  bool AttestFirst() { return Attest(world_size_, Variable("REGROUP_ATTEMPT_TOKEN", "")).ok(); }
+
+  /// False if the worker is gone or wants the rank to exit.
+  bool Report(v1::ReportRequest request) {
+    grpc::ClientContext context;
+    context.AddMetadata("regroup-attempt-token", Variable("REGROUP_ATTEMPT_TOKEN", ""));
+    *request.mutable_attempt() = assignment_.attempt();
+    request.set_rank(rank_);
+    v1::ReportResponse response;
+    return stub_->Report(&context, request, &response).ok() && !response.stop();
+  }
+
+  bool Tick() {
+    v1::ReportRequest request;
+    request.mutable_activity()->set_phase("forward");
+    request.mutable_activity()->set_ticks(++ticks_);
+    return Report(request);
+  }
+
+  int ReportSuccess(v1::TaskOutcome outcome) {
+    if (rank_ != 0) return 0;
+    v1::ReportRequest request;
+    *request.mutable_outcome() = std::move(outcome);
+    return Report(request) ? 0 : 92;
+  }
+
+  int Succeed() {
+    std::cout << R"({"severity":"ERROR","message":"from json","rank":7,"step":3})" << std::endl;
+    std::cout << "plain from rank " << rank_ << std::endl;
+    std::cerr << "warning without end" << std::flush;
+    v1::ReportRequest request;
+    request.mutable_progress()->set_phase("step");
+    request.mutable_progress()->set_done(1);
+    v1::MetricPoint* point = request.add_metrics();
+    point->set_metric("loss");
+    point->set_step(1);
+    point->set_value(2.5 + rank_);
+    Report(request);
+    WriteFile(Out("done." + std::to_string(rank_)), "");
+    v1::TaskOutcome outcome;
+    (*outcome.mutable_figures())["ranks"] = world_size_;
+    return ReportSuccess(outcome);
+  }
+
+  int Publish() {
+    v1::TaskOutcome outcome;
+    outcome.mutable_publication()->set_staged(Label("staged"));
+    outcome.mutable_publication()->set_published(Label("published"));
+    return ReportSuccess(outcome);
+  }
+
+  int Fail() {
+    std::cerr << "the last words" << std::endl;
+    v1::ReportRequest request;
+    request.mutable_outcome()->mutable_failure()->set_failure_class(v1::FAILURE_CLASS_DATA);
+    request.mutable_outcome()->mutable_failure()->set_message("tensor x is cut short");
+    Report(request);
+    return 1;
+  }
+
+  int ExitWithThree() {
+    std::cerr << "about to give up" << std::endl;
+    return 3;
+  }
+
+  /// Reports, but never a new tick.
+  int Hang() {
+    v1::ReportRequest request;
+    request.mutable_activity()->set_step(12);
+    request.mutable_activity()->set_phase("backward");
+    request.mutable_activity()->set_collective("reduce_scatter #7");
+    request.mutable_activity()->set_ticks(1);
+    while (true) {
+      Report(request);
+      Pause();
+    }
+  }
+
+  int WaitForGo() {
+    while (!std::filesystem::exists(Label("go"))) {
+      Tick();
+      Pause();
+    }
+    return Succeed();
+  }
+
+  int WaitForStop() {
+    AttestFirst();
+    while (Tick()) Pause();
+    return 0;
+  }
+
+  int IgnoreTerm() {
+    signal(SIGTERM, SIG_IGN);
+    WriteFile(Out("ready"), "");
+    while (true) {
+      Tick();
+      Pause();
+    }
+  }
+
+  int WaitForever() {
+    while (true) Pause();
+  }
+
+  /// Leaves a grandchild in a session of its own, without any open file, as a daemon would.
+  int Escape() {
+    if (fork() == 0) {
+      setsid();
+      if (fork() == 0) {
+        for (int fd = 0; fd < 3; ++fd) close(fd);
+        WriteFile(Out("escaped"), std::to_string(getpid()));
+        WaitForever();
+      }
+      _exit(0);
+    }
+    wait(nullptr);
+    while (!std::filesystem::exists(Out("escaped"))) Pause();
+    return Succeed();
+  }
+
+  int WriteEnvironment() {
+    std::string text;
+    for (char** entry = environ; *entry != nullptr; ++entry) text += std::string(*entry) + "\n";
+    WriteFile(Out("environment"), text);
+    return Succeed();
+  }
+
+  int Chatter() {
+    for (int line = 0; line < 1000; ++line) std::cout << "line " << line << "\n";
+    std::cout.flush();
+    return ReportSuccess({});
+  }
+
+  int WrongWorld() {
+    Attest(1, Variable("REGROUP_ATTEMPT_TOKEN", ""));
+    return WaitForever();
+  }
+
+  int WrongToken() { return Attest(world_size_, "guess").error_code(); }
+
+  const std::filesystem::path folder_;
+  const int rank_;
+  const int world_size_;
+  const std::unique_ptr<v1::TrainerService::Stub> stub_;
+  v1::TaskAssignment assignment_;
+  int64_t ticks_ = 0;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  for (int i = 1; i + 1 < argc; ++i) {
+    if (std::string(argv[i]) == "--attempt") return FakeTrainer(argv[i + 1]).Run();
+  }
+  return 93;
+}
