@@ -16,16 +16,18 @@
 namespace regroup {
 namespace {
 
-/// The last message of what the trainer wrote to standard error.
-std::string LastMessage(const std::string& standard_error) {
+/// The reason in what the trainer wrote to standard error: its last log message, or else its first line.
+std::string ReasonIn(const std::string& standard_error) {
   std::istringstream lines(standard_error);
-  std::string last;
+  std::string first;
+  std::string message;
   for (std::string line; std::getline(lines, line);) {
-    if (!line.empty()) last = line;
+    if (first.empty()) first = line;
+    const auto entry = nlohmann::json::parse(line, nullptr, false);
+    const bool is_log = entry.is_object() && entry.contains("message") && entry["message"].is_string();
+    if (is_log) message = entry["message"].get<std::string>();
   }
-  const auto entry = nlohmann::json::parse(last, nullptr, false);
-  const bool is_log = entry.is_object() && entry.contains("message") && entry["message"].is_string();
-  return is_log ? entry["message"].get<std::string>() : last;
+  return message.empty() ? first : message;
 }
 
 /// What the trainer answers. INVALID_ARGUMENT with its own message where it refuses.
@@ -33,7 +35,7 @@ absl::StatusOr<nlohmann::json> AskTrainer(const std::vector<std::string>& argume
   REGROUP_ASSIGN_OR_RETURN(const auto trainer, SiblingProgram("regroup-trainer"));
   REGROUP_ASSIGN_OR_RETURN(const Output output, RunToEnd(trainer, arguments));
   if (output.exit_status != 0) {
-    const std::string message = LastMessage(output.standard_error);
+    const std::string message = ReasonIn(output.standard_error);
     return absl::InvalidArgumentError(
         message.empty() ? fmt::format("regroup-trainer ended with exit status {}", output.exit_status) : message);
   }

@@ -12,7 +12,6 @@ namespace regroup {
 namespace {
 
 constexpr size_t kNameWidth = 17;
-constexpr int kBarWidth = 10;
 constexpr int kWidestLine = 100;
 
 /// A part of a line; a lower weight is left out first where the line would be too long.
@@ -28,10 +27,15 @@ std::string LowerWord(const std::string& constant, std::string_view prefix) {
   return word;
 }
 
-std::string Bar(double fraction, bool unicode) {
-  const int full = static_cast<int>(std::floor(fraction * kBarWidth));
+/// Short enough at 80 columns to leave room for all figures of a training step.
+int BarWidth(const Terminal& terminal) { return terminal.columns < 90 ? 6 : 12; }
+
+std::string Bar(double fraction, const Terminal& terminal) {
+  const bool unicode = terminal.unicode;
+  const int width = BarWidth(terminal);
+  const int full = static_cast<int>(std::floor(fraction * width));
   std::string bar;
-  for (int i = 0; i < kBarWidth; ++i) bar += unicode ? (i < full ? "█" : "░") : (i < full ? "#" : ".");
+  for (int i = 0; i < width; ++i) bar += unicode ? (i < full ? "█" : "░") : (i < full ? "#" : ".");
   return bar;
 }
 
@@ -82,10 +86,10 @@ std::string CountText(const StageSummary& stage) {
   return stage.total > 0 ? fmt::format("{}/{}", stage.done, stage.total) : "";
 }
 
-std::vector<Part> RunningParts(const StageSummary& stage, bool unicode) {
+std::vector<Part> RunningParts(const StageSummary& stage, const Terminal& terminal) {
   std::vector<Part> parts;
   if (stage.total > 0) {
-    parts.push_back({Bar(stage.Fraction(), unicode), 9, Colour::kCyan});
+    parts.push_back({Bar(stage.Fraction(), terminal), 9, Colour::kCyan});
     parts.push_back({CountText(stage), 8});
   } else if (!stage.unit.empty()) {
     parts.push_back({stage.unit, 3, Colour::kDim});
@@ -108,9 +112,9 @@ std::vector<Part> FinishedParts(const StageSummary& stage) {
   return parts;
 }
 
-std::vector<Part> PartsOf(const StageSummary& stage, bool unicode) {
+std::vector<Part> PartsOf(const StageSummary& stage, const Terminal& terminal) {
   if (stage.IsFinal()) return FinishedParts(stage);
-  if (stage.state == v1::TASK_STATE_RUNNING) return RunningParts(stage, unicode);
+  if (stage.state == v1::TASK_STATE_RUNNING) return RunningParts(stage, terminal);
   return {{stage.state == v1::TASK_STATE_READY ? "waits for a worker" : "", 9, Colour::kDim}};
 }
 
@@ -140,8 +144,7 @@ std::string StageLine(const StageSummary& stage, const Terminal& terminal) {
   const bool pending = !stage.IsFinal() && stage.state != v1::TASK_STATE_RUNNING;
   const std::string name = terminal.Paint(pending ? Colour::kDim : Colour::kNone, PadRight(stage.name, kNameWidth));
   const size_t used = 2 + 2 + kNameWidth + 2;
-  return fmt::format("  {} {}  {}", mark, name,
-                     Fit(PartsOf(stage, terminal.unicode), ColumnsOf(terminal) - used, terminal));
+  return fmt::format("  {} {}  {}", mark, name, Fit(PartsOf(stage, terminal), ColumnsOf(terminal) - used, terminal));
 }
 
 std::string JobLine(const v1::Job& job, double now_s, const Terminal& terminal) {

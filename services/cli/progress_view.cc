@@ -56,25 +56,40 @@ void LiveProgress::Erase() {
 }
 
 void PlainProgress::Show(const v1::Job& job, double now_s) {
-  if (job.state() != state_) Print(fmt::format("{} is {}", job.name(), StateWord(job.state())), now_s);
+  const bool changed = job.state() != state_;
   state_ = job.state();
-  if (job.waiting_reason() != waiting_reason_ && !job.waiting_reason().empty()) Print(job.waiting_reason(), now_s);
-  waiting_reason_ = job.waiting_reason();
-  for (const StageSummary& stage : SummariseStages(job, now_s)) {
-    Seen& seen = seen_[stage.name];
-    const int tenths = static_cast<int>(10 * stage.Fraction());
-    if (stage.state != seen.state && stage.IsFinal()) {
-      const char* const word = stage.state == v1::TASK_STATE_SUCCEEDED ? "done" : nullptr;
-      Print(fmt::format("{} {} in {}", stage.name, word != nullptr ? word : StateWord(stage.state),
-                        DurationText(stage.elapsed_s)),
-            now_s);
-    } else if (stage.state == v1::TASK_STATE_RUNNING && stage.state != seen.state) {
-      Print(fmt::format("{} started", stage.name), now_s);
-    } else if (stage.state == v1::TASK_STATE_RUNNING && tenths > seen.tenths) {
-      Print(PlainStageLine(stage), now_s);
-    }
-    seen = {stage.state, tenths};
+  // The end of a job is its last line, after the end of its last stage.
+  if (changed && !IsFinal(job.state())) PrintState(job, now_s);
+  ShowWaiting(job, now_s);
+  for (const StageSummary& stage : SummariseStages(job, now_s)) ShowStage(stage, now_s);
+  if (changed && IsFinal(job.state())) PrintState(job, now_s);
+}
+
+void PlainProgress::PrintState(const v1::Job& job, double now_s) {
+  Print(fmt::format("{} is {}", job.name(), StateWord(job.state())), now_s);
+}
+
+void PlainProgress::ShowWaiting(const v1::Job& job, double now_s) {
+  constexpr double worth_a_line_s = 3;
+  if (job.waiting_reason() != waiting_.reason) waiting_ = {job.waiting_reason(), now_s, job.waiting_reason().empty()};
+  if (waiting_.printed || now_s - waiting_.since_s < worth_a_line_s) return;
+  Print(waiting_.reason, now_s);
+  waiting_.printed = true;
+}
+
+void PlainProgress::ShowStage(const StageSummary& stage, double now_s) {
+  Seen& seen = seen_[stage.name];
+  const int tenths = static_cast<int>(10 * stage.Fraction());
+  const bool changed = stage.state != seen.state;
+  if (changed && stage.IsFinal()) {
+    const std::string word = stage.state == v1::TASK_STATE_SUCCEEDED ? "done" : StateWord(stage.state);
+    Print(fmt::format("{} {} in {}", stage.name, word, DurationText(stage.elapsed_s)), now_s);
+  } else if (changed && stage.state == v1::TASK_STATE_RUNNING) {
+    Print(fmt::format("{} started", stage.name), now_s);
+  } else if (stage.state == v1::TASK_STATE_RUNNING && tenths > seen.tenths) {
+    Print(PlainStageLine(stage), now_s);
   }
+  seen = {stage.state, tenths};
 }
 
 void PlainProgress::Note(std::string_view text) { Print(text, Now()); }

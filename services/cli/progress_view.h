@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "regroup/v1/job.pb.h"
+#include "services/cli/stage_summary.h"
 #include "services/cli/terminal.h"
 
 namespace regroup {
@@ -47,11 +48,19 @@ class PlainProgress final : public ProgressView {
     v1::TaskState state = v1::TASK_STATE_UNSPECIFIED;
     int tenths = 0;
   };
+  struct Waiting {
+    std::string reason;
+    double since_s = 0;
+    bool printed = true;
+  };
+  void ShowStage(const StageSummary& stage, double now_s);
+  void ShowWaiting(const v1::Job& job, double now_s);
+  void PrintState(const v1::Job& job, double now_s);
   void Print(std::string_view text, double now_s);
 
   std::map<std::string, Seen> seen_;
   v1::JobState state_ = v1::JOB_STATE_UNSPECIFIED;
-  std::string waiting_reason_;
+  Waiting waiting_;
 };
 
 /// Shows nothing: for --json.

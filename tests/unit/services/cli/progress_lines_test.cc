@@ -27,12 +27,24 @@ v1::Job BusyJob() {
 TEST(ProgressLines, ShowOneLineForTheJobAndOneForEachStage) {
   EXPECT_THAT(ProgressLines(HalfAlignedJob(), kNow, Terminal()),
               testing::ElementsAre("llama-gqa2-abc  running  1:40", "  + inspect            2.0 s",
-                                   "  * align              #####.....  1/2  40 s  eta 40 s", "  . report"));
+                                   "  * align              ###...  1/2  40 s  eta 40 s", "  . report"));
 }
 
 TEST(ProgressLines, UseBlocksWhereTheTerminalHasThem) {
   EXPECT_EQ(ProgressLines(HalfAlignedJob(), kNow, Terminal{.unicode = true})[2],
-            "  ● align              █████░░░░░  1/2  40 s  eta 40 s");
+            "  ● align              ███░░░  1/2  40 s  eta 40 s");
+}
+
+TEST(ProgressLines, ShowEveryFigureOfATrainingStepAtEightyColumns) {
+  v1::Job job = HalfAlignedJob();
+  v1::Task& task = AddTask(job, "finetune", v1::TASK_KIND_FINETUNE, v1::TASK_STATE_RUNNING);
+  SetTimes(task, 940);
+  task.mutable_progress()->set_done(120);
+  task.mutable_progress()->set_total(240);
+  (*task.mutable_progress()->mutable_metrics())["loss"] = 0.4884;
+  (*task.mutable_progress()->mutable_metrics())["tokens_per_second"] = 4712;
+  EXPECT_EQ(ProgressLines(job, kNow, Terminal())[3],
+            "  * finetune           ###...  120/240  1:00  eta 1:00  4.7k tok/s  loss 0.488");
 }
 
 TEST(ProgressLines, AreNeverWiderThanTheTerminal) {
