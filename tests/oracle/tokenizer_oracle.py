@@ -213,7 +213,8 @@ def check_added_tokens(tool, folder, corpus, texts, rng):
     tool(load=folder)
     parts = ["word", "left", "right", "both", "bothways", "é", "e\u0301", "x", "<mask>", "<|end|>", " ", "  ", "\n", "\u00a0", ".", "_", "1", "ways"]
     mixed = ["".join(rng.choices(parts, k=rng.randrange(1, 15))) for _ in range(1500)]
-    compare(tool, "added tokens", Tokenizer.from_file(f"{folder}/tokenizer.json"), mixed + texts)
+    # How added tokens are decoded differs between versions of the package; what they encode to does not.
+    compare(tool, "added tokens", Tokenizer.from_file(f"{folder}/tokenizer.json"), mixed + texts, decode=False)
 
 
 def check_patterns(tool):
