@@ -28,6 +28,7 @@ struct Energies {
 
   void AddFree(const at::Tensor& gram, const at::Tensor& maps) {
     const int64_t rows = maps.size(0) * maps.size(1);
+    if (rows == 0) return;
     const auto flat = gram.reshape({rows, rows});
     const auto stacked = maps.reshape({rows, -1});
     heads += flat.trace().item<double>();

@@ -1,6 +1,7 @@
 // Attention layers of every kind that the families have, with random weights, for tests that loop over them.
 #pragma once
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@ struct AttentionCase {
   std::string name;
   AttentionShape shape;
   bool biases = false;
+
+  friend void PrintTo(const AttentionCase& attention, std::ostream* stream) { *stream << attention.name; }
 };
 
 /// Rotary in both layouts, partial, none; biases; grouped source; other value width; cross attention.

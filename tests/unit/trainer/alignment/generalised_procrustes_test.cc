@@ -109,12 +109,15 @@ TEST(GeneralisedProcrustes, PhasesReachTheBestOfAFineGrid) {
       const auto value = gram[0][a][b].item<c10::complex<double>>();
       return Complex(value.real(), value.imag());
     };
+    const Complex first_second = entry(0, 1);
+    const Complex first_third = entry(0, 2);
+    const Complex second_third = entry(1, 2);
     double best = -1e300;
     for (int a = 0; a < 720; ++a) {
       for (int b = 0; b < 720; ++b) {
         const Complex c1 = std::polar(1.0, a * M_PI / 360);
         const Complex c2 = std::polar(1.0, b * M_PI / 360);
-        best = std::max(best, std::real(entry(0, 1) * c1 + entry(0, 2) * c2 + std::conj(c1) * entry(1, 2) * c2));
+        best = std::max(best, std::real(first_second * c1 + first_third * c2 + std::conj(c1) * second_third * c2));
       }
     }
     EXPECT_GE(found.objective, best - 1e-9);

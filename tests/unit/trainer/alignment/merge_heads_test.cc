@@ -15,6 +15,8 @@ namespace {
 struct Case {
   AttentionCase attention;
   std::string method;
+
+  friend void PrintTo(const Case& c, std::ostream* stream) { *stream << c.attention.name << " by " << c.method; }
 };
 
 std::vector<Case> EveryMethodOnEveryAttention() {
