@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <malloc.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -13,6 +12,7 @@
 #include "google/protobuf/util/json_util.h"
 #include "services/base/files.h"
 #include "services/base/logging.h"
+#include "services/base/parent_death.h"
 #include "services/base/status_macros.h"
 #include "trainer/parallel/communicator.h"
 #include "trainer/stages/describe.h"
@@ -83,13 +83,6 @@ absl::Status RunAttempt(const Arguments& arguments) {
   return context.leads() ? link->Finish(*outcome) : absl::OkStatus();
 }
 
-/// A rank must not outlive what started it: mpirun, or the worker.
-void DieWithParent() {
-  const pid_t parent = getppid();
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != parent) _exit(1);
-}
-
 /// Large blocks that malloc returns to the kernel cost page faults at every step.
 void KeepLargeBlocks() {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
@@ -117,7 +110,8 @@ int Main(int argc, char** argv) {
     if (description.ok()) fmt::print("{}\n", description->dump(2));
     status = description.status();
   } else if (!arguments.attempt_folder.empty()) {
-    DieWithParent();
+    // A rank must not outlive what started it: mpirun, or the worker.
+    if (!DieWithParent(SIGKILL)) return 1;
     status = RunAttempt(arguments);
   } else {
     status = absl::InvalidArgumentError("give --attempt, --inspect or --families");

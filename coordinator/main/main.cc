@@ -8,6 +8,7 @@
 #include "coordinator/api/coordinator.h"
 #include "services/base/files.h"
 #include "services/base/logging.h"
+#include "services/base/parent_death.h"
 #include "services/base/status_macros.h"
 
 namespace regroup {
@@ -23,6 +24,7 @@ struct Flags {
   std::string port_file;
   std::string metrics_port_file;
   std::string log_format = "json";
+  bool die_with_parent = false;
 };
 
 void AddFlags(CLI::App* app, Flags* flags) {
@@ -47,6 +49,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--log-format", flags->log_format, "json or text")
       ->check(CLI::IsMember({"json", "text"}))
       ->capture_default_str();
+  app->add_flag("--die-with-parent", flags->die_with_parent, "Stop when the program that started this one ends");
   app->add_option("--tls-certificate", flags->options.tls.certificate, "Certificate of this server, PEM");
   app->add_option("--tls-key", flags->options.tls.private_key, "Its private key, PEM");
   app->add_option("--tls-authority", flags->options.tls.certificate_authority, "Authority of the clients, PEM");
@@ -107,6 +110,7 @@ int main(int argc, char** argv) {
   regroup::Flags flags;
   regroup::AddFlags(&app, &flags);
   CLI11_PARSE(app, argc, argv);
+  if (flags.die_with_parent && !regroup::DieWithParent(SIGTERM)) return 0;
   regroup::InitLogging("coordinator",
                        flags.log_format == "json" ? regroup::LogFormat::kJson : regroup::LogFormat::kText);
   const absl::Status status = regroup::RunCoordinator(std::move(flags), signals);

@@ -1,13 +1,12 @@
 // regroup-worker: leases tasks from a coordinator and runs them in trainer processes of this machine.
 #include <signal.h>
-#include <sys/prctl.h>
-#include <unistd.h>
 
 #include <string>
 #include <utility>
 
 #include "services/base/files.h"
 #include "services/base/logging.h"
+#include "services/base/parent_death.h"
 #include "services/base/status_macros.h"
 #include "services/rpc/channel.h"
 #include "services/worker/worker.h"
@@ -28,9 +27,6 @@ sigset_t BlockStopSignals() {
   return signals;
 }
 
-/// False if the parent is gone already. `parent` was read before the flags.
-bool DieWithParent(pid_t parent) { return prctl(PR_SET_PDEATHSIG, SIGTERM) == 0 && getppid() == parent; }
-
 absl::Status RunUntilSignal(const WorkerFlags& flags, const sigset_t& signals) {
   REGROUP_RETURN_IF_ERROR(MakeFolders(flags.worker.work_folder));
   REGROUP_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel, OpenChannel(flags.coordinator, flags.tls));
@@ -48,13 +44,12 @@ absl::Status RunUntilSignal(const WorkerFlags& flags, const sigset_t& signals) {
 }
 
 int Main(int argc, char** argv) {
-  const pid_t parent = getppid();
   int exit_status = 0;
   const std::optional<WorkerFlags> flags = ParseWorkerFlags(argc, argv, &exit_status);
   if (!flags) return exit_status;
   InitLogging("worker", flags->log_format, flags->log_level);
   const sigset_t signals = BlockStopSignals();
-  if (flags->die_with_parent && !DieWithParent(parent)) return 0;
+  if (flags->die_with_parent && !DieWithParent(SIGTERM)) return 0;
   const absl::Status status = RunUntilSignal(*flags, signals);
   if (status.ok()) return 0;
   LogError(std::string(status.message()));
