@@ -15,6 +15,7 @@
 #include "services/base/parent_death.h"
 #include "services/base/status_macros.h"
 #include "trainer/parallel/communicator.h"
+#include "trainer/parallel/cuda_plugin.h"
 #include "trainer/stages/describe.h"
 #include "trainer/stages/outcome.h"
 #include "trainer/stages/stage.h"
@@ -37,14 +38,37 @@ absl::StatusOr<v1::TaskAssignment> ReadAssignment(const std::filesystem::path& a
   return assignment;
 }
 
-absl::StatusOr<std::unique_ptr<Communicator>> MakeCommunicator(at::Device device) {
-  if (!StartedByMpirun()) return MakeSelfCommunicator();
-  return MakeMpiCommunicator();
+/// This rank's number among those on this machine, which chooses its GPU.
+int LocalRank() {
+  const char* rank = std::getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+  return rank == nullptr ? 0 : std::atoi(rank);
 }
 
+/// `wanted` is auto, cpu or cuda. auto takes a GPU where there is one.
 absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted) {
-  if (wanted == "cuda") return absl::FailedPreconditionError("resources.device: cuda is not built into this trainer");
-  return at::Device(at::kCPU);
+  if (wanted == "cpu") return at::Device(at::kCPU);
+  const auto plugin = LoadCudaPlugin();
+  const int devices = plugin.ok() ? (*plugin)->device_count() : 0;
+  if (devices > 0) {
+    const int device = LocalRank() % devices;
+    (*plugin)->use_device(device);
+    return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(device));
+  }
+  if (wanted != "cuda") return at::Device(at::kCPU);
+  return absl::FailedPreconditionError(
+      fmt::format("resources.device: cuda was asked for, but {}",
+                  plugin.ok() ? "this machine has no GPU" : std::string(plugin.status().message())));
+}
+
+absl::StatusOr<std::unique_ptr<Communicator>> MakeCommunicator(at::Device device) {
+  if (!StartedByMpirun()) return MakeSelfCommunicator();
+  REGROUP_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> host, MakeMpiCommunicator());
+  if (!device.is_cuda()) return host;
+  REGROUP_ASSIGN_OR_RETURN(const CudaPlugin* plugin, LoadCudaPlugin());
+  std::string error;
+  std::unique_ptr<Communicator> gang(plugin->make_communicator(host.release(), device.index(), error));
+  if (gang == nullptr) return absl::UnavailableError(error);
+  return gang;
 }
 
 absl::StatusOr<v1::TaskOutcome> RunStage(StageContext& context) {
