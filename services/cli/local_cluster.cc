@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -14,7 +13,9 @@
 namespace regroup {
 namespace {
 
-constexpr int kMostRestarts = 3;
+constexpr int kMostRestarts = 4;
+constexpr std::chrono::seconds kPauseBetweenRestarts{1};
+constexpr std::chrono::seconds kHealthyAfter{60};
 constexpr std::chrono::seconds kStartPatience{30};
 constexpr std::chrono::seconds kStopPatience{15};
 
@@ -35,22 +36,21 @@ absl::StatusOr<LocalCluster> LocalCluster::Start(const LocalClusterOptions& opti
 }
 
 absl::Status LocalCluster::StartAll() {
-  REGROUP_RETURN_IF_ERROR(StartCoordinator("127.0.0.1:0"));
+  std::error_code ignored;
+  std::filesystem::remove(PortFile(), ignored);
+  REGROUP_RETURN_IF_ERROR(Launch("regroup-coordinator", "coordinator", CoordinatorArguments("127.0.0.1:0")));
   REGROUP_ASSIGN_OR_RETURN(address_, AwaitAddress());
   // A restarted coordinator must be found where the first one was.
-  std::replace(programs_[0].arguments.begin(), programs_[0].arguments.end(), std::string("127.0.0.1:0"), address_);
+  programs_.front().arguments = CoordinatorArguments(address_);
   for (int index = 0; index < options_.workers; ++index) REGROUP_RETURN_IF_ERROR(StartWorker(index));
   return absl::OkStatus();
 }
 
-absl::Status LocalCluster::StartCoordinator(const std::string& listen) {
-  std::error_code ignored;
-  std::filesystem::remove(PortFile(), ignored);
-  return Launch(
-      "regroup-coordinator", "coordinator",
-      {"--listen", listen, "--metrics-listen", "127.0.0.1:0", "--state-dir",
-       (options_.work_folder / "coordinator").string(), "--port-file", PortFile().string(), "--metrics-port-file",
-       (options_.work_folder / "metrics.port").string(), "--log-format", "json", "--die-with-parent"});
+std::vector<std::string> LocalCluster::CoordinatorArguments(const std::string& listen) const {
+  const std::filesystem::path& work = options_.work_folder;
+  return {"--listen",     listen,        "--metrics-listen",  "127.0.0.1:0",         "--work-dir",
+          work.string(),  "--port-file", PortFile().string(), "--metrics-port-file", (work / "metrics.port").string(),
+          "--log-format", "json",        "--die-with-parent"};
 }
 
 absl::Status LocalCluster::StartWorker(int index) {
@@ -66,7 +66,7 @@ absl::Status LocalCluster::Launch(const std::string& program, const std::string&
   const std::filesystem::path log = options_.work_folder / "logs" / (name + ".log");
   REGROUP_ASSIGN_OR_RETURN(ChildProcess process, ChildProcess::Start(file, arguments, log));
   REGROUP_RETURN_IF_ERROR(lock_.Name(program, process.id()));
-  programs_.push_back({name, file, std::move(arguments), log, std::move(process)});
+  programs_.push_back({name, file, std::move(arguments), log, std::move(process), std::chrono::steady_clock::now()});
   return absl::OkStatus();
 }
 
@@ -92,7 +92,12 @@ absl::StatusOr<std::vector<std::string>> LocalCluster::Supervise() {
   for (Program& program : programs_) {
     if (!program.process.Ended()) continue;
     const std::string how = *program.process.Ended();
-    if (++program.restarts > kMostRestarts) return EndedError(program.name, how, program.log);
+    const auto now = std::chrono::steady_clock::now();
+    if (now - program.start_time > kHealthyAfter) program.restarts = 0;
+    if (program.restarts == kMostRestarts) return EndedError(program.name, how, program.log);
+    // At once after the first time, then more and more patiently.
+    if (now - program.start_time < program.restarts * kPauseBetweenRestarts) continue;
+    ++program.restarts;
     REGROUP_RETURN_IF_ERROR(Restart(program));
     notes.push_back(fmt::format("{} ended with {}; started again", program.name, how));
   }
@@ -101,6 +106,7 @@ absl::StatusOr<std::vector<std::string>> LocalCluster::Supervise() {
 
 absl::Status LocalCluster::Restart(Program& program) {
   REGROUP_ASSIGN_OR_RETURN(program.process, ChildProcess::Start(program.file, program.arguments, program.log));
+  program.start_time = std::chrono::steady_clock::now();
   return lock_.Name(program.file.filename().string(), program.process.id());
 }
 

@@ -2,6 +2,7 @@
 // programs when the thread that started them ends.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -46,6 +47,7 @@ class LocalCluster {
     std::vector<std::string> arguments;
     std::filesystem::path log;
     ChildProcess process;
+    std::chrono::steady_clock::time_point start_time;
     int restarts = 0;
   };
 
@@ -53,7 +55,7 @@ class LocalCluster {
       : options_(std::move(options)), lock_(std::move(lock)) {}
 
   absl::Status StartAll();
-  absl::Status StartCoordinator(const std::string& listen);
+  std::vector<std::string> CoordinatorArguments(const std::string& listen) const;
   absl::Status StartWorker(int index);
   absl::Status Launch(const std::string& program, const std::string& name, std::vector<std::string> arguments);
   absl::Status Restart(Program& program);

@@ -81,7 +81,8 @@ void PlainProgress::ShowStage(const StageSummary& stage, double now_s) {
   Seen& seen = seen_[stage.name];
   const int tenths = static_cast<int>(10 * stage.Fraction());
   const bool changed = stage.state != seen.state;
-  if (changed && stage.IsFinal()) {
+  const bool ran = stage.elapsed_s > 0 || stage.state != v1::TASK_STATE_CANCELLED;
+  if (changed && stage.IsFinal() && ran) {
     const std::string word = stage.state == v1::TASK_STATE_SUCCEEDED ? "done" : StateWord(stage.state);
     Print(fmt::format("{} {} in {}", stage.name, word, DurationText(stage.elapsed_s)), now_s);
   } else if (changed && stage.state == v1::TASK_STATE_RUNNING) {
