@@ -3,8 +3,12 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# A file that includes libtorch takes up to 2 GB of memory to compile.
+# A file that includes libtorch takes up to 2 GB of memory to compile. REGROUP_BUILD_JOBS sets another number.
 jobs() {
+  if [ -n "${REGROUP_BUILD_JOBS:-}" ]; then
+    echo "$REGROUP_BUILD_JOBS"
+    return
+  fi
   local cores memory_gb
   cores=$(nproc)
   memory_gb=$(awk '/MemAvailable/ {print int($2 / 1048576)}' /proc/meminfo)

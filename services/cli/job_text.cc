@@ -135,6 +135,21 @@ std::string NextStep(v1::FailureClass failure_class, const std::string& again) {
   }
 }
 
+/// The failure's sentence without the task's name, which stands before it already.
+std::string ReasonOf(const v1::Failure& failure, const std::string& task) {
+  const std::string prefix = fmt::format("task {} failed: ", task);
+  return failure.message().starts_with(prefix) ? failure.message().substr(prefix.size()) : failure.message();
+}
+
+/// The log's end, unless it only repeats the reason.
+std::string LogText(const v1::Failure& failure, const std::string& reason) {
+  if (failure.log_tail().empty()) return "";
+  if (failure.log_tail_size() == 1 && failure.log_tail(0).ends_with(reason)) return "";
+  std::string text = "\n  The last lines of its log:\n";
+  for (const std::string& line : failure.log_tail()) text += fmt::format("    {}\n", line);
+  return text;
+}
+
 }  // namespace
 
 std::string ClassWord(v1::FailureClass failure_class) {
@@ -171,12 +186,12 @@ std::string FailureText(const v1::Job& job, const std::string& again, const Term
   }
   const v1::Task* const task = FailedTask(job);
   const v1::Failure& failure = job.failure().message().empty() && task != nullptr ? task->failure() : job.failure();
-  const std::string where = task == nullptr ? "" : " in " + task->name().substr(task->name().rfind('/') + 1);
+  const std::string id = task == nullptr ? "" : task->name().substr(task->name().rfind('/') + 1);
+  const std::string reason = ReasonOf(failure, id);
   std::string text = terminal.Paint(
-      Colour::kRed, fmt::format("{} failed{} ({})", job.name(), where, ClassWord(failure.failure_class())));
-  text += fmt::format("\n  {}\n", failure.message());
-  if (!failure.log_tail().empty()) text += "\n  The last lines of its log:\n";
-  for (const std::string& line : failure.log_tail()) text += fmt::format("    {}\n", line);
+      Colour::kRed,
+      fmt::format("{} failed{}{} ({})", job.name(), id.empty() ? "" : " in ", id, ClassWord(failure.failure_class())));
+  text += fmt::format("\n  {}\n{}", reason, LogText(failure, reason));
   return text + fmt::format("\n  What to do: {}\n", NextStep(failure.failure_class(), again));
 }
 

@@ -66,7 +66,7 @@ void PlainProgress::Show(const v1::Job& job, double now_s) {
 }
 
 void PlainProgress::PrintState(const v1::Job& job, double now_s) {
-  Print(fmt::format("{} is {}", job.name(), StateWord(job.state())), now_s);
+  Print(fmt::format("{}: {}", job.name(), StateWord(job.state())), now_s);
 }
 
 void PlainProgress::ShowWaiting(const v1::Job& job, double now_s) {

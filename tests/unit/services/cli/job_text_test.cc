@@ -75,6 +75,17 @@ TEST(FailureText, NamesTaskClassReasonLogAndNextStep) {
             "  What to do: repair or replace the file, then: regroup retry x\n");
 }
 
+TEST(FailureText, SaysNothingTwice) {
+  v1::Job job = FailedJob(v1::FAILURE_CLASS_USER);
+  job.mutable_failure()->set_message("task align-001 failed: target.kv_heads is wrong");
+  job.mutable_failure()->set_log_tail(0, "rank 0: target.kv_heads is wrong");
+  EXPECT_EQ(FailureText(job, "AGAIN", Terminal()),
+            "jobs/llama-gqa2-abc failed in align-001 (the request)\n"
+            "  target.kv_heads is wrong\n"
+            "\n"
+            "  What to do: correct the job file, then: AGAIN\n");
+}
+
 TEST(FailureText, HasAnAdviceForEveryClass) {
   for (int number = 0; number < v1::FailureClass_ARRAYSIZE; ++number) {
     const auto failure_class = static_cast<v1::FailureClass>(number);
