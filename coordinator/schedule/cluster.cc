@@ -258,6 +258,8 @@ void Cluster::Commit() {
 }
 
 void Cluster::Rollback() {
+  // A registration that was not stored did not happen.
+  for (const auto& [worker, before] : workers_.changes()) sessions_[worker].registered = false;
   jobs_.Rollback();
   workers_.Rollback();
 }

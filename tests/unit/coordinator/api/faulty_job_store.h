@@ -1,0 +1,49 @@
+// A JobStore that refuses commits when a test says so.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <utility>
+
+#include "coordinator/store/job_store.h"
+#include "services/rpc/status.h"
+
+namespace regroup {
+
+class FaultyJobStore : public JobStore {
+ public:
+  explicit FaultyJobStore(std::unique_ptr<JobStore> store) : store_(std::move(store)) {}
+
+  void FailCommits(bool fail) { fails_ = fail; }
+
+  absl::Status Commit(const Changes& changes) override {
+    if (!fails_) return store_->Commit(changes);
+    return MakeError(absl::StatusCode::kUnavailable, v1::STORE_UNAVAILABLE, "the disk is full");
+  }
+  absl::StatusOr<std::vector<JobRecord>> LoadUnfinished() override { return store_->LoadUnfinished(); }
+  absl::StatusOr<std::vector<v1::Worker>> LoadWorkers() override { return store_->LoadWorkers(); }
+  absl::StatusOr<JobRecord> GetJob(const std::string& job) override { return store_->GetJob(job); }
+  absl::StatusOr<JobPage> ListJobs(const JobQuery& query) override { return store_->ListJobs(query); }
+  absl::StatusOr<std::optional<SubmittedRequest>> FindRequest(const std::string& request_id) override {
+    return store_->FindRequest(request_id);
+  }
+  absl::StatusOr<std::vector<v1::JobEvent>> ReadEvents(const std::string& job, int64_t after_revision,
+                                                       size_t limit) override {
+    return store_->ReadEvents(job, after_revision, limit);
+  }
+  absl::StatusOr<std::vector<Numbered<v1::LogEntry>>> ReadLogs(const LogQuery& query) override {
+    return store_->ReadLogs(query);
+  }
+  absl::StatusOr<int64_t> StartOfLogTail(const LogQuery& query, int lines) override {
+    return store_->StartOfLogTail(query, lines);
+  }
+  absl::StatusOr<std::vector<Numbered<v1::MetricPoint>>> ReadMetrics(const MetricQuery& query) override {
+    return store_->ReadMetrics(query);
+  }
+
+ private:
+  const std::unique_ptr<JobStore> store_;
+  std::atomic<bool> fails_ = false;
+};
+
+}  // namespace regroup

@@ -1,0 +1,309 @@
+// What every JobStore must do. A new store is added to the list at the end and gets all cases.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <functional>
+
+#include "coordinator/store/sqlite_job_store.h"
+#include "services/rpc/status.h"
+#include "tests/unit/coordinator/builders.h"
+
+namespace regroup {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+struct StoreKind {
+  std::string name;
+  /// Opens what lies in the folder; a second call while the first store lives must fail.
+  std::function<absl::StatusOr<std::unique_ptr<JobStore>>(const std::filesystem::path& folder, int64_t max_bytes)> open;
+};
+
+std::ostream& operator<<(std::ostream& out, const StoreKind& kind) { return out << kind.name; }
+
+class JobStoreContract : public ::testing::TestWithParam<StoreKind> {
+ protected:
+  void SetUp() override {
+    std::string pattern = (std::filesystem::temp_directory_path() / "job_store_XXXXXX").string();
+    folder_ = mkdtemp(pattern.data());
+    Open();
+  }
+  void TearDown() override {
+    store_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+  void Open(int64_t max_bytes = 0) {
+    store_.reset();
+    absl::StatusOr<std::unique_ptr<JobStore>> opened = GetParam().open(folder_, max_bytes);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    store_ = *std::move(opened);
+  }
+  static JobChange ChangeOf(const Job& job, const std::optional<Job>& before = std::nullopt) {
+    return {job.record(), job.TasksChangedSince(before)};
+  }
+  /// Stores a new job at revision 1.
+  Job Create(const std::string& id, const v1::JobSpec& spec = SmallSpec()) {
+    Job job = MakeJob(id, spec);
+    job.NextRevision();
+    EXPECT_TRUE(Commit({.jobs = {ChangeOf(job)}}).ok());
+    return job;
+  }
+  absl::Status Commit(const Changes& changes) { return store_->Commit(changes); }
+  absl::Status CommitChange(Job& job, const Job& before) {
+    job.NextRevision();
+    return Commit({.jobs = {ChangeOf(job, before)}});
+  }
+  static JobLog Log(const std::string& job, const std::string& task, int rank, v1::LogSeverity severity,
+                    const std::string& message) {
+    JobLog log{job, {}};
+    log.entry.set_task(task);
+    log.entry.set_rank(rank);
+    log.entry.set_severity(severity);
+    log.entry.set_message(message);
+    return log;
+  }
+  std::vector<std::string> Messages(const LogQuery& query) {
+    std::vector<std::string> messages;
+    const auto lines = store_->ReadLogs(query);
+    EXPECT_TRUE(lines.ok());
+    for (const auto& line : *lines) messages.push_back(line.message.message());
+    return messages;
+  }
+  static std::vector<std::string> Names(const JobPage& page) {
+    std::vector<std::string> names;
+    for (const v1::Job& job : page.jobs) names.push_back(job.name());
+    return names;
+  }
+
+  std::filesystem::path folder_;
+  std::unique_ptr<JobStore> store_;
+};
+
+TEST_P(JobStoreContract, KeepsAJobAcrossReopening) {
+  Job job = Create("a");
+  const Job before = job;
+  job.Start(0, "w1", Time(Duration(5)));
+  job.Lose(0, "gone", {.done = 3}, Time(Duration(9)));
+  job.GrantPublication();
+  ASSERT_TRUE(CommitChange(job, before).ok());
+  Open();
+  const absl::StatusOr<JobRecord> read = store_->GetJob("a");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->job.SerializeAsString(), job.proto().SerializeAsString());
+  EXPECT_EQ(read->retries, job.record().retries);
+  EXPECT_TRUE(read->publication_granted);
+}
+
+TEST_P(JobStoreContract, SaysWhichJobItDoesNotHave) {
+  const absl::Status status = store_->GetJob("nothing").status();
+  EXPECT_EQ(ReasonOf(status), v1::RESOURCE_NOT_FOUND);
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("nothing"));
+}
+
+TEST_P(JobStoreContract, LoadsOnlyUnfinishedJobsOldestFirst) {
+  Create("z");
+  Job cancelled = Create("m");
+  Create("a");
+  const Job before = cancelled;
+  ASSERT_TRUE(cancelled.Cancel(Time()).ok());
+  ASSERT_TRUE(CommitChange(cancelled, before).ok());
+  std::vector<std::string> names;
+  const std::vector<JobRecord> records = store_->LoadUnfinished().value();
+  for (const JobRecord& record : records) names.push_back(record.job.name());
+  EXPECT_THAT(names, ElementsAre("jobs/z", "jobs/a"));
+}
+
+TEST_P(JobStoreContract, ListsNewestFirstInPagesThatFitTogether) {
+  for (const char* id : {"a", "b", "c"}) Create(id);
+  const JobPage first = store_->ListJobs({.limit = 2}).value();
+  EXPECT_THAT(Names(first), ElementsAre("jobs/c", "jobs/b"));
+  EXPECT_EQ(first.jobs[0].tasks_size(), 0);
+  Create("d");
+  const JobPage second = store_->ListJobs({.before = first.next, .limit = 2}).value();
+  EXPECT_THAT(Names(second), ElementsAre("jobs/a"));
+  EXPECT_EQ(second.next, 0);
+  EXPECT_EQ(store_->ListJobs({.limit = 4}).value().next, 0);
+}
+
+TEST_P(JobStoreContract, ListsByStateAndLabels) {
+  v1::JobSpec labelled = SmallSpec();
+  (*labelled.mutable_labels())["team"] = "search";
+  Create("plain");
+  Create("labelled", labelled);
+  Job cancelled = Create("cancelled", labelled);
+  const Job before = cancelled;
+  ASSERT_TRUE(cancelled.Cancel(Time()).ok());
+  ASSERT_TRUE(CommitChange(cancelled, before).ok());
+  EXPECT_THAT(Names(store_->ListJobs({.states = {v1::JOB_STATE_QUEUED}}).value()),
+              ElementsAre("jobs/labelled", "jobs/plain"));
+  EXPECT_THAT(Names(store_->ListJobs({.states = {v1::JOB_STATE_QUEUED}, .labels = {{"team", "search"}}}).value()),
+              ElementsAre("jobs/labelled"));
+  EXPECT_THAT(Names(store_->ListJobs({.labels = {{"team", "ads"}}}).value()), IsEmpty());
+}
+
+TEST_P(JobStoreContract, ReadsEventsInOrderWithTheTasksThatChanged) {
+  Job job = Create("a");
+  Job before = job;
+  job.Start(0, "w1", Time());
+  ASSERT_TRUE(CommitChange(job, before).ok());
+  before = job;
+  job.Finish(0, InspectSuccess(), {}, Time());
+  ASSERT_TRUE(CommitChange(job, before).ok());
+
+  const auto events = store_->ReadEvents("a", 1, 10).value();
+  ASSERT_EQ(events.size(), 2u);
+  EXPECT_EQ(events[0].job().revision(), 2);
+  EXPECT_EQ(events[0].job().tasks_size(), 1);
+  EXPECT_EQ(events[1].job().revision(), 3);
+  EXPECT_EQ(events[1].job().tasks_size(), 11);
+  EXPECT_EQ(RevisionOf(events[1].resume_token()).value(), 3);
+  EXPECT_EQ(store_->ReadEvents("a", 1, 1).value().size(), 1u);
+  EXPECT_THAT(store_->ReadEvents("a", 3, 10).value(), IsEmpty());
+}
+
+TEST_P(JobStoreContract, ForgetsOldEventsAndThenReadsNothingAfterThem) {
+  Job job = Create("a");
+  for (int change = 0; change < kEventsKept; ++change) {
+    const Job before = job;
+    job.NextRevision();
+    ASSERT_TRUE(Commit({.jobs = {ChangeOf(job, before)}}).ok());
+  }
+  EXPECT_THAT(store_->ReadEvents("a", 0, 10).value(), IsEmpty());
+  EXPECT_EQ(store_->ReadEvents("a", 1, 1000).value().size(), static_cast<size_t>(kEventsKept));
+}
+
+TEST_P(JobStoreContract, FindsTheFirstRequestWithAnId) {
+  Job job = MakeJob("a");
+  ASSERT_TRUE(Commit({.jobs = {ChangeOf(job)}, .requests = {{"key-1", "digest", "a"}}}).ok());
+  const auto found = store_->FindRequest("key-1").value();
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->job, "a");
+  EXPECT_EQ(found->digest, "digest");
+  EXPECT_FALSE(store_->FindRequest("key-2").value());
+}
+
+TEST_P(JobStoreContract, FiltersLogsAndContinuesAfterANumber) {
+  ASSERT_TRUE(Commit({.logs = {Log("a", "inspect", 0, v1::LOG_SEVERITY_INFO, "one"),
+                               Log("a", "finetune", 0, v1::LOG_SEVERITY_WARNING, "two"),
+                               Log("b", "finetune", 0, v1::LOG_SEVERITY_ERROR, "other job"),
+                               Log("a", "finetune", 1, v1::LOG_SEVERITY_ERROR, "three")}})
+                  .ok());
+  EXPECT_THAT(Messages({.job = "a"}), ElementsAre("one", "two", "three"));
+  EXPECT_THAT(Messages({.job = "a", .task = "finetune"}), ElementsAre("two", "three"));
+  EXPECT_THAT(Messages({.job = "a", .ranks = {1}}), ElementsAre("three"));
+  EXPECT_THAT(Messages({.job = "a", .min_severity = v1::LOG_SEVERITY_WARNING}), ElementsAre("two", "three"));
+  const auto first = store_->ReadLogs({.job = "a", .limit = 1}).value();
+  EXPECT_THAT(Messages({.job = "a", .after = first[0].number}), ElementsAre("two", "three"));
+}
+
+TEST_P(JobStoreContract, FindsTheStartOfTheLogsTail) {
+  Changes changes;
+  for (int line = 0; line < 5; ++line) {
+    changes.logs.push_back(Log("a", "finetune", line % 2, v1::LOG_SEVERITY_INFO, std::to_string(line)));
+  }
+  ASSERT_TRUE(Commit(changes).ok());
+  LogQuery query{.job = "a"};
+  query.after = store_->StartOfLogTail(query, 2).value();
+  EXPECT_THAT(Messages(query), ElementsAre("3", "4"));
+  LogQuery even{.job = "a", .ranks = {0}};
+  even.after = store_->StartOfLogTail(even, 2).value();
+  EXPECT_THAT(Messages(even), ElementsAre("2", "4"));
+  EXPECT_EQ(store_->StartOfLogTail({.job = "a"}, 5).value(), 0);
+}
+
+TEST_P(JobStoreContract, ReadsMetricPointsOfLaterSteps) {
+  Changes changes;
+  for (int step = 0; step < 4; ++step) {
+    JobMetric metric{"a", {}};
+    metric.point.set_metric(step % 2 == 0 ? "loss" : "learning_rate");
+    metric.point.set_step(step);
+    metric.point.set_value(0.5 * step);
+    changes.metrics.push_back(metric);
+  }
+  ASSERT_TRUE(Commit(changes).ok());
+  EXPECT_EQ(store_->ReadMetrics({.job = "a"}).value().size(), 4u);
+  EXPECT_EQ(store_->ReadMetrics({.job = "a", .after_step = 1}).value().size(), 2u);
+  const auto losses = store_->ReadMetrics({.job = "a", .metrics = {"loss"}}).value();
+  ASSERT_EQ(losses.size(), 2u);
+  EXPECT_EQ(losses[1].message.value(), 1.0);
+}
+
+TEST_P(JobStoreContract, KeepsWorkers) {
+  v1::Worker worker;
+  worker.set_name("workers/w1");
+  worker.set_state(v1::WORKER_STATE_DRAINING);
+  ASSERT_TRUE(Commit({.workers = {worker}}).ok());
+  worker.set_slots(4);
+  ASSERT_TRUE(Commit({.workers = {worker}}).ok());
+  const auto workers = store_->LoadWorkers().value();
+  ASSERT_EQ(workers.size(), 1u);
+  EXPECT_EQ(workers[0].SerializeAsString(), worker.SerializeAsString());
+}
+
+TEST_P(JobStoreContract, DeletesEverythingOfAJobAndNothingElse) {
+  Create("a");
+  Create("b");
+  ASSERT_TRUE(
+      Commit({.requests = {{"key", "digest", "a"}}, .logs = {Log("a", "t", 0, v1::LOG_SEVERITY_INFO, "x")}}).ok());
+  ASSERT_TRUE(Commit({.deleted_jobs = {"a"}}).ok());
+  EXPECT_TRUE(absl::IsNotFound(store_->GetJob("a").status()));
+  EXPECT_FALSE(store_->FindRequest("key").value());
+  EXPECT_THAT(Messages({.job = "a"}), IsEmpty());
+  EXPECT_THAT(store_->ReadEvents("a", 0, 10).value(), IsEmpty());
+  EXPECT_TRUE(store_->GetJob("b").ok());
+}
+
+TEST_P(JobStoreContract, StoresAllOfACommitOrNothing) {
+  Create("a");
+  Job other = MakeJob("b");
+  // The second request id is taken, so the whole commit must go.
+  const Changes changes{.jobs = {ChangeOf(other)}, .requests = {{"key", "1", "b"}, {"key", "2", "b"}}};
+  EXPECT_FALSE(Commit(changes).ok());
+  EXPECT_TRUE(absl::IsNotFound(store_->GetJob("b").status()));
+  EXPECT_FALSE(store_->FindRequest("key").value());
+}
+
+TEST_P(JobStoreContract, RefusesWhatDoesNotFitOnAFullMediumAndGoesOnAfterwards) {
+  Create("a");
+  Open(256 << 10);
+  Changes large;
+  for (int line = 0; line < 100; ++line) {
+    large.logs.push_back(Log("a", "t", 0, v1::LOG_SEVERITY_INFO, std::string(10000, 'x')));
+  }
+  const absl::Status status = Commit(large);
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  EXPECT_EQ(ReasonOf(status), v1::STORE_UNAVAILABLE);
+  EXPECT_THAT(Messages({.job = "a"}), IsEmpty());
+  Create("b");
+  EXPECT_TRUE(store_->GetJob("b").ok());
+}
+
+TEST_P(JobStoreContract, RefusesASecondOwner) {
+  const absl::Status status = GetParam().open(folder_, 0).status();
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("in use by another coordinator"));
+}
+
+TEST_P(JobStoreContract, RefusesDamagedContent) {
+  Create("a");
+  store_.reset();
+  for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(100);
+    file << std::string(4096, '\x5a');
+  }
+  EXPECT_FALSE(GetParam().open(folder_, 0).ok());
+}
+
+absl::StatusOr<std::unique_ptr<JobStore>> OpenSqlite(const std::filesystem::path& folder, int64_t max_bytes) {
+  return SqliteJobStore::Open({.path = folder / "regroup.db", .max_pages = max_bytes / 4096});
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, JobStoreContract, ::testing::Values(StoreKind{"Sqlite", OpenSqlite}),
+                         [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace regroup
