@@ -46,7 +46,9 @@ int LocalRank() {
 
 /// `wanted` is auto, cpu or cuda. auto takes a GPU where there is one.
 absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted) {
-  if (wanted == "cpu") return at::Device(at::kCPU);
+  // Without the driver's device there is no reason to load the CUDA libraries.
+  const bool driver = std::filesystem::exists("/dev/nvidiactl") || std::filesystem::exists("/dev/dxg");
+  if (wanted == "cpu" || (wanted != "cuda" && !driver)) return at::Device(at::kCPU);
   const auto plugin = LoadCudaPlugin();
   const int devices = plugin.ok() ? (*plugin)->device_count() : 0;
   if (devices > 0) {

@@ -7,8 +7,9 @@
 
 #include "services/base/files.h"
 #include "services/base/status_macros.h"
+#include "trainer/eval/multiple_choice.h"
 #include "trainer/eval/perplexity.h"
-#include "trainer/stages/merged_model.h"
+#include "trainer/stages/conversion.h"
 #include "trainer/stages/settings.h"
 #include "trainer/stages/stage.h"
 
@@ -22,8 +23,8 @@ absl::StatusOr<Model> LoadResult(const StageContext& context, const SourceModel&
     REGROUP_ASSIGN_OR_RETURN(const SourceModel result, SourceModel::Open(input / folder));
     return result.Load(at::kFloat, context.device);
   }
-  REGROUP_ASSIGN_OR_RETURN(const std::vector<LayerAlignment> alignments, LoadAlignments(context, source.config()));
-  return LoadMerged(source, alignments, at::kFloat, context.device);
+  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, source.config()));
+  return LoadMerged(source, conversion, at::kFloat, context.device);
 }
 
 absl::StatusOr<Model> LoadSubject(const StageContext& context, const SourceModel& source) {
@@ -31,12 +32,13 @@ absl::StatusOr<Model> LoadSubject(const StageContext& context, const SourceModel
   if (subject == "source") return source.Load(at::kFloat, context.device);
   if (subject == "result") return LoadResult(context, source);
   if (subject == "averaged") {
-    REGROUP_ASSIGN_OR_RETURN(const auto averages, AverageAll(source.config(), context.assignment.arm().kv_heads()));
+    REGROUP_ASSIGN_OR_RETURN(const Conversion averages,
+                             Conversion::Average(source.config(), context.assignment.arm().kv_heads()));
     return LoadMerged(source, averages, at::kFloat, context.device);
   }
   if (subject == "aligned") {
-    REGROUP_ASSIGN_OR_RETURN(const auto alignments, LoadAlignments(context, source.config()));
-    return LoadMerged(source, alignments, at::kFloat, context.device);
+    REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, source.config()));
+    return LoadMerged(source, conversion, at::kFloat, context.device);
   }
   return absl::InternalError(fmt::format("evaluate: unknown subject '{}'", subject));
 }
@@ -52,6 +54,63 @@ absl::StatusOr<Perplexity> Measure(StageContext& context, const SourceModel& sou
                            [&](int64_t done) { context.link.SetProgress("windows", done, windows.windows()); });
 }
 
+/// "0/" for the first arm of a sweep, so that its figures stand apart; empty otherwise.
+std::string FigurePrefix(const StageContext& context) {
+  const bool apart = context.spec().has_sweep() && context.assignment.subject() != "source";
+  return apart ? fmt::format("{}/", context.assignment.arm().index()) : "";
+}
+
+using Json = nlohmann::ordered_json;
+
+absl::Status AddPerplexity(StageContext& context, const SourceModel& source, const Model& model, Json& measured,
+                           v1::TaskOutcome& outcome) {
+  REGROUP_ASSIGN_OR_RETURN(const Perplexity perplexity, Measure(context, source, model));
+  measured["perplexity"] = perplexity.perplexity;
+  measured["mean_loss"] = perplexity.mean_loss;
+  measured["standard_error"] = perplexity.standard_error;
+  measured["windows"] = perplexity.windows;
+  measured["tokens"] = perplexity.tokens;
+  const std::string figure = FigurePrefix(context) + "perplexity/" + context.assignment.subject();
+  (*outcome.mutable_figures())[figure] = perplexity.perplexity;
+  return absl::OkStatus();
+}
+
+/// The scores of every item, for paired comparisons: one file a set.
+Json DescribeItems(const MultipleChoice& result) {
+  Json items = Json::array();
+  for (const ChoiceItem& item : result.items) {
+    items.push_back({{"label", item.label},
+                     {"log_likelihoods", item.log_likelihoods},
+                     {"bytes", item.bytes},
+                     {"best", item.Best(false)},
+                     {"best_per_byte", item.Best(true)}});
+  }
+  return items;
+}
+
+absl::Status AddMultipleChoice(StageContext& context, const SourceModel& source, const Model& model, Json& measured,
+                               v1::TaskOutcome& outcome) {
+  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(source.folder().path()));
+  for (const v1::Evaluation::MultipleChoice& set : context.spec().evaluation().multiple_choice()) {
+    const auto progress = [&](int64_t done, int64_t total) {
+      context.link.SetProgress(set.name() + " choices", done, total);
+    };
+    REGROUP_ASSIGN_OR_RETURN(const MultipleChoice result,
+                             MeasureMultipleChoice(model, set.data(), *tokenizer, context.device, progress));
+    measured["multiple_choice"].push_back({{"name", set.name()},
+                                           {"items", result.items.size()},
+                                           {"accuracy", result.Accuracy(false)},
+                                           {"accuracy_standard_error", result.StandardError(false)},
+                                           {"accuracy_per_byte", result.Accuracy(true)},
+                                           {"accuracy_per_byte_standard_error", result.StandardError(true)}});
+    const std::string figure = fmt::format("{}{}/{}", FigurePrefix(context), set.name(), context.assignment.subject());
+    (*outcome.mutable_figures())[figure] = result.Accuracy(false);
+    REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context.out() / fmt::format("choices-{}.json", set.name()),
+                                                DescribeItems(result).dump(1) + "\n"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context) {
@@ -60,21 +119,14 @@ absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const Model model, LoadSubject(context, source));
   const std::string& subject = context.assignment.subject();
   const auto element_bytes = static_cast<int64_t>(at::elementSize(source.dtype()));
-  nlohmann::ordered_json measured = {{"subject", subject},
-                                     {"kv_heads", model.config.kv_heads},
-                                     {"kv_bytes_per_token", model.config.KvCacheBytesPerToken(element_bytes)}};
+  Json measured = {{"subject", subject},
+                   {"kv_heads", model.config.kv_heads},
+                   {"kv_bytes_per_token", model.config.KvCacheBytesPerToken(element_bytes)}};
   v1::TaskOutcome outcome;
   if (context.spec().evaluation().has_perplexity()) {
-    REGROUP_ASSIGN_OR_RETURN(const Perplexity perplexity, Measure(context, source, model));
-    measured["perplexity"] = perplexity.perplexity;
-    measured["mean_loss"] = perplexity.mean_loss;
-    measured["standard_error"] = perplexity.standard_error;
-    measured["windows"] = perplexity.windows;
-    measured["tokens"] = perplexity.tokens;
-    const std::string arm =
-        context.spec().has_sweep() && subject != "source" ? fmt::format("{}/", context.assignment.arm().index()) : "";
-    (*outcome.mutable_figures())[arm + "perplexity/" + subject] = perplexity.perplexity;
+    REGROUP_RETURN_IF_ERROR(AddPerplexity(context, source, model, measured, outcome));
   }
+  REGROUP_RETURN_IF_ERROR(AddMultipleChoice(context, source, model, measured, outcome));
   REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context.out() / "evaluation.json", measured.dump(2) + "\n"));
   return outcome;
 }

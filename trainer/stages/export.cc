@@ -4,9 +4,9 @@
 
 #include "services/base/files.h"
 #include "services/base/status_macros.h"
+#include "trainer/stages/conversion.h"
 #include "trainer/stages/convert_block.h"
 #include "trainer/stages/converted_folder.h"
-#include "trainer/stages/merged_model.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {
@@ -36,13 +36,13 @@ absl::Status WriteWeights(StageContext& context, const SourceModel& source, cons
       return trained.MapBlock(layer);
     });
   }
-  REGROUP_ASSIGN_OR_RETURN(const std::vector<LayerAlignment> alignments, LoadAlignments(context, source.config()));
+  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, source.config()));
   REGROUP_ASSIGN_OR_RETURN(const Model outer, source.Map());
   return WriteConvertedFolder(folder, source, kv_heads, provenance, source.dtype(), outer,
                               [&](int64_t layer) -> absl::StatusOr<Block> {
                                 progress(layer);
                                 REGROUP_ASSIGN_OR_RETURN(Block block, source.MapBlock(layer));
-                                REGROUP_RETURN_IF_ERROR(MergeBlock(block, source.config(), alignments[layer]));
+                                REGROUP_RETURN_IF_ERROR(conversion.Merge(block, layer));
                                 return block;
                               });
 }

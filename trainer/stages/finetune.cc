@@ -9,10 +9,10 @@
 #include "services/base/logging.h"
 #include "services/base/status_macros.h"
 #include "trainer/data/token_windows.h"
+#include "trainer/stages/conversion.h"
 #include "trainer/stages/converted_folder.h"
 #include "trainer/stages/describe.h"
 #include "trainer/stages/distill_trainer.h"
-#include "trainer/stages/merged_model.h"
 #include "trainer/stages/settings.h"
 #include "trainer/stages/stage.h"
 #include "trainer/stages/training_checkpoint.h"
@@ -68,10 +68,10 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   const v1::Finetune& finetune = context.spec().finetune();
   context.link.SetProgress("load", 0, 0);
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
-  REGROUP_ASSIGN_OR_RETURN(const std::vector<LayerAlignment> alignments, LoadAlignments(context, source.config()));
+  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, source.config()));
   const at::ScalarType type = TrainingType(finetune, context.device);
   const bool gated = context.assignment.arm().finetune() == "l0";
-  REGROUP_ASSIGN_OR_RETURN(Student student, Student::Make(source, alignments, gated, type, context.device));
+  REGROUP_ASSIGN_OR_RETURN(Student student, Student::Make(source, conversion, gated, type, context.device));
   REGROUP_ASSIGN_OR_RETURN(const Model teacher, source.Load(type, context.device));
 
   context.link.SetProgress("tokenise", 0, 0);

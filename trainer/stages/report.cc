@@ -8,7 +8,7 @@
 #include "services/base/files.h"
 #include "services/base/status_macros.h"
 #include "services/job_file/job_file.h"
-#include "trainer/stages/merged_model.h"
+#include "trainer/stages/conversion.h"
 #include "trainer/stages/report_data.h"
 #include "trainer/stages/stage.h"
 #include "trainer/stages/tensor_file.h"
@@ -58,7 +58,8 @@ absl::Status WriteReport(const fs::path& folder, const nlohmann::ordered_json& r
 
 /// Groups and transforms of all layers in one file: "layers.<index>.<tensor>".
 absl::Status WriteAlignments(const StageContext& context, const ModelConfig& config, const fs::path& file) {
-  REGROUP_ASSIGN_OR_RETURN(const auto alignments, LoadAlignments(context, config));
+  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, config));
+  const std::vector<LayerAlignment>& alignments = conversion.alignments();
   NamedTensors tensors;
   for (size_t layer = 0; layer < alignments.size(); ++layer) {
     for (auto& [name, tensor] : alignments[layer].ToTensors()) {

@@ -3,12 +3,13 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <cmath>
 #include <map>
 
 #include "services/base/files.h"
 #include "services/base/status_macros.h"
+#include "trainer/stages/conversion.h"
 #include "trainer/stages/describe.h"
-#include "trainer/stages/merged_model.h"
 
 namespace regroup {
 namespace {
@@ -84,7 +85,8 @@ Json DescribeLayer(int64_t index, const LayerAlignment& layer) {
 }
 
 absl::StatusOr<Json> DescribeLayers(const StageContext& context, const ModelConfig& config, const std::string& prefix) {
-  REGROUP_ASSIGN_OR_RETURN(const auto alignments, LoadAlignments(context, config, prefix));
+  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, config, prefix));
+  const std::vector<LayerAlignment>& alignments = conversion.alignments();
   Json layers = Json::array();
   for (size_t index = 0; index < alignments.size(); ++index) layers.push_back(DescribeLayer(index, alignments[index]));
   return layers;
@@ -113,6 +115,12 @@ Json Provenance(const StageContext& context) {
           {"dtype", model.dtype()}};
 }
 
+/// Not a number where it was not measured or is not finite (which JSON cannot say): no gate lets that pass.
+double MeasuredPerplexity(const Json& report, const char* subject) {
+  const Json value = report.contains(subject) ? report[subject].value("perplexity", Json()) : Json();
+  return value.is_number() ? value.get<double>() : std::nan("");
+}
+
 }  // namespace
 
 absl::StatusOr<Json> CollectReport(const StageContext& context, const ModelConfig& config) {
@@ -137,7 +145,7 @@ absl::StatusOr<Json> CollectReport(const StageContext& context, const ModelConfi
 
 absl::Status CheckGates(const v1::Gates& gates, const Json& report) {
   if (!gates.has_max_perplexity_ratio() || !report.contains("result")) return absl::OkStatus();
-  const double ratio = report["result"].value("perplexity", 0.0) / report["source"].value("perplexity", 1.0);
+  const double ratio = MeasuredPerplexity(report, "result") / MeasuredPerplexity(report, "source");
   if (ratio <= gates.max_perplexity_ratio()) return absl::OkStatus();
   return absl::OutOfRangeError(
       fmt::format("gates.max_perplexity_ratio: the result's perplexity is {:.3f} times the source's; {} is allowed",

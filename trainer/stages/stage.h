@@ -44,6 +44,7 @@ Stage FindStage(v1::TaskKind kind);
 absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context);
 absl::StatusOr<v1::TaskOutcome> RunCalibrate(StageContext& context);
 absl::StatusOr<v1::TaskOutcome> RunAlign(StageContext& context);
+absl::StatusOr<v1::TaskOutcome> RunRefine(StageContext& context);
 absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context);
 absl::StatusOr<v1::TaskOutcome> RunExport(StageContext& context);
 absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context);

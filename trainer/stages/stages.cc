@@ -12,6 +12,8 @@ Stage FindStage(v1::TaskKind kind) {
       return RunCalibrate;
     case v1::TASK_KIND_ALIGN:
       return RunAlign;
+    case v1::TASK_KIND_REFINE:
+      return RunRefine;
     case v1::TASK_KIND_FINETUNE:
       return RunFinetune;
     case v1::TASK_KIND_EXPORT:

@@ -31,12 +31,13 @@ at::Tensor MixRows(const at::Tensor& original, const at::Tensor& shared, const a
 
 }  // namespace
 
-absl::StatusOr<Student> Student::Make(const SourceModel& source, const std::vector<LayerAlignment>& alignments,
-                                      bool gated, at::ScalarType dtype, at::Device device) {
+absl::StatusOr<Student> Student::Make(const SourceModel& source, const Conversion& conversion, bool gated,
+                                      at::ScalarType dtype, at::Device device) {
   Student student;
   student.source_kv_heads_ = source.config().kv_heads;
   const AttentionShape shape = AttentionShapeOf(source.config());
   REGROUP_ASSIGN_OR_RETURN(student.model_, source.Map());
+  const std::vector<LayerAlignment>& alignments = conversion.alignments();
   for (size_t layer = 0; layer < alignments.size(); ++layer) {
     Block& block = student.model_.blocks[layer];
     const AttentionWeights weights = AttentionWeightsOf(block);
@@ -46,9 +47,9 @@ absl::StatusOr<Student> Student::Make(const SourceModel& source, const std::vect
           {{OwnedCopy(aligned.key, dtype, device), OwnedCopy(aligned.key_bias, dtype, device)},
            {OwnedCopy(aligned.value, dtype, device), OwnedCopy(aligned.value_bias, dtype, device)}});
     }
-    REGROUP_RETURN_IF_ERROR(MergeBlock(block, source.config(), alignments[layer]));
+    REGROUP_RETURN_IF_ERROR(conversion.Merge(block, static_cast<int64_t>(layer)));
   }
-  student.model_.config.kv_heads = alignments.front().GroupCount();
+  student.model_.config.kv_heads = conversion.kv_heads();
   student.model_ = CloneModel(student.model_, dtype, device);
   if (gated) {
     student.scores_ = at::full({static_cast<int64_t>(alignments.size()) * student.source_kv_heads_}, kOpenScore,

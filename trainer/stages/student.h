@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "trainer/alignment/layer_alignment.h"
 #include "trainer/nn/model.h"
 #include "trainer/optim/sharded_adamw.h"
+#include "trainer/stages/conversion.h"
 #include "trainer/stages/source_model.h"
 
 namespace regroup {
@@ -18,8 +18,8 @@ namespace regroup {
 class Student {
  public:
   /// `gated` keeps the original heads (l0); otherwise the merged model alone is trained (direct).
-  static absl::StatusOr<Student> Make(const SourceModel& source, const std::vector<LayerAlignment>& alignments,
-                                      bool gated, at::ScalarType dtype, at::Device device);
+  static absl::StatusOr<Student> Make(const SourceModel& source, const Conversion& conversion, bool gated,
+                                      at::ScalarType dtype, at::Device device);
 
   /// Parameter groups for the optimizer: "base", "shared" at twice the rate, and "gates" at `gate_rate` times the rate.
   std::vector<ParameterGroup> ParameterGroups(double gate_rate);

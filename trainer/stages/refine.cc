@@ -1,0 +1,179 @@
+// refine: refits each layer's output projection in closed form after merging, layer by layer from the first.
+//
+// With y the concatenated head outputs of the converted layer (the input of W_o), and the source's attention output
+// plus the lag of the converted residual stream behind the source's as target, over all calibration tokens:
+//
+//   (sum y^T y + mu I) W = sum y^T target + mu W_o,    mu = 1e-3 of the mean diagonal,
+//
+// in row vectors, W = W_o'^T. The refitted layer then carries its own residual stream on to the next one. Sums are
+// float64 and added over the ranks, one all-reduce a layer; each rank keeps the two streams of its share of the windows
+// in files, so that memory holds two layers and one window.
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "services/base/files.h"
+#include "services/base/status_macros.h"
+#include "trainer/data/token_windows.h"
+#include "trainer/eval/window_batch.h"
+#include "trainer/nn/transformer.h"
+#include "trainer/stages/conversion.h"
+#include "trainer/stages/settings.h"
+#include "trainer/stages/stage.h"
+#include "trainer/stages/tensor_file.h"
+
+namespace regroup {
+namespace {
+
+constexpr double kRidge = 1e-3;
+
+/// What one layer needs of one window.
+struct AttentionPass {
+  at::Tensor source_output;    // [1, T, D], with its bias
+  at::Tensor converted_heads;  // [1, T, H d]
+};
+
+class OutputRefiner {
+ public:
+  OutputRefiner(StageContext& context, const SourceModel& source, const Conversion& conversion,
+                const TokenWindows& windows)
+      : context_(context), source_(source), conversion_(conversion), windows_(windows) {
+    converted_config_ = source.config();
+    converted_config_.kv_heads = conversion.kv_heads();
+    table_ = MakeRotaryTable(source.config().rotary, windows.sequence_length(), context.device);
+    for (int64_t window = context.communicator.rank(); window < windows.windows();
+         window += context.communicator.size()) {
+      own_.push_back(window);
+    }
+  }
+
+  absl::StatusOr<NamedTensors> Run() {
+    REGROUP_RETURN_IF_ERROR(OpenStreams());
+    NamedTensors outputs;
+    for (int64_t layer = 0; layer < source_.config().layers; ++layer) {
+      REGROUP_ASSIGN_OR_RETURN(const Block source, LoadBlock(layer, /*merged=*/false));
+      REGROUP_ASSIGN_OR_RETURN(Block converted, LoadBlock(layer, /*merged=*/true));
+      REGROUP_ASSIGN_OR_RETURN(converted.attention.output.weight, Refit(source, converted));
+      outputs.emplace_back(RefinedOutputName(layer), converted.attention.output.weight.to(at::kCPU));
+      Advance(source, converted);
+      context_.link.SetProgress("layers", layer + 1, source_.config().layers);
+    }
+    return outputs;
+  }
+
+ private:
+  /// Float32 streams of this rank's windows, [own windows, T, D], in files that go with the attempt.
+  absl::Status OpenStreams() {
+    const int64_t tokens = windows_.sequence_length();
+    const int64_t hidden = source_.config().hidden_size;
+    REGROUP_ASSIGN_OR_RETURN(const at::Tensor embedding, source_.folder().Tensor(EmbeddingName()));
+    for (at::Tensor* stream : {&source_stream_, &converted_stream_}) {
+      const std::string name = stream == &source_stream_ ? "source" : "converted";
+      const std::filesystem::path file =
+          context_.attempt_folder / fmt::format("stream-{}-{}", name, context_.communicator.rank());
+      const int64_t entries = std::max<int64_t>(1, static_cast<int64_t>(own_.size())) * tokens * hidden;
+      *stream = at::from_file(file.string(), /*shared=*/true, entries, at::TensorOptions(at::kFloat))
+                    .view({-1, tokens, hidden});
+      for (size_t row = 0; row < own_.size(); ++row) {
+        const at::Tensor batch = WindowBatch(windows_, {own_[row]}, at::kCPU);
+        stream->select(0, static_cast<int64_t>(row)).copy_(at::embedding(embedding, batch)[0]);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  std::string EmbeddingName() const { return CheckpointName(source_.family(), "embedding.weight"); }
+
+  absl::StatusOr<Block> LoadBlock(int64_t layer, bool merged) const {
+    REGROUP_ASSIGN_OR_RETURN(Block block, source_.MapBlock(layer));
+    if (merged) REGROUP_RETURN_IF_ERROR(conversion_.Merge(block, layer));
+    VisitBlock(block, layer, [&](const std::string&, at::Tensor& tensor) {
+      if (tensor.defined()) tensor = tensor.to(context_.device, at::kFloat);
+    });
+    return block;
+  }
+
+  at::Tensor Row(const at::Tensor& stream, size_t row) const {
+    return stream.select(0, static_cast<int64_t>(row)).unsqueeze(0).to(context_.device);
+  }
+
+  AttentionPass Attend(const Block& source, const Block& converted, const at::Tensor& source_x,
+                       const at::Tensor& converted_x) const {
+    const ModelConfig& config = source_.config();
+    const at::Tensor source_input = Normalise(source_x, source.attention_norm, config.norm_epsilon);
+    const at::Tensor converted_input = Normalise(converted_x, converted.attention_norm, config.norm_epsilon);
+    return {Project(AttendHeads(source_input, source.attention, config, table_), source.attention.output),
+            AttendHeads(converted_input, converted.attention, converted_config_, table_)};
+  }
+
+  absl::StatusOr<at::Tensor> Refit(const Block& source, const Block& converted) {
+    const at::Tensor& old = converted.attention.output.weight;
+    const at::TensorOptions wide = old.options().dtype(at::kDouble);
+    at::Tensor moment = at::zeros({old.size(1), old.size(1)}, wide);
+    at::Tensor product = at::zeros({old.size(1), old.size(0)}, wide);
+    for (size_t row = 0; row < own_.size(); ++row) {
+      const at::Tensor source_x = Row(source_stream_, row);
+      const at::Tensor converted_x = Row(converted_stream_, row);
+      const AttentionPass pass = Attend(source, converted, source_x, converted_x);
+      at::Tensor target = pass.source_output + source_x - converted_x;
+      if (converted.attention.output.bias.defined()) target = target - converted.attention.output.bias;
+      const at::Tensor heads = pass.converted_heads.flatten(0, 1);
+      moment += at::mm(heads.t(), heads);
+      product += at::mm(heads.t(), target.flatten(0, 1));
+      context_.link.activity().Tick();
+    }
+    REGROUP_RETURN_IF_ERROR(context_.communicator.AllReduceSum(moment));
+    REGROUP_RETURN_IF_ERROR(context_.communicator.AllReduceSum(product));
+    const at::Tensor ridge = moment.diagonal().mean() * kRidge;
+    moment.diagonal().add_(ridge);
+    product += ridge * old.t();
+    return at::linalg_solve(moment, product).t().to(old.scalar_type()).contiguous();
+  }
+
+  void Advance(const Block& source, const Block& converted) {
+    const ModelConfig& config = source_.config();
+    for (size_t row = 0; row < own_.size(); ++row) {
+      source_stream_.select(0, static_cast<int64_t>(row))
+          .copy_(RunBlock(Row(source_stream_, row), source, config, table_)[0]);
+      converted_stream_.select(0, static_cast<int64_t>(row))
+          .copy_(RunBlock(Row(converted_stream_, row), converted, converted_config_, table_)[0]);
+      context_.link.activity().Tick();
+    }
+  }
+
+  StageContext& context_;
+  const SourceModel& source_;
+  const Conversion& conversion_;
+  const TokenWindows& windows_;
+  ModelConfig converted_config_;
+  RotaryTable table_;
+  /// Windows of this rank.
+  std::vector<int64_t> own_;
+  at::Tensor source_stream_;
+  at::Tensor converted_stream_;
+};
+
+}  // namespace
+
+absl::StatusOr<v1::TaskOutcome> RunRefine(StageContext& context) {
+  at::NoGradGuard no_gradients;
+  context.link.SetProgress("load", 0, 0);
+  const v1::Calibration& calibration = context.spec().calibration();
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
+  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, source.config()));
+  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(source.folder().path()));
+  REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
+                           TokenWindows::Build(calibration.data(), *tokenizer,
+                                               {.sequence_length = SequenceLength(calibration, source.config()),
+                                                .max_windows = calibration.sequences()}));
+  OutputRefiner refiner(context, source, conversion, windows);
+  REGROUP_ASSIGN_OR_RETURN(const NamedTensors outputs, refiner.Run());
+  if (context.leads()) REGROUP_RETURN_IF_ERROR(SaveTensors(context.out() / "outputs.safetensors", outputs));
+  for (const char* stream : {"source", "converted"}) {
+    std::error_code error;
+    std::filesystem::remove(context.attempt_folder / fmt::format("stream-{}-{}", stream, context.communicator.rank()),
+                            error);
+  }
+  return v1::TaskOutcome();
+}
+
+}  // namespace regroup
