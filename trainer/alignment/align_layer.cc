@@ -1,6 +1,7 @@
 #include "trainer/alignment/align_layer.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -11,7 +12,6 @@
 #include "trainer/alignment/figures.h"
 #include "trainer/alignment/free_gauge.h"
 #include "trainer/alignment/grouping.h"
-#include "trainer/alignment/layer_grams.h"
 #include "trainer/alignment/parallel_tasks.h"
 #include "trainer/alignment/registry.h"
 
@@ -40,12 +40,12 @@ absl::Status CheckGroupCount(const AttentionShape& shape, int64_t groups) {
       fmt::format("target.kv_heads is {}, but must divide the layer's {} KV heads", groups, shape.kv_heads));
 }
 
-absl::Status CheckOptions(const AlignmentOptions& options, const LayerStatistics& statistics) {
+absl::Status CheckOptions(const AlignmentOptions& options, const AttentionShape& shape, bool has_unit_grams) {
   if (!FindAlignmentMethod(options.method)) return UnknownWord("method", options.method, AlignmentMethods());
   if (!FindSimilarity(options.similarity)) return UnknownWord("similarity", options.similarity, Similarities());
   REGROUP_RETURN_IF_ERROR(CheckCompare(options.compare));
-  REGROUP_RETURN_IF_ERROR(CheckGroupCount(statistics.Shape(), options.groups));
-  if (NeedsUnitGrams(options) && !statistics.HasUnitGrams()) {
+  REGROUP_RETURN_IF_ERROR(CheckGroupCount(shape, options.groups));
+  if (NeedsUnitGrams(options) && !has_unit_grams) {
     return absl::InvalidArgumentError(fmt::format(
         "alignment.similarity is \"{}\", but these statistics were made without unit-length Grams; calibrate "
         "again or write distance",
@@ -137,10 +137,17 @@ bool NeedsUnitGrams(const AlignmentOptions& options) {
 
 absl::StatusOr<LayerAlignment> AlignLayer(const LayerStatistics& statistics, const AttentionWeights& weights,
                                           const AlignmentOptions& options) {
-  const at::NoGradGuard no_grad;
-  REGROUP_RETURN_IF_ERROR(CheckOptions(options, statistics));
-  const AttentionShape& shape = statistics.Shape();
+  REGROUP_RETURN_IF_ERROR(CheckOptions(options, statistics.Shape(), statistics.HasUnitGrams()));
   REGROUP_ASSIGN_OR_RETURN(const LayerGrams grams, BuildGrams(statistics, weights));
+  return AlignGrams(grams, weights, options);
+}
+
+absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& grams, const AttentionWeights& weights,
+                                          const AlignmentOptions& options) {
+  const at::NoGradGuard no_grad;
+  const AttentionShape& shape = grams.shape;
+  REGROUP_RETURN_IF_ERROR(CheckOptions(options, shape, grams.unit_value.defined()));
+  REGROUP_RETURN_IF_ERROR(CheckWeights(weights, shape));
   HeadGroups groups = NeighbourGroups(shape.kv_heads, options.groups);
   at::Tensor pairs;
   if (options.compare != "none") {

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "trainer/alignment/attention.h"
 #include "trainer/alignment/layer_alignment.h"
+#include "trainer/alignment/layer_grams.h"
 #include "trainer/alignment/layer_statistics.h"
 
 namespace regroup {
@@ -39,6 +40,11 @@ bool NeedsUnitGrams(const AlignmentOptions& options);
 /// statistics that lack what the options need (the message says which). FAILED_PRECONDITION: no tokens, or values that
 /// are not finite.
 absl::StatusOr<LayerAlignment> AlignLayer(const LayerStatistics& statistics, const AttentionWeights& weights,
+                                          const AlignmentOptions& options);
+
+/// The same from Grams at hand. Making them (BuildGrams) is most of the work of a wide layer and depends on the
+/// statistics only. The weights are read for the free gauge alone.
+absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& grams, const AttentionWeights& weights,
                                           const AlignmentOptions& options);
 
 /// Plain averaging of neighbouring heads: needs no statistics and has no figures.

@@ -1,6 +1,7 @@
 #include "trainer/alignment/layer_grams.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 #include <initializer_list>

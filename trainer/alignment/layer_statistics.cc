@@ -1,6 +1,7 @@
 #include "trainer/alignment/layer_statistics.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 

@@ -1,6 +1,7 @@
 #include "trainer/alignment/merge_heads.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 #include "services/base/status_macros.h"
