@@ -45,4 +45,10 @@ void EmptyRuntimeFolder(const std::filesystem::path& folder, const std::filesyst
   }
 }
 
+void RemoveRuntimeFolder(const std::filesystem::path& folder, const std::filesystem::path& lock) {
+  EmptyRuntimeFolder(folder, lock);
+  unlink(lock.c_str());
+  rmdir(folder.c_str());
+}
+
 }  // namespace regroup

@@ -16,4 +16,8 @@ absl::StatusOr<std::filesystem::path> MakeRuntimeFolder(const std::string& key, 
 /// Removes everything in the folder but `keep`.
 void EmptyRuntimeFolder(const std::filesystem::path& folder, const std::filesystem::path& keep);
 
+/// Removes the folder and, as the last thing in it, the lock that the caller holds. A successor may make both again at
+/// any moment: what it made stays.
+void RemoveRuntimeFolder(const std::filesystem::path& folder, const std::filesystem::path& lock);
+
 }  // namespace regroup

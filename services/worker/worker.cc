@@ -29,13 +29,21 @@ std::string EnvironmentVariable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+/// Makes the folder and locks it, again if a predecessor that ends removes it in between.
+absl::StatusOr<WorkerLock> ClaimRuntimeFolder(const WorkerOptions& options, std::filesystem::path& folder) {
+  while (true) {
+    REGROUP_ASSIGN_OR_RETURN(folder, MakeRuntimeFolder(WorkerKey(options), EnvironmentVariable("XDG_RUNTIME_DIR")));
+    absl::StatusOr<WorkerLock> lock = WorkerLock::Acquire(folder / kLockFile, kLockPatience);
+    if (!absl::IsNotFound(lock.status())) return lock;
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Worker>> Worker::Start(const WorkerOptions& options,
                                                       std::shared_ptr<grpc::Channel> channel) {
-  REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path folder,
-                           MakeRuntimeFolder(WorkerKey(options), EnvironmentVariable("XDG_RUNTIME_DIR")));
-  REGROUP_ASSIGN_OR_RETURN(WorkerLock lock, WorkerLock::Acquire(folder / kLockFile, kLockPatience));
+  std::filesystem::path folder;
+  REGROUP_ASSIGN_OR_RETURN(WorkerLock lock, ClaimRuntimeFolder(options, folder));
   REGROUP_RETURN_IF_ERROR(KillLeftovers(options));
   EmptyRuntimeFolder(folder, folder / kLockFile);
   std::unique_ptr<Worker> worker(new Worker(options, std::move(lock)));
@@ -93,8 +101,9 @@ Worker::~Worker() {
   table_.reset();
   reporter_.reset();
   trainer_server_.reset();
-  if (!services_.runtime_folder.empty())
-    EmptyRuntimeFolder(services_.runtime_folder, services_.runtime_folder / kLockFile);
+  if (!services_.runtime_folder.empty()) {
+    RemoveRuntimeFolder(services_.runtime_folder, services_.runtime_folder / kLockFile);
+  }
 }
 
 }  // namespace regroup

@@ -12,7 +12,8 @@ namespace regroup {
 
 class WorkerLock {
  public:
-  /// Waits up to `patience` for a predecessor to end. ALREADY_EXISTS if it does not.
+  /// Waits up to `patience` for a predecessor to end. ALREADY_EXISTS if it does not; NOT_FOUND if the file's folder
+  /// does not exist. The holder may remove the file.
   static absl::StatusOr<WorkerLock> Acquire(const std::filesystem::path& file, std::chrono::milliseconds patience);
 
   WorkerLock(WorkerLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}

@@ -61,5 +61,14 @@ TEST(RuntimeFolder, EmptyingKeepsOnlyTheLock) {
   EXPECT_FALSE(std::filesystem::exists(base.path() / "t1"));
 }
 
+TEST(RuntimeFolder, RemovingItLeavesNothing) {
+  TemporaryFolder base;
+  const auto folder = MakeRuntimeFolder("0123456789ab", base.path().string());
+  std::ofstream(*folder / "lock") << "";
+  std::ofstream(*folder / "worker.sock") << "";
+  RemoveRuntimeFolder(*folder, *folder / "lock");
+  EXPECT_TRUE(std::filesystem::is_empty(base.path()));
+}
+
 }  // namespace
 }  // namespace regroup

@@ -20,6 +20,8 @@ WorkerFixture::WorkerFixture(std::chrono::milliseconds lease) : coordinator_(lea
   options_.trainer = FAKE_TRAINER;
   options_.stop_grace = std::chrono::milliseconds(500);
   std::filesystem::create_directories(options_.work_folder);
+  std::filesystem::create_directories(runtime_base_);
+  setenv("XDG_RUNTIME_DIR", runtime_base_.c_str(), 1);
 }
 
 void WorkerFixture::StartWorker() {

@@ -49,6 +49,8 @@ class WorkerFixture : public testing::Test {
   std::vector<pid_t> Alive() const;
 
   TemporaryFolder folder_;
+  /// Where workers make their sockets.
+  const std::filesystem::path runtime_base_ = folder_.path() / "run";
   FakeCoordinator coordinator_;
   WorkerOptions options_;
   std::unique_ptr<Worker> worker_;

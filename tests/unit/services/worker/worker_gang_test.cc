@@ -1,4 +1,5 @@
 // Gangs of several ranks under a real mpirun.
+#include <fmt/format.h>
 #include <signal.h>
 
 #include "services/worker/launch_plan.h"
@@ -32,7 +33,7 @@ TEST_F(WorkerGang, TwoRanksSucceedAndEachLineCarriesItsRank) {
   for (const int rank : {0, 1}) {
     EXPECT_THAT(coordinator_.logs,
                 Contains(AllOf(Property(&v1::LogEntry::rank, rank),
-                               Property(&v1::LogEntry::message, "plain from rank " + std::to_string(rank)))));
+                               Property(&v1::LogEntry::message, fmt::format("plain from rank {}", rank)))));
   }
   EXPECT_EQ(coordinator_.metrics.size(), 2u);
 }

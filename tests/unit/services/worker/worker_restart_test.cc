@@ -19,7 +19,7 @@ class WorkerProgram : public WorkerFixture {
  protected:
   ~WorkerProgram() override {
     for (const pid_t pid : started_) {
-      kill(pid, SIGKILL);
+      kill(pid, SIGTERM);
       waitpid(pid, nullptr, 0);
     }
   }
