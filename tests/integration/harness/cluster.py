@@ -1,0 +1,151 @@
+"""A coordinator and workers on loopback, each of which a test can kill and start again."""
+
+import json
+import os
+import signal
+import subprocess
+
+from harness import places, processes
+
+FINAL_STATES = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
+
+
+def run_regroup(*arguments, coordinator=None, patience_s=300, **settings):
+    """`regroup` with these arguments, run to its end; its output is text."""
+    environment = dict(os.environ, **({"REGROUP_COORDINATOR": coordinator} if coordinator else {}))
+    command = [str(places.PROGRAMS / "regroup"), *map(str, arguments)]
+    return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=patience_s, **settings)
+
+
+def start_run(file, work, log, *arguments):
+    """`regroup run` in the background, its output in the file `log`."""
+    with open(log, "ab") as output:
+        return processes.start([places.PROGRAMS / "regroup", "run", file, "--work-dir", work, *arguments],
+                               stdout=output, stderr=output)
+
+
+class Cluster:
+    """Programs started for one test; `work` and the logs lie under `folder`."""
+
+    def __init__(self, folder, workers=2, slots=2, lease_s=5, trainer=None):
+        self.folder = folder
+        self.work = folder / "work"
+        self.work.mkdir(exist_ok=True)
+        self.coordinator = None
+        self.workers = {}
+        self._slots, self._lease_s, self._trainer = slots, lease_s, trainer
+        self._port = 0
+        self.metrics_port = 0
+        self.start_coordinator()
+        for index in range(workers):
+            self.start_worker(f"worker-{index + 1}")
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self._port}"
+
+    def start_coordinator(self):
+        """The first time on free ports, later on the same."""
+        port_file, metrics_file = self.folder / "port", self.folder / "metrics-port"
+        port_file.unlink(missing_ok=True)
+        self.coordinator = self._start("coordinator", "regroup-coordinator", "--work-dir", self.work, "--listen",
+                                       self.address, "--metrics-listen", f"127.0.0.1:{self.metrics_port}",
+                                       "--port-file", port_file, "--metrics-port-file", metrics_file,
+                                       "--lease-s", self._lease_s, "--heartbeat-s", 1)
+        self._port = self._read_port(port_file)
+        self.metrics_port = self._read_port(metrics_file)
+
+    def start_worker(self, name):
+        arguments = ["--coordinator", self.address, "--work-dir", self.work, "--id", name, "--slots", self._slots,
+                     "--device", "cpu"]
+        if self._trainer:
+            arguments += ["--trainer", self._trainer]
+        self.workers[name] = self._start(name, "regroup-worker", *arguments)
+
+    def kill_coordinator(self):
+        processes.kill_now(self.coordinator)
+
+    def kill_worker_of(self, trainer):
+        """kill -9 of the worker above a trainer. Returns the worker's name."""
+        name = next(name for name, worker in self.workers.items() if worker.pid in _ancestors(trainer))
+        processes.kill_now(self.workers[name])
+        return name
+
+    def stop(self):
+        """As an administrator would: SIGTERM, workers first."""
+        for process in (*self.workers.values(), self.coordinator):
+            if process and process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                process.wait(timeout=120)
+
+    def regroup(self, *arguments, **settings):
+        return run_regroup(*arguments, coordinator=self.address, **settings)
+
+    def json_of(self, *arguments):
+        done = self.regroup(*arguments, "--json")
+        if done.returncode != 0:
+            raise AssertionError(f"regroup {' '.join(map(str, arguments))}: status {done.returncode}: {done.stderr}")
+        return json.loads(done.stdout)
+
+    def submit(self, job_file):
+        return self.json_of("submit", job_file)["name"].removeprefix("jobs/")
+
+    def job(self, name):
+        return self.json_of("get", name)
+
+    def metric(self, job, metric):
+        """Points of one metric of the fine-tuning, as (epoch, step, value) in the order of their arrival."""
+        done = self.regroup("metrics", job, "--metric", metric, "--json")
+        points = [json.loads(line) for line in done.stdout.splitlines()]
+        return [(int(point["epoch"]), int(point["step"]), point["value"]) for point in points]
+
+    def wait_for_end(self, name, patience_s=300):
+        """The job in its final state."""
+        return processes.wait_until(lambda: self._final(name), f"the end of {name}", patience_s, pause_s=0.2)
+
+    def wait_for_trainers(self, task, count=1):
+        """`count` ranks that run attempts of the task."""
+        def find():
+            found = processes.trainers_of(self.work, task)
+            return found if len(found) >= count else None
+        return processes.wait_until(find, f"{count} processes of {task}", pause_s=0.002)
+
+    def wait_for_checkpoint(self, job, step):
+        manifests = f"jobs/{job}/finetune/*/checkpoints/step-{step:08d}/manifest.json"
+        return processes.wait_until(lambda: list(self.work.glob(manifests)), f"the checkpoint of step {step}")
+
+    def _final(self, name):
+        job = self.job(name)
+        return job if job["state"] in FINAL_STATES else None
+
+    def _start(self, name, program, *arguments):
+        with open(self.folder / f"{name}.log", "ab") as log:
+            return processes.start([places.PROGRAMS / program, *arguments], stdout=log, stderr=log)
+
+    def _read_port(self, file):
+        def read():
+            if self.coordinator.poll() is not None:
+                raise AssertionError("the coordinator ended: " + (self.folder / "coordinator.log").read_text()[-2000:])
+            return file.exists() and int(file.read_text() or 0)
+        return processes.wait_until(read, "the coordinator's port", patience_s=120)
+
+
+def _ancestors(process):
+    """Process ids from a process's parent upwards."""
+    found = []
+    parent = process.parent
+    while parent > 1:
+        found.append(parent)
+        with open(f"/proc/{parent}/stat") as stat:
+            parent = int(stat.read().rpartition(") ")[2].split()[1])
+    return found
+
+
+def epochs(job):
+    """Number of the last attempt of every task."""
+    return {task["name"].split("/")[-1]: int(task.get("epoch", 0)) for task in job["tasks"]}
+
+
+def finished_tasks(job):
+    return {task["name"].split("/")[-1] for task in job["tasks"] if task["state"] == "TASK_STATE_SUCCEEDED"}

@@ -1,0 +1,103 @@
+"""Finds the processes of one test by the folder that all of them name, and starts new ones that cannot outlive it."""
+
+import ctypes
+import dataclasses
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
+
+
+def wait_until(condition, what, patience_s=300, pause_s=0.01):
+    """Returns the first true value of condition(); fails the test if there is none in time."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {patience_s} s in vain for {what}")
+        time.sleep(pause_s)
+
+
+def _die_with_the_test():
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def start(arguments, **settings):
+    """A Popen that the kernel kills when the test dies, even by SIGKILL."""
+    return subprocess.Popen([str(argument) for argument in arguments], stdin=subprocess.DEVNULL,
+                            preexec_fn=_die_with_the_test, **settings)
+
+
+def kill_now(process):
+    """kill -9, then waits for the end of a process that start() made."""
+    process.kill()
+    process.wait()
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundProcess:
+    pid: int
+    parent: int
+    arguments: tuple
+
+    @property
+    def program(self):
+        return os.path.basename(self.arguments[0]) if self.arguments else ""
+
+    def __str__(self):
+        return f"{self.pid}: {' '.join(self.arguments)[:300]}"
+
+
+def _read(pid, name):
+    try:
+        return pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
+
+
+def _found(pid):
+    arguments = tuple(part.decode(errors="replace") for part in _read(pid, "cmdline").split(b"\0")[:-1])
+    state = _read(pid, "stat").rpartition(b") ")[2].split()
+    if not arguments or not state or state[0] in (b"Z", b"X"):
+        return None
+    return FoundProcess(pid, int(state[1]), arguments)
+
+
+def processes_of(folder):
+    """Every process but this one whose arguments or environment name the folder; zombies are none."""
+    needle = str(folder).encode()
+    result = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        pid = int(entry)
+        if needle in _read(pid, "cmdline") or needle in _read(pid, "environ"):
+            found = _found(pid)
+            if found:
+                result.append(found)
+    return result
+
+
+def trainers_of(folder, task):
+    """The ranks that run attempts of a task: its id, or the start of it, such as "align-"."""
+    return [process for process in processes_of(folder)
+            if process.program == "regroup-trainer" and f"/{task}" in _attempt_folder(process)]
+
+
+def _attempt_folder(process):
+    arguments = process.arguments
+    return arguments[arguments.index("--attempt") + 1] if "--attempt" in arguments[:-1] else ""
+
+
+def kill_all_of(folder):
+    for process in processes_of(folder):
+        try:
+            os.kill(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
