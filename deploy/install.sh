@@ -8,7 +8,7 @@ Usage: deploy/install.sh [--with-oracles] [--with-nccl] [--with-linters]
 
 Installs on Debian 12, and does nothing where everything is there already:
   always          Debian packages of deploy/apt-packages.txt (as root or with sudo), and libtorch
-                  from the torch wheel in build/venv: 540 MB of download, 1.7 GB on disk
+                  from the torch wheel in build/venv: 540 MB of download, 1.3 GB on disk
   --with-oracles  the Python packages that tests compare with (torch with all its
                   dependencies, transformers, ...): 2.8 GB of download, 4.8 GB on disk
   --with-nccl     NCCL for gangs on NVIDIA GPUs: 200 MB of download
@@ -128,7 +128,7 @@ if [ $with_oracles = yes ]; then
   install_requirements "$deploy/requirements-oracles.txt" \
     "the packages that tests compare with (2.8 GB of download, 4.8 GB on disk)"
 fi
-install_requirements "$deploy/requirements-libtorch.txt" "libtorch (540 MB of download, 1.7 GB on disk)" --no-deps
+install_requirements "$deploy/requirements-libtorch.txt" "libtorch (540 MB of download, 1.3 GB on disk)" --no-deps
 if [ $with_nccl = yes ]; then
   install_requirements "$deploy/requirements-nccl.txt" "NCCL (200 MB of download)" --no-deps
 fi
