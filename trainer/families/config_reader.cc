@@ -10,21 +10,25 @@ namespace {
 
 using Json = nlohmann::json;
 
-double Number(const Json& object, const char* key, double otherwise) {
-  return object.contains(key) && object[key].is_number() ? object[key].get<double>() : otherwise;
-}
-
 /// LLaMA 3.1's scaling: low frequencies are divided by the factor, high ones stay, those between are mixed.
-double ScaleLlama3(double frequency, const Json& scaling) {
-  const double factor = Number(scaling, "factor", 8.0);
-  const double low = Number(scaling, "low_freq_factor", 1.0);
-  const double high = Number(scaling, "high_freq_factor", 4.0);
-  const double original = Number(scaling, "original_max_position_embeddings", 8192.0);
-  const double wavelength = 2.0 * std::numbers::pi / frequency;
-  if (wavelength < original / high) return frequency;
-  if (wavelength > original / low) return frequency / factor;
-  const double smooth = (original / wavelength - low) / (high - low);
-  return (1.0 - smooth) * frequency / factor + smooth * frequency;
+struct Llama3Scaling {
+  double factor, low, high, original;
+
+  double Scale(double frequency) const {
+    const double wavelength = 2.0 * std::numbers::pi / frequency;
+    if (wavelength < original / high) return frequency;
+    if (wavelength > original / low) return frequency / factor;
+    const double smooth = (original / wavelength - low) / (high - low);
+    return (1.0 - smooth) * frequency / factor + smooth * frequency;
+  }
+};
+
+std::string RopeType(const Json& rope) {
+  std::string type = "default";
+  for (const char* key : {"type", "rope_type"}) {
+    if (rope.contains(key) && rope[key].is_string()) type = rope[key];
+  }
+  return type;
 }
 
 }  // namespace
@@ -68,12 +72,22 @@ double ConfigReader::NumberOr(std::string_view key, double otherwise) {
 
 bool ConfigReader::BooleanOr(std::string_view key, bool otherwise) {
   const Json* value = Find(key);
-  return value != nullptr && value->is_boolean() ? value->get<bool>() : otherwise;
+  if (value == nullptr) return otherwise;
+  if (!value->is_boolean()) {
+    Fail(fmt::format("'{}' must be true or false, not {}", key, value->dump()));
+    return otherwise;
+  }
+  return value->get<bool>();
 }
 
 std::string ConfigReader::TextOr(std::string_view key, std::string_view otherwise) {
   const Json* value = Find(key);
-  return value != nullptr && value->is_string() ? value->get<std::string>() : std::string(otherwise);
+  if (value == nullptr) return std::string(otherwise);
+  if (!value->is_string()) {
+    Fail(fmt::format("'{}' must be text, not {}", key, value->dump()));
+    return std::string(otherwise);
+  }
+  return value->get<std::string>();
 }
 
 Activation ConfigReader::ReadActivation(std::string_view key, std::string_view otherwise) {
@@ -86,32 +100,52 @@ Activation ConfigReader::ReadActivation(std::string_view key, std::string_view o
   return Activation::kSilu;
 }
 
-RotaryConfig ConfigReader::ReadRotary(int64_t head_width, int64_t rotary_width) {
-  const Json* parameters = Find("rope_parameters");
-  const Json* scaling = Find("rope_scaling");
-  const Json rope = parameters != nullptr ? *parameters : scaling != nullptr ? *scaling : Json::object();
-  if (!rope.is_object()) {
-    Fail("'rope_parameters' must be an object");
-    return {};
+double ConfigReader::PositiveIn(const Json& object, const std::string& section, const char* key,
+                                std::optional<double> otherwise) {
+  if (!object.contains(key) || object[key].is_null()) {
+    if (!otherwise.has_value()) Fail(fmt::format("'{}' lacks '{}'", section, key));
+    return otherwise.value_or(1.0);
   }
-  const double theta = Number(rope, "rope_theta", NumberOr("rope_theta", 10000.0));
-  std::string type = "default";
-  for (const char* key : {"type", "rope_type"}) {
-    if (rope.contains(key) && rope[key].is_string()) type = rope[key];
+  if (!object[key].is_number() || !(object[key].get<double>() > 0)) {
+    Fail(fmt::format("'{}' must be a number above 0, not {}", key, object[key].dump()));
+    return 1.0;
   }
-  if (type != "default" && type != "linear" && type != "llama3") {
+  return object[key].get<double>();
+}
+
+std::function<double(double)> ConfigReader::ReadRopeScaling(const Json& rope, const std::string& section) {
+  const std::string type = RopeType(rope);
+  const auto number = [&](const char* key) { return PositiveIn(rope, section, key, {}); };
+  if (type == "linear") return [factor = number("factor")](double frequency) { return frequency / factor; };
+  if (type == "llama3") {
+    const Llama3Scaling scaling{number("factor"), number("low_freq_factor"), number("high_freq_factor"),
+                                number("original_max_position_embeddings")};
+    return [scaling](double frequency) { return scaling.Scale(frequency); };
+  }
+  if (type != "default") {
     Fail(fmt::format("rope type '{}' is not supported; supported are default, linear, llama3", type));
   }
+  return [](double frequency) { return frequency; };
+}
+
+RotaryConfig ConfigReader::ReadRotary(int64_t head_width, int64_t rotary_width) {
+  const std::string section = Find("rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling";
+  const Json* written = Find(section);
+  const Json rope = written == nullptr ? Json::object() : *written;
+  if (!rope.is_object()) {
+    Fail(fmt::format("'{}' must be an object, not {}", section, rope.dump()));
+    return {};
+  }
+  const double theta = PositiveIn(rope, section, "rope_theta", PositiveIn(config_, "", "rope_theta", 10000.0));
+  const std::function<double(double)> scale = ReadRopeScaling(rope, section);
   if (rotary_width <= 0 || rotary_width > head_width || rotary_width % 2 != 0) {
     Fail(fmt::format("a head of width {} cannot rotate {} entries", head_width, rotary_width));
     return {};
   }
   RotaryConfig rotary{.width = rotary_width};
   for (int64_t pair = 0; pair < rotary_width / 2; ++pair) {
-    double frequency = std::pow(theta, -2.0 * static_cast<double>(pair) / static_cast<double>(rotary_width));
-    if (type == "linear") frequency /= Number(rope, "factor", 1.0);
-    if (type == "llama3") frequency = ScaleLlama3(frequency, rope);
-    rotary.inverse_frequencies.push_back(frequency);
+    const double exponent = -2.0 * static_cast<double>(pair) / static_cast<double>(rotary_width);
+    rotary.inverse_frequencies.push_back(scale(std::pow(theta, exponent)));
   }
   return rotary;
 }

@@ -1,6 +1,8 @@
 // Reading config.json with errors that name the key. Used by families.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -34,6 +36,11 @@ class ConfigReader {
 
  private:
   const nlohmann::json* Find(std::string_view key);
+  /// A number above 0 in a part of the configuration; without `otherwise` it must be there.
+  double PositiveIn(const nlohmann::json& object, const std::string& section, const char* key,
+                    std::optional<double> otherwise);
+  /// From a frequency to the scaled one.
+  std::function<double(double)> ReadRopeScaling(const nlohmann::json& rope, const std::string& section);
 
   const nlohmann::json& config_;
   absl::Status status_;

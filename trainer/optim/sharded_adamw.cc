@@ -64,13 +64,16 @@ void ShardedAdamW::ZeroGradients() {
 }
 
 absl::StatusOr<double> ShardedAdamW::ReduceGradients() {
-  at::Tensor squares = at::zeros({1}, groups_.front().master.options().dtype(at::kDouble));
+  // Of the clipped groups, and of the others.
+  at::Tensor squares = at::zeros({2}, groups_.front().master.options().dtype(at::kDouble));
   for (Group& group : groups_) {
     REGROUP_RETURN_IF_ERROR(communicator_.ReduceScatterSum(group.gradients, group.gradient_shard));
-    if (group.spec.clipped) squares += group.gradient_shard.to(at::kFloat).norm().to(at::kDouble).square();
+    squares[group.spec.clipped ? 0 : 1] += group.gradient_shard.to(at::kFloat).norm().to(at::kDouble).square();
   }
   REGROUP_RETURN_IF_ERROR(communicator_.AllReduceSum(squares));
-  return std::sqrt(squares.item<double>());
+  // What is not clipped has no part in the norm, but must be finite too.
+  const double others = squares[1].item<double>();
+  return std::isfinite(others) ? std::sqrt(squares[0].item<double>()) : others;
 }
 
 absl::StatusOr<double> ShardedAdamW::Step(double learning_rate) {

@@ -43,8 +43,8 @@ class ShardedAdamW {
 
   void ZeroGradients();
 
-  /// Sums the gradients over ranks, clips and updates. Returns the gradient norm before clipping; where that is not
-  /// finite nothing is updated.
+  /// Sums the gradients over ranks, clips and updates. Returns the gradient norm of the clipped groups before clipping.
+  /// Where a gradient of any group is not finite nothing is updated and the returned norm is not finite.
   absl::StatusOr<double> Step(double learning_rate);
 
   /// This rank's state by name, for a checkpoint: "<group>/master", "<group>/first_moment", "<group>/second_moment"
