@@ -4,7 +4,7 @@
 // Both functions maximise sum_{i<j} <aligned head i, aligned head j> by cyclic updates: head i takes the map that is
 // best against all others. The objective never falls. Iteration ends when a sweep gains less than 1e-9 of the
 // objective. Two starts are tried, every head aligned to the first one (the paper's) and the leading eigenvectors of
-// the Gram; the one that leads once sweeps gain less than 1e-6 is finished. Two heads need one decomposition only.
+// the Gram; the one that leads once sweeps gain less than 1e-5 is finished. Two heads need one decomposition only.
 //
 // Pure; runs on the calling thread's share of ATen.
 #pragma once

@@ -14,21 +14,39 @@
 namespace regroup {
 namespace {
 
-// Moments of the input of a projection with a 1 appended, [n + 1, n + 1]: one product then serves weight and bias.
-at::Tensor ExtendedMoment(const at::Tensor& moment, const at::Tensor& sum, double tokens) {
-  const auto column = sum.unsqueeze(1);
-  const auto top = at::cat({moment, column}, 1);
-  const auto bottom = at::cat({column.t(), at::full({1, 1}, tokens, at::kDouble)}, 1);
-  return at::cat({top, bottom}) / tokens;
+// Products over inputs at least this wide are made in float32: their time is most of an alignment's, and the moments
+// themselves are sums of float32 products.
+constexpr int64_t kSinglePrecisionWidth = 2048;
+
+// The input of a projection: its mean and its second moment around the mean. Means are added back in float64, so a
+// large bias costs no digits.
+struct InputMoments {
+  at::Tensor mean;        // [n]
+  at::Tensor covariance;  // [n, n], in the precision of the products
+};
+
+InputMoments Moments(const at::Tensor& moment, const at::Tensor& sum, double tokens) {
+  const auto mean = sum.cpu() / tokens;
+  const auto covariance = moment.cpu() / tokens - mean.outer(mean);
+  return {mean, covariance.to(mean.size(0) < kSinglePrecisionWidth ? at::kDouble : at::kFloat)};
 }
 
-at::Tensor ExtendedWeight(const at::Tensor& weight, const at::Tensor& bias) {
-  const auto column = bias.defined() ? bias.unsqueeze(1) : at::zeros({weight.size(0), 1}, weight.options());
-  return at::cat({weight.to(at::kCPU, at::kDouble), column.to(at::kCPU, at::kDouble)}, 1);
-}
+// A projection with what its outputs share with its inputs.
+struct Projection {
+  Projection(const at::Tensor& weight, const at::Tensor& bias, int64_t heads, const InputMoments& input) {
+    const auto exact = weight.to(at::kCPU, at::kDouble);
+    mean = exact.mv(input.mean);
+    if (bias.defined()) mean = mean + bias.to(at::kCPU, at::kDouble);
+    mean = mean.view({heads, -1});
+    const auto matrix = weight.to(at::kCPU, input.covariance.scalar_type());
+    rows = matrix.view({heads, -1, matrix.size(1)});
+    by_covariance = matrix.mm(input.covariance).view_as(rows);
+  }
 
-// W [heads * width, n] -> [heads, width, n]
-at::Tensor Heads(const at::Tensor& rows, int64_t heads) { return rows.view({heads, -1, rows.size(1)}); }
+  at::Tensor mean;           // [heads, width]
+  at::Tensor rows;           // [heads, width, n]
+  at::Tensor by_covariance;  // rows times the covariance of the input
+};
 
 // Sums figures of query heads over those of one KV head.
 at::Tensor SumQueryHeads(const at::Tensor& figures, const AttentionShape& shape) {
@@ -43,45 +61,38 @@ at::Tensor Blocks(const at::Tensor& gram, int64_t heads) {
   return gram.reshape({heads, width, heads, width});
 }
 
-void AddValueGram(LayerGrams& grams, const at::Tensor& moment, const AttentionWeights& weights) {
-  const auto rows = ExtendedWeight(weights.value, weights.value_bias);
-  grams.value = Blocks(rows.mm(moment).mm(rows.t()), grams.shape.kv_heads);
+void AddValueGram(LayerGrams& grams, const Projection& values) {
+  const auto covariance = values.by_covariance.flatten(0, 1).mm(values.rows.flatten(0, 1).t()).to(at::kDouble);
+  const auto mean = values.mean.flatten();
+  grams.value = Blocks(covariance + mean.outer(mean), grams.shape.kv_heads);
 }
 
-at::Tensor PairGram(const at::Tensor& heads, const at::Tensor& heads_by_moment, const AttentionShape& shape) {
-  const auto product = StackPairs(heads_by_moment, shape).bmm(StackPairs(heads, shape).transpose(1, 2));
+at::Tensor PairGram(const Projection& keys, const AttentionShape& shape) {
+  const auto rows = StackPairs(keys.rows, shape);
+  const auto by_covariance = StackPairs(keys.by_covariance, shape);
+  const auto mean = StackPairs(keys.mean.unsqueeze(2), shape);  // [pairs, 2H, 1]
+  const auto product = by_covariance.bmm(rows.transpose(1, 2)).to(at::kDouble) + mean * mean.transpose(1, 2);
   return at::view_as_complex(ComplexGramParts(product).contiguous());
 }
 
 // E (k - E k)^T (k - E k) of the coordinates without rotation.
-at::Tensor FreeCovariance(const at::Tensor& heads, const at::Tensor& heads_by_moment, const AttentionShape& shape) {
+at::Tensor FreeCovariance(const Projection& keys, const AttentionShape& shape) {
   const auto free = [&](const at::Tensor& all) {
     return all.narrow(1, shape.rotary_width, shape.FreeWidth()).flatten(0, 1);
   };
-  const auto by_moment = free(heads_by_moment);
-  // The last column of W E[x^T x] with the appended 1 is the mean key.
-  const auto mean = by_moment.select(1, by_moment.size(1) - 1);
-  return Blocks(by_moment.mm(free(heads).t()) - mean.outer(mean), shape.kv_heads);
+  return Blocks(free(keys.by_covariance).mm(free(keys.rows).t()).to(at::kDouble), shape.kv_heads);
 }
 
-void AddKeyGrams(LayerGrams& grams, const at::Tensor& moment, const AttentionWeights& weights) {
-  const auto rows = ExtendedWeight(weights.key, weights.key_bias);
-  const auto heads = Heads(rows, grams.shape.kv_heads);
-  const auto heads_by_moment = Heads(rows.mm(moment), grams.shape.kv_heads);
-  grams.key_pairs = PairGram(heads, heads_by_moment, grams.shape);
-  grams.key_free = FreeCovariance(heads, heads_by_moment, grams.shape);
-}
-
-void AddQueryFigures(LayerGrams& grams, const at::Tensor& moment, const AttentionWeights& weights) {
+void AddQueryFigures(LayerGrams& grams, const Projection& queries) {
   const auto& shape = grams.shape;
-  const auto rows = ExtendedWeight(weights.query, weights.query_bias);
-  const auto heads = Heads(rows, shape.query_heads);
-  const auto by_moment = Heads(rows.mm(moment), shape.query_heads);
-  const auto energy = (heads * by_moment).sum(2).clamp_min(0);
+  const auto spread = (queries.rows * queries.by_covariance).sum(2, false, at::kDouble).clamp_min(0);
+  const auto energy = spread + queries.mean.square();
   const auto pairs = energy.index_select(1, FirstOfPairs(shape)) + energy.index_select(1, SecondOfPairs(shape));
   grams.query_pair_energy = SumQueryHeads(pairs, shape);
   const auto free = [&](const at::Tensor& all) { return all.narrow(1, shape.rotary_width, shape.FreeWidth()); };
-  grams.query_free = SumQueryHeads(free(by_moment).bmm(free(heads).transpose(1, 2)), shape);
+  const auto covariance = free(queries.by_covariance).bmm(free(queries.rows).transpose(1, 2)).to(at::kDouble);
+  const auto mean = free(queries.mean);
+  grams.query_free = SumQueryHeads(covariance + mean.unsqueeze(2) * mean.unsqueeze(1), shape);
 }
 
 void AddOutputMetric(LayerGrams& grams, const AttentionWeights& weights) {
@@ -151,16 +162,16 @@ absl::StatusOr<LayerGrams> BuildGrams(const LayerStatistics& statistics, const A
     return absl::FailedPreconditionError(
         "no calibration token reached this attention layer; give longer calibration text");
   }
-  const auto moment = ExtendedMoment(statistics.InputMoment().cpu(), statistics.InputSum().cpu(), statistics.Tokens());
-  AddValueGram(grams, moment, weights);
-  AddKeyGrams(grams, moment, weights);
-  if (grams.shape.cross_attention) {
-    const auto query_moment =
-        ExtendedMoment(statistics.QueryMoment().cpu(), statistics.QuerySum().cpu(), statistics.QueryTokens());
-    AddQueryFigures(grams, query_moment, weights);
-  } else {
-    AddQueryFigures(grams, moment, weights);
-  }
+  const auto& shape = grams.shape;
+  const auto input = Moments(statistics.InputMoment(), statistics.InputSum(), statistics.Tokens());
+  AddValueGram(grams, Projection(weights.value, weights.value_bias, shape.kv_heads, input));
+  const Projection keys(weights.key, weights.key_bias, shape.kv_heads, input);
+  grams.key_pairs = PairGram(keys, shape);
+  grams.key_free = FreeCovariance(keys, shape);
+  const auto query_input = shape.cross_attention
+                               ? Moments(statistics.QueryMoment(), statistics.QuerySum(), statistics.QueryTokens())
+                               : input;
+  AddQueryFigures(grams, Projection(weights.query, weights.query_bias, shape.query_heads, query_input));
   AddOutputMetric(grams, weights);
   if (statistics.HasUnitGrams()) AddUnitGrams(grams, statistics);
   REGROUP_RETURN_IF_ERROR(CheckFinite(grams));

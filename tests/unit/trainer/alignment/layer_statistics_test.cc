@@ -147,6 +147,25 @@ TEST(LayerStatistics, WideInputsAreSummedInSymmetricBlocks) {
   EXPECT_LT(LargestDifference(statistics.InputMoment(), tokens.t().mm(tokens)), 1e-10);
 }
 
+TEST(LayerStatistics, GramsOfWideInputsKeepSixDigitsBesideALargeBias) {
+  AttentionCase wide{
+      "wide", {.hidden = 2048, .query_heads = 2, .kv_heads = 2, .head_width = 8, .value_width = 8}, true};
+  auto weights = RandomWeights(wide, 1);
+  weights.key_bias = weights.key_bias + 1000;
+  const auto tokens = RandomTokens(100, wide.shape.hidden, 2);
+  LayerStatistics statistics(wide.shape, false);
+  statistics.Accumulate({.input = tokens});
+  const auto grams = BuildGrams(statistics, weights);
+  ASSERT_TRUE(grams.ok()) << grams.status();
+  const auto relative = [](const at::Tensor& gram, const at::Tensor& heads) {
+    const auto exact = (heads.t().mm(heads) / static_cast<double>(heads.size(0))).view_as(gram);
+    return LargestDifference(gram, exact) / exact.abs().max().item<double>();
+  };
+  const auto keys = at::linear(tokens, weights.key, weights.key_bias);
+  EXPECT_LT(relative(grams->key_free, keys - keys.mean(0, true)), 1e-6);
+  EXPECT_LT(relative(grams->value, at::linear(tokens, weights.value, weights.value_bias)), 1e-6);
+}
+
 TEST(LayerStatistics, ZeroHeadsCountAsZero) {
   const auto attention = CaseNamed("rotary");
   auto weights = RandomWeights(attention, 1);
