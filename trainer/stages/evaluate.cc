@@ -54,10 +54,16 @@ absl::StatusOr<Perplexity> Measure(StageContext& context, const SourceModel& sou
                            [&](int64_t done) { context.link.SetProgress("windows", done, windows.windows()); });
 }
 
-/// "0/" for the first arm of a sweep, so that its figures stand apart; empty otherwise.
-std::string FigurePrefix(const StageContext& context) {
-  const bool apart = context.spec().has_sweep() && context.assignment.subject() != "source";
-  return apart ? fmt::format("{}/", context.assignment.arm().index()) : "";
+/// What a figure belongs to: the subject, or in a sweep the settings of the arm.
+std::string FigureRow(const StageContext& context) {
+  const std::string& subject = context.assignment.subject();
+  if (!context.spec().has_sweep() || subject == "source") return subject;
+  const v1::Arm& arm = context.assignment.arm();
+  std::string row = fmt::format("{} heads, {}", arm.kv_heads(), arm.alignment());
+  if (arm.refine()) row += " + refine";
+  if (subject != "result") return fmt::format("{}, {}", row, subject);
+  if (arm.finetune() != "none") row += " + " + arm.finetune();
+  return row;
 }
 
 using Json = nlohmann::ordered_json;
@@ -70,8 +76,7 @@ absl::Status AddPerplexity(StageContext& context, const SourceModel& source, con
   measured["standard_error"] = perplexity.standard_error;
   measured["windows"] = perplexity.windows;
   measured["tokens"] = perplexity.tokens;
-  const std::string figure = FigurePrefix(context) + "perplexity/" + context.assignment.subject();
-  (*outcome.mutable_figures())[figure] = perplexity.perplexity;
+  (*outcome.mutable_figures())["perplexity/" + FigureRow(context)] = perplexity.perplexity;
   return absl::OkStatus();
 }
 
@@ -103,8 +108,7 @@ absl::Status AddMultipleChoice(StageContext& context, const SourceModel& source,
                                            {"accuracy_standard_error", result.StandardError(false)},
                                            {"accuracy_per_byte", result.Accuracy(true)},
                                            {"accuracy_per_byte_standard_error", result.StandardError(true)}});
-    const std::string figure = fmt::format("{}{}/{}", FigurePrefix(context), set.name(), context.assignment.subject());
-    (*outcome.mutable_figures())[figure] = result.Accuracy(false);
+    (*outcome.mutable_figures())[fmt::format("{}/{}", set.name(), FigureRow(context))] = result.Accuracy(false);
     REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context.out() / fmt::format("choices-{}.json", set.name()),
                                                 DescribeItems(result).dump(1) + "\n"));
   }
@@ -123,6 +127,7 @@ absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context) {
                    {"kv_heads", model.config.kv_heads},
                    {"kv_bytes_per_token", model.config.KvCacheBytesPerToken(element_bytes)}};
   v1::TaskOutcome outcome;
+  (*outcome.mutable_figures())["kv_bytes_per_token/" + FigureRow(context)] = measured["kv_bytes_per_token"];
   if (context.spec().evaluation().has_perplexity()) {
     REGROUP_RETURN_IF_ERROR(AddPerplexity(context, source, model, measured, outcome));
   }
