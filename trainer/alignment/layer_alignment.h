@@ -45,7 +45,8 @@ struct LayerAlignment {
   /// What grouping maximised inside the groups; undefined where neighbours were taken.
   at::Tensor grouping_similarity;
   /// Energy-weighted cosine of two heads over the calibration tokens, E<a, b> / sqrt(E|a|^2 E|b|^2), before and after
-  /// each head's own map. One definition for every method.
+  /// each head's own map. One definition for every method; `principal` may stretch coordinates that the shared head
+  /// drops, so that its figure afterwards is low where its residual is low too: compare methods by residuals.
   at::Tensor value_similarity_before, value_similarity_after;
   at::Tensor key_similarity_before, key_similarity_after;
   /// Mean of the above over pairs inside groups, keys and values alike; 1 where a group has one head.
