@@ -28,9 +28,11 @@ void AddEverything(CLI::App& app, CommandLine& line) {
   app.add_option("--coordinator", line.coordinator, "The coordinator's host:port")
       ->envname("REGROUP_COORDINATOR")
       ->default_val("127.0.0.1:7447");
-  app.add_option("--tls-cert", line.tls.certificate, "Your certificate (PEM)")->envname("REGROUP_TLS_CERT");
+  app.add_option("--tls-certificate,--tls-cert", line.tls.certificate, "Your certificate (PEM)")
+      ->envname("REGROUP_TLS_CERT");
   app.add_option("--tls-key", line.tls.private_key, "Its private key (PEM)")->envname("REGROUP_TLS_KEY");
-  app.add_option("--tls-ca", line.tls.certificate_authority, "Certificates that sign the coordinator's (PEM)")
+  app.add_option("--tls-authority,--tls-ca", line.tls.certificate_authority,
+                 "Certificates that sign the coordinator's (PEM)")
       ->envname("REGROUP_TLS_CA");
   AddRunCommand(app, line);
   AddJobCommands(app, line);

@@ -55,14 +55,14 @@ ExitCode Show(const std::vector<std::string>& arguments, const CommandLine& line
 
 void AddModelCommands(CLI::App& app, CommandLine& line) {
   app.add_subcommand("families", "List the model families that can be converted")->callback([&line] {
-    line.selected = [](const CommandLine& chosen) { return Show({"--families", "--json"}, chosen); };
+    line.selected = [](const CommandLine& chosen) { return Show({"--families"}, chosen); };
   });
   CLI::App* const inspect =
       app.add_subcommand("inspect", "Show what a checkpoint holds and whether it can be converted");
   const auto folder = std::make_shared<std::string>();
   inspect->add_option("folder", *folder, "A Hugging Face folder")->required();
   inspect->callback([&line, folder] {
-    line.selected = [folder](const CommandLine& chosen) { return Show({"--inspect", *folder, "--json"}, chosen); };
+    line.selected = [folder](const CommandLine& chosen) { return Show({"--inspect", *folder}, chosen); };
   });
 }
 
