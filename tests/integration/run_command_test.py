@@ -44,7 +44,7 @@ class Finished(RunCommandTest):
 
         again = self.run_to_end(file, "--json")
         self.assertEqual(again.returncode, 0, again.stderr)
-        self.assertEqual(json.loads(again.stdout.splitlines()[-1])["state"], "JOB_STATE_SUCCEEDED")
+        self.assertEqual(cluster.job_at_end(again)["state"], "JOB_STATE_SUCCEEDED")
         self.assertEqual(len(list((self.work / "jobs").iterdir())), 1, "the job was repeated")
         self.assertEqual(digest_of(self.output / "model.safetensors"), digest)
         self.assert_nothing_left()
@@ -71,7 +71,7 @@ class Killed(RunCommandTest):
 
         again = self.run_to_end(file, "--json")
         self.assertEqual(again.returncode, 0, again.stdout + again.stderr)
-        job = json.loads(again.stdout.splitlines()[-1])
+        job = cluster.job_at_end(again)
         repeated = {name: epoch for name, epoch in cluster.epochs(job).items() if epoch != 1}
         self.assertEqual(repeated, {"finetune": 2})
         self.assertEqual(len(list((self.work / "jobs").iterdir())), 1)

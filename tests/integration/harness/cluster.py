@@ -142,6 +142,12 @@ def _ancestors(process):
     return found
 
 
+def job_at_end(done):
+    """The job that `regroup run --json` ends with, after a line an event."""
+    start = done.stdout.rindex("\n{\n") + 1 if not done.stdout.startswith("{\n") else 0
+    return json.loads(done.stdout[start:])
+
+
 def epochs(job):
     """Number of the last attempt of every task."""
     return {task["name"].split("/")[-1]: int(task.get("epoch", 0)) for task in job["tasks"]}

@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""Reads every #include: the parts know each other only as written here, and each outside library stays in its place.
+
+A new edge fails. Where it is right, add it here, so that a reader sees the whole picture in one place.
+"""
+
+import pathlib
+import re
+import unittest
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+PARTS = ("services", "coordinator", "trainer")
+INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.MULTILINE)
+
+# What a part of the source includes besides itself, services/base and the generated contract (regroup/v1).
+EDGES = {
+    "services/base": [],
+    "services/rpc": [],
+    "services/job_file": [],
+    "services/metrics": [],
+    "services/worker": ["services/rpc"],
+    "services/cli": ["services/rpc", "services/job_file"],
+    # Pure: events in, actions out.
+    "coordinator/job": ["services/rpc"],
+    "coordinator/schedule": ["services/rpc", "coordinator/job"],
+    "coordinator/store": ["services/rpc", "coordinator/job"],
+    "coordinator/api": ["services/rpc", "services/job_file", "services/metrics", "coordinator/schedule",
+                        "coordinator/store"],
+    "coordinator/main": ["coordinator/api"],
+    # Computing on one device, without communication.
+    "trainer/alignment": [],
+    "trainer/checkpoint": [],
+    "trainer/data": [],
+    "trainer/nn": [],
+    "trainer/distill": [],
+    "trainer/families": ["trainer/nn"],
+    "trainer/gates": ["trainer/data"],
+    "trainer/eval": ["trainer/data", "trainer/nn"],
+    # Communication, and what brings all of it together.
+    "trainer/parallel": [],
+    "trainer/optim": ["trainer/parallel"],
+    "trainer/stages": ["services/rpc", "services/job_file", "trainer/alignment", "trainer/checkpoint",
+                       "trainer/data", "trainer/distill", "trainer/eval", "trainer/families", "trainer/gates",
+                       "trainer/nn", "trainer/optim", "trainer/parallel"],
+    "trainer/main.cc": ["trainer/parallel", "trainer/stages"],
+}
+
+# Libraries that are fenced in, and the files or folders that may include them.
+FENCES = {
+    "torch": (r"(torch|ATen|c10)/", ["trainer/"]),
+    "MPI": (r"mpi\.h$", ["trainer/parallel/"]),
+    "NCCL and CUDA": (r"(nccl|cuda\w*)\.h$|.*/cuda/", ["trainer/parallel/"]),
+    "SQLite": (r"sqlite3\.h$", ["coordinator/store/sqlite.h"]),
+    "prometheus-cpp": (r"prometheus/", ["services/metrics/metrics.cc"]),
+    "yaml-cpp": (r"yaml-cpp/", ["services/job_file/yaml_tree.cc"]),
+    "CLI11": (r"CLI/", ["services/cli/", "services/worker/worker_flags.cc", "coordinator/main/", "trainer/main.cc"]),
+}
+
+# No clock, socket, disk or thread inside.
+PURE = ("coordinator/job", "coordinator/schedule")
+IMPURE_HEADERS = re.compile(r"(grpcpp/|thread$|mutex$|condition_variable$|fstream$|filesystem$|unistd\.h$|sys/)")
+
+
+def sources():
+    for part in PARTS:
+        for file in sorted((REPOSITORY / part).rglob("*")):
+            if file.suffix in (".cc", ".h", ".in"):
+                yield file.relative_to(REPOSITORY).as_posix(), INCLUDE.findall(file.read_text())
+
+
+def part_of(path):
+    return "/".join(path.split("/")[:2])
+
+
+class IncludeEdges(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.sources = list(sources())
+        assert len(cls.sources) > 100, "found no sources"
+
+    def found_edges(self):
+        return {(part_of(file), part_of(header)) for file, headers in self.sources for header in headers
+                if header.split("/")[0] in PARTS}
+
+    def test_are_those_of_the_table(self):
+        found = {(part, needed) for part, needed in self.found_edges() if needed not in (part, "services/base")}
+        table = {(part, needed) for part, needs in EDGES.items() for needed in needs}
+        self.assertEqual(sorted(found - table), [], "new edges between parts")
+        self.assertEqual(sorted(table - found), [], "edges of the table that are gone")
+
+    def test_name_every_folder_of_the_source(self):
+        self.assertEqual({part_of(file) for file, _ in self.sources} - set(EDGES), set())
+
+    def test_form_no_circle(self):
+        needs = {part: set(needed) for part, needed in EDGES.items()}
+        while needs:
+            free = [part for part, needed in needs.items() if not needed & set(needs)]
+            self.assertTrue(free, f"a circle among {sorted(needs)}")
+            for part in free:
+                del needs[part]
+
+    def test_never_join_coordinator_worker_cli_and_trainer(self):
+        programs = ("coordinator/", "services/worker", "services/cli", "trainer/")
+        owner = lambda part: next((program for program in programs if part.startswith(program)), None)
+        joined = [(a, b) for a, b in self.found_edges() if owner(a) and owner(b) and owner(a) != owner(b)]
+        self.assertEqual(joined, [])
+
+    def test_keep_every_library_behind_its_fence(self):
+        for library, (pattern, places) in FENCES.items():
+            with self.subTest(library):
+                users = [file for file, headers in self.sources if any(re.match(pattern, header) for header in headers)]
+                self.assertTrue(users, "nobody uses it any more; remove the fence")
+                self.assertEqual([file for file in users if not file.startswith(tuple(places))], [])
+
+    def test_write_sql_in_one_file(self):
+        sql = re.compile(r"\b(SELECT .* FROM|INSERT INTO|CREATE TABLE|DELETE FROM|UPDATE \w+ SET)\b")
+        users = [file for file, _ in self.sources if sql.search((REPOSITORY / file).read_text())]
+        self.assertEqual(users, ["coordinator/store/sqlite_job_store.cc"])
+
+    def test_keep_the_pure_parts_free_of_input_and_output(self):
+        impure = [(file, header) for file, headers in self.sources if part_of(file) in PURE for header in headers
+                  if IMPURE_HEADERS.match(header)]
+        self.assertEqual(impure, [])
+
+    def test_start_at_the_root_of_the_repository(self):
+        outside = [(file, header) for file, headers in self.sources for header in headers
+                   if header.startswith((".", "src/")) or "../" in header]
+        self.assertEqual(outside, [])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
