@@ -1,0 +1,30 @@
+"""Plain averaging of heads, computed again by NumPy in float64."""
+
+import numpy as np
+import torch
+
+from regroup_programs import config_of, weights_of
+
+
+def round_to(values, dtype):
+    """float64 to the storage's type, to the nearest."""
+    if dtype == torch.float16:
+        return torch.from_numpy(values.astype(np.float16))
+    return torch.from_numpy(values.astype(np.float32)).to(dtype)
+
+
+def check_plain_average(source_folder, folder, kv_heads):
+    """Neighbouring heads averaged in float64, rounded once; every other weight as it was."""
+    config, source, result = config_of(source_folder), weights_of(source_folder), weights_of(folder)
+    heads, width = config["num_key_value_heads"], config["head_dim"]
+    assert set(source) == set(result)
+    merged = 0
+    for name, before in source.items():
+        expected = before
+        if "k_proj" in name or "v_proj" in name:
+            rows = before.double().numpy().reshape(kv_heads, heads // kv_heads, width, -1)
+            expected = round_to(rows.sum(axis=1) / (heads // kv_heads), before.dtype).reshape(result[name].shape)
+            merged += 1
+        assert result[name].dtype == before.dtype, name
+        assert torch.equal(result[name], expected), (name, (result[name].float() - expected.float()).abs().max())
+    assert merged >= 4

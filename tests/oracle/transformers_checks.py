@@ -1,0 +1,87 @@
+"""What Transformers says about a folder: does it load as it should, what are its logits and its perplexity."""
+
+import json
+import math
+
+import torch
+import transformers
+from tokenizers import Tokenizer
+
+from regroup_programs import config_of, report_of
+
+
+def load(folder):
+    """The model in float32; fails if a weight is missing, unexpected or of another shape."""
+    model, info = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        assert not info[kind], (folder, kind, info[kind])
+    assert not info.get("error_msgs"), info["error_msgs"]
+    return model.eval()
+
+
+def logits_of(model, tokens):
+    with torch.no_grad():
+        return model(tokens).logits.float()
+
+
+def relative_difference(logits, expected):
+    """The largest difference relative to the largest logit."""
+    return ((logits.double() - expected.double()).abs().max() / expected.double().abs().max()).item()
+
+
+def random_tokens(model, sequences, length):
+    generator = torch.Generator().manual_seed(5)
+    return torch.randint(0, model.config.vocab_size, (sequences, length), generator=generator)
+
+
+def token_windows(folder, data, length):
+    """The protocol of perplexity: every text with the tokenizer's own post-processing, then the end token; joined and
+    cut into windows without overlap, the last partial one dropped."""
+    tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")
+    end = config_of(folder).get("eos_token_id")
+    ids = []
+    with open(data, encoding="utf-8") as file:
+        for line in file:
+            ids += tokenizer.encode(json.loads(line)["text"]).ids + ([] if end is None else [end])
+    windows = len(ids) // length
+    return torch.tensor(ids[: windows * length]).view(windows, length)
+
+
+def perplexity_of(model, windows):
+    total = 0.0
+    with torch.no_grad():
+        for batch in windows.split(16):
+            log_p = torch.log_softmax(model(batch).logits[:, :-1].double(), -1)
+            total -= log_p.gather(-1, batch[:, 1:, None]).sum().item()
+    return math.exp(total / (windows.shape[0] * (windows.shape[1] - 1)))
+
+
+def check_logits(programs, folder, tokens, model=None):
+    """Transformers and the trainer agree; returns Transformers' logits."""
+    model = model or load(folder)
+    expected = logits_of(model, tokens)
+    difference = relative_difference(programs.logits(folder, tokens), expected)
+    assert difference < 1e-4, (folder, difference)
+    return expected, difference
+
+
+def check_perplexity(folder, source_folder, data, length, source=None, result=None):
+    """report.json agrees with Transformers for the source and for the result."""
+    report = report_of(folder)
+    shown = {}
+    for subject, path, model in (("source", source_folder, source), ("result", folder, result)):
+        expected = perplexity_of(model or load(path), token_windows(source_folder, data, length))
+        ours = report[subject]["perplexity"]
+        assert abs(ours / expected - 1) < 1e-3, (folder, subject, ours, expected)
+        shown[subject] = ours
+    return shown
+
+
+def check_configuration(folder, source_folder, kv_heads):
+    """The source's own configuration, with the heads changed and the provenance added."""
+    config, source = config_of(folder), config_of(source_folder)
+    assert config["num_key_value_heads"] == kv_heads, config
+    assert config["regroup"]["source_kv_heads"] == source["num_key_value_heads"]
+    assert load(folder).config.num_key_value_heads == kv_heads
+    del config["regroup"]
+    assert config == {**source, "num_key_value_heads": kv_heads}, (config, source)

@@ -1,0 +1,62 @@
+#include "world.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+namespace regroup {
+namespace {
+
+std::unique_ptr<Communicator>& Holder() {
+  static std::unique_ptr<Communicator> communicator;
+  return communicator;
+}
+
+std::filesystem::path& Root() {
+  static std::filesystem::path root;
+  return root;
+}
+
+class WorldEnvironment : public testing::Environment {
+ public:
+  void SetUp() override {
+    if (StartedByMpirun()) {
+      auto communicator = MakeMpiCommunicator();
+      if (!communicator.ok()) std::abort();
+      Holder() = std::move(*communicator);
+    } else {
+      Holder() = MakeSelfCommunicator();
+    }
+    // Ranks share their parent, mpirun.
+    const pid_t common = StartedByMpirun() ? getppid() : getpid();
+    Root() = std::filesystem::temp_directory_path() / ("regroup_world_" + std::to_string(common));
+  }
+
+  void TearDown() override {
+    std::error_code ignored;
+    if (World().Barrier().ok() && World().rank() == 0) std::filesystem::remove_all(Root(), ignored);
+    Holder().reset();
+  }
+};
+
+[[maybe_unused]] const testing::Environment* const kRegistered =
+    testing::AddGlobalTestEnvironment(new WorldEnvironment);
+
+}  // namespace
+
+Communicator& World() { return *Holder(); }
+
+std::filesystem::path SharedFolder(const char* name) {
+  const std::filesystem::path folder = Root() / name;
+  if (World().rank() == 0) {
+    std::filesystem::remove_all(folder);
+    std::filesystem::create_directories(folder);
+  }
+  if (!World().Barrier().ok()) std::abort();
+  return folder;
+}
+
+}  // namespace regroup
