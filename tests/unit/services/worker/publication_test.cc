@@ -44,6 +44,7 @@ TEST_F(PublicationTest, PublishingTwiceIsDoneOnce) {
   Stage("job.json", "demo-1");
   EXPECT_TRUE(PublishAs("demo-1").ok());
   EXPECT_TRUE(std::filesystem::exists(published_ / "regroup" / "report.json")) << "the first result stays";
+  EXPECT_FALSE(std::filesystem::exists(staged_)) << "nobody would find it beside the result";
 }
 
 TEST_F(PublicationTest, NeverReplacesTheResultOfAnotherJob) {
@@ -54,7 +55,7 @@ TEST_F(PublicationTest, NeverReplacesTheResultOfAnotherJob) {
   EXPECT_TRUE(absl::IsAlreadyExists(status));
   EXPECT_THAT(std::string(status.message()), HasSubstr("output.checkpoint"));
   EXPECT_EQ(PublicationFailure(status).failure_class(), v1::FAILURE_CLASS_USER);
-  EXPECT_TRUE(std::filesystem::exists(staged_));
+  EXPECT_FALSE(std::filesystem::exists(staged_));
 }
 
 TEST_F(PublicationTest, AnEmptyFolderOfThatNameIsNotReplacedEither) {
@@ -67,6 +68,25 @@ TEST_F(PublicationTest, AMissingStagedFolderIsALossOfInfrastructure) {
   const absl::Status status = PublishAs("demo-1");
   EXPECT_TRUE(absl::IsNotFound(status));
   EXPECT_EQ(PublicationFailure(status).failure_class(), v1::FAILURE_CLASS_INFRA);
+}
+
+TEST_F(PublicationTest, RemovesWhatAReportAttemptStagedAndNoOther) {
+  v1::TaskAssignment assignment;
+  assignment.mutable_spec()->mutable_output()->set_checkpoint(published_.string());
+  assignment.mutable_attempt()->set_job("demo-1");
+  assignment.mutable_attempt()->set_epoch(2);
+  const std::filesystem::path own = folder_.path() / ".published.regroup-demo-1-2";
+  const std::filesystem::path newer = folder_.path() / ".published.regroup-demo-1-3";
+  std::filesystem::create_directories(own / "regroup");
+  std::filesystem::create_directories(newer);
+
+  assignment.set_kind(v1::TASK_KIND_EXPORT);
+  RemoveStaged(assignment);
+  EXPECT_TRUE(std::filesystem::exists(own)) << "only a report stages";
+  assignment.set_kind(v1::TASK_KIND_REPORT);
+  RemoveStaged(assignment);
+  EXPECT_FALSE(std::filesystem::exists(own));
+  EXPECT_TRUE(std::filesystem::exists(newer));
 }
 
 }  // namespace
