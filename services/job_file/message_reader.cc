@@ -20,6 +20,7 @@ constexpr size_t kMaximumMistakes = 20;
 
 std::vector<std::string_view> KeysOf(const Descriptor& descriptor) {
   std::vector<std::string_view> keys;
+  keys.reserve(static_cast<size_t>(descriptor.field_count()));
   for (int i = 0; i < descriptor.field_count(); ++i) keys.push_back(descriptor.field(i)->name());
   return keys;
 }
