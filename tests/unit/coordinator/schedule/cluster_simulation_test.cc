@@ -8,6 +8,7 @@
 #include <random>
 
 #include "coordinator/schedule/cluster.h"
+#include "services/base/status_macros.h"
 #include "services/rpc/status.h"
 #include "tests/unit/coordinator/builders.h"
 
@@ -45,6 +46,8 @@ class Simulation {
 
   /// How many jobs ended in each final state.
   const std::map<v1::JobState, int>& ends() const { return ends_; }
+  /// How many jobs were to be cancelled when they may already have published.
+  int late_cancels() const { return late_cancels_; }
 
  private:
   int Pick(int below) { return static_cast<int>(random_() % static_cast<uint32_t>(below)); }
@@ -52,36 +55,34 @@ class Simulation {
   SimulatedWorker& AnyWorker() { return workers_[static_cast<size_t>(Pick(static_cast<int>(workers_.size())))]; }
 
   void RandomStep() {
-    switch (Pick(16)) {
+    for (SimulatedWorker& worker : workers_) {
+      if (Chance(0.3)) Beat(worker);
+      if (Chance(0.3)) Ask(worker);
+      if (Chance(0.2)) EndAny(worker, Chance(0.1));
+    }
+    switch (Pick(20)) {
       case 0:
-        return Submit();
       case 1:
-        return CancelAny();
+        return Submit();
       case 2:
-        return RetryAny();
+        return CancelAny();
       case 3:
-        return Crash(AnyWorker());
+        return RetryAny();
       case 4:
-        AnyWorker().is_reachable = Chance(0.6);
-        return;
+        return Crash(AnyWorker());
       case 5:
-        return RepeatOldReport();
-      case 6:
-        if (Chance(0.1)) RestartCoordinator();
+        AnyWorker().is_reachable = Chance(0.7);
         return;
+      case 6:
       case 7:
+        return RepeatOldReport();
+      case 8:
+        return RestartCoordinator();
+      case 9:
         (void)cluster_.SetDraining(AnyWorker().id, Chance(0.3));
         return;
-      case 8:
-      case 9:
-      case 10:
-        return Beat(AnyWorker());
-      case 11:
-      case 12:
-      case 13:
-        return Ask(AnyWorker());
       default:
-        return EndAny(AnyWorker(), Chance(0.25));
+        return;
     }
   }
 
@@ -92,7 +93,15 @@ class Simulation {
     v1::JobSpec spec = SmallSpec();
     spec.mutable_finetune()->set_ranks(1 + Pick(2));
     spec.mutable_resources()->set_priority(Pick(3));
+    if (Chance(0.5)) MakeShort(&spec);
     cluster_.AddJob(MakeJob(fmt::format("job-{}", ++jobs_submitted_), spec, now_));
+  }
+
+  /// Few tasks, so that many lives reach the end of a job.
+  static void MakeShort(v1::JobSpec* spec) {
+    spec->clear_calibration();
+    spec->clear_evaluation();
+    spec->mutable_finetune()->set_method("none");
   }
 
   std::string AnyJob() {
@@ -103,7 +112,13 @@ class Simulation {
   }
 
   void CancelAny() {
-    if (Chance(0.5)) (void)cluster_.CancelJob(AnyJob(), now_);
+    if (cluster_.jobs().size() == 0 || Chance(0.7)) return;
+    auto job = cluster_.jobs().begin();
+    std::advance(job, Pick(static_cast<int>(cluster_.jobs().size())));
+    const bool may_have_published = job->second.record().publication_granted && !job->second.IsFinal();
+    const absl::Status status = cluster_.CancelJob(job->first, now_);
+    EXPECT_EQ(ReasonOf(status) == v1::WRONG_STATE, may_have_published);
+    if (may_have_published) ++late_cancels_;
   }
 
   void RetryAny() {
@@ -155,20 +170,27 @@ class Simulation {
   void EndAny(SimulatedWorker& worker, bool fails) {
     if (worker.running.empty()) return;
     const v1::AttemptId attempt = worker.running[static_cast<size_t>(Pick(static_cast<int>(worker.running.size())))];
+    // Time passes between the permission to publish and the end of the attempt.
+    if (attempt.task() == "report" && worker.is_reachable && Chance(0.5)) {
+      (void)cluster_.Report(worker.AskToPublish(attempt), now_);
+      return;
+    }
     EndProcess(worker, attempt);
     const auto failure = static_cast<v1::FailureClass>(1 + Pick(6));
     v1::TaskOutcome outcome = fails ? FailureOf(failure) : attempt.task() == "inspect" ? InspectSuccess() : Success();
     const v1::ReportTaskRequest report = worker.Report(attempt, outcome);
     sent_.push_back(report);
-    if (worker.is_reachable) Deliver(report, worker, attempt);
+    if (worker.is_reachable) (void)Deliver(report);
   }
 
-  void Deliver(const v1::ReportTaskRequest& report, SimulatedWorker& worker, const v1::AttemptId& attempt) {
-    if (attempt.task() == "report" && !report.outcome().has_failure() &&
-        !cluster_.Report(worker.AskToPublish(attempt), now_).ok()) {
-      return;
+  /// A report task succeeds only after it was allowed to publish.
+  absl::Status Deliver(const v1::ReportTaskRequest& report) {
+    if (report.attempt().task() == "report" && !report.outcome().has_failure()) {
+      v1::ReportTaskRequest question = report;
+      question.set_may_publish(true);
+      REGROUP_RETURN_IF_ERROR(cluster_.Report(question, now_));
     }
-    (void)cluster_.Report(report, now_);
+    return cluster_.Report(report, now_);
   }
 
   /// A message from long ago: it may be a repetition, or come from an attempt that was given up.
@@ -179,7 +201,7 @@ class Simulation {
     if (job == nullptr) return;
     const std::optional<size_t> task = job->FindTask(report.attempt().task());
     const bool is_old = task && job->task(*task).epoch() > report.attempt().epoch();
-    const absl::Status status = cluster_.Report(report, now_);
+    const absl::Status status = Deliver(report);
     EXPECT_TRUE(!is_old || ReasonOf(status) == v1::STALE_EPOCH);
   }
 
@@ -313,21 +335,25 @@ class Simulation {
   std::set<std::string> retried_;
   int jobs_submitted_ = 0;
   std::map<v1::JobState, int> ends_;
+  int late_cancels_ = 0;
 };
 
 TEST(ClusterSimulation, KeepsItsPromisesInEveryLife) {
   std::map<v1::JobState, int> ends;
+  int late_cancels = 0;
   for (uint32_t seed = 1; seed <= kSeeds; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     Simulation simulation(seed);
     simulation.Run();
     if (HasFailure()) break;
     for (const auto& [state, count] : simulation.ends()) ends[state] += count;
+    late_cancels += simulation.late_cancels();
   }
   // Lives in which nothing succeeds, or nothing fails, would test little.
   for (const v1::JobState state : {v1::JOB_STATE_SUCCEEDED, v1::JOB_STATE_FAILED, v1::JOB_STATE_CANCELLED}) {
     EXPECT_GT(ends[state], kSeeds / 10) << v1::JobState_Name(state);
   }
+  EXPECT_GT(late_cancels, 0);
 }
 
 }  // namespace
