@@ -12,6 +12,7 @@
 #include "services/base/files.h"
 #include "services/base/logging.h"
 #include "services/base/status_macros.h"
+#include "services/worker/publication.h"
 
 namespace regroup {
 namespace {
@@ -116,7 +117,9 @@ v1::TaskOutcome Attempt::RunToEnd() {
   Supervise();
   KillEverything();
   logs_->ForwardRest();
-  return DecideOutcome(GatherEvidence());
+  const v1::TaskOutcome outcome = DecideOutcome(GatherEvidence());
+  if (outcome.has_failure()) RemoveStaged(assignment_);
+  return outcome;
 }
 
 v1::TaskOutcome Attempt::FailedToStart(const absl::Status& status) const {

@@ -85,6 +85,7 @@ OutcomeReporter::Answer OutcomeReporter::PublishThenReport(const AttemptKey& key
     LogWarning(
         "the result was not published",
         {{"job", key.job}, {"task", key.task}, {"epoch", key.epoch}, {"reason", std::string(permitted.message())}});
+    RemoveStaged(outcome.publication());
   }
   if (answer != Answer::kTaken) return answer;
   const absl::Status published = Publish(outcome.publication(), key.job);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "services/base/files.h"
+#include "services/base/staging_folder.h"
 
 namespace regroup {
 namespace {
@@ -32,11 +33,27 @@ bool WasPublishedBy(const std::filesystem::path& published, const std::string& j
 
 }  // namespace
 
+void RemoveStaged(const v1::Publication& publication) {
+  std::error_code ignored;
+  std::filesystem::remove_all(publication.staged(), ignored);
+}
+
+void RemoveStaged(const v1::TaskAssignment& assignment) {
+  const std::string& output = assignment.spec().output().checkpoint();
+  if (assignment.kind() != v1::TASK_KIND_REPORT || output.empty()) return;
+  std::error_code ignored;
+  std::filesystem::remove_all(StagingFolder(output, assignment.attempt().job(), assignment.attempt().epoch()), ignored);
+}
+
 absl::Status Publish(const v1::Publication& publication, const std::string& job) {
   const std::filesystem::path published = publication.published();
-  if (WasPublishedBy(published, job)) return absl::OkStatus();
+  if (WasPublishedBy(published, job)) {
+    RemoveStaged(publication);
+    return absl::OkStatus();
+  }
   const absl::Status renamed = RenameWithoutReplacing(publication.staged(), published);
   if (!absl::IsAlreadyExists(renamed)) return renamed;
+  RemoveStaged(publication);
   return absl::AlreadyExistsError(
       fmt::format("output.checkpoint {} exists and was not made by this job; remove it or name another folder",
                   published.string()));

@@ -10,7 +10,7 @@ import sys
 import unittest
 
 from harness import cluster, job_file
-from harness.program_test import ProgramTest
+from harness.program_test import ProgramTest, digest_of
 
 SKIPPED = 77
 _INSIDE = "REGROUP_TEST_INSIDE_NAMESPACE"
@@ -49,6 +49,14 @@ class DiskFullTest(ProgramTest):
         self.assert_failed_for_want_of_space(done)
         self.assertIn(str(self.results), done.stdout + done.stderr)
         self.assert_nothing_published()
+
+    def test_with_space_a_result_reaches_another_file_system(self):
+        self.results = self.mount("large", "100m")
+        done = self.run_job(job_file.aligned_only(self.results / "model"), self.folder / "work")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        exported = next(self.folder.glob("work/jobs/*/export/1/out/checkpoint/model.safetensors"))
+        self.assertEqual(digest_of(self.results / "model/model.safetensors"), digest_of(exported))
+        self.assertEqual([path.name for path in self.results.iterdir()], ["model"])
 
     def test_a_job_continues_once_there_is_space(self):
         work = self.mount("work", "4m")

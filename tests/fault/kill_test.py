@@ -55,7 +55,7 @@ class KillTest(ProgramTest):
 
 
 class UndisturbedJob(KillTest):
-    def runTest(self):
+    def measure(self):
         job = self.start_job()
         done = self.cluster.wait_for_end(job)
         self.assert_succeeded(done)
@@ -66,7 +66,7 @@ class UndisturbedJob(KillTest):
 
 def setUpModule():
     result = unittest.TestResult()
-    UndisturbedJob().run(result)
+    UndisturbedJob("measure").run(result)
     for _, text in result.errors + result.failures:
         raise AssertionError("the undisturbed job did not succeed: " + text)
 

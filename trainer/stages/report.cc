@@ -5,7 +5,9 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "services/base/copy_file.h"
 #include "services/base/files.h"
+#include "services/base/staging_folder.h"
 #include "services/base/status_macros.h"
 #include "services/job_file/job_file.h"
 #include "trainer/stages/conversion.h"
@@ -21,11 +23,7 @@ namespace fs = std::filesystem;
 absl::Status LinkOrCopy(const fs::path& from, const fs::path& to) {
   std::error_code error;
   fs::create_hard_link(from, to, error);
-  if (!error) return absl::OkStatus();
-  error.clear();
-  fs::copy_file(from, to, error);
-  if (error) return ErrnoStatus(error.value(), fmt::format("copy {} to", from.string()), to);
-  return SyncPath(to);
+  return error ? CopyFile(from, to) : absl::OkStatus();
 }
 
 /// Folders that an earlier attempt of this job left behind.
@@ -39,10 +37,9 @@ void RemoveStaged(const fs::path& parent, const std::string& prefix) {
 absl::StatusOr<fs::path> StageCheckpoint(const StageContext& context, const fs::path& output) {
   REGROUP_ASSIGN_OR_RETURN(const fs::path exported, context.Input("export"));
   REGROUP_RETURN_IF_ERROR(MakeFolders(output.parent_path()));
-  const std::string prefix =
-      fmt::format(".{}.regroup-{}-", output.filename().string(), context.assignment.attempt().job());
-  RemoveStaged(output.parent_path(), prefix);
-  const fs::path staged = output.parent_path() / fmt::format("{}{}", prefix, context.assignment.attempt().epoch());
+  const v1::AttemptId& attempt = context.assignment.attempt();
+  RemoveStaged(output.parent_path(), StagingPrefix(output, attempt.job()));
+  const fs::path staged = StagingFolder(output, attempt.job(), attempt.epoch());
   REGROUP_RETURN_IF_ERROR(MakeFolders(staged));
   for (const auto& entry : fs::directory_iterator(exported / "checkpoint")) {
     REGROUP_RETURN_IF_ERROR(LinkOrCopy(entry.path(), staged / entry.path().filename()));

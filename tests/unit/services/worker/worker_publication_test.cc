@@ -47,7 +47,7 @@ TEST_F(WorkerPublication, AStaleAttemptPublishesNothing) {
   ASSERT_TRUE(coordinator_.WaitUntil([&] { return coordinator_.refused_reports == 1; }));
   StopWorker();
   EXPECT_FALSE(std::filesystem::exists(published_));
-  EXPECT_TRUE(std::filesystem::exists(staged_));
+  EXPECT_FALSE(std::filesystem::exists(staged_));
   EXPECT_THAT(coordinator_.outcomes, IsEmpty());
 }
 
