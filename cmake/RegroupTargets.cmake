@@ -3,10 +3,12 @@
 add_library(regroup_options INTERFACE)
 target_include_directories(regroup_options INTERFACE ${PROJECT_SOURCE_DIR})
 # -pthread everywhere: a precompiled header is used only where the threading macros are the same.
-target_compile_options(regroup_options INTERFACE -pthread -fpch-preprocess -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
-  $<$<BOOL:${REGROUP_SANITIZE}>:-fsanitize=${REGROUP_SANITIZE};-fno-omit-frame-pointer>)
+target_compile_options(regroup_options INTERFACE -pthread -fpch-preprocess -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
 target_link_libraries(regroup_options INTERFACE Threads::Threads)
-target_link_options(regroup_options INTERFACE $<$<BOOL:${REGROUP_SANITIZE}>:-fsanitize=${REGROUP_SANITIZE}>)
+if(REGROUP_SANITIZE)
+  target_compile_options(regroup_options INTERFACE -fsanitize=${REGROUP_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(regroup_options INTERFACE -fsanitize=${REGROUP_SANITIZE})
+endif()
 
 # regroup_library(<name> SOURCES <file>... [DEPS <target>...])
 function(regroup_library name)
