@@ -10,7 +10,8 @@ Installs on Debian 12, and does nothing where everything is there already:
   always          Debian packages of deploy/apt-packages.txt (as root or with sudo), and libtorch
                   from the torch wheel in build/venv: 540 MB of download, 1.3 GB on disk
   --with-oracles  the Python packages that tests compare with (torch with all its
-                  dependencies, transformers, ...): 2.8 GB of download, 4.8 GB on disk
+                  dependencies, transformers, ...): 2.8 GB of download, 4.8 GB on disk;
+                  and the Prometheus that one test starts
   --with-nccl     NCCL for gangs on NVIDIA GPUs: 200 MB of download
   --with-linters  clang-format and clang-tidy
 TEXT
@@ -122,6 +123,7 @@ log=$root/build/install-apt.log
 deploy=$root/deploy
 
 install_packages "$deploy/apt-packages.txt"
+if [ $with_oracles = yes ]; then install_packages "$deploy/apt-packages-tests.txt"; fi
 if [ $with_linters = yes ]; then install_packages "$deploy/apt-packages-linters.txt"; fi
 make_venv
 if [ $with_oracles = yes ]; then

@@ -15,6 +15,7 @@
 #include "trainer/eval/window_batch.h"
 #include "trainer/nn/transformer.h"
 #include "trainer/stages/convert_block.h"
+#include "trainer/stages/job_text.h"
 #include "trainer/stages/settings.h"
 #include "trainer/stages/stage.h"
 #include "trainer/stages/tensor_file.h"
@@ -90,10 +91,9 @@ absl::Status Compute(StageContext& context, const SourceModel& source, int64_t s
                      const std::filesystem::path& published) {
   context.link.SetProgress("tokenise", 0, 0);
   const v1::Calibration& calibration = context.spec().calibration();
-  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(source.folder().path()));
-  REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows, TokenWindows::Build(calibration.data(), *tokenizer,
-                                                                           {.sequence_length = sequence_length,
-                                                                            .max_windows = calibration.sequences()}));
+  REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
+                           BuildWindows("calibration.data", calibration.data(), source,
+                                        {.sequence_length = sequence_length, .max_windows = calibration.sequences()}));
   REGROUP_ASSIGN_OR_RETURN(const Model model, source.Load(at::kFloat, context.device));
   std::vector<LayerStatistics> statistics = EmptyStatistics(source.config(), unit_grams);
   AccumulateWindows(context, model, windows, statistics);

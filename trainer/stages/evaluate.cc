@@ -10,6 +10,7 @@
 #include "trainer/eval/multiple_choice.h"
 #include "trainer/eval/perplexity.h"
 #include "trainer/stages/conversion.h"
+#include "trainer/stages/job_text.h"
 #include "trainer/stages/settings.h"
 #include "trainer/stages/stage.h"
 
@@ -45,11 +46,10 @@ absl::StatusOr<Model> LoadSubject(const StageContext& context, const SourceModel
 
 absl::StatusOr<Perplexity> Measure(StageContext& context, const SourceModel& source, const Model& model) {
   const v1::Evaluation::Perplexity& settings = context.spec().evaluation().perplexity();
-  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(source.folder().path()));
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
-                           TokenWindows::Build(settings.data(), *tokenizer,
-                                               {.sequence_length = SequenceLength(settings, source.config()),
-                                                .max_windows = settings.max_windows()}));
+                           BuildWindows("evaluation.perplexity.data", settings.data(), source,
+                                        {.sequence_length = SequenceLength(settings, source.config()),
+                                         .max_windows = settings.max_windows()}));
   return MeasurePerplexity(model, windows, context.device,
                            [&](int64_t done) { context.link.SetProgress("windows", done, windows.windows()); });
 }

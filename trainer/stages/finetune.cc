@@ -13,6 +13,7 @@
 #include "trainer/stages/converted_folder.h"
 #include "trainer/stages/describe.h"
 #include "trainer/stages/distill_trainer.h"
+#include "trainer/stages/job_text.h"
 #include "trainer/stages/settings.h"
 #include "trainer/stages/stage.h"
 #include "trainer/stages/training_checkpoint.h"
@@ -75,10 +76,9 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const Model teacher, source.Load(type, context.device));
 
   context.link.SetProgress("tokenise", 0, 0);
-  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(source.folder().path()));
-  REGROUP_ASSIGN_OR_RETURN(
-      const TokenWindows windows,
-      TokenWindows::Build(finetune.data(), *tokenizer, {.sequence_length = SequenceLength(finetune, source.config())}));
+  REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
+                           BuildWindows("finetune.data", finetune.data(), source,
+                                        {.sequence_length = SequenceLength(finetune, source.config())}));
 
   const DistillSettings settings{.steps = finetune.steps(),
                                  .batch_sequences = finetune.batch_sequences(),

@@ -11,17 +11,12 @@
 #include "trainer/data/text_reader.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/stages/describe.h"
+#include "trainer/stages/job_text.h"
 #include "trainer/stages/settings.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {
 namespace {
-
-/// Puts the job file's key before an error's message.
-absl::Status At(std::string_view key, const absl::Status& status) {
-  if (status.ok()) return status;
-  return absl::Status(status.code(), fmt::format("{}: {}", key, std::string(status.message())));
-}
 
 absl::Status CheckTarget(const v1::JobSpec& spec, const ModelConfig& config) {
   std::vector<int32_t> wanted(spec.sweep().kv_heads().begin(), spec.sweep().kv_heads().end());
@@ -49,18 +44,18 @@ absl::Status CheckLength(std::string_view key, const Message& message, const Mod
 /// The first text must be readable; later lines are checked as they are read.
 absl::Status CheckTextFile(std::string_view key, const std::string& path) {
   auto reader = TextReader::Open(path);
-  if (!reader.ok()) return At(key, reader.status());
+  if (!reader.ok()) return AtKey(key, reader.status());
   const auto first = reader->Next();
-  if (!first.ok()) return At(key, first.status());
+  if (!first.ok()) return AtKey(key, first.status());
   if (!first->has_value()) return absl::InvalidArgumentError(fmt::format("{}: {} has no line with text", key, path));
   return absl::OkStatus();
 }
 
 absl::Status CheckChoiceFile(std::string_view key, const std::string& path) {
   auto reader = MultipleChoiceReader::Open(path);
-  if (!reader.ok()) return At(key, reader.status());
+  if (!reader.ok()) return AtKey(key, reader.status());
   const auto first = reader->Next();
-  return first.ok() ? absl::OkStatus() : At(key, first.status());
+  return first.ok() ? absl::OkStatus() : AtKey(key, first.status());
 }
 
 absl::Status CheckOutput(const v1::JobSpec& spec) {
@@ -124,12 +119,12 @@ absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
   context.link.SetProgress("open source", 0, 0);
   REGROUP_RETURN_IF_ERROR(CheckBuilt(spec));
   auto source = SourceModel::Open(spec.source().checkpoint());
-  if (!source.ok()) return At("source.checkpoint", source.status());
+  if (!source.ok()) return AtKey("source.checkpoint", source.status());
   const ModelConfig& config = source->config();
   REGROUP_RETURN_IF_ERROR(CheckTarget(spec, config));
   REGROUP_RETURN_IF_ERROR(CheckOutput(spec));
   const auto tokenizer = LoadTokenizer(spec.source().checkpoint());
-  if (!tokenizer.ok()) return At("source.checkpoint", tokenizer.status());
+  if (!tokenizer.ok()) return AtKey("source.checkpoint", tokenizer.status());
   REGROUP_RETURN_IF_ERROR(CheckData(spec, config));
 
   context.link.SetProgress("digest", 0, 0);

@@ -17,6 +17,7 @@
 #include "trainer/eval/window_batch.h"
 #include "trainer/nn/transformer.h"
 #include "trainer/stages/conversion.h"
+#include "trainer/stages/job_text.h"
 #include "trainer/stages/settings.h"
 #include "trainer/stages/stage.h"
 #include "trainer/stages/tensor_file.h"
@@ -160,11 +161,10 @@ absl::StatusOr<v1::TaskOutcome> RunRefine(StageContext& context) {
   const v1::Calibration& calibration = context.spec().calibration();
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, source.config()));
-  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(source.folder().path()));
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
-                           TokenWindows::Build(calibration.data(), *tokenizer,
-                                               {.sequence_length = SequenceLength(calibration, source.config()),
-                                                .max_windows = calibration.sequences()}));
+                           BuildWindows("calibration.data", calibration.data(), source,
+                                        {.sequence_length = SequenceLength(calibration, source.config()),
+                                         .max_windows = calibration.sequences()}));
   OutputRefiner refiner(context, source, conversion, windows);
   REGROUP_ASSIGN_OR_RETURN(const NamedTensors outputs, refiner.Run());
   if (context.leads()) REGROUP_RETURN_IF_ERROR(SaveTensors(context.out() / "outputs.safetensors", outputs));

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# The long forms of the fault tests, for hours when the machine has nothing else to do.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+Usage: tests/nightly.sh [ROUNDS [KILLS [SEED]]]
+
+  ROUNDS  how often every fault test is repeated; default 5
+  KILLS   how often a round kills the coordinator at random moments; default 20
+  SEED    moments of the first round; later rounds count on from it; default: random
+
+Needs the programs in build/release/bin: tests/run.sh or deploy/build.sh --all builds them.
+TEXT
+}
+
+if [ "${1:-}" = -h ] || [ "${1:-}" = --help ]; then
+  usage
+  exit 0
+fi
+for argument in "$@"; do
+  if ! [[ $argument =~ ^[0-9]+$ ]]; then
+    usage >&2
+    echo "nightly: $argument is not a number" >&2
+    exit 2
+  fi
+done
+rounds=${1:-5} kills=${2:-20} seed=${3:-$RANDOM}
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+failed=()
+for ((round = 0; round < rounds; ++round)); do
+  export REGROUP_TEST_KILLS=$kills REGROUP_TEST_SEED=$((seed + round))
+  echo "nightly: round $((round + 1)) of $rounds, $kills kills, seed $REGROUP_TEST_SEED"
+  ctest --test-dir build/release --output-on-failure --no-tests=error -R '^(kill|cancel|disk_full|run_command)_test$' ||
+    failed+=("$REGROUP_TEST_SEED")
+done
+if [ ${#failed[@]} -gt 0 ]; then
+  echo "nightly: failed with seeds ${failed[*]}; repeat one with: tests/nightly.sh 1 $kills SEED" >&2
+  exit 1
+fi
+echo "nightly: all rounds passed"
