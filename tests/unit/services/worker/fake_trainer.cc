@@ -41,7 +41,8 @@ std::string Variable(const char* name, const char* otherwise) {
 void Pause() { std::this_thread::sleep_for(std::chrono::milliseconds(20)); }
 
 void WriteFile(const std::filesystem::path& path, const std::string& text) {
-  const std::filesystem::path temporary = path.string() + ".tmp";
+  // Ranks may write the same file at once: each through a name of its own.
+  const std::filesystem::path temporary = path.string() + "." + std::to_string(getpid()) + ".tmp";
   std::ofstream(temporary) << text;
   std::filesystem::rename(temporary, path);
 }
