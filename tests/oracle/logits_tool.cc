@@ -1,6 +1,8 @@
 // Writes the trainer's own logits, for an oracle to compare with.
-// usage: logits_tool <model folder> <tokens.json: [[ids], ...]> <output.safetensors>
+// usage: logits_tool <model folder> <tokens.json: [[ids], ...]> <output.safetensors> [alignment.safetensors]
+// With an alignment (regroup/alignment.safetensors of a result), the model's heads are aligned first, none merged.
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <iostream>
 
@@ -9,6 +11,7 @@
 #include "services/base/files.h"
 #include "services/base/status_macros.h"
 #include "trainer/nn/transformer.h"
+#include "trainer/stages/convert_block.h"
 #include "trainer/stages/source_model.h"
 #include "trainer/stages/tensor_file.h"
 
@@ -24,12 +27,34 @@ absl::StatusOr<at::Tensor> ReadTokens(const std::filesystem::path& file) {
   return at::stack(rows);
 }
 
+/// The tensors of one layer, without the layer in their names.
+TensorMap LayerTensors(const TensorMap& all, int64_t layer) {
+  const std::string prefix = fmt::format("layers.{}.", layer);
+  TensorMap tensors;
+  for (const auto& [name, tensor] : all) {
+    if (name.starts_with(prefix)) tensors.emplace(name.substr(prefix.size()), tensor);
+  }
+  return tensors;
+}
+
+absl::Status AlignHeads(Model& model, const std::filesystem::path& file) {
+  REGROUP_ASSIGN_OR_RETURN(const TensorMap all, LoadTensors(file));
+  for (int64_t layer = 0; layer < model.config.layers; ++layer) {
+    REGROUP_ASSIGN_OR_RETURN(
+        const LayerAlignment alignment,
+        LayerAlignment::FromTensors(AttentionShapeOf(model.config, layer), LayerTensors(all, layer)));
+    REGROUP_RETURN_IF_ERROR(AlignBlock(model.blocks[layer], model.config, layer, alignment));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Run(const std::filesystem::path& folder, const std::filesystem::path& tokens_file,
-                 const std::filesystem::path& output) {
+                 const std::filesystem::path& output, const std::filesystem::path& alignment) {
   at::NoGradGuard no_gradients;
   REGROUP_ASSIGN_OR_RETURN(const at::Tensor tokens, ReadTokens(tokens_file));
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(folder));
-  REGROUP_ASSIGN_OR_RETURN(const Model model, source.Load(at::kFloat, at::kCPU));
+  REGROUP_ASSIGN_OR_RETURN(Model model, source.Load(at::kFloat, at::kCPU));
+  if (!alignment.empty()) REGROUP_RETURN_IF_ERROR(AlignHeads(model, alignment));
   return SaveTensors(output, {{"logits", RunOutputProjection(model, RunHiddenStates(model, tokens))}});
 }
 
@@ -37,8 +62,8 @@ absl::Status Run(const std::filesystem::path& folder, const std::filesystem::pat
 }  // namespace regroup
 
 int main(int argc, char** argv) {
-  if (argc != 4) return 2;
-  const absl::Status status = regroup::Run(argv[1], argv[2], argv[3]);
+  if (argc != 4 && argc != 5) return 2;
+  const absl::Status status = regroup::Run(argv[1], argv[2], argv[3], argc == 5 ? argv[4] : "");
   if (!status.ok()) std::cerr << status.message() << "\n";
   return status.ok() ? 0 : 1;
 }

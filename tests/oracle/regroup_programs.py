@@ -28,13 +28,15 @@ class Programs:
             raise AssertionError(f"{name}: exit code {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
         return output
 
-    def logits(self, folder, tokens):
-        """The trainer's own logits [B, T, V], float32, of tokens [B, T]."""
+    def logits(self, folder, tokens, alignment=None):
+        """The trainer's own logits [B, T, V], float32, of tokens [B, T]; with a result's alignment.safetensors, those of
+        the folder's model after its heads are aligned, none merged."""
         with tempfile.TemporaryDirectory() as scratch:
             with open(f"{scratch}/tokens.json", "w") as file:
                 json.dump(tokens.tolist(), file)
             output = f"{scratch}/logits.safetensors"
-            subprocess.run([self.logits_tool, folder, f"{scratch}/tokens.json", output], check=True, timeout=300)
+            command = [self.logits_tool, folder, f"{scratch}/tokens.json", output] + ([alignment] if alignment else [])
+            subprocess.run(command, check=True, timeout=300)
             return safetensors.torch.load_file(output)["logits"]
 
 

@@ -12,6 +12,7 @@
 #include "trainer/alignment/figures.h"
 #include "trainer/alignment/free_gauge.h"
 #include "trainer/alignment/grouping.h"
+#include "trainer/alignment/key_norm.h"
 #include "trainer/alignment/parallel_tasks.h"
 #include "trainer/alignment/registry.h"
 
@@ -138,7 +139,9 @@ bool NeedsUnitGrams(const AlignmentOptions& options) {
 absl::StatusOr<LayerAlignment> AlignLayer(const LayerStatistics& statistics, const AttentionWeights& weights,
                                           const AlignmentOptions& options) {
   REGROUP_RETURN_IF_ERROR(CheckOptions(options, statistics.Shape(), statistics.HasUnitGrams()));
-  REGROUP_ASSIGN_OR_RETURN(const LayerGrams grams, BuildGrams(statistics, weights));
+  REGROUP_RETURN_IF_ERROR(CheckWeights(weights, statistics.Shape()));
+  const AttentionWeights linear = LineariseNorms(weights, statistics.Shape(), statistics);
+  REGROUP_ASSIGN_OR_RETURN(const LayerGrams grams, BuildGrams(statistics, linear));
   return AlignGrams(grams, weights, options);
 }
 
@@ -163,7 +166,9 @@ absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& grams, const Attenti
   alignment.grouping_similarity = pairs;
   SolveGroups(alignment, groups, grams, method, method_options);
   if (method.free_gauge && method_options.restore_norm) NormaliseFreeGauge(alignment, weights, shape);
+  if (shape.key_norm != KeyNorm::kNone) AverageKeys(alignment, shape);
   FillFigures(alignment, grams);
+  if (shape.key_norm == KeyNorm::kPerHead) EqualiseKeys(alignment, weights, shape);
   return alignment;
 }
 

@@ -63,7 +63,11 @@ absl::Status CheckWeights(const AttentionWeights& weights, const AttentionShape&
   REGROUP_RETURN_IF_ERROR(CheckTensor("output", weights.output, {outputs, shape.query_heads * shape.value_width}));
   REGROUP_RETURN_IF_ERROR(CheckBias("query_bias", weights.query_bias, query_rows));
   REGROUP_RETURN_IF_ERROR(CheckBias("key_bias", weights.key_bias, key_rows));
-  return CheckBias("value_bias", weights.value_bias, value_rows);
+  REGROUP_RETURN_IF_ERROR(CheckBias("value_bias", weights.value_bias, value_rows));
+  if (shape.key_norm == KeyNorm::kNone) return absl::OkStatus();
+  const bool per_head = shape.key_norm == KeyNorm::kPerHead;
+  REGROUP_RETURN_IF_ERROR(CheckTensor("query_norm", weights.query_norm, {per_head ? shape.head_width : query_rows}));
+  return CheckTensor("key_norm", weights.key_norm, {per_head ? shape.head_width : key_rows});
 }
 
 at::Tensor FirstOfPairs(const AttentionShape& shape) { return PairIndices(shape, 0); }

@@ -12,6 +12,16 @@
 
 namespace regroup {
 
+/// A norm between the key projection and the rotation, and likewise on queries. It is not linear: no map of single
+/// coordinates passes through it, so that such keys are averaged as they are.
+enum class KeyNorm {
+  kNone,
+  /// Each head by itself; the weight [head_width] serves all heads.
+  kPerHead,
+  /// All heads together; the weight has an entry for every row of the projection.
+  kAllHeads,
+};
+
 /// Sizes of one attention layer. A KV head owns query_heads / kv_heads query heads: query head j reads KV head
 /// j / (query_heads / kv_heads).
 struct AttentionShape {
@@ -31,6 +41,7 @@ struct AttentionShape {
   bool cross_attention = false;
   /// Width of the queries' input; read where cross_attention is set.
   int64_t query_hidden = 0;
+  KeyNorm key_norm = KeyNorm::kNone;
 
   int64_t QueriesPerHead() const { return query_heads / kv_heads; }
   int64_t RotaryPairs() const { return rotary_width / 2; }
@@ -49,6 +60,9 @@ struct AttentionWeights {
   at::Tensor query_bias;
   at::Tensor key_bias;
   at::Tensor value_bias;
+  // Weights of the norms on queries and keys; undefined where there are none.
+  at::Tensor query_norm;  // [head_width] or [query_heads * head_width], see KeyNorm
+  at::Tensor key_norm;    // [head_width] or [kv_heads * head_width]
 };
 
 /// INVALID_ARGUMENT names the first size that is not positive or does not divide.

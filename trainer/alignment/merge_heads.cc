@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "services/base/status_macros.h"
+#include "trainer/alignment/key_norm.h"
 
 namespace regroup {
 namespace {
@@ -76,6 +77,12 @@ at::Tensor OwnersOf(const std::vector<int64_t>& query_order, const AttentionShap
   return Index(owners);
 }
 
+// A norm over all heads has a weight for each: they move with their heads.
+at::Tensor OrderNorm(const at::Tensor& norm, const std::vector<int64_t>& order, const AttentionShape& shape) {
+  if (shape.key_norm != KeyNorm::kAllHeads) return norm;
+  return norm.view({-1, shape.head_width}).index_select(0, Index(order).to(norm.device())).flatten();
+}
+
 // Queries and outputs in the new order: what aligned and merged layers have in common.
 void PutQueriesAndOutput(AttentionWeights& result, const AttentionWeights& weights, const LayerAlignment& alignment,
                          const AttentionShape& shape) {
@@ -92,6 +99,7 @@ void PutQueriesAndOutput(AttentionWeights& result, const AttentionWeights& weigh
   const auto mapped =
       heads.index_select(0, Index(order)).bmm(alignment.value_output.index_select(0, owners).transpose(1, 2));
   result.output = mapped.transpose(0, 1).flatten(1).to(weights.output.options()).contiguous();
+  result.query_norm = OrderNorm(weights.query_norm, order, shape);
 }
 
 absl::Status CheckAlignment(const LayerAlignment& alignment, const AttentionShape& shape) {
@@ -144,6 +152,7 @@ absl::StatusOr<AttentionWeights> ApplyAlignment(const AttentionWeights& weights,
   const Rows values = TakeRows(weights.value, weights.value_bias, shape.kv_heads);
   PutRows(values, MapValues(values.all.index_select(0, order), alignment.value_align.index_select(0, order)),
           result.value, result.value_bias);
+  result.key_norm = OrderNorm(weights.key_norm, KvHeadOrder(alignment), shape);
   return result;
 }
 
@@ -158,8 +167,15 @@ absl::StatusOr<AttentionWeights> MergeHeads(const AttentionWeights& weights, con
   const auto order = Index(KvHeadOrder(alignment));
   const CoordinateMaps maps = CoordinateMaps{alignment.key_pairs_merge, alignment.key_free_merge}.Select(order);
   const Rows keys = TakeRows(weights.key, weights.key_bias, shape.kv_heads);
-  const auto key_parts = MapCoordinates(keys.all.index_select(0, order), maps, shape);
-  PutRows(keys, SumGroups(key_parts, groups), result.key, result.key_bias);
+  result.key_norm = OrderNorm(weights.key_norm, KvHeadOrder(alignment), shape);
+  if (shape.key_norm == KeyNorm::kAllHeads) {
+    const MergedKeys merged = MergeKeysUnderSharedNorm(keys.all.index_select(0, order), result.key_norm, groups);
+    PutRows(keys, merged.rows, result.key, result.key_bias);
+    result.key_norm = merged.norm.to(weights.key_norm.options());
+  } else {
+    const auto key_parts = MapCoordinates(keys.all.index_select(0, order), maps, shape);
+    PutRows(keys, SumGroups(key_parts, groups), result.key, result.key_bias);
+  }
   const Rows values = TakeRows(weights.value, weights.value_bias, shape.kv_heads);
   const auto value_parts = MapValues(values.all.index_select(0, order), alignment.value_merge.index_select(0, order));
   PutRows(values, SumGroups(value_parts, groups), result.value, result.value_bias);

@@ -9,6 +9,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "trainer/nn/model.h"
+
 namespace regroup {
 
 struct KlLossOptions {
@@ -16,10 +18,11 @@ struct KlLossOptions {
   int64_t chunk_tokens = 256;
 };
 
-/// Scalar loss, float32. student_hidden [N, D] and student_projection [V, D] receive gradients where they require them;
-/// the teacher's (same N and V, its own width) do not. `weight` is usually 1 / tokens of the global batch.
-at::Tensor ChunkedKlLoss(const at::Tensor& student_hidden, const at::Tensor& student_projection,
-                         const at::Tensor& teacher_hidden, const at::Tensor& teacher_projection, double weight,
+/// Scalar loss, float32. student_hidden [N, D] and student_projection ([V, D], with a bias [V] or none) receive
+/// gradients where they require them; the teacher's (same N and V, its own width) do not. `weight` is usually 1 /
+/// tokens of the global batch.
+at::Tensor ChunkedKlLoss(const at::Tensor& student_hidden, const Linear& student_projection,
+                         const at::Tensor& teacher_hidden, const Linear& teacher_projection, double weight,
                          const KlLossOptions& options = {});
 
 }  // namespace regroup

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -21,6 +22,42 @@ struct Llama3Scaling {
     const double smooth = (original / wavelength - low) / (high - low);
     return (1.0 - smooth) * frequency / factor + smooth * frequency;
   }
+};
+
+/// YaRN (Peng et al., 2023): pairs that turn often keep their frequency, slow ones are divided by the factor, with a
+/// ramp over the pairs between.
+class YarnScaling {
+ public:
+  YarnScaling(double factor, double original, double fast, double slow, double theta, int64_t width, bool whole_pairs)
+      : factor_(factor), theta_(theta), width_(static_cast<double>(width)) {
+    low_ = PairThatTurns(fast, original);
+    high_ = PairThatTurns(slow, original);
+    if (whole_pairs) {
+      low_ = std::floor(low_);
+      high_ = std::ceil(high_);
+    }
+    low_ = std::max(low_, 0.0);
+    high_ = std::min(high_, width_ - 1.0);
+    if (low_ == high_) high_ += 1e-3;
+  }
+
+  double Scale(double frequency) const {
+    const double pair = -std::log(frequency) * width_ / (2.0 * std::log(theta_));
+    const double slow = std::clamp((pair - low_) / (high_ - low_), 0.0, 1.0);
+    return frequency * (slow / factor_ + 1.0 - slow);
+  }
+
+  /// Factor on cosines and sines for the longer context.
+  double Magnitude(double scale) const { return factor_ <= 1.0 ? 1.0 : 0.1 * scale * std::log(factor_) + 1.0; }
+
+ private:
+  /// The (fractional) pair that makes `turns` turns over the original context.
+  double PairThatTurns(double turns, double original) const {
+    return width_ * std::log(original / (turns * 2.0 * std::numbers::pi)) / (2.0 * std::log(theta_));
+  }
+
+  double factor_, theta_, width_;
+  double low_ = 0, high_ = 0;
 };
 
 std::string RopeType(const Json& rope) {
@@ -113,31 +150,40 @@ double ConfigReader::PositiveIn(const Json& object, const std::string& section, 
   return object[key].get<double>();
 }
 
-std::function<double(double)> ConfigReader::ReadRopeScaling(const Json& rope, const std::string& section) {
+ConfigReader::RopeScaling ConfigReader::ReadYarn(const Json& rope, const std::string& section, double theta,
+                                                 int64_t width) {
+  const auto number = [&](const char* key, std::optional<double> otherwise) {
+    return PositiveIn(rope, section, key, otherwise);
+  };
+  const double original = number("original_max_position_embeddings", {});
+  const YarnScaling scaling(number("factor", {}), original, number("beta_fast", 32.0), number("beta_slow", 1.0), theta,
+                            width, rope.value("truncate", true));
+  const double natural =
+      rope.contains("mscale") && rope.contains("mscale_all_dim")
+          ? scaling.Magnitude(number("mscale", 1.0)) / scaling.Magnitude(number("mscale_all_dim", 1.0))
+          : scaling.Magnitude(1.0);
+  return {[scaling](double frequency) { return scaling.Scale(frequency); }, number("attention_factor", natural)};
+}
+
+ConfigReader::RopeScaling ConfigReader::ReadRopeScaling(const Json& rope, const std::string& section, double theta,
+                                                        int64_t width) {
   const std::string type = RopeType(rope);
   const auto number = [&](const char* key) { return PositiveIn(rope, section, key, {}); };
-  if (type == "linear") return [factor = number("factor")](double frequency) { return frequency / factor; };
+  if (type == "linear") return {[factor = number("factor")](double frequency) { return frequency / factor; }};
   if (type == "llama3") {
     const Llama3Scaling scaling{number("factor"), number("low_freq_factor"), number("high_freq_factor"),
                                 number("original_max_position_embeddings")};
-    return [scaling](double frequency) { return scaling.Scale(frequency); };
+    return {[scaling](double frequency) { return scaling.Scale(frequency); }};
   }
-  if (type != "default") {
-    Fail(fmt::format("rope type '{}' is not supported; supported are default, linear, llama3", type));
+  if (type == "yarn") return ReadYarn(rope, section, theta, width);
+  // `dynamic` changes nothing up to max_position_embeddings, and we never run longer sequences.
+  if (type != "default" && type != "dynamic") {
+    Fail(fmt::format("rope type '{}' is not supported; supported are default, dynamic, linear, llama3, yarn", type));
   }
-  return [](double frequency) { return frequency; };
+  return {};
 }
 
-RotaryConfig ConfigReader::ReadRotary(int64_t head_width, int64_t rotary_width) {
-  const std::string section = Find("rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling";
-  const Json* written = Find(section);
-  const Json rope = written == nullptr ? Json::object() : *written;
-  if (!rope.is_object()) {
-    Fail(fmt::format("'{}' must be an object, not {}", section, rope.dump()));
-    return {};
-  }
-  const double theta = PositiveIn(rope, section, "rope_theta", PositiveIn(config_, "", "rope_theta", 10000.0));
-  const std::function<double(double)> scale = ReadRopeScaling(rope, section);
+RotaryConfig ConfigReader::PlainRotary(int64_t head_width, int64_t rotary_width, double theta) {
   if (rotary_width <= 0 || rotary_width > head_width || rotary_width % 2 != 0) {
     Fail(fmt::format("a head of width {} cannot rotate {} entries", head_width, rotary_width));
     return {};
@@ -145,9 +191,42 @@ RotaryConfig ConfigReader::ReadRotary(int64_t head_width, int64_t rotary_width) 
   RotaryConfig rotary{.width = rotary_width};
   for (int64_t pair = 0; pair < rotary_width / 2; ++pair) {
     const double exponent = -2.0 * static_cast<double>(pair) / static_cast<double>(rotary_width);
-    rotary.inverse_frequencies.push_back(scale(std::pow(theta, exponent)));
+    rotary.inverse_frequencies.push_back(std::pow(theta, exponent));
   }
   return rotary;
+}
+
+RotaryConfig ConfigReader::ReadRotary(int64_t head_width, double share) {
+  const std::string section = Find("rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling";
+  const Json* written = Find(section);
+  const Json rope = written == nullptr ? Json::object() : *written;
+  if (!rope.is_object()) {
+    Fail(fmt::format("'{}' must be an object, not {}", section, rope.dump()));
+    return {};
+  }
+  double theta = PositiveIn(config_, "", "rotary_emb_base", 10000.0);
+  theta = PositiveIn(rope, section, "rope_theta", PositiveIn(config_, "", "rope_theta", theta));
+  share = PositiveIn(config_, "", "rotary_pct", share);
+  share = PositiveIn(rope, section, "partial_rotary_factor", PositiveIn(config_, "", "partial_rotary_factor", share));
+  const auto width = static_cast<int64_t>(static_cast<double>(head_width) * share);
+  RotaryConfig rotary = PlainRotary(head_width, width, theta);
+  const RopeScaling scaling = ReadRopeScaling(rope, section, theta, width);
+  for (double& frequency : rotary.inverse_frequencies) frequency = scaling.scale(frequency);
+  rotary.magnitude = scaling.magnitude;
+  return rotary;
+}
+
+void ConfigReader::Require(std::string_view key, const Json& value) {
+  const Json* written = Find(key);
+  if (written == nullptr || *written == value) return;
+  Fail(fmt::format("'{}' is {}, but only {} is supported", key, written->dump(), value.dump()));
+}
+
+int64_t ConfigReader::IntegerOfAny(std::initializer_list<std::string_view> keys) {
+  for (const std::string_view key : keys) {
+    if (Find(key) != nullptr) return Integer(key);
+  }
+  return Integer(*keys.begin());
 }
 
 }  // namespace regroup

@@ -34,16 +34,20 @@ absl::StatusOr<const Family*> FamilyOf(const nlohmann::json& config) {
       fmt::format("config.json: model_type '{}' is not a supported family; supported are {}", model_type, known));
 }
 
-std::string CheckpointName(const Family& family, std::string_view ours) {
+std::optional<ParameterPlace> PlaceOf(const Family& family, std::string_view ours) {
   const auto [pattern, layer] = SplitLayer(ours);
+  int part = 0;
+  std::string_view fused;
   for (const NameRule& rule : family.names) {
+    part = rule.checkpoint == fused ? part + 1 : 0;
+    fused = rule.checkpoint;
     if (rule.ours != pattern) continue;
     std::string name(rule.checkpoint);
     const size_t slot = name.find("{}");
     if (slot != std::string::npos) name.replace(slot, 2, layer);
-    return name;
+    return ParameterPlace{std::move(name), rule.packing, part, rule.optional};
   }
-  return "";
+  return std::nullopt;
 }
 
 }  // namespace regroup

@@ -2,6 +2,7 @@
 // the computation is in trainer/nn. To add one: a file beside llama.cc and one word in CMakeLists.txt.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,10 +14,26 @@
 
 namespace regroup {
 
-/// Our name of a parameter and the checkpoint's; "{}" stands for the layer's index.
+/// How a parameter lies in the checkpoint's tensor.
+enum class Packing {
+  /// As ours.
+  kPlain,
+  /// [in, out] instead of [out, in].
+  kTransposed,
+  /// Query, key and value of one head after the other: [heads, 3, width, in] flattened to two axes; biases likewise.
+  kFusedByHead,
+  /// All queries, then all keys, then all values along the last axis, and [in, out].
+  kFusedTransposed,
+};
+
+/// Our name of a parameter and the checkpoint's; "{}" stands for the layer's index. The rules of query, key and value
+/// (in this order) have one checkpoint name where they are fused.
 struct NameRule {
   std::string_view ours;
   std::string_view checkpoint;
+  Packing packing = Packing::kPlain;
+  /// The parameter is missing in some checkpoints of the family.
+  bool optional = false;
 };
 
 struct Family {
@@ -25,6 +42,8 @@ struct Family {
   /// Names the missing or unsupported key on error.
   absl::StatusOr<ModelConfig> (*read_config)(const nlohmann::json& config);
   std::vector<NameRule> names;
+  /// Checkpoints of the bare decoder leave this out in front of their names ("transformer." of GPT-2).
+  std::string_view prefix = "";
   /// Whether Transformers' class of this family reads num_key_value_heads.
   bool standard_gqa = true;
 
@@ -37,7 +56,16 @@ const std::vector<const Family*>& AllFamilies();
 /// The family of a config.json, by its model_type. INVALID_ARGUMENT lists the known ones.
 absl::StatusOr<const Family*> FamilyOf(const nlohmann::json& config);
 
-/// The checkpoint's name of our "layers.3.attention.key.weight"; empty if the family has no such parameter.
-std::string CheckpointName(const Family& family, std::string_view ours);
+/// Where a parameter of ours lies: the rule with its names filled in.
+struct ParameterPlace {
+  std::string name;
+  Packing packing = Packing::kPlain;
+  /// 0 query, 1 key, 2 value, where they are fused.
+  int part = 0;
+  bool optional = false;
+};
+
+/// The place of our "layers.3.attention.key.weight"; none if the family has no such parameter.
+std::optional<ParameterPlace> PlaceOf(const Family& family, std::string_view ours);
 
 }  // namespace regroup

@@ -1,62 +1,21 @@
-// LLaMA and the families with the same layout: RMSNorm, rotary positions over the whole head, gated SiLU.
-#include <fmt/format.h>
-
-#include "trainer/families/config_reader.h"
-#include "trainer/families/family.h"
+// LLaMA: RMSNorm, rotary positions over the whole head, gated SiLU.
+#include "trainer/families/llama_layout.h"
 
 namespace regroup {
 namespace {
 
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig config{.family = "llama"};
-  config.hidden_size = reader.Integer("hidden_size");
-  config.layers = reader.Integer("num_hidden_layers");
-  config.heads = reader.Integer("num_attention_heads");
-  config.kv_heads = reader.IntegerOr("num_key_value_heads", config.heads);
-  config.head_width = reader.IntegerOr("head_dim", config.hidden_size / config.heads);
-  config.intermediate_size = reader.Integer("intermediate_size");
-  config.vocabulary = reader.Integer("vocab_size");
-  config.max_positions = reader.IntegerOr("max_position_embeddings", 2048);
-  config.norm_epsilon = reader.NumberOr("rms_norm_eps", 1e-6);
-  config.activation = reader.ReadActivation("hidden_act", "silu");
-  config.rotary = reader.ReadRotary(config.head_width, config.head_width);
-  config.tied_embeddings = reader.BooleanOr("tie_word_embeddings", false);
-  if (config.heads % config.kv_heads != 0) {
-    reader.Fail(
-        fmt::format("num_key_value_heads {} does not divide num_attention_heads {}", config.kv_heads, config.heads));
-  }
-  if (!reader.status().ok()) return reader.status();
-  return config;
+  ModelConfig config = ReadLlamaConfig(reader, "llama");
+  return Finish(reader, std::move(config));
 }
+
+std::vector<NameRule> Names() { return LlamaNames(); }
 
 }  // namespace
 
 const Family& LlamaFamily() {
-  static const Family family{
-      .model_types = {"llama"},
-      .read_config = ReadConfig,
-      .names = {
-          {"embedding.weight", "model.embed_tokens.weight"},
-          {"layers.{}.attention_norm.weight", "model.layers.{}.input_layernorm.weight"},
-          {"layers.{}.attention.query.weight", "model.layers.{}.self_attn.q_proj.weight"},
-          {"layers.{}.attention.query.bias", "model.layers.{}.self_attn.q_proj.bias"},
-          {"layers.{}.attention.key.weight", "model.layers.{}.self_attn.k_proj.weight"},
-          {"layers.{}.attention.key.bias", "model.layers.{}.self_attn.k_proj.bias"},
-          {"layers.{}.attention.value.weight", "model.layers.{}.self_attn.v_proj.weight"},
-          {"layers.{}.attention.value.bias", "model.layers.{}.self_attn.v_proj.bias"},
-          {"layers.{}.attention.output.weight", "model.layers.{}.self_attn.o_proj.weight"},
-          {"layers.{}.attention.output.bias", "model.layers.{}.self_attn.o_proj.bias"},
-          {"layers.{}.feed_forward_norm.weight", "model.layers.{}.post_attention_layernorm.weight"},
-          {"layers.{}.feed_forward.gate.weight", "model.layers.{}.mlp.gate_proj.weight"},
-          {"layers.{}.feed_forward.gate.bias", "model.layers.{}.mlp.gate_proj.bias"},
-          {"layers.{}.feed_forward.up.weight", "model.layers.{}.mlp.up_proj.weight"},
-          {"layers.{}.feed_forward.up.bias", "model.layers.{}.mlp.up_proj.bias"},
-          {"layers.{}.feed_forward.down.weight", "model.layers.{}.mlp.down_proj.weight"},
-          {"layers.{}.feed_forward.down.bias", "model.layers.{}.mlp.down_proj.bias"},
-          {"final_norm.weight", "model.norm.weight"},
-          {"head.weight", "lm_head.weight"},
-      }};
+  static const Family family{.model_types = {"llama"}, .read_config = ReadConfig, .names = Names()};
   return family;
 }
 

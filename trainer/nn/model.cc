@@ -10,16 +10,23 @@ void VisitLinear(Linear& linear, const std::string& name, const ParameterVisitor
   visit(name + ".bias", linear.bias);
 }
 
+void VisitNorm(Norm& norm, const std::string& name, const ParameterVisitor& visit) {
+  visit(name + ".weight", norm.weight);
+  visit(name + ".bias", norm.bias);
+}
+
 }  // namespace
 
 void VisitBlock(Block& block, int64_t index, const ParameterVisitor& visit) {
   const std::string prefix = fmt::format("layers.{}.", index);
-  visit(prefix + "attention_norm.weight", block.attention_norm.weight);
+  VisitNorm(block.attention_norm, prefix + "attention_norm", visit);
   VisitLinear(block.attention.query, prefix + "attention.query", visit);
   VisitLinear(block.attention.key, prefix + "attention.key", visit);
   VisitLinear(block.attention.value, prefix + "attention.value", visit);
   VisitLinear(block.attention.output, prefix + "attention.output", visit);
-  visit(prefix + "feed_forward_norm.weight", block.feed_forward_norm.weight);
+  VisitNorm(block.attention.query_norm, prefix + "attention.query_norm", visit);
+  VisitNorm(block.attention.key_norm, prefix + "attention.key_norm", visit);
+  VisitNorm(block.feed_forward_norm, prefix + "feed_forward_norm", visit);
   VisitLinear(block.feed_forward.gate, prefix + "feed_forward.gate", visit);
   VisitLinear(block.feed_forward.up, prefix + "feed_forward.up", visit);
   VisitLinear(block.feed_forward.down, prefix + "feed_forward.down", visit);
@@ -27,8 +34,10 @@ void VisitBlock(Block& block, int64_t index, const ParameterVisitor& visit) {
 
 void VisitOuter(Model& model, const ParameterVisitor& visit) {
   visit("embedding.weight", model.embedding);
-  visit("final_norm.weight", model.final_norm.weight);
-  visit("head.weight", model.head);
+  visit("positions.weight", model.positions);
+  VisitNorm(model.embedding_norm, "embedding_norm", visit);
+  VisitNorm(model.final_norm, "final_norm", visit);
+  VisitLinear(model.head, "head", visit);
 }
 
 void VisitParameters(Model& model, const ParameterVisitor& visit) {
@@ -36,11 +45,23 @@ void VisitParameters(Model& model, const ParameterVisitor& visit) {
   for (size_t index = 0; index < model.blocks.size(); ++index) VisitBlock(model.blocks[index], index, visit);
 }
 
+void ConvertBlock(Block& block, at::ScalarType dtype, at::Device device) {
+  VisitBlock(block, 0, [&](const std::string&, at::Tensor& tensor) {
+    if (tensor.defined()) tensor = tensor.to(device, dtype);
+  });
+  at::Tensor& order = block.attention.head_order;
+  if (order.defined()) order = order.to(device);
+}
+
 Model CloneModel(const Model& model, at::ScalarType dtype, at::Device device) {
   Model copy = model;
   VisitParameters(copy, [&](const std::string&, at::Tensor& tensor) {
     if (tensor.defined()) tensor = tensor.detach().to(device, dtype, /*non_blocking=*/false, /*copy=*/true);
   });
+  for (Block& block : copy.blocks) {
+    at::Tensor& order = block.attention.head_order;
+    if (order.defined()) order = order.to(device);
+  }
   return copy;
 }
 

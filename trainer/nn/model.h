@@ -21,17 +21,23 @@ struct Linear {
   at::Tensor bias;
 };
 
-/// Root-mean-square normalisation with a learned scale.
+/// Either may be undefined, see NormKind.
 struct Norm {
   at::Tensor weight;
+  at::Tensor bias;
 };
 
 /// query [H d, hidden], key and value [H_kv d, hidden], output [hidden, H d].
 struct AttentionProjections {
   Linear query, key, value, output;
+  /// See QueryKeyNorm.
+  Norm query_norm, key_norm;
+  /// Which head of the source stands at each place, int64 [H]: its position bias comes along. Undefined: the same head.
+  /// Not a parameter, and only there where heads have a position bias.
+  at::Tensor head_order;
 };
 
-/// Gated feed-forward: down(activation(gate x) * up x).
+/// `gate` is undefined where the feed-forward is not gated.
 struct FeedForward {
   Linear gate, up, down;
 };
@@ -47,12 +53,15 @@ struct Model {
   ModelConfig config;
   /// [vocabulary, hidden]
   at::Tensor embedding;
+  /// [learned positions, hidden], or undefined
+  at::Tensor positions;
+  Norm embedding_norm;
   std::vector<Block> blocks;
   Norm final_norm;
-  /// [vocabulary, hidden]; undefined where the embedding serves as the output projection.
-  at::Tensor head;
+  /// [vocabulary, hidden]; its weight is undefined where the embedding serves as the output projection.
+  Linear head;
 
-  const at::Tensor& OutputProjection() const { return head.defined() ? head : embedding; }
+  Linear OutputProjection() const { return {head.weight.defined() ? head.weight : embedding, head.bias}; }
 };
 
 using ParameterVisitor = std::function<void(const std::string& name, at::Tensor& tensor)>;
@@ -60,12 +69,15 @@ using ParameterVisitor = std::function<void(const std::string& name, at::Tensor&
 /// Calls `visit` for every parameter slot of one block, also undefined ones, as "layers.<index>.attention.key.weight".
 void VisitBlock(Block& block, int64_t index, const ParameterVisitor& visit);
 
-/// Calls `visit` for every parameter slot outside of the blocks: "embedding.weight", "final_norm.weight",
-/// "head.weight".
+/// Calls `visit` for every parameter slot outside of the blocks: "embedding.weight", "positions.weight",
+/// "final_norm.weight", "head.weight" and so on.
 void VisitOuter(Model& model, const ParameterVisitor& visit);
 
 /// All of the model's slots: the outer ones, then block by block.
 void VisitParameters(Model& model, const ParameterVisitor& visit);
+
+/// Moves a block's weights to `dtype` and `device`, copying only where something changes.
+void ConvertBlock(Block& block, at::ScalarType dtype, at::Device device);
 
 /// A copy that shares no storage with `model`, in `dtype` on `device`.
 Model CloneModel(const Model& model, at::ScalarType dtype, at::Device device);

@@ -23,7 +23,8 @@ at::Tensor RotateInterleaved(const at::Tensor& x, const RotaryTable& table) {
 RotaryTable MakeRotaryTable(const RotaryConfig& config, int64_t positions, at::Device device) {
   const at::Tensor frequencies = at::tensor(config.inverse_frequencies, at::kDouble);
   const at::Tensor angles = at::outer(at::arange(positions, at::kDouble), frequencies);
-  return {angles.cos().to(device, at::kFloat), angles.sin().to(device, at::kFloat)};
+  return {(angles.cos() * config.magnitude).to(device, at::kFloat),
+          (angles.sin() * config.magnitude).to(device, at::kFloat)};
 }
 
 at::Tensor ApplyRotary(const at::Tensor& x, const RotaryConfig& config, const RotaryTable& table) {

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <optional>
+
 namespace regroup {
 namespace {
 
@@ -30,56 +32,112 @@ at::Tensor RepeatHeads(const at::Tensor& x_BGTd, int64_t heads) {
   return repeats == 1 ? x_BGTd : x_BGTd.repeat_interleave(repeats, 1);
 }
 
+/// [B, heads, T, d] before rotation, normalised where the model does.
+at::Tensor QueryOrKeyHeads(const at::Tensor& x_BTD, const Linear& projection, const Norm& norm,
+                           const ModelConfig& config) {
+  const at::Tensor rows = Project(x_BTD, projection);
+  switch (config.query_key_norm) {
+    case QueryKeyNorm::kAllHeads:
+      return SplitHeads(Normalise(rows, norm, config), config.head_width);
+    case QueryKeyNorm::kPerHead:
+      return Normalise(SplitHeads(rows, config.head_width), norm, config);
+    case QueryKeyNorm::kNone:
+      break;
+  }
+  return SplitHeads(rows, config.head_width);
+}
+
 }  // namespace
 
-at::Tensor Normalise(const at::Tensor& x, const Norm& norm, double epsilon) {
+at::Tensor Normalise(const at::Tensor& x, const Norm& norm, const ModelConfig& config) {
   const at::Tensor wide = x.to(at::kFloat);
-  const at::Tensor scale = at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + epsilon);
+  if (config.norm == NormKind::kLayer) {
+    const auto parameter = [](const at::Tensor& tensor) { return tensor.defined() ? tensor.to(at::kFloat) : tensor; };
+    return at::layer_norm(wide, {x.size(-1)}, parameter(norm.weight), parameter(norm.bias), config.norm_epsilon)
+        .to(x.scalar_type());
+  }
+  const at::Tensor scale = at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + config.norm_epsilon);
+  if (config.norm == NormKind::kRmsPlusOne) {
+    return (wide * scale * (1.0 + norm.weight.to(at::kFloat))).to(x.scalar_type());
+  }
   return (wide * scale).to(x.scalar_type()) * norm.weight;
 }
 
 at::Tensor Project(const at::Tensor& x, const Linear& linear) { return at::linear(x, linear.weight, linear.bias); }
 
 at::Tensor AttendHeads(const at::Tensor& x_BTD, const AttentionProjections& weights, const ModelConfig& config,
-                       const RotaryTable& table) {
-  const int64_t width = config.head_width;
-  const at::Tensor query = ApplyRotary(SplitHeads(Project(x_BTD, weights.query), width), config.rotary, table);
-  const at::Tensor key = ApplyRotary(SplitHeads(Project(x_BTD, weights.key), width), config.rotary, table);
-  const at::Tensor value = SplitHeads(Project(x_BTD, weights.value), width);
+                       const PositionTables& positions) {
+  const at::Tensor query =
+      ApplyRotary(QueryOrKeyHeads(x_BTD, weights.query, weights.query_norm, config), config.rotary, positions.rotary);
+  const at::Tensor key =
+      ApplyRotary(QueryOrKeyHeads(x_BTD, weights.key, weights.key_norm, config), config.rotary, positions.rotary);
+  const at::Tensor value = SplitHeads(Project(x_BTD, weights.value), config.head_width);
   const int64_t heads = query.size(1);
-  const at::Tensor attended =
-      at::scaled_dot_product_attention(query, RepeatHeads(key, heads), RepeatHeads(value, heads),
-                                       /*attn_mask=*/{}, /*dropout_p=*/0.0, /*is_causal=*/true);
+  const at::Tensor bias = AttentionBias(positions, weights.head_order);
+  std::optional<at::Tensor> mask;
+  if (bias.defined()) mask = bias.to(query.scalar_type());
+  const at::Tensor attended = at::scaled_dot_product_attention(
+      query, RepeatHeads(key, heads), RepeatHeads(value, heads), mask, /*dropout_p=*/0.0, /*is_causal=*/!mask);
   return attended.transpose(1, 2).flatten(-2);
 }
 
 at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation) {
-  return Project(Activate(Project(x_BTD, weights.gate), activation) * Project(x_BTD, weights.up), weights.down);
+  const at::Tensor up = Project(x_BTD, weights.up);
+  if (!weights.gate.weight.defined()) return Project(Activate(up, activation), weights.down);
+  return Project(Activate(Project(x_BTD, weights.gate), activation) * up, weights.down);
 }
 
-at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config, const RotaryTable& table,
-                    const std::function<void(const at::Tensor&)>& attention_input) {
-  const at::Tensor input = Normalise(x_BTD, block.attention_norm, config.norm_epsilon);
+at::Tensor AttentionInput(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config) {
+  return config.layout == BlockLayout::kNormAfter ? x_BTD : Normalise(x_BTD, block.attention_norm, config);
+}
+
+at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config,
+                    const PositionTables& positions, const std::function<void(const at::Tensor&)>& attention_input) {
+  const at::Tensor input = AttentionInput(x_BTD, block, config);
   if (attention_input) attention_input(input);
-  const at::Tensor attended = AttendHeads(input, block.attention, config, table);
-  const at::Tensor middle = x_BTD + Project(attended, block.attention.output);
-  const at::Tensor feed = Normalise(middle, block.feed_forward_norm, config.norm_epsilon);
-  return middle + RunFeedForward(feed, block.feed_forward, config.activation);
+  const at::Tensor attended = Project(AttendHeads(input, block.attention, config, positions), block.attention.output);
+  const auto feed_forward = [&](const at::Tensor& x) {
+    return RunFeedForward(x, block.feed_forward, config.activation);
+  };
+  const auto second_norm = [&](const at::Tensor& x) { return Normalise(x, block.feed_forward_norm, config); };
+  switch (config.layout) {
+    case BlockLayout::kParallel:
+      return x_BTD + attended + feed_forward(input);
+    case BlockLayout::kParallelTwoNorms:
+      return x_BTD + attended + feed_forward(second_norm(x_BTD));
+    case BlockLayout::kNormAfter: {
+      const at::Tensor middle = x_BTD + Normalise(attended, block.attention_norm, config);
+      return middle + second_norm(feed_forward(middle));
+    }
+    case BlockLayout::kSequential:
+      break;
+  }
+  const at::Tensor middle = x_BTD + attended;
+  return middle + feed_forward(second_norm(middle));
+}
+
+at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT) {
+  const ModelConfig& config = model.config;
+  at::Tensor x = at::embedding(model.embedding, tokens_BT);
+  if (config.embedding_scale != 1.0) x = x * at::scalar_tensor(config.embedding_scale, x.options());
+  if (model.positions.defined()) x = x + model.positions.narrow(0, config.position_offset, tokens_BT.size(-1));
+  return config.embedding_norm ? Normalise(x, model.embedding_norm, config) : x;
 }
 
 at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT, const AttentionInputObserver& observer) {
-  const RotaryTable table = MakeRotaryTable(model.config.rotary, tokens_BT.size(1), tokens_BT.device());
-  at::Tensor x = at::embedding(model.embedding, tokens_BT);
+  const PositionTables positions = MakePositionTables(model.config, tokens_BT.size(1), tokens_BT.device());
+  at::Tensor x = Embed(model, tokens_BT);
   for (size_t layer = 0; layer < model.blocks.size(); ++layer) {
     std::function<void(const at::Tensor&)> attention_input;
     if (observer) attention_input = [&](const at::Tensor& input) { observer(static_cast<int64_t>(layer), input); };
-    x = RunBlock(x, model.blocks[layer], model.config, table, attention_input);
+    x = RunBlock(x, model.blocks[layer], model.config, positions, attention_input);
   }
-  return Normalise(x, model.final_norm, model.config.norm_epsilon);
+  // OLMo's final norm has no parameters, but every family has one.
+  return Normalise(x, model.final_norm, model.config);
 }
 
 at::Tensor RunOutputProjection(const Model& model, const at::Tensor& hidden) {
-  return at::linear(hidden, model.OutputProjection());
+  return Project(hidden, model.OutputProjection());
 }
 
 }  // namespace regroup

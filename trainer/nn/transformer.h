@@ -7,12 +7,12 @@
 #include <functional>
 
 #include "trainer/nn/model.h"
-#include "trainer/nn/rotary.h"
+#include "trainer/nn/positions.h"
 
 namespace regroup {
 
-/// RMSNorm in float32, result in the dtype of `x`.
-at::Tensor Normalise(const at::Tensor& x, const Norm& norm, double epsilon);
+/// The model's kind of norm over the last axis, in float32, result in the dtype of `x`.
+at::Tensor Normalise(const at::Tensor& x, const Norm& norm, const ModelConfig& config);
 
 /// x weight^T + bias.
 at::Tensor Project(const at::Tensor& x, const Linear& linear);
@@ -20,15 +20,22 @@ at::Tensor Project(const at::Tensor& x, const Linear& linear);
 /// Concatenated head outputs before the output projection, [B, T, H d], of causal attention over x_BTD. The number of
 /// KV heads follows from the key's weight; query head j reads KV head j / (H / G).
 at::Tensor AttendHeads(const at::Tensor& x_BTD, const AttentionProjections& weights, const ModelConfig& config,
-                       const RotaryTable& table);
+                       const PositionTables& positions);
 
 at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation);
 
-/// One block: x + attention(norm(x)), then + feed-forward(norm(...)). `attention_input`, if set, sees norm(x).
-at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config, const RotaryTable& table,
+/// What the attention of a block sees of the block's input.
+at::Tensor AttentionInput(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config);
+
+/// One block, by the model's BlockLayout. `attention_input`, if set, sees what AttentionInput gives.
+at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config,
+                    const PositionTables& positions,
                     const std::function<void(const at::Tensor&)>& attention_input = {});
 
-/// Sees the normalised input of each layer's attention, [B, T, D].
+/// The input of the first block, [B, T, D].
+at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT);
+
+/// Sees the input of each layer's attention, [B, T, D].
 using AttentionInputObserver = std::function<void(int64_t layer, const at::Tensor& x_BTD)>;
 
 /// Hidden states after the final normalisation, [B, T, D], of tokens_BT (int64).

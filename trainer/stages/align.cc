@@ -27,7 +27,7 @@ absl::StatusOr<LayerStatistics> ReadStatistics(const StageContext& context, cons
 
 absl::StatusOr<v1::TaskOutcome> RunAlign(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
-  const AttentionShape shape = AttentionShapeOf(source.config());
+  const AttentionShape shape = AttentionShapeOf(source.config(), context.assignment.layer());
   context.link.SetProgress("align", 0, 1);
   REGROUP_ASSIGN_OR_RETURN(const LayerStatistics statistics, ReadStatistics(context, shape));
   REGROUP_ASSIGN_OR_RETURN(const Block block, source.MapBlock(context.assignment.layer()));

@@ -48,7 +48,8 @@ std::string StatisticsKey(const StageContext& context, int64_t sequence_length, 
 
 std::vector<LayerStatistics> EmptyStatistics(const ModelConfig& config, bool unit_grams) {
   std::vector<LayerStatistics> statistics;
-  for (int64_t layer = 0; layer < config.layers; ++layer) statistics.emplace_back(AttentionShapeOf(config), unit_grams);
+  for (int64_t layer = 0; layer < config.layers; ++layer)
+    statistics.emplace_back(AttentionShapeOf(config, layer), unit_grams);
   return statistics;
 }
 

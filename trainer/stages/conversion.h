@@ -24,7 +24,8 @@ class Conversion {
   absl::Status Merge(Block& block, int64_t layer) const;
 
   const std::vector<LayerAlignment>& alignments() const { return alignments_; }
-  int64_t kv_heads() const { return alignments_.front().GroupCount(); }
+  /// The source's configuration with the KV heads of the merged layers.
+  ModelConfig MergedConfig() const;
 
  private:
   ModelConfig source_config_;

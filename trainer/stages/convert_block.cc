@@ -7,14 +7,38 @@
 
 namespace regroup {
 
-AttentionShape AttentionShapeOf(const ModelConfig& config) {
+namespace {
+
+KeyNorm KeyNormOf(QueryKeyNorm norm) {
+  switch (norm) {
+    case QueryKeyNorm::kPerHead:
+      return KeyNorm::kPerHead;
+    case QueryKeyNorm::kAllHeads:
+      return KeyNorm::kAllHeads;
+    case QueryKeyNorm::kNone:
+      break;
+  }
+  return KeyNorm::kNone;
+}
+
+/// Position biases follow their heads: where each place's head stood in the source.
+void OrderHeads(Block& block, const std::vector<int64_t>& order) {
+  at::Tensor& heads = block.attention.head_order;
+  const at::Tensor places = at::tensor(order, at::kLong);
+  heads = heads.defined() ? heads.index_select(0, places.to(heads.device())) : places;
+}
+
+}  // namespace
+
+AttentionShape AttentionShapeOf(const ModelConfig& config, int64_t layer) {
   return {.hidden = config.hidden_size,
           .query_heads = config.heads,
-          .kv_heads = config.kv_heads,
+          .kv_heads = config.KvHeads(layer),
           .head_width = config.head_width,
           .value_width = config.head_width,
           .rotary_width = config.rotary.width,
-          .interleaved = config.rotary.interleaved};
+          .interleaved = config.rotary.interleaved,
+          .key_norm = KeyNormOf(config.query_key_norm)};
 }
 
 AttentionWeights AttentionWeightsOf(const Block& block) {
@@ -25,7 +49,9 @@ AttentionWeights AttentionWeightsOf(const Block& block) {
           .output = attention.output.weight,
           .query_bias = attention.query.bias,
           .key_bias = attention.key.bias,
-          .value_bias = attention.value.bias};
+          .value_bias = attention.value.bias,
+          .query_norm = attention.query_norm.weight,
+          .key_norm = attention.key_norm.weight};
 }
 
 void SetAttention(Block& block, const AttentionWeights& attention) {
@@ -40,13 +66,34 @@ void SetAttention(Block& block, const AttentionWeights& attention) {
   place(block.attention.query.bias, attention.query_bias);
   place(block.attention.key.bias, attention.key_bias);
   place(block.attention.value.bias, attention.value_bias);
+  place(block.attention.query_norm.weight, attention.query_norm);
+  place(block.attention.key_norm.weight, attention.key_norm);
 }
 
-absl::Status MergeBlock(Block& block, const ModelConfig& source_config, const LayerAlignment& alignment) {
-  REGROUP_ASSIGN_OR_RETURN(const AttentionWeights merged,
-                           MergeHeads(AttentionWeightsOf(block), alignment, AttentionShapeOf(source_config)));
-  SetAttention(block, merged);
+namespace {
+
+using AttentionConversion = absl::StatusOr<AttentionWeights> (*)(const AttentionWeights&, const LayerAlignment&,
+                                                                 const AttentionShape&);
+
+absl::Status Convert(Block& block, const ModelConfig& source_config, int64_t layer, const LayerAlignment& alignment,
+                     AttentionConversion conversion) {
+  const AttentionShape shape = AttentionShapeOf(source_config, layer);
+  REGROUP_ASSIGN_OR_RETURN(const AttentionWeights converted, conversion(AttentionWeightsOf(block), alignment, shape));
+  SetAttention(block, converted);
+  if (source_config.HeadsHavePositionBias()) OrderHeads(block, QueryHeadOrder(alignment, shape));
   return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status AlignBlock(Block& block, const ModelConfig& source_config, int64_t layer,
+                        const LayerAlignment& alignment) {
+  return Convert(block, source_config, layer, alignment, ApplyAlignment);
+}
+
+absl::Status MergeBlock(Block& block, const ModelConfig& source_config, int64_t layer,
+                        const LayerAlignment& alignment) {
+  return Convert(block, source_config, layer, alignment, MergeHeads);
 }
 
 }  // namespace regroup

@@ -8,7 +8,7 @@
 
 namespace regroup {
 
-AttentionShape AttentionShapeOf(const ModelConfig& config);
+AttentionShape AttentionShapeOf(const ModelConfig& config, int64_t layer);
 
 /// Shares the tensors.
 AttentionWeights AttentionWeightsOf(const Block& block);
@@ -16,7 +16,11 @@ AttentionWeights AttentionWeightsOf(const Block& block);
 /// Puts the weights of `attention` into the block, in the block's dtype and on its device; the output's bias stays.
 void SetAttention(Block& block, const AttentionWeights& attention);
 
+/// Replaces the block's attention by the one with aligned heads, none of them merged: the same function.
+absl::Status AlignBlock(Block& block, const ModelConfig& source_config, int64_t layer,
+                        const LayerAlignment& alignment);
+
 /// Replaces the block's attention by the merged one.
-absl::Status MergeBlock(Block& block, const ModelConfig& source_config, const LayerAlignment& alignment);
+absl::Status MergeBlock(Block& block, const ModelConfig& source_config, int64_t layer, const LayerAlignment& alignment);
 
 }  // namespace regroup

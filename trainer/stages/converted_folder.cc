@@ -4,28 +4,31 @@
 #include <fmt/format.h>
 
 #include <deque>
+#include <map>
 
 #include "services/base/files.h"
 #include "services/base/status_macros.h"
 #include "trainer/checkpoint/checkpoint_writer.h"
+#include "trainer/families/packing.h"
+#include "trainer/stages/compact_attention.h"
 
 namespace regroup {
 namespace {
 
-/// Gives the outer parameters, then block after block, under the checkpoint's names.
-class ModelGenerator {
+using BlockSource = std::function<absl::StatusOr<Block>(int64_t layer)>;
+
+/// Gives tensors block after block, as `push` queues them, so that one block is in memory at a time.
+class BlockGenerator {
  public:
-  ModelGenerator(const Family& family, const Model& outer, int64_t layers,
-                 const std::function<absl::StatusOr<Block>(int64_t)>& block, at::ScalarType dtype)
-      : family_(family), layers_(layers), block_(block), dtype_(dtype) {
-    Model slots{.embedding = outer.embedding, .final_norm = outer.final_norm, .head = outer.head};
-    VisitOuter(slots, [&](const std::string& name, at::Tensor& tensor) { Push(name, tensor); });
-  }
+  using Push = std::function<void(std::deque<NamedTensor>& ready, Block block, int64_t layer)>;
+
+  BlockGenerator(int64_t layers, const BlockSource& block, Push push, std::deque<NamedTensor> first = {})
+      : layers_(layers), block_(block), push_(std::move(push)), ready_(std::move(first)) {}
 
   absl::StatusOr<std::optional<NamedTensor>> Next() {
     while (ready_.empty() && layer_ < layers_) {
       REGROUP_ASSIGN_OR_RETURN(Block block, block_(layer_));
-      VisitBlock(block, layer_, [&](const std::string& name, at::Tensor& tensor) { Push(name, tensor); });
+      push_(ready_, std::move(block), layer_);
       ++layer_;
     }
     if (ready_.empty()) return std::nullopt;
@@ -35,19 +38,68 @@ class ModelGenerator {
   }
 
  private:
-  void Push(const std::string& ours, const at::Tensor& tensor) {
-    const std::string name = CheckpointName(family_, ours);
-    if (name.empty() || !tensor.defined()) return;
-    ready_.emplace_back(name, tensor.detach().to(at::kCPU, dtype_).contiguous());
-  }
-
-  const Family& family_;
   int64_t layers_;
-  const std::function<absl::StatusOr<Block>(int64_t)>& block_;
-  at::ScalarType dtype_;
+  const BlockSource& block_;
+  Push push_;
   int64_t layer_ = 0;
   std::deque<NamedTensor> ready_;
 };
+
+/// Puts our parameters into the family's tensors. Parts of a fused one wait for one another.
+class FamilyPacker {
+ public:
+  FamilyPacker(const Family& family, int64_t heads, at::ScalarType dtype)
+      : family_(family), heads_(heads), dtype_(dtype) {}
+
+  void Push(std::deque<NamedTensor>& ready, const std::string& ours, const at::Tensor& tensor) {
+    const std::optional<ParameterPlace> place = PlaceOf(family_, ours);
+    if (!place.has_value() || !tensor.defined()) return;
+    std::vector<at::Tensor>& parts = waiting_[place->name];
+    parts.push_back(tensor.detach().to(at::kCPU, dtype_));
+    if (static_cast<int>(parts.size()) < PartsOf(place->packing)) return;
+    ready.emplace_back(place->name, Pack(parts, place->packing, heads_).contiguous());
+    waiting_.erase(place->name);
+  }
+
+ private:
+  const Family& family_;
+  int64_t heads_;
+  at::ScalarType dtype_;
+  std::map<std::string, std::vector<at::Tensor>> waiting_;
+};
+
+/// All tensors under the family's names.
+absl::Status WriteFamilyTensors(const std::filesystem::path& folder, const Family& family, at::ScalarType dtype,
+                                const ConvertedModel& model) {
+  const bool expand = !IsStandardLayout(family, model.config);
+  FamilyPacker packer(family, model.config.heads, dtype);
+  std::deque<NamedTensor> outer;
+  Model slots = model.outer;
+  VisitOuter(slots, [&](const std::string& name, at::Tensor& tensor) { packer.Push(outer, name, tensor); });
+  const auto push = [&](std::deque<NamedTensor>& ready, Block block, int64_t layer) {
+    if (expand) block = ExpandAttention(std::move(block), model.config.heads);
+    VisitBlock(block, layer, [&](const std::string& name, at::Tensor& tensor) { packer.Push(ready, name, tensor); });
+  };
+  BlockGenerator generator(model.config.layers, model.block, push, std::move(outer));
+  return WriteCheckpoint(folder, [&] { return generator.Next(); }).status();
+}
+
+/// The attention with its shared heads, under our names.
+absl::Status WriteCompactTensors(const std::filesystem::path& folder, at::ScalarType dtype,
+                                 const ConvertedModel& model) {
+  REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
+  const auto push = [&](std::deque<NamedTensor>& ready, Block block, int64_t layer) {
+    VisitBlock(block, layer, [&](const std::string& name, at::Tensor& tensor) {
+      const bool attention = name.find(".attention.") != std::string::npos;
+      if (attention && tensor.defined()) ready.emplace_back(name, tensor.detach().to(at::kCPU, dtype).contiguous());
+    });
+    const at::Tensor& order = block.attention.head_order;
+    if (order.defined()) ready.emplace_back(HeadOrderName(layer), order.cpu());
+  };
+  BlockGenerator generator(model.config.layers, model.block, push);
+  REGROUP_RETURN_IF_ERROR(WriteCheckpoint(folder, [&] { return generator.Next(); }).status());
+  return WriteFileAtomically(folder / "config.json", CompactConfig(model.config).dump(2) + "\n");
+}
 
 bool IsCompanion(const std::filesystem::path& file) {
   const std::string name = file.filename().string();
@@ -59,20 +111,28 @@ bool IsCompanion(const std::filesystem::path& file) {
 
 }  // namespace
 
-nlohmann::json ConvertedConfig(const SourceModel& source, int64_t kv_heads, const nlohmann::json& provenance) {
+bool IsStandardLayout(const Family& family, const ModelConfig& converted) {
+  return family.standard_gqa && converted.kv_heads_of_layers.empty();
+}
+
+nlohmann::json ConvertedConfig(const SourceModel& source, const ModelConfig& converted,
+                               const nlohmann::json& provenance) {
   nlohmann::json config = source.folder().config();
-  config["num_key_value_heads"] = kv_heads;
   config["regroup"] = provenance;
+  const bool standard = IsStandardLayout(source.family(), converted);
+  config["regroup"]["layout"] = standard ? "standard" : "expanded";
+  config["regroup"].update(CompactConfig(converted));
+  if (source.family().standard_gqa) config["num_key_value_heads"] = standard ? converted.kv_heads : converted.heads;
   return config;
 }
 
-absl::Status WriteConvertedFolder(const std::filesystem::path& folder, const SourceModel& source, int64_t kv_heads,
-                                  const nlohmann::json& provenance, at::ScalarType dtype, const Model& outer,
-                                  const std::function<absl::StatusOr<Block>(int64_t layer)>& block) {
-  ModelGenerator generator(source.family(), outer, source.config().layers, block, dtype);
-  const auto written = WriteCheckpoint(folder, [&] { return generator.Next(); });
-  if (!written.ok()) return written.status();
-  const std::string config = ConvertedConfig(source, kv_heads, provenance).dump(2) + "\n";
+absl::Status WriteConvertedFolder(const std::filesystem::path& folder, const SourceModel& source,
+                                  const nlohmann::json& provenance, at::ScalarType dtype, const ConvertedModel& model) {
+  REGROUP_RETURN_IF_ERROR(WriteFamilyTensors(folder, source.family(), dtype, model));
+  if (!IsStandardLayout(source.family(), model.config)) {
+    REGROUP_RETURN_IF_ERROR(WriteCompactTensors(folder / kCompactFolder, dtype, model));
+  }
+  const std::string config = ConvertedConfig(source, model.config, provenance).dump(2) + "\n";
   return WriteFileAtomically(folder / "config.json", config);
 }
 

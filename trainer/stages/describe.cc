@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "services/base/status_macros.h"
+#include "trainer/stages/converted_folder.h"
 
 namespace regroup {
 
@@ -47,6 +48,17 @@ nlohmann::ordered_json DescribeFamilies() {
   return families;
 }
 
+std::vector<std::string> NotesOn(const ModelConfig& config) {
+  std::vector<std::string> notes;
+  if (config.query_key_norm != QueryKeyNorm::kNone) {
+    notes.emplace_back(
+        "queries and keys are normalised: no map of single coordinates passes through the norm, so that shared keys "
+        "are "
+        "averages in every alignment method; values are aligned as usual");
+  }
+  return notes;
+}
+
 absl::StatusOr<nlohmann::ordered_json> DescribeCheckpoint(const std::filesystem::path& folder) {
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(folder));
   const ModelConfig& config = source.config();
@@ -65,6 +77,8 @@ absl::StatusOr<nlohmann::ordered_json> DescribeCheckpoint(const std::filesystem:
   description["maximum_positions"] = config.max_positions;
   description["kv_bytes_per_token"] =
       config.KvCacheBytesPerToken(static_cast<int64_t>(at::elementSize(source.dtype())));
+  description["layout"] = IsStandardLayout(source.family(), config) ? "standard" : "expanded";
+  description["notes"] = NotesOn(config);
   description["possible_kv_heads"] = nlohmann::ordered_json::array();
   for (int64_t heads = config.kv_heads; heads >= 1; --heads) {
     if (config.kv_heads % heads == 0) description["possible_kv_heads"].push_back(heads);

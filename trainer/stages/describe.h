@@ -17,6 +17,9 @@ nlohmann::ordered_json DescribeFamilies();
 /// Family, sizes, KV cache bytes per token and the KV heads it can be converted to.
 absl::StatusOr<nlohmann::ordered_json> DescribeCheckpoint(const std::filesystem::path& folder);
 
+/// What the conversion cannot do for a model of this kind, one sentence each.
+std::vector<std::string> NotesOn(const ModelConfig& config);
+
 /// Everything but the digests.
 v1::ModelSummary SummaryOf(const SourceModel& source);
 

@@ -18,33 +18,33 @@ nlohmann::json Provenance(const StageContext& context, int64_t source_kv_heads) 
           {"source_digest", context.assignment.model().digest()},
           {"source_kv_heads", source_kv_heads},
           {"alignment", arm.alignment()},
-          {"finetune", arm.finetune()},
-          {"layout", "standard"}};
+          {"finetune", arm.finetune()}};
 }
 
 /// The trained model where there was training; the merged source otherwise, one layer at a time.
 absl::Status WriteWeights(StageContext& context, const SourceModel& source, const std::filesystem::path& folder) {
   const nlohmann::json provenance = Provenance(context, source.config().kv_heads);
-  const int64_t kv_heads = context.assignment.arm().kv_heads();
   const auto progress = [&](int64_t layer) { context.link.SetProgress("layers", layer + 1, source.config().layers); };
   if (context.assignment.inputs().contains("finetune")) {
     REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path trained_folder, context.Input("finetune"));
     REGROUP_ASSIGN_OR_RETURN(const SourceModel trained, SourceModel::Open(trained_folder / "model"));
-    REGROUP_ASSIGN_OR_RETURN(const Model outer, trained.Map());
-    return WriteConvertedFolder(folder, source, kv_heads, provenance, source.dtype(), outer, [&](int64_t layer) {
-      progress(layer);
-      return trained.MapBlock(layer);
-    });
+    REGROUP_ASSIGN_OR_RETURN(const Model outer, trained.MapOuter());
+    return WriteConvertedFolder(folder, source, provenance, source.dtype(),
+                                {.config = trained.config(), .outer = outer, .block = [&](int64_t layer) {
+                                   progress(layer);
+                                   return trained.MapBlock(layer);
+                                 }});
   }
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, source.config()));
-  REGROUP_ASSIGN_OR_RETURN(const Model outer, source.Map());
-  return WriteConvertedFolder(folder, source, kv_heads, provenance, source.dtype(), outer,
-                              [&](int64_t layer) -> absl::StatusOr<Block> {
-                                progress(layer);
-                                REGROUP_ASSIGN_OR_RETURN(Block block, source.MapBlock(layer));
-                                REGROUP_RETURN_IF_ERROR(conversion.Merge(block, layer));
-                                return block;
-                              });
+  REGROUP_ASSIGN_OR_RETURN(const Model outer, source.MapOuter());
+  const auto merged = [&](int64_t layer) -> absl::StatusOr<Block> {
+    progress(layer);
+    REGROUP_ASSIGN_OR_RETURN(Block block, source.MapBlock(layer));
+    REGROUP_RETURN_IF_ERROR(conversion.Merge(block, layer));
+    return block;
+  };
+  return WriteConvertedFolder(folder, source, provenance, source.dtype(),
+                              {.config = conversion.MergedConfig(), .outer = outer, .block = merged});
 }
 
 }  // namespace

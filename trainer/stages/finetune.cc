@@ -58,9 +58,10 @@ absl::Status WriteResult(const StageContext& context, const SourceModel& source,
   std::error_code error;
   std::filesystem::remove_all(folder, error);
   REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
-  return WriteConvertedFolder(folder, source, trained.config.kv_heads, {{"stage", "finetune"}},
-                              trained.embedding.scalar_type(), trained,
-                              [&](int64_t layer) -> absl::StatusOr<Block> { return trained.blocks[layer]; });
+  return WriteConvertedFolder(folder, source, {{"stage", "finetune"}}, trained.embedding.scalar_type(),
+                              {.config = trained.config,
+                               .outer = trained,
+                               .block = [&](int64_t layer) -> absl::StatusOr<Block> { return trained.blocks[layer]; }});
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "services/base/files.h"
+#include "services/base/logging.h"
 #include "services/base/status_macros.h"
 #include "trainer/data/file_digest.h"
 #include "trainer/data/text_reader.h"
@@ -126,6 +127,8 @@ absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
   const auto tokenizer = LoadTokenizer(spec.source().checkpoint());
   if (!tokenizer.ok()) return AtKey("source.checkpoint", tokenizer.status());
   REGROUP_RETURN_IF_ERROR(CheckData(spec, config));
+
+  for (const std::string& note : NotesOn(config)) LogWarning(note);
 
   context.link.SetProgress("digest", 0, 0);
   v1::TaskOutcome outcome;

@@ -38,9 +38,8 @@ class OutputRefiner {
   OutputRefiner(StageContext& context, const SourceModel& source, const Conversion& conversion,
                 const TokenWindows& windows)
       : context_(context), source_(source), conversion_(conversion), windows_(windows) {
-    converted_config_ = source.config();
-    converted_config_.kv_heads = conversion.kv_heads();
-    table_ = MakeRotaryTable(source.config().rotary, windows.sequence_length(), context.device);
+    converted_config_ = conversion.MergedConfig();
+    positions_ = MakePositionTables(source.config(), windows.sequence_length(), context.device);
     for (int64_t window = context.communicator.rank(); window < windows.windows();
          window += context.communicator.size()) {
       own_.push_back(window);
@@ -66,7 +65,7 @@ class OutputRefiner {
   absl::Status OpenStreams() {
     const int64_t tokens = windows_.sequence_length();
     const int64_t hidden = source_.config().hidden_size;
-    REGROUP_ASSIGN_OR_RETURN(const at::Tensor embedding, source_.folder().Tensor(EmbeddingName()));
+    REGROUP_ASSIGN_OR_RETURN(const Model outer, source_.MapOuter());
     for (at::Tensor* stream : {&source_stream_, &converted_stream_}) {
       const std::string name = stream == &source_stream_ ? "source" : "converted";
       const std::filesystem::path file =
@@ -76,20 +75,16 @@ class OutputRefiner {
                     .view({-1, tokens, hidden});
       for (size_t row = 0; row < own_.size(); ++row) {
         const at::Tensor batch = WindowBatch(windows_, {own_[row]}, at::kCPU);
-        stream->select(0, static_cast<int64_t>(row)).copy_(at::embedding(embedding, batch)[0]);
+        stream->select(0, static_cast<int64_t>(row)).copy_(Embed(outer, batch)[0]);
       }
     }
     return absl::OkStatus();
   }
 
-  std::string EmbeddingName() const { return CheckpointName(source_.family(), "embedding.weight"); }
-
   absl::StatusOr<Block> LoadBlock(int64_t layer, bool merged) const {
     REGROUP_ASSIGN_OR_RETURN(Block block, source_.MapBlock(layer));
     if (merged) REGROUP_RETURN_IF_ERROR(conversion_.Merge(block, layer));
-    VisitBlock(block, layer, [&](const std::string&, at::Tensor& tensor) {
-      if (tensor.defined()) tensor = tensor.to(context_.device, at::kFloat);
-    });
+    ConvertBlock(block, at::kFloat, context_.device);
     return block;
   }
 
@@ -100,10 +95,10 @@ class OutputRefiner {
   AttentionPass Attend(const Block& source, const Block& converted, const at::Tensor& source_x,
                        const at::Tensor& converted_x) const {
     const ModelConfig& config = source_.config();
-    const at::Tensor source_input = Normalise(source_x, source.attention_norm, config.norm_epsilon);
-    const at::Tensor converted_input = Normalise(converted_x, converted.attention_norm, config.norm_epsilon);
-    return {Project(AttendHeads(source_input, source.attention, config, table_), source.attention.output),
-            AttendHeads(converted_input, converted.attention, converted_config_, table_)};
+    const at::Tensor source_input = AttentionInput(source_x, source, config);
+    const at::Tensor converted_input = AttentionInput(converted_x, converted, config);
+    return {Project(AttendHeads(source_input, source.attention, config, positions_), source.attention.output),
+            AttendHeads(converted_input, converted.attention, converted_config_, positions_)};
   }
 
   absl::StatusOr<at::Tensor> Refit(const Block& source, const Block& converted) {
@@ -115,7 +110,9 @@ class OutputRefiner {
       const at::Tensor source_x = Row(source_stream_, row);
       const at::Tensor converted_x = Row(converted_stream_, row);
       const AttentionPass pass = Attend(source, converted, source_x, converted_x);
-      at::Tensor target = pass.source_output + source_x - converted_x;
+      at::Tensor target = pass.source_output;
+      // Behind a norm the output no longer adds to the residual stream as it is.
+      if (source_.config().layout != BlockLayout::kNormAfter) target = target + source_x - converted_x;
       if (converted.attention.output.bias.defined()) target = target - converted.attention.output.bias;
       const at::Tensor heads = pass.converted_heads.flatten(0, 1);
       moment += at::mm(heads.t(), heads);
@@ -134,9 +131,9 @@ class OutputRefiner {
     const ModelConfig& config = source_.config();
     for (size_t row = 0; row < own_.size(); ++row) {
       source_stream_.select(0, static_cast<int64_t>(row))
-          .copy_(RunBlock(Row(source_stream_, row), source, config, table_)[0]);
+          .copy_(RunBlock(Row(source_stream_, row), source, config, positions_)[0]);
       converted_stream_.select(0, static_cast<int64_t>(row))
-          .copy_(RunBlock(Row(converted_stream_, row), converted, converted_config_, table_)[0]);
+          .copy_(RunBlock(Row(converted_stream_, row), converted, converted_config_, positions_)[0]);
       context_.link.activity().Tick();
     }
   }
@@ -146,7 +143,7 @@ class OutputRefiner {
   const Conversion& conversion_;
   const TokenWindows& windows_;
   ModelConfig converted_config_;
-  RotaryTable table_;
+  PositionTables positions_;
   /// Windows of this rank.
   std::vector<int64_t> own_;
   at::Tensor source_stream_;

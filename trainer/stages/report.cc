@@ -41,8 +41,10 @@ absl::StatusOr<fs::path> StageCheckpoint(const StageContext& context, const fs::
   RemoveStaged(output.parent_path(), StagingPrefix(output, attempt.job()));
   const fs::path staged = StagingFolder(output, attempt.job(), attempt.epoch());
   REGROUP_RETURN_IF_ERROR(MakeFolders(staged));
-  for (const auto& entry : fs::directory_iterator(exported / "checkpoint")) {
-    REGROUP_RETURN_IF_ERROR(LinkOrCopy(entry.path(), staged / entry.path().filename()));
+  const fs::path checkpoint = exported / "checkpoint";
+  for (const auto& entry : fs::recursive_directory_iterator(checkpoint)) {
+    const fs::path target = staged / entry.path().lexically_relative(checkpoint);
+    REGROUP_RETURN_IF_ERROR(entry.is_directory() ? MakeFolders(target) : LinkOrCopy(entry.path(), target));
   }
   return staged;
 }

@@ -31,19 +31,33 @@ class SourceModel {
   absl::StatusOr<Model> Load(at::ScalarType dtype, at::Device device) const;
   /// All slots of the model, memory-mapped.
   absl::StatusOr<Model> Map() const;
+  /// The same without any blocks.
+  absl::StatusOr<Model> MapOuter() const;
 
  private:
   SourceModel() = default;
+  absl::Status OpenCompact();
   absl::Status CheckTensors() const;
+  absl::Status CheckTensor(const std::string& ours) const;
   /// Undefined where the family or the checkpoint has no such optional parameter.
   absl::StatusOr<at::Tensor> MapParameter(const std::string& ours) const;
+  absl::Status MapHeadOrder(Block& block, int64_t layer) const;
+  /// The parameter lies in the compact tensors of an expanded checkpoint.
+  bool IsCompact(std::string_view ours) const;
+  /// None for parameters that a model of this configuration does not have.
+  std::optional<ParameterPlace> Place(std::string_view ours) const;
+  std::string StoredName(const ParameterPlace& place) const;
 
   std::shared_ptr<const CheckpointFolder> folder_;
+  /// Attention of an expanded checkpoint (see compact_attention.h) under our own names, or null.
+  std::shared_ptr<const CheckpointFolder> compact_;
+  /// The checkpoint leaves out the family's prefix.
+  bool bare_names_ = false;
   const Family* family_ = nullptr;
   ModelConfig config_;
 };
 
-/// The shape that our parameter has in a model of this configuration, [out, in] or [width].
+/// The shape that our parameter has with us in a model of this configuration, [out, in] or [width].
 std::vector<int64_t> ExpectedShape(const ModelConfig& config, std::string_view ours);
 
 }  // namespace regroup

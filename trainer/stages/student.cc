@@ -34,27 +34,32 @@ at::Tensor MixRows(const at::Tensor& original, const at::Tensor& shared, const a
 absl::StatusOr<Student> Student::Make(const SourceModel& source, const Conversion& conversion, bool gated,
                                       at::ScalarType dtype, at::Device device) {
   Student student;
-  student.source_kv_heads_ = source.config().kv_heads;
-  const AttentionShape shape = AttentionShapeOf(source.config());
+  student.source_config_ = source.config();
   REGROUP_ASSIGN_OR_RETURN(student.model_, source.Map());
   const std::vector<LayerAlignment>& alignments = conversion.alignments();
+  int64_t gates = 0;
   for (size_t layer = 0; layer < alignments.size(); ++layer) {
     Block& block = student.model_.blocks[layer];
-    const AttentionWeights weights = AttentionWeightsOf(block);
     if (gated) {
-      REGROUP_ASSIGN_OR_RETURN(const AttentionWeights aligned, ApplyAlignment(weights, alignments[layer], shape));
-      student.original_.push_back(
-          {{OwnedCopy(aligned.key, dtype, device), OwnedCopy(aligned.key_bias, dtype, device)},
-           {OwnedCopy(aligned.value, dtype, device), OwnedCopy(aligned.value_bias, dtype, device)}});
+      Block aligned = block;
+      REGROUP_RETURN_IF_ERROR(AlignBlock(aligned, source.config(), static_cast<int64_t>(layer), alignments[layer]));
+      OriginalHeads heads{.first_gate = gates, .gates = source.config().KvHeads(static_cast<int64_t>(layer))};
+      const auto owned = [&](const Linear& linear) {
+        return Linear{OwnedCopy(linear.weight, dtype, device), OwnedCopy(linear.bias, dtype, device)};
+      };
+      heads.key = owned(aligned.attention.key);
+      heads.value = owned(aligned.attention.value);
+      if (source.config().query_key_norm == QueryKeyNorm::kAllHeads) {
+        heads.key_norm = OwnedCopy(aligned.attention.key_norm.weight, dtype, device);
+      }
+      gates += heads.gates;
+      student.original_.push_back(std::move(heads));
     }
     REGROUP_RETURN_IF_ERROR(conversion.Merge(block, static_cast<int64_t>(layer)));
   }
-  student.model_.config.kv_heads = conversion.kv_heads();
+  student.model_.config = conversion.MergedConfig();
   student.model_ = CloneModel(student.model_, dtype, device);
-  if (gated) {
-    student.scores_ = at::full({static_cast<int64_t>(alignments.size()) * student.source_kv_heads_}, kOpenScore,
-                               at::TensorOptions(device).dtype(at::kFloat));
-  }
+  if (gated) student.scores_ = at::full({gates}, kOpenScore, at::TensorOptions(device).dtype(at::kFloat));
   return student;
 }
 
@@ -69,7 +74,8 @@ std::vector<ParameterGroup> Student::ParameterGroups(double gate_rate) {
     (is_shared ? shared : base).parameters.push_back(&tensor);
   });
   for (OriginalHeads& heads : original_) {
-    for (at::Tensor* tensor : {&heads.key.weight, &heads.key.bias, &heads.value.weight, &heads.value.bias}) {
+    for (at::Tensor* tensor :
+         {&heads.key.weight, &heads.key.bias, &heads.value.weight, &heads.value.bias, &heads.key_norm}) {
       if (tensor->defined()) base.parameters.push_back(tensor);
     }
   }
@@ -84,12 +90,14 @@ Linear Student::Mix(const Linear& original, const Linear& shared, const at::Tens
 Model Student::Effective(const at::Tensor& gate_values) const {
   Model model = model_;
   if (!gate_values.defined()) return model;
-  model.config.kv_heads = source_kv_heads_;
+  model.config = source_config_;
   for (size_t layer = 0; layer < original_.size(); ++layer) {
-    const at::Tensor z = gate_values.narrow(0, static_cast<int64_t>(layer) * source_kv_heads_, source_kv_heads_);
+    const OriginalHeads& heads = original_[layer];
+    const at::Tensor z = gate_values.narrow(0, heads.first_gate, heads.gates);
     AttentionProjections& attention = model.blocks[layer].attention;
-    attention.key = Mix(original_[layer].key, attention.key, z);
-    attention.value = Mix(original_[layer].value, attention.value, z);
+    attention.key = Mix(heads.key, attention.key, z);
+    attention.value = Mix(heads.value, attention.value, z);
+    if (heads.key_norm.defined()) attention.key_norm.weight = MixRows(heads.key_norm, attention.key_norm.weight, z);
   }
   return model;
 }

@@ -36,6 +36,11 @@ class Student {
  private:
   struct OriginalHeads {
     Linear key, value;
+    /// Where the model normalises all key heads together.
+    at::Tensor key_norm;
+    /// Place of this layer's gates among all.
+    int64_t first_gate = 0;
+    int64_t gates = 0;
   };
 
   Student() = default;
@@ -45,7 +50,7 @@ class Student {
   Model model_;
   std::vector<OriginalHeads> original_;
   at::Tensor scores_;
-  int64_t source_kv_heads_ = 0;
+  ModelConfig source_config_;
 };
 
 }  // namespace regroup

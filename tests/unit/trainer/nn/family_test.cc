@@ -1,5 +1,6 @@
 #include "trainer/families/family.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -176,9 +177,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"EpsilonAsText", {{"rms_norm_eps", "small"}}, nullptr, "'rms_norm_eps' must be a number"},
         BadCase{"TiedAsText", {{"tie_word_embeddings", "true"}}, nullptr, "'tie_word_embeddings'"},
         BadCase{"UnknownRope",
-                {{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 2.0}}}},
+                {{"rope_scaling", {{"rope_type", "longrope"}, {"factor", 2.0}}}},
                 nullptr,
-                "rope type 'yarn' is not supported"},
+                "rope type 'longrope' is not supported"},
         BadCase{"RopeNotAnObject", {{"rope_scaling", "linear"}}, nullptr, "'rope_scaling' must be an object"},
         BadCase{"RopeParametersNotAnObject", {{"rope_parameters", 3}}, nullptr, "'rope_parameters' must be an object"},
         BadCase{"ThetaAsText",
@@ -194,20 +195,23 @@ INSTANTIATE_TEST_SUITE_P(
                 "'factor' must be a number above 0"}),
     [](const auto& info) { return info.param.name; });
 
-TEST(CheckpointNameTest, PutsTheLayerIntoTheName) {
+TEST(PlaceOfTest, PutsTheLayerIntoTheName) {
   const Family& llama = **FamilyOf(LlamaConfig());
-  EXPECT_EQ(CheckpointName(llama, "layers.12.attention.key.weight"), "model.layers.12.self_attn.k_proj.weight");
-  EXPECT_EQ(CheckpointName(llama, "layers.0.attention.output.bias"), "model.layers.0.self_attn.o_proj.bias");
-  EXPECT_EQ(CheckpointName(llama, "layers.3.feed_forward.down.weight"), "model.layers.3.mlp.down_proj.weight");
-  EXPECT_EQ(CheckpointName(llama, "embedding.weight"), "model.embed_tokens.weight");
-  EXPECT_EQ(CheckpointName(llama, "head.weight"), "lm_head.weight");
-  EXPECT_EQ(CheckpointName(llama, "layers.0.attention.rotary.weight"), "");
+  EXPECT_EQ(PlaceOf(llama, "layers.12.attention.key.weight")->name, "model.layers.12.self_attn.k_proj.weight");
+  EXPECT_EQ(PlaceOf(llama, "layers.0.attention.output.bias")->name, "model.layers.0.self_attn.o_proj.bias");
+  EXPECT_EQ(PlaceOf(llama, "layers.3.feed_forward.down.weight")->name, "model.layers.3.mlp.down_proj.weight");
+  EXPECT_EQ(PlaceOf(llama, "embedding.weight")->name, "model.embed_tokens.weight");
+  EXPECT_EQ(PlaceOf(llama, "head.weight")->name, "lm_head.weight");
+  EXPECT_FALSE(PlaceOf(llama, "layers.0.attention.rotary.weight").has_value());
 }
 
 TEST(AllFamiliesTest, EveryFamilyGivesEachParameterANameOfItsOwn) {
   for (const Family* family : AllFamilies()) {
     std::set<std::string> names;
-    for (const NameRule& rule : family->names) names.insert(std::string(rule.checkpoint));
+    for (const NameRule& rule : family->names) {
+      const ParameterPlace place = *PlaceOf(*family, rule.ours);
+      names.insert(fmt::format("{}/{}", place.name, place.part));
+    }
     EXPECT_EQ(names.size(), family->names.size()) << family->name();
   }
 }

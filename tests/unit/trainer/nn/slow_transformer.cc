@@ -151,7 +151,7 @@ at::Tensor SequenceLogits(const Model& model, const at::Tensor& tokens) {
                                config.activation));
   }
   x = ApplyNorm(model.final_norm, x, config.norm_epsilon);
-  return TensorOf(ApplyLinear({model.OutputProjection(), {}}, x));
+  return TensorOf(ApplyLinear(model.OutputProjection(), x));
 }
 
 at::Tensor RandomWeight(at::IntArrayRef shape) {
@@ -192,7 +192,7 @@ Model RandomModel(const ModelConfig& config, bool with_biases, uint64_t seed) {
     model.blocks.push_back(block);
   }
   model.final_norm = RandomNorm(hidden);
-  if (!config.tied_embeddings) model.head = RandomWeight({config.vocabulary, hidden});
+  if (!config.tied_embeddings) model.head.weight = RandomWeight({config.vocabulary, hidden});
   return model;
 }
 

@@ -96,14 +96,14 @@ TEST(RunHiddenStatesTest, ShowsEachLayersNormalisedInput) {
   });
   EXPECT_EQ(layers, (std::vector<int64_t>{0, 1}));
   const at::Tensor embedded = model.embedding.index_select(0, SomeTokens().flatten()).view({2, 9, 10});
-  EXPECT_TRUE(at::equal(first, Normalise(embedded, model.blocks[0].attention_norm, model.config.norm_epsilon)));
+  EXPECT_TRUE(at::equal(first, Normalise(embedded, model.blocks[0].attention_norm, model.config)));
 }
 
 TEST(NormaliseTest, WorksInFloat32AndKeepsTheDtype) {
   at::manual_seed(1);
   const at::Tensor x = at::randn({4, 64}).to(at::kBFloat16);
   const Norm norm{at::ones({64}, at::kBFloat16)};
-  const at::Tensor result = Normalise(x, norm, 0.0);
+  const at::Tensor result = Normalise(x, norm, ModelConfig{.norm_epsilon = 0.0});
   EXPECT_EQ(result.scalar_type(), at::kBFloat16);
   const at::Tensor wide = x.to(at::kDouble);
   const at::Tensor expected = wide / wide.square().mean(-1, true).sqrt();
@@ -119,7 +119,7 @@ TEST(ModelTest, VisitsEverySlotOnceUnderItsOwnName) {
     names.insert(name);
     ++visits;
   });
-  EXPECT_EQ(visits, 3 + 2 * 16);
+  EXPECT_EQ(visits, 8 + 2 * 22);
   EXPECT_EQ(names.size(), static_cast<size_t>(visits));
   EXPECT_TRUE(names.contains("layers.1.attention.key.bias"));
 }

@@ -3,14 +3,20 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "trainer/nn/transformer.h"
+
 namespace regroup {
 namespace {
 
 struct Inputs {
-  at::Tensor student, student_projection, teacher, teacher_projection;
+  at::Tensor student;
+  Linear student_projection;
+  at::Tensor teacher;
+  Linear teacher_projection;
 
   Inputs To(at::ScalarType dtype) const {
-    return {student.to(dtype), student_projection.to(dtype), teacher.to(dtype), teacher_projection.to(dtype)};
+    const auto to = [&](const Linear& linear) { return Linear{linear.weight.to(dtype), linear.bias.to(dtype)}; };
+    return {student.to(dtype), to(student_projection), teacher.to(dtype), to(teacher_projection)};
   }
 };
 
@@ -18,32 +24,40 @@ struct Inputs {
 Inputs RandomInputs() {
   at::manual_seed(9);
   const auto random = [](int64_t rows, int64_t width) { return at::randn({rows, width}, at::kDouble); };
-  return {random(37, 12), 0.5 * random(50, 12), random(37, 8), 0.5 * random(50, 8)};
+  return {random(37, 12),
+          {0.5 * random(50, 12), random(50, 1).flatten()},
+          random(37, 8),
+          {0.5 * random(50, 8), random(50, 1).flatten()}};
+}
+
+Linear Trainable(const Linear& linear) {
+  const auto owned = [](const at::Tensor& tensor) { return tensor.detach().clone().set_requires_grad(true); };
+  return {owned(linear.weight), owned(linear.bias)};
 }
 
 struct LossAndGradients {
-  at::Tensor loss, student, projection;
+  at::Tensor loss, student, projection, bias;
 };
 
 /// The definition, in float64, differentiated by autograd.
 LossAndGradients PlainLoss(const Inputs& given, double weight) {
   const Inputs inputs = given.To(at::kDouble);
   at::Tensor student = inputs.student.detach().clone().set_requires_grad(true);
-  at::Tensor projection = inputs.student_projection.detach().clone().set_requires_grad(true);
-  const at::Tensor p = at::softmax(at::linear(inputs.teacher, inputs.teacher_projection), -1);
-  const at::Tensor q = at::softmax(at::linear(student, projection), -1);
+  const Linear projection = Trainable(inputs.student_projection);
+  const at::Tensor p = at::softmax(Project(inputs.teacher, inputs.teacher_projection), -1);
+  const at::Tensor q = at::softmax(Project(student, projection), -1);
   const at::Tensor loss = weight * (p * (p.log() - q.log())).sum();
   loss.backward();
-  return {loss.detach(), student.grad(), projection.grad()};
+  return {loss.detach(), student.grad(), projection.weight.grad(), projection.bias.grad()};
 }
 
 LossAndGradients ChunkedLoss(const Inputs& inputs, double weight, int64_t chunk_tokens, double scale = 1.0) {
   at::Tensor student = inputs.student.detach().clone().set_requires_grad(true);
-  at::Tensor projection = inputs.student_projection.detach().clone().set_requires_grad(true);
+  const Linear projection = Trainable(inputs.student_projection);
   const at::Tensor loss = ChunkedKlLoss(student, projection, inputs.teacher, inputs.teacher_projection, weight,
                                         {.chunk_tokens = chunk_tokens});
   (loss * scale).backward();
-  return {loss.detach(), student.grad(), projection.grad()};
+  return {loss.detach(), student.grad(), projection.weight.grad(), projection.bias.grad()};
 }
 
 double RelativeError(const at::Tensor& value, const at::Tensor& expected) {
@@ -60,6 +74,7 @@ TEST_P(ChunkedKlLossTest, HasTheValueAndTheGradientsOfThePlainLoss) {
   EXPECT_LT(RelativeError(chunked.loss, plain.loss), 1e-6);
   EXPECT_LT(RelativeError(chunked.student, plain.student), 1e-6);
   EXPECT_LT(RelativeError(chunked.projection, plain.projection), 1e-6);
+  EXPECT_LT(RelativeError(chunked.bias, plain.bias), 1e-6);
 }
 
 TEST_P(ChunkedKlLossTest, ScalesItsGradientsWithWhatFollows) {
@@ -68,6 +83,7 @@ TEST_P(ChunkedKlLossTest, ScalesItsGradientsWithWhatFollows) {
   const LossAndGradients chunked = ChunkedLoss(inputs, 0.3, GetParam(), 2.5);
   EXPECT_LT(RelativeError(chunked.student, plain.student), 1e-6);
   EXPECT_LT(RelativeError(chunked.projection, plain.projection), 1e-6);
+  EXPECT_LT(RelativeError(chunked.bias, plain.bias), 1e-6);
 }
 
 INSTANTIATE_TEST_SUITE_P(ChunkSizes, ChunkedKlLossTest, testing::Values(1, 5, 36, 37, 1000),
@@ -78,7 +94,7 @@ TEST(KlLossTest, LeavesAProjectionAloneThatNeedsNoGradient) {
   at::Tensor student = inputs.student.clone().set_requires_grad(true);
   ChunkedKlLoss(student, inputs.student_projection, inputs.teacher, inputs.teacher_projection, 0.3).backward();
   EXPECT_LT(RelativeError(student.grad(), PlainLoss(inputs, 0.3).student), 1e-6);
-  EXPECT_FALSE(inputs.student_projection.grad().defined());
+  EXPECT_FALSE(inputs.student_projection.weight.grad().defined());
 }
 
 TEST(KlLossTest, GivesTheTeacherNoGradient) {

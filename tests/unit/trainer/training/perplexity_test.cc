@@ -69,7 +69,7 @@ TEST(PerplexityTest, IsTheExponentialOfTheMeanOverAllWindows) {
 TEST(PerplexityTest, OfAModelWithoutPreferenceIsItsVocabulary) {
   TemporaryFolder folder;
   Model model = RandomModel(SmallConfig(4), false, 6);
-  model.head.zero_();
+  model.head.weight.zero_();
   const TokenWindows windows = LetterWindows(folder.path() / "data.jsonl", 5, 10);
   const Perplexity result = MeasurePerplexity(model, windows, at::kCPU, [](int64_t) {});
   EXPECT_NEAR(result.perplexity, 23.0, 1e-4);

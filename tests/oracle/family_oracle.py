@@ -1,0 +1,102 @@
+"""Converts a random checkpoint of every model family and compares logits and perplexity with Transformers.
+
+usage: family_oracle.py <regroup> <logits_tool> [case...]
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import torch
+
+from regroup_programs import Programs, config_of
+from tiny_checkpoints import texts_of, write_text
+from tiny_families import CASES, make_family_checkpoint
+from transformers_checks import (check_configuration, check_logits, check_perplexity, load, logits_of, random_tokens,
+                                 relative_difference)  # fmt: skip
+
+LENGTH = 48
+UNCHANGED = 1e-4
+
+# Share of the KV heads that is left, alignment, fine-tuning, and whether the outputs are refitted.
+JOBS = [
+    (1, {"method": "procrustes"}, {"method": "none"}, False),
+    (2, {"method": "principal", "similarity": "residual"}, {"method": "none"}, True),
+    (4, {"method": "procrustes", "compare": "joint"}, {"method": "l0", "steps": 3}, False),
+]
+
+
+def check_layout(folder, source_folder, layout, kv_heads, source_heads):
+    provenance = config_of(folder)["regroup"]
+    assert provenance["layout"] == layout and provenance["kv_heads"] == kv_heads, provenance
+    if layout == "standard":
+        check_configuration(folder, source_folder, kv_heads)
+        return
+    config = config_of(folder)
+    del config["regroup"]
+    assert config == config_of(source_folder)
+    compact = json.load(open(f"{folder}/regroup/compact/config.json"))
+    assert compact == {"kv_heads": kv_heads}, compact
+    assert provenance["source_kv_heads"] == source_heads
+
+
+def convert(programs, work, case, source_folder, source, job):
+    share, alignment, finetune, refine = job
+    heads = source.config.num_attention_heads
+    train, valid = f"{work}/train.jsonl", f"{work}/valid.jsonl"
+    training = dict(finetune)
+    if finetune["method"] != "none":
+        training.update(data=train, batch_sequences=4, sequence_length=LENGTH, learning_rate=1e-3)
+    label = f"{case}-{heads // share}".replace("_", "-")
+    folder = programs.convert(
+        work, label, source_folder, heads // share, alignment=alignment, finetune=training, refine={"outputs": refine},
+        calibration={"data": train, "sequences": 16, "sequence_length": LENGTH},
+        evaluation={"perplexity": {"data": valid, "sequence_length": LENGTH}})  # fmt: skip
+    check_layout(folder, source_folder, CASES[case][2], heads // share, heads)
+    tokens = random_tokens(source, 2, 100)
+    result = load(folder)
+    logits, own = check_logits(programs, folder, tokens, result)
+    expected = logits_of(source, tokens)
+    moved = relative_difference(logits, expected)
+    assert share > 1 or moved < UNCHANGED, (label, "nothing to merge, but the logits changed", moved)
+    unmerged = "not exact, by its floor"
+    if alignment["method"] == "procrustes":  # principal drops directions that the shared head hardly has
+        aligned = programs.logits(source_folder, tokens, f"{folder}/regroup/alignment.safetensors")
+        unmerged = relative_difference(aligned, expected)
+        assert unmerged < UNCHANGED, (label, "alignment without merging changed the logits", unmerged)
+        unmerged = f"{unmerged:.1e} from the source"
+    perplexity = check_perplexity(folder, source_folder, valid, LENGTH, source, result)
+    print(f"{label}: own logits {own:.1e}; aligned {unmerged}, merged {moved:.1e}; perplexity "
+          f"{perplexity['source']:.2f} -> {perplexity['result']:.2f}", flush=True)  # fmt: skip
+
+
+def check_table(programs):
+    """`regroup families` tells the same layouts as the cases, and names no family without a case."""
+    listed = json.loads(subprocess.run([programs.regroup, "families", "--json"], check=True, capture_output=True).stdout)
+    expected = {model_type: layout for model_type, _, layout in CASES.values()}
+    assert {entry["family"]: entry["layout"] for entry in listed} == expected, (listed, expected)
+
+
+def main():
+    torch.set_num_threads(1)
+    programs = Programs(sys.argv[1], sys.argv[2])
+    cases = sys.argv[3:] or list(CASES)
+    if not sys.argv[3:]:
+        check_table(programs)
+    with tempfile.TemporaryDirectory() as work:
+        write_text(f"{work}/train.jsonl", 120, seed=1)
+        write_text(f"{work}/valid.jsonl", 30, seed=2)
+        for case in cases:
+            source_folder = make_family_checkpoint(work, case, texts_of(f"{work}/train.jsonl"))
+            source = load(source_folder)
+            _, difference = check_logits(programs, source_folder, random_tokens(source, 2, 100), source)
+            print(f"{case}: source logits within {difference:.1e} of Transformers'", flush=True)
+            for job in JOBS:
+                convert(programs, work, case, source_folder, source, job)
+        assert not [name for name in os.listdir(work) if name.startswith(".")], "staged folders were left behind"
+    print(f"{len(cases) * len(JOBS)} conversions of {len(cases)} cases agree with Transformers")
+
+
+main()

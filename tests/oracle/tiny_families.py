@@ -1,0 +1,75 @@
+"""Random checkpoints of every decoder family, as its Transformers class saves them. Sizes are odd on purpose: head width
+times heads differs from the hidden size where a family allows it."""
+
+import os
+
+import torch
+import transformers
+
+from tiny_checkpoints import train_tokenizer
+
+COMMON = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 8, "intermediate_size": 88,
+          "max_position_embeddings": 128, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": None}  # fmt: skip
+GPT = {"n_layer": 2, "n_embd": 64, "n_head": 8, "n_positions": 128, "bos_token_id": 0, "eos_token_id": 1}
+YARN = {"rope_type": "yarn", "rope_theta": 1000.0, "factor": 4.0, "original_max_position_embeddings": 32}
+
+
+def wide_heads(**changes):
+    return {**COMMON, "head_dim": 12, **changes}
+
+
+def rope(**parameters):
+    return {"rope_type": "default", "rope_theta": 500.0, **parameters}
+
+
+# name of the case: model type, configuration, layout of the result
+CASES = {
+    "llama": ("llama", wide_heads(num_key_value_heads=8, rope_parameters=YARN), "standard"),
+    "mistral": ("mistral", wide_heads(num_key_value_heads=8, sliding_window=24), "standard"),
+    "qwen2": ("qwen2", {**COMMON, "num_key_value_heads": 8}, "standard"),
+    "qwen3": ("qwen3", wide_heads(num_key_value_heads=8), "standard"),
+    "gemma": ("gemma", wide_heads(num_key_value_heads=8, hidden_act="gelu_pytorch_tanh"), "standard"),
+    "olmo": ("olmo", {**COMMON, "num_key_value_heads": 8}, "standard"),
+    "olmo2": ("olmo2", {**COMMON, "num_key_value_heads": 8}, "standard"),
+    "stablelm": ("stablelm", {**COMMON, "num_key_value_heads": 8, "use_qkv_bias": True,
+                              "rope_parameters": rope(partial_rotary_factor=0.25)}, "standard"),
+    "stablelm-parallel": ("stablelm", {**COMMON, "num_key_value_heads": 8, "use_parallel_residual": True,
+                                       "rope_parameters": rope(partial_rotary_factor=0.5)}, "standard"),
+    "phi": ("phi", {**COMMON, "num_key_value_heads": 8, "rope_parameters": rope(partial_rotary_factor=0.5)}, "standard"),
+    "gpt_neox": ("gpt_neox", {**COMMON, "rope_parameters": rope(partial_rotary_factor=0.25)}, "expanded"),
+    "gpt_neox-sequential": ("gpt_neox", {**COMMON, "use_parallel_residual": False, "attention_bias": False,
+                                         "rope_parameters": rope(partial_rotary_factor=1.0)}, "expanded"),
+    "gptj": ("gptj", {**GPT, "rotary_dim": 4}, "expanded"),
+    "gpt2": ("gpt2", GPT, "expanded"),
+    "opt": ("opt", {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 8, "ffn_dim": 88,
+                    "max_position_embeddings": 128, "word_embed_proj_dim": 64, "bos_token_id": 0, "eos_token_id": 1,
+                    "pad_token_id": None}, "expanded"),
+    "bloom": ("bloom", {"n_layer": 2, "hidden_size": 72, "n_head": 12, "seq_length": 128, "bos_token_id": 0,
+                        "eos_token_id": 1}, "expanded"),
+}  # fmt: skip
+
+
+def randomise(model, seed):
+    """Weights large enough that attention decides something, norms and biases that are not trivial."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if parameter.dim() == 1:
+                parameter.copy_(0.3 * noise if name.endswith("bias") else 1 + 0.2 * noise)
+            elif "emb" in name or "wte" in name or "wpe" in name:
+                parameter.copy_(0.2 * noise)
+            else:
+                parameter.copy_(1.3 * noise / min(parameter.shape) ** 0.5)
+
+
+def make_family_checkpoint(root, case, texts):
+    model_type, settings, _ = CASES[case]
+    folder = f"{root}/{case}"
+    os.makedirs(folder)
+    vocabulary = train_tokenizer(folder, texts, begin=False)
+    config = transformers.AutoConfig.for_model(model_type, vocab_size=vocabulary, **settings)
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    randomise(model, len(case))
+    model.save_pretrained(folder)
+    return folder

@@ -1,0 +1,30 @@
+// Gemma: LLaMA with scaled embeddings, norms that add 1 to their weight, and heads of a width of their own.
+#include <cmath>
+
+#include "trainer/families/llama_layout.h"
+
+namespace regroup {
+namespace {
+
+absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
+  ConfigReader reader(json);
+  ModelConfig config = ReadLlamaConfig(reader, "gemma");
+  // The key was renamed once; where only the old one is written, Transformers takes the new one's default.
+  config.activation = reader.ReadActivation("hidden_activation", "gelu_pytorch_tanh");
+  config.norm = NormKind::kRmsPlusOne;
+  config.embedding_scale = std::sqrt(static_cast<double>(config.hidden_size));
+  config.tied_embeddings = reader.BooleanOr("tie_word_embeddings", true);
+  reader.Require("use_bidirectional_attention", false);
+  return Finish(reader, std::move(config));
+}
+
+std::vector<NameRule> Names() { return LlamaNames(); }
+
+}  // namespace
+
+const Family& GemmaFamily() {
+  static const Family family{.model_types = {"gemma"}, .read_config = ReadConfig, .names = Names()};
+  return family;
+}
+
+}  // namespace regroup

@@ -1,0 +1,23 @@
+// Mistral: LLaMA with a sliding window.
+#include "trainer/families/llama_layout.h"
+
+namespace regroup {
+namespace {
+
+absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
+  ConfigReader reader(json);
+  ModelConfig config = ReadLlamaConfig(reader, "mistral");
+  config.sliding_window = reader.IntegerOr("sliding_window", 0);
+  return Finish(reader, std::move(config));
+}
+
+std::vector<NameRule> Names() { return LlamaNames(); }
+
+}  // namespace
+
+const Family& MistralFamily() {
+  static const Family family{.model_types = {"mistral"}, .read_config = ReadConfig, .names = Names()};
+  return family;
+}
+
+}  // namespace regroup

@@ -1,0 +1,23 @@
+// Qwen 1.5, Qwen 2 and 2.5: LLaMA with biases on queries, keys and values.
+#include "trainer/families/llama_layout.h"
+
+namespace regroup {
+namespace {
+
+absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
+  ConfigReader reader(json);
+  ModelConfig config = ReadLlamaConfig(reader, "qwen2");
+  reader.Require("use_sliding_window", false);
+  return Finish(reader, std::move(config));
+}
+
+std::vector<NameRule> Names() { return LlamaNames(); }
+
+}  // namespace
+
+const Family& Qwen2Family() {
+  static const Family family{.model_types = {"qwen2"}, .read_config = ReadConfig, .names = Names()};
+  return family;
+}
+
+}  // namespace regroup

@@ -1,0 +1,33 @@
+// StableLM: LLaMA with LayerNorm, partial rotation and, in some, parallel blocks.
+#include "trainer/families/llama_layout.h"
+
+namespace regroup {
+namespace {
+
+absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
+  ConfigReader reader(json);
+  ModelConfig config = ReadLlamaConfig(reader, "stablelm", /*rotary_share=*/0.25);
+  config.norm = NormKind::kLayer;
+  config.norm_epsilon = reader.NumberOr("layer_norm_eps", 1e-5);
+  const bool parallel = reader.BooleanOr("use_parallel_residual", false);
+  config.layout = parallel ? BlockLayout::kParallel : BlockLayout::kSequential;
+  reader.Require("qk_layernorm", false);
+  return Finish(reader, std::move(config));
+}
+
+std::vector<NameRule> Names() {
+  std::vector<NameRule> names = LlamaNames();
+  names.push_back({"layers.{}.attention_norm.bias", "model.layers.{}.input_layernorm.bias"});
+  names.push_back({"layers.{}.feed_forward_norm.bias", "model.layers.{}.post_attention_layernorm.bias"});
+  names.push_back({"final_norm.bias", "model.norm.bias"});
+  return names;
+}
+
+}  // namespace
+
+const Family& StablelmFamily() {
+  static const Family family{.model_types = {"stablelm"}, .read_config = ReadConfig, .names = Names()};
+  return family;
+}
+
+}  // namespace regroup

@@ -1,0 +1,27 @@
+// What attention knows about positions: rotary angles, and biases on the attention logits.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "trainer/nn/model_config.h"
+#include "trainer/nn/rotary.h"
+
+namespace regroup {
+
+struct PositionTables {
+  RotaryTable rotary;
+  /// Added to the logits of each head, [1, H or 1, T, T], float32; minus infinity where a token may not look.
+  /// Undefined where plain causal attention says it all.
+  at::Tensor bias;
+};
+
+PositionTables MakePositionTables(const ModelConfig& config, int64_t tokens, at::Device device);
+
+/// The bias of attention whose heads stand in `head_order` (see AttentionProjections); undefined where there is none.
+at::Tensor AttentionBias(const PositionTables& positions, const at::Tensor& head_order);
+
+/// Slope of each head, float32 [heads]: powers of 2^(-8/n) for n a power of two, filled up from the next one as the
+/// paper's code does (Press et al., 2021).
+at::Tensor AlibiSlopes(int64_t heads);
+
+}  // namespace regroup
