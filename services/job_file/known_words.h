@@ -8,6 +8,7 @@
 namespace regroup {
 
 inline constexpr std::array<std::string_view, 2> kRecipes = {"paper", "best"};
+inline constexpr std::array<std::string_view, 2> kPerLayerWords = {"none", "auto"};
 inline constexpr std::array<std::string_view, 3> kAlignmentMethods = {"none", "procrustes", "principal"};
 inline constexpr std::array<std::string_view, 4> kCompareWords = {"none", "key", "value", "joint"};
 inline constexpr std::array<std::string_view, 3> kSimilarities = {"cosine", "distance", "residual"};

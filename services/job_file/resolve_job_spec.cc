@@ -50,6 +50,7 @@ void ResolveResources(v1::Resources& resources) {
 v1::JobSpec ResolveJobSpec(const v1::JobSpec& spec) {
   v1::JobSpec resolved = spec;
   if (resolved.recipe().empty()) resolved.set_recipe("paper");
+  if (!resolved.target().has_per_layer()) resolved.mutable_target()->set_per_layer("none");
   const bool best = IsBest(resolved);
   ResolveCalibration(*resolved.mutable_calibration());
   ResolveAlignment(best, resolved.sweep().alignment_size() > 0, *resolved.mutable_alignment());

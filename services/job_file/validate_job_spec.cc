@@ -96,6 +96,7 @@ class Validation {
     } else if (spec_.sweep().kv_heads().empty()) {
       Add("target.kv_heads", "is missing; write the number of KV heads of the result");
     }
+    CheckWord("target.per_layer", spec_.target().per_layer(), kPerLayerWords);
   }
 
   void CheckCalibration() {

@@ -11,9 +11,9 @@ import tempfile
 
 import torch
 
-from regroup_programs import Programs, config_of
+from regroup_programs import Programs, config_of, report_of
 from tiny_checkpoints import texts_of, write_text
-from tiny_families import CASES, make_family_checkpoint
+from tiny_families import CASES, make_family_checkpoint, make_uneven_checkpoint
 from transformers_checks import (check_configuration, check_logits, check_perplexity, load, logits_of, random_tokens,
                                  relative_difference)  # fmt: skip
 
@@ -72,6 +72,28 @@ def convert(programs, work, case, source_folder, source, job):
           f"{perplexity['source']:.2f} -> {perplexity['result']:.2f}", flush=True)  # fmt: skip
 
 
+def check_unequal_budget(programs, work):
+    """The layers that need one KV head get one, the others share out the rest; the result is `expanded`."""
+    source_folder = make_uneven_checkpoint(work, texts_of(f"{work}/train.jsonl"))
+    source = load(source_folder)
+    for number, finetune in enumerate(({"method": "none"}, {"method": "l0", "steps": 3, "batch_sequences": 4,
+                                                            "sequence_length": LENGTH})):  # fmt: skip
+        folder = programs.convert(
+            work, f"uneven-{number}", source_folder, 2, target={"kv_heads": 2, "per_layer": "auto"},
+            alignment={"method": "principal"}, finetune=finetune,
+            calibration={"data": f"{work}/train.jsonl", "sequences": 16, "sequence_length": LENGTH},
+            evaluation={"perplexity": {"data": f"{work}/valid.jsonl", "sequence_length": LENGTH}})  # fmt: skip
+        provenance = config_of(folder)["regroup"]
+        heads = provenance["kv_heads"]
+        assert provenance["layout"] == "expanded" and sum(heads) == 8, provenance
+        assert heads[0] == 1 and heads[2] == 1, heads
+        assert [layer["kv_heads"] for layer in report_of(folder)["layers"]] == heads
+        assert config_of(folder)["num_key_value_heads"] == 8
+        _, own = check_logits(programs, folder, random_tokens(source, 2, 100))
+        perplexity = check_perplexity(folder, source_folder, f"{work}/valid.jsonl", LENGTH)
+        print(f"unequal budgets {heads}, {finetune['method']}: own logits {own:.1e}, perplexity {perplexity}", flush=True)
+
+
 def check_table(programs):
     """`regroup families` tells the same layouts as the cases, and names no family without a case."""
     listed = json.loads(subprocess.run([programs.regroup, "families", "--json"], check=True, capture_output=True).stdout)
@@ -95,6 +117,7 @@ def main():
             print(f"{case}: source logits within {difference:.1e} of Transformers'", flush=True)
             for job in JOBS:
                 convert(programs, work, case, source_folder, source, job)
+        check_unequal_budget(programs, work)
         assert not [name for name in os.listdir(work) if name.startswith(".")], "staged folders were left behind"
     print(f"{len(cases) * len(JOBS)} conversions of {len(cases)} cases agree with Transformers")
 

@@ -63,6 +63,29 @@ def randomise(model, seed):
                 parameter.copy_(1.3 * noise / min(parameter.shape) ** 0.5)
 
 
+def share_heads(model, layers):
+    """Makes all KV heads of these layers the same, so that one is enough for them."""
+    with torch.no_grad():
+        for layer in layers:
+            attention = model.model.layers[layer].self_attn
+            for projection in (attention.k_proj, attention.v_proj):
+                first = projection.weight[: attention.head_dim]
+                projection.weight.copy_(first.repeat(projection.weight.shape[0] // attention.head_dim, 1))
+
+
+def make_uneven_checkpoint(root, texts):
+    """A LLaMA of 4 layers, of which two need one KV head only."""
+    folder = f"{root}/uneven"
+    os.makedirs(folder)
+    vocabulary = train_tokenizer(folder, texts, begin=False)
+    config = transformers.AutoConfig.for_model("llama", vocab_size=vocabulary, **wide_heads(num_hidden_layers=4))
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    randomise(model, 4)
+    share_heads(model, (0, 2))
+    model.save_pretrained(folder)
+    return folder
+
+
 def make_family_checkpoint(root, case, texts):
     model_type, settings, _ = CASES[case]
     folder = f"{root}/{case}"

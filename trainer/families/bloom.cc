@@ -27,32 +27,18 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
 }
 
 std::vector<NameRule> Names() {
-  constexpr std::string_view kFused = "transformer.h.{}.self_attention.query_key_value.weight";
-  constexpr std::string_view kFusedBias = "transformer.h.{}.self_attention.query_key_value.bias";
-  return {
-      {"embedding.weight", "transformer.word_embeddings.weight"},
-      {"embedding_norm.weight", "transformer.word_embeddings_layernorm.weight"},
-      {"embedding_norm.bias", "transformer.word_embeddings_layernorm.bias"},
-      {"layers.{}.attention_norm.weight", "transformer.h.{}.input_layernorm.weight"},
-      {"layers.{}.attention_norm.bias", "transformer.h.{}.input_layernorm.bias"},
-      {"layers.{}.attention.query.weight", kFused, Packing::kFusedByHead},
-      {"layers.{}.attention.key.weight", kFused, Packing::kFusedByHead},
-      {"layers.{}.attention.value.weight", kFused, Packing::kFusedByHead},
-      {"layers.{}.attention.query.bias", kFusedBias, Packing::kFusedByHead},
-      {"layers.{}.attention.key.bias", kFusedBias, Packing::kFusedByHead},
-      {"layers.{}.attention.value.bias", kFusedBias, Packing::kFusedByHead},
-      {"layers.{}.attention.output.weight", "transformer.h.{}.self_attention.dense.weight"},
-      {"layers.{}.attention.output.bias", "transformer.h.{}.self_attention.dense.bias"},
-      {"layers.{}.feed_forward_norm.weight", "transformer.h.{}.post_attention_layernorm.weight"},
-      {"layers.{}.feed_forward_norm.bias", "transformer.h.{}.post_attention_layernorm.bias"},
-      {"layers.{}.feed_forward.up.weight", "transformer.h.{}.mlp.dense_h_to_4h.weight"},
-      {"layers.{}.feed_forward.up.bias", "transformer.h.{}.mlp.dense_h_to_4h.bias"},
-      {"layers.{}.feed_forward.down.weight", "transformer.h.{}.mlp.dense_4h_to_h.weight"},
-      {"layers.{}.feed_forward.down.bias", "transformer.h.{}.mlp.dense_4h_to_h.bias"},
-      {"final_norm.weight", "transformer.ln_f.weight"},
-      {"final_norm.bias", "transformer.ln_f.bias"},
-      {"head.weight", "lm_head.weight"},
-  };
+  return NameRules()
+      .Tensor("embedding.weight", "transformer.word_embeddings.weight")
+      .LayerNorm("embedding_norm", "transformer.word_embeddings_layernorm")
+      .LayerNorm("layers.{}.attention_norm", "transformer.h.{}.input_layernorm")
+      .FusedAttention("transformer.h.{}.self_attention.query_key_value", Bias::kAlways, Packing::kFusedByHead)
+      .Linear("layers.{}.attention.output", "transformer.h.{}.self_attention.dense")
+      .LayerNorm("layers.{}.feed_forward_norm", "transformer.h.{}.post_attention_layernorm")
+      .Linear("layers.{}.feed_forward.up", "transformer.h.{}.mlp.dense_h_to_4h")
+      .Linear("layers.{}.feed_forward.down", "transformer.h.{}.mlp.dense_4h_to_h")
+      .LayerNorm("final_norm", "transformer.ln_f")
+      .Tensor("head.weight", "lm_head.weight")
+      .rules();
 }
 
 }  // namespace

@@ -42,7 +42,7 @@ std::optional<ParameterPlace> PlaceOf(const Family& family, std::string_view our
     part = rule.checkpoint == fused ? part + 1 : 0;
     fused = rule.checkpoint;
     if (rule.ours != pattern) continue;
-    std::string name(rule.checkpoint);
+    std::string name = rule.checkpoint;
     const size_t slot = name.find("{}");
     if (slot != std::string::npos) name.replace(slot, 2, layer);
     return ParameterPlace{std::move(name), rule.packing, part, rule.optional};

@@ -29,8 +29,8 @@ enum class Packing {
 /// Our name of a parameter and the checkpoint's; "{}" stands for the layer's index. The rules of query, key and value
 /// (in this order) have one checkpoint name where they are fused.
 struct NameRule {
-  std::string_view ours;
-  std::string_view checkpoint;
+  std::string ours;
+  std::string checkpoint;
   Packing packing = Packing::kPlain;
   /// The parameter is missing in some checkpoints of the family.
   bool optional = false;

@@ -18,12 +18,10 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   return Finish(reader, std::move(config));
 }
 
-std::vector<NameRule> Names() { return LlamaNames(); }
-
 }  // namespace
 
 const Family& GemmaFamily() {
-  static const Family family{.model_types = {"gemma"}, .read_config = ReadConfig, .names = Names()};
+  static const Family family{.model_types = {"gemma"}, .read_config = ReadConfig, .names = LlamaNames().rules()};
   return family;
 }
 

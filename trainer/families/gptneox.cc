@@ -27,30 +27,17 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
 }
 
 std::vector<NameRule> Names() {
-  constexpr std::string_view kFused = "gpt_neox.layers.{}.attention.query_key_value.weight";
-  constexpr std::string_view kFusedBias = "gpt_neox.layers.{}.attention.query_key_value.bias";
-  return {
-      {"embedding.weight", "gpt_neox.embed_in.weight"},
-      {"layers.{}.attention_norm.weight", "gpt_neox.layers.{}.input_layernorm.weight"},
-      {"layers.{}.attention_norm.bias", "gpt_neox.layers.{}.input_layernorm.bias"},
-      {"layers.{}.attention.query.weight", kFused, Packing::kFusedByHead},
-      {"layers.{}.attention.key.weight", kFused, Packing::kFusedByHead},
-      {"layers.{}.attention.value.weight", kFused, Packing::kFusedByHead},
-      {"layers.{}.attention.query.bias", kFusedBias, Packing::kFusedByHead, true},
-      {"layers.{}.attention.key.bias", kFusedBias, Packing::kFusedByHead, true},
-      {"layers.{}.attention.value.bias", kFusedBias, Packing::kFusedByHead, true},
-      {"layers.{}.attention.output.weight", "gpt_neox.layers.{}.attention.dense.weight"},
-      {"layers.{}.attention.output.bias", "gpt_neox.layers.{}.attention.dense.bias", Packing::kPlain, true},
-      {"layers.{}.feed_forward_norm.weight", "gpt_neox.layers.{}.post_attention_layernorm.weight"},
-      {"layers.{}.feed_forward_norm.bias", "gpt_neox.layers.{}.post_attention_layernorm.bias"},
-      {"layers.{}.feed_forward.up.weight", "gpt_neox.layers.{}.mlp.dense_h_to_4h.weight"},
-      {"layers.{}.feed_forward.up.bias", "gpt_neox.layers.{}.mlp.dense_h_to_4h.bias"},
-      {"layers.{}.feed_forward.down.weight", "gpt_neox.layers.{}.mlp.dense_4h_to_h.weight"},
-      {"layers.{}.feed_forward.down.bias", "gpt_neox.layers.{}.mlp.dense_4h_to_h.bias"},
-      {"final_norm.weight", "gpt_neox.final_layer_norm.weight"},
-      {"final_norm.bias", "gpt_neox.final_layer_norm.bias"},
-      {"head.weight", "embed_out.weight"},
-  };
+  return NameRules()
+      .Tensor("embedding.weight", "gpt_neox.embed_in.weight")
+      .LayerNorm("layers.{}.attention_norm", "gpt_neox.layers.{}.input_layernorm")
+      .FusedAttention("gpt_neox.layers.{}.attention.query_key_value", Bias::kInSome, Packing::kFusedByHead)
+      .Linear("layers.{}.attention.output", "gpt_neox.layers.{}.attention.dense", Bias::kInSome)
+      .LayerNorm("layers.{}.feed_forward_norm", "gpt_neox.layers.{}.post_attention_layernorm")
+      .Linear("layers.{}.feed_forward.up", "gpt_neox.layers.{}.mlp.dense_h_to_4h")
+      .Linear("layers.{}.feed_forward.down", "gpt_neox.layers.{}.mlp.dense_4h_to_h")
+      .LayerNorm("final_norm", "gpt_neox.final_layer_norm")
+      .Tensor("head.weight", "embed_out.weight")
+      .rules();
 }
 
 }  // namespace

@@ -10,12 +10,10 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   return Finish(reader, std::move(config));
 }
 
-std::vector<NameRule> Names() { return LlamaNames(); }
-
 }  // namespace
 
 const Family& LlamaFamily() {
-  static const Family family{.model_types = {"llama"}, .read_config = ReadConfig, .names = Names()};
+  static const Family family{.model_types = {"llama"}, .read_config = ReadConfig, .names = LlamaNames().rules()};
   return family;
 }
 

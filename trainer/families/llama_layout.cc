@@ -38,28 +38,20 @@ ModelConfig ReadLlamaConfig(ConfigReader& reader, std::string_view family, doubl
   return config;
 }
 
-std::vector<NameRule> LlamaNames() {
-  return {
-      {"embedding.weight", "model.embed_tokens.weight"},
-      {"layers.{}.attention_norm.weight", "model.layers.{}.input_layernorm.weight"},
-      {"layers.{}.attention.query.weight", "model.layers.{}.self_attn.q_proj.weight"},
-      {"layers.{}.attention.query.bias", "model.layers.{}.self_attn.q_proj.bias", Packing::kPlain, true},
-      {"layers.{}.attention.key.weight", "model.layers.{}.self_attn.k_proj.weight"},
-      {"layers.{}.attention.key.bias", "model.layers.{}.self_attn.k_proj.bias", Packing::kPlain, true},
-      {"layers.{}.attention.value.weight", "model.layers.{}.self_attn.v_proj.weight"},
-      {"layers.{}.attention.value.bias", "model.layers.{}.self_attn.v_proj.bias", Packing::kPlain, true},
-      {"layers.{}.attention.output.weight", "model.layers.{}.self_attn.o_proj.weight"},
-      {"layers.{}.attention.output.bias", "model.layers.{}.self_attn.o_proj.bias", Packing::kPlain, true},
-      {"layers.{}.feed_forward_norm.weight", "model.layers.{}.post_attention_layernorm.weight"},
-      {"layers.{}.feed_forward.gate.weight", "model.layers.{}.mlp.gate_proj.weight"},
-      {"layers.{}.feed_forward.gate.bias", "model.layers.{}.mlp.gate_proj.bias", Packing::kPlain, true},
-      {"layers.{}.feed_forward.up.weight", "model.layers.{}.mlp.up_proj.weight"},
-      {"layers.{}.feed_forward.up.bias", "model.layers.{}.mlp.up_proj.bias", Packing::kPlain, true},
-      {"layers.{}.feed_forward.down.weight", "model.layers.{}.mlp.down_proj.weight"},
-      {"layers.{}.feed_forward.down.bias", "model.layers.{}.mlp.down_proj.bias", Packing::kPlain, true},
-      {"final_norm.weight", "model.norm.weight"},
-      {"head.weight", "lm_head.weight"},
-  };
+NameRules LlamaNames() {
+  return NameRules()
+      .Tensor("embedding.weight", "model.embed_tokens.weight")
+      .RmsNorm("layers.{}.attention_norm", "model.layers.{}.input_layernorm")
+      .Linear("layers.{}.attention.query", "model.layers.{}.self_attn.q_proj", Bias::kInSome)
+      .Linear("layers.{}.attention.key", "model.layers.{}.self_attn.k_proj", Bias::kInSome)
+      .Linear("layers.{}.attention.value", "model.layers.{}.self_attn.v_proj", Bias::kInSome)
+      .Linear("layers.{}.attention.output", "model.layers.{}.self_attn.o_proj", Bias::kInSome)
+      .RmsNorm("layers.{}.feed_forward_norm", "model.layers.{}.post_attention_layernorm")
+      .Linear("layers.{}.feed_forward.gate", "model.layers.{}.mlp.gate_proj", Bias::kInSome)
+      .Linear("layers.{}.feed_forward.up", "model.layers.{}.mlp.up_proj", Bias::kInSome)
+      .Linear("layers.{}.feed_forward.down", "model.layers.{}.mlp.down_proj", Bias::kInSome)
+      .RmsNorm("final_norm", "model.norm")
+      .Tensor("head.weight", "lm_head.weight");
 }
 
 }  // namespace regroup

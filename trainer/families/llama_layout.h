@@ -6,6 +6,7 @@
 
 #include "trainer/families/config_reader.h"
 #include "trainer/families/family.h"
+#include "trainer/families/name_rules.h"
 
 namespace regroup {
 
@@ -18,6 +19,6 @@ void CheckHeads(ConfigReader& reader, const ModelConfig& config, bool head_width
 /// The end of every family's read_config.
 absl::StatusOr<ModelConfig> Finish(const ConfigReader& reader, ModelConfig config);
 
-std::vector<NameRule> LlamaNames();
+NameRules LlamaNames();
 
 }  // namespace regroup

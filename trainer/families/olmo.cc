@@ -14,11 +14,7 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   return Finish(reader, std::move(config));
 }
 
-std::vector<NameRule> Names() {
-  std::vector<NameRule> names = LlamaNames();
-  std::erase_if(names, [](const NameRule& rule) { return rule.ours.find("norm") != std::string_view::npos; });
-  return names;
-}
+std::vector<NameRule> Names() { return LlamaNames().Without("norm").rules(); }
 
 }  // namespace
 

@@ -14,17 +14,14 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
 }
 
 std::vector<NameRule> Names() {
-  std::vector<NameRule> names = LlamaNames();
-  for (NameRule& rule : names) {
-    if (rule.ours == "layers.{}.attention_norm.weight") {
-      rule.checkpoint = "model.layers.{}.post_attention_layernorm.weight";
-    } else if (rule.ours == "layers.{}.feed_forward_norm.weight") {
-      rule.checkpoint = "model.layers.{}.post_feedforward_layernorm.weight";
-    }
-  }
-  names.push_back({"layers.{}.attention.query_norm.weight", "model.layers.{}.self_attn.q_norm.weight"});
-  names.push_back({"layers.{}.attention.key_norm.weight", "model.layers.{}.self_attn.k_norm.weight"});
-  return names;
+  return LlamaNames()
+      .Without("layers.{}.attention_norm")
+      .Without("layers.{}.feed_forward_norm")
+      .RmsNorm("layers.{}.attention_norm", "model.layers.{}.post_attention_layernorm")
+      .RmsNorm("layers.{}.feed_forward_norm", "model.layers.{}.post_feedforward_layernorm")
+      .RmsNorm("layers.{}.attention.query_norm", "model.layers.{}.self_attn.q_norm")
+      .RmsNorm("layers.{}.attention.key_norm", "model.layers.{}.self_attn.k_norm")
+      .rules();
 }
 
 }  // namespace

@@ -31,29 +31,20 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
 }
 
 std::vector<NameRule> Names() {
-  return {
-      {"embedding.weight", "model.decoder.embed_tokens.weight"},
-      {"positions.weight", "model.decoder.embed_positions.weight"},
-      {"layers.{}.attention_norm.weight", "model.decoder.layers.{}.self_attn_layer_norm.weight"},
-      {"layers.{}.attention_norm.bias", "model.decoder.layers.{}.self_attn_layer_norm.bias"},
-      {"layers.{}.attention.query.weight", "model.decoder.layers.{}.self_attn.q_proj.weight"},
-      {"layers.{}.attention.query.bias", "model.decoder.layers.{}.self_attn.q_proj.bias", Packing::kPlain, true},
-      {"layers.{}.attention.key.weight", "model.decoder.layers.{}.self_attn.k_proj.weight"},
-      {"layers.{}.attention.key.bias", "model.decoder.layers.{}.self_attn.k_proj.bias", Packing::kPlain, true},
-      {"layers.{}.attention.value.weight", "model.decoder.layers.{}.self_attn.v_proj.weight"},
-      {"layers.{}.attention.value.bias", "model.decoder.layers.{}.self_attn.v_proj.bias", Packing::kPlain, true},
-      {"layers.{}.attention.output.weight", "model.decoder.layers.{}.self_attn.out_proj.weight"},
-      {"layers.{}.attention.output.bias", "model.decoder.layers.{}.self_attn.out_proj.bias", Packing::kPlain, true},
-      {"layers.{}.feed_forward_norm.weight", "model.decoder.layers.{}.final_layer_norm.weight"},
-      {"layers.{}.feed_forward_norm.bias", "model.decoder.layers.{}.final_layer_norm.bias"},
-      {"layers.{}.feed_forward.up.weight", "model.decoder.layers.{}.fc1.weight"},
-      {"layers.{}.feed_forward.up.bias", "model.decoder.layers.{}.fc1.bias", Packing::kPlain, true},
-      {"layers.{}.feed_forward.down.weight", "model.decoder.layers.{}.fc2.weight"},
-      {"layers.{}.feed_forward.down.bias", "model.decoder.layers.{}.fc2.bias", Packing::kPlain, true},
-      {"final_norm.weight", "model.decoder.final_layer_norm.weight"},
-      {"final_norm.bias", "model.decoder.final_layer_norm.bias"},
-      {"head.weight", "lm_head.weight"},
-  };
+  return NameRules()
+      .Tensor("embedding.weight", "model.decoder.embed_tokens.weight")
+      .Tensor("positions.weight", "model.decoder.embed_positions.weight")
+      .LayerNorm("layers.{}.attention_norm", "model.decoder.layers.{}.self_attn_layer_norm")
+      .Linear("layers.{}.attention.query", "model.decoder.layers.{}.self_attn.q_proj", Bias::kInSome)
+      .Linear("layers.{}.attention.key", "model.decoder.layers.{}.self_attn.k_proj", Bias::kInSome)
+      .Linear("layers.{}.attention.value", "model.decoder.layers.{}.self_attn.v_proj", Bias::kInSome)
+      .Linear("layers.{}.attention.output", "model.decoder.layers.{}.self_attn.out_proj", Bias::kInSome)
+      .LayerNorm("layers.{}.feed_forward_norm", "model.decoder.layers.{}.final_layer_norm")
+      .Linear("layers.{}.feed_forward.up", "model.decoder.layers.{}.fc1", Bias::kInSome)
+      .Linear("layers.{}.feed_forward.down", "model.decoder.layers.{}.fc2", Bias::kInSome)
+      .LayerNorm("final_norm", "model.decoder.final_layer_norm")
+      .Tensor("head.weight", "lm_head.weight")
+      .rules();
 }
 
 }  // namespace

@@ -17,27 +17,18 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
 }
 
 std::vector<NameRule> Names() {
-  return {
-      {"embedding.weight", "model.embed_tokens.weight"},
-      {"layers.{}.attention_norm.weight", "model.layers.{}.input_layernorm.weight"},
-      {"layers.{}.attention_norm.bias", "model.layers.{}.input_layernorm.bias"},
-      {"layers.{}.attention.query.weight", "model.layers.{}.self_attn.q_proj.weight"},
-      {"layers.{}.attention.query.bias", "model.layers.{}.self_attn.q_proj.bias"},
-      {"layers.{}.attention.key.weight", "model.layers.{}.self_attn.k_proj.weight"},
-      {"layers.{}.attention.key.bias", "model.layers.{}.self_attn.k_proj.bias"},
-      {"layers.{}.attention.value.weight", "model.layers.{}.self_attn.v_proj.weight"},
-      {"layers.{}.attention.value.bias", "model.layers.{}.self_attn.v_proj.bias"},
-      {"layers.{}.attention.output.weight", "model.layers.{}.self_attn.dense.weight"},
-      {"layers.{}.attention.output.bias", "model.layers.{}.self_attn.dense.bias"},
-      {"layers.{}.feed_forward.up.weight", "model.layers.{}.mlp.fc1.weight"},
-      {"layers.{}.feed_forward.up.bias", "model.layers.{}.mlp.fc1.bias"},
-      {"layers.{}.feed_forward.down.weight", "model.layers.{}.mlp.fc2.weight"},
-      {"layers.{}.feed_forward.down.bias", "model.layers.{}.mlp.fc2.bias"},
-      {"final_norm.weight", "model.final_layernorm.weight"},
-      {"final_norm.bias", "model.final_layernorm.bias"},
-      {"head.weight", "lm_head.weight"},
-      {"head.bias", "lm_head.bias"},
-  };
+  return NameRules()
+      .Tensor("embedding.weight", "model.embed_tokens.weight")
+      .LayerNorm("layers.{}.attention_norm", "model.layers.{}.input_layernorm")
+      .Linear("layers.{}.attention.query", "model.layers.{}.self_attn.q_proj")
+      .Linear("layers.{}.attention.key", "model.layers.{}.self_attn.k_proj")
+      .Linear("layers.{}.attention.value", "model.layers.{}.self_attn.v_proj")
+      .Linear("layers.{}.attention.output", "model.layers.{}.self_attn.dense")
+      .Linear("layers.{}.feed_forward.up", "model.layers.{}.mlp.fc1")
+      .Linear("layers.{}.feed_forward.down", "model.layers.{}.mlp.fc2")
+      .LayerNorm("final_norm", "model.final_layernorm")
+      .Linear("head", "lm_head")
+      .rules();
 }
 
 }  // namespace

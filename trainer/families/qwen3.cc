@@ -13,10 +13,10 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
 }
 
 std::vector<NameRule> Names() {
-  std::vector<NameRule> names = LlamaNames();
-  names.push_back({"layers.{}.attention.query_norm.weight", "model.layers.{}.self_attn.q_norm.weight"});
-  names.push_back({"layers.{}.attention.key_norm.weight", "model.layers.{}.self_attn.k_norm.weight"});
-  return names;
+  return LlamaNames()
+      .RmsNorm("layers.{}.attention.query_norm", "model.layers.{}.self_attn.q_norm")
+      .RmsNorm("layers.{}.attention.key_norm", "model.layers.{}.self_attn.k_norm")
+      .rules();
 }
 
 }  // namespace

@@ -16,11 +16,12 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
 }
 
 std::vector<NameRule> Names() {
-  std::vector<NameRule> names = LlamaNames();
-  names.push_back({"layers.{}.attention_norm.bias", "model.layers.{}.input_layernorm.bias"});
-  names.push_back({"layers.{}.feed_forward_norm.bias", "model.layers.{}.post_attention_layernorm.bias"});
-  names.push_back({"final_norm.bias", "model.norm.bias"});
-  return names;
+  return LlamaNames()
+      .Without("norm")
+      .LayerNorm("layers.{}.attention_norm", "model.layers.{}.input_layernorm")
+      .LayerNorm("layers.{}.feed_forward_norm", "model.layers.{}.post_attention_layernorm")
+      .LayerNorm("final_norm", "model.norm")
+      .rules();
 }
 
 }  // namespace

@@ -88,14 +88,18 @@ struct ModelConfig {
 
   int64_t KvHeads(int64_t layer) const { return kv_heads_of_layers.empty() ? kv_heads : kv_heads_of_layers[layer]; }
 
+  int64_t KvHeadsOfAllLayers() const {
+    int64_t sum = 0;
+    for (int64_t layer = 0; layer < layers; ++layer) sum += KvHeads(layer);
+    return sum;
+  }
+
   /// Whether the bias of a query head depends on which head it is, beyond its weights.
   bool HeadsHavePositionBias() const { return alibi; }
 
   /// Bytes of keys and values that one token leaves in the cache of all layers, at `bytes_per_element`.
   int64_t KvCacheBytesPerToken(int64_t bytes_per_element) const {
-    int64_t heads_of_all_layers = 0;
-    for (int64_t layer = 0; layer < layers; ++layer) heads_of_all_layers += KvHeads(layer);
-    return 2 * heads_of_all_layers * head_width * bytes_per_element;
+    return 2 * KvHeadsOfAllLayers() * head_width * bytes_per_element;
   }
 };
 

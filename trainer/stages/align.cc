@@ -6,6 +6,8 @@
 
 #include "services/base/files.h"
 #include "services/base/status_macros.h"
+#include "trainer/alignment/head_budget.h"
+#include "trainer/stages/conversion.h"
 #include "trainer/stages/convert_block.h"
 #include "trainer/stages/settings.h"
 #include "trainer/stages/stage.h"
@@ -23,6 +25,12 @@ absl::StatusOr<LayerStatistics> ReadStatistics(const StageContext& context, cons
   return LayerStatistics::FromTensors(shape, tensors);
 }
 
+absl::Status AlignAndSave(const StageContext& context, const LayerStatistics& statistics, const Block& block,
+                          const AlignmentOptions& options, const std::string& file) {
+  REGROUP_ASSIGN_OR_RETURN(const LayerAlignment alignment, AlignLayer(statistics, AttentionWeightsOf(block), options));
+  return SaveTensors(context.out() / file, alignment.ToTensors());
+}
+
 }  // namespace
 
 absl::StatusOr<v1::TaskOutcome> RunAlign(StageContext& context) {
@@ -31,9 +39,16 @@ absl::StatusOr<v1::TaskOutcome> RunAlign(StageContext& context) {
   context.link.SetProgress("align", 0, 1);
   REGROUP_ASSIGN_OR_RETURN(const LayerStatistics statistics, ReadStatistics(context, shape));
   REGROUP_ASSIGN_OR_RETURN(const Block block, source.MapBlock(context.assignment.layer()));
-  const AlignmentOptions options = AlignmentOptionsOf(context.spec(), context.assignment.arm());
-  REGROUP_ASSIGN_OR_RETURN(const LayerAlignment alignment, AlignLayer(statistics, AttentionWeightsOf(block), options));
-  REGROUP_RETURN_IF_ERROR(SaveTensors(context.out() / "alignment.safetensors", alignment.ToTensors()));
+  AlignmentOptions options = AlignmentOptionsOf(context.spec(), context.assignment.arm());
+  if (SpendsHeadsPerLayer(context.spec())) {
+    // How many heads this layer gets is known only when all layers are aligned: every number is made ready.
+    for (const int64_t heads : DivisorsOf(shape.kv_heads)) {
+      options.groups = heads;
+      REGROUP_RETURN_IF_ERROR(AlignAndSave(context, statistics, block, options, AlignmentFile(heads)));
+    }
+  } else {
+    REGROUP_RETURN_IF_ERROR(AlignAndSave(context, statistics, block, options, AlignmentFile()));
+  }
   context.link.SetProgress("align", 1, 1);
   return v1::TaskOutcome();
 }

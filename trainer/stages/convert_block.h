@@ -17,8 +17,7 @@ AttentionWeights AttentionWeightsOf(const Block& block);
 void SetAttention(Block& block, const AttentionWeights& attention);
 
 /// Replaces the block's attention by the one with aligned heads, none of them merged: the same function.
-absl::Status AlignBlock(Block& block, const ModelConfig& source_config, int64_t layer,
-                        const LayerAlignment& alignment);
+absl::Status AlignBlock(Block& block, const ModelConfig& source_config, int64_t layer, const LayerAlignment& alignment);
 
 /// Replaces the block's attention by the merged one.
 absl::Status MergeBlock(Block& block, const ModelConfig& source_config, int64_t layer, const LayerAlignment& alignment);

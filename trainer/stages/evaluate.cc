@@ -124,7 +124,7 @@ absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context) {
   const std::string& subject = context.assignment.subject();
   const auto element_bytes = static_cast<int64_t>(at::elementSize(source.dtype()));
   Json measured = {{"subject", subject},
-                   {"kv_heads", model.config.kv_heads},
+                   {"kv_heads", model.config.KvHeadsOfAllLayers() / model.config.layers},
                    {"kv_bytes_per_token", model.config.KvCacheBytesPerToken(element_bytes)}};
   v1::TaskOutcome outcome;
   (*outcome.mutable_figures())["kv_bytes_per_token/" + FigureRow(context)] = measured["kv_bytes_per_token"];

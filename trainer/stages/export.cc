@@ -57,9 +57,10 @@ absl::StatusOr<v1::TaskOutcome> RunExport(StageContext& context) {
   REGROUP_RETURN_IF_ERROR(CopyCompanionFiles(source.folder().path(), folder));
   // What was written must open as what was asked for.
   REGROUP_ASSIGN_OR_RETURN(const SourceModel result, SourceModel::Open(folder));
-  if (result.config().kv_heads != context.assignment.arm().kv_heads()) {
-    return absl::InternalError(fmt::format("export: wrote {} KV heads instead of {}", result.config().kv_heads,
-                                           context.assignment.arm().kv_heads()));
+  const int64_t wanted = context.assignment.arm().kv_heads() * source.config().layers;
+  if (result.config().KvHeadsOfAllLayers() != wanted) {
+    return absl::InternalError(fmt::format("export: wrote {} KV heads over all layers instead of {}",
+                                           result.config().KvHeadsOfAllLayers(), wanted));
   }
   return v1::TaskOutcome();
 }

@@ -72,6 +72,7 @@ Json Matrix(const at::Tensor& matrix) {
 
 Json DescribeLayer(int64_t index, const LayerAlignment& layer) {
   return {{"index", index},
+          {"kv_heads", layer.GroupCount()},
           {"groups", layer.Groups()},
           {"similarity_before", layer.similarity_before},
           {"similarity_after", layer.similarity_after},
@@ -84,8 +85,9 @@ Json DescribeLayer(int64_t index, const LayerAlignment& layer) {
           {"key_similarity_after", Matrix(layer.key_similarity_after)}};
 }
 
-absl::StatusOr<Json> DescribeLayers(const StageContext& context, const ModelConfig& config, const std::string& prefix) {
-  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, config, prefix));
+absl::StatusOr<Json> DescribeLayers(const StageContext& context, const ModelConfig& config, const v1::Arm& arm,
+                                    const std::string& prefix) {
+  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, config, prefix, arm.kv_heads()));
   const std::vector<LayerAlignment>& alignments = conversion.alignments();
   Json layers = Json::array();
   for (size_t index = 0; index < alignments.size(); ++index) layers.push_back(DescribeLayer(index, alignments[index]));
@@ -99,7 +101,7 @@ absl::StatusOr<Json> DescribeArm(const StageContext& context, const ModelConfig&
   for (const char* subject : {"averaged", "aligned", "result"}) {
     REGROUP_RETURN_IF_ERROR(AddSubject(context, subject, prefix, Shape(context, config, arm.kv_heads()), row));
   }
-  REGROUP_ASSIGN_OR_RETURN(row["layers"], DescribeLayers(context, config, prefix));
+  REGROUP_ASSIGN_OR_RETURN(row["layers"], DescribeLayers(context, config, arm, prefix));
   return row;
 }
 

@@ -26,4 +26,7 @@ inline AlignmentOptions AlignmentOptionsOf(const v1::JobSpec& spec, const v1::Ar
   return options;
 }
 
+/// Whether layers may get unequal numbers of KV heads.
+inline bool SpendsHeadsPerLayer(const v1::JobSpec& spec) { return spec.target().per_layer() == "auto"; }
+
 }  // namespace regroup

@@ -1,0 +1,23 @@
+// Unequal numbers of KV heads: the same total, spent on the layers that lose most by sharing.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace regroup {
+
+/// What a layer loses with so many KV heads.
+using LossOfHeads = std::map<int64_t, double>;
+
+/// Chooses a number of KV heads for every layer such that their sum is `total` and the sum of losses is least; of equal
+/// sums, the one with fewer heads in later layers. Exact, by dynamic programming over the layers.
+/// INVALID_ARGUMENT if no choice has this sum.
+absl::StatusOr<std::vector<int64_t>> SpendHeads(const std::vector<LossOfHeads>& layers, int64_t total);
+
+/// 1 and every other divisor of `heads`, rising.
+std::vector<int64_t> DivisorsOf(int64_t heads);
+
+}  // namespace regroup

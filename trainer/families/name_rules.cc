@@ -1,0 +1,45 @@
+#include "trainer/families/name_rules.h"
+
+#include <fmt/format.h>
+
+namespace regroup {
+
+NameRules& NameRules::Tensor(std::string_view ours, std::string_view checkpoint) {
+  rules_.push_back({std::string(ours), std::string(checkpoint)});
+  return *this;
+}
+
+NameRules& NameRules::Linear(std::string_view ours, std::string_view checkpoint, Bias bias, Packing packing) {
+  rules_.push_back({fmt::format("{}.weight", ours), fmt::format("{}.weight", checkpoint), packing});
+  if (bias != Bias::kNone) {
+    rules_.push_back(
+        {fmt::format("{}.bias", ours), fmt::format("{}.bias", checkpoint), packing, bias == Bias::kInSome});
+  }
+  return *this;
+}
+
+NameRules& NameRules::RmsNorm(std::string_view ours, std::string_view checkpoint) {
+  return Linear(ours, checkpoint, Bias::kNone);
+}
+
+NameRules& NameRules::LayerNorm(std::string_view ours, std::string_view checkpoint) {
+  return Linear(ours, checkpoint, Bias::kAlways);
+}
+
+NameRules& NameRules::FusedAttention(std::string_view checkpoint, Bias bias, Packing packing) {
+  for (const std::string_view kind : {"weight", "bias"}) {
+    if (kind == "bias" && bias == Bias::kNone) continue;
+    for (const std::string_view part : {"query", "key", "value"}) {
+      rules_.push_back({fmt::format("layers.{{}}.attention.{}.{}", part, kind), fmt::format("{}.{}", checkpoint, kind),
+                        packing, kind == "bias" && bias == Bias::kInSome});
+    }
+  }
+  return *this;
+}
+
+NameRules& NameRules::Without(std::string_view part) {
+  std::erase_if(rules_, [&](const NameRule& rule) { return rule.ours.find(part) != std::string::npos; });
+  return *this;
+}
+
+}  // namespace regroup
