@@ -10,6 +10,7 @@
 #include "services/base/logging.h"
 #include "services/base/parent_death.h"
 #include "services/base/status_macros.h"
+#include "services/rpc/security_flags.h"
 
 namespace regroup {
 namespace {
@@ -50,9 +51,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->check(CLI::IsMember({"json", "text"}))
       ->capture_default_str();
   app->add_flag("--die-with-parent", flags->die_with_parent, "Stop when the program that started this one ends");
-  app->add_option("--tls-certificate", flags->options.tls.certificate, "Certificate of this server, PEM");
-  app->add_option("--tls-key", flags->options.tls.private_key, "Its private key, PEM");
-  app->add_option("--tls-authority", flags->options.tls.certificate_authority, "Authority of the clients, PEM");
+  AddTlsFlags(app, &flags->options.tls);
 }
 
 absl::Status CompleteOptions(Flags* flags) {

@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "services/rpc/security_flags.h"
 #include "services/worker/machine.h"
 
 namespace regroup {
@@ -49,9 +50,8 @@ void AddOptions(CLI::App& app, WorkerFlags& flags) {
       ->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--trainer", worker.trainer, "Program regroup-trainer; default: beside this program");
   app.add_option("--mpirun", worker.mpirun, "Program mpirun of Open MPI")->capture_default_str();
-  app.add_option("--tls-cert", flags.tls.certificate, "This worker's certificate (PEM)");
-  app.add_option("--tls-key", flags.tls.private_key, "Its private key (PEM)");
-  app.add_option("--tls-ca", flags.tls.certificate_authority, "Certificates that sign the coordinator's (PEM)");
+  AddTlsFlags(&app, &flags.identity.tls);
+  AddTokenFlag(&app, &flags.identity.token_file);
   app.add_option("--log-format", flags.log_format, "json | text")
       ->transform(CLI::CheckedTransformer(formats, CLI::ignore_case));
   app.add_option("--log-level", flags.log_level, "debug | info | warning | error")
