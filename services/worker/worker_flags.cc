@@ -49,6 +49,10 @@ void AddOptions(CLI::App& app, WorkerFlags& flags) {
   app.add_option("--device", worker.device, "cpu | cuda; default: cuda where there is an NVIDIA GPU")
       ->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--trainer", worker.trainer, "Program regroup-trainer; default: beside this program");
+  app.add_option("--data-root", worker.allowed_paths.data_roots,
+                 "Folder that jobs may read from; may be repeated; default: all");
+  app.add_option("--output-root", worker.allowed_paths.output_roots,
+                 "Folder that results may appear in; may be repeated; default: all");
   app.add_option("--mpirun", worker.mpirun, "Program mpirun of Open MPI")->capture_default_str();
   AddTlsFlags(&app, &flags.identity.tls);
   AddTokenFlag(&app, &flags.identity.token_file);
