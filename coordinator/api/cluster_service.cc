@@ -7,6 +7,7 @@
 #include <cctype>
 #include <ctime>
 #include <filesystem>
+#include <sstream>
 
 #include "coordinator/api/requests.h"
 #include "services/base/logging.h"
@@ -150,6 +151,8 @@ grpc::ServerUnaryReactor* ClusterService::GetServerInfo(grpc::CallbackServerCont
   if (!caller.ok()) return FinishWith(context, caller.status());
   response->set_version(REGROUP_VERSION);
   *response->mutable_start_time() = ToProto(options_.start_time);
+  std::istringstream families(REGROUP_FAMILIES);
+  for (std::string family; families >> family;) response->add_families(family);
   AddWords(kAlignmentMethods, response->mutable_alignment_methods());
   AddWords(kSimilarities, response->mutable_similarities());
   return FinishWith(context, absl::OkStatus());

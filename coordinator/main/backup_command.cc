@@ -40,8 +40,7 @@ void AddBackupCommand(CLI::App* app, std::function<absl::Status()>* selected) {
       ->envname("REGROUP_COORDINATOR")
       ->capture_default_str();
   command->add_option("--name", options->name, "The copy's name in the coordinator's --backup-dir; default: the time");
-  AddTlsFlags(command, &options->identity.tls);
-  AddTokenFlag(command, &options->identity.token_file);
+  AddIdentityFlags(command, &options->identity);
   command->callback([=] { *selected = [=] { return Backup(*options); }; });
 }
 

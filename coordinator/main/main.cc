@@ -69,8 +69,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_flag("--die-with-parent", flags->die_with_parent, "Stop when the program that started this one ends");
   AddTlsFlags(app, &flags->options.tls);
   app->add_option("--tokens", flags->options.token_file,
-                  "File of the tokens of those who may call; default STATE_DIR/tokens")
-      ->envname("REGROUP_TOKENS");
+                  "File of the tokens of those who may call; default STATE_DIR/tokens");
 }
 
 absl::Status CompleteOptions(Flags* flags) {

@@ -99,6 +99,7 @@ constexpr char kSelectLogs[] =
     "SELECT number, entry, rank FROM logs WHERE job = ? AND number > ? AND (? = '' OR task = ?) AND severity >= ? AND "
     "time_us >= ? ORDER BY number ";
 
+constexpr int64_t kVersionWithEndTimes = 2;
 /// 4 MB: a commit waits a few milliseconds for a step of a backup.
 constexpr int kPagesPerStep = 1024;
 
@@ -150,8 +151,30 @@ absl::Status SqliteJobStore::Migrate() {
         fmt::format("a newer Regroup made it (version {}, this one knows {}); run that one", version, newest));
   }
   for (; version < newest; ++version) {
-    REGROUP_RETURN_IF_ERROR(connection_.Execute(
-        fmt::format("BEGIN; {} PRAGMA user_version = {}; COMMIT;", kMigrations[version], version + 1)));
+    REGROUP_RETURN_IF_ERROR(connection_.Execute("BEGIN"));
+    absl::Status status = connection_.Execute(kMigrations[version]);
+    if (status.ok() && version + 1 == kVersionWithEndTimes) status = FillInEndTimes();
+    if (status.ok()) status = connection_.Execute(fmt::format("PRAGMA user_version = {}; COMMIT", version + 1));
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+/// For jobs that ended before their table had a column for it.
+absl::Status SqliteJobStore::FillInEndTimes() {
+  std::map<int64_t, int64_t> ends;
+  {
+    REGROUP_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare("SELECT number, job FROM jobs"));
+    while (true) {
+      REGROUP_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
+      if (!has_row) break;
+      v1::Job job;
+      REGROUP_RETURN_IF_ERROR(Parse(statement.Bytes(1), &job));
+      if (IsFinalState(job.state())) ends[statement.Integer(0)] = FromProto(job.end_time()).time_since_epoch().count();
+    }
+  }
+  for (const auto& [number, end_us] : ends) {
+    REGROUP_RETURN_IF_ERROR(connection_.Run("UPDATE jobs SET end_us = ? WHERE number = ?", end_us, number));
   }
   return absl::OkStatus();
 }

@@ -43,6 +43,7 @@ class SqliteJobStore : public JobStore {
   explicit SqliteJobStore(SqliteConnection connection) : connection_(std::move(connection)) {}
 
   absl::Status Migrate();
+  absl::Status FillInEndTimes();
   absl::Status Check();
   absl::Status Write(const Changes& changes);
   absl::Status WriteJob(const JobChange& change);

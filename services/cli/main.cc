@@ -29,8 +29,7 @@ void AddEverything(CLI::App& app, CommandLine& line) {
   app.add_option("--coordinator", line.coordinator, "The coordinator's host:port")
       ->envname("REGROUP_COORDINATOR")
       ->default_val("127.0.0.1:7447");
-  AddTlsFlags(&app, &line.identity.tls);
-  AddTokenFlag(&app, &line.identity.token_file);
+  AddIdentityFlags(&app, &line.identity);
   AddRunCommand(app, line);
   AddJobCommands(app, line);
   AddStreamCommands(app, line);

@@ -77,6 +77,15 @@ TEST_F(CoordinatorTest, ShowsAndDrainsWorkers) {
             v1::RESOURCE_NOT_FOUND);
 }
 
+TEST_F(CoordinatorTest, SaysWhatItCanConvert) {
+  v1::ServerInfo info;
+  ASSERT_TRUE(
+      Call(cluster_, &v1::ClusterService::StubInterface::GetServerInfo, v1::GetServerInfoRequest(), &info).ok());
+  EXPECT_THAT(info.families(), ::testing::Contains("llama"));
+  EXPECT_THAT(info.alignment_methods(), ::testing::Contains("procrustes"));
+  EXPECT_FALSE(info.version().empty());
+}
+
 TEST_F(CoordinatorTest, CountsWhatHappens) {
   ASSERT_TRUE(Submit(Request("small-1")).ok());
   ASSERT_TRUE(Register(w1_).ok());

@@ -20,41 +20,13 @@
 #include "services/base/status_macros.h"
 #include "services/rpc/status.h"
 #include "tests/unit/coordinator/builders.h"
+#include "tests/unit/coordinator/schedule/defect.h"
 
 namespace regroup {
 
 inline constexpr int kStepsPerSeed = 300;
 inline constexpr Duration kLease = std::chrono::seconds(10);
 inline constexpr Duration kLongestQuietEnd = std::chrono::hours(3);
-
-/// What can be wrong with a coordinator.
-enum class Defect {
-  kNone,
-  /// Answers are sent although the commit failed.
-  kAnswersBeforeTheCommit,
-  /// A failed commit is not undone in memory.
-  kKeepsWhatWasNotStored,
-  /// A report counts whatever its epoch.
-  kAcceptsOldEpochs,
-  /// Epochs start from 1 again after a restart.
-  kForgetsEpochs,
-  /// After a restart, what ran is started again without waiting for its lease.
-  kStartsAgainWhatMayRun,
-  /// A lease ends before the worker's own clock says so.
-  kEndsLeasesEarly,
-  /// A retried job runs its finished tasks once more.
-  kRetriesFinishedTasks,
-  /// Changes do not get a revision.
-  kLosesRevisions,
-  /// A worker gets more than it has slots.
-  kOverbooksWorkers,
-  /// A restart forgets that a job may publish.
-  kForgetsPermissionToPublish,
-  /// Draining a worker changes nothing.
-  kGivesTasksToDrainingWorkers,
-  /// What a worker runs is believed, not asked.
-  kTrustsItsOwnList,
-};
 
 /// A worker with processes of its own. It ends them when it was not heard for a lease, as it promises.
 struct SimulatedWorker : FakeWorker {
