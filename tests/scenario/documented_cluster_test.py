@@ -44,12 +44,11 @@ class DocumentedCluster(ProgramTest):
     def start_daemon(self, command):
         is_worker = command.startswith("regroup-worker")
         extra = f" --id node-1 --device cpu --trainer {_TRAINER}" if is_worker else \
-            " --metrics-listen '' --port-file port --lease-s 3 --heartbeat-s 1"
+            " --metrics-listen 127.0.0.1:0 --port-file port --lease-s 3 --heartbeat-s 1"
+        command = self.at_port(command) if is_worker else command.replace(":7447", ":0")
         with open(self.folder / ("worker.log" if is_worker else "coordinator.log"), "ab") as log:
-            self.daemons.append(processes.start(["bash", "-c", "exec " + command.replace(":7447", ":0") + extra]
-                                                if not is_worker else
-                                                ["bash", "-c", "exec " + self.at_port(command) + extra],
-                                                cwd=self.folder, env=self.environment, stdout=log, stderr=log))
+            self.daemons.append(processes.start(["bash", "-c", "exec " + command + extra], cwd=self.folder,
+                                                env=self.environment, stdout=log, stderr=log))
         if not is_worker:
             port_file = self.folder / "port"
             processes.wait_until(lambda: port_file.exists() and port_file.read_text().endswith("\n"), "the port", 30)
@@ -95,7 +94,7 @@ class DocumentedCluster(ProgramTest):
         for command in documented_commands()[:7]:
             self.follow(command)
         self.assertIn("is for admin", self.shell("regroup drain node-1", status=2))
-        self.assertIn("no token", self.shell("regroup list --token-file ''", status=2))
+        self.assertIn("no token", self.shell("env -u REGROUP_TOKEN_FILE regroup list", status=2))
         outside = self.shell("sed s:results/model:elsewhere: job.yaml > other.yaml; regroup submit other.yaml", status=2)
         self.assertIn("output.checkpoint", outside)
         self.shell("ln -s / data/way-out; sed s:data/model:data/way-out/etc: job.yaml > link.yaml")
@@ -110,13 +109,14 @@ class DocumentedCluster(ProgramTest):
     def test_the_worker_looks_again_where_a_path_leads(self):
         for command in documented_commands()[:7]:
             self.follow(command)
-        self.daemons.pop().terminate()
+        worker = self.daemons.pop()
+        worker.terminate()
+        worker.wait(timeout=60)
         self.shell("mkdir data/model; regroup submit job.yaml")
         self.shell("rmdir data/model; ln -s /etc data/model")
         self.follow(documented_commands()[5])
-        text = processes.wait_until(lambda: (lambda said: said if "failed" in said.lower() else "")(
-            self.shell("regroup list --json; regroup list")), "the failure", 60, 0.2)
-        self.assertIn("source.checkpoint", text)
+        processes.wait_until(lambda: "JOB_STATE_FAILED" in self.shell("regroup list --json"), "the failure", 60, 0.2)
+        self.assertIn("source.checkpoint", self.shell("regroup list --json"))
 
 
 if __name__ == "__main__":
