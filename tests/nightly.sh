@@ -29,6 +29,9 @@ rounds=${1:-5} kills=${2:-20} seed=${3:-$RANDOM}
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 failed=()
+echo "nightly: 10,000 simulated lives of a cluster"
+REGROUP_TEST_SEEDS=10000 ctest --test-dir build/release --output-on-failure --no-tests=error \
+  -R '^coordinator_schedule_test$' || failed+=(simulation)
 for ((round = 0; round < rounds; ++round)); do
   export REGROUP_TEST_KILLS=$kills REGROUP_TEST_SEED=$((seed + round))
   echo "nightly: round $((round + 1)) of $rounds, $kills kills, seed $REGROUP_TEST_SEED"
