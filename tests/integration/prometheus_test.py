@@ -123,8 +123,7 @@ class PrometheusTest(ProgramTest):
             finished = self.prometheus.query(f'regroup_tasks_finished_total{{kind="{kind}",outcome="succeeded"}}')
             self.assertEqual([value for _, value in finished], [tasks], kind)
         labels, _ = self.prometheus.query("regroup_job_loss")[0]
-        self.assertEqual((labels["exported_job"] if "exported_job" in labels else labels["job"], labels["task"]),
-                         (job, "finetune"))
+        self.assertEqual((labels["job_id"], labels["task"]), (job, "finetune"))
         histograms = self.prometheus.query('{__name__=~"regroup_.*_bucket"}')
         self.assertEqual([labels for labels, _ in histograms if job in labels.values()], [],
                          "a histogram has a series a job")
