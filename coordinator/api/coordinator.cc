@@ -57,8 +57,7 @@ absl::Status Coordinator::Serve(const CoordinatorOptions& options) {
   }
   if (!options.metrics_listen.empty()) {
     if (!IsLocalAddress(options.metrics_listen)) {
-      return absl::FailedPreconditionError(
-          fmt::format("metrics on {} could be read from other machines; listen on 127.0.0.1", options.metrics_listen));
+      LogWarning("metrics can be read from other machines without a password", {{"address", options.metrics_listen}});
     }
     REGROUP_ASSIGN_OR_RETURN(metrics_port_, metrics_.metrics().Serve(options.metrics_listen));
   }

@@ -18,7 +18,7 @@ namespace regroup {
 
 struct CoordinatorOptions {
   std::string listen = "127.0.0.1:7447";
-  /// Empty serves no metrics. Metrics are plain HTTP, so the address must be local.
+  /// Empty serves no metrics. Metrics are plain HTTP without a password: they show names of jobs and workers, no data.
   std::string metrics_listen = "127.0.0.1:9447";
   std::filesystem::path state_folder;
   /// Where workers keep the jobs' files; empty if the coordinator cannot see it, and then files of deleted jobs stay.

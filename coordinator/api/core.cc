@@ -180,7 +180,9 @@ void Core::PublishChanges() {
   }
   for (const JobLog& log : changes_.logs) feeds_->Notify(log.job);
   for (const JobMetric& metric : changes_.metrics) {
-    metrics_->ObservePoint(metric.job, metric.point);
+    // The last points of a job can arrive after its end, when its gauges are gone for good.
+    const Job* job = cluster_.jobs().Find(metric.job);
+    if (job != nullptr && !job->IsFinal()) metrics_->ObservePoint(metric.job, metric.point);
     feeds_->Notify(metric.job);
   }
   for (const std::string& job : changes_.deleted_jobs) {

@@ -39,7 +39,8 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->set_version_flag("--version", std::string(REGROUP_VERSION));
   app->add_option("--listen", flags->options.listen, "host:port or unix:/path; port 0 takes a free one")
       ->capture_default_str();
-  app->add_option("--metrics-listen", flags->options.metrics_listen, "host:port of /metrics; empty for none")
+  app->add_option("--metrics-listen", flags->options.metrics_listen,
+                  "host:port of /metrics, plain HTTP; 0.0.0.0:9447 shows it to other machines; empty for none")
       ->capture_default_str();
   app->add_option("--work-dir", flags->options.work_folder, "Folder that workers share");
   app->add_option("--state-dir", flags->options.state_folder, "Folder of the store; default WORK_DIR/coordinator");

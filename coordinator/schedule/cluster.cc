@@ -283,8 +283,21 @@ v1::Job Cluster::Describe(const Job& job, Time now) const {
   return described;
 }
 
+bool Cluster::IsWaiting(const Job& job) { return !job.IsFinal() && !job.IsWindingDown() && job.RunningTasks().empty(); }
+
+std::map<std::string_view, int> Cluster::CountWaiting(Time now) const {
+  const std::vector<Capacity> capacities = CapacitiesOf(LiveWorkers(now));
+  std::map<std::string_view, int> counts;
+  for (const auto& [id, job] : jobs_) {
+    if (!IsWaiting(job)) continue;
+    const std::vector<size_t> ready = job.ReadyTasks(now);
+    ++counts[ready.empty() ? "pause" : WaitingKind(DemandOf(job, ready.front()), capacities)];
+  }
+  return counts;
+}
+
 std::string Cluster::WaitingReasonOf(const Job& job, Time now) const {
-  if (job.IsFinal() || job.IsWindingDown() || !job.RunningTasks().empty()) return "";
+  if (!IsWaiting(job)) return "";
   const std::vector<size_t> ready = job.ReadyTasks(now);
   if (ready.empty()) return "a task starts again after a short pause";
   return WaitingReason(DemandOf(job, ready.front()), CapacitiesOf(LiveWorkers(now)));

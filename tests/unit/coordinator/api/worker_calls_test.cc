@@ -86,6 +86,32 @@ TEST_F(CoordinatorTest, SaysWhatItCanConvert) {
   EXPECT_FALSE(info.version().empty());
 }
 
+TEST_F(CoordinatorTest, ShowsFiguresOfAJobUntilItsEndAndNotAfter) {
+  ASSERT_TRUE(Submit(Request("small-1")).ok());
+  ASSERT_TRUE(Register(w1_).ok());
+  const v1::AttemptId attempt = Acquire(w1_)->attempt();
+  v1::AttemptReport report;
+  *report.mutable_attempt() = attempt;
+  for (const char* metric : {"loss", "checkpoint_seconds"}) {
+    v1::MetricPoint* point = report.add_metrics();
+    point->set_metric(metric);
+    point->set_step(7);
+    point->set_value(2.5);
+    point->mutable_time()->set_seconds(1000);
+  }
+  ASSERT_TRUE(Push(w1_, report).ok());
+  const std::string labels = "{job_id=\"small-1\",task=\"inspect\"} ";
+  const std::string during = coordinator_->metrics().metrics().Text();
+  EXPECT_THAT(during, HasSubstr("regroup_job_loss" + labels + "2.5"));
+  EXPECT_THAT(during, HasSubstr("regroup_job_step" + labels + "7"));
+  EXPECT_THAT(during, HasSubstr("regroup_job_step_timestamp_seconds" + labels + "1000"));
+  EXPECT_THAT(during, HasSubstr("regroup_job_checkpoint_timestamp_seconds" + labels + "1000"));
+
+  ASSERT_TRUE(Report(w1_.Report(attempt, FailureOf(v1::FAILURE_CLASS_USER))).ok());
+  ASSERT_TRUE(Push(w1_, report).ok());
+  EXPECT_THAT(coordinator_->metrics().metrics().Text(), ::testing::Not(HasSubstr("small-1")));
+}
+
 TEST_F(CoordinatorTest, CountsWhatHappens) {
   ASSERT_TRUE(Submit(Request("small-1")).ok());
   ASSERT_TRUE(Register(w1_).ok());
@@ -93,6 +119,7 @@ TEST_F(CoordinatorTest, CountsWhatHappens) {
   const std::string text = coordinator_->metrics().metrics().Text();
   EXPECT_THAT(text, HasSubstr("regroup_tasks_finished_total{kind=\"inspect\",outcome=\"succeeded\"} 1"));
   EXPECT_THAT(text, HasSubstr("regroup_job_queue_seconds_count 1"));
+  EXPECT_THAT(text, HasSubstr("regroup_jobs_finished_total{failure=\"hang\",state=\"failed\"} 0"));
   EXPECT_THAT(text, HasSubstr("regroup_rpc_seconds_count{code=\"OK\",method=\"/regroup.v1.JobService/SubmitJob\"} 1"));
 }
 
