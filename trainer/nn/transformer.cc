@@ -41,11 +41,14 @@ at::Tensor Normalise(const at::Tensor& x, const Norm& norm, double epsilon) {
 at::Tensor Project(const at::Tensor& x, const Linear& linear) { return at::linear(x, linear.weight, linear.bias); }
 
 at::Tensor AttendHeads(const at::Tensor& x_BTD, const AttentionProjections& weights, const ModelConfig& config,
-                       const RotaryTable& table) {
+                       const RotaryTable& table, const CachedLayer& cached) {
   const int64_t width = config.head_width;
   const at::Tensor query = ApplyRotary(SplitHeads(Project(x_BTD, weights.query), width), config.rotary, table);
   const at::Tensor key = ApplyRotary(SplitHeads(Project(x_BTD, weights.key), width), config.rotary, table);
   const at::Tensor value = SplitHeads(Project(x_BTD, weights.value), width);
+  if (cached.cache != nullptr) {
+    return cached.cache->Attend(cached.layer, query, key, value).transpose(1, 2).flatten(-2);
+  }
   const int64_t heads = query.size(1);
   const at::Tensor attended =
       at::scaled_dot_product_attention(query, RepeatHeads(key, heads), RepeatHeads(value, heads),
@@ -58,10 +61,10 @@ at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, A
 }
 
 at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config, const RotaryTable& table,
-                    const std::function<void(const at::Tensor&)>& attention_input) {
+                    const std::function<void(const at::Tensor&)>& attention_input, const CachedLayer& cached) {
   const at::Tensor input = Normalise(x_BTD, block.attention_norm, config.norm_epsilon);
   if (attention_input) attention_input(input);
-  const at::Tensor attended = AttendHeads(input, block.attention, config, table);
+  const at::Tensor attended = AttendHeads(input, block.attention, config, table, cached);
   const at::Tensor middle = x_BTD + Project(attended, block.attention.output);
   const at::Tensor feed = Normalise(middle, block.feed_forward_norm, config.norm_epsilon);
   return middle + RunFeedForward(feed, block.feed_forward, config.activation);
@@ -75,6 +78,18 @@ at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT, cons
     if (observer) attention_input = [&](const at::Tensor& input) { observer(static_cast<int64_t>(layer), input); };
     x = RunBlock(x, model.blocks[layer], model.config, table, attention_input);
   }
+  return Normalise(x, model.final_norm, model.config.norm_epsilon);
+}
+
+at::Tensor RunCachedHiddenStates(const Model& model, const at::Tensor& tokens_BT, KeyValueCache& cache) {
+  at::NoGradGuard no_gradients;
+  const int64_t tokens = tokens_BT.size(1);
+  const RotaryTable table = cache.NextRotations(tokens);
+  at::Tensor x = at::embedding(model.embedding, tokens_BT);
+  for (size_t layer = 0; layer < model.blocks.size(); ++layer) {
+    x = RunBlock(x, model.blocks[layer], model.config, table, {}, {&cache, static_cast<int64_t>(layer)});
+  }
+  cache.Advance(tokens);
   return Normalise(x, model.final_norm, model.config.norm_epsilon);
 }
 

@@ -6,10 +6,17 @@
 
 #include <functional>
 
+#include "trainer/nn/key_value_cache.h"
 #include "trainer/nn/model.h"
 #include "trainer/nn/rotary.h"
 
 namespace regroup {
+
+/// Where a layer keeps its keys and values; without a cache, attention is over the given tokens alone.
+struct CachedLayer {
+  KeyValueCache* cache = nullptr;
+  int64_t layer = 0;
+};
 
 /// RMSNorm in float32, result in the dtype of `x`.
 at::Tensor Normalise(const at::Tensor& x, const Norm& norm, double epsilon);
@@ -18,15 +25,16 @@ at::Tensor Normalise(const at::Tensor& x, const Norm& norm, double epsilon);
 at::Tensor Project(const at::Tensor& x, const Linear& linear);
 
 /// Concatenated head outputs before the output projection, [B, T, H d], of causal attention over x_BTD. The number of
-/// KV heads follows from the key's weight; query head j reads KV head j / (H / G).
+/// KV heads follows from the key's weight; query head j reads KV head j / (H / G). With a cache the tokens follow those
+/// in it, and `table` starts at their positions.
 at::Tensor AttendHeads(const at::Tensor& x_BTD, const AttentionProjections& weights, const ModelConfig& config,
-                       const RotaryTable& table);
+                       const RotaryTable& table, const CachedLayer& cached = {});
 
 at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation);
 
 /// One block: x + attention(norm(x)), then + feed-forward(norm(...)). `attention_input`, if set, sees norm(x).
 at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config, const RotaryTable& table,
-                    const std::function<void(const at::Tensor&)>& attention_input = {});
+                    const std::function<void(const at::Tensor&)>& attention_input = {}, const CachedLayer& cached = {});
 
 /// Sees the normalised input of each layer's attention, [B, T, D].
 using AttentionInputObserver = std::function<void(int64_t layer, const at::Tensor& x_BTD)>;
@@ -34,6 +42,9 @@ using AttentionInputObserver = std::function<void(int64_t layer, const at::Tenso
 /// Hidden states after the final normalisation, [B, T, D], of tokens_BT (int64).
 at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT,
                            const AttentionInputObserver& observer = {});
+
+/// The same of tokens that follow those in `cache`, which then holds them too. No gradients.
+at::Tensor RunCachedHiddenStates(const Model& model, const at::Tensor& tokens_BT, KeyValueCache& cache);
 
 /// Logits [..., V] of hidden states [..., D].
 at::Tensor RunOutputProjection(const Model& model, const at::Tensor& hidden);
