@@ -2,7 +2,11 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
+#include <optional>
+
+#include "trainer/nn/grouped_products.h"
 
 namespace regroup {
 namespace {
@@ -20,6 +24,12 @@ at::Tensor AttendGrouped(const at::Tensor& query, const at::Tensor& key, const a
                                           grouped);
 }
 
+/// [B, H, 1, d] -> [B, G, s, d], scaled by 1 / sqrt(d).
+at::Tensor FoldQueries(const at::Tensor& query_BH1d, int64_t groups) {
+  const double scale = 1.0 / std::sqrt(static_cast<double>(query_BH1d.size(3)));
+  return query_BH1d.squeeze(2).unflatten(1, {groups, -1}) * scale;
+}
+
 const char* KernelName(int64_t choice) {
   // The order of at::SDPBackend.
   static constexpr const char* kNames[] = {"math", "flash attention", "memory-efficient attention", "cuDNN attention"};
@@ -30,18 +40,23 @@ const char* KernelName(int64_t choice) {
 
 KeyValueCache::KeyValueCache(const ModelConfig& config, int64_t batch, int64_t capacity, at::ScalarType dtype,
                              at::Device device)
-    : rotations_(MakeRotaryTable(config.rotary, capacity, device)) {
+    : rotations_(MakeRotaryTable(config.rotary, capacity, device)),
+      blocked_(CanMultiplyGrouped(config.head_width, dtype, device)),
+      capacity_(capacity) {
   const auto options = at::TensorOptions(dtype).device(device);
+  const int64_t width = config.head_width;
+  const int64_t blocks = (capacity + kKeyBlock - 1) / kKeyBlock;
   for (int64_t layer = 0; layer < config.layers; ++layer) {
-    keys_.push_back(at::empty({batch, config.kv_heads, capacity, config.head_width}, options));
-    values_.push_back(at::empty_like(keys_.back()));
+    values_.push_back(at::zeros({batch, config.kv_heads, capacity, width}, options));
+    keys_.push_back(blocked_ ? at::zeros({batch, config.kv_heads, blocks, width, kKeyBlock}, options)
+                             : at::zeros_like(values_.back()));
   }
 }
 
 int64_t KeyValueCache::Bytes() const {
   int64_t bytes = 0;
   for (size_t layer = 0; layer < keys_.size(); ++layer) {
-    bytes += static_cast<int64_t>(keys_[layer].narrow(2, 0, length_).nbytes());
+    bytes += static_cast<int64_t>(Keys(static_cast<int64_t>(layer), length_).nbytes());
     bytes += static_cast<int64_t>(values_[layer].narrow(2, 0, length_).nbytes());
   }
   return bytes;
@@ -51,18 +66,48 @@ RotaryTable KeyValueCache::NextRotations(int64_t tokens) const {
   return {rotations_.cosine.narrow(0, length_, tokens), rotations_.sine.narrow(0, length_, tokens)};
 }
 
+void KeyValueCache::Keep(int64_t layer, const at::Tensor& key_BGTd, const at::Tensor& value_BGTd) {
+  const int64_t tokens = key_BGTd.size(2);
+  values_[layer].narrow(2, length_, tokens).copy_(value_BGTd);
+  if (!blocked_) {
+    keys_[layer].narrow(2, length_, tokens).copy_(key_BGTd);
+    return;
+  }
+  for (int64_t done = 0; done < tokens;) {
+    const int64_t position = length_ + done;
+    const int64_t offset = position % kKeyBlock;
+    const int64_t count = std::min(kKeyBlock - offset, tokens - done);
+    const at::Tensor block = keys_[layer].select(2, position / kKeyBlock).narrow(3, offset, count);
+    block.copy_(key_BGTd.narrow(2, done, count).transpose(2, 3));
+    done += count;
+  }
+}
+
+at::Tensor KeyValueCache::Keys(int64_t layer, int64_t tokens) const {
+  const at::Tensor& keys = keys_[layer];
+  return (blocked_ ? keys.transpose(3, 4).flatten(2, 3) : keys).narrow(2, 0, tokens);
+}
+
+at::Tensor KeyValueCache::AttendOne(int64_t layer, const at::Tensor& query_BH1d) const {
+  const int64_t total = length_ + 1;
+  const at::Tensor& values = values_[layer];
+  if (values.is_cuda()) {
+    return AttendGrouped(query_BH1d, Keys(layer, total), values.narrow(2, 0, total), std::nullopt, false);
+  }
+  if (!blocked_) return AttendFolded(query_BH1d, Keys(layer, total), values.narrow(2, 0, total));
+  const at::Tensor weights = at::softmax(ScoreKeys(FoldQueries(query_BH1d, values.size(1)), keys_[layer], total), -1);
+  return WeighValues(weights, values).flatten(1, 2).unsqueeze(2);
+}
+
 at::Tensor KeyValueCache::Attend(int64_t layer, const at::Tensor& query_BHTd, const at::Tensor& key_BGTd,
                                  const at::Tensor& value_BGTd) {
   const int64_t tokens = query_BHTd.size(2);
-  keys_[layer].narrow(2, length_, tokens).copy_(key_BGTd);
-  values_[layer].narrow(2, length_, tokens).copy_(value_BGTd);
-  if (length_ == 0 && tokens > 1) return AttendGrouped(query_BHTd, key_BGTd, value_BGTd, std::nullopt, true);
+  Keep(layer, key_BGTd, value_BGTd);
+  if (tokens == 1) return AttendOne(layer, query_BHTd);
+  if (length_ == 0) return AttendGrouped(query_BHTd, key_BGTd, value_BGTd, std::nullopt, true);
   const int64_t total = length_ + tokens;
-  const at::Tensor keys = keys_[layer].narrow(2, 0, total);
-  const at::Tensor values = values_[layer].narrow(2, 0, total);
-  if (tokens > 1) return AttendGrouped(query_BHTd, keys, values, CausalMask(tokens, total, keys.device()), false);
-  return keys.is_cuda() ? AttendGrouped(query_BHTd, keys, values, std::nullopt, false)
-                        : AttendFolded(query_BHTd, keys, values);
+  return AttendGrouped(query_BHTd, Keys(layer, total), values_[layer].narrow(2, 0, total),
+                       CausalMask(tokens, total, key_BGTd.device()), false);
 }
 
 void KeyValueCache::FillRandomly(int64_t length) {
@@ -72,16 +117,14 @@ void KeyValueCache::FillRandomly(int64_t length) {
 }
 
 at::Tensor AttendFolded(const at::Tensor& query_BH1d, const at::Tensor& key_BGTd, const at::Tensor& value_BGTd) {
-  const int64_t groups = key_BGTd.size(1);
-  const double scale = 1.0 / std::sqrt(static_cast<double>(query_BH1d.size(3)));
-  const at::Tensor query_BGsd = query_BH1d.squeeze(2).unflatten(1, {groups, -1}) * scale;
+  const at::Tensor query_BGsd = FoldQueries(query_BH1d, key_BGTd.size(1));
   const at::Tensor weights_BGsT = at::softmax(at::matmul(query_BGsd, key_BGTd.transpose(2, 3)), -1);
   return at::matmul(weights_BGsT, value_BGTd).flatten(1, 2).unsqueeze(2);
 }
 
 std::string DecodeAttentionName(const ModelConfig& config, int64_t batch, int64_t length, at::ScalarType dtype,
                                 at::Device device) {
-  if (!device.is_cuda()) return "folded matmul";
+  if (!device.is_cuda()) return CanMultiplyGrouped(config.head_width, dtype, device) ? "grouped loops" : "folded matmul";
   const auto options = at::TensorOptions(dtype).device(device);
   const at::Tensor query = at::zeros({batch, config.heads, 1, config.head_width}, options);
   const at::Tensor keys = at::zeros({batch, config.kv_heads, length, config.head_width}, options);

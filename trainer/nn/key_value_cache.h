@@ -19,10 +19,10 @@ class KeyValueCache {
 
   /// Tokens of each sequence that all layers have read.
   int64_t length() const { return length_; }
-  int64_t capacity() const { return keys_.front().size(2); }
-  int64_t batch() const { return keys_.front().size(0); }
+  int64_t capacity() const { return capacity_; }
+  int64_t batch() const { return values_.front().size(0); }
 
-  /// Bytes of the keys and values of `length()` tokens in all layers, as they lie in memory.
+  /// Bytes of the keys and values of `length()` tokens in all layers, counted from the tensors that hold them.
   int64_t Bytes() const;
 
   /// Rotations of the next `tokens` positions.
@@ -43,9 +43,18 @@ class KeyValueCache {
   void FillRandomly(int64_t length);
 
  private:
+  void Keep(int64_t layer, const at::Tensor& key_BGTd, const at::Tensor& value_BGTd);
+  /// Keys of the first `tokens` tokens, [B, G, tokens, d].
+  at::Tensor Keys(int64_t layer, int64_t tokens) const;
+  at::Tensor AttendOne(int64_t layer, const at::Tensor& query_BH1d) const;
+
+  /// [B, G, capacity, d]; in blocks [B, G, capacity / 16, d, 16] where the loops of grouped_products.h serve.
   std::vector<at::Tensor> keys_;
+  /// [B, G, capacity, d]
   std::vector<at::Tensor> values_;
   RotaryTable rotations_;
+  bool blocked_ = false;
+  int64_t capacity_ = 0;
   int64_t length_ = 0;
 };
 
@@ -54,7 +63,7 @@ class KeyValueCache {
 /// value is read from memory once.
 at::Tensor AttendFolded(const at::Tensor& query_BH1d, const at::Tensor& key_BGTd, const at::Tensor& value_BGTd);
 
-/// How a new token attends on this device: "folded matmul" on CPU; on CUDA the kernel that libtorch chooses.
+/// How a new token attends on this device: "grouped loops" or "folded matmul" on CPU; on CUDA the kernel that libtorch chooses.
 std::string DecodeAttentionName(const ModelConfig& config, int64_t batch, int64_t length, at::ScalarType dtype,
                                 at::Device device);
 

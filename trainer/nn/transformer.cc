@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "trainer/nn/few_rows_linear.h"
+
 namespace regroup {
 namespace {
 
@@ -38,7 +40,11 @@ at::Tensor Normalise(const at::Tensor& x, const Norm& norm, double epsilon) {
   return (wide * scale).to(x.scalar_type()) * norm.weight;
 }
 
-at::Tensor Project(const at::Tensor& x, const Linear& linear) { return at::linear(x, linear.weight, linear.bias); }
+at::Tensor Project(const at::Tensor& x, const Linear& linear) {
+  if (!HasFewRows(x, linear.weight)) return at::linear(x, linear.weight, linear.bias);
+  const at::Tensor y = LinearOfFewRows(x, linear.weight);
+  return linear.bias.defined() ? y + linear.bias : y;
+}
 
 at::Tensor AttendHeads(const at::Tensor& x_BTD, const AttentionProjections& weights, const ModelConfig& config,
                        const RotaryTable& table, const CachedLayer& cached) {
@@ -94,7 +100,7 @@ at::Tensor RunCachedHiddenStates(const Model& model, const at::Tensor& tokens_BT
 }
 
 at::Tensor RunOutputProjection(const Model& model, const at::Tensor& hidden) {
-  return at::linear(hidden, model.OutputProjection());
+  return Project(hidden, {model.OutputProjection(), {}});
 }
 
 }  // namespace regroup

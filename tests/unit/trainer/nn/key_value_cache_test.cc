@@ -81,8 +81,28 @@ TEST(KeyValueCacheTest, CountsTheBytesOfTheTokensInIt) {
   EXPECT_EQ(cache.Bytes(), config.KvCacheBytesPerToken(4) * 5 * 12);
 }
 
+ModelConfig WideConfig(int64_t kv_heads) {
+  ModelConfig config = SmallConfig(kv_heads);
+  config.head_width = 16;
+  config.rotary = {.width = 16, .inverse_frequencies = {1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.01}};
+  return config;
+}
+
+TEST_P(CachedModelTest, GivesTheSameLogitsWithTheGroupedLoops) {
+  const Model model = RandomModel(WideConfig(GetParam()), true, 4);
+  const at::Tensor tokens = SomeTokens(2, 37);
+  const at::Tensor expected = SlowLogits(model, tokens);
+  std::vector<int64_t> pieces = {15};
+  for (int i = 0; i < 18; ++i) pieces.push_back(1);
+  pieces.push_back(4);
+  const at::Tensor logits = CachedLogits(model, tokens, pieces).to(at::kDouble);
+  EXPECT_LT((logits - expected).abs().max().item<double>(), 1e-5 * expected.abs().max().item<double>());
+}
+
 TEST(KeyValueCacheTest, NamesHowItAttendsOnACpu) {
   EXPECT_EQ(DecodeAttentionName(SmallConfig(2), 1, 8, at::kFloat, at::kCPU), "folded matmul");
+  EXPECT_EQ(DecodeAttentionName(SmallConfig(2), 1, 8, at::kBFloat16, at::kCPU), "folded matmul");
+  EXPECT_EQ(DecodeAttentionName(WideConfig(2), 1, 8, at::kFloat, at::kCPU), "grouped loops");
 }
 
 }  // namespace
