@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The long forms of the fault tests, for hours when the machine has nothing else to do.
+# The long forms of the fault tests and the tests that download, for hours when the machine has nothing else to do.
 set -euo pipefail
 
 usage() {
@@ -29,12 +29,17 @@ rounds=${1:-5} kills=${2:-20} seed=${3:-$RANDOM}
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 failed=()
+echo "nightly: 10,000 simulated lives of a cluster"
+REGROUP_TEST_SEEDS=10000 ctest --test-dir build/release --output-on-failure --no-tests=error \
+  -R '^coordinator_schedule_test$' || failed+=(simulation)
 for ((round = 0; round < rounds; ++round)); do
   export REGROUP_TEST_KILLS=$kills REGROUP_TEST_SEED=$((seed + round))
   echo "nightly: round $((round + 1)) of $rounds, $kills kills, seed $REGROUP_TEST_SEED"
   ctest --test-dir build/release --output-on-failure --no-tests=error -R '^(kill|cancel|disk_full|run_command)_test$' ||
     failed+=("$REGROUP_TEST_SEED")
 done
+REGROUP_NIGHTLY=1 ctest --test-dir build/release --output-on-failure --no-tests=error -R '^container_root_test$' ||
+  { echo "nightly: the image's root file system failed" >&2; exit 1; }
 if [ ${#failed[@]} -gt 0 ]; then
   echo "nightly: failed with seeds ${failed[*]}; repeat one with: tests/nightly.sh 1 $kills SEED" >&2
   exit 1

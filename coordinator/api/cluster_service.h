@@ -1,15 +1,23 @@
 // ClusterService: the API for people who run the cluster.
 #pragma once
 
+#include "coordinator/api/admission.h"
 #include "coordinator/api/core.h"
+#include "coordinator/api/errands.h"
 #include "regroup/v1/cluster_service.grpc.pb.h"
 
 namespace regroup {
 
 class ClusterService : public v1::ClusterService::CallbackService {
  public:
-  /// The core must outlive the service.
-  ClusterService(Core* core, Time start_time) : core_(core), start_time_(start_time) {}
+  struct Options {
+    Time start_time;
+    std::filesystem::path backup_folder;
+  };
+
+  /// The four must outlive the service; the errands must be stopped after the server.
+  ClusterService(Core* core, JobStore* store, Access* access, Errands* errands, Options options)
+      : core_(core), store_(store), access_(access), errands_(errands), options_(std::move(options)) {}
 
   grpc::ServerUnaryReactor* ListWorkers(grpc::CallbackServerContext* context, const v1::ListWorkersRequest* request,
                                         v1::ListWorkersResponse* response) override;
@@ -21,13 +29,21 @@ class ClusterService : public v1::ClusterService::CallbackService {
                                           v1::Worker* response) override;
   grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context, const v1::GetServerInfoRequest* request,
                                           v1::ServerInfo* response) override;
+  grpc::ServerUnaryReactor* ListAuditEntries(grpc::CallbackServerContext* context,
+                                             const v1::ListAuditEntriesRequest* request,
+                                             v1::ListAuditEntriesResponse* response) override;
+  grpc::ServerUnaryReactor* BackupStore(grpc::CallbackServerContext* context, const v1::BackupStoreRequest* request,
+                                        v1::BackupStoreResponse* response) override;
 
  private:
-  grpc::ServerUnaryReactor* SetDraining(grpc::CallbackServerContext* context, const std::string& name, bool draining,
-                                        v1::Worker* response);
+  grpc::ServerUnaryReactor* SetDraining(grpc::CallbackServerContext* context, std::string_view method,
+                                        const std::string& name, bool draining, v1::Worker* response);
 
   Core* const core_;
-  const Time start_time_;
+  JobStore* const store_;
+  Access* const access_;
+  Errands* const errands_;
+  const Options options_;
 };
 
 }  // namespace regroup

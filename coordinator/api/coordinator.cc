@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "coordinator/api/job_files.h"
 #include "coordinator/store/sqlite_job_store.h"
 #include "services/base/logging.h"
 #include "services/base/status_macros.h"
@@ -29,19 +30,42 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Coordinato
 Coordinator::Coordinator(const CoordinatorOptions& options, std::unique_ptr<JobStore> store)
     : store_(std::move(store)),
       pump_(kMostStreams),
+      access_(options.token_file),
       core_(options.cluster, store_.get(), &feeds_, &metrics_, SteadyWallClock()),
-      job_service_(&core_, store_.get(), &feeds_, &pump_, options.work_folder),
-      worker_service_(&core_, &metrics_),
-      cluster_service_(&core_, SteadyWallClock()()) {}
+      job_service_(&core_, store_.get(), &feeds_, &pump_, &access_, options.allowed_paths),
+      worker_service_(&core_, &metrics_, &access_),
+      cluster_service_(
+          &core_, store_.get(), &access_, &errands_,
+          {.start_time = SteadyWallClock()(),
+           .backup_folder = options.backup_folder.empty() ? options.state_folder / "backups" : options.backup_folder}) {
+}
+
+/// Certificates say which machines may connect, tokens who may do what: an address of the network needs both.
+absl::Status Coordinator::CheckIsClosed(const CoordinatorOptions& options) const {
+  if (IsLocalAddress(options.listen) || !access_.IsOpen()) return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format(
+      "{} can be reached from other machines and so needs tokens: make them with `regroup-coordinator init` "
+      "or `regroup-coordinator token add`, and name their file with --tokens",
+      options.listen));
+}
 
 absl::Status Coordinator::Serve(const CoordinatorOptions& options) {
+  REGROUP_RETURN_IF_ERROR(access_.Load());
+  REGROUP_RETURN_IF_ERROR(CheckIsClosed(options));
+  if (!access_.IsOpen() && (options.allowed_paths.data_roots.empty() || options.allowed_paths.output_roots.empty())) {
+    LogWarning("jobs may name every path that the workers reach; allow some with --data-root and --output-root");
+  }
   if (!options.metrics_listen.empty()) {
     if (!IsLocalAddress(options.metrics_listen)) {
-      return absl::FailedPreconditionError(
-          fmt::format("metrics on {} could be read from other machines; listen on 127.0.0.1", options.metrics_listen));
+      LogWarning("metrics can be read from other machines without a password", {{"address", options.metrics_listen}});
     }
     REGROUP_ASSIGN_OR_RETURN(metrics_port_, metrics_.metrics().Serve(options.metrics_listen));
   }
+  core_.Listen(
+      {.job_ended = [this](const v1::Job& job) { errands_.Run([job] { RemoveStagedResults(job); }); },
+       .job_deleted = [this, folder = options.work_folder](
+                          const std::string& job) { errands_.Run([folder, job] { RemoveJobFiles(folder, job); }); }});
+  core_.KeepFinishedJobs(options.keep_finished);
   REGROUP_RETURN_IF_ERROR(core_.Recover());
   RpcServerOptions server;
   server.address = options.listen;
@@ -66,6 +90,7 @@ void Coordinator::Stop(std::chrono::milliseconds grace) {
   pump_.EndStreams();
   server_->Stop(grace);
   core_.Stop();
+  errands_.Stop();
   pump_.Stop();
 }
 

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "coordinator/api/cluster_service.h"
 #include "coordinator/api/core.h"
+#include "coordinator/api/errands.h"
 #include "coordinator/api/job_service.h"
 #include "coordinator/api/worker_service.h"
 #include "services/rpc/server.h"
@@ -17,12 +18,19 @@ namespace regroup {
 
 struct CoordinatorOptions {
   std::string listen = "127.0.0.1:7447";
-  /// Empty serves no metrics. Metrics are plain HTTP, so the address must be local.
+  /// Empty serves no metrics. Metrics are plain HTTP without a password: they show names of jobs and workers, no data.
   std::string metrics_listen = "127.0.0.1:9447";
   std::filesystem::path state_folder;
-  /// See JobService.
+  /// Where workers keep the jobs' files; empty if the coordinator cannot see it, and then files of deleted jobs stay.
   std::filesystem::path work_folder;
+  /// Where BackupStore writes; default: backups in the state folder.
+  std::filesystem::path backup_folder;
+  /// How long finished jobs are kept; 0 keeps them for ever.
+  Duration keep_finished{0};
   TlsFiles tls;
+  /// See Access. Where other machines can reach `listen`, it must hold a token.
+  std::filesystem::path token_file;
+  AllowedPaths allowed_paths;
   ClusterOptions cluster;
 };
 
@@ -48,6 +56,7 @@ class Coordinator {
  private:
   Coordinator(const CoordinatorOptions& options, std::unique_ptr<JobStore> store);
 
+  absl::Status CheckIsClosed(const CoordinatorOptions& options) const;
   absl::Status Serve(const CoordinatorOptions& options);
 
   CoordinatorMetrics metrics_;
@@ -55,6 +64,8 @@ class Coordinator {
   std::unique_ptr<JobStore> store_;
   JobFeeds feeds_;
   StreamPump pump_;
+  Access access_;
+  Errands errands_;
   Core core_;
   JobService job_service_;
   WorkerService worker_service_;

@@ -2,30 +2,41 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
 namespace regroup {
 namespace {
 
-/// Metrics that trainers push, by the name they give them, and the gauge each becomes.
-constexpr std::array<std::pair<const char*, const char*>, 12> kJobGauges = {{
-    {"step", "Last training step."},
+/// Metrics that trainers push, by the name they give them, and what the gauge of that name shows.
+constexpr std::array<std::pair<const char*, const char*>, 8> kPushed = {{
     {"loss", "Training loss of the last step."},
-    {"distillation_loss", "Part of the loss from the teacher."},
-    {"sparsity_loss", "Part of the loss from the gates."},
     {"gate_sparsity", "Expected share of closed gates."},
     {"gate_sparsity_target", "Share of closed gates that the schedule wants."},
     {"learning_rate", "Learning rate of the last step."},
     {"gradient_norm", "Norm of the gradient before clipping."},
     {"tokens_per_second", "Training tokens a second, over all ranks."},
     {"step_seconds", "Duration of the last step."},
-    {"collective_seconds", "Time of the last step in collective operations."},
-    {"checkpoint_seconds", "Duration of the last checkpoint."},
+    {"checkpoint_seconds", "Time that writing the last checkpoint took."},
 }};
+/// What follows from the points that carry them.
+constexpr const char* kStep = "job_step";
+constexpr const char* kStepTime = "job_step_timestamp_seconds";
+constexpr const char* kCheckpointTime = "job_checkpoint_timestamp_seconds";
 
 constexpr std::array<v1::JobState, 4> kLiveStates = {v1::JOB_STATE_QUEUED, v1::JOB_STATE_RUNNING,
                                                      v1::JOB_STATE_RECOVERING, v1::JOB_STATE_CANCELLING};
+constexpr std::array<v1::TaskState, 2> kLiveTaskStates = {v1::TASK_STATE_READY, v1::TASK_STATE_RUNNING};
+constexpr std::array<v1::TaskKind, 8> kTaskKinds = {
+    v1::TASK_KIND_INSPECT,  v1::TASK_KIND_CALIBRATE, v1::TASK_KIND_ALIGN,    v1::TASK_KIND_REFINE,
+    v1::TASK_KIND_FINETUNE, v1::TASK_KIND_EXPORT,    v1::TASK_KIND_EVALUATE, v1::TASK_KIND_REPORT};
+constexpr std::array<v1::FailureClass, 6> kFailureClasses = {
+    v1::FAILURE_CLASS_USER,  v1::FAILURE_CLASS_DATA, v1::FAILURE_CLASS_QUALITY_GATE,
+    v1::FAILURE_CLASS_INFRA, v1::FAILURE_CLASS_HANG, v1::FAILURE_CLASS_INTERNAL};
+/// Cluster::CountWaiting's words.
+constexpr std::array<const char*, 7> kWaits = {"no_worker", "no_cuda", "draining", "too_large",
+                                               "slots",     "turn",    "pause"};
 constexpr std::array<v1::WorkerState, 3> kWorkerStates = {v1::WORKER_STATE_READY, v1::WORKER_STATE_DRAINING,
                                                           v1::WORKER_STATE_LOST};
 
@@ -34,6 +45,15 @@ std::string Word(v1::TaskState state) { return WordOf(v1::TaskState_Name(state),
 std::string Word(v1::TaskKind kind) { return WordOf(v1::TaskKind_Name(kind), "TASK_KIND_"); }
 std::string Word(v1::WorkerState state) { return WordOf(v1::WorkerState_Name(state), "WORKER_STATE_"); }
 std::string Word(v1::FailureClass failure) { return WordOf(v1::FailureClass_Name(failure), "FAILURE_CLASS_"); }
+
+double SecondsSince1970(const google::protobuf::Timestamp& time) {
+  return static_cast<double>(time.seconds()) + 1e-9 * time.nanos();
+}
+
+/// Empty where the job did not fail, which Prometheus takes for no label.
+MetricLabels LabelsOfEnd(v1::JobState state, v1::FailureClass failure) {
+  return {{"state", Word(state)}, {"failure", failure == v1::FAILURE_CLASS_UNSPECIFIED ? "" : Word(failure)}};
+}
 
 std::string CodeName(grpc::StatusCode code) {
   static constexpr std::array<const char*, 17> kNames = {
@@ -48,9 +68,32 @@ std::string CodeName(grpc::StatusCode code) {
 }  // namespace
 
 CoordinatorMetrics::CoordinatorMetrics() {
+  DescribeCluster();
+  DescribeJobs();
+  // What can be counted is there from the start, so that the first event already is an increase.
+  metrics_.Count("logs_dropped_total", {}, 0);
+  metrics_.Count("store_failures_total", {}, 0);
+  metrics_.Count("jobs_finished_total", LabelsOfEnd(v1::JOB_STATE_SUCCEEDED, v1::FAILURE_CLASS_UNSPECIFIED), 0);
+  metrics_.Count("jobs_finished_total", LabelsOfEnd(v1::JOB_STATE_CANCELLED, v1::FAILURE_CLASS_UNSPECIFIED), 0);
+  for (const v1::FailureClass failure : kFailureClasses) {
+    metrics_.Count("jobs_finished_total", LabelsOfEnd(v1::JOB_STATE_FAILED, failure), 0);
+  }
+  for (const v1::TaskKind kind : kTaskKinds) {
+    for (const char* outcome : {"succeeded", "failed", "cancelled", "retried"}) {
+      metrics_.Count("tasks_finished_total", {{"kind", Word(kind)}, {"outcome", outcome}}, 0);
+    }
+  }
+  metrics_.Set("build_info", 1, {{"version", REGROUP_VERSION}});
+}
+
+void CoordinatorMetrics::DescribeCluster() {
+  metrics_.DescribeGauge("build_info", "1, with the coordinator's version.");
   metrics_.DescribeGauge("jobs", "Unfinished jobs by state.");
+  metrics_.DescribeGauge("jobs_waiting", "Unfinished jobs of which no task runs, by what they wait for.");
+  metrics_.DescribeGauge("oldest_queued_job_age_seconds", "Age of the oldest job that has not started; 0 for none.");
   metrics_.DescribeCounter("jobs_finished_total", "Jobs that reached a final state.");
   metrics_.DescribeHistogram("job_queue_seconds", "From submission to the start of the first task.", DurationBounds());
+  metrics_.DescribeGauge("tasks", "Tasks that wait for a worker or run, by kind.");
   metrics_.DescribeCounter("tasks_finished_total", "Attempts that ended, by kind and outcome.");
   metrics_.DescribeHistogram("task_seconds", "Duration of successful attempts, by kind.", DurationBounds());
   metrics_.DescribeHistogram("scheduling_seconds", "From the end of the last task it needs to the start of a task.",
@@ -61,9 +104,15 @@ CoordinatorMetrics::CoordinatorMetrics() {
   metrics_.DescribeHistogram("rpc_seconds", "Duration of calls, by method and code.", DurationBounds());
   metrics_.DescribeCounter("logs_dropped_total", "Log lines that were not stored.");
   metrics_.DescribeCounter("store_failures_total", "Commits that the store refused.");
-  for (const auto& [name, help] : kJobGauges) metrics_.DescribeGauge(std::string("job_") + name, help);
-  metrics_.Count("logs_dropped_total", {}, 0);
-  metrics_.Count("store_failures_total", {}, 0);
+}
+
+void CoordinatorMetrics::DescribeJobs() {
+  metrics_.DescribeGauge("job_tasks", "Tasks of each unfinished job by state.");
+  metrics_.DescribeGauge("job_planned_steps", "Training steps that an unfinished job asks for.");
+  metrics_.DescribeGauge(kStep, "Last training step.");
+  metrics_.DescribeGauge(kStepTime, "When the last training step ended, in seconds since 1970.");
+  metrics_.DescribeGauge(kCheckpointTime, "When the last checkpoint was written, in seconds since 1970.");
+  for (const auto& [name, help] : kPushed) metrics_.DescribeGauge(std::string("job_") + name, help);
 }
 
 void CoordinatorMetrics::ObserveCall(std::string_view method, grpc::StatusCode code, double seconds) {
@@ -78,8 +127,7 @@ void CoordinatorMetrics::ObserveChange(const std::optional<Job>& before, const J
                      Seconds(FromProto(after.proto().start_time()) - FromProto(after.proto().create_time())));
   }
   if (!after.IsFinal()) return;
-  const std::string failure = after.proto().has_failure() ? Word(after.proto().failure().failure_class()) : "";
-  metrics_.Count("jobs_finished_total", {{"state", Word(after.proto().state())}, {"failure", failure}});
+  metrics_.Count("jobs_finished_total", LabelsOfEnd(after.proto().state(), after.proto().failure().failure_class()));
   ForgetJob(after.id());
 }
 
@@ -106,32 +154,72 @@ void CoordinatorMetrics::ObserveTask(const std::optional<Job>& before, const Job
 }
 
 void CoordinatorMetrics::ObservePoint(const std::string& job, const v1::MetricPoint& point) {
-  // Points are pushed under the trainer's names; the step comes with each of them.
-  const MetricLabels labels = {{"job", job}, {"task", point.task()}};
+  const auto pushed =
+      std::find_if(kPushed.begin(), kPushed.end(), [&](const auto& known) { return point.metric() == known.first; });
+  if (pushed == kPushed.end()) return;
+  const MetricLabels labels = {{"job_id", job}, {"task", point.task()}};
+  const double time = SecondsSince1970(point.time());
   std::lock_guard lock(mutex_);
-  for (const auto& [name, help] : kJobGauges) {
-    if (point.metric() != name) continue;
-    metrics_.Set(std::string("job_") + name, point.value(), labels);
-    metrics_.Set("job_step", static_cast<double>(point.step()), labels);
-    gauges_of_job_[job].insert(point.task());
-  }
+  SetOfJob(job, "job_" + point.metric(), point.value(), labels);
+  if (point.metric() == "checkpoint_seconds") return SetOfJob(job, kCheckpointTime, time, labels);
+  // The step comes with each of the other points.
+  SetOfJob(job, kStep, static_cast<double>(point.step()), labels);
+  SetOfJob(job, kStepTime, time, labels);
+}
+
+void CoordinatorMetrics::SetOfJob(const std::string& job, const std::string& name, double value,
+                                  const MetricLabels& labels) {
+  metrics_.Set(name, value, labels);
+  gauges_of_job_[job].insert({name, labels});
 }
 
 void CoordinatorMetrics::ForgetJob(const std::string& job) {
   std::lock_guard lock(mutex_);
-  for (const std::string& task : gauges_of_job_[job]) {
-    for (const auto& [name, help] : kJobGauges) {
-      metrics_.Forget(std::string("job_") + name, {{"job", job}, {"task", task}});
-    }
-  }
+  for (const auto& [name, labels] : gauges_of_job_[job]) metrics_.Forget(name, labels);
   gauges_of_job_.erase(job);
 }
 
 void CoordinatorMetrics::ObserveCluster(const Cluster& cluster, Time now) {
-  std::map<v1::JobState, int> jobs;
-  for (const auto& [id, job] : cluster.jobs()) ++jobs[job.proto().state()];
-  for (const v1::JobState state : kLiveStates) metrics_.Set("jobs", jobs[state], {{"state", Word(state)}});
+  ObserveJobs(cluster, now);
+  ObserveWorkers(cluster, now);
+}
 
+void CoordinatorMetrics::ObserveJobs(const Cluster& cluster, Time now) {
+  std::map<v1::JobState, int> jobs;
+  std::map<std::pair<v1::TaskKind, v1::TaskState>, int> tasks;
+  Duration oldest(0);
+  for (const auto& [id, job] : cluster.jobs()) {
+    ++jobs[job.proto().state()];
+    for (const v1::Task& task : job.proto().tasks()) ++tasks[{task.kind(), task.state()}];
+    if (job.proto().state() == v1::JOB_STATE_QUEUED) {
+      oldest = std::max(oldest, now - FromProto(job.proto().create_time()));
+    }
+    ObserveLiveJob(id, job.proto());
+  }
+  for (const v1::JobState state : kLiveStates) metrics_.Set("jobs", jobs[state], {{"state", Word(state)}});
+  metrics_.Set("oldest_queued_job_age_seconds", Seconds(oldest));
+  for (const v1::TaskKind kind : kTaskKinds) {
+    for (const v1::TaskState state : kLiveTaskStates) {
+      metrics_.Set("tasks", tasks[{kind, state}], {{"kind", Word(kind)}, {"state", Word(state)}});
+    }
+  }
+  std::map<std::string_view, int> waiting = cluster.CountWaiting(now);
+  for (const char* reason : kWaits) metrics_.Set("jobs_waiting", waiting[reason], {{"reason", reason}});
+}
+
+void CoordinatorMetrics::ObserveLiveJob(const std::string& id, const v1::Job& job) {
+  std::map<v1::TaskState, int> tasks;
+  for (const v1::Task& task : job.tasks()) ++tasks[task.state()];
+  std::lock_guard lock(mutex_);
+  for (int state = v1::TASK_STATE_BLOCKED; state <= v1::TaskState_MAX; ++state) {
+    const auto task_state = static_cast<v1::TaskState>(state);
+    SetOfJob(id, "job_tasks", tasks[task_state], {{"job_id", id}, {"state", Word(task_state)}});
+  }
+  const v1::Finetune& finetune = job.resolved_spec().finetune();
+  if (finetune.has_steps()) SetOfJob(id, "job_planned_steps", finetune.steps(), {{"job_id", id}});
+}
+
+void CoordinatorMetrics::ObserveWorkers(const Cluster& cluster, Time now) {
   std::map<v1::WorkerState, int> workers;
   int free_slots = 0;
   int busy_slots = 0;

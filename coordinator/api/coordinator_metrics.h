@@ -1,6 +1,7 @@
 // What the coordinator tells Prometheus: jobs, tasks, workers, calls, and the training of running jobs.
 //
-// Histograms carry no job; gauges of a job are removed when it ends. May be called from any thread.
+// Histograms carry no job; gauges of a job are removed when it ends. Every name stands in services/metrics/README.md,
+// which a test compares with what a running coordinator serves. May be called from any thread.
 #pragma once
 
 #include <grpcpp/support/status.h>
@@ -11,6 +12,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "coordinator/schedule/cluster.h"
 #include "regroup/v1/job_service.pb.h"
@@ -33,13 +35,20 @@ class CoordinatorMetrics {
   Metrics& metrics() { return metrics_; }
 
  private:
+  void DescribeCluster();
+  void DescribeJobs();
   void ObserveTask(const std::optional<Job>& before, const Job& after, size_t task);
+  void ObserveJobs(const Cluster& cluster, Time now);
+  void ObserveLiveJob(const std::string& id, const v1::Job& job);
+  void ObserveWorkers(const Cluster& cluster, Time now);
+  /// Sets a gauge that goes when the job ends. Called with the mutex held.
+  void SetOfJob(const std::string& job, const std::string& name, double value, const MetricLabels& labels);
   void ForgetJob(const std::string& job);
 
   Metrics metrics_;
   std::mutex mutex_;
   /// Gauges of each job that have been set.
-  std::map<std::string, std::set<std::string>> gauges_of_job_;
+  std::map<std::string, std::set<std::pair<std::string, MetricLabels>>> gauges_of_job_;
 };
 
 }  // namespace regroup

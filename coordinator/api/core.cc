@@ -12,6 +12,8 @@ namespace regroup {
 namespace {
 
 constexpr Duration kTick = std::chrono::milliseconds(100);
+constexpr Duration kRetentionInterval = std::chrono::seconds(10);
+constexpr size_t kForgottenAtOnce = 100;
 
 absl::Status Stopping() { return absl::UnavailableError("the coordinator is stopping"); }
 
@@ -123,6 +125,7 @@ void Core::RunBatch(const std::vector<Command>& batch) {
   for (const Command& command : batch) results.push_back(command.apply ? command.apply(turn) : absl::OkStatus());
   const bool is_tick = turn.now >= next_tick_;
   if (is_tick) cluster_.Tick(turn.now);
+  if (is_tick) ForgetOldJobs(turn.now);
   cluster_.PlaceTasks(turn.now);
 
   const absl::Status stored = StoreChanges();
@@ -170,15 +173,39 @@ void Core::CollectChanges() {
 
 void Core::PublishChanges() {
   for (const auto& [id, before] : cluster_.jobs().changes()) {
-    metrics_->ObserveChange(before, *cluster_.jobs().Find(id));
+    const Job& job = *cluster_.jobs().Find(id);
+    metrics_->ObserveChange(before, job);
     feeds_->Notify(id);
+    if (job.IsFinal()) listener_.job_ended(job.proto());
   }
   for (const JobLog& log : changes_.logs) feeds_->Notify(log.job);
   for (const JobMetric& metric : changes_.metrics) {
-    metrics_->ObservePoint(metric.job, metric.point);
+    // The last points of a job can arrive after its end, when its gauges are gone for good.
+    const Job* job = cluster_.jobs().Find(metric.job);
+    if (job != nullptr && !job->IsFinal()) metrics_->ObservePoint(metric.job, metric.point);
     feeds_->Notify(metric.job);
   }
-  for (const std::string& job : changes_.deleted_jobs) feeds_->Notify(job);
+  for (const std::string& job : changes_.deleted_jobs) {
+    feeds_->Notify(job);
+    listener_.job_deleted(job);
+  }
+}
+
+void Core::ForgetOldJobs(Time now) {
+  if (keep_finished_ == Duration(0) || now < next_retention_) return;
+  next_retention_ = now + kRetentionInterval;
+  const absl::StatusOr<std::vector<std::string>> old = store_->FinishedBefore(now - keep_finished_, kForgottenAtOnce);
+  if (!old.ok()) return;
+  for (const std::string& job : *old) {
+    // One that is retried in this very batch is not final any more.
+    if (cluster_.jobs().Find(job) != nullptr) continue;
+    changes_.deleted_jobs.push_back(job);
+    v1::AuditEntry& entry = changes_.audit.emplace_back();
+    *entry.mutable_time() = ToProto(now);
+    entry.set_role("coordinator");
+    entry.set_method("JobService/DeleteJob");
+    entry.set_resource(JobName(job));
+  }
 }
 
 void Core::PublishProgress(Time now) {

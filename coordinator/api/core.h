@@ -35,6 +35,14 @@ struct Turn {
   absl::StatusOr<v1::Job> DescribeJob(const std::string& job) const;
 };
 
+/// What happens around the jobs, outside of the core. Called on the core thread after the commit; must not block.
+struct CoreListener {
+  /// The job has reached a final state.
+  std::function<void(const v1::Job&)> job_ended = [](const v1::Job&) {};
+  /// The job, by its id, is forgotten.
+  std::function<void(const std::string&)> job_deleted = [](const std::string&) {};
+};
+
 class Core {
  public:
   using Apply = std::function<absl::Status(Turn&)>;
@@ -46,6 +54,11 @@ class Core {
   Core(const ClusterOptions& options, JobStore* store, JobFeeds* feeds, CoordinatorMetrics* metrics,
        std::function<Time()> clock);
   ~Core();
+
+  /// Before Start.
+  void Listen(CoreListener listener) { listener_ = std::move(listener); }
+  /// Jobs are forgotten when they have been final for this long; 0 keeps them for ever. Before Start.
+  void KeepFinishedJobs(Duration time) { keep_finished_ = time; }
 
   /// Loads what the store has; before Start.
   absl::Status Recover();
@@ -82,6 +95,7 @@ class Core {
   void CollectChanges();
   void PublishChanges();
   void PublishProgress(Time now);
+  void ForgetOldJobs(Time now);
   void DeliverAnswers(const absl::Status& stored);
   void Deliver(uint64_t ticket, const absl::Status& status, const std::optional<v1::TaskAssignment>& assignment);
 
@@ -89,6 +103,8 @@ class Core {
   JobFeeds* const feeds_;
   CoordinatorMetrics* const metrics_;
   const std::function<Time()> clock_;
+  CoreListener listener_;
+  Duration keep_finished_{0};
 
   // Owned by the core thread.
   Cluster cluster_;
@@ -96,6 +112,7 @@ class Core {
   std::map<uint64_t, OnAssignment> waiting_;
   bool waits_end_ = false;
   Time next_tick_{};
+  Time next_retention_{};
   bool store_is_failing_ = false;
 
   std::atomic<uint64_t> next_ticket_ = 1;

@@ -15,12 +15,6 @@ namespace {
 
 constexpr size_t kJobsPerPage = 50;
 
-grpc::ServerUnaryReactor* FinishWith(grpc::CallbackServerContext* context, const absl::Status& status) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpc(status));
-  return reactor;
-}
-
 void FinishWithJob(grpc::ServerUnaryReactor* reactor, const absl::StatusOr<v1::Job>& job, v1::Job* response) {
   if (job.ok()) *response = *job;
   reactor->Finish(ToGrpc(job.status()));
@@ -60,6 +54,15 @@ absl::Status DeleteJobIn(const std::string& id, Turn& turn) {
   return absl::OkStatus();
 }
 
+/// One change of one job by its caller, and the entry about it.
+absl::Status ChangeIn(const Admission& admission, absl::Status (*change)(const std::string& job, Turn& turn),
+                      Turn& turn) {
+  REGROUP_RETURN_IF_ERROR(CheckMayUse(admission.caller, admission.id, turn));
+  REGROUP_RETURN_IF_ERROR(change(admission.id, turn));
+  Audit(admission.caller, admission.method, JobName(admission.id), &turn);
+  return absl::OkStatus();
+}
+
 LogQuery LogQueryOf(const std::string& job, const v1::StreamLogsRequest& request) {
   return {.job = job,
           .task = request.task(),
@@ -75,20 +78,26 @@ MetricQuery MetricQueryOf(const std::string& job, const v1::StreamMetricsRequest
           .after_step = request.after_step() == 0 ? -1 : request.after_step()};
 }
 
-absl::StatusOr<JobQuery> JobQueryOf(const v1::ListJobsRequest& request) {
+absl::StatusOr<JobQuery> JobQueryOf(const v1::ListJobsRequest& request, const Caller& caller) {
   JobQuery query;
   REGROUP_ASSIGN_OR_RETURN(query.limit, PageSize(request.page_size(), kJobsPerPage));
   REGROUP_ASSIGN_OR_RETURN(query.before, PositionOf(request.page_token()));
   for (const int state : request.states()) query.states.push_back(static_cast<v1::JobState>(state));
   query.labels = {request.labels().begin(), request.labels().end()};
-  return query;
+  query.owner = request.owner();
+  if (query.owner.empty() && caller.role == Role::kSubmitter) query.owner = caller.name;
+  if (caller.SeesJobOf(query.owner)) return query;
+  return MakeError(absl::StatusCode::kPermissionDenied, v1::NOT_ALLOWED,
+                   fmt::format("\"{}\" sees its own jobs only; leave out owner", caller.name));
 }
 
 }  // namespace
 
 grpc::ServerUnaryReactor* JobService::SubmitJob(grpc::CallbackServerContext* context,
                                                 const v1::SubmitJobRequest* request, v1::Job* response) {
-  absl::StatusOr<JobSubmission> checked = CheckSubmission(*request);
+  const absl::StatusOr<Caller> caller = access_->Admit(*context, "JobService/SubmitJob");
+  if (!caller.ok()) return FinishWith(context, caller.status());
+  absl::StatusOr<JobSubmission> checked = CheckSubmission(*request, *caller, allowed_paths_);
   if (!checked.ok()) return FinishWith(context, checked.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   auto submission = std::make_shared<JobSubmission>(std::move(*checked));
@@ -100,6 +109,7 @@ grpc::ServerUnaryReactor* JobService::SubmitJob(grpc::CallbackServerContext* con
   core_->Change(
       [=](Turn& turn) -> absl::Status {
         REGROUP_ASSIGN_OR_RETURN(*id, AcceptSubmission(*submission, turn));
+        Audit(submission->caller, "JobService/SubmitJob", JobName(*id), &turn);
         return absl::OkStatus();
       },
       [=](const absl::Status& status, const Turn& turn) {
@@ -112,16 +122,22 @@ grpc::ServerUnaryReactor* JobService::SubmitJob(grpc::CallbackServerContext* con
 
 grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* context, const v1::GetJobRequest* request,
                                              v1::Job* response) {
-  const absl::StatusOr<std::string> id = IdFromName("jobs", request->name());
-  if (!id.ok()) return FinishWith(context, id.status());
+  const auto admission = AdmitTo(access_, *context, "JobService/GetJob", "jobs", request->name());
+  if (!admission.ok()) return FinishWith(context, admission.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  core_->Read([=, id = *id](const Turn& turn) { FinishWithJob(reactor, turn.DescribeJob(id), response); });
+  core_->Read([=, caller = admission->caller, id = admission->id](const Turn& turn) {
+    const absl::Status allowed = CheckMayUse(caller, id, turn);
+    if (!allowed.ok()) return reactor->Finish(ToGrpc(allowed));
+    FinishWithJob(reactor, turn.DescribeJob(id), response);
+  });
   return reactor;
 }
 
 grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* context, const v1::ListJobsRequest* request,
                                                v1::ListJobsResponse* response) {
-  const absl::StatusOr<JobQuery> query = JobQueryOf(*request);
+  const absl::StatusOr<Caller> caller = access_->Admit(*context, "JobService/ListJobs");
+  if (!caller.ok()) return FinishWith(context, caller.status());
+  const absl::StatusOr<JobQuery> query = JobQueryOf(*request, *caller);
   if (!query.ok()) return FinishWith(context, query.status());
   const absl::StatusOr<JobPage> page = store_->ListJobs(*query);
   if (!page.ok()) return FinishWith(context, page.status());
@@ -138,14 +154,15 @@ grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* cont
   return reactor;
 }
 
-grpc::ServerUnaryReactor* JobService::ChangeJob(grpc::CallbackServerContext* context, const std::string& name,
+grpc::ServerUnaryReactor* JobService::ChangeJob(grpc::CallbackServerContext* context, std::string_view method,
+                                                const std::string& name,
                                                 absl::Status (*change)(const std::string& job, Turn& turn),
                                                 v1::Job* response) {
-  const absl::StatusOr<std::string> id = IdFromName("jobs", name);
-  if (!id.ok()) return FinishWith(context, id.status());
+  const auto admission = AdmitTo(access_, *context, method, "jobs", name);
+  if (!admission.ok()) return FinishWith(context, admission.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  core_->Change([=, id = *id](Turn& turn) { return change(id, turn); },
-                [=, id = *id](const absl::Status& status, const Turn& turn) {
+  core_->Change([=, admission = *admission](Turn& turn) { return ChangeIn(admission, change, turn); },
+                [=, id = admission->id](const absl::Status& status, const Turn& turn) {
                   if (!status.ok()) return reactor->Finish(ToGrpc(status));
                   FinishWithJob(reactor, turn.DescribeJob(id), response);
                 });
@@ -154,39 +171,43 @@ grpc::ServerUnaryReactor* JobService::ChangeJob(grpc::CallbackServerContext* con
 
 grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext* context,
                                                 const v1::CancelJobRequest* request, v1::Job* response) {
-  return ChangeJob(context, request->name(), CancelJobIn, response);
+  return ChangeJob(context, "JobService/CancelJob", request->name(), CancelJobIn, response);
 }
 
 grpc::ServerUnaryReactor* JobService::RetryJob(grpc::CallbackServerContext* context, const v1::RetryJobRequest* request,
                                                v1::Job* response) {
-  return ChangeJob(context, request->name(), RetryJobIn, response);
+  return ChangeJob(context, "JobService/RetryJob", request->name(), RetryJobIn, response);
 }
 
 grpc::ServerUnaryReactor* JobService::DeleteJob(grpc::CallbackServerContext* context,
                                                 const v1::DeleteJobRequest* request,
                                                 google::protobuf::Empty* response) {
-  const absl::StatusOr<std::string> id = IdFromName("jobs", request->name());
-  if (!id.ok()) return FinishWith(context, id.status());
+  const auto admission = AdmitTo(access_, *context, "JobService/DeleteJob", "jobs", request->name());
+  if (!admission.ok()) return FinishWith(context, admission.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  core_->Change([id = *id](Turn& turn) { return DeleteJobIn(id, turn); },
-                [=, this, id = *id](const absl::Status& status, const Turn&) {
-                  std::error_code error;
-                  if (status.ok() && !work_folder_.empty()) {
-                    std::filesystem::remove_all(work_folder_ / "jobs" / id, error);
-                  }
-                  if (error) LogWarning("files of a deleted job stay", {{"job", id}, {"reason", error.message()}});
-                  reactor->Finish(ToGrpc(status));
-                });
+  core_->Change([admission = *admission](Turn& turn) { return ChangeIn(admission, DeleteJobIn, turn); },
+                [=](const absl::Status& status, const Turn&) { reactor->Finish(ToGrpc(status)); });
   return reactor;
 }
 
 grpc::ServerUnaryReactor* JobService::PlanJob(grpc::CallbackServerContext* context, const v1::PlanJobRequest* request,
                                               v1::PlanJobResponse* response) {
+  const absl::StatusOr<Caller> caller = access_->Admit(*context, "JobService/PlanJob");
+  if (!caller.ok()) return FinishWith(context, caller.status());
   return FinishWith(context, MakeError(absl::StatusCode::kUnimplemented, v1::NOT_BUILT,
                                        "this version does not plan jobs; submit with validate_only to check one"));
 }
 
 // Streams.
+
+absl::StatusOr<std::string> JobService::AdmitStream(const grpc::CallbackServerContext& context, std::string_view method,
+                                                    const std::string& name) {
+  REGROUP_ASSIGN_OR_RETURN(const Admission admission, AdmitTo(access_, context, method, "jobs", name));
+  if (admission.caller.role != Role::kSubmitter) return admission.id;
+  REGROUP_ASSIGN_OR_RETURN(const JobRecord record, store_->GetJob(admission.id));
+  REGROUP_RETURN_IF_ERROR(CheckOwner(admission.caller, admission.id, record.job.owner()));
+  return admission.id;
+}
 
 template <typename Message>
 grpc::ServerWriteReactor<Message>* JobService::StartStream(const std::string& job,
@@ -205,7 +226,7 @@ grpc::ServerWriteReactor<Message>* JobService::StartStream(const std::string& jo
 
 grpc::ServerWriteReactor<v1::JobEvent>* JobService::WatchJob(grpc::CallbackServerContext* context,
                                                              const v1::WatchJobRequest* request) {
-  const absl::StatusOr<std::string> id = IdFromName("jobs", request->name());
+  const absl::StatusOr<std::string> id = AdmitStream(*context, "JobService/WatchJob", request->name());
   if (!id.ok()) return new EndedStream<v1::JobEvent>(id.status());
   std::optional<int64_t> after;
   if (!request->resume_token().empty()) {
@@ -218,14 +239,14 @@ grpc::ServerWriteReactor<v1::JobEvent>* JobService::WatchJob(grpc::CallbackServe
 
 grpc::ServerWriteReactor<v1::LogEntry>* JobService::StreamLogs(grpc::CallbackServerContext* context,
                                                                const v1::StreamLogsRequest* request) {
-  const absl::StatusOr<std::string> id = IdFromName("jobs", request->name());
+  const absl::StatusOr<std::string> id = AdmitStream(*context, "JobService/StreamLogs", request->name());
   if (!id.ok()) return new EndedStream<v1::LogEntry>(id.status());
   return StartStream(*id, MakeLogSource(store_, LogQueryOf(*id, *request), request->tail_lines(), request->follow()));
 }
 
 grpc::ServerWriteReactor<v1::MetricPoint>* JobService::StreamMetrics(grpc::CallbackServerContext* context,
                                                                      const v1::StreamMetricsRequest* request) {
-  const absl::StatusOr<std::string> id = IdFromName("jobs", request->name());
+  const absl::StatusOr<std::string> id = AdmitStream(*context, "JobService/StreamMetrics", request->name());
   if (!id.ok()) return new EndedStream<v1::MetricPoint>(id.status());
   return StartStream(*id, MakeMetricSource(store_, MetricQueryOf(*id, *request), request->follow()));
 }

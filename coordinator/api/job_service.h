@@ -3,21 +3,26 @@
 // Changes go through the core thread; lists and streams read the store. No call holds a thread while it waits.
 #pragma once
 
-#include <filesystem>
 #include <functional>
 
+#include "coordinator/api/admission.h"
 #include "coordinator/api/core.h"
 #include "coordinator/api/stream_pump.h"
 #include "regroup/v1/job_service.grpc.pb.h"
+#include "services/job_file/allowed_paths.h"
 
 namespace regroup {
 
 class JobService : public v1::JobService::CallbackService {
  public:
-  /// The four must outlive the service. `work_folder` is where workers keep the jobs' files; empty if the coordinator
-  /// cannot see it, and then files of deleted jobs stay.
-  JobService(Core* core, JobStore* store, JobFeeds* feeds, StreamPump* pump, std::filesystem::path work_folder)
-      : core_(core), store_(store), feeds_(feeds), pump_(pump), work_folder_(std::move(work_folder)) {}
+  /// The five must outlive the service.
+  JobService(Core* core, JobStore* store, JobFeeds* feeds, StreamPump* pump, Access* access, AllowedPaths allowed_paths)
+      : core_(core),
+        store_(store),
+        feeds_(feeds),
+        pump_(pump),
+        access_(access),
+        allowed_paths_(std::move(allowed_paths)) {}
 
   grpc::ServerUnaryReactor* SubmitJob(grpc::CallbackServerContext* context, const v1::SubmitJobRequest* request,
                                       v1::Job* response) override;
@@ -42,8 +47,13 @@ class JobService : public v1::JobService::CallbackService {
 
  private:
   /// Applies a change to the job that `name` names and answers with the job after it.
-  grpc::ServerUnaryReactor* ChangeJob(grpc::CallbackServerContext* context, const std::string& name,
+  grpc::ServerUnaryReactor* ChangeJob(grpc::CallbackServerContext* context, std::string_view method,
+                                      const std::string& name,
                                       absl::Status (*change)(const std::string& job, Turn& turn), v1::Job* response);
+
+  /// Admits a stream about a job that the caller may see; returns the job's id.
+  absl::StatusOr<std::string> AdmitStream(const grpc::CallbackServerContext& context, std::string_view method,
+                                          const std::string& name);
 
   template <typename Message>
   grpc::ServerWriteReactor<Message>* StartStream(const std::string& job, std::unique_ptr<StreamSource<Message>> source);
@@ -52,7 +62,8 @@ class JobService : public v1::JobService::CallbackService {
   JobStore* const store_;
   JobFeeds* const feeds_;
   StreamPump* const pump_;
-  const std::filesystem::path work_folder_;
+  Access* const access_;
+  const AllowedPaths allowed_paths_;
 };
 
 }  // namespace regroup

@@ -62,19 +62,31 @@ absl::StatusOr<std::string> FreeId(const v1::SubmitJobRequest& request, const Tu
   }
 }
 
+/// Request ids are each caller's own.
+std::string RequestKey(const JobSubmission& submission) {
+  const std::string& owner = submission.caller.name;
+  return owner.empty() ? submission.request.request_id() : owner + "\n" + submission.request.request_id();
+}
+
 /// The job that the request made before, if it did.
 absl::StatusOr<std::optional<std::string>> EarlierJob(const JobSubmission& submission, const Turn& turn) {
   const std::string& id = submission.request.request_id();
   if (id.empty()) return std::nullopt;
-  REGROUP_ASSIGN_OR_RETURN(std::optional<SubmittedRequest> earlier, turn.store.FindRequest(id));
+  const std::string key = RequestKey(submission);
+  REGROUP_ASSIGN_OR_RETURN(std::optional<SubmittedRequest> earlier, turn.store.FindRequest(key));
   for (const SubmittedRequest& request : turn.changes.requests) {
-    if (request.request_id == id) earlier = request;
+    if (request.request_id == key) earlier = request;
   }
   if (!earlier) return std::nullopt;
   if (earlier->digest == submission.digest) return earlier->job;
   return MakeError(absl::StatusCode::kAlreadyExists, v1::REQUEST_ID_REUSED,
                    fmt::format("request_id \"{}\" was used for another request, which made job \"{}\"; write a new one",
                                id, earlier->job));
+}
+
+absl::Status PathsNotAllowed(const std::vector<FieldViolation>& violations) {
+  return MakeError(absl::StatusCode::kPermissionDenied, v1::NOT_ALLOWED,
+                   std::string(InvalidFields(violations).message()), violations);
 }
 
 absl::Status CheckLimit(const Turn& turn) {
@@ -85,7 +97,8 @@ absl::Status CheckLimit(const Turn& turn) {
 
 }  // namespace
 
-absl::StatusOr<JobSubmission> CheckSubmission(const v1::SubmitJobRequest& request) {
+absl::StatusOr<JobSubmission> CheckSubmission(const v1::SubmitJobRequest& request, const Caller& caller,
+                                              const AllowedPaths& allowed) {
   std::vector<FieldViolation> violations = ValidateJobSpec(request.spec());
   if (!request.job_id().empty() && !IsResourceId(request.job_id())) {
     violations.push_back(Violation("job_id", "write lower-case letters, digits and hyphens, at most 63"));
@@ -94,9 +107,11 @@ absl::StatusOr<JobSubmission> CheckSubmission(const v1::SubmitJobRequest& reques
     violations.push_back(Violation("request_id", fmt::format("write at most {} characters", kLongestRequestId)));
   }
   if (!violations.empty()) return InvalidFields(violations);
+  violations = CheckAllowedPaths(request.spec(), allowed);
+  if (!violations.empty()) return PathsNotAllowed(violations);
   v1::SubmitJobRequest body = request;
   body.clear_request_id();
-  return JobSubmission{request, ResolveJobSpec(request.spec()), Sha256Of(CanonicalBytes(body))};
+  return JobSubmission{request, ResolveJobSpec(request.spec()), Sha256Of(CanonicalBytes(body)), caller};
 }
 
 absl::StatusOr<std::string> AcceptSubmission(const JobSubmission& submission, Turn& turn) {
@@ -105,9 +120,9 @@ absl::StatusOr<std::string> AcceptSubmission(const JobSubmission& submission, Tu
   if (earlier) return *earlier;
   REGROUP_RETURN_IF_ERROR(CheckLimit(turn));
   REGROUP_ASSIGN_OR_RETURN(std::string id, FreeId(request, turn));
-  turn.cluster.AddJob(Job::Create(id, request.spec(), submission.resolved, turn.now));
+  turn.cluster.AddJob(Job::Create(id, request.spec(), submission.resolved, turn.now, submission.caller.name));
   if (!request.request_id().empty()) {
-    turn.changes.requests.push_back({request.request_id(), submission.digest, id});
+    turn.changes.requests.push_back({RequestKey(submission), submission.digest, id});
   }
   return id;
 }
@@ -121,6 +136,7 @@ absl::StatusOr<v1::Job> PreviewSubmission(const JobSubmission& submission, const
   job.set_name(JobName(id));
   *job.mutable_spec() = submission.request.spec();
   *job.mutable_resolved_spec() = submission.resolved;
+  job.set_owner(submission.caller.name);
   return job;
 }
 

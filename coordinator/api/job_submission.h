@@ -4,8 +4,10 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "coordinator/access/caller.h"
 #include "coordinator/api/core.h"
 #include "regroup/v1/job_service.pb.h"
+#include "services/job_file/allowed_paths.h"
 
 namespace regroup {
 
@@ -15,10 +17,13 @@ struct JobSubmission {
   v1::JobSpec resolved;
   /// SHA-256 of what makes two requests with one request_id the same.
   std::string digest;
+  Caller caller;
 };
 
-/// INVALID_ARGUMENT with every field that is wrong.
-absl::StatusOr<JobSubmission> CheckSubmission(const v1::SubmitJobRequest& request);
+/// INVALID_ARGUMENT with every field that is wrong, PERMISSION_DENIED (NOT_ALLOWED) with every path that is not
+/// allowed.
+absl::StatusOr<JobSubmission> CheckSubmission(const v1::SubmitJobRequest& request, const Caller& caller,
+                                              const AllowedPaths& allowed);
 
 /// Accepts the job in this turn and returns its id; for a repeated request, the first job's. ALREADY_EXISTS
 /// (JOB_ID_TAKEN, REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (LIMIT_REACHED).

@@ -75,6 +75,8 @@ bool IsKnownJob(const std::string& job, const Turn& turn) {
 grpc::ServerUnaryReactor* WorkerService::RegisterWorker(grpc::CallbackServerContext* context,
                                                         const v1::RegisterWorkerRequest* request,
                                                         v1::RegisterWorkerResponse* response) {
+  const absl::StatusOr<Caller> caller = access_->Admit(*context, "WorkerService/RegisterWorker");
+  if (!caller.ok()) return FinishWith(context, caller.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   core_->Change(
       [=](Turn& turn) {
@@ -92,6 +94,8 @@ grpc::ServerUnaryReactor* WorkerService::RegisterWorker(grpc::CallbackServerCont
 grpc::ServerUnaryReactor* WorkerService::Heartbeat(grpc::CallbackServerContext* context,
                                                    const v1::HeartbeatRequest* request,
                                                    v1::HeartbeatResponse* response) {
+  const absl::StatusOr<Caller> caller = access_->Admit(*context, "WorkerService/Heartbeat");
+  if (!caller.ok()) return FinishWith(context, caller.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   core_->Note(
       [=](Turn& turn) {
@@ -106,12 +110,16 @@ grpc::ServerUnaryReactor* WorkerService::Heartbeat(grpc::CallbackServerContext* 
 grpc::ServerUnaryReactor* WorkerService::AcquireTask(grpc::CallbackServerContext* context,
                                                      const v1::AcquireTaskRequest* request,
                                                      v1::AcquireTaskResponse* response) {
+  const absl::StatusOr<Caller> caller = access_->Admit(*context, "WorkerService/AcquireTask");
+  if (!caller.ok()) return FinishWith(context, caller.status());
   return new AcquireCall(core_, *request, response);
 }
 
 grpc::ServerUnaryReactor* WorkerService::ReportTask(grpc::CallbackServerContext* context,
                                                     const v1::ReportTaskRequest* request,
                                                     v1::ReportTaskResponse* response) {
+  const absl::StatusOr<Caller> caller = access_->Admit(*context, "WorkerService/ReportTask");
+  if (!caller.ok()) return FinishWith(context, caller.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   core_->Change([=](Turn& turn) { return ReportIn(*request, turn); },
                 [=](const absl::Status& status, const Turn&) {
@@ -127,6 +135,8 @@ grpc::ServerUnaryReactor* WorkerService::ReportTask(grpc::CallbackServerContext*
 
 grpc::ServerUnaryReactor* WorkerService::PushLogs(grpc::CallbackServerContext* context,
                                                   const v1::PushLogsRequest* request, v1::PushLogsResponse* response) {
+  const absl::StatusOr<Caller> caller = access_->Admit(*context, "WorkerService/PushLogs");
+  if (!caller.ok()) return FinishWith(context, caller.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   core_->Change(
       [=, this](Turn& turn) {

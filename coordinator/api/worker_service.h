@@ -1,6 +1,7 @@
 // WorkerService: how workers register, stay alive, get tasks and report.
 #pragma once
 
+#include "coordinator/api/admission.h"
 #include "coordinator/api/core.h"
 #include "regroup/v1/worker_service.grpc.pb.h"
 
@@ -8,8 +9,9 @@ namespace regroup {
 
 class WorkerService : public v1::WorkerService::CallbackService {
  public:
-  /// Both must outlive the service.
-  WorkerService(Core* core, CoordinatorMetrics* metrics) : core_(core), metrics_(metrics) {}
+  /// The three must outlive the service.
+  WorkerService(Core* core, CoordinatorMetrics* metrics, Access* access)
+      : core_(core), metrics_(metrics), access_(access) {}
 
   grpc::ServerUnaryReactor* RegisterWorker(grpc::CallbackServerContext* context,
                                            const v1::RegisterWorkerRequest* request,
@@ -28,6 +30,7 @@ class WorkerService : public v1::WorkerService::CallbackService {
 
   Core* const core_;
   CoordinatorMetrics* const metrics_;
+  Access* const access_;
 };
 
 }  // namespace regroup

@@ -30,13 +30,15 @@ v1::Failure MakeFailure(v1::FailureClass failure_class, const std::string& messa
 Job::Job(JobRecord record, std::shared_ptr<const Graph> graph)
     : id_(LastSegment(record.job.name())), record_(std::move(record)), graph_(std::move(graph)) {}
 
-Job Job::Create(const std::string& id, const v1::JobSpec& spec, const v1::JobSpec& resolved, Time now) {
+Job Job::Create(const std::string& id, const v1::JobSpec& spec, const v1::JobSpec& resolved, Time now,
+                const std::string& owner) {
   JobRecord record;
   record.job.set_name(JobName(id));
   *record.job.mutable_spec() = spec;
   *record.job.mutable_resolved_spec() = resolved;
   record.job.set_state(v1::JOB_STATE_QUEUED);
   *record.job.mutable_create_time() = ToProto(now);
+  record.job.set_owner(owner);
   std::shared_ptr<const Graph> graph = GraphOf(record.job);
   Job job(std::move(record), std::move(graph));
   job.ExpandGraph();
@@ -101,8 +103,8 @@ absl::Status Job::Cancel(Time now) {
 }
 
 absl::Status Job::Retry(Time now) {
-  if (proto().state() != v1::JOB_STATE_FAILED) {
-    return WrongState(fmt::format("{} is {}; only a failed job can be retried", proto().name(),
+  if (proto().state() != v1::JOB_STATE_FAILED && proto().state() != v1::JOB_STATE_CANCELLED) {
+    return WrongState(fmt::format("{} is {}; only a failed or cancelled job can be retried", proto().name(),
                                   WordOf(v1::JobState_Name(proto().state()), "JOB_STATE_")));
   }
   record_.job.clear_failure();

@@ -47,7 +47,8 @@ struct Reached {
 class Job {
  public:
   /// A new job, QUEUED, whose inspect task is READY.
-  static Job Create(const std::string& id, const v1::JobSpec& spec, const v1::JobSpec& resolved, Time now);
+  static Job Create(const std::string& id, const v1::JobSpec& spec, const v1::JobSpec& resolved, Time now,
+                    const std::string& owner = "");
 
   /// A job from the store. INTERNAL if its tasks are not those of its graph: another version of Regroup made it.
   static absl::StatusOr<Job> Restore(JobRecord record);
@@ -67,7 +68,8 @@ class Job {
   /// published.
   absl::Status Cancel(Time now);
 
-  /// Starts the unfinished tasks of a FAILED job again, with new budgets. FAILED_PRECONDITION (WRONG_STATE) otherwise.
+  /// Starts the unfinished tasks of a FAILED or CANCELLED job again, with new budgets. FAILED_PRECONDITION
+  /// (WRONG_STATE) otherwise.
   absl::Status Retry(Time now);
 
   /// Fails the job if it has run for longer than resources.max_runtime_s. Returns whether it did.

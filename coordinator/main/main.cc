@@ -1,26 +1,34 @@
-// regroup-coordinator: reads its flags, starts a Coordinator and stops it on SIGTERM or SIGINT.
+// regroup-coordinator: reads its flags, starts a Coordinator and stops it on SIGTERM or SIGINT; or runs one of its
+// commands.
+#include <fmt/format.h>
 #include <signal.h>
 
 #include <cstdio>
+#include <functional>
 
 #include <CLI/CLI.hpp>
 
 #include "coordinator/api/coordinator.h"
+#include "coordinator/main/access_commands.h"
+#include "coordinator/main/backup_command.h"
 #include "services/base/files.h"
 #include "services/base/logging.h"
 #include "services/base/parent_death.h"
 #include "services/base/status_macros.h"
+#include "services/rpc/security_flags.h"
 
 namespace regroup {
 namespace {
 
 constexpr std::chrono::milliseconds kStopGrace(5000);
+constexpr int kUsageError = 2;
 
 struct Flags {
   CoordinatorOptions options;
   int lease_s = 10;
   int heartbeat_s = 2;
   int watchdog_s = 300;
+  int keep_finished_days = 0;
   std::string port_file;
   std::string metrics_port_file;
   std::string log_format = "json";
@@ -31,10 +39,20 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->set_version_flag("--version", std::string(REGROUP_VERSION));
   app->add_option("--listen", flags->options.listen, "host:port or unix:/path; port 0 takes a free one")
       ->capture_default_str();
-  app->add_option("--metrics-listen", flags->options.metrics_listen, "host:port of /metrics; empty for none")
+  app->add_option("--metrics-listen", flags->options.metrics_listen,
+                  "host:port of /metrics, plain HTTP; 0.0.0.0:9447 shows it to other machines; empty for none")
       ->capture_default_str();
   app->add_option("--work-dir", flags->options.work_folder, "Folder that workers share");
   app->add_option("--state-dir", flags->options.state_folder, "Folder of the store; default WORK_DIR/coordinator");
+  app->add_option("--data-root", flags->options.allowed_paths.data_roots,
+                  "Folder that jobs may read from; may be repeated; default: all");
+  app->add_option("--output-root", flags->options.allowed_paths.output_roots,
+                  "Folder that results may appear in; may be repeated; default: all");
+  app->add_option("--backup-dir", flags->options.backup_folder, "Folder of backups; default STATE_DIR/backups");
+  app->add_option("--keep-finished-days", flags->keep_finished_days,
+                  "Finished jobs, their logs and working files are deleted after this time; 0 keeps them")
+      ->check(CLI::Range(0, 36500))
+      ->capture_default_str();
   app->add_option("--lease-s", flags->lease_s, "A worker that is silent for longer loses its tasks")
       ->check(CLI::Range(1, 3600))
       ->capture_default_str();
@@ -50,9 +68,9 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->check(CLI::IsMember({"json", "text"}))
       ->capture_default_str();
   app->add_flag("--die-with-parent", flags->die_with_parent, "Stop when the program that started this one ends");
-  app->add_option("--tls-certificate", flags->options.tls.certificate, "Certificate of this server, PEM");
-  app->add_option("--tls-key", flags->options.tls.private_key, "Its private key, PEM");
-  app->add_option("--tls-authority", flags->options.tls.certificate_authority, "Authority of the clients, PEM");
+  AddTlsFlags(app, &flags->options.tls);
+  app->add_option("--tokens", flags->options.token_file,
+                  "File of the tokens of those who may call; default STATE_DIR/tokens");
 }
 
 absl::Status CompleteOptions(Flags* flags) {
@@ -61,9 +79,11 @@ absl::Status CompleteOptions(Flags* flags) {
     return absl::InvalidArgumentError("give --work-dir or --state-dir");
   }
   if (options.state_folder.empty()) options.state_folder = options.work_folder / "coordinator";
+  if (options.token_file.empty()) options.token_file = options.state_folder / "tokens";
   if (flags->heartbeat_s >= flags->lease_s) {
     return absl::InvalidArgumentError("--heartbeat-s must be smaller than --lease-s");
   }
+  options.keep_finished = std::chrono::hours(24) * flags->keep_finished_days;
   options.cluster.lease = std::chrono::seconds(flags->lease_s);
   options.cluster.heartbeat_interval = std::chrono::seconds(flags->heartbeat_s);
   options.cluster.watchdog = std::chrono::seconds(flags->watchdog_s);
@@ -94,6 +114,16 @@ absl::Status RunCoordinator(Flags flags, const sigset_t& signals) {
   return absl::OkStatus();
 }
 
+int ExitStatusOf(const absl::Status& status) {
+  if (status.ok()) return 0;
+  return absl::IsInvalidArgument(status) ? kUsageError : 1;
+}
+
+int FinishCommand(const absl::Status& status) {
+  if (!status.ok()) fmt::print(stderr, "regroup-coordinator: {}\n", std::string(status.message()));
+  return ExitStatusOf(status);
+}
+
 }  // namespace
 }  // namespace regroup
 
@@ -109,12 +139,16 @@ int main(int argc, char** argv) {
       "Coordinates the conversion of MHA models to GQA: takes jobs, remembers them and gives tasks to workers.");
   regroup::Flags flags;
   regroup::AddFlags(&app, &flags);
+  std::function<absl::Status()> command;
+  app.require_subcommand(0, 1);
+  regroup::AddAccessCommands(&app, &command);
+  regroup::AddBackupCommand(&app, &command);
   CLI11_PARSE(app, argc, argv);
+  if (command) return regroup::FinishCommand(command());
   if (flags.die_with_parent && !regroup::DieWithParent(SIGTERM)) return 0;
   regroup::InitLogging("coordinator",
                        flags.log_format == "json" ? regroup::LogFormat::kJson : regroup::LogFormat::kText);
   const absl::Status status = regroup::RunCoordinator(std::move(flags), signals);
-  if (status.ok()) return 0;
-  regroup::LogError(std::string(status.message()));
-  return absl::IsInvalidArgument(status) ? 2 : 1;
+  if (!status.ok()) regroup::LogError(std::string(status.message()));
+  return regroup::ExitStatusOf(status);
 }

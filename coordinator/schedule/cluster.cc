@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <tuple>
 
 #include "coordinator/job/assignment.h"
+#include "coordinator/schedule/fair_order.h"
 #include "services/base/status_macros.h"
 #include "services/rpc/status.h"
 
@@ -174,18 +174,25 @@ void Cluster::PlaceTasks(Time now) {
 }
 
 std::vector<Cluster::Waiting> Cluster::WaitingTasks(Time now) const {
-  std::vector<const Job*> jobs;
-  for (const auto& [id, job] : jobs_) jobs.push_back(&job);
-  const auto precedence = [](const Job* job) {
-    return std::make_tuple(-job->proto().resolved_spec().resources().priority(), FromProto(job->proto().create_time()),
-                           job->id());
-  };
-  std::sort(jobs.begin(), jobs.end(), [&](const Job* a, const Job* b) { return precedence(a) < precedence(b); });
   std::vector<Waiting> waiting;
-  for (const Job* job : jobs) {
-    for (const size_t task : job->ReadyTasks(now)) waiting.push_back({job, task, DemandOf(*job, task)});
+  std::vector<Claim> claims;
+  std::map<std::string, int> busy_slots;
+  for (const auto& [id, job] : jobs_) {
+    const std::string& owner = job.proto().owner();
+    for (const size_t task : job.RunningTasks()) busy_slots[owner] += job.task(task).ranks();
+    for (const size_t task : job.ReadyTasks(now)) {
+      waiting.push_back({&job, task, DemandOf(job, task)});
+      claims.push_back({.owner = owner,
+                        .priority = job.proto().resolved_spec().resources().priority(),
+                        .create_time = FromProto(job.proto().create_time()),
+                        .job = id,
+                        .task = task,
+                        .ranks = job.task(task).ranks()});
+    }
   }
-  return waiting;
+  std::vector<Waiting> in_order;
+  for (const size_t claim : FairOrder(claims, std::move(busy_slots))) in_order.push_back(waiting[claim]);
+  return in_order;
 }
 
 void Cluster::StartTask(const std::string& job, size_t task, const std::string& worker, Time now) {
@@ -276,8 +283,21 @@ v1::Job Cluster::Describe(const Job& job, Time now) const {
   return described;
 }
 
+bool Cluster::IsWaiting(const Job& job) { return !job.IsFinal() && !job.IsWindingDown() && job.RunningTasks().empty(); }
+
+std::map<std::string_view, int> Cluster::CountWaiting(Time now) const {
+  const std::vector<Capacity> capacities = CapacitiesOf(LiveWorkers(now));
+  std::map<std::string_view, int> counts;
+  for (const auto& [id, job] : jobs_) {
+    if (!IsWaiting(job)) continue;
+    const std::vector<size_t> ready = job.ReadyTasks(now);
+    ++counts[ready.empty() ? "pause" : WaitingKind(DemandOf(job, ready.front()), capacities)];
+  }
+  return counts;
+}
+
 std::string Cluster::WaitingReasonOf(const Job& job, Time now) const {
-  if (job.IsFinal() || job.IsWindingDown() || !job.RunningTasks().empty()) return "";
+  if (!IsWaiting(job)) return "";
   const std::vector<size_t> ready = job.ReadyTasks(now);
   if (ready.empty()) return "a task starts again after a short pause";
   return WaitingReason(DemandOf(job, ready.front()), CapacitiesOf(LiveWorkers(now)));

@@ -16,6 +16,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -87,6 +88,9 @@ class Cluster {
   v1::Job Describe(const Job& job, Time now) const;
   /// Why no task of the job runs; empty while one does, and where nothing is to be run.
   std::string WaitingReasonOf(const Job& job, Time now) const;
+  /// Jobs of which no task runs though one could, by what they wait for: WaitingKind's words, and "pause" before an
+  /// attempt is repeated.
+  std::map<std::string_view, int> CountWaiting(Time now) const;
   /// The worker with what it runs now.
   v1::Worker Describe(const v1::Worker& worker, Time now) const;
   /// The last progress of the task's current attempt; null before the first.
@@ -149,6 +153,9 @@ class Cluster {
   Capacity CapacityOf(const v1::Worker& worker, int busy_slots) const;
   std::vector<Capacity> CapacitiesOf(const std::vector<std::string>& names) const;
   std::vector<std::string> LiveWorkers(Time now) const;
+
+  /// Whether no task of the job runs though the job is to go on.
+  static bool IsWaiting(const Job& job);
 
   // Placement.
   std::vector<Waiting> WaitingTasks(Time now) const;

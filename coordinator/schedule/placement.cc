@@ -77,6 +77,25 @@ std::string NeedsSlots(const Demand& demand) {
   return demand.ranks == 1 ? "task needs 1 slot" : fmt::format("gang needs {} slots", demand.ranks);
 }
 
+/// What a waiting task finds: the word for it, and how many slots the sentence about it names.
+struct Wait {
+  std::string_view kind;
+  int slots = 0;
+};
+
+Wait WaitOf(const Demand& demand, const std::vector<Capacity>& workers) {
+  if (workers.empty()) return {"no_worker"};
+  const auto with_device = Filter(workers, [&](const Capacity& worker) { return HasDevice(worker, demand); });
+  if (with_device.empty()) return {"no_cuda"};
+  const auto taking = Filter(with_device, [](const Capacity& worker) { return !worker.is_draining; });
+  if (taking.empty()) return {"draining"};
+  const int largest = Largest(taking, &Capacity::slots);
+  if (largest < demand.ranks) return {"too_large", largest};
+  const int free_slots = Largest(taking, &Capacity::free_slots);
+  if (free_slots >= demand.ranks) return {"turn"};
+  return {"slots", std::max(0, free_slots)};
+}
+
 std::string SlotsAre(int slots, std::string_view what) {
   if (slots == 0) return fmt::format("none is {}", what);
   return fmt::format("{} {} {}", slots, slots == 1 ? "is" : "are", what);
@@ -88,17 +107,18 @@ std::vector<Placement> Place(const std::vector<Demand>& demands, std::vector<Cap
   return Placer(std::move(workers)).Place(demands);
 }
 
+std::string_view WaitingKind(const Demand& demand, const std::vector<Capacity>& workers) {
+  return WaitOf(demand, workers).kind;
+}
+
 std::string WaitingReason(const Demand& demand, const std::vector<Capacity>& workers) {
-  if (workers.empty()) return "no worker is connected";
-  const auto with_device = Filter(workers, [&](const Capacity& worker) { return HasDevice(worker, demand); });
-  if (with_device.empty()) return "no worker has a CUDA device";
-  const auto taking = Filter(with_device, [](const Capacity& worker) { return !worker.is_draining; });
-  if (taking.empty()) return "every worker is draining";
-  const int largest = Largest(taking, &Capacity::slots);
-  if (largest < demand.ranks) return fmt::format("{}; the largest worker has {}", NeedsSlots(demand), largest);
-  const int free_slots = Largest(taking, &Capacity::free_slots);
-  if (free_slots >= demand.ranks) return "waits for its turn";
-  return fmt::format("{}; {}", NeedsSlots(demand), SlotsAre(std::max(0, free_slots), "free"));
+  const Wait wait = WaitOf(demand, workers);
+  if (wait.kind == "no_worker") return "no worker is connected";
+  if (wait.kind == "no_cuda") return "no worker has a CUDA device";
+  if (wait.kind == "draining") return "every worker is draining";
+  if (wait.kind == "too_large") return fmt::format("{}; the largest worker has {}", NeedsSlots(demand), wait.slots);
+  if (wait.kind == "turn") return "waits for its turn";
+  return fmt::format("{}; {}", NeedsSlots(demand), SlotsAre(wait.slots, "free"));
 }
 
 }  // namespace regroup

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace regroup {
@@ -37,6 +38,9 @@ struct Placement {
 /// reserves the emptiest worker that could hold it: nothing of lower precedence starts there, so its slots come free
 /// one after the other and small tasks cannot starve it.
 std::vector<Placement> Place(const std::vector<Demand>& demands, std::vector<Capacity> workers);
+
+/// What the task waits for, as a word to count by: no_worker | no_cuda | draining | too_large | slots | turn.
+std::string_view WaitingKind(const Demand& demand, const std::vector<Capacity>& workers);
 
 /// Why the task does not run, in a few words: "gang needs 4 slots; 2 are free".
 std::string WaitingReason(const Demand& demand, const std::vector<Capacity>& workers);

@@ -50,6 +50,7 @@ v1::Job WithoutTasks(const v1::Job& job) {
   *bare.mutable_figures() = job.figures();
   if (job.has_model()) *bare.mutable_model() = job.model();
   bare.set_report_folder(job.report_folder());
+  bare.set_owner(job.owner());
   return bare;
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -53,11 +54,13 @@ struct Changes {
   std::vector<v1::Worker> workers;
   std::vector<JobLog> logs;
   std::vector<JobMetric> metrics;
+  /// Who asked for these changes.
+  std::vector<v1::AuditEntry> audit;
   /// Ids of jobs that are forgotten with everything that belongs to them.
   std::vector<std::string> deleted_jobs;
 
   bool empty() const {
-    return jobs.empty() && requests.empty() && workers.empty() && logs.empty() && metrics.empty() &&
+    return jobs.empty() && requests.empty() && workers.empty() && logs.empty() && metrics.empty() && audit.empty() &&
            deleted_jobs.empty();
   }
 };
@@ -66,6 +69,8 @@ struct JobQuery {
   /// Empty means all.
   std::vector<v1::JobState> states;
   std::map<std::string, std::string> labels;
+  /// Empty means all.
+  std::string owner;
   /// Continue after this number of a JobPage; 0 starts with the newest job.
   int64_t before = 0;
   size_t limit = 50;
@@ -100,6 +105,14 @@ struct MetricQuery {
   size_t limit = 256;
 };
 
+struct AuditQuery {
+  /// Empty means all.
+  std::string resource;
+  /// Only entries with a smaller number; 0 starts with the newest.
+  int64_t before = 0;
+  size_t limit = 100;
+};
+
 /// Something in the order in which it was committed.
 template <typename Message>
 struct Numbered {
@@ -131,6 +144,13 @@ class JobStore {
   /// The number after which exactly the last `lines` lines follow that match the query; 0 where there are fewer.
   virtual absl::StatusOr<int64_t> StartOfLogTail(const LogQuery& query, int lines) = 0;
   virtual absl::StatusOr<std::vector<Numbered<v1::MetricPoint>>> ReadMetrics(const MetricQuery& query) = 0;
+  /// Jobs that reached a final state before the time, oldest first.
+  virtual absl::StatusOr<std::vector<std::string>> FinishedBefore(Time time, size_t limit) = 0;
+  /// Writes a copy of everything as it is at some moment of the call, durably; commits and reads go on meanwhile.
+  /// ALREADY_EXISTS where the file is there.
+  virtual absl::Status Backup(const std::filesystem::path& file) = 0;
+  /// Newest first.
+  virtual absl::StatusOr<std::vector<Numbered<v1::AuditEntry>>> ReadAudit(const AuditQuery& query) = 0;
 };
 
 /// The token with which a watcher continues after a revision, and back. INVALID_ARGUMENT for anything else.

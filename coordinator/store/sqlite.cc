@@ -56,6 +56,20 @@ absl::StatusOr<SqliteStatement> SqliteConnection::Prepare(const std::string& sql
   return SqliteStatement(statement.get());
 }
 
+absl::StatusOr<SqliteCopy> SqliteCopy::Start(SqliteConnection& from, SqliteConnection& to) {
+  sqlite3* const target = to.connection_.get();
+  sqlite3_backup* const backup = sqlite3_backup_init(target, "main", from.connection_.get(), "main");
+  if (backup == nullptr) return SqliteStatus(sqlite3_extended_errcode(target), sqlite3_errmsg(target));
+  return SqliteCopy(backup);
+}
+
+absl::StatusOr<bool> SqliteCopy::CopyPages(int pages) {
+  const int code = sqlite3_backup_step(backup_.get(), pages);
+  if (code == SQLITE_OK) return false;
+  if (code == SQLITE_DONE) return true;
+  return SqliteStatus(code, sqlite3_errstr(code));
+}
+
 absl::Status SqliteStatus(int code, const std::string& message) {
   switch (code & 0xff) {
     case SQLITE_FULL:

@@ -87,11 +87,32 @@ class SqliteConnection {
     void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
   };
 
+  friend class SqliteCopy;
+
   explicit SqliteConnection(sqlite3* connection) : connection_(connection) {}
 
   // Statements go before their connection.
   std::unique_ptr<sqlite3, Close> connection_;
   std::map<std::string, std::unique_ptr<sqlite3_stmt, Finalize>> statements_;
+};
+
+/// A copy of one database into another, a few pages at a time; changes made through the first connection in between get
+/// into it. Both connections must outlive it.
+class SqliteCopy {
+ public:
+  static absl::StatusOr<SqliteCopy> Start(SqliteConnection& from, SqliteConnection& to);
+
+  /// True when the copy is complete.
+  absl::StatusOr<bool> CopyPages(int pages);
+
+ private:
+  struct Finish {
+    void operator()(sqlite3_backup* backup) const { sqlite3_backup_finish(backup); }
+  };
+
+  explicit SqliteCopy(sqlite3_backup* backup) : backup_(backup) {}
+
+  std::unique_ptr<sqlite3_backup, Finish> backup_;
 };
 
 /// UNAVAILABLE (STORE_UNAVAILABLE) where the medium or a lock is at fault, otherwise INTERNAL.

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
+#include <thread>
 
 #include "services/base/files.h"
 #include "services/base/status_macros.h"
@@ -14,7 +16,7 @@ namespace {
 
 /// Each entry brings the tables from its position to the next; the file's user_version counts those applied. Entries
 /// are never edited once released, only added.
-constexpr std::array<const char*, 1> kMigrations = {R"sql(
+constexpr std::array<const char*, 2> kMigrations = {R"sql(
   CREATE TABLE jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -60,6 +62,18 @@ constexpr std::array<const char*, 1> kMigrations = {R"sql(
     step INTEGER NOT NULL,
     point BLOB NOT NULL);                       -- v1.MetricPoint
   CREATE INDEX metrics_by_job ON metrics (job, number);
+)sql",
+                                                    R"sql(
+  ALTER TABLE jobs ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+  ALTER TABLE jobs ADD COLUMN end_us INTEGER NOT NULL DEFAULT 0;  -- 0 while the job is not final
+  CREATE INDEX jobs_by_end ON jobs (end_us) WHERE end_us > 0;
+  CREATE INDEX jobs_by_owner ON jobs (owner, number);
+  CREATE TABLE audit (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    time_us INTEGER NOT NULL,
+    resource TEXT NOT NULL,
+    entry BLOB NOT NULL);                       -- v1.AuditEntry
+  CREATE INDEX audit_by_resource ON audit (resource, number);
 )sql"};
 
 template <typename Message>
@@ -84,6 +98,14 @@ bool IsIn(const List& list, const Value& value) {
 constexpr char kSelectLogs[] =
     "SELECT number, entry, rank FROM logs WHERE job = ? AND number > ? AND (? = '' OR task = ?) AND severity >= ? AND "
     "time_us >= ? ORDER BY number ";
+
+constexpr int64_t kVersionWithEndTimes = 2;
+/// 4 MB: a commit waits a few milliseconds for a step of a backup.
+constexpr int kPagesPerStep = 1024;
+
+constexpr char kSelectJobs[] = "SELECT number, state, job FROM jobs WHERE number < ? ORDER BY number DESC";
+constexpr char kSelectJobsOfOwner[] =
+    "SELECT number, state, job FROM jobs WHERE number < ? AND owner = ? ORDER BY number DESC";
 
 }  // namespace
 
@@ -129,8 +151,30 @@ absl::Status SqliteJobStore::Migrate() {
         fmt::format("a newer Regroup made it (version {}, this one knows {}); run that one", version, newest));
   }
   for (; version < newest; ++version) {
-    REGROUP_RETURN_IF_ERROR(connection_.Execute(
-        fmt::format("BEGIN; {} PRAGMA user_version = {}; COMMIT;", kMigrations[version], version + 1)));
+    REGROUP_RETURN_IF_ERROR(connection_.Execute("BEGIN"));
+    absl::Status status = connection_.Execute(kMigrations[version]);
+    if (status.ok() && version + 1 == kVersionWithEndTimes) status = FillInEndTimes();
+    if (status.ok()) status = connection_.Execute(fmt::format("PRAGMA user_version = {}; COMMIT", version + 1));
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+/// For jobs that ended before their table had a column for it.
+absl::Status SqliteJobStore::FillInEndTimes() {
+  std::map<int64_t, int64_t> ends;
+  {
+    REGROUP_ASSIGN_OR_RETURN(SqliteStatement statement, connection_.Prepare("SELECT number, job FROM jobs"));
+    while (true) {
+      REGROUP_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
+      if (!has_row) break;
+      v1::Job job;
+      REGROUP_RETURN_IF_ERROR(Parse(statement.Bytes(1), &job));
+      if (IsFinalState(job.state())) ends[statement.Integer(0)] = FromProto(job.end_time()).time_since_epoch().count();
+    }
+  }
+  for (const auto& [number, end_us] : ends) {
+    REGROUP_RETURN_IF_ERROR(connection_.Run("UPDATE jobs SET end_us = ? WHERE number = ?", end_us, number));
   }
   return absl::OkStatus();
 }
@@ -159,6 +203,11 @@ absl::Status SqliteJobStore::Write(const Changes& changes) {
   }
   for (const JobLog& log : changes.logs) REGROUP_RETURN_IF_ERROR(WriteLog(log));
   for (const JobMetric& metric : changes.metrics) REGROUP_RETURN_IF_ERROR(WriteMetric(metric));
+  for (const v1::AuditEntry& entry : changes.audit) {
+    REGROUP_RETURN_IF_ERROR(connection_.Run("INSERT INTO audit (time_us, resource, entry) VALUES (?, ?, ?)",
+                                            FromProto(entry.time()).time_since_epoch().count(), entry.resource(),
+                                            entry.SerializeAsString()));
+  }
   for (const std::string& job : changes.deleted_jobs) REGROUP_RETURN_IF_ERROR(DeleteJob(job));
   return absl::OkStatus();
 }
@@ -167,10 +216,12 @@ absl::Status SqliteJobStore::WriteJob(const JobChange& change) {
   const v1::Job& job = change.record.job;
   const std::string id = LastSegment(job.name());
   REGROUP_RETURN_IF_ERROR(connection_.Run(
-      "INSERT INTO jobs (id, state, publication_granted, job) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-      "state = excluded.state, publication_granted = excluded.publication_granted, job = excluded.job",
+      "INSERT INTO jobs (id, state, publication_granted, job, owner, end_us) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT "
+      "(id) "
+      "DO UPDATE SET state = excluded.state, publication_granted = excluded.publication_granted, job = excluded.job, "
+      "end_us = excluded.end_us",
       id, static_cast<int>(job.state()), static_cast<int>(change.record.publication_granted),
-      WithoutTasks(job).SerializeAsString()));
+      WithoutTasks(job).SerializeAsString(), job.owner(), FromProto(job.end_time()).time_since_epoch().count()));
   for (const size_t position : change.changed_tasks) {
     const RetryState& retry = change.record.retries[position];
     REGROUP_RETURN_IF_ERROR(connection_.Run(
@@ -258,10 +309,10 @@ absl::Status SqliteJobStore::ReadTasks(JobRecord* record) {
 
 absl::StatusOr<JobPage> SqliteJobStore::ListJobs(const JobQuery& query) {
   std::lock_guard lock(mutex_);
-  REGROUP_ASSIGN_OR_RETURN(
-      SqliteStatement statement,
-      connection_.Prepare("SELECT number, state, job FROM jobs WHERE ? = 0 OR number < ? ORDER BY number DESC"));
-  statement.Bind(query.before, query.before);
+  REGROUP_ASSIGN_OR_RETURN(SqliteStatement statement,
+                           connection_.Prepare(query.owner.empty() ? kSelectJobs : kSelectJobsOfOwner));
+  statement.Bind(query.before == 0 ? std::numeric_limits<int64_t>::max() : query.before);
+  if (!query.owner.empty()) statement.Bind(query.owner);
   JobPage page;
   int64_t last = 0;
   while (true) {
@@ -362,6 +413,63 @@ absl::StatusOr<std::vector<Numbered<v1::MetricPoint>>> SqliteJobStore::ReadMetri
     REGROUP_RETURN_IF_ERROR(Parse(statement.Bytes(2), &point.message));
   }
   return points;
+}
+
+absl::StatusOr<std::vector<std::string>> SqliteJobStore::FinishedBefore(Time time, size_t limit) {
+  std::lock_guard lock(mutex_);
+  REGROUP_ASSIGN_OR_RETURN(
+      SqliteStatement statement,
+      connection_.Prepare("SELECT id FROM jobs WHERE end_us > 0 AND end_us < ? ORDER BY end_us LIMIT ?"));
+  statement.Bind(time.time_since_epoch().count(), limit);
+  std::vector<std::string> ids;
+  while (true) {
+    REGROUP_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
+    if (!has_row) return ids;
+    ids.emplace_back(statement.Bytes(0));
+  }
+}
+
+absl::Status SqliteJobStore::Backup(const std::filesystem::path& file) {
+  REGROUP_RETURN_IF_ERROR(MakeFolders(file.parent_path()));
+  const std::filesystem::path partial = file.string() + ".partial";
+  std::error_code ignored;
+  std::filesystem::remove(partial, ignored);
+  absl::Status status = CopyTo(partial);
+  if (status.ok()) status = SyncPath(partial);
+  if (status.ok()) status = RenameWithoutReplacing(partial, file);
+  if (!status.ok()) std::filesystem::remove(partial, ignored);
+  return status;
+}
+
+absl::Status SqliteJobStore::CopyTo(const std::filesystem::path& file) {
+  REGROUP_ASSIGN_OR_RETURN(SqliteConnection target, SqliteConnection::Open(file));
+  std::unique_lock lock(mutex_);
+  REGROUP_ASSIGN_OR_RETURN(SqliteCopy copy, SqliteCopy::Start(connection_, target));
+  while (true) {
+    REGROUP_ASSIGN_OR_RETURN(const bool is_done, copy.CopyPages(kPagesPerStep));
+    if (is_done) return absl::OkStatus();
+    // What is written meanwhile over this connection gets into the copy.
+    lock.unlock();
+    std::this_thread::yield();
+    lock.lock();
+  }
+}
+
+absl::StatusOr<std::vector<Numbered<v1::AuditEntry>>> SqliteJobStore::ReadAudit(const AuditQuery& query) {
+  std::lock_guard lock(mutex_);
+  REGROUP_ASSIGN_OR_RETURN(SqliteStatement statement,
+                           connection_.Prepare("SELECT number, entry FROM audit WHERE number < ? AND (? = '' OR "
+                                               "resource = ?) ORDER BY number DESC LIMIT ?"));
+  statement.Bind(query.before == 0 ? std::numeric_limits<int64_t>::max() : query.before, query.resource, query.resource,
+                 query.limit);
+  std::vector<Numbered<v1::AuditEntry>> entries;
+  while (true) {
+    REGROUP_ASSIGN_OR_RETURN(const bool has_row, statement.Step());
+    if (!has_row) return entries;
+    Numbered<v1::AuditEntry>& entry = entries.emplace_back();
+    entry.number = statement.Integer(0);
+    REGROUP_RETURN_IF_ERROR(Parse(statement.Bytes(1), &entry.message));
+  }
 }
 
 }  // namespace regroup

@@ -35,11 +35,15 @@ class SqliteJobStore : public JobStore {
   absl::StatusOr<std::vector<Numbered<v1::LogEntry>>> ReadLogs(const LogQuery& query) override;
   absl::StatusOr<int64_t> StartOfLogTail(const LogQuery& query, int lines) override;
   absl::StatusOr<std::vector<Numbered<v1::MetricPoint>>> ReadMetrics(const MetricQuery& query) override;
+  absl::StatusOr<std::vector<std::string>> FinishedBefore(Time time, size_t limit) override;
+  absl::Status Backup(const std::filesystem::path& file) override;
+  absl::StatusOr<std::vector<Numbered<v1::AuditEntry>>> ReadAudit(const AuditQuery& query) override;
 
  private:
   explicit SqliteJobStore(SqliteConnection connection) : connection_(std::move(connection)) {}
 
   absl::Status Migrate();
+  absl::Status FillInEndTimes();
   absl::Status Check();
   absl::Status Write(const Changes& changes);
   absl::Status WriteJob(const JobChange& change);
@@ -47,6 +51,7 @@ class SqliteJobStore : public JobStore {
   absl::Status WriteMetric(const JobMetric& metric);
   absl::Status DeleteJob(const std::string& job);
   absl::Status ReadTasks(JobRecord* record);
+  absl::Status CopyTo(const std::filesystem::path& file);
 
   /// One connection serves the writer and all readers.
   std::mutex mutex_;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "services/base/status_macros.h"
-#include "services/rpc/channel.h"
 #include "services/rpc/status.h"
 
 namespace regroup {
@@ -15,8 +14,8 @@ std::string WithPrefix(std::string_view prefix, const std::string& text) {
 
 }  // namespace
 
-absl::StatusOr<Client> Client::Open(const std::string& address, const TlsFiles& tls) {
-  REGROUP_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel, OpenChannel(address, tls));
+absl::StatusOr<Client> Client::Open(const std::string& address, const ClientIdentity& identity) {
+  REGROUP_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel, OpenChannel(address, identity));
   return Client(address, std::move(channel));
 }
 

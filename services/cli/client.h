@@ -16,7 +16,7 @@
 #include "absl/status/statusor.h"
 #include "regroup/v1/cluster_service.grpc.pb.h"
 #include "regroup/v1/job_service.grpc.pb.h"
-#include "services/rpc/credentials.h"
+#include "services/rpc/channel.h"
 
 namespace regroup {
 
@@ -26,7 +26,7 @@ class Client {
   using ClusterStub = v1::ClusterService::Stub;
 
   /// Connects with the first call. FAILED_PRECONDITION for another machine without TLS.
-  static absl::StatusOr<Client> Open(const std::string& address, const TlsFiles& tls = {});
+  static absl::StatusOr<Client> Open(const std::string& address, const ClientIdentity& identity = {});
 
   const std::string& address() const { return address_; }
 

@@ -1,6 +1,7 @@
 #include "services/cli/cluster_commands.h"
 
 #include <fmt/format.h>
+#include <google/protobuf/util/time_util.h>
 
 #include <algorithm>
 #include <chrono>
@@ -62,6 +63,39 @@ ExitCode Workers(const CommandLine& line) {
   return kExitDone;
 }
 
+std::string AuditText(const v1::ListAuditEntriesResponse& list) {
+  if (list.entries().empty()) return "nothing was changed\n";
+  TextTable table({"TIME", "WHO", "ROLE", "FROM", "DID", "TO"});
+  for (const v1::AuditEntry& entry : list.entries()) {
+    table.Add({google::protobuf::util::TimeUtil::ToString(entry.time()), entry.caller(), entry.role(), entry.peer(),
+               entry.method(), entry.resource()});
+  }
+  return table.Render();
+}
+
+ExitCode AuditLog(const v1::ListAuditEntriesRequest& request, const CommandLine& line) {
+  const auto list = line.Call(&Client::ClusterStub::ListAuditEntries, request);
+  if (!list.ok()) return PrintError(list.status(), line.json);
+  Print(line.json ? JsonOf(*list) : AuditText(*list));
+  return kExitDone;
+}
+
+void AddAuditCommand(CLI::App& app, CommandLine& line) {
+  CLI::App* const command = app.add_subcommand("audit", "Show who changed what, newest first");
+  const auto resource = std::make_shared<std::string>();
+  const auto limit = std::make_shared<int>(100);
+  command->add_option("--resource", *resource, "Only changes of this: jobs/JOB or workers/WORKER");
+  command->add_option("--limit", *limit, "At most so many entries")->check(CLI::Range(1, 1000))->capture_default_str();
+  command->callback([&line, resource, limit] {
+    line.selected = [resource, limit](const CommandLine& chosen) {
+      v1::ListAuditEntriesRequest request;
+      request.set_resource(*resource);
+      request.set_page_size(*limit);
+      return AuditLog(request, chosen);
+    };
+  });
+}
+
 template <typename Request>
 void AddByName(CLI::App& app, CommandLine& line, const char* name, const char* description,
                grpc::Status (Client::ClusterStub::*method)(grpc::ClientContext*, const Request&, v1::Worker*)) {
@@ -86,6 +120,7 @@ void AddClusterCommands(CLI::App& app, CommandLine& line) {
   app.add_subcommand("workers", "List the workers")->callback([&line] { line.selected = Workers; });
   AddByName(app, line, "drain", "Let a worker finish what it runs and take nothing new",
             &Client::ClusterStub::DrainWorker);
+  AddAuditCommand(app, line);
   AddByName(app, line, "undrain", "Let a drained worker take tasks again", &Client::ClusterStub::UndrainWorker);
 }
 

@@ -19,10 +19,10 @@ namespace regroup {
 struct CommandLine {
   bool json = false;
   std::string coordinator;
-  TlsFiles tls;
+  ClientIdentity identity;
   std::function<ExitCode(const CommandLine&)> selected;
 
-  absl::StatusOr<Client> Connect() const { return Client::Open(coordinator, tls); }
+  absl::StatusOr<Client> Connect() const { return Client::Open(coordinator, identity); }
 
   /// Connects and makes one call: Call(&Client::JobStub::GetJob, request).
   template <typename Stub, typename Request, typename Response>

@@ -119,12 +119,19 @@ const v1::Task* FailedTask(const v1::Job& job) {
   return nullptr;
 }
 
-std::string NextStep(v1::FailureClass failure_class, const std::string& again) {
-  switch (failure_class) {
+/// The kernel's own words for a full disk and a quota.
+bool IsForWantOfSpace(const std::string& message) {
+  return message.find("No space left on device") != std::string::npos ||
+         message.find("Disk quota exceeded") != std::string::npos;
+}
+
+std::string NextStep(const v1::Failure& failure, const std::string& again) {
+  if (IsForWantOfSpace(failure.message())) return "make room on that disk, then continue where it stopped: " + again;
+  switch (failure.failure_class()) {
     case v1::FAILURE_CLASS_USER:
       return "correct the job file, then: " + again;
     case v1::FAILURE_CLASS_DATA:
-      return "repair or replace the file, then: " + again;
+      return "supply, repair or replace the file, then: " + again;
     case v1::FAILURE_CLASS_QUALITY_GATE:
       return "keep more KV heads, train for more steps, or raise gates.max_perplexity_ratio; nothing was published";
     case v1::FAILURE_CLASS_INFRA:
@@ -192,7 +199,7 @@ std::string FailureText(const v1::Job& job, const std::string& again, const Term
       Colour::kRed,
       fmt::format("{} failed{}{} ({})", job.name(), id.empty() ? "" : " in ", id, ClassWord(failure.failure_class())));
   text += fmt::format("\n  {}\n{}", reason, LogText(failure, reason));
-  return text + fmt::format("\n  What to do: {}\n", NextStep(failure.failure_class(), again));
+  return text + fmt::format("\n  What to do: {}\n", NextStep(failure, again));
 }
 
 }  // namespace regroup

@@ -16,6 +16,7 @@
 #include "services/cli/run_command.h"
 #include "services/cli/stream_commands.h"
 #include "services/job_file/nearest_word.h"
+#include "services/rpc/security_flags.h"
 
 namespace regroup {
 namespace {
@@ -28,12 +29,7 @@ void AddEverything(CLI::App& app, CommandLine& line) {
   app.add_option("--coordinator", line.coordinator, "The coordinator's host:port")
       ->envname("REGROUP_COORDINATOR")
       ->default_val("127.0.0.1:7447");
-  app.add_option("--tls-certificate,--tls-cert", line.tls.certificate, "Your certificate (PEM)")
-      ->envname("REGROUP_TLS_CERT");
-  app.add_option("--tls-key", line.tls.private_key, "Its private key (PEM)")->envname("REGROUP_TLS_KEY");
-  app.add_option("--tls-authority,--tls-ca", line.tls.certificate_authority,
-                 "Certificates that sign the coordinator's (PEM)")
-      ->envname("REGROUP_TLS_CA");
+  AddIdentityFlags(&app, &line.identity);
   AddRunCommand(app, line);
   AddJobCommands(app, line);
   AddStreamCommands(app, line);

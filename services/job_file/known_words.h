@@ -1,4 +1,4 @@
-// The words that string fields of a job take. Model families are not here: the trainer knows those.
+// The words that string fields of a job take. Model families are not here: those are listed in trainer/families.
 #pragma once
 
 #include <array>

@@ -47,6 +47,20 @@ double ResidentBytes() {
   return static_cast<double>(resident_pages) * static_cast<double>(sysconf(_SC_PAGESIZE));
 }
 
+double VirtualBytes() {
+  long pages = 0;
+  if (std::FILE* file = std::fopen("/proc/self/statm", "re")) {
+    if (std::fscanf(file, "%ld", &pages) != 1) pages = 0;
+    std::fclose(file);
+  }
+  return static_cast<double>(pages) * static_cast<double>(sysconf(_SC_PAGESIZE));
+}
+
+double MostOpenFiles() {
+  rlimit limit{};
+  return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? static_cast<double>(limit.rlim_cur) : 0;
+}
+
 double OpenFiles() {
   // The entries include ".", ".." and the one that is open for counting.
   int entries = -3;
@@ -64,6 +78,8 @@ class ProcessMetrics : public prometheus::Collectable {
     using prometheus::MetricType;
     return {Single("process_cpu_seconds_total", "Processor time used.", MetricType::Counter, CpuSeconds()),
             Single("process_resident_memory_bytes", "Memory in use.", MetricType::Gauge, ResidentBytes()),
+            Single("process_virtual_memory_bytes", "Address space in use.", MetricType::Gauge, VirtualBytes()),
+            Single("process_max_fds", "Most open files and sockets.", MetricType::Gauge, MostOpenFiles()),
             Single("process_open_fds", "Open files and sockets.", MetricType::Gauge, OpenFiles()),
             Single("process_start_time_seconds", "Start, in seconds since 1970.", MetricType::Gauge, start_time_)};
   }

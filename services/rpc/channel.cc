@@ -2,8 +2,13 @@
 
 #include <grpcpp/create_channel.h>
 #include <grpcpp/support/channel_arguments.h>
+#include <grpcpp/support/client_interceptor.h>
+
+#include <utility>
+#include <vector>
 
 #include "services/base/status_macros.h"
+#include "services/rpc/bearer_token.h"
 
 namespace regroup {
 namespace {
@@ -28,9 +33,15 @@ grpc::ChannelArguments Arguments() {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const std::string& address, const TlsFiles& tls) {
-  REGROUP_ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(address, tls));
-  return grpc::CreateCustomChannel(address, credentials, Arguments());
+absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const std::string& address, const ClientIdentity& identity) {
+  REGROUP_ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(address, identity.tls));
+  std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> interceptors;
+  if (!identity.token_file.empty()) {
+    REGROUP_ASSIGN_OR_RETURN(std::string token, ReadTokenFile(identity.token_file));
+    interceptors.push_back(MakeTokenSender(identity.token_file, std::move(token)));
+  }
+  return grpc::experimental::CreateCustomChannelWithInterceptors(address, credentials, Arguments(),
+                                                                 std::move(interceptors));
 }
 
 }  // namespace regroup

@@ -1,4 +1,5 @@
-// A gRPC channel with the habits all clients of Regroup share: keepalive, message limits, quick reconnection.
+// A gRPC channel with the habits all clients of Regroup share: keepalive, message limits, quick reconnection, and a
+// token with every call.
 #pragma once
 
 #include <grpcpp/channel.h>
@@ -11,8 +12,15 @@
 
 namespace regroup {
 
-/// Connects lazily. FAILED_PRECONDITION for an address on another machine when TLS is not set. Each channel has its own
-/// connection.
-absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const std::string& address, const TlsFiles& tls = {});
+/// How a program proves who it is. Empty means plain text without a name, which only this machine allows.
+struct ClientIdentity {
+  TlsFiles tls;
+  std::string token_file;
+};
+
+/// Connects lazily. FAILED_PRECONDITION for an address on another machine when TLS is not set, so that a token is never
+/// sent in plain text. Each channel has its own connection.
+absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const std::string& address,
+                                                           const ClientIdentity& identity = {});
 
 }  // namespace regroup

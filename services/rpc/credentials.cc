@@ -1,18 +1,17 @@
 #include "services/rpc/credentials.h"
 
 #include <fmt/format.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
 
 #include "services/base/files.h"
 #include "services/base/status_macros.h"
+#include "services/rpc/certificates.h"
 
 namespace regroup {
 namespace {
 
-struct TlsTexts {
-  std::string certificate;
-  std::string private_key;
-  std::string certificate_authority;
-};
+using grpc::experimental::FileWatcherCertificateProvider;
 
 absl::Status CheckComplete(const TlsFiles& tls) {
   if (!tls.certificate.empty() && !tls.private_key.empty() && !tls.certificate_authority.empty()) {
@@ -22,13 +21,37 @@ absl::Status CheckComplete(const TlsFiles& tls) {
       "TLS needs three files: give --tls-certificate, --tls-key and --tls-authority together");
 }
 
-absl::StatusOr<TlsTexts> ReadTls(const TlsFiles& tls) {
+/// gRPC would wait silently for files that cannot be used; here they are named.
+absl::Status CheckFiles(const TlsFiles& tls) {
   REGROUP_RETURN_IF_ERROR(CheckComplete(tls));
-  TlsTexts texts;
-  REGROUP_ASSIGN_OR_RETURN(texts.certificate, ReadFile(tls.certificate));
-  REGROUP_ASSIGN_OR_RETURN(texts.private_key, ReadFile(tls.private_key));
-  REGROUP_ASSIGN_OR_RETURN(texts.certificate_authority, ReadFile(tls.certificate_authority));
-  return texts;
+  REGROUP_ASSIGN_OR_RETURN(const std::string certificate, ReadFile(tls.certificate));
+  REGROUP_ASSIGN_OR_RETURN(const std::string key, ReadFile(tls.private_key));
+  REGROUP_ASSIGN_OR_RETURN(const std::string authority, ReadFile(tls.certificate_authority));
+  if (!IsCertificate(certificate)) {
+    return absl::InvalidArgumentError(fmt::format("--tls-certificate {} holds no certificate", tls.certificate));
+  }
+  if (!IsCertificate(authority)) {
+    return absl::InvalidArgumentError(
+        fmt::format("--tls-authority {} holds no certificate", tls.certificate_authority));
+  }
+  if (!KeyFits(certificate, key)) {
+    return absl::InvalidArgumentError(
+        fmt::format("--tls-key {} is not the key of {}", tls.private_key, tls.certificate));
+  }
+  return absl::OkStatus();
+}
+
+template <typename Options>
+void Watch(const std::shared_ptr<FileWatcherCertificateProvider>& provider, Options* options) {
+  options->set_certificate_provider(provider);
+  options->watch_root_certs();
+  options->watch_identity_key_cert_pairs();
+}
+
+absl::StatusOr<std::shared_ptr<FileWatcherCertificateProvider>> MakeProvider(const TlsFiles& tls) {
+  REGROUP_RETURN_IF_ERROR(CheckFiles(tls));
+  return std::make_shared<FileWatcherCertificateProvider>(tls.private_key, tls.certificate, tls.certificate_authority,
+                                                          static_cast<unsigned>(tls.reload_interval.count()));
 }
 
 absl::Status NeedsTls(const std::string& address) {
@@ -55,11 +78,11 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(c
     if (!IsLocalAddress(address)) return NeedsTls(address);
     return grpc::InsecureServerCredentials();
   }
-  REGROUP_ASSIGN_OR_RETURN(const TlsTexts texts, ReadTls(tls));
-  grpc::SslServerCredentialsOptions options(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  options.pem_root_certs = texts.certificate_authority;
-  options.pem_key_cert_pairs.push_back({texts.private_key, texts.certificate});
-  return grpc::SslServerCredentials(options);
+  REGROUP_ASSIGN_OR_RETURN(const auto provider, MakeProvider(tls));
+  grpc::experimental::TlsServerCredentialsOptions options(provider);
+  Watch(provider, &options);
+  options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  return grpc::experimental::TlsServerCredentials(options);
 }
 
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials(const std::string& address,
@@ -68,12 +91,10 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
     if (!IsLocalAddress(address)) return NeedsTls(address);
     return grpc::InsecureChannelCredentials();
   }
-  REGROUP_ASSIGN_OR_RETURN(const TlsTexts texts, ReadTls(tls));
-  grpc::SslCredentialsOptions options;
-  options.pem_root_certs = texts.certificate_authority;
-  options.pem_private_key = texts.private_key;
-  options.pem_cert_chain = texts.certificate;
-  return grpc::SslCredentials(options);
+  REGROUP_ASSIGN_OR_RETURN(const auto provider, MakeProvider(tls));
+  grpc::experimental::TlsChannelCredentialsOptions options;
+  Watch(provider, &options);
+  return grpc::experimental::TlsCredentials(options);
 }
 
 }  // namespace regroup

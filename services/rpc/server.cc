@@ -60,9 +60,15 @@ absl::Status CannotListen(const std::string& address) {
   return absl::UnavailableError(fmt::format("cannot listen on {}{}{}", address, why.empty() ? "" : ": ", why));
 }
 
+int Milliseconds(std::chrono::seconds time) { return static_cast<int>(std::chrono::milliseconds(time).count()); }
+
 void SetLimits(const RpcServerOptions& options, grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
   builder->SetResourceQuota(grpc::ResourceQuota("regroup").Resize(options.max_memory_bytes));
+  builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, static_cast<int>(options.max_metadata_bytes));
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams_per_connection);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, Milliseconds(options.max_connection_age));
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, Milliseconds(options.max_connection_age_grace));
   // Otherwise two servers would share one port and each would get some of the calls.
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);

@@ -27,6 +27,13 @@ struct RpcServerOptions {
   CallObserver observer;
   size_t max_message_bytes = 16 << 20;
   size_t max_memory_bytes = 256 << 20;
+  size_t max_metadata_bytes = 16 << 10;
+  /// Calls and streams at once on one connection.
+  int max_streams_per_connection = 1000;
+  /// A connection ends after this time, so that its certificate is looked at again; its calls may still end within the
+  /// grace, longer streams are cut and come back.
+  std::chrono::seconds max_connection_age{3600};
+  std::chrono::seconds max_connection_age_grace{60};
 };
 
 class RpcServer {

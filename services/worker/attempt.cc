@@ -111,6 +111,7 @@ void Attempt::Run(const EndCallback& on_end) {
 }
 
 v1::TaskOutcome Attempt::RunToEnd() {
+  if (const std::optional<v1::TaskOutcome> refusal = RefusePaths()) return *refusal;
   absl::Status status = Prepare();
   if (status.ok()) status = StartProcesses();
   if (!status.ok()) return FailedToStart(status);
@@ -119,6 +120,17 @@ v1::TaskOutcome Attempt::RunToEnd() {
   logs_->ForwardRest();
   const v1::TaskOutcome outcome = DecideOutcome(GatherEvidence());
   if (outcome.has_failure()) RemoveStaged(assignment_);
+  return outcome;
+}
+
+std::optional<v1::TaskOutcome> Attempt::RefusePaths() const {
+  const std::vector<FieldViolation> violations =
+      CheckAllowedPaths(assignment_.spec(), services_->options.allowed_paths);
+  if (violations.empty()) return std::nullopt;
+  v1::TaskOutcome outcome;
+  outcome.mutable_failure()->set_failure_class(v1::FAILURE_CLASS_USER);
+  outcome.mutable_failure()->set_message(
+      fmt::format("{}: {}", violations.front().field(), violations.front().description()));
   return outcome;
 }
 

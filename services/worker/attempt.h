@@ -78,6 +78,8 @@ class Attempt {
   void Condemn(const StopRequest& request);
   void KillEverything();
   AttemptEvidence GatherEvidence();
+  /// A failure where the job names paths that this worker does not allow.
+  std::optional<v1::TaskOutcome> RefusePaths() const;
   v1::TaskOutcome FailedToStart(const absl::Status& status) const;
 
   const v1::TaskAssignment assignment_;

@@ -29,7 +29,7 @@ sigset_t BlockStopSignals() {
 
 absl::Status RunUntilSignal(const WorkerFlags& flags, const sigset_t& signals) {
   REGROUP_RETURN_IF_ERROR(MakeFolders(flags.worker.work_folder));
-  REGROUP_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel, OpenChannel(flags.coordinator, flags.tls));
+  REGROUP_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel, OpenChannel(flags.coordinator, flags.identity));
   REGROUP_ASSIGN_OR_RETURN(std::unique_ptr<Worker> worker, Worker::Start(flags.worker, std::move(channel)));
   LogInfo("worker runs", {{"id", flags.worker.id},
                           {"coordinator", flags.coordinator},

@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "services/rpc/security_flags.h"
 #include "services/worker/machine.h"
 
 namespace regroup {
@@ -48,10 +49,13 @@ void AddOptions(CLI::App& app, WorkerFlags& flags) {
   app.add_option("--device", worker.device, "cpu | cuda; default: cuda where there is an NVIDIA GPU")
       ->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--trainer", worker.trainer, "Program regroup-trainer; default: beside this program");
+  app.add_option("--data-root", worker.allowed_paths.data_roots,
+                 "Folder that jobs may read from; may be repeated; default: all");
+  app.add_option("--output-root", worker.allowed_paths.output_roots,
+                 "Folder that results may appear in; may be repeated; default: all");
   app.add_option("--mpirun", worker.mpirun, "Program mpirun of Open MPI")->capture_default_str();
-  app.add_option("--tls-cert", flags.tls.certificate, "This worker's certificate (PEM)");
-  app.add_option("--tls-key", flags.tls.private_key, "Its private key (PEM)");
-  app.add_option("--tls-ca", flags.tls.certificate_authority, "Certificates that sign the coordinator's (PEM)");
+  AddTlsFlags(&app, &flags.identity.tls);
+  AddTokenFlag(&app, &flags.identity.token_file);
   app.add_option("--log-format", flags.log_format, "json | text")
       ->transform(CLI::CheckedTransformer(formats, CLI::ignore_case));
   app.add_option("--log-level", flags.log_level, "debug | info | warning | error")

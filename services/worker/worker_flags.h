@@ -5,7 +5,7 @@
 #include <string>
 
 #include "services/base/logging.h"
-#include "services/rpc/credentials.h"
+#include "services/rpc/channel.h"
 #include "services/worker/worker_options.h"
 
 namespace regroup {
@@ -14,7 +14,7 @@ struct WorkerFlags {
   WorkerOptions worker;
   /// host:port
   std::string coordinator;
-  TlsFiles tls;
+  ClientIdentity identity;
   LogFormat log_format = LogFormat::kJson;
   std::string log_level = "info";
   bool die_with_parent = false;

@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <string>
 
+#include "services/job_file/allowed_paths.h"
+
 namespace regroup {
 
 struct WorkerOptions {
@@ -20,6 +22,7 @@ struct WorkerOptions {
   std::filesystem::path trainer;
   /// Absolute, or a name that is looked for in PATH.
   std::string mpirun = "mpirun";
+  AllowedPaths allowed_paths;
 
   /// From SIGTERM to SIGKILL.
   std::chrono::milliseconds stop_grace{5'000};

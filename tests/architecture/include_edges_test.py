@@ -18,15 +18,17 @@ EDGES = {
     "services/rpc": [],
     "services/job_file": [],
     "services/metrics": [],
-    "services/worker": ["services/rpc"],
+    "services/worker": ["services/rpc", "services/job_file"],
     "services/cli": ["services/rpc", "services/job_file"],
     # Pure: events in, actions out.
     "coordinator/job": ["services/rpc"],
     "coordinator/schedule": ["services/rpc", "coordinator/job"],
     "coordinator/store": ["services/rpc", "coordinator/job"],
-    "coordinator/api": ["services/rpc", "services/job_file", "services/metrics", "coordinator/schedule",
-                        "coordinator/store"],
-    "coordinator/main": ["coordinator/api"],
+    # Who may call what.
+    "coordinator/access": ["services/rpc"],
+    "coordinator/api": ["services/rpc", "services/job_file", "services/metrics", "coordinator/access",
+                        "coordinator/job", "coordinator/schedule", "coordinator/store"],
+    "coordinator/main": ["services/rpc", "coordinator/access", "coordinator/api"],
     # Computing on one device, without communication.
     "trainer/alignment": [],
     "trainer/checkpoint": [],
@@ -53,7 +55,10 @@ FENCES = {
     "SQLite": (r"sqlite3\.h$", ["coordinator/store/sqlite.h"]),
     "prometheus-cpp": (r"prometheus/", ["services/metrics/metrics.cc"]),
     "yaml-cpp": (r"yaml-cpp/", ["services/job_file/yaml_tree.cc"]),
-    "CLI11": (r"CLI/", ["services/cli/", "services/worker/worker_flags.cc", "coordinator/main/", "trainer/main.cc"]),
+    "OpenSSL": (r"openssl/", ["services/base/sha256.cc", "services/rpc/certificates.cc",
+                              "coordinator/access/token_file.cc"]),
+    "CLI11": (r"CLI/", ["services/cli/", "services/rpc/security_flags.h", "services/worker/worker_flags.cc",
+                        "coordinator/main/", "trainer/main.cc"]),
 }
 
 # No clock, socket, disk or thread inside.

@@ -1,16 +1,11 @@
 #!/usr/bin/env python3
 """A real Prometheus scrapes the coordinator while a job runs, and knows every documented metric with its type."""
 
-import json
-import shutil
-import socket
 import unittest
-import urllib.error
-import urllib.parse
-import urllib.request
 
 from harness import job_file, processes
 from harness.program_test import ProgramTest
+from harness.prometheus import Prometheus
 
 # There from the first scrape of a cluster with a worker.
 ALWAYS = {
@@ -49,52 +44,11 @@ scrape_configs:
 """
 
 
-class Prometheus:
-    """Runs in the test's folder, keeps nothing after it, and answers queries."""
-
-    def __init__(self, folder, scraped_port):
-        program = shutil.which("prometheus")
-        if not program:
-            raise AssertionError("there is no prometheus; install it: apt-get install --no-install-recommends prometheus")
-        (folder / "prometheus.yml").write_text(CONFIGURATION.format(port=scraped_port))
-        self._url = f"http://127.0.0.1:{free_port()}"
-        command = [program, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/prometheus",
-                   f"--web.listen-address={self._url.removeprefix('http://')}"]
-        with open(folder / "prometheus.log", "wb") as log:
-            self.process = processes.start(command, stdout=log, stderr=log)
-        processes.wait_until(self._is_ready, "Prometheus", pause_s=0.2)
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-
-    def query(self, expression):
-        """[(labels, value)] of an instant query."""
-        found = self._get("query", query=expression)["result"]
-        return [(sample["metric"], float(sample["value"][1])) for sample in found]
-
-    def types(self):
-        return {name: entries[0]["type"] for name, entries in self._get("metadata").items()}
-
-    def _get(self, path, **parameters):
-        url = f"{self._url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            return json.load(answer)["data"]
-
-    def _is_ready(self):
-        if self.process.poll() is not None:
-            raise AssertionError("prometheus ended at once; see its log")
-        try:
-            return bool(self._get("query", query="1"))
-        except (urllib.error.URLError, OSError):
-            return False
-
-
 class PrometheusTest(ProgramTest):
     def setUp(self):
         super().setUp()
         self.cluster = self.start_cluster(workers=1)
-        self.prometheus = Prometheus(self.folder, self.cluster.metrics_port)
+        self.prometheus = Prometheus(self.folder, CONFIGURATION.format(port=self.cluster.metrics_port))
         self.addCleanup(self.prometheus.stop)
 
     def wait_for(self, expression):
@@ -123,8 +77,7 @@ class PrometheusTest(ProgramTest):
             finished = self.prometheus.query(f'regroup_tasks_finished_total{{kind="{kind}",outcome="succeeded"}}')
             self.assertEqual([value for _, value in finished], [tasks], kind)
         labels, _ = self.prometheus.query("regroup_job_loss")[0]
-        self.assertEqual((labels["exported_job"] if "exported_job" in labels else labels["job"], labels["task"]),
-                         (job, "finetune"))
+        self.assertEqual((labels["job_id"], labels["task"]), (job, "finetune"))
         histograms = self.prometheus.query('{__name__=~"regroup_.*_bucket"}')
         self.assertEqual([labels for labels, _ in histograms if job in labels.values()], [],
                          "a histogram has a series a job")
@@ -133,12 +86,6 @@ class PrometheusTest(ProgramTest):
         self.cluster.wait_for_end(job)
         self.wait_for('regroup_jobs_finished_total{state="cancelled"} == 1')
         processes.wait_until(lambda: not self.prometheus.query("regroup_job_loss"), "the end of the job's gauges")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 if __name__ == "__main__":

@@ -34,18 +34,21 @@ at::Tensor TokenLosses(const Model& model, const at::Tensor& tokens_BT) {
 Perplexity MeasurePerplexity(const Model& model, const TokenWindows& windows, at::Device device,
                              const std::function<void(int64_t)>& progress) {
   const int64_t batch = std::max<int64_t>(1, kTokensPerBatch / windows.sequence_length());
+  Perplexity result{.windows = windows.windows(), .tokens = windows.windows() * (windows.sequence_length() - 1)};
   double sum = 0;
   double sum_of_squares = 0;
   for (int64_t start = 0; start < windows.windows(); start += batch) {
     std::vector<int64_t> indices(std::min(batch, windows.windows() - start));
     std::iota(indices.begin(), indices.end(), start);
     const at::Tensor means = TokenLosses(model, WindowBatch(windows, indices, device)).to(at::kDouble).mean(-1);
+    const at::Tensor on_cpu = means.to(at::kCPU);
+    result.window_losses.insert(result.window_losses.end(), on_cpu.const_data_ptr<double>(),
+                                on_cpu.const_data_ptr<double>() + on_cpu.numel());
     sum += means.sum().item<double>();
     sum_of_squares += means.square().sum().item<double>();
     progress(start + static_cast<int64_t>(indices.size()));
   }
   const double count = static_cast<double>(windows.windows());
-  Perplexity result{.windows = windows.windows(), .tokens = windows.windows() * (windows.sequence_length() - 1)};
   result.mean_loss = sum / count;
   result.perplexity = std::exp(result.mean_loss);
   const double variance = std::max(0.0, sum_of_squares / count - result.mean_loss * result.mean_loss);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <vector>
 
 #include "trainer/data/token_windows.h"
 #include "trainer/nn/model.h"
@@ -15,6 +16,8 @@ struct Perplexity {
   double standard_error = 0;
   int64_t windows = 0;
   int64_t tokens = 0;
+  /// Mean loss of each window, for paired comparisons.
+  std::vector<double> window_losses;
 };
 
 /// `progress` is called with the windows done so far. Sums are float64.

@@ -9,13 +9,13 @@
 namespace regroup {
 namespace {
 
-/// [1, 1, T, T]: 0 where a token may look, minus infinity elsewhere. A window of 0 tokens means all of them.
-at::Tensor CausalMask(int64_t tokens, int64_t window) {
-  at::Tensor allowed = at::ones({tokens, tokens}, at::kBool).tril();
-  if (window > 0) allowed = allowed.triu(1 - window);
-  return at::zeros({tokens, tokens}, at::kFloat)
+/// [1, 1, tokens, first + tokens]: 0 where a token may look, minus infinity elsewhere. A window of 0 tokens means all.
+at::Tensor CausalMask(int64_t first, int64_t tokens, int64_t window) {
+  at::Tensor allowed = at::ones({tokens, first + tokens}, at::kBool).tril(first);
+  if (window > 0) allowed = allowed.triu(first + 1 - window);
+  return at::zeros(allowed.sizes(), at::kFloat)
       .masked_fill(allowed.logical_not(), -std::numeric_limits<float>::infinity())
-      .view({1, 1, tokens, tokens});
+      .view({1, 1, tokens, first + tokens});
 }
 
 }  // namespace
@@ -32,19 +32,23 @@ at::Tensor AlibiSlopes(int64_t heads) {
   return at::tensor(slopes, at::kDouble).to(at::kFloat);
 }
 
+at::Tensor MakePositionBias(const ModelConfig& config, int64_t first, int64_t tokens, at::Device device) {
+  const int64_t read = first + tokens;
+  const bool windowed = config.sliding_window > 0 && read > config.sliding_window;
+  if (!windowed && !config.alibi) return {};
+  at::Tensor bias = CausalMask(first, tokens, windowed ? config.sliding_window : 0);
+  if (config.alibi) {
+    // A constant per row changes nothing, so that the key's position alone will do.
+    const at::Tensor distance = at::arange(read, at::kFloat).view({1, 1, 1, read}) - static_cast<double>(read - 1);
+    bias = bias + AlibiSlopes(config.heads).view({1, config.heads, 1, 1}) * distance;
+  }
+  return bias.to(device);
+}
+
 PositionTables MakePositionTables(const ModelConfig& config, int64_t tokens, at::Device device) {
   PositionTables positions;
   if (config.rotary.width > 0) positions.rotary = MakeRotaryTable(config.rotary, tokens, device);
-  const bool windowed = config.sliding_window > 0 && tokens > config.sliding_window;
-  if (!windowed && !config.alibi) return positions;
-  positions.bias = CausalMask(tokens, windowed ? config.sliding_window : 0);
-  if (config.alibi) {
-    // A constant per row changes nothing, so that the key's position alone will do.
-    const at::Tensor distance =
-        at::arange(tokens, at::kFloat).view({1, 1, 1, tokens}) - static_cast<double>(tokens - 1);
-    positions.bias = positions.bias + AlibiSlopes(config.heads).view({1, config.heads, 1, 1}) * distance;
-  }
-  positions.bias = positions.bias.to(device);
+  positions.bias = MakePositionBias(config, 0, tokens, device);
   return positions;
 }
 

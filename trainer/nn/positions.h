@@ -10,12 +10,15 @@ namespace regroup {
 
 struct PositionTables {
   RotaryTable rotary;
-  /// Added to the logits of each head, [1, H or 1, T, T], float32; minus infinity where a token may not look.
+  /// Added to the logits of each head, [1, H or 1, T, tokens read], float32; minus infinity where a token may not look.
   /// Undefined where plain causal attention says it all.
   at::Tensor bias;
 };
 
 PositionTables MakePositionTables(const ModelConfig& config, int64_t tokens, at::Device device);
+
+/// PositionTables::bias of `tokens` tokens that follow `first` others, which they read too.
+at::Tensor MakePositionBias(const ModelConfig& config, int64_t first, int64_t tokens, at::Device device);
 
 /// The bias of attention whose heads stand in `head_order` (see AttentionProjections); undefined where there is none.
 at::Tensor AttentionBias(const PositionTables& positions, const at::Tensor& head_order);

@@ -4,6 +4,8 @@
 
 #include <optional>
 
+#include "trainer/nn/few_rows_linear.h"
+
 namespace regroup {
 namespace {
 
@@ -63,10 +65,14 @@ at::Tensor Normalise(const at::Tensor& x, const Norm& norm, const ModelConfig& c
   return (wide * scale).to(x.scalar_type()) * norm.weight;
 }
 
-at::Tensor Project(const at::Tensor& x, const Linear& linear) { return at::linear(x, linear.weight, linear.bias); }
+at::Tensor Project(const at::Tensor& x, const Linear& linear) {
+  if (!HasFewRows(x, linear.weight)) return at::linear(x, linear.weight, linear.bias);
+  const at::Tensor y = LinearOfFewRows(x, linear.weight);
+  return linear.bias.defined() ? y + linear.bias : y;
+}
 
 at::Tensor AttendHeads(const at::Tensor& x_BTD, const AttentionProjections& weights, const ModelConfig& config,
-                       const PositionTables& positions) {
+                       const PositionTables& positions, const CachedLayer& cached) {
   const at::Tensor query =
       ApplyRotary(QueryOrKeyHeads(x_BTD, weights.query, weights.query_norm, config), config.rotary, positions.rotary);
   const at::Tensor key =
@@ -74,6 +80,9 @@ at::Tensor AttendHeads(const at::Tensor& x_BTD, const AttentionProjections& weig
   const at::Tensor value = SplitHeads(Project(x_BTD, weights.value), config.head_width);
   const int64_t heads = query.size(1);
   const at::Tensor bias = AttentionBias(positions, weights.head_order);
+  if (cached.cache != nullptr) {
+    return cached.cache->Attend(cached.layer, query, key, value, bias).transpose(1, 2).flatten(-2);
+  }
   std::optional<at::Tensor> mask;
   if (bias.defined()) mask = bias.to(query.scalar_type());
   const at::Tensor attended = at::scaled_dot_product_attention(
@@ -92,10 +101,12 @@ at::Tensor AttentionInput(const at::Tensor& x_BTD, const Block& block, const Mod
 }
 
 at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config,
-                    const PositionTables& positions, const std::function<void(const at::Tensor&)>& attention_input) {
+                    const PositionTables& positions, const std::function<void(const at::Tensor&)>& attention_input,
+                    const CachedLayer& cached) {
   const at::Tensor input = AttentionInput(x_BTD, block, config);
   if (attention_input) attention_input(input);
-  const at::Tensor attended = Project(AttendHeads(input, block.attention, config, positions), block.attention.output);
+  const at::Tensor attended =
+      Project(AttendHeads(input, block.attention, config, positions, cached), block.attention.output);
   const auto feed_forward = [&](const at::Tensor& x) {
     return RunFeedForward(x, block.feed_forward, config.activation);
   };
@@ -116,11 +127,11 @@ at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConf
   return middle + feed_forward(second_norm(middle));
 }
 
-at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT) {
+at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, int64_t first) {
   const ModelConfig& config = model.config;
   at::Tensor x = at::embedding(model.embedding, tokens_BT);
   if (config.embedding_scale != 1.0) x = x * at::scalar_tensor(config.embedding_scale, x.options());
-  if (model.positions.defined()) x = x + model.positions.narrow(0, config.position_offset, tokens_BT.size(-1));
+  if (model.positions.defined()) x = x + model.positions.narrow(0, config.position_offset + first, tokens_BT.size(-1));
   return config.embedding_norm ? Normalise(x, model.embedding_norm, config) : x;
 }
 
@@ -133,6 +144,17 @@ at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT, cons
     x = RunBlock(x, model.blocks[layer], model.config, positions, attention_input);
   }
   // OLMo's final norm has no parameters, but every family has one.
+  return Normalise(x, model.final_norm, model.config);
+}
+
+at::Tensor RunCachedHiddenStates(const Model& model, const at::Tensor& tokens_BT, KeyValueCache& cache) {
+  at::NoGradGuard no_gradients;
+  const PositionTables positions = cache.NextPositions(tokens_BT.size(1));
+  at::Tensor x = Embed(model, tokens_BT, cache.length());
+  for (size_t layer = 0; layer < model.blocks.size(); ++layer) {
+    x = RunBlock(x, model.blocks[layer], model.config, positions, {}, {&cache, static_cast<int64_t>(layer)});
+  }
+  cache.Advance(tokens_BT.size(1));
   return Normalise(x, model.final_norm, model.config);
 }
 

@@ -6,10 +6,17 @@
 
 #include <functional>
 
+#include "trainer/nn/key_value_cache.h"
 #include "trainer/nn/model.h"
 #include "trainer/nn/positions.h"
 
 namespace regroup {
+
+/// Where a layer keeps its keys and values; without a cache, attention is over the given tokens alone.
+struct CachedLayer {
+  KeyValueCache* cache = nullptr;
+  int64_t layer = 0;
+};
 
 /// The model's kind of norm over the last axis, in float32, result in the dtype of `x`.
 at::Tensor Normalise(const at::Tensor& x, const Norm& norm, const ModelConfig& config);
@@ -18,9 +25,10 @@ at::Tensor Normalise(const at::Tensor& x, const Norm& norm, const ModelConfig& c
 at::Tensor Project(const at::Tensor& x, const Linear& linear);
 
 /// Concatenated head outputs before the output projection, [B, T, H d], of causal attention over x_BTD. The number of
-/// KV heads follows from the key's weight; query head j reads KV head j / (H / G).
+/// KV heads follows from the key's weight; query head j reads KV head j / (H / G). With a cache the tokens follow those
+/// in it, and `positions` are theirs.
 at::Tensor AttendHeads(const at::Tensor& x_BTD, const AttentionProjections& weights, const ModelConfig& config,
-                       const PositionTables& positions);
+                       const PositionTables& positions, const CachedLayer& cached = {});
 
 at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation);
 
@@ -30,10 +38,10 @@ at::Tensor AttentionInput(const at::Tensor& x_BTD, const Block& block, const Mod
 /// One block, by the model's BlockLayout. `attention_input`, if set, sees what AttentionInput gives.
 at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config,
                     const PositionTables& positions,
-                    const std::function<void(const at::Tensor&)>& attention_input = {});
+                    const std::function<void(const at::Tensor&)>& attention_input = {}, const CachedLayer& cached = {});
 
-/// The input of the first block, [B, T, D].
-at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT);
+/// The input of the first block, [B, T, D], of tokens that stand from position `first` on.
+at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, int64_t first = 0);
 
 /// Sees the input of each layer's attention, [B, T, D].
 using AttentionInputObserver = std::function<void(int64_t layer, const at::Tensor& x_BTD)>;
@@ -41,6 +49,9 @@ using AttentionInputObserver = std::function<void(int64_t layer, const at::Tenso
 /// Hidden states after the final normalisation, [B, T, D], of tokens_BT (int64).
 at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT,
                            const AttentionInputObserver& observer = {});
+
+/// The same of tokens that follow those in `cache`, which then holds them too. No gradients.
+at::Tensor RunCachedHiddenStates(const Model& model, const at::Tensor& tokens_BT, KeyValueCache& cache);
 
 /// Logits [..., V] of hidden states [..., D].
 at::Tensor RunOutputProjection(const Model& model, const at::Tensor& hidden);

@@ -55,10 +55,18 @@ absl::Status DistillTrainer::Run() {
     Publish(step, figures);
     const int64_t every = settings_.checkpoint_every_steps;
     if (every > 0 && ((step + 1) % every == 0 || step + 1 == settings_.steps)) {
-      link_.activity().SetPhase("save");
-      REGROUP_RETURN_IF_ERROR(SaveTrainingCheckpoint(settings_.checkpoints, step + 1, optimizer_, communicator_));
+      REGROUP_RETURN_IF_ERROR(Save(step + 1));
     }
   }
+  return absl::OkStatus();
+}
+
+absl::Status DistillTrainer::Save(int64_t steps_done) {
+  const auto start = std::chrono::steady_clock::now();
+  link_.activity().SetPhase("save");
+  REGROUP_RETURN_IF_ERROR(SaveTrainingCheckpoint(settings_.checkpoints, steps_done, optimizer_, communicator_));
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  link_.AddMetrics(steps_done, {{"checkpoint_seconds", elapsed.count()}});
   return absl::OkStatus();
 }
 

@@ -59,6 +59,8 @@ class DistillTrainer {
   void AddSparsityGradient(int64_t step);
   void Publish(int64_t step, const StepFigures& figures);
   /// Windows of this rank in one step.
+  /// Writes the checkpoint and reports how long that took.
+  absl::Status Save(int64_t steps_done);
   std::vector<int64_t> OwnWindows(int64_t step);
 
   DistillSettings settings_;

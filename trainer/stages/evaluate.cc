@@ -1,17 +1,14 @@
 // evaluate: quality of one subject: the source, the source with plainly averaged heads, the aligned and merged model
-// before training, or the result as it will be published.
+// before training, or the result as it will be published. With the result the source is loaded too: how closely the
+// one follows the other, and how fast both decode, are measured in one run.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "services/base/files.h"
 #include "services/base/status_macros.h"
-#include "trainer/eval/multiple_choice.h"
-#include "trainer/eval/perplexity.h"
 #include "trainer/stages/conversion.h"
-#include "trainer/stages/job_text.h"
-#include "trainer/stages/settings.h"
+#include "trainer/stages/evaluate_quality.h"
+#include "trainer/stages/latency.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {
@@ -44,16 +41,6 @@ absl::StatusOr<Model> LoadSubject(const StageContext& context, const SourceModel
   return absl::InternalError(fmt::format("evaluate: unknown subject '{}'", subject));
 }
 
-absl::StatusOr<Perplexity> Measure(StageContext& context, const SourceModel& source, const Model& model) {
-  const v1::Evaluation::Perplexity& settings = context.spec().evaluation().perplexity();
-  REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
-                           BuildWindows("evaluation.perplexity.data", settings.data(), source,
-                                        {.sequence_length = SequenceLength(settings, source.config()),
-                                         .max_windows = settings.max_windows()}));
-  return MeasurePerplexity(model, windows, context.device,
-                           [&](int64_t done) { context.link.SetProgress("windows", done, windows.windows()); });
-}
-
 /// What a figure belongs to: the subject, or in a sweep the settings of the arm.
 std::string FigureRow(const StageContext& context) {
   const std::string& subject = context.assignment.subject();
@@ -66,53 +53,30 @@ std::string FigureRow(const StageContext& context) {
   return row;
 }
 
-using Json = nlohmann::ordered_json;
+/// On a GPU as it would be served; on a CPU in float32, for which processors are fast.
+Model ForDecoding(const Model& model, const SourceModel& source, at::Device device) {
+  return device.is_cuda() ? CloneModel(model, source.dtype(), device) : model;
+}
 
-absl::Status AddPerplexity(StageContext& context, const SourceModel& source, const Model& model, Json& measured,
-                           v1::TaskOutcome& outcome) {
-  REGROUP_ASSIGN_OR_RETURN(const Perplexity perplexity, Measure(context, source, model));
-  measured["perplexity"] = perplexity.perplexity;
-  measured["mean_loss"] = perplexity.mean_loss;
-  measured["standard_error"] = perplexity.standard_error;
-  measured["windows"] = perplexity.windows;
-  measured["tokens"] = perplexity.tokens;
-  (*outcome.mutable_figures())["perplexity/" + FigureRow(context)] = perplexity.perplexity;
+absl::Status AddLatency(StageContext& context, const SourceModel& source, const Model& original, const Model& result,
+                        EvaluationRecord& record) {
+  REGROUP_ASSIGN_OR_RETURN(const Conversion averages, Conversion::Average(source.config(), result.config.kv_heads));
+  REGROUP_ASSIGN_OR_RETURN(const Model averaged, LoadMerged(source, averages, at::kFloat, context.device));
+  const auto prepare = [&](const Model& model) { return ForDecoding(model, source, context.device); };
+  record.measured["latency"] = MeasureLatency(context, prepare(original), prepare(result), prepare(averaged));
   return absl::OkStatus();
 }
 
-/// The scores of every item, for paired comparisons: one file a set.
-Json DescribeItems(const MultipleChoice& result) {
-  Json items = Json::array();
-  for (const ChoiceItem& item : result.items) {
-    items.push_back({{"label", item.label},
-                     {"log_likelihoods", item.log_likelihoods},
-                     {"bytes", item.bytes},
-                     {"best", item.Best(false)},
-                     {"best_per_byte", item.Best(true)}});
+/// What needs the source beside the result in one run.
+absl::Status CompareWithSource(StageContext& context, const SourceModel& source, const Model& result,
+                               EvaluationRecord& record) {
+  const v1::Evaluation& evaluation = context.spec().evaluation();
+  if (!evaluation.has_perplexity() && !evaluation.has_latency()) return absl::OkStatus();
+  REGROUP_ASSIGN_OR_RETURN(const Model original, source.Load(at::kFloat, context.device));
+  if (evaluation.has_perplexity()) {
+    REGROUP_RETURN_IF_ERROR(AddAgreement(context, source, original, result, record));
   }
-  return items;
-}
-
-absl::Status AddMultipleChoice(StageContext& context, const SourceModel& source, const Model& model, Json& measured,
-                               v1::TaskOutcome& outcome) {
-  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(source.folder().path()));
-  for (const v1::Evaluation::MultipleChoice& set : context.spec().evaluation().multiple_choice()) {
-    const auto progress = [&](int64_t done, int64_t total) {
-      context.link.SetProgress(set.name() + " choices", done, total);
-    };
-    REGROUP_ASSIGN_OR_RETURN(const MultipleChoice result,
-                             MeasureMultipleChoice(model, set.data(), *tokenizer, context.device, progress));
-    measured["multiple_choice"].push_back({{"name", set.name()},
-                                           {"items", result.items.size()},
-                                           {"accuracy", result.Accuracy(false)},
-                                           {"accuracy_standard_error", result.StandardError(false)},
-                                           {"accuracy_per_byte", result.Accuracy(true)},
-                                           {"accuracy_per_byte_standard_error", result.StandardError(true)}});
-    (*outcome.mutable_figures())[fmt::format("{}/{}", set.name(), FigureRow(context))] = result.Accuracy(false);
-    REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context.out() / fmt::format("choices-{}.json", set.name()),
-                                                DescribeItems(result).dump(1) + "\n"));
-  }
-  return absl::OkStatus();
+  return evaluation.has_latency() ? AddLatency(context, source, original, result, record) : absl::OkStatus();
 }
 
 }  // namespace
@@ -122,18 +86,19 @@ absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
   REGROUP_ASSIGN_OR_RETURN(const Model model, LoadSubject(context, source));
   const std::string& subject = context.assignment.subject();
-  const auto element_bytes = static_cast<int64_t>(at::elementSize(source.dtype()));
-  Json measured = {{"subject", subject},
-                   {"kv_heads", model.config.KvHeadsOfAllLayers() / model.config.layers},
-                   {"kv_bytes_per_token", model.config.KvCacheBytesPerToken(element_bytes)}};
-  v1::TaskOutcome outcome;
-  (*outcome.mutable_figures())["kv_bytes_per_token/" + FigureRow(context)] = measured["kv_bytes_per_token"];
+  const int64_t kv_bytes = model.config.KvCacheBytesPerToken(static_cast<int64_t>(at::elementSize(source.dtype())));
+  EvaluationRecord record{.figure_row = FigureRow(context)};
+  record.measured = {{"subject", subject},
+                     {"kv_heads", model.config.KvHeadsOfAllLayers() / model.config.layers},
+                     {"kv_bytes_per_token", kv_bytes}};
+  record.SetFigure("kv_bytes_per_token", static_cast<double>(kv_bytes));
   if (context.spec().evaluation().has_perplexity()) {
-    REGROUP_RETURN_IF_ERROR(AddPerplexity(context, source, model, measured, outcome));
+    REGROUP_RETURN_IF_ERROR(AddPerplexity(context, source, model, record));
   }
-  REGROUP_RETURN_IF_ERROR(AddMultipleChoice(context, source, model, measured, outcome));
-  REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context.out() / "evaluation.json", measured.dump(2) + "\n"));
-  return outcome;
+  REGROUP_RETURN_IF_ERROR(AddMultipleChoice(context, source, model, record));
+  if (subject == "result") REGROUP_RETURN_IF_ERROR(CompareWithSource(context, source, model, record));
+  REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context.out() / "evaluation.json", record.measured.dump(2) + "\n"));
+  return std::move(record.outcome);
 }
 
 }  // namespace regroup

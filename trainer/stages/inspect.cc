@@ -13,6 +13,7 @@
 #include "trainer/data/tokenizer.h"
 #include "trainer/stages/describe.h"
 #include "trainer/stages/job_text.h"
+#include "trainer/stages/latency.h"
 #include "trainer/stages/settings.h"
 #include "trainer/stages/stage.h"
 
@@ -92,14 +93,7 @@ absl::Status CheckData(const v1::JobSpec& spec, const ModelConfig& config) {
     REGROUP_RETURN_IF_ERROR(CheckChoiceFile(fmt::format("evaluation.multiple_choice[{}].data", index),
                                             spec.evaluation().multiple_choice(index).data()));
   }
-  return absl::OkStatus();
-}
-
-/// What the job file may say already and this build cannot do yet.
-absl::Status CheckBuilt(const v1::JobSpec& spec) {
-  if (spec.evaluation().has_latency()) {
-    return absl::UnimplementedError("evaluation.latency: this build does not measure latency yet; remove the key");
-  }
+  if (spec.evaluation().has_latency()) return CheckLatency(spec.evaluation().latency(), config);
   return absl::OkStatus();
 }
 
@@ -118,7 +112,6 @@ absl::Status AddDataDigests(const v1::JobSpec& spec, v1::ModelSummary& summary) 
 absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
   const v1::JobSpec& spec = context.spec();
   context.link.SetProgress("open source", 0, 0);
-  REGROUP_RETURN_IF_ERROR(CheckBuilt(spec));
   auto source = SourceModel::Open(spec.source().checkpoint());
   if (!source.ok()) return AtKey("source.checkpoint", source.status());
   const ModelConfig& config = source->config();

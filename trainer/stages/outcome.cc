@@ -8,17 +8,19 @@ namespace {
 v1::FailureClass ClassOf(absl::StatusCode code) {
   switch (code) {
     case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kNotFound:
     case absl::StatusCode::kAlreadyExists:
     case absl::StatusCode::kPermissionDenied:
     case absl::StatusCode::kFailedPrecondition:
     case absl::StatusCode::kUnimplemented:
-    case absl::StatusCode::kResourceExhausted:
       return v1::FAILURE_CLASS_USER;
+    // A file that is not there is no better than one that is damaged.
+    case absl::StatusCode::kNotFound:
     case absl::StatusCode::kDataLoss:
       return v1::FAILURE_CLASS_DATA;
     case absl::StatusCode::kOutOfRange:
       return v1::FAILURE_CLASS_QUALITY_GATE;
+    // A full disk or no memory: another machine, or this one later, may have room.
+    case absl::StatusCode::kResourceExhausted:
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:
       return v1::FAILURE_CLASS_INFRA;

@@ -49,8 +49,9 @@ inline v1::TaskOutcome FailureOf(v1::FailureClass failure_class, const std::stri
   return outcome;
 }
 
-inline Job MakeJob(const std::string& id, const v1::JobSpec& spec = SmallSpec(), Time now = Time(Duration(1))) {
-  return Job::Create(id, spec, ResolveJobSpec(spec), now);
+inline Job MakeJob(const std::string& id, const v1::JobSpec& spec = SmallSpec(), Time now = Time(Duration(1)),
+                   const std::string& owner = "") {
+  return Job::Create(id, spec, ResolveJobSpec(spec), now, owner);
 }
 
 inline std::map<std::string, v1::TaskState> StatesOf(const v1::Job& job) {

@@ -40,6 +40,13 @@ class FaultyJobStore : public JobStore {
   absl::StatusOr<std::vector<Numbered<v1::MetricPoint>>> ReadMetrics(const MetricQuery& query) override {
     return store_->ReadMetrics(query);
   }
+  absl::StatusOr<std::vector<std::string>> FinishedBefore(Time time, size_t limit) override {
+    return store_->FinishedBefore(time, limit);
+  }
+  absl::Status Backup(const std::filesystem::path& file) override { return store_->Backup(file); }
+  absl::StatusOr<std::vector<Numbered<v1::AuditEntry>>> ReadAudit(const AuditQuery& query) override {
+    return store_->ReadAudit(query);
+  }
 
  private:
   const std::unique_ptr<JobStore> store_;

@@ -17,8 +17,8 @@ constexpr Duration kSecond = std::chrono::seconds(1);
 /// A cluster with a clock. Each step places tasks and commits, as the core thread does.
 class ClusterTest : public ::testing::Test {
  protected:
-  void Add(const std::string& id, const v1::JobSpec& spec = SmallSpec()) {
-    cluster_.AddJob(MakeJob(id, spec, now_));
+  void Add(const std::string& id, const v1::JobSpec& spec = SmallSpec(), const std::string& owner = "") {
+    cluster_.AddJob(MakeJob(id, spec, now_, owner));
     Settle();
   }
   void Register(FakeWorker& worker) {
@@ -110,6 +110,19 @@ TEST_F(ClusterTest, TakesJobsOfHigherPriorityFirstAndOlderOnesBeforeNewer) {
   EXPECT_EQ(Ask(w1_)->attempt().job(), "urgent");
   EXPECT_EQ(Ask(w1_, 2)->attempt().job(), "z-first");
   EXPECT_EQ(Ask(w1_, 1)->attempt().job(), "a-second");
+}
+
+TEST_F(ClusterTest, SharesItsSlotsBetweenOwnersHoweverManyJobsTheyHave) {
+  FakeWorker worker("w1", 4);
+  Register(worker);
+  v1::JobSpec urgent = SmallSpec();
+  urgent.mutable_resources()->set_priority(100);
+  for (const char* id : {"a1", "a2", "a3", "a4"}) Add(id, urgent, "alice");
+  PassTime(kSecond);
+  for (const char* id : {"b1", "b2"}) Add(id, SmallSpec(), "bob");
+  std::vector<std::string> order;
+  for (int free_slots = 4; free_slots > 0; --free_slots) order.push_back(Ask(worker, free_slots)->attempt().job());
+  EXPECT_THAT(order, ::testing::ElementsAre("a1", "b1", "a2", "b2"));
 }
 
 TEST_F(ClusterTest, LosesTheAttemptsOfASilentWorkerAndGivesThemToAnother) {

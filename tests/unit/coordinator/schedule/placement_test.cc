@@ -74,5 +74,16 @@ TEST(WaitingReason, SaysWhatIsMissing) {
   EXPECT_EQ(WaitingReason(Single(), {Busy(4, 4)}), "waits for its turn");
 }
 
+TEST(WaitingKind, IsAWordToCountBy) {
+  Capacity draining = Busy(4, 4);
+  draining.is_draining = true;
+  EXPECT_EQ(WaitingKind(Single(), {}), "no_worker");
+  EXPECT_EQ(WaitingKind({.ranks = 1, .needs_cuda = true}, {Busy(4, 4)}), "no_cuda");
+  EXPECT_EQ(WaitingKind(Single(), {draining}), "draining");
+  EXPECT_EQ(WaitingKind(Gang(8), {Busy(4, 4)}), "too_large");
+  EXPECT_EQ(WaitingKind(Gang(4), {Busy(4, 2)}), "slots");
+  EXPECT_EQ(WaitingKind(Single(), {Busy(4, 4)}), "turn");
+}
+
 }  // namespace
 }  // namespace regroup

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <thread>
 
 #include "coordinator/store/sqlite_job_store.h"
 #include "services/rpc/status.h"
@@ -242,6 +243,78 @@ TEST_P(JobStoreContract, KeepsWorkers) {
   const auto workers = store_->LoadWorkers().value();
   ASSERT_EQ(workers.size(), 1u);
   EXPECT_EQ(workers[0].SerializeAsString(), worker.SerializeAsString());
+}
+
+TEST_P(JobStoreContract, ListsTheJobsOfOneOwner) {
+  for (const auto& [id, owner] : std::map<std::string, std::string>{{"a", "alice"}, {"b", "bob"}, {"c", "alice"}}) {
+    Job job = MakeJob(id, SmallSpec(), Time(Duration(1)), owner);
+    job.NextRevision();
+    ASSERT_TRUE(Commit({.jobs = {ChangeOf(job)}}).ok());
+  }
+  EXPECT_THAT(Names(*store_->ListJobs({.owner = "alice"})), ElementsAre("jobs/c", "jobs/a"));
+  const JobPage first = *store_->ListJobs({.owner = "alice", .limit = 1});
+  EXPECT_THAT(Names(first), ElementsAre("jobs/c"));
+  EXPECT_THAT(Names(*store_->ListJobs({.owner = "alice", .before = first.next})), ElementsAre("jobs/a"));
+  EXPECT_THAT(Names(*store_->ListJobs({.owner = "carol"})), IsEmpty());
+  EXPECT_EQ(store_->GetJob("b")->job.owner(), "bob");
+}
+
+TEST_P(JobStoreContract, FindsFinishedJobsByTheirEnd) {
+  const auto end_at = [this](const std::string& id, int64_t seconds) {
+    Job job = Create(id);
+    const Job before = job;
+    ASSERT_TRUE(job.Cancel(Time(std::chrono::seconds(seconds))).ok());
+    ASSERT_TRUE(CommitChange(job, before).ok());
+  };
+  end_at("late", 300);
+  end_at("early", 100);
+  end_at("middle", 200);
+  Create("unfinished");
+  EXPECT_THAT(store_->FinishedBefore(Time(std::chrono::seconds(300)), 10).value(), ElementsAre("early", "middle"));
+  EXPECT_THAT(store_->FinishedBefore(Time(std::chrono::seconds(999)), 1).value(), ElementsAre("early"));
+}
+
+TEST_P(JobStoreContract, KeepsAuditEntriesWithTheirCommitAndAfterTheirJob) {
+  const auto entry = [](const std::string& method, const std::string& resource) {
+    v1::AuditEntry made;
+    made.set_method(method);
+    made.set_resource(resource);
+    return made;
+  };
+  Create("a");
+  ASSERT_TRUE(Commit({.audit = {entry("one", "jobs/a"), entry("two", "jobs/b")}}).ok());
+  EXPECT_FALSE(Commit({.requests = {{"key", "1", "b"}, {"key", "2", "b"}}, .audit = {entry("lost", "jobs/a")}}).ok());
+  ASSERT_TRUE(Commit({.audit = {entry("three", "jobs/a")}, .deleted_jobs = {"a"}}).ok());
+  const auto methods = [this](const AuditQuery& query) {
+    std::vector<std::string> found;
+    for (const auto& numbered : *store_->ReadAudit(query)) found.push_back(numbered.message.method());
+    return found;
+  };
+  EXPECT_THAT(methods({}), ElementsAre("three", "two", "one"));
+  EXPECT_THAT(methods({.resource = "jobs/a"}), ElementsAre("three", "one"));
+  const int64_t newest = store_->ReadAudit({.limit = 1})->front().number;
+  EXPECT_THAT(methods({.before = newest, .limit = 1}), ElementsAre("two"));
+}
+
+TEST_P(JobStoreContract, CopiesItselfWhileItIsWritten) {
+  for (int job = 0; job < 20; ++job) Create("before-" + std::to_string(job));
+  Changes large;
+  for (int line = 0; line < 1000; ++line) {
+    large.logs.push_back(Log("before-0", "t", 0, v1::LOG_SEVERITY_INFO, std::string(10000, 'x')));
+  }
+  ASSERT_TRUE(Commit(large).ok());
+  absl::Status status;
+  std::thread copier([&] { status = store_->Backup(folder_ / "copy" / "regroup.db"); });
+  for (int job = 0; job < 20; ++job) Create("during-" + std::to_string(job));
+  copier.join();
+  ASSERT_TRUE(status.ok()) << status;
+  Create("after");
+  auto copy = GetParam().open(folder_ / "copy", 0);
+  ASSERT_TRUE(copy.ok()) << copy.status();
+  for (int job = 0; job < 20; ++job) EXPECT_TRUE((*copy)->GetJob("before-" + std::to_string(job)).ok());
+  EXPECT_EQ((*copy)->ReadLogs({.job = "before-0", .limit = 5000})->size(), 1000u);
+  EXPECT_FALSE((*copy)->GetJob("after").ok());
+  EXPECT_EQ(store_->Backup(folder_ / "copy" / "regroup.db").code(), absl::StatusCode::kAlreadyExists);
 }
 
 TEST_P(JobStoreContract, DeletesEverythingOfAJobAndNothingElse) {

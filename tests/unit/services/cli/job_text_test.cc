@@ -72,7 +72,7 @@ TEST(FailureText, NamesTaskClassReasonLogAndNextStep) {
             "  The last lines of its log:\n"
             "    last words\n"
             "\n"
-            "  What to do: repair or replace the file, then: regroup retry x\n");
+            "  What to do: supply, repair or replace the file, then: regroup retry x\n");
 }
 
 TEST(FailureText, SaysNothingTwice) {

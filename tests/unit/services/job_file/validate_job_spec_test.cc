@@ -143,8 +143,15 @@ TEST(ValidateJobSpec, ASweepNeedsNeitherTargetNorOutput) {
   EXPECT_THAT(Fields(spec), IsEmpty());
 }
 
+TEST(ValidateJobSpec, ASweepPublishesNothingAndSoNamesNoOutput) {
+  v1::JobSpec spec = GoodJob();
+  spec.mutable_sweep()->add_kv_heads(4);
+  EXPECT_THAT(Fields(spec), testing::ElementsAre("output.checkpoint"));
+}
+
 TEST(ValidateJobSpec, ASweepThatTrainsNowhereNeedsNoSteps) {
   v1::JobSpec spec = GoodJob();
+  spec.clear_output();
   spec.mutable_finetune()->clear_steps();
   spec.mutable_sweep()->add_finetune("none");
   EXPECT_THAT(Fields(spec), IsEmpty());
@@ -152,6 +159,7 @@ TEST(ValidateJobSpec, ASweepThatTrainsNowhereNeedsNoSteps) {
 
 TEST(ValidateJobSpec, ASweepThatTrainsSomewhereNeedsSteps) {
   v1::JobSpec spec = GoodJob();
+  spec.clear_output();
   spec.mutable_finetune()->set_method("none");
   spec.mutable_finetune()->clear_steps();
   spec.mutable_sweep()->add_finetune("none");
@@ -170,6 +178,7 @@ TEST(ValidateJobSpec, PlainAveragingOfNeighboursNeedsNoCalibration) {
 
 TEST(ValidateJobSpec, RefusesASweepOfTooManyCombinations) {
   v1::JobSpec spec = GoodJob();
+  spec.clear_output();
   for (int heads = 1; heads <= 100; ++heads) spec.mutable_sweep()->add_kv_heads(heads);
   for (const char* method : {"none", "procrustes", "principal"}) spec.mutable_sweep()->add_alignment(method);
   EXPECT_THAT(Fields(spec), testing::ElementsAre("sweep"));

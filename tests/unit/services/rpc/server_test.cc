@@ -4,39 +4,16 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
 #include <mutex>
+#include <set>
+#include <thread>
 
-#include "regroup/v1/cluster_service.grpc.pb.h"
-#include "services/rpc/channel.h"
+#include "tests/unit/services/rpc/info_service.h"
 
 namespace regroup {
 namespace {
 
 using ::testing::HasSubstr;
-
-class InfoService : public v1::ClusterService::CallbackService {
- public:
-  grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context, const v1::GetServerInfoRequest*,
-                                          v1::ServerInfo* response) override {
-    response->set_version("test");
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    reactor->Finish(grpc::Status::OK);
-    return reactor;
-  }
-};
-
-absl::StatusOr<std::string> VersionFrom(const std::string& address, const TlsFiles& tls = {}) {
-  const auto channel = OpenChannel(address, tls);
-  if (!channel.ok()) return channel.status();
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
-  v1::ServerInfo info;
-  const auto stub = v1::ClusterService::NewStub(*channel);
-  const grpc::Status status = stub->GetServerInfo(&context, {}, &info);
-  if (!status.ok()) return absl::UnavailableError(status.error_message());
-  return info.version();
-}
 
 absl::StatusOr<std::unique_ptr<RpcServer>> StartOn(const std::string& address, InfoService* service,
                                                    CallObserver observer = nullptr) {
@@ -81,6 +58,52 @@ TEST(RpcServer, RefusesToBeReachedFromOutsideWithoutTls) {
   }
 }
 
+TEST(RpcServer, RefusesMessagesAndHeadersThatAreTooLong) {
+  InfoService service;
+  RpcServerOptions options;
+  options.address = "127.0.0.1:0";
+  options.max_message_bytes = 1000;
+  const auto server = RpcServer::Start(options, {&service});
+  ASSERT_TRUE(server.ok()) << server.status();
+  const auto stub = v1::ClusterService::NewStub(*OpenChannel((*server)->address()));
+  v1::GetServerInfoRequest request;
+  v1::ServerInfo info;
+  {
+    grpc::ClientContext context;
+    EXPECT_TRUE(stub->GetServerInfo(&context, request, &info).ok());
+  }
+  {
+    v1::ServerInfo unknown;
+    unknown.set_version(std::string(2000, 'x'));
+    request.GetReflection()->MutableUnknownFields(&request)->AddLengthDelimited(99, unknown.SerializeAsString());
+    grpc::ClientContext context;
+    EXPECT_EQ(stub->GetServerInfo(&context, request, &info).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  }
+  grpc::ClientContext context;
+  context.AddMetadata("x-long", std::string(20000, 'x'));
+  EXPECT_FALSE(stub->GetServerInfo(&context, {}, &info).ok());
+}
+
+TEST(RpcServer, EndsConnectionsThatAreOldWithoutFailingACall) {
+  InfoService service;
+  RpcServerOptions options;
+  options.address = "127.0.0.1:0";
+  options.max_connection_age = std::chrono::seconds(1);
+  const auto server = RpcServer::Start(options, {&service});
+  const auto stub = v1::ClusterService::NewStub(*OpenChannel((*server)->address()));
+  std::set<std::string> peers;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (peers.size() < 3 && std::chrono::steady_clock::now() < deadline) {
+    grpc::ClientContext context;
+    context.set_wait_for_ready(true);
+    v1::ServerInfo info;
+    ASSERT_TRUE(stub->GetServerInfo(&context, {}, &info).ok());
+    peers.insert(service.last_peer());
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  EXPECT_EQ(peers.size(), 3u);
+}
+
 TEST(RpcServer, ObservesEveryCallWithItsCode) {
   InfoService service;
   std::mutex mutex;
@@ -94,62 +117,6 @@ TEST(RpcServer, ObservesEveryCallWithItsCode) {
     (*server)->Stop(std::chrono::seconds(10));
   }
   EXPECT_THAT(seen, ::testing::ElementsAre("/regroup.v1.ClusterService/GetServerInfo 0"));
-}
-
-/// Certificates made by openssl for this test: an authority, and one pair signed by it.
-class MutualTls : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::string pattern = (std::filesystem::temp_directory_path() / "rpc_tls_XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
-    MakeAuthority("ca");
-    MakeAuthority("other");
-    MakePair("node", "ca");
-    MakePair("stranger", "other");
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
-  void Shell(const std::string& command) {
-    ASSERT_EQ(std::system(("cd " + folder_.string() + " && " + command + " >/dev/null 2>&1").c_str()), 0) << command;
-  }
-  void MakeAuthority(const std::string& name) {
-    Shell("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=" + name + " -keyout " + name + ".key -out " +
-          name + ".pem");
-  }
-  void MakePair(const std::string& name, const std::string& authority) {
-    std::ofstream(folder_ / (name + ".ext")) << "subjectAltName=IP:127.0.0.1\n";
-    Shell("openssl req -newkey rsa:2048 -nodes -subj /CN=" + name + " -keyout " + name + ".key -out " + name + ".csr");
-    Shell("openssl x509 -req -days 2 -in " + name + ".csr -CA " + authority + ".pem -CAkey " + authority +
-          ".key -CAcreateserial -extfile " + name + ".ext -out " + name + ".pem");
-  }
-  TlsFiles Files(const std::string& pair) const {
-    return {folder_ / (pair + ".pem"), folder_ / (pair + ".key"), folder_ / "ca.pem"};
-  }
-
-  std::filesystem::path folder_;
-};
-
-TEST_F(MutualTls, LetsInWhoTheAuthoritySignedAndNobodyElse) {
-  InfoService service;
-  RpcServerOptions options;
-  options.address = "0.0.0.0:0";
-  options.tls = Files("node");
-  const auto server = RpcServer::Start(options, {&service});
-  ASSERT_TRUE(server.ok()) << server.status();
-  const std::string address = "127.0.0.1:" + std::to_string((*server)->port());
-  EXPECT_EQ(VersionFrom(address, Files("node")).value(), "test");
-  EXPECT_FALSE(VersionFrom(address, Files("stranger")).ok());
-  EXPECT_FALSE(VersionFrom(address).ok());
-}
-
-TEST_F(MutualTls, NamesAFileThatIsMissingAndFlagsThatAreNotGiven) {
-  InfoService service;
-  RpcServerOptions options;
-  options.address = "0.0.0.0:0";
-  options.tls = Files("nobody");
-  EXPECT_THAT(std::string(RpcServer::Start(options, {&service}).status().message()), HasSubstr("nobody.pem"));
-  options.tls.private_key.clear();
-  EXPECT_THAT(std::string(RpcServer::Start(options, {&service}).status().message()), HasSubstr("--tls-key"));
 }
 
 }  // namespace

@@ -24,6 +24,7 @@
 #include <thread>
 
 #include "regroup/v1/trainer_service.grpc.pb.h"
+#include "services/base/staging_folder.h"
 
 // Built with the thread sanitizer this program would report gRPC's own library, which is built without, and exit with
 // the sanitizer's status. What is under test is the worker.
@@ -32,6 +33,8 @@ extern "C" const char* __tsan_default_options() { return "report_bugs=0"; }
 namespace {
 
 namespace v1 = regroup::v1;
+
+constexpr std::chrono::milliseconds kSlow(700);
 
 std::string Variable(const char* name, const char* otherwise) {
   const char* value = std::getenv(name);
@@ -73,6 +76,8 @@ class FakeTrainer {
     const std::map<std::string, std::function<int()>> behaviours = {
         {"succeed", [this] { return AttestFirst() ? Succeed() : 91; }},
         {"publish", [this] { return AttestFirst() ? Publish() : 91; }},
+        {"job", [this] { return AttestFirst() ? PlayJob() : 91; }},
+        {"job-slowly", [this] { return AttestFirst() ? (std::this_thread::sleep_for(kSlow), PlayJob()) : 91; }},
         {"fail", [this] { return AttestFirst() ? Fail() : 91; }},
         {"fail-and-stay", [this] { return AttestFirst() ? Fail(), WaitForever() : 91; }},
         {"exit-3", [this] { return AttestFirst() ? ExitWithThree() : 91; }},
@@ -160,6 +165,27 @@ class FakeTrainer {
     v1::TaskOutcome outcome;
     outcome.mutable_publication()->set_staged(Label("staged"));
     outcome.mutable_publication()->set_published(Label("published"));
+    return ReportSuccess(outcome);
+  }
+
+  /// What a whole job needs of its trainers: a model from inspect, a result from report, success from all others.
+  int PlayJob() {
+    v1::TaskOutcome outcome;
+    if (assignment_.kind() == v1::TASK_KIND_INSPECT) {
+      outcome.mutable_model()->set_family("llama");
+      outcome.mutable_model()->set_layers(2);
+      outcome.mutable_model()->set_heads(8);
+      outcome.mutable_model()->set_kv_heads(8);
+    }
+    const std::filesystem::path output = assignment_.spec().output().checkpoint();
+    if (assignment_.kind() == v1::TASK_KIND_REPORT && !output.empty()) {
+      const auto staged = regroup::StagingFolder(output, assignment_.attempt().job(), assignment_.attempt().epoch());
+      std::filesystem::create_directories(staged / "regroup");
+      WriteFile(staged / "regroup" / "report.json", R"({"job": "jobs/)" + assignment_.attempt().job() + R"("})");
+      outcome.mutable_publication()->set_staged(staged);
+      outcome.mutable_publication()->set_published(output);
+    }
+    std::cout << "played by rank " << rank_ << std::endl;
     return ReportSuccess(outcome);
   }
 

@@ -2,10 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 #include <vector>
 
+#include "services/base/files.h"
 #include "tests/unit/services/worker/temporary_folder.h"
 
 namespace regroup {
@@ -44,6 +46,27 @@ TEST_F(LogFileTailTest, GivesALineOnceItIsComplete) {
   std::vector<std::string> rest;
   tail_.ReadUnfinishedLine([&](std::string_view line) { rest.emplace_back(line); });
   EXPECT_THAT(rest, ElementsAre("three"));
+}
+
+TEST_F(LogFileTailTest, KeepsOnlyTheEndOfWhatItReadOnTheDisk) {
+  constexpr int64_t kKept = 64 * 1024;
+  const std::string line(999, 'x');
+  LogFileTail tail(file_, kKept);
+  size_t lines = 0;
+  std::ofstream writer(file_);
+  for (int round = 0; round < 50; ++round) {
+    for (int i = 0; i < 100; ++i) writer << line << '\n';
+    writer.flush();
+    while (tail.ReadLines(1 << 20, [&](std::string_view read) { lines += read == line ? 1 : 0; })) {
+    }
+  }
+  EXPECT_EQ(lines, 5000u) << "nothing is lost on the way";
+  struct stat info {};
+  ASSERT_EQ(stat(file_.c_str(), &info), 0);
+  EXPECT_EQ(info.st_size, 5'000'000) << "whoever appends sees the length it expects";
+  if (info.st_blocks * 512 >= info.st_size) GTEST_SKIP() << "this file system gives no blocks back";
+  EXPECT_LE(info.st_blocks * 512, 4 * kKept);
+  EXPECT_EQ(ReadFile(file_)->substr(5'000'000 - 1000), line + "\n");
 }
 
 TEST_F(LogFileTailTest, ALineWithoutAnEndComesInPieces) {

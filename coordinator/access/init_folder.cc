@@ -1,0 +1,60 @@
+#include "coordinator/access/init_folder.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "coordinator/access/token_file.h"
+#include "services/base/files.h"
+#include "services/base/status_macros.h"
+#include "services/rpc/certificates.h"
+
+namespace regroup {
+namespace {
+
+constexpr char kAuthority[] = "authority";
+constexpr char kFirstAdmin[] = "admin";
+/// Certificates are renewed more often than the authority that everybody has to be given.
+constexpr int kAuthorityYears = 10;
+
+std::string HostName() {
+  std::array<char, 256> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
+}
+
+std::vector<std::string> AllHosts(const std::vector<std::string>& given) {
+  std::vector<std::string> hosts = {"localhost", "127.0.0.1", "::1", HostName()};
+  hosts.insert(hosts.end(), given.begin(), given.end());
+  return hosts;
+}
+
+absl::Status WritePair(const std::filesystem::path& folder, const std::string& name, const CertificatePair& pair) {
+  REGROUP_RETURN_IF_ERROR(WriteFileAtomically(folder / (name + ".key"), pair.private_key));
+  return WriteFileAtomically(folder / (name + ".pem"), pair.certificate);
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> InitFolder(const InitOptions& options) {
+  umask(S_IRWXG | S_IRWXO);
+  REGROUP_RETURN_IF_ERROR(MakeFolders(options.folder));
+  if (std::filesystem::exists(options.folder / (std::string(kAuthority) + ".key"))) {
+    return absl::AlreadyExistsError(
+        fmt::format("{} holds an authority already; give another --dir", options.folder.string()));
+  }
+  REGROUP_ASSIGN_OR_RETURN(
+      const CertificatePair authority,
+      MakeAuthority({.name = "Regroup authority", .not_after = std::chrono::hours(24 * 365 * kAuthorityYears)}));
+  for (const char* name : {"coordinator", "worker", "client"}) {
+    CertificateRequest request{.name = name, .not_after = std::chrono::hours(24) * options.days};
+    if (std::string_view(name) != "client") request.hosts = AllHosts(options.hosts);
+    REGROUP_ASSIGN_OR_RETURN(const CertificatePair pair, SignCertificate(authority, request));
+    REGROUP_RETURN_IF_ERROR(WritePair(options.folder, name, pair));
+  }
+  REGROUP_RETURN_IF_ERROR(WritePair(options.folder, kAuthority, authority));
+  return AddToken(options.folder / "tokens", kFirstAdmin, Role::kAdmin);
+}
+
+}  // namespace regroup

@@ -1,0 +1,153 @@
+#include "coordinator/access/token_file.h"
+
+#include <fcntl.h>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <openssl/rand.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <functional>
+#include <sstream>
+
+#include "services/base/files.h"
+#include "services/base/sha256.h"
+#include "services/base/status_macros.h"
+
+namespace regroup {
+namespace {
+
+constexpr size_t kTokenBytes = 32;
+constexpr size_t kLongestName = 63;
+constexpr char kTokenPrefix[] = "rg-";
+constexpr char kHeading[] =
+    "# Who may call the coordinator: NAME ROLE SHA256-OF-THE-TOKEN TIME. Written by `regroup-coordinator token`.\n";
+
+using Tokens = std::vector<TokenEntry>;
+
+bool IsName(const std::string& name) {
+  return !name.empty() && name.size() <= kLongestName && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+  });
+}
+
+bool IsDigest(const std::string& text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+absl::StatusOr<TokenEntry> ParseLine(const std::string& line) {
+  std::istringstream words(line);
+  TokenEntry entry;
+  std::string role;
+  std::string rest;
+  words >> entry.name >> role >> entry.digest >> entry.created;
+  const std::optional<Role> known = RoleFromName(role);
+  if (!IsName(entry.name) || !known || !IsDigest(entry.digest) || words >> rest) {
+    return absl::InvalidArgumentError("is not NAME ROLE SHA256 TIME");
+  }
+  entry.role = *known;
+  return entry;
+}
+
+std::string FormatTokens(const Tokens& tokens) {
+  std::string text = kHeading;
+  for (const TokenEntry& entry : tokens) {
+    text += fmt::format("{} {} {} {}\n", entry.name, RoleName(entry.role), entry.digest, entry.created);
+  }
+  return text;
+}
+
+absl::StatusOr<std::string> RandomToken() {
+  std::array<unsigned char, kTokenBytes> bytes;
+  if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1) {
+    return absl::InternalError("the system has no random numbers");
+  }
+  std::string token = kTokenPrefix;
+  for (const unsigned char byte : bytes) token += fmt::format("{:02x}", byte);
+  return token;
+}
+
+std::string Now() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
+
+/// Held while the file is read, changed and written.
+class FileLock {
+ public:
+  static absl::StatusOr<FileLock> Take(const std::filesystem::path& file) {
+    const std::filesystem::path lock = file.string() + ".lock";
+    FileLock taken(open(lock.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR));
+    if (taken.fd_ < 0 || flock(taken.fd_, LOCK_EX) != 0) return ErrnoStatus(errno, "lock", lock);
+    return taken;
+  }
+  FileLock(FileLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  ~FileLock() {
+    if (fd_ >= 0) close(fd_);
+  }
+
+ private:
+  explicit FileLock(int fd) : fd_(fd) {}
+  int fd_;
+};
+
+/// No file is an empty one.
+absl::Status ChangeTokens(const std::filesystem::path& file, const std::function<absl::Status(Tokens&)>& change) {
+  REGROUP_ASSIGN_OR_RETURN(const FileLock lock, FileLock::Take(file));
+  absl::StatusOr<Tokens> tokens = ReadTokens(file);
+  if (!tokens.ok() && !absl::IsNotFound(tokens.status())) return tokens.status();
+  Tokens changed = tokens.ok() ? *std::move(tokens) : Tokens();
+  REGROUP_RETURN_IF_ERROR(change(changed));
+  return WriteFileAtomically(file, FormatTokens(changed));
+}
+
+auto Named(const std::string& name) {
+  return [&name](const TokenEntry& entry) { return entry.name == name; };
+}
+
+}  // namespace
+
+absl::StatusOr<Tokens> ReadTokens(const std::filesystem::path& file) {
+  REGROUP_ASSIGN_OR_RETURN(const std::string content, ReadFile(file));
+  std::istringstream lines(content);
+  Tokens tokens;
+  std::string line;
+  for (int number = 1; std::getline(lines, line); ++number) {
+    if (line.empty() || line.front() == '#') continue;
+    absl::StatusOr<TokenEntry> entry = ParseLine(line);
+    if (!entry.ok()) {
+      return absl::InvalidArgumentError(
+          fmt::format("{}:{}: {}", file.string(), number, std::string(entry.status().message())));
+    }
+    tokens.push_back(*std::move(entry));
+  }
+  return tokens;
+}
+
+absl::StatusOr<std::string> AddToken(const std::filesystem::path& file, const std::string& name, Role role) {
+  if (!IsName(name)) {
+    return absl::InvalidArgumentError(fmt::format(
+        "\"{}\" is no name for a token; write lower-case letters, digits, hyphens and dots, at most 63", name));
+  }
+  REGROUP_ASSIGN_OR_RETURN(const std::string token, RandomToken());
+  REGROUP_RETURN_IF_ERROR(ChangeTokens(file, [&](Tokens& tokens) {
+    if (std::any_of(tokens.begin(), tokens.end(), Named(name))) {
+      return absl::AlreadyExistsError(
+          fmt::format("{} has a token \"{}\" already; remove it first, or take another name", file.string(), name));
+    }
+    tokens.push_back({name, role, Sha256Of(token), Now()});
+    return absl::OkStatus();
+  }));
+  return token;
+}
+
+absl::Status RemoveToken(const std::filesystem::path& file, const std::string& name) {
+  return ChangeTokens(file, [&](Tokens& tokens) {
+    if (std::erase_if(tokens, Named(name)) > 0) return absl::OkStatus();
+    return absl::NotFoundError(fmt::format("{} has no token \"{}\"", file.string(), name));
+  });
+}
+
+}  // namespace regroup

@@ -1,0 +1,56 @@
+#include "coordinator/api/job_files.h"
+
+#include <charconv>
+#include <optional>
+
+#include "coordinator/job/job.h"
+#include "services/base/logging.h"
+#include "services/base/staging_folder.h"
+
+namespace regroup {
+namespace {
+
+void Remove(const std::filesystem::path& path, const std::string& job) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  if (!error) return;
+  LogWarning("files of a job stay", {{"job", job}, {"path", path.string()}, {"reason", error.message()}});
+}
+
+/// The epoch in the name of a staging folder.
+std::optional<int64_t> EpochIn(const std::string& name, const std::string& prefix) {
+  if (!name.starts_with(prefix)) return std::nullopt;
+  int64_t epoch = 0;
+  const char* end = name.data() + name.size();
+  const auto [stop, error] = std::from_chars(name.data() + prefix.size(), end, epoch);
+  return error == std::errc() && stop == end ? std::make_optional(epoch) : std::nullopt;
+}
+
+int64_t EpochOfReport(const v1::Job& job) {
+  for (const v1::Task& task : job.tasks()) {
+    if (task.kind() == v1::TASK_KIND_REPORT) return task.epoch();
+  }
+  return 0;
+}
+
+}  // namespace
+
+void RemoveJobFiles(const std::filesystem::path& work_folder, const std::string& job) {
+  if (!work_folder.empty() && !job.empty()) Remove(work_folder / "jobs" / job, job);
+}
+
+void RemoveStagedResults(const v1::Job& job) {
+  const std::filesystem::path output = job.resolved_spec().output().checkpoint();
+  const int64_t last_epoch = EpochOfReport(job);
+  if (output.empty() || last_epoch == 0) return;
+  const std::string id = LastSegment(job.name());
+  const std::string prefix = StagingPrefix(output, id);
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(output.parent_path(), error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::optional<int64_t> epoch = EpochIn(entry->path().filename().string(), prefix);
+    if (epoch && *epoch <= last_epoch) Remove(entry->path(), id);
+  }
+}
+
+}  // namespace regroup

@@ -1,0 +1,122 @@
+{{- define "regroup.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* Short enough for "-coordinator-headless" and a pod's number: names of services end at 63 letters. */}}
+{{- define "regroup.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains (include "regroup.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "regroup.name" .) | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What selects pods. Never changes between versions of the chart. */}}
+{{- define "regroup.selector" -}}
+app.kubernetes.io/name: {{ include "regroup.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{- define "regroup.labels" -}}
+{{ include "regroup.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/part-of: regroup
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end -}}
+
+{{- define "regroup.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{- define "regroup.address" -}}
+{{ include "regroup.fullname" . }}-coordinator.{{ .Release.Namespace }}.svc:7447
+{{- end -}}
+
+{{- define "regroup.authSecret" -}}
+{{- default (printf "%s-auth" (include "regroup.fullname" .)) .Values.auth.existingSecret -}}
+{{- end -}}
+
+{{/* Secret with the certificate of .component: coordinator, worker or client. */}}
+{{- define "regroup.tlsSecret" -}}
+{{- if eq .root.Values.tls.mode "existingSecrets" -}}
+{{- required (printf "tls.existingSecrets.%s: name a secret with tls.crt, tls.key and ca.crt" .component) (index .root.Values.tls.existingSecrets .component) -}}
+{{- else -}}
+{{- printf "%s-tls-%s" (include "regroup.fullname" .root) .component -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Names and addresses under which the coordinator is called; the loopback ones by the probes of an operator. */}}
+{{- define "regroup.coordinatorNames" -}}
+{{- $service := printf "%s-coordinator" (include "regroup.fullname" .) -}}
+{{- $names := list $service (printf "%s.%s" $service .Release.Namespace) (printf "%s.%s.svc" $service .Release.Namespace) (printf "%s.%s.svc.%s" $service .Release.Namespace .Values.clusterDomain) "localhost" -}}
+{{- concat $names .Values.tls.extraNames | join "," -}}
+{{- end -}}
+
+{{- define "regroup.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: {{ .Values.podSecurity.runAsUser }}
+runAsGroup: {{ .Values.podSecurity.runAsGroup }}
+fsGroup: {{ .Values.podSecurity.fsGroup }}
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "regroup.containerSecurity" -}}
+allowPrivilegeEscalation: false
+capabilities: {drop: [ALL]}
+privileged: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+{{- end -}}
+
+{{/* The files of mutual TLS, as the same three flags for each program. */}}
+{{- define "regroup.tlsArgs" -}}
+- --tls-certificate=/etc/regroup/tls/tls.crt
+- --tls-key=/etc/regroup/tls/tls.key
+- --tls-authority=/etc/regroup/tls/ca.crt
+{{- end -}}
+
+{{/* What the command line needs in a pod. Names of files, no secrets. */}}
+{{- define "regroup.clientEnv" -}}
+- {name: REGROUP_COORDINATOR, value: {{ include "regroup.address" . | quote }}}
+- {name: REGROUP_TLS_CERTIFICATE, value: /etc/regroup/tls/tls.crt}
+- {name: REGROUP_TLS_KEY, value: /etc/regroup/tls/tls.key}
+- {name: REGROUP_TLS_AUTHORITY, value: /etc/regroup/tls/ca.crt}
+{{- end -}}
+
+{{- define "regroup.workClaim" -}}
+{{- default (printf "%s-work" (include "regroup.fullname" .)) .Values.work.existingClaim -}}
+{{- end -}}
+
+{{/* Placement of the pods of .values. */}}
+{{- define "regroup.placement" -}}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{- define "regroup.pullSecrets" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}

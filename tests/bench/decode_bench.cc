@@ -1,0 +1,90 @@
+// How much faster a random LLaMA decodes on this machine with fewer KV heads, next to the bound that memory sets.
+// usage: decode_bench [batch] [context] [new tokens]      (8, 2048 and 32 by default)
+//
+// The cache is filled with random numbers: the time of a step does not depend on them.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <malloc.h>
+
+#include <cmath>
+#include <cstdlib>
+
+#include "trainer/eval/decode_speed.h"
+#include "trainer/eval/memory_bandwidth.h"
+
+namespace regroup {
+namespace {
+
+at::Tensor RandomWeight(int64_t out, int64_t in) {
+  return at::randn({out, in}) / std::sqrt(static_cast<double>(in));
+}
+
+Model RandomLlama(int64_t kv_heads) {
+  ModelConfig config{.family = "llama", .hidden_size = 1024, .layers = 8, .heads = 16, .kv_heads = kv_heads};
+  config.head_width = 64;
+  config.intermediate_size = 2816;
+  config.vocabulary = 4096;
+  config.max_positions = 8192;
+  config.rotary = {.width = 64, .inverse_frequencies = {}};
+  for (int pair = 0; pair < 32; ++pair) config.rotary.inverse_frequencies.push_back(std::pow(1e4, -pair / 32.0));
+  Model model{.config = config, .embedding = RandomWeight(config.vocabulary, config.hidden_size)};
+  const int64_t hidden = config.hidden_size;
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    Block block;
+    block.attention_norm = {at::ones({hidden})};
+    block.attention = {.query = {RandomWeight(hidden, hidden), {}},
+                       .key = {RandomWeight(kv_heads * 64, hidden), {}},
+                       .value = {RandomWeight(kv_heads * 64, hidden), {}},
+                       .output = {RandomWeight(hidden, hidden), {}}};
+    block.feed_forward_norm = {at::ones({hidden})};
+    block.feed_forward = {.gate = {RandomWeight(config.intermediate_size, hidden), {}},
+                          .up = {RandomWeight(config.intermediate_size, hidden), {}},
+                          .down = {RandomWeight(hidden, config.intermediate_size), {}}};
+    model.blocks.push_back(block);
+  }
+  model.final_norm = {at::ones({hidden})};
+  model.head.weight = RandomWeight(config.vocabulary, hidden);
+  return model;
+}
+
+void PrintModel(const Model& model, const DecodeSpeed& speed, const DecodeSpeed& source, double bandwidth,
+                int64_t batch) {
+  const double step = speed.StepSeconds(0.5);
+  const double bound = static_cast<double>(source.step_bytes) / static_cast<double>(speed.step_bytes);
+  const double speed_up = source.StepSeconds(0.5) / step;
+  fmt::print("{:>8} {:>8.1f} {:>15} {:>9.0f} {:>8.0f} {:>8.0f} {:>8.2f} {:>9.2f} {:>6.2f} {:>15.2f}\n",
+             model.config.kv_heads, step * 1e3,
+             fmt::format("{:.1f} - {:.1f}", speed.StepSeconds(0.1) * 1e3, speed.StepSeconds(0.9) * 1e3),
+             speed.TokensPerSecond(batch), static_cast<double>(speed.cache_bytes) / 1e6,
+             static_cast<double>(speed.step_bytes) / 1e6,
+             static_cast<double>(speed.step_bytes) / bandwidth / step, speed_up, bound, speed_up / bound);
+}
+
+int Main(int argc, char** argv) {
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, -1);
+  const auto number = [&](int index, int64_t otherwise) { return argc > index ? std::atoll(argv[index]) : otherwise; };
+  const DecodeCase setting{
+      .batch = number(1, 8), .context = number(2, 2048), .new_tokens = number(3, 32), .prefill = false};
+  at::manual_seed(1);
+  const std::vector<Model> models = {RandomLlama(16), RandomLlama(4), RandomLlama(2)};
+  std::vector<const Model*> pointers;
+  for (const Model& model : models) pointers.push_back(&model);
+  const std::vector<DecodeSpeed> speeds = MeasureDecodeSpeed(pointers, setting);
+  const double bandwidth = MeasureReadBandwidth(speeds.front().step_bytes, 5, at::kCPU);
+  fmt::print("LLaMA of width 1024 x 8 layers, 16 heads of 64, float32; batch {}, context {}, {} new tokens, {} threads\n",
+             setting.batch, setting.context, setting.new_tokens, at::get_num_threads());
+  fmt::print("memory reads at {:.1f} GB/s (best of 5 reads of {:.0f} MB)\n\n", bandwidth / 1e9,
+             static_cast<double>(speeds.front().step_bytes) / 1e6);
+  fmt::print("KV heads  ms/step     10 % - 90 %  tokens/s cache MB  step MB of bound  speed-up  bound speed-up/bound\n");
+  for (size_t index = 0; index < models.size(); ++index) {
+    PrintModel(models[index], speeds[index], speeds.front(), bandwidth, setting.batch);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace regroup
+
+int main(int argc, char** argv) { return regroup::Main(argc, argv); }

@@ -1,0 +1,352 @@
+// The authorisation matrix: every RPC of every service in proto/regroup/v1, called by everybody who should not, and by
+// somebody who may. The RPCs are read from the proto files, so a new one without a row fails.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <regex>
+
+#include "coordinator/access/token_file.h"
+#include "coordinator/api/coordinator.h"
+#include "tests/contract/generic_call.h"
+#include "tests/unit/coordinator/builders.h"
+#include "tests/unit/services/rpc/test_certificates.h"
+
+namespace regroup {
+namespace {
+
+/// Served by workers on a unix socket, with a token for each attempt; the worker's tests cover it.
+constexpr char kTrainerService[] = "TrainerService";
+
+using Request = std::shared_ptr<google::protobuf::Message>;
+
+/// One RPC: a request that is good, who may make it, and what else it depends on.
+struct Row {
+  std::function<Request()> request;
+  std::vector<Role> roles;
+  /// It is about a job, which only its owner (among submitters) may touch.
+  bool is_of_an_owner = false;
+  /// The request as an attempt that is over would make it.
+  std::function<Request()> stale;
+};
+
+template <typename Message>
+std::function<Request()> Make(std::function<void(Message&)> fill) {
+  return [fill] {
+    auto message = std::make_shared<Message>();
+    fill(*message);
+    return message;
+  };
+}
+
+/// A request about alice's job.
+template <typename Message>
+std::function<Request()> AboutTheJob() {
+  return Make<Message>([](Message& message) { message.set_name("jobs/alices"); });
+}
+
+template <typename Message>
+std::function<Request()> AboutTheWorker() {
+  return Make<Message>([](Message& message) { message.set_name("workers/w1"); });
+}
+
+/// What a worker says about itself.
+template <typename Message>
+std::function<Request()> FromTheWorker(std::function<void(Message&)> fill = [](Message&) {}) {
+  return Make<Message>([fill](Message& message) {
+    message.set_worker("w1");
+    message.set_incarnation(1);
+    fill(message);
+  });
+}
+
+std::function<Request()> ReportOfEpoch(int64_t epoch) {
+  return FromTheWorker<v1::ReportTaskRequest>([epoch](v1::ReportTaskRequest& request) {
+    request.mutable_attempt()->set_job("alices");
+    request.mutable_attempt()->set_task("inspect");
+    request.mutable_attempt()->set_epoch(epoch);
+    *request.mutable_outcome() = FailureOf(v1::FAILURE_CLASS_INFRA);
+  });
+}
+
+std::map<std::string, Row> Rows() {
+  const std::vector<Role> readers = {Role::kViewer, Role::kSubmitter, Role::kAdmin};
+  const std::vector<Role> submitters = {Role::kSubmitter, Role::kAdmin};
+  const std::vector<Role> admins = {Role::kAdmin};
+  const std::vector<Role> workers = {Role::kWorker};
+  const auto submission = Make<v1::SubmitJobRequest>([](auto& request) {
+    *request.mutable_spec() = SmallSpec();
+    request.set_validate_only(true);
+  });
+  const auto registration = FromTheWorker<v1::RegisterWorkerRequest>([](auto& request) { request.set_slots(1); });
+  return {
+      {"JobService/SubmitJob", {submission, submitters}},
+      {"JobService/GetJob", {AboutTheJob<v1::GetJobRequest>(), readers, true}},
+      {"JobService/ListJobs", {Make<v1::ListJobsRequest>([](auto&) {}), readers}},
+      {"JobService/CancelJob", {AboutTheJob<v1::CancelJobRequest>(), submitters, true}},
+      {"JobService/RetryJob", {AboutTheJob<v1::RetryJobRequest>(), submitters, true}},
+      {"JobService/DeleteJob", {AboutTheJob<v1::DeleteJobRequest>(), submitters, true}},
+      {"JobService/PlanJob", {Make<v1::PlanJobRequest>([](auto&) {}), readers}},
+      {"JobService/WatchJob", {AboutTheJob<v1::WatchJobRequest>(), readers, true}},
+      {"JobService/StreamLogs", {AboutTheJob<v1::StreamLogsRequest>(), readers, true}},
+      {"JobService/StreamMetrics", {AboutTheJob<v1::StreamMetricsRequest>(), readers, true}},
+      {"ClusterService/ListWorkers", {Make<v1::ListWorkersRequest>([](auto&) {}), readers}},
+      {"ClusterService/GetWorker", {AboutTheWorker<v1::GetWorkerRequest>(), readers}},
+      {"ClusterService/DrainWorker", {AboutTheWorker<v1::DrainWorkerRequest>(), admins}},
+      {"ClusterService/UndrainWorker", {AboutTheWorker<v1::UndrainWorkerRequest>(), admins}},
+      {"ClusterService/GetServerInfo",
+       {Make<v1::GetServerInfoRequest>([](auto&) {}), {Role::kViewer, Role::kSubmitter, Role::kAdmin, Role::kWorker}}},
+      {"ClusterService/ListAuditEntries", {Make<v1::ListAuditEntriesRequest>([](auto&) {}), admins}},
+      {"ClusterService/BackupStore", {Make<v1::BackupStoreRequest>([](auto&) {}), admins}},
+      {"WorkerService/RegisterWorker", {registration, workers}},
+      {"WorkerService/Heartbeat", {FromTheWorker<v1::HeartbeatRequest>(), workers}},
+      {"WorkerService/AcquireTask", {FromTheWorker<v1::AcquireTaskRequest>(), workers}},
+      {"WorkerService/ReportTask", {ReportOfEpoch(7), workers, false, ReportOfEpoch(1)}},
+      {"WorkerService/PushLogs", {FromTheWorker<v1::PushLogsRequest>(), workers}},
+  };
+}
+
+/// "JobService/SubmitJob" and all others of the proto files.
+std::vector<std::string> MethodsInTheProtoFiles() {
+  static const std::regex declaration("^\\s*(service|rpc)\\s+(\\w+)");
+  const std::filesystem::path folder = std::filesystem::path(REGROUP_SOURCE_FOLDER) / "proto/regroup/v1";
+  std::vector<std::string> methods;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    std::ifstream file(entry.path());
+    std::string service;
+    for (std::string line; std::getline(file, line);) {
+      std::smatch match;
+      if (!std::regex_search(line, match, declaration)) continue;
+      if (match[1] == "service") service = match[2];
+      if (match[1] == "rpc" && service != kTrainerService) methods.push_back(service + "/" + match[2].str());
+    }
+  }
+  std::sort(methods.begin(), methods.end());
+  return methods;
+}
+
+class AuthorizationTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    for (const char* name : {"server", "client"}) files_.Make(name);
+    for (const auto& [name, role] : std::map<std::string, Role>{{"viewer", Role::kViewer},
+                                                                {"alice", Role::kSubmitter},
+                                                                {"bob", Role::kSubmitter},
+                                                                {"root", Role::kAdmin},
+                                                                {"node", Role::kWorker}}) {
+      tokens_[name] = AddToken(files_.Path("tokens"), name, role).value();
+    }
+    CoordinatorOptions options;
+    options.listen = "0.0.0.0:0";
+    options.metrics_listen = "";
+    options.state_folder = files_.Path("state");
+    options.tls = files_.Files("server");
+    options.token_file = files_.Path("tokens");
+    auto started = Coordinator::Start(options);
+    ASSERT_TRUE(started.ok()) << started.status();
+    coordinator_ = *std::move(started);
+    channel_ = Connect("client");
+    v1::SubmitJobRequest submission;
+    submission.set_job_id("alices");
+    *submission.mutable_spec() = SmallSpec();
+    ASSERT_TRUE(CallAs("alice", "JobService/SubmitJob", submission).ok());
+    v1::RegisterWorkerRequest worker;
+    worker.set_worker("w1");
+    worker.set_incarnation(1);
+    worker.set_slots(1);
+    ASSERT_TRUE(CallAs("node", "WorkerService/RegisterWorker", worker).ok());
+  }
+
+  std::shared_ptr<grpc::Channel> Connect(const std::string& certificate) {
+    return OpenChannel("127.0.0.1:" + std::to_string(coordinator_->port()), files_.Identity(certificate)).value();
+  }
+  absl::Status Call(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
+                    const google::protobuf::Message& request, const std::string& token) {
+    return GenericCall(channel, "/regroup.v1." + method, request, token);
+  }
+  absl::Status CallAs(const std::string& name, const std::string& method, const google::protobuf::Message& request) {
+    return Call(channel_, method, request, tokens_.at(name));
+  }
+  std::string TokenOf(Role role) const {
+    switch (role) {
+      case Role::kViewer:
+        return tokens_.at("viewer");
+      case Role::kSubmitter:
+        return tokens_.at("alice");
+      case Role::kAdmin:
+        return tokens_.at("root");
+      default:
+        return tokens_.at("node");
+    }
+  }
+  /// Whether the failure lies behind the check of who calls.
+  static bool WasLetIn(const absl::Status& status) {
+    return status.code() != absl::StatusCode::kUnauthenticated &&
+           status.code() != absl::StatusCode::kPermissionDenied && status.code() != absl::StatusCode::kUnavailable &&
+           status.code() != absl::StatusCode::kDeadlineExceeded;
+  }
+
+  TestCertificates files_;
+  std::map<std::string, std::string> tokens_;
+  std::unique_ptr<Coordinator> coordinator_;
+  std::shared_ptr<grpc::Channel> channel_;
+};
+
+TEST_P(AuthorizationTest, IsForThoseWhoMayAndForNobodyElse) {
+  const std::string method = GetParam();
+  const auto rows = Rows();
+  ASSERT_TRUE(rows.contains(method)) << "a new RPC: say in Rows() who may call it";
+  const Row& row = rows.at(method);
+  const Request request = row.request();
+  const std::string good_token = TokenOf(row.roles.front());
+
+  // Who the transport refuses: no certificate, another authority's, an expired one.
+  grpc::SslCredentialsOptions no_certificate;
+  no_certificate.pem_root_certs = ReadFile(files_.Path("ca.pem")).value();
+  const auto nameless =
+      grpc::CreateChannel("127.0.0.1:" + std::to_string(coordinator_->port()), grpc::SslCredentials(no_certificate));
+  files_.MakeStranger("stranger");
+  files_.Make("late", std::chrono::hours(-1));
+  for (const auto& channel : {nameless, Connect("stranger"), Connect("late")}) {
+    EXPECT_EQ(Call(channel, method, *request, good_token).code(), absl::StatusCode::kUnavailable);
+  }
+
+  // Who the token refuses: none, an unknown one.
+  for (const std::string& token : {std::string(), "rg-" + std::string(64, '0')}) {
+    EXPECT_EQ(ReasonOf(Call(channel_, method, *request, token)), v1::CREDENTIALS_REQUIRED) << token;
+  }
+
+  // Who the role refuses.
+  for (const Role role : {Role::kViewer, Role::kSubmitter, Role::kAdmin, Role::kWorker}) {
+    if (std::find(row.roles.begin(), row.roles.end(), role) != row.roles.end()) continue;
+    const absl::Status status = Call(channel_, method, *request, TokenOf(role));
+    EXPECT_EQ(status.code(), absl::StatusCode::kPermissionDenied) << RoleName(role) << ": " << status;
+    EXPECT_EQ(ReasonOf(status), v1::NOT_ALLOWED) << RoleName(role);
+  }
+
+  // Another owner, and an attempt that is over.
+  if (row.is_of_an_owner) EXPECT_EQ(ReasonOf(CallAs("bob", method, *request)), v1::NOT_ALLOWED);
+  if (row.stale != nullptr) {
+    v1::AcquireTaskRequest acquire;
+    acquire.set_worker("w1");
+    acquire.set_incarnation(1);
+    acquire.set_free_slots(1);
+    ASSERT_TRUE(CallAs("node", "WorkerService/AcquireTask", acquire).ok());
+    ASSERT_TRUE(CallAs("node", method, *row.stale()).ok()) << "the attempt ends";
+    EXPECT_EQ(ReasonOf(CallAs("node", method, *row.stale())), v1::STALE_EPOCH);
+  }
+
+  // Everybody who may is let in, whatever then comes of it.
+  for (const Role role : row.roles) {
+    const absl::Status status = Call(channel_, method, *request, TokenOf(role));
+    EXPECT_TRUE(WasLetIn(status)) << RoleName(role) << ": " << status;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Every, AuthorizationTest, ::testing::ValuesIn(MethodsInTheProtoFiles()), [](const auto& test) {
+  std::string name = test.param;
+  std::replace(name.begin(), name.end(), '/', '_');
+  return name;
+});
+
+class OwnersTest : public AuthorizationTest {};
+
+TEST_F(OwnersTest, ShowASubmitterItsOwnJobsOnly) {
+  const auto stub = v1::JobService::NewStub(channel_);
+  const auto list = [&](const std::string& name, const std::string& owner = "") {
+    grpc::ClientContext context;
+    context.AddMetadata("authorization", "Bearer " + tokens_.at(name));
+    v1::ListJobsRequest request;
+    request.set_owner(owner);
+    v1::ListJobsResponse response;
+    const grpc::Status status = stub->ListJobs(&context, request, &response);
+    return status.ok() ? response.jobs_size() : -1;
+  };
+  EXPECT_EQ(list("alice"), 1);
+  EXPECT_EQ(list("bob"), 0);
+  EXPECT_EQ(list("bob", "alice"), -1);
+  EXPECT_EQ(list("viewer"), 1);
+  EXPECT_EQ(list("root", "bob"), 0);
+}
+
+TEST_F(OwnersTest, HaveRequestIdsOfTheirOwn) {
+  v1::SubmitJobRequest request;
+  *request.mutable_spec() = SmallSpec();
+  request.set_request_id("same");
+  const auto stub = v1::JobService::NewStub(channel_);
+  const auto submit = [&](const std::string& name) {
+    grpc::ClientContext context;
+    context.AddMetadata("authorization", "Bearer " + tokens_.at(name));
+    v1::Job job;
+    EXPECT_TRUE(stub->SubmitJob(&context, request, &job).ok());
+    return job;
+  };
+  const v1::Job alices = submit("alice");
+  EXPECT_EQ(alices.owner(), "alice");
+  EXPECT_EQ(submit("alice").name(), alices.name());
+  EXPECT_NE(submit("bob").name(), alices.name());
+}
+
+TEST_F(OwnersTest, AreRefusedFromTheMomentTheirTokenIsRemoved) {
+  v1::ListJobsRequest request;
+  EXPECT_TRUE(CallAs("alice", "JobService/ListJobs", request).ok());
+  ASSERT_TRUE(RemoveToken(files_.Path("tokens"), "alice").ok());
+  EXPECT_EQ(ReasonOf(CallAs("alice", "JobService/ListJobs", request)), v1::CREDENTIALS_REQUIRED);
+  std::filesystem::remove(files_.Path("tokens"));
+  EXPECT_TRUE(CallAs("bob", "JobService/ListJobs", request).ok()) << "a lost file opens nothing and closes nothing";
+  EXPECT_EQ(ReasonOf(CallAs("alice", "JobService/ListJobs", request)), v1::CREDENTIALS_REQUIRED);
+  ASSERT_TRUE(WriteFileAtomically(files_.Path("tokens"), "nonsense\n").ok());
+  EXPECT_EQ(ReasonOf(Call(channel_, "JobService/ListJobs", request, "")), v1::CREDENTIALS_REQUIRED);
+}
+
+TEST_F(OwnersTest, StandInTheAuditLogWithWhatTheyChanged) {
+  v1::CancelJobRequest cancel;
+  cancel.set_name("jobs/alices");
+  ASSERT_FALSE(CallAs("bob", "JobService/CancelJob", cancel).ok());
+  ASSERT_TRUE(CallAs("root", "JobService/CancelJob", cancel).ok());
+  grpc::ClientContext context;
+  context.AddMetadata("authorization", "Bearer " + tokens_.at("root"));
+  v1::ListAuditEntriesRequest request;
+  request.set_resource("jobs/alices");
+  v1::ListAuditEntriesResponse response;
+  ASSERT_TRUE(v1::ClusterService::NewStub(channel_)->ListAuditEntries(&context, request, &response).ok());
+  ASSERT_EQ(response.entries_size(), 2);
+  EXPECT_EQ(response.entries(0).method(), "JobService/CancelJob");
+  EXPECT_EQ(response.entries(0).caller(), "root");
+  EXPECT_EQ(response.entries(0).role(), "admin");
+  EXPECT_THAT(response.entries(0).peer(), ::testing::StartsWith("ipv4:127.0.0.1"));
+  EXPECT_EQ(response.entries(1).method(), "JobService/SubmitJob");
+  EXPECT_EQ(response.entries(1).caller(), "alice");
+}
+
+TEST(AuthorizationRows, AreThoseOfTheProtoFilesAndNoOthers) {
+  std::vector<std::string> rows;
+  for (const auto& [method, row] : Rows()) rows.push_back(method);
+  EXPECT_THAT(MethodsInTheProtoFiles(), ::testing::ElementsAreArray(rows));
+}
+
+TEST(OpenCoordinator, RefusesToListenToOtherMachinesWithoutTlsAndTokens) {
+  TestCertificates files;
+  files.Make("server");
+  CoordinatorOptions options;
+  options.listen = "0.0.0.0:0";
+  options.metrics_listen = "";
+  options.state_folder = files.Path("state");
+  options.token_file = files.Path("tokens");
+  const auto refusal = [&] { return std::string(Coordinator::Start(options).status().message()); };
+  EXPECT_THAT(refusal(), ::testing::HasSubstr("needs tokens"));
+  options.tls = files.Files("server");
+  EXPECT_THAT(refusal(), ::testing::HasSubstr("needs tokens"));
+  ASSERT_TRUE(AddToken(options.token_file, "root", Role::kAdmin).ok());
+  options.tls = {};
+  EXPECT_THAT(refusal(), ::testing::HasSubstr("needs mutual TLS"));
+  options.tls = files.Files("server");
+  EXPECT_TRUE(Coordinator::Start(options).ok());
+}
+
+}  // namespace
+}  // namespace regroup

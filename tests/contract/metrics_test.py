@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""services/metrics/README.md says exactly what a running coordinator serves: names, types, labels, label values."""
+
+import re
+import unittest
+import urllib.request
+
+from harness import job_file, places, processes
+from harness.program_test import ProgramTest
+
+README = places.REPOSITORY / "services/metrics/README.md"
+ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([^|]*)\| ([^|]*)\| ([^|]+)\|$", re.MULTILINE)
+SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)(?: \d+)?$")
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+# Labels whose values are names or numbers.
+FREE = {"job_id", "worker", "task", "version", "code", "method", "quantile"}
+SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count"), "counter": (), "gauge": ()}
+
+
+def documented():
+    """name -> (type, labels)."""
+    return {name: (kind, frozenset(filter(None, labels.strip().split(", "))))
+            for name, kind, _unit, labels, _meaning in ROW.findall(README.read_text())}
+
+
+def documented_words():
+    """Every word that a label may take."""
+    text = README.read_text()
+    paragraph = text[text.index("Label values:"):text.index("## The service")]
+    return {word for quoted in re.findall(r"`([^`]+)`", paragraph) for word in quoted.split()}
+
+
+class Page:
+    """A scraped page, read by a parser that knows the text format and nothing else."""
+
+    def __init__(self, text):
+        self.types, self.labels, self.values = {}, {}, []
+        for line in filter(None, text.splitlines()):
+            if line.startswith("# TYPE "):
+                _, _, name, kind = line.split()
+                assert name not in self.types, f"{name} has two types"
+                self.types[name] = kind
+            elif not line.startswith("#"):
+                self._read_sample(line)
+
+    def _read_sample(self, line):
+        match = SAMPLE.match(line)
+        assert match, f"not a sample: {line}"
+        name, labels, value = match.groups()
+        float(value)
+        family = self._family(name)
+        pairs = dict(LABEL.findall(labels or ""))
+        if name.endswith("_bucket"):
+            pairs.pop("le")
+        self.values += list(pairs.items())
+        self.labels.setdefault(family, set()).update(pairs)
+
+    def _family(self, name):
+        for family, kind in self.types.items():
+            if name == family or any(name == family + suffix for suffix in SUFFIXES[kind]):
+                return family
+        raise AssertionError(f"{name} has no type")
+
+
+class MetricsTest(ProgramTest):
+    def scrape(self, port=None):
+        port = port or self.cluster.metrics_port
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            # Prometheus 3 refuses a page whose type it does not know; Prometheus 2 takes any.
+            self.assertEqual(answer.headers.get_content_type(), "text/plain")
+            return answer.read().decode()
+
+    def page_of_a_training_job(self):
+        job = self.cluster.submit(self.write_job(job_file.small_job(self.output, finetune={"steps": 100000})))
+        processes.wait_until(lambda: "regroup_job_checkpoint_timestamp_seconds{" in self.scrape(), "a checkpoint",
+                             patience_s=120, pause_s=0.3)
+        return job, Page(self.scrape())
+
+    def test_the_table_is_what_the_coordinator_serves(self):
+        self.cluster = self.start_cluster(workers=1)
+        job, page = self.page_of_a_training_job()
+        table = documented()
+        self.assertEqual(page.types, {name: kind for name, (kind, _) in table.items()})
+        self.assertEqual(page.labels, {name: set(labels) for name, (_, labels) in table.items()})
+        words = documented_words()
+        self.assertEqual({(label, value) for label, value in page.values
+                          if label not in FREE and value and value not in words}, set())
+
+        self.cluster.regroup("cancel", job)
+        self.cluster.wait_for_end(job)
+        text = self.scrape()
+        self.assertIn('regroup_jobs_finished_total{failure="",state="cancelled"} 1', text)
+        self.assertNotIn(job, text, "series of a job that has ended")
+        print(f"{len(table)} metrics, {len(text.splitlines())} lines a page")
+
+    def test_another_address_than_loopback_has_to_be_asked_for_and_is_logged(self):
+        port_file = self.folder / "metrics-port"
+        with open(self.folder / "coordinator.log", "wb") as log:
+            coordinator = processes.start([places.PROGRAMS / "regroup-coordinator", "--work-dir", self.folder / "work",
+                                           "--listen", "127.0.0.1:0", "--metrics-listen", "0.0.0.0:0",
+                                           "--metrics-port-file", port_file], stdout=log, stderr=log)
+        self.addCleanup(coordinator.wait)
+        self.addCleanup(coordinator.terminate)
+        processes.wait_until(lambda: port_file.exists() and port_file.read_text(), "the metrics' port", patience_s=60)
+        self.assertIn("regroup_jobs", self.scrape(int(port_file.read_text())))
+        processes.wait_until(lambda: "without a password" in (self.folder / "coordinator.log").read_text(),
+                             "a warning", patience_s=10)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""The marked commands of deploy/OPERATIONS.md do what the text around them says."""
+
+import os
+import re
+import subprocess
+import unittest
+
+from harness import job_file, places, processes
+from harness.cluster import Cluster
+from harness.program_test import ProgramTest
+
+TEXT = (places.REPOSITORY / "deploy/OPERATIONS.md").read_text()
+BLOCK = re.compile(r"<!-- run( with tokens)? -->\n```sh\n(.*?)```", re.DOTALL)
+LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]*)?\)")
+
+
+def blocks(heading):
+    """(needs tokens, commands) of the marked blocks below a heading."""
+    section = TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    found = [(bool(tokens), commands) for tokens, commands in BLOCK.findall(section)]
+    assert found, heading
+    return found
+
+
+def knows_tokens():
+    done = subprocess.run([places.PROGRAMS / "regroup-coordinator", "--help"], capture_output=True, text=True)
+    return "--tokens" in done.stdout
+
+
+class OperationsTest(ProgramTest):
+    def shell(self, commands, **variables):
+        environment = {**os.environ, "PATH": f"{places.PROGRAMS}:{os.environ['PATH']}",
+                       **{name: str(value) for name, value in variables.items()}}
+        done = subprocess.run(["bash", "-euo", "pipefail", "-c", commands], env=environment, cwd=places.REPOSITORY,
+                              capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, f"{commands}\n{done.stdout}\n{done.stderr}")
+        return done.stdout
+
+    def test_every_marked_block_belongs_to_a_test(self):
+        tested = sum(len(blocks(heading)) for heading in ("Certificates and tokens", "Draining", "Backup and restore",
+                                                          "Monitoring"))
+        self.assertEqual(len(BLOCK.findall(TEXT)), tested)
+
+    def test_links_lead_somewhere(self):
+        anchors = {re.sub(r"[^a-z0-9 _-]", "", line.lstrip("# ").lower()).replace(" ", "-")
+                   for line in TEXT.splitlines() if line.startswith("#")}
+        for path, anchor in LINK.findall(TEXT):
+            self.assertTrue((places.REPOSITORY / "deploy" / path).exists(), path)
+            if not path:
+                self.assertIn(anchor[1:], anchors)
+
+    def test_every_failure_class_has_an_entry(self):
+        proto = (places.REPOSITORY / "proto/regroup/v1/job.proto").read_text()
+        classes = set(re.findall(r"FAILURE_CLASS_(\w+) =", proto)) - {"UNSPECIFIED"}
+        section = TEXT.split("\n## Failure classes\n")[1].split("\n## ")[0]
+        self.assertEqual(set(re.findall(r"^### (\w+)$", section, re.MULTILINE)), classes)
+
+    def test_draining(self):
+        cluster = self.start_cluster(workers=1)
+        processes.wait_until(lambda: "worker-1" in cluster.regroup("workers").stdout, "the worker", 60, pause_s=0.1)
+        shown = self.shell(blocks("Draining")[0][1], REGROUP_COORDINATOR=cluster.address)
+        self.assertRegex(shown, r"worker-1 +draining +0/2")
+        self.assertRegex(cluster.regroup("workers").stdout, r"worker-1 +ready")
+
+    def test_monitoring(self):
+        self.assertIn("SUCCESS", self.shell(blocks("Monitoring")[0][1]))
+
+    def test_backup_and_restore(self):
+        cluster = ServicedCluster(self.folder)
+        self.addCleanup(cluster.stop)
+        variables = {"STATE": cluster.work / "coordinator", "BACKUP": self.folder / "backup"}
+        backup, restore = (commands for _, commands in blocks("Backup and restore"))
+        first = cluster.submit(self.write_job(job_file.small_job(self.output)))
+        self.shell_with(cluster, backup, variables)
+        second = cluster.submit(self.write_job(job_file.small_job(self.output), "second.yaml"))
+        self.assertEqual(self.jobs(cluster), {first, second})
+        self.shell_with(cluster, restore, variables)
+        self.assertEqual(self.jobs(cluster), {first})
+        self.assertTrue((cluster.work / "coordinator.broken/regroup.db").exists())
+
+    def shell_with(self, cluster, commands, variables):
+        """Line by line, with the test in systemd's place."""
+        for line in commands.splitlines():
+            if line.startswith("systemctl "):
+                cluster.systemctl(*line.split()[1:])
+            else:
+                self.shell(line, **variables)
+
+    @staticmethod
+    def jobs(cluster):
+        return {job["name"].removeprefix("jobs/") for job in cluster.json_of("list").get("jobs", [])}
+
+    @unittest.skipUnless(knows_tokens(), "this regroup-coordinator has no tokens yet")
+    def test_certificates_and_tokens(self):
+        security = self.folder / "security"
+        shown = self.shell(blocks("Certificates and tokens")[0][1], SECURITY=security)
+        self.assertRegex(shown, r"workers +worker")
+        self.assertRegex(shown, r"operator +admin")
+        for name in ("authority.pem", "coordinator.pem", "coordinator.key", "worker.pem", "worker.token"):
+            self.assertTrue((security / name).stat().st_size > 0, name)
+
+
+class ServicedCluster(Cluster):
+    """A coordinator without workers that can be stopped and started."""
+
+    def __init__(self, folder):
+        super().__init__(folder, workers=0)
+
+    def systemctl(self, verb, service):
+        assert service == "regroup-coordinator", service
+        if verb == "start":
+            self.start_coordinator()
+        else:
+            self.coordinator.terminate()
+            self.coordinator.wait(timeout=60)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

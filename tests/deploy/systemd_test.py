@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""The units of deploy/systemd: systemd accepts them, rates their hardening, and their command lines start the programs."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import unittest
+
+from harness import places, processes
+from harness.program_test import ProgramTest
+
+UNITS = places.REPOSITORY / "deploy/systemd"
+# systemd's own score of what a service may do, 0 to 10; its words: up to 2 "safe", up to 4.9 "OK", up to 7.4 "medium".
+MOST_EXPOSURE = {"regroup-coordinator": 1.5, "regroup-worker": 4.0}
+
+
+class Unit:
+    """What a unit says, with the programs of this build."""
+
+    def __init__(self, name):
+        self.name = name
+        self.text = (UNITS / f"{name}.service").read_text().replace("/usr/bin/", f"{places.PROGRAMS}/")
+
+    def command(self, environment):
+        """ExecStart as systemd takes it apart: ${NAME} is one word, $NAME as many as its value has."""
+        words = []
+        for word in shlex.split(re.search(r"^ExecStart=(.*)$", self.text, re.MULTILINE)[1]):
+            if re.fullmatch(r"\$\w+", word):
+                words += environment[word[1:]].split()
+            else:
+                words.append(re.sub(r"\$\{(\w+)\}", lambda match: environment[match[1]], word))
+        return words
+
+    def environment(self):
+        return dict(re.findall(r"^Environment=(\w+)=(.*)$", self.text, re.MULTILINE))
+
+    def verify(self, folder):
+        """systemd's opinion; folders of a state that it makes itself do not exist here."""
+        path = folder / f"{self.name}.service"
+        path.write_text(self.text)
+        return subprocess.run(["systemd-analyze", "verify", "--man=no", path], capture_output=True, text=True)
+
+
+class SystemdTest(ProgramTest):
+    def test_systemd_accepts_the_units(self):
+        for name in MOST_EXPOSURE:
+            done = Unit(name).verify(self.folder)
+            self.assertEqual((done.returncode, done.stderr + done.stdout), (0, ""), name)
+
+    def test_systemd_notices_a_unit_that_is_wrong(self):
+        unit = Unit("regroup-worker")
+        unit.text = unit.text.replace("KillMode=mixed", "KillMode=mixd")
+        self.assertIn("Failed to parse kill mode", unit.verify(self.folder).stderr)
+
+    def test_services_may_do_little(self):
+        for name, most in MOST_EXPOSURE.items():
+            done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager",
+                                   UNITS / f"{name}.service"], capture_output=True, text=True)
+            score = float(re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)[1])
+            print(f"{name}: exposure {score} of 10")
+            self.assertLessEqual(score, most, done.stdout)
+
+    def test_the_command_lines_start_the_programs(self):
+        work = {"REGROUP_WORK_DIR": str(self.folder / "work"), "STATE_DIRECTORY": str(self.folder / "state")}
+        coordinator = Unit("regroup-coordinator")
+        port_file = self.folder / "port"
+        environment = {**coordinator.environment(), **work, "REGROUP_LISTEN": "127.0.0.1:0",
+                       "REGROUP_METRICS_LISTEN": "127.0.0.1:0", "REGROUP_SECURITY": f"--port-file {port_file}"}
+        self.start("coordinator", coordinator.command(environment))
+        port = processes.wait_until(lambda: port_file.exists() and port_file.read_text().strip(), "the port", 60)
+        worker = Unit("regroup-worker")
+        environment = {**worker.environment(), **work, "REGROUP_COORDINATOR": f"127.0.0.1:{port}"}
+        self.start("worker", worker.command(environment))
+        processes.wait_until(lambda: "worker registered" in (self.folder / "coordinator.log").read_text(),
+                             "the worker", patience_s=60, pause_s=0.1)
+        self.assertTrue((self.folder / "state/regroup.db").exists())
+
+    def start(self, name, command):
+        with open(self.folder / f"{name}.log", "wb") as log:
+            process = processes.start(command, stdout=log, stderr=log)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.terminate)
+
+
+if __name__ == "__main__":
+    if not shutil.which("systemd-analyze"):
+        print("skipped: there is no systemd-analyze")
+        sys.exit(77)
+    os.environ["SYSTEMD_PAGER"] = ""
+    unittest.main(verbosity=2)

@@ -1,0 +1,112 @@
+"""Multiple-choice scores, item by item, against an independent computation with Transformers.
+
+Always on the shipped model with items made from its own text; also on the trained model and the sets of ../shared,
+where they are at hand. Source and result are both compared.
+
+usage: multiple_choice_oracle.py <regroup> <logits_tool> <source folder> <shared folder>
+"""
+
+import glob
+import json
+import os
+import random
+import sys
+import tempfile
+
+import torch
+from tokenizers import Tokenizer
+
+from regroup_programs import Programs, report_of
+from transformers_checks import load
+
+TOLERANCE = 1e-4
+
+
+def write_generated_set(path, texts_file, count):
+    """Items whose right choice is how a text goes on; the others are how other texts go on."""
+    chance = random.Random(7)
+    with open(texts_file, encoding="utf-8") as file:
+        texts = [json.loads(line)["text"].split() for line in file]
+    texts = [words for words in texts if len(words) >= 8][:count]
+    with open(path, "w", encoding="utf-8") as file:
+        for index, words in enumerate(texts):
+            cut = chance.randint(3, min(40, len(words) - 3))
+            choices = [" ".join(words[cut : cut + chance.randint(1, 6)])]
+            for _ in range(chance.randint(1, 4)):
+                other = texts[chance.randrange(len(texts))]
+                start = chance.randrange(len(other) - 2)
+                choices.append(" ".join(other[start : start + chance.randint(1, 6)]))
+            label = chance.randrange(len(choices))
+            choices[0], choices[label] = choices[label], choices[0]
+            item = {"context": " ".join(words[:cut]), "choices": choices, "label": label}
+            file.write(json.dumps(item, ensure_ascii=index % 2 == 0) + "\n")
+
+
+def log_likelihood(model, tokenizer, context, choice, longest):
+    """Of " " + choice after the context: one sequence at a time, float64 sums, the context cut at its beginning."""
+    before = tokenizer.encode(context).ids
+    ids = tokenizer.encode(context + " " + choice).ids
+    scored = len(ids) - len(before)
+    ids = ids[-longest:]
+    scored = min(scored, longest - 1)
+    tokens = torch.tensor([ids])
+    with torch.no_grad():
+        log_p = torch.log_softmax(model(tokens).logits[0, :-1].double(), -1)
+    own = log_p[-scored:].gather(-1, tokens[0, -scored:, None])
+    return own.sum().item()
+
+
+def check_set(folder, model, tokenizer, data, scores_file):
+    with open(scores_file) as file:
+        ours = json.load(file)
+    with open(data, encoding="utf-8") as file:
+        items = [json.loads(line) for line in file]
+    assert len(ours) == len(items), (len(ours), len(items))
+    worst, right, right_per_byte = 0.0, 0, 0
+    for item, own in zip(items, ours):
+        expected = [log_likelihood(model, tokenizer, item["context"], choice, model.config.max_position_embeddings)
+                    for choice in item["choices"]]  # fmt: skip
+        worst = max([worst] + [abs(a - b) for a, b in zip(own["log_likelihoods"], expected, strict=True)])
+        assert own["bytes"] == [len((" " + choice).encode()) for choice in item["choices"]]
+        per_byte = [score / size for score, size in zip(own["log_likelihoods"], own["bytes"])]
+        right += own["log_likelihoods"].index(max(own["log_likelihoods"])) == item["label"]
+        right_per_byte += per_byte.index(max(per_byte)) == item["label"]
+    assert worst < TOLERANCE, (folder, data, worst)
+    return worst, right / len(items), right_per_byte / len(items)
+
+
+def check_model(programs, work, name, source_folder, train, sets):
+    folder = programs.convert(
+        work, name, source_folder, 4, finetune={"method": "none"},
+        calibration={"data": train, "sequences": 8, "sequence_length": 128},
+        evaluation={"multiple_choice": [{"name": set_name, "data": path} for set_name, path in sets.items()]})  # fmt: skip
+    tokenizer = Tokenizer.from_file(f"{source_folder}/tokenizer.json")
+    report = report_of(folder)
+    for subject, path in (("source", source_folder), ("result", folder)):
+        model = load(path)
+        [task] = glob.glob(f"{work}/regroup/jobs/{name}*/evaluate-{subject}/1/out")
+        for index, (set_name, data) in enumerate(sets.items()):
+            worst, accuracy, per_byte = check_set(path, model, tokenizer, data, f"{task}/choices-{set_name}.json")
+            reported = report[subject]["multiple_choice"][index]
+            assert reported["name"] == set_name
+            assert abs(reported["accuracy"] - accuracy) < 1e-12, (reported, accuracy)
+            assert abs(reported["accuracy_per_byte"] - per_byte) < 1e-12, (reported, per_byte)
+            print(f"{name} {subject} {set_name}: accuracy {accuracy:.3f}, scores within {worst:.1e}", flush=True)
+
+
+def main():
+    programs, demo, shared = Programs(sys.argv[1], sys.argv[2]), f"{sys.argv[3]}/deploy/demo", os.path.abspath(sys.argv[4])
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as work:
+        generated = f"{work}/generated.jsonl"
+        write_generated_set(generated, f"{demo}/valid.jsonl", 60)
+        check_model(programs, work, "demo", f"{demo}/model", f"{demo}/train.jsonl", {"generated": generated})
+        sets = {os.path.basename(path)[:-6]: path for path in sorted(glob.glob(f"{shared}/data/mc/*.jsonl"))}
+        trained = f"{shared}/models/llama-mha-6m"
+        if sets and os.path.isdir(trained):
+            check_model(programs, work, "six-m", trained, f"{shared}/data/train.jsonl", sets)
+        else:
+            print(f"not checked: {trained} or the sets beside it are missing")
+
+
+main()

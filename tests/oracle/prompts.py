@@ -1,0 +1,28 @@
+"""Prompts for decoding: the beginnings of texts, as a model's own tokenizer reads them."""
+
+import json
+
+from tokenizers import Tokenizer
+
+
+def prompts_of(folder, data, count, longest):
+    """The ids of the first texts, cut to lengths from 1 to `longest` (the short ones first)."""
+    tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")
+    with open(data, encoding="utf-8") as file:
+        texts = [json.loads(line)["text"] for line, _ in zip(file, range(count))]
+    lengths = [max(1, longest * (i + 1) // count) for i in range(count)]
+    return [tokenizer.encode(text).ids[:length] for text, length in zip(texts, lengths)]
+
+
+def greedy_of(model, prompts, new_tokens):
+    """Transformers' greedy continuations, with its own cache. No token ends a continuation early."""
+    import torch
+
+    continuations = []
+    for prompt in prompts:
+        ids = torch.tensor([prompt])
+        with torch.no_grad():
+            output = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, num_beams=1,
+                                    max_new_tokens=new_tokens, min_new_tokens=new_tokens, pad_token_id=0)  # fmt: skip
+        continuations.append(output[0, len(prompt):].tolist())
+    return continuations

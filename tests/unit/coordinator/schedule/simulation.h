@@ -1,0 +1,428 @@
+// Random lives of a cluster, from seeds: workers crash, fall silent and come back, messages get lost or arrive late,
+// the coordinator restarts and its store refuses commits. After every step the promises of the service must hold; at
+// the end, when nothing fails any more, every job must come to an end.
+//
+// A life may also have a defect, one that a coordinator could really have. The promises must notice it: that is the
+// test of the test.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "coordinator/job/assignment.h"
+#include "coordinator/schedule/cluster.h"
+#include "services/base/status_macros.h"
+#include "services/rpc/status.h"
+#include "tests/unit/coordinator/builders.h"
+#include "tests/unit/coordinator/schedule/defect.h"
+
+namespace regroup {
+
+inline constexpr int kStepsPerSeed = 300;
+inline constexpr Duration kLease = std::chrono::seconds(10);
+inline constexpr Duration kLongestQuietEnd = std::chrono::hours(3);
+
+/// A worker with processes of its own. It ends them when it was not heard for a lease, as it promises.
+struct SimulatedWorker : FakeWorker {
+  using FakeWorker::FakeWorker;
+  Time heard{};
+  bool is_reachable = true;
+};
+
+class Simulation {
+ public:
+  explicit Simulation(uint32_t seed, Defect defect = Defect::kNone) : random_(seed), defect_(defect) {
+    for (int i = 0; i < 3; ++i) workers_.emplace_back(fmt::format("w{}", i), 1 + Pick(3));
+  }
+
+  void Run() {
+    for (int step = 0; step < kStepsPerSeed && violations_.empty(); ++step) {
+      now_ += std::chrono::milliseconds(Pick(1500));
+      Fence();
+      RandomStep();
+      cluster_.Tick(now_);
+      Commit(Chance(0.03));
+    }
+    RunQuietly();
+  }
+
+  /// What did not hold; empty in a good life.
+  const std::vector<std::string>& violations() const { return violations_; }
+  /// How many jobs ended in each final state.
+  const std::map<v1::JobState, int>& ends() const { return ends_; }
+  /// How many jobs were to be cancelled when they may already have published.
+  int late_cancels() const { return late_cancels_; }
+
+ private:
+  bool Has(Defect defect) const { return defect_ == defect; }
+  void Check(bool holds, const std::string& promise) {
+    if (!holds) violations_.push_back(promise);
+  }
+
+  int Pick(int below) { return static_cast<int>(random_() % static_cast<uint32_t>(below)); }
+  bool Chance(double probability) { return std::uniform_real_distribution<double>()(random_) < probability; }
+  SimulatedWorker& AnyWorker() { return workers_[static_cast<size_t>(Pick(static_cast<int>(workers_.size())))]; }
+
+  void RandomStep() {
+    for (SimulatedWorker& worker : workers_) {
+      if (Chance(0.3)) Beat(worker);
+      if (Chance(0.3)) Ask(worker);
+      if (Chance(0.2)) EndAny(worker, Chance(0.1));
+    }
+    switch (Pick(20)) {
+      case 0:
+      case 1:
+        return Submit();
+      case 2:
+        return CancelAny();
+      case 3:
+        return RetryAny();
+      case 4:
+        return Crash(AnyWorker());
+      case 5:
+        AnyWorker().is_reachable = Chance(0.7);
+        return;
+      case 6:
+      case 7:
+        return RepeatOldReport();
+      case 8:
+        return RestartCoordinator();
+      case 9:
+        return Drain(AnyWorker().id, Chance(0.3));
+      default:
+        return;
+    }
+  }
+
+  // What users do.
+
+  void Submit() {
+    if (cluster_.jobs().size() > 4) return;
+    v1::JobSpec spec = SmallSpec();
+    spec.mutable_finetune()->set_ranks(1 + Pick(2));
+    spec.mutable_resources()->set_priority(Pick(3));
+    if (Chance(0.5)) MakeShort(&spec);
+    cluster_.AddJob(MakeJob(fmt::format("job-{}", ++jobs_submitted_), spec, now_, Chance(0.5) ? "alice" : "bob"));
+  }
+
+  /// Few tasks, so that many lives reach the end of a job.
+  static void MakeShort(v1::JobSpec* spec) {
+    spec->clear_calibration();
+    spec->clear_evaluation();
+    spec->mutable_finetune()->set_method("none");
+  }
+
+  std::string AnyJob() {
+    if (durable_.empty()) return "none";
+    auto job = durable_.begin();
+    std::advance(job, Pick(static_cast<int>(durable_.size())));
+    return job->first;
+  }
+
+  void CancelAny() {
+    if (cluster_.jobs().size() == 0 || Chance(0.7)) return;
+    auto job = cluster_.jobs().begin();
+    std::advance(job, Pick(static_cast<int>(cluster_.jobs().size())));
+    const bool may_have_published = job->second.record().publication_granted && !job->second.IsFinal();
+    const absl::Status status = cluster_.CancelJob(job->first, now_);
+    Check((ReasonOf(status) == v1::WRONG_STATE) == may_have_published,
+          "a job that may have published is not cancelled");
+    if (may_have_published) ++late_cancels_;
+  }
+
+  void RetryAny() {
+    const std::string id = AnyJob();
+    const auto stored = durable_.find(id);
+    if (stored == durable_.end() || cluster_.jobs().Find(id) != nullptr) return;
+    Job job =
+        Job::Restore(Has(Defect::kRetriesFinishedTasks) ? WithoutSuccess(stored->second) : stored->second).value();
+    if (!job.Retry(now_).ok()) return;
+    retried_.insert(id);
+    cluster_.AddJob(std::move(job));
+  }
+
+  void Drain(const std::string& worker, bool draining) {
+    if (Has(Defect::kGivesTasksToDrainingWorkers)) {
+      if (cluster_.workers().Find(worker) == nullptr) return;
+    } else if (!cluster_.SetDraining(worker, draining).ok()) {
+      return;
+    }
+    drains_to_come_[worker] = draining;
+  }
+
+  // What workers do.
+
+  void Beat(SimulatedWorker& worker) {
+    if (!worker.is_reachable) return;
+    const absl::StatusOr<v1::HeartbeatResponse> response = cluster_.Heartbeat(HeartbeatOf(worker), now_);
+    if (!response.ok()) return Register(worker);
+    Heard(worker, response->stop());
+  }
+
+  v1::HeartbeatRequest HeartbeatOf(const SimulatedWorker& worker) const {
+    v1::HeartbeatRequest request = worker.Heartbeat();
+    if (!Has(Defect::kTrustsItsOwnList)) return request;
+    request.clear_running();
+    for (const auto& [id, job] : cluster_.jobs()) {
+      for (const size_t task : job.RunningTasks()) {
+        if (LastSegment(job.task(task).worker()) == worker.id) *request.add_running() = CurrentAttempt(job, task);
+      }
+    }
+    return request;
+  }
+
+  void Register(SimulatedWorker& worker) {
+    v1::RegisterWorkerRequest request = worker.Registration();
+    if (Has(Defect::kOverbooksWorkers)) request.set_slots(request.slots() + 1);
+    const v1::RegisterWorkerResponse response = cluster_.Register(request, now_);
+    Heard(worker, response.stop());
+  }
+
+  template <typename List>
+  void Heard(SimulatedWorker& worker, const List& stop) {
+    worker.heard = now_;
+    for (const v1::AttemptId& attempt : stop) EndProcess(worker, attempt);
+  }
+
+  void EndProcess(SimulatedWorker& worker, const v1::AttemptId& attempt) {
+    std::erase_if(worker.running, [&](const v1::AttemptId& other) {
+      return other.job() == attempt.job() && other.task() == attempt.task() && other.epoch() == attempt.epoch();
+    });
+  }
+
+  void Crash(SimulatedWorker& worker) {
+    worker.running.clear();
+    ++worker.incarnation;
+  }
+
+  void Ask(SimulatedWorker& worker) {
+    if (!worker.is_reachable) return;
+    if (cluster_.Acquire(worker.Acquire(worker.slots), ++ticket_, now_).ok()) tickets_[ticket_] = &worker;
+  }
+
+  void EndAny(SimulatedWorker& worker, bool fails) {
+    if (worker.running.empty()) return;
+    const v1::AttemptId attempt = worker.running[static_cast<size_t>(Pick(static_cast<int>(worker.running.size())))];
+    // Time passes between the permission to publish and the end of the attempt.
+    if (attempt.task() == "report" && worker.is_reachable && Chance(0.5)) {
+      (void)cluster_.Report(worker.AskToPublish(attempt), now_);
+      return;
+    }
+    EndProcess(worker, attempt);
+    const auto failure = static_cast<v1::FailureClass>(1 + Pick(6));
+    v1::TaskOutcome outcome = fails ? FailureOf(failure) : attempt.task() == "inspect" ? InspectSuccess() : Success();
+    const v1::ReportTaskRequest report = worker.Report(attempt, outcome);
+    sent_.push_back(report);
+    if (worker.is_reachable) (void)Deliver(report);
+  }
+
+  /// A report task succeeds only after it was allowed to publish.
+  absl::Status Deliver(v1::ReportTaskRequest report) {
+    if (Has(Defect::kAcceptsOldEpochs)) MakeCurrent(&report);
+    if (report.attempt().task() == "report" && !report.outcome().has_failure()) {
+      v1::ReportTaskRequest question = report;
+      question.set_may_publish(true);
+      REGROUP_RETURN_IF_ERROR(cluster_.Report(question, now_));
+    }
+    return cluster_.Report(report, now_);
+  }
+
+  void MakeCurrent(v1::ReportTaskRequest* report) const {
+    const Job* job = cluster_.jobs().Find(report->attempt().job());
+    const std::optional<size_t> task = job != nullptr ? job->FindTask(report->attempt().task()) : std::nullopt;
+    if (!task) return;
+    report->mutable_attempt()->set_epoch(job->task(*task).epoch());
+    report->set_worker(LastSegment(job->task(*task).worker()));
+  }
+
+  /// A message from long ago: it may be a repetition, or come from an attempt that was given up.
+  void RepeatOldReport() {
+    if (sent_.empty()) return;
+    const v1::ReportTaskRequest& report = sent_[static_cast<size_t>(Pick(static_cast<int>(sent_.size())))];
+    const Job* job = cluster_.jobs().Find(report.attempt().job());
+    if (job == nullptr) return;
+    const std::optional<size_t> task = job->FindTask(report.attempt().task());
+    const bool is_old = task && job->task(*task).epoch() > report.attempt().epoch();
+    const absl::Status status = Deliver(report);
+    Check(!is_old || ReasonOf(status) == v1::STALE_EPOCH, "a message of an old epoch is refused");
+  }
+
+  void Fence() {
+    for (SimulatedWorker& worker : workers_) {
+      if (now_ >= worker.heard + kLease) worker.running.clear();
+    }
+  }
+
+  // What happens to the coordinator.
+
+  void RestartCoordinator() {
+    cluster_ = MakeCluster();
+    tickets_.clear();
+    for (const auto& [id, record] : durable_) {
+      if (IsFinalState(record.job.state())) continue;
+      Check(cluster_.RestoreJob(AsRemembered(record), now_).ok(), "a job goes on after a restart");
+    }
+    for (const auto& [id, worker] : durable_workers_) cluster_.RestoreWorker(worker, now_);
+  }
+
+  /// What the coordinator finds in its store when it starts.
+  JobRecord AsRemembered(JobRecord record) const {
+    if (Has(Defect::kForgetsPermissionToPublish)) record.publication_granted = false;
+    for (v1::Task& task : *record.job.mutable_tasks()) {
+      const bool runs = task.state() == v1::TASK_STATE_RUNNING;
+      if (Has(Defect::kForgetsEpochs) && !runs) task.set_epoch(0);
+      if (Has(Defect::kStartsAgainWhatMayRun) && runs) task.set_state(v1::TASK_STATE_READY);
+    }
+    return record;
+  }
+
+  static JobRecord WithoutSuccess(JobRecord record) {
+    for (v1::Task& task : *record.job.mutable_tasks()) {
+      if (task.state() == v1::TASK_STATE_SUCCEEDED) task.set_state(v1::TASK_STATE_CANCELLED);
+    }
+    return record;
+  }
+
+  Cluster MakeCluster() const {
+    return Cluster(ClusterOptions{.lease = Has(Defect::kEndsLeasesEarly) ? kLease / 4 : kLease});
+  }
+
+  void Commit(bool store_fails) {
+    cluster_.PlaceTasks(now_);
+    if (!Has(Defect::kLosesRevisions)) cluster_.SealChanges();
+    const std::vector<Answer> answers = cluster_.TakeAnswers();
+    if (store_fails) {
+      drains_to_come_.clear();
+      if (Has(Defect::kAnswersBeforeTheCommit)) {
+        for (const Answer& answer : answers) Take(answer);
+      }
+      if (Has(Defect::kKeepsWhatWasNotStored)) return cluster_.Commit();
+      cluster_.Rollback();
+      CheckProcesses();
+      return;
+    }
+    for (const auto& [worker, draining] : drains_to_come_) draining_[worker] = draining;
+    drains_to_come_.clear();
+    for (const auto& [id, before] : cluster_.jobs().changes()) Store(cluster_.jobs().Find(id)->record());
+    for (const auto& [id, before] : cluster_.workers().changes()) durable_workers_[id] = *cluster_.workers().Find(id);
+    cluster_.Commit();
+    for (const Answer& answer : answers) Take(answer);
+    CheckSlots();
+    CheckProcesses();
+  }
+
+  /// One answer in twenty gets lost on its way.
+  void Take(const Answer& answer) {
+    const auto ticket = tickets_.find(answer.ticket);
+    if (ticket == tickets_.end() || !answer.assignment || Chance(0.05) || !ticket->second->is_reachable) return;
+    if (now_ < ticket->second->heard + kLease) ticket->second->running.push_back(answer.assignment->attempt());
+  }
+
+  // What must hold.
+
+  void Store(const JobRecord& record) {
+    const std::string id = LastSegment(record.job.name());
+    const auto stored = durable_.find(id);
+    if (stored != durable_.end()) CheckChange(stored->second, record);
+    retried_.erase(id);
+    if (IsFinalState(record.job.state())) ++ends_[record.job.state()];
+    durable_[id] = record;
+  }
+
+  void CheckChange(const JobRecord& before, const JobRecord& after) {
+    Check(after.job.revision() == before.job.revision() + 1, "every change has the next revision");
+    const bool was_retried = retried_.count(LastSegment(after.job.name())) > 0;
+    Check(was_retried || !IsFinalState(before.job.state()), "a final job stays as it is");
+    Check(!before.publication_granted || after.job.state() != v1::JOB_STATE_CANCELLED,
+          "a job that may have published does not end as cancelled");
+    Check(after.publication_granted || after.job.state() != v1::JOB_STATE_SUCCEEDED,
+          "a job succeeds only after it was allowed to publish");
+    for (int task = 0; task < before.job.tasks_size(); ++task) {
+      CheckTaskChange(before.job.tasks(task), after.job.tasks(task), was_retried);
+    }
+  }
+
+  void CheckTaskChange(const v1::Task& before, const v1::Task& after, bool was_retried) {
+    Check(before.epoch() <= after.epoch() && after.epoch() <= before.epoch() + 1, "epochs go up one by one");
+    if (before.state() == v1::TASK_STATE_SUCCEEDED) {
+      Check(before.SerializeAsString() == after.SerializeAsString(), "a result is applied once");
+    } else if (IsFinalState(before.state())) {
+      Check(before.state() == after.state() || was_retried, "a final task stays as it is");
+    }
+    const bool is_started = before.epoch() < after.epoch();
+    Check(!is_started || before.state() != v1::TASK_STATE_RUNNING, "a task has one live attempt");
+    const auto draining = draining_.find(LastSegment(after.worker()));
+    Check(!is_started || draining == draining_.end() || !draining->second, "a draining worker gets nothing new");
+  }
+
+  void CheckSlots() {
+    std::map<std::string, int> busy;
+    for (const auto& [id, job] : cluster_.jobs()) {
+      for (const size_t task : job.RunningTasks()) busy[LastSegment(job.task(task).worker())] += job.task(task).ranks();
+    }
+    for (const SimulatedWorker& worker : workers_) {
+      Check(busy[worker.id] <= worker.slots, "a worker runs no more than it has slots");
+    }
+  }
+
+  /// No process of an old epoch outlives the new one.
+  void CheckProcesses() {
+    std::set<std::string> seen;
+    for (const SimulatedWorker& worker : workers_) {
+      for (const v1::AttemptId& attempt : worker.running) {
+        const bool is_new = seen.insert(TaskName(attempt.job(), attempt.task())).second;
+        Check(is_new, "a task has one process: " + attempt.ShortDebugString());
+      }
+    }
+  }
+
+  /// Without faults every job ends.
+  void RunQuietly() {
+    const Time deadline = now_ + kLongestQuietEnd;
+    for (SimulatedWorker& worker : workers_) {
+      worker.is_reachable = true;
+      worker.slots = std::max(worker.slots, 2);
+      Register(worker);
+      Drain(worker.id, false);
+    }
+    Commit(false);
+    while (cluster_.jobs().size() > 0 && now_ < deadline && violations_.empty()) {
+      now_ += std::chrono::seconds(1);
+      for (SimulatedWorker& worker : workers_) {
+        Beat(worker);
+        Ask(worker);
+        EndAny(worker, false);
+      }
+      cluster_.Tick(now_);
+      Commit(false);
+    }
+    Check(cluster_.jobs().size() == 0 || !violations_.empty(), "every job ends when nothing fails any more");
+  }
+
+  std::mt19937 random_;
+  Time now_{std::chrono::seconds(100000)};
+  const Defect defect_;
+  std::vector<std::string> violations_;
+  Cluster cluster_ = MakeCluster();
+  std::vector<SimulatedWorker> workers_;
+  uint64_t ticket_ = 0;
+  std::map<uint64_t, SimulatedWorker*> tickets_;
+  std::vector<v1::ReportTaskRequest> sent_;
+  std::map<std::string, JobRecord> durable_;
+  std::map<std::string, v1::Worker> durable_workers_;
+  std::map<std::string, bool> draining_;
+  /// Asked for since the last commit.
+  std::map<std::string, bool> drains_to_come_;
+  std::set<std::string> retried_;
+  int jobs_submitted_ = 0;
+  std::map<v1::JobState, int> ends_;
+  int late_cancels_ = 0;
+};
+
+}  // namespace regroup

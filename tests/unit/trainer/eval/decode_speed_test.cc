@@ -1,0 +1,59 @@
+#include "trainer/eval/decode_speed.h"
+
+#include <gtest/gtest.h>
+
+#include "slow_transformer.h"
+
+namespace regroup {
+namespace {
+
+TEST(DecodeSpeedTest, CountsTheBytesThatAStepReads) {
+  const Model source = RandomModel(SmallConfig(4), false, 1);
+  const Model result = RandomModel(SmallConfig(2), false, 1);
+  const DecodeCase setting{.batch = 3, .context = 8, .new_tokens = 10};
+  const std::vector<DecodeSpeed> speeds = MeasureDecodeSpeed({&source, &result}, setting);
+  ASSERT_EQ(speeds.size(), 2u);
+  // 2 layers x keys and values x width 6 x 4 bytes = 96 bytes a head and token.
+  EXPECT_EQ(speeds[0].cache_bytes, 96 * 4 * 8 * 3);
+  EXPECT_EQ(speeds[1].cache_bytes, 96 * 2 * 8 * 3);
+  for (const DecodeSpeed& speed : speeds) {
+    EXPECT_EQ(speed.cache_bytes, speed.computed_cache_bytes);
+    EXPECT_EQ(speed.step_seconds.size(), 10u);
+    EXPECT_GT(speed.prefill_seconds, 0);
+    EXPECT_GT(speed.StepSeconds(0.5), 0);
+  }
+  // In the middle: 13 tokens in the cache.
+  EXPECT_EQ(speeds[0].step_bytes, speeds[0].weight_bytes + 96 * 4 * 13 * 3);
+  // K and V of half the heads, of hidden size 10, are gone from both layers.
+  EXPECT_EQ(speeds[0].weight_bytes - speeds[1].weight_bytes, 2 * 2 * (2 * 6) * 10 * 4);
+}
+
+TEST(DecodeSpeedTest, ReadsTheEmbeddingOnlyWhereItIsTheOutputProjection) {
+  ModelConfig config = SmallConfig(4);
+  const int64_t apart = DecodedWeightBytes(RandomModel(config, false, 1));
+  config.tied_embeddings = true;
+  EXPECT_EQ(DecodedWeightBytes(RandomModel(config, false, 1)), apart);
+}
+
+TEST(DecodeSpeedTest, MeasuresWithoutPrefillAndTellsHowFarItIs) {
+  const Model model = RandomModel(SmallConfig(4), false, 1);
+  int64_t last = 0, total = 0;
+  const std::vector<DecodeSpeed> speeds =
+      MeasureDecodeSpeed({&model}, {.batch = 1, .context = 20, .new_tokens = 3, .prefill = false},
+                         [&](int64_t done, int64_t all) { last = done, total = all; });
+  EXPECT_EQ(last, total);
+  EXPECT_EQ(speeds[0].step_seconds.size(), 3u);
+  EXPECT_EQ(speeds[0].prefill_seconds, 0);
+  EXPECT_EQ(speeds[0].cache_bytes, 96 * 4 * 20);
+}
+
+TEST(DecodeSpeedTest, AShareOfTheStepsWasAtMostThatLong) {
+  const DecodeSpeed speed{.step_seconds = {5, 1, 3, 2, 4}};
+  EXPECT_EQ(speed.StepSeconds(0), 1);
+  EXPECT_EQ(speed.StepSeconds(0.5), 3);
+  EXPECT_EQ(speed.StepSeconds(1), 5);
+  EXPECT_EQ(speed.TokensPerSecond(6), 2);
+}
+
+}  // namespace
+}  // namespace regroup

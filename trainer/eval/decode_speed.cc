@@ -1,0 +1,113 @@
+#include "trainer/eval/decode_speed.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "trainer/eval/decoder.h"
+#include "trainer/eval/stopwatch.h"
+
+namespace regroup {
+namespace {
+
+constexpr int64_t kStepsPerTurn = 8;
+/// The first steps pay for memory that is touched for the first time.
+constexpr int64_t kUncountedSteps = 2;
+
+at::Tensor RandomTokens(const Model& model, int64_t batch, int64_t length) {
+  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(1);
+  return at::randint(0, model.config.vocabulary, {batch, length}, generator, at::TensorOptions(at::kLong))
+      .to(model.embedding.device());
+}
+
+/// One model on its way through a case.
+class Run {
+ public:
+  Run(const Model& model, const DecodeCase& setting)
+      : model_(model), decoder_(model, setting.batch, setting.context + setting.new_tokens + kUncountedSteps) {
+    const at::Tensor tokens = RandomTokens(model, setting.batch, std::max<int64_t>(1, setting.context));
+    if (setting.prefill) {
+      const Stopwatch watch;
+      next_ = decoder_.Read(tokens);
+      speed_.prefill_seconds = watch.Seconds();
+    } else {
+      decoder_.cache().FillRandomly(setting.context);
+      next_ = tokens.narrow(1, 0, 1);
+    }
+    DescribeBytes(setting);
+    for (int64_t step = 0; step < kUncountedSteps; ++step) next_ = decoder_.Read(next_);
+    decoder_.cache().Truncate(setting.context);
+  }
+
+  void Decode(int64_t steps) {
+    for (int64_t step = 0; step < steps; ++step) {
+      const Stopwatch watch;
+      next_ = decoder_.Read(next_);
+      speed_.step_seconds.push_back(watch.Seconds());
+    }
+  }
+
+  DecodeSpeed TakeSpeed() { return std::move(speed_); }
+
+ private:
+  void DescribeBytes(const DecodeCase& setting) {
+    const auto element = static_cast<int64_t>(model_.embedding.element_size());
+    const int64_t bytes_per_token = model_.config.KvCacheBytesPerToken(element) * setting.batch;
+    speed_.cache_bytes = decoder_.cache().Bytes();
+    speed_.computed_cache_bytes = bytes_per_token * decoder_.cache().length();
+    speed_.weight_bytes = DecodedWeightBytes(model_);
+    speed_.step_bytes = speed_.weight_bytes + bytes_per_token * (setting.context + setting.new_tokens / 2);
+  }
+
+  const Model& model_;
+  Decoder decoder_;
+  at::Tensor next_;
+  DecodeSpeed speed_;
+};
+
+}  // namespace
+
+double DecodeSpeed::StepSeconds(double share) const {
+  std::vector<double> sorted = step_seconds;
+  std::sort(sorted.begin(), sorted.end());
+  const auto last = static_cast<double>(sorted.size() - 1);
+  return sorted[static_cast<size_t>(std::lround(share * last))];
+}
+
+int64_t DecodedWeightBytes(const Model& model) {
+  Model slots = model;
+  int64_t bytes = 0;
+  VisitParameters(slots, [&](const std::string& name, at::Tensor& tensor) {
+    const bool rows_only = name == "embedding.weight" && model.head.defined();
+    if (tensor.defined() && !rows_only) bytes += static_cast<int64_t>(tensor.nbytes());
+  });
+  return bytes;
+}
+
+std::vector<DecodeSpeed> MeasureDecodeSpeed(const std::vector<const Model*>& models, const DecodeCase& setting,
+                                            const std::function<void(int64_t, int64_t)>& progress) {
+  const int64_t turns = (setting.new_tokens + kStepsPerTurn - 1) / kStepsPerTurn;
+  const int64_t rounds = turns + static_cast<int64_t>(models.size());
+  int64_t done = 0;
+  const auto advance = [&] {
+    if (progress) progress(++done, rounds);
+  };
+  std::vector<std::unique_ptr<Run>> runs;
+  for (const Model* model : models) {
+    runs.push_back(std::make_unique<Run>(*model, setting));
+    advance();
+  }
+  for (int64_t turn = 0; turn < turns; ++turn) {
+    const int64_t steps = std::min(kStepsPerTurn, setting.new_tokens - turn * kStepsPerTurn);
+    for (const auto& run : runs) run->Decode(steps);
+    advance();
+  }
+  std::vector<DecodeSpeed> speeds;
+  for (const auto& run : runs) speeds.push_back(run->TakeSpeed());
+  return speeds;
+}
+
+}  // namespace regroup

@@ -1,0 +1,33 @@
+#include "trainer/eval/decoder.h"
+
+#include <ATen/ATen.h>
+
+#include "trainer/nn/transformer.h"
+
+namespace regroup {
+
+Decoder::Decoder(const Model& model, int64_t batch, int64_t capacity)
+    : model_(model),
+      cache_(model.config, batch, capacity, model.embedding.scalar_type(), model.embedding.device()) {}
+
+at::Tensor Decoder::Read(const at::Tensor& tokens_BT) {
+  at::NoGradGuard no_gradients;
+  const at::Tensor hidden = RunCachedHiddenStates(model_, tokens_BT, cache_);
+  // Only the last token's logits are needed; those of a long prompt would be the largest tensor by far.
+  const at::Tensor logits = RunOutputProjection(model_, hidden.narrow(1, hidden.size(1) - 1, 1));
+  // The copy waits for the device.
+  return logits.argmax(-1).to(at::kCPU).to(tokens_BT.device());
+}
+
+at::Tensor DecodeGreedily(const Model& model, const at::Tensor& prompt_BT, int64_t new_tokens) {
+  Decoder decoder(model, prompt_BT.size(0), prompt_BT.size(1) + new_tokens);
+  std::vector<at::Tensor> tokens;
+  at::Tensor next = decoder.Read(prompt_BT);
+  for (int64_t done = 0; done < new_tokens; ++done) {
+    tokens.push_back(next);
+    if (done + 1 < new_tokens) next = decoder.Read(next);
+  }
+  return at::cat(tokens, 1);
+}
+
+}  // namespace regroup

@@ -1,0 +1,31 @@
+// Greedy decoding with a KV cache. One thread at a time; the model must outlive it. No gradients.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "trainer/nn/key_value_cache.h"
+#include "trainer/nn/model.h"
+
+namespace regroup {
+
+class Decoder {
+ public:
+  /// Takes memory for `batch` sequences of `capacity` tokens.
+  Decoder(const Model& model, int64_t batch, int64_t capacity);
+
+  /// Reads tokens_BT; the most likely next tokens, [B, 1]. Ends when the device has them.
+  at::Tensor Read(const at::Tensor& tokens_BT);
+
+  KeyValueCache& cache() { return cache_; }
+
+ private:
+  const Model& model_;
+  KeyValueCache cache_;
+};
+
+/// The `new_tokens` tokens that follow prompt_BT when the most likely one is taken each time, [B, new_tokens], int64.
+at::Tensor DecodeGreedily(const Model& model, const at::Tensor& prompt_BT, int64_t new_tokens);
+
+}  // namespace regroup

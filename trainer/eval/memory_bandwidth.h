@@ -1,0 +1,14 @@
+// How fast this machine reads memory: the bound for decoding, which reads all weights and the KV cache for each token.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace regroup {
+
+/// Bytes per second of the fastest of `repeats` reads of `bytes` bytes (rounded up to 64 B) with all threads, after one
+/// that is not counted. Takes that much memory on the device for the time of the call.
+double MeasureReadBandwidth(int64_t bytes, int repeats, at::Device device);
+
+}  // namespace regroup

@@ -1,0 +1,101 @@
+#include "trainer/stages/evaluate_quality.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "services/base/files.h"
+#include "services/base/status_macros.h"
+#include "trainer/eval/agreement.h"
+#include "trainer/eval/multiple_choice.h"
+#include "trainer/eval/perplexity.h"
+#include "trainer/stages/job_text.h"
+#include "trainer/stages/settings.h"
+
+namespace regroup {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int64_t kAgreementTokens = 131072;
+
+absl::StatusOr<TokenWindows> EvaluationWindows(const StageContext& context, const SourceModel& source) {
+  const v1::Evaluation::Perplexity& settings = context.spec().evaluation().perplexity();
+  return BuildWindows(
+      "evaluation.perplexity.data", settings.data(), source,
+      {.sequence_length = SequenceLength(settings, source.config()), .max_windows = settings.max_windows()});
+}
+
+/// The scores of every item, for paired comparisons.
+Json DescribeItems(const MultipleChoice& result) {
+  Json items = Json::array();
+  for (const ChoiceItem& item : result.items) {
+    items.push_back({{"label", item.label},
+                     {"log_likelihoods", item.log_likelihoods},
+                     {"bytes", item.bytes},
+                     {"best", item.Best(false)},
+                     {"best_per_byte", item.Best(true)}});
+  }
+  return items;
+}
+
+Json DescribeSet(const std::string& name, const MultipleChoice& result) {
+  return {{"name", name},
+          {"items", result.items.size()},
+          {"accuracy", result.Accuracy(false)},
+          {"accuracy_standard_error", result.StandardError(false)},
+          {"accuracy_per_byte", result.Accuracy(true)},
+          {"accuracy_per_byte_standard_error", result.StandardError(true)}};
+}
+
+}  // namespace
+
+absl::Status AddPerplexity(StageContext& context, const SourceModel& source, const Model& model,
+                           EvaluationRecord& record) {
+  REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows, EvaluationWindows(context, source));
+  const Perplexity perplexity = MeasurePerplexity(model, windows, context.device, [&](int64_t done) {
+    context.link.SetProgress("windows", done, windows.windows());
+  });
+  record.measured["perplexity"] = perplexity.perplexity;
+  record.measured["mean_loss"] = perplexity.mean_loss;
+  record.measured["standard_error"] = perplexity.standard_error;
+  record.measured["windows"] = perplexity.windows;
+  record.measured["tokens"] = perplexity.tokens;
+  record.SetFigure("perplexity", perplexity.perplexity);
+  return WriteFileAtomically(context.out() / "windows.json",
+                             Json{{"mean_losses", perplexity.window_losses}}.dump() + "\n");
+}
+
+absl::Status AddMultipleChoice(StageContext& context, const SourceModel& source, const Model& model,
+                               EvaluationRecord& record) {
+  if (context.spec().evaluation().multiple_choice().empty()) return absl::OkStatus();
+  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(source.folder().path()));
+  for (const v1::Evaluation::MultipleChoice& set : context.spec().evaluation().multiple_choice()) {
+    const auto progress = [&](int64_t done, int64_t total) {
+      context.link.SetProgress(set.name() + " choices", done, total);
+    };
+    REGROUP_ASSIGN_OR_RETURN(const MultipleChoice result,
+                             MeasureMultipleChoice(model, set.data(), *tokenizer, context.device, progress));
+    record.measured["multiple_choice"].push_back(DescribeSet(set.name(), result));
+    record.SetFigure(set.name(), result.Accuracy(false));
+    REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context.out() / fmt::format("choices-{}.json", set.name()),
+                                                DescribeItems(result).dump(1) + "\n"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AddAgreement(StageContext& context, const SourceModel& source, const Model& reference, const Model& model,
+                          EvaluationRecord& record) {
+  REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows, EvaluationWindows(context, source));
+  const int64_t most = std::max<int64_t>(1, kAgreementTokens / windows.sequence_length());
+  const int64_t total = std::min(most, windows.windows());
+  const Agreement agreement = MeasureAgreement(reference, model, windows, most, context.device, [&](int64_t done) {
+    context.link.SetProgress("agreement windows", done, total);
+  });
+  record.measured["agreement"] = {
+      {"positions", agreement.positions}, {"mean_kl", agreement.mean_kl}, {"same_top_token", agreement.same_top_token}};
+  return absl::OkStatus();
+}
+
+}  // namespace regroup

@@ -1,0 +1,19 @@
+// Speed of source and result beside one another, for the report.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "absl/status/statusor.h"
+#include "trainer/stages/stage.h"
+
+namespace regroup {
+
+/// Whether the model has positions for every context and the new tokens. INVALID_ARGUMENT says what to write.
+absl::Status CheckLatency(const v1::Evaluation::Latency& settings, const ModelConfig& config);
+
+/// Decodes with both models in every combination of batch and context, and in the first one also with plainly averaged
+/// heads, whose speed shows that alignment itself costs nothing.
+nlohmann::ordered_json MeasureLatency(StageContext& context, const Model& source, const Model& result,
+                                      const Model& averaged);
+
+}  // namespace regroup
