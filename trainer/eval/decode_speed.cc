@@ -81,7 +81,7 @@ int64_t DecodedWeightBytes(const Model& model) {
   Model slots = model;
   int64_t bytes = 0;
   VisitParameters(slots, [&](const std::string& name, at::Tensor& tensor) {
-    const bool rows_only = name == "embedding.weight" && model.head.defined();
+    const bool rows_only = name == "embedding.weight" && model.head.weight.defined();
     if (tensor.defined() && !rows_only) bytes += static_cast<int64_t>(tensor.nbytes());
   });
   return bytes;

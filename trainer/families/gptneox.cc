@@ -42,7 +42,7 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-const Family& GptNeoXFamily() {
+const Family& GptneoxFamily() {
   static const Family family{
       .model_types = {"gpt_neox"}, .read_config = ReadConfig, .names = Names(), .standard_gqa = false};
   return family;
