@@ -10,8 +10,8 @@ Installs on Debian 12, and does nothing where everything is there already:
   always          Debian packages of deploy/apt-packages.txt (as root or with sudo), and libtorch
                   from the torch wheel in build/venv: 540 MB of download, 1.3 GB on disk
   --with-oracles  the Python packages that tests compare with (torch with all its
-                  dependencies, transformers, ...): 2.8 GB of download, 4.8 GB on disk;
-                  and the Prometheus that one test starts
+                  dependencies, transformers, ...): 2.9 GB of download, 5.2 GB on disk;
+                  and what tests start besides: Prometheus, Slurm's daemons, ...
   --with-nccl     NCCL for gangs on NVIDIA GPUs: 200 MB of download
   --with-linters  clang-format and clang-tidy
 TEXT
@@ -128,7 +128,7 @@ if [ $with_linters = yes ]; then install_packages "$deploy/apt-packages-linters.
 make_venv
 if [ $with_oracles = yes ]; then
   install_requirements "$deploy/requirements-oracles.txt" \
-    "the packages that tests compare with (2.8 GB of download, 4.8 GB on disk)"
+    "the packages that tests compare with (2.9 GB of download, 5.2 GB on disk)"
 fi
 install_requirements "$deploy/requirements-libtorch.txt" "libtorch (540 MB of download, 1.3 GB on disk)" --no-deps
 if [ $with_nccl = yes ]; then

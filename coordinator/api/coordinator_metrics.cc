@@ -78,7 +78,10 @@ CoordinatorMetrics::CoordinatorMetrics() {
   for (const v1::FailureClass failure : kFailureClasses) {
     metrics_.Count("jobs_finished_total", LabelsOfEnd(v1::JOB_STATE_FAILED, failure), 0);
   }
+  metrics_.Expect("job_queue_seconds");
+  metrics_.Expect("scheduling_seconds");
   for (const v1::TaskKind kind : kTaskKinds) {
+    metrics_.Expect("task_seconds", {{"kind", Word(kind)}});
     for (const char* outcome : {"succeeded", "failed", "cancelled", "retried"}) {
       metrics_.Count("tasks_finished_total", {{"kind", Word(kind)}, {"outcome", outcome}}, 0);
     }

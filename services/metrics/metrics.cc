@@ -151,6 +151,12 @@ void Metrics::Observe(const std::string& name, double value, const MetricLabels&
   }
 }
 
+void Metrics::Expect(const std::string& histogram, const MetricLabels& labels) {
+  std::lock_guard lock(implementation_->mutex);
+  const auto found = implementation_->histograms.find(histogram);
+  if (found != implementation_->histograms.end()) found->second.family->Add(labels, found->second.bounds);
+}
+
 void Metrics::Forget(const std::string& name, const MetricLabels& labels) {
   std::lock_guard lock(implementation_->mutex);
   const auto found = implementation_->gauge_series.find({name, labels});

@@ -33,6 +33,9 @@ class Metrics {
   void Count(const std::string& name, const MetricLabels& labels = {}, double amount = 1);
   void Set(const std::string& name, double value, const MetricLabels& labels = {});
   void Observe(const std::string& name, double value, const MetricLabels& labels = {});
+  /// Shows a histogram's series before its first value: Prometheus takes the first page that has it for its beginning,
+  /// so values counted by then would be lost to rates.
+  void Expect(const std::string& histogram, const MetricLabels& labels = {});
   /// Removes one series of a gauge, for example that of a job that has ended.
   void Forget(const std::string& name, const MetricLabels& labels);
 

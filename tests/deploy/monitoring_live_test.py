@@ -1,15 +1,20 @@
 #!/usr/bin/env python3
 """Every expression of the rules and dashboards, evaluated by a real Prometheus on a coordinator that converts a model."""
 
+import math
+import os
+import pathlib
 import re
 import shutil
 import time
 import unittest
+import xml.etree.ElementTree
 
 from harness import job_file, processes
 from harness.program_test import ProgramTest
 from harness.prometheus import Prometheus
 
+import dashboard_preview
 import monitoring_files as files
 
 # May be empty in a healthy cluster, and why.
@@ -41,15 +46,16 @@ class MonitoringLiveTest(ProgramTest):
         processes.wait_until(lambda: self.prometheus.query("regroup_build_info"), "the first scrape", pause_s=0.2)
         job = self.cluster.submit(self.write_job(job_file.small_job(
             self.output, calibration={"sequences": 32, "sequence_length": 128, "ranks": 2},
-            finetune={"steps": 30, "batch_sequences": 4, "sequence_length": 64, "checkpoint_every_steps": 10},
+            finetune={"steps": int(os.environ.get("REGROUP_TEST_STEPS", "30")), "batch_sequences": 4, "sequence_length": 64, "checkpoint_every_steps": 10},
             evaluation=job_file.evaluation())))
         self.assert_succeeded(self.cluster.wait_for_end(job))
         time.sleep(3)
         return job
 
     def series(self, expression):
-        """What the expression returned at any second of the test."""
-        return self.prometheus.query_range(expression, self.start, time.time(), 1)
+        """What the expression returned at any second of the test, without series that never had a number."""
+        found = self.prometheus.query_range(expression, self.start, time.time(), 1)
+        return [(labels, points) for labels, points in found if any(math.isfinite(value) for _, value in points)]
 
     def test_every_panel_and_rule_has_data(self):
         job = self.convert()
@@ -57,6 +63,16 @@ class MonitoringLiveTest(ProgramTest):
             self.check_rules()
         with self.subTest("panels"):
             self.check_panels(job)
+        self.draw_previews(job)
+
+    def draw_previews(self, job):
+        """Into the folder that REGROUP_PREVIEW_DIR names; always drawn, so that it does not rot."""
+        end = time.time()
+        for uid, board in files.dashboards().items():
+            svg = dashboard_preview.draw(board, lambda expression: self.series(on_screen(expression, job)), self.start, end)
+            self.assertEqual(xml.etree.ElementTree.fromstring(svg).tag, "{http://www.w3.org/2000/svg}svg")
+            if "REGROUP_PREVIEW_DIR" in os.environ:
+                pathlib.Path(os.environ["REGROUP_PREVIEW_DIR"], f"{uid.removeprefix('regroup-')}.svg").write_text(svg)
 
     def check_rules(self):
         loaded = [rule for group in self.prometheus.get("rules")["groups"] for rule in group["rules"]]

@@ -286,13 +286,14 @@ TEST_P(JobStoreContract, KeepsAuditEntriesWithTheirCommitAndAfterTheirJob) {
   EXPECT_FALSE(Commit({.requests = {{"key", "1", "b"}, {"key", "2", "b"}}, .audit = {entry("lost", "jobs/a")}}).ok());
   ASSERT_TRUE(Commit({.audit = {entry("three", "jobs/a")}, .deleted_jobs = {"a"}}).ok());
   const auto methods = [this](const AuditQuery& query) {
+    const auto entries = store_->ReadAudit(query).value();
     std::vector<std::string> found;
-    for (const auto& numbered : *store_->ReadAudit(query)) found.push_back(numbered.message.method());
+    for (const auto& numbered : entries) found.push_back(numbered.message.method());
     return found;
   };
   EXPECT_THAT(methods({}), ElementsAre("three", "two", "one"));
   EXPECT_THAT(methods({.resource = "jobs/a"}), ElementsAre("three", "one"));
-  const int64_t newest = store_->ReadAudit({.limit = 1})->front().number;
+  const int64_t newest = store_->ReadAudit({.limit = 1}).value().front().number;
   EXPECT_THAT(methods({.before = newest, .limit = 1}), ElementsAre("two"));
 }
 

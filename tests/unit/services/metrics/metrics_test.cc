@@ -46,6 +46,16 @@ TEST(Metrics, CountsSetsAndObserves) {
   EXPECT_THAT(text, HasSubstr("regroup_wait_seconds_bucket{le=\"10\"} 1"));
 }
 
+TEST(Metrics, ShowsAnExpectedHistogramBeforeItsFirstValue) {
+  Metrics metrics;
+  metrics.DescribeHistogram("wait_seconds", "Wait.", {1});
+  metrics.Expect("wait_seconds", {{"kind", "align"}});
+  metrics.Expect("unknown_seconds");
+  EXPECT_THAT(metrics.Text(), HasSubstr("regroup_wait_seconds_count{kind=\"align\"} 0"));
+  metrics.Observe("wait_seconds", 2, {{"kind", "align"}});
+  EXPECT_THAT(metrics.Text(), HasSubstr("regroup_wait_seconds_count{kind=\"align\"} 1"));
+}
+
 TEST(Metrics, ForgetsTheSeriesOfWhatHasEnded) {
   Metrics metrics;
   metrics.DescribeGauge("loss", "Loss.");
