@@ -34,7 +34,7 @@ EDGES = {
     "trainer/checkpoint": [],
     "trainer/data": [],
     "trainer/nn": [],
-    "trainer/distill": [],
+    "trainer/distill": ["trainer/nn"],
     "trainer/families": ["trainer/nn"],
     "trainer/gates": ["trainer/data"],
     "trainer/eval": ["trainer/data", "trainer/nn"],

@@ -36,17 +36,28 @@ at::ScalarType TrainingType(const v1::Finetune& finetune, at::Device device) {
   return device.is_cuda() ? at::kBFloat16 : at::kFloat;
 }
 
+/// The one that rank 0 found intact.
+std::optional<TrainingCheckpoint> SameCheckpoint(const std::vector<std::filesystem::path>& folders, int64_t step,
+                                                 int64_t found_in) {
+  for (const TrainingCheckpoint& checkpoint : ListTrainingCheckpoints(folders)) {
+    if (checkpoint.step == step && checkpoint.found_in == found_in) return checkpoint;
+  }
+  return std::nullopt;
+}
+
 absl::Status Resume(StageContext& context, DistillTrainer& trainer) {
   std::optional<TrainingCheckpoint> found;
   if (context.leads()) found = FindTrainingCheckpoint(CheckpointFolders(context));
-  // Ranks may see a shared file system at different times: rank 0 decides which step all continue from.
-  at::Tensor step = at::full({1}, found.has_value() ? found->step : -1, at::kLong);
-  REGROUP_RETURN_IF_ERROR(context.communicator.Broadcast(step, 0));
-  if (step.item<int64_t>() < 0) return absl::OkStatus();
-  if (!context.leads()) found = FindTrainingCheckpoint(CheckpointFolders(context));
-  if (!found.has_value() || found->step != step.item<int64_t>()) {
-    return absl::UnavailableError(fmt::format("rank {} does not see the checkpoint of step {}",
-                                              context.communicator.rank(), step.item<int64_t>()));
+  // Ranks may see a shared file system at different times: rank 0 decides where all continue.
+  at::Tensor choice = at::tensor(
+      found.has_value() ? std::vector<int64_t>{found->step, found->found_in} : std::vector<int64_t>{-1, -1}, at::kLong);
+  REGROUP_RETURN_IF_ERROR(context.communicator.Broadcast(choice, 0));
+  const int64_t step = choice[0].item<int64_t>();
+  if (step < 0) return absl::OkStatus();
+  if (!context.leads()) found = SameCheckpoint(CheckpointFolders(context), step, choice[1].item<int64_t>());
+  if (!found.has_value()) {
+    return absl::UnavailableError(
+        fmt::format("rank {} does not see the checkpoint of step {}", context.communicator.rank(), step));
   }
   REGROUP_RETURN_IF_ERROR(trainer.Resume(*found));
   LogInfo("resumed", {{"step", found->step}, {"checkpoint", found->folder.string()}});

@@ -100,32 +100,50 @@ absl::Status SaveTrainingCheckpoint(const std::filesystem::path& checkpoints, in
   return absl::OkStatus();
 }
 
-std::optional<TrainingCheckpoint> FindTrainingCheckpoint(const std::vector<std::filesystem::path>& folders) {
-  std::optional<TrainingCheckpoint> best;
-  for (const std::filesystem::path& checkpoints : folders) {
-    for (const std::filesystem::path& folder : StepFolders(checkpoints)) {
+std::vector<TrainingCheckpoint> ListTrainingCheckpoints(const std::vector<std::filesystem::path>& folders) {
+  std::vector<TrainingCheckpoint> found;
+  for (size_t place = 0; place < folders.size(); ++place) {
+    for (const std::filesystem::path& folder : StepFolders(folders[place])) {
       const auto manifest = ReadManifest(folder);
       if (!manifest.has_value()) continue;
-      const int64_t step = manifest->value("step", int64_t{0});
-      if (!best.has_value() || step > best->step) best = {folder, step, manifest->value("ranks", int64_t{0})};
+      found.push_back({folder, manifest->value("step", int64_t{0}), manifest->value("ranks", int64_t{0}),
+                       static_cast<int64_t>(place)});
     }
   }
-  return best;
+  std::reverse(found.begin(), found.end());
+  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.step > b.step; });
+  return found;
 }
 
-absl::Status LoadTrainingCheckpoint(const TrainingCheckpoint& checkpoint, ShardedAdamW& optimizer) {
+std::optional<TrainingCheckpoint> FindTrainingCheckpoint(const std::vector<std::filesystem::path>& folders) {
+  for (const TrainingCheckpoint& checkpoint : ListTrainingCheckpoints(folders)) {
+    const absl::Status intact = VerifyTrainingCheckpoint(checkpoint);
+    if (intact.ok()) return checkpoint;
+    LogWarning(fmt::format("a checkpoint is passed over: {}", intact.message()));
+  }
+  return std::nullopt;
+}
+
+absl::Status VerifyTrainingCheckpoint(const TrainingCheckpoint& checkpoint) {
   const auto manifest = ReadManifest(checkpoint.folder);
   if (!manifest.has_value()) {
     return absl::DataLossError(fmt::format("{}: the checkpoint's manifest is not valid", checkpoint.folder.string()));
   }
-  std::vector<TensorMap> shards;
   for (const nlohmann::json& file : (*manifest)["files"]) {
     const std::filesystem::path path = checkpoint.folder / file.value("name", "?");
     REGROUP_ASSIGN_OR_RETURN(const std::string digest, FileDigest(path));
     if (digest != file.value("sha256", "")) {
       return absl::DataLossError(fmt::format("{}: content does not match the manifest", path.string()));
     }
-    REGROUP_ASSIGN_OR_RETURN(TensorMap tensors, LoadTensors(path));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LoadTrainingCheckpoint(const TrainingCheckpoint& checkpoint, ShardedAdamW& optimizer) {
+  REGROUP_RETURN_IF_ERROR(VerifyTrainingCheckpoint(checkpoint));
+  std::vector<TensorMap> shards;
+  for (int64_t rank = 0; rank < checkpoint.ranks; ++rank) {
+    REGROUP_ASSIGN_OR_RETURN(TensorMap tensors, LoadTensors(checkpoint.folder / RankFile(rank, checkpoint.ranks)));
     shards.push_back(std::move(tensors));
   }
   const auto joined = [&](const std::string& name) {

@@ -104,6 +104,20 @@ TEST_F(TrainingCheckpointTest, NamesAFileWhoseContentIsDamaged) {
   EXPECT_TRUE(at::equal(model.Weights(), before));
 }
 
+TEST_F(TrainingCheckpointTest, PassesOverADamagedOneForTheOneBefore) {
+  Regression model(World());
+  TrainAndSave(model, folder_, World(), 0, 1);
+  TrainAndSave(model, folder_, World(), 1, 2);
+  const fs::path newest = folder_ / "step-00000002";
+  for (const std::string& name : Names(newest)) {
+    if (World().rank() == 0 && name.ends_with(".safetensors")) Damage(newest / name);
+  }
+  ASSERT_TRUE(World().Barrier().ok());
+  EXPECT_EQ(ListTrainingCheckpoints({folder_}).front().step, 2);
+  ASSERT_TRUE(FindTrainingCheckpoint({folder_}).has_value());
+  EXPECT_EQ(FindTrainingCheckpoint({folder_})->step, 1);
+}
+
 TEST_F(TrainingCheckpointTest, WithoutAManifestOrAWholeFileItDoesNotExist) {
   Regression model(World());
   TrainAndSave(model, folder_, World(), 0, 1);
