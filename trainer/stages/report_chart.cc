@@ -48,14 +48,22 @@ std::vector<double> LinearTicks(double low, double high, int count) {
   return ticks;
 }
 
+/// At most six: 1, 2 and 5 of each decade, or powers of ten, or some of these.
 std::vector<double> LogarithmicTicks(double low, double high) {
-  std::vector<double> ticks;
+  constexpr size_t kMost = 6;
+  std::vector<double> fine, coarse;
   for (double power = std::pow(10.0, std::floor(std::log10(low))); power <= high; power *= 10) {
-    for (const double factor : {1.0, 1.5, 2.0, 3.0, 5.0, 7.0}) {
-      if (factor * power >= low && factor * power <= high) ticks.push_back(factor * power);
+    if (power >= low) coarse.push_back(power);
+    for (const double factor : {1.0, 2.0, 5.0}) {
+      if (factor * power >= low && factor * power <= high) fine.push_back(factor * power);
     }
   }
-  return ticks.size() >= 2 ? ticks : LinearTicks(low, high, 4);
+  if (fine.size() < 2) return LinearTicks(low, high, 4);
+  if (fine.size() <= kMost) return fine;
+  const size_t stride = (coarse.size() + kMost - 1) / kMost;
+  std::vector<double> ticks;
+  for (size_t i = 0; i < coarse.size(); i += stride) ticks.push_back(coarse[i]);
+  return ticks;
 }
 
 std::string TickText(double value) {

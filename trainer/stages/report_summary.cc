@@ -21,7 +21,7 @@ struct Facts {
   double bytes = 0;
   std::optional<double> source_perplexity;
   std::optional<double> perplexity;
-  const Json* fastest = nullptr;
+  const Json* decoding = nullptr;
   const Json* subject = nullptr;
 };
 
@@ -34,7 +34,7 @@ Facts FactsOf(const Json& report, const Json& subject) {
   facts.bytes = subject.value("kv_bytes_per_token", 0.0);
   facts.source_perplexity = NumberIn(source, "perplexity");
   facts.perplexity = NumberIn(subject, "perplexity");
-  if (subject.contains("latency")) facts.fastest = FastestCell(subject["latency"]);
+  if (subject.contains("latency")) facts.decoding = HeadlineCell(subject["latency"]);
   return facts;
 }
 
@@ -47,9 +47,9 @@ std::string Sentence(const std::string& name, const Facts& facts) {
   if (facts.bytes < facts.source_bytes) {
     clauses.push_back(fmt::format("its KV cache is {:.1f} times smaller", facts.source_bytes / facts.bytes));
   }
-  if (facts.fastest != nullptr) {
-    clauses.push_back(fmt::format("it decodes {:.2f} times as fast ({})", (*facts.fastest)["speed_up"].get<double>(),
-                                  CellTitle(*facts.fastest)));
+  if (facts.decoding != nullptr) {
+    clauses.push_back(fmt::format("it decodes {:.2f} times as fast ({})", (*facts.decoding)["speed_up"].get<double>(),
+                                  CellTitle(*facts.decoding)));
   }
   if (facts.perplexity && facts.source_perplexity) {
     clauses.push_back(fmt::format("its perplexity is {} where the source's is {} ({})", FigureText(*facts.perplexity),
@@ -99,8 +99,8 @@ Json Figures(const Json& report, const Facts& facts) {
                        {"detail", fmt::format("source {}; {}", FigureText(*facts.source_perplexity),
                                               ChangeText(*facts.perplexity / *facts.source_perplexity))}});
   }
-  if (facts.fastest != nullptr) {
-    const Json& cell = *facts.fastest;
+  if (facts.decoding != nullptr) {
+    const Json& cell = *facts.decoding;
     figures.push_back(
         {{"label", "Decoding"},
          {"value", fmt::format("{:.2f} times as fast", cell["speed_up"].get<double>())},
@@ -113,10 +113,10 @@ Json Figures(const Json& report, const Facts& facts) {
 
 }  // namespace
 
-const Json* FastestCell(const Json& latency) {
+const Json* HeadlineCell(const Json& latency) {
   const Json* best = nullptr;
   for (const Json& cell : latency["grid"]) {
-    if (best == nullptr || cell["speed_up"].get<double>() > (*best)["speed_up"].get<double>()) best = &cell;
+    if (best == nullptr || cell["speed_up_bound"].get<double>() > (*best)["speed_up_bound"].get<double>()) best = &cell;
   }
   return best;
 }

@@ -17,7 +17,7 @@ Json Cell(int batch, double speed_up, double bound) {
 
 TEST(SummaryTest, IsOneSentenceAndFourFigures) {
   Json report = {{"name", "llama"}, {"source", Subject(8, 10.0)}, {"result", Subject(2, 11.5)}};
-  report["result"]["latency"] = {{"grid", {Cell(1, 1.25, 1.5), Cell(8, 2.25, 3.0)}}};
+  report["result"]["latency"] = {{"grid", {Cell(1, 9.75, 1.5), Cell(8, 2.25, 3.0)}}};
   report["result"]["agreement"] = {{"positions", 5000}, {"mean_kl", 0.125}, {"same_top_token", 0.815}};
   const Json summary = SummariseReport(report);
   EXPECT_EQ(summary["sentence"],
