@@ -194,6 +194,7 @@ absl::StatusOr<Json> PlanJob(const v1::JobSpec& spec, const PlanOptions& options
   const auto element = static_cast<int64_t>(at::elementSize(source->dtype()));
   ModelConfig result = config;
   result.kv_heads = targets.back();
+  result.kv_heads_of_layers.clear();
   const Tokens tokens = TokensOf(spec, config);
   const Json memory = PlanMemory(spec, *source, kv_heads);
   const double rate = options.flops_per_second > 0 ? options.flops_per_second : ProbeFlopsPerSecond(config);

@@ -32,7 +32,8 @@ double ForwardFlops(const ModelConfig& config, int64_t kv_heads, int64_t sequenc
 ///   master
 ///             weights where e is not 4; P' counts the original KV heads too while gates are open
 ///   teacher   e P
-///   backward  n e (6 D + 5 A + 4 I) a layer, the mixed weights of gates, and the chunks of the loss
+///   backward  n e (6 D + 5 A + 4 I) a layer (2 I without a gate), the mixed weights of gates, and the chunks of the
+///   loss
 double TrainingBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training);
 
 /// Bytes of evaluating the result: float32 weights of result and source, and for latency those of the averaged model
