@@ -18,6 +18,7 @@
 #include "trainer/parallel/cuda_plugin.h"
 #include "trainer/stages/describe.h"
 #include "trainer/stages/outcome.h"
+#include "trainer/stages/plan.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {
@@ -27,6 +28,8 @@ struct Arguments {
   std::string attempt_folder;
   std::string work_folder = ".";
   std::string inspect_folder;
+  std::string plan_file;
+  double flops_per_second = 0;
   bool families = false;
 };
 
@@ -109,6 +112,16 @@ absl::Status RunAttempt(const Arguments& arguments) {
   return context.leads() ? link->Finish(*outcome) : absl::OkStatus();
 }
 
+absl::Status PrintPlan(const Arguments& arguments) {
+  REGROUP_ASSIGN_OR_RETURN(const std::string json, ReadFile(arguments.plan_file));
+  v1::JobSpec spec;
+  const auto parsed = google::protobuf::util::JsonStringToMessage(json, &spec);
+  if (!parsed.ok()) return absl::InvalidArgumentError(arguments.plan_file + ": " + parsed.ToString());
+  REGROUP_ASSIGN_OR_RETURN(const auto plan, PlanJob(spec, {.flops_per_second = arguments.flops_per_second}));
+  fmt::print("{}\n", plan.dump(2));
+  return absl::OkStatus();
+}
+
 /// Large blocks that malloc returns to the kernel cost page faults at every step.
 void KeepLargeBlocks() {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
@@ -122,6 +135,8 @@ int Main(int argc, char** argv) {
   app.add_option("--attempt", arguments.attempt_folder, "Folder with assignment.json");
   app.add_option("--work-dir", arguments.work_folder, "The shared working folder");
   app.add_option("--inspect", arguments.inspect_folder, "Print what a checkpoint folder holds, as JSON");
+  app.add_option("--plan", arguments.plan_file, "Print what the job of this file (a JobSpec as JSON) would need");
+  app.add_option("--flops-per-second", arguments.flops_per_second, "For --plan: the speed of a rank; default: measured");
   app.add_flag("--families", arguments.families, "Print the model families, as JSON");
   CLI11_PARSE(app, argc, argv);
   InitLogging("trainer", isatty(STDERR_FILENO) ? LogFormat::kText : LogFormat::kJson);
@@ -135,12 +150,14 @@ int Main(int argc, char** argv) {
     const auto description = DescribeCheckpoint(arguments.inspect_folder);
     if (description.ok()) fmt::print("{}\n", description->dump(2));
     status = description.status();
+  } else if (!arguments.plan_file.empty()) {
+    status = PrintPlan(arguments);
   } else if (!arguments.attempt_folder.empty()) {
     // A rank must not outlive what started it: mpirun, or the worker.
     if (!DieWithParent(SIGKILL)) return 1;
     status = RunAttempt(arguments);
   } else {
-    status = absl::InvalidArgumentError("give --attempt, --inspect or --families");
+    status = absl::InvalidArgumentError("give --attempt, --inspect, --plan or --families");
   }
   if (status.ok()) return 0;
   LogError(std::string(status.message()));

@@ -78,42 +78,6 @@ void AddSubmit(CLI::App& app, CommandLine& line) {
       [&line, options] { line.selected = [options](const CommandLine& chosen) { return Submit(*options, chosen); }; });
 }
 
-std::string PlanText(const v1::PlanJobResponse& plan) {
-  const v1::ModelSummary& model = plan.model();
-  std::string text =
-      fmt::format("  model             {}, {} layers, {} heads on {} KV heads of width {}, {} parameters\n",
-                  model.family(), model.layers(), model.heads(), model.kv_heads(), model.head_width(),
-                  ShortCountText(static_cast<double>(model.parameters())));
-  text += fmt::format("  KV cache          {} to {} a token\n",
-                      BytesText(static_cast<double>(plan.source_kv_bytes_per_token())),
-                      BytesText(static_cast<double>(plan.result_kv_bytes_per_token())));
-  text += fmt::format("  training tokens   {}\n", ShortCountText(static_cast<double>(plan.training_tokens())));
-  text += fmt::format("  operations        {}FLOP\n", ShortCountText(plan.flops()));
-  text += fmt::format("  memory of a rank  {}\n", BytesText(static_cast<double>(plan.memory_bytes_per_rank())));
-  text += fmt::format("  storage           {}\n", BytesText(static_cast<double>(plan.storage_bytes())));
-  for (const std::string& warning : plan.warnings()) text += fmt::format("  note: {}\n", warning);
-  return text;
-}
-
-ExitCode Plan(const std::string& path, const CommandLine& line) {
-  const auto file = ReadCheckedJobFile(path);
-  if (!file.ok()) return PrintError(file.status(), line.json);
-  v1::PlanJobRequest request;
-  *request.mutable_spec() = file->spec;
-  const auto plan = line.Call(&Client::JobStub::PlanJob, request);
-  if (!plan.ok()) return PrintError(plan.status(), line.json);
-  Print(line.json ? JsonOf(*plan) : PlanText(*plan));
-  return kExitDone;
-}
-
-void AddPlan(CLI::App& app, CommandLine& line) {
-  CLI::App* const command = app.add_subcommand("plan", "State what a job would need and save, without running it");
-  const auto file = std::make_shared<std::string>();
-  command->add_option("file", *file, "The job file")->required();
-  command->callback(
-      [&line, file] { line.selected = [file](const CommandLine& chosen) { return Plan(*file, chosen); }; });
-}
-
 struct ListOptions {
   std::vector<std::string> states;
   std::vector<std::string> labels;
@@ -222,7 +186,6 @@ ExitCode ShowDeleted(const absl::StatusOr<google::protobuf::Empty>& reply, const
 
 void AddJobCommands(CLI::App& app, CommandLine& line) {
   AddSubmit(app, line);
-  AddPlan(app, line);
   AddByName(app, line, "get", "Show one job", &Client::JobStub::GetJob, ShowJob);
   AddList(app, line);
   AddByName(app, line, "cancel", "Stop a job", &Client::JobStub::CancelJob, ShowState);

@@ -10,8 +10,10 @@
 
 #include "services/cli/cluster_commands.h"
 #include "services/cli/command.h"
+#include "services/cli/completion_command.h"
 #include "services/cli/job_commands.h"
 #include "services/cli/model_commands.h"
+#include "services/cli/plan_command.h"
 #include "services/cli/report_command.h"
 #include "services/cli/run_command.h"
 #include "services/cli/stream_commands.h"
@@ -36,6 +38,8 @@ void AddEverything(CLI::App& app, CommandLine& line) {
   AddReportCommand(app, line);
   AddClusterCommands(app, line);
   AddModelCommands(app, line);
+  AddPlanCommand(app, line);
+  AddCompletionCommand(app, line);
 }
 
 std::vector<std::string> CommandNames(const CLI::App& app) {
@@ -64,7 +68,14 @@ ExitCode RefuseCommand(const CLI::App& app, const std::string& word) {
 int Main(int argc, char** argv) {
   CLI::App app("Converts multi-head-attention language models into grouped-query attention.", "regroup");
   app.set_version_flag("--version", REGROUP_VERSION);
-  app.footer("Exit status: 0 done, 1 the job failed, 2 usage or a refused job file, 3 a service is unavailable.");
+  app.footer(
+      "A first conversion:\n"
+      "  regroup inspect /models/llama     can it be converted, and to how many KV heads?\n"
+      "  regroup plan job.yaml             memory, time and storage, before anything is run\n"
+      "  regroup run job.yaml              all of it on this machine; again continues after an interruption\n"
+      "  regroup report OUTPUT --open      the figures, and the page to show\n"
+      "Job files to start from are in deploy/examples. Each command explains itself: regroup run --help\n\n"
+      "Exit status: 0 done, 1 the job failed, 2 usage or a refused job file, 3 a service is unavailable.");
   CommandLine line;
   AddEverything(app, line);
   if (argc < 2) {

@@ -1,7 +1,11 @@
 #include "services/cli/report_command.h"
 
 #include <fmt/format.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 
@@ -9,64 +13,88 @@
 
 #include "services/base/files.h"
 #include "services/base/status_macros.h"
-#include "services/cli/job_text.h"
 #include "services/cli/json_text.h"
-#include "services/cli/quantity_text.h"
-#include "services/cli/text_table.h"
+#include "services/cli/report_text.h"
 
 namespace regroup {
 namespace {
 
-absl::StatusOr<v1::Job> GetReportedJob(const CommandLine& line, const std::string& name) {
-  v1::GetJobRequest request;
-  request.set_name(JobName(name));
-  REGROUP_ASSIGN_OR_RETURN(v1::Job job, line.Call(&Client::JobStub::GetJob, request));
-  if (!job.report_folder().empty()) return job;
-  return absl::FailedPreconditionError(
-      fmt::format("{} has no report yet; follow it with: regroup watch {}", job.name(), name));
+namespace fs = std::filesystem;
+
+struct ReportOptions {
+  std::string job;
+  bool open = false;
+};
+
+/// The folder of the report where `text` names one: a result, or the report's folder itself.
+std::optional<fs::path> ReportFolderIn(const std::string& text) {
+  for (const fs::path& folder : {fs::path(text) / "regroup", fs::path(text)}) {
+    if (fs::exists(folder / "report.json")) return folder;
+  }
+  return std::nullopt;
 }
 
-absl::StatusOr<nlohmann::json> ReadReport(const v1::Job& job) {
-  const std::filesystem::path path = std::filesystem::path(job.report_folder()) / "report.json";
+absl::StatusOr<fs::path> FindReport(const std::string& text, const CommandLine& line) {
+  if (const auto folder = ReportFolderIn(text)) return *folder;
+  v1::GetJobRequest request;
+  request.set_name(JobName(text));
+  REGROUP_ASSIGN_OR_RETURN(const v1::Job job, line.Call(&Client::JobStub::GetJob, request));
+  if (!job.report_folder().empty()) return fs::path(job.report_folder());
+  return absl::FailedPreconditionError(
+      fmt::format("{} has no report yet; follow it with: regroup watch {}", job.name(), text));
+}
+
+absl::StatusOr<nlohmann::json> ReadReport(const fs::path& folder) {
+  const fs::path path = folder / "report.json";
   REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   nlohmann::json report = nlohmann::json::parse(text, nullptr, false);
   if (!report.is_object()) return absl::DataLossError(fmt::format("{} is not JSON", path.string()));
   return report;
 }
 
-std::string StagesText(const nlohmann::json& report) {
-  if (!report.contains("stages") || !report["stages"].is_array()) return "";
-  TextTable table({"stage", "took"});
-  table.AlignRight(1);
-  for (const nlohmann::json& stage : report["stages"]) {
-    if (!stage.is_object()) continue;
-    table.Add({stage.value("name", ""), DurationText(stage.value("seconds", 0.0))});
+/// Starts the reader's browser: $BROWSER, or what the desktop opens pages with.
+absl::Status OpenPage(const fs::path& page) {
+  const char* const chosen = std::getenv("BROWSER");
+  std::string program = chosen == nullptr || *chosen == '\0' ? "xdg-open" : chosen;
+  std::string file = page.string();
+  char* const arguments[] = {program.data(), file.data(), nullptr};
+  pid_t process = 0;
+  if (posix_spawnp(&process, program.c_str(), nullptr, nullptr, arguments, environ) != 0) {
+    return absl::FailedPreconditionError(
+        fmt::format("cannot start {} to show the page; open {} yourself, or set BROWSER", program, file));
   }
-  return "\n" + table.Render("  ");
+  int status = 0;
+  waitpid(process, &status, 0);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format("{} could not show {}; open it yourself", program, file));
 }
 
-ExitCode Report(const std::string& name, const CommandLine& line) {
-  const auto job = GetReportedJob(line, name);
-  if (!job.ok()) return PrintError(job.status(), line.json);
-  const auto report = ReadReport(*job);
-  if (line.json && !report.ok()) return PrintError(report.status(), true);
+ExitCode Report(const ReportOptions& options, const CommandLine& line) {
+  const auto folder = FindReport(options.job, line);
+  if (!folder.ok()) return PrintError(folder.status(), line.json);
+  const auto report = ReadReport(*folder);
+  if (!report.ok()) return PrintError(report.status(), line.json);
+  const fs::path page = *folder / "report.html";
   if (line.json) {
     Print(report->dump(2) + "\n");
-    return kExitDone;
+  } else {
+    Print(ReportText(*report, StandardOutput()) + fmt::format("\n  {}\n", page.string()));
   }
-  Print(ResultText(*job, StandardOutput()));
-  Print(report.ok() ? StagesText(*report) : fmt::format("\n  {}\n", std::string(report.status().message())));
-  return kExitDone;
+  if (!options.open) return kExitDone;
+  const absl::Status opened = OpenPage(page);
+  return opened.ok() ? kExitDone : PrintError(opened, line.json);
 }
 
 }  // namespace
 
 void AddReportCommand(CLI::App& app, CommandLine& line) {
   CLI::App* const command = app.add_subcommand("report", "Show the figures of a finished job");
-  const auto job = std::make_shared<std::string>();
-  command->add_option("job", *job, "The job's id")->required();
+  const auto options = std::make_shared<ReportOptions>();
+  command->add_option("job", options->job, "The job's id, or the folder of a result")->required();
+  command->add_flag("--open", options->open, "Also open the page in a browser ($BROWSER, or the desktop's own)");
+  command->footer("The page report.html needs no network: copy it, print it, send it.");
   command->callback(
-      [&line, job] { line.selected = [job](const CommandLine& chosen) { return Report(*job, chosen); }; });
+      [&line, options] { line.selected = [options](const CommandLine& chosen) { return Report(*options, chosen); }; });
 }
 
 }  // namespace regroup

@@ -43,13 +43,18 @@ REGROUP_INLINE void SumAcross(Lanes* vectors) {
   FoldPairs<2>(vectors, 2);
 }
 
-/// Adds to y the dot products of `entries` entries of `Rows` rows of x with `Outputs` rows of the weight.
-template <int Outputs, int Rows>
-REGROUP_INLINE void MultiplyTile(const float* x, const float* weight, int64_t width, int64_t entries, float* y,
-                                 int64_t outputs) {
+/// Rows of the weight between what is multiplied and what is fetched from memory meanwhile.
+constexpr int64_t kRowsAhead = 8;
+
+/// Adds to y the dot products of `entries` entries of `Rows` rows of x with `Outputs` rows of the weight. Asks for the
+/// same entries of `Fetched` rows from `ahead` on, which are wanted soon; addresses beyond the end do no harm.
+template <int Outputs, int Rows, int Fetched>
+REGROUP_INLINE void MultiplyTile(const float* x, const float* weight, const float* ahead, int64_t width,
+                                 int64_t entries, float* y, int64_t outputs) {
   // Row by row; unused ones stay zero.
   Lanes sums[16] = {};
   for (int64_t entry = 0; entry < entries; entry += kLanes) {
+    for (int o = 0; o < Fetched; ++o) __builtin_prefetch(ahead + o * width + entry, 0, 2);
     Lanes columns[Outputs];
     for (int o = 0; o < Outputs; ++o) columns[o] = *reinterpret_cast<const Lanes*>(weight + o * width + entry);
     for (int r = 0; r < Rows; ++r) {
@@ -63,14 +68,27 @@ REGROUP_INLINE void MultiplyTile(const float* x, const float* weight, int64_t wi
   }
 }
 
+/// All rows of x, four at a time; the first passes share the fetching of what comes next.
 template <int Outputs>
 REGROUP_INLINE void MultiplyRows(const float* x, int64_t rows, const float* weight, int64_t width, int64_t entries,
                                  float* y, int64_t outputs) {
+  const float* const ahead = weight + kRowsAhead * width;
   int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) {
-    MultiplyTile<Outputs, 4>(x + r * width, weight, width, entries, y + r * outputs, outputs);
+  const auto x_at = [&](int64_t row) { return x + row * width; };
+  const auto y_at = [&](int64_t row) { return y + row * outputs; };
+  if (rows >= 8) {
+    MultiplyTile<Outputs, 4, 2>(x_at(0), weight, ahead, width, entries, y_at(0), outputs);
+    MultiplyTile<Outputs, 4, 2>(x_at(4), weight, ahead + 2 * width, width, entries, y_at(4), outputs);
+    r = 8;
+  } else if (rows >= 4) {
+    MultiplyTile<Outputs, 4, 4>(x_at(0), weight, ahead, width, entries, y_at(0), outputs);
+    r = 4;
+  } else {
+    MultiplyTile<Outputs, 1, 4>(x_at(0), weight, ahead, width, entries, y_at(0), outputs);
+    r = 1;
   }
-  for (; r < rows; ++r) MultiplyTile<Outputs, 1>(x + r * width, weight, width, entries, y + r * outputs, outputs);
+  for (; r + 4 <= rows; r += 4) MultiplyTile<Outputs, 4, 0>(x_at(r), weight, ahead, width, entries, y_at(r), outputs);
+  for (; r < rows; ++r) MultiplyTile<Outputs, 1, 0>(x_at(r), weight, ahead, width, entries, y_at(r), outputs);
 }
 
 /// Adds to columns [first, last) of y.
@@ -90,8 +108,8 @@ void MultiplyColumns(const float* x, int64_t rows, const float* weight, int64_t 
 
 bool HasFewRows(const at::Tensor& x, const at::Tensor& weight) {
   const int64_t width = weight.size(1);
-  return x.is_cpu() && x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat &&
-         weight.is_contiguous() && width % kLanes == 0 && x.numel() <= kMostRows * width &&
+  return x.is_cpu() && x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat && weight.is_contiguous() &&
+         width % kLanes == 0 && x.numel() <= kMostRows * width &&
          !(at::GradMode::is_enabled() && (x.requires_grad() || weight.requires_grad()));
 }
 

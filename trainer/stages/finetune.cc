@@ -101,6 +101,7 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
                                  .checkpoints = context.attempt_folder / "checkpoints"};
   DistillTrainer trainer(settings, student, teacher, windows, context.communicator, context.link, context.device);
   REGROUP_RETURN_IF_ERROR(Resume(context, trainer));
+  if (context.leads()) context.link.RecordMetrics(context.out() / "curves.jsonl");
   REGROUP_RETURN_IF_ERROR(trainer.Run());
   if (context.leads()) REGROUP_RETURN_IF_ERROR(WriteResult(context, source, student.Effective({})));
   return v1::TaskOutcome();

@@ -12,6 +12,7 @@
 #include "services/job_file/job_file.h"
 #include "trainer/stages/conversion.h"
 #include "trainer/stages/report_data.h"
+#include "trainer/stages/report_page.h"
 #include "trainer/stages/stage.h"
 #include "trainer/stages/tensor_file.h"
 

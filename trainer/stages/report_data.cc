@@ -8,8 +8,14 @@
 
 #include "services/base/files.h"
 #include "services/base/status_macros.h"
+#include "services/job_file/job_file.h"
+#include "trainer/eval/device_name.h"
 #include "trainer/stages/conversion.h"
 #include "trainer/stages/describe.h"
+#include "trainer/stages/report_comparison.h"
+#include "trainer/stages/report_curves.h"
+#include "trainer/stages/report_summary.h"
+#include "trainer/stages/versions.h"
 
 namespace regroup {
 namespace {
@@ -37,9 +43,12 @@ Json Shape(const StageContext& context, ModelConfig config, int64_t kv_heads) {
 
 absl::Status AddSubject(const StageContext& context, const std::string& subject, const std::string& prefix, Json shape,
                         Json& report) {
-  REGROUP_ASSIGN_OR_RETURN(const std::optional<Json> evaluation,
-                           ReadEvaluation(context, prefix + "evaluate/" + subject));
+  const std::string role = prefix + "evaluate/" + subject;
+  REGROUP_ASSIGN_OR_RETURN(const std::optional<Json> evaluation, ReadEvaluation(context, role));
   if (evaluation.has_value()) shape.update(*evaluation);
+  if (evaluation.has_value() && subject != "source") {
+    REGROUP_RETURN_IF_ERROR(AddComparison(context, "evaluate/source", role, shape));
+  }
   const bool always = subject == "source" || subject == "result";
   if (evaluation.has_value() || always) report[subject] = std::move(shape);
   return absl::OkStatus();
@@ -102,6 +111,8 @@ absl::StatusOr<Json> DescribeArm(const StageContext& context, const ModelConfig&
     REGROUP_RETURN_IF_ERROR(AddSubject(context, subject, prefix, Shape(context, config, arm.kv_heads()), row));
   }
   REGROUP_ASSIGN_OR_RETURN(row["layers"], DescribeLayers(context, config, arm, prefix));
+  REGROUP_ASSIGN_OR_RETURN(const std::optional<Json> curves, ReadCurves(context, prefix + "finetune"));
+  if (curves.has_value()) row["curves"] = *curves;
   return row;
 }
 
@@ -114,7 +125,12 @@ Json Provenance(const StageContext& context) {
           {"data_digests", data},
           {"family", model.family()},
           {"parameters", model.parameters()},
-          {"dtype", model.dtype()}};
+          {"layers", model.layers()},
+          {"dtype", model.dtype()},
+          {"job_file", FormatJobFile(context.spec())},
+          {"device", context.device.is_cuda() ? "cuda" : "cpu"},
+          {"device_name", DeviceName(context.device)},
+          {"versions", {{"regroup", RegroupVersion()}, {"libtorch", TorchVersion()}}}};
 }
 
 /// Not a number where it was not measured or is not finite (which JSON cannot say): no gate lets that pass.
@@ -136,12 +152,13 @@ absl::StatusOr<Json> CollectReport(const StageContext& context, const ModelConfi
   } else {
     REGROUP_ASSIGN_OR_RETURN(Json only, DescribeArm(context, config, context.assignment.arms(0), ""));
     report["result"] = only["result"];
-    for (const char* key : {"averaged", "aligned", "alignment", "refine", "finetune", "layers"}) {
+    for (const char* key : {"averaged", "aligned", "alignment", "refine", "finetune", "layers", "curves"}) {
       if (only.contains(key)) report[key] = only[key];
     }
   }
   report["stages"] = StageSeconds(context);
   report["provenance"] = Provenance(context);
+  report["summary"] = SummariseReport(report);
   return report;
 }
 

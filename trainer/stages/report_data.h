@@ -17,7 +17,4 @@ absl::StatusOr<nlohmann::ordered_json> CollectReport(const StageContext& context
 /// OUT_OF_RANGE if the job's gates do not allow the result to be published.
 absl::Status CheckGates(const v1::Gates& gates, const nlohmann::ordered_json& report);
 
-/// One self-contained page without external resources.
-std::string RenderReport(const nlohmann::ordered_json& report);
-
 }  // namespace regroup

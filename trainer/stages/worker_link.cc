@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include <nlohmann/json.hpp>
+
 #include "google/protobuf/util/time_util.h"
 #include "regroup/v1/trainer_service.grpc.pb.h"
 #include "services/base/logging.h"
@@ -100,6 +102,15 @@ void WorkerLink::AddMetrics(int64_t step, std::initializer_list<std::pair<std::s
     (*progress_.mutable_metrics())[std::string(name)] = value;
   }
   progress_changed_ = true;
+  if (!record_.is_open()) return;
+  nlohmann::ordered_json line = {{"step", step}};
+  for (const auto& [name, value] : values) line[std::string(name)] = value;
+  record_ << line.dump() << std::endl;
+}
+
+void WorkerLink::RecordMetrics(const std::filesystem::path& file) {
+  std::lock_guard lock(mutex_);
+  record_.open(file, std::ios::app);
 }
 
 v1::ReportRequest WorkerLink::TakeReport() {

@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <filesystem>
+#include <fstream>
 #include <initializer_list>
 #include <memory>
 #include <mutex>
@@ -32,6 +34,9 @@ class WorkerLink {
   void SetProgress(std::string_view phase, int64_t done, int64_t total);
   /// Values of one training step, kept as a series and shown as the latest values.
   void AddMetrics(int64_t step, std::initializer_list<std::pair<std::string_view, double>> values);
+  /// From now on the values are also appended to `file`, one JSON object {"step": ..., "loss": ...} a line, where the
+  /// report finds them.
+  void RecordMetrics(const std::filesystem::path& file);
   ActivityBoard& activity() { return activity_; }
 
   /// Sends everything that is left together with the outcome.
@@ -55,6 +60,7 @@ class WorkerLink {
   v1::Progress progress_;
   bool progress_changed_ = false;
   std::vector<v1::MetricPoint> metrics_;
+  std::ofstream record_;
   std::thread reporter_;
 };
 

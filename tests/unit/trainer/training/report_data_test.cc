@@ -111,18 +111,6 @@ TEST_F(ReportDataTest, ASweepHasARowPerArm) {
   EXPECT_FALSE(report.contains("result"));
 }
 
-TEST_F(ReportDataTest, ThePageStandsAloneAndShowsTheFigures) {
-  *assignment_.add_arms() = assignment_.arm();
-  assignment_.mutable_spec()->set_name("<b>name");
-  AddAlignments("", config_, 2);
-  AddEvaluation("evaluate/source", "source", 4, 10.5);
-  const std::string page = RenderReport(Collect());
-  EXPECT_THAT(page, testing::HasSubstr("10.5"));
-  EXPECT_THAT(page, testing::Not(testing::HasSubstr("<b>name")));
-  for (const char* external : {"http://", "https://", "src="})
-    EXPECT_THAT(page, testing::Not(testing::HasSubstr(external)));
-}
-
 Json WithPerplexities(const Json& source, const Json& result) {
   return {{"source", {{"perplexity", source}}}, {"result", {{"perplexity", result}}}};
 }

@@ -1,0 +1,131 @@
+#include "services/cli/plan_command.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+
+#include "services/base/files.h"
+#include "services/base/status_macros.h"
+#include "services/cli/ask_trainer.h"
+#include "services/cli/checked_job_file.h"
+#include "services/cli/json_text.h"
+#include "services/cli/quantity_text.h"
+#include "services/cli/report_text.h"
+#include "services/cli/terminal.h"
+#include "services/cli/text_table.h"
+#include "services/job_file/resolve_job_spec.h"
+
+namespace regroup {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+constexpr size_t kLabel = 20;
+
+struct PlanSettings {
+  std::string file;
+  double flops_per_second = 0;
+};
+
+/// A file for as long as the trainer needs it.
+class QuestionFile {
+ public:
+  QuestionFile() : path_(fs::temp_directory_path() / fmt::format("regroup-plan-{}.json", getpid())) {}
+  QuestionFile(const QuestionFile&) = delete;
+  QuestionFile& operator=(const QuestionFile&) = delete;
+  ~QuestionFile() {
+    std::error_code error;
+    fs::remove(path_, error);
+  }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+absl::StatusOr<Json> AskForPlan(const PlanSettings& settings) {
+  REGROUP_ASSIGN_OR_RETURN(const JobFile file, ReadCheckedJobFile(settings.file));
+  const QuestionFile question;
+  REGROUP_RETURN_IF_ERROR(WriteFileAtomically(question.path(), JsonOf(ResolveJobSpec(file.spec))));
+  return AskTrainer(
+      {"--plan", question.path().string(), "--flops-per-second", fmt::format("{:g}", settings.flops_per_second)});
+}
+
+ExitCode Plan(const PlanSettings& settings, const CommandLine& line) {
+  const auto plan = AskForPlan(settings);
+  if (!plan.ok()) return PrintError(plan.status(), line.json);
+  const auto columns = static_cast<size_t>(std::max(20, StandardOutput().columns));
+  Print(line.json ? plan->dump(2) + "\n" : PlanText(*plan, columns));
+  return kExitDone;
+}
+
+double NumberAt(const Json& plan, const char* key) { return plan.at(key).get<double>(); }
+
+std::string Row(const std::string& label, const std::string& value) {
+  return fmt::format("  {}{}\n", PadRight(label, kLabel), value);
+}
+
+std::string ModelText(const Json& model) {
+  return fmt::format("{}, {} layers, {} heads, {} KV heads of {}, {}", model.at("family").get<std::string>(),
+                     model.at("layers").get<int64_t>(), model.at("heads").get<int64_t>(),
+                     model.at("kv_heads").get<int64_t>(), model.at("head_width").get<int64_t>(),
+                     model.at("dtype").get<std::string>());
+}
+
+std::string MemoryText(const Json& plan) {
+  std::string text;
+  for (const auto& [stage, bytes] : plan.at("memory_bytes").items()) {
+    text +=
+        Row(text.empty() ? "memory of a rank" : "", fmt::format("{} for {}", BytesText(bytes.get<double>()), stage));
+  }
+  const double machine = NumberAt(plan, "machine_memory_bytes");
+  const bool fits = plan.at("fits").get<bool>();
+  return text + Row("", fmt::format("{} the {} of this machine", fits ? "fits into" : "DOES NOT FIT into",
+                                    BytesText(machine)));
+}
+
+std::string TimeText(const Json& plan) {
+  const char* const origin = plan.at("rate_is_measured").get<bool>() ? "measured here" : "as stated";
+  return fmt::format("{} on {} rank(s), at {}FLOP/s each ({})", DurationText(NumberAt(plan, "seconds")),
+                     plan.at("ranks").get<int64_t>(), ShortCountText(NumberAt(plan, "flops_per_second")), origin);
+}
+
+}  // namespace
+
+std::string PlanText(const Json& plan, size_t columns) {
+  const Json& cache = plan.at("kv_bytes_per_token");
+  const double before = NumberAt(cache, "source"), after = NumberAt(cache, "result");
+  const Json& tokens = plan.at("tokens");
+  std::string text = Row("model", ModelText(plan.at("model")));
+  text += Row("parameters", fmt::format("{} become {}", ShortCountText(NumberAt(plan.at("model"), "parameters")),
+                                        ShortCountText(NumberAt(plan, "result_parameters"))));
+  text += Row("KV cache per token", fmt::format("{} become {}: {:.1f} % saved", BytesText(before), BytesText(after),
+                                                before > 0 ? 100 * (1 - after / before) : 0));
+  text += Row("tokens",
+              fmt::format("{} for calibration, {} for training, {} for evaluation",
+                          ShortCountText(NumberAt(tokens, "calibration")), ShortCountText(NumberAt(tokens, "training")),
+                          ShortCountText(NumberAt(tokens, "evaluation"))));
+  text += Row("operations", ShortCountText(NumberAt(plan, "flops")) + "FLOP");
+  text += MemoryText(plan);
+  text += Row("storage", BytesText(NumberAt(plan, "storage_bytes")));
+  text += Row("time, at least", TimeText(plan));
+  for (const Json& note : plan.at("notes")) text += "\n" + WrapText("note: " + note.get<std::string>(), columns, "  ");
+  return text;
+}
+
+void AddPlanCommand(CLI::App& app, CommandLine& line) {
+  CLI::App* const command = app.add_subcommand("plan", "State what a job would need and save, without running it");
+  const auto settings = std::make_shared<PlanSettings>();
+  command->add_option("file", settings->file, "The job file")->required();
+  command->add_option("--flops-per-second", settings->flops_per_second,
+                      "Speed of a rank, for example 4e14; default: measured on this machine for a second");
+  command->footer("Needs no coordinator. Reads the source's configuration, not its weights.");
+  command->callback(
+      [&line, settings] { line.selected = [settings](const CommandLine& chosen) { return Plan(*settings, chosen); }; });
+}
+
+}  // namespace regroup

@@ -1,0 +1,92 @@
+"""A whole job's report: report.json follows its schema, and report.html is a page to show, on a phone and on paper."""
+
+import json
+import os
+import subprocess
+import unittest
+
+from harness import browser, job_file, json_schema, places
+from harness.program_test import ProgramTest
+
+SCHEMA = places.REPOSITORY / "trainer/stages/report.schema.json"
+MOST_BYTES = 1 << 20
+PHONE, DESKTOP = 390, 1280
+
+
+def full_evaluation(choices):
+    return {**job_file.evaluation(), "multiple_choice": [{"name": "words", "data": str(choices)}],
+            "latency": {"batch_sizes": [1, 2], "context_lengths": [16, 48], "new_tokens": 4}}  # fmt: skip
+
+
+class ReportTest(ProgramTest):
+    def run_job(self, job):
+        done = subprocess.run([places.PROGRAMS / "regroup", "run", self.write_job(job), "--work-dir", self.folder / "work"],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900)  # fmt: skip
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def write_choices(self):
+        file = self.folder / "words.jsonl"
+        with open(places.HELD_OUT_TEXT, encoding="utf-8") as texts, open(file, "w", encoding="utf-8") as choices:
+            for line, _ in zip(texts, range(12)):
+                words = json.loads(line)["text"].split()[:12]
+                item = {"context": " ".join(words[:8]), "choices": [words[8], words[1]], "label": 0}
+                choices.write(json.dumps(item) + "\n")
+        return file
+
+    def check_json(self, folder):
+        with open(folder / "report.json", encoding="utf-8") as file:
+            report = json.load(file)
+        with open(SCHEMA, encoding="utf-8") as file:
+            schema = json.load(file)
+        self.assertEqual(json_schema.errors(report, schema), [])
+        return report
+
+    def check_page(self, folder):
+        page = folder / "report.html"
+        self.assertLess(page.stat().st_size, MOST_BYTES)
+        if browser.find() is None:
+            self.skipTest("no Chromium: report.json was checked, the page was not")
+        keep = os.environ.get("REGROUP_TEST_PICTURES")
+        with browser.Browser() as chromium:
+            for width, dark in ((PHONE, False), (PHONE, True), (DESKTOP, False), (DESKTOP, True)):
+                chromium.open(page.as_uri(), width, 900, dark=dark, mobile=width == PHONE)
+                where = f"{width} px, {'dark' if dark else 'light'}"
+                self.assertEqual(chromium.complaints, [], where)
+                outside = [url for url in chromium.requests if not url.startswith(("data:", page.as_uri()))]
+                self.assertEqual(outside, [], where)
+                wide = "document.documentElement.scrollWidth"
+                self.assertLessEqual(chromium.evaluate(wide), width, where)
+                self.assertGreater(chromium.evaluate("document.querySelectorAll('section').length"), 2)
+                pictures = "[...document.images].every(one => one.complete && one.naturalWidth > 0)"
+                self.assertTrue(chromium.evaluate(pictures), where)
+                if keep:
+                    chromium.screenshot(f"{keep}/{self._testMethodName}-{width}{'-dark' if dark else ''}.png")
+            chromium.print_to(f"{keep or self.folder}/{self._testMethodName}.pdf")
+
+    def test_a_conversion(self):
+        job = job_file.small_job(self.output, evaluation=full_evaluation(self.write_choices()))
+        self.run_job(job)
+        report = self.check_json(self.output / "regroup")
+        self.assertEqual(report["source"]["kv_heads"], 8)
+        self.assertEqual(len(report["result"]["latency"]["grid"]), 4)
+        self.assertEqual(len(report["curves"]["loss"]), 12)
+        self.assertEqual(report["curves"]["loss"][0][0], 1)
+        self.assertEqual(report["result"]["multiple_choice"][0]["items"], 12)
+        self.assertEqual(len(report["summary"]["figures"]), 4)
+        self.check_page(self.output / "regroup")
+
+    def test_a_sweep(self):
+        job = job_file.small_job(self.output, evaluation=job_file.evaluation(),
+                                 sweep={"kv_heads": [4, 2], "alignment": ["none", "procrustes"], "finetune": ["none"]})  # fmt: skip
+        for key in ("output", "target"):
+            del job[key]
+        self.run_job(job)
+        [folder] = (self.folder / "work" / "jobs").glob("small*/report/*/out")
+        report = self.check_json(folder)
+        self.assertEqual(len(report["rows"]), 4)
+        self.assertTrue(all(row["result"]["perplexity_ratio"]["low"] > 0.5 for row in report["rows"]))
+        self.check_page(folder)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,71 @@
+"""The converted model runs, unchanged, in inference engines that nobody here wrote, and says what Transformers says.
+
+usage: engines_oracle.py <regroup> <logits_tool> <source folder> <shared folder>
+Checks Transformers itself, and CTranslate2 where the package `ctranslate2` is installed; exits with 77, which ctest
+counts as skipped, where it is not. See engines.md for the versions that were tried.
+"""
+
+import importlib.util
+import os
+import sys
+import tempfile
+
+import torch
+
+from prompts import greedy_of, prompts_of
+from regroup_programs import Programs
+from transformers_checks import load
+
+NEW_TOKENS = 40
+
+
+def ctranslate2_greedy(folder, scratch, prompts):
+    """Continuations by CTranslate2, which converts the folder by its own reader of LLaMA checkpoints."""
+    import ctranslate2
+    from ctranslate2.converters import TransformersConverter
+
+    converted = f"{scratch}/{os.path.basename(folder)}-ct2"
+    TransformersConverter(folder).convert(converted, quantization="float32", force=True)
+    generator = ctranslate2.Generator(converted, device="cpu", intra_threads=1)
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")
+    words = [[tokenizer.id_to_token(token) for token in prompt] for prompt in prompts]
+    # One at a time: batches of unlike lengths would be padded.
+    results = [generator.generate_batch([one], max_length=NEW_TOKENS, min_length=NEW_TOKENS, sampling_topk=1,
+                                        end_token=[], include_prompt_in_result=False)[0] for one in words]  # fmt: skip
+    return [result.sequences_ids[0] for result in results]
+
+
+def check(engine, folder, data, scratch):
+    model = load(folder)
+    model.generation_config.eos_token_id = None
+    prompts = prompts_of(folder, data, 8, 60)
+    expected = greedy_of(model, prompts, NEW_TOKENS)
+    actual = engine(folder, scratch, prompts)
+    for prompt, own, other in zip(prompts, actual, expected, strict=True):
+        assert own == other, (folder, len(prompt), own, other)
+    print(f"{folder}: {len(prompts)} continuations of {NEW_TOKENS} tokens are equal", flush=True)
+
+
+def main():
+    programs, source, shared = Programs(sys.argv[1], sys.argv[2]), sys.argv[3], os.path.abspath(sys.argv[4])
+    if importlib.util.find_spec("ctranslate2") is None:
+        print("SKIPPED, nothing was checked: the package ctranslate2 is not installed")
+        sys.exit(77)
+    import ctranslate2
+
+    print(f"CTranslate2 {ctranslate2.__version__}")
+    torch.set_num_threads(1)
+    demo, trained = f"{source}/deploy/demo", f"{shared}/models/llama-mha-6m"
+    jobs = [("demo", f"{demo}/model", f"{demo}/train.jsonl", f"{demo}/valid.jsonl", 2)]
+    if os.path.isdir(trained):
+        jobs.append(("six-m", trained, f"{shared}/data/train.jsonl", f"{shared}/data/valid.jsonl", 4))
+    with tempfile.TemporaryDirectory() as work:
+        for name, model, train, valid, kv_heads in jobs:
+            folder = programs.convert(work, f"{name}-k{kv_heads}", model, kv_heads, finetune={"method": "none"},
+                                      calibration={"data": train, "sequences": 8, "sequence_length": 128})  # fmt: skip
+            check(ctranslate2_greedy, folder, valid, work)
+
+
+main()

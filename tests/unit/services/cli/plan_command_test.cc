@@ -1,0 +1,40 @@
+#include "services/cli/plan_command.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "services/cli/text_table.h"
+
+namespace regroup {
+namespace {
+
+nlohmann::json SomePlan() {
+  return nlohmann::json::parse(R"({
+    "model": {"family": "llama", "layers": 32, "heads": 32, "kv_heads": 32, "head_width": 128, "parameters": 6738415616,
+              "dtype": "float16"},
+    "result_kv_heads": [4], "result_parameters": 5798891520,
+    "kv_bytes_per_token": {"source": 524288, "result": 65536},
+    "tokens": {"calibration": 262144, "training": 4534042624, "evaluation": 300000},
+    "flops": 2.4e20, "memory_bytes": {"finetune": 1.2e11, "evaluate": 5e10}, "memory_bytes_per_rank": 1.2e11,
+    "machine_memory_bytes": 2.5e10, "fits": false, "storage_bytes": 1.6e11, "flops_per_second": 4e14,
+    "rate_is_measured": false, "threads": 2, "device_name": "x", "ranks": 8, "seconds": 75000,
+    "notes": ["the largest rank needs more than the 23.3 GiB of this machine; train with more ranks or in bfloat16"]})");
+}
+
+TEST(PlanTextTest, SaysWhatTheJobNeedsAndSaves) {
+  const std::string text = PlanText(SomePlan(), 80);
+  for (const char* shown : {"6.7G become 5.8G", "512.0 KiB become 64.0 KiB: 87.5 % saved", "4.5G for training", "240E",
+                            "DOES NOT FIT", "111.8 GiB for finetune", "20:50:00 on 8 rank(s)", "as stated", "note:"}) {
+    EXPECT_THAT(text, testing::HasSubstr(shown));
+  }
+}
+
+TEST(PlanTextTest, FitsEightyColumns) {
+  std::istringstream lines(PlanText(SomePlan(), 80));
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(DisplayWidth(line), 80u) << line;
+}
+
+}  // namespace
+}  // namespace regroup

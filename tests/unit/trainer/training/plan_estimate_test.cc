@@ -1,0 +1,47 @@
+#include "trainer/stages/plan_estimate.h"
+
+#include <gtest/gtest.h>
+
+#include "slow_transformer.h"
+
+namespace regroup {
+namespace {
+
+int64_t Count(const Model& model) {
+  Model slots = model;
+  int64_t count = 0;
+  VisitParameters(slots, [&](const std::string&, at::Tensor& tensor) {
+    if (tensor.defined()) count += tensor.numel();
+  });
+  return count;
+}
+
+TEST(PlanEstimateTest, KnowsTheParametersOfTheResult) {
+  const ModelConfig config = SmallConfig(4);
+  const int64_t parameters = Count(RandomModel(config, false, 1));
+  EXPECT_EQ(ParametersWith(config, parameters, 4), parameters);
+  EXPECT_EQ(ParametersWith(config, parameters, 1), Count(RandomModel(SmallConfig(1), false, 1)));
+}
+
+TEST(PlanEstimateTest, CountsTwoOperationsForEachWeightOfAProduct) {
+  // 2 layers: Q and O 24 x 10 each, K and V of 2 heads 12 x 10 each, three of 14 x 10; the output 23 x 10.
+  const double weights = 2 * (2 * 240 + 2 * 120 + 3 * 140) + 230;
+  EXPECT_DOUBLE_EQ(ForwardFlops(SmallConfig(4), 2, 0), 2 * weights);
+  // Attention over 8 tokens: 4 on average, times keys and values, times 24 entries, times 2 layers.
+  EXPECT_DOUBLE_EQ(ForwardFlops(SmallConfig(4), 2, 8), 2 * (weights + 2 * 2 * 24 * 4));
+}
+
+TEST(PlanEstimateTest, RanksShareTheStateAndGatesKeepTheOriginalHeads) {
+  const ModelConfig config = SmallConfig(4);
+  const int64_t parameters = Count(RandomModel(config, false, 1));
+  PlannedTraining training{.kv_heads = 2, .micro_batch_tokens = 16, .sequence_length = 16};
+  const double alone = TrainingBytes(config, parameters, training);
+  training.ranks = 2;
+  const double student = static_cast<double>(ParametersWith(config, parameters, 2));
+  EXPECT_DOUBLE_EQ(alone - TrainingBytes(config, parameters, training), student * (4 + 8) / 2);
+  training.gated = true;
+  EXPECT_GT(TrainingBytes(config, parameters, training), alone - student * 6);
+}
+
+}  // namespace
+}  // namespace regroup

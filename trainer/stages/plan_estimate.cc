@@ -1,0 +1,79 @@
+#include "trainer/stages/plan_estimate.h"
+
+#include <algorithm>
+
+namespace regroup {
+namespace {
+
+/// Key and value weights of all layers for this many KV heads in all of them together.
+int64_t KeyValueParameters(const ModelConfig& config, int64_t kv_heads_of_all_layers) {
+  return 2 * kv_heads_of_all_layers * config.head_width * config.hidden_size;
+}
+
+int64_t SourceKeyValueParameters(const ModelConfig& config) {
+  return KeyValueParameters(config, config.KvHeadsOfAllLayers());
+}
+
+/// Matrices of the feed-forward.
+double FeedForwardMatrices(const ModelConfig& config) { return config.gated_feed_forward ? 3 : 2; }
+
+/// What the backward pass of one layer keeps for each token, in elements: input, scaled and normalised input of both
+/// norms; queries, repeated keys and values, attention's output and its copy; and four steps of the gated feed-forward.
+double KeptElements(const ModelConfig& config) {
+  const double attention = static_cast<double>(config.heads * config.head_width);
+  return 6.0 * static_cast<double>(config.hidden_size) + 5 * attention +
+         (config.gated_feed_forward ? 4.0 : 2.0) * static_cast<double>(config.intermediate_size);
+}
+
+double LossBytes(const ModelConfig& config, double tokens) {
+  constexpr double kChunkTokens = 256, kCopies = 5;
+  const double chunk = std::min(tokens, kChunkTokens) * static_cast<double>(config.vocabulary) * 4 * kCopies;
+  const double projection_gradient = 4.0 * static_cast<double>(config.vocabulary * config.hidden_size);
+  return chunk + projection_gradient;
+}
+
+}  // namespace
+
+int64_t ParametersWith(const ModelConfig& config, int64_t parameters, int64_t kv_heads) {
+  return parameters - SourceKeyValueParameters(config) + KeyValueParameters(config, config.layers * kv_heads);
+}
+
+double ForwardFlops(const ModelConfig& config, int64_t kv_heads, int64_t sequence_length) {
+  const double hidden = static_cast<double>(config.hidden_size);
+  const double attention = static_cast<double>(config.heads * config.head_width);
+  const double weights = static_cast<double>(config.layers) *
+                             (2 * hidden * attention +
+                              FeedForwardMatrices(config) * hidden * static_cast<double>(config.intermediate_size)) +
+                         static_cast<double>(KeyValueParameters(config, config.layers * kv_heads)) +
+                         hidden * static_cast<double>(config.vocabulary);
+  const double scores = 2 * static_cast<double>(config.layers) * attention * static_cast<double>(sequence_length) / 2;
+  return 2 * (weights + scores);
+}
+
+double TrainingBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {
+  const double e = static_cast<double>(training.element_bytes);
+  const double ranks = static_cast<double>(training.ranks);
+  const double tokens = static_cast<double>(training.micro_batch_tokens);
+  const double original = training.gated ? static_cast<double>(SourceKeyValueParameters(config)) : 0;
+  const double student = static_cast<double>(ParametersWith(config, parameters, training.kv_heads)) + original;
+  const double state = student * (2 * e + (e + 8 + (e == 4 ? 0 : 4)) / ranks);
+  const double teacher = e * static_cast<double>(parameters);
+  const double backward = e * tokens * KeptElements(config) * static_cast<double>(config.layers);
+  // Mixed weights, what their gradient needs, and that gradient.
+  const double mixing = 3 * e * original;
+  return state + teacher + backward + mixing + LossBytes(config, tokens);
+}
+
+double EvaluationBytes(const ModelConfig& config, int64_t parameters, int64_t kv_heads, bool with_source,
+                       bool with_latency, int64_t most_cached_tokens) {
+  const double result = 4.0 * static_cast<double>(ParametersWith(config, parameters, kv_heads));
+  const double source = 4.0 * static_cast<double>(parameters);
+  ModelConfig small = config;
+  small.kv_heads = kv_heads;
+  small.kv_heads_of_layers.clear();
+  const double caches = static_cast<double>(most_cached_tokens) *
+                        static_cast<double>(config.KvCacheBytesPerToken(4) + 2 * small.KvCacheBytesPerToken(4));
+  return result + (with_source || with_latency ? source : 0) + (with_latency ? result + caches : 0);
+}
+
+}  // namespace regroup

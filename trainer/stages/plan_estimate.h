@@ -1,0 +1,44 @@
+// What a job costs, from shapes alone. Pure.
+//
+// Legend: P parameters, D hidden size, A = heads x width, K = KV heads x width, I feed-forward width, V vocabulary,
+// n tokens of a micro-batch, R ranks, e bytes of an element in training.
+#pragma once
+
+#include <cstdint>
+
+#include "trainer/nn/model_config.h"
+
+namespace regroup {
+
+struct PlannedTraining {
+  /// KV heads of the result.
+  int64_t kv_heads = 0;
+  bool gated = false;
+  int64_t ranks = 1;
+  int64_t micro_batch_tokens = 0;
+  int64_t sequence_length = 0;
+  int64_t element_bytes = 4;
+};
+
+/// Parameters of the model with another number of KV heads.
+int64_t ParametersWith(const ModelConfig& config, int64_t parameters, int64_t kv_heads);
+
+/// Floating-point operations of one token's forward pass: 2 for every weight of a product, and attention over
+/// `sequence_length` tokens, of which each reads half on average.
+double ForwardFlops(const ModelConfig& config, int64_t kv_heads, int64_t sequence_length);
+
+/// Bytes that one rank of fine-tuning holds beside the program itself and the mapped source:
+///   student   e P' (flat weights) + e P' (gradients) + e P' / R (its shard) + 8 P' / R (moments), and 4 P' / R of
+///   master
+///             weights where e is not 4; P' counts the original KV heads too while gates are open
+///   teacher   e P
+///   backward  n e (6 D + 5 A + 4 I) a layer (2 I without a gate), the mixed weights of gates, and the chunks of the
+///   loss
+double TrainingBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training);
+
+/// Bytes of evaluating the result: float32 weights of result and source, and for latency those of the averaged model
+/// and the caches of all three.
+double EvaluationBytes(const ModelConfig& config, int64_t parameters, int64_t kv_heads, bool with_source,
+                       bool with_latency, int64_t most_cached_tokens);
+
+}  // namespace regroup

@@ -1,0 +1,11 @@
+// What this program was built from, for reports.
+#pragma once
+
+#include <string>
+
+namespace regroup {
+
+std::string RegroupVersion();
+std::string TorchVersion();
+
+}  // namespace regroup
