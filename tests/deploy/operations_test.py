@@ -11,21 +11,16 @@ from harness.cluster import Cluster
 from harness.program_test import ProgramTest
 
 TEXT = (places.REPOSITORY / "deploy/OPERATIONS.md").read_text()
-BLOCK = re.compile(r"<!-- run( with tokens)? -->\n```sh\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(r"<!-- run -->\n```sh\n(.*?)```", re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]*)?\)")
 
 
 def blocks(heading):
-    """(needs tokens, commands) of the marked blocks below a heading."""
+    """Commands of the marked blocks below a heading."""
     section = TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    found = [(bool(tokens), commands) for tokens, commands in BLOCK.findall(section)]
+    found = BLOCK.findall(section)
     assert found, heading
     return found
-
-
-def knows_tokens():
-    done = subprocess.run([places.PROGRAMS / "regroup-coordinator", "--help"], capture_output=True, text=True)
-    return "--tokens" in done.stdout
 
 
 class OperationsTest(ProgramTest):
@@ -59,25 +54,24 @@ class OperationsTest(ProgramTest):
     def test_draining(self):
         cluster = self.start_cluster(workers=1)
         processes.wait_until(lambda: "worker-1" in cluster.regroup("workers").stdout, "the worker", 60, pause_s=0.1)
-        shown = self.shell(blocks("Draining")[0][1], REGROUP_COORDINATOR=cluster.address)
+        shown = self.shell(blocks("Draining")[0], REGROUP_COORDINATOR=cluster.address)
         self.assertRegex(shown, r"worker-1 +draining +0/2")
         self.assertRegex(cluster.regroup("workers").stdout, r"worker-1 +ready")
 
     def test_monitoring(self):
-        self.assertIn("SUCCESS", self.shell(blocks("Monitoring")[0][1]))
+        self.assertIn("SUCCESS", self.shell(blocks("Monitoring")[0]))
 
     def test_backup_and_restore(self):
         cluster = ServicedCluster(self.folder)
         self.addCleanup(cluster.stop)
-        variables = {"STATE": cluster.work / "coordinator", "BACKUP": self.folder / "backup"}
-        backup, restore = (commands for _, commands in blocks("Backup and restore"))
+        variables = {"STATE": cluster.work / "coordinator", "REGROUP_COORDINATOR": cluster.address}
+        backup, restore = blocks("Backup and restore")
         first = cluster.submit(self.write_job(job_file.small_job(self.output)))
         self.shell_with(cluster, backup, variables)
         second = cluster.submit(self.write_job(job_file.small_job(self.output), "second.yaml"))
         self.assertEqual(self.jobs(cluster), {first, second})
         self.shell_with(cluster, restore, variables)
         self.assertEqual(self.jobs(cluster), {first})
-        self.assertTrue((cluster.work / "coordinator.broken/regroup.db").exists())
 
     def shell_with(self, cluster, commands, variables):
         """Line by line, with the test in systemd's place."""
@@ -91,10 +85,9 @@ class OperationsTest(ProgramTest):
     def jobs(cluster):
         return {job["name"].removeprefix("jobs/") for job in cluster.json_of("list").get("jobs", [])}
 
-    @unittest.skipUnless(knows_tokens(), "this regroup-coordinator has no tokens yet")
     def test_certificates_and_tokens(self):
         security = self.folder / "security"
-        shown = self.shell(blocks("Certificates and tokens")[0][1], SECURITY=security)
+        shown = self.shell(blocks("Certificates and tokens")[0], SECURITY=security)
         self.assertRegex(shown, r"workers +worker")
         self.assertRegex(shown, r"operator +admin")
         for name in ("authority.pem", "coordinator.pem", "coordinator.key", "worker.pem", "worker.token"):

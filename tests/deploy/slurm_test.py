@@ -101,8 +101,6 @@ class SlurmTest(ProgramTest):
         self.slurm = Slurm(self.folder / "slurm")
         self.addCleanup(self.slurm.stop)
         self.work = self.folder / "work"
-        if not has_tokens():
-            self.slurm.environment["REGROUP_ADDRESS"] = "127.0.0.1"
         self.slurm.environment["REGROUP_SLOTS"] = "2"
 
     def submit(self, **changes):
@@ -143,6 +141,10 @@ class SlurmTest(ProgramTest):
     def test_scancel_leaves_no_process(self):
         job = self.submit(finetune={"steps": 100000})
         processes.wait_until(lambda: processes.trainers_of(self.work, "finetune"), "the training", patience_s=120)
+        workers = [found for found in processes.processes_of(self.work) if found.program == "regroup-worker"]
+        self.assertEqual(len(workers), 2)
+        for worker in workers:
+            self.assertLessEqual({"--tls-authority", "--token-file"}, set(worker.arguments))
         self.assertEqual(self.slurm.run("scancel", job).returncode, 0)
         self.wait_for(job, ("CANCELLED",))
         self.wait_for_no_programs()
@@ -151,11 +153,6 @@ class SlurmTest(ProgramTest):
         """Nothing of ours names the working folder any more; Slurm's daemons do not name it."""
         processes.wait_until(lambda: not processes.processes_of(self.work), "the end of all programs", patience_s=60,
                              pause_s=0.2)
-
-
-def has_tokens():
-    done = subprocess.run([places.PROGRAMS / "regroup-coordinator", "--help"], capture_output=True, text=True)
-    return "--tokens" in done.stdout
 
 
 def why_not():
