@@ -18,11 +18,11 @@ POD = "demo-regroup-worker-0"
 class Release:
     """A rendered release, its volumes as folders of the test."""
 
-    def __init__(self, folder, values):
+    def __init__(self, folder, values, certificates=True):
         self.folder = folder
         self.objects = chart.manifests(values)
         self.port = None
-        for component in ("coordinator", "worker", "client"):
+        for component in ("coordinator", "worker", "client") if certificates else ():
             self._write_secret(component)
         for name in ("work", "state", "auth"):
             (folder / name).mkdir(exist_ok=True)
@@ -144,6 +144,14 @@ class ChartProgramsTest(ProgramTest):
         tasks = {task["name"].split("/")[-1]: task for task in json.loads(self.regroup("get", job, "--json").stdout)["tasks"]}
         self.assertEqual((tasks["finetune"]["state"], tasks["finetune"]["epoch"]), ("TASK_STATE_SUCCEEDED", "1"))
         self.assertEqual(tasks["export"]["state"], "TASK_STATE_READY")
+
+    def test_postgresql_is_refused_as_the_readme_says(self):
+        """Fails when the store is built: then values.yaml, NOTES.txt and the README have to say so."""
+        release = Release(self.folder, chart.read_values(chart.FOLDER / "ci/postgresql-values.yaml"), certificates=False)
+        command = release.command(release.container("StatefulSet", "-coordinator"), "coordinator")
+        done = subprocess.run([places.PROGRAMS / command[0], *command[1:]], capture_output=True, text=True, timeout=60)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("--store-url-file", done.stdout + done.stderr)
 
     def test_certificates_of_another_release_are_not_let_in(self):
         self.start_coordinator()
