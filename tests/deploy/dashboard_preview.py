@@ -48,7 +48,7 @@ def _draw_lines(panel, found, box, times):
     x, y, w, h = box
     left, bottom = 62, 16 * ((len(found) + 1) // 2) + 18
     plot = (x + left, y + 4, w - left - 6, max(20, h - bottom - 6))
-    found = [(name, [point for point in points if math.isfinite(point[1])]) for name, points in found]
+    found = [(name, _corners([point for point in points if math.isfinite(point[1])])) for name, points in found]
     values = [value for _, points in found for _, value in points] or [0]
     low, high = min(0, *values), max(values)
     high = high if high > low else low + 1
@@ -63,6 +63,12 @@ def _draw_lines(panel, found, box, times):
         room = int((w / 2 - 18) / 6)
         parts.append(_label(lx + 14, ly - 2, name if len(name) <= room else name[:room - 1] + "…", 10, "#444444"))
     return parts
+
+
+def _corners(points):
+    """Without points in the middle of a level line."""
+    return [point for index, point in enumerate(points) if not 0 < index < len(points) - 1 or
+            not points[index - 1][1] == point[1] == points[index + 1][1]]
 
 
 def _axes(panel, plot, low, high, times):
