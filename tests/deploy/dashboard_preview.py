@@ -38,9 +38,10 @@ def _draw_number(panel, found, box, _times):
     return [_label(x + w / 2, y + h / 2 + 12, _amount(value, panel), 26, "#226644", anchor="middle")]
 
 
-def _draw_table(_panel, found, box, _times):
+def _draw_table(_panel, found, box, times):
+    """What is there at the end, as Grafana's tables show it."""
     x, y, _, _ = box
-    lines = sorted({name for name, _ in found}) or ["no rows"]
+    lines = sorted({name for name, points in found if points[-1][0] > times[1] - 3}) or ["no rows"]
     return [_label(x, y + 18 + 16 * index, line, 11, "#444444") for index, line in enumerate(lines[:6])]
 
 
