@@ -136,7 +136,8 @@ int Main(int argc, char** argv) {
   app.add_option("--work-dir", arguments.work_folder, "The shared working folder");
   app.add_option("--inspect", arguments.inspect_folder, "Print what a checkpoint folder holds, as JSON");
   app.add_option("--plan", arguments.plan_file, "Print what the job of this file (a JobSpec as JSON) would need");
-  app.add_option("--flops-per-second", arguments.flops_per_second, "For --plan: the speed of a rank; default: measured");
+  app.add_option("--flops-per-second", arguments.flops_per_second,
+                 "For --plan: the speed of a rank; default: measured");
   app.add_flag("--families", arguments.families, "Print the model families, as JSON");
   CLI11_PARSE(app, argc, argv);
   InitLogging("trainer", isatty(STDERR_FILENO) ? LogFormat::kText : LogFormat::kJson);

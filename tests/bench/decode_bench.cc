@@ -16,9 +16,7 @@
 namespace regroup {
 namespace {
 
-at::Tensor RandomWeight(int64_t out, int64_t in) {
-  return at::randn({out, in}) / std::sqrt(static_cast<double>(in));
-}
+at::Tensor RandomWeight(int64_t out, int64_t in) { return at::randn({out, in}) / std::sqrt(static_cast<double>(in)); }
 
 Model RandomLlama(int64_t kv_heads) {
   ModelConfig config{.family = "llama", .hidden_size = 1024, .layers = 8, .heads = 16, .kv_heads = kv_heads};
@@ -57,8 +55,8 @@ void PrintModel(const Model& model, const DecodeSpeed& speed, const DecodeSpeed&
              model.config.kv_heads, step * 1e3,
              fmt::format("{:.1f} - {:.1f}", speed.StepSeconds(0.1) * 1e3, speed.StepSeconds(0.9) * 1e3),
              speed.TokensPerSecond(batch), static_cast<double>(speed.cache_bytes) / 1e6,
-             static_cast<double>(speed.step_bytes) / 1e6,
-             static_cast<double>(speed.step_bytes) / bandwidth / step, speed_up, bound, speed_up / bound);
+             static_cast<double>(speed.step_bytes) / 1e6, static_cast<double>(speed.step_bytes) / bandwidth / step,
+             speed_up, bound, speed_up / bound);
 }
 
 int Main(int argc, char** argv) {
@@ -73,11 +71,13 @@ int Main(int argc, char** argv) {
   for (const Model& model : models) pointers.push_back(&model);
   const std::vector<DecodeSpeed> speeds = MeasureDecodeSpeed(pointers, setting);
   const double bandwidth = MeasureReadBandwidth(speeds.front().step_bytes, 5, at::kCPU);
-  fmt::print("LLaMA of width 1024 x 8 layers, 16 heads of 64, float32; batch {}, context {}, {} new tokens, {} threads\n",
-             setting.batch, setting.context, setting.new_tokens, at::get_num_threads());
+  fmt::print(
+      "LLaMA of width 1024 x 8 layers, 16 heads of 64, float32; batch {}, context {}, {} new tokens, {} threads\n",
+      setting.batch, setting.context, setting.new_tokens, at::get_num_threads());
   fmt::print("memory reads at {:.1f} GB/s (best of 5 reads of {:.0f} MB)\n\n", bandwidth / 1e9,
              static_cast<double>(speeds.front().step_bytes) / 1e6);
-  fmt::print("KV heads  ms/step     10 % - 90 %  tokens/s cache MB  step MB of bound  speed-up  bound speed-up/bound\n");
+  fmt::print(
+      "KV heads  ms/step     10 % - 90 %  tokens/s cache MB  step MB of bound  speed-up  bound speed-up/bound\n");
   for (size_t index = 0; index < models.size(); ++index) {
     PrintModel(models[index], speeds[index], speeds.front(), bandwidth, setting.batch);
   }

@@ -7,8 +7,7 @@
 namespace regroup {
 
 Decoder::Decoder(const Model& model, int64_t batch, int64_t capacity)
-    : model_(model),
-      cache_(model.config, batch, capacity, model.embedding.scalar_type(), model.embedding.device()) {}
+    : model_(model), cache_(model.config, batch, capacity, model.embedding.scalar_type(), model.embedding.device()) {}
 
 at::Tensor Decoder::Read(const at::Tensor& tokens_BT) {
   at::NoGradGuard no_gradients;

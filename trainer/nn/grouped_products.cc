@@ -139,8 +139,8 @@ at::Tensor WeighValues(const at::Tensor& weights_BGsT, const at::Tensor& values_
     for (int64_t item = begin; item < end; ++item) {
       const int64_t head = item / pieces, piece = item % pieces;
       const int64_t first = tokens * piece / pieces, last = tokens * (piece + 1) / pieces;
-      WeighRows(from + head * queries * tokens + first, tokens, queries,
-                values + head * head_stride + first * width, width, last - first, to + item * queries * width);
+      WeighRows(from + head * queries * tokens + first, tokens, queries, values + head * head_stride + first * width,
+                width, last - first, to + item * queries * width);
     }
   });
   return pieces == 1 ? parts.squeeze(2) : parts.sum(2);

@@ -132,12 +132,13 @@ at::Tensor AttendFolded(const at::Tensor& query_BH1d, const at::Tensor& key_BGTd
 
 std::string DecodeAttentionName(const ModelConfig& config, int64_t batch, int64_t length, at::ScalarType dtype,
                                 at::Device device) {
-  if (!device.is_cuda()) return CanMultiplyGrouped(config.head_width, dtype, device) ? "grouped loops" : "folded matmul";
+  if (!device.is_cuda())
+    return CanMultiplyGrouped(config.head_width, dtype, device) ? "grouped loops" : "folded matmul";
   const auto options = at::TensorOptions(dtype).device(device);
   const at::Tensor query = at::zeros({batch, config.heads, 1, config.head_width}, options);
   const at::Tensor keys = at::zeros({batch, config.kv_heads, length, config.head_width}, options);
-  return KernelName(at::_fused_sdp_choice(query, keys, keys, {}, 0.0, false, std::nullopt,
-                                          config.heads != config.kv_heads));
+  return KernelName(
+      at::_fused_sdp_choice(query, keys, keys, {}, 0.0, false, std::nullopt, config.heads != config.kv_heads));
 }
 
 }  // namespace regroup

@@ -59,12 +59,13 @@ class KeyValueCache {
   int64_t length_ = 0;
 };
 
-/// Attention of one new token per sequence, query [B, H, 1, d], over keys and values [B, G, T, d]. The s = H / G queries
-/// that share a KV head are folded into the rows of one product, [B, G, s, d] x [B, G, d, T], so that each key and
-/// value is read from memory once.
+/// Attention of one new token per sequence, query [B, H, 1, d], over keys and values [B, G, T, d]. The s = H / G
+/// queries that share a KV head are folded into the rows of one product, [B, G, s, d] x [B, G, d, T], so that each key
+/// and value is read from memory once.
 at::Tensor AttendFolded(const at::Tensor& query_BH1d, const at::Tensor& key_BGTd, const at::Tensor& value_BGTd);
 
-/// How a new token attends on this device: "grouped loops" or "folded matmul" on CPU; on CUDA the kernel that libtorch chooses.
+/// How a new token attends on this device: "grouped loops" or "folded matmul" on CPU; on CUDA the kernel that libtorch
+/// chooses.
 std::string DecodeAttentionName(const ModelConfig& config, int64_t batch, int64_t length, at::ScalarType dtype,
                                 at::Device device);
 

@@ -37,8 +37,8 @@ at::Tensor AttentionInput(const at::Tensor& x_BTD, const Block& block, const Mod
 
 /// One block, by the model's BlockLayout. `attention_input`, if set, sees what AttentionInput gives.
 at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config,
-                    const PositionTables& positions,
-                    const std::function<void(const at::Tensor&)>& attention_input = {}, const CachedLayer& cached = {});
+                    const PositionTables& positions, const std::function<void(const at::Tensor&)>& attention_input = {},
+                    const CachedLayer& cached = {});
 
 /// The input of the first block, [B, T, D], of tokens that stand from position `first` on.
 at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, int64_t first = 0);

@@ -14,8 +14,8 @@ const nlohmann::ordered_json* BestRow(const nlohmann::ordered_json& report);
 /// "2 heads, procrustes + refine + l0"
 std::string ArmTitle(const nlohmann::ordered_json& row);
 
-/// The cell of a decode grid where memory allows the largest speed-up, which is where the cache weighs most; null for an
-/// empty grid. Not the luckiest measurement.
+/// The cell of a decode grid where memory allows the largest speed-up, which is where the cache weighs most; null for
+/// an empty grid. Not the luckiest measurement.
 const nlohmann::ordered_json* HeadlineCell(const nlohmann::ordered_json& latency);
 
 }  // namespace regroup

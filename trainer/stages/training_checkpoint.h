@@ -30,8 +30,8 @@ struct TrainingCheckpoint {
 absl::Status SaveTrainingCheckpoint(const std::filesystem::path& checkpoints, int64_t step,
                                     const ShardedAdamW& optimizer, Communicator& communicator);
 
-/// Every checkpoint below the folders that has a valid manifest and files of the right sizes, most steps first; of equal
-/// steps, the one in the later folder first.
+/// Every checkpoint below the folders that has a valid manifest and files of the right sizes, most steps first; of
+/// equal steps, the one in the later folder first.
 std::vector<TrainingCheckpoint> ListTrainingCheckpoints(const std::vector<std::filesystem::path>& folders);
 
 /// The first of ListTrainingCheckpoints whose contents are as the manifest says; damaged ones are logged.
