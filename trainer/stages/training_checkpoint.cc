@@ -119,7 +119,7 @@ std::optional<TrainingCheckpoint> FindTrainingCheckpoint(const std::vector<std::
   for (const TrainingCheckpoint& checkpoint : ListTrainingCheckpoints(folders)) {
     const absl::Status intact = VerifyTrainingCheckpoint(checkpoint);
     if (intact.ok()) return checkpoint;
-    LogWarning(fmt::format("a checkpoint is passed over: {}", intact.message()));
+    LogWarning(fmt::format("a checkpoint is passed over: {}", std::string(intact.message())));
   }
   return std::nullopt;
 }
