@@ -3,6 +3,7 @@
 //   behaviour   what to do, see kBehaviours below
 //   rank        which rank does it; the others wait to be stopped. Default: all do it
 //   go          file whose appearance ends "wait"
+//   stay        "staged": a "job" does not get further than its staged result
 //   staged, published   for "publish"
 #include <fcntl.h>
 #include <google/protobuf/util/json_util.h>
@@ -182,6 +183,7 @@ class FakeTrainer {
       const auto staged = regroup::StagingFolder(output, assignment_.attempt().job(), assignment_.attempt().epoch());
       std::filesystem::create_directories(staged / "regroup");
       WriteFile(staged / "regroup" / "report.json", R"({"job": "jobs/)" + assignment_.attempt().job() + R"("})");
+      if (Label("stay") == "staged") return WaitForever();
       outcome.mutable_publication()->set_staged(staged);
       outcome.mutable_publication()->set_published(output);
     }
