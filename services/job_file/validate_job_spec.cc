@@ -228,9 +228,6 @@ class Validation {
     if (output.empty() && !IsSweep()) {
       Add("output.checkpoint", "is missing; write the folder of the result, which must not exist yet");
     }
-    if (!output.empty() && IsSweep()) {
-      Add("output.checkpoint", "has no effect in a sweep, which publishes nothing; remove it");
-    }
     const std::string& source = spec_.source().checkpoint();
     if (output.empty() || source.empty()) return;
     if (output == source || output.starts_with(source + "/") || source.starts_with(output + "/") || output == "/") {
