@@ -106,7 +106,7 @@ std::string PlanText(const Json& plan, size_t columns) {
   text += Row("KV cache per token", fmt::format("{} become {}: {:.1f} % saved", BytesText(before), BytesText(after),
                                                 before > 0 ? 100 * (1 - after / before) : 0));
   text += Row("tokens",
-              fmt::format("{} for calibration, {} for training, {} for evaluation",
+              fmt::format("{} to calibrate, {} to train, {} to evaluate",
                           ShortCountText(NumberAt(tokens, "calibration")), ShortCountText(NumberAt(tokens, "training")),
                           ShortCountText(NumberAt(tokens, "evaluation"))));
   text += Row("operations", ShortCountText(NumberAt(plan, "flops")) + "FLOP");

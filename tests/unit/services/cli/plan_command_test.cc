@@ -25,7 +25,7 @@ nlohmann::json SomePlan() {
 
 TEST(PlanTextTest, SaysWhatTheJobNeedsAndSaves) {
   const std::string text = PlanText(SomePlan(), 80);
-  for (const char* shown : {"6.7G become 5.8G", "512.0 KiB become 64.0 KiB: 87.5 % saved", "4.5G for training", "240E",
+  for (const char* shown : {"6.7G become 5.8G", "512.0 KiB become 64.0 KiB: 87.5 % saved", "4.5G to train", "240E",
                             "DOES NOT FIT", "111.8 GiB for finetune", "20:50:00 on 8 rank(s)", "as stated", "note:"}) {
     EXPECT_THAT(text, testing::HasSubstr(shown));
   }
