@@ -38,7 +38,7 @@ for ((round = 0; round < rounds; ++round)); do
   ctest --test-dir build/release --output-on-failure --no-tests=error -R '^(kill|cancel|disk_full|run_command)_test$' ||
     failed+=("$REGROUP_TEST_SEED")
 done
-REGROUP_NIGHTLY=1 ctest --test-dir build/release --output-on-failure --no-tests=error -R '^container_root_test$' ||
+REGROUP_NIGHTLY=1 ctest --test-dir build/release --output-on-failure --no-tests=error -R '^(container_root|multiple_choice)_(test|oracle)$' ||
   { echo "nightly: the image's root file system failed" >&2; exit 1; }
 if [ ${#failed[@]} -gt 0 ]; then
   echo "nightly: failed with seeds ${failed[*]}; repeat one with: tests/nightly.sh 1 $kills SEED" >&2

@@ -1,7 +1,7 @@
 """Multiple-choice scores, item by item, against an independent computation with Transformers.
 
 Always on the shipped model with items made from its own text; also on the trained model and the sets of ../shared,
-where they are at hand. Source and result are both compared.
+where they are at hand: the first items of each, or with REGROUP_NIGHTLY=1 all. Source and result are both compared.
 
 usage: multiple_choice_oracle.py <regroup> <logits_tool> <source folder> <shared folder>
 """
@@ -20,6 +20,7 @@ from regroup_programs import Programs, report_of
 from transformers_checks import load
 
 TOLERANCE = 1e-4
+ITEMS = None if os.environ.get("REGROUP_NIGHTLY") else 40
 
 
 def write_generated_set(path, texts_file, count):
@@ -40,6 +41,16 @@ def write_generated_set(path, texts_file, count):
             choices[0], choices[label] = choices[label], choices[0]
             item = {"context": " ".join(words[:cut]), "choices": choices, "label": label}
             file.write(json.dumps(item, ensure_ascii=index % 2 == 0) + "\n")
+
+
+def first_items(path, work):
+    """A copy of the set's first ITEMS lines."""
+    with open(path, encoding="utf-8") as file:
+        lines = file.readlines()[:ITEMS]
+    copy = f"{work}/{os.path.basename(path)}"
+    with open(copy, "w", encoding="utf-8") as file:
+        file.writelines(lines)
+    return copy
 
 
 def log_likelihood(model, tokenizer, context, choice, longest):
@@ -101,7 +112,7 @@ def main():
         generated = f"{work}/generated.jsonl"
         write_generated_set(generated, f"{demo}/valid.jsonl", 60)
         check_model(programs, work, "demo", f"{demo}/model", f"{demo}/train.jsonl", {"generated": generated})
-        sets = {os.path.basename(path)[:-6]: path for path in sorted(glob.glob(f"{shared}/data/mc/*.jsonl"))}
+        sets = {os.path.basename(path)[:-6]: first_items(path, work) for path in sorted(glob.glob(f"{shared}/data/mc/*.jsonl"))}
         trained = f"{shared}/models/llama-mha-6m"
         if sets and os.path.isdir(trained):
             check_model(programs, work, "six-m", trained, f"{shared}/data/train.jsonl", sets)
