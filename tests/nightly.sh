@@ -39,7 +39,7 @@ for ((round = 0; round < rounds; ++round)); do
     failed+=("$REGROUP_TEST_SEED")
 done
 REGROUP_NIGHTLY=1 ctest --test-dir build/release --output-on-failure --no-tests=error -R '^(container_root|multiple_choice)_(test|oracle)$' ||
-  { echo "nightly: the image's root file system failed" >&2; exit 1; }
+  { echo "nightly: the image's root file system or the whole choice sets failed" >&2; exit 1; }
 if [ ${#failed[@]} -gt 0 ]; then
   echo "nightly: failed with seeds ${failed[*]}; repeat one with: tests/nightly.sh 1 $kills SEED" >&2
   exit 1
