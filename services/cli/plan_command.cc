@@ -105,10 +105,10 @@ std::string PlanText(const Json& plan, size_t columns) {
                                         ShortCountText(NumberAt(plan, "result_parameters"))));
   text += Row("KV cache per token", fmt::format("{} become {}: {:.1f} % saved", BytesText(before), BytesText(after),
                                                 before > 0 ? 100 * (1 - after / before) : 0));
-  text += Row("tokens",
-              fmt::format("{} to calibrate, {} to train, {} to evaluate",
-                          ShortCountText(NumberAt(tokens, "calibration")), ShortCountText(NumberAt(tokens, "training")),
-                          ShortCountText(NumberAt(tokens, "evaluation"))));
+  text +=
+      Row("tokens",
+          fmt::format("{} to calibrate, {} to train, {} to evaluate", ShortCountText(NumberAt(tokens, "calibration")),
+                      ShortCountText(NumberAt(tokens, "training")), ShortCountText(NumberAt(tokens, "evaluation"))));
   text += Row("operations", ShortCountText(NumberAt(plan, "flops")) + "FLOP");
   text += MemoryText(plan);
   text += Row("storage", BytesText(NumberAt(plan, "storage_bytes")));
