@@ -6,25 +6,14 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <sstream>
+
+#include "services/base/hardware_names.h"
 
 namespace regroup {
 namespace {
 
 constexpr const char* kFirstGpu = "/dev/nvidia0";
-
-/// The text after "key   : " on the first line that starts with `key`.
-std::string FieldOf(const std::filesystem::path& file, const std::string& key) {
-  std::ifstream lines(file);
-  for (std::string line; std::getline(lines, line);) {
-    const size_t colon = line.find(':');
-    if (!line.starts_with(key) || colon == std::string::npos) continue;
-    const size_t start = line.find_first_not_of(" \t", colon + 1);
-    return start == std::string::npos ? "" : line.substr(start);
-  }
-  return "";
-}
 
 std::vector<std::string> Split(const std::string& text) {
   std::vector<std::string> parts;
@@ -38,15 +27,6 @@ int CountGpus() {
   int count = 0;
   while (std::filesystem::exists("/dev/nvidia" + std::to_string(count))) ++count;
   return count;
-}
-
-std::string GpuName() {
-  std::error_code error;
-  for (std::filesystem::directory_iterator gpu("/proc/driver/nvidia/gpus", error), end; !error && gpu != end;
-       gpu.increment(error)) {
-    if (std::string name = FieldOf(gpu->path() / "information", "Model"); !name.empty()) return name;
-  }
-  return "NVIDIA GPU";
 }
 
 }  // namespace
@@ -72,9 +52,10 @@ std::vector<std::string> UsableGpus(const std::string& device) {
 }
 
 std::string DeviceName(const std::string& device) {
-  if (device == "cuda") return GpuName();
-  const std::string name = FieldOf("/proc/cpuinfo", "model name");
-  return name.empty() ? "CPU" : name;
+  const bool cuda = device == "cuda";
+  const std::string name = cuda ? GpuName() : ProcessorName();
+  if (!name.empty()) return name;
+  return cuda ? "NVIDIA GPU" : "CPU";
 }
 
 std::string HostName() {

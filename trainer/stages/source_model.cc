@@ -24,8 +24,10 @@ int64_t LayerOf(std::string_view ours) {
 
 bool Contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
+}  // namespace
+
 /// First error of several visits, since a visitor cannot return one.
-class FirstError {
+class SourceModel::FirstError {
  public:
   bool ok() const { return status_.ok(); }
   void Keep(absl::Status status) {
@@ -36,8 +38,6 @@ class FirstError {
  private:
   absl::Status status_;
 };
-
-}  // namespace
 
 std::vector<int64_t> ExpectedShape(const ModelConfig& config, std::string_view ours) {
   const int64_t query_width = config.heads * config.head_width;
@@ -160,6 +160,17 @@ absl::StatusOr<at::Tensor> SourceModel::MapParameter(const std::string& ours) co
   return Unpack(stored, place->packing, place->part, config_.heads);
 }
 
+ParameterVisitor SourceModel::MapInto(FirstError& error) const {
+  return [this, &error](const std::string& ours, at::Tensor& tensor) {
+    auto mapped = MapParameter(ours);
+    if (mapped.ok()) {
+      tensor = *mapped;
+    } else {
+      error.Keep(mapped.status());
+    }
+  };
+}
+
 absl::Status SourceModel::MapHeadOrder(Block& block, int64_t layer) const {
   const std::string name = HeadOrderName(layer);
   if (compact_ == nullptr || !compact_->Has(name)) return absl::OkStatus();
@@ -170,14 +181,7 @@ absl::Status SourceModel::MapHeadOrder(Block& block, int64_t layer) const {
 absl::StatusOr<Block> SourceModel::MapBlock(int64_t layer) const {
   Block block;
   FirstError error;
-  VisitBlock(block, layer, [&](const std::string& ours, at::Tensor& tensor) {
-    auto mapped = MapParameter(ours);
-    if (mapped.ok()) {
-      tensor = *mapped;
-    } else {
-      error.Keep(mapped.status());
-    }
-  });
+  VisitBlock(block, layer, MapInto(error));
   error.Keep(MapHeadOrder(block, layer));
   if (!error.ok()) return error.status();
   return block;
@@ -186,14 +190,7 @@ absl::StatusOr<Block> SourceModel::MapBlock(int64_t layer) const {
 absl::StatusOr<Model> SourceModel::MapOuter() const {
   Model model{.config = config_};
   FirstError error;
-  VisitOuter(model, [&](const std::string& ours, at::Tensor& tensor) {
-    auto mapped = MapParameter(ours);
-    if (mapped.ok()) {
-      tensor = *mapped;
-    } else {
-      error.Keep(mapped.status());
-    }
-  });
+  VisitOuter(model, MapInto(error));
   if (!error.ok()) return error.status();
   return model;
 }

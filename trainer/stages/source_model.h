@@ -41,6 +41,9 @@ class SourceModel {
   absl::Status CheckTensor(const std::string& ours) const;
   /// Undefined where the family or the checkpoint has no such optional parameter.
   absl::StatusOr<at::Tensor> MapParameter(const std::string& ours) const;
+  class FirstError;
+  /// Fills every slot that it visits; `error` must outlive it.
+  ParameterVisitor MapInto(FirstError& error) const;
   absl::Status MapHeadOrder(Block& block, int64_t layer) const;
   /// The parameter lies in the compact tensors of an expanded checkpoint.
   bool IsCompact(std::string_view ours) const;
