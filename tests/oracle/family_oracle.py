@@ -23,7 +23,7 @@ UNCHANGED = 1e-4
 # Share of the KV heads that is left, alignment, fine-tuning, and whether the outputs are refitted. Where there is nothing
 # to merge, one case of each layout will do.
 UNMERGED_JOB = (1, {"method": "procrustes"}, {"method": "none"}, False)
-UNMERGED_CASES = {"llama", "gpt2"}
+UNMERGED_CASES = {"llama", "gpt2", "t5"}
 JOBS = [
     (2, {"method": "principal", "similarity": "residual"}, {"method": "none"}, True),
     (4, {"method": "procrustes", "compare": "joint"}, {"method": "l0", "steps": 3}, False),
@@ -74,6 +74,18 @@ def convert(programs, work, case, source_folder, source, job):
           f"{perplexity['source']:.2f} -> {perplexity['result']:.2f}", flush=True)  # fmt: skip
 
 
+def check_refusals(programs, work, source_folder):
+    """What an encoder-decoder cannot do is refused with the key's name before any work."""
+    data = f"{work}/train.jsonl"
+    for number, (section, words) in enumerate((
+            ({"calibration": {"data": data, "sequences": 4, "sequence_length": 31}}, "calibration.sequence_length: 31 is odd"),
+            ({"evaluation": {"latency": {"batch_sizes": [1], "context_lengths": [16]}}}, "evaluation.latency:"))):  # fmt: skip
+        calibration = {"calibration": {"data": data, "sequences": 4, "sequence_length": 32}, "finetune": {"method": "none"}}
+        done, output = programs.run(work, f"refused-{number}", source_folder, 4, **{**calibration, **section})
+        assert done.returncode != 0 and words in done.stdout + done.stderr, (words, done.stdout[-2000:], done.stderr[-2000:])
+        assert not os.path.exists(output)
+
+
 def check_unequal_budget(programs, work):
     """The layers that need one KV head get one, the others share out the rest; the result is `expanded`."""
     source_folder = make_uneven_checkpoint(work, texts_of(f"{work}/train.jsonl"))
@@ -118,6 +130,8 @@ def main():
             source = load(source_folder)
             _, difference = check_logits(programs, source_folder, random_tokens(source, 2, 100), source)
             print(f"{case}: source logits within {difference:.1e} of Transformers'", flush=True)
+            if case == "t5":
+                check_refusals(programs, work, source_folder)
             for job in [UNMERGED_JOB] * (case in UNMERGED_CASES) + JOBS:
                 convert(programs, work, case, source_folder, source, job)
                 conversions += 1

@@ -10,7 +10,7 @@
 
 #include "services/base/files.h"
 #include "services/base/status_macros.h"
-#include "trainer/nn/transformer.h"
+#include "trainer/nn/window_runner.h"
 #include "trainer/stages/convert_block.h"
 #include "trainer/stages/source_model.h"
 #include "trainer/stages/tensor_file.h"

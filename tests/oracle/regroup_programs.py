@@ -16,6 +16,13 @@ class Programs:
 
     def convert(self, work, name, source, kv_heads, **sections):
         """Runs one job; the folder of its result. Sections are those of the job file."""
+        done, output = self.run(work, name, source, kv_heads, **sections)
+        if done.returncode != 0:
+            raise AssertionError(f"{name}: exit code {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+        return output
+
+    def run(self, work, name, source, kv_heads, **sections):
+        """The finished process of a job, and the folder that its result would be in."""
         output = f"{work}/{name}"
         job = {"name": name, "source": {"checkpoint": source}, "target": {"kv_heads": kv_heads},
                "output": {"checkpoint": output}, **sections}  # fmt: skip
@@ -24,9 +31,7 @@ class Programs:
             json.dump(job, file, indent=1)  # JSON is YAML
         done = subprocess.run([self.regroup, "run", job_file, "--work-dir", f"{work}/regroup"], stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=900)  # fmt: skip
-        if done.returncode != 0:
-            raise AssertionError(f"{name}: exit code {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-        return output
+        return done, output
 
     def logits(self, folder, tokens, alignment=None):
         """The trainer's own logits [B, T, V], float32, of tokens [B, T]; with a result's alignment.safetensors, those of

@@ -1,4 +1,4 @@
-"""Random checkpoints of every decoder family, as its Transformers class saves them. Sizes are odd on purpose: head width
+"""Random checkpoints of every family, as its Transformers class saves them. Sizes are odd on purpose: head width
 times heads differs from the hidden size where a family allows it."""
 
 import os
@@ -7,10 +7,14 @@ import torch
 import transformers
 
 from tiny_checkpoints import train_tokenizer
+from transformers_checks import model_class
 
 COMMON = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 8, "intermediate_size": 88,
           "max_position_embeddings": 128, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": None}  # fmt: skip
 GPT = {"n_layer": 2, "n_embd": 64, "n_head": 8, "n_positions": 128, "bos_token_id": 0, "eos_token_id": 1}
+T5 = {"num_layers": 2, "num_decoder_layers": 3, "d_model": 64, "d_kv": 12, "num_heads": 8, "d_ff": 88,
+      "relative_attention_num_buckets": 8, "relative_attention_max_distance": 20, "bos_token_id": 0, "eos_token_id": 1,
+      "pad_token_id": 2, "decoder_start_token_id": 2}
 YARN = {"rope_type": "yarn", "rope_theta": 1000.0, "factor": 4.0, "original_max_position_embeddings": 32}
 
 
@@ -46,6 +50,8 @@ CASES = {
                     "pad_token_id": None}, "expanded"),
     "bloom": ("bloom", {"n_layer": 2, "hidden_size": 72, "n_head": 12, "seq_length": 128, "bos_token_id": 0,
                         "eos_token_id": 1}, "expanded"),
+    "t5": ("t5", T5, "expanded"),
+    "t5-gated": ("t5", {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}, "expanded"),
 }  # fmt: skip
 
 
@@ -92,7 +98,7 @@ def make_family_checkpoint(root, case, texts):
     os.makedirs(folder)
     vocabulary = train_tokenizer(folder, texts, begin=False)
     config = transformers.AutoConfig.for_model(model_type, vocab_size=vocabulary, **settings)
-    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model = model_class(model_type).from_config(config, dtype=torch.float32)
     randomise(model, len(case))
     model.save_pretrained(folder)
     return folder

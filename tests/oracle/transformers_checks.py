@@ -10,9 +10,17 @@ from tokenizers import Tokenizer
 from regroup_programs import config_of, report_of
 
 
+ENCODER_DECODERS = {"t5"}
+
+
+def model_class(model_type):
+    return (transformers.AutoModelForSeq2SeqLM if model_type in ENCODER_DECODERS else transformers.AutoModelForCausalLM)
+
+
 def load(folder):
     """The model in float32; fails if a weight is missing, unexpected or of another shape."""
-    model, info = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    model, info = model_class(config_of(folder)["model_type"]).from_pretrained(
+        folder, dtype=torch.float32, output_loading_info=True)
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         assert not info[kind], (folder, kind, info[kind])
     assert not info.get("error_msgs"), info["error_msgs"]
@@ -20,8 +28,19 @@ def load(folder):
 
 
 def logits_of(model, tokens):
+    """Of every token; an encoder-decoder encodes the first half and predicts the second."""
     with torch.no_grad():
-        return model(tokens).logits.float()
+        if not model.config.is_encoder_decoder:
+            return model(tokens).logits.float()
+        half = tokens.shape[1] // 2
+        return model(input_ids=tokens[:, :half], labels=tokens[:, half:].contiguous()).logits.float()
+
+
+def predictions_of(model, tokens):
+    """Logits, and the tokens that they predict."""
+    if model.config.is_encoder_decoder:
+        return logits_of(model, tokens), tokens[:, tokens.shape[1] // 2 :]
+    return logits_of(model, tokens)[:, :-1], tokens[:, 1:]
 
 
 def relative_difference(logits, expected):
@@ -48,12 +67,12 @@ def token_windows(folder, data, length):
 
 
 def perplexity_of(model, windows):
-    total = 0.0
-    with torch.no_grad():
-        for batch in windows.split(16):
-            log_p = torch.log_softmax(model(batch).logits[:, :-1].double(), -1)
-            total -= log_p.gather(-1, batch[:, 1:, None]).sum().item()
-    return math.exp(total / (windows.shape[0] * (windows.shape[1] - 1)))
+    total, count = 0.0, 0
+    for batch in windows.split(16):
+        logits, targets = predictions_of(model, batch)
+        total -= torch.log_softmax(logits.double(), -1).gather(-1, targets[..., None]).sum().item()
+        count += targets.numel()
+    return math.exp(total / count)
 
 
 def check_logits(programs, folder, tokens, model=None):

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "trainer/eval/window_batch.h"
-#include "trainer/nn/transformer.h"
+#include "trainer/nn/window_runner.h"
 
 namespace regroup {
 namespace {
@@ -13,6 +13,7 @@ namespace {
 struct Sums {
   double divergence = 0;
   int64_t same = 0;
+  int64_t positions = 0;
 };
 
 /// One window at a time: logits of more would be the largest tensors by far.
@@ -23,7 +24,7 @@ Sums CompareWindow(const Model& reference, const Model& model, const at::Tensor&
   const at::Tensor log_p = log_probabilities(reference);
   const at::Tensor log_q = log_probabilities(model);
   const at::Tensor divergence = (log_p.exp() * (log_p - log_q)).sum(-1, false, at::kDouble).sum();
-  return {divergence.item<double>(), log_p.argmax(-1).eq(log_q.argmax(-1)).sum().item<int64_t>()};
+  return {divergence.item<double>(), log_p.argmax(-1).eq(log_q.argmax(-1)).sum().item<int64_t>(), log_p.size(0)};
 }
 
 }  // namespace
@@ -38,7 +39,7 @@ Agreement MeasureAgreement(const Model& reference, const Model& model, const Tok
     const Sums sums = CompareWindow(reference, model, WindowBatch(windows, {window}, device));
     total.divergence += sums.divergence;
     total.same += sums.same;
-    agreement.positions += windows.sequence_length();
+    agreement.positions += sums.positions;
     progress(window + 1);
   }
   if (agreement.positions == 0) return agreement;

@@ -110,14 +110,17 @@ absl::StatusOr<MultipleChoice> MeasureMultipleChoice(const Model& model, const s
   // Longest first: rows of a batch have nearly the same length, and the largest batch comes while memory is free.
   std::stable_sort(sequences.begin(), sequences.end(),
                    [](const Sequence& a, const Sequence& b) { return a.tokens.size() > b.tokens.size(); });
+  const bool encodes = model.config.HasEncoder();
   for (size_t begin = 0; begin < sequences.size();) {
-    const size_t rows = std::max<size_t>(1, kTokensPerBatch / sequences[begin].tokens.size());
+    // An encoder would see the padding: its contexts come one at a time.
+    const size_t rows = encodes ? 1 : std::max<size_t>(1, kTokensPerBatch / sequences[begin].tokens.size());
     const size_t end = std::min(begin + rows, sequences.size());
+    const int64_t context = static_cast<int64_t>(sequences[begin].tokens.size()) - sequences[begin].scored;
     const at::Tensor losses =
-        TokenLosses(model, PaddedBatch(sequences, begin, end).to(device)).to(at::kCPU, at::kDouble);
+        TokenLosses(model, PaddedBatch(sequences, begin, end).to(device), context).to(at::kCPU, at::kDouble);
     for (size_t row = begin; row < end; ++row) {
       const Sequence& sequence = sequences[row];
-      const int64_t start = static_cast<int64_t>(sequence.tokens.size()) - 1 - sequence.scored;
+      const int64_t start = encodes ? 0 : static_cast<int64_t>(sequence.tokens.size()) - 1 - sequence.scored;
       const at::Tensor own = losses[static_cast<int64_t>(row - begin)].narrow(0, start, sequence.scored);
       questions.result.items[sequence.item].log_likelihoods[sequence.choice] = -own.sum().item<double>();
     }

@@ -2,7 +2,7 @@
 //
 // The score of a choice is the log-likelihood, in nats, of the tokens of " " + choice after the context, summed; and
 // the same divided by the number of bytes of " " + choice. Its tokens are those that the encoding of context + " " +
-// choice has beyond the encoding of the context.
+// choice has beyond the encoding of the context. An encoder-decoder reads the context with its encoder.
 #pragma once
 
 #include <ATen/core/Tensor.h>

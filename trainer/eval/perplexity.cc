@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "trainer/eval/window_batch.h"
-#include "trainer/nn/transformer.h"
+#include "trainer/nn/window_runner.h"
 
 namespace regroup {
 namespace {
@@ -17,11 +17,9 @@ constexpr int64_t kTokensPerBatch = 2048;
 
 }  // namespace
 
-at::Tensor TokenLosses(const Model& model, const at::Tensor& tokens_BT) {
+at::Tensor TokenLosses(const Model& model, const at::Tensor& tokens_BT, std::optional<int64_t> encoder_tokens) {
   at::NoGradGuard no_gradients;
-  const int64_t predicted = tokens_BT.size(1) - 1;
-  const at::Tensor hidden = RunHiddenStates(model, tokens_BT).narrow(1, 0, predicted);
-  const at::Tensor targets = tokens_BT.narrow(1, 1, predicted);
+  const auto [hidden, targets] = RunPredictions(model, tokens_BT, encoder_tokens);
   std::vector<at::Tensor> losses;
   // One row at a time: the logits of all rows together would be the largest tensor by far.
   for (int64_t row = 0; row < tokens_BT.size(0); ++row) {
@@ -34,7 +32,8 @@ at::Tensor TokenLosses(const Model& model, const at::Tensor& tokens_BT) {
 Perplexity MeasurePerplexity(const Model& model, const TokenWindows& windows, at::Device device,
                              const std::function<void(int64_t)>& progress) {
   const int64_t batch = std::max<int64_t>(1, kTokensPerBatch / windows.sequence_length());
-  Perplexity result{.windows = windows.windows(), .tokens = windows.windows() * (windows.sequence_length() - 1)};
+  Perplexity result{.windows = windows.windows(),
+                    .tokens = windows.windows() * model.config.PredictedTokens(windows.sequence_length())};
   double sum = 0;
   double sum_of_squares = 0;
   for (int64_t start = 0; start < windows.windows(); start += batch) {

@@ -1,7 +1,9 @@
-// Perplexity over windows of tokens: exp of the mean negative log-likelihood of tokens 2..n of each window.
+// Perplexity over windows of tokens: exp of the mean negative log-likelihood of tokens 2..n of each window; of an
+// encoder-decoder, which reads the first half, of the second half.
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "trainer/data/token_windows.h"
@@ -24,7 +26,8 @@ struct Perplexity {
 Perplexity MeasurePerplexity(const Model& model, const TokenWindows& windows, at::Device device,
                              const std::function<void(int64_t)>& progress);
 
-/// Negative log-likelihoods of tokens 2..n of each row of tokens_BT, [B, T - 1], float32.
-at::Tensor TokenLosses(const Model& model, const at::Tensor& tokens_BT);
+/// Negative log-likelihoods of the tokens of each row of tokens_BT that the model predicts, [B, P], float32. See
+/// RunHiddenStates for `encoder_tokens`.
+at::Tensor TokenLosses(const Model& model, const at::Tensor& tokens_BT, std::optional<int64_t> encoder_tokens = {});
 
 }  // namespace regroup

@@ -8,13 +8,21 @@
 namespace regroup {
 namespace {
 
+/// A parameter's name without its layer, and the layer.
+struct SplitName {
+  std::string pattern;
+  std::string index;
+};
+
 /// "layers.3.rest" -> {"layers.{}.rest", "3"}; names without a layer stay as they are.
-std::pair<std::string, std::string> SplitLayer(std::string_view name) {
+SplitName SplitLayer(const ModelConfig& config, std::string_view name) {
   constexpr std::string_view kPrefix = "layers.";
   if (!name.starts_with(kPrefix)) return {std::string(name), ""};
   const size_t end = name.find('.', kPrefix.size());
-  return {fmt::format("{}{{}}{}", kPrefix, name.substr(end)),
-          std::string(name.substr(kPrefix.size(), end - kPrefix.size()))};
+  int64_t layer = 0;
+  std::from_chars(name.data() + kPrefix.size(), name.data() + end, layer);
+  const auto [stack, index] = config.PlaceOfLayer(layer);
+  return {fmt::format("{}.{{}}{}", stack, name.substr(end)), std::to_string(index)};
 }
 
 }  // namespace
@@ -34,17 +42,17 @@ absl::StatusOr<const Family*> FamilyOf(const nlohmann::json& config) {
       fmt::format("config.json: model_type '{}' is not a supported family; supported are {}", model_type, known));
 }
 
-std::optional<ParameterPlace> PlaceOf(const Family& family, std::string_view ours) {
-  const auto [pattern, layer] = SplitLayer(ours);
+std::optional<ParameterPlace> PlaceOf(const Family& family, const ModelConfig& config, std::string_view ours) {
+  const auto [pattern, index] = SplitLayer(config, ours);
   int part = 0;
   std::string_view fused;
   for (const NameRule& rule : family.names) {
     part = rule.checkpoint == fused ? part + 1 : 0;
     fused = rule.checkpoint;
-    if (rule.ours != pattern) continue;
+    if (rule.ours != pattern || rule.gated.value_or(config.gated_feed_forward) != config.gated_feed_forward) continue;
     std::string name = rule.checkpoint;
     const size_t slot = name.find("{}");
-    if (slot != std::string::npos) name.replace(slot, 2, layer);
+    if (slot != std::string::npos) name.replace(slot, 2, index);
     return ParameterPlace{std::move(name), rule.packing, part, rule.optional};
   }
   return std::nullopt;

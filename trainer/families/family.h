@@ -26,14 +26,17 @@ enum class Packing {
   kFusedTransposed,
 };
 
-/// Our name of a parameter and the checkpoint's; "{}" stands for the layer's index. The rules of query, key and value
-/// (in this order) have one checkpoint name where they are fused.
+/// Our name of a parameter and the checkpoint's; "{}" stands for the layer's index. Rules of an encoder-decoder name
+/// the stack in place of "layers": "encoder.{}.", "decoder.{}." or "cross.{}.", with the index in the stack. The rules
+/// of query, key and value (in this order) have one checkpoint name where they are fused.
 struct NameRule {
   std::string ours;
   std::string checkpoint;
   Packing packing = Packing::kPlain;
   /// The parameter is missing in some checkpoints of the family.
   bool optional = false;
+  /// The rule serves models with (true) or without (false) a gated feed-forward only.
+  std::optional<bool> gated = std::nullopt;
 };
 
 struct Family {
@@ -65,7 +68,8 @@ struct ParameterPlace {
   bool optional = false;
 };
 
-/// The place of our "layers.3.attention.key.weight"; none if the family has no such parameter.
-std::optional<ParameterPlace> PlaceOf(const Family& family, std::string_view ours);
+/// The place of our "layers.3.attention.key.weight" in a model of this configuration; none if the family has no such
+/// parameter.
+std::optional<ParameterPlace> PlaceOf(const Family& family, const ModelConfig& config, std::string_view ours);
 
 }  // namespace regroup

@@ -37,6 +37,11 @@ NameRules& NameRules::FusedAttention(std::string_view checkpoint, Bias bias, Pac
   return *this;
 }
 
+NameRules& NameRules::FeedForwardTensor(std::string_view ours, std::string_view checkpoint, bool gated) {
+  rules_.push_back({.ours = std::string(ours), .checkpoint = std::string(checkpoint), .gated = gated});
+  return *this;
+}
+
 NameRules& NameRules::Without(std::string_view part) {
   std::erase_if(rules_, [&](const NameRule& rule) { return rule.ours.find(part) != std::string::npos; });
   return *this;

@@ -21,6 +21,8 @@ class NameRules {
   NameRules& LayerNorm(std::string_view ours, std::string_view checkpoint);
   /// Query, key and value of a layer in one tensor, and their biases in another.
   NameRules& FusedAttention(std::string_view checkpoint, Bias bias, Packing packing);
+  /// One tensor of a feed-forward that is there in gated (or in plain) ones only.
+  NameRules& FeedForwardTensor(std::string_view ours, std::string_view checkpoint, bool gated);
   /// Every rule but those whose name of ours has `part` in it.
   NameRules& Without(std::string_view part);
 

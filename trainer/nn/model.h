@@ -42,6 +42,7 @@ struct FeedForward {
   Linear gate, up, down;
 };
 
+/// Feed-forward and its norm are undefined in the self-attention of an encoder-decoder's decoder.
 struct Block {
   Norm attention_norm;
   AttentionProjections attention;
@@ -56,6 +57,10 @@ struct Model {
   /// [learned positions, hidden], or undefined
   at::Tensor positions;
   Norm embedding_norm;
+  /// [buckets, heads], see RelativeBiasConfig; undefined without.
+  at::Tensor encoder_relative_bias, decoder_relative_bias;
+  /// Behind the encoder's last block.
+  Norm encoder_norm;
   std::vector<Block> blocks;
   Norm final_norm;
   /// [vocabulary, hidden]; its weight is undefined where the embedding serves as the output projection.

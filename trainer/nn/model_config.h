@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace regroup {
@@ -39,6 +40,31 @@ enum class QueryKeyNorm {
   kAllHeads,
 };
 
+/// What a layer's attention reads. The layers of an encoder-decoder are counted through: those of the encoder, then two
+/// for each layer of the decoder, its self-attention, which has no feed-forward of its own, and its cross attention.
+enum class AttentionRole {
+  /// Itself and what came before.
+  kDecoder,
+  /// The whole input.
+  kEncoder,
+  /// Keys and values of the encoder's output.
+  kCross,
+};
+
+struct LayerPlace {
+  std::string_view stack;
+  int64_t index = 0;
+};
+
+/// A learned bias for each head and each range of distances between query and key (Raffel et al., 2020), one table for
+/// the encoder and one for the decoder's self-attention.
+struct RelativeBiasConfig {
+  /// Ranges; 0 where the model has no such bias.
+  int64_t buckets = 0;
+  /// From this distance on all are in the last range.
+  int64_t max_distance = 128;
+};
+
 /// Rotary position embedding. `inverse_frequencies` already contain any scaling of the frequencies (linear, llama3,
 /// yarn).
 struct RotaryConfig {
@@ -55,7 +81,10 @@ struct RotaryConfig {
 struct ModelConfig {
   std::string family;
   int64_t hidden_size = 0;
+  /// Layers of attention, see AttentionRole.
   int64_t layers = 0;
+  /// The first of them, which are the encoder's; 0 in a decoder without encoder.
+  int64_t encoder_layers = 0;
   int64_t heads = 0;
   /// Of every layer; of layers with unequal numbers the largest, see kv_heads_of_layers.
   int64_t kv_heads = 0;
@@ -78,6 +107,9 @@ struct ModelConfig {
   int64_t position_offset = 0;
   /// Attention with linear biases (Press et al., 2021).
   bool alibi = false;
+  RelativeBiasConfig relative_bias;
+  /// Whether logits of attention are divided by the root of the head width.
+  bool scaled_attention = true;
   /// A token sees this many tokens, itself included; 0 for all before it.
   int64_t sliding_window = 0;
   /// Factor on the embedding of a token.
@@ -85,6 +117,10 @@ struct ModelConfig {
   /// A norm between embedding and first block, as in BLOOM.
   bool embedding_norm = false;
   bool tied_embeddings = false;
+  /// Factor on the last hidden states.
+  double output_scale = 1.0;
+  /// The token that an encoder-decoder's decoder begins with.
+  int64_t decoder_start_token = 0;
 
   int64_t KvHeads(int64_t layer) const { return kv_heads_of_layers.empty() ? kv_heads : kv_heads_of_layers[layer]; }
 
@@ -94,12 +130,47 @@ struct ModelConfig {
     return sum;
   }
 
-  /// Whether the bias of a query head depends on which head it is, beyond its weights.
-  bool HeadsHavePositionBias() const { return alibi; }
+  bool HasEncoder() const { return encoder_layers > 0; }
 
-  /// Bytes of keys and values that one token leaves in the cache of all layers, at `bytes_per_element`.
+  AttentionRole Role(int64_t layer) const {
+    if (layer < encoder_layers) return AttentionRole::kEncoder;
+    return HasEncoder() && (layer - encoder_layers) % 2 == 1 ? AttentionRole::kCross : AttentionRole::kDecoder;
+  }
+
+  /// "layers" and the layer itself, or of an encoder-decoder "encoder", "decoder" (self-attention) or "cross" with the
+  /// index in that stack.
+  LayerPlace PlaceOfLayer(int64_t layer) const {
+    if (!HasEncoder()) return {"layers", layer};
+    const int64_t behind_encoder = (layer - encoder_layers) / 2;
+    switch (Role(layer)) {
+      case AttentionRole::kEncoder:
+        return {"encoder", layer};
+      case AttentionRole::kCross:
+        return {"cross", behind_encoder};
+      case AttentionRole::kDecoder:
+        break;
+    }
+    return {"decoder", behind_encoder};
+  }
+
+  /// Layers with a feed-forward.
+  int64_t FeedForwards() const { return HasEncoder() ? encoder_layers + (layers - encoder_layers) / 2 : layers; }
+
+  /// Tokens of a window of `tokens` that the encoder reads: the first half.
+  int64_t EncoderTokens(int64_t tokens) const { return HasEncoder() ? tokens / 2 : 0; }
+
+  /// Tokens of a window that the model predicts: all but the first, or what the encoder does not read.
+  int64_t PredictedTokens(int64_t tokens) const { return HasEncoder() ? tokens - EncoderTokens(tokens) : tokens - 1; }
+
+  /// Whether the bias of a query head depends on which head it is, beyond its weights.
+  bool HeadsHavePositionBias() const { return alibi || relative_bias.buckets > 0; }
+
+  /// Bytes of keys and values that one token leaves in the cache of all layers, at `bytes_per_element`. Of an
+  /// encoder-decoder: one token of the decoder and one that its cross attention reads; the encoder itself has no cache.
   int64_t KvCacheBytesPerToken(int64_t bytes_per_element) const {
-    return 2 * KvHeadsOfAllLayers() * head_width * bytes_per_element;
+    int64_t heads_in_cache = 0;
+    for (int64_t layer = encoder_layers; layer < layers; ++layer) heads_in_cache += KvHeads(layer);
+    return 2 * heads_in_cache * head_width * bytes_per_element;
   }
 };
 

@@ -18,7 +18,29 @@ at::Tensor CausalMask(int64_t first, int64_t tokens, int64_t window) {
       .view({1, 1, tokens, first + tokens});
 }
 
+/// The range that each distance >= 0 falls into: small ones have one each, larger ones share ranges that grow with the
+/// logarithm, and the last one is open.
+at::Tensor DistanceBuckets(const at::Tensor& distance, int64_t buckets, int64_t max_distance) {
+  const int64_t exact = buckets / 2;
+  const double span = std::log(static_cast<double>(max_distance) / static_cast<double>(exact));
+  const at::Tensor beyond = at::log(distance.clamp_min(1).to(at::kFloat) / static_cast<double>(exact)) / span;
+  const at::Tensor shared = exact + (beyond * static_cast<double>(buckets - exact)).to(at::kLong);
+  return at::where(distance < exact, distance, shared.clamp_max(buckets - 1));
+}
+
 }  // namespace
+
+at::Tensor RelativePositionBias(const at::Tensor& table, const RelativeBiasConfig& config, int64_t tokens,
+                                bool bidirectional) {
+  const at::Tensor place = at::arange(tokens, table.options().dtype(at::kLong));
+  const at::Tensor ahead = place.unsqueeze(0) - place.unsqueeze(1);  // [query, key]
+  const int64_t buckets = bidirectional ? config.buckets / 2 : config.buckets;
+  const at::Tensor distance = bidirectional ? ahead.abs() : ahead.neg().clamp_min(0);
+  at::Tensor bucket = DistanceBuckets(distance, buckets, config.max_distance);
+  if (bidirectional) bucket = bucket + buckets * ahead.gt(0);
+  const at::Tensor bias = at::embedding(table.to(at::kFloat), bucket).permute({2, 0, 1}).unsqueeze(0);
+  return bidirectional ? bias : bias + CausalMask(0, tokens, 0).to(table.device());
+}
 
 at::Tensor AlibiSlopes(int64_t heads) {
   const auto whole = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(heads)));

@@ -13,12 +13,19 @@ struct PositionTables {
   /// Added to the logits of each head, [1, H or 1, T, tokens read], float32; minus infinity where a token may not look.
   /// Undefined where plain causal attention says it all.
   at::Tensor bias;
+  /// Without a bias: whether a token sees only itself and what came before.
+  bool causal = true;
 };
 
 PositionTables MakePositionTables(const ModelConfig& config, int64_t tokens, at::Device device);
 
 /// PositionTables::bias of `tokens` tokens that follow `first` others, which they read too.
 at::Tensor MakePositionBias(const ModelConfig& config, int64_t first, int64_t tokens, at::Device device);
+
+/// T5's bias of one stack, [1, heads, tokens, tokens], float32, from its table [buckets, heads]; differentiable. In a
+/// bidirectional stack half of the buckets are for keys behind the query; otherwise those are minus infinity.
+at::Tensor RelativePositionBias(const at::Tensor& table, const RelativeBiasConfig& config, int64_t tokens,
+                                bool bidirectional);
 
 /// The bias of attention whose heads stand in `head_order` (see AttentionProjections); undefined where there is none.
 at::Tensor AttentionBias(const PositionTables& positions, const at::Tensor& head_order);

@@ -71,13 +71,13 @@ at::Tensor Project(const at::Tensor& x, const Linear& linear) {
   return linear.bias.defined() ? y + linear.bias : y;
 }
 
-at::Tensor AttendHeads(const at::Tensor& x_BTD, const AttentionProjections& weights, const ModelConfig& config,
+at::Tensor AttendHeads(const AttentionInputs& inputs, const AttentionProjections& weights, const ModelConfig& config,
                        const PositionTables& positions, const CachedLayer& cached) {
-  const at::Tensor query =
-      ApplyRotary(QueryOrKeyHeads(x_BTD, weights.query, weights.query_norm, config), config.rotary, positions.rotary);
-  const at::Tensor key =
-      ApplyRotary(QueryOrKeyHeads(x_BTD, weights.key, weights.key_norm, config), config.rotary, positions.rotary);
-  const at::Tensor value = SplitHeads(Project(x_BTD, weights.value), config.head_width);
+  const at::Tensor query = ApplyRotary(QueryOrKeyHeads(inputs.query, weights.query, weights.query_norm, config),
+                                       config.rotary, positions.rotary);
+  const at::Tensor key = ApplyRotary(QueryOrKeyHeads(inputs.memory, weights.key, weights.key_norm, config),
+                                     config.rotary, positions.rotary);
+  const at::Tensor value = SplitHeads(Project(inputs.memory, weights.value), config.head_width);
   const int64_t heads = query.size(1);
   const at::Tensor bias = AttentionBias(positions, weights.head_order);
   if (cached.cache != nullptr) {
@@ -85,8 +85,11 @@ at::Tensor AttendHeads(const at::Tensor& x_BTD, const AttentionProjections& weig
   }
   std::optional<at::Tensor> mask;
   if (bias.defined()) mask = bias.to(query.scalar_type());
-  const at::Tensor attended = at::scaled_dot_product_attention(
-      query, RepeatHeads(key, heads), RepeatHeads(value, heads), mask, /*dropout_p=*/0.0, /*is_causal=*/!mask);
+  std::optional<double> scale;
+  if (!config.scaled_attention) scale = 1.0;
+  const at::Tensor attended =
+      at::scaled_dot_product_attention(query, RepeatHeads(key, heads), RepeatHeads(value, heads), mask,
+                                       /*dropout_p=*/0.0, /*is_causal=*/positions.causal && !mask, scale);
   return attended.transpose(1, 2).flatten(-2);
 }
 
@@ -96,24 +99,26 @@ at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, A
   return Project(Activate(Project(x_BTD, weights.gate), activation) * up, weights.down);
 }
 
-at::Tensor AttentionInput(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config) {
-  return config.layout == BlockLayout::kNormAfter ? x_BTD : Normalise(x_BTD, block.attention_norm, config);
+AttentionInputs InputsOfAttention(const at::Tensor& x_BTD, const at::Tensor& memory, const Block& block,
+                                  const ModelConfig& config) {
+  const at::Tensor x =
+      config.layout == BlockLayout::kNormAfter ? x_BTD : Normalise(x_BTD, block.attention_norm, config);
+  return {x, memory.defined() ? memory : x};
 }
 
 at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config,
-                    const PositionTables& positions, const std::function<void(const at::Tensor&)>& attention_input,
-                    const CachedLayer& cached) {
-  const at::Tensor input = AttentionInput(x_BTD, block, config);
-  if (attention_input) attention_input(input);
+                    const BlockContext& context) {
+  const AttentionInputs inputs = InputsOfAttention(x_BTD, context.memory, block, config);
+  if (context.observer) context.observer(inputs);
   const at::Tensor attended =
-      Project(AttendHeads(input, block.attention, config, positions, cached), block.attention.output);
+      Project(AttendHeads(inputs, block.attention, config, context.positions, context.cached), block.attention.output);
   const auto feed_forward = [&](const at::Tensor& x) {
     return RunFeedForward(x, block.feed_forward, config.activation);
   };
   const auto second_norm = [&](const at::Tensor& x) { return Normalise(x, block.feed_forward_norm, config); };
   switch (config.layout) {
     case BlockLayout::kParallel:
-      return x_BTD + attended + feed_forward(input);
+      return x_BTD + attended + feed_forward(inputs.query);
     case BlockLayout::kParallelTwoNorms:
       return x_BTD + attended + feed_forward(second_norm(x_BTD));
     case BlockLayout::kNormAfter: {
@@ -124,7 +129,7 @@ at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConf
       break;
   }
   const at::Tensor middle = x_BTD + attended;
-  return middle + feed_forward(second_norm(middle));
+  return block.feed_forward.up.weight.defined() ? middle + feed_forward(second_norm(middle)) : middle;
 }
 
 at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, int64_t first) {
@@ -135,27 +140,22 @@ at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, int64_t first)
   return config.embedding_norm ? Normalise(x, model.embedding_norm, config) : x;
 }
 
-at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT, const AttentionInputObserver& observer) {
-  const PositionTables positions = MakePositionTables(model.config, tokens_BT.size(1), tokens_BT.device());
-  at::Tensor x = Embed(model, tokens_BT);
-  for (size_t layer = 0; layer < model.blocks.size(); ++layer) {
-    std::function<void(const at::Tensor&)> attention_input;
-    if (observer) attention_input = [&](const at::Tensor& input) { observer(static_cast<int64_t>(layer), input); };
-    x = RunBlock(x, model.blocks[layer], model.config, positions, attention_input);
-  }
-  // OLMo's final norm has no parameters, but every family has one.
-  return Normalise(x, model.final_norm, model.config);
-}
-
 at::Tensor RunCachedHiddenStates(const Model& model, const at::Tensor& tokens_BT, KeyValueCache& cache) {
   at::NoGradGuard no_gradients;
   const PositionTables positions = cache.NextPositions(tokens_BT.size(1));
   at::Tensor x = Embed(model, tokens_BT, cache.length());
   for (size_t layer = 0; layer < model.blocks.size(); ++layer) {
-    x = RunBlock(x, model.blocks[layer], model.config, positions, {}, {&cache, static_cast<int64_t>(layer)});
+    x = RunBlock(x, model.blocks[layer], model.config,
+                 {.positions = positions, .cached = {&cache, static_cast<int64_t>(layer)}});
   }
   cache.Advance(tokens_BT.size(1));
-  return Normalise(x, model.final_norm, model.config);
+  return FinalStates(x, model);
+}
+
+at::Tensor FinalStates(const at::Tensor& x_BTD, const Model& model) {
+  // OLMo's final norm has no parameters, but every family has one.
+  const at::Tensor states = Normalise(x_BTD, model.final_norm, model.config);
+  return model.config.output_scale == 1.0 ? states : states * model.config.output_scale;
 }
 
 at::Tensor RunOutputProjection(const Model& model, const at::Tensor& hidden) {

@@ -24,34 +24,49 @@ at::Tensor Normalise(const at::Tensor& x, const Norm& norm, const ModelConfig& c
 /// x weight^T + bias.
 at::Tensor Project(const at::Tensor& x, const Linear& linear);
 
-/// Concatenated head outputs before the output projection, [B, T, H d], of causal attention over x_BTD. The number of
-/// KV heads follows from the key's weight; query head j reads KV head j / (H / G). With a cache the tokens follow those
-/// in it, and `positions` are theirs.
-at::Tensor AttendHeads(const at::Tensor& x_BTD, const AttentionProjections& weights, const ModelConfig& config,
+/// What attention is computed from: queries of the one, keys and values of the other; both are the same tensor except
+/// in cross attention.
+struct AttentionInputs {
+  at::Tensor query;   // [B, T, D]
+  at::Tensor memory;  // [B, tokens read, D]
+};
+
+/// Concatenated head outputs before the output projection, [B, T, H d]. The number of KV heads follows from the key's
+/// weight; query head j reads KV head j / (H / G). With a cache the tokens follow those in it, and `positions` are
+/// theirs.
+at::Tensor AttendHeads(const AttentionInputs& inputs, const AttentionProjections& weights, const ModelConfig& config,
                        const PositionTables& positions, const CachedLayer& cached = {});
 
 at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation);
 
-/// What the attention of a block sees of the block's input.
-at::Tensor AttentionInput(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config);
+/// What the attention of a block sees of the block's input; `memory` is the encoder's output in cross attention, and
+/// undefined elsewhere.
+AttentionInputs InputsOfAttention(const at::Tensor& x_BTD, const at::Tensor& memory, const Block& block,
+                                  const ModelConfig& config);
 
-/// One block, by the model's BlockLayout. `attention_input`, if set, sees what AttentionInput gives.
+/// What a block reads beside its input.
+struct BlockContext {
+  const PositionTables& positions;
+  /// See InputsOfAttention.
+  at::Tensor memory = {};
+  /// If set, sees what InputsOfAttention gives.
+  std::function<void(const AttentionInputs&)> observer = {};
+  CachedLayer cached = {};
+};
+
+/// One block, by the model's BlockLayout.
 at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config,
-                    const PositionTables& positions, const std::function<void(const at::Tensor&)>& attention_input = {},
-                    const CachedLayer& cached = {});
+                    const BlockContext& context);
 
 /// The input of the first block, [B, T, D], of tokens that stand from position `first` on.
 at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, int64_t first = 0);
 
-/// Sees the input of each layer's attention, [B, T, D].
-using AttentionInputObserver = std::function<void(int64_t layer, const at::Tensor& x_BTD)>;
-
-/// Hidden states after the final normalisation, [B, T, D], of tokens_BT (int64).
-at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT,
-                           const AttentionInputObserver& observer = {});
-
-/// The same of tokens that follow those in `cache`, which then holds them too. No gradients.
+/// Hidden states after the last norm, [B, T, D], of tokens that follow those in `cache`, which then holds them too. No
+/// gradients.
 at::Tensor RunCachedHiddenStates(const Model& model, const at::Tensor& tokens_BT, KeyValueCache& cache);
+
+/// The states that the output projection reads, of the last block's output.
+at::Tensor FinalStates(const at::Tensor& x_BTD, const Model& model);
 
 /// Logits [..., V] of hidden states [..., D].
 at::Tensor RunOutputProjection(const Model& model, const at::Tensor& hidden);

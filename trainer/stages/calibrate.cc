@@ -13,7 +13,7 @@
 #include "trainer/alignment/layer_statistics.h"
 #include "trainer/data/token_windows.h"
 #include "trainer/eval/window_batch.h"
-#include "trainer/nn/transformer.h"
+#include "trainer/nn/window_runner.h"
 #include "trainer/stages/convert_block.h"
 #include "trainer/stages/job_text.h"
 #include "trainer/stages/settings.h"
@@ -57,8 +57,10 @@ std::vector<LayerStatistics> EmptyStatistics(const ModelConfig& config, bool uni
 void AccumulateWindows(StageContext& context, const Model& model, const TokenWindows& windows,
                        std::vector<LayerStatistics>& statistics) {
   at::NoGradGuard no_gradients;
-  const auto observe = [&](int64_t layer, const at::Tensor& input) {
-    statistics[layer].Accumulate(ProjectKeysAndValues(input, AttentionWeightsOf(model.blocks[layer])));
+  const auto observe = [&](int64_t layer, const AttentionInputs& inputs) {
+    AttentionActivations batch = ProjectKeysAndValues(inputs.memory, AttentionWeightsOf(model.blocks[layer]));
+    batch.query_input = inputs.query;
+    statistics[layer].Accumulate(batch);
     context.link.activity().Tick();
   };
   const int64_t ranks = context.communicator.size();

@@ -38,6 +38,8 @@ AttentionShape AttentionShapeOf(const ModelConfig& config, int64_t layer) {
           .value_width = config.head_width,
           .rotary_width = config.rotary.width,
           .interleaved = config.rotary.interleaved,
+          .cross_attention = config.Role(layer) == AttentionRole::kCross,
+          .query_hidden = config.hidden_size,
           .key_norm = KeyNormOf(config.query_key_norm)};
 }
 

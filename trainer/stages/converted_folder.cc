@@ -48,22 +48,22 @@ class BlockGenerator {
 /// Puts our parameters into the family's tensors. Parts of a fused one wait for one another.
 class FamilyPacker {
  public:
-  FamilyPacker(const Family& family, int64_t heads, at::ScalarType dtype)
-      : family_(family), heads_(heads), dtype_(dtype) {}
+  FamilyPacker(const Family& family, const ModelConfig& config, at::ScalarType dtype)
+      : family_(family), config_(config), dtype_(dtype) {}
 
   void Push(std::deque<NamedTensor>& ready, const std::string& ours, const at::Tensor& tensor) {
-    const std::optional<ParameterPlace> place = PlaceOf(family_, ours);
+    const std::optional<ParameterPlace> place = PlaceOf(family_, config_, ours);
     if (!place.has_value() || !tensor.defined()) return;
     std::vector<at::Tensor>& parts = waiting_[place->name];
     parts.push_back(tensor.detach().to(at::kCPU, dtype_));
     if (static_cast<int>(parts.size()) < PartsOf(place->packing)) return;
-    ready.emplace_back(place->name, Pack(parts, place->packing, heads_).contiguous());
+    ready.emplace_back(place->name, Pack(parts, place->packing, config_.heads).contiguous());
     waiting_.erase(place->name);
   }
 
  private:
   const Family& family_;
-  int64_t heads_;
+  const ModelConfig& config_;
   at::ScalarType dtype_;
   std::map<std::string, std::vector<at::Tensor>> waiting_;
 };
@@ -72,7 +72,7 @@ class FamilyPacker {
 absl::Status WriteFamilyTensors(const std::filesystem::path& folder, const Family& family, at::ScalarType dtype,
                                 const ConvertedModel& model) {
   const bool expand = !IsStandardLayout(family, model.config);
-  FamilyPacker packer(family, model.config.heads, dtype);
+  FamilyPacker packer(family, model.config, dtype);
   std::deque<NamedTensor> outer;
   Model slots = model.outer;
   VisitOuter(slots, [&](const std::string& name, at::Tensor& tensor) { packer.Push(outer, name, tensor); });

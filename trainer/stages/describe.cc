@@ -56,6 +56,11 @@ std::vector<std::string> NotesOn(const ModelConfig& config) {
         "are "
         "averages in every alignment method; values are aligned as usual");
   }
+  if (config.HasEncoder()) {
+    notes.emplace_back(
+        "an encoder-decoder: its attention layers are counted through, those of the encoder first and then, for each "
+        "layer of the decoder, its self-attention and its cross attention; all get the same number of KV heads");
+  }
   return notes;
 }
 
@@ -69,6 +74,10 @@ absl::StatusOr<nlohmann::ordered_json> DescribeCheckpoint(const std::filesystem:
   description["dtype"] = DtypeName(source.dtype());
   description["dtypes"] = source.folder().DtypeSummary();
   description["layers"] = config.layers;
+  if (config.HasEncoder()) {
+    description["encoder_layers"] = config.encoder_layers;
+    description["decoder_layers"] = (config.layers - config.encoder_layers) / 2;
+  }
   description["heads"] = config.heads;
   description["kv_heads"] = config.kv_heads;
   description["head_width"] = config.head_width;

@@ -11,7 +11,7 @@
 #include "trainer/data/shuffled_order.h"
 #include "trainer/distill/kl_loss.h"
 #include "trainer/eval/window_batch.h"
-#include "trainer/nn/transformer.h"
+#include "trainer/nn/window_runner.h"
 
 namespace regroup {
 namespace {
@@ -101,7 +101,8 @@ double DistillTrainer::RunMicroBatch(int64_t step, const std::vector<int64_t>& w
   link_.activity().SetPhase("forward");
   const Model model = student_.Effective(GateValuesAt(step));
   const at::Tensor hidden = RunHiddenStates(model, tokens).flatten(0, 1);
-  const double weight = 1.0 / static_cast<double>(settings_.batch_sequences * windows_.sequence_length());
+  const int64_t positions = hidden.size(0) / tokens.size(0);
+  const double weight = 1.0 / static_cast<double>(settings_.batch_sequences * positions);
   const at::Tensor loss =
       ChunkedKlLoss(hidden, model.OutputProjection(), teacher_hidden, teacher_.OutputProjection(), weight);
   link_.activity().SetPhase("backward");

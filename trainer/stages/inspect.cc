@@ -38,6 +38,11 @@ absl::Status CheckTarget(const v1::JobSpec& spec, const ModelConfig& config) {
 
 template <typename Message>
 absl::Status CheckLength(std::string_view key, const Message& message, const ModelConfig& config) {
+  if (config.HasEncoder() && SequenceLength(message, config) % 2 != 0) {
+    return absl::InvalidArgumentError(fmt::format(
+        "{}.sequence_length: {} is odd, but of an encoder-decoder's windows encoder and decoder read one half each",
+        key, message.sequence_length()));
+  }
   if (SequenceLength(message, config) <= config.max_positions) return absl::OkStatus();
   return absl::InvalidArgumentError(fmt::format("{}.sequence_length: {} is more than the {} positions of the model",
                                                 key, message.sequence_length(), config.max_positions));

@@ -63,6 +63,10 @@ Json DescribeOverhead(const DecodeCase& setting, const DecodeSpeed& result, cons
 }  // namespace
 
 absl::Status CheckLatency(const v1::Evaluation::Latency& settings, const ModelConfig& config) {
+  if (config.HasEncoder()) {
+    return absl::InvalidArgumentError(
+        "evaluation.latency: decoding with a cache is measured for models without an encoder only; remove this key");
+  }
   for (const int32_t context : settings.context_lengths()) {
     if (context + settings.new_tokens() <= config.max_positions) continue;
     return absl::InvalidArgumentError(fmt::format(

@@ -14,6 +14,9 @@ int64_t SourceKeyValueParameters(const ModelConfig& config) {
   return KeyValueParameters(config, config.KvHeadsOfAllLayers());
 }
 
+/// Of all tokens of a window, the share that a layer works on: an encoder-decoder's layers see one half each.
+double TokenShare(const ModelConfig& config) { return config.HasEncoder() ? 0.5 : 1.0; }
+
 /// Matrices of the feed-forward.
 double FeedForwardMatrices(const ModelConfig& config) { return config.gated_feed_forward ? 3 : 2; }
 
@@ -41,13 +44,13 @@ int64_t ParametersWith(const ModelConfig& config, int64_t parameters, int64_t kv
 double ForwardFlops(const ModelConfig& config, int64_t kv_heads, int64_t sequence_length) {
   const double hidden = static_cast<double>(config.hidden_size);
   const double attention = static_cast<double>(config.heads * config.head_width);
-  const double weights = static_cast<double>(config.layers) *
-                             (2 * hidden * attention +
-                              FeedForwardMatrices(config) * hidden * static_cast<double>(config.intermediate_size)) +
+  const double weights = static_cast<double>(config.layers) * 2 * hidden * attention +
+                         static_cast<double>(config.FeedForwards()) * FeedForwardMatrices(config) * hidden *
+                             static_cast<double>(config.intermediate_size) +
                          static_cast<double>(KeyValueParameters(config, config.layers * kv_heads)) +
                          hidden * static_cast<double>(config.vocabulary);
   const double scores = 2 * static_cast<double>(config.layers) * attention * static_cast<double>(sequence_length) / 2;
-  return 2 * (weights + scores);
+  return 2 * (weights + scores) * TokenShare(config);
 }
 
 double TrainingBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {
@@ -58,7 +61,7 @@ double TrainingBytes(const ModelConfig& config, int64_t parameters, const Planne
   const double student = static_cast<double>(ParametersWith(config, parameters, training.kv_heads)) + original;
   const double state = student * (2 * e + (e + 8 + (e == 4 ? 0 : 4)) / ranks);
   const double teacher = e * static_cast<double>(parameters);
-  const double backward = e * tokens * KeptElements(config) * static_cast<double>(config.layers);
+  const double backward = e * tokens * TokenShare(config) * KeptElements(config) * static_cast<double>(config.layers);
   // Mixed weights, what their gradient needs, and that gradient.
   const double mixing = 3 * e * original;
   return state + teacher + backward + mixing + LossBytes(config, tokens);

@@ -15,7 +15,7 @@
 #include "services/base/status_macros.h"
 #include "trainer/data/token_windows.h"
 #include "trainer/eval/window_batch.h"
-#include "trainer/nn/transformer.h"
+#include "trainer/nn/window_runner.h"
 #include "trainer/stages/conversion.h"
 #include "trainer/stages/job_text.h"
 #include "trainer/stages/settings.h"
@@ -29,7 +29,8 @@ constexpr double kRidge = 1e-3;
 
 /// What one layer needs of one window.
 struct AttentionPass {
-  at::Tensor source_output;    // [1, T, D], with its bias
+  /// What the refitted projection, without its bias, is to give: the source's output plus the lag of the stream.
+  at::Tensor target;           // [1, T, D]
   at::Tensor converted_heads;  // [1, T, H d]
 };
 
@@ -38,8 +39,6 @@ class OutputRefiner {
   OutputRefiner(StageContext& context, const SourceModel& source, const Conversion& conversion,
                 const TokenWindows& windows)
       : context_(context), source_(source), conversion_(conversion), windows_(windows) {
-    converted_config_ = conversion.MergedConfig();
-    positions_ = MakePositionTables(source.config(), windows.sequence_length(), context.device);
     for (int64_t window = context.communicator.rank(); window < windows.windows();
          window += context.communicator.size()) {
       own_.push_back(window);
@@ -47,14 +46,19 @@ class OutputRefiner {
   }
 
   absl::StatusOr<NamedTensors> Run() {
+    REGROUP_ASSIGN_OR_RETURN(outer_, source_.MapOuter());
+    VisitOuter(outer_, [&](const std::string&, at::Tensor& tensor) {
+      if (tensor.defined()) tensor = tensor.to(context_.device, at::kFloat);
+    });
+    runner_.emplace(outer_, windows_.sequence_length(), context_.device);
     REGROUP_RETURN_IF_ERROR(OpenStreams());
     NamedTensors outputs;
     for (int64_t layer = 0; layer < source_.config().layers; ++layer) {
       REGROUP_ASSIGN_OR_RETURN(const Block source, LoadBlock(layer, /*merged=*/false));
       REGROUP_ASSIGN_OR_RETURN(Block converted, LoadBlock(layer, /*merged=*/true));
-      REGROUP_ASSIGN_OR_RETURN(converted.attention.output.weight, Refit(source, converted));
+      REGROUP_ASSIGN_OR_RETURN(converted.attention.output.weight, Refit(source, converted, layer));
       outputs.emplace_back(RefinedOutputName(layer), converted.attention.output.weight.to(at::kCPU));
-      Advance(source, converted);
+      Advance(source, converted, layer);
       context_.link.SetProgress("layers", layer + 1, source_.config().layers);
     }
     return outputs;
@@ -65,7 +69,6 @@ class OutputRefiner {
   absl::Status OpenStreams() {
     const int64_t tokens = windows_.sequence_length();
     const int64_t hidden = source_.config().hidden_size;
-    REGROUP_ASSIGN_OR_RETURN(const Model outer, source_.MapOuter());
     for (at::Tensor* stream : {&source_stream_, &converted_stream_}) {
       const std::string name = stream == &source_stream_ ? "source" : "converted";
       const std::filesystem::path file =
@@ -74,8 +77,8 @@ class OutputRefiner {
       *stream = at::from_file(file.string(), /*shared=*/true, entries, at::TensorOptions(at::kFloat))
                     .view({-1, tokens, hidden});
       for (size_t row = 0; row < own_.size(); ++row) {
-        const at::Tensor batch = WindowBatch(windows_, {own_[row]}, at::kCPU);
-        stream->select(0, static_cast<int64_t>(row)).copy_(Embed(outer, batch)[0]);
+        const at::Tensor batch = WindowBatch(windows_, {own_[row]}, context_.device);
+        stream->select(0, static_cast<int64_t>(row)).copy_(runner_->Start(batch)[0]);
       }
     }
     return absl::OkStatus();
@@ -92,31 +95,34 @@ class OutputRefiner {
     return stream.select(0, static_cast<int64_t>(row)).unsqueeze(0).to(context_.device);
   }
 
-  AttentionPass Attend(const Block& source, const Block& converted, const at::Tensor& source_x,
-                       const at::Tensor& converted_x) const {
-    const ModelConfig& config = source_.config();
-    const at::Tensor source_input = AttentionInput(source_x, source, config);
-    const at::Tensor converted_input = AttentionInput(converted_x, converted, config);
-    return {Project(AttendHeads(source_input, source.attention, config, positions_), source.attention.output),
-            AttendHeads(converted_input, converted.attention, converted_config_, positions_)};
+  at::Tensor Heads(const at::Tensor& stream, const Block& block, int64_t layer) const {
+    return AttendHeads(runner_->InputsOf(stream, block, layer), block.attention, source_.config(),
+                       runner_->positions(layer));
   }
 
-  absl::StatusOr<at::Tensor> Refit(const Block& source, const Block& converted) {
+  AttentionPass Attend(const Block& source, const Block& converted, int64_t layer, size_t row) const {
+    const at::Tensor source_stream = Row(source_stream_, row);
+    const at::Tensor converted_stream = Row(converted_stream_, row);
+    AttentionPass pass{Project(Heads(source_stream, source, layer), source.attention.output),
+                       Heads(converted_stream, converted, layer)};
+    // Behind a norm the output no longer adds to the residual stream as it is.
+    if (source_.config().layout != BlockLayout::kNormAfter) {
+      pass.target = pass.target + runner_->PartOf(source_stream, layer) - runner_->PartOf(converted_stream, layer);
+    }
+    if (converted.attention.output.bias.defined()) pass.target = pass.target - converted.attention.output.bias;
+    return pass;
+  }
+
+  absl::StatusOr<at::Tensor> Refit(const Block& source, const Block& converted, int64_t layer) {
     const at::Tensor& old = converted.attention.output.weight;
     const at::TensorOptions wide = old.options().dtype(at::kDouble);
     at::Tensor moment = at::zeros({old.size(1), old.size(1)}, wide);
     at::Tensor product = at::zeros({old.size(1), old.size(0)}, wide);
     for (size_t row = 0; row < own_.size(); ++row) {
-      const at::Tensor source_x = Row(source_stream_, row);
-      const at::Tensor converted_x = Row(converted_stream_, row);
-      const AttentionPass pass = Attend(source, converted, source_x, converted_x);
-      at::Tensor target = pass.source_output;
-      // Behind a norm the output no longer adds to the residual stream as it is.
-      if (source_.config().layout != BlockLayout::kNormAfter) target = target + source_x - converted_x;
-      if (converted.attention.output.bias.defined()) target = target - converted.attention.output.bias;
+      const AttentionPass pass = Attend(source, converted, layer, row);
       const at::Tensor heads = pass.converted_heads.flatten(0, 1);
       moment += at::mm(heads.t(), heads);
-      product += at::mm(heads.t(), target.flatten(0, 1));
+      product += at::mm(heads.t(), pass.target.flatten(0, 1));
       context_.link.activity().Tick();
     }
     REGROUP_RETURN_IF_ERROR(context_.communicator.AllReduceSum(moment));
@@ -127,13 +133,11 @@ class OutputRefiner {
     return at::linalg_solve(moment, product).t().to(old.scalar_type()).contiguous();
   }
 
-  void Advance(const Block& source, const Block& converted) {
-    const ModelConfig& config = source_.config();
+  void Advance(const Block& source, const Block& converted, int64_t layer) {
     for (size_t row = 0; row < own_.size(); ++row) {
-      source_stream_.select(0, static_cast<int64_t>(row))
-          .copy_(RunBlock(Row(source_stream_, row), source, config, positions_)[0]);
-      converted_stream_.select(0, static_cast<int64_t>(row))
-          .copy_(RunBlock(Row(converted_stream_, row), converted, converted_config_, positions_)[0]);
+      const auto index = static_cast<int64_t>(row);
+      source_stream_.select(0, index).copy_(runner_->Advance(Row(source_stream_, row), source, layer)[0]);
+      converted_stream_.select(0, index).copy_(runner_->Advance(Row(converted_stream_, row), converted, layer)[0]);
       context_.link.activity().Tick();
     }
   }
@@ -142,8 +146,9 @@ class OutputRefiner {
   const SourceModel& source_;
   const Conversion& conversion_;
   const TokenWindows& windows_;
-  ModelConfig converted_config_;
-  PositionTables positions_;
+  /// Float32 on the device, without blocks.
+  Model outer_;
+  std::optional<WindowRunner> runner_;
   /// Windows of this rank.
   std::vector<int64_t> own_;
   at::Tensor source_stream_;

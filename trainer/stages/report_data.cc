@@ -79,8 +79,15 @@ Json Matrix(const at::Tensor& matrix) {
   return rows;
 }
 
-Json DescribeLayer(int64_t index, const LayerAlignment& layer) {
+/// "layer 3", or of an encoder-decoder "encoder 3", "decoder 3" (its self-attention) and "cross 3".
+std::string LayerName(const ModelConfig& config, int64_t index) {
+  const LayerPlace place = config.PlaceOfLayer(index);
+  return fmt::format("{} {}", config.HasEncoder() ? place.stack : "layer", place.index);
+}
+
+Json DescribeLayer(const ModelConfig& config, int64_t index, const LayerAlignment& layer) {
   return {{"index", index},
+          {"name", LayerName(config, index)},
           {"kv_heads", layer.GroupCount()},
           {"groups", layer.Groups()},
           {"similarity_before", layer.similarity_before},
@@ -99,7 +106,9 @@ absl::StatusOr<Json> DescribeLayers(const StageContext& context, const ModelConf
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, config, prefix, arm.kv_heads()));
   const std::vector<LayerAlignment>& alignments = conversion.alignments();
   Json layers = Json::array();
-  for (size_t index = 0; index < alignments.size(); ++index) layers.push_back(DescribeLayer(index, alignments[index]));
+  for (size_t index = 0; index < alignments.size(); ++index) {
+    layers.push_back(DescribeLayer(config, static_cast<int64_t>(index), alignments[index]));
+  }
   return layers;
 }
 

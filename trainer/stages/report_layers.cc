@@ -41,6 +41,17 @@ std::string GroupsText(const Json& groups) {
   return text;
 }
 
+/// Older reports have no names.
+std::string LayerName(const Json& layer) {
+  return Escape(layer.value("name", fmt::format("layer {}", layer["index"].get<int64_t>())));
+}
+
+std::string LayerTitle(const Json& layer) {
+  std::string title = LayerName(layer);
+  if (!title.empty()) title.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(title.front())));
+  return title;
+}
+
 /// Before and after on one scale.
 std::string HeatmapPair(const Json& layer, const std::string& what) {
   const Json& before = layer[what + "_similarity_before"];
@@ -50,8 +61,7 @@ std::string HeatmapPair(const Json& layer, const std::string& what) {
   const auto [low, high] = RangeOff({&before, &after});
   const auto draw = [&](const Json& matrix, const char* when) {
     return Heatmap(matrix, order, low, high,
-                   fmt::format("Similarity of the {}s of all heads in layer {} {} alignment", what,
-                               layer["index"].get<int64_t>(), when));
+                   fmt::format("Similarity of the {}s of all heads in {} {} alignment", what, LayerName(layer), when));
   };
   return fmt::format("<div class=\"pair\"><span>{}s</span>{}{}<small>{:.2f} to {:.2f}</small></div>", what,
                      draw(before, "before"), draw(after, "after"), low, high);
@@ -62,8 +72,8 @@ std::string LayerHeatmaps(const Json& layers) {
   for (const Json& layer : layers) {
     const std::string pictures = HeatmapPair(layer, "key") + HeatmapPair(layer, "value");
     if (pictures.empty()) continue;
-    cards += fmt::format("<div class=\"layer\"><h4>Layer {}</h4>{}<small>groups {}</small></div>\n",
-                         layer["index"].get<int64_t>(), pictures, GroupsText(layer["groups"]));
+    cards += fmt::format("<div class=\"layer\"><h4>{}</h4>{}<small>groups {}</small></div>\n", LayerTitle(layer),
+                         pictures, GroupsText(layer["groups"]));
   }
   if (cards.empty()) return "";
   return "<h3>Similarity of heads, before and after alignment</h3>\n<p>Each square compares all heads of a layer, dark "

@@ -46,6 +46,7 @@ std::vector<int64_t> ExpectedShape(const ModelConfig& config, std::string_view o
     return bias ? std::vector<int64_t>{out} : std::vector<int64_t>{out, in};
   };
   if (ours == "positions.weight") return {config.learned_positions, config.hidden_size};
+  if (Contains(ours, "relative_bias")) return {config.relative_bias.buckets, config.heads};
   if (ours.starts_with("embedding.") || ours.starts_with("head.")) return linear(config.vocabulary, config.hidden_size);
   if (Contains(ours, "query_norm") || Contains(ours, "key_norm")) {
     if (config.query_key_norm == QueryKeyNorm::kPerHead) return {config.head_width};
@@ -75,7 +76,7 @@ absl::StatusOr<SourceModel> SourceModel::Open(const std::filesystem::path& folde
   const auto config = source.family_->read_config(source.folder_->config());
   if (!config.ok()) return in_file(config.status());
   source.config_ = *config;
-  const std::string embedding = PlaceOf(*source.family_, "embedding.weight")->name;
+  const std::string embedding = PlaceOf(*source.family_, source.config_, "embedding.weight")->name;
   source.bare_names_ = !source.family_->prefix.empty() && !source.folder_->Has(embedding);
   REGROUP_RETURN_IF_ERROR(source.OpenCompact());
   REGROUP_RETURN_IF_ERROR(source.CheckTensors());
@@ -96,7 +97,7 @@ bool SourceModel::IsCompact(std::string_view ours) const {
 std::optional<ParameterPlace> SourceModel::Place(std::string_view ours) const {
   const bool second_norm = Contains(ours, "feed_forward_norm");
   if (second_norm && config_.layout == BlockLayout::kParallel) return std::nullopt;
-  return PlaceOf(*family_, ours);
+  return PlaceOf(*family_, config_, ours);
 }
 
 std::string SourceModel::StoredName(const ParameterPlace& place) const {

@@ -6,6 +6,7 @@
 
 #include "attention_cases.h"
 #include "reference_attention.h"
+#include "trainer/alignment/align_layer.h"
 #include "trainer/alignment/layer_grams.h"
 
 namespace regroup {
@@ -189,6 +190,20 @@ TEST(LayerStatistics, NoTokensIsAnError) {
   const auto attention = CaseNamed("rotary");
   const LayerStatistics empty(attention.shape, true);
   EXPECT_EQ(BuildGrams(empty, RandomWeights(attention, 1)).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(LayerStatistics, CrossAttentionThatReadsNoTokenIsAnError) {
+  const auto attention = CaseNamed("cross");
+  const AttentionWeights weights = RandomWeights(attention, 1);
+  LayerStatistics statistics(attention.shape, true);
+  AttentionActivations batch = ProjectKeysAndValues(at::randn({6, attention.shape.hidden}, at::kDouble), weights);
+  batch.mask = at::zeros({6}, at::kBool);
+  batch.query_input = at::randn({4, attention.shape.query_hidden}, at::kDouble);
+  statistics.Accumulate(batch);
+  EXPECT_EQ(statistics.Tokens(), 0);
+  EXPECT_EQ(statistics.QueryTokens(), 4);
+  const auto aligned = AlignLayer(statistics, weights, {.compare = "joint", .similarity = "cosine", .groups = 2});
+  EXPECT_EQ(aligned.status().code(), absl::StatusCode::kFailedPrecondition) << aligned.status();
 }
 
 TEST(LayerStatistics, ValuesThatAreNotFiniteAreAnError) {

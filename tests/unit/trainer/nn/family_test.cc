@@ -197,19 +197,20 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(PlaceOfTest, PutsTheLayerIntoTheName) {
   const Family& llama = **FamilyOf(LlamaConfig());
-  EXPECT_EQ(PlaceOf(llama, "layers.12.attention.key.weight")->name, "model.layers.12.self_attn.k_proj.weight");
-  EXPECT_EQ(PlaceOf(llama, "layers.0.attention.output.bias")->name, "model.layers.0.self_attn.o_proj.bias");
-  EXPECT_EQ(PlaceOf(llama, "layers.3.feed_forward.down.weight")->name, "model.layers.3.mlp.down_proj.weight");
-  EXPECT_EQ(PlaceOf(llama, "embedding.weight")->name, "model.embed_tokens.weight");
-  EXPECT_EQ(PlaceOf(llama, "head.weight")->name, "lm_head.weight");
-  EXPECT_FALSE(PlaceOf(llama, "layers.0.attention.rotary.weight").has_value());
+  EXPECT_EQ(PlaceOf(llama, {}, "layers.12.attention.key.weight")->name, "model.layers.12.self_attn.k_proj.weight");
+  EXPECT_EQ(PlaceOf(llama, {}, "layers.0.attention.output.bias")->name, "model.layers.0.self_attn.o_proj.bias");
+  EXPECT_EQ(PlaceOf(llama, {}, "layers.3.feed_forward.down.weight")->name, "model.layers.3.mlp.down_proj.weight");
+  EXPECT_EQ(PlaceOf(llama, {}, "embedding.weight")->name, "model.embed_tokens.weight");
+  EXPECT_EQ(PlaceOf(llama, {}, "head.weight")->name, "lm_head.weight");
+  EXPECT_FALSE(PlaceOf(llama, {}, "layers.0.attention.rotary.weight").has_value());
 }
 
 TEST(AllFamiliesTest, EveryFamilyGivesEachParameterANameOfItsOwn) {
   for (const Family* family : AllFamilies()) {
     std::set<std::string> names;
     for (const NameRule& rule : family->names) {
-      const ParameterPlace place = *PlaceOf(*family, rule.ours);
+      const ModelConfig config{.gated_feed_forward = rule.gated.value_or(true)};
+      const ParameterPlace place = *PlaceOf(*family, config, rule.ours);
       names.insert(fmt::format("{}/{}", place.name, place.part));
     }
     EXPECT_EQ(names.size(), family->names.size()) << family->name();

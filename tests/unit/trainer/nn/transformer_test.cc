@@ -1,11 +1,10 @@
-#include "trainer/nn/transformer.h"
-
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <set>
 
 #include "slow_transformer.h"
+#include "trainer/nn/window_runner.h"
 
 namespace regroup {
 namespace {
@@ -90,9 +89,9 @@ TEST(RunHiddenStatesTest, ShowsEachLayersNormalisedInput) {
   const Model model = RandomModel(SmallConfig(4), false, 2);
   std::vector<int64_t> layers;
   at::Tensor first;
-  RunHiddenStates(model, SomeTokens(), [&](int64_t layer, const at::Tensor& input) {
+  RunHiddenStates(model, SomeTokens(), [&](int64_t layer, const AttentionInputs& inputs) {
     layers.push_back(layer);
-    if (layer == 0) first = input;
+    if (layer == 0) first = inputs.memory;
   });
   EXPECT_EQ(layers, (std::vector<int64_t>{0, 1}));
   const at::Tensor embedded = model.embedding.index_select(0, SomeTokens().flatten()).view({2, 9, 10});
@@ -119,7 +118,7 @@ TEST(ModelTest, VisitsEverySlotOnceUnderItsOwnName) {
     names.insert(name);
     ++visits;
   });
-  EXPECT_EQ(visits, 8 + 2 * 22);
+  EXPECT_EQ(visits, 12 + 2 * 22);
   EXPECT_EQ(names.size(), static_cast<size_t>(visits));
   EXPECT_TRUE(names.contains("layers.1.attention.key.bias"));
 }

@@ -10,7 +10,7 @@
 #include "tiny_llama.h"
 #include "trainer/distill/kl_loss.h"
 #include "trainer/eval/window_batch.h"
-#include "trainer/nn/transformer.h"
+#include "trainer/nn/window_runner.h"
 #include "trainer/stages/conversion.h"
 #include "world.h"
 

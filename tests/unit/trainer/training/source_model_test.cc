@@ -9,7 +9,7 @@
 #include "slow_transformer.h"
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
 #include "tiny_llama.h"
-#include "trainer/nn/transformer.h"
+#include "trainer/nn/window_runner.h"
 
 namespace regroup {
 namespace {

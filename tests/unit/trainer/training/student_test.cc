@@ -8,7 +8,7 @@
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
 #include "tiny_llama.h"
 #include "trainer/gates/gates.h"
-#include "trainer/nn/transformer.h"
+#include "trainer/nn/window_runner.h"
 #include "trainer/stages/conversion.h"
 
 namespace regroup {

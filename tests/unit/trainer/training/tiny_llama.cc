@@ -42,7 +42,7 @@ std::map<std::string, at::Tensor> TinyLlama::MakeTensors() const {
   Model model = MakeModel();
   std::map<std::string, at::Tensor> tensors;
   VisitParameters(model, [&](const std::string& ours, at::Tensor& tensor) {
-    if (tensor.defined()) tensors[PlaceOf(family, ours)->name] = tensor;
+    if (tensor.defined()) tensors[PlaceOf(family, {}, ours)->name] = tensor;
   });
   return tensors;
 }

@@ -1,0 +1,159 @@
+// Encoder-decoders: who sees what, and relative position biases against a table written down by hand.
+#include "trainer/nn/window_runner.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "slow_transformer.h"
+
+namespace regroup {
+namespace {
+
+constexpr int64_t kBuckets = 8;
+
+/// 2 layers of the encoder and 1 of the decoder, so 4 of attention; windows of 10 tokens.
+Model RandomEncoderDecoder() {
+  ModelConfig config = SmallConfig(4);
+  config.family = "t5";
+  config.layers = 4;
+  config.encoder_layers = 2;
+  config.rotary = {};
+  config.relative_bias = {.buckets = kBuckets, .max_distance = 12};
+  config.scaled_attention = false;
+  config.tied_embeddings = true;
+  config.output_scale = 0.5;
+  Model model = RandomModel(config, false, 5);
+  model.blocks[2].feed_forward_norm = {};
+  model.blocks[2].feed_forward = {};
+  model.encoder_norm = {at::rand({config.hidden_size}) + 0.5};
+  model.encoder_relative_bias = at::randn({kBuckets, config.heads});
+  model.decoder_relative_bias = at::randn({kBuckets, config.heads});
+  return model;
+}
+
+at::Tensor SomeWindow() { return at::tensor({3, 1, 4, 1, 5, 9, 2, 6, 5, 8}, at::kLong).view({1, 10}); }
+
+at::Tensor Changed(at::Tensor tokens, int64_t place) {
+  tokens = tokens.clone();
+  tokens[0][place] = 17;
+  return tokens;
+}
+
+/// Whether the states at each predicted place are what they were.
+std::vector<bool> Unmoved(const Model& model, int64_t changed_token) {
+  const at::Tensor before = RunHiddenStates(model, SomeWindow())[0];
+  const at::Tensor after = RunHiddenStates(model, Changed(SomeWindow(), changed_token))[0];
+  std::vector<bool> unmoved;
+  for (int64_t place = 0; place < before.size(0); ++place) {
+    unmoved.push_back(at::allclose(before[place], after[place], 0, 1e-6));
+  }
+  return unmoved;
+}
+
+TEST(EncoderDecoderTest, EveryStateOfTheDecoderSeesTheWholeEncoder) {
+  const Model model = RandomEncoderDecoder();
+  EXPECT_EQ(Unmoved(model, 0), std::vector<bool>(5, false));
+  EXPECT_EQ(Unmoved(model, 4), std::vector<bool>(5, false));
+}
+
+TEST(EncoderDecoderTest, AStateOfTheDecoderSeesThePredictedTokensBeforeItsOwn) {
+  const Model model = RandomEncoderDecoder();
+  // The state at place 2 predicts token 7, so that token 7 is read from place 3 on.
+  EXPECT_EQ(Unmoved(model, 7), (std::vector<bool>{true, true, true, false, false}));
+  EXPECT_EQ(Unmoved(model, 9), std::vector<bool>(5, true));
+}
+
+TEST(EncoderDecoderTest, PredictsWhatTheEncoderDoesNotRead) {
+  const Model model = RandomEncoderDecoder();
+  const Predictions half = RunPredictions(model, SomeWindow());
+  EXPECT_TRUE(at::equal(half.targets, SomeWindow().narrow(1, 5, 5)));
+  const Predictions two = RunPredictions(model, SomeWindow(), 8);
+  EXPECT_TRUE(at::equal(two.targets, SomeWindow().narrow(1, 8, 2)));
+  EXPECT_EQ(two.hidden.size(1), 2);
+}
+
+TEST(EncoderDecoderTest, ObserversSeeTheEncodersOutputInCrossAttention) {
+  const Model model = RandomEncoderDecoder();
+  std::vector<std::pair<at::Tensor, at::Tensor>> seen;
+  RunHiddenStates(model, SomeWindow(), [&](int64_t layer, const AttentionInputs& inputs) {
+    EXPECT_EQ(layer, static_cast<int64_t>(seen.size()));
+    seen.emplace_back(inputs.query, inputs.memory);
+  });
+  ASSERT_EQ(seen.size(), 4U);
+  for (const size_t layer : {0, 1, 2}) EXPECT_TRUE(seen[layer].first.is_same(seen[layer].second));
+  // The encoder's output is normalised: its rows divided by the norm's weight have a root mean square near 1.
+  const at::Tensor rows = seen[3].second[0] / model.encoder_norm.weight;
+  EXPECT_TRUE(at::allclose(rows.square().mean(-1), at::ones({5}), 0, 0.05));
+  EXPECT_FALSE(at::allclose(seen[3].first, seen[3].second));
+}
+
+TEST(EncoderDecoderTest, BiasesOfBothStacksGetTheirGradients) {
+  Model model = RandomEncoderDecoder();
+  const at::Tensor weight = at::randn({5, model.config.hidden_size});
+  const auto loss = [&] { return (RunHiddenStates(model, SomeWindow())[0] * weight).sum(); };
+  for (at::Tensor Model::*member : {&Model::encoder_relative_bias, &Model::decoder_relative_bias}) {
+    at::Tensor& bias = model.*member;
+    bias.requires_grad_(true);
+    loss().backward();
+    const at::Tensor gradient = bias.grad().clone();
+    bias = bias.detach();
+    const double step = 1e-2;
+    for (const int64_t bucket : {0, 1}) {
+      const at::Tensor original = bias;
+      const auto moved = [&](double by) {
+        bias = original.clone();
+        bias[bucket][1] += by;
+        return loss().item<double>();
+      };
+      const double expected = (moved(step) - moved(-step)) / (2 * step);
+      bias = original;
+      EXPECT_NEAR(gradient[bucket][1].item<double>(), expected, 2e-2 * (1 + std::abs(expected))) << bucket;
+    }
+  }
+}
+
+TEST(EncoderDecoderTest, CachesTheDecoderAlone) {
+  ModelConfig config = RandomEncoderDecoder().config;
+  // Self-attention and cross attention of one layer: keys and values of 4 heads x 6, 2 bytes each.
+  EXPECT_EQ(config.KvCacheBytesPerToken(2), 2 * 2 * 4 * 6 * 2);
+  config.kv_heads_of_layers = {4, 4, 2, 1};
+  EXPECT_EQ(config.KvCacheBytesPerToken(2), 2 * (2 + 1) * 6 * 2);
+}
+
+/// Bucket of a distance by definition: with 4 for one direction, distances 0 and 1 have their own, and those up to
+/// 12 share two that meet at 2 sqrt(6) = 4.9.
+int64_t BucketOfFour(int64_t distance) {
+  if (distance < 2) return distance;
+  return distance < 5 ? 2 : 3;
+}
+
+TEST(RelativePositionBiasTest, SplitsTheBucketsByDirectionInTheEncoder) {
+  const at::Tensor table = at::arange(kBuckets, at::kFloat).view({kBuckets, 1}).mul(at::tensor({1.0F, 10.0F}));
+  const at::Tensor bias = RelativePositionBias(table, {.buckets = kBuckets, .max_distance = 12}, 20, true);
+  ASSERT_EQ(bias.sizes(), (std::vector<int64_t>{1, 2, 20, 20}));
+  for (int64_t query = 0; query < 20; ++query) {
+    for (int64_t key = 0; key < 20; ++key) {
+      const int64_t bucket = BucketOfFour(std::abs(key - query)) + (key > query ? 4 : 0);
+      EXPECT_EQ(bias[0][0][query][key].item<int64_t>(), bucket) << query << " " << key;
+      EXPECT_EQ(bias[0][1][query][key].item<int64_t>(), 10 * bucket);
+    }
+  }
+}
+
+TEST(RelativePositionBiasTest, HidesWhatComesLaterInTheDecoder) {
+  const at::Tensor table = at::arange(4, at::kFloat).view({4, 1});
+  const at::Tensor bias = RelativePositionBias(table, {.buckets = 4, .max_distance = 12}, 20, false)[0][0];
+  for (int64_t query = 0; query < 20; ++query) {
+    for (int64_t key = 0; key < 20; ++key) {
+      const double expected =
+          key > query ? -std::numeric_limits<double>::infinity() : static_cast<double>(BucketOfFour(query - key));
+      EXPECT_EQ(bias[query][key].item<double>(), expected) << query << " " << key;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace regroup

@@ -1,0 +1,92 @@
+#include "trainer/nn/window_runner.h"
+
+#include <ATen/ATen.h>
+
+namespace regroup {
+
+WindowRunner::WindowRunner(const Model& outer, int64_t tokens, at::Device device, std::optional<int64_t> encoder_tokens)
+    : outer_(outer),
+      config_(outer.config),
+      encoder_tokens_(config_.HasEncoder() ? encoder_tokens.value_or(config_.EncoderTokens(tokens)) : 0),
+      encoder_{.causal = false},
+      decoder_(MakePositionTables(config_, tokens - encoder_tokens_, device)),
+      cross_{.causal = false} {
+  if (config_.relative_bias.buckets == 0) return;
+  const RelativeBiasConfig& relative = config_.relative_bias;
+  encoder_.bias = RelativePositionBias(outer.encoder_relative_bias, relative, encoder_tokens_, true);
+  decoder_.bias = RelativePositionBias(outer.decoder_relative_bias, relative, tokens - encoder_tokens_, false);
+}
+
+at::Tensor WindowRunner::DecoderPart(const at::Tensor& stream_BTD) const {
+  return stream_BTD.narrow(1, encoder_tokens_, stream_BTD.size(1) - encoder_tokens_);
+}
+
+at::Tensor WindowRunner::PartOf(const at::Tensor& stream_BTD, int64_t layer) const {
+  return config_.Role(layer) == AttentionRole::kEncoder ? EncoderPart(stream_BTD) : DecoderPart(stream_BTD);
+}
+
+at::Tensor WindowRunner::MemoryOf(const at::Tensor& stream_BTD, int64_t layer) const {
+  return config_.Role(layer) == AttentionRole::kCross ? EncoderPart(stream_BTD) : at::Tensor();
+}
+
+const PositionTables& WindowRunner::positions(int64_t layer) const {
+  switch (config_.Role(layer)) {
+    case AttentionRole::kEncoder:
+      return encoder_;
+    case AttentionRole::kCross:
+      return cross_;
+    case AttentionRole::kDecoder:
+      break;
+  }
+  return decoder_;
+}
+
+AttentionInputs WindowRunner::InputsOf(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const {
+  return InputsOfAttention(PartOf(stream_BTD, layer), MemoryOf(stream_BTD, layer), block, config_);
+}
+
+at::Tensor WindowRunner::Start(const at::Tensor& tokens_BT) const {
+  if (!config_.HasEncoder()) return Embed(outer_, tokens_BT);
+  // The decoder reads what it is to predict one place later.
+  const at::Tensor predicted = DecoderPart(tokens_BT);
+  const at::Tensor start = at::full_like(predicted.narrow(1, 0, 1), config_.decoder_start_token);
+  const at::Tensor read = at::cat({start, predicted.narrow(1, 0, predicted.size(1) - 1)}, 1);
+  return Embed(outer_, at::cat({EncoderPart(tokens_BT), read}, 1));
+}
+
+at::Tensor WindowRunner::Advance(const at::Tensor& stream_BTD, const Block& block, int64_t layer,
+                                 const std::function<void(const AttentionInputs&)>& observer) const {
+  const BlockContext context{
+      .positions = positions(layer), .memory = MemoryOf(stream_BTD, layer), .observer = observer};
+  at::Tensor part = RunBlock(PartOf(stream_BTD, layer), block, config_, context);
+  if (!config_.HasEncoder()) return part;
+  if (config_.Role(layer) != AttentionRole::kEncoder) return at::cat({EncoderPart(stream_BTD), part}, 1);
+  if (layer + 1 == config_.encoder_layers) part = Normalise(part, outer_.encoder_norm, config_);
+  return at::cat({part, DecoderPart(stream_BTD)}, 1);
+}
+
+at::Tensor WindowRunner::Finish(const at::Tensor& stream_BTD) const {
+  return FinalStates(DecoderPart(stream_BTD), outer_);
+}
+
+at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT, const AttentionInputObserver& observer,
+                           std::optional<int64_t> encoder_tokens) {
+  const WindowRunner runner(model, tokens_BT.size(1), tokens_BT.device(), encoder_tokens);
+  at::Tensor stream = runner.Start(tokens_BT);
+  for (size_t layer = 0; layer < model.blocks.size(); ++layer) {
+    const auto index = static_cast<int64_t>(layer);
+    std::function<void(const AttentionInputs&)> observe;
+    if (observer) observe = [&](const AttentionInputs& inputs) { observer(index, inputs); };
+    stream = runner.Advance(stream, model.blocks[layer], index, observe);
+  }
+  return runner.Finish(stream);
+}
+
+Predictions RunPredictions(const Model& model, const at::Tensor& tokens_BT, std::optional<int64_t> encoder_tokens) {
+  const int64_t tokens = tokens_BT.size(1);
+  const int64_t first = model.config.HasEncoder() ? encoder_tokens.value_or(model.config.EncoderTokens(tokens)) : 1;
+  const at::Tensor hidden = RunHiddenStates(model, tokens_BT, {}, encoder_tokens);
+  return {hidden.narrow(1, 0, tokens - first), tokens_BT.narrow(1, first, tokens - first)};
+}
+
+}  // namespace regroup

@@ -1,0 +1,66 @@
+// A model over whole windows of tokens, layer by layer, for callers that hold one layer at a time.
+//
+// Between layers there is one stream [B, T, D] for every kind of model. In an encoder-decoder its first part is the
+// encoder's residual stream, and behind the encoder its output; the rest is the decoder's. Immutable; any thread.
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "trainer/nn/model.h"
+#include "trainer/nn/positions.h"
+#include "trainer/nn/transformer.h"
+
+namespace regroup {
+
+class WindowRunner {
+ public:
+  /// For windows of `tokens`. `outer` is a model whose blocks are not looked at, and must outlive the runner;
+  /// `encoder_tokens` as in RunHiddenStates.
+  WindowRunner(const Model& outer, int64_t tokens, at::Device device, std::optional<int64_t> encoder_tokens = {});
+
+  /// The stream before the first layer.
+  at::Tensor Start(const at::Tensor& tokens_BT) const;
+
+  /// The stream behind a layer.
+  at::Tensor Advance(const at::Tensor& stream_BTD, const Block& block, int64_t layer,
+                     const std::function<void(const AttentionInputs&)>& observer = {}) const;
+
+  /// See FinalStates; of an encoder-decoder the decoder's part alone.
+  at::Tensor Finish(const at::Tensor& stream_BTD) const;
+
+  /// The part of the stream that a layer reads and adds to.
+  at::Tensor PartOf(const at::Tensor& stream_BTD, int64_t layer) const;
+  /// What the layer's attention sees.
+  AttentionInputs InputsOf(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const;
+  const PositionTables& positions(int64_t layer) const;
+
+ private:
+  at::Tensor EncoderPart(const at::Tensor& stream_BTD) const { return stream_BTD.narrow(1, 0, encoder_tokens_); }
+  at::Tensor DecoderPart(const at::Tensor& stream_BTD) const;
+  /// The encoder's output where the layer is cross attention.
+  at::Tensor MemoryOf(const at::Tensor& stream_BTD, int64_t layer) const;
+
+  const Model& outer_;
+  const ModelConfig& config_;
+  int64_t encoder_tokens_ = 0;
+  PositionTables encoder_, decoder_, cross_;
+};
+
+/// Sees the inputs of each layer's attention.
+using AttentionInputObserver = std::function<void(int64_t layer, const AttentionInputs& inputs)>;
+
+/// Hidden states of the last block after normalisation and scaling, of tokens_BT (int64): [B, T, D]. An encoder-decoder
+/// encodes the first `encoder_tokens` of them, ModelConfig::EncoderTokens by default, and its decoder's states
+/// [B, T - encoder_tokens, D] predict the others.
+at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT, const AttentionInputObserver& observer = {},
+                           std::optional<int64_t> encoder_tokens = {});
+
+/// Those of RunHiddenStates' states that predict a token of tokens_BT, and the tokens they predict.
+struct Predictions {
+  at::Tensor hidden;   // [B, P, D]
+  at::Tensor targets;  // [B, P]
+};
+Predictions RunPredictions(const Model& model, const at::Tensor& tokens_BT, std::optional<int64_t> encoder_tokens = {});
+
+}  // namespace regroup
