@@ -58,7 +58,7 @@ void AddMoments(at::Tensor& tokens, at::Tensor& moment, at::Tensor& sum, const a
 
 // [tokens, heads * width] -> [tokens, heads, width], each head of length 1, or 0 where it was 0.
 at::Tensor UnitHeads(const at::Tensor& rows, int64_t heads) {
-  const auto split = rows.view({rows.size(0), heads, -1});
+  const auto split = rows.view({rows.size(0), heads, rows.size(1) / heads});
   return split / split.norm(2, -1, true).clamp_min(1e-30);
 }
 
