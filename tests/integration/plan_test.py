@@ -1,8 +1,11 @@
-"""`regroup plan` against what a real run then used: the memory of a rank that trains, within 15 %."""
+"""`regroup plan` against what a real run then used: the memory of a rank that trains, within 15 %; and of the example
+jobs, whose models stand here as headers without weights, against published sizes."""
 
 import json
+import math
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -23,8 +26,9 @@ def tensor_shapes(config):
     yield "model.embed_tokens.weight", (vocabulary, hidden)
     for layer in range(config["num_hidden_layers"]):
         prefix = f"model.layers.{layer}"
-        for name in "qkvo":
-            yield f"{prefix}.self_attn.{name}_proj.weight", (hidden, hidden)
+        shared = hidden * config["num_key_value_heads"] // config["num_attention_heads"]
+        for name, rows in (("q", hidden), ("k", shared), ("v", shared), ("o", hidden)):
+            yield f"{prefix}.self_attn.{name}_proj.weight", (rows, hidden)
         for name in ("input_layernorm", "post_attention_layernorm"):
             yield f"{prefix}.{name}.weight", (hidden,)
         yield f"{prefix}.mlp.gate_proj.weight", (inner, hidden)
@@ -43,18 +47,75 @@ def write_checkpoint(folder):
     chance = random.Random(1)
     # A prime number of weights, over and over: enough that no two rows are alike.
     block = struct.pack("<65537f", *(chance.gauss(0, 0.02) for _ in range(65537)))
+    header, size = safetensors_header(tensor_shapes(config), "F32")
+    with open(folder / "model.safetensors", "wb") as file:
+        file.write(header)
+        file.write((block * (size // len(block) + 1))[:size])
+
+
+def safetensors_header(shapes, dtype):
+    """The beginning of the file, and the bytes of weights that follow."""
     header, offset = {}, 0
-    for name, shape in tensor_shapes(config):
-        size = 4
-        for extent in shape:
-            size *= extent
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, offset + size]}
+    for name, shape in shapes:
+        size = math.prod(shape) * {"F32": 4, "F16": 2, "BF16": 2}[dtype]
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + size]}
         offset += size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text, offset
+
+
+def write_hollow_checkpoint(folder, config, shapes, dtype):
+    """A checkpoint whose weights are a hole in the file: sizes without bytes on disk."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    header, size = safetensors_header(shapes, dtype)
     with open(folder / "model.safetensors", "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.write((block * (offset // len(block) + 1))[:offset])
+        file.write(header)
+        file.truncate(len(header) + size)
+
+
+def llama(hidden, layers, heads, kv_heads, inner, vocabulary):
+    return {"model_type": "llama", "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads,
+            "num_key_value_heads": kv_heads, "intermediate_size": inner, "vocab_size": vocabulary,
+            "max_position_embeddings": 4096}  # fmt: skip
+
+
+T5_BASE = {"model_type": "t5", "d_model": 768, "num_layers": 12, "num_heads": 12, "d_kv": 64, "d_ff": 3072,
+           "vocab_size": 32128, "n_positions": 512}  # fmt: skip
+
+
+def t5_shapes(config):
+    hidden, inner = config["d_model"], config["d_ff"]
+    attention = config["num_heads"] * config["d_kv"]
+    yield "shared.weight", (config["vocab_size"], hidden)
+    for stack, attentions in (("encoder", ["SelfAttention"]), ("decoder", ["SelfAttention", "EncDecAttention"])):
+        for block in range(config["num_layers"]):
+            for place, name in enumerate(attentions):
+                prefix = f"{stack}.block.{block}.layer.{place}"
+                for part in "qkv":
+                    yield f"{prefix}.{name}.{part}.weight", (attention, hidden)
+                yield f"{prefix}.{name}.o.weight", (hidden, attention)
+                yield f"{prefix}.layer_norm.weight", (hidden,)
+            prefix = f"{stack}.block.{block}.layer.{len(attentions)}"
+            yield f"{prefix}.DenseReluDense.wi.weight", (inner, hidden)
+            yield f"{prefix}.DenseReluDense.wo.weight", (hidden, inner)
+            yield f"{prefix}.layer_norm.weight", (hidden,)
+        yield f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight", (32, config["num_heads"])
+        yield f"{stack}.final_layer_norm.weight", (hidden,)
+
+
+LLAMA_2_7B = llama(4096, 32, 32, 32, 11008, 32000)
+SHEARED_LLAMA = llama(2048, 24, 16, 16, 5504, 32000)
+LLAMA_3_8B = llama(4096, 32, 32, 8, 14336, 128256)
+# Example: configuration, shapes, element type, parameters as published, KV cache bytes of a token before and after.
+EXAMPLES = {
+    "llama-2-7b-gqa4": (LLAMA_2_7B, tensor_shapes, "F16", 6_738_415_616, 32 * 32 * 128 * 4, 32 * 4 * 128 * 4),
+    "sheared-llama-1.3b-gqa4": (SHEARED_LLAMA, tensor_shapes, "F32", 1_345_423_360, 24 * 16 * 128 * 8, 24 * 4 * 128 * 8),
+    "gqa-source": (LLAMA_3_8B, tensor_shapes, "BF16", 8_030_261_248, 32 * 8 * 128 * 4, 32 * 4 * 128 * 4),
+    "t5": (T5_BASE, t5_shapes, "F32", 222_903_552, 24 * 12 * 64 * 8, 24 * 4 * 64 * 8),
+    "sweep": (SHEARED_LLAMA, tensor_shapes, "F32", 1_345_423_360, 24 * 16 * 128 * 8, 24 * 4 * 128 * 8),
+}  # fmt: skip
 
 
 class PeakMemory(threading.Thread):
@@ -103,6 +164,37 @@ class PlanTest(ProgramTest):
         print(f"planned {expected / 2**20:.0f} MiB, used {watcher.bytes / 2**20:.0f} MiB")
         self.assertGreater(watcher.bytes, 500 << 20)
         self.assertAlmostEqual(expected / watcher.bytes, 1, delta=TOLERANCE)
+
+    def test_every_example_is_planned(self):
+        examples = {path.stem: path for path in (places.REPOSITORY / "deploy/examples").glob("*.yaml")}
+        self.assertEqual(set(examples), set(EXAMPLES))
+        for name, (config, shapes, dtype, parameters, before, after) in EXAMPLES.items():
+            with self.subTest(name):
+                job = examples[name].read_text()
+                model = self.folder / name
+                write_hollow_checkpoint(model, config, shapes(config), dtype)
+                written = re.search(r"checkpoint: (/models/[^}]+)}", job).group(1)
+                file = self.folder / f"{name}.yaml"
+                file.write_text(job.replace(written, str(model), 1))
+                planned = self.regroup("plan", file, "--flops-per-second", "4e14", "--json")
+                self.assertEqual(planned.returncode, 0, planned.stderr)
+                plan = json.loads(planned.stdout)
+                self.assertEqual(plan["model"]["parameters"], parameters)
+                self.assertEqual(plan["kv_bytes_per_token"], {"source": before, "result": after})
+                self.check_operations(name, plan, parameters)
+                shown = self.regroup("plan", file, "--flops-per-second", "4e14").stdout
+                print(f"--- regroup plan deploy/examples/{name}.yaml --flops-per-second 4e14\n{shown}", flush=True)
+                self.assertLessEqual(max(map(len, shown.splitlines())), 80, shown)
+
+    def check_operations(self, name, plan, parameters):
+        """Training: 2 operations a parameter and token forward for the teacher, 6 for the student; of an encoder-decoder
+        each token sees half of the layers."""
+        training = plan["tokens"]["training"]
+        if not training:
+            return
+        expected = 8 * parameters * training * (0.5 if name == "t5" else 1)
+        self.assertGreater(plan["flops"] / expected, 0.75)
+        self.assertLess(plan["flops"] / expected, 1.6)
 
     def test_a_plan_names_the_key_that_cannot_be(self):
         job = job_file.small_job(self.output, source={"checkpoint": str(self.folder / "nowhere")})

@@ -95,6 +95,15 @@ double Arms(const v1::JobSpec& spec) {
                              count(sweep.finetune_size()));
 }
 
+/// Those that train.
+double TrainedArms(const v1::JobSpec& spec) {
+  const auto& methods = spec.sweep().finetune();
+  if (methods.empty()) return spec.finetune().method() == "none" ? 0 : Arms(spec);
+  const auto trained =
+      std::count_if(methods.begin(), methods.end(), [](const auto& method) { return method != "none"; });
+  return Arms(spec) * static_cast<double>(trained) / static_cast<double>(methods.size());
+}
+
 int64_t MostCachedTokens(const v1::Evaluation::Latency& latency) {
   int64_t most = 0;
   for (const int32_t batch : latency.batch_sizes()) {
@@ -144,7 +153,7 @@ double JobFlops(const v1::JobSpec& spec, const ModelConfig& config, int64_t kv_h
                                      SequenceLength(spec.finetune(), config));
   // Training: the teacher's forward pass, the student's, and its backward pass, which costs twice as much. Evaluation:
   // source, averages, alignment, result, and the agreement of result and source.
-  return source * tokens.calibration + (source + 3 * result) * tokens.training * Arms(spec) +
+  return source * tokens.calibration + (source + 3 * result) * tokens.training * TrainedArms(spec) +
          source * tokens.evaluation * (1 + 4 * Arms(spec));
 }
 
@@ -156,8 +165,7 @@ double StorageBytes(const v1::JobSpec& spec, const SourceModel& source, int64_t 
   const double inner = static_cast<double>(config.kv_heads * config.head_width);
   const double hidden = static_cast<double>(config.hidden_size);
   const double statistics = static_cast<double>(config.layers) * 8 * (hidden * hidden + inner * inner);
-  const bool trained = spec.finetune().method() != "none";
-  return statistics + Arms(spec) * (result * element * (trained ? 2 : 1) + (trained ? 2 * 12 * result : 0));
+  return statistics + Arms(spec) * result * element + TrainedArms(spec) * result * (element + 2 * 12);
 }
 
 Json Notes(const v1::JobSpec& spec, double memory, const Tokens& tokens) {
@@ -167,6 +175,9 @@ Json Notes(const v1::JobSpec& spec, double memory, const Tokens& tokens) {
         fmt::format("the largest rank needs more than the {:.1f} GiB of this machine; train with more ranks, "
                     "fewer micro_batch_sequences, or bfloat16",
                     MachineBytes() / (1 << 30)));
+  }
+  if (spec.evaluation().has_perplexity() && tokens.evaluation == 0) {
+    notes.push_back("the evaluation's file is not on this machine: it counts nothing here");
   }
   if (tokens.evaluation > 0) notes.push_back("tokens of the evaluation are estimated from the size of its file");
   if (spec.has_sweep()) notes.push_back("a sweep: operations, storage and time are those of all combinations");
@@ -214,7 +225,7 @@ absl::StatusOr<Json> PlanJob(const v1::JobSpec& spec, const PlanOptions& options
                {{"source", config.KvCacheBytesPerToken(element)}, {"result", result.KvCacheBytesPerToken(element)}}},
               {"tokens",
                {{"calibration", tokens.calibration},
-                {"training", tokens.training * Arms(spec)},
+                {"training", tokens.training * TrainedArms(spec)},
                 {"evaluation", tokens.evaluation}}},
               {"flops", flops},
               {"memory_bytes", memory},
