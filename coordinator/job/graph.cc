@@ -133,6 +133,7 @@ class GraphBuilder {
                               .kind = v1::TASK_KIND_EVALUATE,
                               .role = "evaluate/" + subject,
                               .subject = subject,
+                              .ranks = std::max(1, spec_.evaluation().ranks()),
                               .arms = std::move(arms),
                               .needs = std::move(needs)}));
   }

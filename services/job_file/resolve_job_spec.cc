@@ -37,6 +37,9 @@ void ResolveEvaluation(v1::Evaluation& evaluation) {
   if (evaluation.has_latency() && !evaluation.latency().has_new_tokens()) {
     evaluation.mutable_latency()->set_new_tokens(64);
   }
+  const bool measures =
+      evaluation.has_perplexity() || evaluation.multiple_choice_size() > 0 || evaluation.has_latency();
+  if (measures && !evaluation.has_ranks()) evaluation.set_ranks(1);
 }
 
 void ResolveResources(v1::Resources& resources) {

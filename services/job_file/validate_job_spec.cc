@@ -162,6 +162,7 @@ class Validation {
       CheckSequenceLength("evaluation.perplexity.sequence_length", evaluation.perplexity());
       CheckRange("evaluation.perplexity.max_windows", evaluation.perplexity().max_windows(), 0, 1 << 30);
     }
+    if (evaluation.has_ranks()) CheckRange("evaluation.ranks", evaluation.ranks(), 1, kMostRanks);
     std::set<std::string> names;
     for (int i = 0; i < evaluation.multiple_choice_size(); ++i) CheckMultipleChoice(i, names);
     if (evaluation.has_latency()) CheckLatency(evaluation.latency());

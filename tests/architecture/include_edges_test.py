@@ -37,7 +37,7 @@ EDGES = {
     "trainer/distill": ["trainer/nn"],
     "trainer/families": ["trainer/nn"],
     "trainer/gates": ["trainer/data"],
-    "trainer/eval": ["trainer/data", "trainer/nn"],
+    "trainer/eval": ["trainer/data", "trainer/nn", "trainer/parallel"],
     # Communication, and what brings all of it together.
     "trainer/parallel": [],
     "trainer/optim": ["trainer/parallel"],

@@ -6,6 +6,7 @@
 
 #include "trainer/data/token_windows.h"
 #include "trainer/nn/model.h"
+#include "trainer/parallel/communicator.h"
 
 namespace regroup {
 
@@ -17,8 +18,10 @@ struct Agreement {
   int64_t positions = 0;
 };
 
-/// Over the first `max_windows` windows (0: all). Sums are float64. `progress` is called with the windows done so far.
-Agreement MeasureAgreement(const Model& reference, const Model& model, const TokenWindows& windows, int64_t max_windows,
-                           at::Device device, const std::function<void(int64_t)>& progress);
+/// Over the first `max_windows` windows (0: all), which the ranks share; all get the whole result. Sums are float64.
+/// `progress` is called with the windows done so far.
+absl::StatusOr<Agreement> MeasureAgreement(const Model& reference, const Model& model, const TokenWindows& windows,
+                                           int64_t max_windows, at::Device device, Communicator& communicator,
+                                           const std::function<void(int64_t)>& progress);
 
 }  // namespace regroup

@@ -48,6 +48,31 @@ at::Tensor PaddedBatch(const std::vector<Sequence>& sequences, size_t begin, siz
   return batch;
 }
 
+/// Where each batch of the sequences, longest first, ends. An encoder would see padding: its contexts come alone.
+std::vector<size_t> BatchEnds(const std::vector<Sequence>& sequences, bool has_encoder) {
+  std::vector<size_t> ends;
+  for (size_t begin = 0; begin < sequences.size(); begin = ends.back()) {
+    const size_t rows = has_encoder ? 1 : std::max<size_t>(1, kTokensPerBatch / sequences[begin].tokens.size());
+    ends.push_back(std::min(begin + rows, sequences.size()));
+  }
+  return ends;
+}
+
+/// Writes the log-likelihoods of the choices in [begin, end) into `scores`.
+void ScoreBatch(const Model& model, const std::vector<Sequence>& sequences, size_t begin, size_t end, at::Device device,
+                at::Tensor& scores) {
+  const bool encodes = model.config.HasEncoder();
+  const int64_t context = static_cast<int64_t>(sequences[begin].tokens.size()) - sequences[begin].scored;
+  const at::Tensor losses =
+      TokenLosses(model, PaddedBatch(sequences, begin, end).to(device), context).to(at::kCPU, at::kDouble);
+  for (size_t row = begin; row < end; ++row) {
+    const Sequence& sequence = sequences[row];
+    const int64_t start = encodes ? 0 : static_cast<int64_t>(sequence.tokens.size()) - 1 - sequence.scored;
+    const at::Tensor own = losses[static_cast<int64_t>(row - begin)].narrow(0, start, sequence.scored);
+    scores[static_cast<int64_t>(row)] = -own.sum();
+  }
+}
+
 struct Questions {
   MultipleChoice result;
   std::vector<Sequence> sequences;
@@ -104,28 +129,27 @@ double MultipleChoice::StandardError(bool per_byte) const {
 
 absl::StatusOr<MultipleChoice> MeasureMultipleChoice(const Model& model, const std::filesystem::path& data,
                                                      const Tokenizer& tokenizer, at::Device device,
+                                                     Communicator& communicator,
                                                      const std::function<void(int64_t, int64_t)>& progress) {
   REGROUP_ASSIGN_OR_RETURN(Questions questions, ReadQuestions(data, tokenizer, model.config.max_positions));
   std::vector<Sequence>& sequences = questions.sequences;
   // Longest first: rows of a batch have nearly the same length, and the largest batch comes while memory is free.
   std::stable_sort(sequences.begin(), sequences.end(),
                    [](const Sequence& a, const Sequence& b) { return a.tokens.size() > b.tokens.size(); });
-  const bool encodes = model.config.HasEncoder();
-  for (size_t begin = 0; begin < sequences.size();) {
-    // An encoder would see the padding: its contexts come one at a time.
-    const size_t rows = encodes ? 1 : std::max<size_t>(1, kTokensPerBatch / sequences[begin].tokens.size());
-    const size_t end = std::min(begin + rows, sequences.size());
-    const int64_t context = static_cast<int64_t>(sequences[begin].tokens.size()) - sequences[begin].scored;
-    const at::Tensor losses =
-        TokenLosses(model, PaddedBatch(sequences, begin, end).to(device), context).to(at::kCPU, at::kDouble);
-    for (size_t row = begin; row < end; ++row) {
-      const Sequence& sequence = sequences[row];
-      const int64_t start = encodes ? 0 : static_cast<int64_t>(sequence.tokens.size()) - 1 - sequence.scored;
-      const at::Tensor own = losses[static_cast<int64_t>(row - begin)].narrow(0, start, sequence.scored);
-      questions.result.items[sequence.item].log_likelihoods[sequence.choice] = -own.sum().item<double>();
-    }
-    begin = end;
-    progress(static_cast<int64_t>(begin), static_cast<int64_t>(sequences.size()));
+  const auto count = static_cast<int64_t>(sequences.size());
+  at::Tensor scores = at::zeros({count}, at::kDouble);
+  const std::vector<size_t> ends = BatchEnds(sequences, model.config.HasEncoder());
+  for (size_t batch = communicator.rank(); batch < ends.size(); batch += communicator.size()) {
+    const size_t begin = batch == 0 ? 0 : ends[batch - 1];
+    ScoreBatch(model, sequences, begin, ends[batch], device, scores);
+    progress(static_cast<int64_t>(ends[batch]), count);
+  }
+  scores = scores.to(device);
+  REGROUP_RETURN_IF_ERROR(communicator.AllReduceSum(scores));
+  scores = scores.to(at::kCPU);
+  for (int64_t index = 0; index < count; ++index) {
+    const Sequence& sequence = sequences[index];
+    questions.result.items[sequence.item].log_likelihoods[sequence.choice] = scores[index].item<double>();
   }
   return std::move(questions.result);
 }

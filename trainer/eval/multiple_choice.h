@@ -15,6 +15,7 @@
 #include "trainer/data/text_reader.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/nn/model.h"
+#include "trainer/parallel/communicator.h"
 
 namespace regroup {
 
@@ -37,9 +38,11 @@ struct MultipleChoice {
 };
 
 /// Errors: those of the file and its lines; INVALID_ARGUMENT for a choice without tokens. A context that is too long
-/// for the model loses its beginning. `progress` gets choices done and in all.
+/// for the model loses its beginning. The ranks share the choices; all get the whole result. `progress` gets choices
+/// done and in all.
 absl::StatusOr<MultipleChoice> MeasureMultipleChoice(const Model& model, const std::filesystem::path& data,
                                                      const Tokenizer& tokenizer, at::Device device,
+                                                     Communicator& communicator,
                                                      const std::function<void(int64_t, int64_t)>& progress);
 
 }  // namespace regroup

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <vector>
 
+#include "services/base/status_macros.h"
 #include "trainer/eval/window_batch.h"
 #include "trainer/nn/window_runner.h"
 
@@ -29,29 +30,28 @@ at::Tensor TokenLosses(const Model& model, const at::Tensor& tokens_BT, std::opt
   return at::stack(losses);
 }
 
-Perplexity MeasurePerplexity(const Model& model, const TokenWindows& windows, at::Device device,
-                             const std::function<void(int64_t)>& progress) {
+absl::StatusOr<Perplexity> MeasurePerplexity(const Model& model, const TokenWindows& windows, at::Device device,
+                                             Communicator& communicator, const std::function<void(int64_t)>& progress) {
   const int64_t batch = std::max<int64_t>(1, kTokensPerBatch / windows.sequence_length());
-  Perplexity result{.windows = windows.windows(),
-                    .tokens = windows.windows() * model.config.PredictedTokens(windows.sequence_length())};
-  double sum = 0;
-  double sum_of_squares = 0;
-  for (int64_t start = 0; start < windows.windows(); start += batch) {
+  at::Tensor losses = at::zeros({windows.windows()}, at::TensorOptions(device).dtype(at::kDouble));
+  const int64_t stride = batch * communicator.size();
+  for (int64_t start = batch * communicator.rank(); start < windows.windows(); start += stride) {
     std::vector<int64_t> indices(std::min(batch, windows.windows() - start));
     std::iota(indices.begin(), indices.end(), start);
     const at::Tensor means = TokenLosses(model, WindowBatch(windows, indices, device)).to(at::kDouble).mean(-1);
-    const at::Tensor on_cpu = means.to(at::kCPU);
-    result.window_losses.insert(result.window_losses.end(), on_cpu.const_data_ptr<double>(),
-                                on_cpu.const_data_ptr<double>() + on_cpu.numel());
-    sum += means.sum().item<double>();
-    sum_of_squares += means.square().sum().item<double>();
-    progress(start + static_cast<int64_t>(indices.size()));
+    losses.narrow(0, start, means.numel()).copy_(means);
+    progress(std::min(start - batch * communicator.rank() + stride, windows.windows()));
   }
-  const double count = static_cast<double>(windows.windows());
-  result.mean_loss = sum / count;
+  REGROUP_RETURN_IF_ERROR(communicator.AllReduceSum(losses));
+  losses = losses.to(at::kCPU);
+  Perplexity result{.windows = windows.windows(),
+                    .tokens = windows.windows() * model.config.PredictedTokens(windows.sequence_length())};
+  result.window_losses.assign(losses.const_data_ptr<double>(), losses.const_data_ptr<double>() + losses.numel());
+  result.mean_loss = losses.mean().item<double>();
   result.perplexity = std::exp(result.mean_loss);
-  const double variance = std::max(0.0, sum_of_squares / count - result.mean_loss * result.mean_loss);
-  result.standard_error = count > 1 ? std::sqrt(variance / (count - 1)) : 0.0;
+  if (result.windows > 1) {
+    result.standard_error = losses.std().item<double>() / std::sqrt(static_cast<double>(result.windows));
+  }
   return result;
 }
 

@@ -8,6 +8,7 @@
 
 #include "trainer/data/token_windows.h"
 #include "trainer/nn/model.h"
+#include "trainer/parallel/communicator.h"
 
 namespace regroup {
 
@@ -22,9 +23,10 @@ struct Perplexity {
   std::vector<double> window_losses;
 };
 
-/// `progress` is called with the windows done so far. Sums are float64.
-Perplexity MeasurePerplexity(const Model& model, const TokenWindows& windows, at::Device device,
-                             const std::function<void(int64_t)>& progress);
+/// The ranks of `communicator` share the windows; all get the whole result. `progress` is called with the windows done
+/// so far, of all ranks by the own share. Sums are float64.
+absl::StatusOr<Perplexity> MeasurePerplexity(const Model& model, const TokenWindows& windows, at::Device device,
+                                             Communicator& communicator, const std::function<void(int64_t)>& progress);
 
 /// Negative log-likelihoods of the tokens of each row of tokens_BT that the model predicts, [B, P], float32. See
 /// RunHiddenStates for `encoder_tokens`.

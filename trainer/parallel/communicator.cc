@@ -34,6 +34,10 @@ absl::Status Communicator::Barrier() {
   return Traced("barrier", 0, [&] { return DoBarrier(); });
 }
 
+absl::Status Communicator::RestingBarrier() {
+  return Traced("resting barrier", 0, [&] { return DoRestingBarrier(); });
+}
+
 namespace {
 
 class SelfCommunicator final : public Communicator {

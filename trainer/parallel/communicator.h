@@ -30,6 +30,8 @@ class Communicator {
   /// tensor = rank root's tensor.
   absl::Status Broadcast(at::Tensor& tensor, int root);
   absl::Status Barrier();
+  /// Barrier for a long wait: on the CPU, those who wait leave their core to the others.
+  absl::Status RestingBarrier();
 
   /// Where running collectives are noted; may be null. Not owned.
   void set_activity(ActivityBoard* activity) { activity_ = activity; }
@@ -42,6 +44,7 @@ class Communicator {
   virtual absl::Status DoAllGather(const at::Tensor& input, at::Tensor& output) = 0;
   virtual absl::Status DoBroadcast(at::Tensor& tensor, int root) = 0;
   virtual absl::Status DoBarrier() = 0;
+  virtual absl::Status DoRestingBarrier() { return DoBarrier(); }
 
  private:
   template <typename Call>

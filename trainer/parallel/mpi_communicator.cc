@@ -4,7 +4,9 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
+#include <thread>
 
 #include "services/base/status_macros.h"
 #include "trainer/parallel/communicator.h"
@@ -109,6 +111,17 @@ class MpiCommunicator final : public Communicator {
   }
 
   absl::Status DoBarrier() override { return ToStatus(MPI_Barrier(MPI_COMM_WORLD), "barrier"); }
+
+  absl::Status DoRestingBarrier() override {
+    MPI_Request request = MPI_REQUEST_NULL;
+    REGROUP_RETURN_IF_ERROR(ToStatus(MPI_Ibarrier(MPI_COMM_WORLD, &request), "barrier"));
+    while (true) {
+      int done = 0;
+      REGROUP_RETURN_IF_ERROR(ToStatus(MPI_Test(&request, &done, MPI_STATUS_IGNORE), "barrier"));
+      if (done != 0) return absl::OkStatus();
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
 
   int rank_ = 0;
   int size_ = 1;

@@ -76,7 +76,10 @@ absl::Status CompareWithSource(StageContext& context, const SourceModel& source,
   if (evaluation.has_perplexity()) {
     REGROUP_RETURN_IF_ERROR(AddAgreement(context, source, original, result, record));
   }
-  return evaluation.has_latency() ? AddLatency(context, source, original, result, record) : absl::OkStatus();
+  if (!evaluation.has_latency()) return absl::OkStatus();
+  // One rank alone, while the others rest: they would share its memory bandwidth.
+  if (context.leads()) REGROUP_RETURN_IF_ERROR(AddLatency(context, source, original, result, record));
+  return context.communicator.RestingBarrier();
 }
 
 }  // namespace
@@ -97,7 +100,9 @@ absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context) {
   }
   REGROUP_RETURN_IF_ERROR(AddMultipleChoice(context, source, model, record));
   if (subject == "result") REGROUP_RETURN_IF_ERROR(CompareWithSource(context, source, model, record));
-  REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context.out() / "evaluation.json", record.measured.dump(2) + "\n"));
+  if (context.leads()) {
+    REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context.out() / "evaluation.json", record.measured.dump(2) + "\n"));
+  }
   return std::move(record.outcome);
 }
 

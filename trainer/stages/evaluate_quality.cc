@@ -27,6 +27,12 @@ absl::StatusOr<TokenWindows> EvaluationWindows(const StageContext& context, cons
       {.sequence_length = SequenceLength(settings, source.config()), .max_windows = settings.max_windows()});
 }
 
+/// Scores of single windows and items, once.
+absl::Status WriteScores(const StageContext& context, const std::string& name, const Json& scores) {
+  if (!context.leads()) return absl::OkStatus();
+  return WriteFileAtomically(context.out() / name, scores.dump(1) + "\n");
+}
+
 /// The scores of every item, for paired comparisons.
 Json DescribeItems(const MultipleChoice& result) {
   Json items = Json::array();
@@ -54,17 +60,16 @@ Json DescribeSet(const std::string& name, const MultipleChoice& result) {
 absl::Status AddPerplexity(StageContext& context, const SourceModel& source, const Model& model,
                            EvaluationRecord& record) {
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows, EvaluationWindows(context, source));
-  const Perplexity perplexity = MeasurePerplexity(model, windows, context.device, [&](int64_t done) {
-    context.link.SetProgress("windows", done, windows.windows());
-  });
+  const auto progress = [&](int64_t done) { context.link.SetProgress("windows", done, windows.windows()); };
+  REGROUP_ASSIGN_OR_RETURN(const Perplexity perplexity,
+                           MeasurePerplexity(model, windows, context.device, context.communicator, progress));
   record.measured["perplexity"] = perplexity.perplexity;
   record.measured["mean_loss"] = perplexity.mean_loss;
   record.measured["standard_error"] = perplexity.standard_error;
   record.measured["windows"] = perplexity.windows;
   record.measured["tokens"] = perplexity.tokens;
   record.SetFigure("perplexity", perplexity.perplexity);
-  return WriteFileAtomically(context.out() / "windows.json",
-                             Json{{"mean_losses", perplexity.window_losses}}.dump() + "\n");
+  return WriteScores(context, "windows.json", {{"mean_losses", perplexity.window_losses}});
 }
 
 absl::Status AddMultipleChoice(StageContext& context, const SourceModel& source, const Model& model,
@@ -75,12 +80,12 @@ absl::Status AddMultipleChoice(StageContext& context, const SourceModel& source,
     const auto progress = [&](int64_t done, int64_t total) {
       context.link.SetProgress(set.name() + " choices", done, total);
     };
-    REGROUP_ASSIGN_OR_RETURN(const MultipleChoice result,
-                             MeasureMultipleChoice(model, set.data(), *tokenizer, context.device, progress));
+    REGROUP_ASSIGN_OR_RETURN(
+        const MultipleChoice result,
+        MeasureMultipleChoice(model, set.data(), *tokenizer, context.device, context.communicator, progress));
     record.measured["multiple_choice"].push_back(DescribeSet(set.name(), result));
     record.SetFigure(set.name(), result.Accuracy(false));
-    REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context.out() / fmt::format("choices-{}.json", set.name()),
-                                                DescribeItems(result).dump(1) + "\n"));
+    REGROUP_RETURN_IF_ERROR(WriteScores(context, fmt::format("choices-{}.json", set.name()), DescribeItems(result)));
   }
   return absl::OkStatus();
 }
@@ -90,9 +95,9 @@ absl::Status AddAgreement(StageContext& context, const SourceModel& source, cons
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows, EvaluationWindows(context, source));
   const int64_t most = std::max<int64_t>(1, kAgreementTokens / windows.sequence_length());
   const int64_t total = std::min(most, windows.windows());
-  const Agreement agreement = MeasureAgreement(reference, model, windows, most, context.device, [&](int64_t done) {
-    context.link.SetProgress("agreement windows", done, total);
-  });
+  const auto progress = [&](int64_t done) { context.link.SetProgress("agreement windows", done, total); };
+  REGROUP_ASSIGN_OR_RETURN(const Agreement agreement, MeasureAgreement(reference, model, windows, most, context.device,
+                                                                       context.communicator, progress));
   record.measured["agreement"] = {
       {"positions", agreement.positions}, {"mean_kl", agreement.mean_kl}, {"same_top_token", agreement.same_top_token}};
   return absl::OkStatus();

@@ -33,7 +33,8 @@ TEST(AgreementTest, IsTheMeanDivergenceAndTheShareOfEqualTopTokens) {
       same += best_p == best_q;
     }
   }
-  const Agreement agreement = MeasureAgreement(reference, model, windows, 4, at::kCPU, [](int64_t) {});
+  const Agreement agreement =
+      *MeasureAgreement(reference, model, windows, 4, at::kCPU, *MakeSelfCommunicator(), [](int64_t) {});
   EXPECT_EQ(agreement.positions, 40);
   EXPECT_NEAR(agreement.mean_kl, divergence / 40, 1e-5);
   EXPECT_NEAR(agreement.same_top_token, static_cast<double>(same) / 40, 1e-12);
@@ -44,7 +45,8 @@ TEST(AgreementTest, IsPerfectBetweenAModelAndItself) {
   const TokenWindows windows = LetterWindows(folder.path() / "data.jsonl", 5, 10);
   const Model model = RandomModel(SmallConfig(4), false, 6);
   int64_t last = 0;
-  const Agreement agreement = MeasureAgreement(model, model, windows, 0, at::kCPU, [&](int64_t done) { last = done; });
+  const Agreement agreement = *MeasureAgreement(model, model, windows, 0, at::kCPU, *MakeSelfCommunicator(),
+                                                [&](int64_t done) { last = done; });
   EXPECT_EQ(last, windows.windows());
   EXPECT_EQ(agreement.mean_kl, 0);
   EXPECT_EQ(agreement.same_top_token, 1);

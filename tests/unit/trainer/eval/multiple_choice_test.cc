@@ -33,7 +33,7 @@ class MultipleChoiceTest : public testing::Test {
   absl::StatusOr<MultipleChoice> Measure(const std::string& lines) {
     std::ofstream(folder_.path() / "set.jsonl") << lines;
     return MeasureMultipleChoice(model_, folder_.path() / "set.jsonl", SpellingTokenizer(), at::kCPU,
-                                 [](int64_t, int64_t) {});
+                                 *MakeSelfCommunicator(), [](int64_t, int64_t) {});
   }
 
   /// Log-likelihood of the last `scored` ids, one logit at a time.

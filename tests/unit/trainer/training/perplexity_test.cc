@@ -55,8 +55,8 @@ TEST(PerplexityTest, IsTheExponentialOfTheMeanOverAllWindows) {
   for (const double value : means) squares += (value - mean) * (value - mean);
 
   std::vector<int64_t> progress;
-  const Perplexity result =
-      MeasurePerplexity(model, windows, at::kCPU, [&](int64_t done) { progress.push_back(done); });
+  const Perplexity result = *MeasurePerplexity(model, windows, at::kCPU, *MakeSelfCommunicator(),
+                                               [&](int64_t done) { progress.push_back(done); });
   EXPECT_NEAR(result.mean_loss, mean, 1e-5);
   EXPECT_NEAR(result.perplexity, std::exp(mean), 1e-5 * std::exp(mean));
   // The sample variance of the windows' means, divided by their number.
@@ -71,7 +71,7 @@ TEST(PerplexityTest, OfAModelWithoutPreferenceIsItsVocabulary) {
   Model model = RandomModel(SmallConfig(4), false, 6);
   model.head.weight.zero_();
   const TokenWindows windows = LetterWindows(folder.path() / "data.jsonl", 5, 10);
-  const Perplexity result = MeasurePerplexity(model, windows, at::kCPU, [](int64_t) {});
+  const Perplexity result = *MeasurePerplexity(model, windows, at::kCPU, *MakeSelfCommunicator(), [](int64_t) {});
   EXPECT_NEAR(result.perplexity, 23.0, 1e-4);
   EXPECT_NEAR(result.standard_error, 0.0, 1e-6);
 }
