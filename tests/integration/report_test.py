@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import unittest
 
@@ -9,6 +10,7 @@ from harness import browser, job_file, json_schema, places
 from harness.program_test import ProgramTest
 
 SCHEMA = places.REPOSITORY / "trainer/stages/report.schema.json"
+PAGE = places.REPOSITORY / "trainer/stages/README.md"
 MOST_BYTES = 1 << 20
 PHONE, DESKTOP = 390, 1280
 
@@ -63,6 +65,20 @@ class ReportTest(ProgramTest):
                     chromium.screenshot(f"{keep}/{self._testMethodName}-{width}{'-dark' if dark else ''}.png")
             chromium.print_to(f"{keep or self.folder}/{self._testMethodName}.pdf")
 
+    def follow_commands_of_readme(self, folder):
+        commands = re.findall(r"^    regroup (report OUTPUT.*?)(?: +#.*)?$", PAGE.read_text(), re.MULTILINE)
+        self.assertEqual(commands, ["report OUTPUT", "report OUTPUT --open"])
+        opened = self.folder / "opened"
+        opener = self.folder / "browser"
+        opener.write_text(f'#!/bin/sh\nprintf "%s" "$1" > {opened}\n')
+        opener.chmod(0o755)
+        for command in commands:
+            done = subprocess.run([places.PROGRAMS / "regroup", *command.replace("OUTPUT", str(folder)).split()],
+                                  env={**os.environ, "BROWSER": str(opener)}, capture_output=True, text=True, timeout=60)  # fmt: skip
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn("perplexity", done.stdout)
+        self.assertIn("report.html", opened.read_text())
+
     def test_a_conversion(self):
         job = job_file.small_job(self.output, evaluation=full_evaluation(self.write_choices()))
         self.run_job(job)
@@ -73,6 +89,7 @@ class ReportTest(ProgramTest):
         self.assertEqual(report["curves"]["loss"][0][0], 1)
         self.assertEqual(report["result"]["multiple_choice"][0]["items"], 12)
         self.assertEqual(len(report["summary"]["figures"]), 4)
+        self.follow_commands_of_readme(self.output)
         self.check_page(self.output / "regroup")
 
     def test_a_sweep(self):

@@ -66,10 +66,7 @@ std::vector<double> LogarithmicTicks(double low, double high) {
   return ticks;
 }
 
-std::string TickText(double value) {
-  if (value != 0 && (std::abs(value) < 1e-3 || std::abs(value) >= 1e6)) return fmt::format("{:.1e}", value);
-  return fmt::format("{:.6g}", value);
-}
+std::string TickText(double value) { return fmt::format("{:.6g}", value); }
 
 void Widen(const ChartPoint& point, double& low, double& high) {
   low = std::min(low, point.low.value_or(point.y));

@@ -65,7 +65,7 @@ std::vector<std::string> SetNames(const Json& report) {
 }
 
 std::string QualityTable(const Json& report) {
-  HtmlTable table({"Model", "KV heads", "KV cache per token", "Perplexity", "against the source (95 %)"});
+  HtmlTable table({"Model", "KV heads", "KV cache per token", "Perplexity", "Against the source (95 %)"});
   for (const auto& [title, subject] : MeasuredModels(report)) {
     table.Add({Escape(title), std::to_string(subject->value("kv_heads", int64_t{0})),
                BytesText(subject->value("kv_bytes_per_token", 0.0)), NumberOr(*subject, "perplexity"),
@@ -297,24 +297,18 @@ std::string TrainingSection(const Json& report) {
   const Json& subject = best != nullptr ? *best : report;
   if (!subject.contains("curves")) return "";
   const Json& curves = subject["curves"];
-  const ChartOptions by_step{.x_label = "step", .dots = false};
-  const auto chart = [&](const char* title, const char* unit, bool logarithmic,
-                         const std::vector<ChartSeries>& series) {
+  // The loss of `l0` starts near zero, with every gate open: on a logarithmic scale its first step would hide the rest.
+  const auto chart = [](const char* title, const char* unit, const std::vector<ChartSeries>& series) {
     if (series.empty()) return std::string();
-    ChartOptions options = by_step;
-    options.title = title;
-    options.y_label = unit;
-    options.y_logarithmic = logarithmic;
-    options.y_from_zero = !logarithmic;
-    return LineChart(options, series);
+    return LineChart({.title = title, .x_label = "step", .y_label = unit, .y_from_zero = true, .dots = false}, series);
   };
   return "<section><h2>Training" + (best != nullptr ? ": " + Escape(ArmTitle(*best)) : std::string()) +
          "</h2>\n<div class=\"charts\">" +
-         chart("Distillation loss", "KL, nats per token", true, CurvesNamed(curves, {{"loss", "loss"}})) +
-         chart("Gates that are shut", "share", false,
+         chart("Distillation loss", "KL, nats per token", CurvesNamed(curves, {{"loss", "loss"}})) +
+         chart("Gates that are shut", "share",
                CurvesNamed(curves, {{"gate_sparsity", "measured"}, {"gate_sparsity_target", "target"}})) +
-         chart("Learning rate", "", false, CurvesNamed(curves, {{"learning_rate", "rate"}})) +
-         chart("Speed", "tokens per second", false, CurvesNamed(curves, {{"tokens_per_second", "speed"}})) +
+         chart("Learning rate", "", CurvesNamed(curves, {{"learning_rate", "rate"}})) +
+         chart("Speed", "tokens per second", CurvesNamed(curves, {{"tokens_per_second", "speed"}})) +
          "</div></section>\n";
 }
 

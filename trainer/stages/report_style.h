@@ -1,4 +1,5 @@
-// The style of report.html: light and dark by the reader's setting, paper in light, one column on a phone.
+// The style of report.html: light and dark by the reader's setting, paper in light, one column on a phone. A table that
+// is wider than the page has a shadow on the side where it goes on.
 #pragma once
 
 namespace regroup {
@@ -24,7 +25,10 @@ small, .note, figcaption small { color: var(--soft); font-size: .85rem; font-wei
 .figure span, .figure strong, .figure small { display: block; }
 .figure span { color: var(--soft); font-size: .9rem; }
 .figure strong { font-size: 1.35rem; line-height: 1.3; }
-.wide { overflow-x: auto; margin: .75rem 0; }
+.wide { overflow-x: auto; margin: .75rem 0; background-repeat: no-repeat; background-attachment: local, local, scroll, scroll;
+  background-image: linear-gradient(to right, var(--paper) 40%, transparent), linear-gradient(to left, var(--paper) 40%, transparent),
+    linear-gradient(to right, var(--line), transparent), linear-gradient(to left, var(--line), transparent);
+  background-size: 2.5rem 100%, 2.5rem 100%, .9rem 100%, .9rem 100%; background-position: 0 0, 100% 0, 0 0, 100% 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .93rem; }
 th, td { text-align: right; padding: .35rem .6rem; border-bottom: 1px solid var(--line); }
 td { white-space: nowrap; }
@@ -32,7 +36,7 @@ th { font-weight: 600; }
 thead th { vertical-align: bottom; color: var(--soft); font-size: .85rem; }
 th:first-child { text-align: left; padding-left: 0; }
 tbody th { font-weight: normal; min-width: 7rem; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem 1.5rem; }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem 1.5rem; }
 figure { margin: .5rem 0; min-width: 0; max-width: 34rem; }
 figcaption { font-weight: 600; font-size: .95rem; }
 .chart > svg { display: block; width: 100%; height: auto; }
@@ -55,27 +59,29 @@ svg text { fill: var(--soft); font: 11px system-ui, sans-serif; }
 .pair span { font-size: .85rem; color: var(--soft); }
 .pair small { grid-column: 2 / 4; text-align: center; }
 .heat { width: 100%; aspect-ratio: 1; image-rendering: pixelated; border: 1px solid var(--line); }
-dl { display: grid; grid-template-columns: minmax(8rem, 14rem) 1fr; gap: .25rem 1rem; margin: .75rem 0; }
+dl { display: grid; grid-template-columns: fit-content(20rem) 1fr; gap: .25rem 1rem; margin: .75rem 0; }
 dt { color: var(--soft); overflow-wrap: anywhere; }
 dd { margin: 0; overflow-wrap: anywhere; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: .75rem 1rem; overflow-x: auto;
   font-size: .85rem; }
-@media (max-width: 30rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; } }
+@media (max-width: 30rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; }
+  table { font-size: .85rem; } thead th { font-size: .8rem; } th, td { padding: .35rem .4rem; } tbody th { min-width: 6rem; } }
 @media print {
   :root { color-scheme: light; --paper: #fff; --ink: #000; --soft: #444; --line: #bbb; --card: #fff;
     --s0: #0b5cad; --s1: #b3470a; --s2: #1f7a52; --s3: #8a3fa0; --s4: #6b5a00; --s5: #444c56; }
   body { font-size: 10pt; }
-  main { max-width: none; padding: 0; }
+  main { max-width: none; padding: 0 1px; }
   h2, h3, h4 { break-after: avoid; }
   figure, .figure, .layer, tr { break-inside: avoid; }
-  .wide { overflow: visible; }
+  .wide { overflow: visible; background: none; }
   td { white-space: normal; }
-  table { font-size: 8.5pt; }
+  table { font-size: 8.5pt; } thead th { font-size: 8pt; }
+  .figure strong { font-size: 13pt; }
   .figures { grid-template-columns: repeat(4, 1fr); }
   .charts { grid-template-columns: 1fr 1fr; }
   .layers { grid-template-columns: repeat(3, 1fr); }
   .heat, rect, circle, .figure { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; columns: 2; }
 }
 )";
 
