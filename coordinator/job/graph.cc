@@ -132,8 +132,8 @@ class GraphBuilder {
     evaluates_.push_back(Add({.id = id,
                               .kind = v1::TASK_KIND_EVALUATE,
                               .role = "evaluate/" + subject,
-                              .subject = subject,
                               .ranks = std::max(1, spec_.evaluation().ranks()),
+                              .subject = subject,
                               .arms = std::move(arms),
                               .needs = std::move(needs)}));
   }
