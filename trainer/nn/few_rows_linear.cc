@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "trainer/nn/processor_targets.h"
 
@@ -15,13 +16,12 @@ constexpr int64_t kMostRows = 16;
 /// Entries of x that are used for all outputs before the next ones, so that x stays in the second-level cache.
 constexpr int64_t kEntriesAtOnce = 1024;
 
-/// The lower (Upper = 0) or upper halves of all groups of `Group` lanes of a and b, in order.
-template <int Group, int Upper>
-REGROUP_INLINE void TakeHalves(const Lanes* a, const Lanes* b, Lanes* halves) {
-  for (int lane = 0; lane < kLanes; ++lane) {
-    const int from = lane / (Group / 2) * Group + lane % (Group / 2) + Upper * (Group / 2);
-    (*halves)[lane] = from < kLanes ? (*a)[from] : (*b)[from - kLanes];
-  }
+using LaneNumbers = std::make_integer_sequence<int, kLanes>;
+
+/// The lower (Upper = 0) or upper halves of all groups of `Group` lanes of a and b, in order: one shuffle.
+template <int Group, int Upper, int... Lane>
+REGROUP_INLINE void TakeHalves(const Lanes& a, const Lanes& b, std::integer_sequence<int, Lane...>, Lanes* halves) {
+  *halves = __builtin_shufflevector(a, b, (Lane / (Group / 2) * Group + Lane % (Group / 2) + Upper * (Group / 2))...);
 }
 
 /// Halves `count` vectors: each group of lanes is folded onto its lower half, and two vectors become one.
@@ -29,8 +29,8 @@ template <int Group>
 REGROUP_INLINE void FoldPairs(Lanes* vectors, int count) {
   for (int i = 0; i < count / 2; ++i) {
     Lanes lower, upper;
-    TakeHalves<Group, 0>(vectors + 2 * i, vectors + 2 * i + 1, &lower);
-    TakeHalves<Group, 1>(vectors + 2 * i, vectors + 2 * i + 1, &upper);
+    TakeHalves<Group, 0>(vectors[2 * i], vectors[2 * i + 1], LaneNumbers(), &lower);
+    TakeHalves<Group, 1>(vectors[2 * i], vectors[2 * i + 1], LaneNumbers(), &upper);
     vectors[i] = lower + upper;
   }
 }
