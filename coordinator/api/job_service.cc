@@ -194,8 +194,16 @@ grpc::ServerUnaryReactor* JobService::PlanJob(grpc::CallbackServerContext* conte
                                               v1::PlanJobResponse* response) {
   const absl::StatusOr<Caller> caller = access_->Admit(*context, "JobService/PlanJob");
   if (!caller.ok()) return FinishWith(context, caller.status());
-  return FinishWith(context, MakeError(absl::StatusCode::kUnimplemented, v1::NOT_BUILT,
-                                       "this version does not plan jobs; submit with validate_only to check one"));
+  v1::SubmitJobRequest submission;
+  *submission.mutable_spec() = request->spec();
+  const absl::StatusOr<JobSubmission> checked = CheckSubmission(submission, *caller, allowed_paths_);
+  if (!checked.ok()) return FinishWith(context, checked.status());
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  planner_.Plan(checked->resolved, [=](const absl::StatusOr<v1::PlanJobResponse>& plan) {
+    if (plan.ok()) *response = *plan;
+    reactor->Finish(plan.ok() ? grpc::Status::OK : ToGrpc(plan.status()));
+  });
+  return reactor;
 }
 
 // Streams.

@@ -7,6 +7,7 @@
 
 #include "coordinator/api/admission.h"
 #include "coordinator/api/core.h"
+#include "coordinator/api/job_planner.h"
 #include "coordinator/api/stream_pump.h"
 #include "regroup/v1/job_service.grpc.pb.h"
 #include "services/job_file/allowed_paths.h"
@@ -64,6 +65,7 @@ class JobService : public v1::JobService::CallbackService {
   StreamPump* const pump_;
   Access* const access_;
   const AllowedPaths allowed_paths_;
+  JobPlanner planner_;
 };
 
 }  // namespace regroup

@@ -5,8 +5,8 @@
 #include <memory>
 #include <vector>
 
-#include "services/cli/ask_trainer.h"
 #include "services/cli/json_text.h"
+#include "services/programs/ask_trainer.h"
 
 namespace regroup {
 namespace {

@@ -1,15 +1,11 @@
 #include "services/cli/plan_command.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <memory>
 
-#include "services/base/files.h"
 #include "services/base/status_macros.h"
-#include "services/cli/ask_trainer.h"
 #include "services/cli/checked_job_file.h"
 #include "services/cli/json_text.h"
 #include "services/cli/quantity_text.h"
@@ -17,11 +13,11 @@
 #include "services/cli/terminal.h"
 #include "services/cli/text_table.h"
 #include "services/job_file/resolve_job_spec.h"
+#include "services/programs/ask_trainer.h"
 
 namespace regroup {
 namespace {
 
-namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 constexpr size_t kLabel = 20;
@@ -29,34 +25,32 @@ constexpr size_t kLabel = 20;
 struct PlanSettings {
   std::string file;
   double flops_per_second = 0;
+  bool remote = false;
 };
 
-/// A file for as long as the trainer needs it.
-class QuestionFile {
- public:
-  QuestionFile() : path_(fs::temp_directory_path() / fmt::format("regroup-plan-{}.json", getpid())) {}
-  QuestionFile(const QuestionFile&) = delete;
-  QuestionFile& operator=(const QuestionFile&) = delete;
-  ~QuestionFile() {
-    std::error_code error;
-    fs::remove(path_, error);
-  }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
-absl::StatusOr<Json> AskForPlan(const PlanSettings& settings) {
+absl::StatusOr<v1::PlanJobResponse> AskCoordinator(const PlanSettings& settings, const CommandLine& line) {
   REGROUP_ASSIGN_OR_RETURN(const JobFile file, ReadCheckedJobFile(settings.file));
-  const QuestionFile question;
-  REGROUP_RETURN_IF_ERROR(WriteFileAtomically(question.path(), JsonOf(ResolveJobSpec(file.spec))));
-  return AskTrainer(
-      {"--plan", question.path().string(), "--flops-per-second", fmt::format("{:g}", settings.flops_per_second)});
+  v1::PlanJobRequest request;
+  *request.mutable_spec() = file.spec;
+  return line.Call(&Client::JobStub::PlanJob, request);
+}
+
+absl::StatusOr<Json> AskHere(const PlanSettings& settings) {
+  REGROUP_ASSIGN_OR_RETURN(const JobFile file, ReadCheckedJobFile(settings.file));
+  return AskForPlan(ResolveJobSpec(file.spec), settings.flops_per_second);
+}
+
+ExitCode PlanRemotely(const PlanSettings& settings, const CommandLine& line) {
+  const auto plan = AskCoordinator(settings, line);
+  if (!plan.ok()) return PrintError(plan.status(), line.json);
+  const auto columns = static_cast<size_t>(std::max(20, StandardOutput().columns));
+  Print(line.json ? JsonOf(*plan) : RemotePlanText(*plan, columns));
+  return kExitDone;
 }
 
 ExitCode Plan(const PlanSettings& settings, const CommandLine& line) {
-  const auto plan = AskForPlan(settings);
+  if (settings.remote) return PlanRemotely(settings, line);
+  const auto plan = AskHere(settings);
   if (!plan.ok()) return PrintError(plan.status(), line.json);
   const auto columns = static_cast<size_t>(std::max(20, StandardOutput().columns));
   Print(line.json ? plan->dump(2) + "\n" : PlanText(*plan, columns));
@@ -74,6 +68,11 @@ std::string ModelText(const Json& model) {
                      model.at("layers").get<int64_t>(), model.at("heads").get<int64_t>(),
                      model.at("kv_heads").get<int64_t>(), model.at("head_width").get<int64_t>(),
                      model.at("dtype").get<std::string>());
+}
+
+std::string CacheText(double before, double after) {
+  return fmt::format("{} become {}: {:.1f} % saved", BytesText(before), BytesText(after),
+                     before > 0 ? 100 * (1 - after / before) : 0);
 }
 
 std::string MemoryText(const Json& plan) {
@@ -103,8 +102,7 @@ std::string PlanText(const Json& plan, size_t columns) {
   std::string text = Row("model", ModelText(plan.at("model")));
   text += Row("parameters", fmt::format("{} become {}", ShortCountText(NumberAt(plan.at("model"), "parameters")),
                                         ShortCountText(NumberAt(plan, "result_parameters"))));
-  text += Row("KV cache per token", fmt::format("{} become {}: {:.1f} % saved", BytesText(before), BytesText(after),
-                                                before > 0 ? 100 * (1 - after / before) : 0));
+  text += Row("KV cache per token", CacheText(before, after));
   text +=
       Row("tokens",
           fmt::format("{} to calibrate, {} to train, {} to evaluate", ShortCountText(NumberAt(tokens, "calibration")),
@@ -113,7 +111,26 @@ std::string PlanText(const Json& plan, size_t columns) {
   text += MemoryText(plan);
   text += Row("storage", BytesText(NumberAt(plan, "storage_bytes")));
   text += Row("time, at least", TimeText(plan));
-  for (const Json& note : plan.at("notes")) text += "\n" + WrapText("note: " + note.get<std::string>(), columns, "  ");
+  for (const char* notes : {"machine_notes", "notes"}) {
+    for (const Json& note : plan.at(notes)) text += "\n" + WrapText("note: " + note.get<std::string>(), columns, "  ");
+  }
+  return text;
+}
+
+std::string RemotePlanText(const v1::PlanJobResponse& plan, size_t columns) {
+  const v1::ModelSummary& model = plan.model();
+  const auto before = static_cast<double>(plan.source_kv_bytes_per_token());
+  const auto after = static_cast<double>(plan.result_kv_bytes_per_token());
+  std::string text =
+      Row("model", fmt::format("{}, {} layers, {} heads, {} KV heads of {}, {}", model.family(), model.layers(),
+                               model.heads(), model.kv_heads(), model.head_width(), model.dtype()));
+  text += Row("parameters", ShortCountText(static_cast<double>(model.parameters())));
+  text += Row("KV cache per token", CacheText(before, after));
+  text += Row("tokens to train", ShortCountText(static_cast<double>(plan.training_tokens())));
+  text += Row("operations", ShortCountText(plan.flops()) + "FLOP");
+  text += Row("memory of a rank", BytesText(static_cast<double>(plan.memory_bytes_per_rank())));
+  text += Row("storage", BytesText(static_cast<double>(plan.storage_bytes())));
+  for (const std::string& warning : plan.warnings()) text += "\n" + WrapText("note: " + warning, columns, "  ");
   return text;
 }
 
@@ -123,7 +140,9 @@ void AddPlanCommand(CLI::App& app, CommandLine& line) {
   command->add_option("file", settings->file, "The job file")->required();
   command->add_option("--flops-per-second", settings->flops_per_second,
                       "Speed of a rank, for example 4e14; default: measured on this machine for a second");
-  command->footer("Needs no coordinator. Reads the source's configuration, not its weights.");
+  command->add_flag("--remote", settings->remote,
+                    "Ask the coordinator, for checkpoints that only its machine sees; tells no time");
+  command->footer("Needs no coordinator without --remote. Reads the source's configuration, not its weights.");
   command->callback(
       [&line, settings] { line.selected = [settings](const CommandLine& chosen) { return Plan(*settings, chosen); }; });
 }

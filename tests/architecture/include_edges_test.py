@@ -19,14 +19,16 @@ EDGES = {
     "services/job_file": [],
     "services/metrics": [],
     "services/worker": ["services/rpc", "services/job_file"],
-    "services/cli": ["services/rpc", "services/job_file"],
+    "services/cli": ["services/rpc", "services/job_file", "services/programs"],
+    # Children with their logs, and questions to the trainer.
+    "services/programs": [],
     # Pure: events in, actions out.
     "coordinator/job": ["services/rpc"],
     "coordinator/schedule": ["services/rpc", "coordinator/job"],
     "coordinator/store": ["services/rpc", "coordinator/job"],
     # Who may call what.
     "coordinator/access": ["services/rpc"],
-    "coordinator/api": ["services/rpc", "services/job_file", "services/metrics", "coordinator/access",
+    "coordinator/api": ["services/rpc", "services/job_file", "services/metrics", "services/programs", "coordinator/access",
                         "coordinator/job", "coordinator/schedule", "coordinator/store"],
     "coordinator/main": ["services/rpc", "coordinator/access", "coordinator/api"],
     # Computing on one device, without communication.

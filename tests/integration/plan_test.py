@@ -196,6 +196,26 @@ class PlanTest(ProgramTest):
         self.assertGreater(plan["flops"] / expected, 0.75)
         self.assertLess(plan["flops"] / expected, 1.6)
 
+    def test_the_coordinator_plans_the_same(self):
+        cluster = self.start_cluster(workers=0)
+        file = self.write_job(job_file.small_job(self.output))
+        here = json.loads(self.regroup("plan", file, "--flops-per-second", "1e12", "--json").stdout)
+        there = cluster.json_of("plan", file, "--remote")
+        self.assertEqual(int(there["model"]["parameters"]), here["model"]["parameters"])
+        self.assertEqual(int(there["source_kv_bytes_per_token"]), here["kv_bytes_per_token"]["source"])
+        self.assertEqual(int(there["result_kv_bytes_per_token"]), here["kv_bytes_per_token"]["result"])
+        self.assertEqual(int(there["training_tokens"]), here["tokens"]["training"])
+        self.assertEqual(there["flops"], here["flops"])
+        self.assertAlmostEqual(int(there["storage_bytes"]), here["storage_bytes"], delta=1)
+        self.assertAlmostEqual(int(there["memory_bytes_per_rank"]) / here["memory_bytes_per_rank"], 1, delta=0.05)
+        shown = cluster.regroup("plan", file, "--remote")
+        self.assertIn("75.0 % saved", shown.stdout)
+        self.assertLessEqual(max(map(len, shown.stdout.splitlines())), 80, shown.stdout)
+        missing = job_file.small_job(self.output, source={"checkpoint": str(self.folder / "nowhere")})
+        refused = cluster.regroup("plan", self.write_job(missing, "missing.yaml"), "--remote")
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("source.checkpoint", refused.stderr)
+
     def test_a_plan_names_the_key_that_cannot_be(self):
         job = job_file.small_job(self.output, source={"checkpoint": str(self.folder / "nowhere")})
         refused = self.regroup("plan", self.write_job(job))

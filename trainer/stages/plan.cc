@@ -168,7 +168,8 @@ double StorageBytes(const v1::JobSpec& spec, const SourceModel& source, int64_t 
   return statistics + Arms(spec) * result * element + TrainedArms(spec) * result * (element + 2 * 12);
 }
 
-Json Notes(const v1::JobSpec& spec, double memory, const Tokens& tokens) {
+/// What holds for this machine only.
+Json MachineNotes(double memory) {
   Json notes = Json::array();
   if (memory > MachineBytes()) {
     notes.push_back(
@@ -176,13 +177,18 @@ Json Notes(const v1::JobSpec& spec, double memory, const Tokens& tokens) {
                     "fewer micro_batch_sequences, or bfloat16",
                     MachineBytes() / (1 << 30)));
   }
+  notes.push_back(
+      "time is that of the products alone, on ranks like this machine; text is read and models are loaded besides");
+  return notes;
+}
+
+Json Notes(const v1::JobSpec& spec, const Tokens& tokens) {
+  Json notes = Json::array();
   if (spec.evaluation().has_perplexity() && tokens.evaluation == 0) {
     notes.push_back("the evaluation's file is not on this machine: it counts nothing here");
   }
   if (tokens.evaluation > 0) notes.push_back("tokens of the evaluation are estimated from the size of its file");
   if (spec.has_sweep()) notes.push_back("a sweep: operations, storage and time are those of all combinations");
-  notes.push_back(
-      "time is that of the products alone, on ranks like this machine; text is read and models are loaded besides");
   return notes;
 }
 
@@ -239,7 +245,8 @@ absl::StatusOr<Json> PlanJob(const v1::JobSpec& spec, const PlanOptions& options
               {"device_name", DeviceName(at::kCPU)},
               {"ranks", ranks},
               {"seconds", flops / rate / static_cast<double>(ranks)},
-              {"notes", Notes(spec, Largest(memory), tokens)}};
+              {"machine_notes", MachineNotes(Largest(memory))},
+              {"notes", Notes(spec, tokens)}};
 }
 
 }  // namespace regroup

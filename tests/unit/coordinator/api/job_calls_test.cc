@@ -44,10 +44,10 @@ TEST_F(CoordinatorTest, ListsJobsPageByPage) {
   EXPECT_EQ(ReasonOf(Call(jobs_, &v1::JobService::StubInterface::ListJobs, request, &page)), v1::INVALID_FIELD);
 }
 
-TEST_F(CoordinatorTest, SaysThatItDoesNotPlanYet) {
+TEST_F(CoordinatorTest, PlansNoJobThatItWouldRefuse) {
   v1::PlanJobRequest request;
   v1::PlanJobResponse response;
-  EXPECT_EQ(ReasonOf(Call(jobs_, &v1::JobService::StubInterface::PlanJob, request, &response)), v1::NOT_BUILT);
+  EXPECT_EQ(ReasonOf(Call(jobs_, &v1::JobService::StubInterface::PlanJob, request, &response)), v1::INVALID_FIELD);
 }
 
 TEST_F(CoordinatorTest, RefusesNamesOfAnotherForm) {

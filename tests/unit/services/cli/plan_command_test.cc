@@ -20,7 +20,8 @@ nlohmann::json SomePlan() {
     "flops": 2.4e20, "memory_bytes": {"finetune": 1.2e11, "evaluate": 5e10}, "memory_bytes_per_rank": 1.2e11,
     "machine_memory_bytes": 2.5e10, "fits": false, "storage_bytes": 1.6e11, "flops_per_second": 4e14,
     "rate_is_measured": false, "threads": 2, "device_name": "x", "ranks": 8, "seconds": 75000,
-    "notes": ["the largest rank needs more than the 23.3 GiB of this machine; train with more ranks or in bfloat16"]})");
+    "notes": [],
+    "machine_notes": ["the largest rank needs more than the 23.3 GiB of this machine; train with more ranks or in bfloat16"]})");
 }
 
 TEST(PlanTextTest, SaysWhatTheJobNeedsAndSaves) {

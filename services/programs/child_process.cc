@@ -1,4 +1,4 @@
-#include "services/cli/child_process.h"
+#include "services/programs/child_process.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
