@@ -225,6 +225,7 @@ int64_t Job::CheckpointAt(size_t task, int64_t done) const {
 
 std::string Job::ReportFolder(size_t task, const v1::TaskOutcome& outcome) const {
   if (!outcome.publication().published().empty()) return outcome.publication().published() + "/regroup";
+  if (!outcome.report_folder().empty()) return outcome.report_folder();
   return fmt::format("jobs/{}/{}/{}/out", id_, graph_->tasks[task].id, this->task(task).epoch());
 }
 

@@ -32,7 +32,9 @@ struct RunOptions {
   int slots = 0;
 };
 
-int LargestGang(const v1::JobSpec& spec) { return std::max(spec.calibration().ranks(), spec.finetune().ranks()); }
+int LargestGang(const v1::JobSpec& spec) {
+  return std::max({spec.calibration().ranks(), spec.finetune().ranks(), spec.evaluation().ranks()});
+}
 
 /// INVALID_ARGUMENT where the job's gang would wait for ever.
 absl::StatusOr<int> SlotsFor(const RunOptions& options, const v1::JobSpec& resolved) {

@@ -46,7 +46,7 @@ std::string FigureRow(const StageContext& context) {
   const std::string& subject = context.assignment.subject();
   if (!context.spec().has_sweep() || subject == "source") return subject;
   const v1::Arm& arm = context.assignment.arm();
-  std::string row = fmt::format("{} heads, {}", arm.kv_heads(), arm.alignment());
+  std::string row = fmt::format("{} {}, {}", arm.kv_heads(), arm.kv_heads() == 1 ? "head" : "heads", arm.alignment());
   if (arm.refine()) row += " + refine";
   if (subject != "result") return fmt::format("{}, {}", row, subject);
   if (arm.finetune() != "none") row += " + " + arm.finetune();

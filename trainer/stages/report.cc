@@ -77,6 +77,7 @@ absl::StatusOr<v1::TaskOutcome> RunReport(StageContext& context) {
   REGROUP_RETURN_IF_ERROR(WriteReport(context.out(), report));
   REGROUP_RETURN_IF_ERROR(CheckGates(context.spec().gates(), report));
   v1::TaskOutcome outcome;
+  outcome.set_report_folder(fs::absolute(context.out()).string());
   if (context.spec().has_sweep()) return outcome;
 
   const fs::path output = context.spec().output().checkpoint();
