@@ -53,6 +53,7 @@ FENCES = {
     "MPI": (r"mpi\.h$", ["trainer/parallel/"]),
     "NCCL and CUDA": (r"(nccl|cuda\w*)\.h$|.*/cuda/", ["trainer/parallel/"]),
     "SQLite": (r"sqlite3\.h$", ["coordinator/store/sqlite.h"]),
+    "PostgreSQL": (r"libpq-fe\.h$", ["coordinator/store/postgres.h"]),
     "prometheus-cpp": (r"prometheus/", ["services/metrics/metrics.cc"]),
     "yaml-cpp": (r"yaml-cpp/", ["services/job_file/yaml_tree.cc"]),
     "OpenSSL": (r"openssl/", ["services/base/sha256.cc", "services/rpc/certificates.cc",
