@@ -1,5 +1,5 @@
 # Every dependency of Regroup, found in one place. Targets that other folders link:
-#   regroup::grpc  regroup::json  regroup::sqlite  regroup::sentencepiece  regroup::pcre2  regroup::torch  regroup::mpi
+#   regroup::grpc  regroup::json  regroup::sqlite  regroup::postgresql  regroup::sentencepiece  regroup::pcre2  regroup::torch  regroup::mpi
 # and the imported targets of the packages' own configuration files.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
@@ -32,6 +32,7 @@ function(regroup_pkg_config target module)
 endfunction()
 
 regroup_pkg_config(sqlite sqlite3)
+regroup_pkg_config(postgresql libpq)
 regroup_pkg_config(json nlohmann_json)
 
 if(REGROUP_TRAINER)

@@ -75,7 +75,10 @@ absl::StatusOr<Caller> Access::Identify(const grpc::ServerContextBase& context) 
 absl::StatusOr<Caller> Access::Admit(const grpc::ServerContextBase& context, std::string_view method) {
   absl::StatusOr<Caller> caller = Identify(context);
   if (caller.ok()) caller->peer = context.peer();
-  if (caller.ok() && MayCall(caller->role, method)) return caller;
+  if (caller.ok() && MayCall(caller->role, method)) {
+    REGROUP_RETURN_IF_ERROR(is_ready_());
+    return caller;
+  }
   const absl::Status refusal =
       caller.ok() ? MakeError(absl::StatusCode::kPermissionDenied, v1::NOT_ALLOWED,
                               fmt::format("{} is for {}; \"{}\" is {}", method, RolesThatMayCall(method), caller->name,

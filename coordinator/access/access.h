@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -28,6 +29,9 @@ class Access {
   /// Whether everybody is let in.
   bool IsOpen() const;
 
+  /// Calls of those who may make them are refused with what this says, unless it says OK. Before the first call.
+  void OpenOnlyWhile(std::function<absl::Status()> is_ready) { is_ready_ = std::move(is_ready); }
+
   /// UNAUTHENTICATED (CREDENTIALS_REQUIRED) without a known token, PERMISSION_DENIED (NOT_ALLOWED) where the role may
   /// not make the call. `method` is as in AccessRules.
   absl::StatusOr<Caller> Admit(const grpc::ServerContextBase& context, std::string_view method);
@@ -37,6 +41,7 @@ class Access {
   absl::StatusOr<Caller> Identify(const grpc::ServerContextBase& context);
 
   const std::filesystem::path token_file_;
+  std::function<absl::Status()> is_ready_ = [] { return absl::OkStatus(); };
   mutable std::mutex mutex_;
   bool is_open_ = true;
   /// By the token's digest.

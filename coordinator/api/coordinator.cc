@@ -12,10 +12,20 @@ namespace {
 
 constexpr size_t kMostStreams = 1000;
 constexpr std::chrono::milliseconds kGraceOnDestruction(500);
+constexpr std::chrono::milliseconds kElectionPause(50);
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const CoordinatorOptions& options) {
+  if (!options.store_url_file.empty()) {
+    REGROUP_ASSIGN_OR_RETURN(const std::string url, ReadStoreUrl(options.store_url_file));
+    REGROUP_ASSIGN_OR_RETURN(auto shared, PostgresJobStore::Open(url));
+    PostgresJobStore* const store = shared.get();
+    std::unique_ptr<Coordinator> coordinator(new Coordinator(options, std::move(shared)));
+    coordinator->shared_store_ = store;
+    REGROUP_RETURN_IF_ERROR(coordinator->Serve(options));
+    return coordinator;
+  }
   REGROUP_ASSIGN_OR_RETURN(auto store, SqliteJobStore::Open({.path = options.state_folder / "regroup.db"}));
   return Start(options, std::move(store));
 }
@@ -55,18 +65,31 @@ absl::Status Coordinator::Serve(const CoordinatorOptions& options) {
   if (!access_.IsOpen() && (options.allowed_paths.data_roots.empty() || options.allowed_paths.output_roots.empty())) {
     LogWarning("jobs may name every path that the workers reach; allow some with --data-root and --output-root");
   }
-  if (!options.metrics_listen.empty()) {
-    if (!IsLocalAddress(options.metrics_listen)) {
-      LogWarning("metrics can be read from other machines without a password", {{"address", options.metrics_listen}});
-    }
-    REGROUP_ASSIGN_OR_RETURN(metrics_port_, metrics_.metrics().Serve(options.metrics_listen));
-  }
+  REGROUP_RETURN_IF_ERROR(ServeMetrics(options.metrics_listen));
   core_.Listen(
       {.job_ended = [this](const v1::Job& job) { errands_.Run([job] { RemoveStagedResults(job); }); },
        .job_deleted = [this, folder = options.work_folder](
-                          const std::string& job) { errands_.Run([folder, job] { RemoveJobFiles(folder, job); }); }});
+                          const std::string& job) { errands_.Run([folder, job] { RemoveJobFiles(folder, job); }); },
+       .store_lost = [this](const absl::Status& why) { Fail(why); }});
   core_.KeepFinishedJobs(options.keep_finished);
+  if (shared_store_ != nullptr) return StandForElection(options);
   REGROUP_RETURN_IF_ERROR(core_.Recover());
+  REGROUP_RETURN_IF_ERROR(Listen(options));
+  core_.Start();
+  server_->SetServing(true);
+  return absl::OkStatus();
+}
+
+absl::Status Coordinator::ServeMetrics(const std::string& address) {
+  if (address.empty()) return absl::OkStatus();
+  if (!IsLocalAddress(address)) {
+    LogWarning("metrics can be read from other machines without a password", {{"address", address}});
+  }
+  REGROUP_ASSIGN_OR_RETURN(metrics_port_, metrics_.metrics().Serve(address));
+  return absl::OkStatus();
+}
+
+absl::Status Coordinator::Listen(const CoordinatorOptions& options) {
   RpcServerOptions server;
   server.address = options.listen;
   server.tls = options.tls;
@@ -74,9 +97,62 @@ absl::Status Coordinator::Serve(const CoordinatorOptions& options) {
     metrics_.ObserveCall(method, code, seconds);
   };
   REGROUP_ASSIGN_OR_RETURN(server_, RpcServer::Start(server, {&job_service_, &worker_service_, &cluster_service_}));
-  core_.Start();
-  server_->SetServing(true);
   return absl::OkStatus();
+}
+
+// Sharing the store with other coordinators.
+
+absl::Status Coordinator::StandForElection(const CoordinatorOptions& options) {
+  access_.OpenOnlyWhile([this] { return CheckLeads(); });
+  REGROUP_RETURN_IF_ERROR(Listen(options));
+  const std::string& address = options.advertised_address.empty() ? server_->address() : options.advertised_address;
+  REGROUP_ASSIGN_OR_RETURN(const std::string url, ReadStoreUrl(options.store_url_file));
+  REGROUP_ASSIGN_OR_RETURN(election_, LeaderElection::Start({url, address, options.leader_lease}));
+  follows_ = true;
+  follower_ = std::thread(&Coordinator::FollowElection, this);
+  return absl::OkStatus();
+}
+
+/// Not on the election's own thread, which has to hold the lease while a large store is read.
+void Coordinator::FollowElection() {
+  bool serves = false;
+  while (follows_ && health().ok()) {
+    if (!has_recovered_ && election_->IsLeading()) {
+      const absl::Status status = Lead();
+      if (!status.ok()) return Fail(status);
+    }
+    if (election_->IsOver()) return Fail(NotLeader(election_->leader()));
+    if (const bool leads = CheckLeads().ok(); leads != serves) server_->SetServing(serves = leads);
+    std::this_thread::sleep_for(kElectionPause);
+  }
+}
+
+absl::Status Coordinator::Lead() {
+  REGROUP_RETURN_IF_ERROR(shared_store_->Lead(election_->fencing()));
+  REGROUP_RETURN_IF_ERROR(core_.Recover());
+  core_.Start();
+  has_recovered_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status Coordinator::CheckLeads() const {
+  // The server is open a little before and after the election.
+  if (!follows_) return NotLeader("");
+  if (has_recovered_ && health().ok() && election_->IsLeading()) return absl::OkStatus();
+  return NotLeader(election_->leader());
+}
+
+void Coordinator::Fail(const absl::Status& why) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (health_.ok()) health_ = why;
+  }
+  server_->SetServing(false);
+}
+
+absl::Status Coordinator::health() const {
+  const std::lock_guard lock(mutex_);
+  return health_;
 }
 
 Coordinator::~Coordinator() { Stop(kGraceOnDestruction); }
@@ -84,12 +160,16 @@ Coordinator::~Coordinator() { Stop(kGraceOnDestruction); }
 void Coordinator::Stop(std::chrono::milliseconds grace) {
   if (server_ == nullptr || is_stopped_) return;
   is_stopped_ = true;
+  follows_ = false;
+  if (follower_.joinable()) follower_.join();
   server_->SetServing(false);
   // Waits and streams would otherwise use up the grace.
   core_.EndWaits();
   pump_.EndStreams();
   server_->Stop(grace);
   core_.Stop();
+  // The next leader finds everything that was decided here.
+  if (election_ != nullptr) election_->Stop();
   errands_.Stop();
   pump_.Stop();
 }

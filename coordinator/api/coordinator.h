@@ -1,17 +1,22 @@
 // A running coordinator: store, core thread, services and listeners, put together and taken apart in the right order.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <thread>
 
 #include "absl/status/statusor.h"
 #include "coordinator/api/cluster_service.h"
 #include "coordinator/api/core.h"
 #include "coordinator/api/errands.h"
 #include "coordinator/api/job_service.h"
+#include "coordinator/api/leader_election.h"
 #include "coordinator/api/worker_service.h"
+#include "coordinator/store/postgres_job_store.h"
 #include "services/rpc/server.h"
 
 namespace regroup {
@@ -21,6 +26,13 @@ struct CoordinatorOptions {
   /// Empty serves no metrics. Metrics are plain HTTP without a password: they show names of jobs and workers, no data.
   std::string metrics_listen = "127.0.0.1:9447";
   std::filesystem::path state_folder;
+  /// File with the URL of a PostgreSQL database for the jobs, which several coordinators may share; empty: they are in
+  /// a file in the state folder.
+  std::string store_url_file;
+  /// What callers of a coordinator that does not lead are told to call, and how soon another one takes over. Only with
+  /// `store_url_file`. The address is `listen` by default.
+  std::string advertised_address;
+  std::chrono::milliseconds leader_lease{4000};
   /// Where workers keep the jobs' files; empty if the coordinator cannot see it, and then files of deleted jobs stay.
   std::filesystem::path work_folder;
   /// Where BackupStore writes; default: backups in the state folder.
@@ -36,7 +48,8 @@ struct CoordinatorOptions {
 
 class Coordinator {
  public:
-  /// Recovers what the store has and serves. The error names the address, the file or the flag.
+  /// Recovers what the store has and serves. The error names the address, the file or the flag. Where coordinators
+  /// share the store, calls are refused (NOT_LEADER) and health answers NOT_SERVING until this one leads.
   static absl::StatusOr<std::unique_ptr<Coordinator>> Start(const CoordinatorOptions& options);
 
   /// Starts with a store of the caller's, for tests.
@@ -46,6 +59,9 @@ class Coordinator {
 
   /// Ends waits and streams, lets running calls end, and closes the store. Workers go on with their tasks.
   void Stop(std::chrono::milliseconds grace);
+
+  /// OK until this coordinator cannot go on, because another one has taken over or what is stored cannot be used.
+  absl::Status health() const;
 
   int port() const { return server_->port(); }
   const std::string& address() const { return server_->address(); }
@@ -58,6 +74,14 @@ class Coordinator {
 
   absl::Status CheckIsClosed(const CoordinatorOptions& options) const;
   absl::Status Serve(const CoordinatorOptions& options);
+  absl::Status ServeMetrics(const std::string& address);
+  absl::Status Listen(const CoordinatorOptions& options);
+  /// Loads what the store has and starts to decide.
+  absl::Status Lead();
+  absl::Status StandForElection(const CoordinatorOptions& options);
+  void FollowElection();
+  void Fail(const absl::Status& why);
+  absl::Status CheckLeads() const;
 
   CoordinatorMetrics metrics_;
   int metrics_port_ = 0;
@@ -72,6 +96,15 @@ class Coordinator {
   ClusterService cluster_service_;
   std::unique_ptr<RpcServer> server_;
   bool is_stopped_ = false;
+
+  /// The store, where coordinators share it, and who of them leads.
+  PostgresJobStore* shared_store_ = nullptr;
+  std::unique_ptr<LeaderElection> election_;
+  std::atomic<bool> has_recovered_ = false;
+  std::atomic<bool> follows_ = false;
+  mutable std::mutex mutex_;
+  absl::Status health_;
+  std::thread follower_;
 };
 
 }  // namespace regroup

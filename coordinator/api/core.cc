@@ -140,7 +140,7 @@ void Core::RunBatch(const std::vector<Command>& batch) {
 
 absl::Status Core::StoreChanges() {
   CollectChanges();
-  const absl::Status stored = changes_.empty() ? absl::OkStatus() : store_->Commit(changes_);
+  const absl::Status stored = changes_.empty() ? absl::OkStatus() : CommitChanges();
   if (stored.ok()) {
     PublishChanges();
     cluster_.Commit();
@@ -157,6 +157,17 @@ absl::Status Core::StoreChanges() {
     }
   }
   changes_ = {};
+  return stored;
+}
+
+absl::Status Core::CommitChanges() {
+  if (!store_lost_.ok()) return store_lost_;
+  const absl::Status stored = store_->Commit(changes_);
+  if (ReasonOf(stored) == v1::NOT_LEADER) {
+    // What was undone here may be stored, or be another coordinator's to decide.
+    store_lost_ = stored;
+    listener_.store_lost(stored);
+  }
   return stored;
 }
 

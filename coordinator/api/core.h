@@ -41,6 +41,8 @@ struct CoreListener {
   std::function<void(const v1::Job&)> job_ended = [](const v1::Job&) {};
   /// The job, by its id, is forgotten.
   std::function<void(const std::string&)> job_deleted = [](const std::string&) {};
+  /// Another coordinator has taken over the store. Nothing is accepted from now on.
+  std::function<void(const absl::Status&)> store_lost = [](const absl::Status&) {};
 };
 
 class Core {
@@ -92,6 +94,7 @@ class Core {
   void RunBatch(const std::vector<Command>& batch);
   /// One durable commit of everything the batch changed, or an undo of it.
   absl::Status StoreChanges();
+  absl::Status CommitChanges();
   void CollectChanges();
   void PublishChanges();
   void PublishProgress(Time now);
@@ -114,6 +117,8 @@ class Core {
   Time next_tick_{};
   Time next_retention_{};
   bool store_is_failing_ = false;
+  /// Why nothing may be stored any more, or OK.
+  absl::Status store_lost_;
 
   std::atomic<uint64_t> next_ticket_ = 1;
   std::mutex mutex_;

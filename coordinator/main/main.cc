@@ -29,6 +29,7 @@ struct Flags {
   int heartbeat_s = 2;
   int watchdog_s = 300;
   int keep_finished_days = 0;
+  int leader_lease_s = 4;
   std::string port_file;
   std::string metrics_port_file;
   std::string log_format = "json";
@@ -44,6 +45,16 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->capture_default_str();
   app->add_option("--work-dir", flags->options.work_folder, "Folder that workers share");
   app->add_option("--state-dir", flags->options.state_folder, "Folder of the store; default WORK_DIR/coordinator");
+  app->add_option("--store-url-file", flags->options.store_url_file,
+                  "File with the postgresql:// URL of a database for the store, which several coordinators may share; "
+                  "default: a file in STATE_DIR");
+  app->add_option(
+      "--advertise", flags->options.advertised_address,
+      "With --store-url-file: the host:port that callers are sent to while this one leads; default: --listen");
+  app->add_option("--leader-lease-s", flags->leader_lease_s,
+                  "With --store-url-file: another coordinator takes over when this one is silent for longer")
+      ->check(CLI::Range(2, 60))
+      ->capture_default_str();
   app->add_option("--data-root", flags->options.allowed_paths.data_roots,
                   "Folder that jobs may read from; may be repeated; default: all");
   app->add_option("--output-root", flags->options.allowed_paths.output_roots,
@@ -83,6 +94,13 @@ absl::Status CompleteOptions(Flags* flags) {
   if (flags->heartbeat_s >= flags->lease_s) {
     return absl::InvalidArgumentError("--heartbeat-s must be smaller than --lease-s");
   }
+  if (!flags->options.store_url_file.empty()) {
+    // Workers stop what they run when they cannot reach a leader for as long as their lease.
+    if (flags->leader_lease_s >= flags->lease_s) {
+      return absl::InvalidArgumentError("--leader-lease-s must be smaller than --lease-s");
+    }
+  }
+  options.leader_lease = std::chrono::seconds(flags->leader_lease_s);
   options.keep_finished = std::chrono::hours(24) * flags->keep_finished_days;
   options.cluster.lease = std::chrono::seconds(flags->lease_s);
   options.cluster.heartbeat_interval = std::chrono::seconds(flags->heartbeat_s);
@@ -94,12 +112,15 @@ absl::Status WritePort(const std::string& file, int port) {
   return file.empty() ? absl::OkStatus() : WriteFileAtomically(file, std::to_string(port) + "\n");
 }
 
-/// The signals are blocked in every thread and taken here, so no handler runs at an awkward moment.
-int WaitForSignal(const sigset_t& signals) {
-  int signal = 0;
-  while (sigwait(&signals, &signal) != 0) {
+/// The signals are blocked in every thread and taken here, so no handler runs at an awkward moment. Returns 0 when the
+/// coordinator cannot go on.
+int WaitForSignal(const sigset_t& signals, const Coordinator& coordinator) {
+  const timespec pause = {.tv_sec = 0, .tv_nsec = 100'000'000};
+  while (coordinator.health().ok()) {
+    const int signal = sigtimedwait(&signals, nullptr, &pause);
+    if (signal > 0) return signal;
   }
-  return signal;
+  return 0;
 }
 
 absl::Status RunCoordinator(Flags flags, const sigset_t& signals) {
@@ -108,7 +129,9 @@ absl::Status RunCoordinator(Flags flags, const sigset_t& signals) {
   REGROUP_RETURN_IF_ERROR(WritePort(flags.metrics_port_file, coordinator->metrics_port()));
   REGROUP_RETURN_IF_ERROR(WritePort(flags.port_file, coordinator->port()));
   LogInfo("serving", {{"address", coordinator->address()}, {"metrics_port", coordinator->metrics_port()}});
-  const int signal = WaitForSignal(signals);
+  const int signal = WaitForSignal(signals, *coordinator);
+  // What it still believes is not to be told to anybody.
+  if (signal == 0) return coordinator->health();
   LogInfo("stopping", {{"signal", strsignal(signal)}});
   coordinator->Stop(kStopGrace);
   return absl::OkStatus();

@@ -2,11 +2,35 @@
 
 #include <fmt/format.h>
 
+#include "services/base/status_macros.h"
 #include "services/rpc/status.h"
 
 namespace regroup {
 
-absl::StatusOr<bool> SqliteStatement::Step() {
+namespace {
+
+int BindBytes(sqlite3_stmt* statement, int position, const std::string& bytes) {
+  // Text, also for blobs: SQLite stores the bytes as they are, and shows readable ones in its shell.
+  return sqlite3_bind_text64(statement, position, bytes.data(), bytes.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+}
+
+int Bind(sqlite3_stmt* statement, int position, const SqlValue& value) {
+  if (const auto* integer = std::get_if<int64_t>(&value)) return sqlite3_bind_int64(statement, position, *integer);
+  if (const auto* text = std::get_if<std::string>(&value)) return BindBytes(statement, position, *text);
+  return BindBytes(statement, position, std::get<SqlBlob>(value).bytes);
+}
+
+}  // namespace
+
+SqliteRows::SqliteRows(sqlite3_stmt* statement, const std::vector<SqlValue>& values) : statement_(statement) {
+  int position = 0;
+  for (const SqlValue& value : values) {
+    const int code = Bind(statement, ++position, value);
+    if (error_ == SQLITE_OK) error_ = code;
+  }
+}
+
+absl::StatusOr<bool> SqliteRows::Next() {
   if (error_ == SQLITE_OK) {
     const int code = sqlite3_step(statement_.get());
     if (code == SQLITE_ROW) return true;
@@ -16,22 +40,16 @@ absl::StatusOr<bool> SqliteStatement::Step() {
   return SqliteStatus(error_, sqlite3_errmsg(sqlite3_db_handle(statement_.get())));
 }
 
-std::string_view SqliteStatement::Bytes(int column) const {
+std::string_view SqliteRows::Bytes(int column) const {
   const void* bytes = sqlite3_column_blob(statement_.get(), column);
   const int size = sqlite3_column_bytes(statement_.get(), column);
   return bytes == nullptr ? std::string_view() : std::string_view(static_cast<const char*>(bytes), size);
 }
 
-void SqliteStatement::BindNext(std::string_view value) {
-  // Text, also for blobs: SQLite stores the bytes as they are, and shows readable ones in its shell.
-  Note(sqlite3_bind_text64(statement_.get(), ++bound_, value.data() == nullptr ? "" : value.data(), value.size(),
-                           SQLITE_TRANSIENT, SQLITE_UTF8));
-}
-
-absl::StatusOr<SqliteConnection> SqliteConnection::Open(const std::filesystem::path& path) {
+absl::StatusOr<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const std::filesystem::path& path) {
   sqlite3* raw = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
-  SqliteConnection connection(raw);
+  std::unique_ptr<SqliteConnection> connection(new SqliteConnection(raw));
   if (code != SQLITE_OK) {
     return SqliteStatus(code, fmt::format("cannot open {}: {}", path.string(), sqlite3_errstr(code)));
   }
@@ -44,16 +62,34 @@ absl::Status SqliteConnection::Execute(const std::string& sql) {
   return code == SQLITE_OK ? absl::OkStatus() : SqliteStatus(code, sqlite3_errmsg(connection_.get()));
 }
 
-absl::StatusOr<SqliteStatement> SqliteConnection::Prepare(const std::string& sql) {
-  auto& statement = statements_[sql];
-  if (statement == nullptr) {
+absl::Status SqliteConnection::Run(const SqlCommand& command) {
+  REGROUP_ASSIGN_OR_RETURN(const std::unique_ptr<SqlRows> rows, Query(command));
+  return rows->Next().status();
+}
+
+absl::StatusOr<std::unique_ptr<SqlRows>> SqliteConnection::Query(const SqlCommand& command) {
+  auto found = statements_.find(command.text);
+  if (found == statements_.end()) {
     sqlite3_stmt* raw = nullptr;
-    const int code = sqlite3_prepare_v3(connection_.get(), sql.c_str(), static_cast<int>(sql.size()),
+    const int code = sqlite3_prepare_v3(connection_.get(), command.text.data(), static_cast<int>(command.text.size()),
                                         SQLITE_PREPARE_PERSISTENT, &raw, nullptr);
     if (code != SQLITE_OK) return SqliteStatus(code, sqlite3_errmsg(connection_.get()));
-    statement.reset(raw);
+    found = statements_.emplace(std::string(command.text), raw).first;
   }
-  return SqliteStatement(statement.get());
+  return std::make_unique<SqliteRows>(found->second.get(), command.values);
+}
+
+absl::Status SqliteConnection::Apply(const std::vector<SqlCommand>& commands) {
+  absl::Status status = Execute("BEGIN IMMEDIATE");
+  if (!status.ok()) return status;
+  for (const SqlCommand& command : commands) {
+    status = Run(command);
+    if (!status.ok()) break;
+  }
+  if (status.ok()) status = Execute("COMMIT");
+  // SQLite may have rolled back by itself already; then this fails, harmlessly.
+  if (!status.ok()) (void)Execute("ROLLBACK");
+  return status;
 }
 
 absl::StatusOr<SqliteCopy> SqliteCopy::Start(SqliteConnection& from, SqliteConnection& to) {

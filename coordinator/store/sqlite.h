@@ -3,38 +3,29 @@
 
 #include <sqlite3.h>
 
-#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "coordinator/store/sql.h"
 
 namespace regroup {
 
-/// One prepared statement while it is used; returned clean to its connection afterwards. Errors are kept until Step.
-class SqliteStatement {
+/// One prepared statement while it is used; returned clean to its connection afterwards.
+class SqliteRows : public SqlRows {
  public:
-  explicit SqliteStatement(sqlite3_stmt* statement) : statement_(statement) {}
-  SqliteStatement(SqliteStatement&&) = default;
+  /// Binds the values; an error in that is kept until Next.
+  SqliteRows(sqlite3_stmt* statement, const std::vector<SqlValue>& values);
 
-  /// Values for the parameters, from the first.
-  template <typename... Values>
-  SqliteStatement& Bind(const Values&... values) {
-    (BindNext(values), ...);
-    return *this;
-  }
-
-  /// Moves to the next row; false after the last.
-  absl::StatusOr<bool> Step();
-
-  int64_t Integer(int column) const { return sqlite3_column_int64(statement_.get(), column); }
-  double Real(int column) const { return sqlite3_column_double(statement_.get(), column); }
-  /// Text or a blob; valid until the next Step.
-  std::string_view Bytes(int column) const;
+  absl::StatusOr<bool> Next() override;
+  int64_t Integer(int column) const override { return sqlite3_column_int64(statement_.get(), column); }
+  std::string_view Bytes(int column) const override;
 
  private:
   struct Reset {
@@ -44,40 +35,23 @@ class SqliteStatement {
     }
   };
 
-  void BindNext(int64_t value) { Note(sqlite3_bind_int64(statement_.get(), ++bound_, value)); }
-  void BindNext(int value) { BindNext(static_cast<int64_t>(value)); }
-  void BindNext(size_t value) { BindNext(static_cast<int64_t>(value)); }
-  void BindNext(double value) { Note(sqlite3_bind_double(statement_.get(), ++bound_, value)); }
-  /// The bytes are copied.
-  void BindNext(std::string_view value);
-  void Note(int code) {
-    if (error_ == SQLITE_OK) error_ = code;
-  }
-
   std::unique_ptr<sqlite3_stmt, Reset> statement_;
-  int bound_ = 0;
   int error_ = SQLITE_OK;
 };
 
 /// One connection. Not thread-safe.
-class SqliteConnection {
+class SqliteConnection : public SqlConnection {
  public:
   /// Creates the file where it is missing.
-  static absl::StatusOr<SqliteConnection> Open(const std::filesystem::path& path);
+  static absl::StatusOr<std::unique_ptr<SqliteConnection>> Open(const std::filesystem::path& path);
 
   /// Runs statements that return nothing of interest.
   absl::Status Execute(const std::string& sql);
+  /// Runs one that returns no row.
+  absl::Status Run(const SqlCommand& command);
 
-  /// A statement that is compiled once per text. The same text must not be in use twice at a time.
-  absl::StatusOr<SqliteStatement> Prepare(const std::string& sql);
-
-  /// Prepares, binds and runs a statement that returns no row.
-  template <typename... Values>
-  absl::Status Run(const std::string& sql, const Values&... values) {
-    absl::StatusOr<SqliteStatement> statement = Prepare(sql);
-    if (!statement.ok()) return statement.status();
-    return statement->Bind(values...).Step().status();
-  }
+  absl::StatusOr<std::unique_ptr<SqlRows>> Query(const SqlCommand& command) override;
+  absl::Status Apply(const std::vector<SqlCommand>& commands) override;
 
  private:
   struct Close {
@@ -91,9 +65,9 @@ class SqliteConnection {
 
   explicit SqliteConnection(sqlite3* connection) : connection_(connection) {}
 
-  // Statements go before their connection.
+  // Statements go before their connection. They are compiled once per text.
   std::unique_ptr<sqlite3, Close> connection_;
-  std::map<std::string, std::unique_ptr<sqlite3_stmt, Finalize>> statements_;
+  std::map<std::string, std::unique_ptr<sqlite3_stmt, Finalize>, std::less<>> statements_;
 };
 
 /// A copy of one database into another, a few pages at a time; changes made through the first connection in between get

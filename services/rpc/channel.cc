@@ -4,11 +4,13 @@
 #include <grpcpp/support/channel_arguments.h>
 #include <grpcpp/support/client_interceptor.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "services/base/status_macros.h"
 #include "services/rpc/bearer_token.h"
+#include "services/rpc/target.h"
 
 namespace regroup {
 namespace {
@@ -31,16 +33,36 @@ grpc::ChannelArguments Arguments() {
   return arguments;
 }
 
+/// The address that decides what the channel must be protected with.
+const std::string& MostExposed(const Target& target) {
+  const auto exposed = std::find_if_not(target.addresses.begin(), target.addresses.end(), IsLocalAddress);
+  return exposed == target.addresses.end() ? target.addresses.front() : *exposed;
+}
+
+/// Connects to all servers and calls only one that its health service says is serving; asks often whether each is still
+/// there, since a machine that is gone does not say so.
+void FollowTheLeader(const Target& target, bool has_tls, grpc::ChannelArguments* arguments) {
+  arguments->SetServiceConfigJSON(
+      R"({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}})");
+  arguments->SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 6000);
+  arguments->SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3000);
+  arguments->SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1000);
+  if (has_tls && !target.name.empty()) arguments->SetSslTargetNameOverride(target.name);
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const std::string& address, const ClientIdentity& identity) {
-  REGROUP_ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(address, identity.tls));
+  REGROUP_ASSIGN_OR_RETURN(const Target target, TargetOf(address));
+  REGROUP_ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(MostExposed(target), identity.tls));
   std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> interceptors;
   if (!identity.token_file.empty()) {
     REGROUP_ASSIGN_OR_RETURN(std::string token, ReadTokenFile(identity.token_file));
     interceptors.push_back(MakeTokenSender(identity.token_file, std::move(token)));
   }
-  return grpc::experimental::CreateCustomChannelWithInterceptors(address, credentials, Arguments(),
+  grpc::ChannelArguments arguments = Arguments();
+  if (target.has_several) FollowTheLeader(target, identity.tls.IsSet(), &arguments);
+  return grpc::experimental::CreateCustomChannelWithInterceptors(target.uri, credentials, arguments,
                                                                  std::move(interceptors));
 }
 

@@ -18,8 +18,8 @@ struct ClientIdentity {
   std::string token_file;
 };
 
-/// Connects lazily. FAILED_PRECONDITION for an address on another machine when TLS is not set, so that a token is never
-/// sent in plain text. Each channel has its own connection.
+/// Connects lazily, to one server or to the one of several that leads (TargetOf). FAILED_PRECONDITION for an address on
+/// another machine when TLS is not set, so that a token is never sent in plain text. Each channel connects by itself.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const std::string& address,
                                                            const ClientIdentity& identity = {});
 

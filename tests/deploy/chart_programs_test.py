@@ -48,7 +48,7 @@ class Release:
         word = re.sub(r"demo-regroup-coordinator\.ml\.svc:7447", f"127.0.0.1:{self.port}", word)
         word = word.replace("$(POD_NAME)", POD).replace(":7447", ":0").replace(":9447", ":0")
         for there, here in {"/etc/regroup/tls": f"tls-{component}", "/etc/regroup/auth": "auth",
-                            "/etc/regroup/scripts": "scripts", "/var/lib/regroup": "state"}.items():
+                            "/etc/regroup/scripts": "scripts", "/etc/regroup/store": "store", "/var/lib/regroup": "state"}.items():
             word = word.replace(there, str(self.folder / here))
         return re.sub(r"=/work$", f"={self.folder}/work", word)
 
@@ -144,14 +144,6 @@ class ChartProgramsTest(ProgramTest):
         tasks = {task["name"].split("/")[-1]: task for task in json.loads(self.regroup("get", job, "--json").stdout)["tasks"]}
         self.assertEqual((tasks["finetune"]["state"], tasks["finetune"]["epoch"]), ("TASK_STATE_SUCCEEDED", "1"))
         self.assertEqual(tasks["export"]["state"], "TASK_STATE_READY")
-
-    def test_postgresql_is_refused_as_the_readme_says(self):
-        """Fails when the store is built: then values.yaml, NOTES.txt and the README have to say so."""
-        release = Release(self.folder, chart.read_values(chart.FOLDER / "ci/postgresql-values.yaml"), certificates=False)
-        command = release.command(release.container("StatefulSet", "-coordinator"), "coordinator")
-        done = subprocess.run([places.PROGRAMS / command[0], *command[1:]], capture_output=True, text=True, timeout=60)
-        self.assertNotEqual(done.returncode, 0)
-        self.assertIn("--store-url-file", done.stdout + done.stderr)
 
     def test_certificates_of_another_release_are_not_let_in(self):
         self.start_coordinator()

@@ -244,6 +244,26 @@ class PolicyTest(unittest.TestCase):
         self.assertEqual(coordinator["replicas"], 2)
         self.assertIn("--store-url-file=/etc/regroup/store/url", coordinator["template"]["spec"]["containers"][0]["args"])
 
+    def test_with_postgresql_clients_call_a_name_that_every_certificate_holds(self):
+        objects = chart.manifests(chart.read_values(chart.FOLDER / "ci/postgresql-values.yaml"))
+        headless = "demo-regroup-coordinator-headless.ml.svc"
+        args = chart.find(objects, "StatefulSet", "-worker")["spec"]["template"]["spec"]["containers"][0]["args"]
+        self.assertIn(f"--coordinator=dns:///{headless}:7447", args)
+        coordinator = chart.find(objects, "StatefulSet", "-coordinator")["spec"]["template"]["spec"]["containers"][0]
+        self.assertIn(f"--advertise=$(POD_NAME).{headless}:7447", coordinator["args"])
+        self.assertEqual([entry["name"] for entry in coordinator["env"]], ["POD_NAME"])
+        names = chart.find(objects, "Certificate", "-coordinator")["spec"]["dnsNames"]
+        self.assertLessEqual({headless, f"*.{headless}"}, set(names))
+        service = chart.find(objects, "Service", "-coordinator-headless")["spec"]
+        self.assertEqual((service["clusterIP"], service["publishNotReadyAddresses"]), ("None", True))
+
+    def test_with_postgresql_the_coordinator_may_look_up_names_and_call_what_the_values_allow(self):
+        objects = chart.manifests(chart.read_values(chart.FOLDER / "ci/postgresql-values.yaml"))
+        egress = chart.find(objects, "NetworkPolicy", "-coordinator")["spec"]["egress"]
+        self.assertEqual([rule["ports"][0]["port"] for rule in egress], [53, 5432])
+        alone = chart.find(chart.manifests({}), "NetworkPolicy", "-coordinator")["spec"]["egress"]
+        self.assertEqual(alone, [])
+
     def test_the_shared_claim_outlives_the_release(self):
         claim = chart.find(chart.manifests({}), "PersistentVolumeClaim", "-work")
         self.assertEqual(claim["metadata"]["annotations"], {"helm.sh/resource-policy": "keep"})

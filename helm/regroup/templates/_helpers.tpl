@@ -36,8 +36,18 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{/* With two coordinators a name that stands for both: clients ask which one leads. */}}
 {{- define "regroup.address" -}}
+{{- if .Values.store.postgresql.enabled -}}
+dns:///{{ include "regroup.headless" . }}:7447
+{{- else -}}
 {{ include "regroup.fullname" . }}-coordinator.{{ .Release.Namespace }}.svc:7447
+{{- end -}}
+{{- end -}}
+
+{{/* The name of all coordinators' pods; each has its own before it. */}}
+{{- define "regroup.headless" -}}
+{{ include "regroup.fullname" . }}-coordinator-headless.{{ .Release.Namespace }}.svc
 {{- end -}}
 
 {{- define "regroup.authSecret" -}}
@@ -57,6 +67,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- define "regroup.coordinatorNames" -}}
 {{- $service := printf "%s-coordinator" (include "regroup.fullname" .) -}}
 {{- $names := list $service (printf "%s.%s" $service .Release.Namespace) (printf "%s.%s.svc" $service .Release.Namespace) (printf "%s.%s.svc.%s" $service .Release.Namespace .Values.clusterDomain) "localhost" -}}
+{{- $headless := include "regroup.headless" . -}}
+{{- $names = concat $names (list $headless (printf "*.%s" $headless)) -}}
 {{- concat $names .Values.tls.extraNames | join "," -}}
 {{- end -}}
 
@@ -119,4 +131,13 @@ imagePullSecrets:
   - name: {{ . }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* Lets a pod look up names. */}}
+{{- define "regroup.nameEgress" -}}
+- to:
+    - namespaceSelector: {}
+      podSelector:
+        matchLabels: {k8s-app: kube-dns}
+  ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
 {{- end -}}

@@ -53,8 +53,8 @@ class Cluster:
                                        self.address, "--metrics-listen", f"127.0.0.1:{self.metrics_port}",
                                        "--port-file", port_file, "--metrics-port-file", metrics_file,
                                        "--lease-s", self._lease_s, "--heartbeat-s", 1)
-        self._port = self._read_port(port_file)
-        self.metrics_port = self._read_port(metrics_file)
+        self._port = self._read_port(port_file, self.coordinator, "coordinator")
+        self.metrics_port = self._read_port(metrics_file, self.coordinator, "coordinator")
 
     def start_worker(self, name):
         arguments = ["--coordinator", self.address, "--work-dir", self.work, "--id", name, "--slots", self._slots,
@@ -62,6 +62,9 @@ class Cluster:
         if self._trainer:
             arguments += ["--trainer", self._trainer]
         self.workers[name] = self._start(name, "regroup-worker", *arguments)
+
+    def coordinators(self):
+        return [self.coordinator]
 
     def kill_coordinator(self):
         processes.kill_now(self.coordinator)
@@ -74,7 +77,7 @@ class Cluster:
 
     def stop(self):
         """As an administrator would: SIGTERM, workers first."""
-        for process in (*self.workers.values(), self.coordinator):
+        for process in (*self.workers.values(), *self.coordinators()):
             if process and process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 process.wait(timeout=120)
@@ -123,10 +126,10 @@ class Cluster:
         with open(self.folder / f"{name}.log", "ab") as log:
             return processes.start([places.PROGRAMS / program, *arguments], stdout=log, stderr=log)
 
-    def _read_port(self, file):
+    def _read_port(self, file, process, name):
         def read():
-            if self.coordinator.poll() is not None:
-                raise AssertionError("the coordinator ended: " + (self.folder / "coordinator.log").read_text()[-2000:])
+            if process.poll() is not None:
+                raise AssertionError(f"the {name} ended: " + (self.folder / f"{name}.log").read_text()[-2000:])
             return file.exists() and int(file.read_text() or 0)
         return processes.wait_until(read, "the coordinator's port", patience_s=120)
 

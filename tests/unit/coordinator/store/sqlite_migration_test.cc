@@ -44,7 +44,7 @@ class SqliteMigration : public ::testing::Test {
   void Write(const std::string& sql) {
     auto connection = SqliteConnection::Open(folder_ / "regroup.db");
     ASSERT_TRUE(connection.ok()) << connection.status();
-    const absl::Status status = connection->Execute(sql);
+    const absl::Status status = (*connection)->Execute(sql);
     ASSERT_TRUE(status.ok()) << status;
   }
   absl::StatusOr<std::unique_ptr<SqliteJobStore>> Open() {
@@ -62,12 +62,13 @@ TEST_F(SqliteMigration, KeepsTheJobsOfVersion1) {
   finished.mutable_end_time()->set_seconds(100);
   {
     auto connection = SqliteConnection::Open(folder_ / "regroup.db").value();
-    const std::string sql = "INSERT INTO jobs (id, state, publication_granted, job) VALUES (?, ?, 0, ?)";
-    ASSERT_TRUE(connection.Run(sql, "running", 1, WithoutTasks(running.proto()).SerializeAsString()).ok());
-    ASSERT_TRUE(connection.Run(sql, "finished", 5, WithoutTasks(finished).SerializeAsString()).ok());
-    ASSERT_TRUE(
-        connection.Run("INSERT INTO tasks VALUES (?, 0, ?, 0, 0, 0, 0)", "running", running.task(0).SerializeAsString())
-            .ok());
+    const char* sql = "INSERT INTO jobs (id, state, publication_granted, job) VALUES ($1, $2, 0, $3)";
+    const SqlBlob running_job = {WithoutTasks(running.proto()).SerializeAsString()};
+    const SqlBlob finished_job = {WithoutTasks(finished).SerializeAsString()};
+    const SqlBlob task = {running.task(0).SerializeAsString()};
+    ASSERT_TRUE(connection->Run({sql, {"running", int64_t{1}, running_job}}).ok());
+    ASSERT_TRUE(connection->Run({sql, {"finished", int64_t{5}, finished_job}}).ok());
+    ASSERT_TRUE(connection->Run({"INSERT INTO tasks VALUES ($1, 0, $2, 0, 0, 0, 0)", {"running", task}}).ok());
   }
   for (int start = 0; start < 2; ++start) {
     auto store = Open();

@@ -1,0 +1,275 @@
+#include "coordinator/store/sql_job_store.h"
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+
+#include "coordinator/store/sql_changes.h"
+#include "services/base/status_macros.h"
+
+namespace regroup {
+namespace {
+
+using Rows = std::unique_ptr<SqlRows>;
+
+constexpr int64_t kPastTheNewest = std::numeric_limits<int64_t>::max();
+/// Most rows of one answer where a filter decides how many of them are wanted.
+constexpr int64_t kMostRowsAtOnce = 2000;
+
+constexpr char kSelectJobs[] = "SELECT number, state, job FROM jobs WHERE number < $1 ORDER BY number DESC LIMIT $2";
+constexpr char kSelectJobsOfOwner[] =
+    "SELECT number, state, job FROM jobs WHERE number < $1 AND owner = $2 ORDER BY number DESC LIMIT $3";
+constexpr char kSelectLogs[] =
+    "SELECT number, entry, rank FROM logs WHERE job = $1 AND number > $2 AND ($3 = '' OR task = $3) AND severity >= $4 "
+    "AND time_us >= $5 ORDER BY number LIMIT $6";
+constexpr char kSelectLogsBackwards[] =
+    "SELECT number, entry, rank FROM logs WHERE job = $1 AND number < $2 AND ($3 = '' OR task = $3) AND severity >= $4 "
+    "AND time_us >= $5 AND number > $6 ORDER BY number DESC LIMIT $7";
+
+bool HasLabels(const v1::Job& job, const std::map<std::string, std::string>& wanted) {
+  const auto& labels = job.spec().labels();
+  return std::all_of(wanted.begin(), wanted.end(), [&labels](const auto& label) {
+    const auto found = labels.find(label.first);
+    return found != labels.end() && found->second == label.second;
+  });
+}
+
+template <typename List, typename Value>
+bool IsIn(const List& list, const Value& value) {
+  return list.empty() || std::find(list.begin(), list.end(), value) != list.end();
+}
+
+/// Gives `take` every row until it returns false. True where the rows ended first.
+absl::StatusOr<bool> ForEachRow(SqlConnection& connection, const SqlCommand& command,
+                                const std::function<absl::StatusOr<bool>(const SqlRows&)>& take) {
+  REGROUP_ASSIGN_OR_RETURN(const Rows rows, connection.Query(command));
+  while (true) {
+    REGROUP_ASSIGN_OR_RETURN(const bool has_row, rows->Next());
+    if (!has_row) return true;
+    REGROUP_ASSIGN_OR_RETURN(const bool goes_on, take(*rows));
+    if (!goes_on) return false;
+  }
+}
+
+/// The same for rows that are numbered in column 0, where `command` asks for a number of them beyond a position: first
+/// for as many as are wanted, then, because a filter let too few through, for more and more.
+absl::Status ForEachNumberedRow(SqlConnection& connection, int64_t position, size_t wanted,
+                                const std::function<SqlCommand(int64_t position, int64_t rows)>& command,
+                                const std::function<absl::StatusOr<bool>(const SqlRows&)>& take) {
+  for (int64_t asked = static_cast<int64_t>(wanted);; asked = std::min(4 * asked, kMostRowsAtOnce)) {
+    int64_t rows = 0;
+    REGROUP_ASSIGN_OR_RETURN(const bool all, ForEachRow(connection, command(position, asked), [&](const SqlRows& row) {
+                               position = row.Integer(0);
+                               ++rows;
+                               return take(row);
+                             }));
+    if (!all || rows < asked) return absl::OkStatus();
+  }
+}
+
+}  // namespace
+
+absl::Status SqlJobStore::Commit(const Changes& changes) {
+  const std::vector<SqlCommand> commands = CommandsFor(changes);
+  std::lock_guard lock(mutex_);
+  return connection_->Apply(commands);
+}
+
+absl::StatusOr<std::vector<JobRecord>> SqlJobStore::LoadUnfinished() {
+  std::lock_guard lock(mutex_);
+  std::vector<JobRecord> records;
+  const SqlCommand command = {
+      "SELECT job, publication_granted FROM jobs WHERE state NOT IN ($1, $2, $3) ORDER BY number",
+      {int64_t{v1::JOB_STATE_SUCCEEDED}, int64_t{v1::JOB_STATE_FAILED}, int64_t{v1::JOB_STATE_CANCELLED}}};
+  REGROUP_RETURN_IF_ERROR(ForEachRow(*connection_, command, [&](const SqlRows& row) -> absl::StatusOr<bool> {
+                            REGROUP_RETURN_IF_ERROR(ReadRecord(row, &records.emplace_back()));
+                            return true;
+                          }).status());
+  return records;
+}
+
+absl::StatusOr<JobRecord> SqlJobStore::GetJob(const std::string& job) {
+  std::lock_guard lock(mutex_);
+  REGROUP_ASSIGN_OR_RETURN(const Rows rows,
+                           connection_->Query({"SELECT job, publication_granted FROM jobs WHERE id = $1", {job}}));
+  REGROUP_ASSIGN_OR_RETURN(const bool has_row, rows->Next());
+  if (!has_row) return JobNotFound(job);
+  JobRecord record;
+  REGROUP_RETURN_IF_ERROR(ReadRecord(*rows, &record));
+  return record;
+}
+
+absl::Status SqlJobStore::ReadRecord(const SqlRows& row, JobRecord* record) {
+  REGROUP_RETURN_IF_ERROR(ParseColumn(row, 0, &record->job));
+  record->publication_granted = row.Integer(1) != 0;
+  return ReadTasks(record);
+}
+
+absl::Status SqlJobStore::ReadTasks(JobRecord* record) {
+  const SqlCommand command = {
+      "SELECT task, restarts_without_progress, best_checkpoint, internal_failures, not_before_us FROM tasks WHERE job "
+      "= "
+      "$1 ORDER BY position",
+      {LastSegment(record->job.name())}};
+  return ForEachRow(*connection_, command,
+                    [&](const SqlRows& row) -> absl::StatusOr<bool> {
+                      REGROUP_RETURN_IF_ERROR(ParseColumn(row, 0, record->job.add_tasks()));
+                      record->retries.push_back({.restarts_without_progress = static_cast<int>(row.Integer(1)),
+                                                 .best_checkpoint = row.Integer(2),
+                                                 .internal_failures = static_cast<int>(row.Integer(3)),
+                                                 .not_before = Time(Duration(row.Integer(4)))});
+                      return true;
+                    })
+      .status();
+}
+
+absl::StatusOr<JobPage> SqlJobStore::ListJobs(const JobQuery& query) {
+  std::lock_guard lock(mutex_);
+  const auto command = [&query](int64_t position, int64_t rows) -> SqlCommand {
+    if (query.owner.empty()) return {kSelectJobs, {position, rows}};
+    return {kSelectJobsOfOwner, {position, query.owner, rows}};
+  };
+  JobPage page;
+  int64_t last = 0;
+  const auto take = [&](const SqlRows& row) -> absl::StatusOr<bool> {
+    if (!IsIn(query.states, static_cast<v1::JobState>(row.Integer(1)))) return true;
+    v1::Job job;
+    REGROUP_RETURN_IF_ERROR(ParseColumn(row, 2, &job));
+    if (!HasLabels(job, query.labels)) return true;
+    if (page.jobs.size() == query.limit) {
+      page.next = last;
+      return false;
+    }
+    last = row.Integer(0);
+    page.jobs.push_back(std::move(job));
+    return true;
+  };
+  REGROUP_RETURN_IF_ERROR(ForEachNumberedRow(*connection_, query.before == 0 ? kPastTheNewest : query.before,
+                                             query.limit + 1, command, take));
+  return page;
+}
+
+absl::StatusOr<std::optional<SubmittedRequest>> SqlJobStore::FindRequest(const std::string& request_id) {
+  std::lock_guard lock(mutex_);
+  REGROUP_ASSIGN_OR_RETURN(
+      const Rows rows, connection_->Query({"SELECT digest, job FROM requests WHERE request_id = $1", {request_id}}));
+  REGROUP_ASSIGN_OR_RETURN(const bool has_row, rows->Next());
+  if (!has_row) return std::nullopt;
+  return SubmittedRequest{request_id, std::string(rows->Bytes(0)), std::string(rows->Bytes(1))};
+}
+
+absl::StatusOr<std::vector<v1::Worker>> SqlJobStore::LoadWorkers() {
+  std::lock_guard lock(mutex_);
+  std::vector<v1::Worker> workers;
+  REGROUP_RETURN_IF_ERROR(ForEachRow(*connection_, {"SELECT worker FROM workers ORDER BY id", {}},
+                                     [&](const SqlRows& row) -> absl::StatusOr<bool> {
+                                       REGROUP_RETURN_IF_ERROR(ParseColumn(row, 0, &workers.emplace_back()));
+                                       return true;
+                                     })
+                              .status());
+  return workers;
+}
+
+absl::StatusOr<std::vector<v1::JobEvent>> SqlJobStore::ReadEvents(const std::string& job, int64_t after_revision,
+                                                                  size_t limit) {
+  std::lock_guard lock(mutex_);
+  std::vector<v1::JobEvent> events;
+  const SqlCommand command = {
+      "SELECT revision, event FROM events WHERE job = $1 AND revision > $2 ORDER BY revision LIMIT $3",
+      {job, after_revision, static_cast<int64_t>(limit)}};
+  const auto take = [&](const SqlRows& row) -> absl::StatusOr<bool> {
+    if (row.Integer(0) != after_revision + 1 + static_cast<int64_t>(events.size())) return false;
+    REGROUP_RETURN_IF_ERROR(ParseColumn(row, 1, &events.emplace_back()));
+    return true;
+  };
+  REGROUP_RETURN_IF_ERROR(ForEachRow(*connection_, command, take).status());
+  return events;
+}
+
+absl::StatusOr<std::vector<Numbered<v1::LogEntry>>> SqlJobStore::ReadLogs(const LogQuery& query) {
+  std::lock_guard lock(mutex_);
+  const auto command = [&query](int64_t position, int64_t rows) -> SqlCommand {
+    return {kSelectLogs, {query.job, position, query.task, int64_t{query.min_severity}, MicrosOf(query.since), rows}};
+  };
+  std::vector<Numbered<v1::LogEntry>> lines;
+  const auto take = [&](const SqlRows& row) -> absl::StatusOr<bool> {
+    if (!IsIn(query.ranks, static_cast<int>(row.Integer(2)))) return true;
+    Numbered<v1::LogEntry>& line = lines.emplace_back();
+    line.number = row.Integer(0);
+    REGROUP_RETURN_IF_ERROR(ParseColumn(row, 1, &line.message));
+    return lines.size() < query.limit;
+  };
+  REGROUP_RETURN_IF_ERROR(ForEachNumberedRow(*connection_, query.after, query.limit, command, take));
+  return lines;
+}
+
+absl::StatusOr<int64_t> SqlJobStore::StartOfLogTail(const LogQuery& query, int lines) {
+  std::lock_guard lock(mutex_);
+  const auto command = [&query](int64_t position, int64_t rows) -> SqlCommand {
+    return {kSelectLogsBackwards,
+            {query.job, position, query.task, int64_t{query.min_severity}, MicrosOf(query.since), query.after, rows}};
+  };
+  int64_t start = 0;
+  int passed = 0;
+  const auto take = [&](const SqlRows& row) -> absl::StatusOr<bool> {
+    if (!IsIn(query.ranks, static_cast<int>(row.Integer(2)))) return true;
+    if (++passed <= lines) return true;
+    start = row.Integer(0);
+    return false;
+  };
+  REGROUP_RETURN_IF_ERROR(
+      ForEachNumberedRow(*connection_, kPastTheNewest, static_cast<size_t>(lines) + 1, command, take));
+  return start;
+}
+
+absl::StatusOr<std::vector<Numbered<v1::MetricPoint>>> SqlJobStore::ReadMetrics(const MetricQuery& query) {
+  std::lock_guard lock(mutex_);
+  const auto command = [&query](int64_t position, int64_t rows) -> SqlCommand {
+    return {
+        "SELECT number, metric, point FROM metrics WHERE job = $1 AND number > $2 AND step > $3 ORDER BY number "
+        "LIMIT $4",
+        {query.job, position, query.after_step, rows}};
+  };
+  std::vector<Numbered<v1::MetricPoint>> points;
+  const auto take = [&](const SqlRows& row) -> absl::StatusOr<bool> {
+    if (!IsIn(query.metrics, row.Bytes(1))) return true;
+    Numbered<v1::MetricPoint>& point = points.emplace_back();
+    point.number = row.Integer(0);
+    REGROUP_RETURN_IF_ERROR(ParseColumn(row, 2, &point.message));
+    return points.size() < query.limit;
+  };
+  REGROUP_RETURN_IF_ERROR(ForEachNumberedRow(*connection_, query.after, query.limit, command, take));
+  return points;
+}
+
+absl::StatusOr<std::vector<std::string>> SqlJobStore::FinishedBefore(Time time, size_t limit) {
+  std::lock_guard lock(mutex_);
+  std::vector<std::string> ids;
+  REGROUP_RETURN_IF_ERROR(ForEachRow(*connection_,
+                                     {"SELECT id FROM jobs WHERE end_us > 0 AND end_us < $1 ORDER BY end_us LIMIT $2",
+                                      {MicrosOf(time), static_cast<int64_t>(limit)}},
+                                     [&](const SqlRows& row) -> absl::StatusOr<bool> {
+                                       ids.emplace_back(row.Bytes(0));
+                                       return true;
+                                     })
+                              .status());
+  return ids;
+}
+
+absl::StatusOr<std::vector<Numbered<v1::AuditEntry>>> SqlJobStore::ReadAudit(const AuditQuery& query) {
+  std::lock_guard lock(mutex_);
+  const SqlCommand command = {
+      "SELECT number, entry FROM audit WHERE number < $1 AND ($2 = '' OR resource = $2) ORDER BY number DESC LIMIT $3",
+      {query.before == 0 ? kPastTheNewest : query.before, query.resource, static_cast<int64_t>(query.limit)}};
+  std::vector<Numbered<v1::AuditEntry>> entries;
+  const auto take = [&](const SqlRows& row) -> absl::StatusOr<bool> {
+    Numbered<v1::AuditEntry>& entry = entries.emplace_back();
+    entry.number = row.Integer(0);
+    REGROUP_RETURN_IF_ERROR(ParseColumn(row, 1, &entry.message));
+    return true;
+  };
+  REGROUP_RETURN_IF_ERROR(ForEachRow(*connection_, command, take).status());
+  return entries;
+}
+
+}  // namespace regroup

@@ -1,0 +1,46 @@
+// Where a store under test lives, and what a test can do to it from outside. One kind for each JobStore.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "coordinator/store/job_store.h"
+
+namespace regroup {
+
+/// A store, and what makes it ours while it is open.
+struct OpenStore {
+  std::shared_ptr<void> ownership;
+  std::unique_ptr<JobStore> store;
+};
+
+class StoreHome {
+ public:
+  virtual ~StoreHome() = default;
+
+  /// Opens it, at first empty; `max_bytes` is about the size of its medium, 0 a large one. Fails while it is open.
+  virtual absl::StatusOr<OpenStore> Open(int64_t max_bytes) = 0;
+  /// Breaks what is stored, while it is not open.
+  virtual void Damage() = 0;
+  /// Whether Backup works. Otherwise the server's own tools do it.
+  virtual bool CanCopy() const = 0;
+  /// Opens a copy that Backup made.
+  virtual absl::StatusOr<OpenStore> OpenCopy(const std::filesystem::path& file) = 0;
+};
+
+struct StoreKind {
+  std::string name;
+  std::function<std::unique_ptr<StoreHome>()> make;
+};
+
+inline std::ostream& operator<<(std::ostream& out, const StoreKind& kind) { return out << kind.name; }
+
+/// All there are. A new store is added here.
+std::vector<StoreKind> StoreKinds();
+
+}  // namespace regroup
