@@ -10,6 +10,7 @@
 #include "services/base/files.h"
 #include "services/base/status_macros.h"
 #include "services/rpc/certificates.h"
+#include "services/rpc/worker_channel.h"
 
 namespace regroup {
 namespace {
@@ -50,6 +51,7 @@ absl::StatusOr<std::string> InitFolder(const InitOptions& options) {
   for (const char* name : {"coordinator", "worker", "client"}) {
     CertificateRequest request{.name = name, .not_after = std::chrono::hours(24) * options.days};
     if (std::string_view(name) != "client") request.hosts = AllHosts(options.hosts);
+    if (std::string_view(name) == "worker") request.hosts.push_back(kWorkerName);
     REGROUP_ASSIGN_OR_RETURN(const CertificatePair pair, SignCertificate(authority, request));
     REGROUP_RETURN_IF_ERROR(WritePair(options.folder, name, pair));
   }

@@ -1,7 +1,9 @@
 #include "coordinator/api/core.h"
 
 #include <fmt/format.h>
+#include <sys/random.h>
 
+#include <array>
 #include <utility>
 
 #include "services/base/logging.h"
@@ -15,6 +17,15 @@ constexpr Duration kTick = std::chrono::milliseconds(100);
 constexpr Duration kRetentionInterval = std::chrono::seconds(10);
 constexpr size_t kForgottenAtOnce = 100;
 
+/// The workers of a gang keep what was made from it, so a coordinator that starts again may have another.
+ClusterOptions WithGangSecret(ClusterOptions options) {
+  std::array<char, 32> bytes{};
+  if (getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size())) {
+    options.gang_secret.assign(bytes.data(), bytes.size());
+  }
+  return options;
+}
+
 absl::Status Stopping() { return absl::UnavailableError("the coordinator is stopping"); }
 
 }  // namespace
@@ -27,7 +38,7 @@ absl::StatusOr<v1::Job> Turn::DescribeJob(const std::string& job) const {
 
 Core::Core(const ClusterOptions& options, JobStore* store, JobFeeds* feeds, CoordinatorMetrics* metrics,
            std::function<Time()> clock)
-    : store_(store), feeds_(feeds), metrics_(metrics), clock_(std::move(clock)), cluster_(options) {}
+    : store_(store), feeds_(feeds), metrics_(metrics), clock_(std::move(clock)), cluster_(WithGangSecret(options)) {}
 
 Core::~Core() { Stop(); }
 

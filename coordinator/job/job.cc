@@ -60,16 +60,26 @@ absl::StatusOr<Job> Job::Restore(JobRecord record) {
 
 // Events.
 
-int64_t Job::Start(size_t task, const std::string& worker, Time now) {
+int64_t Job::Start(size_t task, const std::vector<WorkerRanks>& workers, Time now) {
   v1::Task& started = MutableTask(task);
   started.set_state(v1::TASK_STATE_RUNNING);
   started.set_epoch(started.epoch() + 1);
-  started.set_worker("workers/" + worker);
+  started.set_worker("workers/" + workers.front().worker);
+  started.clear_shares();
+  for (const WorkerRanks& share : workers) {
+    if (workers.size() == 1) break;
+    started.add_shares()->set_worker("workers/" + share.worker);
+    started.mutable_shares()->rbegin()->set_ranks(share.ranks);
+  }
   *started.mutable_start_time() = ToProto(now);
   started.clear_end_time();
   if (!proto().has_start_time()) *record_.job.mutable_start_time() = ToProto(now);
   Settle(now);
   return started.epoch();
+}
+
+int64_t Job::Start(size_t task, const std::string& worker, Time now) {
+  return Start(task, std::vector<WorkerRanks>{{worker, this->task(task).ranks()}}, now);
 }
 
 void Job::Finish(size_t task, const v1::TaskOutcome& outcome, const Reached& reached, Time now) {
@@ -317,6 +327,13 @@ bool Job::HasChangedSince(const std::optional<Job>& before) const {
 }
 
 // Names.
+
+std::vector<WorkerRanks> WorkersOf(const v1::Task& task) {
+  std::vector<WorkerRanks> workers;
+  for (const v1::WorkerShare& share : task.shares()) workers.push_back({LastSegment(share.worker()), share.ranks()});
+  if (workers.empty() && !task.worker().empty()) workers.push_back({LastSegment(task.worker()), task.ranks()});
+  return workers;
+}
 
 std::string JobName(const std::string& job_id) { return "jobs/" + job_id; }
 

@@ -44,6 +44,12 @@ struct Reached {
   std::vector<std::string> log_tail;
 };
 
+/// A worker's id, and how many ranks of a task it runs.
+struct WorkerRanks {
+  std::string worker;
+  int ranks = 1;
+};
+
 class Job {
  public:
   /// A new job, QUEUED, whose inspect task is READY.
@@ -55,7 +61,8 @@ class Job {
 
   // Events.
 
-  /// Starts the next attempt of a READY task and returns its epoch.
+  /// Starts the next attempt of a READY task on one worker, or on several of which the first leads. Returns its epoch.
+  int64_t Start(size_t task, const std::vector<WorkerRanks>& workers, Time now);
   int64_t Start(size_t task, const std::string& worker, Time now);
 
   /// The current attempt of a RUNNING task ended by itself.
@@ -128,6 +135,9 @@ class Job {
   /// Shared between copies; replaced when `inspect` is done.
   std::shared_ptr<const Graph> graph_;
 };
+
+/// The workers of a task's current or last attempt, the lead first; none before the first.
+std::vector<WorkerRanks> WorkersOf(const v1::Task& task);
 
 /// jobs/{job}
 std::string JobName(const std::string& job_id);

@@ -6,6 +6,7 @@
 
 #include "coordinator/job/assignment.h"
 #include "coordinator/schedule/fair_order.h"
+#include "services/base/sha256.h"
 #include "services/base/status_macros.h"
 #include "services/rpc/status.h"
 
@@ -41,6 +42,11 @@ absl::Status Cluster::RestoreJob(JobRecord record, Time now) {
   const std::string id = job.id();
   const Job& restored = jobs_.Put(id, std::move(job));
   for (const size_t task : restored.RunningTasks()) SightingOf(restored, task, now);
+  for (const size_t task : restored.ReadyTasks(Time::max())) {
+    for (const v1::WorkerShare& share : restored.task(task).shares()) {
+      lingering_.push_back({LastSegment(share.worker()), CurrentAttempt(restored, task), now + options_.lease});
+    }
+  }
   jobs_.Commit();
   return absl::OkStatus();
 }
@@ -82,6 +88,7 @@ v1::RegisterWorkerResponse Cluster::Register(const v1::RegisterWorkerRequest& re
   worker.set_device_name(request.device_name());
   worker.set_host(request.host());
   worker.set_version(request.version());
+  worker.set_gang_address(request.gang_address());
   *worker.mutable_register_time() = ToProto(now);
   workers_.Put(request.worker(), std::move(worker));
 
@@ -169,7 +176,9 @@ void Cluster::PlaceTasks(Time now) {
   for (const Waiting& wait : waiting) demands.push_back(wait.demand);
   for (const Placement& placement : Place(demands, CapacitiesOf(names))) {
     const Waiting& wait = waiting[placement.demand];
-    StartTask(wait.job->id(), wait.task, names[placement.worker], now);
+    std::vector<WorkerRanks> workers;
+    for (const Share& share : placement.shares) workers.push_back({names[share.worker], share.ranks});
+    StartTask(wait.job->id(), wait.task, workers, now);
   }
 }
 
@@ -181,6 +190,7 @@ std::vector<Cluster::Waiting> Cluster::WaitingTasks(Time now) const {
     const std::string& owner = job.proto().owner();
     for (const size_t task : job.RunningTasks()) busy_slots[owner] += job.task(task).ranks();
     for (const size_t task : job.ReadyTasks(now)) {
+      if (Lingers(job, task, now)) continue;
       waiting.push_back({&job, task, DemandOf(job, task)});
       claims.push_back({.owner = owner,
                         .priority = job.proto().resolved_spec().resources().priority(),
@@ -195,13 +205,32 @@ std::vector<Cluster::Waiting> Cluster::WaitingTasks(Time now) const {
   return in_order;
 }
 
-void Cluster::StartTask(const std::string& job, size_t task, const std::string& worker, Time now) {
+void Cluster::StartTask(const std::string& job, size_t task, const std::vector<WorkerRanks>& workers, Time now) {
   Job& edited = jobs_.Edit(job);
-  edited.Start(task, worker, now);
+  edited.Start(task, workers, now);
   SightingOf(edited, task, now);
-  Session& session = sessions_.at(worker);
-  session.asking = false;
-  answers_.push_back({session.ticket, MakeAssignment(edited, task, options_.watchdog)});
+  v1::TaskAssignment assignment = MakeAssignment(edited, task, options_.watchdog);
+  if (workers.size() > 1) *assignment.mutable_gang() = GangOf(assignment.attempt(), workers);
+  for (size_t member = 0; member < workers.size(); ++member) {
+    if (member > 0) assignment.mutable_gang()->set_member(static_cast<int>(member));
+    Session& session = sessions_.at(workers[member].worker);
+    session.asking = false;
+    answers_.push_back({session.ticket, assignment});
+  }
+}
+
+v1::Gang Cluster::GangOf(const v1::AttemptId& attempt, const std::vector<WorkerRanks>& workers) const {
+  v1::Gang gang;
+  for (const WorkerRanks& share : workers) {
+    v1::GangMember& member = *gang.add_members();
+    member.set_worker(share.worker);
+    member.set_ranks(share.ranks);
+    member.set_address(workers_.Find(share.worker)->gang_address());
+  }
+  // Twice, so that a token says nothing about that of a longer name.
+  const std::string name = fmt::format("{}/{}/{}", attempt.job(), attempt.task(), attempt.epoch());
+  gang.set_token(Sha256Of(options_.gang_secret + Sha256Of(options_.gang_secret + name)));
+  return gang;
 }
 
 bool Cluster::IsAlive(const std::string& worker, Time now) const {
@@ -221,7 +250,7 @@ std::vector<Capacity> Cluster::CapacitiesOf(const std::vector<std::string>& name
   std::map<std::string, int> busy_slots;
   for (const auto& [id, job] : jobs_) {
     for (const size_t task : job.RunningTasks()) {
-      busy_slots[LastSegment(job.task(task).worker())] += job.task(task).ranks();
+      for (const WorkerRanks& share : WorkersOf(job.task(task))) busy_slots[share.worker] += share.ranks;
     }
   }
   std::vector<Capacity> capacities;
@@ -237,7 +266,8 @@ Capacity Cluster::CapacityOf(const v1::Worker& worker, int busy_slots) const {
           .free_slots = session.asking ? std::min(free_slots, session.offered_slots) : free_slots,
           .has_cuda = worker.device() == "cuda",
           .is_draining = worker.state() == v1::WORKER_STATE_DRAINING,
-          .is_asking = session.asking};
+          .is_asking = session.asking,
+          .can_share = !worker.gang_address().empty()};
 }
 
 // Changes.
@@ -312,7 +342,9 @@ v1::Worker Cluster::Describe(const v1::Worker& worker, Time now) const {
   if (session != sessions_.end()) *described.mutable_heartbeat_time() = ToProto(session->second.heartbeat);
   for (const RunningTask& running : RunningOn(id)) {
     const v1::Task& task = running.job->task(running.task);
-    described.set_busy_slots(described.busy_slots() + task.ranks());
+    for (const WorkerRanks& share : WorkersOf(task)) {
+      if (share.worker == id) described.set_busy_slots(described.busy_slots() + share.ranks);
+    }
     described.add_running_tasks(task.name());
   }
   return described;

@@ -6,7 +6,9 @@
 // as if the events had never come. Signs of life and progress are not part of that: they are never stored.
 //
 // Liveness rests on one rule: an attempt lives as long as its worker lists it. A worker that is silent for a lease
-// loses all its attempts by the same rule as one that forgot a single attempt.
+// loses all its attempts by the same rule as one that forgot a single attempt. A gang on several workers must be listed
+// by each of them, except that a helper may end its part before the lead tells how the attempt ended; and it starts
+// again only when none of them can still run a process of the attempt before.
 //
 // Not thread-safe. Owned by the core thread (coordinator/api/core.h).
 #pragma once
@@ -35,6 +37,8 @@ struct ClusterOptions {
   Duration heartbeat_interval = std::chrono::seconds(2);
   /// An attempt without progress for this long counts as hung.
   Duration watchdog = std::chrono::seconds(300);
+  /// What the secrets of gangs are made from; random, of this process alone.
+  std::string gang_secret;
 };
 
 /// The answer to AcquireTask call number `ticket`; without an assignment there was nothing to do in time.
@@ -99,13 +103,20 @@ class Cluster {
  private:
   using TaskKey = std::pair<std::string, std::string>;
 
-  /// What is known of a running attempt and not worth storing.
-  struct Sighting {
-    int64_t epoch = 0;
+  /// What one of an attempt's workers says of it.
+  struct Presence {
     Time lease_end{};
     /// The worker has listed it, so from now on not listing it means that its process is gone.
     bool was_listed = false;
     bool is_listed = false;
+    /// A helper has said that its part is over.
+    bool has_ended = false;
+  };
+
+  /// What is known of a running attempt and not worth storing.
+  struct Sighting {
+    int64_t epoch = 0;
+    std::map<std::string, Presence> workers;
     v1::Progress progress;
     std::deque<std::string> log_tail;
   };
@@ -132,6 +143,13 @@ class Cluster {
     const Job* job;
     size_t task;
   };
+
+  /// A worker that may still run a process of an attempt that has ended.
+  struct Lingering {
+    std::string worker;
+    v1::AttemptId attempt;
+    Time lease_end{};
+  };
   using AttemptList = google::protobuf::RepeatedPtrField<v1::AttemptId>;
 
   // Attempts (cluster_attempts.cc).
@@ -144,6 +162,12 @@ class Cluster {
   AttemptList AttemptsToStop(const std::string& worker, const AttemptList& listed) const;
   void LoseAttemptsNotIn(const AttemptList& listed, const std::string& worker, Time now);
   void EndSilentAttempts(Time now);
+  /// Why the attempt has to be given up; empty while it may go on.
+  std::string WhyLost(const Job& job, size_t task, Time now);
+  absl::Status ReportByHelper(const v1::ReportTaskRequest& request, const RunningTask& running);
+  /// Before an attempt ends by what `teller` said or did: the others of its gang may still run.
+  void NoteLingering(const Job& job, size_t task, const std::string& teller);
+  bool Lingers(const Job& job, size_t task, Time now) const;
   void ForgetEndedAttempts();
 
   // Workers.
@@ -159,13 +183,15 @@ class Cluster {
 
   // Placement.
   std::vector<Waiting> WaitingTasks(Time now) const;
-  void StartTask(const std::string& job, size_t task, const std::string& worker, Time now);
+  void StartTask(const std::string& job, size_t task, const std::vector<WorkerRanks>& workers, Time now);
+  v1::Gang GangOf(const v1::AttemptId& attempt, const std::vector<WorkerRanks>& workers) const;
 
   ClusterOptions options_;
   JournaledMap<Job> jobs_;
   JournaledMap<v1::Worker> workers_;
   std::map<std::string, Session> sessions_;
   std::map<TaskKey, Sighting> sightings_;
+  std::vector<Lingering> lingering_;
   std::vector<Answer> answers_;
 };
 

@@ -22,6 +22,12 @@ bool IsSame(const v1::AttemptId& a, const v1::AttemptId& b) {
   return a.epoch() == b.epoch() && a.task() == b.task() && a.job() == b.job();
 }
 
+/// Whether the worker leads or helps.
+bool RunsOn(const v1::Task& task, const std::string& worker) {
+  const std::vector<WorkerRanks> workers = WorkersOf(task);
+  return std::any_of(workers.begin(), workers.end(), [&](const WorkerRanks& share) { return share.worker == worker; });
+}
+
 template <typename List>
 bool Contains(const List& list, const v1::AttemptId& attempt) {
   return std::any_of(list.begin(), list.end(), [&](const v1::AttemptId& other) { return IsSame(other, attempt); });
@@ -37,7 +43,9 @@ Cluster::Sighting& Cluster::SightingOf(const Job& job, size_t task, Time now) {
   if (sighting.epoch != epoch) {
     sighting = Sighting();
     sighting.epoch = epoch;
-    sighting.lease_end = now + options_.lease;
+    for (const WorkerRanks& share : WorkersOf(job.task(task))) {
+      sighting.workers[share.worker].lease_end = now + options_.lease;
+    }
   }
   return sighting;
 }
@@ -72,7 +80,7 @@ std::vector<Cluster::RunningTask> Cluster::RunningOn(const std::string& worker) 
   std::vector<RunningTask> running;
   for (const auto& [id, job] : jobs_) {
     for (const size_t task : job.RunningTasks()) {
-      if (LastSegment(job.task(task).worker()) == worker) running.push_back({&job, task});
+      if (RunsOn(job.task(task), worker)) running.push_back({&job, task});
     }
   }
   return running;
@@ -82,12 +90,15 @@ std::vector<Cluster::RunningTask> Cluster::RunningOn(const std::string& worker) 
 
 void Cluster::NoteListed(const std::string& worker, const AttemptList& listed, Time now) {
   for (const RunningTask& running : RunningOn(worker)) {
-    Sighting& sighting = SightingOf(*running.job, running.task, now);
-    sighting.is_listed = Contains(listed, CurrentAttempt(*running.job, running.task));
-    if (!sighting.is_listed) continue;
-    sighting.was_listed = true;
-    sighting.lease_end = now + options_.lease;
+    Presence& presence = SightingOf(*running.job, running.task, now).workers[worker];
+    presence.is_listed = Contains(listed, CurrentAttempt(*running.job, running.task));
+    if (!presence.is_listed) continue;
+    presence.was_listed = true;
+    presence.lease_end = now + options_.lease;
   }
+  std::erase_if(lingering_, [&](const Lingering& lingering) {
+    return lingering.worker == worker && !Contains(listed, lingering.attempt);
+  });
 }
 
 Cluster::AttemptList Cluster::AttemptsToStop(const std::string& worker, const AttemptList& listed) const {
@@ -105,6 +116,8 @@ Cluster::AttemptList Cluster::AttemptsToStop(const std::string& worker, const At
 void Cluster::LoseAttemptsNotIn(const AttemptList& listed, const std::string& worker, Time now) {
   for (const RunningTask& running : RunningOn(worker)) {
     if (Contains(listed, CurrentAttempt(*running.job, running.task))) continue;
+    if (SightingOf(*running.job, running.task, now).workers[worker].has_ended) continue;
+    NoteLingering(*running.job, running.task, worker);
     const Reached reached = ReachedBy(*running.job, running.task);
     jobs_.Edit(running.job->id())
         .Lose(running.task, fmt::format("worker {} restarted and lost the attempt", worker), reached, now);
@@ -119,13 +132,15 @@ absl::Status Cluster::Report(const v1::ReportTaskRequest& request, Time now) {
                      fmt::format("there is no unfinished job \"{}\"", attempt.job()));
   }
   const std::optional<RunningTask> running = FindRunning(attempt);
-  if (!running || LastSegment(job->task(running->task).worker()) != request.worker()) {
+  if (!running || !RunsOn(job->task(running->task), request.worker())) {
     const std::optional<size_t> task = job->FindTask(attempt.task());
     const bool is_repeated = task && request.has_outcome() && job->task(*task).epoch() == attempt.epoch() &&
                              IsFinalState(job->task(*task).state());
     return is_repeated ? absl::OkStatus() : StaleEpoch(attempt);
   }
+  if (LastSegment(job->task(running->task).worker()) != request.worker()) return ReportByHelper(request, *running);
   if (request.has_outcome()) {
+    NoteLingering(*job, running->task, request.worker());
     const Reached reached = ReachedBy(*job, running->task);
     jobs_.Edit(attempt.job()).Finish(running->task, request.outcome(), reached, now);
     return absl::OkStatus();
@@ -133,6 +148,31 @@ absl::Status Cluster::Report(const v1::ReportTaskRequest& request, Time now) {
   if (job->IsWindingDown()) return StaleEpoch(attempt);
   if (!job->record().publication_granted) jobs_.Edit(attempt.job()).GrantPublication();
   return absl::OkStatus();
+}
+
+absl::Status Cluster::ReportByHelper(const v1::ReportTaskRequest& request, const RunningTask& running) {
+  if (!request.has_outcome()) return StaleEpoch(request.attempt());
+  const auto sighting = sightings_.find({request.attempt().job(), request.attempt().task()});
+  if (sighting != sightings_.end() && sighting->second.epoch == request.attempt().epoch()) {
+    sighting->second.workers[request.worker()].has_ended = true;
+  }
+  return absl::OkStatus();
+}
+
+void Cluster::NoteLingering(const Job& job, size_t task, const std::string& teller) {
+  const Sighting* sighting = FindSighting(job, task);
+  if (sighting == nullptr || sighting->workers.size() < 2) return;
+  for (const auto& [worker, presence] : sighting->workers) {
+    if (worker == teller || presence.has_ended) continue;
+    lingering_.push_back({worker, CurrentAttempt(job, task), presence.lease_end});
+  }
+}
+
+bool Cluster::Lingers(const Job& job, size_t task, Time now) const {
+  const std::string& id = job.graph().tasks[task].id;
+  return std::any_of(lingering_.begin(), lingering_.end(), [&](const Lingering& lingering) {
+    return now < lingering.lease_end && lingering.attempt.task() == id && lingering.attempt.job() == job.id();
+  });
 }
 
 void Cluster::NoteProgress(const v1::AttemptReport& report) {
@@ -148,20 +188,28 @@ void Cluster::NoteProgress(const v1::AttemptReport& report) {
 
 // What silence says about attempts.
 
+std::string Cluster::WhyLost(const Job& job, size_t task, Time now) {
+  const std::string lead = LastSegment(job.task(task).worker());
+  for (const auto& [worker, presence] : SightingOf(job, task, now).workers) {
+    const bool has_stopped = job.IsWindingDown() && worker == lead && presence.was_listed && !presence.is_listed;
+    if (presence.has_ended || (!has_stopped && now < presence.lease_end)) continue;
+    return IsAlive(worker, now) ? fmt::format("worker {} no longer runs the attempt", worker)
+                                : fmt::format("worker {} was silent for {} s", worker, Seconds(options_.lease));
+  }
+  return "";
+}
+
 void Cluster::EndSilentAttempts(Time now) {
   for (const auto& [id, job] : jobs_) {
     for (const size_t task : job.RunningTasks()) {
-      const Sighting& sighting = SightingOf(job, task, now);
-      const bool has_stopped = job.IsWindingDown() && sighting.was_listed && !sighting.is_listed;
-      if (!has_stopped && now < sighting.lease_end) continue;
-      const std::string worker = LastSegment(job.task(task).worker());
-      const std::string why = IsAlive(worker, now)
-                                  ? fmt::format("worker {} no longer runs the attempt", worker)
-                                  : fmt::format("worker {} was silent for {} s", worker, Seconds(options_.lease));
+      const std::string why = WhyLost(job, task, now);
+      if (why.empty()) continue;
+      NoteLingering(job, task, "");
       const Reached reached = ReachedBy(job, task);
       jobs_.Edit(id).Lose(task, why, reached, now);
     }
   }
+  std::erase_if(lingering_, [now](const Lingering& lingering) { return now >= lingering.lease_end; });
 }
 
 void Cluster::ForgetEndedAttempts() {

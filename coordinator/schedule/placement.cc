@@ -19,6 +19,21 @@ bool CanStart(const Capacity& worker, const Demand& demand) {
   return worker.is_asking && CanEverHold(worker, demand) && worker.free_slots >= demand.ranks;
 }
 
+/// Whether the worker could run a part of the gang if it were empty.
+bool CanEverShare(const Capacity& worker, const Demand& demand) {
+  return worker.can_share && HasDevice(worker, demand) && !worker.is_draining;
+}
+
+/// Whether the gang may be spread: no worker is large enough for all of it, several together are.
+bool MustSpread(const std::vector<Capacity>& workers, const Demand& demand) {
+  int together = 0;
+  for (const Capacity& worker : workers) {
+    if (CanEverHold(worker, demand)) return false;
+    if (CanEverShare(worker, demand)) together += worker.slots;
+  }
+  return together >= demand.ranks;
+}
+
 class Placer {
  public:
   explicit Placer(std::vector<Capacity> workers) : workers_(std::move(workers)), reserved_(workers_.size(), false) {}
@@ -26,18 +41,67 @@ class Placer {
   std::vector<Placement> Place(const std::vector<Demand>& demands) {
     std::vector<Placement> placements;
     for (size_t position = 0; position < demands.size(); ++position) {
-      if (const std::optional<size_t> worker = FullestThatCanStart(demands[position])) {
-        placements.push_back({position, *worker});
-        workers_[*worker].free_slots -= demands[position].ranks;
-        workers_[*worker].is_asking = false;
-      } else if (demands[position].ranks > 1) {
-        ReserveEmptiest(demands[position]);
+      const Demand& demand = demands[position];
+      const bool spreads = demand.ranks > 1 && MustSpread(workers_, demand);
+      const std::vector<Share> shares = spreads ? Spread(demand) : OnOneWorker(demand);
+      if (!shares.empty()) {
+        Take(shares);
+        placements.push_back({position, shares});
+      } else if (spreads) {
+        ReserveSeveral(demand);
+      } else if (demand.ranks > 1) {
+        ReserveEmptiest(demand);
       }
     }
     return placements;
   }
 
  private:
+  void Take(const std::vector<Share>& shares) {
+    for (const Share& share : shares) {
+      workers_[share.worker].free_slots -= share.ranks;
+      workers_[share.worker].is_asking = false;
+    }
+  }
+
+  std::vector<Share> OnOneWorker(const Demand& demand) const {
+    const std::optional<size_t> worker = FullestThatCanStart(demand);
+    return worker ? std::vector<Share>{{*worker, demand.ranks}} : std::vector<Share>();
+  }
+
+  /// The fewest workers with enough free slots, the emptiest first; none if all together have too few.
+  std::vector<Share> Spread(const Demand& demand) const {
+    std::vector<Share> shares;
+    int missing = demand.ranks;
+    for (const size_t worker : EmptiestFirst(demand)) {
+      const Capacity& capacity = workers_[worker];
+      if (missing == 0 || !capacity.is_asking || capacity.free_slots < 1) continue;
+      shares.push_back({worker, std::min(missing, capacity.free_slots)});
+      missing -= shares.back().ranks;
+    }
+    return missing == 0 ? shares : std::vector<Share>();
+  }
+
+  /// Those that can run a part of the gang.
+  std::vector<size_t> EmptiestFirst(const Demand& demand) const {
+    std::vector<size_t> order;
+    for (size_t worker = 0; worker < workers_.size(); ++worker) {
+      if (!reserved_[worker] && CanEverShare(workers_[worker], demand)) order.push_back(worker);
+    }
+    std::stable_sort(order.begin(), order.end(),
+                     [this](size_t a, size_t b) { return workers_[a].free_slots > workers_[b].free_slots; });
+    return order;
+  }
+
+  void ReserveSeveral(const Demand& demand) {
+    int missing = demand.ranks;
+    for (const size_t worker : EmptiestFirst(demand)) {
+      if (missing <= 0) return;
+      reserved_[worker] = true;
+      missing -= workers_[worker].slots;
+    }
+  }
+
   std::optional<size_t> FullestThatCanStart(const Demand& demand) const {
     std::optional<size_t> best;
     for (size_t worker = 0; worker < workers_.size(); ++worker) {
@@ -83,12 +147,22 @@ struct Wait {
   int slots = 0;
 };
 
+Wait SpreadWaitOf(const Demand& demand, const std::vector<Capacity>& workers) {
+  int free_slots = 0;
+  for (const Capacity& worker : workers) {
+    if (CanEverShare(worker, demand)) free_slots += std::max(0, worker.free_slots);
+  }
+  if (free_slots >= demand.ranks) return {"turn"};
+  return {"slots", free_slots};
+}
+
 Wait WaitOf(const Demand& demand, const std::vector<Capacity>& workers) {
   if (workers.empty()) return {"no_worker"};
   const auto with_device = Filter(workers, [&](const Capacity& worker) { return HasDevice(worker, demand); });
   if (with_device.empty()) return {"no_cuda"};
   const auto taking = Filter(with_device, [](const Capacity& worker) { return !worker.is_draining; });
   if (taking.empty()) return {"draining"};
+  if (demand.ranks > 1 && MustSpread(taking, demand)) return SpreadWaitOf(demand, taking);
   const int largest = Largest(taking, &Capacity::slots);
   if (largest < demand.ranks) return {"too_large", largest};
   const int free_slots = Largest(taking, &Capacity::free_slots);

@@ -8,7 +8,7 @@
 
 namespace regroup {
 
-/// A task that may start. Its ranks run together on one worker or not at all.
+/// A task that may start. Its ranks run together or not at all.
 struct Demand {
   int ranks = 1;
   bool needs_cuda = false;
@@ -22,21 +22,34 @@ struct Capacity {
   bool is_draining = false;
   /// It asks for a task right now; only then can it be given one.
   bool is_asking = false;
+  /// Other workers can reach it, so it can run a part of a gang.
+  bool can_share = false;
 };
 
-/// Positions in the two lists given to Place.
-struct Placement {
-  size_t demand = 0;
+/// The ranks that one worker runs of a task; the worker as a position in the list given to Place.
+struct Share {
   size_t worker = 0;
+  int ranks = 0;
+
+  bool operator==(const Share&) const = default;
+};
+
+/// Where a task starts.
+struct Placement {
+  /// Position in the list given to Place.
+  size_t demand = 0;
+  /// More than one for a gang on several workers; the first leads.
+  std::vector<Share> shares;
 
   bool operator==(const Placement&) const = default;
 };
 
 /// At most one task for each asking worker. `demands` is in the order of precedence.
 ///
-/// A task takes the fullest worker that holds it, which keeps larger holes for gangs. A gang that fits nowhere yet
-/// reserves the emptiest worker that could hold it: nothing of lower precedence starts there, so its slots come free
-/// one after the other and small tasks cannot starve it.
+/// A task takes the fullest worker that holds it, which keeps larger holes for gangs. A gang for which no single worker
+/// is large enough is spread over as few as possible. A gang that fits nowhere yet reserves the emptiest worker, or
+/// workers, that could hold it: nothing of lower precedence starts there, so its slots come free one after the other
+/// and small tasks cannot starve it.
 std::vector<Placement> Place(const std::vector<Demand>& demands, std::vector<Capacity> workers);
 
 /// What the task waits for, as a word to count by: no_worker | no_cuda | draining | too_large | slots | turn.

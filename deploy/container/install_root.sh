@@ -28,8 +28,7 @@ fi
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build=$(realpath "$1")
 root=${2%/}
-programs=(regroup regroup-coordinator regroup-worker regroup-trainer)
-if [ -e "$build/bin/regroup-rsh" ]; then programs+=(regroup-rsh); fi
+programs=(regroup regroup-coordinator regroup-worker regroup-rsh regroup-trainer)
 
 install_programs() {
   install -d "$root/opt/regroup/bin" "$root/opt/regroup/lib" "$root/usr/local/bin"

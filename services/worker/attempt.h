@@ -1,28 +1,21 @@
-// One attempt of one task: its folder, its processes, its watchdog, its end.
+// What a worker holds of one attempt: all of it, or its part of a gang on several workers.
 //
-// Owned by the AttemptTable. A thread of its own does everything, from the first folder to the last process; the other
-// functions may be called from any thread. The end is announced only when no process of the attempt is left.
+// Owned by the AttemptTable. Each has a thread of its own, from the first folder to the last process; the functions may
+// be called from any thread. The end is announced only when no process of the attempt is left on this worker.
 #pragma once
 
-#include <condition_variable>
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <string>
-#include <thread>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "regroup/v1/worker_service.pb.h"
 #include "services/worker/attempt_ending.h"
 #include "services/worker/attempt_key.h"
+#include "services/worker/daemon_run.h"
 #include "services/worker/launch_plan.h"
 #include "services/worker/log_collector.h"
-#include "services/worker/process_group.h"
-#include "services/worker/rank_board.h"
-#include "services/worker/rank_logs.h"
+#include "services/worker/rank_contact.h"
 #include "services/worker/trainer_server.h"
 #include "services/worker/worker_options.h"
 
@@ -47,66 +40,46 @@ struct StopRequest {
 
 class Attempt {
  public:
+  /// Called from the attempt's thread, once, as the last thing it does.
   using EndCallback = std::function<void(const AttemptKey&, const v1::TaskOutcome&)>;
 
-  /// Starts the attempt's thread. `on_end` is called from it, once, as the last thing it does.
-  Attempt(v1::TaskAssignment assignment, std::string visible_devices, const AttemptServices* services,
-          EndCallback on_end);
   /// Kills what runs and waits for the thread.
-  ~Attempt();
+  virtual ~Attempt() = default;
 
-  const AttemptKey& key() const { return key_; }
-  int ranks() const { return assignment_.ranks(); }
-  const std::shared_ptr<LogCollector>& collector() const { return collector_; }
+  virtual const AttemptKey& key() const = 0;
+  /// Slots that it takes on this worker.
+  virtual int ranks() const = 0;
+  virtual const std::shared_ptr<LogCollector>& collector() const = 0;
 
   /// Asks for the end; the first request's verdict counts, a later one may only make haste.
-  void RequestStop(StopRequest request);
+  virtual void RequestStop(StopRequest request) = 0;
 
   /// Returns when no process of the attempt is left.
-  void WaitForEnd();
+  virtual void WaitForEnd() = 0;
 
- private:
-  void Run(const EndCallback& on_end);
-  v1::TaskOutcome RunToEnd();
-  absl::Status Prepare();
-  absl::Status StartProcesses();
-  void Supervise();
-  bool MustKill(SteadyTime now);
-  std::optional<StopRequest> FindReasonToStop(SteadyTime now);
-  std::optional<StopRequest> FindOverdue(SteadyTime now) const;
-  void BeginStop(const StopRequest& request, SteadyTime now);
-  void Condemn(const StopRequest& request);
-  void KillEverything();
-  AttemptEvidence GatherEvidence();
-  /// A failure where the job names paths that this worker does not allow.
-  std::optional<v1::TaskOutcome> RefusePaths() const;
-  v1::TaskOutcome FailedToStart(const absl::Status& status) const;
+  // For the other workers of a gang.
 
-  const v1::TaskAssignment assignment_;
-  const AttemptKey key_;
-  const std::string visible_devices_;
-  const AttemptServices* const services_;
-  const std::filesystem::path folder_;
-  const std::filesystem::path temporary_folder_;
-  const std::string token_;
-  const std::shared_ptr<RankBoard> board_;
-  const std::shared_ptr<LogCollector> collector_;
-
-  // The attempt's thread alone.
-  std::optional<RankLogs> logs_;
-  SteadyTime start_time_;
-  /// Unset while the attempt may go on, and when a rank reported a failure before the worker stepped in.
-  std::optional<Verdict> verdict_;
-  bool killed_ = false;
-  std::optional<SteadyTime> kill_time_;
-
-  std::mutex mutex_;
-  std::condition_variable ended_condition_;
-  std::unique_ptr<ProcessGroup> processes_;
-  std::optional<StopRequest> stop_request_;
-  bool ended_ = false;
-
-  std::thread thread_;
+  /// The secret that they show; empty where there are none.
+  virtual const std::string& gang_token() const = 0;
+  /// Whom the ranks of helpers talk to; null where this worker does not lead.
+  virtual std::shared_ptr<RankContact> ContactOfHelpers() { return nullptr; }
+  /// Starts the gang's daemon here. FAILED_PRECONDITION where this worker does not help, or was asked before.
+  virtual absl::Status StartDaemon(std::shared_ptr<DaemonRun> run) {
+    return absl::FailedPreconditionError("this worker leads the attempt and runs no daemon for it");
+  }
 };
+
+/// Starts the part of the attempt that the assignment gives to this worker. `visible_devices` are those of its slots.
+std::unique_ptr<Attempt> StartAttempt(v1::TaskAssignment assignment, std::string visible_devices,
+                                      const AttemptServices* services, Attempt::EndCallback on_end);
+
+/// Distinguishes what attempts of this process make outside of their own folders.
+int NextAttemptNumber();
+
+/// An empty folder, whatever was there before.
+absl::Status MakeFreshFolder(const std::filesystem::path& folder);
+
+/// How many ranks of it this worker runs.
+int RanksHere(const v1::TaskAssignment& assignment);
 
 }  // namespace regroup

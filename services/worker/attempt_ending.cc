@@ -5,7 +5,10 @@
 #include <sys/wait.h>
 
 #include <regex>
+#include <string_view>
 #include <utility>
+
+#include "services/worker/remote_shell.h"
 
 namespace regroup {
 namespace {
@@ -44,6 +47,25 @@ std::string Describe(const SignalDeath& death) {
   return fmt::format("{} died (signal {}, {})", who, death.signal_number, name == nullptr ? "unknown" : name);
 }
 
+/// What regroup-rsh says of the worker that it lost, or that never came: its first such line.
+std::optional<std::string> FindGangLoss(const AttemptEvidence& evidence) {
+  const size_t mark = evidence.launcher_output.find(kErrorMark);
+  if (mark != std::string::npos) {
+    const size_t begin = mark + std::string_view(kErrorMark).size();
+    return evidence.launcher_output.substr(begin, evidence.launcher_output.find('\n', begin) - begin);
+  }
+  const bool exited_well = WIFEXITED(evidence.wait_status) && WEXITSTATUS(evidence.wait_status) == 0;
+  if (evidence.missing.empty() || exited_well) return std::nullopt;
+  return fmt::format("the gang did not form: {}", evidence.missing);
+}
+
+/// A loss that explains why the ranks could not go on.
+std::optional<std::string> FindLoss(const AttemptEvidence& evidence) {
+  if (std::optional<std::string> lost_worker = FindGangLoss(evidence)) return lost_worker;
+  const std::optional<SignalDeath> death = FindSignalDeath(evidence);
+  return death ? std::optional<std::string>(Describe(*death)) : std::nullopt;
+}
+
 v1::TaskOutcome Failed(v1::FailureClass failure_class, std::string message, const AttemptEvidence& evidence) {
   v1::TaskOutcome outcome;
   outcome.mutable_failure()->set_failure_class(failure_class);
@@ -52,15 +74,14 @@ v1::TaskOutcome Failed(v1::FailureClass failure_class, std::string message, cons
   return outcome;
 }
 
-v1::TaskOutcome ReportedFailure(const AttemptEvidence& evidence, const std::optional<SignalDeath>& death) {
+v1::TaskOutcome ReportedFailure(const AttemptEvidence& evidence, const std::optional<std::string>& loss) {
   const v1::Failure& failure = evidence.reported->failure();
   const bool unclear =
       failure.failure_class() == v1::FAILURE_CLASS_INTERNAL || failure.failure_class() == v1::FAILURE_CLASS_UNSPECIFIED;
   // The survivors of a killed rank see a broken connection, which looks to them like a defect.
-  if (unclear && death) {
+  if (unclear && loss) {
     return Failed(v1::FAILURE_CLASS_INFRA,
-                  fmt::format("{}; rank {} said: {}", Describe(*death), evidence.reported_by, failure.message()),
-                  evidence);
+                  fmt::format("{}; rank {} said: {}", *loss, evidence.reported_by, failure.message()), evidence);
   }
   const bool classified = failure.failure_class() != v1::FAILURE_CLASS_UNSPECIFIED;
   v1::TaskOutcome outcome =
@@ -81,11 +102,11 @@ std::string DescribeExit(const AttemptEvidence& evidence) {
 
 v1::TaskOutcome DecideOutcome(const AttemptEvidence& evidence) {
   const bool exited_well = WIFEXITED(evidence.wait_status) && WEXITSTATUS(evidence.wait_status) == 0;
-  const std::optional<SignalDeath> death = FindSignalDeath(evidence);
+  const std::optional<std::string> loss = FindLoss(evidence);
   if (evidence.reported && !evidence.reported->has_failure() && exited_well) return *evidence.reported;
-  if (evidence.reported && evidence.reported->has_failure()) return ReportedFailure(evidence, death);
+  if (evidence.reported && evidence.reported->has_failure()) return ReportedFailure(evidence, loss);
   if (evidence.verdict) return Failed(evidence.verdict->failure_class, evidence.verdict->message, evidence);
-  if (death) return Failed(v1::FAILURE_CLASS_INFRA, Describe(*death), evidence);
+  if (loss) return Failed(v1::FAILURE_CLASS_INFRA, *loss, evidence);
   return Failed(v1::FAILURE_CLASS_INTERNAL, DescribeExit(evidence), evidence);
 }
 

@@ -28,12 +28,15 @@ struct AttemptEvidence {
   bool killed_by_worker = false;
   /// What mpirun printed.
   std::string launcher_output;
+  /// Of a gang on several workers: which of them did not come with all its ranks; empty where all ranks came.
+  std::string missing;
   std::vector<std::string> log_tail;
 };
 
 /// In this order: a reported success with exit status 0 is a success, whatever else happened; a failure that a rank
-/// reported stands (but an INTERNAL one beside a rank that a signal killed is that rank's loss); then the worker's own
-/// verdict; a signal is INFRA; and any other end without an outcome is INTERNAL. Each failure carries the log tail.
+/// reported stands (but an INTERNAL one beside a lost worker, or a rank that a signal killed, is that loss); then the
+/// worker's own verdict; a gang that lost a worker or never formed, and a signal, are INFRA; and any other end without
+/// an outcome is INTERNAL. Each failure carries the log tail.
 v1::TaskOutcome DecideOutcome(const AttemptEvidence& evidence);
 
 }  // namespace regroup

@@ -45,8 +45,8 @@ void AttemptTable::Start(const v1::TaskAssignment& assignment) {
   }
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[key];
-  entry.slots = slots_.Take(std::max(1, assignment.ranks()));
-  entry.attempt = std::make_shared<Attempt>(assignment, slots_.VisibleDevices(entry.slots), services_, on_end_);
+  entry.slots = slots_.Take(RanksHere(assignment));
+  entry.attempt = StartAttempt(assignment, slots_.VisibleDevices(entry.slots), services_, on_end_);
 }
 
 void AttemptTable::Stop(const std::vector<AttemptKey>& keys, const StopRequest& request) {
@@ -92,6 +92,18 @@ std::shared_ptr<LogCollector> AttemptTable::CollectorOf(const AttemptKey& key) c
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(key);
   return found == entries_.end() ? nullptr : found->second.attempt->collector();
+}
+
+std::shared_ptr<Attempt> AttemptTable::Find(const AttemptKey& key) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(key);
+  return found == entries_.end() ? nullptr : found->second.attempt;
+}
+
+bool AttemptTable::HoldsOtherEpochOf(const AttemptKey& key) const {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(entries_.begin(), entries_.end(),
+                     [&](const auto& entry) { return entry.first.SameTask(key) && entry.first != key; });
 }
 
 int AttemptTable::free_slots() const {

@@ -39,6 +39,10 @@ class AttemptTable {
   /// Null if it is not here.
   std::shared_ptr<LogCollector> CollectorOf(const AttemptKey& key) const;
 
+  /// Null if it is not here.
+  std::shared_ptr<Attempt> Find(const AttemptKey& key) const;
+  bool HoldsOtherEpochOf(const AttemptKey& key) const;
+
   int free_slots() const;
 
   /// Waits until no process of any attempt is left.

@@ -44,6 +44,7 @@ absl::StatusOr<v1::RegisterWorkerResponse> CoordinatorLink::Register(const std::
   request.set_device_name(identity_.device_name);
   request.set_host(identity_.host);
   request.set_version(identity_.version);
+  request.set_gang_address(identity_.gang_address);
   AddRunning(running, request.mutable_running());
   grpc::ClientContext context;
   SetDeadline(context, patience);

@@ -27,6 +27,8 @@ struct WorkerIdentity {
   std::string device_name;
   std::string host;
   std::string version;
+  /// Empty where it takes no part in gangs over several workers.
+  std::string gang_address;
 };
 
 class CoordinatorLink {

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,8 @@ struct LaunchContext {
   std::filesystem::path attempt_folder;
   /// For temporary files and Open MPI's session folder; its path is short.
   std::filesystem::path temporary_folder;
+  /// For what the ranks of a helper share in memory.
+  std::filesystem::path shared_memory_folder;
   /// Of this machine, for this worker.
   int cores = 1;
   /// Value of CUDA_VISIBLE_DEVICES; empty hides all.
@@ -32,12 +35,28 @@ struct LaunchContext {
   Environment inherited;
 };
 
+/// The name under which mpirun knows a member of a gang. Never resolved: regroup-rsh finds the worker by it.
+std::string NodeName(int member);
+/// The member that has this name.
+std::optional<int> MemberOfNode(const std::string& node);
+
+/// What mpirun reads of a gang on several workers, and what regroup-rsh does; both lie in the temporary folder.
+std::string HostFileText(const v1::Gang& gang);
+inline constexpr char kHostFile[] = "hosts";
+inline constexpr char kGangFile[] = "gang.json";
+/// Names the gang file in regroup-rsh's environment.
+inline constexpr char kGangFileVariable[] = "REGROUP_GANG_FILE";
+
 /// Where the standard output and error of each rank go: <folder>/rank.<n>/{stdout,stderr}.
 std::filesystem::path RankLogFolder(const std::filesystem::path& attempt_folder);
 
 /// One rank: the trainer itself, and nothing of MPI. Several: mpirun, which starts them.
 ProcessPlan MakeProcessPlan(const WorkerOptions& options, const v1::TaskAssignment& assignment,
                             const LaunchContext& context);
+
+/// Open MPI's daemon, for the ranks that a helper runs; `arguments` are those behind its name.
+ProcessPlan MakeDaemonPlan(const WorkerOptions& options, const v1::TaskAssignment& assignment,
+                           const LaunchContext& context, const std::vector<std::string>& arguments);
 
 /// This process's environment as a map.
 Environment CurrentEnvironment();

@@ -21,12 +21,18 @@ std::string Describe(size_t rank, const v1::Activity& activity, std::chrono::sec
 RankBoard::RankBoard(AttemptKey attempt, int ranks)
     : attempt_(std::move(attempt)), ranks_(static_cast<size_t>(std::max(1, ranks))) {}
 
+RankBoard::RankBoard(AttemptKey attempt, const std::vector<int>& ranks_of_members) : attempt_(std::move(attempt)) {
+  for (size_t member = 0; member < ranks_of_members.size(); ++member) {
+    for (int i = 0; i < ranks_of_members[member]; ++i) ranks_.push_back({.member = static_cast<int>(member)});
+  }
+}
+
 absl::Status RankBoard::Refuse(std::string reason) {
   if (refusal_.empty()) refusal_ = reason;
   return absl::FailedPreconditionError(std::move(reason));
 }
 
-absl::Status RankBoard::CheckAttest(const v1::AttestRequest& request) {
+absl::Status RankBoard::CheckAttest(const v1::AttestRequest& request, int member) {
   const int64_t promised = static_cast<int64_t>(ranks_.size());
   if (KeyOf(request.attempt()) != attempt_) {
     return Refuse(fmt::format("rank {} belongs to attempt {}, not to {}", request.rank(),
@@ -40,15 +46,19 @@ absl::Status RankBoard::CheckAttest(const v1::AttestRequest& request) {
     return Refuse(fmt::format("rank {} does not exist among {} ranks", request.rank(), promised));
   }
   const Rank& rank = ranks_[static_cast<size_t>(request.rank())];
+  if (rank.member != member) {
+    return Refuse(fmt::format("rank {} runs on worker {} of the gang where it was to run on worker {}", request.rank(),
+                              member, rank.member));
+  }
   if (rank.attested && (rank.process_id != request.process_id() || rank.host != request.host())) {
     return Refuse(fmt::format("two processes say that they are rank {}", request.rank()));
   }
   return absl::OkStatus();
 }
 
-absl::Status RankBoard::Attest(const v1::AttestRequest& request, SteadyTime now) {
+absl::Status RankBoard::Attest(const v1::AttestRequest& request, SteadyTime now, int member) {
   const std::lock_guard lock(mutex_);
-  absl::Status checked = CheckAttest(request);
+  absl::Status checked = CheckAttest(request, member);
   if (!checked.ok()) return checked;
   Rank& rank = ranks_[static_cast<size_t>(request.rank())];
   rank.attested = true;
@@ -98,6 +108,14 @@ std::string RankBoard::refusal() const {
 int RankBoard::attested() const {
   const std::lock_guard lock(mutex_);
   return static_cast<int>(std::count_if(ranks_.begin(), ranks_.end(), [](const Rank& rank) { return rank.attested; }));
+}
+
+std::optional<int> RankBoard::FirstMissingMember() const {
+  const std::lock_guard lock(mutex_);
+  for (const Rank& rank : ranks_) {
+    if (!rank.attested) return rank.member;
+  }
+  return std::nullopt;
 }
 
 std::optional<v1::TaskOutcome> RankBoard::outcome() const {

@@ -23,10 +23,12 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 class RankBoard {
  public:
   RankBoard(AttemptKey attempt, int ranks);
+  /// A gang on several workers: how many ranks each runs, in the order of the ranks.
+  RankBoard(AttemptKey attempt, const std::vector<int>& ranks_of_members);
 
-  /// FAILED_PRECONDITION if the epoch, the world size or the rank is not what was promised, or if the rank is taken by
-  /// another process. The first refusal is kept: a gang that fell apart must not succeed.
-  absl::Status Attest(const v1::AttestRequest& request, SteadyTime now);
+  /// FAILED_PRECONDITION if the epoch, the world size, the rank or the worker that it runs on is not what was promised,
+  /// or if the rank is taken by another process. The first refusal is kept: a gang that fell apart must not succeed.
+  absl::Status Attest(const v1::AttestRequest& request, SteadyTime now, int member = 0);
 
   /// FAILED_PRECONDITION for another attempt or a rank that has not attested. True if the rank should exit.
   absl::StatusOr<bool> Report(const v1::ReportRequest& request, SteadyTime now);
@@ -38,6 +40,8 @@ class RankBoard {
   std::string refusal() const;
 
   int attested() const;
+  /// The first member of the gang some of whose ranks have not attested, if any.
+  std::optional<int> FirstMissingMember() const;
 
   /// The outcome: a failure of any rank, else the success that rank 0 reported.
   std::optional<v1::TaskOutcome> outcome() const;
@@ -54,6 +58,8 @@ class RankBoard {
 
  private:
   struct Rank {
+    /// Position in the gang of the worker that runs it.
+    int member = 0;
     bool attested = false;
     int32_t process_id = 0;
     std::string host;
@@ -62,7 +68,7 @@ class RankBoard {
   };
 
   absl::Status Refuse(std::string reason);
-  absl::Status CheckAttest(const v1::AttestRequest& request);
+  absl::Status CheckAttest(const v1::AttestRequest& request, int member);
   void NoteActivity(Rank& rank, const v1::Activity& activity, SteadyTime now);
   void NoteOutcome(int rank, const v1::TaskOutcome& outcome, SteadyTime now);
 

@@ -15,6 +15,10 @@ namespace {
 /// Leaves room for "/t12345/..." and "/worker.sock" in 108 bytes.
 constexpr size_t kLongestBase = 60;
 
+const std::filesystem::path kSharedMemory = "/dev/shm";
+
+std::string SharedMemoryPrefix(const std::string& key) { return fmt::format("regroup-{}-{}-", geteuid(), key); }
+
 bool IsUsable(const std::string& base) {
   return !base.empty() && base.size() <= kLongestBase && access(base.c_str(), W_OK | X_OK) == 0;
 }
@@ -49,6 +53,23 @@ void RemoveRuntimeFolder(const std::filesystem::path& folder, const std::filesys
   EmptyRuntimeFolder(folder, lock);
   unlink(lock.c_str());
   rmdir(folder.c_str());
+}
+
+std::filesystem::path MakeSharedMemoryFolder(const std::string& key, int number,
+                                             const std::filesystem::path& otherwise) {
+  const std::filesystem::path folder = kSharedMemory / fmt::format("{}{}", SharedMemoryPrefix(key), number);
+  std::error_code ignored;
+  std::filesystem::remove_all(folder, ignored);
+  return mkdir(folder.c_str(), 0700) == 0 ? folder : otherwise;
+}
+
+void RemoveSharedMemoryFolders(const std::string& key) {
+  std::vector<std::filesystem::path> folders;
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(kSharedMemory, ignored)) {
+    if (entry.path().filename().string().starts_with(SharedMemoryPrefix(key))) folders.push_back(entry.path());
+  }
+  for (const std::filesystem::path& folder : folders) std::filesystem::remove_all(folder, ignored);
 }
 
 }  // namespace regroup

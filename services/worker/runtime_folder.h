@@ -20,4 +20,12 @@ void EmptyRuntimeFolder(const std::filesystem::path& folder, const std::filesyst
 /// any moment: what it made stays.
 void RemoveRuntimeFolder(const std::filesystem::path& folder, const std::filesystem::path& lock);
 
+/// A private folder for what the ranks of one attempt share in memory: below /dev/shm, or `otherwise` where that cannot
+/// be used. Open MPI names its files there by the machine and the rank's number on its node, so that two workers of one
+/// machine that take part in one gang would take each other's.
+std::filesystem::path MakeSharedMemoryFolder(const std::string& key, int number,
+                                             const std::filesystem::path& otherwise);
+/// Removes those that a worker which was killed left behind.
+void RemoveSharedMemoryFolders(const std::string& key);
+
 }  // namespace regroup

@@ -14,8 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "regroup/v1/trainer_service.grpc.pb.h"
-#include "services/worker/log_collector.h"
-#include "services/worker/rank_board.h"
+#include "services/worker/rank_contact.h"
 
 namespace regroup {
 
@@ -27,16 +26,11 @@ class TrainerServer final : private v1::TrainerService::Service {
 
   const std::filesystem::path& socket() const { return socket_; }
 
-  /// Accepts the ranks that show `token`, until Remove. Both objects are shared with the calls in progress.
-  void Add(const std::string& token, std::shared_ptr<RankBoard> board, std::shared_ptr<LogCollector> collector);
+  /// Accepts the ranks that show `token`, until Remove. The contact is shared with the calls in progress.
+  void Add(const std::string& token, std::shared_ptr<RankContact> contact);
   void Remove(const std::string& token);
 
  private:
-  struct Session {
-    std::shared_ptr<RankBoard> board;
-    std::shared_ptr<LogCollector> collector;
-  };
-
   explicit TrainerServer(std::filesystem::path socket) : socket_(std::move(socket)) {}
 
   grpc::Status Attest(grpc::ServerContext* context, const v1::AttestRequest* request,
@@ -44,12 +38,12 @@ class TrainerServer final : private v1::TrainerService::Service {
   grpc::Status Report(grpc::ServerContext* context, const v1::ReportRequest* request,
                       v1::ReportResponse* response) override;
 
-  absl::StatusOr<Session> FindSession(const grpc::ServerContext& context) const;
+  absl::StatusOr<std::shared_ptr<RankContact>> FindContact(const grpc::ServerContext& context) const;
 
   const std::filesystem::path socket_;
   std::unique_ptr<grpc::Server> server_;
   mutable std::mutex mutex_;
-  std::map<std::string, Session> sessions_;
+  std::map<std::string, std::shared_ptr<RankContact>> contacts_;
 };
 
 }  // namespace regroup

@@ -46,8 +46,11 @@ absl::StatusOr<std::unique_ptr<Worker>> Worker::Start(const WorkerOptions& optio
   REGROUP_ASSIGN_OR_RETURN(WorkerLock lock, ClaimRuntimeFolder(options, folder));
   REGROUP_RETURN_IF_ERROR(KillLeftovers(options));
   EmptyRuntimeFolder(folder, folder / kLockFile);
+  RemoveSharedMemoryFolders(WorkerKey(options));
   std::unique_ptr<Worker> worker(new Worker(options, std::move(lock)));
   REGROUP_RETURN_IF_ERROR(worker->StartTrainerServer(folder));
+  worker->MakeTable();
+  REGROUP_RETURN_IF_ERROR(worker->StartGangServer());
   worker->StartThreads(std::move(channel));
   return worker;
 }
@@ -68,14 +71,25 @@ WorkerIdentity Worker::MakeIdentity() const {
           .device = services_.options.device,
           .device_name = DeviceName(services_.options.device),
           .host = HostName(),
-          .version = REGROUP_VERSION};
+          .version = REGROUP_VERSION,
+          .gang_address = gang_server_ != nullptr ? gang_server_->address() : ""};
+}
+
+void Worker::MakeTable() {
+  // Ends come only after the acquirer's first task, when the reporter is there.
+  const auto on_end = [this](const AttemptKey& key, const v1::TaskOutcome& outcome) { reporter_->Add(key, outcome); };
+  table_ = std::make_unique<AttemptTable>(&services_, UsableGpus(services_.options.device), on_end);
+}
+
+absl::Status Worker::StartGangServer() {
+  if (services_.options.gang.listen.empty()) return absl::OkStatus();
+  REGROUP_ASSIGN_OR_RETURN(gang_server_, GangServer::Start(&services_.options, table_.get()));
+  LogInfo("listens for gangs", {{"address", gang_server_->address()}});
+  return absl::OkStatus();
 }
 
 void Worker::StartThreads(std::shared_ptr<grpc::Channel> channel) {
   link_ = std::make_unique<CoordinatorLink>(std::move(channel), MakeIdentity());
-  // Ends come only after the acquirer's first task, when the reporter is there.
-  const auto on_end = [this](const AttemptKey& key, const v1::TaskOutcome& outcome) { reporter_->Add(key, outcome); };
-  table_ = std::make_unique<AttemptTable>(&services_, UsableGpus(services_.options.device), on_end);
   pusher_ = std::make_unique<LogPusher>(link_.get(), table_.get());
   reporter_ = std::make_unique<OutcomeReporter>(link_.get(), pusher_.get(), table_.get());
   keeper_ = std::make_unique<LeaseKeeper>(link_.get(), table_.get());
@@ -98,6 +112,7 @@ Worker::~Worker() {
   // Attempts announce their end to the reporter, whose thread uses the pusher and the table.
   if (reporter_ != nullptr) reporter_->Shutdown();
   pusher_.reset();
+  gang_server_.reset();
   table_.reset();
   reporter_.reset();
   trainer_server_.reset();

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "services/worker/attempt_table.h"
 #include "services/worker/coordinator_link.h"
+#include "services/worker/gang_server.h"
 #include "services/worker/lease_keeper.h"
 #include "services/worker/log_pusher.h"
 #include "services/worker/outcome_reporter.h"
@@ -36,6 +37,8 @@ class Worker {
   Worker(const WorkerOptions& options, WorkerLock lock) : lock_(std::move(lock)) { services_.options = options; }
 
   absl::Status StartTrainerServer(const std::filesystem::path& folder);
+  void MakeTable();
+  absl::Status StartGangServer();
   void StartThreads(std::shared_ptr<grpc::Channel> channel);
   WorkerIdentity MakeIdentity() const;
 
@@ -44,6 +47,7 @@ class Worker {
   std::unique_ptr<TrainerServer> trainer_server_;
   std::unique_ptr<CoordinatorLink> link_;
   std::unique_ptr<AttemptTable> table_;
+  std::unique_ptr<GangServer> gang_server_;
   std::unique_ptr<LogPusher> pusher_;
   std::unique_ptr<OutcomeReporter> reporter_;
   std::unique_ptr<LeaseKeeper> keeper_;

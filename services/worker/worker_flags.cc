@@ -4,6 +4,7 @@
 #include <cctype>
 #include <filesystem>
 #include <map>
+#include <string_view>
 
 #include <CLI/CLI.hpp>
 
@@ -31,9 +32,31 @@ std::string CheckId(const std::string& id) {
   return good ? "" : "must be 1 to 63 lower-case letters, digits, hyphens and dots";
 }
 
-std::filesystem::path TrainerBesideThis() {
+std::filesystem::path BesideThis(const char* program) {
   std::error_code error;
-  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "regroup-trainer";
+  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / program;
+}
+
+/// Open MPI reads names and subnets, separated by commas; anything else would be refused by the other workers.
+std::string CheckInterface(const std::string& interface) {
+  const bool good = std::all_of(interface.begin(), interface.end(), [](unsigned char c) {
+    return std::isalnum(c) || std::string_view(".:/,_@-").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  return good ? "" : "must be names of network interfaces or subnets, separated by commas";
+}
+
+void AddGangOptions(CLI::App& app, GangOptions& gang) {
+  app.add_option("--gang-listen", gang.listen,
+                 "Address to listen on for other workers, host:port; default: no gangs over several workers");
+  app.add_option("--gang-address", gang.address,
+                 "host:port that other workers are told; default: from --gang-listen, or the host's name");
+  app.add_option("--gang-interface", gang.interface,
+                 "Network interfaces or subnets of the ranks' traffic, such as eth1 or 10.1.0.0/16; default: all")
+      ->check(CLI::Validator(CheckInterface, "NET"));
+  app.add_option_function<int>(
+         "--gang-join-s", [&gang](int seconds) { gang.join_patience = std::chrono::seconds(seconds); },
+         "Seconds after which a worker that has not joined a gang is given up; default: 30")
+      ->check(CLI::Range(1, 3600));
 }
 
 void AddOptions(CLI::App& app, WorkerFlags& flags) {
@@ -54,6 +77,7 @@ void AddOptions(CLI::App& app, WorkerFlags& flags) {
   app.add_option("--output-root", worker.allowed_paths.output_roots,
                  "Folder that results may appear in; may be repeated; default: all");
   app.add_option("--mpirun", worker.mpirun, "Program mpirun of Open MPI")->capture_default_str();
+  AddGangOptions(app, worker.gang);
   AddTlsFlags(&app, &flags.identity.tls);
   AddTokenFlag(&app, &flags.identity.token_file);
   app.add_option("--log-format", flags.log_format, "json | text")
@@ -63,8 +87,17 @@ void AddOptions(CLI::App& app, WorkerFlags& flags) {
   app.add_flag("--die-with-parent", flags.die_with_parent, "Stop when the program that started this one ends");
 }
 
+/// regroup-rsh runs in another folder.
+TlsFiles AbsoluteFiles(TlsFiles files) {
+  for (std::string* file : {&files.certificate, &files.private_key, &files.certificate_authority}) {
+    if (!file->empty()) *file = std::filesystem::absolute(*file);
+  }
+  return files;
+}
+
 void Complete(WorkerOptions& worker) {
-  if (worker.trainer.empty()) worker.trainer = TrainerBesideThis();
+  if (worker.trainer.empty()) worker.trainer = BesideThis("regroup-trainer");
+  worker.gang.remote_shell = BesideThis("regroup-rsh");
   worker.trainer = std::filesystem::absolute(worker.trainer);
   worker.work_folder = std::filesystem::absolute(worker.work_folder).lexically_normal();
 }
@@ -84,6 +117,7 @@ std::optional<WorkerFlags> ParseWorkerFlags(int argc, char** argv, int* exit_sta
     return std::nullopt;
   }
   Complete(flags.worker);
+  flags.worker.gang.tls = AbsoluteFiles(flags.identity.tls);
   return flags;
 }
 

@@ -6,8 +6,24 @@
 #include <string>
 
 #include "services/job_file/allowed_paths.h"
+#include "services/rpc/credentials.h"
 
 namespace regroup {
+
+/// How a worker takes part in gangs that are spread over several workers.
+struct GangOptions {
+  /// host:port to listen on for other workers; empty: this worker runs such gangs neither as lead nor as helper.
+  std::string listen;
+  /// host:port that other workers are told; empty: the host's name, or the address listened on, with its port.
+  std::string address;
+  /// Network interfaces or subnets for the ranks' traffic, as Open MPI's btl_tcp_if_include; empty: all.
+  std::string interface;
+  TlsFiles tls;
+  /// The program that mpirun starts in the place of a remote shell.
+  std::filesystem::path remote_shell;
+  /// A worker that has not joined a gang by then is given up.
+  std::chrono::milliseconds join_patience{30'000};
+};
 
 struct WorkerOptions {
   /// Stable over restarts: lower-case letters, digits, hyphens and dots.
@@ -23,6 +39,7 @@ struct WorkerOptions {
   /// Absolute, or a name that is looked for in PATH.
   std::string mpirun = "mpirun";
   AllowedPaths allowed_paths;
+  GangOptions gang;
 
   /// From SIGTERM to SIGKILL.
   std::chrono::milliseconds stop_grace{5'000};

@@ -10,10 +10,10 @@ from harness import places, processes
 FINAL_STATES = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
 
 
-def run_regroup(*arguments, coordinator=None, patience_s=300, **settings):
-    """`regroup` with these arguments, run to its end; its output is text."""
-    environment = dict(os.environ, **({"REGROUP_COORDINATOR": coordinator} if coordinator else {}))
-    command = [str(places.PROGRAMS / "regroup"), *map(str, arguments)]
+def run_regroup(*arguments, coordinator=None, patience_s=300, prefix=(), environment=None, **settings):
+    """`regroup` with these arguments, run to its end; its output is text. `prefix` stands before the command."""
+    environment = {**os.environ, **(environment or {}), **({"REGROUP_COORDINATOR": coordinator} if coordinator else {})}
+    command = [*prefix, str(places.PROGRAMS / "regroup"), *map(str, arguments)]
     return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, timeout=patience_s, **settings)
 
@@ -28,13 +28,14 @@ def start_run(file, work, log, *arguments):
 class Cluster:
     """Programs started for one test; `work` and the logs lie under `folder`."""
 
-    def __init__(self, folder, workers=2, slots=2, lease_s=5, trainer=None):
+    def __init__(self, folder, workers=2, slots=2, lease_s=5, trainer=None, worker_arguments=()):
         self.folder = folder
         self.work = folder / "work"
         self.work.mkdir(exist_ok=True)
         self.coordinator = None
         self.workers = {}
         self._slots, self._lease_s, self._trainer = slots, lease_s, trainer
+        self._worker_arguments = worker_arguments
         self._port = 0
         self.metrics_port = 0
         self.start_coordinator()
@@ -61,6 +62,7 @@ class Cluster:
                      "--device", "cpu"]
         if self._trainer:
             arguments += ["--trainer", self._trainer]
+        arguments += self._worker_arguments
         self.workers[name] = self._start(name, "regroup-worker", *arguments)
 
     def coordinators(self):

@@ -66,7 +66,7 @@ class ProgramTest(unittest.TestCase):
             self.fail("processes were left:\n" + "\n".join(map(str, left)))
 
     def _show_logs(self):
-        for log in sorted(self.folder.glob("*.log")):
+        for log in sorted((*self.folder.glob("*.log"), *self.folder.glob("*/*.log"))):
             print(f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}", file=sys.stderr)
 
 

@@ -70,6 +70,7 @@ struct FakeWorker {
     request.set_incarnation(incarnation);
     request.set_slots(slots);
     request.set_device(device);
+    request.set_gang_address(gang_address);
     request.mutable_running()->Assign(running.begin(), running.end());
     return request;
   }
@@ -108,6 +109,7 @@ struct FakeWorker {
   std::string id;
   int slots;
   std::string device = "cpu";
+  std::string gang_address;
   uint64_t incarnation = 1;
   std::vector<v1::AttemptId> running;
 };

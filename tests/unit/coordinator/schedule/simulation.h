@@ -39,6 +39,10 @@ class Simulation {
  public:
   explicit Simulation(uint32_t seed, Defect defect = Defect::kNone) : random_(seed), defect_(defect) {
     for (int i = 0; i < 3; ++i) workers_.emplace_back(fmt::format("w{}", i), 1 + Pick(3));
+    // In half of the lives gangs may be spread.
+    if (Chance(0.5)) {
+      for (SimulatedWorker& worker : workers_) worker.gang_address = worker.id + ":7448";
+    }
   }
 
   void Run() {
@@ -105,7 +109,7 @@ class Simulation {
   void Submit() {
     if (cluster_.jobs().size() > 4) return;
     v1::JobSpec spec = SmallSpec();
-    spec.mutable_finetune()->set_ranks(1 + Pick(2));
+    spec.mutable_finetune()->set_ranks(1 + Pick(workers_[0].gang_address.empty() ? 2 : 4));
     spec.mutable_resources()->set_priority(Pick(3));
     if (Chance(0.5)) MakeShort(&spec);
     cluster_.AddJob(MakeJob(fmt::format("job-{}", ++jobs_submitted_), spec, now_, Chance(0.5) ? "alice" : "bob"));
@@ -171,7 +175,9 @@ class Simulation {
     request.clear_running();
     for (const auto& [id, job] : cluster_.jobs()) {
       for (const size_t task : job.RunningTasks()) {
-        if (LastSegment(job.task(task).worker()) == worker.id) *request.add_running() = CurrentAttempt(job, task);
+        for (const WorkerRanks& share : WorkersOf(job.task(task))) {
+          if (share.worker == worker.id) *request.add_running() = CurrentAttempt(job, task);
+        }
       }
     }
     return request;
@@ -364,7 +370,9 @@ class Simulation {
   void CheckSlots() {
     std::map<std::string, int> busy;
     for (const auto& [id, job] : cluster_.jobs()) {
-      for (const size_t task : job.RunningTasks()) busy[LastSegment(job.task(task).worker())] += job.task(task).ranks();
+      for (const size_t task : job.RunningTasks()) {
+        for (const WorkerRanks& share : WorkersOf(job.task(task))) busy[share.worker] += share.ranks;
+      }
     }
     for (const SimulatedWorker& worker : workers_) {
       Check(busy[worker.id] <= worker.slots, "a worker runs no more than it has slots");
@@ -373,11 +381,14 @@ class Simulation {
 
   /// No process of an old epoch outlives the new one.
   void CheckProcesses() {
-    std::set<std::string> seen;
+    std::map<std::string, std::set<int64_t>> epochs;
     for (const SimulatedWorker& worker : workers_) {
+      std::set<std::string> seen;
       for (const v1::AttemptId& attempt : worker.running) {
-        const bool is_new = seen.insert(TaskName(attempt.job(), attempt.task())).second;
-        Check(is_new, "a task has one process: " + attempt.ShortDebugString());
+        const std::string task = TaskName(attempt.job(), attempt.task());
+        epochs[task].insert(attempt.epoch());
+        const bool is_new = seen.insert(task).second;
+        Check(is_new && epochs[task].size() == 1, "a task has one process: " + attempt.ShortDebugString());
       }
     }
   }

@@ -5,10 +5,13 @@
 
 #include <filesystem>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "services/base/files.h"
 #include "services/rpc/certificates.h"
 #include "services/rpc/channel.h"
+#include "services/rpc/worker_channel.h"
 
 namespace regroup {
 
@@ -25,6 +28,10 @@ class TestCertificates {
   /// A certificate of this authority for this machine's loopback addresses, under `name`.
   void Make(const std::string& name, std::chrono::hours not_after = std::chrono::hours(24)) {
     MakeFrom(authority_, name, not_after);
+  }
+  /// The same for a worker.
+  void MakeWorker(const std::string& name, std::chrono::hours not_after = std::chrono::hours(24)) {
+    MakeFrom(authority_, name, not_after, {kWorkerName});
   }
   /// One of an authority that nobody here trusts.
   void MakeStranger(const std::string& name) {
@@ -48,12 +55,13 @@ class TestCertificates {
   }
 
  private:
-  void MakeFrom(const CertificatePair& authority, const std::string& name, std::chrono::hours not_after) {
-    Write(name, SignCertificate(authority, {.name = name,
-                                            .hosts = {"localhost", "127.0.0.1", "::1"},
-                                            .not_before = std::chrono::hours(-48),
-                                            .not_after = not_after})
-                    .value());
+  void MakeFrom(const CertificatePair& authority, const std::string& name, std::chrono::hours not_after,
+                std::vector<std::string> hosts = {"localhost", "127.0.0.1", "::1"}) {
+    Write(name,
+          SignCertificate(
+              authority,
+              {.name = name, .hosts = std::move(hosts), .not_before = std::chrono::hours(-48), .not_after = not_after})
+              .value());
   }
   void Write(const std::string& name, const CertificatePair& pair) {
     ASSERT_TRUE(WriteFileAtomically(Path(name + ".pem"), pair.certificate).ok());

@@ -108,5 +108,34 @@ TEST(AttemptEnding, TheWorkersVerdictExplainsTheSignalItSent) {
   EXPECT_EQ(outcome.failure().message(), "rank 0 made no progress for 60 s at step 3");
 }
 
+TEST(AttemptEnding, ALostWorkerOfAGangIsNamed) {
+  const AttemptEvidence evidence{.ranks = 4,
+                                 .wait_status = Exited(1),
+                                 .launcher_output =
+                                     "something else\n"
+                                     "regroup-rsh: worker b (b:7448) was lost: Socket closed\n"
+                                     "ORTE has lost communication with a remote daemon."};
+  const v1::TaskOutcome outcome = DecideOutcome(evidence);
+  EXPECT_EQ(outcome.failure().failure_class(), v1::FAILURE_CLASS_INFRA);
+  EXPECT_EQ(outcome.failure().message(), "worker b (b:7448) was lost: Socket closed");
+}
+
+TEST(AttemptEnding, ADefectReportedBesideALostWorkerIsThatLoss) {
+  const v1::TaskOutcome outcome = DecideOutcome({.ranks = 4,
+                                                 .wait_status = Exited(1),
+                                                 .reported = Failure(v1::FAILURE_CLASS_INTERNAL, "broken pipe"),
+                                                 .reported_by = 1,
+                                                 .launcher_output = "regroup-rsh: worker b was lost\n"});
+  EXPECT_EQ(outcome.failure().failure_class(), v1::FAILURE_CLASS_INFRA);
+  EXPECT_EQ(outcome.failure().message(), "worker b was lost; rank 1 said: broken pipe");
+}
+
+TEST(AttemptEnding, AGangThatNeverFormedNamesTheWorkerThatIsMissing) {
+  const v1::TaskOutcome outcome = DecideOutcome(
+      {.ranks = 4, .wait_status = Exited(1), .missing = "worker b (b:7448) did not join with all its 2 ranks"});
+  EXPECT_EQ(outcome.failure().failure_class(), v1::FAILURE_CLASS_INFRA);
+  EXPECT_EQ(outcome.failure().message(), "the gang did not form: worker b (b:7448) did not join with all its 2 ranks");
+}
+
 }  // namespace
 }  // namespace regroup

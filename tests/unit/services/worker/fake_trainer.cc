@@ -79,6 +79,7 @@ class FakeTrainer {
         {"publish", [this] { return AttestFirst() ? Publish() : 91; }},
         {"job", [this] { return AttestFirst() ? PlayJob() : 91; }},
         {"job-slowly", [this] { return AttestFirst() ? (std::this_thread::sleep_for(kSlow), PlayJob()) : 91; }},
+        {"job-or-wait", [this] { return AttestFirst() ? (world_size_ > 1 ? WaitThenPlay() : PlayJob()) : 91; }},
         {"fail", [this] { return AttestFirst() ? Fail() : 91; }},
         {"fail-and-stay", [this] { return AttestFirst() ? Fail(), WaitForever() : 91; }},
         {"exit-3", [this] { return AttestFirst() ? ExitWithThree() : 91; }},
@@ -189,6 +190,16 @@ class FakeTrainer {
     }
     std::cout << "played by rank " << rank_ << std::endl;
     return ReportSuccess(outcome);
+  }
+
+  /// A gang that can be interrupted: each rank says that it waits.
+  int WaitThenPlay() {
+    WriteFile(Out("waits." + std::to_string(rank_)), "");
+    while (!std::filesystem::exists(Label("go"))) {
+      if (!Tick()) return 94;
+      Pause();
+    }
+    return PlayJob();
   }
 
   int Fail() {

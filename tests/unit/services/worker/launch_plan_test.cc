@@ -106,6 +106,53 @@ TEST(LaunchPlan, EveryAttemptHasAMarkerOfItsOwn) {
   for (const std::string& entry : plan.marker) EXPECT_THAT(plan.environment, Contains(entry));
 }
 
+/// Four ranks on two workers.
+v1::TaskAssignment SpreadAssignment(int member) {
+  v1::TaskAssignment assignment = Assignment(4);
+  v1::Gang& gang = *assignment.mutable_gang();
+  for (const char* worker : {"node-1", "node-2"}) {
+    gang.add_members()->set_worker(worker);
+    gang.mutable_members()->rbegin()->set_ranks(2);
+  }
+  gang.set_member(member);
+  gang.set_token("secret-token");
+  return assignment;
+}
+
+TEST(LaunchPlan, ASpreadGangReachesTheOtherWorkersThroughOurRemoteShellOnly) {
+  WorkerOptions options = Options();
+  options.gang.remote_shell = "/opt/regroup-rsh";
+  options.gang.interface = "eth1";
+  const ProcessPlan plan = MakeProcessPlan(options, SpreadAssignment(0), Context());
+  EXPECT_THAT(plan.arguments,
+              AllOf(Contains("/opt/regroup-rsh"), Contains("/tmp/t1/hosts"), Contains("eth1"), Contains("slot")));
+  EXPECT_THAT(plan.arguments, Each(Not(HasSubstr("secret-token"))));
+  // What it exported would reach the ranks of the other worker, whose socket and devices are others.
+  EXPECT_THAT(plan.arguments, AllOf(Not(Contains("-x")), Not(Contains("--oversubscribe"))));
+  EXPECT_THAT(plan.environment,
+              AllOf(Contains("REGROUP_GANG_FILE=/tmp/t1/gang.json"), Contains("NCCL_SOCKET_IFNAME=eth1")));
+  EXPECT_EQ(HostFileText(SpreadAssignment(0).gang()), "localhost slots=2\nregroup-node-1 slots=2\n");
+}
+
+TEST(LaunchPlan, AHelperRunsTheDaemonBesideMpirun) {
+  LaunchContext context = Context();
+  context.shared_memory_folder = "/dev/shm/own";
+  const ProcessPlan plan = MakeDaemonPlan(Options(), SpreadAssignment(1), context, {"-mca", "ess", "env"});
+  EXPECT_THAT(plan.arguments, ElementsAre("/usr/bin/orted", "-mca", "ess", "env"));
+  EXPECT_THAT(plan.environment,
+              AllOf(Contains("REGROUP_WORKER_SOCKET=/tmp/s"), Contains("REGROUP_ATTEMPT_TOKEN=secret-token"),
+                    Contains("OMPI_MCA_btl_vader_backing_directory=/dev/shm/own")));
+  EXPECT_THAT(plan.environment, Each(Not(StartsWith("REGROUP_GANG_FILE="))));
+  for (const std::string& entry : plan.marker) EXPECT_THAT(plan.environment, Contains(entry));
+}
+
+TEST(LaunchPlan, NamesOfNodesStandForMembers) {
+  EXPECT_EQ(MemberOfNode(NodeName(3)), 3);
+  EXPECT_EQ(MemberOfNode("regroup-node-"), std::nullopt);
+  EXPECT_EQ(MemberOfNode("regroup-node-1x"), std::nullopt);
+  EXPECT_EQ(MemberOfNode("localhost"), std::nullopt);
+}
+
 TEST(LaunchPlan, FindsAProgramInThePath) {
   EXPECT_EQ(FindProgram("sh", "/nowhere:/bin"), "/bin/sh");
   EXPECT_EQ(FindProgram("/opt/mpirun", "/bin"), "/opt/mpirun");

@@ -150,5 +150,21 @@ TEST_F(TwoRanks, SilenceAfterAttestingIsAHang) {
   EXPECT_TRUE(board_.FindHang(kPatience, kStart + seconds(60)));
 }
 
+TEST(SpreadRankBoard, RefusesARankOnAnotherWorkerThanPromised) {
+  RankBoard board(kAttempt, std::vector<int>{2, 2});
+  EXPECT_TRUE(board.Attest(Attestation(1, 4), kStart, 0).ok());
+  EXPECT_EQ(board.FirstMissingMember(), 0);
+  EXPECT_TRUE(board.Attest(Attestation(0, 4), kStart, 0).ok());
+  EXPECT_EQ(board.FirstMissingMember(), 1);
+  EXPECT_TRUE(absl::IsFailedPrecondition(board.Attest(Attestation(2, 4), kStart, 0)));
+  EXPECT_EQ(board.refusal(), "rank 2 runs on worker 0 of the gang where it was to run on worker 1");
+}
+
+TEST(SpreadRankBoard, KnowsWhenAllAreThere) {
+  RankBoard board(kAttempt, std::vector<int>{1, 1});
+  for (const int rank : {0, 1}) EXPECT_TRUE(board.Attest(Attestation(rank, 2), kStart, rank).ok());
+  EXPECT_EQ(board.FirstMissingMember(), std::nullopt);
+}
+
 }  // namespace
 }  // namespace regroup

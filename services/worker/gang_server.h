@@ -1,0 +1,49 @@
+// The GangService of a worker, for the other workers of its gangs.
+//
+// Owned by the worker. Thread-safe. Over mutual TLS, unless it listens on this machine only; who calls must be a worker
+// and show the secret that the coordinator gave to the attempt's workers.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "regroup/v1/gang_service.grpc.pb.h"
+#include "services/rpc/server.h"
+#include "services/worker/attempt_table.h"
+#include "services/worker/worker_options.h"
+
+namespace regroup {
+
+class GangServer final : private v1::GangService::Service {
+ public:
+  /// Listens on options.gang.listen. Both outlive the server.
+  static absl::StatusOr<std::unique_ptr<GangServer>> Start(const WorkerOptions* options, AttemptTable* table);
+
+  /// What other workers are told: options.gang.address, or the host and the port it listens on.
+  std::string address() const;
+
+ private:
+  GangServer(const WorkerOptions* options, AttemptTable* table) : options_(options), table_(table) {}
+
+  grpc::Status RunDaemon(grpc::ServerContext* context, const v1::RunDaemonRequest* request,
+                         grpc::ServerWriter<v1::RunDaemonResponse>* writer) override;
+  grpc::Status RelayAttest(grpc::ServerContext* context, const v1::RelayAttestRequest* request,
+                           v1::AttestResponse* response) override;
+  grpc::Status RelayReport(grpc::ServerContext* context, const v1::RelayReportRequest* request,
+                           v1::ReportResponse* response) override;
+
+  /// The attempt that the call is about, if its caller may speak of it.
+  absl::StatusOr<std::shared_ptr<Attempt>> Admit(const grpc::ServerContext& context, const v1::AttemptId& id) const;
+  absl::StatusOr<std::shared_ptr<RankContact>> FindContact(const grpc::ServerContext& context,
+                                                           const v1::AttemptId& id) const;
+  absl::StatusOr<std::shared_ptr<DaemonRun>> StartDaemon(const grpc::ServerContext& context,
+                                                         const v1::RunDaemonRequest& request) const;
+
+  const WorkerOptions* const options_;
+  AttemptTable* const table_;
+  std::unique_ptr<RpcServer> server_;
+};
+
+}  // namespace regroup

@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""A conversion on a gang of four ranks over two nodes, one of which is cut off in the middle: the result is the same,
+bit for bit.
+
+The nodes are network namespaces, each with its own worker of two slots; everything goes over mutual TLS.
+"""
+
+import os
+import shutil
+import sys
+import unittest
+
+from harness import job_file, nodes, processes
+from harness.program_test import digest_of
+from harness.spread_gang import SpreadGangTest
+
+# Long enough that the cut comes in the middle, short enough for a test.
+_STEPS = int(os.environ.get("REGROUP_TEST_STEPS", "24"))
+
+
+class Partition(SpreadGangTest):
+    task_id = "finetune"
+
+    def setUp(self):
+        super().setUp()
+        self.nodes = nodes.Nodes(2)
+        self.addCleanup(self.nodes.remove)
+
+    def submit(self):
+        job = job_file.small_job(self.output, calibration={"ranks": 4},
+                                 finetune={"ranks": 4, "steps": _STEPS, "batch_sequences": 4})
+        return self.cluster.submit(self.write_job(job))
+
+    def convert(self, name, disturb=lambda job: None):
+        """The digests of the result, by a cluster of its own; the output folder is free again afterwards."""
+        folder = self.folder / name
+        folder.mkdir()
+        self.cluster = nodes.NodeCluster(folder, self.nodes, slots=2, lease_s=5)
+        self.addCleanup(self.cluster.stop)
+        job = self.submit()
+        disturb(job)
+        done = self.cluster.wait_for_end(job, 600)
+        self.assert_succeeded(done)
+        self.assertEqual(sorted(self.shares(job).values()), [2, 2])
+        digests = {name: digest_of(self.output / name)
+                   for name in ("model.safetensors", "regroup/alignment.safetensors")}
+        epoch = int(self.task(job)["epoch"])
+        if epoch > 1:
+            self.assert_continued(job)
+        self.cluster.stop()
+        self.assert_nothing_left(10)
+        shutil.rmtree(self.output)
+        return digests, epoch
+
+    def cut_the_helper(self, job):
+        self.cluster.wait_for_checkpoint(job, 8)
+        _, helper = self.lead_and_helper(job)
+        self.nodes.cut(int(helper[-1]))
+        self.assert_attempt_gone(patience_s=20)
+        self.nodes.heal(int(helper[-1]))
+        self.wait_for_epoch(job, 2)
+
+    def assert_continued(self, job):
+        """The second attempt went on from the checkpoint."""
+        steps = [step for epoch, step, _ in self.cluster.metric(job, "loss") if epoch == 2]
+        self.assertGreater(min(steps), 8)
+
+    def cut_the_lead(self, job):
+        self.cluster.wait_for_checkpoint(job, 8)
+        lead, _ = self.lead_and_helper(job)
+        self.nodes.cut(int(lead[-1]))
+        self.assert_attempt_gone(patience_s=20)
+        self.nodes.heal(int(lead[-1]))
+        self.wait_for_epoch(job, 2)
+
+    def test_changes_nothing_in_the_result(self):
+        undisturbed, epoch = self.convert("undisturbed")
+        self.assertEqual(epoch, 1)
+        for cut in (self.cut_the_helper, self.cut_the_lead):
+            with self.subTest(cut.__name__):
+                digests, epoch = self.convert(cut.__name__, cut)
+                self.assertEqual(epoch, 2)
+                self.assertEqual(digests, undisturbed)
+
+
+if __name__ == "__main__":
+    why_not = nodes.why_not() or ("" if shutil.which("mpirun") else "mpirun is not installed")
+    if why_not:
+        print(f"SKIPPED: {why_not}", file=sys.stderr)
+        sys.exit(77)
+    unittest.main(verbosity=2)

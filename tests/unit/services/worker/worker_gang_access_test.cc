@@ -1,0 +1,188 @@
+// The authorisation matrix of GangService: every RPC of the proto file, called by everybody who should not, and by a
+// worker of the attempt. The RPCs are read from the proto file, so a new one without a row fails.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <functional>
+#include <map>
+#include <regex>
+
+#include "regroup/v1/gang_service.grpc.pb.h"
+#include "services/base/files.h"
+#include "services/rpc/status.h"
+#include "services/rpc/worker_channel.h"
+#include "tests/unit/services/rpc/test_certificates.h"
+#include "tests/unit/services/worker/worker_fixture.h"
+
+namespace regroup {
+namespace {
+
+using testing::ElementsAreArray;
+using testing::HasSubstr;
+
+constexpr char kToken[] = "the secret of the attempt";
+
+/// Makes one call about an attempt.
+using Call = std::function<grpc::Status(v1::GangService::Stub&, grpc::ClientContext&, const v1::AttemptId&)>;
+
+grpc::Status RunDaemon(v1::GangService::Stub& stub, grpc::ClientContext& context, const v1::RunDaemonRequest& request) {
+  const auto reader = stub.RunDaemon(&context, request);
+  v1::RunDaemonResponse event;
+  while (reader->Read(&event)) {
+  }
+  return reader->Finish();
+}
+
+std::map<std::string, Call> Rows() {
+  return {
+      {"RunDaemon",
+       [](auto& stub, auto& context, const auto& attempt) {
+         v1::RunDaemonRequest request;
+         *request.mutable_attempt() = attempt;
+         return RunDaemon(stub, context, request);
+       }},
+      {"RelayAttest",
+       [](auto& stub, auto& context, const auto& attempt) {
+         v1::RelayAttestRequest request;
+         *request.mutable_attest()->mutable_attempt() = attempt;
+         v1::AttestResponse response;
+         return stub.RelayAttest(&context, request, &response);
+       }},
+      {"RelayReport",
+       [](auto& stub, auto& context, const auto& attempt) {
+         v1::RelayReportRequest request;
+         *request.mutable_report()->mutable_attempt() = attempt;
+         v1::ReportResponse response;
+         return stub.RelayReport(&context, request, &response);
+       }},
+  };
+}
+
+std::vector<std::string> MethodsInTheProtoFile() {
+  static const std::regex declaration("^\\s*rpc\\s+(\\w+)");
+  std::ifstream file(std::filesystem::path(REGROUP_SOURCE_FOLDER) / "proto/regroup/v1/gang_service.proto");
+  std::vector<std::string> methods;
+  std::smatch match;
+  for (std::string line; std::getline(file, line);) {
+    if (std::regex_search(line, match, declaration)) methods.push_back(match[1]);
+  }
+  std::sort(methods.begin(), methods.end());
+  return methods;
+}
+
+class WorkerGangAccess : public WorkerFixture {
+ protected:
+  void SetUp() override {
+    certificates_.MakeWorker("worker");
+    options_.gang.listen = "0.0.0.0:0";
+    options_.gang.tls = certificates_.Files("worker");
+    options_.gang.remote_shell = "/opt/regroup-rsh";
+    StartWorker();
+    ASSERT_NE(worker_, nullptr);
+    ASSERT_TRUE(coordinator_.WaitUntil([this] { return !coordinator_.registrations.empty(); }));
+    const std::string address = coordinator_.registrations.front().gang_address();
+    address_ = "127.0.0.1" + address.substr(address.rfind(':'));
+
+    v1::TaskAssignment helps = MakeAssignment("finetune", "succeed", 4);
+    helps.mutable_attempt()->set_epoch(2);
+    for (const char* name : {"node-0", "node-1"}) {
+      v1::GangMember& member = *helps.mutable_gang()->add_members();
+      member.set_worker(name);
+      member.set_ranks(2);
+      member.set_address("127.0.0.1:1");
+    }
+    helps.mutable_gang()->set_member(1);
+    helps.mutable_gang()->set_token(kToken);
+    attempt_ = helps.attempt();
+    const AttemptKey key = Assign(helps);
+    ASSERT_TRUE(coordinator_.WaitUntil([&] { return coordinator_.listed.contains(key); }));
+  }
+
+  absl::Status Try(const Call& call, const std::string& certificate, const std::string& token,
+                   const v1::AttemptId& attempt) {
+    return TryOver(OpenWorkerChannel(address_, certificates_.Files(certificate)).value(), call, token, attempt);
+  }
+  absl::Status TryOver(std::shared_ptr<grpc::Channel> channel, const Call& call, const std::string& token,
+                       const v1::AttemptId& attempt) {
+    const auto stub = v1::GangService::NewStub(channel);
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    if (!token.empty()) context.AddMetadata(kAttemptTokenKey, token);
+    return FromGrpc(call(*stub, context, attempt));
+  }
+  v1::AttemptId OfEpoch(int64_t epoch) const {
+    v1::AttemptId attempt = attempt_;
+    attempt.set_epoch(epoch);
+    return attempt;
+  }
+  v1::AttemptId OfTask(const std::string& task) const {
+    v1::AttemptId attempt = attempt_;
+    attempt.set_task(task);
+    return attempt;
+  }
+
+  TestCertificates certificates_;
+  std::string address_;
+  v1::AttemptId attempt_;
+};
+
+TEST_F(WorkerGangAccess, IsForWorkersOfTheAttemptAndForNobodyElse) {
+  certificates_.MakeStranger("stranger");
+  certificates_.MakeWorker("late", std::chrono::hours(-1));
+  certificates_.Make("client");
+  grpc::SslCredentialsOptions no_certificate;
+  no_certificate.pem_root_certs = ReadFile(certificates_.Path("ca.pem")).value();
+  grpc::ChannelArguments arguments;
+  arguments.SetSslTargetNameOverride(kWorkerName);
+  for (const auto& [method, call] : Rows()) {
+    SCOPED_TRACE(method);
+    // Who the transport refuses.
+    const auto nameless = grpc::CreateCustomChannel(address_, grpc::SslCredentials(no_certificate), arguments);
+    EXPECT_TRUE(absl::IsUnavailable(TryOver(nameless, call, kToken, attempt_)));
+    for (const char* name : {"stranger", "late"}) {
+      EXPECT_TRUE(absl::IsUnavailable(Try(call, name, kToken, attempt_))) << name;
+    }
+    // A certificate of the cluster that is no worker's.
+    EXPECT_EQ(ReasonOf(Try(call, "client", kToken, attempt_)), v1::NOT_ALLOWED);
+    // No token, and another one.
+    EXPECT_EQ(ReasonOf(Try(call, "worker", "", attempt_)), v1::CREDENTIALS_REQUIRED);
+    EXPECT_EQ(ReasonOf(Try(call, "worker", "a guess", attempt_)), v1::NOT_ALLOWED);
+    EXPECT_EQ(ReasonOf(Try(call, "worker", std::string(kToken) + "x", attempt_)), v1::NOT_ALLOWED);
+    // Another epoch, and an attempt that this worker was not given.
+    EXPECT_EQ(ReasonOf(Try(call, "worker", kToken, OfEpoch(1))), v1::STALE_EPOCH);
+    EXPECT_EQ(ReasonOf(Try(call, "worker", kToken, OfEpoch(3))), v1::STALE_EPOCH);
+    EXPECT_EQ(ReasonOf(Try(call, "worker", kToken, OfTask("calibrate"))), v1::RESOURCE_NOT_FOUND);
+    // A worker of the attempt is let in, and told what else is wrong.
+    const v1::ErrorReason reason = ReasonOf(Try(call, "worker", kToken, attempt_));
+    EXPECT_EQ(reason, method == "RunDaemon" ? v1::INVALID_FIELD : v1::WRONG_STATE);
+  }
+}
+
+TEST_F(WorkerGangAccess, HasARowForEveryCallOfTheProtoFile) {
+  std::vector<std::string> rows;
+  for (const auto& [method, call] : Rows()) rows.push_back(method);
+  EXPECT_THAT(MethodsInTheProtoFile(), ElementsAreArray(rows));
+}
+
+TEST_F(WorkerGangAccess, ADaemonGetsNoOtherArguments) {
+  v1::RunDaemonRequest request;
+  *request.mutable_attempt() = attempt_;
+  request.add_settings()->set_name("plm_rsh_agent");
+  request.mutable_settings(0)->set_value("/bin/sh");
+  const Call call = [&](auto& stub, auto& context, const auto&) { return RunDaemon(stub, context, request); };
+  const absl::Status status = Try(call, "worker", kToken, attempt_);
+  EXPECT_EQ(ReasonOf(status), v1::INVALID_FIELD);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("plm_rsh_agent"));
+  EXPECT_THAT(Alive(), testing::IsEmpty());
+}
+
+TEST_F(WorkerGangAccess, NothingIsListenedToWithoutMutualTls) {
+  StopWorker();
+  options_.gang.tls = {};
+  const auto worker = Worker::Start(options_, OpenChannel(coordinator_.address()).value());
+  EXPECT_TRUE(absl::IsFailedPrecondition(worker.status())) << worker.status();
+}
+
+}  // namespace
+}  // namespace regroup
