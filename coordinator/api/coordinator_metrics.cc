@@ -10,7 +10,7 @@ namespace regroup {
 namespace {
 
 /// Metrics that trainers push, by the name they give them, and what the gauge of that name shows.
-constexpr std::array<std::pair<const char*, const char*>, 8> kPushed = {{
+constexpr std::array<std::pair<const char*, const char*>, 11> kPushed = {{
     {"loss", "Training loss of the last step."},
     {"gate_sparsity", "Expected share of closed gates."},
     {"gate_sparsity_target", "Share of closed gates that the schedule wants."},
@@ -18,6 +18,9 @@ constexpr std::array<std::pair<const char*, const char*>, 8> kPushed = {{
     {"gradient_norm", "Norm of the gradient before clipping."},
     {"tokens_per_second", "Training tokens a second, over all ranks."},
     {"step_seconds", "Duration of the last step."},
+    {"collective_seconds", "Time of the last step that rank 0 spent in collectives, waiting included."},
+    {"flops_per_second", "Floating-point operations a second that the model needs, over all ranks."},
+    {"model_flops_utilization", "Those as a share of what the devices can do."},
     {"checkpoint_seconds", "Time that writing the last checkpoint took."},
 }};
 /// What follows from the points that carry them.

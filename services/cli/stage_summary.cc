@@ -107,7 +107,8 @@ StageSummary Summarise(const std::string& name, const std::vector<const v1::Task
     stage.total = stage.tasks;
     stage.unit = stage.kind == v1::TASK_KIND_ALIGN ? "layers" : "tasks";
   }
-  if (!stage.remaining_s) stage.remaining_s = RemainingOf(stage);
+  // A later attempt goes on from a checkpoint: time and work since the first say nothing about its pace.
+  if (!stage.remaining_s && stage.epoch <= 1) stage.remaining_s = RemainingOf(stage);
   return stage;
 }
 

@@ -17,7 +17,7 @@ namespace regroup {
 namespace {
 
 /// Names handed on to trainers. Everything else, secrets among it, stays behind.
-constexpr std::array<std::string_view, 11> kInherited = {"PATH",
+constexpr std::array<std::string_view, 12> kInherited = {"PATH",
                                                          "HOME",
                                                          "USER",
                                                          "LANG",
@@ -27,7 +27,8 @@ constexpr std::array<std::string_view, 11> kInherited = {"PATH",
                                                          "CUDA_HOME",
                                                          "CUDA_CACHE_PATH",
                                                          "NVIDIA_VISIBLE_DEVICES",
-                                                         "NVIDIA_DRIVER_CAPABILITIES"};
+                                                         "NVIDIA_DRIVER_CAPABILITIES",
+                                                         "REGROUP_PEAK_FLOPS"};
 /// Settings of the libraries below a trainer.
 constexpr std::array<std::string_view, 6> kInheritedPrefixes = {"NCCL_", "UCX_", "FI_", "MKL_", "PYTORCH_", "TORCH_"};
 constexpr std::string_view kMpiPrefix = "OMPI_MCA_";

@@ -37,6 +37,8 @@ class Communicator {
   void set_activity(ActivityBoard* activity) { activity_ = activity; }
   /// Bytes this rank has sent, by the ring model: 2 (n-1)/n for a sum, (n-1)/n for the other two.
   int64_t bytes_sent() const { return bytes_sent_; }
+  /// Time that this rank has spent in calls, waiting for others included.
+  double seconds() const { return seconds_; }
 
  protected:
   virtual absl::Status DoAllReduceSum(at::Tensor& tensor) = 0;
@@ -53,6 +55,7 @@ class Communicator {
   ActivityBoard* activity_ = nullptr;
   int64_t calls_ = 0;
   int64_t bytes_sent_ = 0;
+  double seconds_ = 0;
 };
 
 /// A gang of one.

@@ -118,6 +118,7 @@ void DistillTrainer::AddSparsityGradient(int64_t step) {
 
 absl::StatusOr<DistillTrainer::StepFigures> DistillTrainer::RunStep(int64_t step) {
   const auto start = std::chrono::steady_clock::now();
+  const double collectives_before = communicator_.seconds();
   const bool steering = student_.gated() && !sparsity_.ShutAt(step);
   optimizer_.ZeroGradients();
   at::Tensor loss = at::zeros({1}, at::kDouble);
@@ -135,6 +136,7 @@ absl::StatusOr<DistillTrainer::StepFigures> DistillTrainer::RunStep(int64_t step
   REGROUP_ASSIGN_OR_RETURN(figures.gradient_norm, optimizer_.Step(rate_.At(step)));
   if (steering) SteerScores(student_.scores(), sparsity_.TargetAt(step));
   figures.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  figures.collective_seconds = communicator_.seconds() - collectives_before;
   return figures;
 }
 
@@ -142,11 +144,17 @@ void DistillTrainer::Publish(int64_t step, const StepFigures& figures) {
   link_.SetProgress("step", step + 1, settings_.steps);
   if (communicator_.rank() != 0) return;
   const double tokens = static_cast<double>(settings_.batch_sequences * windows_.sequence_length());
+  const double flops_per_second = tokens * settings_.flops_per_token / figures.seconds;
   link_.AddMetrics(step + 1, {{"loss", figures.loss},
                               {"gradient_norm", figures.gradient_norm},
                               {"learning_rate", rate_.At(step)},
                               {"step_seconds", figures.seconds},
+                              {"collective_seconds", figures.collective_seconds},
+                              {"flops_per_second", flops_per_second},
                               {"tokens_per_second", tokens / figures.seconds}});
+  if (settings_.peak_flops_per_second.has_value()) {
+    link_.AddMetrics(step + 1, {{"model_flops_utilization", flops_per_second / *settings_.peak_flops_per_second}});
+  }
   if (!student_.gated()) return;
   const bool shut = sparsity_.ShutAt(step);
   const double sparsity = shut ? 1.0 : ClosedProbability(student_.scores().detach()).mean().item<double>();

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "trainer/data/token_windows.h"
@@ -26,6 +27,10 @@ struct DistillSettings {
   int64_t batch_sequences = 0;
   int64_t micro_batch_sequences = 1;
   double learning_rate = 1e-5;
+  /// Floating-point operations of one token: the teacher's forward pass, the student's, and its backward pass.
+  double flops_per_token = 0;
+  /// Of all ranks together, where it is known.
+  std::optional<double> peak_flops_per_second;
   uint64_t seed = 0;
   /// 0 writes none.
   int64_t checkpoint_every_steps = 0;
@@ -49,6 +54,7 @@ class DistillTrainer {
     double loss = 0;
     double gradient_norm = 0;
     double seconds = 0;
+    double collective_seconds = 0;
   };
 
   absl::StatusOr<StepFigures> RunStep(int64_t step);

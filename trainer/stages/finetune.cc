@@ -9,11 +9,14 @@
 #include "services/base/logging.h"
 #include "services/base/status_macros.h"
 #include "trainer/data/token_windows.h"
+#include "trainer/eval/device_name.h"
+#include "trainer/eval/peak_flops.h"
 #include "trainer/stages/conversion.h"
 #include "trainer/stages/converted_folder.h"
 #include "trainer/stages/describe.h"
 #include "trainer/stages/distill_trainer.h"
 #include "trainer/stages/job_text.h"
+#include "trainer/stages/plan_estimate.h"
 #include "trainer/stages/settings.h"
 #include "trainer/stages/stage.h"
 #include "trainer/stages/training_checkpoint.h"
@@ -28,6 +31,18 @@ std::vector<std::filesystem::path> CheckpointFolders(const StageContext& context
     folders.push_back(context.attempt_folder.parent_path() / std::to_string(epoch) / "checkpoints");
   }
   return folders;
+}
+
+/// The teacher's forward pass, the student's, and its backward pass, which costs twice as much.
+double TrainingFlops(const ModelConfig& source, const ModelConfig& merged, bool gated, int64_t sequence_length) {
+  const double teacher = ForwardFlops(source, source.kv_heads, sequence_length);
+  return teacher + 3 * (gated ? teacher : ForwardFlops(source, merged.kv_heads, sequence_length));
+}
+
+std::optional<double> PeakOfAll(const StageContext& context, at::ScalarType type) {
+  std::optional<double> peak = PeakFlopsPerSecond(DeviceName(context.device), type);
+  if (peak.has_value()) *peak *= context.communicator.size();
+  return peak;
 }
 
 at::ScalarType TrainingType(const v1::Finetune& finetune, at::Device device) {
@@ -92,13 +107,16 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
                            BuildWindows("finetune.data", finetune.data(), source,
                                         {.sequence_length = SequenceLength(finetune, source.config())}));
 
-  const DistillSettings settings{.steps = finetune.steps(),
-                                 .batch_sequences = finetune.batch_sequences(),
-                                 .micro_batch_sequences = finetune.micro_batch_sequences(),
-                                 .learning_rate = finetune.learning_rate(),
-                                 .seed = static_cast<uint64_t>(finetune.seed()),
-                                 .checkpoint_every_steps = finetune.checkpoint_every_steps(),
-                                 .checkpoints = context.attempt_folder / "checkpoints"};
+  const DistillSettings settings{
+      .steps = finetune.steps(),
+      .batch_sequences = finetune.batch_sequences(),
+      .micro_batch_sequences = finetune.micro_batch_sequences(),
+      .learning_rate = finetune.learning_rate(),
+      .flops_per_token = TrainingFlops(source.config(), conversion.MergedConfig(), gated, windows.sequence_length()),
+      .peak_flops_per_second = PeakOfAll(context, type),
+      .seed = static_cast<uint64_t>(finetune.seed()),
+      .checkpoint_every_steps = finetune.checkpoint_every_steps(),
+      .checkpoints = context.attempt_folder / "checkpoints"};
   DistillTrainer trainer(settings, student, teacher, windows, context.communicator, context.link, context.device);
   REGROUP_RETURN_IF_ERROR(Resume(context, trainer));
   if (context.leads()) context.link.RecordMetrics(context.out() / "curves.jsonl");

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 
@@ -81,8 +82,22 @@ WorkerLink::~WorkerLink() {
   if (reporter_.joinable()) reporter_.join();
 }
 
+std::optional<double> WorkerLink::RemainingSeconds(std::string_view phase, int64_t done, int64_t total) {
+  constexpr double kShortestEvidence = 1;
+  const auto now = std::chrono::steady_clock::now();
+  if (phase_start_.phase != phase || done < phase_start_.done) phase_start_ = {std::string(phase), done, now};
+  const double seconds = std::chrono::duration<double>(now - phase_start_.time).count();
+  const int64_t own = done - phase_start_.done;
+  if (own <= 0 || total <= done || seconds < kShortestEvidence) return std::nullopt;
+  return seconds / static_cast<double>(own) * static_cast<double>(total - done);
+}
+
 void WorkerLink::SetProgress(std::string_view phase, int64_t done, int64_t total) {
   std::lock_guard lock(mutex_);
+  progress_.clear_remaining();
+  if (const auto seconds = RemainingSeconds(phase, done, total)) {
+    *progress_.mutable_remaining() = google::protobuf::util::TimeUtil::SecondsToDuration(std::llround(*seconds));
+  }
   progress_.set_phase(std::string(phase));
   progress_.set_done(done);
   progress_.set_total(total);

@@ -5,12 +5,14 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
 #include <initializer_list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -57,6 +59,16 @@ class WorkerLink {
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;
+  /// Where this process began its phase: an attempt that resumes begins in the middle.
+  struct PhaseStart {
+    std::string phase;
+    int64_t done = 0;
+    std::chrono::steady_clock::time_point time;
+  };
+  /// From this process' own pace; nothing before there is one.
+  std::optional<double> RemainingSeconds(std::string_view phase, int64_t done, int64_t total);
+
+  PhaseStart phase_start_;
   v1::Progress progress_;
   bool progress_changed_ = false;
   std::vector<v1::MetricPoint> metrics_;
