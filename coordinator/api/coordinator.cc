@@ -117,14 +117,12 @@ absl::Status Coordinator::StandForElection(const CoordinatorOptions& options) {
 void Coordinator::FollowElection() {
   bool serves = false;
   while (follows_ && health().ok()) {
-    if (!has_recovered_ && election_->IsLeading()) {
-      const absl::Status status = Lead();
-      if (!status.ok()) return Fail(status);
-    }
-    if (election_->IsOver()) return Fail(NotLeader(election_->leader()));
+    if (!has_recovered_ && election_->IsLeading()) Fail(Lead());
+    if (election_->IsOver()) Fail(NotLeader(election_->leader()));
     if (const bool leads = CheckLeads().ok(); leads != serves) server_->SetServing(serves = leads);
     std::this_thread::sleep_for(kElectionPause);
   }
+  server_->SetServing(false);
 }
 
 absl::Status Coordinator::Lead() {
@@ -143,11 +141,8 @@ absl::Status Coordinator::CheckLeads() const {
 }
 
 void Coordinator::Fail(const absl::Status& why) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (health_.ok()) health_ = why;
-  }
-  server_->SetServing(false);
+  const std::lock_guard lock(mutex_);
+  if (health_.ok()) health_ = why;
 }
 
 absl::Status Coordinator::health() const {

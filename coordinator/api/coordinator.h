@@ -80,6 +80,7 @@ class Coordinator {
   absl::Status Lead();
   absl::Status StandForElection(const CoordinatorOptions& options);
   void FollowElection();
+  /// The first failure is what health tells; OK changes nothing.
   void Fail(const absl::Status& why);
   absl::Status CheckLeads() const;
 

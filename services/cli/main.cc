@@ -28,7 +28,7 @@ void AddEverything(CLI::App& app, CommandLine& line) {
   // Common options may stand before and after the command.
   app.fallthrough();
   app.add_flag("--json", line.json, "Write JSON for programs");
-  app.add_option("--coordinator", line.coordinator, "The coordinator's host:port")
+  app.add_option("--coordinator", line.coordinator, "The coordinator's host:port, or of several, separated by commas")
       ->envname("REGROUP_COORDINATOR")
       ->default_val("127.0.0.1:7447");
   AddIdentityFlags(&app, &line.identity);

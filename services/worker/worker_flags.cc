@@ -62,7 +62,9 @@ void AddGangOptions(CLI::App& app, GangOptions& gang) {
 void AddOptions(CLI::App& app, WorkerFlags& flags) {
   WorkerOptions& worker = flags.worker;
   const std::map<std::string, LogFormat> formats = {{"json", LogFormat::kJson}, {"text", LogFormat::kText}};
-  app.add_option("--coordinator", flags.coordinator, "Address of the coordinator, host:port")->required();
+  app.add_option("--coordinator", flags.coordinator,
+                 "Address of the coordinator, host:port; of several, separated by commas")
+      ->required();
   app.add_option("--work-dir", worker.work_folder, "Folder shared by the coordinator's workers")->required();
   app.add_option("--id", worker.id, "Name of this worker, the same after a restart; default: the host's name")
       ->check(CLI::Validator(CheckId, "ID"));

@@ -7,7 +7,7 @@ import re
 import subprocess
 import unittest
 
-from harness import job_file, places, processes
+from harness import job_file, places, postgres, processes
 from harness.program_test import ProgramTest
 
 import chart
@@ -21,7 +21,7 @@ class Release:
     def __init__(self, folder, values, certificates=True):
         self.folder = folder
         self.objects = chart.manifests(values)
-        self.port = None
+        self.ports = []
         for component in ("coordinator", "worker", "client") if certificates else ():
             self._write_secret(component)
         for name in ("work", "state", "auth"):
@@ -45,7 +45,8 @@ class Release:
 
     def _here(self, word, component):
         """A word of a pod's definition with what is different on this machine."""
-        word = re.sub(r"demo-regroup-coordinator\.ml\.svc:7447", f"127.0.0.1:{self.port}", word)
+        here = ",".join(f"127.0.0.1:{port}" for port in self.ports)
+        word = re.sub(r"(dns:///)?demo-regroup-coordinator(-headless)?\.ml\.svc:7447", here, word)
         word = word.replace("$(POD_NAME)", POD).replace(":7447", ":0").replace(":9447", ":0")
         for there, here in {"/etc/regroup/tls": f"tls-{component}", "/etc/regroup/auth": "auth",
                             "/etc/regroup/scripts": "scripts", "/etc/regroup/store": "store", "/var/lib/regroup": "state"}.items():
@@ -89,11 +90,13 @@ class ChartProgramsTest(ProgramTest):
     def start_coordinator(self):
         port_file = self.folder / "port"
         process = self.start("coordinator", "StatefulSet", "-coordinator", "coordinator", "--port-file", port_file)
+        self.release.ports = [self.wait_for_port(process, "coordinator", port_file)]
 
+    def wait_for_port(self, process, name, port_file):
         def port():
-            self.assertIsNone(process.poll(), (self.folder / "coordinator.log").read_text())
+            self.assertIsNone(process.poll(), (self.folder / f"{name}.log").read_text())
             return port_file.exists() and int(port_file.read_text() or 0)
-        self.release.port = processes.wait_until(port, "the coordinator's port", patience_s=60)
+        return processes.wait_until(port, "the coordinator's port", patience_s=60)
 
     def script(self, name):
         container = self.release.container("StatefulSet", "-worker")
@@ -144,6 +147,26 @@ class ChartProgramsTest(ProgramTest):
         tasks = {task["name"].split("/")[-1]: task for task in json.loads(self.regroup("get", job, "--json").stdout)["tasks"]}
         self.assertEqual((tasks["finetune"]["state"], tasks["finetune"]["epoch"]), ("TASK_STATE_SUCCEEDED", "1"))
         self.assertEqual(tasks["export"]["state"], "TASK_STATE_READY")
+
+    def test_two_coordinators_on_postgresql_and_a_worker_that_follows_the_leader(self):
+        database = postgres.Postgres()
+        self.addCleanup(database.stop)
+        values = {"store": {"postgresql": {"enabled": True, "existingSecret": "regroup-database"}}}
+        self.release = Release(self.folder, values)
+        (self.folder / "store").mkdir()
+        (self.folder / "store/url").write_text(database.url)
+        coordinators = []
+        for index in range(2):
+            port_file = self.folder / f"port-{index}"
+            coordinators.append(self.start(f"coordinator-{index}", "StatefulSet", "-coordinator", "coordinator",
+                                           "--port-file", port_file))
+            self.release.ports.append(self.wait_for_port(coordinators[-1], f"coordinator-{index}", port_file))
+        self.start("worker", "StatefulSet", "-worker", "worker")
+        self.wait_for_state("ready")
+        # The first one started leads.
+        processes.kill_now(coordinators[0])
+        processes.wait_until(lambda: self.state_of_worker() == "ready", "the second coordinator", 60, 0.2)
+        self.assertIn('"message":"leads","fencing":"2"', (self.folder / "coordinator-1.log").read_text())
 
     def test_certificates_of_another_release_are_not_let_in(self):
         self.start_coordinator()

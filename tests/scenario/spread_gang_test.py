@@ -7,12 +7,15 @@ import os
 import pathlib
 import shutil
 import sys
+import time
 import unittest
 
 from harness import nodes, processes
 from harness.spread_gang import SpreadGangTest
 
 _TRAINER = pathlib.Path(os.environ["REGROUP_TEST_PROGRAMS"]) / "regroup_fake_trainer"
+
+_LEASE_S = 3
 
 
 class SpreadGang(SpreadGangTest):
@@ -25,7 +28,7 @@ class SpreadGang(SpreadGangTest):
 
     def start(self, behaviour="job", **labels):
         """A job whose calibration is the gang."""
-        self.cluster = nodes.NodeCluster(self.folder, self.nodes, slots=2, lease_s=3, trainer=_TRAINER,
+        self.cluster = nodes.NodeCluster(self.folder, self.nodes, slots=2, lease_s=_LEASE_S, trainer=_TRAINER,
                                          worker_arguments=("--gang-join-s", 3))
         self.addCleanup(self.cluster.stop)
         file = self.write_job({"name": "small", "source": {"checkpoint": "/model"}, "target": {"kv_heads": 2},
@@ -120,6 +123,26 @@ class SpreadGang(SpreadGangTest):
         self.assert_attempt_gone(patience_s=15)
         self.nodes.heal(int(helper[-1]))
         self.end_well(job)
+
+    def test_goes_on_after_kill_9_of_the_coordinator(self):
+        job = self.start_long_gang()
+        before = {rank.pid for rank in self.ranks()}
+        self.cluster.kill_coordinator()
+        self.cluster.start_coordinator()
+        for worker in self.cluster.workers:
+            log = self.folder / f"{worker}.log"
+            processes.wait_until(lambda: log.read_text().count('"message":"registered"') == 2, f"{worker} again", 30)
+        # Longer than a lease, after which an attempt that is not listed would be lost.
+        processes.wait_until(self.lease_passed(), "a lease", 30)
+        self.assertEqual({rank.pid for rank in self.ranks()}, before)
+        (self.folder / "go").touch()
+        self.assert_succeeded(self.cluster.wait_for_end(job, 120))
+        self.assertEqual(int(self.task(job)["epoch"]), 1)
+
+    @staticmethod
+    def lease_passed():
+        end = time.monotonic() + _LEASE_S + 1
+        return lambda: time.monotonic() > end
 
     def test_names_the_worker_that_did_not_join(self):
         self.nodes.block(1, 2)
