@@ -82,9 +82,17 @@ TEST(ProgressLines, SayWhyAJobWaits) {
 }
 
 TEST(PlainStageLine, GivesAllThatIsKnown) {
-  const StageSummary stage = SummariseStages(BusyJob(), kNow)[1];
-  EXPECT_EQ(PlainStageLine(stage),
+  v1::Job job = BusyJob();
+  for (v1::Task& task : *job.mutable_tasks()) task.set_epoch(1);
+  EXPECT_EQ(PlainStageLine(SummariseStages(job, kNow)[1]),
             "evaluate averaged 52 %: windows 123456/234567, 15:00, eta 13:30, 123k tokens/s, loss 12.35");
+}
+
+TEST(PlainStageLine, TakesTheRestOfALaterAttemptFromTheTaskAlone) {
+  v1::Job job = BusyJob();
+  EXPECT_THAT(PlainStageLine(SummariseStages(job, kNow)[1]), testing::Not(testing::HasSubstr("eta")));
+  for (v1::Task& task : *job.mutable_tasks()) task.mutable_progress()->mutable_remaining()->set_seconds(75);
+  EXPECT_THAT(PlainStageLine(SummariseStages(job, kNow)[1]), testing::HasSubstr("eta 1:15"));
 }
 
 }  // namespace
