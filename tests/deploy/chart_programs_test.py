@@ -47,7 +47,7 @@ class Release:
         """A word of a pod's definition with what is different on this machine."""
         here = ",".join(f"127.0.0.1:{port}" for port in self.ports)
         word = re.sub(r"(dns:///)?demo-regroup-coordinator(-headless)?\.ml\.svc:7447", here, word)
-        word = word.replace("$(POD_NAME)", POD).replace(":7447", ":0").replace(":9447", ":0")
+        word = word.replace("$(POD_NAME)", POD).replace(":7447", ":0").replace(":9447", ":0").replace("0.0.0.0:7448", "127.0.0.1:0")
         for there, here in {"/etc/regroup/tls": f"tls-{component}", "/etc/regroup/auth": "auth",
                             "/etc/regroup/scripts": "scripts", "/etc/regroup/store": "store", "/var/lib/regroup": "state"}.items():
             word = word.replace(there, str(self.folder / here))
