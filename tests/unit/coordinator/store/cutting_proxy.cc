@@ -30,7 +30,7 @@ bool Forward(int from, int to, std::string* seen) {
   const ssize_t size = read(from, buffer.data(), buffer.size());
   if (size <= 0) return false;
   seen->assign(buffer.data(), static_cast<size_t>(size));
-  return to < 0 || write(to, buffer.data(), static_cast<size_t>(size)) == size;
+  return to < 0 || send(to, buffer.data(), static_cast<size_t>(size), MSG_NOSIGNAL) == size;
 }
 
 }  // namespace
@@ -81,7 +81,7 @@ void CuttingProxy::PassOn(int client) {
     if (!Forward(client, -1, &seen)) break;
     const bool cuts = cut_ != Cut::kNever && seen.find(text_) != std::string::npos;
     if (cuts && cut_ == Cut::kBeforeTheServerHearsIt) break;
-    if (write(server, seen.data(), seen.size()) < 0) break;
+    if (send(server, seen.data(), seen.size(), MSG_NOSIGNAL) < 0) break;
     if (!cuts) continue;
     (void)Forward(server, -1, &seen);
     break;
