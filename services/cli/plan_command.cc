@@ -63,11 +63,16 @@ std::string Row(const std::string& label, const std::string& value) {
   return fmt::format("  {}{}\n", PadRight(label, kLabel), value);
 }
 
+std::string ModelText(const std::string& family, int64_t layers, int64_t heads, int64_t kv_heads, int64_t head_width,
+                      const std::string& dtype) {
+  return fmt::format("{}, {} layers, {} heads, {} KV heads of {}, {}", family, layers, heads, kv_heads, head_width,
+                     dtype);
+}
+
 std::string ModelText(const Json& model) {
-  return fmt::format("{}, {} layers, {} heads, {} KV heads of {}, {}", model.at("family").get<std::string>(),
-                     model.at("layers").get<int64_t>(), model.at("heads").get<int64_t>(),
-                     model.at("kv_heads").get<int64_t>(), model.at("head_width").get<int64_t>(),
-                     model.at("dtype").get<std::string>());
+  const auto number = [&](const char* key) { return model.at(key).get<int64_t>(); };
+  return ModelText(model.at("family"), number("layers"), number("heads"), number("kv_heads"), number("head_width"),
+                   model.at("dtype"));
 }
 
 std::string CacheText(double before, double after) {
@@ -121,9 +126,8 @@ std::string RemotePlanText(const v1::PlanJobResponse& plan, size_t columns) {
   const v1::ModelSummary& model = plan.model();
   const auto before = static_cast<double>(plan.source_kv_bytes_per_token());
   const auto after = static_cast<double>(plan.result_kv_bytes_per_token());
-  std::string text =
-      Row("model", fmt::format("{}, {} layers, {} heads, {} KV heads of {}, {}", model.family(), model.layers(),
-                               model.heads(), model.kv_heads(), model.head_width(), model.dtype()));
+  std::string text = Row("model", ModelText(model.family(), model.layers(), model.heads(), model.kv_heads(),
+                                            model.head_width(), model.dtype()));
   text += Row("parameters", ShortCountText(static_cast<double>(model.parameters())));
   text += Row("KV cache per token", CacheText(before, after));
   text += Row("tokens to train", ShortCountText(static_cast<double>(plan.training_tokens())));

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "services/base/files.h"
+#include "services/base/logging.h"
 #include "services/worker/helper_attempt.h"
 #include "services/worker/lead_attempt.h"
 
@@ -17,6 +18,23 @@ std::unique_ptr<Attempt> StartAttempt(v1::TaskAssignment assignment, std::string
                                            std::move(on_end));
   }
   return std::make_unique<LeadAttempt>(std::move(assignment), std::move(visible_devices), services, std::move(on_end));
+}
+
+void AddStopRequest(StopRequest request, std::optional<StopRequest>& requested) {
+  if (!requested) {
+    requested = std::move(request);
+  } else {
+    requested->at_once |= request.at_once;
+  }
+}
+
+void KillEverythingOf(const AttemptKey& key, ProcessGroup& processes) {
+  // The end may be announced only when nothing is left.
+  while (true) {
+    const absl::Status status = processes.KillEverything();
+    if (status.ok()) return;
+    LogError(std::string(status.message()), {{"job", key.job}, {"task", key.task}, {"epoch", key.epoch}});
+  }
 }
 
 int NextAttemptNumber() {

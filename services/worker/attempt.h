@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -15,6 +16,7 @@
 #include "services/worker/daemon_run.h"
 #include "services/worker/launch_plan.h"
 #include "services/worker/log_collector.h"
+#include "services/worker/process_group.h"
 #include "services/worker/rank_contact.h"
 #include "services/worker/trainer_server.h"
 #include "services/worker/worker_options.h"
@@ -38,6 +40,9 @@ struct StopRequest {
   bool at_once = false;
 };
 
+/// Adds a request to those before: the first one's verdict counts, a later one may only make haste.
+void AddStopRequest(StopRequest request, std::optional<StopRequest>& requested);
+
 class Attempt {
  public:
   /// Called from the attempt's thread, once, as the last thing it does.
@@ -51,7 +56,7 @@ class Attempt {
   virtual int ranks() const = 0;
   virtual const std::shared_ptr<LogCollector>& collector() const = 0;
 
-  /// Asks for the end; the first request's verdict counts, a later one may only make haste.
+  /// Asks for the end, see AddStopRequest.
   virtual void RequestStop(StopRequest request) = 0;
 
   /// Returns when no process of the attempt is left.
@@ -75,6 +80,9 @@ std::unique_ptr<Attempt> StartAttempt(v1::TaskAssignment assignment, std::string
 
 /// Distinguishes what attempts of this process make outside of their own folders.
 int NextAttemptNumber();
+
+/// Returns when no process of the attempt is left; one that the kernel holds on to delays it.
+void KillEverythingOf(const AttemptKey& key, ProcessGroup& processes);
 
 /// An empty folder, whatever was there before.
 absl::Status MakeFreshFolder(const std::filesystem::path& folder);

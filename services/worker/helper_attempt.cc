@@ -58,11 +58,7 @@ HelperAttempt::~HelperAttempt() {
 
 void HelperAttempt::RequestStop(StopRequest request) {
   const std::lock_guard lock(mutex_);
-  if (!stop_request_) {
-    stop_request_ = std::move(request);
-  } else {
-    stop_request_->at_once |= request.at_once;
-  }
+  AddStopRequest(std::move(request), stop_request_);
   if (processes_) processes_->Wake();
   changed_.notify_all();
 }
@@ -128,7 +124,7 @@ v1::DaemonExit HelperAttempt::RunDaemon() {
     return exit;
   }
   Supervise();
-  KillEverything();
+  KillEverythingOf(key_, *processes_);
   Forward();
   for (auto* tail : {&stdout_, &stderr_}) {
     (*tail)->ReadUnfinishedLine([this](std::string_view line) { run_->AddLine(std::string(line)); });
@@ -191,14 +187,6 @@ bool HelperAttempt::MustKill(SteadyTime now) {
     kill_time_ = now + kLeaveGrace;
   }
   return kill_time_ && now >= *kill_time_;
-}
-
-void HelperAttempt::KillEverything() {
-  while (true) {
-    const absl::Status status = processes_->KillEverything();
-    if (status.ok()) return;
-    LogError(std::string(status.message()), {{"job", key_.job}, {"task", key_.task}, {"epoch", key_.epoch}});
-  }
 }
 
 void HelperAttempt::Forward() {

@@ -40,7 +40,6 @@ class HelperAttempt : public Attempt {
   absl::Status StartProcesses();
   void Supervise();
   bool MustKill(SteadyTime now);
-  void KillEverything();
   void Forward();
 
   const v1::TaskAssignment assignment_;

@@ -85,11 +85,7 @@ LeadAttempt::~LeadAttempt() {
 
 void LeadAttempt::RequestStop(StopRequest request) {
   const std::lock_guard lock(mutex_);
-  if (!stop_request_) {
-    stop_request_ = std::move(request);
-  } else {
-    stop_request_->at_once |= request.at_once;
-  }
+  AddStopRequest(std::move(request), stop_request_);
   if (processes_) processes_->Wake();
 }
 
@@ -118,7 +114,7 @@ v1::TaskOutcome LeadAttempt::RunToEnd() {
   if (status.ok()) status = StartProcesses();
   if (!status.ok()) return FailedToStart(status);
   Supervise();
-  KillEverything();
+  KillEverythingOf(key_, *processes_);
   logs_->ForwardRest();
   const v1::TaskOutcome outcome = DecideOutcome(GatherEvidence());
   if (outcome.has_failure()) RemoveStaged(assignment_);
@@ -271,15 +267,6 @@ void LeadAttempt::Condemn(const StopRequest& request) {
   LogInfo("stopping the attempt",
           {{"job", key_.job}, {"task", key_.task}, {"epoch", key_.epoch}, {"reason", request.verdict.message}});
   if (!request.at_once) processes_->Signal(SIGTERM);
-}
-
-void LeadAttempt::KillEverything() {
-  // The end may be announced only when nothing is left; a process that the kernel holds on to delays it.
-  while (true) {
-    const absl::Status status = processes_->KillEverything();
-    if (status.ok()) return;
-    LogError(std::string(status.message()), {{"job", key_.job}, {"task", key_.task}, {"epoch", key_.epoch}});
-  }
 }
 
 AttemptEvidence LeadAttempt::GatherEvidence() {

@@ -50,7 +50,6 @@ class LeadAttempt : public Attempt {
   std::optional<StopRequest> FindOverdue(SteadyTime now) const;
   void BeginStop(const StopRequest& request, SteadyTime now);
   void Condemn(const StopRequest& request);
-  void KillEverything();
   AttemptEvidence GatherEvidence();
   /// A failure where the job names paths that this worker does not allow.
   std::optional<v1::TaskOutcome> RefusePaths() const;

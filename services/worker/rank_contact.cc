@@ -37,13 +37,17 @@ absl::StatusOr<std::shared_ptr<RankContact>> RelayContact::Open(const v1::Gang& 
 RelayContact::RelayContact(std::shared_ptr<grpc::Channel> channel, const v1::Gang& gang)
     : stub_(v1::GangService::NewStub(channel)), token_(gang.token()), member_(gang.member()) {}
 
+void RelayContact::Prepare(grpc::ClientContext& context) const {
+  context.AddMetadata(kAttemptTokenKey, token_);
+  context.set_deadline(std::chrono::system_clock::now() + kRelayPatience);
+}
+
 absl::Status RelayContact::Attest(const v1::AttestRequest& request, int) {
   v1::RelayAttestRequest relayed;
   relayed.set_member(member_);
   *relayed.mutable_attest() = request;
   grpc::ClientContext context;
-  context.AddMetadata(kAttemptTokenKey, token_);
-  context.set_deadline(std::chrono::system_clock::now() + kRelayPatience);
+  Prepare(context);
   v1::AttestResponse response;
   return FromGrpc(stub_->RelayAttest(&context, relayed, &response));
 }
@@ -53,8 +57,7 @@ absl::StatusOr<bool> RelayContact::Report(const v1::ReportRequest& request, int)
   relayed.set_member(member_);
   *relayed.mutable_report() = request;
   grpc::ClientContext context;
-  context.AddMetadata(kAttemptTokenKey, token_);
-  context.set_deadline(std::chrono::system_clock::now() + kRelayPatience);
+  Prepare(context);
   v1::ReportResponse response;
   REGROUP_RETURN_IF_ERROR(FromGrpc(stub_->RelayReport(&context, relayed, &response)));
   return response.stop();

@@ -49,6 +49,9 @@ class RelayContact : public RankContact {
   absl::StatusOr<bool> Report(const v1::ReportRequest& request, int member) override;
 
  private:
+  /// The attempt's token, and how long the lead may take.
+  void Prepare(grpc::ClientContext& context) const;
+
   const std::unique_ptr<v1::GangService::Stub> stub_;
   const std::string token_;
   const int member_;

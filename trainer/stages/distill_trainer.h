@@ -27,7 +27,7 @@ struct DistillSettings {
   int64_t batch_sequences = 0;
   int64_t micro_batch_sequences = 1;
   double learning_rate = 1e-5;
-  /// Floating-point operations of one token: the teacher's forward pass, the student's, and its backward pass.
+  /// See TrainingFlops.
   double flops_per_token = 0;
   /// Of all ranks together, where it is known.
   std::optional<double> peak_flops_per_second;

@@ -33,12 +33,6 @@ std::vector<std::filesystem::path> CheckpointFolders(const StageContext& context
   return folders;
 }
 
-/// The teacher's forward pass, the student's, and its backward pass, which costs twice as much.
-double TrainingFlops(const ModelConfig& source, const ModelConfig& merged, bool gated, int64_t sequence_length) {
-  const double teacher = ForwardFlops(source, source.kv_heads, sequence_length);
-  return teacher + 3 * (gated ? teacher : ForwardFlops(source, merged.kv_heads, sequence_length));
-}
-
 std::optional<double> PeakOfAll(const StageContext& context, at::ScalarType type) {
   std::optional<double> peak = PeakFlopsPerSecond(DeviceName(context.device), type);
   if (peak.has_value()) *peak *= context.communicator.size();
@@ -107,16 +101,16 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
                            BuildWindows("finetune.data", finetune.data(), source,
                                         {.sequence_length = SequenceLength(finetune, source.config())}));
 
-  const DistillSettings settings{
-      .steps = finetune.steps(),
-      .batch_sequences = finetune.batch_sequences(),
-      .micro_batch_sequences = finetune.micro_batch_sequences(),
-      .learning_rate = finetune.learning_rate(),
-      .flops_per_token = TrainingFlops(source.config(), conversion.MergedConfig(), gated, windows.sequence_length()),
-      .peak_flops_per_second = PeakOfAll(context, type),
-      .seed = static_cast<uint64_t>(finetune.seed()),
-      .checkpoint_every_steps = finetune.checkpoint_every_steps(),
-      .checkpoints = context.attempt_folder / "checkpoints"};
+  const DistillSettings settings{.steps = finetune.steps(),
+                                 .batch_sequences = finetune.batch_sequences(),
+                                 .micro_batch_sequences = finetune.micro_batch_sequences(),
+                                 .learning_rate = finetune.learning_rate(),
+                                 .flops_per_token = TrainingFlops(source.config(), conversion.MergedConfig().kv_heads,
+                                                                  gated, windows.sequence_length()),
+                                 .peak_flops_per_second = PeakOfAll(context, type),
+                                 .seed = static_cast<uint64_t>(finetune.seed()),
+                                 .checkpoint_every_steps = finetune.checkpoint_every_steps(),
+                                 .checkpoints = context.attempt_folder / "checkpoints"};
   DistillTrainer trainer(settings, student, teacher, windows, context.communicator, context.link, context.device);
   REGROUP_RETURN_IF_ERROR(Resume(context, trainer));
   if (context.leads()) context.link.RecordMetrics(context.out() / "curves.jsonl");

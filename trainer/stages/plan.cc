@@ -148,12 +148,11 @@ double Largest(const Json& stages) {
 }
 
 double JobFlops(const v1::JobSpec& spec, const ModelConfig& config, int64_t kv_heads, const Tokens& tokens) {
-  const double source = ForwardFlops(config, config.kv_heads, SequenceLength(spec.finetune(), config));
-  const double result = ForwardFlops(config, spec.finetune().method() == "l0" ? config.kv_heads : kv_heads,
-                                     SequenceLength(spec.finetune(), config));
-  // Training: the teacher's forward pass, the student's, and its backward pass, which costs twice as much. Evaluation:
-  // source, averages, alignment, result, and the agreement of result and source.
-  return source * tokens.calibration + (source + 3 * result) * tokens.training * TrainedArms(spec) +
+  const int64_t length = SequenceLength(spec.finetune(), config);
+  const double source = ForwardFlops(config, config.kv_heads, length);
+  const double training = TrainingFlops(config, kv_heads, spec.finetune().method() == "l0", length);
+  // Evaluation: source, averages, alignment, result, and the agreement of result and source.
+  return source * tokens.calibration + training * tokens.training * TrainedArms(spec) +
          source * tokens.evaluation * (1 + 4 * Arms(spec));
 }
 

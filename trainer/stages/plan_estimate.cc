@@ -53,6 +53,11 @@ double ForwardFlops(const ModelConfig& config, int64_t kv_heads, int64_t sequenc
   return 2 * (weights + scores) * TokenShare(config);
 }
 
+double TrainingFlops(const ModelConfig& config, int64_t kv_heads, bool gated, int64_t sequence_length) {
+  const double teacher = ForwardFlops(config, config.kv_heads, sequence_length);
+  return teacher + 3 * (gated ? teacher : ForwardFlops(config, kv_heads, sequence_length));
+}
+
 double TrainingBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {
   const double e = static_cast<double>(training.element_bytes);
   const double ranks = static_cast<double>(training.ranks);

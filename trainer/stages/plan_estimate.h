@@ -27,6 +27,10 @@ int64_t ParametersWith(const ModelConfig& config, int64_t parameters, int64_t kv
 /// `sequence_length` tokens, of which each reads half on average.
 double ForwardFlops(const ModelConfig& config, int64_t kv_heads, int64_t sequence_length);
 
+/// Of one token in training: the teacher's forward pass, the student's, and its backward pass, which costs twice as
+/// much. A gated student has all of the source's KV heads.
+double TrainingFlops(const ModelConfig& config, int64_t kv_heads, bool gated, int64_t sequence_length);
+
 /// Bytes that one rank of fine-tuning holds beside the program itself and the mapped source:
 ///   student   e P' (flat weights) + e P' (gradients) + e P' / R (its shard) + 8 P' / R (moments), and 4 P' / R of
 ///   master
