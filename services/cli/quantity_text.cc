@@ -17,26 +17,12 @@ std::string DurationText(double seconds) {
   return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
 }
 
-std::string BytesText(double bytes) {
-  static constexpr std::array<const char*, 5> units = {"B", "KiB", "MiB", "GiB", "TiB"};
-  size_t unit = 0;
-  for (; bytes >= 1024 && unit + 1 < units.size(); ++unit) bytes /= 1024;
-  return unit == 0 ? fmt::format("{:.0f} B", bytes) : fmt::format("{:.1f} {}", bytes, units[unit]);
-}
-
 std::string ShortCountText(double value) {
   static constexpr std::array<const char*, 7> units = {"", "k", "M", "G", "T", "P", "E"};
   size_t unit = 0;
   for (; std::abs(value) >= 999.5 && unit + 1 < units.size(); ++unit) value /= 1000;
   const bool fraction = unit > 0 && std::abs(value) < 99.95;
   return fmt::format("{:.{}f}{}", value, fraction ? 1 : 0, units[unit]);
-}
-
-std::string GroupedText(int64_t value) {
-  std::string text = std::to_string(value);
-  const size_t first_digit = value < 0 ? 1 : 0;
-  for (size_t i = text.size(); i > first_digit + 3;) text.insert(i -= 3, ",");
-  return text;
 }
 
 std::string FigureText(double value) {

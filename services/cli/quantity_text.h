@@ -6,19 +6,15 @@
 #include <cstdint>
 #include <string>
 
+#include "services/base/number_text.h"  // IWYU pragma: export
+
 namespace regroup {
 
 /// "0.4 s", "12 s", "3:05", "1:02:03".
 std::string DurationText(double seconds);
 
-/// "512 B", "6.0 KiB", "13.1 GiB".
-std::string BytesText(double bytes);
-
 /// "812", "1.2k", "34.6M": at most five characters for counts and rates.
 std::string ShortCountText(double value);
-
-/// "1,234,567".
-std::string GroupedText(int64_t value);
 
 /// Three digits that matter: "33.61", "188.0", "0.00012".
 std::string FigureText(double value);

@@ -21,21 +21,6 @@ std::string FigureText(double value) {
 
 std::string ChangeText(double ratio) { return fmt::format("{:+.1f} %", (ratio - 1) * 100); }
 
-std::string BytesText(double bytes) {
-  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  size_t unit = 0;
-  for (; bytes >= 1024 && unit < 4; ++unit) bytes /= 1024;
-  return fmt::format("{:.{}f} {}", bytes, unit == 0 ? 0 : 1, kUnits[unit]);
-}
-
-std::string GroupedText(int64_t value) {
-  std::string digits = std::to_string(value);
-  for (auto place = static_cast<int64_t>(digits.size()) - 3; place > (value < 0 ? 1 : 0); place -= 3) {
-    digits.insert(static_cast<size_t>(place), ",");
-  }
-  return digits;
-}
-
 std::string CountText(size_t count, const std::string& word) {
   return fmt::format("{} {}{}", count, word, count == 1 ? "" : "s");
 }

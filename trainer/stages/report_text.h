@@ -7,6 +7,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "services/base/number_text.h"  // IWYU pragma: export
+
 namespace regroup {
 
 /// The number under `key`; nothing where it is missing or null.
@@ -16,10 +18,6 @@ std::optional<double> NumberIn(const nlohmann::ordered_json& object, const char*
 std::string FigureText(double value);
 /// "+3.4 %" for 1.034.
 std::string ChangeText(double ratio);
-/// "512 B", "6.0 KiB".
-std::string BytesText(double bytes);
-/// "1,234,567"
-std::string GroupedText(int64_t value);
 /// "1 head", "3 heads"
 std::string CountText(size_t count, const std::string& word);
 /// "0.4 s", "12 s", "3 min 5 s", "1 h 2 min"
