@@ -11,6 +11,7 @@
 #include <cstdlib>
 
 #include "trainer/eval/decode_speed.h"
+#include "trainer/eval/decoder.h"
 #include "trainer/eval/memory_bandwidth.h"
 
 namespace regroup {
@@ -66,9 +67,12 @@ int Main(int argc, char** argv) {
   const DecodeCase setting{
       .batch = number(1, 8), .context = number(2, 2048), .new_tokens = number(3, 32), .prefill = false};
   at::manual_seed(1);
-  const std::vector<Model> models = {RandomLlama(16), RandomLlama(4), RandomLlama(2)};
+  std::vector<Model> models = {RandomLlama(16), RandomLlama(4), RandomLlama(2)};
   std::vector<const Model*> pointers;
-  for (const Model& model : models) pointers.push_back(&model);
+  for (Model& model : models) {
+    PackForDecoding(model);
+    pointers.push_back(&model);
+  }
   const std::vector<DecodeSpeed> speeds = MeasureDecodeSpeed(pointers, setting);
   const double bandwidth = MeasureReadBandwidth(speeds.front().step_bytes, 5, at::kCPU);
   fmt::print(

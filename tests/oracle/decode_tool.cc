@@ -20,7 +20,8 @@ namespace {
 absl::Status Run(const std::filesystem::path& folder, const std::filesystem::path& prompts, int64_t new_tokens) {
   REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadFile(prompts));
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(folder));
-  REGROUP_ASSIGN_OR_RETURN(const Model model, source.Load(at::kFloat, at::kCPU));
+  REGROUP_ASSIGN_OR_RETURN(Model model, source.Load(at::kFloat, at::kCPU));
+  PackForDecoding(model);
   nlohmann::json continuations = nlohmann::json::array();
   for (const nlohmann::json& prompt : nlohmann::json::parse(text)) {
     const at::Tensor ids = at::tensor(prompt.get<std::vector<int64_t>>(), at::kLong);

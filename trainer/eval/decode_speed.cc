@@ -81,8 +81,11 @@ int64_t DecodedWeightBytes(const Model& model) {
   Model slots = model;
   int64_t bytes = 0;
   VisitParameters(slots, [&](const std::string& name, at::Tensor& tensor) {
-    const bool rows_only = name == "embedding.weight" && model.head.weight.defined();
+    const bool rows_only = name == "embedding.weight" && model.head.defined();
     if (tensor.defined() && !rows_only) bytes += static_cast<int64_t>(tensor.nbytes());
+  });
+  VisitLinears(slots, [&](const Linear& linear) {
+    if (linear.packed.defined()) bytes += static_cast<int64_t>(linear.packed.panels.nbytes());
   });
   return bytes;
 }

@@ -6,6 +6,18 @@
 
 namespace regroup {
 
+void PackForDecoding(Model& model) {
+  // The embedding's rows are looked up as well.
+  const at::Tensor shared = model.head.defined() ? at::Tensor() : model.embedding;
+  if (shared.defined()) model.head.weight = shared;
+  VisitLinears(model, [](Linear& linear) {
+    if (!linear.weight.defined() || !CanPack(linear.weight)) return;
+    linear.packed = PackWeight(linear.weight);
+    linear.weight.reset();
+  });
+  if (shared.defined()) model.head.weight.reset();
+}
+
 Decoder::Decoder(const Model& model, int64_t batch, int64_t capacity)
     : model_(model), cache_(model.config, batch, capacity, model.embedding.scalar_type(), model.embedding.device()) {}
 

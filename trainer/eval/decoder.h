@@ -10,6 +10,10 @@
 
 namespace regroup {
 
+/// Lays out the weights that LinearOfPacked takes for it, and lets go of the others' handles: where the caller holds no
+/// other handle, one weight at a time is in memory twice. Such a model can be run, but neither trained nor written.
+void PackForDecoding(Model& model);
+
 class Decoder {
  public:
   /// Takes memory for `batch` sequences of `capacity` tokens.

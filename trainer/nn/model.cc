@@ -48,6 +48,16 @@ void VisitParameters(Model& model, const ParameterVisitor& visit) {
   for (size_t index = 0; index < model.blocks.size(); ++index) VisitBlock(model.blocks[index], index, visit);
 }
 
+void VisitLinears(Model& model, const std::function<void(Linear&)>& visit) {
+  for (Block& block : model.blocks) {
+    AttentionProjections& attention = block.attention;
+    for (Linear* linear : {&attention.query, &attention.key, &attention.value, &attention.output}) visit(*linear);
+    FeedForward& feed_forward = block.feed_forward;
+    for (Linear* linear : {&feed_forward.gate, &feed_forward.up, &feed_forward.down}) visit(*linear);
+  }
+  visit(model.head);
+}
+
 void ConvertBlock(Block& block, at::ScalarType dtype, at::Device device) {
   VisitBlock(block, 0, [&](const std::string&, at::Tensor& tensor) {
     if (tensor.defined()) tensor = tensor.to(device, dtype);

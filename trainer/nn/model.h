@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "trainer/nn/model_config.h"
+#include "trainer/nn/packed_linear.h"
 
 namespace regroup {
 
@@ -19,6 +20,10 @@ namespace regroup {
 struct Linear {
   at::Tensor weight;
   at::Tensor bias;
+  /// Stands for `weight`, which is undefined then; see PackForDecoding. Not visited as a parameter.
+  PackedWeight packed;
+
+  bool defined() const { return weight.defined() || packed.defined(); }
 };
 
 /// Either may be undefined, see NormKind.
@@ -66,7 +71,7 @@ struct Model {
   /// [vocabulary, hidden]; its weight is undefined where the embedding serves as the output projection.
   Linear head;
 
-  Linear OutputProjection() const { return {head.weight.defined() ? head.weight : embedding, head.bias}; }
+  Linear OutputProjection() const { return {head.defined() ? head.weight : embedding, head.bias, head.packed}; }
 };
 
 using ParameterVisitor = std::function<void(const std::string& name, at::Tensor& tensor)>;
@@ -80,6 +85,9 @@ void VisitOuter(Model& model, const ParameterVisitor& visit);
 
 /// All of the model's slots: the outer ones, then block by block.
 void VisitParameters(Model& model, const ParameterVisitor& visit);
+
+/// Calls `visit` for every linear map of the blocks, and for the head.
+void VisitLinears(Model& model, const std::function<void(Linear& linear)>& visit);
 
 /// Moves a block's weights to `dtype` and `device`, copying only where something changes.
 void ConvertBlock(Block& block, at::ScalarType dtype, at::Device device);

@@ -4,7 +4,7 @@
 
 #include <optional>
 
-#include "trainer/nn/few_rows_linear.h"
+#include "trainer/nn/packed_linear.h"
 
 namespace regroup {
 namespace {
@@ -66,8 +66,8 @@ at::Tensor Normalise(const at::Tensor& x, const Norm& norm, const ModelConfig& c
 }
 
 at::Tensor Project(const at::Tensor& x, const Linear& linear) {
-  if (!HasFewRows(x, linear.weight)) return at::linear(x, linear.weight, linear.bias);
-  const at::Tensor y = LinearOfFewRows(x, linear.weight);
+  if (!linear.packed.defined()) return at::linear(x, linear.weight, linear.bias);
+  const at::Tensor y = LinearOfPacked(x, linear.packed);
   return linear.bias.defined() ? y + linear.bias : y;
 }
 
@@ -95,7 +95,7 @@ at::Tensor AttendHeads(const AttentionInputs& inputs, const AttentionProjections
 
 at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation) {
   const at::Tensor up = Project(x_BTD, weights.up);
-  if (!weights.gate.weight.defined()) return Project(Activate(up, activation), weights.down);
+  if (!weights.gate.defined()) return Project(Activate(up, activation), weights.down);
   return Project(Activate(Project(x_BTD, weights.gate), activation) * up, weights.down);
 }
 
@@ -129,7 +129,7 @@ at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConf
       break;
   }
   const at::Tensor middle = x_BTD + attended;
-  return block.feed_forward.up.weight.defined() ? middle + feed_forward(second_norm(middle)) : middle;
+  return block.feed_forward.up.defined() ? middle + feed_forward(second_norm(middle)) : middle;
 }
 
 at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, int64_t first) {

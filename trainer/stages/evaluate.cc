@@ -54,31 +54,32 @@ std::string FigureRow(const StageContext& context) {
 }
 
 /// On a GPU as it would be served; on a CPU in float32, for which processors are fast.
-Model ForDecoding(const Model& model, const SourceModel& source, at::Device device) {
+Model ForDecoding(Model model, const SourceModel& source, at::Device device) {
   return device.is_cuda() ? CloneModel(model, source.dtype(), device) : model;
 }
 
-absl::Status AddLatency(StageContext& context, const SourceModel& source, const Model& original, const Model& result,
+absl::Status AddLatency(StageContext& context, const SourceModel& source, Model original, Model result,
                         EvaluationRecord& record) {
   REGROUP_ASSIGN_OR_RETURN(const Conversion averages, Conversion::Average(source.config(), result.config.kv_heads));
-  REGROUP_ASSIGN_OR_RETURN(const Model averaged, LoadMerged(source, averages, at::kFloat, context.device));
-  const auto prepare = [&](const Model& model) { return ForDecoding(model, source, context.device); };
+  REGROUP_ASSIGN_OR_RETURN(Model averaged, LoadMerged(source, averages, at::kFloat, context.device));
+  const auto prepare = [&](Model& model) { return ForDecoding(std::move(model), source, context.device); };
   record.measured["latency"] = MeasureLatency(context, prepare(original), prepare(result), prepare(averaged));
   return absl::OkStatus();
 }
 
 /// What needs the source beside the result in one run.
-absl::Status CompareWithSource(StageContext& context, const SourceModel& source, const Model& result,
+absl::Status CompareWithSource(StageContext& context, const SourceModel& source, Model result,
                                EvaluationRecord& record) {
   const v1::Evaluation& evaluation = context.spec().evaluation();
   if (!evaluation.has_perplexity() && !evaluation.has_latency()) return absl::OkStatus();
-  REGROUP_ASSIGN_OR_RETURN(const Model original, source.Load(at::kFloat, context.device));
+  REGROUP_ASSIGN_OR_RETURN(Model original, source.Load(at::kFloat, context.device));
   if (evaluation.has_perplexity()) {
     REGROUP_RETURN_IF_ERROR(AddAgreement(context, source, original, result, record));
   }
   if (!evaluation.has_latency()) return absl::OkStatus();
   // One rank alone, while the others rest: they would share its memory bandwidth.
-  if (context.leads()) REGROUP_RETURN_IF_ERROR(AddLatency(context, source, original, result, record));
+  if (context.leads())
+    REGROUP_RETURN_IF_ERROR(AddLatency(context, source, std::move(original), std::move(result), record));
   return context.communicator.RestingBarrier();
 }
 
@@ -87,7 +88,7 @@ absl::Status CompareWithSource(StageContext& context, const SourceModel& source,
 absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context) {
   context.link.SetProgress("load", 0, 0);
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
-  REGROUP_ASSIGN_OR_RETURN(const Model model, LoadSubject(context, source));
+  REGROUP_ASSIGN_OR_RETURN(Model model, LoadSubject(context, source));
   const std::string& subject = context.assignment.subject();
   const int64_t kv_bytes = model.config.KvCacheBytesPerToken(static_cast<int64_t>(at::elementSize(source.dtype())));
   EvaluationRecord record{.figure_row = FigureRow(context)};
@@ -99,7 +100,7 @@ absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context) {
     REGROUP_RETURN_IF_ERROR(AddPerplexity(context, source, model, record));
   }
   REGROUP_RETURN_IF_ERROR(AddMultipleChoice(context, source, model, record));
-  if (subject == "result") REGROUP_RETURN_IF_ERROR(CompareWithSource(context, source, model, record));
+  if (subject == "result") REGROUP_RETURN_IF_ERROR(CompareWithSource(context, source, std::move(model), record));
   if (context.leads()) {
     REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context.out() / "evaluation.json", record.measured.dump(2) + "\n"));
   }

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "trainer/eval/decode_speed.h"
+#include "trainer/eval/decoder.h"
 #include "trainer/eval/device_name.h"
 #include "trainer/eval/memory_bandwidth.h"
 #include "trainer/nn/key_value_cache.h"
@@ -77,7 +78,8 @@ absl::Status CheckLatency(const v1::Evaluation::Latency& settings, const ModelCo
   return absl::OkStatus();
 }
 
-Json MeasureLatency(StageContext& context, const Model& source, const Model& result, const Model& averaged) {
+Json MeasureLatency(StageContext& context, Model source, Model result, Model averaged) {
+  for (Model* model : {&source, &result, &averaged}) PackForDecoding(*model);
   const v1::Evaluation::Latency& settings = context.spec().evaluation().latency();
   const at::ScalarType dtype = result.embedding.scalar_type();
   Json latency = {{"device", context.device.is_cuda() ? "cuda" : "cpu"},

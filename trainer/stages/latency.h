@@ -13,7 +13,7 @@ absl::Status CheckLatency(const v1::Evaluation::Latency& settings, const ModelCo
 
 /// Decodes with both models in every combination of batch and context, and in the first one also with plainly averaged
 /// heads, whose speed shows that alignment itself costs nothing.
-nlohmann::ordered_json MeasureLatency(StageContext& context, const Model& source, const Model& result,
-                                      const Model& averaged);
+/// The models are laid out anew for decoding: give up other handles of them where memory is short.
+nlohmann::ordered_json MeasureLatency(StageContext& context, Model source, Model result, Model averaged);
 
 }  // namespace regroup

@@ -18,6 +18,20 @@ TEST(DecodeGreedilyTest, TakesTheMostLikelyTokenOfTheWholeSequenceEachTime) {
     sequence = at::cat({sequence, logits.argmax(-1, true)}, 1);
   }
   EXPECT_TRUE(at::equal(DecodeGreedily(model, prompt, 9), sequence.narrow(1, 6, 9)));
+  Model packed = model;
+  PackForDecoding(packed);
+  EXPECT_TRUE(at::equal(DecodeGreedily(packed, prompt, 9), sequence.narrow(1, 6, 9)));
+}
+
+TEST(PackForDecodingTest, LaysOutEveryLinearMapAndTheEmbeddingWhereItIsTheHead) {
+  Model model = RandomModel(SmallConfig(2), true, 8);
+  model.head = {};
+  const Model before = model;
+  PackForDecoding(model);
+  VisitLinears(model, [](const Linear& linear) { EXPECT_FALSE(linear.weight.defined()); });
+  EXPECT_TRUE(UnpackWeight(model.head.packed).equal(model.embedding));
+  EXPECT_TRUE(UnpackWeight(model.blocks[1].attention.key.packed).equal(before.blocks[1].attention.key.weight));
+  EXPECT_TRUE(before.blocks[1].attention.key.weight.defined());
 }
 
 TEST(DecodeGreedilyTest, ReadsOneTokenPromptsToo) {
