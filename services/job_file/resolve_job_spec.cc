@@ -28,6 +28,10 @@ void ResolveFinetune(bool best, const std::string& calibration_data, v1::Finetun
   if (!finetune.has_precision()) finetune.set_precision("auto");
   if (!finetune.has_checkpoint_every_steps()) finetune.set_checkpoint_every_steps(200);
   if (!finetune.has_seed()) finetune.set_seed(0);
+  if (!finetune.has_train()) finetune.set_train("all");
+  if (!finetune.has_recompute()) finetune.set_recompute("none");
+  if (!finetune.has_teacher()) finetune.set_teacher("compute");
+  if (!finetune.has_across_documents()) finetune.set_across_documents(true);
 }
 
 void ResolveEvaluation(v1::Evaluation& evaluation) {

@@ -140,6 +140,9 @@ class Validation {
     CheckRange("finetune.checkpoint_every_steps", finetune.checkpoint_every_steps(), 0, 100'000'000);
     CheckSequenceLength("finetune.sequence_length", finetune);
     CheckWord("finetune.precision", finetune.precision(), kPrecisions);
+    CheckWord("finetune.train", finetune.train(), kTrainedWords);
+    CheckWord("finetune.recompute", finetune.recompute(), kRecomputeWords);
+    CheckWord("finetune.teacher", finetune.teacher(), kTeacherWords);
     if (!(finetune.learning_rate() > 0 && finetune.learning_rate() <= 1)) {
       Add("finetune.learning_rate", "is {}; write a number above 0 and at most 1", finetune.learning_rate());
     }

@@ -74,6 +74,7 @@ absl::Status TokenWindows::Append(const std::vector<std::string>& texts, const T
   for (Encoded& ids : EncodeAll(tokenizer, texts, threads)) {
     ++texts_;
     if (!ids.ok()) return std::move(ids).status();
+    starts_.push_back(static_cast<int64_t>(tokens_.size()));
     tokens_.insert(tokens_.end(), ids->begin(), ids->end());
     if (const std::optional<int32_t> eos = tokenizer.eos_id()) tokens_.push_back(*eos);
   }
@@ -116,6 +117,17 @@ absl::Status TokenWindows::CutToWindows(const std::filesystem::path& data, size_
 std::span<const int32_t> TokenWindows::Window(int64_t i) const {
   const auto length = static_cast<size_t>(sequence_length_);
   return std::span(tokens_).subspan(static_cast<size_t>(i) * length, length);
+}
+
+std::vector<int64_t> TokenWindows::Documents(int64_t i) const {
+  std::vector<int64_t> documents(static_cast<size_t>(sequence_length_));
+  const int64_t first = i * sequence_length_;
+  auto next = std::upper_bound(starts_.begin(), starts_.end(), first);
+  for (int64_t place = 0; place < sequence_length_; ++place) {
+    while (next != starts_.end() && *next <= first + place) ++next;
+    documents[static_cast<size_t>(place)] = next - starts_.begin() - 1;
+  }
+  return documents;
 }
 
 }  // namespace regroup

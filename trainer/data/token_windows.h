@@ -50,6 +50,8 @@ class TokenWindows {
   std::span<const int32_t> Window(int64_t i) const;
   /// All windows, row-major [windows, sequence_length].
   const int32_t* data() const { return tokens_.data(); }
+  /// Which text each token of window i is of, counted over the whole file from 0.
+  std::vector<int64_t> Documents(int64_t i) const;
   /// Texts that were read to fill the windows.
   int64_t texts() const { return texts_; }
 
@@ -59,6 +61,8 @@ class TokenWindows {
   absl::Status CutToWindows(const std::filesystem::path& data, size_t limit);
 
   std::vector<int32_t> tokens_;
+  /// Place of each text's first token.
+  std::vector<int64_t> starts_;
   int64_t windows_ = 0;
   int64_t sequence_length_ = 0;
   int64_t texts_ = 0;

@@ -17,6 +17,15 @@ std::optional<at::Tensor> BiasOf(const Linear& linear) {
   return linear.bias.defined() ? std::optional(linear.bias) : std::nullopt;
 }
 
+/// sum += a b, where sum is float32.
+void AddProduct(const at::Tensor& a, const at::Tensor& b, at::Tensor& sum) {
+  if (a.scalar_type() == at::kFloat) {
+    sum.addmm_(a, b);
+  } else {
+    sum += at::mm(a, b);
+  }
+}
+
 class KlFunction : public torch::autograd::Function<KlFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& student, const at::Tensor& student_projection,
@@ -27,9 +36,12 @@ class KlFunction : public torch::autograd::Function<KlFunction> {
     at::Tensor loss = at::zeros({}, student.options().dtype(at::kDouble));
     at::Tensor student_gradient = at::empty_like(student);
     at::Tensor projection_gradient;
-    if (student_projection.requires_grad()) projection_gradient = at::zeros_like(student_projection);
+    // Sums over chunks are float32 whatever the weights are: in bfloat16 most of them would be rounded away.
+    const at::TensorOptions sums = student.options().dtype(at::kFloat);
+    if (student_projection.requires_grad()) projection_gradient = at::zeros(student_projection.sizes(), sums);
     at::Tensor bias_gradient;
-    if (student_bias.has_value() && student_bias->requires_grad()) bias_gradient = at::zeros_like(*student_bias);
+    if (student_bias.has_value() && student_bias->requires_grad())
+      bias_gradient = at::zeros(student_bias->sizes(), sums);
     for (int64_t start = 0; start < tokens; start += chunk_tokens) {
       const int64_t count = std::min(chunk_tokens, tokens - start);
       const at::Tensor hidden = student.narrow(0, start, count);
@@ -41,10 +53,13 @@ class KlFunction : public torch::autograd::Function<KlFunction> {
       const at::Tensor logits_gradient = ((log_q.exp() - p) * weight).to(student.scalar_type());
       at::Tensor rows = student_gradient.narrow(0, start, count);
       at::mm_out(rows, logits_gradient, student_projection);
-      if (projection_gradient.defined()) projection_gradient.addmm_(logits_gradient.t(), hidden);
-      if (bias_gradient.defined()) bias_gradient += logits_gradient.sum(0);
+      if (projection_gradient.defined()) AddProduct(logits_gradient.t(), hidden, projection_gradient);
+      if (bias_gradient.defined()) bias_gradient += logits_gradient.sum(0, /*keepdim=*/false, at::kFloat);
     }
-    context->save_for_backward({student_gradient, projection_gradient, bias_gradient});
+    const auto rounded = [&](const at::Tensor& gradient) {
+      return gradient.defined() ? gradient.to(student.scalar_type()) : gradient;
+    };
+    context->save_for_backward({student_gradient, rounded(projection_gradient), rounded(bias_gradient)});
     return (loss * weight).to(at::kFloat);
   }
 

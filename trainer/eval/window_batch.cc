@@ -16,4 +16,10 @@ at::Tensor WindowBatch(const TokenWindows& windows, const std::vector<int64_t>& 
   return batch.to(device);
 }
 
+at::Tensor DocumentsOfWindows(const TokenWindows& windows, const std::vector<int64_t>& indices, at::Device device) {
+  std::vector<at::Tensor> rows;
+  for (const int64_t index : indices) rows.push_back(at::tensor(windows.Documents(index), at::kLong));
+  return at::stack(rows).to(device);
+}
+
 }  // namespace regroup

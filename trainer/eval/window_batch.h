@@ -12,4 +12,7 @@ namespace regroup {
 /// [indices, sequence_length], int64.
 at::Tensor WindowBatch(const TokenWindows& windows, const std::vector<int64_t>& indices, at::Device device);
 
+/// WindowOptions::documents of the same windows.
+at::Tensor DocumentsOfWindows(const TokenWindows& windows, const std::vector<int64_t>& indices, at::Device device);
+
 }  // namespace regroup

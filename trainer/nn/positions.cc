@@ -74,6 +74,19 @@ PositionTables MakePositionTables(const ModelConfig& config, int64_t tokens, at:
   return positions;
 }
 
+at::Tensor WithinDocuments(const at::Tensor& bias, const at::Tensor& documents_BT) {
+  const at::Tensor apart = documents_BT.unsqueeze(1).ne(documents_BT.unsqueeze(2)).unsqueeze(1);
+  const at::Tensor causal = bias.defined() ? bias : CausalMask(0, documents_BT.size(1), 0).to(documents_BT.device());
+  return causal.masked_fill(apart, -std::numeric_limits<float>::infinity());
+}
+
+at::Tensor PlacesInDocuments(const at::Tensor& documents_BT) {
+  const at::Tensor place = at::arange(documents_BT.size(1), documents_BT.options()).expand_as(documents_BT);
+  const at::Tensor before = documents_BT.narrow(1, 0, 1).sub(1);
+  const at::Tensor begins = documents_BT.diff(1, 1, before).ne(0);
+  return place - std::get<0>((place * begins).cummax(1));
+}
+
 at::Tensor AttentionBias(const PositionTables& positions, const at::Tensor& head_order) {
   if (!head_order.defined() || !positions.bias.defined() || positions.bias.size(1) == 1) return positions.bias;
   return positions.bias.index_select(1, head_order);

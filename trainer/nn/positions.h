@@ -27,6 +27,13 @@ at::Tensor MakePositionBias(const ModelConfig& config, int64_t first, int64_t to
 at::Tensor RelativePositionBias(const at::Tensor& table, const RelativeBiasConfig& config, int64_t tokens,
                                 bool bidirectional);
 
+/// `bias` (undefined: plain causal attention) and minus infinity where the tokens are of different documents, given as
+/// int64 [B, T]: [B, 1 or H, T, T].
+at::Tensor WithinDocuments(const at::Tensor& bias, const at::Tensor& documents_BT);
+
+/// Each token's place in its document, counted from 0, int64 [B, T]. A document's tokens follow one another.
+at::Tensor PlacesInDocuments(const at::Tensor& documents_BT);
+
 /// The bias of attention whose heads stand in `head_order` (see AttentionProjections); undefined where there is none.
 at::Tensor AttentionBias(const PositionTables& positions, const at::Tensor& head_order);
 

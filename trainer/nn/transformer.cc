@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "trainer/nn/packed_linear.h"
+#include "trainer/nn/recompute.h"
 
 namespace regroup {
 namespace {
@@ -113,7 +114,8 @@ at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConf
   const at::Tensor attended =
       Project(AttendHeads(inputs, block.attention, config, context.positions, context.cached), block.attention.output);
   const auto feed_forward = [&](const at::Tensor& x) {
-    return RunFeedForward(x, block.feed_forward, config.activation);
+    return context.recompute_feed_forward ? RunFeedForwardRecomputed(x, block.feed_forward, config.activation)
+                                          : RunFeedForward(x, block.feed_forward, config.activation);
   };
   const auto second_norm = [&](const at::Tensor& x) { return Normalise(x, block.feed_forward_norm, config); };
   switch (config.layout) {
@@ -133,10 +135,15 @@ at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConf
 }
 
 at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, int64_t first) {
+  if (!model.positions.defined()) return Embed(model, tokens_BT, at::Tensor());
+  return Embed(model, tokens_BT, at::arange(first, first + tokens_BT.size(-1), tokens_BT.options()));
+}
+
+at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, const at::Tensor& places_BT) {
   const ModelConfig& config = model.config;
   at::Tensor x = at::embedding(model.embedding, tokens_BT);
   if (config.embedding_scale != 1.0) x = x * at::scalar_tensor(config.embedding_scale, x.options());
-  if (model.positions.defined()) x = x + model.positions.narrow(0, config.position_offset + first, tokens_BT.size(-1));
+  if (model.positions.defined()) x = x + at::embedding(model.positions, places_BT + config.position_offset);
   return config.embedding_norm ? Normalise(x, model.embedding_norm, config) : x;
 }
 

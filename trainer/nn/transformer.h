@@ -52,14 +52,16 @@ struct BlockContext {
   /// If set, sees what InputsOfAttention gives.
   std::function<void(const AttentionInputs&)> observer = {};
   CachedLayer cached = {};
+  bool recompute_feed_forward = false;
 };
 
 /// One block, by the model's BlockLayout.
 at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config,
                     const BlockContext& context);
 
-/// The input of the first block, [B, T, D], of tokens that stand from position `first` on.
+/// The input of the first block, [B, T, D], of tokens that stand from position `first` on, or at places_BT (int64).
 at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, int64_t first = 0);
+at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, const at::Tensor& places_BT);
 
 /// Hidden states after the last norm, [B, T, D], of tokens that follow those in `cache`, which then holds them too. No
 /// gradients.

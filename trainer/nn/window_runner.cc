@@ -2,15 +2,21 @@
 
 #include <ATen/ATen.h>
 
+#include <utility>
+
+#include "trainer/nn/recompute.h"
+
 namespace regroup {
 
-WindowRunner::WindowRunner(const Model& outer, int64_t tokens, at::Device device, std::optional<int64_t> encoder_tokens)
+WindowRunner::WindowRunner(const Model& outer, int64_t tokens, at::Device device, WindowOptions options)
     : outer_(outer),
       config_(outer.config),
-      encoder_tokens_(config_.HasEncoder() ? encoder_tokens.value_or(config_.EncoderTokens(tokens)) : 0),
+      options_(std::move(options)),
+      encoder_tokens_(config_.HasEncoder() ? options_.encoder_tokens.value_or(config_.EncoderTokens(tokens)) : 0),
       encoder_{.causal = false},
       decoder_(MakePositionTables(config_, tokens - encoder_tokens_, device)),
       cross_{.causal = false} {
+  if (options_.documents.defined()) decoder_.bias = WithinDocuments(decoder_.bias, options_.documents);
   if (config_.relative_bias.buckets == 0) return;
   const RelativeBiasConfig& relative = config_.relative_bias;
   encoder_.bias = RelativePositionBias(outer.encoder_relative_bias, relative, encoder_tokens_, true);
@@ -46,6 +52,7 @@ AttentionInputs WindowRunner::InputsOf(const at::Tensor& stream_BTD, const Block
 }
 
 at::Tensor WindowRunner::Start(const at::Tensor& tokens_BT) const {
+  if (options_.documents.defined()) return Embed(outer_, tokens_BT, PlacesInDocuments(options_.documents));
   if (!config_.HasEncoder()) return Embed(outer_, tokens_BT);
   // The decoder reads what it is to predict one place later.
   const at::Tensor predicted = DecoderPart(tokens_BT);
@@ -54,11 +61,19 @@ at::Tensor WindowRunner::Start(const at::Tensor& tokens_BT) const {
   return Embed(outer_, at::cat({EncoderPart(tokens_BT), read}, 1));
 }
 
-at::Tensor WindowRunner::Advance(const at::Tensor& stream_BTD, const Block& block, int64_t layer,
-                                 const std::function<void(const AttentionInputs&)>& observer) const {
-  const BlockContext context{
-      .positions = positions(layer), .memory = MemoryOf(stream_BTD, layer), .observer = observer};
-  at::Tensor part = RunBlock(PartOf(stream_BTD, layer), block, config_, context);
+at::Tensor WindowRunner::RunPart(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const {
+  BlockContext context{.positions = positions(layer), .memory = MemoryOf(stream_BTD, layer)};
+  if (options_.observer) {
+    context.observer = [&](const AttentionInputs& inputs) { options_.observer(layer, inputs); };
+  }
+  context.recompute_feed_forward = options_.recompute == Recompute::kFeedForward;
+  const at::Tensor part = PartOf(stream_BTD, layer);
+  return options_.recompute == Recompute::kBlock ? RunBlockRecomputed(part, block, config_, context)
+                                                 : RunBlock(part, block, config_, context);
+}
+
+at::Tensor WindowRunner::Advance(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const {
+  at::Tensor part = RunPart(stream_BTD, block, layer);
   if (!config_.HasEncoder()) return part;
   if (config_.Role(layer) != AttentionRole::kEncoder) return at::cat({EncoderPart(stream_BTD), part}, 1);
   if (layer + 1 == config_.encoder_layers) part = Normalise(part, outer_.encoder_norm, config_);
@@ -69,15 +84,11 @@ at::Tensor WindowRunner::Finish(const at::Tensor& stream_BTD) const {
   return FinalStates(DecoderPart(stream_BTD), outer_);
 }
 
-at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT, const AttentionInputObserver& observer,
-                           std::optional<int64_t> encoder_tokens) {
-  const WindowRunner runner(model, tokens_BT.size(1), tokens_BT.device(), encoder_tokens);
+at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT, const WindowOptions& options) {
+  const WindowRunner runner(model, tokens_BT.size(1), tokens_BT.device(), options);
   at::Tensor stream = runner.Start(tokens_BT);
   for (size_t layer = 0; layer < model.blocks.size(); ++layer) {
-    const auto index = static_cast<int64_t>(layer);
-    std::function<void(const AttentionInputs&)> observe;
-    if (observer) observe = [&](const AttentionInputs& inputs) { observer(index, inputs); };
-    stream = runner.Advance(stream, model.blocks[layer], index, observe);
+    stream = runner.Advance(stream, model.blocks[layer], static_cast<int64_t>(layer));
   }
   return runner.Finish(stream);
 }
@@ -85,7 +96,7 @@ at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT, cons
 Predictions RunPredictions(const Model& model, const at::Tensor& tokens_BT, std::optional<int64_t> encoder_tokens) {
   const int64_t tokens = tokens_BT.size(1);
   const int64_t first = model.config.HasEncoder() ? encoder_tokens.value_or(model.config.EncoderTokens(tokens)) : 1;
-  const at::Tensor hidden = RunHiddenStates(model, tokens_BT, {}, encoder_tokens);
+  const at::Tensor hidden = RunHiddenStates(model, tokens_BT, {.encoder_tokens = encoder_tokens});
   return {hidden.narrow(1, 0, tokens - first), tokens_BT.narrow(1, first, tokens - first)};
 }
 

@@ -13,18 +13,32 @@
 
 namespace regroup {
 
+/// What the backward pass computes again instead of keeping it in memory.
+enum class Recompute { kNothing, kFeedForward, kBlock };
+
+/// Sees the inputs of each layer's attention.
+using AttentionInputObserver = std::function<void(int64_t layer, const AttentionInputs& inputs)>;
+
+struct WindowOptions {
+  /// Tokens of a window that an encoder reads; ModelConfig::EncoderTokens where not given.
+  std::optional<int64_t> encoder_tokens = {};
+  Recompute recompute = Recompute::kNothing;
+  /// The document of each token, int64 [B, T]: attention stays within it, and learned positions start anew with it. Not
+  /// for encoder-decoders. Undefined: the whole window is one.
+  at::Tensor documents = {};
+  AttentionInputObserver observer = {};
+};
+
 class WindowRunner {
  public:
-  /// For windows of `tokens`. `outer` is a model whose blocks are not looked at, and must outlive the runner;
-  /// `encoder_tokens` as in RunHiddenStates.
-  WindowRunner(const Model& outer, int64_t tokens, at::Device device, std::optional<int64_t> encoder_tokens = {});
+  /// For windows of `tokens`. `outer` is a model whose blocks are not looked at, and must outlive the runner.
+  WindowRunner(const Model& outer, int64_t tokens, at::Device device, WindowOptions options = {});
 
   /// The stream before the first layer.
   at::Tensor Start(const at::Tensor& tokens_BT) const;
 
   /// The stream behind a layer.
-  at::Tensor Advance(const at::Tensor& stream_BTD, const Block& block, int64_t layer,
-                     const std::function<void(const AttentionInputs&)>& observer = {}) const;
+  at::Tensor Advance(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const;
 
   /// See FinalStates; of an encoder-decoder the decoder's part alone.
   at::Tensor Finish(const at::Tensor& stream_BTD) const;
@@ -41,20 +55,18 @@ class WindowRunner {
   /// The encoder's output where the layer is cross attention.
   at::Tensor MemoryOf(const at::Tensor& stream_BTD, int64_t layer) const;
 
+  at::Tensor RunPart(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const;
+
   const Model& outer_;
   const ModelConfig& config_;
+  WindowOptions options_;
   int64_t encoder_tokens_ = 0;
   PositionTables encoder_, decoder_, cross_;
 };
 
-/// Sees the inputs of each layer's attention.
-using AttentionInputObserver = std::function<void(int64_t layer, const AttentionInputs& inputs)>;
-
 /// Hidden states of the last block after normalisation and scaling, of tokens_BT (int64): [B, T, D]. An encoder-decoder
-/// encodes the first `encoder_tokens` of them, ModelConfig::EncoderTokens by default, and its decoder's states
-/// [B, T - encoder_tokens, D] predict the others.
-at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT, const AttentionInputObserver& observer = {},
-                           std::optional<int64_t> encoder_tokens = {});
+/// encodes the first `encoder_tokens` of them, and its decoder's states [B, T - encoder_tokens, D] predict the others.
+at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT, const WindowOptions& options = {});
 
 /// Those of RunHiddenStates' states that predict a token of tokens_BT, and the tokens they predict.
 struct Predictions {

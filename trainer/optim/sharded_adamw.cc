@@ -60,14 +60,36 @@ int64_t ShardedAdamW::OwnEntries(const Group& group) const {
 }
 
 void ShardedAdamW::ZeroGradients() {
-  for (Group& group : groups_) group.gradients.zero_();
+  for (Group& group : groups_) {
+    group.gradients.zero_();
+    if (group.gradient_sum.defined()) group.gradient_sum.zero_();
+  }
+}
+
+void ShardedAdamW::AccumulateGradients() {
+  at::NoGradGuard no_gradients;
+  for (Group& group : groups_) {
+    if (group.gradients.scalar_type() == at::kFloat) continue;
+    if (!group.gradient_sum.defined()) {
+      group.gradient_sum = at::zeros_like(group.gradients, group.gradients.options().dtype(at::kFloat));
+      group.gradient_shard = group.gradient_shard.to(at::kFloat);
+    }
+    group.gradient_sum += group.gradients;
+    group.gradients.zero_();
+  }
+}
+
+at::Tensor& ShardedAdamW::TotalGradients(Group& group) {
+  if (!group.gradient_sum.defined()) return group.gradients;
+  group.gradient_sum += group.gradients;
+  return group.gradient_sum;
 }
 
 absl::StatusOr<double> ShardedAdamW::ReduceGradients() {
   // Of the clipped groups, and of the others.
   at::Tensor squares = at::zeros({2}, groups_.front().master.options().dtype(at::kDouble));
   for (Group& group : groups_) {
-    REGROUP_RETURN_IF_ERROR(communicator_.ReduceScatterSum(group.gradients, group.gradient_shard));
+    REGROUP_RETURN_IF_ERROR(communicator_.ReduceScatterSum(TotalGradients(group), group.gradient_shard));
     squares[group.spec.clipped ? 0 : 1] += group.gradient_shard.to(at::kFloat).norm().to(at::kDouble).square();
   }
   REGROUP_RETURN_IF_ERROR(communicator_.AllReduceSum(squares));

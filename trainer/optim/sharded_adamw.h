@@ -43,6 +43,11 @@ class ShardedAdamW {
 
   void ZeroGradients();
 
+  /// Adds the gradients of a micro-batch that is not the step's last to float32 sums, where the parameters are of less
+  /// precision: otherwise autograd's own sums are exact enough, and nothing happens. The sums are one more float32 copy
+  /// of the gradients and are reduced in their place.
+  void AccumulateGradients();
+
   /// Sums the gradients over ranks, clips and updates. Returns the gradient norm of the clipped groups before clipping.
   /// Where a gradient of any group is not finite nothing is updated and the returned norm is not finite.
   absl::StatusOr<double> Step(double learning_rate);
@@ -70,6 +75,8 @@ class ShardedAdamW {
     at::Tensor parameters;
     at::Tensor gradients;
     at::Tensor gradient_shard;
+    /// Undefined before the first AccumulateGradients.
+    at::Tensor gradient_sum;
     at::Tensor master;
     at::Tensor first_moment;
     at::Tensor second_moment;
@@ -80,6 +87,8 @@ class ShardedAdamW {
   /// Entries of this rank's shard that are not padding.
   int64_t OwnEntries(const Group& group) const;
   at::Tensor ParameterShard(const Group& group) const;
+  /// What is to be summed over ranks.
+  static at::Tensor& TotalGradients(Group& group);
   absl::StatusOr<double> ReduceGradients();
   void Update(Group& group, double learning_rate, double gradient_scale);
   absl::Status SpreadParameters(Group& group);

@@ -65,7 +65,7 @@ void AccumulateWindows(StageContext& context, const Model& model, const TokenWin
   };
   const int64_t ranks = context.communicator.size();
   for (int64_t window = context.communicator.rank(); window < windows.windows(); window += ranks) {
-    RunHiddenStates(model, WindowBatch(windows, {window}, context.device), observe);
+    RunHiddenStates(model, WindowBatch(windows, {window}, context.device), {.observer = observe});
     context.link.SetProgress("forward passes", std::min(window + ranks, windows.windows()), windows.windows());
   }
 }

@@ -90,17 +90,34 @@ at::Tensor DistillTrainer::GateValuesAt(int64_t step) const {
   return GateValues(student_.scores(), GateNoise(student_.gates(), settings_.seed, step).to(device_));
 }
 
-double DistillTrainer::RunMicroBatch(int64_t step, const std::vector<int64_t>& windows) {
-  const at::Tensor tokens = WindowBatch(windows_, windows, device_);
-  at::Tensor teacher_hidden;
-  {
-    at::NoGradGuard no_gradients;
-    link_.activity().SetPhase("teacher forward");
-    teacher_hidden = RunHiddenStates(teacher_, tokens).flatten(0, 1);
+WindowOptions DistillTrainer::OptionsOf(const std::vector<int64_t>& windows) const {
+  if (settings_.across_documents) return {};
+  return {.documents = DocumentsOfWindows(windows_, windows, device_)};
+}
+
+absl::StatusOr<at::Tensor> DistillTrainer::TeacherHidden(const std::vector<int64_t>& windows) {
+  at::NoGradGuard no_gradients;
+  link_.activity().SetPhase("teacher forward");
+  const auto compute = [&](const std::vector<int64_t>& some) {
+    return RunHiddenStates(teacher_, WindowBatch(windows_, some, device_), OptionsOf(some)).flatten(0, 1);
+  };
+  if (teacher_states_ == nullptr) return compute(windows);
+  std::vector<at::Tensor> rows;
+  for (const int64_t window : windows) {
+    // Alone, so that what is kept does not depend on its neighbours in this step.
+    REGROUP_ASSIGN_OR_RETURN(rows.emplace_back(), teacher_states_->Get(window, [&] { return compute({window}); }));
   }
+  return at::cat(rows).to(device_);
+}
+
+absl::StatusOr<double> DistillTrainer::RunMicroBatch(int64_t step, const std::vector<int64_t>& windows) {
+  REGROUP_ASSIGN_OR_RETURN(const at::Tensor teacher_hidden, TeacherHidden(windows));
+  const at::Tensor tokens = WindowBatch(windows_, windows, device_);
   link_.activity().SetPhase("forward");
   const Model model = student_.Effective(GateValuesAt(step));
-  const at::Tensor hidden = RunHiddenStates(model, tokens).flatten(0, 1);
+  WindowOptions options = OptionsOf(windows);
+  options.recompute = settings_.recompute;
+  const at::Tensor hidden = RunHiddenStates(model, tokens, options).flatten(0, 1);
   const int64_t positions = hidden.size(0) / tokens.size(0);
   const double weight = 1.0 / static_cast<double>(settings_.batch_sequences * positions);
   const at::Tensor loss =
@@ -126,7 +143,9 @@ absl::StatusOr<DistillTrainer::StepFigures> DistillTrainer::RunStep(int64_t step
   for (size_t first = 0; first < own.size(); first += settings_.micro_batch_sequences) {
     const auto begin = own.begin() + static_cast<int64_t>(first);
     const auto end = own.begin() + std::min<int64_t>(first + settings_.micro_batch_sequences, own.size());
-    loss += RunMicroBatch(step, {begin, end});
+    if (first > 0) optimizer_.AccumulateGradients();
+    REGROUP_ASSIGN_OR_RETURN(const double share, RunMicroBatch(step, {begin, end}));
+    loss += share;
   }
   if (steering) AddSparsityGradient(step);
   link_.activity().SetPhase("optimizer");

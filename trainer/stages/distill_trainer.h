@@ -11,7 +11,9 @@
 
 #include "absl/status/status.h"
 #include "trainer/data/token_windows.h"
+#include "trainer/distill/teacher_states.h"
 #include "trainer/gates/gates.h"
+#include "trainer/nn/window_runner.h"
 #include "trainer/optim/schedule.h"
 #include "trainer/optim/sharded_adamw.h"
 #include "trainer/parallel/communicator.h"
@@ -35,6 +37,9 @@ struct DistillSettings {
   /// 0 writes none.
   int64_t checkpoint_every_steps = 0;
   std::filesystem::path checkpoints;
+  Recompute recompute = Recompute::kNothing;
+  /// Whether attention reaches over the ends of documents.
+  bool across_documents = true;
 };
 
 class DistillTrainer {
@@ -42,6 +47,9 @@ class DistillTrainer {
   /// Everything given must outlive the trainer.
   DistillTrainer(DistillSettings settings, Student& student, const Model& teacher, const TokenWindows& windows,
                  Communicator& communicator, WorkerLink& link, at::Device device);
+
+  /// Takes the teacher's states from there, and puts them there. Must outlive the trainer.
+  void KeepTeacherStates(TeacherStates& states) { teacher_states_ = &states; }
 
   /// Continues after the checkpoint's step.
   absl::Status Resume(const TrainingCheckpoint& checkpoint);
@@ -60,13 +68,16 @@ class DistillTrainer {
   absl::StatusOr<StepFigures> RunStep(int64_t step);
   /// Undefined when every gate is shut. Differentiable; a graph of its own for each micro-batch.
   at::Tensor GateValuesAt(int64_t step) const;
+  WindowOptions OptionsOf(const std::vector<int64_t>& windows) const;
+  /// The teacher's states of the windows, [windows x positions, its hidden size].
+  absl::StatusOr<at::Tensor> TeacherHidden(const std::vector<int64_t>& windows);
   /// Backward of one micro-batch; its share of the step's mean loss.
-  double RunMicroBatch(int64_t step, const std::vector<int64_t>& windows);
+  absl::StatusOr<double> RunMicroBatch(int64_t step, const std::vector<int64_t>& windows);
   void AddSparsityGradient(int64_t step);
   void Publish(int64_t step, const StepFigures& figures);
-  /// Windows of this rank in one step.
   /// Writes the checkpoint and reports how long that took.
   absl::Status Save(int64_t steps_done);
+  /// Windows of this rank in one step.
   std::vector<int64_t> OwnWindows(int64_t step);
 
   DistillSettings settings_;
@@ -79,6 +90,7 @@ class DistillTrainer {
   RateSchedule rate_;
   SparsitySchedule sparsity_;
   ShardedAdamW optimizer_;
+  TeacherStates* teacher_states_ = nullptr;
   int64_t done_ = 0;
   int64_t skipped_ = 0;
   /// Order of the windows in the pass over the data that the last step was in.

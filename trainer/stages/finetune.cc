@@ -7,6 +7,7 @@
 
 #include "services/base/files.h"
 #include "services/base/logging.h"
+#include "services/base/sha256.h"
 #include "services/base/status_macros.h"
 #include "trainer/data/token_windows.h"
 #include "trainer/eval/device_name.h"
@@ -43,6 +44,31 @@ at::ScalarType TrainingType(const v1::Finetune& finetune, at::Device device) {
   if (finetune.precision() == "bfloat16") return at::kBFloat16;
   if (finetune.precision() == "float32") return at::kFloat;
   return device.is_cuda() ? at::kBFloat16 : at::kFloat;
+}
+
+Recompute RecomputeOf(const v1::Finetune& finetune) {
+  if (finetune.recompute() == "block") return Recompute::kBlock;
+  return finetune.recompute() == "feed_forward" ? Recompute::kFeedForward : Recompute::kNothing;
+}
+
+/// What the teacher's states depend on, beside their shape. The windows stand for data, tokenizer and their length.
+std::string FingerprintOf(const StageContext& context, const TokenWindows& windows) {
+  const std::string_view tokens(reinterpret_cast<const char*>(windows.data()),
+                                static_cast<size_t>(windows.windows() * windows.sequence_length()) * sizeof(int32_t));
+  return fmt::format("{} {} {} {}", context.spec().source().checkpoint(), Sha256Of(tokens),
+                     context.spec().finetune().across_documents(), context.device.is_cuda());
+}
+
+/// In the job's folder: attempts and the arms of a sweep share it.
+absl::StatusOr<TeacherStates> OpenTeacherStates(const StageContext& context, const Model& teacher,
+                                                const TokenWindows& windows, at::ScalarType type) {
+  const int64_t length = windows.sequence_length();
+  const int64_t encoded = teacher.config.HasEncoder() ? teacher.config.EncoderTokens(length) : 0;
+  return TeacherStates::Open(context.attempt_folder.parent_path().parent_path() / "teacher-states",
+                             {.positions = length - encoded,
+                              .hidden_size = teacher.config.hidden_size,
+                              .dtype = type,
+                              .fingerprint = FingerprintOf(context, windows)});
 }
 
 /// The one that rank 0 found intact.
@@ -95,6 +121,7 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   const bool gated = context.assignment.arm().finetune() == "l0";
   REGROUP_ASSIGN_OR_RETURN(Student student, Student::Make(source, conversion, gated, type, context.device));
   REGROUP_ASSIGN_OR_RETURN(const Model teacher, source.Load(type, context.device));
+  if (finetune.train() == "attention") student.TrainAttentionOnly(teacher);
 
   context.link.SetProgress("tokenise", 0, 0);
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
@@ -110,8 +137,15 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
                                  .peak_flops_per_second = PeakOfAll(context, type),
                                  .seed = static_cast<uint64_t>(finetune.seed()),
                                  .checkpoint_every_steps = finetune.checkpoint_every_steps(),
-                                 .checkpoints = context.attempt_folder / "checkpoints"};
+                                 .checkpoints = context.attempt_folder / "checkpoints",
+                                 .recompute = RecomputeOf(finetune),
+                                 .across_documents = finetune.across_documents()};
   DistillTrainer trainer(settings, student, teacher, windows, context.communicator, context.link, context.device);
+  std::optional<TeacherStates> states;
+  if (finetune.teacher() == "cache") {
+    REGROUP_ASSIGN_OR_RETURN(states, OpenTeacherStates(context, teacher, windows, type));
+    trainer.KeepTeacherStates(*states);
+  }
   REGROUP_RETURN_IF_ERROR(Resume(context, trainer));
   if (context.leads()) context.link.RecordMetrics(context.out() / "curves.jsonl");
   REGROUP_RETURN_IF_ERROR(trainer.Run());

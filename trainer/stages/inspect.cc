@@ -93,6 +93,10 @@ absl::Status CheckData(const v1::JobSpec& spec, const ModelConfig& config) {
   if (spec.finetune().method() != "none" && !spec.finetune().data().empty()) {
     REGROUP_RETURN_IF_ERROR(CheckTextFile("finetune.data", spec.finetune().data()));
     REGROUP_RETURN_IF_ERROR(CheckLength("finetune", spec.finetune(), config));
+    if (!spec.finetune().across_documents() && config.HasEncoder()) {
+      return absl::InvalidArgumentError(
+          "finetune.across_documents: documents are kept apart in models without an encoder only; remove this key");
+    }
   }
   if (spec.evaluation().has_perplexity()) {
     REGROUP_RETURN_IF_ERROR(CheckTextFile("evaluation.perplexity.data", spec.evaluation().perplexity().data()));

@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <map>
+#include <string>
+
 #include "services/base/status_macros.h"
 #include "trainer/alignment/merge_heads.h"
 #include "trainer/gates/gates.h"
@@ -16,6 +19,8 @@ constexpr double kSharedRate = 2.0;
 at::Tensor OwnedCopy(const at::Tensor& tensor, at::ScalarType dtype, at::Device device) {
   return tensor.defined() ? tensor.to(device, dtype, /*non_blocking=*/false, /*copy=*/true) : tensor;
 }
+
+bool IsOfAttention(const std::string& parameter) { return parameter.find(".attention.") != std::string::npos; }
 
 /// Mixes rows: original [H d, ...], shared [G d, ...], gate values [H].
 at::Tensor MixRows(const at::Tensor& original, const at::Tensor& shared, const at::Tensor& gate_values) {
@@ -63,12 +68,25 @@ absl::StatusOr<Student> Student::Make(const SourceModel& source, const Conversio
   return student;
 }
 
+void Student::TrainAttentionOnly(const Model& teacher) {
+  attention_only_ = true;
+  std::map<std::string, at::Tensor> originals;
+  Model handles = teacher;
+  VisitParameters(handles, [&](const std::string& name, at::Tensor& tensor) { originals[name] = tensor; });
+  VisitParameters(model_, [&](const std::string& name, at::Tensor& tensor) {
+    const at::Tensor& original = originals[name];
+    if (!IsOfAttention(name) && tensor.defined() && original.defined() && at::equal(tensor, original)) {
+      tensor = original;
+    }
+  });
+}
+
 std::vector<ParameterGroup> Student::ParameterGroups(double gate_rate) {
   ParameterGroup base{.name = "base", .weight_decay = kWeightDecay};
   ParameterGroup shared{.name = "shared", .rate = kSharedRate, .weight_decay = kWeightDecay};
   ParameterGroup gates{.name = "gates", .rate = gate_rate, .clipped = false};
   VisitParameters(model_, [&](const std::string& name, at::Tensor& tensor) {
-    if (!tensor.defined()) return;
+    if (!tensor.defined() || (attention_only_ && !IsOfAttention(name))) return;
     const bool is_shared =
         name.find("attention.key") != std::string::npos || name.find("attention.value") != std::string::npos;
     (is_shared ? shared : base).parameters.push_back(&tensor);

@@ -21,6 +21,10 @@ class Student {
   static absl::StatusOr<Student> Make(const SourceModel& source, const Conversion& conversion, bool gated,
                                       at::ScalarType dtype, at::Device device);
 
+  /// Leaves every weight outside of the attention as it is. Those that are the teacher's own, which is all that the
+  /// conversion did not touch, share its memory from then on. To be called before ParameterGroups.
+  void TrainAttentionOnly(const Model& teacher);
+
   /// Parameter groups for the optimizer: "base", "shared" at twice the rate, and "gates" at `gate_rate` times the rate.
   std::vector<ParameterGroup> ParameterGroups(double gate_rate);
 
@@ -50,6 +54,7 @@ class Student {
   Model model_;
   std::vector<OriginalHeads> original_;
   at::Tensor scores_;
+  bool attention_only_ = false;
   ModelConfig source_config_;
 };
 

@@ -29,6 +29,10 @@ TEST(ResolveJobSpec, FillsTheDocumentedDefaults) {
   EXPECT_EQ(spec.finetune().ranks(), 1);
   EXPECT_EQ(spec.finetune().precision(), "auto");
   EXPECT_EQ(spec.finetune().checkpoint_every_steps(), 200);
+  EXPECT_EQ(spec.finetune().train(), "all");
+  EXPECT_EQ(spec.finetune().recompute(), "none");
+  EXPECT_EQ(spec.finetune().teacher(), "compute");
+  EXPECT_TRUE(spec.finetune().across_documents());
   EXPECT_EQ(spec.resources().device(), "auto");
   EXPECT_EQ(spec.resources().max_runtime_s(), 86400);
   EXPECT_EQ(spec.evaluation().perplexity().max_windows(), 0);

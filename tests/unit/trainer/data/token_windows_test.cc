@@ -49,6 +49,17 @@ TEST(TokenWindowsTest, JoinsTextsWithEndTokensAndDropsTheLastPartialWindow) {
   EXPECT_EQ(windows->texts(), 3);
 }
 
+TEST(TokenWindowsTest, KnowsTheTextOfEachToken) {
+  TemporaryFolder folder;
+  const auto path = folder.Write("x.jsonl", "{\"text\": \"ab\"}\n{\"text\": \"c\"}\n{\"text\": \"defghi\"}\n");
+  const auto windows = TokenWindows::Build(path, FakeTokenizer(std::nullopt), {.sequence_length = 4});
+  ASSERT_TRUE(windows.ok()) << windows.status();
+  ASSERT_EQ(windows->windows(), 3);
+  EXPECT_THAT(windows->Documents(0), ElementsAre(0, 0, 0, 1));
+  EXPECT_THAT(windows->Documents(1), ElementsAre(1, 2, 2, 2));
+  EXPECT_THAT(windows->Documents(2), ElementsAre(2, 2, 2, 2));
+}
+
 TEST(TokenWindowsTest, AddsNoEndTokenWhereTheTokenizerHasNone) {
   TemporaryFolder folder;
   const auto path = folder.Write("x.jsonl", "{\"text\": \"ab\"}\n{\"text\": \"c\"}\n");

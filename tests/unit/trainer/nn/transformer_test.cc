@@ -89,10 +89,10 @@ TEST(RunHiddenStatesTest, ShowsEachLayersNormalisedInput) {
   const Model model = RandomModel(SmallConfig(4), false, 2);
   std::vector<int64_t> layers;
   at::Tensor first;
-  RunHiddenStates(model, SomeTokens(), [&](int64_t layer, const AttentionInputs& inputs) {
-    layers.push_back(layer);
-    if (layer == 0) first = inputs.memory;
-  });
+  RunHiddenStates(model, SomeTokens(), {.observer = [&](int64_t layer, const AttentionInputs& inputs) {
+                    layers.push_back(layer);
+                    if (layer == 0) first = inputs.memory;
+                  }});
   EXPECT_EQ(layers, (std::vector<int64_t>{0, 1}));
   const at::Tensor embedded = model.embedding.index_select(0, SomeTokens().flatten()).view({2, 9, 10});
   EXPECT_TRUE(at::equal(first, Normalise(embedded, model.blocks[0].attention_norm, model.config)));

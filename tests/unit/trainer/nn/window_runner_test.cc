@@ -78,10 +78,10 @@ TEST(EncoderDecoderTest, PredictsWhatTheEncoderDoesNotRead) {
 TEST(EncoderDecoderTest, ObserversSeeTheEncodersOutputInCrossAttention) {
   const Model model = RandomEncoderDecoder();
   std::vector<std::pair<at::Tensor, at::Tensor>> seen;
-  RunHiddenStates(model, SomeWindow(), [&](int64_t layer, const AttentionInputs& inputs) {
-    EXPECT_EQ(layer, static_cast<int64_t>(seen.size()));
-    seen.emplace_back(inputs.query, inputs.memory);
-  });
+  RunHiddenStates(model, SomeWindow(), {.observer = [&](int64_t layer, const AttentionInputs& inputs) {
+                    EXPECT_EQ(layer, static_cast<int64_t>(seen.size()));
+                    seen.emplace_back(inputs.query, inputs.memory);
+                  }});
   ASSERT_EQ(seen.size(), 4U);
   for (const size_t layer : {0, 1, 2}) EXPECT_TRUE(seen[layer].first.is_same(seen[layer].second));
   // The encoder's output is normalised: its rows divided by the norm's weight have a root mean square near 1.

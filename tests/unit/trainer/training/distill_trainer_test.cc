@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <numeric>
 
 #include "letter_windows.h"
@@ -113,6 +114,55 @@ TEST_P(DistillTrainerTest, AnInterruptedTrainingContinuesAsIfItHadNeverStopped) 
   ASSERT_TRUE(World().Barrier().ok());
   settings.checkpoints = folder_ / "later";
   EXPECT_TRUE(at::equal(Weights(Train(settings, World(), middle)), straight));
+}
+
+TEST_P(DistillTrainerTest, RecomputingGivesTheSameBits) {
+  DistillSettings settings = Settings(4);
+  const at::Tensor expected = Weights(Train(settings, World()));
+  for (const Recompute recompute : {Recompute::kFeedForward, Recompute::kBlock}) {
+    settings.recompute = recompute;
+    EXPECT_TRUE(at::equal(Weights(Train(settings, World())), expected));
+  }
+}
+
+TEST_P(DistillTrainerTest, TheTeachersStatesOnDiskGiveTheSameBits) {
+  // 20 steps of 4 windows are several passes over the data.
+  const int64_t steps = 20;
+  ASSERT_GT(4 * steps, 2 * windows_->windows());
+  const at::Tensor expected = Weights(Train(Settings(steps), World()));
+  TeacherStates states =
+      *TeacherStates::Open(folder_ / "states", {.positions = 16, .hidden_size = teacher_.config.hidden_size});
+  Student student = MakeStudent();
+  DistillTrainer trainer(Settings(steps), student, teacher_, *windows_, World(), *link_, at::kCPU);
+  trainer.KeepTeacherStates(states);
+  ASSERT_TRUE(trainer.Run().ok());
+  EXPECT_TRUE(at::equal(Weights(student), expected));
+  EXPECT_GE(states.hits(), 4 * steps / World().size() - windows_->windows());
+}
+
+TEST_P(DistillTrainerTest, DocumentsKeptApartTrainToo) {
+  DistillSettings settings = Settings(6);
+  const at::Tensor across = Weights(Train(settings, World()));
+  settings.across_documents = false;
+  const at::Tensor apart = Weights(Train(settings, World()));
+  EXPECT_FALSE(at::equal(apart, across));
+  EXPECT_TRUE(apart.isfinite().all().item<bool>());
+}
+
+TEST_P(DistillTrainerTest, AttentionAloneIsTrainedWhereNothingElseIsAskedFor) {
+  Student student = MakeStudent();
+  student.TrainAttentionOnly(teacher_);
+  const double before = Loss(student);
+  DistillTrainer trainer(Settings(60), student, teacher_, *windows_, World(), *link_, at::kCPU);
+  ASSERT_TRUE(trainer.Run().ok());
+  EXPECT_LT(Loss(student), 0.8 * before);
+  Model trained = student.Effective({});
+  std::map<std::string, at::Tensor> originals;
+  VisitParameters(teacher_, [&](const std::string& name, at::Tensor& tensor) { originals[name] = tensor; });
+  VisitParameters(trained, [&](const std::string& name, at::Tensor& tensor) {
+    if (!tensor.defined()) return;
+    EXPECT_EQ(tensor.is_alias_of(originals[name]), name.find(".attention.") == std::string::npos) << name;
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, DistillTrainerTest, testing::Values(false, true),

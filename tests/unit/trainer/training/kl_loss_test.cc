@@ -134,5 +134,19 @@ TEST(KlLossTest, InBfloat16StaysWithinItsRounding) {
   EXPECT_LT(RelativeError(chunked.projection, plain.projection), 0.02);
 }
 
+TEST(KlLossTest, SumsOverManyChunksLoseNothingInBfloat16) {
+  at::manual_seed(9);
+  const auto random = [](int64_t rows, int64_t width) { return at::randn({rows, width}).to(at::kBFloat16); };
+  const Inputs inputs{random(512, 12),
+                      {random(50, 12), random(50, 1).flatten()},
+                      random(512, 8),
+                      {random(50, 8), random(50, 1).flatten()}};
+  const LossAndGradients whole = ChunkedLoss(inputs, 0.3, 512);
+  const LossAndGradients chunked = ChunkedLoss(inputs, 0.3, 1);
+  // One rounding of the result, instead of one for each of 512 sums.
+  EXPECT_LT(RelativeError(chunked.projection, whole.projection.to(at::kDouble)), 4e-3);
+  EXPECT_LT(RelativeError(chunked.bias, whole.bias.to(at::kDouble)), 4e-3);
+}
+
 }  // namespace
 }  // namespace regroup

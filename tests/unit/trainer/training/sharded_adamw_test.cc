@@ -202,6 +202,21 @@ TEST_P(StateTest, MasterWeightsKeepWhatTheParametersRoundAway) {
   EXPECT_TRUE(at::equal(matrix_.detach(), optimizer.ShardState()[0].second.view({7, 5}).to(GetParam())));
 }
 
+TEST_P(StateTest, SumsOverMicroBatchesLoseNothing) {
+  AdamWByHand matrix(matrix_);
+  ShardedAdamW optimizer({{.name = "base", .parameters = {&matrix_}}}, {.clip_norm = 0}, *self_);
+  // In bfloat16 the small ones would vanish beside the first one; a step shows their sum by its moments.
+  optimizer.ZeroGradients();
+  Backward(matrix_, at::full({7, 5}, 1.0, at::kDouble));
+  for (int micro_batch = 0; micro_batch < 512; ++micro_batch) {
+    optimizer.AccumulateGradients();
+    Backward(matrix_, at::full({7, 5}, 0x1p-9, at::kDouble));
+  }
+  const auto norm = optimizer.Step(1e-3);
+  ASSERT_TRUE(norm.ok());
+  EXPECT_NEAR(*norm, 2.0 * std::sqrt(35.0), 1e-4);
+}
+
 INSTANTIATE_TEST_SUITE_P(Dtypes, StateTest, testing::Values(at::kFloat, at::kBFloat16),
                          [](const auto& info) { return std::string(c10::toString(info.param)); });
 
