@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""The number of ranks is no hyperparameter: with one global batch, one rank and two have the same loss curve."""
+"""What is no hyperparameter leaves the loss curve as it is: the number of ranks, recomputation, and where the teacher's
+states come from. What changes the training says what it does."""
 
+import json
 import unittest
 
-from harness import job_file
+from harness import job_file, places
 from harness.program_test import ProgramTest
 
 STEPS = 50
@@ -17,15 +19,15 @@ class LossCurveTest(ProgramTest):
         super().setUp()
         self.cluster = self.start_cluster(workers=1)
 
-    def losses(self, method, ranks):
-        finetune = {"method": method, "steps": STEPS, "batch_sequences": 4, "ranks": ranks, "precision": "float32",
-                    "checkpoint_every_steps": 0}
-        name = f"{method}-{ranks}"
+    def losses(self, method, ranks, name=None, steps=STEPS, **options):
+        finetune = {"method": method, "steps": steps, "batch_sequences": 4, "ranks": ranks, "precision": "float32",
+                    "checkpoint_every_steps": 0} | options  # fmt: skip
+        name = name or f"{method}-{ranks}"
         job = self.cluster.submit(
             self.write_job(job_file.small_job(self.results / name, name=name, finetune=finetune), f"{name}.yaml"))
         self.assert_succeeded(self.cluster.wait_for_end(job, patience_s=600))
         points = {step: value for _, step, value in self.cluster.metric(job, "loss")}
-        self.assertEqual(sorted(points), list(range(1, STEPS + 1)))
+        self.assertEqual(sorted(points), list(range(1, steps + 1)))
         return [points[step] for step in sorted(points)]
 
     def assert_same_curve(self, method):
@@ -41,6 +43,34 @@ class LossCurveTest(ProgramTest):
 
     def test_of_training_with_gates(self):
         self.assert_same_curve("l0")
+
+    def test_does_not_depend_on_recomputation_or_kept_teacher_states(self):
+        plain = self.losses("l0", 2, "plain", steps=12)
+        self.assertEqual(self.losses("l0", 2, "recomputed", steps=12, recompute="block"), plain)
+        self.assertEqual(self.losses("l0", 2, "kept", steps=12, recompute="feed_forward", teacher="cache"), plain)
+        self.assertEqual(len(list((self.folder / "work").glob("jobs/*/teacher-states/*.states"))), 1)
+
+    def test_of_attention_alone_within_documents(self):
+        losses = self.losses("direct", 1, "attention", steps=20, train="attention", across_documents=False)
+        self.assertLess(losses[-1], losses[0])
+        source = self.tensors(places.MODEL)
+        result = self.tensors(self.results / "attention")
+        self.assertEqual(source.keys(), result.keys())
+        for name, tensor in result.items():
+            self.assertEqual(tensor == source[name], "self_attn" not in name, name)
+
+    @staticmethod
+    def tensors(folder):
+        """Shape and bytes of each."""
+        found = {}
+        for file in folder.glob("*.safetensors"):
+            content = file.read_bytes()
+            start = 8 + int.from_bytes(content[:8], "little")
+            for name, entry in json.loads(content[8:start]).items():
+                if name != "__metadata__":
+                    begin, end = entry["data_offsets"]
+                    found[name] = entry["shape"], content[start + begin:start + end]
+        return found
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <filesystem>
 
 #include "services/base/files.h"
@@ -21,6 +22,7 @@
 #include "trainer/stages/settings.h"
 #include "trainer/stages/stage.h"
 #include "trainer/stages/training_checkpoint.h"
+#include "trainer/stages/training_memory.h"
 
 namespace regroup {
 namespace {
@@ -46,9 +48,12 @@ at::ScalarType TrainingType(const v1::Finetune& finetune, at::Device device) {
   return device.is_cuda() ? at::kBFloat16 : at::kFloat;
 }
 
-Recompute RecomputeOf(const v1::Finetune& finetune) {
-  if (finetune.recompute() == "block") return Recompute::kBlock;
-  return finetune.recompute() == "feed_forward" ? Recompute::kFeedForward : Recompute::kNothing;
+/// Of CPU memory alone: a GPU says itself what it cannot hold.
+absl::Status CheckMemory(const StageContext& context, const SourceModel& source, const PlannedTraining& training) {
+  if (context.device.is_cuda()) return absl::OkStatus();
+  const char* const local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  return CheckTrainingMemory(source.config(), source.ParameterCount(), training,
+                             local == nullptr ? 1 : std::atoll(local));
 }
 
 /// What the teacher's states depend on, beside their shape. The windows stand for data, tokenizer and their length.
@@ -119,6 +124,9 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, source.config()));
   const at::ScalarType type = TrainingType(finetune, context.device);
   const bool gated = context.assignment.arm().finetune() == "l0";
+  const PlannedTraining planned = PlanTraining(finetune, source.config(), conversion.MergedConfig().kv_heads, gated,
+                                               static_cast<int64_t>(at::elementSize(type)));
+  REGROUP_RETURN_IF_ERROR(CheckMemory(context, source, planned));
   REGROUP_ASSIGN_OR_RETURN(Student student, Student::Make(source, conversion, gated, type, context.device));
   REGROUP_ASSIGN_OR_RETURN(const Model teacher, source.Load(type, context.device));
   if (finetune.train() == "attention") student.TrainAttentionOnly(teacher);

@@ -3,11 +3,9 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <vector>
 
 #include "services/base/status_macros.h"
@@ -17,6 +15,7 @@
 #include "trainer/stages/plan_estimate.h"
 #include "trainer/stages/settings.h"
 #include "trainer/stages/source_model.h"
+#include "trainer/stages/training_memory.h"
 
 namespace regroup {
 namespace {
@@ -25,18 +24,6 @@ using Json = nlohmann::ordered_json;
 
 /// English text has about this many bytes for a token.
 constexpr double kBytesPerToken = 4;
-
-/// Bytes of this program with its libraries, before any model.
-double ProgramBytes() {
-  std::ifstream statm("/proc/self/statm");
-  int64_t total = 0, resident = 0;
-  statm >> total >> resident;
-  return static_cast<double>(resident * sysconf(_SC_PAGESIZE));
-}
-
-double MachineBytes() {
-  return static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-}
 
 /// Products of the shapes that a model has, for about a second.
 double ProbeFlopsPerSecond(const ModelConfig& config) {
@@ -123,13 +110,8 @@ Json PlanMemory(const v1::JobSpec& spec, const SourceModel& source, int64_t kv_h
   Json stages = Json::object();
   if (spec.finetune().method() != "none") {
     const v1::Finetune& finetune = spec.finetune();
-    const int64_t length = SequenceLength(finetune, config);
-    const PlannedTraining training{.kv_heads = kv_heads,
-                                   .gated = finetune.method() == "l0",
-                                   .ranks = finetune.ranks(),
-                                   .micro_batch_tokens = finetune.micro_batch_sequences() * length,
-                                   .sequence_length = length,
-                                   .element_bytes = finetune.precision() == "bfloat16" ? 2 : 4};
+    const PlannedTraining training =
+        PlanTraining(finetune, config, kv_heads, finetune.method() == "l0", finetune.precision() == "bfloat16" ? 2 : 4);
     // Tokens are held as 4 bytes each.
     const double text = FileBytes(finetune.data()) / kBytesPerToken * 4;
     stages["finetune"] = shared + text + TrainingBytes(config, parameters, training);

@@ -20,12 +20,36 @@ double TokenShare(const ModelConfig& config) { return config.HasEncoder() ? 0.5 
 /// Matrices of the feed-forward.
 double FeedForwardMatrices(const ModelConfig& config) { return config.gated_feed_forward ? 3 : 2; }
 
-/// What the backward pass of one layer keeps for each token, in elements: input, scaled and normalised input of both
-/// norms; queries, repeated keys and values, attention's output and its copy; and four steps of the gated feed-forward.
-double KeptElements(const ModelConfig& config) {
-  const double attention = static_cast<double>(config.heads * config.head_width);
-  return 6.0 * static_cast<double>(config.hidden_size) + 5 * attention +
-         (config.gated_feed_forward ? 4.0 : 2.0) * static_cast<double>(config.intermediate_size);
+/// What the backward pass keeps of a feed-forward for each token, in elements: four steps of a gated one, or two.
+double FeedForwardElements(const ModelConfig& config) {
+  return (config.gated_feed_forward ? 4.0 : 2.0) * static_cast<double>(config.intermediate_size);
+}
+
+/// And of the rest of a layer: input, scaled and normalised input of both norms; queries, repeated keys and values,
+/// attention's output and its copy.
+double OtherElements(const ModelConfig& config) {
+  return 6.0 * static_cast<double>(config.hidden_size) + 5.0 * static_cast<double>(config.heads * config.head_width);
+}
+
+/// The layer whose backward pass runs has all of its own again.
+double KeptElementsOfAllLayers(const ModelConfig& config, Recompute recompute) {
+  const double layers = static_cast<double>(config.layers);
+  const double inner = FeedForwardElements(config), other = OtherElements(config);
+  switch (recompute) {
+    case Recompute::kNothing:
+      break;
+    case Recompute::kFeedForward:
+      return layers * other + inner;
+    case Recompute::kBlock:
+      return layers * static_cast<double>(config.hidden_size) + other + inner;
+  }
+  return layers * (other + inner);
+}
+
+/// Query and output projections, and those of the given KV heads.
+int64_t AttentionParameters(const ModelConfig& config, int64_t kv_heads) {
+  return 2 * config.layers * config.heads * config.head_width * config.hidden_size +
+         KeyValueParameters(config, config.layers * kv_heads);
 }
 
 double LossBytes(const ModelConfig& config, double tokens) {
@@ -63,10 +87,13 @@ double TrainingBytes(const ModelConfig& config, int64_t parameters, const Planne
   const double ranks = static_cast<double>(training.ranks);
   const double tokens = static_cast<double>(training.micro_batch_tokens);
   const double original = training.gated ? static_cast<double>(SourceKeyValueParameters(config)) : 0;
-  const double student = static_cast<double>(ParametersWith(config, parameters, training.kv_heads)) + original;
-  const double state = student * (2 * e + (e + 8 + (e == 4 ? 0 : 4)) / ranks);
+  const double student =
+      static_cast<double>(training.attention_only ? AttentionParameters(config, training.kv_heads)
+                                                  : ParametersWith(config, parameters, training.kv_heads)) +
+      original;
+  const double state = student * (2 * e + (training.sums_apart ? 4 : 0) + (e + 8 + (e == 4 ? 0 : 4)) / ranks);
   const double teacher = e * static_cast<double>(parameters);
-  const double backward = e * tokens * TokenShare(config) * KeptElements(config) * static_cast<double>(config.layers);
+  const double backward = e * tokens * TokenShare(config) * KeptElementsOfAllLayers(config, training.recompute);
   // Mixed weights, what their gradient needs, and that gradient.
   const double mixing = 3 * e * original;
   return state + teacher + backward + mixing + LossBytes(config, tokens);

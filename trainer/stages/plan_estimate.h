@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "trainer/nn/model_config.h"
+#include "trainer/nn/window_runner.h"
 
 namespace regroup {
 
@@ -18,6 +19,10 @@ struct PlannedTraining {
   int64_t micro_batch_tokens = 0;
   int64_t sequence_length = 0;
   int64_t element_bytes = 4;
+  /// Gradients of several micro-batches are summed in float32 beside those of the last one.
+  bool sums_apart = false;
+  bool attention_only = false;
+  Recompute recompute = Recompute::kNothing;
 };
 
 /// Parameters of the model with another number of KV heads.
@@ -35,9 +40,10 @@ double TrainingFlops(const ModelConfig& config, int64_t kv_heads, bool gated, in
 ///   student   e P' (flat weights) + e P' (gradients) + e P' / R (its shard) + 8 P' / R (moments), and 4 P' / R of
 ///   master
 ///             weights where e is not 4; P' counts the original KV heads too while gates are open
+///             With `sums_apart` 4 P' more; with `attention_only` P' is the attention's alone.
 ///   teacher   e P
 ///   backward  n e (6 D + 5 A + 4 I) a layer (2 I without a gate), the mixed weights of gates, and the chunks of the
-///   loss
+///             loss. Recomputing feed-forwards keeps no I, recomputing blocks one D a layer, but of one layer all.
 double TrainingBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training);
 
 /// Bytes of evaluating the result: float32 weights of result and source, and for latency those of the averaged model

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "slow_transformer.h"
+#include "trainer/stages/training_memory.h"
 
 namespace regroup {
 namespace {
@@ -41,6 +42,41 @@ TEST(PlanEstimateTest, RanksShareTheStateAndGatesKeepTheOriginalHeads) {
   EXPECT_DOUBLE_EQ(alone - TrainingBytes(config, parameters, training), student * (4 + 8) / 2);
   training.gated = true;
   EXPECT_GT(TrainingBytes(config, parameters, training), alone - student * 6);
+}
+
+TEST(PlanEstimateTest, RecomputingKeepsLess) {
+  const ModelConfig config = SmallConfig(4);
+  const int64_t parameters = Count(RandomModel(config, false, 1));
+  PlannedTraining training{.kv_heads = 2, .micro_batch_tokens = 16, .sequence_length = 16};
+  const double all = TrainingBytes(config, parameters, training);
+  training.recompute = Recompute::kFeedForward;
+  // Of 2 layers, one has its four steps of width 14.
+  EXPECT_DOUBLE_EQ(all - TrainingBytes(config, parameters, training), 4 * 16 * 4 * 14);
+  training.recompute = Recompute::kBlock;
+  // One has nothing but its input of width 10.
+  EXPECT_DOUBLE_EQ(all - TrainingBytes(config, parameters, training),
+                   4 * 16 * (2 * (60 + 120 + 56) - 2 * 10 - (60 + 120 + 56)));
+}
+
+TEST(PlanEstimateTest, AttentionAloneHasLessState) {
+  const ModelConfig config = SmallConfig(4);
+  const int64_t parameters = Count(RandomModel(config, false, 1));
+  PlannedTraining training{.kv_heads = 2, .micro_batch_tokens = 16, .sequence_length = 16};
+  const double all = TrainingBytes(config, parameters, training);
+  training.attention_only = true;
+  // Weights, gradients, their shard and two moments, of what is not attention.
+  const int64_t attention = 2 * 2 * 240 + 2 * 2 * 120;
+  EXPECT_DOUBLE_EQ(all - TrainingBytes(config, parameters, training),
+                   20.0 * static_cast<double>(ParametersWith(config, parameters, 2) - attention));
+}
+
+TEST(TrainingMemoryTest, RefusesWhatTheMachineCannotHold) {
+  const ModelConfig config = SmallConfig(4);
+  const PlannedTraining training{.kv_heads = 2, .micro_batch_tokens = 16, .sequence_length = 16};
+  EXPECT_TRUE(CheckTrainingMemory(config, 1000, training, 1).ok());
+  const absl::Status refused = CheckTrainingMemory(config, 1'000'000'000'000, training, 1);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(refused.message().find("recompute: block"), std::string_view::npos) << refused;
 }
 
 }  // namespace
