@@ -76,7 +76,7 @@ absl::Status Coordinator::Serve(const CoordinatorOptions& options) {
   REGROUP_RETURN_IF_ERROR(core_.Recover());
   REGROUP_RETURN_IF_ERROR(Listen(options));
   core_.Start();
-  server_->SetServing(true);
+  SetServing(true);
   return absl::OkStatus();
 }
 
@@ -119,10 +119,10 @@ void Coordinator::FollowElection() {
   while (follows_ && health().ok()) {
     if (!has_recovered_ && election_->IsLeading()) Fail(Lead());
     if (election_->IsOver()) Fail(NotLeader(election_->leader()));
-    if (const bool leads = CheckLeads().ok(); leads != serves) server_->SetServing(serves = leads);
+    if (const bool leads = CheckLeads().ok(); leads != serves) SetServing(serves = leads);
     std::this_thread::sleep_for(kElectionPause);
   }
-  server_->SetServing(false);
+  SetServing(false);
 }
 
 absl::Status Coordinator::Lead() {
@@ -138,6 +138,11 @@ absl::Status Coordinator::CheckLeads() const {
   if (!follows_) return NotLeader("");
   if (has_recovered_ && health().ok() && election_->IsLeading()) return absl::OkStatus();
   return NotLeader(election_->leader());
+}
+
+void Coordinator::SetServing(bool serves) {
+  server_->SetServing(serves);
+  metrics_.SetLeader(serves);
 }
 
 void Coordinator::Fail(const absl::Status& why) {
@@ -157,7 +162,7 @@ void Coordinator::Stop(std::chrono::milliseconds grace) {
   is_stopped_ = true;
   follows_ = false;
   if (follower_.joinable()) follower_.join();
-  server_->SetServing(false);
+  SetServing(false);
   // Waits and streams would otherwise use up the grace.
   core_.EndWaits();
   pump_.EndStreams();

@@ -83,6 +83,8 @@ class Coordinator {
   /// The first failure is what health tells; OK changes nothing.
   void Fail(const absl::Status& why);
   absl::Status CheckLeads() const;
+  /// Tells callers and Prometheus whether this coordinator decides.
+  void SetServing(bool serves);
 
   CoordinatorMetrics metrics_;
   int metrics_port_ = 0;

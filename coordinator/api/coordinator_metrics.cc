@@ -90,10 +90,12 @@ CoordinatorMetrics::CoordinatorMetrics() {
     }
   }
   metrics_.Set("build_info", 1, {{"version", REGROUP_VERSION}});
+  SetLeader(false);
 }
 
 void CoordinatorMetrics::DescribeCluster() {
   metrics_.DescribeGauge("build_info", "1, with the coordinator's version.");
+  metrics_.DescribeGauge("is_leader", "1 while this coordinator decides, 0 while it recovers or another one leads.");
   metrics_.DescribeGauge("jobs", "Unfinished jobs by state.");
   metrics_.DescribeGauge("jobs_waiting", "Unfinished jobs of which no task runs, by what they wait for.");
   metrics_.DescribeGauge("oldest_queued_job_age_seconds", "Age of the oldest job that has not started; 0 for none.");
@@ -248,5 +250,7 @@ void CoordinatorMetrics::CountDroppedLogs(size_t lines) {
 }
 
 void CoordinatorMetrics::CountStoreFailure() { metrics_.Count("store_failures_total"); }
+
+void CoordinatorMetrics::SetLeader(bool leads) { metrics_.Set("is_leader", leads ? 1 : 0); }
 
 }  // namespace regroup

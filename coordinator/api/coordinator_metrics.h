@@ -31,6 +31,7 @@ class CoordinatorMetrics {
   void ObserveCluster(const Cluster& cluster, Time now);
   void CountDroppedLogs(size_t lines);
   void CountStoreFailure();
+  void SetLeader(bool leads);
 
   Metrics& metrics() { return metrics_; }
 

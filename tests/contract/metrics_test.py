@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
 """services/metrics/README.md says exactly what a running coordinator serves: names, types, labels, label values."""
 
+import email.message
+import gzip
 import os
 import re
+import subprocess
 import unittest
 import urllib.request
 from unittest import mock
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from harness import job_file, places, processes
 from harness.program_test import ProgramTest
@@ -16,6 +21,17 @@ SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)(?: \d+)?$")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 # Labels whose values are names or numbers.
 FREE = {"job_id", "worker", "task", "version", "code", "method", "quantile"}
+# What each asks for; 3 refuses a page whose type it does not know, and may read names that need quotes.
+ACCEPT = {
+    "Prometheus 2": "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+                    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+    "Prometheus 3": "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+                    "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
+                    "text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+    "Prometheus 3 with native histograms": "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;"
+                                           "encoding=delimited;q=0.6,application/openmetrics-text;version=1.0.0;"
+                                           "escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+}
 SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count"), "counter": (), "gauge": ()}
 
 
@@ -68,9 +84,46 @@ class MetricsTest(ProgramTest):
     def scrape(self, port=None):
         port = port or self.cluster.metrics_port
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
-            # Prometheus 3 refuses a page whose type it does not know; Prometheus 2 takes any.
             self.assertEqual(answer.headers.get_content_type(), "text/plain")
             return answer.read().decode()
+
+    def scrape_as(self, accept):
+        """(type, parameters of the type, text), as a Prometheus that sends this header gets them."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.cluster.metrics_port}/metrics",
+                                         headers={"Accept": accept, "Accept-Encoding": "gzip"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            said = email.message.Message()
+            said["Content-Type"] = answer.headers["Content-Type"]
+            self.assertEqual(answer.headers["Content-Encoding"], "gzip")
+            return said.get_content_type(), dict(said.get_params()[1:]), gzip.decompress(answer.read()).decode()
+
+    def check_what_each_prometheus_gets(self):
+        for name, accept in ACCEPT.items():
+            with self.subTest(name):
+                kind, parameters, text = self.scrape_as(accept)
+                # The text format, which both read; a version that is named must be one that both know.
+                self.assertEqual(kind, "text/plain")
+                self.assertIn(parameters.get("version", "0.0.4"), ("0.0.4", "1.0.0"))
+                self.assertEqual(parameters.get("charset", "utf-8"), "utf-8")
+                self.assertTrue(text.endswith("\n"))
+                self.check_page(text)
+
+    def check_page(self, text):
+        """Read by Prometheus' own library for Python and by promtool, and by our own reader: all see the same."""
+        families = {family.name: family for family in text_string_to_metric_families(text)}
+        page = Page(text)
+        # The library takes the suffix from a counter's name.
+        self.assertEqual({name for family in families.values() for name in {family.name, f"{family.name}_total"}
+                          if name in page.types}, set(page.types))
+        self.assertEqual(sum(len(family.samples) for family in families.values()),
+                         sum(not line.startswith("#") for line in text.splitlines() if line))
+        for family in families.values():
+            series = [(sample.name, tuple(sorted(sample.labels.items()))) for sample in family.samples]
+            self.assertEqual(len(series), len(set(series)), f"{family.name} has a series twice")
+            self.assertRegex(family.name, r"^[a-zA-Z_:][a-zA-Z0-9_:]*$", "needs quotes, which only Prometheus 3 reads")
+            self.assertTrue(family.documentation, family.name)
+        done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def page_of_a_training_job(self):
         job = self.cluster.submit(self.write_job(job_file.small_job(self.output, finetune={"steps": 100000})))
@@ -82,6 +135,7 @@ class MetricsTest(ProgramTest):
     def test_the_table_is_what_the_coordinator_serves(self):
         self.cluster = self.start_cluster(workers=1)
         job, page = self.page_of_a_training_job()
+        self.check_what_each_prometheus_gets()
         table = documented()
         self.assertEqual(page.types, {name: kind for name, (kind, _) in table.items()})
         self.assertEqual(page.labels, {name: set(labels) for name, (_, labels) in table.items()})

@@ -1,6 +1,9 @@
 """Renders helm/regroup with Helm's own engine."""
 
 import contextlib
+import copy
+import functools
+import json
 import os
 import sys
 
@@ -49,9 +52,17 @@ def render(values, name="demo", namespace="ml", **settings):
 
 
 def manifests(values, **settings):
-    """Every object."""
+    """Every object; the caller may change them."""
+    return copy.deepcopy(_manifests(json.dumps([values, settings])))
+
+
+@functools.cache
+def _manifests(request):
+    """Rendering costs a second, and many tests look at the same."""
+    values, settings = json.loads(request)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return [document for path, text in render(values, **settings).items() if not path.endswith(".txt")
-            for document in yaml.safe_load_all(text) if document]
+            for document in yaml.load_all(text, Loader=loader) if document]
 
 
 def find(objects, kind, name):

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import unittest
+import urllib.request
 
 from harness import job_file, places, postgres, processes
 from harness.program_test import ProgramTest
@@ -67,15 +68,18 @@ class Release:
 class ChartProgramsTest(ProgramTest):
     def setUp(self):
         super().setUp()
-        self.release = Release(self.folder, {"worker": {"slots": 2}})
+        roots = {"dataRoots": [str(places.REPOSITORY / "deploy/demo")], "outputRoots": [str(self.results)]}
+        self.release = Release(self.folder, {"worker": {"slots": 2}, "jobs": {**roots, "keepFinishedDays": 7},
+                                             "coordinator": {"backupFolder": "/var/lib/regroup/copies"}})
         self.make_tokens()
 
     def make_tokens(self):
-        """As README.md of the chart says."""
-        for file, name, role in (("operator", "operator", "admin"), ("worker", "workers", "worker")):
-            done = subprocess.run([places.PROGRAMS / "regroup-coordinator", "token", "add", name, "--role", role,
-                                   "--tokens", self.folder / "auth/tokens"], capture_output=True, text=True, check=True)
-            (self.folder / "auth" / file).write_text(done.stdout)
+        """With the commands of the chart's README.md."""
+        commands = re.findall(r"^    (regroup-coordinator token add .*)$", (chart.FOLDER / "README.md").read_text(), re.MULTILINE)
+        for command in commands:
+            subprocess.run(["bash", "-c", command], check=True, cwd=self.folder / "auth",
+                           env={"PATH": f"{places.PROGRAMS}:/usr/bin:/bin"})
+        self.assertLessEqual({"tokens", "worker", "operator"}, {path.name for path in (self.folder / "auth").iterdir()})
 
     def start(self, name, kind, object_name, component, *more):
         container = self.release.container(kind, object_name)
@@ -134,6 +138,23 @@ class ChartProgramsTest(ProgramTest):
         return subprocess.run([places.PROGRAMS / "regroup", *map(str, arguments)], text=True, timeout=60,
                               env=self.release.environment(container, "client"), capture_output=True)
 
+    def test_what_the_values_confine_is_confined(self):
+        self.start_coordinator()
+        for change in ({"source": {"checkpoint": str(self.folder / "model")}},
+                       {"output": {"checkpoint": str(self.folder / "outside")}}):
+            key, value = next(iter(change.items()))
+            done = self.regroup("submit", self.write_job(job_file.small_job(self.output, **change)))
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn(f"{key}.checkpoint", done.stderr)
+            self.assertIn(value["checkpoint"], done.stderr)
+        self.assertEqual(self.regroup("submit", self.write_job(job_file.small_job(self.output))).returncode, 0)
+        # The command of the operator's guide, in the coordinator's pod.
+        environment = {**self.release.environment(self.release.container("Pod", "-test"), "client")}
+        done = subprocess.run([places.PROGRAMS / "regroup-coordinator", "backup", "--name", "monday.db"], env=environment,
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue((self.folder / "state/copies/monday.db").exists())
+
     def test_a_drained_worker_finishes_what_it_runs_before_its_pod_goes(self):
         self.start_coordinator()
         self.start("worker", "StatefulSet", "-worker", "worker")
@@ -159,14 +180,22 @@ class ChartProgramsTest(ProgramTest):
         for index in range(2):
             port_file = self.folder / f"port-{index}"
             coordinators.append(self.start(f"coordinator-{index}", "StatefulSet", "-coordinator", "coordinator",
-                                           "--port-file", port_file))
+                                           "--port-file", port_file, "--metrics-port-file", f"{port_file}-of-metrics"))
             self.release.ports.append(self.wait_for_port(coordinators[-1], f"coordinator-{index}", port_file))
         self.start("worker", "StatefulSet", "-worker", "worker")
         self.wait_for_state("ready")
         # The first one started leads.
+        self.assertEqual([self.is_leader(index) for index in range(2)], [1, 0])
         processes.kill_now(coordinators[0])
         processes.wait_until(lambda: self.state_of_worker() == "ready", "the second coordinator", 60, 0.2)
         self.assertIn('"message":"leads","fencing":"2"', (self.folder / "coordinator-1.log").read_text())
+        self.assertEqual(self.is_leader(1), 1)
+
+    def is_leader(self, index):
+        """What a coordinator tells Prometheus."""
+        port = (self.folder / f"port-{index}-of-metrics").read_text().strip()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            return int(re.search(r"^regroup_is_leader (\d)$", answer.read().decode(), re.MULTILINE)[1])
 
     def test_certificates_of_another_release_are_not_let_in(self):
         self.start_coordinator()

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """The chart: lint, schema, every rendering valid for two versions of Kubernetes, and the policies it promises."""
 
+import re
+import shlex
 import subprocess
 import sys
 import unittest
@@ -10,16 +12,19 @@ import yaml
 from helm_python import HelmError
 
 import chart
+import foreign_schemas
 import monitoring_files
 
 KUBERNETES = ("1.27", "1.34")
-# Kinds of other projects, of which kubernetes-validate has no schemas: their required keys.
-FOREIGN = {
-    "Certificate": ("secretName", "issuerRef", "dnsNames"),
-    "ServiceMonitor": ("selector", "endpoints"),
-    "PrometheusRule": ("groups",),
+# What Kubernetes refuses to change in an object that is there.
+IMMUTABLE = {
+    "StatefulSet": ("selector", "serviceName", "volumeClaimTemplates", "podManagementPolicy"),
+    "Service": ("clusterIP",),
+    "PersistentVolumeClaim": ("accessModes", "storageClassName", "volumeName", "selector"),
 }
-IMMUTABLE = ("selector", "serviceName", "volumeClaimTemplates", "podManagementPolicy")
+# What chooses pods. A change would leave the old ones to nobody.
+CHOOSES = {"StatefulSet": "selector", "Service": "selector", "PodDisruptionBudget": "selector",
+           "NetworkPolicy": "podSelector"}
 
 
 def every_rendering():
@@ -39,15 +44,16 @@ class RenderingTest(unittest.TestCase):
         checked = foreign = 0
         for name, objects in every_rendering():
             for thing in objects:
-                if thing["kind"] in FOREIGN:
+                if thing["kind"] in foreign_schemas.KINDS:
                     foreign += 1
-                    for key in FOREIGN[thing["kind"]]:
-                        self.assertIn(key, thing["spec"])
+                    with self.subTest(f"{name} {thing['kind']} {thing['metadata']['name']}"):
+                        foreign_schemas.validate(thing)
                     continue
                 for version in KUBERNETES:
                     with self.subTest(f"{name} {thing['kind']} {thing['metadata']['name']} {version}"):
                         kubernetes_validate.validate(thing, version, strict=True)
                         checked += 1
+        self.assertGreater(foreign, 2 * len(foreign_schemas.KINDS))
         print(f"{len(chart.CI_VALUES)} value files, {checked} validations against Kubernetes {' and '.join(KUBERNETES)}, "
               f"{foreign} objects of other projects")
 
@@ -56,6 +62,12 @@ class RenderingTest(unittest.TestCase):
         broken["spec"]["replicaz"] = 3
         with self.assertRaises(kubernetes_validate.ValidationError):
             kubernetes_validate.validate(broken, KUBERNETES[0], strict=True)
+        objects = chart.manifests(chart.read_values(chart.FOLDER / "ci/production-values.yaml"))
+        for kind in foreign_schemas.KINDS:
+            broken = next(thing for thing in objects if thing["kind"] == kind)
+            broken["spec"]["renewBefor"] = "720h"
+            with self.assertRaises(foreign_schemas.ValidationError):
+                foreign_schemas.validate(broken)
 
     def test_names_are_unique_and_short_enough_for_the_longest_release(self):
         objects = chart.manifests({}, name="r" * 53)
@@ -65,18 +77,24 @@ class RenderingTest(unittest.TestCase):
             # A pod of a StatefulSet gets a number, and its revision label ten letters more.
             self.assertLessEqual(len(name), 52 if kind == "StatefulSet" else 63, name)
 
-    def test_an_upgrade_changes_nothing_that_kubernetes_does_not_let_change(self):
-        before = {(thing["kind"], thing["metadata"]["name"]): thing["spec"] for thing in chart.manifests({})
-                  if "spec" in thing}
-        after = chart.manifests(chart.read_values(chart.FOLDER / "ci/postgresql-values.yaml"), is_upgrade=True)
-        sets = [thing for thing in after if thing["kind"] == "StatefulSet"]
-        self.assertEqual(len(sets), 2)
-        for thing in sets:
-            for key in IMMUTABLE:
-                self.assertEqual(thing["spec"].get(key), before["StatefulSet", thing["metadata"]["name"]].get(key), key)
-        for thing in after:
-            if thing["kind"] == "Service":
-                self.assertEqual(thing["spec"]["selector"], before["Service", thing["metadata"]["name"]]["selector"])
+    def test_an_upgrade_to_tls_of_cert_manager_postgresql_and_monitoring_changes_no_selector(self):
+        before = {(thing["kind"], thing["metadata"]["name"]): thing for thing in chart.manifests({})}
+        values = {"tls": {"mode": "certManager", "certManager": {"issuer": {"name": "internal"}}},
+                  "store": {"postgresql": {"enabled": True, "existingSecret": "regroup-database"}},
+                  "monitoring": {part: {"enabled": True} for part in ("serviceMonitor", "prometheusRule", "dashboards")}}
+        after = {(thing["kind"], thing["metadata"]["name"]): thing for thing in chart.manifests(values, is_upgrade=True)}
+        # cert-manager writes the secrets that Helm's certificates were in.
+        gone = {name for kind, name in before.keys() - after.keys() if kind == "Secret" or self.fail(f"{kind} {name} is gone")}
+        self.assertEqual(gone, {thing["spec"]["secretName"] for (kind, _), thing in after.items() if kind == "Certificate"})
+        self.assertEqual({kind for kind, _ in after.keys() - before.keys()},
+                         {"Certificate", "ServiceMonitor", "PrometheusRule", "ConfigMap"})
+        compared = 0
+        for key in before.keys() & after.keys():
+            for part in {*IMMUTABLE.get(key[0], ()), CHOOSES.get(key[0])} - {None}:
+                self.assertEqual(after[key]["spec"].get(part), before[key]["spec"].get(part), f"{key} {part}")
+                compared += part == CHOOSES.get(key[0])
+        self.assertEqual(compared, sum(kind in CHOOSES for kind, _ in before))
+        print(f"an upgrade keeps {compared} selectors and {len(before) - len(gone)} objects, and adds {len(after.keys() - before.keys())}")
 
     def test_selectors_find_the_pods(self):
         for _, objects in every_rendering():
@@ -88,7 +106,9 @@ class RenderingTest(unittest.TestCase):
                                 and selector["matchLabels"].items() <= other["metadata"]["labels"].items()]
                     self.assertEqual([service["spec"]["ports"][0]["name"] for service in services], ["metrics"])
                 elif selector:
-                    wanted = selector.get("matchLabels", selector)
+                    wanted = dict(selector.get("matchLabels", selector))
+                    # Kubernetes gives every pod of a StatefulSet this label.
+                    wanted.pop("statefulset.kubernetes.io/pod-name", None)
                     found = [name for name, labels in pods.items() if wanted.items() <= labels.items()]
                     self.assertEqual(len(found), 1, thing["metadata"]["name"])
 
@@ -111,12 +131,16 @@ class SchemaTest(unittest.TestCase):
         self.assert_refused({"work": {"size": "100 GB"}}, "/work/size")
         self.assert_refused({"data": [{"name": "models"}]}, "/data/0", "claim")
         self.assert_refused({"image": {"digest": "latest"}}, "/image/digest")
+        self.assert_refused({"jobs": {"dataRoots": ["models"]}}, "/jobs/dataRoots/0")
+        self.assert_refused({"worker": {"logLevel": "loud"}}, "/worker/logLevel")
 
     def test_what_a_mode_needs_is_named(self):
         self.assert_refused({"tls": {"mode": "existingSecrets"}}, "tls.existingSecrets.")
         self.assert_refused({"tls": {"mode": "certManager"}}, "tls.certManager.issuer.name")
         self.assert_refused({"store": {"postgresql": {"enabled": True}}}, "store.postgresql.existingSecret")
         self.assert_refused({"coordinator": {"leaseSeconds": 3}}, "coordinator.heartbeatSeconds")
+        self.assert_refused({"coordinator": {"leaseSeconds": 5}, "store": {"postgresql": {
+            "enabled": True, "existingSecret": "database", "leaderLeaseSeconds": 5}}}, "store.postgresql.leaderLeaseSeconds")
 
     def test_every_object_in_the_schema_is_closed_and_every_default_is_in_it(self):
         with chart.load() as loaded:
@@ -137,6 +161,59 @@ class SchemaTest(unittest.TestCase):
         done = subprocess.run([sys.executable, chart.FOLDER.parent / "make_readme.py", "--check"],
                               capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
+
+
+class DocumentationTest(unittest.TestCase):
+    README = (chart.FOLDER / "README.md").read_text()
+
+    def commands(self, program):
+        return [shlex.split(line) for line in re.findall(rf"^    ({program} .*)$", self.README, re.MULTILINE)]
+
+    def test_the_values_that_its_commands_set_render(self):
+        commands = [command for command in self.commands("helm") if "--set" in command]
+        self.assertGreater(len(commands), 2)
+        for command in commands:
+            self.assertEqual(command[2:4], ["RELEASE", "helm/regroup"])
+            # Without this, an upgrade would go back to the defaults of everything else.
+            self.assertIn("install" if command[1] == "install" else "--reuse-values", command)
+            values = {}
+            for word, setting in zip(command, command[1:]):
+                if word == "--set":
+                    set_value(values, *setting.split("=", 1))
+            self.assertTrue(chart.manifests(values, name="release"))
+
+    def test_its_secrets_have_the_keys_that_the_pods_mount(self):
+        made = {command[4]: {word.split("=")[1] for word in command if word.startswith("--from-")}
+                for command in self.commands("kubectl create secret generic")}
+        made = {name: {key.split("=")[0] for key in keys} for name, keys in made.items()}
+        values = {"store": {"postgresql": {"enabled": True, "existingSecret": "regroup-database"}}}
+        mounted = {}
+        for _, pod in chart.pod_templates(chart.manifests(values, name="RELEASE".lower())):
+            for volume in pod["spec"]["volumes"]:
+                for item in volume.get("secret", {}).get("items", []):
+                    mounted.setdefault(volume["secret"]["secretName"].replace("release", "RELEASE"), set()).add(item["key"])
+        self.assertEqual(made, mounted)
+
+    def test_the_notes_say_the_same_as_the_readme(self):
+        for values in map(chart.read_values, chart.CI_VALUES):
+            notes = next(text for path, text in chart.render(values, name="release").items() if path.endswith("NOTES.txt"))
+            for command in self.commands("regroup-coordinator token add"):
+                self.assertIn(" ".join(command), notes)
+            self.assertNotIn("<no value>", notes)
+            self.assertNotIn("\n\n\n", notes)
+        outside = chart.render({"coordinator": {"service": {"type": "LoadBalancer"}}}, name="release")
+        self.assertIn("Nobody outside the cluster is let in yet", next(text for path, text in outside.items() if path.endswith("NOTES.txt")))
+
+
+def set_value(values, path, text):
+    """As Helm reads --set: braces hold a list."""
+    *folders, last = path.split(".")
+    for folder in folders:
+        values = values.setdefault(folder, {})
+    if text.startswith("{"):
+        values[last] = text.strip("{}").split(",")
+    else:
+        values[last] = yaml.safe_load(text)
 
 
 class PolicyTest(unittest.TestCase):
@@ -257,12 +334,54 @@ class PolicyTest(unittest.TestCase):
         service = chart.find(objects, "Service", "-coordinator-headless")["spec"]
         self.assertEqual((service["clusterIP"], service["publishNotReadyAddresses"]), ("None", True))
 
+    def test_with_postgresql_clients_outside_get_an_address_for_each_coordinator(self):
+        values = {"store": {"postgresql": {"enabled": True, "existingSecret": "database", "replicas": 3}},
+                  "coordinator": {"service": {"type": "LoadBalancer"}}}
+        objects = chart.manifests(values)
+        pods = chart.find(objects, "StatefulSet", "-coordinator")
+        outside = [thing for thing in objects if thing["kind"] == "Service" and thing["spec"].get("type") == "LoadBalancer"]
+        names = [thing["spec"]["selector"]["statefulset.kubernetes.io/pod-name"] for thing in outside]
+        self.assertEqual(names, [f"{pods['metadata']['name']}-{index}" for index in range(pods["spec"]["replicas"])])
+        for thing in outside:
+            self.assertLessEqual(pods["spec"]["selector"]["matchLabels"].items(), thing["spec"]["selector"].items())
+        # The one that leads to any coordinator cannot be reached from outside.
+        self.assertEqual(chart.find(objects, "Service", "-coordinator")["spec"]["type"], "ClusterIP")
+        alone = chart.manifests({"coordinator": {"service": {"type": "LoadBalancer"}}})
+        self.assertEqual([thing["metadata"]["name"] for thing in alone if thing["kind"] == "Service" and
+                          thing["spec"].get("type") == "LoadBalancer"], ["demo-regroup-coordinator"])
+
+    def test_readiness_does_not_depend_on_who_leads(self):
+        """Kubernetes updates pods of a StatefulSet one by one and waits until each is ready."""
+        values = chart.read_values(chart.FOLDER / "ci/postgresql-values.yaml")
+        coordinator = chart.find(chart.manifests(values), "StatefulSet", "-coordinator")["spec"]["template"]["spec"]
+        self.assertEqual(coordinator["containers"][0]["readinessProbe"]["tcpSocket"], {"port": "grpc"})
+
     def test_with_postgresql_the_coordinator_may_look_up_names_and_call_what_the_values_allow(self):
         objects = chart.manifests(chart.read_values(chart.FOLDER / "ci/postgresql-values.yaml"))
         egress = chart.find(objects, "NetworkPolicy", "-coordinator")["spec"]["egress"]
         self.assertEqual([rule["ports"][0]["port"] for rule in egress], [53, 5432])
         alone = chart.find(chart.manifests({}), "NetworkPolicy", "-coordinator")["spec"]["egress"]
         self.assertEqual(alone, [])
+
+    def test_both_programs_are_told_where_jobs_may_read_and_write(self):
+        objects = chart.manifests({"jobs": {"dataRoots": ["/models", "/data"], "outputRoots": ["/models"]}})
+        for name in ("-coordinator", "-worker"):
+            args = chart.find(objects, "StatefulSet", name)["spec"]["template"]["spec"]["containers"][0]["args"]
+            self.assertEqual([word for word in args if "-root=" in word],
+                             ["--data-root=/models", "--data-root=/data", "--output-root=/models"])
+
+    def test_the_coordinator_sees_models_and_texts_and_cannot_change_them(self):
+        objects = chart.manifests(chart.read_values(chart.FOLDER / "ci/existing-values.yaml"))
+        mounts = {}
+        for name in ("-coordinator", "-worker"):
+            pod = chart.find(objects, "StatefulSet", name)["spec"]["template"]["spec"]
+            mounts[name] = {mount["mountPath"]: (mount["readOnly"], mount.get("subPath"))
+                            for mount in pod["containers"][0]["volumeMounts"] if mount["name"].startswith("data-")}
+        self.assertEqual(mounts["-worker"], {"/models": (False, None), "/data": (True, "english")})
+        self.assertEqual(mounts["-coordinator"], {"/models": (True, None), "/data": (True, "english")})
+        away = chart.manifests({**chart.read_values(chart.FOLDER / "ci/existing-values.yaml"), "coordinator": {"mountData": False}})
+        pod = chart.find(away, "StatefulSet", "-coordinator")["spec"]["template"]["spec"]
+        self.assertFalse([volume for volume in pod["volumes"] if volume["name"].startswith("data-")])
 
     def test_the_shared_claim_outlives_the_release(self):
         claim = chart.find(chart.manifests({}), "PersistentVolumeClaim", "-work")

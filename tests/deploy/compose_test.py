@@ -57,6 +57,18 @@ class ComposeTest(ProgramTest):
         processes.wait_until(lambda: "worker registered" in (self.folder / "coordinator.log").read_text(),
                              "the worker", patience_s=60, pause_s=0.1)
 
+    def test_the_job_of_its_head_can_be_planned(self):
+        """With the folders of the image and of the volume in their places."""
+        path = re.search(r"regroup submit (/data/\S+)", FILE.read_text())[1]
+        mount = next(mount for mount in services()["worker"]["volumes"] if mount.endswith(":/data"))
+        text = (FILE.parent / with_defaults(mount).split(":")[0] / path.removeprefix("/data/")).read_text()
+        self.assertIn("checkpoint: /work/", text)
+        text = text.replace("/opt/regroup/share/demo", str(DEPLOY / "demo")).replace("/work/", f"{self.folder}/")
+        (self.folder / "job.yaml").write_text(text)
+        done = subprocess.run([places.PROGRAMS / "regroup", "plan", self.folder / "job.yaml"], capture_output=True, text=True,
+                              timeout=300)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
     def test_prometheus_and_grafana_get_what_deploy_ships(self):
         known = subprocess.run(["prometheus", "--help"], capture_output=True, text=True)
         for flag in services()["prometheus"]["command"]:

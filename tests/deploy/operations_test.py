@@ -10,6 +10,8 @@ from harness import job_file, places, processes
 from harness.cluster import Cluster
 from harness.program_test import ProgramTest
 
+import monitoring_files
+
 TEXT = (places.REPOSITORY / "deploy/OPERATIONS.md").read_text()
 BLOCK = re.compile(r"<!-- run -->\n```sh\n(.*?)```", re.DOTALL)
 LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]*)?\)")
@@ -50,6 +52,25 @@ class OperationsTest(ProgramTest):
         classes = set(re.findall(r"FAILURE_CLASS_(\w+) =", proto)) - {"UNSPECIFIED"}
         section = TEXT.split("\n## Failure classes\n")[1].split("\n## ")[0]
         self.assertEqual(set(re.findall(r"^### (\w+)$", section, re.MULTILINE)), classes)
+
+    def test_every_alert_has_an_entry_and_every_entry_an_alert(self):
+        section = TEXT.split("\n## What each alert means\n")[1].split("\n## ")[0]
+        entries = re.findall(r"^### (\w+)\n\n(.+?)(?=\n\n###|\Z)", section, re.MULTILINE | re.DOTALL)
+        self.assertEqual(sorted(name for name, _ in entries), sorted(rule["alert"] for rule in monitoring_files.alerts()))
+        for name, text in entries:
+            self.assertGreater(len(text.split()), 25, f"{name}: what to do?")
+
+    def test_every_reason_of_a_refused_call_is_explained(self):
+        proto = (places.REPOSITORY / "proto/regroup/v1/error_reason.proto").read_text()
+        reasons = set(re.findall(r"^  (\w+) = [1-9]", proto, re.MULTILINE))
+        section = TEXT.split("\n## Refused calls\n")[1].split("\n## ")[0]
+        self.assertEqual(set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)), reasons)
+
+    def test_the_guide_has_a_chapter_for_each_duty(self):
+        chapters = set(re.findall(r"^## (.+)$", TEXT, re.MULTILINE))
+        self.assertLessEqual({"Sizing", "Storage", "Certificates and tokens", "Upgrading", "Backup and restore", "Draining",
+                              "Monitoring", "What each alert means", "Failure classes", "Refused calls",
+                              "What was run, and what was not"}, chapters)
 
     def test_draining(self):
         cluster = self.start_cluster(workers=1)

@@ -1,23 +1,24 @@
 #!/usr/bin/env python3
-"""deploy/slurm/regroup.sbatch on a real slurmctld and two slurmd of this host: it converts, and scancel leaves nothing."""
+"""deploy/slurm/regroup.sbatch on a real slurmctld and two slurmd, each a node with its own network and host name: it
+converts, a gang spreads over both nodes, and scancel leaves nothing."""
 
 import os
+import re
+import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import unittest
 
-from harness import job_file, places, processes
+from harness import job_file, nodes, places, processes
 from harness.program_test import ProgramTest
-from harness.prometheus import free_port
 
-SCRIPT = places.REPOSITORY / "deploy/slurm/regroup.sbatch"
+GUIDE = places.REPOSITORY / "deploy/OPERATIONS.md"
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "scancel", "squeue", "sinfo")
+NODES = ("node1", "node2")
 CONFIGURATION = """
 ClusterName=regroup
-SlurmctldHost={host}(127.0.0.1)
-SlurmctldPort={controller}
+SlurmctldHost=hub({hub})
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/none
@@ -36,33 +37,41 @@ SlurmctldPidFile={folder}/controller.pid
 SlurmdPidFile={folder}/%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd-%n.log
-NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={first} CPUs=1 State=UNKNOWN
-NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={second} CPUs=1 State=UNKNOWN
+NodeName=node1 NodeAddr={node1} CPUs=1 State=UNKNOWN
+NodeName=node2 NodeAddr={node2} CPUs=1 State=UNKNOWN
 PartitionName=all Nodes=node1,node2 Default=YES MaxTime=INFINITE State=UP
 """
+# A machine of its own but for its files: the network namespace is entered before.
+AS_MACHINE = 'hostname "$1" && mount --bind "$2" /etc/hosts && shift 2 && exec "$@"'
 
 
 class Slurm:
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, network):
+        self.folder, self.network = folder, network
         folder.mkdir()
         (folder / "controller").mkdir()
-        ports = {name: free_port() for name in ("controller", "first", "second")}
+        addresses = {name: network.address(index) for index, name in enumerate(("hub", *NODES))}
         configuration = folder / "slurm.conf"
-        configuration.write_text(CONFIGURATION.format(host=socket.gethostname(), folder=folder, **ports))
+        configuration.write_text(CONFIGURATION.format(folder=folder, **addresses))
         (folder / "cgroup.conf").write_text("CgroupAutomount=no\n")
+        (folder / "hosts").write_text("".join(f"{address} {name}\n" for name, address in addresses.items()) +
+                                      "127.0.0.1 localhost\n")
         self.environment = {**os.environ, "SLURM_CONF": str(configuration), "REGROUP_BIN": str(places.PROGRAMS)}
-        self.daemons = [self._start("slurmctld", "-D", "-c")]
-        self.daemons += [self._start("slurmd", "-D", "-N", node) for node in ("node1", "node2")]
+        self.daemons = [self._start(0, "hub", "slurmctld", "-D", "-c")]
+        self.daemons += [self._start(index + 1, node, "slurmd", "-D", "-N", node) for index, node in enumerate(NODES)]
         processes.wait_until(self._nodes_are_idle, "two idle nodes", patience_s=60, pause_s=0.3)
 
     def run(self, *command, **settings):
-        return subprocess.run([str(word) for word in command], env=self.environment, text=True, capture_output=True,
-                              timeout=120, **settings)
+        return subprocess.run([*self.network.enter(0), *map(str, command)], env=self.environment, text=True,
+                              capture_output=True, timeout=120, **settings)
 
-    def submit(self, *arguments):
-        done = self.run("sbatch", "--parsable", "--nodes=2", f"--chdir={self.folder}",
-                        f"--output={self.folder}/job-%j.log", SCRIPT, *arguments)
+    def submit(self, file, work):
+        """With the guide's command, on as many nodes as there are here, which have no GPUs."""
+        command = re.search(r"^    (sbatch .*)$", GUIDE.read_text(), re.MULTILINE)[1]
+        command = command.replace("--nodes 4 --gpus-per-node 8", f"--nodes {len(NODES)}")
+        command = command.replace("job.yaml", str(file)).replace("/shared/regroup-work", str(work))
+        words = shlex.split(command)
+        done = self.run(*words[:1], "--parsable", f"--output={self.folder}/job-%j.log", *words[1:], cwd=places.REPOSITORY)
         if done.returncode != 0:
             raise AssertionError(done.stderr)
         return done.stdout.strip()
@@ -84,9 +93,11 @@ class Slurm:
             daemon.terminate()
             daemon.wait(timeout=60)
 
-    def _start(self, *command):
+    def _start(self, index, name, *command):
+        machine = ["unshare", "--uts", "--mount", "sh", "-c", AS_MACHINE, "sh", name, self.folder / "hosts"]
         with open(self.folder / "daemons.log", "ab") as log:
-            return processes.start(command, stdout=log, stderr=log, env=self.environment, cwd=self.folder)
+            return processes.start([*self.network.enter(index), *machine, *command], stdout=log, stderr=log,
+                                   env=self.environment, cwd=self.folder)
 
     def _nodes_are_idle(self):
         for daemon in self.daemons:
@@ -98,18 +109,22 @@ class Slurm:
 class SlurmTest(ProgramTest):
     def setUp(self):
         super().setUp()
-        self.slurm = Slurm(self.folder / "slurm")
+        network = nodes.Nodes(len(NODES))
+        self.addCleanup(network.remove)
+        self.slurm = Slurm(self.folder / "slurm", network)
         self.addCleanup(self.slurm.stop)
         self.work = self.folder / "work"
-        self.slurm.environment["REGROUP_SLOTS"] = "2"
+        # With one slot a node, the two ranks of the training are on two nodes.
+        self.slurm.environment |= {"REGROUP_SLOTS": "1", "REGROUP_GANG_INTERFACE": "10.77.0.0/24"}
 
-    def submit(self, **changes):
-        return self.slurm.submit(self.write_job(job_file.small_job(self.output, **changes)), self.work)
+    def submit(self, finetune=(), **changes):
+        job = job_file.small_job(self.output, finetune={"steps": 4, **dict(finetune)}, **changes)
+        return self.slurm.submit(self.write_job(job), self.work)
 
     def wait_for(self, job, states):
         try:
             return processes.wait_until(lambda: self.slurm.state(job) in states and self.slurm.state(job), states,
-                                        patience_s=180, pause_s=0.5)
+                                        patience_s=300, pause_s=0.5)
         except AssertionError as error:
             raise AssertionError(f"{error}; it said:\n{self.slurm.output(job)}") from error
 
@@ -121,6 +136,7 @@ class SlurmTest(ProgramTest):
         logs = [(self.work / f"slurm/{job}/worker-{node}.log").read_text() for node in (0, 1)]
         started = [log.count('"attempt started"') for log in logs]
         self.assertTrue(all(started), f"one node did nothing: {started}")
+        self.assertTrue(all('"task":"finetune"' in log for log in logs), "the gang stayed on one node")
         self.assertFalse((self.work / f"slurm/{job}/security").exists(), "keys are left")
         self.wait_for_no_programs()
 
@@ -140,11 +156,14 @@ class SlurmTest(ProgramTest):
 
     def test_scancel_leaves_no_process(self):
         job = self.submit(finetune={"steps": 100000})
-        processes.wait_until(lambda: processes.trainers_of(self.work, "finetune"), "the training", patience_s=120)
+        processes.wait_until(lambda: len(processes.trainers_of(self.work, "finetune")) == 2, "two ranks", patience_s=180)
+        networks = {os.readlink(f"/proc/{rank.pid}/ns/net") for rank in processes.trainers_of(self.work, "finetune")}
+        self.assertEqual(len(networks), 2, "both ranks are on one node")
+        self.assertEqual([found.program for found in processes.processes_of(self.work) if found.program == "orted"], ["orted"])
         workers = [found for found in processes.processes_of(self.work) if found.program == "regroup-worker"]
         self.assertEqual(len(workers), 2)
         for worker in workers:
-            self.assertLessEqual({"--tls-authority", "--token-file"}, set(worker.arguments))
+            self.assertLessEqual({"--tls-authority", "--token-file", "--gang-listen"}, set(worker.arguments))
         self.assertEqual(self.slurm.run("scancel", job).returncode, 0)
         self.wait_for(job, ("CANCELLED",))
         self.wait_for_no_programs()
@@ -159,7 +178,7 @@ def why_not():
     missing = [program for program in PROGRAMS if not shutil.which(program)]
     if missing:
         return f"there is no {', '.join(missing)}; install slurm-wlm"
-    return None if os.geteuid() == 0 else "slurmd needs root"
+    return nodes.why_not()
 
 
 if __name__ == "__main__":

@@ -63,12 +63,39 @@ class SystemdTest(ProgramTest):
             print(f"{name}: exposure {score} of 10")
             self.assertLessEqual(score, most, done.stdout)
 
+    def test_the_guide_installs_them_and_what_it_puts_into_their_files_starts_them(self):
+        section = (places.REPOSITORY / "deploy/OPERATIONS.md").read_text().split("\n## With systemd\n")[1].split("\n## ")[0]
+        root = self.folder / "root"
+        (root / "etc").mkdir(parents=True)
+        steps = [step for line in re.findall(r"^    ((?:install|systemctl) .*)$", section, re.MULTILINE)
+                 for step in line.split(" && ")]
+        self.assertEqual(len(steps), 6)
+        for step in steps:
+            # Into a folder instead of this machine; the account is there only.
+            step = re.sub(r" (/(?:usr|etc|srv)/)", rf" {root}\1", step).replace("-o regroup -g regroup ", "")
+            step = step.replace("install -m", "install -D -t UNITS -m") if step.endswith("/etc/systemd/system/") else step
+            step = re.sub(r"-t UNITS (.*) (\S+)$", r"-t \2 \1", step)
+            step = re.sub(r"^(systemd-sysusers|systemctl)", rf"\1 --root={root}", step).replace("--now ", "")
+            if "daemon-reload" not in step:
+                done = subprocess.run(["bash", "-c", step], cwd=places.REPOSITORY, capture_output=True, text=True)
+                self.assertEqual(done.returncode, 0, f"{step}\n{done.stderr}")
+        self.assertRegex((root / "etc/passwd").read_text(), r"(?m)^regroup:")
+        for name in MOST_EXPOSURE:
+            self.assertTrue((root / f"etc/systemd/system/multi-user.target.wants/{name}.service").is_symlink(), name)
+        settings = dict(re.findall(r"^    (REGROUP_\w+)=(.*)$", section, re.MULTILINE))
+        unit = Unit("regroup-coordinator")
+        self.assertLessEqual(set(settings), set(unit.environment()))
+        known = subprocess.run([places.PROGRAMS / "regroup-coordinator", "--help"], capture_output=True, text=True).stdout
+        for flag in re.findall(r"--[a-z-]+", " ".join(settings.values())):
+            self.assertIn(flag, known)
+
     def test_the_command_lines_start_the_programs(self):
         work = {"REGROUP_WORK_DIR": str(self.folder / "work"), "STATE_DIRECTORY": str(self.folder / "state")}
         coordinator = Unit("regroup-coordinator")
         port_file = self.folder / "port"
         environment = {**coordinator.environment(), **work, "REGROUP_LISTEN": "127.0.0.1:0",
-                       "REGROUP_METRICS_LISTEN": "127.0.0.1:0", "REGROUP_SECURITY": f"--port-file {port_file}"}
+                       "REGROUP_METRICS_LISTEN": "127.0.0.1:0", "REGROUP_SECURITY": "",
+                       "REGROUP_OPTIONS": f"--port-file {port_file} --data-root /srv --keep-finished-days 30"}
         self.start("coordinator", coordinator.command(environment))
         port = processes.wait_until(lambda: port_file.exists() and port_file.read_text().strip(), "the port", 60)
         worker = Unit("regroup-worker")

@@ -96,6 +96,37 @@ runAsNonRoot: true
 - --tls-authority=/etc/regroup/tls/ca.crt
 {{- end -}}
 
+{{/* Where jobs may read and write; the same flags for coordinator and workers, which both check. */}}
+{{- define "regroup.rootArgs" -}}
+{{- range .Values.jobs.dataRoots }}
+- --data-root={{ . }}
+{{- end }}
+{{- range .Values.jobs.outputRoots }}
+- --output-root={{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* Mounts of the claims in .data; .readOnly makes all of them so. */}}
+{{- define "regroup.dataMounts" -}}
+{{- $readOnly := .readOnly }}
+{{- range .data }}
+- name: data-{{ .name }}
+  mountPath: {{ .mountPath }}
+  readOnly: {{ or $readOnly .readOnly | default false }}
+  {{- with .subPath }}
+  subPath: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "regroup.dataVolumes" -}}
+{{- $readOnly := .readOnly }}
+{{- range .data }}
+- name: data-{{ .name }}
+  persistentVolumeClaim: {claimName: {{ .claim }}, readOnly: {{ or $readOnly .readOnly | default false }}}
+{{- end }}
+{{- end -}}
+
 {{/* What the command line needs in a pod. Names of files, no secrets. */}}
 {{- define "regroup.clientEnv" -}}
 - {name: REGROUP_COORDINATOR, value: {{ include "regroup.address" . | quote }}}
