@@ -17,8 +17,12 @@ function(regroup_library name)
   target_link_libraries(${name} PUBLIC regroup_options ${arg_DEPS})
 endfunction()
 
-# regroup_torch_library(...): the same, on libtorch with its shared precompiled header.
+# regroup_torch_library(...): the same, on libtorch with its shared precompiled header. Without the trainer there is no
+# such library.
 function(regroup_torch_library name)
+  if(NOT REGROUP_TRAINER)
+    return()
+  endif()
   regroup_library(${name} ${ARGN})
   target_link_libraries(${name} PUBLIC regroup::torch)
   regroup_use_torch_pch(${name})
@@ -52,9 +56,12 @@ function(regroup_program name)
 endfunction()
 
 # regroup_test(<name> SOURCES <file>... [DEPS <target>...] [LABELS fast|slow ...] [TORCH] [TIMEOUT <seconds>])
-# A GoogleTest program of its own, registered as one ctest entry per case.
+# A GoogleTest program of its own, registered as one ctest entry per case. One on libtorch is left out without the trainer.
 function(regroup_test name)
   cmake_parse_arguments(arg "TORCH" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
+  if(arg_TORCH AND NOT REGROUP_TRAINER)
+    return()
+  endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE regroup_options ${arg_DEPS} GTest::gmock GTest::gtest_main)
   if(arg_TORCH)

@@ -4,7 +4,7 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: deploy/install.sh [--with-oracles] [--with-nccl] [--with-linters]
+Usage: deploy/install.sh [--with-oracles] [--with-nccl] [--with-linters] [--with-fuzzers]
 
 Installs on Debian 12, and does nothing where everything is there already:
   always          Debian packages of deploy/apt-packages.txt (as root or with sudo), and libtorch
@@ -14,6 +14,7 @@ Installs on Debian 12, and does nothing where everything is there already:
                   and what tests start besides: Prometheus, Slurm's daemons, ...
   --with-nccl     NCCL for gangs on NVIDIA GPUs: 200 MB of download
   --with-linters  clang-format and clang-tidy
+  --with-fuzzers  clang with libFuzzer: 1 GB on disk
 TEXT
 }
 
@@ -107,12 +108,13 @@ make_venv() {
   "$interpreter" -m venv "$venv"
 }
 
-with_oracles=no with_nccl=no with_linters=no
+with_oracles=no with_nccl=no with_linters=no with_fuzzers=no
 for argument in "$@"; do
   case $argument in
     --with-oracles) with_oracles=yes ;;
     --with-nccl) with_nccl=yes ;;
     --with-linters) with_linters=yes ;;
+    --with-fuzzers) with_fuzzers=yes ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; fail "unknown option $argument" ;;
   esac
@@ -125,6 +127,7 @@ deploy=$root/deploy
 install_packages "$deploy/apt-packages.txt"
 if [ $with_oracles = yes ]; then install_packages "$deploy/apt-packages-tests.txt"; fi
 if [ $with_linters = yes ]; then install_packages "$deploy/apt-packages-linters.txt"; fi
+if [ $with_fuzzers = yes ]; then install_packages "$deploy/apt-packages-fuzz.txt"; fi
 make_venv
 if [ $with_oracles = yes ]; then
   install_requirements "$deploy/requirements-oracles.txt" \

@@ -4,13 +4,15 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: tests/nightly.sh [ROUNDS [KILLS [SEED]]]
+Usage: tests/nightly.sh [ROUNDS [KILLS [SEED [EXECUTIONS]]]]
 
   ROUNDS  how often every fault test is repeated; default 5
   KILLS   how often a round kills the coordinator, and the one that leads of two, at random moments; default 20
   SEED    moments of the first round; later rounds count on from it; default: random
+  EXECUTIONS  how often each fuzz target is run; default 1,000,000
 
-Needs the programs in build/release/bin: tests/run.sh or deploy/build.sh --all builds them.
+Needs the programs in build/release/bin: tests/run.sh or deploy/build.sh --all builds them. Builds what fuzzes and what
+sanitizers check by itself (deploy/install.sh --with-fuzzers, tests/fuzz/run.sh, tests/sanitizers.sh).
 TEXT
 }
 
@@ -25,7 +27,7 @@ for argument in "$@"; do
     exit 2
   fi
 done
-rounds=${1:-5} kills=${2:-20} seed=${3:-$RANDOM}
+rounds=${1:-5} kills=${2:-20} seed=${3:-$RANDOM} executions=${4:-1000000}
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 failed=()
@@ -40,6 +42,13 @@ for ((round = 0; round < rounds; ++round)); do
 done
 REGROUP_NIGHTLY=1 ctest --test-dir build/release --output-on-failure --no-tests=error -R '^(container_root|multiple_choice)_(test|oracle)$' ||
   { echo "nightly: the image's root file system or the whole choice sets failed" >&2; exit 1; }
+echo "nightly: 20,000 damaged safetensors files, seed $seed"
+REGROUP_TEST_MUTANTS=20000 REGROUP_TEST_SEED=$seed ctest --test-dir build/release --output-on-failure --no-tests=error \
+  -R '^safetensors_oracle$' || failed+=(safetensors)
+echo "nightly: $executions runs of each fuzz target"
+deploy/install.sh --with-fuzzers
+tests/fuzz/run.sh "$executions" "$seed" || failed+=(fuzz)
+tests/sanitizers.sh || failed+=(sanitizers)
 if [ ${#failed[@]} -gt 0 ]; then
   echo "nightly: failed with seeds ${failed[*]}; repeat one with: tests/nightly.sh 1 $kills SEED" >&2
   exit 1

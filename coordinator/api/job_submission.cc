@@ -103,8 +103,9 @@ absl::StatusOr<JobSubmission> CheckSubmission(const v1::SubmitJobRequest& reques
   if (!request.job_id().empty() && !IsResourceId(request.job_id())) {
     violations.push_back(Violation("job_id", "write lower-case letters, digits and hyphens, at most 63"));
   }
-  if (request.request_id().size() > kLongestRequestId) {
-    violations.push_back(Violation("request_id", fmt::format("write at most {} characters", kLongestRequestId)));
+  if (!IsPlainText(request.request_id(), kLongestRequestId)) {
+    violations.push_back(
+        Violation("request_id", fmt::format("write at most {} characters, none of them a control", kLongestRequestId)));
   }
   if (!violations.empty()) return InvalidFields(violations);
   violations = CheckAllowedPaths(request.spec(), allowed);

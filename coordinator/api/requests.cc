@@ -9,6 +9,8 @@ namespace regroup {
 namespace {
 
 constexpr size_t kLongestId = 63;
+/// Of things that may exist; what is no id of ours is just not found.
+constexpr size_t kLongestNamedId = 128;
 constexpr size_t kLargestPage = 1000;
 
 bool IsLowerOrDigit(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
@@ -18,13 +20,19 @@ bool IsLowerOrDigit(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <=
 absl::StatusOr<std::string> IdFromName(std::string_view collection, const std::string& name) {
   const std::string prefix = fmt::format("{}/", collection);
   const std::string id = name.rfind(prefix, 0) == 0 ? name.substr(prefix.size()) : "";
-  if (!id.empty() && id.find('/') == std::string::npos) return id;
-  return InvalidFields({Violation("name", fmt::format("write {}ID instead of \"{}\"", prefix, name))});
+  if (!id.empty() && id.find('/') == std::string::npos && IsPlainText(id, kLongestNamedId)) return id;
+  const std::string shown = IsPlainText(name, kLongestNamedId) ? fmt::format("\"{}\"", name) : "this name";
+  return InvalidFields({Violation("name", fmt::format("write {}ID instead of {}", prefix, shown))});
 }
 
 bool IsResourceId(std::string_view id) {
   if (id.empty() || id.size() > kLongestId || !IsLowerOrDigit(id.front())) return false;
   return std::all_of(id.begin(), id.end(), [](char c) { return c == '-' || IsLowerOrDigit(c); });
+}
+
+bool IsPlainText(std::string_view text, size_t longest) {
+  return text.size() <= longest &&
+         std::none_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
 }
 
 FieldViolation Violation(std::string_view field, std::string_view description) {

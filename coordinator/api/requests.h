@@ -15,6 +15,9 @@ absl::StatusOr<std::string> IdFromName(std::string_view collection, const std::s
 /// Lower-case letters, digits and hyphens, beginning with a letter or digit, at most 63.
 bool IsResourceId(std::string_view id);
 
+/// Text that a store, a log and a terminal can hold: at most `longest` bytes, no control characters.
+bool IsPlainText(std::string_view text, size_t longest);
+
 FieldViolation Violation(std::string_view field, std::string_view description);
 
 /// The page size to use: `fallback` for 0, at most 1000. INVALID_ARGUMENT for less than 0.

@@ -157,6 +157,9 @@ void WorkerService::TakeReport(const v1::AttemptReport& report, const std::strin
   if (!has_room || !IsKnownJob(attempt.job(), turn)) {
     return metrics_->CountDroppedLogs(static_cast<size_t>(report.logs_size()));
   }
+  if (!IsPlainText(attempt.task(), kLongestWorkerId)) {
+    return metrics_->CountDroppedLogs(static_cast<size_t>(report.logs_size()));
+  }
   for (v1::LogEntry entry : report.logs()) {
     entry.set_task(attempt.task());
     entry.set_epoch(attempt.epoch());
@@ -164,6 +167,7 @@ void WorkerService::TakeReport(const v1::AttemptReport& report, const std::strin
     turn.changes.logs.push_back({attempt.job(), std::move(entry)});
   }
   for (v1::MetricPoint point : report.metrics()) {
+    if (!IsPlainText(point.metric(), kLongestWorkerId)) continue;
     point.set_task(attempt.task());
     point.set_epoch(attempt.epoch());
     turn.changes.metrics.push_back({attempt.job(), std::move(point)});

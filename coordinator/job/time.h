@@ -4,6 +4,7 @@
 #include <google/protobuf/duration.pb.h>
 #include <google/protobuf/timestamp.pb.h>
 
+#include <algorithm>
 #include <chrono>
 
 namespace regroup {
@@ -19,8 +20,15 @@ inline google::protobuf::Timestamp ToProto(Time time) {
   return proto;
 }
 
+/// Ten thousand years. What comes over the wire can name any number; beyond this one, microseconds would overflow.
+inline constexpr int64_t kMostSeconds = 315'576'000'000;
+
+inline Duration BoundedDuration(int64_t seconds, int32_t nanos) {
+  return std::chrono::seconds(std::clamp(seconds, -kMostSeconds, kMostSeconds)) + Duration(nanos / 1000);
+}
+
 inline Time FromProto(const google::protobuf::Timestamp& proto) {
-  return Time(std::chrono::seconds(proto.seconds()) + Duration(proto.nanos() / 1000));
+  return Time(BoundedDuration(proto.seconds(), proto.nanos()));
 }
 
 inline google::protobuf::Duration ToProto(Duration duration) {
@@ -31,7 +39,7 @@ inline google::protobuf::Duration ToProto(Duration duration) {
 }
 
 inline Duration FromProto(const google::protobuf::Duration& proto) {
-  return std::chrono::seconds(proto.seconds()) + Duration(proto.nanos() / 1000);
+  return BoundedDuration(proto.seconds(), proto.nanos());
 }
 
 inline double Seconds(Duration duration) { return static_cast<double>(duration.count()) * 1e-6; }

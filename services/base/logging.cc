@@ -1,5 +1,6 @@
 #include "services/base/logging.h"
 
+#include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -38,12 +39,36 @@ std::string Timestamp() {
   return text;
 }
 
+bool IsControl(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+
+/// Text of others may hold line ends and a terminal's commands. In plain text, where a line is an entry, further lines
+/// of a message are indented, and a field stays on its line.
+std::string InOneEntry(std::string_view text, std::string_view for_line_end) {
+  std::string shown;
+  for (const char c : text) {
+    if (c == '\n') {
+      shown += for_line_end;
+    } else if (IsControl(c) && c != '\t') {
+      shown += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    } else {
+      shown += c;
+    }
+  }
+  return shown;
+}
+
+/// A field says which thing a line is about; a megabyte of it says nothing more.
+std::string_view Shortened(std::string_view value) {
+  constexpr size_t kLongestField = 16 * 1024;
+  return value.substr(0, kLongestField);
+}
+
 void Log(spdlog::level::level_enum level, std::string_view message, LogFields fields) {
   spdlog::logger* logger = spdlog::default_logger_raw();
   if (!logger->should_log(level)) return;
   if (g_format == LogFormat::kText) {
-    std::string line(message);
-    for (const LogField& field : fields) line += " " + field.key + "=" + field.value;
+    std::string line = InOneEntry(message, "\n    ");
+    for (const LogField& field : fields) line += " " + field.key + "=" + InOneEntry(Shortened(field.value), "\\n");
     logger->log(level, spdlog::string_view_t(line.data(), line.size()));
     return;
   }
@@ -52,7 +77,7 @@ void Log(spdlog::level::level_enum level, std::string_view message, LogFields fi
   entry["severity"] = SeverityName(level);
   entry["component"] = g_component;
   entry["message"] = message;
-  for (const LogField& field : fields) entry[field.key] = field.value;
+  for (const LogField& field : fields) entry[field.key] = Shortened(field.value);
   const std::string line = entry.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   logger->log(level, spdlog::string_view_t(line.data(), line.size()));
 }

@@ -201,6 +201,7 @@ void MessageReader::ReadScalar(const YamlNode& node, const std::string& path, co
 }
 
 void MessageReader::RefuseKey(const YamlNode::Entry& entry, const Descriptor& descriptor) {
+  if (mistakes_.size() >= kMaximumMistakes) return;
   const std::vector<std::string_view> keys = KeysOf(descriptor);
   if (const auto elsewhere = FindElsewhere(*root_, entry.key)) {
     Refuse(entry.position, fmt::format("unknown key '{}' here; did you mean '{}'?", entry.key, *elsewhere));

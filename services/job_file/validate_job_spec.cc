@@ -17,6 +17,16 @@
 namespace regroup {
 namespace {
 
+bool HasControls(std::string_view text) {
+  return std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+}
+
+/// A text of the user as a violation quotes it; never cut within a character, which a message could not hold.
+std::string_view Shown(std::string_view text) {
+  constexpr size_t kLongestShown = 100;
+  return HasControls(text) || text.size() > kLongestShown ? "..." : text;
+}
+
 /// Collects the violations of one job. Each Check... looks at one section of a resolved job.
 class Validation {
  public:
@@ -57,6 +67,13 @@ class Validation {
     if (value < lowest || value > highest) Add(field, "is {}; write a number from {} to {}", value, lowest, highest);
   }
 
+  /// A request of 16 MB has room for millions.
+  bool IsTooLong(std::string_view field, int items) {
+    constexpr int most_items = 256;
+    if (items > most_items) Add(field, "has {} items; a job has at most {}", items, most_items);
+    return items > most_items;
+  }
+
   void CheckWord(std::string_view field, std::string_view word, WordList known) {
     if (std::find(known.begin(), known.end(), word) != known.end()) return;
     if (const auto nearest = NearestWord(word, known)) {
@@ -69,6 +86,7 @@ class Validation {
   /// Runs `check(field, value)` on every element and refuses a value that stands twice.
   template <typename List, typename Check>
   void CheckList(const std::string& field, const List& values, Check check) {
+    if (IsTooLong(field, values.size())) return;
     std::set<std::decay_t<decltype(*values.begin())>> seen;
     for (int i = 0; i < values.size(); ++i) {
       const std::string item = fmt::format("{}[{}]", field, i);
@@ -86,7 +104,7 @@ class Validation {
     if (name.empty()) {
       Add("name", "is missing; write a name for the job, for example llama-gqa2");
     } else if (!good) {
-      Add("name", "'{}' is not a name; use at most 40 lower-case letters, digits and inner hyphens", name);
+      Add("name", "'{}' is not a name; use at most 40 lower-case letters, digits and inner hyphens", Shown(name));
     }
   }
 
@@ -167,6 +185,7 @@ class Validation {
     }
     if (evaluation.has_ranks()) CheckRange("evaluation.ranks", evaluation.ranks(), 1, kMostRanks);
     std::set<std::string> names;
+    if (IsTooLong("evaluation.multiple_choice", evaluation.multiple_choice_size())) return;
     for (int i = 0; i < evaluation.multiple_choice_size(); ++i) CheckMultipleChoice(i, names);
     if (evaluation.has_latency()) CheckLatency(evaluation.latency());
   }
@@ -249,8 +268,11 @@ class Validation {
   void CheckLabels() {
     if (spec_.labels_size() > 16) Add("labels", "has {} labels; a job has at most 16", spec_.labels_size());
     for (const auto& [key, value] : spec_.labels()) {
-      if (key.empty() || key.size() > 63) Add("labels", "'{}' is not a label's name; use 1 to 63 characters", key);
-      if (value.size() > 63) Add("labels." + key, "has {} characters; a value has at most 63", value.size());
+      if (key.empty() || key.size() > 63 || HasControls(key)) {
+        Add("labels", "'{}' is not a label's name; use 1 to 63 characters, none of them a control", Shown(key));
+      } else if (value.size() > 63 || HasControls(value)) {
+        Add("labels." + key, "has {} characters; a value has at most 63, none of them a control", value.size());
+      }
     }
   }
 
@@ -259,13 +281,12 @@ class Validation {
   }
 
   void CheckPath(const std::string& field, const std::string& path) {
-    const auto control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
-    if (path.front() != '/') {
+    if (path.size() > 4095 || HasControls(path)) {
+      Add(field, "is not a path; use at most 4095 characters and no control characters");
+    } else if (path.front() != '/') {
       Add(field, "'{}' is not an absolute path; start it with '/'", path);
     } else if (("/" + path + "/").find("/../") != std::string::npos) {
       Add(field, "'{}' has a '..' in it; write the path without", path);
-    } else if (path.size() > 4095 || std::any_of(path.begin(), path.end(), control)) {
-      Add(field, "is not a path; use at most 4095 characters and no control characters");
     }
   }
 

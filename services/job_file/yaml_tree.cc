@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <sstream>
 #include <stdexcept>
+#include <unordered_map>
 
 #include "absl/status/status.h"
 #include "yaml-cpp/eventhandler.h"
@@ -66,6 +67,8 @@ class TreeBuilder final : public YAML::EventHandler {
   /// A collection whose end has not come yet, and in a mapping the key that waits for its value.
   struct OpenNode {
     YamlNode node;
+    /// Lines of the keys so far, so that a mapping of many keys is not searched for each.
+    std::unordered_map<std::string, int> lines_of_keys;
     bool has_key = false;
     std::string key;
     Position key_position;
@@ -122,11 +125,10 @@ class TreeBuilder final : public YAML::EventHandler {
 
   static void SetKey(OpenNode& parent, YamlNode node) {
     if (node.kind != YamlNode::Kind::kScalar) throw Refusal(node.position, "a key must be plain text");
-    const auto same_key = [&](const YamlNode::Entry& entry) { return entry.key == node.text; };
-    const auto first = std::find_if(parent.node.entries.begin(), parent.node.entries.end(), same_key);
-    if (first != parent.node.entries.end()) {
+    const auto [first, is_new] = parent.lines_of_keys.emplace(node.text, node.position.line);
+    if (!is_new) {
       throw Refusal(node.position,
-                    fmt::format("duplicate key '{}'; it is already given at line {}", node.text, first->position.line));
+                    fmt::format("duplicate key '{}'; it is already given at line {}", node.text, first->second));
     }
     parent.key = std::move(node.text);
     parent.key_position = node.position;

@@ -13,6 +13,11 @@ namespace {
 constexpr char kTypePrefix[] = "type.googleapis.com/";
 constexpr char kDomain[] = "regroup";
 
+// An answer's status travels in HTTP headers, of which gRPC's clients take 8 KiB: the message twice (once percent
+// encoded, once with the details in base64) and the details must stay below.
+constexpr size_t kMaxMessageBytes = 1000;
+constexpr size_t kMaxDetailBytes = 2000;
+
 template <typename Message>
 std::string TypeUrl() {
   return kTypePrefix + Message::descriptor()->full_name();
@@ -29,6 +34,22 @@ std::optional<Message> PayloadOf(const absl::Status& status) {
   Message message;
   if (!payload || !message.ParseFromString(std::string(*payload))) return std::nullopt;
   return message;
+}
+
+/// The text up to `most` bytes, not cut within a character.
+std::string Beginning(std::string text, size_t most) {
+  if (text.size() <= most) return text;
+  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0) == 0x80) --most;
+  return text.substr(0, most) + " ...";
+}
+
+/// Leaves out the last violations of a long list: what does not fit behind an answer is lost with the whole answer.
+std::string FittingDetail(const std::string& url, const std::string& value) {
+  google::rpc::BadRequest list;
+  if (value.size() <= kMaxDetailBytes || url != TypeUrl<google::rpc::BadRequest>()) return value;
+  if (!list.ParseFromString(value)) return value;
+  while (list.ByteSizeLong() > kMaxDetailBytes) list.mutable_field_violations()->RemoveLast();
+  return list.SerializeAsString();
 }
 
 }  // namespace
@@ -74,13 +95,13 @@ grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   google::rpc::Status wire;
   wire.set_code(static_cast<int>(status.code()));
-  wire.set_message(std::string(status.message()));
+  wire.set_message(Beginning(std::string(status.message()), kMaxMessageBytes));
   status.ForEachPayload([&wire](absl::string_view type_url, const absl::Cord& payload) {
     const std::string url(type_url);
     if (url.rfind(std::string(kTypePrefix) + "google.rpc.", 0) != 0) return;
     google::protobuf::Any* detail = wire.add_details();
     detail->set_type_url(url);
-    detail->set_value(std::string(payload));
+    detail->set_value(FittingDetail(url, std::string(payload)));
   });
   return {static_cast<grpc::StatusCode>(status.code()), wire.message(), wire.SerializeAsString()};
 }

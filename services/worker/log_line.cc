@@ -8,6 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "services/base/bounded_json.h"
+
 namespace regroup {
 namespace {
 
@@ -68,7 +70,8 @@ v1::LogEntry ParseLogLine(std::string_view line, LogStream stream, int rank) {
   entry.set_rank(rank);
   *entry.mutable_time() = google::protobuf::util::TimeUtil::GetCurrentTime();
   const std::string text = ValidUtf8(line);
-  const Json object = text.starts_with("{") ? Json::parse(text, nullptr, false) : Json();
+  const bool may_be_json = text.starts_with("{") && JsonDepth(text) <= kMaxJsonDepth;
+  const Json object = may_be_json ? Json::parse(text, nullptr, false) : Json();
   if (object.is_object() && object.contains("message")) {
     FillFromJson(object, entry);
   } else {

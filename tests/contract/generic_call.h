@@ -5,6 +5,7 @@
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -13,15 +14,15 @@
 
 namespace regroup {
 
-/// The status of a unary or server-streaming call "/regroup.v1.JobService/GetJob"; a stream is left after its first
-/// message. `token` may be empty.
-inline absl::Status GenericCall(const std::shared_ptr<grpc::Channel>& channel, const std::string& path,
-                                const google::protobuf::Message& request, const std::string& token) {
+/// The status of a unary or server-streaming call "/regroup.v1.JobService/GetJob" with the bytes of a request, whatever
+/// they are; a stream is left after its first message. `token` may be empty.
+inline absl::Status GenericCallWithBytes(const std::shared_ptr<grpc::Channel>& channel, const std::string& path,
+                                         const std::string& bytes, const std::string& token,
+                                         std::chrono::milliseconds patience) {
   grpc::GenericStub stub(channel);
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+  context.set_deadline(std::chrono::system_clock::now() + patience);
   if (!token.empty()) context.AddMetadata("authorization", "Bearer " + token);
-  const std::string bytes = request.SerializeAsString();
   const grpc::Slice slice(bytes);
   const grpc::ByteBuffer body(&slice, 1);
   grpc::CompletionQueue queue;
@@ -47,6 +48,12 @@ inline absl::Status GenericCall(const std::shared_ptr<grpc::Channel>& channel, c
   }
   // A stream that had a message was let in, whatever the cancellation made of its end.
   return has_reply ? absl::OkStatus() : FromGrpc(status);
+}
+
+/// The same with a request as a message.
+inline absl::Status GenericCall(const std::shared_ptr<grpc::Channel>& channel, const std::string& path,
+                                const google::protobuf::Message& request, const std::string& token) {
+  return GenericCallWithBytes(channel, path, request.SerializeAsString(), token, std::chrono::seconds(20));
 }
 
 }  // namespace regroup

@@ -1,7 +1,10 @@
 """Compares our safetensors reader and writers with the Python package: round trips, and thousands of damaged files.
 
 We may refuse what Python accepts; we must refuse all that Python refuses, and read equal bytes from what both accept.
-usage: safetensors_oracle.py <safetensors_tool> [number of damaged files]
+usage: safetensors_oracle.py <safetensors_tool>
+
+REGROUP_TEST_MUTANTS is the number of damaged files (1,000 unless it says otherwise; tests/nightly.sh takes 20,000), and
+REGROUP_TEST_SEED decides which (7). The same seed gives the same files.
 """
 
 import json
@@ -167,6 +170,50 @@ def damage_by_repeating(content, rng):
     return with_header(rng.choice([text[:-1] + b", " + again + b"}", b"{" + again + b", " + text[1:]]), data)
 
 
+def respelled(text, rng):
+    """JSON that says the same, or nearly: escapes, other numbers, blanks."""
+    way = rng.randrange(5)
+    if way == 0:
+        letter = rng.choice("aedlt0")
+        return text.replace(letter, "\\u%04x" % ord(letter), rng.randrange(1, 3))
+    if way == 1:
+        digits = [index for index, letter in enumerate(text) if letter.isdigit()]
+        position = rng.choice(digits)
+        ending = rng.choice([".0", "e0", "E+0", "e-0", "_", "n", "0"])
+        return text[: position + 1] + ending + text[position + 1 :]
+    if way == 2:
+        digits = [index for index, letter in enumerate(text) if letter.isdigit()]
+        position = rng.choice(digits)
+        return text[:position] + rng.choice(["0", "-", "+", "-0", "0x", " "]) + text[position:]
+    if way == 3:
+        sign = rng.choice([",", ":", "{", "]"])
+        blank = rng.choice(["\t", "\n", "\r", "\v", "\f", "\u00a0", "\u2003", "/**/", "//\n", "\ufeff"])
+        return text.replace(sign, blank + sign if rng.randrange(2) else sign + blank, rng.randrange(1, 4))
+    return text.replace('"', rng.choice(["'", "", '\\"']), 2)
+
+
+def damage_spelling(content, rng):
+    header, data = header_and_data(content)
+    return with_header(respelled(header.decode(), rng).encode("utf-8", "surrogatepass"), data)
+
+
+def damage_padding(content, rng):
+    header, data = header_and_data(content)
+    padding = rng.choice([b" ", b"\0", b"\n", b"\t", b"x", b"}", b"{}", b",", b"\xa0", b"  \0"]) * rng.randrange(1, 10)
+    stripped = header.rstrip(b" ")
+    return with_header(rng.choice([stripped + padding, padding + stripped, header + padding]), data)
+
+
+def damage_by_splicing(content, rng):
+    """The header's entries in another order, some left out, with the data as it was."""
+    header, data = header_and_data(content)
+    entries = list(json.loads(header).items())
+    rng.shuffle(entries)
+    kept = entries[: rng.randrange(1, len(entries) + 1)] if rng.randrange(2) else entries
+    end = max([info["data_offsets"][1] for name, info in kept if name != "__metadata__"], default=0)
+    return with_header(json.dumps(dict(kept)).encode(), rng.choice([data, data[:end], data[: end + 1]]))
+
+
 def python_reads(path):
     try:
         with open(path, "rb") as file:
@@ -180,7 +227,8 @@ def python_reads(path):
 
 
 def check_damaged(tool, folder, rng, count):
-    ways = [damage_bytes, damage_length, damage_header_text, damage_fields, damage_by_repeating]
+    ways = [damage_bytes, damage_length, damage_header_text, damage_fields, damage_by_repeating, damage_spelling,
+            damage_padding, damage_by_splicing]  # fmt: skip
     both = ours_only_refuses = refused = 0
     path = f"{folder}/damaged.safetensors"
     for index in range(count):
@@ -205,13 +253,15 @@ def check_damaged(tool, folder, rng, count):
 
 
 def main():
-    rng = random.Random(7)
-    torch.manual_seed(7)
+    seed, count = int(os.environ.get("REGROUP_TEST_SEED", 7)), int(os.environ.get("REGROUP_TEST_MUTANTS", 1000))
+    print(f"seed {seed}", flush=True)
+    rng = random.Random(seed)
+    torch.manual_seed(seed)
     tool = Tool(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
         check_round_trip(tool, folder, rng)
         check_shards(tool, folder, rng)
-        check_damaged(tool, folder, rng, int(sys.argv[2]) if len(sys.argv) > 2 else 6000)
+        check_damaged(tool, folder, rng, count)
 
 
 main()

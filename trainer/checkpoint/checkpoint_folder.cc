@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "services/base/bounded_json.h"
 #include "services/base/files.h"
 #include "services/base/status_macros.h"
 
@@ -16,13 +17,9 @@ constexpr char kSingleFile[] = "model.safetensors";
 constexpr char kIndexFile[] = "model.safetensors.index.json";
 
 absl::StatusOr<nlohmann::json> ParseObject(const std::filesystem::path& path, const std::string& text) {
-  try {
-    nlohmann::json json = nlohmann::json::parse(text);
-    if (json.is_object()) return json;
-  } catch (const nlohmann::json::exception& error) {
-    return absl::InvalidArgumentError(fmt::format("{} is not valid JSON: {}", path.string(), error.what()));
-  }
-  return absl::InvalidArgumentError(fmt::format("{} must hold a JSON object", path.string()));
+  absl::StatusOr<nlohmann::json> json = ParseJsonObject(text);
+  if (json.ok()) return json;
+  return absl::InvalidArgumentError(fmt::format("{} {}", path.string(), std::string(json.status().message())));
 }
 
 absl::Status CheckIsFolder(const std::filesystem::path& folder) {

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 
+#include "services/base/bounded_json.h"
 #include "services/base/files.h"
 #include "services/base/status_macros.h"
 
@@ -43,6 +44,7 @@ absl::StatusOr<std::optional<nlohmann::json>> JsonLinesReader::Next() {
     ++line_number_;
     bytes_read_ += line_.size() + 1;
     if (IsBlank(line_)) continue;
+    if (JsonDepth(line_) > kMaxJsonDepth) return ErrorHere("the line nests lists or objects too deeply");
     nlohmann::json object = nlohmann::json::parse(line_, nullptr, /*allow_exceptions=*/false);
     if (object.is_discarded()) return ErrorHere("the line is not valid JSON in UTF-8");
     if (!object.is_object()) return ErrorHere("the line must be a JSON object");

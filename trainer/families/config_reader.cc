@@ -6,6 +6,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "services/base/bounded_json.h"
+
 namespace regroup {
 namespace {
 
@@ -60,6 +62,19 @@ class YarnScaling {
   double low_ = 0, high_ = 0;
 };
 
+// Wider than any model by far. Weights, their sums over layers and their bytes stay within 63 bits.
+constexpr int64_t kMaxNumber = int64_t{1} << 31;
+constexpr int64_t kMaxWidth = int64_t{1} << 22;
+constexpr int64_t kMaxHeadWidth = int64_t{1} << 16;
+constexpr int64_t kMaxLayers = 10'000;
+
+/// A value as errors show it.
+std::string Shown(const Json& value) {
+  constexpr size_t kShownBytes = 100;
+  const std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true);
+  return text.size() <= kShownBytes ? text : text.substr(0, kShownBytes) + "...";
+}
+
 std::string RopeType(const Json& rope) {
   std::string type = "default";
   for (const char* key : {"type", "rope_type"}) {
@@ -90,18 +105,18 @@ int64_t ConfigReader::Integer(std::string_view key) {
 int64_t ConfigReader::IntegerOr(std::string_view key, int64_t otherwise) {
   const Json* value = Find(key);
   if (value == nullptr) return otherwise;
-  if (!value->is_number_integer() || value->get<int64_t>() <= 0 || value->get<int64_t>() > (int64_t{1} << 40)) {
-    Fail(fmt::format("'{}' must be a positive integer, not {}", key, value->dump()));
-    return 1;
-  }
-  return value->get<int64_t>();
+  const std::optional<int64_t> number = IntegerIn<int64_t>(*value);
+  if (!number || *number <= 0) Fail(fmt::format("'{}' must be a positive integer, not {}", key, Shown(*value)));
+  if (number > kMaxNumber) Fail(fmt::format("'{}' must be at most {}, not {}", key, kMaxNumber, Shown(*value)));
+  if (!number || *number <= 0 || *number > kMaxNumber) return 1;
+  return *number;
 }
 
 double ConfigReader::NumberOr(std::string_view key, double otherwise) {
   const Json* value = Find(key);
   if (value == nullptr) return otherwise;
   if (!value->is_number()) {
-    Fail(fmt::format("'{}' must be a number, not {}", key, value->dump()));
+    Fail(fmt::format("'{}' must be a number, not {}", key, Shown(*value)));
     return otherwise;
   }
   return value->get<double>();
@@ -111,7 +126,7 @@ bool ConfigReader::BooleanOr(std::string_view key, bool otherwise) {
   const Json* value = Find(key);
   if (value == nullptr) return otherwise;
   if (!value->is_boolean()) {
-    Fail(fmt::format("'{}' must be true or false, not {}", key, value->dump()));
+    Fail(fmt::format("'{}' must be true or false, not {}", key, Shown(*value)));
     return otherwise;
   }
   return value->get<bool>();
@@ -121,7 +136,7 @@ std::string ConfigReader::TextOr(std::string_view key, std::string_view otherwis
   const Json* value = Find(key);
   if (value == nullptr) return std::string(otherwise);
   if (!value->is_string()) {
-    Fail(fmt::format("'{}' must be text, not {}", key, value->dump()));
+    Fail(fmt::format("'{}' must be text, not {}", key, Shown(*value)));
     return std::string(otherwise);
   }
   return value->get<std::string>();
@@ -144,10 +159,16 @@ double ConfigReader::PositiveIn(const Json& object, const std::string& section, 
     return otherwise.value_or(1.0);
   }
   if (!object[key].is_number() || !(object[key].get<double>() > 0)) {
-    Fail(fmt::format("'{}' must be a number above 0, not {}", key, object[key].dump()));
+    Fail(fmt::format("'{}' must be a number above 0, not {}", key, Shown(object[key])));
     return 1.0;
   }
   return object[key].get<double>();
+}
+
+bool ConfigReader::BooleanIn(const Json& object, const std::string& section, const char* key, bool otherwise) {
+  if (!object.contains(key) || object[key].is_boolean()) return object.value(key, otherwise);
+  Fail(fmt::format("'{}' in '{}' must be true or false, not {}", key, section, Shown(object[key])));
+  return otherwise;
 }
 
 ConfigReader::RopeScaling ConfigReader::ReadYarn(const Json& rope, const std::string& section, double theta,
@@ -157,7 +178,7 @@ ConfigReader::RopeScaling ConfigReader::ReadYarn(const Json& rope, const std::st
   };
   const double original = number("original_max_position_embeddings", {});
   const YarnScaling scaling(number("factor", {}), original, number("beta_fast", 32.0), number("beta_slow", 1.0), theta,
-                            width, rope.value("truncate", true));
+                            width, BooleanIn(rope, section, "truncate", true));
   const double natural =
       rope.contains("mscale") && rope.contains("mscale_all_dim")
           ? scaling.Magnitude(number("mscale", 1.0)) / scaling.Magnitude(number("mscale_all_dim", 1.0))
@@ -184,7 +205,7 @@ ConfigReader::RopeScaling ConfigReader::ReadRopeScaling(const Json& rope, const 
 }
 
 RotaryConfig ConfigReader::PlainRotary(int64_t head_width, int64_t rotary_width, double theta) {
-  if (rotary_width <= 0 || rotary_width > head_width || rotary_width % 2 != 0) {
+  if (rotary_width <= 0 || rotary_width > std::min(head_width, kMaxHeadWidth) || rotary_width % 2 != 0) {
     Fail(fmt::format("a head of width {} cannot rotate {} entries", head_width, rotary_width));
     return {};
   }
@@ -201,14 +222,15 @@ RotaryConfig ConfigReader::ReadRotary(int64_t head_width, double share) {
   const Json* written = Find(section);
   const Json rope = written == nullptr ? Json::object() : *written;
   if (!rope.is_object()) {
-    Fail(fmt::format("'{}' must be an object, not {}", section, rope.dump()));
+    Fail(fmt::format("'{}' must be an object, not {}", section, Shown(rope)));
     return {};
   }
   double theta = PositiveIn(config_, "", "rotary_emb_base", 10000.0);
   theta = PositiveIn(rope, section, "rope_theta", PositiveIn(config_, "", "rope_theta", theta));
   share = PositiveIn(config_, "", "rotary_pct", share);
   share = PositiveIn(rope, section, "partial_rotary_factor", PositiveIn(config_, "", "partial_rotary_factor", share));
-  const auto width = static_cast<int64_t>(static_cast<double>(head_width) * share);
+  if (share > 1.0) Fail(fmt::format("{} of each head cannot rotate; the share is at most 1", share));
+  const auto width = static_cast<int64_t>(static_cast<double>(head_width) * std::min(share, 1.0));
   RotaryConfig rotary = PlainRotary(head_width, width, theta);
   const RopeScaling scaling = ReadRopeScaling(rope, section, theta, width);
   for (double& frequency : rotary.inverse_frequencies) frequency = scaling.scale(frequency);
@@ -219,7 +241,20 @@ RotaryConfig ConfigReader::ReadRotary(int64_t head_width, double share) {
 void ConfigReader::Require(std::string_view key, const Json& value) {
   const Json* written = Find(key);
   if (written == nullptr || *written == value) return;
-  Fail(fmt::format("'{}' is {}, but only {} is supported", key, written->dump(), value.dump()));
+  Fail(fmt::format("'{}' is {}, but only {} is supported", key, Shown(*written), Shown(value)));
+}
+
+void ConfigReader::CheckSizes(const ModelConfig& config) {
+  if (config.layers > kMaxLayers) Fail(fmt::format("{} layers are more than {}", config.layers, kMaxLayers));
+  if (config.head_width > kMaxHeadWidth || config.head_width < 1) {
+    Fail(fmt::format("a head of width {} is not between 1 and {}", config.head_width, kMaxHeadWidth));
+  }
+  for (const int64_t width : {config.hidden_size, config.intermediate_size, config.heads}) {
+    if (width > kMaxWidth) Fail(fmt::format("a size of {} is more than {}", width, kMaxWidth));
+  }
+  if (config.heads <= kMaxWidth && config.heads * config.head_width > kMaxWidth) {
+    Fail(fmt::format("{} heads of width {} are wider than {}", config.heads, config.head_width, kMaxWidth));
+  }
 }
 
 int64_t ConfigReader::IntegerOfAny(std::initializer_list<std::string_view> keys) {

@@ -39,6 +39,8 @@ class ConfigReader {
   int64_t IntegerOfAny(std::initializer_list<std::string_view> keys);
   /// Records an error of the family's own.
   void Fail(std::string message);
+  /// Fails for a model beyond any that exists, so that products of its sizes need no second thought.
+  void CheckSizes(const ModelConfig& config);
 
   const absl::Status& status() const { return status_; }
 
@@ -47,6 +49,7 @@ class ConfigReader {
   /// A number above 0 in a part of the configuration; without `otherwise` it must be there.
   double PositiveIn(const nlohmann::json& object, const std::string& section, const char* key,
                     std::optional<double> otherwise);
+  bool BooleanIn(const nlohmann::json& object, const std::string& section, const char* key, bool otherwise);
   struct RopeScaling {
     /// From a frequency to the scaled one.
     std::function<double(double)> scale = [](double frequency) { return frequency; };

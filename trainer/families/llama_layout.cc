@@ -14,7 +14,8 @@ void CheckHeads(ConfigReader& reader, const ModelConfig& config, bool head_width
   }
 }
 
-absl::StatusOr<ModelConfig> Finish(const ConfigReader& reader, ModelConfig config) {
+absl::StatusOr<ModelConfig> Finish(ConfigReader& reader, ModelConfig config) {
+  reader.CheckSizes(config);
   if (!reader.status().ok()) return reader.status();
   return config;
 }

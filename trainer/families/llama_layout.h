@@ -17,7 +17,7 @@ ModelConfig ReadLlamaConfig(ConfigReader& reader, std::string_view family, doubl
 void CheckHeads(ConfigReader& reader, const ModelConfig& config, bool head_width_written);
 
 /// The end of every family's read_config.
-absl::StatusOr<ModelConfig> Finish(const ConfigReader& reader, ModelConfig config);
+absl::StatusOr<ModelConfig> Finish(ConfigReader& reader, ModelConfig config);
 
 NameRules LlamaNames();
 

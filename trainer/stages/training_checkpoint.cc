@@ -5,24 +5,18 @@
 
 #include <algorithm>
 
-#include <nlohmann/json.hpp>
-
 #include "services/base/files.h"
 #include "services/base/logging.h"
 #include "services/base/status_macros.h"
 #include "trainer/data/file_digest.h"
+#include "trainer/stages/checkpoint_manifest.h"
 #include "trainer/stages/tensor_file.h"
 
 namespace regroup {
 namespace {
 
-constexpr int kFormat = 1;
 constexpr size_t kKept = 2;
 constexpr int64_t kDigestLength = 64;
-
-std::string RankFile(int64_t rank, int64_t ranks) {
-  return fmt::format("rank-{:05}-of-{:05}.safetensors", rank, ranks);
-}
 
 /// The digests of all ranks' files, in order of rank.
 absl::StatusOr<std::vector<std::string>> GatherDigests(const std::string& own, Communicator& communicator) {
@@ -38,13 +32,13 @@ absl::StatusOr<std::vector<std::string>> GatherDigests(const std::string& own, C
 }
 
 absl::Status WriteManifest(const std::filesystem::path& folder, int64_t step, const std::vector<std::string>& digests) {
-  nlohmann::ordered_json manifest = {{"format", kFormat}, {"step", step}, {"ranks", digests.size()}};
-  for (size_t rank = 0; rank < digests.size(); ++rank) {
-    const std::string name = RankFile(rank, digests.size());
-    manifest["files"].push_back(
-        {{"name", name}, {"bytes", std::filesystem::file_size(folder / name)}, {"sha256", digests[rank]}});
+  CheckpointManifest manifest{.step = step};
+  const auto ranks = static_cast<int64_t>(digests.size());
+  for (int64_t rank = 0; rank < ranks; ++rank) {
+    const std::string name = RankFileName(rank, ranks);
+    manifest.files.push_back({name, std::filesystem::file_size(folder / name), digests[rank]});
   }
-  return WriteFileAtomically(folder / "manifest.json", manifest.dump(2) + "\n");
+  return WriteFileAtomically(folder / "manifest.json", FormatCheckpointManifest(manifest));
 }
 
 std::vector<std::filesystem::path> StepFolders(const std::filesystem::path& checkpoints) {
@@ -57,19 +51,18 @@ std::vector<std::filesystem::path> StepFolders(const std::filesystem::path& chec
   return folders;
 }
 
-/// Not valid: nullopt.
-std::optional<nlohmann::json> ReadManifest(const std::filesystem::path& folder) {
+/// Not valid, or a file is not there in its whole size: nullopt.
+std::optional<CheckpointManifest> ReadManifest(const std::filesystem::path& folder) {
   const auto text = ReadFile(folder / "manifest.json");
   if (!text.ok()) return std::nullopt;
-  const nlohmann::json manifest = nlohmann::json::parse(*text, nullptr, /*allow_exceptions=*/false);
-  if (!manifest.is_object() || manifest.value("format", 0) != kFormat || !manifest.contains("files"))
-    return std::nullopt;
-  for (const nlohmann::json& file : manifest["files"]) {
+  absl::StatusOr<CheckpointManifest> manifest = ParseCheckpointManifest(*text);
+  if (!manifest.ok()) return std::nullopt;
+  for (const CheckpointManifest::File& file : manifest->files) {
     std::error_code error;
-    const auto size = std::filesystem::file_size(folder / file.value("name", "?"), error);
-    if (error || size != file.value("bytes", uint64_t{0})) return std::nullopt;
+    const auto size = std::filesystem::file_size(folder / file.name, error);
+    if (error || size != file.bytes) return std::nullopt;
   }
-  return manifest;
+  return *std::move(manifest);
 }
 
 void RemoveOld(const std::filesystem::path& checkpoints) {
@@ -89,7 +82,7 @@ absl::Status SaveTrainingCheckpoint(const std::filesystem::path& checkpoints, in
                                     const ShardedAdamW& optimizer, Communicator& communicator) {
   const std::filesystem::path folder = checkpoints / fmt::format("step-{:08}", step);
   REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
-  const std::filesystem::path file = folder / RankFile(communicator.rank(), communicator.size());
+  const std::filesystem::path file = folder / RankFileName(communicator.rank(), communicator.size());
   REGROUP_RETURN_IF_ERROR(SaveTensors(file, optimizer.ShardState()));
   REGROUP_ASSIGN_OR_RETURN(const std::string digest, FileDigest(file));
   REGROUP_ASSIGN_OR_RETURN(const std::vector<std::string> digests, GatherDigests(digest, communicator));
@@ -106,8 +99,8 @@ std::vector<TrainingCheckpoint> ListTrainingCheckpoints(const std::vector<std::f
     for (const std::filesystem::path& folder : StepFolders(folders[place])) {
       const auto manifest = ReadManifest(folder);
       if (!manifest.has_value()) continue;
-      found.push_back({folder, manifest->value("step", int64_t{0}), manifest->value("ranks", int64_t{0}),
-                       static_cast<int64_t>(place)});
+      found.push_back(
+          {folder, manifest->step, static_cast<int64_t>(manifest->files.size()), static_cast<int64_t>(place)});
     }
   }
   std::reverse(found.begin(), found.end());
@@ -129,10 +122,10 @@ absl::Status VerifyTrainingCheckpoint(const TrainingCheckpoint& checkpoint) {
   if (!manifest.has_value()) {
     return absl::DataLossError(fmt::format("{}: the checkpoint's manifest is not valid", checkpoint.folder.string()));
   }
-  for (const nlohmann::json& file : (*manifest)["files"]) {
-    const std::filesystem::path path = checkpoint.folder / file.value("name", "?");
+  for (const CheckpointManifest::File& file : manifest->files) {
+    const std::filesystem::path path = checkpoint.folder / file.name;
     REGROUP_ASSIGN_OR_RETURN(const std::string digest, FileDigest(path));
-    if (digest != file.value("sha256", "")) {
+    if (digest != file.sha256) {
       return absl::DataLossError(fmt::format("{}: content does not match the manifest", path.string()));
     }
   }
@@ -143,7 +136,7 @@ absl::Status LoadTrainingCheckpoint(const TrainingCheckpoint& checkpoint, Sharde
   REGROUP_RETURN_IF_ERROR(VerifyTrainingCheckpoint(checkpoint));
   std::vector<TensorMap> shards;
   for (int64_t rank = 0; rank < checkpoint.ranks; ++rank) {
-    REGROUP_ASSIGN_OR_RETURN(TensorMap tensors, LoadTensors(checkpoint.folder / RankFile(rank, checkpoint.ranks)));
+    REGROUP_ASSIGN_OR_RETURN(TensorMap tensors, LoadTensors(checkpoint.folder / RankFileName(rank, checkpoint.ranks)));
     shards.push_back(std::move(tensors));
   }
   const auto joined = [&](const std::string& name) {

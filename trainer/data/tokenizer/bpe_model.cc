@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "services/base/bounded_json.h"
 #include "services/base/status_macros.h"
 #include "trainer/data/tokenizer/bpe_merging.h"
 #include "trainer/data/tokenizer/utf8.h"
@@ -48,7 +49,7 @@ absl::StatusOr<std::unique_ptr<BpeModel>> BpeModel::Parse(const nlohmann::json& 
   REGROUP_RETURN_IF_ERROR(CheckSupported(json));
   std::unique_ptr<BpeModel> model(new BpeModel());
   for (const auto& [token, id] : json.at("vocab").items()) {
-    REGROUP_RETURN_IF_ERROR(model->vocabulary_.Add(token, id.get<int64_t>()));
+    REGROUP_RETURN_IF_ERROR(model->vocabulary_.Add(token, IntegerIn<int64_t>(id).value_or(-1)));
   }
   REGROUP_RETURN_IF_ERROR(model->ParseMerges(json.at("merges")));
   model->fuse_unknown_ = json.value("fuse_unk", false);

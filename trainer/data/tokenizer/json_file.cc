@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "services/base/bounded_json.h"
 #include "services/base/files.h"
 #include "services/base/status_macros.h"
 
@@ -11,10 +12,9 @@ namespace regroup {
 
 absl::StatusOr<nlohmann::json> ReadJsonObject(const std::filesystem::path& path) {
   REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  nlohmann::json json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return absl::InvalidArgumentError(fmt::format("{} is not valid JSON", path.string()));
-  if (!json.is_object()) return absl::InvalidArgumentError(fmt::format("{} must hold a JSON object", path.string()));
-  return json;
+  absl::StatusOr<nlohmann::json> json = ParseJsonObject(text);
+  if (json.ok()) return json;
+  return absl::InvalidArgumentError(fmt::format("{} {}", path.string(), std::string(json.status().message())));
 }
 
 absl::StatusOr<nlohmann::json> ReadJsonObjectIfPresent(const std::filesystem::path& path) {

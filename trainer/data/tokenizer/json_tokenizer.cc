@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "services/base/bounded_json.h"
 #include "services/base/status_macros.h"
 #include "trainer/data/tokenizer/utf8.h"
 
@@ -16,7 +17,8 @@ namespace {
 AddedToken ParseAddedToken(const nlohmann::json& json) {
   AddedToken token;
   token.content = json.at("content");
-  token.id = json.at("id");
+  // What is no number is no id of any token, and refused as such.
+  token.id = IntegerIn<int32_t>(json.at("id")).value_or(-1);
   token.single_word = json.value("single_word", false);
   token.left_strip = json.value("lstrip", false);
   token.right_strip = json.value("rstrip", false);
@@ -42,6 +44,7 @@ absl::StatusOr<std::shared_ptr<JsonTokenizer>> JsonTokenizer::Parse(const nlohma
     REGROUP_ASSIGN_OR_RETURN(tokenizer->post_processor_, ParsePostProcessor(MemberOrNull(json, "post_processor")));
     tokenizer->decoder_ = ParseTokenDecoder(MemberOrNull(json, "decoder"));
     REGROUP_RETURN_IF_ERROR(tokenizer->ParseAddedTokens(MemberOrNull(json, "added_tokens")));
+    REGROUP_RETURN_IF_ERROR(tokenizer->CheckPostProcessor());
     return tokenizer;
   } catch (const nlohmann::json::exception& error) {
     return absl::InvalidArgumentError(fmt::format("malformed: {}", error.what()));
@@ -50,6 +53,15 @@ absl::StatusOr<std::shared_ptr<JsonTokenizer>> JsonTokenizer::Parse(const nlohma
 
 absl::Status JsonTokenizer::ParseAddedTokens(const nlohmann::json& tokens) {
   for (const nlohmann::json& token : tokens) REGROUP_RETURN_IF_ERROR(AddToken(ParseAddedToken(token)));
+  return absl::OkStatus();
+}
+
+absl::Status JsonTokenizer::CheckPostProcessor() const {
+  for (const int32_t id : post_processor_->Process({})) {
+    if (id < 0 || id >= vocabulary_size()) {
+      return absl::InvalidArgumentError(fmt::format("post_processor: the vocabulary has no token {}", id));
+    }
+  }
   return absl::OkStatus();
 }
 

@@ -45,6 +45,8 @@ class JsonTokenizer : public Tokenizer {
  private:
   explicit JsonTokenizer(std::unique_ptr<BpeModel> model) : model_(std::move(model)) {}
   absl::Status ParseAddedTokens(const nlohmann::json& tokens);
+  /// Its tokens are added to every text: each must be one.
+  absl::Status CheckPostProcessor() const;
   absl::Status AddToken(AddedToken token);
   int64_t NextAddedId() const;
   absl::Status AppendNormalized(std::string_view part, bool starts_text, std::vector<int32_t>& ids) const;

@@ -13,6 +13,7 @@
 #include "services/base/status_macros.h"
 #include "trainer/data/tokenizer/pattern.h"
 #include "trainer/data/tokenizer/regex.h"
+#include "trainer/data/tokenizer/text_growth.h"
 #include "trainer/data/tokenizer/utf8.h"
 
 namespace regroup {
@@ -28,8 +29,10 @@ class Sequence : public Normalizer {
  public:
   explicit Sequence(std::vector<NormalizerPtr> parts) : parts_(std::move(parts)) {}
   absl::StatusOr<std::string> Normalize(std::string text) const override {
+    const size_t bytes = text.size();
     for (const NormalizerPtr& part : parts_) {
       REGROUP_ASSIGN_OR_RETURN(text, part->Normalize(std::move(text)));
+      REGROUP_RETURN_IF_ERROR(CheckTextGrowth(bytes, text.size()));
     }
     return text;
   }
@@ -60,8 +63,9 @@ class Prepend : public Normalizer {
  public:
   explicit Prepend(std::string prefix) : prefix_(std::move(prefix)) {}
   absl::StatusOr<std::string> Normalize(std::string text) const override {
-    if (!text.empty()) text.insert(0, prefix_);
-    return text;
+    if (text.empty()) return text;
+    REGROUP_RETURN_IF_ERROR(CheckTextGrowth(text.size(), text.size() + prefix_.size()));
+    return text.insert(0, prefix_);
   }
 
  private:
@@ -74,6 +78,7 @@ class Replace : public Normalizer {
   absl::StatusOr<std::string> Normalize(std::string text) const override {
     REGROUP_ASSIGN_OR_RETURN(const std::vector<ByteRange> matches, pattern_.FindAll(text));
     if (matches.empty()) return text;
+    REGROUP_RETURN_IF_ERROR(CheckTextGrowth(text.size(), matches.size() * content_.size()));
     std::string result;
     size_t end = 0;
     for (const ByteRange& match : matches) {

@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <string>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
+#include "services/base/bounded_json.h"
 #include "services/base/status_macros.h"
 
 namespace regroup {
@@ -48,6 +50,11 @@ absl::StatusOr<PostProcessorPtr> ParseSequence(const nlohmann::json& parts) {
   return std::make_shared<Sequence>(std::move(parsed));
 }
 
+absl::StatusOr<int32_t> ParseId(const nlohmann::json& json) {
+  if (const std::optional<int32_t> id = IntegerIn<int32_t>(json)) return *id;
+  return absl::InvalidArgumentError(fmt::format("post_processor: {} is not the id of a token", json.dump()));
+}
+
 absl::StatusOr<PostProcessorPtr> ParseTemplate(const nlohmann::json& json) {
   Ids before, after;
   int texts = 0;
@@ -57,9 +64,10 @@ absl::StatusOr<PostProcessorPtr> ParseTemplate(const nlohmann::json& json) {
       continue;
     }
     const std::string token = item.at("SpecialToken").at("id");
-    const Ids ids = json.at("special_tokens").at(token).at("ids");
     Ids& side = texts == 0 ? before : after;
-    side.insert(side.end(), ids.begin(), ids.end());
+    for (const nlohmann::json& id : json.at("special_tokens").at(token).at("ids")) {
+      REGROUP_ASSIGN_OR_RETURN(side.emplace_back(), ParseId(id));
+    }
   }
   if (texts != 1) {
     return absl::UnimplementedError("post_processor: a template with the text not exactly once is not supported");
@@ -68,8 +76,10 @@ absl::StatusOr<PostProcessorPtr> ParseTemplate(const nlohmann::json& json) {
 }
 
 /// "cls" before and "sep" after, each as [token, id].
-PostProcessorPtr ParseClsSep(const nlohmann::json& json) {
-  return std::make_shared<Surround>(Ids{json.at("cls").at(1)}, Ids{json.at("sep").at(1)});
+absl::StatusOr<PostProcessorPtr> ParseClsSep(const nlohmann::json& json) {
+  REGROUP_ASSIGN_OR_RETURN(const int32_t cls, ParseId(json.at("cls").at(1)));
+  REGROUP_ASSIGN_OR_RETURN(const int32_t sep, ParseId(json.at("sep").at(1)));
+  return std::make_shared<Surround>(Ids{cls}, Ids{sep});
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "trainer/data/tokenizer/byte_level.h"
 #include "trainer/data/tokenizer/pattern.h"
 #include "trainer/data/tokenizer/regex.h"
+#include "trainer/data/tokenizer/text_growth.h"
 #include "trainer/data/tokenizer/text_split.h"
 #include "trainer/data/tokenizer/utf8.h"
 
@@ -28,16 +30,24 @@ void AppendRanges(const TextPiece& piece, const std::vector<ByteRange>& ranges, 
   }
 }
 
+size_t TotalBytes(const std::vector<TextPiece>& pieces) {
+  size_t bytes = 0;
+  for (const TextPiece& piece : pieces) bytes += piece.text.size();
+  return bytes;
+}
+
 class Sequence : public PreTokenizer {
  public:
   explicit Sequence(std::vector<PreTokenizerPtr> parts) : parts_(std::move(parts)) {}
   absl::Status Cut(TextPiece piece, std::vector<TextPiece>& pieces) const override {
+    const size_t bytes = piece.text.size();
     std::vector<TextPiece> current;
     current.push_back(std::move(piece));
     for (const PreTokenizerPtr& part : parts_) {
       std::vector<TextPiece> next;
       for (TextPiece& one : current) REGROUP_RETURN_IF_ERROR(part->Cut(std::move(one), next));
       current = std::move(next);
+      REGROUP_RETURN_IF_ERROR(CheckTextGrowth(bytes, TotalBytes(current)));
     }
     std::move(current.begin(), current.end(), std::back_inserter(pieces));
     return absl::OkStatus();
@@ -110,6 +120,8 @@ class Metaspace : public PreTokenizer {
   Metaspace(std::string replacement, PrependScheme scheme, bool split)
       : replacement_(std::move(replacement)), scheme_(scheme), split_(split) {}
   absl::Status Cut(TextPiece piece, std::vector<TextPiece>& pieces) const override {
+    const auto spaces = static_cast<size_t>(std::count(piece.text.begin(), piece.text.end(), ' '));
+    REGROUP_RETURN_IF_ERROR(CheckTextGrowth(piece.text.size(), (spaces + 1) * replacement_.size()));
     TextPiece visible{WithReplacedSpaces(piece.text), piece.starts_text};
     const bool prepend = scheme_ == PrependScheme::kAlways || (scheme_ == PrependScheme::kFirst && piece.starts_text);
     if (prepend && !visible.text.starts_with(replacement_)) visible.text.insert(0, replacement_);

@@ -8,10 +8,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "services/base/bounded_json.h"
 #include "services/base/status_macros.h"
 #include "trainer/data/tokenizer/byte_level.h"
 #include "trainer/data/tokenizer/pattern.h"
 #include "trainer/data/tokenizer/regex.h"
+#include "trainer/data/tokenizer/text_growth.h"
 #include "trainer/data/tokenizer/utf8.h"
 
 namespace regroup {
@@ -20,12 +22,20 @@ namespace {
 using TokenDecoderPtr = std::shared_ptr<const TokenDecoder>;
 using Texts = std::vector<std::string>;
 
+size_t TotalBytes(const Texts& texts) {
+  size_t bytes = 0;
+  for (const std::string& text : texts) bytes += text.size();
+  return bytes;
+}
+
 class Sequence : public TokenDecoder {
  public:
   explicit Sequence(std::vector<TokenDecoderPtr> parts) : parts_(std::move(parts)) {}
   absl::StatusOr<Texts> Decode(Texts tokens) const override {
+    const size_t bytes = TotalBytes(tokens);
     for (const TokenDecoderPtr& part : parts_) {
       REGROUP_ASSIGN_OR_RETURN(tokens, part->Decode(std::move(tokens)));
+      REGROUP_RETURN_IF_ERROR(CheckTextGrowth(bytes, TotalBytes(tokens)));
     }
     return tokens;
   }
@@ -106,6 +116,7 @@ class Replace : public TokenDecoder {
   absl::StatusOr<Texts> Decode(Texts tokens) const override {
     for (std::string& token : tokens) {
       REGROUP_ASSIGN_OR_RETURN(const std::vector<ByteRange> matches, pattern_.FindAll(token));
+      REGROUP_RETURN_IF_ERROR(CheckTextGrowth(token.size(), matches.size() * content_.size()));
       for (auto match = matches.rbegin(); match != matches.rend(); ++match) {
         token.replace(match->begin, match->end - match->begin, content_);
       }
@@ -172,6 +183,15 @@ absl::StatusOr<TokenDecoderPtr> ParseReplace(const nlohmann::json& json) {
   return std::make_shared<Replace>(std::move(pattern), json.at("content").get<std::string>());
 }
 
+absl::StatusOr<TokenDecoderPtr> ParseStrip(const nlohmann::json& json) {
+  const std::string content = json.at("content");
+  const std::optional<int> start = IntegerIn<int>(json.at("start")), stop = IntegerIn<int>(json.at("stop"));
+  if (content.empty() || !start || !stop) {
+    return absl::InvalidArgumentError("decoder Strip: \"content\" is empty, or \"start\" and \"stop\" are no numbers");
+  }
+  return std::make_shared<Strip>(content, *start, *stop);
+}
+
 absl::StatusOr<TokenDecoderPtr> ParseMetaspace(const nlohmann::json& json) {
   const std::string replacement = json.at("replacement");
   if (replacement.empty()) return absl::InvalidArgumentError("decoder Metaspace: \"replacement\" is empty");
@@ -191,7 +211,7 @@ absl::StatusOr<TokenDecoderPtr> ParseTokenDecoder(const nlohmann::json& json) {
   if (type == "Replace") return ParseReplace(json);
   if (type == "Metaspace") return ParseMetaspace(json);
   if (type == "Strip") {
-    return std::make_shared<Strip>(json.at("content").get<std::string>(), json.at("start"), json.at("stop"));
+    return ParseStrip(json);
   }
   return absl::UnimplementedError(fmt::format("decoder \"{}\" is not supported", type));
 }

@@ -125,6 +125,13 @@ const Spoilt kSpoilt[] = {
     {"NoTimeToRun", [](auto& s) { s.mutable_resources()->set_max_runtime_s(0); }, "resources.max_runtime_s", "from 1"},
     {"PriorityTooHigh", [](auto& s) { s.mutable_resources()->set_priority(101); }, "resources.priority", "-100 to 100"},
     {"LongLabel", [](auto& s) { (*s.mutable_labels())["a"] = std::string(64, 'x'); }, "labels.a", "at most 63"},
+    {"LabelOfTwoLines", [](auto& s) { (*s.mutable_labels())["a"] = "b\r\nc: d"; }, "labels.a",
+     "none of them a control"},
+    {"NameOfALabelWithAnEscape", [](auto& s) { (*s.mutable_labels())["\x1b[2J"] = "b"; }, "labels", "'...' is not"},
+    {"PathWithAZeroByte", [](auto& s) { s.mutable_output()->set_checkpoint(std::string("/out\0/x", 7)); },
+     "output.checkpoint", "no control characters"},
+    {"EndlessPath", [](auto& s) { s.mutable_output()->set_checkpoint("/" + std::string(5000, 'x')); },
+     "output.checkpoint", "at most 4095"},
 };
 
 INSTANTIATE_TEST_SUITE_P(, ValidateSpoiltJob, testing::ValuesIn(kSpoilt),
@@ -139,6 +146,15 @@ TEST(ValidateJobSpec, ReportsEveryMistakeOfAJob) {
   EXPECT_THAT(Fields(v1::JobSpec()),
               testing::ElementsAre("name", "source.checkpoint", "target.kv_heads", "calibration.data", "finetune.data",
                                    "finetune.steps", "output.checkpoint"));
+}
+
+TEST(ValidateJobSpec, NamesAListOfVeryManyItemsOnceInsteadOfEachItem) {
+  v1::JobSpec spec = GoodJob();
+  spec.clear_evaluation();
+  for (int i = 0; i < 100'000; ++i) spec.mutable_evaluation()->add_multiple_choice();
+  for (int i = 0; i < 100'000; ++i) spec.mutable_sweep()->add_alignment("wrong");
+  EXPECT_THAT(Fields(spec), testing::IsSupersetOf({"evaluation.multiple_choice", "sweep.alignment"}));
+  EXPECT_LT(Fields(spec).size(), 10U);
 }
 
 TEST(ValidateJobSpec, ASweepNeedsNeitherTargetNorOutput) {

@@ -82,6 +82,15 @@ TEST(YamlTree, RefusesAnOversizedFile) {
   EXPECT_THAT(ErrorOf("a: " + std::string(kMaximumBytes, 'x')), HasSubstr("a job file has at most"));
 }
 
+// Each key against all others would be 10^10 comparisons.
+TEST(YamlTree, ReadsAMappingOfVeryManyKeys) {
+  std::string text;
+  for (int i = 0; text.size() < kMaximumBytes - 16; ++i) text += "k" + std::to_string(i) + ":\n";
+  const auto tree = ParseYamlTree(text, "job.yaml");
+  ASSERT_TRUE(tree.ok()) << tree.status();
+  EXPECT_GT(tree->entries.size(), 100'000U);
+}
+
 TEST(YamlTree, RefusesControlCharactersWithTheirPlace) {
   EXPECT_THAT(ErrorOf(std::string_view("a: 1\nb: \0x", 10)), StartsWith("job.yaml:2:4: control character 0x00"));
 }

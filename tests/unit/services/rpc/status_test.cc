@@ -30,6 +30,22 @@ TEST(Status, SurvivesTheWireWithItsReasonAndFields) {
   EXPECT_EQ(ViolationsOf(received)[1].description(), "write a name");
 }
 
+// gRPC's clients refuse more than 8 KiB of headers and lose the whole answer.
+TEST(Status, OfAVeryWrongRequestStillFitsBehindTheAnswer) {
+  std::vector<FieldViolation> violations;
+  for (int i = 0; i < 1000; ++i) violations.push_back(Violation("field" + std::to_string(i), std::string(50, 'x')));
+  const absl::Status sent = MakeError(absl::StatusCode::kInvalidArgument, v1::INVALID_FIELD,
+                                      "\xc3\xa9" + std::string(1'000'000, 'y'), violations);
+
+  const grpc::Status wire = ToGrpc(sent);
+  const absl::Status received = FromGrpc(wire);
+
+  EXPECT_LT(3 * wire.error_message().size() + wire.error_details().size() * 4 / 3, 8000u);
+  EXPECT_EQ(ReasonOf(received), v1::INVALID_FIELD);
+  ASSERT_GT(ViolationsOf(received).size(), 5u);
+  EXPECT_EQ(ViolationsOf(received)[0].field(), "field0");
+}
+
 TEST(Status, IsTheStandardStatusOnTheWire) {
   const grpc::Status sent = ToGrpc(MakeError(absl::StatusCode::kNotFound, v1::RESOURCE_NOT_FOUND, "no job \"x\""));
 

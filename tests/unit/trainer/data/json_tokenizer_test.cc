@@ -97,5 +97,57 @@ TEST(JsonTokenizerTest, SaysMalformedWhereATypeIsWrong) {
   EXPECT_EQ(JsonTokenizer::Parse(tree).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(JsonTokenizerTest, TakesNoNumberWithAFractionOrOutOfRangeForAnId) {
+  for (const Json& id : {Json(1e300), Json(1.5), Json(-1), Json(uint64_t{1} << 40), Json(true)}) {
+    Json tree = Tree();
+    tree["model"]["vocab"]["h"] = id;
+    EXPECT_EQ(JsonTokenizer::Parse(tree).status().code(), absl::StatusCode::kInvalidArgument) << id;
+    tree = Tree();
+    tree["added_tokens"][0]["id"] = id;
+    EXPECT_EQ(JsonTokenizer::Parse(tree).status().code(), absl::StatusCode::kInvalidArgument) << id;
+    tree = Tree();
+    tree["post_processor"]["special_tokens"]["<s>"]["ids"][0] = id;
+    EXPECT_EQ(JsonTokenizer::Parse(tree).status().code(), absl::StatusCode::kInvalidArgument) << id;
+  }
+}
+
+TEST(JsonTokenizerTest, RefusesAPostProcessorThatAddsIdsBeyondTheVocabulary) {
+  Json tree = Tree();
+  tree["post_processor"]["special_tokens"]["<s>"]["ids"][0] = 7;
+  EXPECT_THAT(std::string(JsonTokenizer::Parse(tree).status().message()), HasSubstr("no token 7"));
+}
+
+// Eight lines that each write a letter tenfold would make 100 MB of one byte.
+TEST(JsonTokenizerTest, RefusesANormalizerThatGrowsTheTextWithoutEnd) {
+  Json tree = Tree();
+  const Json tenfold = {{"type", "Replace"}, {"pattern", {{"String", "h"}}}, {"content", std::string(10, 'h')}};
+  tree["normalizer"] = {{"type", "Sequence"}, {"normalizers", Json::array()}};
+  for (int i = 0; i < 8; ++i) tree["normalizer"]["normalizers"].push_back(tenfold);
+  EXPECT_THAT(std::string(Parse(tree)->Encode("hhhh").status().message()), HasSubstr("would make"));
+  tree["normalizer"] = {{"type", "Prepend"}, {"prepend", std::string(5000, 'h')}};
+  EXPECT_EQ(Parse(tree)->Encode("h").status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(JsonTokenizerTest, RefusesAPreTokenizerThatGrowsTheTextWithoutEnd) {
+  Json tree = Tree();
+  const Json twofold = {{"type", "Metaspace"}, {"replacement", "  "}, {"prepend_scheme", "never"}, {"split", false}};
+  tree["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", Json::array()}};
+  for (int i = 0; i < 40; ++i) tree["pre_tokenizer"]["pretokenizers"].push_back(twofold);
+  EXPECT_THAT(std::string(Parse(tree)->Encode("  ").status().message()), HasSubstr("would make"));
+}
+
+TEST(JsonTokenizerTest, RefusesADecoderThatStripsNothingForever) {
+  Json tree = Tree();
+  tree["decoder"] = {{"type", "Strip"}, {"content", ""}, {"start", 2147483647}, {"stop", 0}};
+  EXPECT_EQ(Parse(tree)->Decode(std::vector<int32_t>{1}).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(JsonTokenizerTest, GivesUpAPatternThatTriesForever) {
+  Json tree = Tree();
+  tree["pre_tokenizer"] = {
+      {"type", "Split"}, {"pattern", {{"Regex", "(h+)+(h+)+[ix]"}}}, {"behavior", "Isolated"}, {"invert", false}};
+  EXPECT_FALSE(Parse(tree)->Encode(std::string(60, 'h')).ok());
+}
+
 }  // namespace
 }  // namespace regroup

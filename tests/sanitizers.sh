@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Everything without libtorch under the address and undefined-behaviour sanitizers, then coordinator and worker under the
+# thread sanitizer.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+Usage: tests/sanitizers.sh [asan|tsan] [arguments for ctest]
+
+Without a name, both. Builds in build/asan and build/tsan; half an hour on two cores the first time.
+TEXT
+}
+
+# What needs the trainer or a browser is not built with these presets; scripts start programs of build/release/bin.
+run() {
+  local preset=$1
+  shift
+  cmake --preset "$preset" > "build/configure-$preset.log" 2>&1 || { tail -n 30 "build/configure-$preset.log" >&2; exit 1; }
+  nice ninja -C "build/$preset"
+  ctest --test-dir "build/$preset" --output-on-failure --no-tests=error "$@"
+}
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+mkdir -p build
+# A report ends the test, also one of undefined behaviour, which by itself only prints.
+export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ASAN_OPTIONS=detect_stack_use_after_return=1
+# gRPC, protobuf and libpq come from Debian without instrumentation: what they synchronise is not seen.
+tsan_only='^(coordinator_(core|job|schedule)_test|worker_(parts_)?test|process_group_test|base_test)$'
+case ${1:-both} in
+  -h | --help) usage ;;
+  asan) shift; run asan "$@" ;;
+  tsan) shift; run tsan -R "$tsan_only" "$@" ;;
+  both) run asan; run tsan -R "$tsan_only" ;;
+  *) usage >&2; exit 2 ;;
+esac
