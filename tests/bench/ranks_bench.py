@@ -1,0 +1,83 @@
+"""Two ranks of one thread next to one rank of one thread, with the same work per rank, in turns and both by mpirun.
+
+    build/venv/bin/python tests/bench/ranks_bench.py [--programs build/release/bench]
+
+Efficiency: the step's time alone divided by the step's time together. A busy machine has no second core to give, so
+that the same is also measured with two ranks that do not talk (two gangs of one at a time): what is lost to the
+machine, and what to communication."""
+
+import argparse
+import concurrent.futures
+import pathlib
+import statistics
+import tempfile
+
+import training_cases
+
+MPIRUN = ["mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-mca", "plm", "isolated", "-mca",
+          "btl", "^openib"]
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--programs", type=pathlib.Path, default=training_cases.ROOT / "build/release/bench")
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--sequences", type=int, default=8, help="of one rank")
+    parser.add_argument("--dtype", default="float32")
+    return parser.parse_args()
+
+
+class Bench:
+    def __init__(self, arguments, folder):
+        self.arguments = arguments
+        self.folder = folder
+        for ranks in (1, arguments.ranks):
+            training_cases.write_batch(self.batch(ranks), arguments.sequences * ranks, 256, 4096)
+
+    def batch(self, ranks):
+        return self.folder / f"batch-{ranks}.jsonl"
+
+    def run(self, ranks, number=0):
+        options = {"model": training_cases.SMALL_MODEL, "data": self.batch(ranks), "dtype": self.arguments.dtype,
+                   "sequences-per-rank": self.arguments.sequences, "steps": self.arguments.steps}
+        return training_cases.run_product(self.arguments.programs / "train_steps",
+                                          self.folder / f"curves-{number}.jsonl", 1, options,
+                                          [*MPIRUN, "-np", str(ranks)])
+
+    def run_apart(self):
+        """As many gangs of one at the same time."""
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            gangs = list(pool.map(lambda number: self.run(1, number), range(self.arguments.ranks)))
+        return [step for gang in gangs for step in gang[1:]]
+
+
+def main():
+    arguments = parse_arguments()
+    print(f"{training_cases.machine()}; 1 thread a rank, {arguments.dtype}, {arguments.sequences} x 256 tokens a rank")
+    alone, apart, together, waits, efficiencies, shares = [], [], [], [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(arguments, pathlib.Path(folder))
+        for _ in range(arguments.turns):
+            one = training_cases.step_seconds(bench.run(1))
+            separate = [step["step_seconds"] for step in bench.run_apart()]
+            gang = bench.run(arguments.ranks)
+            many = training_cases.step_seconds(gang)
+            alone += one
+            apart += separate
+            together += many
+            waits += [step["collective_seconds"] for step in gang[1:]]
+            efficiencies.append(statistics.median(one) / statistics.median(many))
+            shares.append(statistics.median(separate) / statistics.median(many))
+    print(f"one rank                     {training_cases.spread(alone)}")
+    print(f"{arguments.ranks} ranks that do not talk      {training_cases.spread(apart)}")
+    print(f"{arguments.ranks} ranks together              {training_cases.spread(together)}, "
+          f"of which in collectives {statistics.median(waits):.3f} s")
+    print(f"efficiency {statistics.median(efficiencies):.3f} "
+          f"(turns: {', '.join(f'{e:.3f}' for e in efficiencies)}); of it the machine "
+          f"{statistics.median(alone) / statistics.median(apart):.3f}, communication {statistics.median(shares):.3f}")
+
+
+if __name__ == "__main__":
+    main()

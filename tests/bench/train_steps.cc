@@ -1,0 +1,113 @@
+// Runs some steps of the product's own training loop on one batch, for a script that measures it next to something
+// else: the merged model (heads averaged over neighbours, `direct`) learns from its source. By mpirun on several ranks.
+//
+// The data file has one window a line, {"text": "<ids with spaces>"}, so that any other program can read the same
+// batch.
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <malloc.h>
+
+#include <charconv>
+#include <filesystem>
+
+#include <CLI/CLI.hpp>
+
+#include "services/base/status_macros.h"
+#include "trainer/data/token_windows.h"
+#include "trainer/parallel/communicator.h"
+#include "trainer/stages/conversion.h"
+#include "trainer/stages/distill_trainer.h"
+#include "trainer/stages/source_model.h"
+#include "trainer/stages/student.h"
+#include "trainer/stages/worker_link.h"
+
+namespace regroup {
+namespace {
+
+struct Arguments {
+  std::string model, data, curves;
+  std::string dtype = "float32";
+  int64_t kv_heads = 2;
+  int64_t sequence_length = 256;
+  int64_t sequences_per_rank = 8;
+  int64_t steps = 4;
+  double learning_rate = 1e-4;
+};
+
+/// A text is a list of ids.
+class NumberTokenizer final : public Tokenizer {
+ public:
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const override { return EncodeOrdinary(text); }
+  absl::StatusOr<std::vector<int32_t>> EncodeOrdinary(std::string_view text) const override {
+    std::vector<int32_t> ids;
+    const char* const end = text.data() + text.size();
+    for (const char* place = text.data(); place < end; ++place) {
+      int32_t id = 0;
+      const auto [behind, error] = std::from_chars(place, end, id);
+      if (error != std::errc()) return absl::InvalidArgumentError("not a list of ids: " + std::string(text));
+      ids.push_back(id);
+      place = behind;
+    }
+    return ids;
+  }
+  absl::StatusOr<std::string> Decode(std::span<const int32_t>) const override {
+    return absl::UnimplementedError("ids have no text");
+  }
+  std::optional<int32_t> bos_id() const override { return std::nullopt; }
+  std::optional<int32_t> eos_id() const override { return std::nullopt; }
+  int64_t vocabulary_size() const override { return 0; }
+};
+
+absl::StatusOr<std::unique_ptr<Communicator>> MakeCommunicator() {
+  if (!StartedByMpirun()) return MakeSelfCommunicator();
+  return MakeMpiCommunicator();
+}
+
+absl::Status Train(const Arguments& arguments, Communicator& communicator) {
+  const at::ScalarType dtype = arguments.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(arguments.model));
+  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Average(source.config(), arguments.kv_heads));
+  REGROUP_ASSIGN_OR_RETURN(Student student, Student::Make(source, conversion, /*gated=*/false, dtype, at::kCPU));
+  REGROUP_ASSIGN_OR_RETURN(const Model teacher, source.Load(dtype, at::kCPU));
+  REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
+                           TokenWindows::Build(arguments.data, NumberTokenizer(),
+                                               {.sequence_length = arguments.sequence_length, .threads = 1}));
+  REGROUP_ASSIGN_OR_RETURN(const auto link, WorkerLink::Connect({}, communicator.rank(), communicator.size()));
+  if (communicator.rank() == 0) link->RecordMetrics(arguments.curves);
+  const DistillSettings settings{.steps = arguments.steps,
+                                 .batch_sequences = arguments.sequences_per_rank * communicator.size(),
+                                 .micro_batch_sequences = arguments.sequences_per_rank,
+                                 .learning_rate = arguments.learning_rate};
+  DistillTrainer trainer(settings, student, teacher, windows, communicator, *link, at::kCPU);
+  return trainer.Run();
+}
+
+int Main(int argc, char** argv) {
+  // As regroup-trainer does.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, -1);
+  mallopt(M_TOP_PAD, 64 << 20);
+  Arguments arguments;
+  CLI::App app("train_steps");
+  app.add_option("--model", arguments.model, "checkpoint folder")->required();
+  app.add_option("--data", arguments.data, "windows of ids")->required();
+  app.add_option("--curves", arguments.curves, "figures of the steps are appended here")->required();
+  app.add_option("--dtype", arguments.dtype)->check(CLI::IsMember({"float32", "bfloat16"}));
+  app.add_option("--kv-heads", arguments.kv_heads);
+  app.add_option("--sequence-length", arguments.sequence_length);
+  app.add_option("--sequences-per-rank", arguments.sequences_per_rank);
+  app.add_option("--steps", arguments.steps);
+  app.add_option("--learning-rate", arguments.learning_rate);
+  CLI11_PARSE(app, argc, argv);
+
+  auto communicator = MakeCommunicator();
+  const absl::Status status = communicator.ok() ? Train(arguments, **communicator) : communicator.status();
+  if (status.ok()) return 0;
+  fmt::print(stderr, "train_steps: {}\n", std::string(status.message()));
+  return 1;
+}
+
+}  // namespace
+}  // namespace regroup
+
+int main(int argc, char** argv) { return regroup::Main(argc, argv); }

@@ -1,0 +1,61 @@
+"""What the training benchmarks share: the models, one batch that both sides read, and the product's own loop."""
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SMALL_MODEL = ROOT.parent / "shared/models/llama-mha-6m"
+WIDE = {"hidden_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 16, "num_key_value_heads": 16,
+        "head_dim": 64, "intermediate_size": 2816, "vocab_size": 32000, "max_position_embeddings": 2048,
+        "tie_word_embeddings": False}
+
+
+def write_wide_model(folder):
+    """A random LLaMA of width 1024 x 4 layers with LLaMA-2's vocabulary."""
+    torch.manual_seed(1)
+    LlamaForCausalLM(LlamaConfig(**WIDE, rope_theta=10000.0)).save_pretrained(folder)
+    return folder
+
+
+def write_batch(file, sequences, sequence_length, vocabulary):
+    """A window of random ids a line, as train_steps reads it; returns [sequences, sequence_length]."""
+    batch = torch.randint(3, vocabulary, (sequences, sequence_length), generator=torch.Generator().manual_seed(7))
+    with open(file, "w") as stream:
+        for row in batch.tolist():
+            stream.write(json.dumps({"text": " ".join(map(str, row))}) + "\n")
+    return batch
+
+
+def run_product(program, curves, threads, options, mpirun=()):
+    """Runs train_steps; the figures of its steps, one dictionary each."""
+    curves.unlink(missing_ok=True)
+    command = [*mpirun, str(program), "--curves", str(curves)]
+    for name, value in options.items():
+        command += ["--" + name, str(value)]
+    environment = dict(os.environ, OMP_NUM_THREADS=str(threads), OMPI_MCA_mpi_yield_when_idle="1",
+                       OMPI_MCA_btl_vader_single_copy_mechanism="none")
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if result.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} failed:\n{result.stderr}")
+    return [json.loads(line) for line in open(curves)]
+
+
+def step_seconds(steps):
+    """Without the first, which warms up."""
+    return [step["step_seconds"] for step in steps[1:]]
+
+
+def spread(values):
+    return f"{statistics.median(values):.3f} s ({min(values):.3f} to {max(values):.3f})"
+
+
+def machine():
+    with open("/proc/cpuinfo") as stream:
+        name = next((line.split(":")[1].strip() for line in stream if line.startswith("model name")), "unknown")
+    return f"{os.cpu_count()} x {name}, load {os.getloadavg()[0]:.1f}"
