@@ -143,7 +143,7 @@ class ChartProgramsTest(ProgramTest):
         for change in ({"source": {"checkpoint": str(self.folder / "model")}},
                        {"output": {"checkpoint": str(self.folder / "outside")}}):
             key, value = next(iter(change.items()))
-            done = self.regroup("submit", self.write_job(job_file.small_job(self.output, **change)))
+            done = self.regroup("submit", self.write_job({**job_file.small_job(self.output), **change}))
             self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn(f"{key}.checkpoint", done.stderr)
             self.assertIn(value["checkpoint"], done.stderr)
