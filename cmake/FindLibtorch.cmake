@@ -31,6 +31,22 @@ target_compile_options(regroup_torch INTERFACE
   "SHELL:-idirafter ${REGROUP_TORCH_PREFIX}/include/torch/csrc/api/include")
 target_link_libraries(regroup_torch INTERFACE ${_torch_lib}/libtorch_cpu.so ${_torch_lib}/libc10.so)
 target_link_options(regroup_torch INTERFACE "LINKER:--disable-new-dtags")
+
+# at::parallel_for is a template: without -fopenmp in the file that calls it, it runs on one thread and says nothing.
+# regroup_parallel_sources(<file>...) gives the files their flag; the runtime is libtorch's own, so that there is one
+# team of threads.
+file(GLOB _torch_gomp ${_torch_lib}/libgomp*.so*)
+if(_torch_gomp)
+  list(GET _torch_gomp 0 _torch_gomp)
+  target_link_libraries(regroup_torch INTERFACE ${_torch_gomp})
+else()
+  target_link_options(regroup_torch INTERFACE -fopenmp)
+endif()
+function(regroup_parallel_sources)
+  # Another flag than the shared precompiled header was made with.
+  set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS -fopenmp SKIP_PRECOMPILE_HEADERS ON)
+endfunction()
+
 foreach(_folder IN LISTS _torch_lib _wheel_libs)
   target_link_options(regroup_torch INTERFACE "LINKER:-rpath,${_folder}" "LINKER:-rpath-link,${_folder}")
 endforeach()

@@ -39,6 +39,28 @@ at::Tensor BestPairRotations(const at::Tensor& rows, const at::Tensor& target) {
   return at::cat({at::cat({cosine, sine}, 1), at::cat({-sine, cosine}, 1)}, 0);
 }
 
+/// The same as published: a decomposition for each pair, whose last left direction turns round where it reflects.
+at::Tensor PairRotationsOneByOne(const at::Tensor& rows, const at::Tensor& target) {
+  const int64_t width = rows.size(1), pairs = width / 2;
+  at::Tensor map = at::zeros({width, width}, rows.options());
+  for (int64_t pair = 0; pair < pairs; ++pair) {
+    const at::Tensor both = at::tensor({pair, pair + pairs}, at::kLong);
+    const at::Tensor product = at::mm(rows.index_select(1, both).t(), target.index_select(1, both));
+    const auto [u, s, v] = at::linalg_svd(product);
+    at::Tensor turn = at::mm(u, v);
+    if (at::linalg_det(turn).item<double>() < 0) {
+      u.select(1, 1).neg_();
+      turn = at::mm(u, v);
+    }
+    for (int64_t row = 0; row < 2; ++row) {
+      for (int64_t column = 0; column < 2; ++column) {
+        map[pair + row * pairs][pair + column * pairs] = turn[row][column];
+      }
+    }
+  }
+  return map;
+}
+
 using Rotation = at::Tensor (*)(const at::Tensor& rows, const at::Tensor& target);
 
 SimilarityMatrix Similarities(const at::Tensor& heads) {
@@ -89,9 +111,11 @@ HeadGroups ClimbHills(const SimilarityMatrix& similarity, int64_t groups, Random
 }
 
 double SumOfPairs(const std::vector<at::Tensor>& turned) {
+  std::vector<at::Tensor> unit;
+  for (const at::Tensor& rows : turned) unit.push_back(UnitRows(rows));
   double sum = 0;
-  for (size_t i = 0; i < turned.size(); ++i) {
-    for (size_t j = 0; j < i; ++j) sum += MeanCosine(turned[i], turned[j]);
+  for (size_t i = 0; i < unit.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) sum += (unit[i] * unit[j]).sum(-1).mean().item<double>();
   }
   return sum;
 }
@@ -133,13 +157,15 @@ at::Tensor AlignGroups(const at::Tensor& heads, const HeadGroups& groups, Rotati
 
 }  // namespace
 
-PublishedAlignment AlignAsPublished(const at::Tensor& values, const at::Tensor& keys, int64_t groups, uint64_t seed) {
+PublishedAlignment AlignAsPublished(const at::Tensor& values, const at::Tensor& keys, int64_t groups,
+                                    PublishedMode mode, uint64_t seed) {
   const at::Tensor unit_values = UnitRows(values), unit_keys = UnitRows(keys);
   RandomNumbers random(seed);
   PublishedAlignment result{.similarity = Similarities(unit_values)};
   result.groups = ClimbHills(result.similarity, groups, random);
   result.value_maps = AlignGroups(unit_values, result.groups, BestRotation);
-  result.key_maps = AlignGroups(unit_keys, result.groups, BestPairRotations);
+  const bool literal = mode == PublishedMode::kLiteral;
+  result.key_maps = AlignGroups(unit_keys, result.groups, literal ? PairRotationsOneByOne : BestPairRotations);
   return result;
 }
 

@@ -1,7 +1,7 @@
 // The paper's own procedure on activations, as its published program does it, for comparison: similarities from one
 // Procrustes problem a pair of heads on unit-length rows, hill climbing from 200 random groupings with 3,000 random
 // swaps each, and in each group alignment to the running mean until the sum of cosines gains less than 1e-5, at most
-// 100 times. Written anew; the rotations of keys are computed for all pairs at once, which is faster than there.
+// 100 times. Written anew.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,6 +9,14 @@
 #include "trainer/alignment/grouping.h"
 
 namespace regroup {
+
+enum class PublishedMode {
+  /// The published sequence of operations: one decomposition of 2 x 2 for each rotary pair of each head. In C++ it
+  /// spends less between operations than the published Python does.
+  kLiteral,
+  /// The same results with the rotations of all rotary pairs of a head found at once, in closed form.
+  kAccelerated,
+};
 
 struct PublishedAlignment {
   /// Mean cosine of unit-length rows after the best orthogonal map of one head to the other, [heads, heads].
@@ -19,7 +27,8 @@ struct PublishedAlignment {
 };
 
 /// From values and keys of one layer [heads, tokens, width], float64. Keys turn in pairs (t, t + width / 2).
-PublishedAlignment AlignAsPublished(const at::Tensor& values, const at::Tensor& keys, int64_t groups, uint64_t seed);
+PublishedAlignment AlignAsPublished(const at::Tensor& values, const at::Tensor& keys, int64_t groups,
+                                    PublishedMode mode, uint64_t seed);
 
 /// Sum over groups and pairs of their heads of the mean cosine of rows, after each head's map.
 double SumOfCosines(const at::Tensor& heads, const at::Tensor& maps, const HeadGroups& groups);

@@ -1,8 +1,11 @@
 #include "trainer/alignment/figures.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+
+#include "trainer/alignment/parallel_tasks.h"
 
 namespace regroup {
 namespace {
@@ -73,9 +76,14 @@ at::Tensor InnerProducts(const at::Tensor& gram, const at::Tensor& maps) {
   if (!maps.defined()) return gram.diagonal(0, 1, 3).sum(2);
   const int64_t heads = gram.size(0);
   const int64_t width = gram.size(1);
-  const auto right = gram.reshape({heads * width, heads, width}).transpose(0, 1).bmm(maps);  // [j, (i w), w]
-  const auto aligned = right.view({heads, heads, width, width});                             // [j, i, w, w]
-  return (aligned * maps.unsqueeze(0)).sum({2, 3}).t();
+  const auto flat_maps = maps.reshape({heads, width * width});
+  auto inner = at::empty({heads, heads}, at::kDouble);
+  ParallelTasks(heads, width, [&](int64_t j) {
+    const at::NoGradGuard no_grad;  // per thread
+    const auto right = gram.reshape({heads * width, heads, width}).select(1, j).mm(maps[j]);
+    inner.select(1, j).copy_(right.view({heads, width * width}).mul_(flat_maps).sum(1));
+  });
+  return inner;
 }
 
 at::Tensor PairInnerProducts(const at::Tensor& gram, const at::Tensor& phases) {

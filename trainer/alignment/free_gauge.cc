@@ -1,10 +1,12 @@
 #include "trainer/alignment/free_gauge.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <vector>
 
 #include "trainer/alignment/pair_gram.h"
+#include "trainer/alignment/parallel_tasks.h"
 
 namespace regroup {
 namespace {
@@ -19,20 +21,21 @@ at::Tensor Scales(const at::Tensor& natural, const at::Tensor& actual) {
 
 // Rows [s, w, n] of one group under maps [s, w, w]: the scale of each shared row, [w].
 at::Tensor RowScales(const at::Tensor& rows, const at::Tensor& merge) {
-  const auto shared = merge.transpose(1, 2).bmm(rows).sum(0);
-  const auto actual = shared.square().sum(1).sqrt();
+  const auto shared = merge.flatten(0, 1).t().mm(rows.flatten(0, 1));
+  const auto actual = shared.norm(2, 1);
   const auto natural = rows.square().sum(2).mean().sqrt();
   return Scales(natural.expand_as(actual), actual);
 }
 
-// Stacked rows [pairs, 2s, n] under complex maps [s, pairs]: the scale of each pair, [pairs].
+// Stacked rows [pairs, 2s, n] under complex maps [s, pairs, 2]: the scale of each pair, [pairs].
 at::Tensor PairScales(const at::Tensor& stacked, const at::Tensor& merge) {
-  const int64_t count = merge.size(0);
-  const auto complex = at::complex(stacked.narrow(1, 0, count), stacked.narrow(1, count, count));
-  const auto shared = merge.t().unsqueeze(1).matmul(complex).squeeze(1);  // [pairs, n]
-  const auto actual = shared.abs().square().sum(1).sqrt();
-  const auto natural = complex.abs().square().sum(2).mean(1).sqrt();
-  return Scales(natural, actual);
+  const auto real = merge.select(2, 0).t();  // [pairs, s]
+  const auto imaginary = merge.select(2, 1).t();
+  const auto to_first = at::cat({real, -imaginary}, 1);
+  const auto to_second = at::cat({imaginary, real}, 1);
+  const auto shared = at::stack({to_first, to_second}, 1).bmm(stacked);  // [pairs, 2, n]
+  const auto natural = stacked.square().sum({1, 2}) / static_cast<double>(merge.size(0));
+  return Scales(natural.sqrt(), shared.square().sum({1, 2}).sqrt());
 }
 
 // maps[heads] *= scale, in place, where `scale` broadcasts over one head's map.
@@ -41,7 +44,7 @@ void ScaleMaps(at::Tensor& maps, const at::Tensor& heads, const at::Tensor& scal
 }
 
 at::Tensor HeadRows(const at::Tensor& weight, const at::Tensor& heads, int64_t width) {
-  return weight.to(at::kCPU, at::kDouble).view({-1, width, weight.size(1)}).index_select(0, heads);
+  return weight.to(at::kCPU).view({-1, width, weight.size(1)}).index_select(0, heads).to(at::kDouble);
 }
 
 void NormaliseGroup(LayerAlignment& alignment, const at::Tensor& heads, const at::Tensor& values,
@@ -51,7 +54,7 @@ void NormaliseGroup(LayerAlignment& alignment, const at::Tensor& heads, const at
   ScaleMaps(alignment.value_align, heads, value_scale);
   ScaleMaps(alignment.value_output, heads, value_scale.reciprocal().unsqueeze(1));
   if (shape.RotaryPairs() > 0) {
-    const auto merge = at::view_as_complex(alignment.key_pairs_merge.index_select(0, heads));
+    const auto merge = alignment.key_pairs_merge.index_select(0, heads);
     const auto scale = PairScales(StackPairs(keys, shape), merge).unsqueeze(1);
     ScaleMaps(alignment.key_pairs_merge, heads, scale);
     ScaleMaps(alignment.key_pairs_align, heads, scale);
@@ -69,11 +72,13 @@ void NormaliseGroup(LayerAlignment& alignment, const at::Tensor& heads, const at
 }  // namespace
 
 void NormaliseFreeGauge(LayerAlignment& alignment, const AttentionWeights& weights, const AttentionShape& shape) {
-  for (const auto& group : alignment.Groups()) {
-    const auto heads = at::tensor(group, at::kLong);
+  const auto groups = alignment.Groups();
+  ParallelTasks(static_cast<int64_t>(groups.size()), shape.head_width, [&](int64_t g) {
+    const at::NoGradGuard no_grad;  // per thread
+    const auto heads = at::tensor(groups[g], at::kLong);
     NormaliseGroup(alignment, heads, HeadRows(weights.value, heads, shape.value_width),
                    HeadRows(weights.key, heads, shape.head_width), shape);
-  }
+  });
 }
 
 }  // namespace regroup

@@ -11,8 +11,9 @@
 namespace regroup {
 namespace {
 
-constexpr double kRelativeGain = 1e-9;
-constexpr double kRoughGain = 1e-5;  // enough to see which start is better
+constexpr double kRelativeGain = 1e-6;
+constexpr double kRoughGain = 1e-4;  // enough to see which start is better
+constexpr double kPhaseGain = 1e-9;  // phases cost next to nothing
 constexpr int64_t kMostSweeps = 2000;
 
 // U V^T of matrix = U S V^T.
@@ -21,15 +22,18 @@ at::Tensor RotationByDecomposition(const at::Tensor& matrix) {
   return u.mm(vt);
 }
 
+// Of eigenvalues of M^T M: singular values down to 1e-4 of the largest.
+constexpr double kSmallestRatio = 1e-8;
+
 // The orthogonal matrix nearest to `matrix`. Half as long by the eigenvectors of M^T M, which squares the condition:
 // where that would cost more than half of the digits the singular values themselves are taken. One step of Newton and
 // Schulz brings the result back to full precision.
 at::Tensor NearestRotation(const at::Tensor& matrix) {
-  constexpr double kSmallestRatio = 1e-8;  // of eigenvalues: singular values down to 1e-4
   const auto [values, vectors] = at::linalg_eigh(matrix.t().mm(matrix));
-  const double* const ascending = values.const_data_ptr<double>();
-  const double largest = ascending[values.size(0) - 1];
-  if (!(largest > 0) || ascending[0] < kSmallestRatio * largest) return RotationByDecomposition(matrix);
+  const double largest = values[-1].item<double>();
+  if (!(largest > 0) || values[0].item<double>() < kSmallestRatio * largest) {
+    return RotationByDecomposition(matrix);
+  }
   const auto rough = matrix.mm((vectors * values.rsqrt()).mm(vectors.t()));
   return 1.5 * rough - 0.5 * rough.mm(rough.t().mm(rough));
 }
@@ -54,7 +58,7 @@ class RotationProblem {
     double objective = from.objective;
     for (int64_t momentum = 0; from.sweeps < kMostSweeps;) {
       const double share = static_cast<double>(momentum) / static_cast<double>(momentum + 3);
-      const auto [candidate, reached] = Sweep(maps + share * (maps - previous));
+      const auto [candidate, reached] = Sweep(maps + share * (maps - previous), maps);
       const double gain = reached - objective;
       ++from.sweeps;
       if (momentum == 0 && gain <= relative_gain * std::abs(objective)) {
@@ -94,11 +98,17 @@ class RotationProblem {
 
   // Each head in turn takes the best map against the others as they are in `seen`, and is seen there from then on.
   // Returns the maps and their objective: what each head has in common with those before it.
-  std::pair<at::Tensor, double> Sweep(at::Tensor seen) const {
+  //
+  // A little of the map that the head had is added to what it is drawn to, by the norm, which bounds the largest
+  // singular value. The objective still never falls, and directions without energy, where the best map is undefined,
+  // stay as they were instead of asking for singular values.
+  std::pair<at::Tensor, double> Sweep(at::Tensor seen, const at::Tensor& maps) const {
+    const double share = 1.5 * std::sqrt(kSmallestRatio);
     double objective = 0;
     for (int64_t i = 0; i < count_; ++i) {
       const auto before = Pull(seen, i, 0, i);
-      const auto map = NearestRotation(before + Pull(seen, i, i + 1, count_));
+      const auto pull = before + Pull(seen, i, i + 1, count_);
+      const auto map = NearestRotation(pull + share * pull.norm() * Rows(maps, i));
       objective += before.mul(map).sum().item<double>();
       Rows(seen, i).copy_(map);
     }
@@ -138,7 +148,7 @@ class PhaseProblem {
     for (int64_t sweep = 1; sweep <= kMostSweeps; ++sweep) {
       for (int64_t i = 0; i < count_; ++i) phases[i] = Phase(Pull(phases, i));
       const double now = Objective(phases);
-      if (now - previous <= kRelativeGain * std::abs(now)) return sweep;
+      if (now - previous <= kPhaseGain * std::abs(now)) return sweep;
       previous = now;
     }
     return kMostSweeps;
@@ -180,10 +190,10 @@ std::vector<Complex> PhasesOf(const at::Tensor& vector) {
 
 ProcrustesMaps AlignByRotations(const at::Tensor& gram) {
   const int64_t count = gram.size(0);
-  const RotationProblem problem(gram);
   if (gram.size(1) == 0 || count == 1) {
     return {at::eye(gram.size(1), gram.options()).repeat({count, 1, 1}), 0, 0};
   }
+  const RotationProblem problem(gram);
   const auto from_first = problem.Measure(problem.AlignedToFirst());
   if (count == 2) return from_first;
   const auto first = problem.Ascend(from_first, kRoughGain);

@@ -2,9 +2,13 @@
 // as close together as they get.
 //
 // Both functions maximise sum_{i<j} <aligned head i, aligned head j> by cyclic updates: head i takes the map that is
-// best against all others. The objective never falls. Iteration ends when a sweep gains less than 1e-9 of the
-// objective. Two starts are tried, every head aligned to the first one (the paper's) and the leading eigenvectors of
-// the Gram; the one that leads once sweeps gain less than 1e-5 is finished. Two heads need one decomposition only.
+// best against all others. Two starts are tried, every head aligned to the first one (the paper's) and the leading
+// eigenvectors of the Gram; the one that leads once sweeps gain less than 1e-4 is finished.
+//
+// When to end: rotations gain ever less in directions that hardly any energy passes through, for hundreds of sweeps.
+// They end where a sweep gains less than 1e-6 of the objective: measured on 8 heads of 128, about 4e-6 of the objective
+// is then still missing, where the paper's own rule leaves 1e-4. Phases, which cost next to nothing, end at 1e-9. Two
+// heads need one decomposition only.
 //
 // Pure; runs on the calling thread's share of ATen.
 #pragma once

@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "services/base/status_macros.h"
 #include "trainer/alignment/pair_gram.h"
@@ -128,8 +129,16 @@ absl::Status CheckFinite(const LayerGrams& grams) {
   return absl::OkStatus();
 }
 
-at::Tensor SelectBoth(const at::Tensor& gram, const at::Tensor& heads, int64_t first, int64_t second) {
-  return gram.defined() ? gram.index_select(first, heads).index_select(second, heads) : gram;
+// Blocks [s, w, s, w] of a Gram [H, w, H, w], without a copy of whole rows.
+at::Tensor SelectBlocks(const at::Tensor& gram, const std::vector<int64_t>& heads, const at::Tensor& chosen) {
+  if (!gram.defined()) return gram;
+  std::vector<at::Tensor> rows;
+  for (const int64_t head : heads) rows.push_back(gram.select(0, head).index_select(1, chosen));
+  return at::stack(rows);
+}
+
+at::Tensor SelectPairs(const at::Tensor& gram, const at::Tensor& chosen) {
+  return gram.defined() ? gram.index_select(1, chosen).index_select(2, chosen) : gram;
 }
 
 }  // namespace
@@ -141,12 +150,12 @@ LayerGrams LayerGrams::Select(const std::vector<int64_t>& heads) const {
   group.shape = shape;
   group.shape.kv_heads = count;
   group.shape.query_heads = count * shape.QueriesPerHead();
-  group.value = SelectBoth(value, chosen, 0, 2);
-  group.key_pairs = SelectBoth(key_pairs, chosen, 1, 2);
-  group.key_free = SelectBoth(key_free, chosen, 0, 2);
-  group.unit_value = SelectBoth(unit_value, chosen, 0, 2);
-  group.unit_key_pairs = SelectBoth(unit_key_pairs, chosen, 1, 2);
-  group.unit_key_free = SelectBoth(unit_key_free, chosen, 0, 2);
+  group.value = SelectBlocks(value, heads, chosen);
+  group.key_pairs = SelectPairs(key_pairs, chosen);
+  group.key_free = SelectBlocks(key_free, heads, chosen);
+  group.unit_value = SelectBlocks(unit_value, heads, chosen);
+  group.unit_key_pairs = SelectPairs(unit_key_pairs, chosen);
+  group.unit_key_free = SelectBlocks(unit_key_free, heads, chosen);
   group.query_pair_energy = query_pair_energy.index_select(0, chosen);
   group.query_free = query_free.index_select(0, chosen);
   group.output_metric = output_metric.index_select(0, chosen);

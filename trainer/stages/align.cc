@@ -27,8 +27,12 @@ absl::StatusOr<LayerStatistics> ReadStatistics(const StageContext& context, cons
 
 absl::Status AlignAndSave(const StageContext& context, const LayerStatistics& statistics, const Block& block,
                           const AlignmentOptions& options, const std::string& file) {
-  REGROUP_ASSIGN_OR_RETURN(const LayerAlignment alignment, AlignLayer(statistics, AttentionWeightsOf(block), options));
-  return SaveTensors(context.out() / file, alignment.ToTensors());
+  const auto alignment = AlignLayer(statistics, AttentionWeightsOf(block), options);
+  if (!alignment.ok()) {
+    return absl::Status(alignment.status().code(), fmt::format("layer {}: {}", context.assignment.layer(),
+                                                               std::string(alignment.status().message())));
+  }
+  return SaveTensors(context.out() / file, alignment->ToTensors());
 }
 
 }  // namespace

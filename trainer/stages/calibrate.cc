@@ -58,9 +58,7 @@ void AccumulateWindows(StageContext& context, const Model& model, const TokenWin
                        std::vector<LayerStatistics>& statistics) {
   at::NoGradGuard no_gradients;
   const auto observe = [&](int64_t layer, const AttentionInputs& inputs) {
-    AttentionActivations batch = ProjectKeysAndValues(inputs.memory, AttentionWeightsOf(model.blocks[layer]));
-    batch.query_input = inputs.query;
-    statistics[layer].Accumulate(batch);
+    AccumulateInputs(statistics[layer], inputs.memory, inputs.query, AttentionWeightsOf(model.blocks[layer]));
     context.link.activity().Tick();
   };
   const int64_t ranks = context.communicator.size();

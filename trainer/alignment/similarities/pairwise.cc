@@ -1,6 +1,7 @@
 #include "trainer/alignment/similarities/pairwise.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <utility>
 #include <vector>
@@ -9,24 +10,36 @@
 
 namespace regroup {
 
-at::Tensor ForPairsOfHeads(int64_t heads, const std::function<double(int64_t, int64_t)>& figure) {
+at::Tensor ForPairsOfHeads(int64_t heads, int64_t width, const std::function<double(int64_t, int64_t)>& figure) {
   std::vector<std::pair<int64_t, int64_t>> pairs;
   for (int64_t i = 0; i < heads; ++i) {
     for (int64_t j = i + 1; j < heads; ++j) pairs.emplace_back(i, j);
   }
   auto matrix = at::zeros({heads, heads}, at::kDouble);
   double* const entries = matrix.mutable_data_ptr<double>();
-  ParallelTasks(static_cast<int64_t>(pairs.size()), [&](int64_t task) {
+  ParallelTasks(static_cast<int64_t>(pairs.size()), width, [&](int64_t task) {
     const auto [i, j] = pairs[task];
     entries[i * heads + j] = entries[j * heads + i] = figure(i, j);
   });
   return matrix;
 }
 
+namespace {
+
+// By the eigenvalues of M^T M, in half the time of singular values. A singular value below 1e-8 of the largest is lost
+// in rounding, which changes the sum by as little.
+double NuclearNorm(const at::Tensor& matrix) {
+  const auto eigenvalues = at::linalg_eigvalsh(matrix.t().mm(matrix));
+  return eigenvalues.clamp_min(0).sqrt().sum().item<double>();
+}
+
+}  // namespace
+
 at::Tensor BlockNuclearNorms(const at::Tensor& gram) {
   if (gram.numel() == 0) return at::zeros({gram.size(0), gram.size(0)}, at::kDouble);
-  return ForPairsOfHeads(gram.size(0), [&](int64_t i, int64_t j) {
-    return at::linalg_svdvals(gram.select(0, i).select(1, j)).sum().item<double>();
+  return ForPairsOfHeads(gram.size(0), gram.size(1), [&](int64_t i, int64_t j) {
+    const at::NoGradGuard no_grad;  // per thread
+    return NuclearNorm(gram.select(0, i).select(1, j).contiguous());
   });
 }
 

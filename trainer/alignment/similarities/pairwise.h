@@ -7,8 +7,8 @@
 
 namespace regroup {
 
-/// Symmetric [heads, heads] with figure(i, j) for i < j and 0 on the diagonal.
-at::Tensor ForPairsOfHeads(int64_t heads, const std::function<double(int64_t, int64_t)>& figure);
+/// Symmetric [heads, heads] with figure(i, j) for i < j and 0 on the diagonal; `width` as in ParallelTasks.
+at::Tensor ForPairsOfHeads(int64_t heads, int64_t width, const std::function<double(int64_t, int64_t)>& figure);
 
 /// Sum of singular values of every block G_ij, i != j, of a Gram [H, w, H, w]: max over orthogonal Q of tr(G_ij Q),
 /// which is how alike two heads can be made by turning one.

@@ -22,7 +22,7 @@ Similarity::Matrix LinearResiduals(const at::Tensor& gram, const at::Tensor& met
   const auto self = WeightedTraces(gram, metric);
   if (width == 0) return {at::zeros({heads, heads}, at::kDouble), self};
   const auto weighted = WeightedGram(gram, RootOfMetric(metric).root).view({heads, width, heads, width});
-  const auto discarded = ForPairsOfHeads(heads, [&](int64_t i, int64_t j) {
+  const auto discarded = ForPairsOfHeads(heads, width, [&](int64_t i, int64_t j) {
     const auto both = at::tensor({i, j}, at::kLong);
     const auto block = weighted.index_select(0, both).index_select(2, both).reshape({2 * width, 2 * width});
     return at::linalg_eigvalsh(block).narrow(0, 0, width).sum().item<double>();

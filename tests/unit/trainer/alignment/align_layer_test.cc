@@ -4,6 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+#include <string>
+#include <vector>
+
 #include "attention_cases.h"
 #include "reference_attention.h"
 #include "trainer/alignment/merge_heads.h"
@@ -218,6 +222,72 @@ TEST(AlignLayer, SingularOutputProjectionHasDefinedMaps) {
     const auto before = ReferenceAttention(layer.weights, layer.shape, input, input);
     const auto after = ReferenceAttention(aligned, layer.shape, input, input);
     EXPECT_LT((after - before).abs().max().item<double>(), 1e-6) << method->name;
+  }
+}
+
+void ExpectFinite(const AttentionWeights& weights, std::string_view what) {
+  for (const auto* weight : {&weights.query, &weights.key, &weights.value, &weights.output}) {
+    EXPECT_TRUE(at::isfinite(*weight).all().item<bool>()) << what;
+  }
+}
+
+// A projection of rank 3 reads 3 directions of all heads together: a shared head of width 8 can serve them all.
+TEST(AlignLayer, RankDeficientOutputProjectionGivesFiniteWeights) {
+  CalibratedLayer layer(CaseNamed("rotary"), 5);
+  const int64_t inputs = layer.weights.output.size(1);
+  layer.weights.output = RandomNormal({layer.shape.hidden, 3}, 1).mm(RandomNormal({3, inputs}, 2));
+  for (const auto* method : AlignmentMethods()) {
+    for (const int64_t groups : {1, 2}) {
+      const auto alignment = Align(layer, {.method = std::string(method->name), .compare = "none", .groups = groups});
+      ExpectFinite(MergeHeads(layer.weights, alignment, layer.shape).value(), method->name);
+      ExpectFinite(ApplyAlignment(layer.weights, alignment, layer.shape).value(), method->name);
+      EXPECT_NEAR(alignment.residual_value, Measure(layer, alignment).value, 1e-6) << method->name;
+    }
+  }
+  const auto principal = Align(layer, {.method = "principal", .compare = "none", .groups = 2});
+  EXPECT_LT(principal.residual_value, 1e-5);
+}
+
+TEST(AlignLayer, NormedKeysAreAveragedAndValuesStillFollowTheMethod) {
+  for (const KeyNorm norm : {KeyNorm::kPerHead, KeyNorm::kAllHeads}) {
+    AttentionCase attention = CaseNamed("rotary");
+    attention.shape.key_norm = norm;
+    CalibratedLayer layer(attention, 5);
+    const int64_t entries = norm == KeyNorm::kPerHead ? attention.shape.head_width : layer.weights.key.size(0);
+    layer.weights.query_norm = layer.weights.key_norm = at::linspace(0.5, 1.5, entries, at::kDouble);
+    const auto principal = Align(layer, {.method = "principal", .compare = "none", .groups = 2});
+    const auto plain = Align(layer, {.method = "none", .compare = "none", .groups = 2});
+    EXPECT_TRUE(principal.key_pairs_align.equal(plain.key_pairs_align));
+    EXPECT_TRUE(principal.key_pairs_merge.equal(plain.key_pairs_merge));
+    EXPECT_TRUE(principal.query_pairs.equal(plain.query_pairs));
+    EXPECT_LT(principal.residual_value, plain.residual_value);
+    ExpectFinite(MergeHeads(layer.weights, principal, layer.shape).value(), "merged");
+  }
+}
+
+TEST(AlignLayer, WeightsThatAreNotFiniteAreNamed) {
+  CalibratedLayer layer(CaseNamed("rotary"), 5);
+  layer.weights.output = layer.weights.output.clone();
+  layer.weights.output[0][0] = std::numeric_limits<double>::quiet_NaN();
+  const auto status = AlignLayer(layer.statistics, layer.weights, {.groups = 2}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("output projection"));
+}
+
+TEST(AlignLayer, AnOrderOfHeadsThatCannotBeEqualGroupsIsRefused) {
+  const CalibratedLayer layer(CaseNamed("rotary"), 5);
+  const auto tensors = Align(layer, {.compare = "none", .groups = 2}).ToTensors();
+  const std::vector<at::Tensor> orders = {
+      at::tensor({0, 1, 2, 2}, at::kLong).view({2, 2}),  // one twice
+      at::tensor({0, 1, 2, 4}, at::kLong).view({2, 2}),  // one that is not there
+      at::tensor({0, 1, 2}, at::kLong).view({1, 3}),     // one left out
+  };
+  for (const at::Tensor& order : orders) {
+    TensorMap changed(tensors.begin(), tensors.end());
+    changed["groups"] = order;
+    const auto status = LayerAlignment::FromTensors(layer.shape, changed).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), testing::HasSubstr("groups must name every KV head once"));
   }
 }
 

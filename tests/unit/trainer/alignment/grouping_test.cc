@@ -113,6 +113,15 @@ TEST(Grouping, AnnealingFindsTheOptimumOfSmallProblems) {
   }
 }
 
+// Beyond the sizes that annealing always solves; the table of larger ones is tests/bench/README.md.
+TEST(Grouping, AnnealingMissesLittleOfTheBestPairs) {
+  for (uint64_t seed = 0; seed < 3; ++seed) {
+    const auto similarity = RandomSimilarity(32, seed);
+    const double best = GroupingObjective(similarity, GroupByMatching(similarity));
+    EXPECT_GE(GroupingObjective(similarity, GroupByAnnealing(similarity, 16, seed)), 0.99 * best) << "seed " << seed;
+  }
+}
+
 TEST(Grouping, AnnealingEndsWhereNoSwapImproves) {
   const auto similarity = RandomSimilarity(32, 5);
   const auto found = GroupByAnnealing(similarity, 8, 1);
