@@ -156,7 +156,7 @@ class SlurmTest(ProgramTest):
 
     def test_scancel_leaves_no_process(self):
         job = self.submit(finetune={"steps": 100000})
-        processes.wait_until(lambda: len(processes.trainers_of(self.work, "finetune")) == 2, "two ranks", patience_s=180)
+        processes.wait_until(lambda: len(processes.trainers_of(self.work, "finetune")) == 2, "two ranks", patience_s=400)
         networks = {os.readlink(f"/proc/{rank.pid}/ns/net") for rank in processes.trainers_of(self.work, "finetune")}
         self.assertEqual(len(networks), 2, "both ranks are on one node")
         self.assertEqual([found.program for found in processes.processes_of(self.work) if found.program == "orted"], ["orted"])
