@@ -18,22 +18,11 @@ std::string Pcre2Message(int code) {
 
 PCRE2_SPTR Bytes(std::string_view text) { return reinterpret_cast<PCRE2_SPTR>(text.data()); }
 
-/// A pattern that tries for longer than a tenth of a second from one place is given up. A pattern of published
-/// tokenizers needs one step for each blank of the longest run.
-pcre2_match_context* Limits() {
-  static pcre2_match_context* const limits = [] {
-    pcre2_match_context* context = pcre2_match_context_create(nullptr);
-    pcre2_set_match_limit(context, 1'000'000);
-    return context;
-  }();
-  return limits;
-}
-
 /// One match at or after `start`. The machine code has a small stack; where that does not do, the interpreter does.
 int MatchFrom(const pcre2_code* code, std::string_view text, size_t start, pcre2_match_data* match) {
-  const int result = pcre2_match(code, Bytes(text), text.size(), start, PCRE2_NO_UTF_CHECK, match, Limits());
+  const int result = pcre2_match(code, Bytes(text), text.size(), start, PCRE2_NO_UTF_CHECK, match, nullptr);
   if (result != PCRE2_ERROR_JIT_STACKLIMIT) return result;
-  return pcre2_match(code, Bytes(text), text.size(), start, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, match, Limits());
+  return pcre2_match(code, Bytes(text), text.size(), start, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, match, nullptr);
 }
 
 size_t NextCharacterStart(std::string_view text, size_t position) {
