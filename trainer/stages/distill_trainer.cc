@@ -53,21 +53,42 @@ absl::Status DistillTrainer::Run() {
           kSkippedInRow, step));
     }
     Publish(step, figures);
+    REGROUP_RETURN_IF_ERROR(ContinueSave());
     const int64_t every = settings_.checkpoint_every_steps;
     if (every > 0 && ((step + 1) % every == 0 || step + 1 == settings_.steps)) {
-      REGROUP_RETURN_IF_ERROR(Save(step + 1));
+      REGROUP_RETURN_IF_ERROR(BeginSave(step + 1));
     }
   }
+  return FinishSave();
+}
+
+absl::Status DistillTrainer::BeginSave(int64_t steps_done) {
+  const auto start = std::chrono::steady_clock::now();
+  REGROUP_RETURN_IF_ERROR(FinishSave());
+  link_.activity().SetPhase("save");
+  link_.activity().SetBackground(fmt::format("the checkpoint of step {} is written", steps_done));
+  saver_.Begin(steps_done, optimizer_);
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  link_.AddMetrics(steps_done, {{"checkpoint_stall_seconds", elapsed.count()}});
   return absl::OkStatus();
 }
 
-absl::Status DistillTrainer::Save(int64_t steps_done) {
-  const auto start = std::chrono::steady_clock::now();
-  link_.activity().SetPhase("save");
-  REGROUP_RETURN_IF_ERROR(SaveTrainingCheckpoint(settings_.checkpoints, steps_done, optimizer_, communicator_));
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  link_.AddMetrics(steps_done, {{"checkpoint_seconds", elapsed.count()}});
+absl::Status DistillTrainer::ContinueSave() {
+  REGROUP_ASSIGN_OR_RETURN(const auto saved, saver_.Continue());
+  if (saved.has_value()) NoteSaved(*saved);
   return absl::OkStatus();
+}
+
+absl::Status DistillTrainer::FinishSave() {
+  link_.activity().SetPhase("save");
+  REGROUP_ASSIGN_OR_RETURN(const auto saved, saver_.Finish());
+  if (saved.has_value()) NoteSaved(*saved);
+  return absl::OkStatus();
+}
+
+void DistillTrainer::NoteSaved(const CheckpointSaver::Saved& saved) {
+  link_.activity().SetBackground("");
+  link_.AddMetrics(saved.step, {{"checkpoint_seconds", saved.seconds}});
 }
 
 std::vector<int64_t> DistillTrainer::OwnWindows(int64_t step) {

@@ -15,6 +15,7 @@
 #include "trainer/optim/schedule.h"
 #include "trainer/optim/sharded_adamw.h"
 #include "trainer/parallel/communicator.h"
+#include "trainer/stages/checkpoint_saver.h"
 #include "trainer/stages/student.h"
 #include "trainer/stages/training_checkpoint.h"
 #include "trainer/stages/worker_link.h"
@@ -64,9 +65,13 @@ class DistillTrainer {
   double RunMicroBatch(int64_t step, const std::vector<int64_t>& windows);
   void AddSparsityGradient(int64_t step);
   void Publish(int64_t step, const StepFigures& figures);
+  /// Waits for the save before, then starts one and reports how long training stood still.
+  absl::Status BeginSave(int64_t steps_done);
+  /// Once a step: reports a save that has been completed.
+  absl::Status ContinueSave();
+  absl::Status FinishSave();
+  void NoteSaved(const CheckpointSaver::Saved& saved);
   /// Windows of this rank in one step.
-  /// Writes the checkpoint and reports how long that took.
-  absl::Status Save(int64_t steps_done);
   std::vector<int64_t> OwnWindows(int64_t step);
 
   DistillSettings settings_;
@@ -79,6 +84,7 @@ class DistillTrainer {
   RateSchedule rate_;
   SparsitySchedule sparsity_;
   ShardedAdamW optimizer_;
+  CheckpointSaver saver_{settings_.checkpoints, communicator_};
   int64_t done_ = 0;
   int64_t skipped_ = 0;
   /// Order of the windows in the pass over the data that the last step was in.
