@@ -36,7 +36,7 @@ REGROUP_TEST_SEEDS=10000 ctest --test-dir build/release --output-on-failure --no
 for ((round = 0; round < rounds; ++round)); do
   export REGROUP_TEST_KILLS=$kills REGROUP_TEST_RANK_KILLS=30 REGROUP_TEST_SEED=$((seed + round))
   echo "nightly: round $((round + 1)) of $rounds, $kills kills, seed $REGROUP_TEST_SEED"
-  ctest --test-dir build/release --output-on-failure --no-tests=error -R '^(kill|rank_kill|cancel|disk_full|failover|run_command)_test$' ||
+  ctest --test-dir build/release --output-on-failure --no-tests=error -R '^(kill|rank_kill|hang|cancel|disk_full|failover|run_command)_test$' ||
     failed+=("$REGROUP_TEST_SEED")
 done
 REGROUP_NIGHTLY=1 ctest --test-dir build/release --output-on-failure --no-tests=error -R '^(container_root|multiple_choice)_(test|oracle)$' ||
