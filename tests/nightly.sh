@@ -8,6 +8,7 @@ Usage: tests/nightly.sh [ROUNDS [KILLS [SEED [EXECUTIONS]]]]
 
   ROUNDS  how often every fault test is repeated; default 5
   KILLS   how often a round kills the coordinator, and the one that leads of two, at random moments; default 20
+          (the ranks of one training are killed 30 times in every round)
   SEED    moments of the first round; later rounds count on from it; default: random
   EXECUTIONS  how often each fuzz target is run; default 1,000,000
 
@@ -35,9 +36,9 @@ echo "nightly: 10,000 simulated lives of a cluster"
 REGROUP_TEST_SEEDS=10000 ctest --test-dir build/release --output-on-failure --no-tests=error \
   -R '^coordinator_schedule_test$' || failed+=(simulation)
 for ((round = 0; round < rounds; ++round)); do
-  export REGROUP_TEST_KILLS=$kills REGROUP_TEST_SEED=$((seed + round))
+  export REGROUP_TEST_KILLS=$kills REGROUP_TEST_RANK_KILLS=30 REGROUP_TEST_SEED=$((seed + round))
   echo "nightly: round $((round + 1)) of $rounds, $kills kills, seed $REGROUP_TEST_SEED"
-  ctest --test-dir build/release --output-on-failure --no-tests=error -R '^(kill|cancel|disk_full|failover|run_command)_test$' ||
+  ctest --test-dir build/release --output-on-failure --no-tests=error -R '^(kill|rank_kill|hang|cancel|disk_full|failover|run_command)_test$' ||
     failed+=("$REGROUP_TEST_SEED")
 done
 REGROUP_NIGHTLY=1 ctest --test-dir build/release --output-on-failure --no-tests=error -R '^(container_root|multiple_choice)_(test|oracle)$' ||

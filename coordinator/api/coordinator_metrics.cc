@@ -10,7 +10,7 @@ namespace regroup {
 namespace {
 
 /// Metrics that trainers push, by the name they give them, and what the gauge of that name shows.
-constexpr std::array<std::pair<const char*, const char*>, 11> kPushed = {{
+constexpr std::array<std::pair<const char*, const char*>, 13> kPushed = {{
     {"loss", "Training loss of the last step."},
     {"gate_sparsity", "Expected share of closed gates."},
     {"gate_sparsity_target", "Share of closed gates that the schedule wants."},
@@ -22,6 +22,8 @@ constexpr std::array<std::pair<const char*, const char*>, 11> kPushed = {{
     {"flops_per_second", "Floating-point operations a second that the model needs, over all ranks."},
     {"model_flops_utilization", "Those as a share of what the devices can do."},
     {"checkpoint_seconds", "Time that writing the last checkpoint took."},
+    {"checkpoint_stall_seconds", "Time that training stood still for the last checkpoint."},
+    {"skipped_steps", "Steps of the current attempt that were skipped for want of a finite gradient."},
 }};
 /// What follows from the points that carry them.
 constexpr const char* kStep = "job_step";

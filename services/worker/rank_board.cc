@@ -3,10 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 namespace regroup {
 namespace {
+
+/// A rank reports twice a second, whatever it waits for. One that does not for so long has itself stopped.
+constexpr std::chrono::seconds kSilence{3};
 
 /// "rank 1 made no progress for 60 s at step 12 in backward, waiting in reduce_scatter #7"
 std::string Describe(size_t rank, const v1::Activity& activity, std::chrono::seconds idle) {
@@ -65,6 +69,7 @@ absl::Status RankBoard::Attest(const v1::AttestRequest& request, SteadyTime now,
   rank.process_id = request.process_id();
   rank.host = request.host();
   rank.last_progress = now;
+  rank.last_report = now;
   return absl::OkStatus();
 }
 
@@ -84,6 +89,7 @@ absl::StatusOr<bool> RankBoard::Report(const v1::ReportRequest& request, SteadyT
 void RankBoard::NoteActivity(Rank& rank, const v1::Activity& activity, SteadyTime now) {
   if (activity.ticks() != rank.activity.ticks()) rank.last_progress = now;
   rank.activity = activity;
+  rank.last_report = now;
 }
 
 void RankBoard::NoteOutcome(int rank, const v1::TaskOutcome& outcome, SteadyTime now) {
@@ -140,12 +146,15 @@ std::optional<std::string> RankBoard::FindHang(std::chrono::seconds patience, St
     if (ranks_[rank].attested && now - ranks_[rank].last_progress >= patience) stuck.push_back(rank);
   }
   if (stuck.empty()) return std::nullopt;
-  // The culprit is the rank outside of any collective that has been silent for longest; the others wait for it.
-  const size_t culprit = *std::min_element(stuck.begin(), stuck.end(), [&](size_t a, size_t b) {
-    const bool a_waits = !ranks_[a].activity.collective().empty();
-    const bool b_waits = !ranks_[b].activity.collective().empty();
-    return a_waits != b_waits ? b_waits : ranks_[a].last_progress < ranks_[b].last_progress;
-  });
+  // The culprit is the rank that does not even report; else the one outside of any collective; else the one that has
+  // got nothing done for longest. The others wait for it.
+  const auto place = [&](size_t number) {
+    const Rank& rank = ranks_[number];
+    const bool reports = now - rank.last_report < kSilence;
+    return std::tuple(reports, !rank.activity.collective().empty(), rank.last_progress);
+  };
+  const size_t culprit =
+      *std::min_element(stuck.begin(), stuck.end(), [&](size_t a, size_t b) { return place(a) < place(b); });
   const Rank& rank = ranks_[culprit];
   if (!rank.activity.collective().empty() && stuck.size() < ranks_.size()) return std::nullopt;
   return Describe(culprit, rank.activity, std::chrono::duration_cast<std::chrono::seconds>(now - rank.last_progress));

@@ -53,7 +53,8 @@ class RankBoard {
   std::optional<SteadyTime> outcome_time() const;
 
   /// One sentence about the rank that hangs, or nothing. A rank hangs when its ticks have not changed for `patience`,
-  /// except that one which waits in a collective operation is excused while any other rank gets something done.
+  /// except that one which waits in a collective operation is excused while any other rank gets something done. Of
+  /// several, the one that has fallen silent is named: a stopped process does not report that it waits for others.
   std::optional<std::string> FindHang(std::chrono::seconds patience, SteadyTime now) const;
 
  private:
@@ -65,6 +66,7 @@ class RankBoard {
     std::string host;
     v1::Activity activity;
     SteadyTime last_progress;
+    SteadyTime last_report;
   };
 
   absl::Status Refuse(std::string reason);

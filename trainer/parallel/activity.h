@@ -15,6 +15,7 @@ class ActivityBoard {
     std::string phase;
     std::string collective;
     int64_t ticks = 0;
+    std::string background;
   };
 
   /// Anything done at all counts as a tick.
@@ -30,6 +31,11 @@ class ActivityBoard {
   /// Empty when the collective is over.
   void SetCollective(std::string collective) {
     Change([&](Snapshot& now) { now.collective = std::move(collective); });
+  }
+  /// What another thread of this rank does meanwhile, as a clause: "the checkpoint of step 4 is written". Empty when it
+  /// is done.
+  void SetBackground(std::string clause) {
+    Change([&](Snapshot& now) { now.background = std::move(clause); });
   }
   Snapshot Read() const {
     std::lock_guard lock(mutex_);

@@ -39,35 +39,91 @@ DistillTrainer::DistillTrainer(DistillSettings settings, Student& student, const
 absl::Status DistillTrainer::Resume(const TrainingCheckpoint& checkpoint) {
   REGROUP_RETURN_IF_ERROR(LoadTrainingCheckpoint(checkpoint, optimizer_));
   done_ = checkpoint.step;
+  last_checkpoint_ = checkpoint;
   return absl::OkStatus();
 }
 
 absl::Status DistillTrainer::Run() {
-  for (int64_t step = done_; step < settings_.steps; ++step) {
-    link_.activity().SetStep(step);
-    REGROUP_ASSIGN_OR_RETURN(const StepFigures figures, RunStep(step));
-    skipped_ = std::isfinite(figures.gradient_norm) ? 0 : skipped_ + 1;
-    if (skipped_ == kSkippedInRow) {
-      return absl::InternalError(fmt::format(
-          "finetune: no finite gradient in {} steps up to step {}; a smaller finetune.learning_rate may help",
-          kSkippedInRow, step));
+  while (done_ < settings_.steps) {
+    link_.activity().SetStep(done_);
+    REGROUP_ASSIGN_OR_RETURN(const StepFigures figures, RunStep(done_));
+    Publish(done_, figures);
+    ++done_;
+    CountSkipped(figures.gradient_norm);
+    if (skipped_in_row_ == kSkippedInRow) {
+      REGROUP_RETURN_IF_ERROR(GoBack());
+      continue;
     }
-    Publish(step, figures);
-    const int64_t every = settings_.checkpoint_every_steps;
-    if (every > 0 && ((step + 1) % every == 0 || step + 1 == settings_.steps)) {
-      REGROUP_RETURN_IF_ERROR(Save(step + 1));
-    }
+    REGROUP_RETURN_IF_ERROR(ContinueSave());
+    if (IsSaveDue()) REGROUP_RETURN_IF_ERROR(BeginSave(done_));
   }
+  return FinishSave();
+}
+
+void DistillTrainer::CountSkipped(double gradient_norm) {
+  if (std::isfinite(gradient_norm)) {
+    skipped_in_row_ = 0;
+    return;
+  }
+  ++skipped_in_row_;
+  link_.AddMetrics(done_, {{"skipped_steps", static_cast<double>(++skipped_)}});
+}
+
+absl::Status DistillTrainer::GoBack() {
+  REGROUP_RETURN_IF_ERROR(FinishSave());
+  const std::string trouble =
+      fmt::format("finetune: no finite gradient in {} steps up to step {}", kSkippedInRow, done_);
+  if (!last_checkpoint_.has_value() || went_back_) {
+    return absl::InternalError(
+        fmt::format("{}{}; a smaller finetune.learning_rate or precision: float32 may help", trouble,
+                    went_back_ ? ", for the second time, after going back to a checkpoint" : ""));
+  }
+  LogWarning(trouble + "; training goes back to its last checkpoint",
+             {{"step", last_checkpoint_->step}, {"checkpoint", last_checkpoint_->folder.string()}});
+  // The manifest is rank 0's.
+  REGROUP_RETURN_IF_ERROR(communicator_.Barrier());
+  REGROUP_RETURN_IF_ERROR(Resume(*last_checkpoint_));
+  went_back_ = true;
+  skipped_in_row_ = 0;
   return absl::OkStatus();
 }
 
-absl::Status DistillTrainer::Save(int64_t steps_done) {
+bool DistillTrainer::IsSaveDue() const {
+  // Amid skipped steps the state may already hold what spoils the gradients.
+  const int64_t every = settings_.checkpoint_every_steps;
+  return every > 0 && skipped_in_row_ == 0 && (done_ % every == 0 || done_ == settings_.steps);
+}
+
+absl::Status DistillTrainer::BeginSave(int64_t steps_done) {
   const auto start = std::chrono::steady_clock::now();
+  REGROUP_RETURN_IF_ERROR(FinishSave());
   link_.activity().SetPhase("save");
-  REGROUP_RETURN_IF_ERROR(SaveTrainingCheckpoint(settings_.checkpoints, steps_done, optimizer_, communicator_));
+  link_.activity().SetBackground(fmt::format("the checkpoint of step {} is written", steps_done));
+  saver_.Begin(steps_done, optimizer_);
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-  link_.AddMetrics(steps_done, {{"checkpoint_seconds", elapsed.count()}});
+  link_.AddMetrics(steps_done, {{"checkpoint_stall_seconds", elapsed.count()}});
   return absl::OkStatus();
+}
+
+absl::Status DistillTrainer::ContinueSave() {
+  REGROUP_ASSIGN_OR_RETURN(const auto saved, saver_.Continue());
+  if (saved.has_value()) NoteSaved(*saved);
+  return absl::OkStatus();
+}
+
+absl::Status DistillTrainer::FinishSave() {
+  link_.activity().SetPhase("save");
+  REGROUP_ASSIGN_OR_RETURN(const auto saved, saver_.Finish());
+  if (saved.has_value()) NoteSaved(*saved);
+  return absl::OkStatus();
+}
+
+void DistillTrainer::NoteSaved(const CheckpointSaver::Saved& saved) {
+  link_.activity().SetBackground("");
+  last_checkpoint_ = {.folder = TrainingCheckpointFolder(settings_.checkpoints, saved.step),
+                      .step = saved.step,
+                      .ranks = communicator_.size()};
+  link_.AddMetrics(saved.step, {{"checkpoint_seconds", saved.seconds}});
 }
 
 std::vector<int64_t> DistillTrainer::OwnWindows(int64_t step) {
@@ -153,7 +209,7 @@ absl::StatusOr<DistillTrainer::StepFigures> DistillTrainer::RunStep(int64_t step
   REGROUP_RETURN_IF_ERROR(communicator_.AllReduceSum(device_loss));
   StepFigures figures{.loss = device_loss.item<double>()};
   REGROUP_ASSIGN_OR_RETURN(figures.gradient_norm, optimizer_.Step(rate_.At(step)));
-  if (steering) SteerScores(student_.scores(), sparsity_.TargetAt(step));
+  if (steering && std::isfinite(figures.gradient_norm)) SteerScores(student_.scores(), sparsity_.TargetAt(step));
   figures.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   figures.collective_seconds = communicator_.seconds() - collectives_before;
   return figures;

@@ -17,6 +17,7 @@
 #include "trainer/optim/schedule.h"
 #include "trainer/optim/sharded_adamw.h"
 #include "trainer/parallel/communicator.h"
+#include "trainer/stages/checkpoint_saver.h"
 #include "trainer/stages/student.h"
 #include "trainer/stages/training_checkpoint.h"
 #include "trainer/stages/worker_link.h"
@@ -54,7 +55,9 @@ class DistillTrainer {
   /// Continues after the checkpoint's step.
   absl::Status Resume(const TrainingCheckpoint& checkpoint);
 
-  /// Runs the remaining steps. INTERNAL after ten steps in a row without a finite gradient.
+  /// Runs the remaining steps. A step without a finite gradient on every rank is skipped: it changes nothing. After ten
+  /// in a row training goes back to its last checkpoint, once, and repeats the same steps, which heals what a passing
+  /// fault left in the state; INTERNAL if that does not help or there is no checkpoint.
   absl::Status Run();
 
  private:
@@ -75,8 +78,15 @@ class DistillTrainer {
   absl::StatusOr<double> RunMicroBatch(int64_t step, const std::vector<int64_t>& windows);
   void AddSparsityGradient(int64_t step);
   void Publish(int64_t step, const StepFigures& figures);
-  /// Writes the checkpoint and reports how long that took.
-  absl::Status Save(int64_t steps_done);
+  void CountSkipped(double gradient_norm);
+  absl::Status GoBack();
+  bool IsSaveDue() const;
+  /// Waits for the save before, then starts one and reports how long training stood still.
+  absl::Status BeginSave(int64_t steps_done);
+  /// Once a step: reports a save that has been completed.
+  absl::Status ContinueSave();
+  absl::Status FinishSave();
+  void NoteSaved(const CheckpointSaver::Saved& saved);
   /// Windows of this rank in one step.
   std::vector<int64_t> OwnWindows(int64_t step);
 
@@ -91,8 +101,12 @@ class DistillTrainer {
   SparsitySchedule sparsity_;
   ShardedAdamW optimizer_;
   TeacherStates* teacher_states_ = nullptr;
+  CheckpointSaver saver_{settings_.checkpoints, communicator_};
   int64_t done_ = 0;
   int64_t skipped_ = 0;
+  int64_t skipped_in_row_ = 0;
+  std::optional<TrainingCheckpoint> last_checkpoint_;
+  bool went_back_ = false;
   /// Order of the windows in the pass over the data that the last step was in.
   int64_t pass_ = -1;
   std::vector<int64_t> order_;

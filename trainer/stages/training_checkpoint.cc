@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <type_traits>
 
 #include "services/base/files.h"
 #include "services/base/logging.h"
@@ -18,25 +21,32 @@ namespace {
 constexpr size_t kKept = 2;
 constexpr int64_t kDigestLength = 64;
 
-/// The digests of all ranks' files, in order of rank.
-absl::StatusOr<std::vector<std::string>> GatherDigests(const std::string& own, Communicator& communicator) {
-  at::Tensor mine = at::empty({kDigestLength}, at::kByte);
-  std::copy(own.begin(), own.end(), static_cast<char*>(mine.mutable_data_ptr()));
-  at::Tensor all = at::empty({kDigestLength * communicator.size()}, at::kByte);
-  REGROUP_RETURN_IF_ERROR(communicator.AllGather(mine, all));
-  std::vector<std::string> digests;
-  const char* text = static_cast<const char*>(all.const_data_ptr());
-  for (int rank = 0; rank < communicator.size(); ++rank)
-    digests.emplace_back(text + rank * kDigestLength, kDigestLength);
-  return digests;
+/// An entry as it travels between ranks; the digest is empty or has its full length.
+struct EntryBytes {
+  int64_t bytes = 0;
+  double seconds_to_write = 0;
+  char sha256[kDigestLength] = {};
+};
+static_assert(std::is_trivially_copyable_v<EntryBytes>);
+
+EntryBytes Pack(const RankFileEntry& entry) {
+  EntryBytes packed{.bytes = entry.bytes, .seconds_to_write = entry.seconds_to_write};
+  std::copy(entry.sha256.begin(), entry.sha256.end(), packed.sha256);
+  return packed;
 }
 
-absl::Status WriteManifest(const std::filesystem::path& folder, int64_t step, const std::vector<std::string>& digests) {
+RankFileEntry Unpack(const EntryBytes& packed) {
+  RankFileEntry entry{.bytes = packed.bytes, .seconds_to_write = packed.seconds_to_write};
+  if (packed.sha256[0] != 0) entry.sha256.assign(packed.sha256, kDigestLength);
+  return entry;
+}
+
+absl::Status WriteManifest(const std::filesystem::path& folder, int64_t step, const std::vector<RankFileEntry>& files) {
   CheckpointManifest manifest{.step = step};
-  const auto ranks = static_cast<int64_t>(digests.size());
+  const auto ranks = static_cast<int64_t>(files.size());
   for (int64_t rank = 0; rank < ranks; ++rank) {
-    const std::string name = RankFileName(rank, ranks);
-    manifest.files.push_back({name, std::filesystem::file_size(folder / name), digests[rank]});
+    const RankFileEntry& file = files[static_cast<size_t>(rank)];
+    manifest.files.push_back({RankFileName(rank, ranks), static_cast<uint64_t>(file.bytes), file.sha256});
   }
   return WriteFileAtomically(folder / "manifest.json", FormatCheckpointManifest(manifest));
 }
@@ -65,8 +75,10 @@ std::optional<CheckpointManifest> ReadManifest(const std::filesystem::path& fold
   return *std::move(manifest);
 }
 
-void RemoveOld(const std::filesystem::path& checkpoints) {
+/// Keeps the last two up to `newest`; later ones are still being written.
+void RemoveOld(const std::filesystem::path& checkpoints, const std::filesystem::path& newest) {
   std::vector<std::filesystem::path> folders = StepFolders(checkpoints);
+  std::erase_if(folders, [&](const std::filesystem::path& folder) { return folder > newest; });
   while (folders.size() > kKept) {
     std::error_code error;
     // Without its manifest a half-removed folder does not exist.
@@ -78,19 +90,56 @@ void RemoveOld(const std::filesystem::path& checkpoints) {
 
 }  // namespace
 
+std::filesystem::path TrainingCheckpointFolder(const std::filesystem::path& checkpoints, int64_t step) {
+  return checkpoints / fmt::format("step-{:08}", step);
+}
+
+absl::StatusOr<RankFileEntry> WriteRankFile(const std::filesystem::path& folder, int64_t rank, int64_t ranks,
+                                            const std::vector<NamedTensor>& state) {
+  const auto start = std::chrono::steady_clock::now();
+  REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
+  const std::filesystem::path file = folder / RankFileName(rank, ranks);
+  REGROUP_RETURN_IF_ERROR(SaveTensors(file, state));
+  RankFileEntry entry;
+  REGROUP_ASSIGN_OR_RETURN(entry.sha256, FileDigest(file));
+  std::error_code error;
+  entry.bytes = static_cast<int64_t>(std::filesystem::file_size(file, error));
+  if (error) return ErrnoStatus(error.value(), "read the size of", file);
+  entry.seconds_to_write = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return entry;
+}
+
+absl::StatusOr<std::vector<RankFileEntry>> GatherEntries(const RankFileEntry& own, Communicator& communicator) {
+  constexpr int64_t kBytes = sizeof(EntryBytes);
+  at::Tensor mine = at::empty({kBytes}, at::kByte);
+  const EntryBytes packed = Pack(own);
+  std::memcpy(mine.mutable_data_ptr(), &packed, kBytes);
+  at::Tensor all = at::empty({kBytes * communicator.size()}, at::kByte);
+  REGROUP_RETURN_IF_ERROR(communicator.AllGather(mine, all));
+  std::vector<RankFileEntry> entries;
+  for (int rank = 0; rank < communicator.size(); ++rank) {
+    EntryBytes received;
+    std::memcpy(&received, static_cast<const char*>(all.const_data_ptr()) + rank * kBytes, kBytes);
+    entries.push_back(Unpack(received));
+  }
+  return entries;
+}
+
+absl::Status PublishTrainingCheckpoint(const std::filesystem::path& checkpoints, int64_t step,
+                                       const std::vector<RankFileEntry>& files) {
+  const std::filesystem::path folder = TrainingCheckpointFolder(checkpoints, step);
+  REGROUP_RETURN_IF_ERROR(WriteManifest(folder, step, files));
+  RemoveOld(checkpoints, folder);
+  return absl::OkStatus();
+}
+
 absl::Status SaveTrainingCheckpoint(const std::filesystem::path& checkpoints, int64_t step,
                                     const ShardedAdamW& optimizer, Communicator& communicator) {
-  const std::filesystem::path folder = checkpoints / fmt::format("step-{:08}", step);
-  REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
-  const std::filesystem::path file = folder / RankFileName(communicator.rank(), communicator.size());
-  REGROUP_RETURN_IF_ERROR(SaveTensors(file, optimizer.ShardState()));
-  REGROUP_ASSIGN_OR_RETURN(const std::string digest, FileDigest(file));
-  REGROUP_ASSIGN_OR_RETURN(const std::vector<std::string> digests, GatherDigests(digest, communicator));
-  if (communicator.rank() == 0) {
-    REGROUP_RETURN_IF_ERROR(WriteManifest(folder, step, digests));
-    RemoveOld(checkpoints);
-  }
-  return absl::OkStatus();
+  REGROUP_ASSIGN_OR_RETURN(const RankFileEntry own,
+                           WriteRankFile(TrainingCheckpointFolder(checkpoints, step), communicator.rank(),
+                                         communicator.size(), optimizer.ShardState()));
+  REGROUP_ASSIGN_OR_RETURN(const std::vector<RankFileEntry> files, GatherEntries(own, communicator));
+  return communicator.rank() == 0 ? PublishTrainingCheckpoint(checkpoints, step, files) : absl::OkStatus();
 }
 
 std::vector<TrainingCheckpoint> ListTrainingCheckpoints(const std::vector<std::filesystem::path>& folders) {

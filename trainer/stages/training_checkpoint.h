@@ -3,15 +3,18 @@
 //   <attempt>/checkpoints/step-00000200/rank-00000-of-00002.safetensors ... manifest.json
 //
 // The manifest is written last, with every file's size and SHA-256; a folder without a valid one does not exist. State
-// is kept without padding, so that a run may continue with another number of ranks. All ranks call together.
+// is kept without padding, so that a run may continue with another number of ranks. CheckpointSaver writes them while
+// training goes on.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "trainer/checkpoint/safetensors_writer.h"
 #include "trainer/optim/sharded_adamw.h"
 #include "trainer/parallel/communicator.h"
 
@@ -26,7 +29,29 @@ struct TrainingCheckpoint {
   int64_t found_in = 0;
 };
 
-/// Writes the state after `step` steps and removes all but the last two checkpoints of `checkpoints`.
+/// One rank's file. Without a digest it is not complete yet.
+struct RankFileEntry {
+  int64_t bytes = 0;
+  double seconds_to_write = 0;
+  std::string sha256;
+};
+
+/// The folder of the checkpoint after `step` steps.
+std::filesystem::path TrainingCheckpointFolder(const std::filesystem::path& checkpoints, int64_t step);
+
+/// Writes one rank's file, which appears complete or not at all. Any thread.
+absl::StatusOr<RankFileEntry> WriteRankFile(const std::filesystem::path& folder, int64_t rank, int64_t ranks,
+                                            const std::vector<NamedTensor>& state);
+
+/// Writes the manifest once every rank's file is there, then removes all but the last two checkpoints up to `step`.
+/// Rank 0 alone; any thread.
+absl::Status PublishTrainingCheckpoint(const std::filesystem::path& checkpoints, int64_t step,
+                                       const std::vector<RankFileEntry>& files);
+
+/// The entries of all ranks, in order of rank. All ranks call together.
+absl::StatusOr<std::vector<RankFileEntry>> GatherEntries(const RankFileEntry& own, Communicator& communicator);
+
+/// Writes the state after `step` steps; returns when it is written. All ranks call together.
 absl::Status SaveTrainingCheckpoint(const std::filesystem::path& checkpoints, int64_t step,
                                     const ShardedAdamW& optimizer, Communicator& communicator);
 

@@ -134,7 +134,7 @@ v1::ReportRequest WorkerLink::TakeReport() {
   request.set_rank(rank_);
   const ActivityBoard::Snapshot now = activity_.Read();
   request.mutable_activity()->set_step(now.step);
-  request.mutable_activity()->set_phase(now.phase);
+  request.mutable_activity()->set_phase(now.background.empty() ? now.phase : now.phase + ", while " + now.background);
   request.mutable_activity()->set_collective(now.collective);
   request.mutable_activity()->set_ticks(now.ticks);
   std::lock_guard lock(mutex_);

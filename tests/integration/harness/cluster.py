@@ -28,14 +28,15 @@ def start_run(file, work, log, *arguments):
 class Cluster:
     """Programs started for one test; `work` and the logs lie under `folder`."""
 
-    def __init__(self, folder, workers=2, slots=2, lease_s=5, trainer=None, worker_arguments=()):
+    def __init__(self, folder, workers=2, slots=2, lease_s=5, trainer=None, worker_arguments=(),
+                 coordinator_arguments=()):
         self.folder = folder
         self.work = folder / "work"
         self.work.mkdir(exist_ok=True)
         self.coordinator = None
         self.workers = {}
         self._slots, self._lease_s, self._trainer = slots, lease_s, trainer
-        self._worker_arguments = worker_arguments
+        self._worker_arguments, self._coordinator_arguments = worker_arguments, coordinator_arguments
         self._port = 0
         self.metrics_port = 0
         self.start_coordinator()
@@ -53,7 +54,8 @@ class Cluster:
         self.coordinator = self._start("coordinator", "regroup-coordinator", "--work-dir", self.work, "--listen",
                                        self.address, "--metrics-listen", f"127.0.0.1:{self.metrics_port}",
                                        "--port-file", port_file, "--metrics-port-file", metrics_file,
-                                       "--lease-s", self._lease_s, "--heartbeat-s", 1)
+                                       "--lease-s", self._lease_s, "--heartbeat-s", 1,
+                                       *self._coordinator_arguments)
         self._port = self._read_port(port_file, self.coordinator, "coordinator")
         self.metrics_port = self._read_port(metrics_file, self.coordinator, "coordinator")
 

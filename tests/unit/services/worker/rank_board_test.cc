@@ -145,6 +145,13 @@ TEST_F(TwoRanks, AllWaitingInCollectivesIsADeadlock) {
             "rank 0 made no progress for 75 s at step 12 in backward, waiting in all_reduce #3");
 }
 
+TEST_F(TwoRanks, AProcessStoppedInsideACollectiveIsToBlameThoughTheOtherEnteredItFirst) {
+  for (int second = 10; second < 85; ++second) Tell(Ticking(0, 1, "all_reduce #3"), seconds(second));
+  Tell(Ticking(1, 1, "all_reduce #3"), seconds(20));
+  EXPECT_EQ(board_.FindHang(kPatience, kStart + seconds(85)),
+            "rank 1 made no progress for 65 s at step 12 in backward, waiting in all_reduce #3");
+}
+
 TEST_F(TwoRanks, SilenceAfterAttestingIsAHang) {
   EXPECT_FALSE(board_.FindHang(kPatience, kStart + seconds(59)));
   EXPECT_TRUE(board_.FindHang(kPatience, kStart + seconds(60)));

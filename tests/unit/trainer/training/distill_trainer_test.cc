@@ -2,8 +2,11 @@
 #include "trainer/stages/distill_trainer.h"
 
 #include <ATen/ATen.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <limits>
 #include <map>
 #include <numeric>
 
@@ -17,6 +20,34 @@
 
 namespace regroup {
 namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+/// Puts a NaN into this rank's gradients, on order.
+class FaultyCommunicator final : public Communicator {
+ public:
+  FaultyCommunicator(Communicator& real, std::function<bool()> is_ordered)
+      : real_(real), is_ordered_(std::move(is_ordered)) {}
+  int rank() const override { return real_.rank(); }
+  int size() const override { return real_.size(); }
+
+ private:
+  absl::Status DoReduceScatterSum(const at::Tensor& input, at::Tensor& output) override {
+    at::Tensor given = input.clone();
+    if (is_ordered_()) given.narrow(0, 0, 1).fill_(std::numeric_limits<double>::quiet_NaN());
+    return real_.ReduceScatterSum(given, output);
+  }
+  absl::Status DoAllReduceSum(at::Tensor& tensor) override { return real_.AllReduceSum(tensor); }
+  absl::Status DoAllGather(const at::Tensor& input, at::Tensor& output) override {
+    return real_.AllGather(input, output);
+  }
+  absl::Status DoBroadcast(at::Tensor& tensor, int root) override { return real_.Broadcast(tensor, root); }
+  absl::Status DoBarrier() override { return real_.Barrier(); }
+
+  Communicator& real_;
+  const std::function<bool()> is_ordered_;
+};
 
 class DistillTrainerTest : public testing::TestWithParam<bool> {
  protected:
@@ -45,6 +76,19 @@ class DistillTrainerTest : public testing::TestWithParam<bool> {
     const absl::Status status = trainer.Run();
     EXPECT_TRUE(status.ok()) << status;
     return student;
+  }
+  /// Trains the student while the last rank's gradients are spoilt at the steps that `spoils` says.
+  absl::Status TrainSpoilt(const DistillSettings& settings, Student& student, std::function<bool(int64_t)> spoils) {
+    FaultyCommunicator faulty(
+        World(), [&] { return spoils(link_->activity().Read().step) && World().rank() == World().size() - 1; });
+    return DistillTrainer(settings, student, teacher_, *windows_, faulty, *link_, at::kCPU).Run();
+  }
+  /// A checkpoint every five of thirty steps.
+  DistillSettings WithCheckpoints(const char* folder) const {
+    DistillSettings settings = Settings(30);
+    settings.checkpoint_every_steps = 5;
+    settings.checkpoints = folder_ / folder;
+    return settings;
   }
   /// All weights of the model that would be written.
   static at::Tensor Weights(const Student& student) {
@@ -163,6 +207,50 @@ TEST_P(DistillTrainerTest, AttentionAloneIsTrainedWhereNothingElseIsAskedFor) {
     if (!tensor.defined()) return;
     EXPECT_EQ(tensor.is_alias_of(originals[name]), name.find(".attention.") == std::string::npos) << name;
   });
+}
+
+TEST_P(DistillTrainerTest, AStepThatOneRankSpoilsIsSkippedByAll) {
+  DistillSettings settings = Settings(6);
+  settings.checkpoint_every_steps = 5;
+  settings.checkpoints = folder_ / "five";
+  Train(settings, World());
+  ASSERT_TRUE(World().Barrier().ok());
+  Student five = MakeStudent(), spoilt = MakeStudent();
+  DistillTrainer restored(settings, five, teacher_, *windows_, World(), *link_, at::kCPU);
+  ASSERT_TRUE(restored.Resume({folder_ / "five" / "step-00000005", 5, World().size()}).ok());
+
+  ASSERT_TRUE(TrainSpoilt(Settings(6), spoilt, [](int64_t step) { return step == 5; }).ok());
+  EXPECT_TRUE(at::equal(Weights(spoilt), Weights(five)));
+}
+
+TEST_P(DistillTrainerTest, AFaultThatPassesLeavesNoTraceAfterGoingBackToTheCheckpoint) {
+  const at::Tensor undisturbed = Weights(Train(WithCheckpoints("undisturbed"), World()));
+  Student student = MakeStudent();
+  int64_t latest = 0;
+  const auto until_it_went_back = [&](int64_t step) {
+    if (step < latest) latest = std::numeric_limits<int64_t>::max();
+    if (step > latest) latest = step;
+    return step >= 7 && latest == step;
+  };
+  ASSERT_TRUE(TrainSpoilt(WithCheckpoints("spoilt"), student, until_it_went_back).ok());
+  EXPECT_EQ(latest, std::numeric_limits<int64_t>::max()) << "it did not go back";
+  EXPECT_TRUE(at::equal(Weights(student), undisturbed));
+}
+
+TEST_P(DistillTrainerTest, AFaultThatStaysEndsTheTaskWithAdvice) {
+  Student student = MakeStudent();
+  const absl::Status status = TrainSpoilt(WithCheckpoints("spoilt"), student, [](int64_t step) { return step >= 7; });
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("up to step 17, for the second time"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("a smaller finetune.learning_rate"));
+}
+
+TEST_P(DistillTrainerTest, AFaultBeforeTheFirstCheckpointEndsTheTaskWithAdvice) {
+  Student student = MakeStudent();
+  const absl::Status status = TrainSpoilt(Settings(30), student, [](int64_t) { return true; });
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("up to step 10; a smaller finetune.learning_rate"));
+  EXPECT_THAT(std::string(status.message()), Not(HasSubstr("second time")));
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, DistillTrainerTest, testing::Values(false, true),

@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""kill -9 of ranks of one job, again and again at random moments: its weights are those of a job that nobody disturbed,
+bit for bit.
+
+REGROUP_TEST_RANK_KILLS sets how often, REGROUP_TEST_SEED which moments and ranks.
+"""
+
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+import unittest
+
+from harness import cluster, job_file, processes
+from harness.program_test import ProgramTest, digest_of
+
+KILLS = int(os.environ.get("REGROUP_TEST_RANK_KILLS", "3"))
+SEED = int(os.environ.get("REGROUP_TEST_SEED", random.randrange(1 << 32)))
+_INTERVAL = 4
+_STEPS = 16 * (KILLS + 1)
+
+
+class RankKillTest(ProgramTest):
+    def setUp(self):
+        super().setUp()
+        self.moments = random.Random(SEED)
+        self.cluster = self.start_cluster(workers=1)
+
+    def submit(self, checkpoint_every_steps):
+        settings = {"steps": _STEPS, "checkpoint_every_steps": checkpoint_every_steps}
+        return self.cluster.submit(self.write_job(job_file.small_job(self.output, finetune=settings)))
+
+    def published_digests(self):
+        return {name: digest_of(self.output / name) for name in ("model.safetensors", "regroup/alignment.safetensors")}
+
+    def undisturbed_digests(self):
+        self.assert_succeeded(self.cluster.wait_for_end(self.submit(0), 900))
+        digests = self.published_digests()
+        shutil.rmtree(self.output)
+        return digests
+
+    def finetune(self, job):
+        return next(task for task in self.cluster.job(job)["tasks"] if task["name"].endswith("/finetune"))
+
+    def checkpoints_reached(self, job):
+        """By the current attempt, as the coordinator knows it; it gives up after three restarts without a newer one."""
+        return int(self.finetune(job).get("progress", {}).get("done", 0)) // _INTERVAL
+
+    def complete_checkpoints(self, job):
+        return set(self.cluster.work.glob(f"jobs/{job}/finetune/*/checkpoints/*/manifest.json"))
+
+    def wait_for_moment(self, job, best, must_advance):
+        """While the ranks start, load and resume, or soon after they have begun a checkpoint or completed one."""
+        if must_advance:
+            processes.wait_until(lambda: self.checkpoints_reached(job) > best, "a newer checkpoint", pause_s=0.1)
+        elif self.moments.random() < 0.6:
+            before = self.complete_checkpoints(job)
+            processes.wait_until(lambda: self.complete_checkpoints(job) - before, "the next checkpoint", pause_s=0.002)
+        time.sleep(self.moments.uniform(0, 0.5 if must_advance else 2))
+
+    def kill_some_ranks(self, job, epoch):
+        ranks = processes.trainers_of(self.cluster.work, f"finetune/{epoch}")
+        self.assertTrue(ranks, f"{job} ended before the last kill: raise the number of steps")
+        for rank in self.moments.sample(ranks, self.moments.randint(1, len(ranks))):
+            try:
+                os.kill(rank.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def kill_again_and_again(self, job):
+        best, without_progress = 0, 0
+        for epoch in range(1, KILLS + 1):
+            self.cluster.wait_for_trainers(f"finetune/{epoch}", 2)
+            self.wait_for_moment(job, best, must_advance=without_progress == 2)
+            reached = self.checkpoints_reached(job)
+            self.kill_some_ranks(job, epoch)
+            without_progress = 0 if reached > best else without_progress + 1
+            best = max(best, reached)
+            print(f"kill {epoch} of {KILLS} after checkpoint {reached}", file=sys.stderr)
+
+    def test_changes_no_bit_of_the_weights(self):
+        print(f"REGROUP_TEST_SEED={SEED} REGROUP_TEST_RANK_KILLS={KILLS}", file=sys.stderr)
+        undisturbed = self.undisturbed_digests()
+        job = self.submit(_INTERVAL)
+        self.kill_again_and_again(job)
+        after = self.cluster.wait_for_end(job, 900)
+        self.assert_succeeded(after)
+        self.assertEqual(cluster.epochs(after)["finetune"], KILLS + 1)
+        self.assertEqual(self.published_digests(), undisturbed)
+        self.cluster.stop()
+        self.assert_nothing_left()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
