@@ -74,7 +74,7 @@ def measure(model, dtype, sequences, length, arguments, folder):
 def main():
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
-    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     print(f"{training_cases.machine()}; {arguments.threads} threads; torch {torch.__version__}, "
           f"Transformers {transformers.__version__}")

@@ -17,13 +17,34 @@ std::optional<at::Tensor> BiasOf(const Linear& linear) {
   return linear.bias.defined() ? std::optional(linear.bias) : std::nullopt;
 }
 
-/// sum += a b, where sum is float32.
+/// sum += a b, where sum is float32. In blocks of rows, so that a product of less precision takes little memory.
 void AddProduct(const at::Tensor& a, const at::Tensor& b, at::Tensor& sum) {
   if (a.scalar_type() == at::kFloat) {
     sum.addmm_(a, b);
-  } else {
-    sum += at::mm(a, b);
+    return;
   }
+  constexpr int64_t kRows = 8192;
+  for (int64_t start = 0; start < a.size(0); start += kRows) {
+    const int64_t count = std::min(kRows, a.size(0) - start);
+    sum.narrow(0, start, count) += at::mm(a.narrow(0, start, count), b);
+  }
+}
+
+/// The sum of p (log p - log q) over some tokens; their `student_logits` become weight (q - p).
+at::Tensor TakeDivergence(at::Tensor student_logits, const at::Tensor& teacher_logits, double weight) {
+  at::Tensor log_q = at::log_softmax(student_logits.to(at::kFloat), -1);
+  at::Tensor log_p = at::log_softmax(teacher_logits.to(at::kFloat), -1);
+  const at::Tensor p = log_p.exp();
+  const at::Tensor divergence = log_p.sub_(log_q).mul_(p).sum().to(at::kDouble);
+  student_logits.copy_(log_q.exp_().sub_(p).mul_(weight));
+  return divergence;
+}
+
+/// Tokens whose softmax is taken at once. On the CPU few, to save memory, but not so few that threads wait for each
+/// other.
+int64_t TokensInCache(const at::Tensor& logits) {
+  constexpr int64_t kEntries = int64_t{1} << 21;
+  return logits.is_cpu() ? std::max<int64_t>(1, kEntries / logits.size(1)) : logits.size(0);
 }
 
 class KlFunction : public torch::autograd::Function<KlFunction> {
@@ -45,12 +66,13 @@ class KlFunction : public torch::autograd::Function<KlFunction> {
     for (int64_t start = 0; start < tokens; start += chunk_tokens) {
       const int64_t count = std::min(chunk_tokens, tokens - start);
       const at::Tensor hidden = student.narrow(0, start, count);
-      const at::Tensor log_q = at::log_softmax(at::linear(hidden, student_projection, student_bias).to(at::kFloat), -1);
-      const at::Tensor log_p = at::log_softmax(
-          at::linear(teacher.narrow(0, start, count), teacher_projection, teacher_bias).to(at::kFloat), -1);
-      const at::Tensor p = log_p.exp();
-      loss += (p * (log_p - log_q)).sum().to(at::kDouble);
-      const at::Tensor logits_gradient = ((log_q.exp() - p) * weight).to(student.scalar_type());
+      at::Tensor logits_gradient = at::linear(hidden, student_projection, student_bias);
+      const at::Tensor teacher_logits = at::linear(teacher.narrow(0, start, count), teacher_projection, teacher_bias);
+      const int64_t step = TokensInCache(logits_gradient);
+      for (int64_t first = 0; first < count; first += step) {
+        const int64_t some = std::min(step, count - first);
+        loss += TakeDivergence(logits_gradient.narrow(0, first, some), teacher_logits.narrow(0, first, some), weight);
+      }
       at::Tensor rows = student_gradient.narrow(0, start, count);
       at::mm_out(rows, logits_gradient, student_projection);
       if (projection_gradient.defined()) AddProduct(logits_gradient.t(), hidden, projection_gradient);
@@ -66,8 +88,10 @@ class KlFunction : public torch::autograd::Function<KlFunction> {
   static variable_list backward(AutogradContext* context, variable_list outputs) {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor scale = outputs[0];
-    const auto scaled = [&](const at::Tensor& gradient) {
-      return gradient.defined() ? gradient * scale.to(gradient.scalar_type()) : gradient;
+    // In place: a copy of the projection's gradient would be the largest tensor of all. Autograd notices a second
+    // backward pass.
+    const auto scaled = [&](at::Tensor gradient) {
+      return gradient.defined() ? gradient.mul_(scale.to(gradient.scalar_type())) : gradient;
     };
     return {scaled(saved[0]), scaled(saved[1]), scaled(saved[2]), {}, {}, {}, {}, {}};
   }
