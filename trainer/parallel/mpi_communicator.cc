@@ -16,6 +16,7 @@ namespace {
 
 // MPI counts are int; larger tensors go in pieces.
 constexpr int64_t kLargestCount = int64_t{1} << 29;
+constexpr int kTag = 1;
 
 absl::Status ToStatus(int code, const char* operation) {
   if (code == MPI_SUCCESS) return absl::OkStatus();
@@ -71,18 +72,36 @@ class MpiCommunicator final : public Communicator {
     return absl::OkStatus();
   }
 
+  /// Slices travel once each, straight to the rank that sums them, in float32 at least; which sum comes first depends
+  /// on the ranks alone. Open MPI's own sends every whole buffer to rank 0 and the sums back.
   absl::Status DoReduceScatterSum(const at::Tensor& input, at::Tensor& output) override {
-    if (input.scalar_type() == at::kBFloat16) {
-      at::Tensor wide = at::empty(output.sizes(), output.options().dtype(at::kFloat));
-      REGROUP_RETURN_IF_ERROR(DoReduceScatterSum(input.to(at::kFloat), wide));
-      output.copy_(wide);
-      return absl::OkStatus();
+    const at::Tensor flat = input.flatten();
+    const int64_t entries = output.numel();
+    const auto slice_of = [&](int rank) { return flat.narrow(0, rank * entries, entries); };
+    const at::ScalarType wide = input.scalar_type() == at::kBFloat16 ? at::kFloat : input.scalar_type();
+    at::Tensor sum = slice_of(rank_).to(wide, /*non_blocking=*/false, /*copy=*/true);
+    at::Tensor received = at::empty({entries}, input.options());
+    for (int distance = 1; distance < size_; ++distance) {
+      const int to = (rank_ + distance) % size_, from = (rank_ + size_ - distance) % size_;
+      REGROUP_RETURN_IF_ERROR(Exchange(slice_of(to), to, received, from));
+      sum += received;
     }
-    REGROUP_ASSIGN_OR_RETURN(const MPI_Datatype type, TypeOf(input));
-    if (output.numel() > kLargestCount) return absl::InternalError("reduce_scatter: a shard is too large");
-    return ToStatus(MPI_Reduce_scatter_block(input.const_data_ptr(), output.mutable_data_ptr(),
-                                             static_cast<int>(output.numel()), type, MPI_SUM, MPI_COMM_WORLD),
-                    "reduce_scatter");
+    output.copy_(sum.view(output.sizes()));
+    return absl::OkStatus();
+  }
+
+  /// Sends one tensor and receives another of the same size.
+  static absl::Status Exchange(const at::Tensor& sent, int to, at::Tensor& received, int from) {
+    const char* out = static_cast<const char*>(sent.const_data_ptr());
+    char* in = static_cast<char*>(received.mutable_data_ptr());
+    const auto bytes = static_cast<int64_t>(sent.nbytes());
+    for (int64_t done = 0; done < bytes; done += kLargestCount) {
+      const int count = static_cast<int>(std::min(kLargestCount, bytes - done));
+      REGROUP_RETURN_IF_ERROR(ToStatus(MPI_Sendrecv(out + done, count, MPI_BYTE, to, kTag, in + done, count, MPI_BYTE,
+                                                    from, kTag, MPI_COMM_WORLD, MPI_STATUS_IGNORE),
+                                       "reduce_scatter"));
+    }
+    return absl::OkStatus();
   }
 
   absl::Status DoAllGather(const at::Tensor& input, at::Tensor& output) override {
