@@ -91,7 +91,8 @@ double TrainingBytes(const ModelConfig& config, int64_t parameters, const Planne
       static_cast<double>(training.attention_only ? AttentionParameters(config, training.kv_heads)
                                                   : ParametersWith(config, parameters, training.kv_heads)) +
       original;
-  const double state = student * (2 * e + (training.sums_apart ? 4 : 0) + (e + 8 + (e == 4 ? 0 : 4)) / ranks);
+  const double shard = e + 8 + (e == 4 ? 0 : 4) + (training.writes_checkpoints ? 12 : 0);
+  const double state = student * (2 * e + (training.sums_apart ? 4 : 0) + shard / ranks);
   const double teacher = e * static_cast<double>(parameters);
   const double backward = e * tokens * TokenShare(config) * KeptElementsOfAllLayers(config, training.recompute);
   // Mixed weights, what their gradient needs, and that gradient.

@@ -21,6 +21,8 @@ struct PlannedTraining {
   int64_t element_bytes = 4;
   /// Gradients of several micro-batches are summed in float32 beside those of the last one.
   bool sums_apart = false;
+  /// The state is copied before it is written.
+  bool writes_checkpoints = false;
   bool attention_only = false;
   Recompute recompute = Recompute::kNothing;
 };
@@ -40,7 +42,8 @@ double TrainingFlops(const ModelConfig& config, int64_t kv_heads, bool gated, in
 ///   student   e P' (flat weights) + e P' (gradients) + e P' / R (its shard) + 8 P' / R (moments), and 4 P' / R of
 ///   master
 ///             weights where e is not 4; P' counts the original KV heads too while gates are open
-///             With `sums_apart` 4 P' more; with `attention_only` P' is the attention's alone.
+///             With `sums_apart` 4 P' more, with checkpoints 12 P' / R more; with `attention_only` P' is the
+///             attention's alone.
 ///   teacher   e P
 ///   backward  n e (6 D + 5 A + 4 I) a layer (2 I without a gate), the mixed weights of gates, and the chunks of the
 ///             loss. Recomputing feed-forwards keeps no I, recomputing blocks one D a layer, but of one layer all.

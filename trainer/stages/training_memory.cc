@@ -40,6 +40,7 @@ PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& co
           .element_bytes = element_bytes,
           .sums_apart = element_bytes < 4 &&
                         finetune.batch_sequences() > int64_t{finetune.ranks()} * finetune.micro_batch_sequences(),
+          .writes_checkpoints = finetune.checkpoint_every_steps() > 0,
           .attention_only = finetune.train() == "attention",
           .recompute = RecomputeOf(finetune)};
 }
