@@ -82,7 +82,7 @@ Pass Run(const Model& model, const std::vector<at::Tensor>& windows, Kept kept) 
   const double before = ProcessorSeconds();
   for (const at::Tensor& window : windows) {
     pass.hidden.push_back(kept == Kept::kNothing ? RunHiddenStates(model, window)
-                                                 : RunHiddenStates(model, window, observe));
+                                                 : RunHiddenStates(model, window, {.observer = observe}));
   }
   pass.seconds = watch.Seconds();
   pass.processor_seconds = ProcessorSeconds() - before;
@@ -93,12 +93,13 @@ Pass Run(const Model& model, const std::vector<at::Tensor>& windows, Kept kept) 
 bool SumsAreThoseOfTheInputs(const Model& model, const std::vector<at::Tensor>& windows, const Pass& pass) {
   at::Tensor moment;
   for (const at::Tensor& window : windows) {
-    RunHiddenStates(model, window, [&](int64_t layer, const AttentionInputs& inputs) {
+    const auto observe = [&](int64_t layer, const AttentionInputs& inputs) {
       if (layer != 0) return;
       const at::Tensor rows = inputs.memory.flatten(0, 1).to(at::kDouble);
       const at::Tensor product = rows.t().mm(rows);
       moment = moment.defined() ? moment + product : product;
-    });
+    };
+    RunHiddenStates(model, window, {.observer = observe});
   }
   const at::Tensor error = (pass.statistics.front().InputMoment() - moment).abs().max() / moment.abs().max();
   return error.item<double>() < 1e-5;
