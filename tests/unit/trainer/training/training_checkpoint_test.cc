@@ -95,6 +95,8 @@ TEST_F(TrainingCheckpointTest, NamesAFileWhoseContentIsDamaged) {
   for (const std::string& name : Names(found->folder)) {
     if (name.ends_with(".safetensors")) last = name;
   }
+  // Every rank has found it intact.
+  ASSERT_TRUE(World().Barrier().ok());
   if (World().rank() == 0) Damage(found->folder / last);
   ASSERT_TRUE(World().Barrier().ok());
   const at::Tensor before = model.Weights();
