@@ -221,6 +221,10 @@ std::string ShownName(std::string_view name) {
 }
 
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsJson(std::string_view json, std::string_view file) {
+  // The JSON reader takes a NUL for the end of its input, and would not see what follows.
+  if (const size_t nul = json.find('\0'); nul != json.npos) {
+    return absl::InvalidArgumentError(fmt::format("{}: the header is not valid JSON at byte {}", file, nul));
+  }
   HeaderEvents events;
   if (!nlohmann::json::sax_parse(json.begin(), json.end(), &events)) {
     return absl::InvalidArgumentError(fmt::format("{}: {}", file, events.error()));

@@ -101,6 +101,8 @@ TEST(SafetensorsHeaderTest, RefusesUnknownDtypesMissingPropertiesAndWrongTypes) 
   EXPECT_THAT(ErrorOf(R"({"__metadata__":{"a":1}})", 0), HasSubstr("__metadata__"));
   EXPECT_THAT(ErrorOf("[]", 0), HasSubstr("not a JSON object"));
   EXPECT_THAT(ErrorOf("{\"a\":", 0), HasSubstr("not valid JSON"));
+  EXPECT_THAT(ErrorOf(std::string("{}\0", 3), 0), HasSubstr("not valid JSON at byte 2"));
+  EXPECT_THAT(ErrorOf(std::string("{}\0 x", 5), 0), HasSubstr("not valid JSON at byte 2"));
 }
 
 TEST(SafetensorsHeaderTest, DoesNotRecurseIntoDeepNesting) {
