@@ -63,7 +63,7 @@ class ComposeTest(ProgramTest):
         mount = next(mount for mount in services()["worker"]["volumes"] if mount.endswith(":/data"))
         text = (FILE.parent / with_defaults(mount).split(":")[0] / path.removeprefix("/data/")).read_text()
         self.assertIn("checkpoint: /work/", text)
-        text = text.replace("/opt/regroup/share/demo", str(DEPLOY / "demo")).replace("/work/", f"{self.folder}/")
+        text = text.replace("/work/", f"{self.folder}/").replace("/opt/regroup/share/demo", str(DEPLOY / "demo"))
         (self.folder / "job.yaml").write_text(text)
         done = subprocess.run([places.PROGRAMS / "regroup", "plan", self.folder / "job.yaml"], capture_output=True, text=True,
                               timeout=300)

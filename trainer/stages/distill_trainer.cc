@@ -47,9 +47,9 @@ absl::Status DistillTrainer::Run() {
   while (done_ < settings_.steps) {
     link_.activity().SetStep(done_);
     REGROUP_ASSIGN_OR_RETURN(const StepFigures figures, RunStep(done_));
+    CountSkipped(figures.gradient_norm);
     Publish(done_, figures);
     ++done_;
-    CountSkipped(figures.gradient_norm);
     if (skipped_in_row_ == kSkippedInRow) {
       REGROUP_RETURN_IF_ERROR(GoBack());
       continue;
@@ -66,7 +66,7 @@ void DistillTrainer::CountSkipped(double gradient_norm) {
     return;
   }
   ++skipped_in_row_;
-  link_.AddMetrics(done_, {{"skipped_steps", static_cast<double>(++skipped_)}});
+  ++skipped_;
 }
 
 absl::Status DistillTrainer::GoBack() {
@@ -225,6 +225,7 @@ void DistillTrainer::Publish(int64_t step, const StepFigures& figures) {
                               {"learning_rate", rate_.At(step)},
                               {"step_seconds", figures.seconds},
                               {"collective_seconds", figures.collective_seconds},
+                              {"skipped_steps", static_cast<double>(skipped_)},
                               {"flops_per_second", flops_per_second},
                               {"tokens_per_second", tokens / figures.seconds}});
   if (settings_.peak_flops_per_second.has_value()) {

@@ -51,6 +51,8 @@ Communicator& World() { return *Holder(); }
 
 std::filesystem::path SharedFolder(const char* name) {
   const std::filesystem::path folder = Root() / name;
+  // Another rank may still be busy in the folder of the same name that the test before had.
+  if (!World().Barrier().ok()) std::abort();
   if (World().rank() == 0) {
     std::filesystem::remove_all(folder);
     std::filesystem::create_directories(folder);
