@@ -38,7 +38,7 @@ class HangTest(ProgramTest):
         failure = processes.wait_until(self.failure, "the watchdog", pause_s=0.1)
         seconds = time.monotonic() - self.stopped
         print(f"found after {seconds:.1f} s: {failure['message']}")
-        self.assertEqual(failure["failureClass"], "FAILURE_CLASS_HANG")
+        self.assertEqual(failure["failure_class"], "FAILURE_CLASS_HANG")
         self.assertRegex(failure["message"], rf"^rank 1 made no progress for \d+ s at step \d+ in {operation}")
         self.assertLessEqual(seconds, _WATCHDOG_S + _SLACK_S)
         after = self.cluster.wait_for_end(self.job)
