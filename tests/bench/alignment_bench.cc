@@ -15,10 +15,10 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
 #include <string>
 #include <vector>
 
+#include "bench_parts.h"
 #include "published_alignment.h"
 #include "trainer/alignment/align_layer.h"
 #include "trainer/eval/stopwatch.h"
@@ -109,13 +109,6 @@ std::vector<Opponent> Opponents(const std::string& word) {
     opponents.push_back({"published, accelerated", PublishedMode::kAccelerated});
   }
   return opponents;
-}
-
-/// Seconds of the processor that this program has used, which other programs on the machine hardly change.
-double ProcessorSeconds() {
-  timespec now{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
 struct Times {

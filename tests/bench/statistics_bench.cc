@@ -10,12 +10,11 @@
 #include <malloc.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
-#include <ctime>
 #include <string>
 #include <vector>
 
+#include "bench_parts.h"
 #include "trainer/alignment/layer_statistics.h"
 #include "trainer/eval/stopwatch.h"
 #include "trainer/nn/window_runner.h"
@@ -25,36 +24,6 @@
 namespace regroup {
 namespace {
 
-at::Tensor RandomWeight(int64_t out, int64_t in) { return at::randn({out, in}) / std::sqrt(static_cast<double>(in)); }
-
-Model RandomLlama() {
-  ModelConfig config{.family = "llama", .hidden_size = 1024, .layers = 4, .heads = 16, .kv_heads = 16};
-  config.head_width = 64;
-  config.intermediate_size = 2816;
-  config.vocabulary = 4096;
-  config.max_positions = 8192;
-  config.rotary = {.width = 64, .inverse_frequencies = {}};
-  for (int pair = 0; pair < 32; ++pair) config.rotary.inverse_frequencies.push_back(std::pow(1e4, -pair / 32.0));
-  const int64_t hidden = config.hidden_size;
-  Model model{.config = config, .embedding = RandomWeight(config.vocabulary, hidden)};
-  for (int64_t layer = 0; layer < config.layers; ++layer) {
-    Block block;
-    block.attention_norm = {at::ones({hidden})};
-    block.attention = {.query = {RandomWeight(hidden, hidden), {}},
-                       .key = {RandomWeight(hidden, hidden), {}},
-                       .value = {RandomWeight(hidden, hidden), {}},
-                       .output = {RandomWeight(hidden, hidden), {}}};
-    block.feed_forward_norm = {at::ones({hidden})};
-    block.feed_forward = {.gate = {RandomWeight(config.intermediate_size, hidden), {}},
-                          .up = {RandomWeight(config.intermediate_size, hidden), {}},
-                          .down = {RandomWeight(hidden, config.intermediate_size), {}}};
-    model.blocks.push_back(block);
-  }
-  model.final_norm = {at::ones({hidden})};
-  model.head.weight = RandomWeight(config.vocabulary, hidden);
-  return model;
-}
-
 enum class Kept { kNothing, kMoments, kMomentsAndUnitGrams };
 
 struct Pass {
@@ -63,12 +32,6 @@ struct Pass {
   double seconds = 0;
   double processor_seconds = 0;
 };
-
-double ProcessorSeconds() {
-  timespec now{};
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
 
 Pass Run(const Model& model, const std::vector<at::Tensor>& windows, Kept kept) {
   Pass pass;
@@ -126,7 +89,8 @@ int Main(int argc, char** argv) {
   const auto number = [&](int index, int64_t otherwise) { return argc > index ? std::atoll(argv[index]) : otherwise; };
   at::manual_seed(1);
   const std::string folder = argc > 1 ? argv[1] : "-";
-  const Model model = folder == "-" ? RandomLlama() : SourceModel::Open(folder)->Load(at::kFloat, at::kCPU).value();
+  const Model model =
+      folder == "-" ? RandomLlama(4, 16) : SourceModel::Open(folder)->Load(at::kFloat, at::kCPU).value();
   const int64_t length = number(2, 512), count = number(3, 2), turns = number(4, 3);
   std::vector<at::Tensor> windows;
   for (int64_t i = 0; i < count; ++i) windows.push_back(at::randint(model.config.vocabulary, {1, length}, at::kLong));

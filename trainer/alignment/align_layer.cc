@@ -120,10 +120,8 @@ void PutGroup(LayerAlignment& alignment, const std::vector<int64_t>& group, cons
 void SolveGroups(LayerAlignment& alignment, const HeadGroups& groups, const LayerGrams& grams,
                  const AlignmentMethod& method, const MethodOptions& options) {
   std::vector<GroupMaps> maps(groups.size());
-  ParallelTasks(static_cast<int64_t>(groups.size()), grams.shape.head_width, [&](int64_t g) {
-    const at::NoGradGuard no_grad;  // per thread
-    maps[g] = method.solve(grams.Select(groups[g]), options);
-  });
+  ParallelTasks(static_cast<int64_t>(groups.size()), grams.shape.head_width,
+                [&](int64_t g) { maps[g] = method.solve(grams.Select(groups[g]), options); });
   for (size_t g = 0; g < groups.size(); ++g) PutGroup(alignment, groups[g], maps[g]);
 }
 

@@ -1,7 +1,6 @@
 #include "trainer/alignment/figures.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 
@@ -79,7 +78,6 @@ at::Tensor InnerProducts(const at::Tensor& gram, const at::Tensor& maps) {
   const auto flat_maps = maps.reshape({heads, width * width});
   auto inner = at::empty({heads, heads}, at::kDouble);
   ParallelTasks(heads, width, [&](int64_t j) {
-    const at::NoGradGuard no_grad;  // per thread
     const auto right = gram.reshape({heads * width, heads, width}).select(1, j).mm(maps[j]);
     inner.select(1, j).copy_(right.view({heads, width * width}).mul_(flat_maps).sum(1));
   });

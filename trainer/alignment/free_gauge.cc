@@ -1,7 +1,6 @@
 #include "trainer/alignment/free_gauge.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 
 #include <vector>
 
@@ -74,7 +73,6 @@ void NormaliseGroup(LayerAlignment& alignment, const at::Tensor& heads, const at
 void NormaliseFreeGauge(LayerAlignment& alignment, const AttentionWeights& weights, const AttentionShape& shape) {
   const auto groups = alignment.Groups();
   ParallelTasks(static_cast<int64_t>(groups.size()), shape.head_width, [&](int64_t g) {
-    const at::NoGradGuard no_grad;  // per thread
     const auto heads = at::tensor(groups[g], at::kLong);
     NormaliseGroup(alignment, heads, HeadRows(weights.value, heads, shape.value_width),
                    HeadRows(weights.key, heads, shape.head_width), shape);

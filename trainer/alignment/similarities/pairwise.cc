@@ -1,7 +1,6 @@
 #include "trainer/alignment/similarities/pairwise.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 
 #include <utility>
 #include <vector>
@@ -38,7 +37,6 @@ double NuclearNorm(const at::Tensor& matrix) {
 at::Tensor BlockNuclearNorms(const at::Tensor& gram) {
   if (gram.numel() == 0) return at::zeros({gram.size(0), gram.size(0)}, at::kDouble);
   return ForPairsOfHeads(gram.size(0), gram.size(1), [&](int64_t i, int64_t j) {
-    const at::NoGradGuard no_grad;  // per thread
     return NuclearNorm(gram.select(0, i).select(1, j).contiguous());
   });
 }
