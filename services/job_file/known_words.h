@@ -13,9 +13,10 @@ inline constexpr std::array<std::string_view, 3> kAlignmentMethods = {"none", "p
 inline constexpr std::array<std::string_view, 4> kCompareWords = {"none", "key", "value", "joint"};
 inline constexpr std::array<std::string_view, 3> kSimilarities = {"cosine", "distance", "residual"};
 inline constexpr std::array<std::string_view, 3> kFinetuneMethods = {"none", "direct", "l0"};
-inline constexpr std::array<std::string_view, 2> kTrainedWords = {"all", "attention"};
+inline constexpr std::array<std::string_view, 3> kTrainedWords = {"all", "attention", "lora"};
 inline constexpr std::array<std::string_view, 3> kRecomputeWords = {"none", "feed_forward", "block"};
 inline constexpr std::array<std::string_view, 2> kTeacherWords = {"compute", "cache"};
+inline constexpr std::array<std::string_view, 2> kLossWords = {"kl", "bild"};
 inline constexpr std::array<std::string_view, 3> kPrecisions = {"auto", "float32", "bfloat16"};
 inline constexpr std::array<std::string_view, 3> kDevices = {"auto", "cpu", "cuda"};
 

@@ -15,7 +15,14 @@ void ResolveAlignment(bool best, bool method_varies, v1::Alignment& alignment) {
   if (!alignment.has_compare()) alignment.set_compare("value");
   if (!alignment.has_similarity()) alignment.set_similarity("cosine");
   if (!alignment.has_seed()) alignment.set_seed(0);
+  if (!alignment.has_match_energy()) alignment.set_match_energy(false);
   if (!alignment.has_restore_norm() && !method_varies) alignment.set_restore_norm(alignment.method() == "principal");
+}
+
+void ResolveRefine(bool best, v1::Refine& refine) {
+  if (!refine.has_outputs()) refine.set_outputs(best);
+  if (!refine.has_queries()) refine.set_queries(false);
+  if (!refine.has_passes()) refine.set_passes(1);
 }
 
 void ResolveFinetune(bool best, const std::string& calibration_data, v1::Finetune& finetune) {
@@ -32,6 +39,9 @@ void ResolveFinetune(bool best, const std::string& calibration_data, v1::Finetun
   if (!finetune.has_recompute()) finetune.set_recompute("none");
   if (!finetune.has_teacher()) finetune.set_teacher("compute");
   if (!finetune.has_across_documents()) finetune.set_across_documents(true);
+  if (!finetune.has_loss()) finetune.set_loss("kl");
+  if (!finetune.has_lora_rank()) finetune.set_lora_rank(16);
+  if (!finetune.has_lora_alpha()) finetune.set_lora_alpha(2.0 * finetune.lora_rank());
 }
 
 void ResolveEvaluation(v1::Evaluation& evaluation) {
@@ -61,7 +71,7 @@ v1::JobSpec ResolveJobSpec(const v1::JobSpec& spec) {
   const bool best = IsBest(resolved);
   ResolveCalibration(*resolved.mutable_calibration());
   ResolveAlignment(best, resolved.sweep().alignment_size() > 0, *resolved.mutable_alignment());
-  if (!resolved.refine().has_outputs()) resolved.mutable_refine()->set_outputs(best);
+  ResolveRefine(best, *resolved.mutable_refine());
   ResolveFinetune(best, resolved.calibration().data(), *resolved.mutable_finetune());
   if (resolved.has_evaluation()) ResolveEvaluation(*resolved.mutable_evaluation());
   ResolveResources(*resolved.mutable_resources());

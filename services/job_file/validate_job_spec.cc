@@ -39,6 +39,7 @@ class Validation {
     CheckTarget();
     CheckCalibration();
     CheckAlignment();
+    CheckRefine();
     CheckFinetune();
     CheckEvaluation();
     CheckGates();
@@ -144,6 +145,15 @@ class Validation {
     if (alignment.seed() < 0) Add("alignment.seed", "is {}; write 0 or more", alignment.seed());
   }
 
+  void CheckRefine() {
+    const v1::Refine& refine = spec_.refine();
+    const bool swept = !spec_.sweep().refine().empty();
+    if (refine.queries() && !refine.outputs() && !swept) {
+      Add("refine.queries", "needs refine.outputs: true; the outputs are fitted to what the new queries give");
+    }
+    CheckRange("refine.passes", refine.passes(), 1, 100);
+  }
+
   void CheckFinetune() {
     const v1::Finetune& finetune = spec_.finetune();
     CheckWord("finetune.method", finetune.method(), kFinetuneMethods);
@@ -161,6 +171,11 @@ class Validation {
     CheckWord("finetune.train", finetune.train(), kTrainedWords);
     CheckWord("finetune.recompute", finetune.recompute(), kRecomputeWords);
     CheckWord("finetune.teacher", finetune.teacher(), kTeacherWords);
+    CheckWord("finetune.loss", finetune.loss(), kLossWords);
+    CheckRange("finetune.lora_rank", finetune.lora_rank(), 1, 1 << 14);
+    if (!(finetune.lora_alpha() > 0 && finetune.lora_alpha() <= 1e6)) {
+      Add("finetune.lora_alpha", "is {}; write a number above 0 and at most 1,000,000", finetune.lora_alpha());
+    }
     if (!(finetune.learning_rate() > 0 && finetune.learning_rate() <= 1)) {
       Add("finetune.learning_rate", "is {}; write a number above 0 and at most 1", finetune.learning_rate());
     }

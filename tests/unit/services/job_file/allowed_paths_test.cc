@@ -86,9 +86,9 @@ TEST_F(AllowedPathsTest, TellWhatIsReadFromWhatIsWritten) {
 }
 
 /// Text fields that are words or names, never paths.
-const std::set<std::string> kWords = {"name",   "recipe", "method",    "compare",  "similarity", "precision",
-                                      "device", "train",  "recompute", "teacher",  "alignment",  "finetune",
-                                      "key",    "value",  "labels",    "per_layer"};
+const std::set<std::string> kWords = {"name",   "recipe", "method",    "compare",   "similarity", "precision",
+                                      "device", "train",  "recompute", "teacher",   "alignment",  "finetune",
+                                      "key",    "value",  "labels",    "per_layer", "loss"};
 
 /// Writes a path into every other text field of the message.
 int FillPaths(google::protobuf::Message* message) {

@@ -33,6 +33,12 @@ TEST(ResolveJobSpec, FillsTheDocumentedDefaults) {
   EXPECT_EQ(spec.finetune().recompute(), "none");
   EXPECT_EQ(spec.finetune().teacher(), "compute");
   EXPECT_TRUE(spec.finetune().across_documents());
+  EXPECT_EQ(spec.finetune().loss(), "kl");
+  EXPECT_EQ(spec.finetune().lora_rank(), 16);
+  EXPECT_DOUBLE_EQ(spec.finetune().lora_alpha(), 32);
+  EXPECT_FALSE(spec.alignment().match_energy());
+  EXPECT_FALSE(spec.refine().queries());
+  EXPECT_EQ(spec.refine().passes(), 1);
   EXPECT_EQ(spec.resources().device(), "auto");
   EXPECT_EQ(spec.resources().max_runtime_s(), 86400);
   EXPECT_EQ(spec.evaluation().perplexity().max_windows(), 0);
