@@ -22,7 +22,7 @@ void ResolveAlignment(bool best, bool method_varies, v1::Alignment& alignment) {
 void ResolveRefine(bool best, v1::Refine& refine) {
   if (!refine.has_outputs()) refine.set_outputs(best);
   if (!refine.has_queries()) refine.set_queries(false);
-  if (!refine.has_passes()) refine.set_passes(1);
+  if (!refine.has_feed_forward()) refine.set_feed_forward(false);
 }
 
 void ResolveFinetune(bool best, const std::string& calibration_data, v1::Finetune& finetune) {

@@ -148,10 +148,9 @@ class Validation {
   void CheckRefine() {
     const v1::Refine& refine = spec_.refine();
     const bool swept = !spec_.sweep().refine().empty();
-    if (refine.queries() && !refine.outputs() && !swept) {
-      Add("refine.queries", "needs refine.outputs: true; the outputs are fitted to what the new queries give");
-    }
-    CheckRange("refine.passes", refine.passes(), 1, 100);
+    if (refine.outputs() || swept) return;
+    if (refine.queries()) Add("refine.queries", "needs refine.outputs: true");
+    if (refine.feed_forward()) Add("refine.feed_forward", "needs refine.outputs: true");
   }
 
   void CheckFinetune() {
