@@ -38,8 +38,8 @@ Pass Run(const Model& model, const std::vector<at::Tensor>& windows, Kept kept) 
   for (int64_t layer = 0; layer < model.config.layers; ++layer) {
     pass.statistics.emplace_back(AttentionShapeOf(model.config, layer), kept == Kept::kMomentsAndUnitGrams);
   }
-  const auto observe = [&](int64_t layer, const AttentionInputs& inputs) {
-    AccumulateInputs(pass.statistics[layer], inputs.memory, inputs.query, AttentionWeightsOf(model.blocks[layer]));
+  const auto observe = [&](int64_t layer, const AttentionRows& rows) {
+    pass.statistics[layer].Accumulate(ActivationsOf(rows));
   };
   const Stopwatch watch;
   const double before = ProcessorSeconds();

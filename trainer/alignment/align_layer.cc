@@ -13,6 +13,7 @@
 #include "trainer/alignment/free_gauge.h"
 #include "trainer/alignment/grouping.h"
 #include "trainer/alignment/key_norm.h"
+#include "trainer/alignment/logit_energy.h"
 #include "trainer/alignment/parallel_tasks.h"
 #include "trainer/alignment/registry.h"
 
@@ -163,6 +164,7 @@ absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& grams, const Attenti
   LayerAlignment alignment = EmptyAlignment(shape, groups);
   alignment.grouping_similarity = pairs;
   SolveGroups(alignment, groups, grams, method, method_options);
+  if (options.match_energy) MatchLogitEnergy(alignment, grams);
   if (method.free_gauge && method_options.restore_norm) NormaliseFreeGauge(alignment, weights, shape);
   if (shape.key_norm != KeyNorm::kNone) AverageKeys(alignment, shape);
   FillFigures(alignment, grams);

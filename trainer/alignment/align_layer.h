@@ -31,6 +31,9 @@ struct AlignmentOptions {
   /// of each shared row so that it has the norm of the rows it replaces, which leaves the function unchanged.
   /// Default: false for none and procrustes, true for principal.
   std::optional<bool> restore_norm;
+  /// Scale shared keys to the logit energy of the keys they replace (logit_energy.h). No effect under a norm of keys,
+  /// which scales them itself.
+  bool match_energy = false;
 };
 
 /// Whether these options read the unit-length Grams of LayerStatistics.

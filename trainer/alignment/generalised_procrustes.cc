@@ -11,7 +11,7 @@
 namespace regroup {
 namespace {
 
-constexpr double kRelativeGain = 1e-6;
+constexpr double kRelativeGain = 1e-5;
 constexpr double kRoughGain = 1e-4;  // enough to see which start is better
 constexpr double kPhaseGain = 1e-9;  // phases cost next to nothing
 constexpr int64_t kMostSweeps = 2000;

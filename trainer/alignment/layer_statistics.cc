@@ -187,12 +187,4 @@ const at::Tensor& LayerStatistics::QuerySum() const {
   return shape_.cross_attention ? sums_.query_sum : sums_.input_sum;
 }
 
-void AccumulateInputs(LayerStatistics& statistics, const at::Tensor& input, const at::Tensor& query_input,
-                      const AttentionWeights& weights) {
-  AttentionActivations batch =
-      statistics.HasUnitGrams() ? ProjectKeysAndValues(input, weights) : AttentionActivations{.input = input};
-  batch.query_input = query_input;
-  statistics.Accumulate(batch);
-}
-
 }  // namespace regroup

@@ -98,9 +98,4 @@ class LayerStatistics {
   SumTensors sums_;
 };
 
-/// Adds the tokens of one forward pass: `input` [..., hidden] of the key and value projections, `query_input` of the
-/// queries' (read for cross attention). Projects keys and values only where the statistics look at them.
-void AccumulateInputs(LayerStatistics& statistics, const at::Tensor& input, const at::Tensor& query_input,
-                      const AttentionWeights& weights);
-
 }  // namespace regroup

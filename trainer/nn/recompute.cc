@@ -6,6 +6,7 @@
 #include <torch/custom_class.h>
 
 #include <functional>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -117,14 +118,15 @@ at::Tensor RunBlockRecomputed(const at::Tensor& x_BTD, const Block& block, const
                               const BlockContext& context) {
   WholeBlock whole{x_BTD, context.memory, context.positions.bias, block};
   const variable_list inputs = whole.AllSlots().Values();
-  auto observer = context.observer;
+  // One for all copies of the part: the forward pass takes it.
+  const auto observer = std::make_shared<std::function<void(const AttentionRows&)>>(context.observer);
   const PositionTables positions = context.positions;
-  return Run(inputs, [whole, config, positions, observer](const variable_list& given) mutable {
+  return Run(inputs, [whole, config, positions, observer](const variable_list& given) {
     WholeBlock own = whole;
     own.AllSlots().Fill(given);
     PositionTables tables = positions;
     tables.bias = own.bias;
-    const auto seen = std::exchange(observer, {});
+    const auto seen = std::exchange(*observer, {});
     return RunBlock(own.x, own.block, config, {.positions = tables, .memory = own.memory, .observer = seen});
   });
 }

@@ -35,10 +35,8 @@ at::Tensor RepeatHeads(const at::Tensor& x_BGTd, int64_t heads) {
   return repeats == 1 ? x_BGTd : x_BGTd.repeat_interleave(repeats, 1);
 }
 
-/// [B, heads, T, d] before rotation, normalised where the model does.
-at::Tensor QueryOrKeyHeads(const at::Tensor& x_BTD, const Linear& projection, const Norm& norm,
-                           const ModelConfig& config) {
-  const at::Tensor rows = Project(x_BTD, projection);
+/// Projected rows as heads [B, heads, T, d] before rotation, normalised where the model does.
+at::Tensor QueryOrKeyHeads(const at::Tensor& rows, const Norm& norm, const ModelConfig& config) {
   switch (config.query_key_norm) {
     case QueryKeyNorm::kAllHeads:
       return SplitHeads(Normalise(rows, norm, config), config.head_width);
@@ -72,13 +70,18 @@ at::Tensor Project(const at::Tensor& x, const Linear& linear) {
   return linear.bias.defined() ? y + linear.bias : y;
 }
 
-at::Tensor AttendHeads(const AttentionInputs& inputs, const AttentionProjections& weights, const ModelConfig& config,
+AttentionRows RowsOfAttention(const AttentionInputs& inputs, const AttentionProjections& weights) {
+  return {inputs, Project(inputs.memory, weights.key), Project(inputs.memory, weights.value)};
+}
+
+at::Tensor AttendHeads(const AttentionRows& rows, const AttentionProjections& weights, const ModelConfig& config,
                        const PositionTables& positions, const CachedLayer& cached) {
-  const at::Tensor query = ApplyRotary(QueryOrKeyHeads(inputs.query, weights.query, weights.query_norm, config),
-                                       config.rotary, positions.rotary);
-  const at::Tensor key = ApplyRotary(QueryOrKeyHeads(inputs.memory, weights.key, weights.key_norm, config),
-                                     config.rotary, positions.rotary);
-  const at::Tensor value = SplitHeads(Project(inputs.memory, weights.value), config.head_width);
+  const at::Tensor query_rows = Project(rows.query, weights.query);
+  const at::Tensor query =
+      ApplyRotary(QueryOrKeyHeads(query_rows, weights.query_norm, config), config.rotary, positions.rotary);
+  const at::Tensor key =
+      ApplyRotary(QueryOrKeyHeads(rows.keys, weights.key_norm, config), config.rotary, positions.rotary);
+  const at::Tensor value = SplitHeads(rows.values, config.head_width);
   const int64_t heads = query.size(1);
   const at::Tensor bias = AttentionBias(positions, weights.head_order);
   if (cached.cache != nullptr) {
@@ -94,10 +97,14 @@ at::Tensor AttendHeads(const AttentionInputs& inputs, const AttentionProjections
   return attended.transpose(1, 2).flatten(-2);
 }
 
-at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation) {
+at::Tensor FeedForwardFeatures(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation) {
   const at::Tensor up = Project(x_BTD, weights.up);
-  if (!weights.gate.defined()) return Project(Activate(up, activation), weights.down);
-  return Project(Activate(Project(x_BTD, weights.gate), activation) * up, weights.down);
+  if (!weights.gate.defined()) return Activate(up, activation);
+  return Activate(Project(x_BTD, weights.gate), activation) * up;
+}
+
+at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation) {
+  return Project(FeedForwardFeatures(x_BTD, weights, activation), weights.down);
 }
 
 AttentionInputs InputsOfAttention(const at::Tensor& x_BTD, const at::Tensor& memory, const Block& block,
@@ -110,12 +117,15 @@ AttentionInputs InputsOfAttention(const at::Tensor& x_BTD, const at::Tensor& mem
 at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config,
                     const BlockContext& context) {
   const AttentionInputs inputs = InputsOfAttention(x_BTD, context.memory, block, config);
-  if (context.observer) context.observer(inputs);
+  const AttentionRows rows = RowsOfAttention(inputs, block.attention);
+  if (context.observer) context.observer(rows);
   const at::Tensor attended =
-      Project(AttendHeads(inputs, block.attention, config, context.positions, context.cached), block.attention.output);
+      Project(AttendHeads(rows, block.attention, config, context.positions, context.cached), block.attention.output);
   const auto feed_forward = [&](const at::Tensor& x) {
-    return context.recompute_feed_forward ? RunFeedForwardRecomputed(x, block.feed_forward, config.activation)
-                                          : RunFeedForward(x, block.feed_forward, config.activation);
+    if (context.recompute_feed_forward) return RunFeedForwardRecomputed(x, block.feed_forward, config.activation);
+    const at::Tensor features = FeedForwardFeatures(x, block.feed_forward, config.activation);
+    if (context.feed_forward_observer) context.feed_forward_observer(features);
+    return Project(features, block.feed_forward.down);
   };
   const auto second_norm = [&](const at::Tensor& x) { return Normalise(x, block.feed_forward_norm, config); };
   switch (config.layout) {

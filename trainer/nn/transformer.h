@@ -31,11 +31,20 @@ struct AttentionInputs {
   at::Tensor memory;  // [B, tokens read, D]
 };
 
-/// Concatenated head outputs before the output projection, [B, T, H d]. The number of KV heads follows from the key's
-/// weight; query head j reads KV head j / (H / G). With a cache the tokens follow those in it, and `positions` are
-/// theirs.
-at::Tensor AttendHeads(const AttentionInputs& inputs, const AttentionProjections& weights, const ModelConfig& config,
+/// The same with its keys and values as the projections give them, before norms of heads and rotation.
+struct AttentionRows : AttentionInputs {
+  at::Tensor keys;    // [B, tokens read, G d]
+  at::Tensor values;  // [B, tokens read, G d]
+};
+AttentionRows RowsOfAttention(const AttentionInputs& inputs, const AttentionProjections& weights);
+
+/// Concatenated head outputs before the output projection, [B, T, H d]. The number of KV heads follows from the keys;
+/// query head j reads KV head j / (H / G). With a cache the tokens follow those in it, and `positions` are theirs.
+at::Tensor AttendHeads(const AttentionRows& rows, const AttentionProjections& weights, const ModelConfig& config,
                        const PositionTables& positions, const CachedLayer& cached = {});
+
+/// What the last projection of the feed-forward reads, [B, T, its width].
+at::Tensor FeedForwardFeatures(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation);
 
 at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation);
 
@@ -49,8 +58,10 @@ struct BlockContext {
   const PositionTables& positions;
   /// See InputsOfAttention.
   at::Tensor memory = {};
-  /// If set, sees what InputsOfAttention gives.
-  std::function<void(const AttentionInputs&)> observer = {};
+  /// If set, sees what attention is computed from.
+  std::function<void(const AttentionRows&)> observer = {};
+  /// If set, sees FeedForwardFeatures. Not with recompute_feed_forward.
+  std::function<void(const at::Tensor&)> feed_forward_observer = {};
   CachedLayer cached = {};
   bool recompute_feed_forward = false;
 };

@@ -16,8 +16,10 @@ namespace regroup {
 /// What the backward pass computes again instead of keeping it in memory.
 enum class Recompute { kNothing, kFeedForward, kBlock };
 
-/// Sees the inputs of each layer's attention.
-using AttentionInputObserver = std::function<void(int64_t layer, const AttentionInputs& inputs)>;
+/// Sees what each layer's attention is computed from.
+using AttentionObserver = std::function<void(int64_t layer, const AttentionRows& rows)>;
+/// Sees what the last projection of each layer's feed-forward reads.
+using FeedForwardObserver = std::function<void(int64_t layer, const at::Tensor& features)>;
 
 struct WindowOptions {
   /// Tokens of a window that an encoder reads; ModelConfig::EncoderTokens where not given.
@@ -26,7 +28,8 @@ struct WindowOptions {
   /// The document of each token, int64 [B, T]: attention stays within it, and learned positions start anew with it. Not
   /// for encoder-decoders. Undefined: the whole window is one.
   at::Tensor documents = {};
-  AttentionInputObserver observer = {};
+  AttentionObserver observer = {};
+  FeedForwardObserver feed_forward_observer = {};
 };
 
 class WindowRunner {
@@ -39,6 +42,9 @@ class WindowRunner {
 
   /// The stream behind a layer.
   at::Tensor Advance(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const;
+
+  /// PartOf the stream behind a layer, before the norm that ends an encoder.
+  at::Tensor AdvancePart(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const;
 
   /// See FinalStates; of an encoder-decoder the decoder's part alone.
   at::Tensor Finish(const at::Tensor& stream_BTD) const;
@@ -54,8 +60,6 @@ class WindowRunner {
   at::Tensor DecoderPart(const at::Tensor& stream_BTD) const;
   /// The encoder's output where the layer is cross attention.
   at::Tensor MemoryOf(const at::Tensor& stream_BTD, int64_t layer) const;
-
-  at::Tensor RunPart(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const;
 
   const Model& outer_;
   const ModelConfig& config_;

@@ -57,8 +57,8 @@ std::vector<LayerStatistics> EmptyStatistics(const ModelConfig& config, bool uni
 void AccumulateWindows(StageContext& context, const Model& model, const TokenWindows& windows,
                        std::vector<LayerStatistics>& statistics) {
   at::NoGradGuard no_gradients;
-  const auto observe = [&](int64_t layer, const AttentionInputs& inputs) {
-    AccumulateInputs(statistics[layer], inputs.memory, inputs.query, AttentionWeightsOf(model.blocks[layer]));
+  const auto observe = [&](int64_t layer, const AttentionRows& rows) {
+    statistics[layer].Accumulate(ActivationsOf(rows));
     context.link.activity().Tick();
   };
   const int64_t ranks = context.communicator.size();

@@ -43,6 +43,10 @@ AttentionShape AttentionShapeOf(const ModelConfig& config, int64_t layer) {
           .key_norm = KeyNormOf(config.query_key_norm)};
 }
 
+AttentionActivations ActivationsOf(const AttentionRows& rows) {
+  return {.input = rows.memory, .keys = rows.keys, .values = rows.values, .query_input = rows.query};
+}
+
 AttentionWeights AttentionWeightsOf(const Block& block) {
   const AttentionProjections& attention = block.attention;
   return {.query = attention.query.weight,

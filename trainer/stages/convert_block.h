@@ -4,7 +4,9 @@
 #include "absl/status/statusor.h"
 #include "trainer/alignment/attention.h"
 #include "trainer/alignment/layer_alignment.h"
+#include "trainer/alignment/layer_statistics.h"
 #include "trainer/nn/model.h"
+#include "trainer/nn/transformer.h"
 
 namespace regroup {
 
@@ -12,6 +14,9 @@ AttentionShape AttentionShapeOf(const ModelConfig& config, int64_t layer);
 
 /// Shares the tensors.
 AttentionWeights AttentionWeightsOf(const Block& block);
+
+/// What statistics see of one forward pass through a layer.
+AttentionActivations ActivationsOf(const AttentionRows& rows);
 
 /// Puts the weights of `attention` into the block, in the block's dtype and on its device; the output's bias stays.
 void SetAttention(Block& block, const AttentionWeights& attention);

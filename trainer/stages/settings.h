@@ -23,6 +23,7 @@ inline AlignmentOptions AlignmentOptionsOf(const v1::JobSpec& spec, const v1::Ar
   options.groups = arm.kv_heads();
   options.seed = spec.alignment().seed();
   if (spec.alignment().has_restore_norm()) options.restore_norm = spec.alignment().restore_norm();
+  options.match_energy = spec.alignment().match_energy();
   return options;
 }
 

@@ -183,6 +183,35 @@ TEST_P(AlignLayerTest, RestoreNormGivesSharedHeadsTheEnergyOfTheirHeads) {
   }
 }
 
+// Queries and keys of all pairs of tokens, before and after: what each rotary pair, and what the other coordinates,
+// add to the squared logits of a group's heads.
+TEST_P(AlignLayerTest, MatchEnergyGivesSharedKeysTheLogitEnergyOfTheirHeads) {
+  const auto& shape = layer_.shape;
+  const int64_t heads_of_group = shape.query_heads / 2;
+  for (const auto* method : AlignmentMethods()) {
+    const AlignmentOptions options{
+        .method = std::string(method->name), .compare = "none", .groups = 2, .match_energy = true};
+    const auto merged = MergeHeads(layer_.weights, Align(layer_, options), shape).value();
+    const auto energies = [&](const AttentionWeights& weights, int64_t kv_heads, int64_t group) {
+      const auto queries = ProjectHeads(layer_.query_input, weights.query, weights.query_bias, shape.query_heads);
+      const auto keys = ProjectHeads(layer_.input, weights.key, weights.key_bias, kv_heads);
+      auto pairs = at::zeros({shape.RotaryPairs()}, at::kDouble);
+      double free = 0;
+      for (int64_t head = group * heads_of_group; head < (group + 1) * heads_of_group; ++head) {
+        const at::Tensor& key = keys[head * kv_heads / shape.query_heads];
+        if (shape.RotaryPairs() > 0)
+          pairs += PairLogits(queries[head], key, shape).abs().square().sum(at::IntArrayRef{0, 1});
+        if (shape.FreeWidth() > 0) free += SumOfSquares(FreeLogits(queries[head], key, shape));
+      }
+      return at::cat({pairs, at::tensor({free})});
+    };
+    for (const int64_t group : {0, 1}) {
+      const auto wanted = energies(layer_.weights, shape.kv_heads, group);
+      EXPECT_TRUE(energies(merged, 2, group).allclose(wanted, 1e-9)) << method->name << " " << wanted;
+    }
+  }
+}
+
 TEST_P(AlignLayerTest, PrincipalGivesSharedRowsTheNormOfTheRowsTheyReplace) {
   const AlignmentOptions options{.method = "principal", .compare = "none", .groups = 2};
   const auto merged = MergeHeads(layer_.weights, Align(layer_, options), layer_.shape).value();
