@@ -17,8 +17,10 @@ from tiny_checkpoints import VARIANTS, make_checkpoint, texts_of, write_text
 from transformers_checks import load, token_windows
 
 LENGTH, SEQUENCES, RIDGE = 48, 24, 1e-3
-# The trainer runs its forward passes in float32.
+# The trainer runs its forward passes in float32; of what the fit has changed.
 TOLERANCE = 2e-4
+# Of the weights in the checkpoint.
+ROUNDING = {torch.float32: 1e-7, torch.float16: 5e-4, torch.bfloat16: 4e-3}
 
 # checkpoint, KV heads, method, ranks, what is fitted
 JOBS = [
@@ -113,10 +115,8 @@ def refine(source_model, model, windows, alignment, what):
 
 
 def difference(ours, expected, before):
-    """Of what the fit has changed."""
-    change = (expected - before).norm()
-    assert change > 0.01 * before.norm(), "the fit has changed too little to say anything"
-    return ((ours - expected).norm() / change).item()
+    """Of the two fits, and how far the fit has moved the weight; both relative to the weight."""
+    return ((ours - expected).norm() / before.norm()).item(), ((expected - before).norm() / before.norm()).item()
 
 
 def run_job(programs, work, train, number, job):
@@ -130,7 +130,7 @@ def run_job(programs, work, train, number, job):
     windows = token_windows(source_folder, train, LENGTH)[:SEQUENCES]
     model, before, ours = (load(folder).double() for folder in (plain, plain, refined))
     refine(load(source_folder).double(), model, windows, alignment, what)
-    worst = 0.0
+    worst, moved = 0.0, 0.0
     for layer, block in enumerate(model.model.layers):
         parts = ["self_attn.o_proj.weight"]
         if what.get("queries"):
@@ -138,11 +138,14 @@ def run_job(programs, work, train, number, job):
         if what.get("feed_forward"):
             parts.append("mlp.down_proj.weight")
         for part in parts:
-            found = difference(*(m.model.layers[layer].get_parameter(part).data for m in (ours, model, before)))
-            worst = max(worst, found)
-            limit = TOLERANCE if VARIANTS[name][0] == torch.float32 else 2e-2
-            assert found < limit, (name, layer, part, found)
-    print(f"{name}, {kv_heads} KV heads by {method}, {' + '.join(what)}: within {worst:.1e} of float64", flush=True)
+            found, change = difference(*(m.model.layers[layer].get_parameter(part).data for m in (ours, model, before)))
+            worst, moved = max(worst, found), max(moved, change)
+            # Queries of the first layer may stay: `principal` has them right already.
+            limit = TOLERANCE * max(change, 1e-2) + ROUNDING[VARIANTS[name][0]] * (1 + change)
+            assert found < limit, (name, layer, part, found, change)
+    assert moved > 0.05, (name, "nothing was fitted", moved)
+    print(f"{name}, {kv_heads} KV heads by {method}, {' + '.join(what)}: weights moved by up to {moved:.2f}, the fits are "
+          f"within {worst:.1e} of float64", flush=True)  # fmt: skip
 
 
 def main():
