@@ -19,12 +19,6 @@ void ResolveAlignment(bool best, bool method_varies, v1::Alignment& alignment) {
   if (!alignment.has_restore_norm() && !method_varies) alignment.set_restore_norm(alignment.method() == "principal");
 }
 
-void ResolveRefine(bool best, v1::Refine& refine) {
-  if (!refine.has_outputs()) refine.set_outputs(best);
-  if (!refine.has_queries()) refine.set_queries(false);
-  if (!refine.has_feed_forward()) refine.set_feed_forward(false);
-}
-
 void ResolveFinetune(bool best, const std::string& calibration_data, v1::Finetune& finetune) {
   if (!finetune.has_method()) finetune.set_method(best ? "direct" : "l0");
   if (finetune.data().empty()) finetune.set_data(calibration_data);
@@ -71,7 +65,7 @@ v1::JobSpec ResolveJobSpec(const v1::JobSpec& spec) {
   const bool best = IsBest(resolved);
   ResolveCalibration(*resolved.mutable_calibration());
   ResolveAlignment(best, resolved.sweep().alignment_size() > 0, *resolved.mutable_alignment());
-  ResolveRefine(best, *resolved.mutable_refine());
+  if (!resolved.refine().has_outputs()) resolved.mutable_refine()->set_outputs(best);
   ResolveFinetune(best, resolved.calibration().data(), *resolved.mutable_finetune());
   if (resolved.has_evaluation()) ResolveEvaluation(*resolved.mutable_evaluation());
   ResolveResources(*resolved.mutable_resources());

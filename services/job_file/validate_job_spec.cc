@@ -39,7 +39,6 @@ class Validation {
     CheckTarget();
     CheckCalibration();
     CheckAlignment();
-    CheckRefine();
     CheckFinetune();
     CheckEvaluation();
     CheckGates();
@@ -143,14 +142,6 @@ class Validation {
     CheckWord("alignment.compare", alignment.compare(), kCompareWords);
     CheckWord("alignment.similarity", alignment.similarity(), kSimilarities);
     if (alignment.seed() < 0) Add("alignment.seed", "is {}; write 0 or more", alignment.seed());
-  }
-
-  void CheckRefine() {
-    const v1::Refine& refine = spec_.refine();
-    const bool swept = !spec_.sweep().refine().empty();
-    if (refine.outputs() || swept) return;
-    if (refine.queries()) Add("refine.queries", "needs refine.outputs: true");
-    if (refine.feed_forward()) Add("refine.feed_forward", "needs refine.outputs: true");
   }
 
   void CheckFinetune() {

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include "services/base/status_macros.h"
-#include "trainer/alignment/coordinate_maps.h"
 #include "trainer/alignment/key_norm.h"
 
 namespace regroup {
@@ -40,6 +39,36 @@ void PutRows(const Rows& rows, const at::Tensor& heads, at::Tensor& weight, at::
 }
 
 at::Tensor Index(const std::vector<int64_t>& order) { return at::tensor(order, at::kLong); }
+
+// Maps on the coordinates of keys or queries, one per head of the rows they meet.
+struct CoordinateMaps {
+  at::Tensor pairs;  // [heads, pairs, 2]
+  at::Tensor free;   // [heads, free, free]
+
+  CoordinateMaps Select(const at::Tensor& order) const {
+    return {pairs.index_select(0, order), free.index_select(0, order)};
+  }
+};
+
+// Row vector x -> x mapped, on rows W [heads, width, n] with x = input W^T.
+at::Tensor MapCoordinates(const at::Tensor& rows, const CoordinateMaps& maps, const AttentionShape& shape) {
+  auto mapped = at::empty_like(rows);
+  if (shape.RotaryPairs() > 0) {
+    const auto first_index = FirstOfPairs(shape);
+    const auto second_index = SecondOfPairs(shape);
+    const auto first = rows.index_select(1, first_index);
+    const auto second = rows.index_select(1, second_index);
+    const auto real = maps.pairs.select(2, 0).unsqueeze(2);
+    const auto imaginary = maps.pairs.select(2, 1).unsqueeze(2);
+    mapped.index_copy_(1, first_index, real * first - imaginary * second);
+    mapped.index_copy_(1, second_index, real * second + imaginary * first);
+  }
+  if (shape.FreeWidth() > 0) {
+    const auto free = rows.narrow(1, shape.rotary_width, shape.FreeWidth());
+    mapped.narrow(1, shape.rotary_width, shape.FreeWidth()).copy_(maps.free.transpose(1, 2).bmm(free));
+  }
+  return mapped;
+}
 
 // Query head at each place reads KV head `owners[place]` of the source.
 at::Tensor OwnersOf(const std::vector<int64_t>& query_order, const AttentionShape& shape) {

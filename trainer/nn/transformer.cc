@@ -97,14 +97,10 @@ at::Tensor AttendHeads(const AttentionRows& rows, const AttentionProjections& we
   return attended.transpose(1, 2).flatten(-2);
 }
 
-at::Tensor FeedForwardFeatures(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation) {
-  const at::Tensor up = Project(x_BTD, weights.up);
-  if (!weights.gate.defined()) return Activate(up, activation);
-  return Activate(Project(x_BTD, weights.gate), activation) * up;
-}
-
 at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation) {
-  return Project(FeedForwardFeatures(x_BTD, weights, activation), weights.down);
+  const at::Tensor up = Project(x_BTD, weights.up);
+  if (!weights.gate.defined()) return Project(Activate(up, activation), weights.down);
+  return Project(Activate(Project(x_BTD, weights.gate), activation) * up, weights.down);
 }
 
 AttentionInputs InputsOfAttention(const at::Tensor& x_BTD, const at::Tensor& memory, const Block& block,
@@ -122,10 +118,8 @@ at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConf
   const at::Tensor attended =
       Project(AttendHeads(rows, block.attention, config, context.positions, context.cached), block.attention.output);
   const auto feed_forward = [&](const at::Tensor& x) {
-    if (context.recompute_feed_forward) return RunFeedForwardRecomputed(x, block.feed_forward, config.activation);
-    const at::Tensor features = FeedForwardFeatures(x, block.feed_forward, config.activation);
-    if (context.feed_forward_observer) context.feed_forward_observer(features);
-    return Project(features, block.feed_forward.down);
+    return context.recompute_feed_forward ? RunFeedForwardRecomputed(x, block.feed_forward, config.activation)
+                                          : RunFeedForward(x, block.feed_forward, config.activation);
   };
   const auto second_norm = [&](const at::Tensor& x) { return Normalise(x, block.feed_forward_norm, config); };
   switch (config.layout) {

@@ -43,9 +43,6 @@ AttentionRows RowsOfAttention(const AttentionInputs& inputs, const AttentionProj
 at::Tensor AttendHeads(const AttentionRows& rows, const AttentionProjections& weights, const ModelConfig& config,
                        const PositionTables& positions, const CachedLayer& cached = {});
 
-/// What the last projection of the feed-forward reads, [B, T, its width].
-at::Tensor FeedForwardFeatures(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation);
-
 at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation);
 
 /// What the attention of a block sees of the block's input; `memory` is the encoder's output in cross attention, and
@@ -60,8 +57,6 @@ struct BlockContext {
   at::Tensor memory = {};
   /// If set, sees what attention is computed from.
   std::function<void(const AttentionRows&)> observer = {};
-  /// If set, sees FeedForwardFeatures. Not with recompute_feed_forward.
-  std::function<void(const at::Tensor&)> feed_forward_observer = {};
   CachedLayer cached = {};
   bool recompute_feed_forward = false;
 };

@@ -61,15 +61,10 @@ at::Tensor WindowRunner::Start(const at::Tensor& tokens_BT) const {
   return Embed(outer_, at::cat({EncoderPart(tokens_BT), read}, 1));
 }
 
-at::Tensor WindowRunner::AdvancePart(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const {
+at::Tensor WindowRunner::RunPart(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const {
   BlockContext context{.positions = positions(layer), .memory = MemoryOf(stream_BTD, layer)};
   if (options_.observer) {
     context.observer = [&](const AttentionRows& rows) { options_.observer(layer, rows); };
-  }
-  if (options_.feed_forward_observer) {
-    context.feed_forward_observer = [&](const at::Tensor& features) {
-      options_.feed_forward_observer(layer, features);
-    };
   }
   context.recompute_feed_forward = options_.recompute == Recompute::kFeedForward;
   const at::Tensor part = PartOf(stream_BTD, layer);
@@ -78,7 +73,7 @@ at::Tensor WindowRunner::AdvancePart(const at::Tensor& stream_BTD, const Block& 
 }
 
 at::Tensor WindowRunner::Advance(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const {
-  at::Tensor part = AdvancePart(stream_BTD, block, layer);
+  at::Tensor part = RunPart(stream_BTD, block, layer);
   if (!config_.HasEncoder()) return part;
   if (config_.Role(layer) != AttentionRole::kEncoder) return at::cat({EncoderPart(stream_BTD), part}, 1);
   if (layer + 1 == config_.encoder_layers) part = Normalise(part, outer_.encoder_norm, config_);

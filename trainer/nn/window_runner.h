@@ -18,8 +18,6 @@ enum class Recompute { kNothing, kFeedForward, kBlock };
 
 /// Sees what each layer's attention is computed from.
 using AttentionObserver = std::function<void(int64_t layer, const AttentionRows& rows)>;
-/// Sees what the last projection of each layer's feed-forward reads.
-using FeedForwardObserver = std::function<void(int64_t layer, const at::Tensor& features)>;
 
 struct WindowOptions {
   /// Tokens of a window that an encoder reads; ModelConfig::EncoderTokens where not given.
@@ -29,7 +27,6 @@ struct WindowOptions {
   /// for encoder-decoders. Undefined: the whole window is one.
   at::Tensor documents = {};
   AttentionObserver observer = {};
-  FeedForwardObserver feed_forward_observer = {};
 };
 
 class WindowRunner {
@@ -42,9 +39,6 @@ class WindowRunner {
 
   /// The stream behind a layer.
   at::Tensor Advance(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const;
-
-  /// PartOf the stream behind a layer, before the norm that ends an encoder.
-  at::Tensor AdvancePart(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const;
 
   /// See FinalStates; of an encoder-decoder the decoder's part alone.
   at::Tensor Finish(const at::Tensor& stream_BTD) const;
@@ -60,6 +54,8 @@ class WindowRunner {
   at::Tensor DecoderPart(const at::Tensor& stream_BTD) const;
   /// The encoder's output where the layer is cross attention.
   at::Tensor MemoryOf(const at::Tensor& stream_BTD, int64_t layer) const;
+
+  at::Tensor RunPart(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const;
 
   const Model& outer_;
   const ModelConfig& config_;

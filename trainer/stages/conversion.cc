@@ -17,12 +17,6 @@ namespace regroup {
 
 std::string RefinedOutputName(int64_t layer) { return fmt::format("layers.{}.attention.output.weight", layer); }
 
-std::string RefinedQueryName(int64_t layer, std::string_view part) {
-  return fmt::format("layers.{}.attention.query.{}", layer, part);
-}
-
-std::string RefinedFeedForwardName(int64_t layer) { return fmt::format("layers.{}.feed_forward.down.weight", layer); }
-
 std::string AlignmentFile() { return "alignment.safetensors"; }
 
 std::string AlignmentFile(int64_t kv_heads) { return fmt::format("alignment-{}.safetensors", kv_heads); }
@@ -73,25 +67,15 @@ absl::StatusOr<Conversion> Conversion::Load(const StageContext& context, const M
   }
   if (!context.assignment.inputs().contains(prefix + "refine")) return conversion;
   REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path folder, context.Input(prefix + "refine"));
-  REGROUP_RETURN_IF_ERROR(conversion.LoadRefined(folder / "outputs.safetensors"));
-  return conversion;
-}
-
-absl::Status Conversion::LoadRefined(const std::filesystem::path& file) {
-  REGROUP_ASSIGN_OR_RETURN(const TensorMap tensors, LoadTensors(file));
-  const auto find = [&](const std::string& name) {
-    const auto found = tensors.find(name);
-    return found == tensors.end() ? at::Tensor() : found->second;
-  };
-  for (int64_t layer = 0; layer < source_config_.layers; ++layer) {
-    Refined refined{find(RefinedOutputName(layer)), find(RefinedQueryName(layer, "weight")),
-                    find(RefinedQueryName(layer, "bias")), find(RefinedFeedForwardName(layer))};
-    if (!refined.output.defined()) {
-      return absl::DataLossError(fmt::format("{}: no tensor '{}'", file.string(), RefinedOutputName(layer)));
+  REGROUP_ASSIGN_OR_RETURN(const TensorMap refined, LoadTensors(folder / "outputs.safetensors"));
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    const auto found = refined.find(RefinedOutputName(layer));
+    if (found == refined.end()) {
+      return absl::DataLossError(fmt::format("{}: no tensor '{}'", folder.string(), RefinedOutputName(layer)));
     }
-    refined_.push_back(std::move(refined));
+    conversion.outputs_.push_back(found->second);
   }
-  return absl::OkStatus();
+  return conversion;
 }
 
 absl::StatusOr<Conversion> Conversion::Average(const ModelConfig& config, int64_t kv_heads) {
@@ -116,14 +100,7 @@ ModelConfig Conversion::MergedConfig() const {
 
 absl::Status Conversion::Merge(Block& block, int64_t layer) const {
   REGROUP_RETURN_IF_ERROR(MergeBlock(block, source_config_, layer, alignments_[layer]));
-  if (refined_.empty()) return absl::OkStatus();
-  const auto put = [](const at::Tensor& from, at::Tensor& to) {
-    if (from.defined()) to = from.to(to.options());
-  };
-  put(refined_[layer].output, block.attention.output.weight);
-  put(refined_[layer].query, block.attention.query.weight);
-  put(refined_[layer].query_bias, block.attention.query.bias);
-  put(refined_[layer].feed_forward, block.feed_forward.down.weight);
+  if (!outputs_.empty()) block.attention.output.weight = outputs_[layer].to(block.attention.output.weight.options());
   return absl::OkStatus();
 }
 

@@ -1,5 +1,5 @@
-// How the source's layers become merged ones: the alignment of every layer and, after `refine`, its refitted
-// projections. Plain value; any thread may read.
+// How the source's layers become merged ones: the alignment of every layer and, after `refine`, its refitted output
+// projection. Plain value; any thread may read.
 #pragma once
 
 #include <filesystem>
@@ -37,18 +37,8 @@ class Conversion {
 
   ModelConfig source_config_;
   std::vector<LayerAlignment> alignments_;
-  absl::Status LoadRefined(const std::filesystem::path& file);
-
-  /// What refine fitted anew in one layer.
-  struct Refined {
-    at::Tensor output;  // [hidden, heads x width]
-    /// Undefined where queries were not refitted; the bias also where there is none.
-    at::Tensor query, query_bias;
-    /// The feed-forward's last projection; undefined where it stayed.
-    at::Tensor feed_forward;
-  };
-  /// One per layer; empty without refine.
-  std::vector<Refined> refined_;
+  /// Refitted output projections [hidden, heads x width], one per layer; empty without refine.
+  std::vector<at::Tensor> outputs_;
 };
 
 /// The model with one shared head per group.
@@ -59,9 +49,7 @@ absl::StatusOr<Model> LoadMerged(const SourceModel& source, const Conversion& co
 std::string AlignmentFile();
 std::string AlignmentFile(int64_t kv_heads);
 
-/// Names of a layer's projections in the file that refine writes; `part` is weight or bias.
+/// Name of a layer's output projection in the file that refine writes.
 std::string RefinedOutputName(int64_t layer);
-std::string RefinedQueryName(int64_t layer, std::string_view part);
-std::string RefinedFeedForwardName(int64_t layer);
 
 }  // namespace regroup

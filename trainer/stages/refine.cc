@@ -1,19 +1,15 @@
-// refine: refits each layer's output projection in closed form after merging, layer by layer from the first; where it
-// is asked for, its query projection before that (query_refit.h).
+// refine: refits each layer's output projection in closed form after merging, layer by layer from the first.
 //
 // With y the concatenated head outputs of the converted layer (the input of W_o), and the source's attention output
 // plus the lag of the converted residual stream behind the source's as target, over all calibration tokens:
 //
 //   (sum y^T y + mu I) W = sum y^T target + mu W_o,    mu = 1e-3 of the mean diagonal,
 //
-// in row vectors, W = W_o'^T; for the feed-forward likewise, with the lag that is left then. The refitted layer then
-// carries its own residual stream on to the next one. Sums are float64 and added over the ranks, one all-reduce a
-// layer; each rank keeps the two streams of its share of the windows in files, so that memory holds two layers and one
-// window.
+// in row vectors, W = W_o'^T. The refitted layer then carries its own residual stream on to the next one. Sums are
+// float64 and added over the ranks, one all-reduce a layer; each rank keeps the two streams of its share of the windows
+// in files, so that memory holds two layers and one window.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
-
-#include <functional>
 
 #include "services/base/files.h"
 #include "services/base/status_macros.h"
@@ -21,9 +17,7 @@
 #include "trainer/eval/window_batch.h"
 #include "trainer/nn/window_runner.h"
 #include "trainer/stages/conversion.h"
-#include "trainer/stages/convert_block.h"
 #include "trainer/stages/job_text.h"
-#include "trainer/stages/query_refit.h"
 #include "trainer/stages/settings.h"
 #include "trainer/stages/stage.h"
 #include "trainer/stages/tensor_file.h"
@@ -33,9 +27,17 @@ namespace {
 
 constexpr double kRidge = 1e-3;
 
-class Refiner {
+/// What one layer needs of one window.
+struct AttentionPass {
+  /// What the refitted projection, without its bias, is to give: the source's output plus the lag of the stream.
+  at::Tensor target;           // [1, T, D]
+  at::Tensor converted_heads;  // [1, T, H d]
+};
+
+class OutputRefiner {
  public:
-  Refiner(StageContext& context, const SourceModel& source, const Conversion& conversion, const TokenWindows& windows)
+  OutputRefiner(StageContext& context, const SourceModel& source, const Conversion& conversion,
+                const TokenWindows& windows)
       : context_(context), source_(source), conversion_(conversion), windows_(windows) {
     for (int64_t window = context.communicator.rank(); window < windows.windows();
          window += context.communicator.size()) {
@@ -48,32 +50,18 @@ class Refiner {
     VisitOuter(outer_, [&](const std::string&, at::Tensor& tensor) {
       if (tensor.defined()) tensor = tensor.to(context_.device, at::kFloat);
     });
-    const auto keep_features = [this](int64_t, const at::Tensor& features) { features_ = features; };
-    runner_.emplace(outer_, windows_.sequence_length(), context_.device,
-                    WindowOptions{.feed_forward_observer = keep_features});
+    runner_.emplace(outer_, windows_.sequence_length(), context_.device);
     REGROUP_RETURN_IF_ERROR(OpenStreams());
-    NamedTensors refined;
+    NamedTensors outputs;
     for (int64_t layer = 0; layer < source_.config().layers; ++layer) {
       REGROUP_ASSIGN_OR_RETURN(const Block source, LoadBlock(layer, /*merged=*/false));
       REGROUP_ASSIGN_OR_RETURN(Block converted, LoadBlock(layer, /*merged=*/true));
-      if (context_.spec().refine().queries()) {
-        REGROUP_ASSIGN_OR_RETURN(converted.attention.query, RefitQueries(source, converted, layer));
-        const auto keep = [&](const std::string& part, const at::Tensor& tensor) {
-          if (tensor.defined()) refined.emplace_back(RefinedQueryName(layer, part), tensor.to(at::kCPU));
-        };
-        keep("weight", converted.attention.query.weight);
-        keep("bias", converted.attention.query.bias);
-      }
-      REGROUP_ASSIGN_OR_RETURN(converted.attention.output.weight, RefitOutput(source, converted, layer));
-      refined.emplace_back(RefinedOutputName(layer), converted.attention.output.weight.to(at::kCPU));
-      if (context_.spec().refine().feed_forward() && converted.feed_forward.down.defined()) {
-        REGROUP_ASSIGN_OR_RETURN(converted.feed_forward.down.weight, RefitFeedForward(source, converted, layer));
-        refined.emplace_back(RefinedFeedForwardName(layer), converted.feed_forward.down.weight.to(at::kCPU));
-      }
+      REGROUP_ASSIGN_OR_RETURN(converted.attention.output.weight, Refit(source, converted, layer));
+      outputs.emplace_back(RefinedOutputName(layer), converted.attention.output.weight.to(at::kCPU));
       Advance(source, converted, layer);
       context_.link.SetProgress("layers", layer + 1, source_.config().layers);
     }
-    return refined;
+    return outputs;
   }
 
  private:
@@ -107,77 +95,34 @@ class Refiner {
     return stream.select(0, static_cast<int64_t>(row)).unsqueeze(0).to(context_.device);
   }
 
-  AttentionRows RowsOf(const at::Tensor& stream, const Block& block, int64_t layer) const {
-    return RowsOfAttention(runner_->InputsOf(stream, block, layer), block.attention);
-  }
-
   at::Tensor Heads(const at::Tensor& stream, const Block& block, int64_t layer) const {
-    return AttendHeads(RowsOf(stream, block, layer), block.attention, source_.config(), runner_->positions(layer));
+    return AttendHeads(RowsOfAttention(runner_->InputsOf(stream, block, layer), block.attention), block.attention,
+                       source_.config(), runner_->positions(layer));
   }
 
-  absl::StatusOr<Linear> RefitQueries(const Block& source, const Block& converted, int64_t layer) {
-    const Linear& old = converted.attention.query;
-    QueryRefit refit(AttentionShapeOf(source_.config(), layer), conversion_.alignments()[layer], old.bias.defined(),
-                     context_.device);
-    for (size_t row = 0; row < own_.size(); ++row) {
-      const AttentionRows from = RowsOf(Row(source_stream_, row), source, layer);
-      refit.Add(from, Project(from.query, source.attention.query),
-                RowsOf(Row(converted_stream_, row), converted, layer));
-      context_.link.activity().Tick();
-    }
-    for (at::Tensor& sum : refit.Sums()) REGROUP_RETURN_IF_ERROR(context_.communicator.AllReduceSum(sum));
-    return refit.Solve(old);
-  }
-
-  /// What a projection reads and what it is to give without its bias, of one window; [tokens, width].
-  struct Pass {
-    at::Tensor inputs;
-    at::Tensor target;
-  };
-
-  /// The source's attention output plus the lag of the converted stream behind the source's.
-  Pass PassOfOutput(const Block& source, const Block& converted, int64_t layer, size_t row) const {
+  AttentionPass Attend(const Block& source, const Block& converted, int64_t layer, size_t row) const {
     const at::Tensor source_stream = Row(source_stream_, row);
     const at::Tensor converted_stream = Row(converted_stream_, row);
-    at::Tensor target = Project(Heads(source_stream, source, layer), source.attention.output);
-    if (AddsToStream()) {
-      target = target + runner_->PartOf(source_stream, layer) - runner_->PartOf(converted_stream, layer);
+    AttentionPass pass{Project(Heads(source_stream, source, layer), source.attention.output),
+                       Heads(converted_stream, converted, layer)};
+    // Behind a norm the output no longer adds to the residual stream as it is.
+    if (source_.config().layout != BlockLayout::kNormAfter) {
+      pass.target = pass.target + runner_->PartOf(source_stream, layer) - runner_->PartOf(converted_stream, layer);
     }
-    return {Heads(converted_stream, converted, layer).flatten(0, 1), target.flatten(0, 1)};
+    if (converted.attention.output.bias.defined()) pass.target = pass.target - converted.attention.output.bias;
+    return pass;
   }
 
-  /// The source's feed-forward output plus the lag that the refitted attention has left.
-  Pass PassOfFeedForward(const Block& source, const Block& converted, int64_t layer, size_t row) const {
-    const at::Tensor source_part = runner_->AdvancePart(Row(source_stream_, row), source, layer);
-    at::Tensor target = Project(features_, source.feed_forward.down);
-    const at::Tensor converted_part = runner_->AdvancePart(Row(converted_stream_, row), converted, layer);
-    if (AddsToStream()) target = source_part - (converted_part - Project(features_, converted.feed_forward.down));
-    return {features_.flatten(0, 1), target.flatten(0, 1)};
-  }
-
-  /// Behind a norm, outputs do not add to the residual stream as they are.
-  bool AddsToStream() const { return source_.config().layout != BlockLayout::kNormAfter; }
-
-  absl::StatusOr<at::Tensor> RefitOutput(const Block& source, const Block& converted, int64_t layer) {
-    return Refit(converted.attention.output, [&](size_t row) { return PassOfOutput(source, converted, layer, row); });
-  }
-
-  absl::StatusOr<at::Tensor> RefitFeedForward(const Block& source, const Block& converted, int64_t layer) {
-    return Refit(converted.feed_forward.down,
-                 [&](size_t row) { return PassOfFeedForward(source, converted, layer, row); });
-  }
-
-  /// The weight for which the passes of all windows fit best.
-  absl::StatusOr<at::Tensor> Refit(const Linear& projection, const std::function<Pass(size_t row)>& pass_of) {
-    const at::Tensor& old = projection.weight;
+  absl::StatusOr<at::Tensor> Refit(const Block& source, const Block& converted, int64_t layer) {
+    const at::Tensor& old = converted.attention.output.weight;
     const at::TensorOptions wide = old.options().dtype(at::kDouble);
     at::Tensor moment = at::zeros({old.size(1), old.size(1)}, wide);
     at::Tensor product = at::zeros({old.size(1), old.size(0)}, wide);
     for (size_t row = 0; row < own_.size(); ++row) {
-      Pass pass = pass_of(row);
-      if (projection.bias.defined()) pass.target = pass.target - projection.bias;
-      moment += at::mm(pass.inputs.t(), pass.inputs);
-      product += at::mm(pass.inputs.t(), pass.target);
+      const AttentionPass pass = Attend(source, converted, layer, row);
+      const at::Tensor heads = pass.converted_heads.flatten(0, 1);
+      moment += at::mm(heads.t(), heads);
+      product += at::mm(heads.t(), pass.target.flatten(0, 1));
       context_.link.activity().Tick();
     }
     REGROUP_RETURN_IF_ERROR(context_.communicator.AllReduceSum(moment));
@@ -208,8 +153,6 @@ class Refiner {
   std::vector<int64_t> own_;
   at::Tensor source_stream_;
   at::Tensor converted_stream_;
-  /// What the last projection of the feed-forward read when a layer last ran.
-  at::Tensor features_;
 };
 
 }  // namespace
@@ -219,20 +162,14 @@ absl::StatusOr<v1::TaskOutcome> RunRefine(StageContext& context) {
   context.link.SetProgress("load", 0, 0);
   const v1::Calibration& calibration = context.spec().calibration();
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
-  if (context.spec().refine().queries() && source.config().query_key_norm != QueryKeyNorm::kNone) {
-    return absl::InvalidArgumentError(
-        "refine.queries: this model normalises its queries and keys, so that logits are not linear in the queries; "
-        "leave "
-        "refine.queries out");
-  }
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, source.config()));
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
                            BuildWindows("calibration.data", calibration.data(), source,
                                         {.sequence_length = SequenceLength(calibration, source.config()),
                                          .max_windows = calibration.sequences()}));
-  Refiner refiner(context, source, conversion, windows);
-  REGROUP_ASSIGN_OR_RETURN(const NamedTensors refined, refiner.Run());
-  if (context.leads()) REGROUP_RETURN_IF_ERROR(SaveTensors(context.out() / "outputs.safetensors", refined));
+  OutputRefiner refiner(context, source, conversion, windows);
+  REGROUP_ASSIGN_OR_RETURN(const NamedTensors outputs, refiner.Run());
+  if (context.leads()) REGROUP_RETURN_IF_ERROR(SaveTensors(context.out() / "outputs.safetensors", outputs));
   for (const char* stream : {"source", "converted"}) {
     std::error_code error;
     std::filesystem::remove(context.attempt_folder / fmt::format("stream-{}-{}", stream, context.communicator.rank()),

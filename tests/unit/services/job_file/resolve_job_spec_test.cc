@@ -37,8 +37,6 @@ TEST(ResolveJobSpec, FillsTheDocumentedDefaults) {
   EXPECT_EQ(spec.finetune().lora_rank(), 16);
   EXPECT_DOUBLE_EQ(spec.finetune().lora_alpha(), 32);
   EXPECT_FALSE(spec.alignment().match_energy());
-  EXPECT_FALSE(spec.refine().queries());
-  EXPECT_FALSE(spec.refine().feed_forward());
   EXPECT_EQ(spec.resources().device(), "auto");
   EXPECT_EQ(spec.resources().max_runtime_s(), 86400);
   EXPECT_EQ(spec.evaluation().perplexity().max_windows(), 0);
