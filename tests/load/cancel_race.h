@@ -1,0 +1,19 @@
+// A cancellation that meets the end of a job: one of the two wins, and everybody is told the same.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "absl/status/statusor.h"
+#include "tests/load/connection.h"
+
+namespace regroup {
+
+struct CancelRace {
+  int rounds = 100;
+  uint32_t seed = 0;
+};
+
+/// {"rounds", "succeeded", "cancelled", "violations"}. Needs a coordinator without other jobs and workers.
+absl::StatusOr<nlohmann::json> RaceCancel(const LoadOptions& users, const LoadOptions& workers, const CancelRace& race);
+
+}  // namespace regroup

@@ -1,0 +1,37 @@
+// Judges what a coordinator remembers of its jobs against what it had promised.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "tests/load/connection.h"
+#include "tests/load/journal.h"
+
+namespace regroup {
+
+struct Verdict {
+  /// Acknowledged jobs that are not there any more.
+  int lost = 0;
+  /// Successes that were acknowledged and are not there any more.
+  int lost_results = 0;
+  /// Tasks that succeeded more than once, and requests that made more than one job.
+  int applied_twice = 0;
+  /// One sentence each; empty when every promise was kept.
+  std::vector<std::string> violations;
+  /// How many jobs ended in each state.
+  std::map<std::string, int> ends;
+};
+
+/// Waits until all jobs are final, with workers still at work, then looks at every change of every job. A job whose
+/// attempts were lost too often may have FAILED.
+absl::StatusOr<Verdict> Judge(const Connection& connection, const Journal& journal, std::chrono::seconds patience);
+
+/// {"acknowledged", "results", "cancelled", "lost", "lost_results", "applied_twice", "violations", "ends"}
+nlohmann::json ToJson(const Verdict& verdict, const Promises& promises);
+
+}  // namespace regroup

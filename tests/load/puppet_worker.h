@@ -1,0 +1,65 @@
+// A worker of one slot without processes: it takes tasks and says at once how they ended. It asks again until it has an
+// answer, as a real one does, and also what no honest worker would: it repeats reports, and reports of old attempts.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <optional>
+#include <random>
+#include <string>
+
+#include "tests/load/connection.h"
+#include "tests/load/journal.h"
+
+namespace regroup {
+
+struct PuppetOptions {
+  std::string id;
+  /// Longest time that an attempt takes; the shortest is none.
+  std::chrono::milliseconds longest_attempt{20};
+  /// Share of reports that are repeated or told of an old attempt.
+  double mischief = 0.2;
+  uint32_t seed = 0;
+};
+
+/// Belongs to one thread.
+class PuppetWorker {
+ public:
+  PuppetWorker(const Connection& connection, Journal* journal, PuppetOptions options);
+
+  /// Works until `stop`.
+  void Run(const std::atomic<bool>& stop);
+
+  /// One step, for callers that decide the pace. The task that was there to do, if any.
+  std::optional<v1::TaskAssignment> Acquire(std::chrono::milliseconds wait);
+  /// Asks whether a report task may publish, then reports, until there is an answer. OK once it is applied.
+  absl::Status Finish(const v1::TaskAssignment& assignment);
+  /// Reports how the attempt ended, until there is an answer.
+  absl::Status Report(const v1::AttemptId& attempt, const v1::TaskOutcome& outcome);
+  /// Ends the running attempt without a word.
+  void Drop() { running_.reset(); }
+  /// Registers if that was not done yet, or if the coordinator does not know this worker any more.
+  void KeepRegistered();
+
+ private:
+  void Register();
+  /// Whether the running attempt may go on.
+  void Beat();
+  void Attempt(const v1::TaskAssignment& assignment);
+  absl::Status ReportUntilAnswered(const v1::ReportTaskRequest& request);
+  void MakeMischief(const v1::ReportTaskRequest& request);
+  v1::ReportTaskRequest ReportOf(const v1::AttemptId& attempt) const;
+  bool Chance(double share) { return std::uniform_real_distribution<double>()(random_) < share; }
+
+  const PuppetOptions options_;
+  Journal* const journal_;
+  const std::unique_ptr<v1::WorkerService::Stub> stub_;
+  const uint64_t incarnation_;
+  std::mt19937 random_;
+  std::optional<v1::AttemptId> running_;
+  bool is_registered_ = false;
+  bool must_stop_ = false;
+  std::chrono::steady_clock::time_point last_beat_{};
+};
+
+}  // namespace regroup

@@ -1,0 +1,24 @@
+// One user and one worker who lead jobs through every state, one step after the other, and repeat each step until it is
+// answered: for a coordinator that may end at any of its durable writes.
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/status/statusor.h"
+#include "tests/load/connection.h"
+
+namespace regroup {
+
+struct StoryOptions {
+  LoadOptions users;
+  LoadOptions workers;
+  /// Always holds the name of the step that is being made.
+  std::string step_file;
+};
+
+/// What RunFaultLoad says, and "steps": the names of all. An error names the step that was not answered as it must be.
+absl::StatusOr<nlohmann::json> TellStory(const StoryOptions& options);
+
+}  // namespace regroup
