@@ -117,8 +117,8 @@ void CoordinatorMetrics::DescribeCluster() {
 }
 
 void CoordinatorMetrics::DescribeJobs() {
-  metrics_.DescribeGauge("job_tasks", "Tasks of each unfinished job by state.");
-  metrics_.DescribeGauge("job_planned_steps", "Training steps that an unfinished job asks for.");
+  metrics_.DescribeGauge("job_tasks", "Tasks by state of each unfinished job that has started.");
+  metrics_.DescribeGauge("job_planned_steps", "Training steps that an unfinished job that has started asks for.");
   metrics_.DescribeGauge(kStep, "Last training step.");
   metrics_.DescribeGauge(kStepTime, "When the last training step ended, in seconds since 1970.");
   metrics_.DescribeGauge(kCheckpointTime, "When the last checkpoint was written, in seconds since 1970.");
@@ -136,7 +136,7 @@ void CoordinatorMetrics::ObserveChange(const std::optional<Job>& before, const J
     metrics_.Observe("job_queue_seconds",
                      Seconds(FromProto(after.proto().start_time()) - FromProto(after.proto().create_time())));
   }
-  if (!after.IsFinal()) return;
+  if (!after.IsFinal()) return ObserveJob(after);
   metrics_.Count("jobs_finished_total", LabelsOfEnd(after.proto().state(), after.proto().failure().failure_class()));
   ForgetJob(after.id());
 }
@@ -204,7 +204,6 @@ void CoordinatorMetrics::ObserveJobs(const Cluster& cluster, Time now) {
     if (job.proto().state() == v1::JOB_STATE_QUEUED) {
       oldest = std::max(oldest, now - FromProto(job.proto().create_time()));
     }
-    ObserveLiveJob(id, job.proto());
   }
   for (const v1::JobState state : kLiveStates) metrics_.Set("jobs", jobs[state], {{"state", Word(state)}});
   metrics_.Set("oldest_queued_job_age_seconds", Seconds(oldest));
@@ -217,15 +216,18 @@ void CoordinatorMetrics::ObserveJobs(const Cluster& cluster, Time now) {
   for (const char* reason : kWaits) metrics_.Set("jobs_waiting", waiting[reason], {{"reason", reason}});
 }
 
-void CoordinatorMetrics::ObserveLiveJob(const std::string& id, const v1::Job& job) {
+void CoordinatorMetrics::ObserveJob(const Job& job) {
+  // Of thousands that wait there is nothing to see one by one, and each would cost seven series of every scrape.
+  if (!job.proto().has_start_time()) return;
+  const std::string& id = job.id();
   std::map<v1::TaskState, int> tasks;
-  for (const v1::Task& task : job.tasks()) ++tasks[task.state()];
+  for (const v1::Task& task : job.proto().tasks()) ++tasks[task.state()];
   std::lock_guard lock(mutex_);
   for (int state = v1::TASK_STATE_BLOCKED; state <= v1::TaskState_MAX; ++state) {
     const auto task_state = static_cast<v1::TaskState>(state);
     SetOfJob(id, "job_tasks", tasks[task_state], {{"job_id", id}, {"state", Word(task_state)}});
   }
-  const v1::Finetune& finetune = job.resolved_spec().finetune();
+  const v1::Finetune& finetune = job.proto().resolved_spec().finetune();
   if (finetune.has_steps()) SetOfJob(id, "job_planned_steps", finetune.steps(), {{"job_id", id}});
 }
 

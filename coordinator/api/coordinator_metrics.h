@@ -27,6 +27,9 @@ class CoordinatorMetrics {
   void ObserveCall(std::string_view method, grpc::StatusCode code, double seconds);
   /// A stored change of a job: counts tasks and jobs that ended, and how long they waited.
   void ObserveChange(const std::optional<Job>& before, const Job& after);
+  /// The gauges of a job, which it has from its start to its end. After each change, and when it is loaded from the
+  /// store.
+  void ObserveJob(const Job& job);
   void ObservePoint(const std::string& job, const v1::MetricPoint& point);
   void ObserveCluster(const Cluster& cluster, Time now);
   void CountDroppedLogs(size_t lines);
@@ -40,7 +43,6 @@ class CoordinatorMetrics {
   void DescribeJobs();
   void ObserveTask(const std::optional<Job>& before, const Job& after, size_t task);
   void ObserveJobs(const Cluster& cluster, Time now);
-  void ObserveLiveJob(const std::string& id, const v1::Job& job);
   void ObserveWorkers(const Cluster& cluster, Time now);
   /// Sets a gauge that goes when the job ends. Called with the mutex held.
   void SetOfJob(const std::string& job, const std::string& name, double value, const MetricLabels& labels);

@@ -14,6 +14,7 @@ namespace regroup {
 namespace {
 
 constexpr Duration kTick = std::chrono::milliseconds(100);
+constexpr Duration kMetricsInterval = std::chrono::seconds(1);
 constexpr Duration kRetentionInterval = std::chrono::seconds(10);
 constexpr size_t kForgottenAtOnce = 100;
 
@@ -53,6 +54,7 @@ absl::Status Core::Recover() {
     // One unreadable job must not keep all others from running.
     if (!status.ok()) LogError("job cannot go on", {{"job", name}, {"reason", std::string(status.message())}});
   }
+  for (const auto& [id, job] : cluster_.jobs()) metrics_->ObserveJob(job);
   LogInfo("recovered", {{"jobs", cluster_.jobs().size()}, {"workers", cluster_.workers().size()}});
   return absl::OkStatus();
 }
@@ -151,7 +153,8 @@ void Core::RunBatch(const std::vector<Command>& batch) {
 
 absl::Status Core::StoreChanges() {
   CollectChanges();
-  const absl::Status stored = changes_.empty() ? absl::OkStatus() : CommitChanges();
+  const bool has_changes = !changes_.empty();
+  const absl::Status stored = has_changes ? CommitChanges() : absl::OkStatus();
   if (stored.ok()) {
     PublishChanges();
     cluster_.Commit();
@@ -159,16 +162,20 @@ absl::Status Core::StoreChanges() {
     cluster_.Rollback();
     metrics_->CountStoreFailure();
   }
-  if (stored.ok() == store_is_failing_) {
-    store_is_failing_ = !stored.ok();
-    if (store_is_failing_) {
-      LogError("cannot store changes; nothing is accepted", {{"reason", std::string(stored.message())}});
-    } else {
-      LogInfo("changes are stored again");
-    }
-  }
+  // A batch without changes says nothing about the store.
+  if (has_changes) NoteStored(stored);
   changes_ = {};
   return stored;
+}
+
+void Core::NoteStored(const absl::Status& stored) {
+  if (stored.ok() != store_is_failing_) return;
+  store_is_failing_ = !stored.ok();
+  if (store_is_failing_) {
+    LogError("cannot store changes; nothing is accepted", {{"reason", std::string(stored.message())}});
+  } else {
+    LogInfo("changes are stored again");
+  }
 }
 
 absl::Status Core::CommitChanges() {
@@ -231,7 +238,11 @@ void Core::ForgetOldJobs(Time now) {
 }
 
 void Core::PublishProgress(Time now) {
-  metrics_->ObserveCluster(cluster_, now);
+  if (now >= next_metrics_) {
+    // Goes over all jobs.
+    metrics_->ObserveCluster(cluster_, now);
+    next_metrics_ = now + kMetricsInterval;
+  }
   for (const std::string& id : feeds_->Subscribed()) {
     const Job* job = cluster_.jobs().Find(id);
     if (job != nullptr) feeds_->Publish(id, cluster_.Describe(*job, now));

@@ -95,6 +95,8 @@ class Core {
   /// One durable commit of everything the batch changed, or an undo of it.
   absl::Status StoreChanges();
   absl::Status CommitChanges();
+  /// Logs when the store begins and ceases to fail.
+  void NoteStored(const absl::Status& stored);
   void CollectChanges();
   void PublishChanges();
   void PublishProgress(Time now);
@@ -116,6 +118,7 @@ class Core {
   bool waits_end_ = false;
   Time next_tick_{};
   Time next_retention_{};
+  Time next_metrics_{};
   bool store_is_failing_ = false;
   /// Why nothing may be stored any more, or OK.
   absl::Status store_lost_;

@@ -78,6 +78,19 @@ MetricQuery MetricQueryOf(const std::string& job, const v1::StreamMetricsRequest
           .after_step = request.after_step() == 0 ? -1 : request.after_step()};
 }
 
+void AddWaitingReasons(const Turn& turn, v1::ListJobsResponse* response) {
+  std::vector<v1::Job*> listed;
+  std::vector<const Job*> live;
+  for (v1::Job& job : *response->mutable_jobs()) {
+    const Job* found = turn.cluster.jobs().Find(LastSegment(job.name()));
+    if (found == nullptr) continue;
+    listed.push_back(&job);
+    live.push_back(found);
+  }
+  const std::vector<std::string> reasons = turn.cluster.WaitingReasonsOf(live, turn.now);
+  for (size_t i = 0; i < listed.size(); ++i) listed[i]->set_waiting_reason(reasons[i]);
+}
+
 absl::StatusOr<JobQuery> JobQueryOf(const v1::ListJobsRequest& request, const Caller& caller) {
   JobQuery query;
   REGROUP_ASSIGN_OR_RETURN(query.limit, PageSize(request.page_size(), kJobsPerPage));
@@ -145,10 +158,7 @@ grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* cont
   response->set_next_page_token(PageToken(page->next));
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   core_->Read([=](const Turn& turn) {
-    for (v1::Job& job : *response->mutable_jobs()) {
-      const Job* live = turn.cluster.jobs().Find(LastSegment(job.name()));
-      if (live != nullptr) job.set_waiting_reason(turn.cluster.WaitingReasonOf(*live, turn.now));
-    }
+    AddWaitingReasons(turn, response);
     reactor->Finish(grpc::Status::OK);
   });
   return reactor;

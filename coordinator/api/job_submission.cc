@@ -17,7 +17,6 @@ namespace regroup {
 namespace {
 
 constexpr size_t kSuffixLength = 6;
-constexpr size_t kMostUnfinishedJobs = 10000;
 constexpr size_t kLongestRequestId = 128;
 
 /// Equal messages have equal bytes, also where they hold maps.
@@ -90,9 +89,10 @@ absl::Status PathsNotAllowed(const std::vector<FieldViolation>& violations) {
 }
 
 absl::Status CheckLimit(const Turn& turn) {
-  if (turn.cluster.jobs().size() < kMostUnfinishedJobs) return absl::OkStatus();
+  const size_t limit = turn.cluster.options().max_unfinished_jobs;
+  if (turn.cluster.jobs().size() < limit) return absl::OkStatus();
   return MakeError(absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
-                   fmt::format("{} jobs are unfinished; submit again when some are done", kMostUnfinishedJobs));
+                   fmt::format("{} jobs are unfinished; submit again when some are done", limit));
 }
 
 }  // namespace

@@ -64,6 +64,10 @@ void AddFlags(CLI::App* app, Flags* flags) {
                   "Finished jobs, their logs and working files are deleted after this time; 0 keeps them")
       ->check(CLI::Range(0, 36500))
       ->capture_default_str();
+  app->add_option("--max-unfinished-jobs", flags->options.cluster.max_unfinished_jobs,
+                  "New jobs are refused while there are more; each takes some 10 KB of memory")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
   app->add_option("--lease-s", flags->lease_s, "A worker that is silent for longer loses its tasks")
       ->check(CLI::Range(1, 3600))
       ->capture_default_str();

@@ -42,6 +42,7 @@ absl::Status Cluster::RestoreJob(JobRecord record, Time now) {
   const std::string id = job.id();
   const Job& restored = jobs_.Put(id, std::move(job));
   for (const size_t task : restored.RunningTasks()) SightingOf(restored, task, now);
+  NoteWhatRuns({id});
   for (const size_t task : restored.ReadyTasks(Time::max())) {
     for (const v1::WorkerShare& share : restored.task(task).shares()) {
       lingering_.push_back({LastSegment(share.worker()), CurrentAttempt(restored, task), now + options_.lease});
@@ -63,6 +64,7 @@ void Cluster::RestoreWorker(v1::Worker worker, Time now) {
 void Cluster::AddJob(Job job) {
   const std::string id = job.id();
   jobs_.Put(id, std::move(job));
+  NoteWhatRuns({id});
 }
 
 absl::Status Cluster::CancelJob(const std::string& job, Time now) {
@@ -186,9 +188,11 @@ std::vector<Cluster::Waiting> Cluster::WaitingTasks(Time now) const {
   std::vector<Waiting> waiting;
   std::vector<Claim> claims;
   std::map<std::string, int> busy_slots;
+  for (const RunningTask& running : Running()) {
+    busy_slots[running.job->proto().owner()] += running.job->task(running.task).ranks();
+  }
   for (const auto& [id, job] : jobs_) {
     const std::string& owner = job.proto().owner();
-    for (const size_t task : job.RunningTasks()) busy_slots[owner] += job.task(task).ranks();
     for (const size_t task : job.ReadyTasks(now)) {
       if (Lingers(job, task, now)) continue;
       waiting.push_back({&job, task, DemandOf(job, task)});
@@ -201,12 +205,13 @@ std::vector<Cluster::Waiting> Cluster::WaitingTasks(Time now) const {
     }
   }
   std::vector<Waiting> in_order;
-  for (const size_t claim : FairOrder(claims, std::move(busy_slots))) in_order.push_back(waiting[claim]);
+  for (const size_t claim : FairOrder(claims, busy_slots)) in_order.push_back(waiting[claim]);
   return in_order;
 }
 
 void Cluster::StartTask(const std::string& job, size_t task, const std::vector<WorkerRanks>& workers, Time now) {
   Job& edited = jobs_.Edit(job);
+  running_jobs_.insert(job);
   edited.Start(task, workers, now);
   SightingOf(edited, task, now);
   v1::TaskAssignment assignment = MakeAssignment(edited, task, options_.watchdog);
@@ -248,10 +253,8 @@ std::vector<std::string> Cluster::LiveWorkers(Time now) const {
 
 std::vector<Capacity> Cluster::CapacitiesOf(const std::vector<std::string>& names) const {
   std::map<std::string, int> busy_slots;
-  for (const auto& [id, job] : jobs_) {
-    for (const size_t task : job.RunningTasks()) {
-      for (const WorkerRanks& share : WorkersOf(job.task(task))) busy_slots[share.worker] += share.ranks;
-    }
+  for (const RunningTask& running : Running()) {
+    for (const WorkerRanks& share : WorkersOf(running.job->task(running.task))) busy_slots[share.worker] += share.ranks;
   }
   std::vector<Capacity> capacities;
   for (const std::string& name : names) capacities.push_back(CapacityOf(*workers_.Find(name), busy_slots[name]));
@@ -286,19 +289,29 @@ void Cluster::SealChanges() {
 
 void Cluster::Commit() {
   std::vector<std::string> final_jobs;
-  for (const auto& [id, before] : jobs_.changes()) {
+  const std::set<std::string> changed = ChangedJobs();
+  for (const std::string& id : changed) {
     if (jobs_.Find(id)->IsFinal()) final_jobs.push_back(id);
   }
   jobs_.Commit();
   workers_.Commit();
   for (const std::string& id : final_jobs) jobs_.Forget(id);
+  NoteWhatRuns(changed);
 }
 
 void Cluster::Rollback() {
   // A registration that was not stored did not happen.
   for (const auto& [worker, before] : workers_.changes()) sessions_[worker].registered = false;
+  const std::set<std::string> changed = ChangedJobs();
   jobs_.Rollback();
   workers_.Rollback();
+  NoteWhatRuns(changed);
+}
+
+std::set<std::string> Cluster::ChangedJobs() const {
+  std::set<std::string> changed;
+  for (const auto& [id, before] : jobs_.changes()) changed.insert(id);
+  return changed;
 }
 
 // Questions.
@@ -328,9 +341,20 @@ std::map<std::string_view, int> Cluster::CountWaiting(Time now) const {
 
 std::string Cluster::WaitingReasonOf(const Job& job, Time now) const {
   if (!IsWaiting(job)) return "";
-  const std::vector<size_t> ready = job.ReadyTasks(now);
-  if (ready.empty()) return "a task starts again after a short pause";
-  return WaitingReason(DemandOf(job, ready.front()), CapacitiesOf(LiveWorkers(now)));
+  return WaitingReasonsOf({&job}, now).front();
+}
+
+std::vector<std::string> Cluster::WaitingReasonsOf(const std::vector<const Job*>& jobs, Time now) const {
+  const std::vector<Capacity> capacities = CapacitiesOf(LiveWorkers(now));
+  std::vector<std::string> reasons;
+  for (const Job* job : jobs) {
+    std::string& reason = reasons.emplace_back();
+    if (!IsWaiting(*job)) continue;
+    const std::vector<size_t> ready = job->ReadyTasks(now);
+    reason = ready.empty() ? "a task starts again after a short pause"
+                           : WaitingReason(DemandOf(*job, ready.front()), capacities);
+  }
+  return reasons;
 }
 
 v1::Worker Cluster::Describe(const v1::Worker& worker, Time now) const {

@@ -17,6 +17,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -39,6 +40,8 @@ struct ClusterOptions {
   Duration watchdog = std::chrono::seconds(300);
   /// What the secrets of gangs are made from; random, of this process alone.
   std::string gang_secret;
+  /// New ones are refused above this. Each costs memory, and a little time in every decision.
+  size_t max_unfinished_jobs = 10000;
 };
 
 /// The answer to AcquireTask call number `ticket`; without an assignment there was nothing to do in time.
@@ -88,10 +91,13 @@ class Cluster {
 
   // Questions.
 
+  const ClusterOptions& options() const { return options_; }
   /// The job with what is never stored: why it waits, and the progress of its running tasks.
   v1::Job Describe(const Job& job, Time now) const;
   /// Why no task of the job runs; empty while one does, and where nothing is to be run.
   std::string WaitingReasonOf(const Job& job, Time now) const;
+  /// The same for each of several jobs, in one look at the workers.
+  std::vector<std::string> WaitingReasonsOf(const std::vector<const Job*>& jobs, Time now) const;
   /// Jobs of which no task runs though one could, by what they wait for: WaitingKind's words, and "pause" before an
   /// attempt is repeated.
   std::map<std::string_view, int> CountWaiting(Time now) const;
@@ -158,6 +164,11 @@ class Cluster {
   Reached ReachedBy(const Job& job, size_t task) const;
   std::optional<RunningTask> FindRunning(const v1::AttemptId& attempt) const;
   std::vector<RunningTask> RunningOn(const std::string& worker) const;
+  /// All of them, by job.
+  std::vector<RunningTask> Running() const;
+  /// After changes of jobs were stored or undone.
+  void NoteWhatRuns(const std::set<std::string>& changed_jobs);
+  std::set<std::string> ChangedJobs() const;
   void NoteListed(const std::string& worker, const AttemptList& listed, Time now);
   AttemptList AttemptsToStop(const std::string& worker, const AttemptList& listed) const;
   void LoseAttemptsNotIn(const AttemptList& listed, const std::string& worker, Time now);
@@ -191,6 +202,8 @@ class Cluster {
   JournaledMap<v1::Worker> workers_;
   std::map<std::string, Session> sessions_;
   std::map<TaskKey, Sighting> sightings_;
+  /// Ids of all jobs with a running task, and perhaps of some that have none any more: most jobs only wait.
+  std::set<std::string> running_jobs_;
   std::vector<Lingering> lingering_;
   std::vector<Answer> answers_;
 };

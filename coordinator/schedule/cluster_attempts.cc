@@ -77,13 +77,30 @@ std::optional<Cluster::RunningTask> Cluster::FindRunning(const v1::AttemptId& at
 }
 
 std::vector<Cluster::RunningTask> Cluster::RunningOn(const std::string& worker) const {
+  std::vector<RunningTask> running = Running();
+  std::erase_if(running, [&](const RunningTask& one) { return !RunsOn(one.job->task(one.task), worker); });
+  return running;
+}
+
+std::vector<Cluster::RunningTask> Cluster::Running() const {
   std::vector<RunningTask> running;
-  for (const auto& [id, job] : jobs_) {
-    for (const size_t task : job.RunningTasks()) {
-      if (RunsOn(job.task(task), worker)) running.push_back({&job, task});
-    }
+  for (const std::string& id : running_jobs_) {
+    const Job* job = jobs_.Find(id);
+    if (job == nullptr) continue;
+    for (const size_t task : job->RunningTasks()) running.push_back({job, task});
   }
   return running;
+}
+
+void Cluster::NoteWhatRuns(const std::set<std::string>& changed_jobs) {
+  for (const std::string& id : changed_jobs) {
+    const Job* job = jobs_.Find(id);
+    if (job != nullptr && !job->RunningTasks().empty()) {
+      running_jobs_.insert(id);
+    } else {
+      running_jobs_.erase(id);
+    }
+  }
 }
 
 // What workers say about attempts.
@@ -200,14 +217,12 @@ std::string Cluster::WhyLost(const Job& job, size_t task, Time now) {
 }
 
 void Cluster::EndSilentAttempts(Time now) {
-  for (const auto& [id, job] : jobs_) {
-    for (const size_t task : job.RunningTasks()) {
-      const std::string why = WhyLost(job, task, now);
-      if (why.empty()) continue;
-      NoteLingering(job, task, "");
-      const Reached reached = ReachedBy(job, task);
-      jobs_.Edit(id).Lose(task, why, reached, now);
-    }
+  for (const auto& [job, task] : Running()) {
+    const std::string why = WhyLost(*job, task, now);
+    if (why.empty()) continue;
+    NoteLingering(*job, task, "");
+    const Reached reached = ReachedBy(*job, task);
+    jobs_.Edit(job->id()).Lose(task, why, reached, now);
   }
   std::erase_if(lingering_, [now](const Lingering& lingering) { return now >= lingering.lease_end; });
 }

@@ -1,39 +1,60 @@
 #include "coordinator/schedule/fair_order.h"
 
 #include <algorithm>
-#include <deque>
+#include <queue>
 #include <tuple>
+#include <utility>
 
 namespace regroup {
 namespace {
 
 /// What an owner would do itself: the higher priority first, then the older job, then the earlier task.
-auto OwnPrecedence(const Claim& claim) {
-  return std::make_tuple(-claim.priority, claim.create_time, claim.job, claim.task);
+bool OwnerPrefers(const Claim& a, const Claim& b) {
+  return std::tie(b.priority, a.create_time, a.job, a.task) < std::tie(a.priority, b.create_time, b.job, b.task);
+}
+
+/// An owner's claims in its own order.
+struct Line {
+  std::vector<size_t> claims;
+  size_t next = 0;
+  int busy_slots = 0;
+};
+
+/// The lines by owner; each as the owner would have it.
+std::map<std::string, Line> LinesOf(const std::vector<Claim>& claims, const std::map<std::string, int>& busy_slots) {
+  std::map<std::string, Line> lines;
+  for (size_t i = 0; i < claims.size(); ++i) lines[claims[i].owner].claims.push_back(i);
+  for (auto& [owner, line] : lines) {
+    std::sort(line.claims.begin(), line.claims.end(),
+              [&](size_t a, size_t b) { return OwnerPrefers(claims[a], claims[b]); });
+    const auto busy = busy_slots.find(owner);
+    if (busy != busy_slots.end()) line.busy_slots = busy->second;
+  }
+  return lines;
 }
 
 }  // namespace
 
-std::vector<size_t> FairOrder(const std::vector<Claim>& claims, std::map<std::string, int> busy_slots) {
-  std::map<std::string, std::deque<size_t>> queues;
-  for (size_t i = 0; i < claims.size(); ++i) queues[claims[i].owner].push_back(i);
-  for (auto& [owner, queue] : queues) {
-    std::sort(queue.begin(), queue.end(),
-              [&](size_t a, size_t b) { return OwnPrecedence(claims[a]) < OwnPrecedence(claims[b]); });
-  }
-  const auto turn = [&](const auto& entry) {
-    const Claim& first = claims[entry.second.front()];
-    return std::make_tuple(busy_slots[entry.first], first.create_time, entry.first);
+std::vector<size_t> FairOrder(const std::vector<Claim>& claims, const std::map<std::string, int>& busy_slots) {
+  std::map<std::string, Line> lines = LinesOf(claims, busy_slots);
+  // Whose turn it is: the fewest slots, then the older claim. Only the line that was served moves to another place.
+  const auto comes_later = [&claims](const Line* a, const Line* b) {
+    const Claim& first_a = claims[a->claims[a->next]];
+    const Claim& first_b = claims[b->claims[b->next]];
+    return std::tie(a->busy_slots, first_a.create_time, first_a.owner) >
+           std::tie(b->busy_slots, first_b.create_time, first_b.owner);
   };
+  std::priority_queue<Line*, std::vector<Line*>, decltype(comes_later)> turns(comes_later);
+  for (auto& [owner, line] : lines) turns.push(&line);
   std::vector<size_t> order;
-  while (!queues.empty()) {
-    const auto next =
-        std::min_element(queues.begin(), queues.end(), [&](const auto& a, const auto& b) { return turn(a) < turn(b); });
-    const size_t claim = next->second.front();
+  order.reserve(claims.size());
+  while (!turns.empty()) {
+    Line* const line = turns.top();
+    turns.pop();
+    const size_t claim = line->claims[line->next++];
     order.push_back(claim);
-    busy_slots[next->first] += claims[claim].ranks;
-    next->second.pop_front();
-    if (next->second.empty()) queues.erase(next);
+    line->busy_slots += claims[claim].ranks;
+    if (line->next < line->claims.size()) turns.push(line);
   }
   return order;
 }

@@ -26,6 +26,6 @@ struct Claim {
 };
 
 /// Positions in `claims` in the order of precedence. `busy_slots` is what each owner's running tasks take.
-std::vector<size_t> FairOrder(const std::vector<Claim>& claims, std::map<std::string, int> busy_slots);
+std::vector<size_t> FairOrder(const std::vector<Claim>& claims, const std::map<std::string, int>& busy_slots);
 
 }  // namespace regroup

@@ -19,6 +19,8 @@ constexpr int64_t kMostRowsAtOnce = 2000;
 constexpr char kSelectJobs[] = "SELECT number, state, job FROM jobs WHERE number < $1 ORDER BY number DESC LIMIT $2";
 constexpr char kSelectJobsOfOwner[] =
     "SELECT number, state, job FROM jobs WHERE number < $1 AND owner = $2 ORDER BY number DESC LIMIT $3";
+constexpr char kSelectJobsInState[] =
+    "SELECT number, state, job FROM jobs WHERE number < $1 AND state = $2 ORDER BY number DESC LIMIT $3";
 constexpr char kSelectLogs[] =
     "SELECT number, entry, rank FROM logs WHERE job = $1 AND number > $2 AND ($3 = '' OR task = $3) AND severity >= $4 "
     "AND time_us >= $5 ORDER BY number LIMIT $6";
@@ -126,8 +128,10 @@ absl::Status SqlJobStore::ReadTasks(JobRecord* record) {
 absl::StatusOr<JobPage> SqlJobStore::ListJobs(const JobQuery& query) {
   std::lock_guard lock(mutex_);
   const auto command = [&query](int64_t position, int64_t rows) -> SqlCommand {
-    if (query.owner.empty()) return {kSelectJobs, {position, rows}};
-    return {kSelectJobsOfOwner, {position, query.owner, rows}};
+    if (!query.owner.empty()) return {kSelectJobsOfOwner, {position, query.owner, rows}};
+    // One that is rare must not be looked for among all jobs.
+    if (query.states.size() == 1) return {kSelectJobsInState, {position, int64_t{query.states.front()}, rows}};
+    return {kSelectJobs, {position, rows}};
   };
   JobPage page;
   int64_t last = 0;
