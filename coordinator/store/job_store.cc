@@ -7,6 +7,28 @@
 #include "services/rpc/status.h"
 
 namespace regroup {
+namespace {
+
+/// The job without specification and tasks.
+v1::Job WithoutSpec(const v1::Job& job) {
+  // Not a copy followed by a clear: most of a job is these.
+  v1::Job bare;
+  bare.set_name(job.name());
+  bare.set_state(job.state());
+  bare.set_waiting_reason(job.waiting_reason());
+  if (job.has_failure()) *bare.mutable_failure() = job.failure();
+  if (job.has_create_time()) *bare.mutable_create_time() = job.create_time();
+  if (job.has_start_time()) *bare.mutable_start_time() = job.start_time();
+  if (job.has_end_time()) *bare.mutable_end_time() = job.end_time();
+  bare.set_revision(job.revision());
+  *bare.mutable_figures() = job.figures();
+  if (job.has_model()) *bare.mutable_model() = job.model();
+  bare.set_report_folder(job.report_folder());
+  bare.set_owner(job.owner());
+  return bare;
+}
+
+}  // namespace
 
 std::string ResumeToken(int64_t revision) { return fmt::format("r{}", revision); }
 
@@ -26,7 +48,7 @@ absl::StatusOr<int64_t> RevisionOf(const std::string& resume_token) {
 
 v1::JobEvent EventOf(const JobChange& change) {
   v1::JobEvent event;
-  *event.mutable_job() = WithoutTasks(change.record.job);
+  *event.mutable_job() = WithoutSpec(change.record.job);
   for (const size_t task : change.changed_tasks) {
     *event.mutable_job()->add_tasks() = change.record.job.tasks(static_cast<int>(task));
   }
@@ -35,22 +57,9 @@ v1::JobEvent EventOf(const JobChange& change) {
 }
 
 v1::Job WithoutTasks(const v1::Job& job) {
-  // Not a copy followed by a clear: most of a job is its tasks.
-  v1::Job bare;
-  bare.set_name(job.name());
+  v1::Job bare = WithoutSpec(job);
   *bare.mutable_spec() = job.spec();
   *bare.mutable_resolved_spec() = job.resolved_spec();
-  bare.set_state(job.state());
-  bare.set_waiting_reason(job.waiting_reason());
-  if (job.has_failure()) *bare.mutable_failure() = job.failure();
-  if (job.has_create_time()) *bare.mutable_create_time() = job.create_time();
-  if (job.has_start_time()) *bare.mutable_start_time() = job.start_time();
-  if (job.has_end_time()) *bare.mutable_end_time() = job.end_time();
-  bare.set_revision(job.revision());
-  *bare.mutable_figures() = job.figures();
-  if (job.has_model()) *bare.mutable_model() = job.model();
-  bare.set_report_folder(job.report_folder());
-  bare.set_owner(job.owner());
   return bare;
 }
 

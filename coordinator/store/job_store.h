@@ -157,7 +157,8 @@ class JobStore {
 std::string ResumeToken(int64_t revision);
 absl::StatusOr<int64_t> RevisionOf(const std::string& resume_token);
 
-/// The event that watchers see for a change: the job with the tasks that changed.
+/// What a store keeps of a change for its watchers: the job with the tasks that changed, without its specification,
+/// which no change touches and which would be most of every event. ReadEvents adds it again.
 v1::JobEvent EventOf(const JobChange& change);
 
 /// The job as lists and events show it, without tasks.

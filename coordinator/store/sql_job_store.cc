@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <limits>
+#include <thread>
 
 #include "coordinator/store/sql_changes.h"
 #include "services/base/status_macros.h"
@@ -54,18 +55,22 @@ absl::StatusOr<bool> ForEachRow(SqlConnection& connection, const SqlCommand& com
 }
 
 /// The same for rows that are numbered in column 0, where `command` asks for a number of them beyond a position: first
-/// for as many as are wanted, then, because a filter let too few through, for more and more.
-absl::Status ForEachNumberedRow(SqlConnection& connection, int64_t position, size_t wanted,
+/// for as many as are wanted, then, because a filter let too few through, for more and more. The mutex is taken for
+/// each answer alone: commits do not wait until all jobs were looked at.
+absl::Status ForEachNumberedRow(SqlConnection& connection, std::mutex& mutex, int64_t position, size_t wanted,
                                 const std::function<SqlCommand(int64_t position, int64_t rows)>& command,
                                 const std::function<absl::StatusOr<bool>(const SqlRows&)>& take) {
   for (int64_t asked = static_cast<int64_t>(wanted);; asked = std::min(4 * asked, kMostRowsAtOnce)) {
     int64_t rows = 0;
+    std::unique_lock lock(mutex);
     REGROUP_ASSIGN_OR_RETURN(const bool all, ForEachRow(connection, command(position, asked), [&](const SqlRows& row) {
                                position = row.Integer(0);
                                ++rows;
                                return take(row);
                              }));
     if (!all || rows < asked) return absl::OkStatus();
+    lock.unlock();
+    std::this_thread::yield();
   }
 }
 
@@ -80,9 +85,11 @@ absl::Status SqlJobStore::Commit(const Changes& changes) {
 absl::StatusOr<std::vector<JobRecord>> SqlJobStore::LoadUnfinished() {
   std::lock_guard lock(mutex_);
   std::vector<JobRecord> records;
+  // Not "NOT IN" the others: the index finds the few among many that ended.
   const SqlCommand command = {
-      "SELECT job, publication_granted FROM jobs WHERE state NOT IN ($1, $2, $3) ORDER BY number",
-      {int64_t{v1::JOB_STATE_SUCCEEDED}, int64_t{v1::JOB_STATE_FAILED}, int64_t{v1::JOB_STATE_CANCELLED}}};
+      "SELECT job, publication_granted FROM jobs WHERE state IN ($1, $2, $3, $4) ORDER BY number",
+      {int64_t{v1::JOB_STATE_QUEUED}, int64_t{v1::JOB_STATE_RUNNING}, int64_t{v1::JOB_STATE_RECOVERING},
+       int64_t{v1::JOB_STATE_CANCELLING}}};
   REGROUP_RETURN_IF_ERROR(ForEachRow(*connection_, command, [&](const SqlRows& row) -> absl::StatusOr<bool> {
                             REGROUP_RETURN_IF_ERROR(ReadRecord(row, &records.emplace_back()));
                             return true;
@@ -126,7 +133,6 @@ absl::Status SqlJobStore::ReadTasks(JobRecord* record) {
 }
 
 absl::StatusOr<JobPage> SqlJobStore::ListJobs(const JobQuery& query) {
-  std::lock_guard lock(mutex_);
   const auto command = [&query](int64_t position, int64_t rows) -> SqlCommand {
     if (!query.owner.empty()) return {kSelectJobsOfOwner, {position, query.owner, rows}};
     // One that is rare must not be looked for among all jobs.
@@ -148,7 +154,7 @@ absl::StatusOr<JobPage> SqlJobStore::ListJobs(const JobQuery& query) {
     page.jobs.push_back(std::move(job));
     return true;
   };
-  REGROUP_RETURN_IF_ERROR(ForEachNumberedRow(*connection_, query.before == 0 ? kPastTheNewest : query.before,
+  REGROUP_RETURN_IF_ERROR(ForEachNumberedRow(*connection_, mutex_, query.before == 0 ? kPastTheNewest : query.before,
                                              query.limit + 1, command, take));
   return page;
 }
@@ -187,11 +193,24 @@ absl::StatusOr<std::vector<v1::JobEvent>> SqlJobStore::ReadEvents(const std::str
     return true;
   };
   REGROUP_RETURN_IF_ERROR(ForEachRow(*connection_, command, take).status());
+  if (!events.empty()) REGROUP_RETURN_IF_ERROR(AddSpec(job, &events));
   return events;
 }
 
+absl::Status SqlJobStore::AddSpec(const std::string& job, std::vector<v1::JobEvent>* events) {
+  REGROUP_ASSIGN_OR_RETURN(const Rows rows, connection_->Query({"SELECT job FROM jobs WHERE id = $1", {job}}));
+  REGROUP_ASSIGN_OR_RETURN(const bool has_row, rows->Next());
+  if (!has_row) return JobNotFound(job);
+  v1::Job stored;
+  REGROUP_RETURN_IF_ERROR(ParseColumn(*rows, 0, &stored));
+  for (v1::JobEvent& event : *events) {
+    *event.mutable_job()->mutable_spec() = stored.spec();
+    *event.mutable_job()->mutable_resolved_spec() = stored.resolved_spec();
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<Numbered<v1::LogEntry>>> SqlJobStore::ReadLogs(const LogQuery& query) {
-  std::lock_guard lock(mutex_);
   const auto command = [&query](int64_t position, int64_t rows) -> SqlCommand {
     return {kSelectLogs, {query.job, position, query.task, int64_t{query.min_severity}, MicrosOf(query.since), rows}};
   };
@@ -203,12 +222,11 @@ absl::StatusOr<std::vector<Numbered<v1::LogEntry>>> SqlJobStore::ReadLogs(const 
     REGROUP_RETURN_IF_ERROR(ParseColumn(row, 1, &line.message));
     return lines.size() < query.limit;
   };
-  REGROUP_RETURN_IF_ERROR(ForEachNumberedRow(*connection_, query.after, query.limit, command, take));
+  REGROUP_RETURN_IF_ERROR(ForEachNumberedRow(*connection_, mutex_, query.after, query.limit, command, take));
   return lines;
 }
 
 absl::StatusOr<int64_t> SqlJobStore::StartOfLogTail(const LogQuery& query, int lines) {
-  std::lock_guard lock(mutex_);
   const auto command = [&query](int64_t position, int64_t rows) -> SqlCommand {
     return {kSelectLogsBackwards,
             {query.job, position, query.task, int64_t{query.min_severity}, MicrosOf(query.since), query.after, rows}};
@@ -222,12 +240,11 @@ absl::StatusOr<int64_t> SqlJobStore::StartOfLogTail(const LogQuery& query, int l
     return false;
   };
   REGROUP_RETURN_IF_ERROR(
-      ForEachNumberedRow(*connection_, kPastTheNewest, static_cast<size_t>(lines) + 1, command, take));
+      ForEachNumberedRow(*connection_, mutex_, kPastTheNewest, static_cast<size_t>(lines) + 1, command, take));
   return start;
 }
 
 absl::StatusOr<std::vector<Numbered<v1::MetricPoint>>> SqlJobStore::ReadMetrics(const MetricQuery& query) {
-  std::lock_guard lock(mutex_);
   const auto command = [&query](int64_t position, int64_t rows) -> SqlCommand {
     return {
         "SELECT number, metric, point FROM metrics WHERE job = $1 AND number > $2 AND step > $3 ORDER BY number "
@@ -242,7 +259,7 @@ absl::StatusOr<std::vector<Numbered<v1::MetricPoint>>> SqlJobStore::ReadMetrics(
     REGROUP_RETURN_IF_ERROR(ParseColumn(row, 2, &point.message));
     return points.size() < query.limit;
   };
-  REGROUP_RETURN_IF_ERROR(ForEachNumberedRow(*connection_, query.after, query.limit, command, take));
+  REGROUP_RETURN_IF_ERROR(ForEachNumberedRow(*connection_, mutex_, query.after, query.limit, command, take));
   return points;
 }
 

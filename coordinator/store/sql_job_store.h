@@ -36,6 +36,8 @@ class SqlJobStore : public JobStore {
  private:
   absl::Status ReadRecord(const SqlRows& row, JobRecord* record);
   absl::Status ReadTasks(JobRecord* record);
+  /// What EventOf left out.
+  absl::Status AddSpec(const std::string& job, std::vector<v1::JobEvent>* events);
 
   SqlConnection* const connection_;
 };

@@ -115,6 +115,8 @@ absl::Status SqliteStatus(int code, const std::string& message) {
     case SQLITE_NOMEM:
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
+    // What a read that the medium fails with EIO is called as well.
+    case SQLITE_CORRUPT:
       return MakeError(absl::StatusCode::kUnavailable, v1::STORE_UNAVAILABLE,
                        fmt::format("the store cannot be used: {}", message));
     default:

@@ -150,6 +150,10 @@ TEST_P(JobStoreContract, ReadsEventsInOrderWithTheTasksThatChanged) {
   EXPECT_EQ(events[1].job().revision(), 3);
   EXPECT_EQ(events[1].job().tasks_size(), 11);
   EXPECT_EQ(RevisionOf(events[1].resume_token()).value(), 3);
+  for (const v1::JobEvent& event : events) {
+    EXPECT_EQ(event.job().spec().SerializeAsString(), job.proto().spec().SerializeAsString());
+    EXPECT_EQ(event.job().resolved_spec().SerializeAsString(), job.proto().resolved_spec().SerializeAsString());
+  }
   EXPECT_EQ(store_->ReadEvents("a", 1, 1).value().size(), 1u);
   EXPECT_THAT(store_->ReadEvents("a", 3, 10).value(), IsEmpty());
 }
