@@ -15,6 +15,7 @@
 #include "services/base/logging.h"
 #include "services/base/parent_death.h"
 #include "services/base/status_macros.h"
+#include "services/rpc/connection_limit.h"
 #include "services/rpc/security_flags.h"
 
 namespace regroup {
@@ -175,6 +176,7 @@ int main(int argc, char** argv) {
   if (flags.die_with_parent && !regroup::DieWithParent(SIGTERM)) return 0;
   regroup::InitLogging("coordinator",
                        flags.log_format == "json" ? regroup::LogFormat::kJson : regroup::LogFormat::kText);
+  regroup::RaiseOpenFileLimit();
   const absl::Status status = regroup::RunCoordinator(std::move(flags), signals);
   if (!status.ok()) regroup::LogError(std::string(status.message()));
   return regroup::ExitStatusOf(status);

@@ -10,6 +10,7 @@
 
 #include "services/base/status_macros.h"
 #include "services/rpc/bearer_token.h"
+#include "services/rpc/connection_polling.h"
 #include "services/rpc/target.h"
 
 namespace regroup {
@@ -25,7 +26,9 @@ grpc::ChannelArguments Arguments() {
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   // A coordinator that was restarted should be found again within a second or two, not after minutes of backing off.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
+  // Also the time that one attempt may take, TLS included: on a busy machine that can be more than a second. Of an
+  // address that does not answer the kernel asks again after 1 and 3 s, so that one that is back is found in time.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   // Never through a proxy that the environment names: both ends are ours.
@@ -53,6 +56,7 @@ void FollowTheLeader(const Target& target, bool has_tls, grpc::ChannelArguments*
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const std::string& address, const ClientIdentity& identity) {
+  PollConnectionsOften();
   REGROUP_ASSIGN_OR_RETURN(const Target target, TargetOf(address));
   REGROUP_ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(MostExposed(target), identity.tls));
   std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> interceptors;

@@ -16,6 +16,7 @@
 #include "services/base/logging.h"
 #include "services/base/status_macros.h"
 #include "services/rpc/call_observer.h"
+#include "services/rpc/connection_polling.h"
 
 namespace regroup {
 namespace {
@@ -69,6 +70,8 @@ void SetLimits(const RpcServerOptions& options, grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams_per_connection);
   builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, Milliseconds(options.max_connection_age));
   builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, Milliseconds(options.max_connection_age_grace));
+  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                              static_cast<int>(options.handshake_timeout.count()));
   // Otherwise two servers would share one port and each would get some of the calls.
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
@@ -86,6 +89,7 @@ std::string WithPort(const std::string& address, int port) {
 
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptions& options,
                                                             const std::vector<grpc::Service*>& services) {
+  PollConnectionsOften();
   REGROUP_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(options.address, options.tls));
   EnableStandardServices();
   std::unique_ptr<RpcServer> server(new RpcServer());
@@ -100,6 +104,8 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
   }
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || server->port_ < 0) return CannotListen(options.address);
+  const bool is_tcp = options.address.rfind("unix:", 0) != 0;
+  if (is_tcp) server->connection_limit_ = std::make_unique<ConnectionLimit>(server->port_, options.max_connections);
   server->address_ = WithPort(options.address, server->port_);
   server->SetServing(false);
   return server;
@@ -118,6 +124,7 @@ void RpcServer::Stop(std::chrono::milliseconds grace) {
   SetServing(false);
   server_->Shutdown(std::chrono::system_clock::now() + grace);
   server_->Wait();
+  connection_limit_.reset();
   server_.reset();
 }
 

@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "services/rpc/connection_limit.h"
 #include "services/rpc/credentials.h"
 
 namespace regroup {
@@ -34,6 +35,10 @@ struct RpcServerOptions {
   /// grace, longer streams are cut and come back.
   std::chrono::seconds max_connection_age{3600};
   std::chrono::seconds max_connection_age_grace{60};
+  /// The youngest above this are ended; of a TCP port only.
+  size_t max_connections = 4096;
+  /// Time for TLS and HTTP/2 to be agreed on. Whoever has no certificate holds a connection for no longer.
+  std::chrono::milliseconds handshake_timeout{20000};
 };
 
 class RpcServer {
@@ -63,6 +68,7 @@ class RpcServer {
   std::string address_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<ConnectionLimit> connection_limit_;
 };
 
 }  // namespace regroup

@@ -7,12 +7,15 @@
 #include <vector>
 
 #include "services/base/status_macros.h"
+#include "services/rpc/connection_polling.h"
 #include "services/rpc/status.h"
 
 namespace regroup {
 namespace {
 
 constexpr int kReconnectMs = 500;
+/// Of one attempt, TLS included.
+constexpr int kConnectMs = 5000;
 constexpr int kKeepaliveMs = 6000;
 constexpr int kKeepaliveTimeoutMs = 3000;
 
@@ -23,7 +26,7 @@ grpc::ChannelArguments Arguments(bool is_encrypted) {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectMs);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kReconnectMs);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMs);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
@@ -33,6 +36,7 @@ grpc::ChannelArguments Arguments(bool is_encrypted) {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenWorkerChannel(const std::string& address, const TlsFiles& tls) {
+  PollConnectionsOften();
   REGROUP_ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(address, tls));
   return grpc::CreateCustomChannel(address, credentials, Arguments(tls.IsSet()));
 }
