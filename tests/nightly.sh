@@ -45,6 +45,9 @@ for ((round = 0; round < rounds; ++round)); do
   ctest --test-dir build/release --output-on-failure --no-tests=error -R '^(kill|rank_kill|hang|cancel|disk_full|failover|run_command)_test$' ||
     failed+=("$REGROUP_TEST_SEED")
 done
+echo "nightly: 100 faults of workers and 24 one-way cuts, seed $seed"
+REGROUP_TEST_KILLS=100 REGROUP_TEST_CUTS=24 REGROUP_TEST_SEED=$seed ctest --test-dir build/release --output-on-failure \
+  --no-tests=error -R '^(worker_faults|lossy_network)_test$' || failed+=(workers)
 REGROUP_NIGHTLY=1 ctest --test-dir build/release --output-on-failure --no-tests=error -R '^(container_root|multiple_choice)_(test|oracle)$' ||
   { echo "nightly: the image's root file system or the whole choice sets failed" >&2; exit 1; }
 echo "nightly: 20,000 damaged safetensors files, seed $seed"

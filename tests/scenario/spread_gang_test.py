@@ -124,6 +124,20 @@ class SpreadGang(SpreadGangTest):
         self.nodes.heal(int(helper[-1]))
         self.end_well(job)
 
+    def test_starts_again_after_nobody_heard_the_helping_node(self):
+        self.cut_one_way("from_node")
+
+    def test_starts_again_after_the_helping_node_heard_nobody(self):
+        self.cut_one_way("to_node")
+
+    def cut_one_way(self, direction):
+        job = self.start_long_gang()
+        _, helper = self.lead_and_helper(job)
+        self.nodes.lose(int(helper[-1]), **{direction: 100})
+        self.assert_attempt_gone(patience_s=15)
+        self.nodes.lose(int(helper[-1]))
+        self.end_well(job)
+
     def test_goes_on_after_kill_9_of_the_coordinator(self):
         job = self.start_long_gang()
         before = {rank.pid for rank in self.ranks()}

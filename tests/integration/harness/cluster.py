@@ -70,6 +70,14 @@ class Cluster:
     def coordinators(self):
         return [self.coordinator]
 
+    def prefix(self):
+        """What stands before a command to run it where users are."""
+        return []
+
+    def environment(self):
+        """What `regroup` needs in its environment."""
+        return {"REGROUP_COORDINATOR": self.address}
+
     def kill_coordinator(self):
         processes.kill_now(self.coordinator)
 
@@ -87,7 +95,7 @@ class Cluster:
                 process.wait(timeout=120)
 
     def regroup(self, *arguments, **settings):
-        return run_regroup(*arguments, coordinator=self.address, **settings)
+        return run_regroup(*arguments, prefix=self.prefix(), environment=self.environment(), **settings)
 
     def json_of(self, *arguments):
         done = self.regroup(*arguments, "--json")

@@ -78,6 +78,43 @@ class Nodes:
         """The node cannot reach the other node, while both reach the hub."""
         _ip("-n", self._name(index), "route", "add", "prohibit", f"{self.address(other)}/32")
 
+    def lose(self, index, from_node=0, to_node=0):
+        """Of the packets that come from the node, and of those that go to it, so many percent are lost from now on."""
+        self._lose_arriving(0, f"to{index}", from_node)
+        self._lose_arriving(index, "eth1", to_node)
+
+    def lost_and_kept(self, index):
+        """Packets since the last call of lose() in the direction from the node and in the one to it."""
+        return [self._count_arriving(0, f"to{index}"), self._count_arriving(index, "eth1")]
+
+    def _lose_arriving(self, index, device, percent):
+        table = f"losses_{device}"
+        # A share of all of them cannot be written as one.
+        some = "" if percent == 100 else f"numgen random mod 100 < {percent}"
+        rules = f"""
+            add table netdev {table}
+            delete table netdev {table}
+            table netdev {table} {{
+                chain arriving {{
+                    type filter hook ingress device "{device}" priority 0; policy accept;
+                    {some} counter drop
+                    counter accept
+                }}
+            }}"""
+        self._nft(index, "-f", "-", text=rules)
+
+    def _count_arriving(self, index, device):
+        text = self._nft(index, "list", "table", "netdev", f"losses_{device}")
+        return tuple(map(int, re.findall(r"counter packets (\d+)", text)))
+
+    def _nft(self, index, *arguments, text=""):
+        if not shutil.which("nft"):
+            raise AssertionError("there is no nft; install it: apt-get install --no-install-recommends nftables")
+        done = subprocess.run([*self.enter(index), "nft", *arguments], input=text, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise AssertionError(done.stderr)
+        return done.stdout
+
     def _name(self, index):
         return self._prefix + ("hub" if index == 0 else f"node{index}")
 
@@ -110,11 +147,12 @@ class NodeCluster(cluster.Cluster):
     def address(self):
         return f"{_HUB_ADDRESS}:{self._port}"
 
-    def regroup(self, *arguments, **settings):
+    def prefix(self):
+        return self.nodes.enter(0)
+
+    def environment(self):
         identity = {f"REGROUP_TLS_{name.upper()}": str(file) for name, file in self._files("client").items()}
-        return cluster.run_regroup(*arguments, coordinator=self.address, prefix=self.nodes.enter(0),
-                                   environment={**identity, "REGROUP_TOKEN_FILE": str(self._keys / "user.token")},
-                                   **settings)
+        return {**super().environment(), **identity, "REGROUP_TOKEN_FILE": str(self._keys / "user.token")}
 
     def _files(self, name):
         return {"certificate": self._keys / f"{name}.pem", "key": self._keys / f"{name}.key",

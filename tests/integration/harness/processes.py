@@ -72,16 +72,17 @@ def _found(pid):
 def processes_of(folder):
     """Every process but this one whose arguments or environment name the folder; zombies are none."""
     needle = str(folder).encode()
-    result = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit() or int(entry) == os.getpid():
-            continue
-        pid = int(entry)
-        if needle in _read(pid, "cmdline") or needle in _read(pid, "environ"):
-            found = _found(pid)
-            if found:
-                result.append(found)
-    return result
+    return _all_where(lambda pid: needle in _read(pid, "cmdline") or needle in _read(pid, "environ"))
+
+
+def processes_with(entry):
+    """Every process with an entry of its environment that starts so."""
+    return _all_where(lambda pid: b"\0" + entry.encode() in b"\0" + _read(pid, "environ"))
+
+
+def _all_where(holds):
+    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid()]
+    return [found for found in (_found(pid) for pid in pids if holds(pid)) if found]
 
 
 def trainers_of(folder, task):

@@ -2,8 +2,13 @@
 //
 //   behaviour   what to do, see kBehaviours below
 //   rank        which rank does it; the others wait to be stopped. Default: all do it
-//   go          file whose appearance ends "wait"
+//   go          file whose appearance ends "wait"; what "job-held" holds goes on with the file GO.EPOCH as well
 //   stay        "staged": a "job" does not get further than its staged result
+//   hold        where "job-held" waits for `go`: start (before it attests) | run | stubborn (deaf to SIGTERM) | staged
+//   (its
+//               result lies beside the output) | reported (its worker knows the outcome)
+//   task        the task that "job-held" holds; the others are played at once
+//   daemon      "yes": what is held has a descendant in a session of its own
 //   staged, published   for "publish"
 #include <fcntl.h>
 #include <google/protobuf/util/json_util.h>
@@ -80,6 +85,7 @@ class FakeTrainer {
         {"job", [this] { return AttestFirst() ? PlayJob() : 91; }},
         {"job-slowly", [this] { return AttestFirst() ? (std::this_thread::sleep_for(kSlow), PlayJob()) : 91; }},
         {"job-or-wait", [this] { return AttestFirst() ? (world_size_ > 1 ? WaitThenPlay() : PlayJob()) : 91; }},
+        {"job-held", [this] { return PlayHeldJob(); }},
         {"fail", [this] { return AttestFirst() ? Fail() : 91; }},
         {"fail-and-stay", [this] { return AttestFirst() ? Fail(), WaitForever() : 91; }},
         {"exit-3", [this] { return AttestFirst() ? ExitWithThree() : 91; }},
@@ -185,11 +191,35 @@ class FakeTrainer {
       std::filesystem::create_directories(staged / "regroup");
       WriteFile(staged / "regroup" / "report.json", R"({"job": "jobs/)" + assignment_.attempt().job() + R"("})");
       if (Label("stay") == "staged") return WaitForever();
+      if (!HoldAt("staged")) return 94;
       outcome.mutable_publication()->set_staged(staged);
       outcome.mutable_publication()->set_published(output);
     }
     std::cout << "played by rank " << rank_ << std::endl;
-    return ReportSuccess(outcome);
+    const int status = ReportSuccess(outcome);
+    HoldAt("reported");
+    return status;
+  }
+
+  int PlayHeldJob() {
+    HoldAt("start");
+    if (!AttestFirst()) return 91;
+    return HoldAt("run") && HoldAt("stubborn") ? PlayJob() : 94;
+  }
+
+  /// Waits for `go` if this is the place; false if the worker is gone or wants the rank to exit.
+  bool HoldAt(const std::string& place) {
+    if (Label("hold") != place || Label("task") != assignment_.attempt().task()) return true;
+    if (place == "stubborn") signal(SIGTERM, SIG_IGN);
+    if (Label("daemon") == "yes") StartDaemon();
+    WriteFile(Out("held." + std::to_string(rank_)), "");
+    const std::string own_go = Label("go") + "." + std::to_string(assignment_.attempt().epoch());
+    while (!std::filesystem::exists(Label("go")) && !std::filesystem::exists(own_go)) {
+      const bool talks = place == "run" || place == "staged";
+      if (talks && !Tick()) return false;
+      Pause();
+    }
+    return true;
   }
 
   /// A gang that can be interrupted: each rank says that it waits.
@@ -256,8 +286,13 @@ class FakeTrainer {
     while (true) Pause();
   }
 
-  /// Leaves a grandchild in a session of its own, without any open file, as a daemon would.
   int Escape() {
+    StartDaemon();
+    return Succeed();
+  }
+
+  /// Leaves a grandchild in a session of its own, without any open file, as a daemon would.
+  void StartDaemon() {
     if (fork() == 0) {
       setsid();
       if (fork() == 0) {
@@ -269,7 +304,6 @@ class FakeTrainer {
     }
     wait(nullptr);
     while (!std::filesystem::exists(Out("escaped"))) Pause();
-    return Succeed();
   }
 
   int WriteEnvironment() {
