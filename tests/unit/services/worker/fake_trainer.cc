@@ -4,9 +4,8 @@
 //   rank        which rank does it; the others wait to be stopped. Default: all do it
 //   go          file whose appearance ends "wait"; what "job-held" holds goes on with the file GO.EPOCH as well
 //   stay        "staged": a "job" does not get further than its staged result
-//   hold        where "job-held" waits for `go`: start (before it attests) | run | stubborn (deaf to SIGTERM) | staged
-//   (its
-//               result lies beside the output) | reported (its worker knows the outcome)
+//   hold        where "job-held" waits for `go`: start (before it attests) | run | stubborn (deaf to SIGTERM) |
+//               staged (its result lies beside the output) | reported (its worker knows the outcome)
 //   task        the task that "job-held" holds; the others are played at once
 //   daemon      "yes": what is held has a descendant in a session of its own
 //   staged, published   for "publish"
