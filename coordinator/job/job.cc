@@ -100,6 +100,16 @@ void Job::Lose(size_t task, const std::string& why, const Reached& reached, Time
   Finish(task, outcome, reached, now);
 }
 
+void Job::Move(size_t task, const std::string& why, Time now) {
+  v1::Task& moved = MutableTask(task);
+  *moved.mutable_end_time() = ToProto(now);
+  *moved.mutable_failure() = MakeFailure(v1::FAILURE_CLASS_INFRA, why);
+  moved.set_infrastructure_failures(moved.infrastructure_failures() + 1);
+  moved.set_state(v1::TASK_STATE_READY);
+  record_.retries[task].not_before = now;
+  Settle(now);
+}
+
 absl::Status Job::Cancel(Time now) {
   if (IsFinal() || proto().state() == v1::JOB_STATE_CANCELLING) return absl::OkStatus();
   if (record_.publication_granted) {

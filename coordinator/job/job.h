@@ -71,6 +71,10 @@ class Job {
   /// The current attempt of a RUNNING task is lost, for example with its worker.
   void Lose(size_t task, const std::string& why, const Reached& reached, Time now);
 
+  /// The current attempt of a RUNNING task is given up although its worker is well, to start it elsewhere at once. It
+  /// counts as a loss of infrastructure, but not as a restart without progress.
+  void Move(size_t task, const std::string& why, Time now);
+
   /// Stops the job; a job in a final state stays as it is. FAILED_PRECONDITION (WRONG_STATE) once it may have
   /// published.
   absl::Status Cancel(Time now);

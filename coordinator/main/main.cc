@@ -29,6 +29,7 @@ struct Flags {
   int lease_s = 10;
   int heartbeat_s = 2;
   int watchdog_s = 300;
+  int slow_task_s = 30;
   int keep_finished_days = 0;
   int leader_lease_s = 4;
   std::string port_file;
@@ -78,6 +79,12 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--watchdog-s", flags->watchdog_s, "A task without progress for longer is started again")
       ->check(CLI::Range(1, 86400))
       ->capture_default_str();
+  app->add_option(
+         "--slow-task-s", flags->slow_task_s,
+         "A layer that is aligned for longer, and for three times as long as the others took, starts anew on a "
+         "free worker; 0: never")
+      ->check(CLI::Range(0, 86400))
+      ->capture_default_str();
   app->add_option("--port-file", flags->port_file, "File that gets the port once it is open");
   app->add_option("--metrics-port-file", flags->metrics_port_file, "The same for the metrics' port");
   app->add_option("--log-format", flags->log_format, "json or text")
@@ -110,6 +117,7 @@ absl::Status CompleteOptions(Flags* flags) {
   options.cluster.lease = std::chrono::seconds(flags->lease_s);
   options.cluster.heartbeat_interval = std::chrono::seconds(flags->heartbeat_s);
   options.cluster.watchdog = std::chrono::seconds(flags->watchdog_s);
+  options.cluster.straggler.floor = std::chrono::seconds(flags->slow_task_s);
   return absl::OkStatus();
 }
 

@@ -31,9 +31,16 @@ bool NeedsCuda(const Job& job, size_t task) {
   }
 }
 
-Demand DemandOf(const Job& job, size_t task) { return {job.task(task).ranks(), NeedsCuda(job, task)}; }
+std::optional<size_t> PositionOf(const std::string& name, const std::vector<std::string>& names) {
+  const auto found = std::find(names.begin(), names.end(), name);
+  return found == names.end() ? std::nullopt : std::make_optional(static_cast<size_t>(found - names.begin()));
+}
 
 }  // namespace
+
+Demand Cluster::DemandOf(const Job& job, size_t task) {
+  return {.ranks = job.task(task).ranks(), .needs_cuda = NeedsCuda(job, task), .avoided = std::nullopt};
+}
 
 // From the store.
 
@@ -44,8 +51,9 @@ absl::Status Cluster::RestoreJob(JobRecord record, Time now) {
   for (const size_t task : restored.RunningTasks()) SightingOf(restored, task, now);
   NoteWhatRuns({id});
   for (const size_t task : restored.ReadyTasks(Time::max())) {
-    for (const v1::WorkerShare& share : restored.task(task).shares()) {
-      lingering_.push_back({LastSegment(share.worker()), CurrentAttempt(restored, task), now + options_.lease});
+    // It may have been given up while its process still ran.
+    for (const WorkerRanks& share : WorkersOf(restored.task(task))) {
+      lingering_.push_back({share.worker, CurrentAttempt(restored, task), now + options_.lease});
     }
   }
   jobs_.Commit();
@@ -165,6 +173,7 @@ void Cluster::Tick(Time now) {
     if (now >= session.asking_until || now >= session.lease_end) AnswerWithNothing(&session);
   }
   ForgetEndedAttempts();
+  ForgetMovesOfEndedJobs();
 }
 
 // Placement.
@@ -175,13 +184,18 @@ void Cluster::PlaceTasks(Time now) {
   if (std::none_of(names.begin(), names.end(), asks)) return;
   const std::vector<Waiting> waiting = WaitingTasks(now);
   std::vector<Demand> demands;
-  for (const Waiting& wait : waiting) demands.push_back(wait.demand);
-  for (const Placement& placement : Place(demands, CapacitiesOf(names))) {
+  for (const Waiting& wait : waiting) {
+    demands.push_back(wait.demand);
+    demands.back().avoided = PositionOf(AvoidedBy(*wait.job, wait.task), names);
+  }
+  const std::vector<Placement> placements = Place(demands, CapacitiesOf(names));
+  for (const Placement& placement : placements) {
     const Waiting& wait = waiting[placement.demand];
     std::vector<WorkerRanks> workers;
     for (const Share& share : placement.shares) workers.push_back({names[share.worker], share.ranks});
     StartTask(wait.job->id(), wait.task, workers, now);
   }
+  if (placements.size() == waiting.size()) MoveStragglers(now);
 }
 
 std::vector<Cluster::Waiting> Cluster::WaitingTasks(Time now) const {

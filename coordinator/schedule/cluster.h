@@ -28,6 +28,7 @@
 #include "coordinator/job/job.h"
 #include "coordinator/schedule/journaled_map.h"
 #include "coordinator/schedule/placement.h"
+#include "coordinator/schedule/straggler.h"
 #include "regroup/v1/cluster_service.pb.h"
 #include "regroup/v1/worker_service.pb.h"
 
@@ -38,6 +39,8 @@ struct ClusterOptions {
   Duration heartbeat_interval = std::chrono::seconds(2);
   /// An attempt without progress for this long counts as hung.
   Duration watchdog = std::chrono::seconds(300);
+  /// Which tasks are moved to another worker.
+  StragglerRule straggler;
   /// What the secrets of gangs are made from; random, of this process alone.
   std::string gang_secret;
   /// New ones are refused above this. Each costs memory, and a little time in every decision.
@@ -76,7 +79,8 @@ class Cluster {
   // From the clock: leases, time limits and waits that ran out.
   void Tick(Time now);
 
-  /// Gives waiting tasks to asking workers. Called after each batch of events.
+  /// Gives waiting tasks to asking workers; where nothing waits, takes slow tasks from theirs. Called after each batch
+  /// of events.
   void PlaceTasks(Time now);
 
   std::vector<Answer> TakeAnswers() { return std::exchange(answers_, {}); }
@@ -179,6 +183,8 @@ class Cluster {
   /// Before an attempt ends by what `teller` said or did: the others of its gang may still run.
   void NoteLingering(const Job& job, size_t task, const std::string& teller);
   bool Lingers(const Job& job, size_t task, Time now) const;
+  /// Until when the worker may run the attempt without having been heard.
+  Time LeaseEndOf(const Job& job, size_t task, const std::string& worker, Time now) const;
   void ForgetEndedAttempts();
 
   // Workers.
@@ -189,10 +195,19 @@ class Cluster {
   std::vector<Capacity> CapacitiesOf(const std::vector<std::string>& names) const;
   std::vector<std::string> LiveWorkers(Time now) const;
 
+  // Moves (cluster_moves.cc).
+  std::vector<RunningTask> Stragglers(Time now) const;
+  void MoveStragglers(Time now);
+  void Move(const RunningTask& running, Time now);
+  /// The worker that the task was taken from and should not go back to; empty for none.
+  std::string AvoidedBy(const Job& job, size_t task) const;
+  void ForgetMovesOfEndedJobs();
+
   /// Whether no task of the job runs though the job is to go on.
   static bool IsWaiting(const Job& job);
 
   // Placement.
+  static Demand DemandOf(const Job& job, size_t task);
   std::vector<Waiting> WaitingTasks(Time now) const;
   void StartTask(const std::string& job, size_t task, const std::vector<WorkerRanks>& workers, Time now);
   v1::Gang GangOf(const v1::AttemptId& attempt, const std::vector<WorkerRanks>& workers) const;
@@ -205,6 +220,9 @@ class Cluster {
   /// Ids of all jobs with a running task, and perhaps of some that have none any more: most jobs only wait.
   std::set<std::string> running_jobs_;
   std::vector<Lingering> lingering_;
+  /// The attempts that were taken from slow workers, by their epoch. Not stored: after a restart a task may be moved
+  /// once more.
+  std::map<TaskKey, int64_t> moves_;
   std::vector<Answer> answers_;
 };
 

@@ -113,6 +113,10 @@ void Cluster::NoteListed(const std::string& worker, const AttemptList& listed, T
     presence.was_listed = true;
     presence.lease_end = now + options_.lease;
   }
+  for (Lingering& lingering : lingering_) {
+    // It is alive and has not let go yet.
+    if (lingering.worker == worker) lingering.lease_end = now + options_.lease;
+  }
   std::erase_if(lingering_, [&](const Lingering& lingering) {
     return lingering.worker == worker && !Contains(listed, lingering.attempt);
   });
@@ -190,6 +194,12 @@ bool Cluster::Lingers(const Job& job, size_t task, Time now) const {
   return std::any_of(lingering_.begin(), lingering_.end(), [&](const Lingering& lingering) {
     return now < lingering.lease_end && lingering.attempt.task() == id && lingering.attempt.job() == job.id();
   });
+}
+
+Time Cluster::LeaseEndOf(const Job& job, size_t task, const std::string& worker, Time now) const {
+  const Sighting* sighting = FindSighting(job, task);
+  const bool is_known = sighting != nullptr && sighting->workers.contains(worker);
+  return is_known ? sighting->workers.at(worker).lease_end : now + options_.lease;
 }
 
 void Cluster::NoteProgress(const v1::AttemptReport& report) {

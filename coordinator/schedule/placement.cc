@@ -15,10 +15,6 @@ bool CanEverHold(const Capacity& worker, const Demand& demand) {
   return HasDevice(worker, demand) && !worker.is_draining && worker.slots >= demand.ranks;
 }
 
-bool CanStart(const Capacity& worker, const Demand& demand) {
-  return worker.is_asking && CanEverHold(worker, demand) && worker.free_slots >= demand.ranks;
-}
-
 /// Whether the worker could run a part of the gang if it were empty.
 bool CanEverShare(const Capacity& worker, const Demand& demand) {
   return worker.can_share && HasDevice(worker, demand) && !worker.is_draining;
@@ -105,10 +101,18 @@ class Placer {
   std::optional<size_t> FullestThatCanStart(const Demand& demand) const {
     std::optional<size_t> best;
     for (size_t worker = 0; worker < workers_.size(); ++worker) {
-      if (reserved_[worker] || !CanStart(workers_[worker], demand)) continue;
+      if (reserved_[worker] || !CanStart(workers_[worker], demand) || IsAvoided(worker, demand)) continue;
       if (!best || workers_[worker].free_slots < workers_[*best].free_slots) best = worker;
     }
     return best;
+  }
+
+  bool IsAvoided(size_t worker, const Demand& demand) const {
+    if (demand.avoided != worker) return false;
+    for (size_t other = 0; other < workers_.size(); ++other) {
+      if (other != worker && CanEverHold(workers_[other], demand)) return true;
+    }
+    return false;
   }
 
   void ReserveEmptiest(const Demand& demand) {
@@ -179,6 +183,10 @@ std::string SlotsAre(int slots, std::string_view what) {
 
 std::vector<Placement> Place(const std::vector<Demand>& demands, std::vector<Capacity> workers) {
   return Placer(std::move(workers)).Place(demands);
+}
+
+bool CanStart(const Capacity& worker, const Demand& demand) {
+  return worker.is_asking && CanEverHold(worker, demand) && worker.free_slots >= demand.ranks;
 }
 
 std::string_view WaitingKind(const Demand& demand, const std::vector<Capacity>& workers) {

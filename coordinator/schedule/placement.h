@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,8 @@ namespace regroup {
 struct Demand {
   int ranks = 1;
   bool needs_cuda = false;
+  /// The position of a worker that it goes to only where no other could ever hold it.
+  std::optional<size_t> avoided;
 };
 
 /// A worker that is alive.
@@ -51,6 +54,9 @@ struct Placement {
 /// workers, that could hold it: nothing of lower precedence starts there, so its slots come free one after the other
 /// and small tasks cannot starve it.
 std::vector<Placement> Place(const std::vector<Demand>& demands, std::vector<Capacity> workers);
+
+/// Whether the worker can start the task now.
+bool CanStart(const Capacity& worker, const Demand& demand);
 
 /// What the task waits for, as a word to count by: no_worker | no_cuda | draining | too_large | slots | turn.
 std::string_view WaitingKind(const Demand& demand, const std::vector<Capacity>& workers);

@@ -21,18 +21,21 @@ TEST(ClusterSimulation, KeepsItsPromisesInEveryLife) {
   const uint32_t seeds = Seeds();
   std::map<v1::JobState, int> ends;
   int late_cancels = 0;
+  int moves = 0;
   for (uint32_t seed = 1; seed <= seeds; ++seed) {
     Simulation simulation(seed);
     simulation.Run();
     ASSERT_THAT(simulation.violations(), IsEmpty()) << "seed " << seed;
     for (const auto& [state, count] : simulation.ends()) ends[state] += count;
     late_cancels += simulation.late_cancels();
+    moves += simulation.moves();
   }
   // Lives in which nothing succeeds, or nothing fails, would test little.
   for (const v1::JobState state : {v1::JOB_STATE_SUCCEEDED, v1::JOB_STATE_FAILED, v1::JOB_STATE_CANCELLED}) {
     EXPECT_GT(ends[state], static_cast<int>(seeds) / 10) << v1::JobState_Name(state);
   }
   EXPECT_GT(late_cancels, 0);
+  EXPECT_GT(moves, static_cast<int>(seeds) / 10);
 }
 
 /// A defect, and the promise that notices it.
@@ -69,6 +72,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Noticed{"OverbooksWorkers", Defect::kOverbooksWorkers, "slots"},
                       Noticed{"ForgetsPermissionToPublish", Defect::kForgetsPermissionToPublish, ""},
                       Noticed{"GivesTasksToDrainingWorkers", Defect::kGivesTasksToDrainingWorkers, "draining"},
+                      Noticed{"DoesNotWaitForSlowWorkers", Defect::kDoesNotWaitForSlowWorkers, "one process"},
                       Noticed{"TrustsItsOwnList", Defect::kTrustsItsOwnList, ""}),
     [](const auto& test) { return test.param.name; });
 

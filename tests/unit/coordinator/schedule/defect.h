@@ -28,6 +28,8 @@ enum class Defect {
   kForgetsPermissionToPublish,
   /// Draining a worker changes nothing.
   kGivesTasksToDrainingWorkers,
+  /// A slow task starts on another worker while the slow one still runs it.
+  kDoesNotWaitForSlowWorkers,
   /// What a worker runs is believed, not asked.
   kTrustsItsOwnList,
 };

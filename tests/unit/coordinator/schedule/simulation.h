@@ -39,6 +39,8 @@ class Simulation {
  public:
   explicit Simulation(uint32_t seed, Defect defect = Defect::kNone) : random_(seed), defect_(defect) {
     for (int i = 0; i < 3; ++i) workers_.emplace_back(fmt::format("w{}", i), 1 + Pick(3));
+    // Enough that one can be slower than the others, in a third of the lives.
+    layers_ = Chance(0.33) ? 6 : 2;
     // In half of the lives gangs may be spread.
     if (Chance(0.5)) {
       for (SimulatedWorker& worker : workers_) worker.gang_address = worker.id + ":7448";
@@ -62,6 +64,8 @@ class Simulation {
   const std::map<v1::JobState, int>& ends() const { return ends_; }
   /// How many jobs were to be cancelled when they may already have published.
   int late_cancels() const { return late_cancels_; }
+  /// How many attempts were taken from slow workers.
+  int moves() const { return moves_; }
 
  private:
   bool Has(Defect defect) const { return defect_ == defect; }
@@ -171,6 +175,7 @@ class Simulation {
 
   v1::HeartbeatRequest HeartbeatOf(const SimulatedWorker& worker) const {
     v1::HeartbeatRequest request = worker.Heartbeat();
+    if (Has(Defect::kDoesNotWaitForSlowWorkers)) RemoveMoved(request.mutable_running());
     if (!Has(Defect::kTrustsItsOwnList)) return request;
     request.clear_running();
     for (const auto& [id, job] : cluster_.jobs()) {
@@ -181,6 +186,16 @@ class Simulation {
       }
     }
     return request;
+  }
+
+  void RemoveMoved(google::protobuf::RepeatedPtrField<v1::AttemptId>* running) const {
+    google::protobuf::RepeatedPtrField<v1::AttemptId> kept;
+    for (const v1::AttemptId& attempt : *running) {
+      const Job* job = cluster_.jobs().Find(attempt.job());
+      const std::optional<size_t> task = job != nullptr ? job->FindTask(attempt.task()) : std::nullopt;
+      if (!task || !IsMoved(job->task(*task))) *kept.Add() = attempt;
+    }
+    running->Swap(&kept);
   }
 
   void Register(SimulatedWorker& worker) {
@@ -222,7 +237,9 @@ class Simulation {
     }
     EndProcess(worker, attempt);
     const auto failure = static_cast<v1::FailureClass>(1 + Pick(6));
-    v1::TaskOutcome outcome = fails ? FailureOf(failure) : attempt.task() == "inspect" ? InspectSuccess() : Success();
+    v1::TaskOutcome outcome = fails                         ? FailureOf(failure)
+                              : attempt.task() == "inspect" ? InspectSuccess(SmallModel(layers_))
+                                                            : Success();
     const v1::ReportTaskRequest report = worker.Report(attempt, outcome);
     sent_.push_back(report);
     if (worker.is_reachable) (void)Deliver(report);
@@ -270,6 +287,7 @@ class Simulation {
   void RestartCoordinator() {
     cluster_ = MakeCluster();
     tickets_.clear();
+    moved_.clear();
     for (const auto& [id, record] : durable_) {
       if (IsFinalState(record.job.state())) continue;
       Check(cluster_.RestoreJob(AsRemembered(record), now_).ok(), "a job goes on after a restart");
@@ -296,7 +314,9 @@ class Simulation {
   }
 
   Cluster MakeCluster() const {
-    return Cluster(ClusterOptions{.lease = Has(Defect::kEndsLeasesEarly) ? kLease / 4 : kLease});
+    // Tasks take seconds here.
+    return Cluster(ClusterOptions{.lease = Has(Defect::kEndsLeasesEarly) ? kLease / 4 : kLease,
+                                  .straggler = {.floor = std::chrono::seconds(2), .factor = 2}});
   }
 
   void Commit(bool store_fails) {
@@ -361,10 +381,19 @@ class Simulation {
     } else if (IsFinalState(before.state())) {
       Check(before.state() == after.state() || was_retried, "a final task stays as it is");
     }
+    if (before.state() == v1::TASK_STATE_RUNNING && IsMoved(after) && before.epoch() == after.epoch()) {
+      ++moves_;
+      Check(moved_.insert(after.name()).second, "a slow task is moved once");
+      Check(before.kind() == v1::TASK_KIND_ALIGN, "only layers are moved");
+    }
     const bool is_started = before.epoch() < after.epoch();
     Check(!is_started || before.state() != v1::TASK_STATE_RUNNING, "a task has one live attempt");
     const auto draining = draining_.find(LastSegment(after.worker()));
     Check(!is_started || draining == draining_.end() || !draining->second, "a draining worker gets nothing new");
+  }
+
+  static bool IsMoved(const v1::Task& task) {
+    return task.state() == v1::TASK_STATE_READY && task.failure().message().find(" was slow: ") != std::string::npos;
   }
 
   void CheckSlots() {
@@ -434,6 +463,10 @@ class Simulation {
   int jobs_submitted_ = 0;
   std::map<v1::JobState, int> ends_;
   int late_cancels_ = 0;
+  int layers_ = 2;
+  int moves_ = 0;
+  /// Tasks that this coordinator has moved.
+  std::set<std::string> moved_;
 };
 
 }  // namespace regroup

@@ -7,6 +7,7 @@
 //   hold        where "job-held" waits for `go`: start (before it attests) | run | stubborn (deaf to SIGTERM) |
 //               staged (its result lies beside the output) | reported (its worker knows the outcome)
 //   task        the task that "job-held" holds; the others are played at once
+//   layers      how many the model has that "job" finds; default 2
 //   daemon      "yes": what is held has a descendant in a session of its own
 //   staged, published   for "publish"
 #include <fcntl.h>
@@ -180,7 +181,7 @@ class FakeTrainer {
     v1::TaskOutcome outcome;
     if (assignment_.kind() == v1::TASK_KIND_INSPECT) {
       outcome.mutable_model()->set_family("llama");
-      outcome.mutable_model()->set_layers(2);
+      outcome.mutable_model()->set_layers(Label("layers").empty() ? 2 : std::stoi(Label("layers")));
       outcome.mutable_model()->set_heads(8);
       outcome.mutable_model()->set_kv_heads(8);
     }

@@ -1,0 +1,42 @@
+#include "coordinator/schedule/straggler.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace regroup {
+namespace {
+
+/// Of fewer, one that happened to be short would say too much.
+constexpr size_t kFewestSiblings = 3;
+
+std::vector<Duration> DurationsOfSiblings(const Job& job, const v1::Task& task) {
+  std::vector<Duration> durations;
+  for (const v1::Task& other : job.proto().tasks()) {
+    const bool is_sibling = other.kind() == task.kind() && other.arm() == task.arm();
+    if (!is_sibling || other.state() != v1::TASK_STATE_SUCCEEDED) continue;
+    durations.push_back(FromProto(other.end_time()) - FromProto(other.start_time()));
+  }
+  return durations;
+}
+
+}  // namespace
+
+std::optional<Duration> UsualDuration(const Job& job, size_t task) {
+  if (job.task(task).kind() != v1::TASK_KIND_ALIGN) return std::nullopt;
+  std::vector<Duration> durations = DurationsOfSiblings(job, job.task(task));
+  if (durations.size() < kFewestSiblings) return std::nullopt;
+  const auto middle = durations.begin() + static_cast<std::ptrdiff_t>(durations.size() / 2);
+  std::nth_element(durations.begin(), middle, durations.end());
+  return *middle;
+}
+
+Duration RunningTime(const Job& job, size_t task, Time now) { return now - FromProto(job.task(task).start_time()); }
+
+bool IsStraggler(const Job& job, size_t task, const StragglerRule& rule, Time now) {
+  const Duration running_time = RunningTime(job, task, now);
+  if (rule.floor <= Duration(0) || running_time <= rule.floor) return false;
+  const std::optional<Duration> usual = UsualDuration(job, task);
+  return usual && running_time > rule.factor * *usual;
+}
+
+}  // namespace regroup

@@ -1,0 +1,237 @@
+#include "coordinator/schedule/straggler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "coordinator/schedule/cluster.h"
+#include "services/rpc/status.h"
+#include "tests/unit/coordinator/builders.h"
+
+namespace regroup {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr Duration kSecond = std::chrono::seconds(1);
+
+/// A job of eight layers on two workers: w1, which is slow, and w2. Nothing but the layers is to be done.
+class StragglerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    Register(w1_);
+    Register(w2_);
+    v1::JobSpec spec = SmallSpec();
+    spec.clear_evaluation();
+    spec.mutable_finetune()->set_method("none");
+    cluster_.AddJob(MakeJob("a", spec, now_));
+    Settle();
+    const v1::AttemptId inspect = Ask(w2_).value();
+    ASSERT_TRUE(Report(w2_, inspect, InspectSuccess(SmallModel(8))).ok());
+    ASSERT_TRUE(Report(w2_, Ask(w2_).value(), Success()).ok());
+  }
+
+  void Register(FakeWorker& worker) {
+    worker.slots = 4;
+    (void)cluster_.Register(worker.Registration(), now_);
+  }
+  std::optional<v1::AttemptId> Ask(FakeWorker& worker) {
+    const int free_slots = worker.slots - static_cast<int>(worker.running.size());
+    EXPECT_TRUE(cluster_.Acquire(worker.Acquire(free_slots), ++ticket_, now_).ok());
+    Settle();
+    for (const Answer& answer : answers_) {
+      if (answer.ticket != ticket_ || !answer.assignment) continue;
+      worker.running.push_back(answer.assignment->attempt());
+      return answer.assignment->attempt();
+    }
+    return std::nullopt;
+  }
+  absl::Status Report(FakeWorker& worker, const v1::AttemptId& attempt, const v1::TaskOutcome& outcome) {
+    absl::Status status = cluster_.Report(worker.Report(attempt, outcome), now_);
+    LetGo(worker, attempt);
+    Settle();
+    return status;
+  }
+  static void LetGo(FakeWorker& worker, const v1::AttemptId& attempt) {
+    std::erase_if(worker.running, [&](const v1::AttemptId& other) { return other.task() == attempt.task(); });
+  }
+  v1::HeartbeatResponse Beat(const FakeWorker& worker) {
+    const absl::StatusOr<v1::HeartbeatResponse> response = cluster_.Heartbeat(worker.Heartbeat(), now_);
+    Settle();
+    return response.value();
+  }
+  /// Both workers are heard every second.
+  void PassTime(int seconds) {
+    for (int second = 0; second < seconds; ++second) {
+      now_ += kSecond;
+      (void)Beat(w1_);
+      (void)Beat(w2_);
+      cluster_.Tick(now_);
+      Settle();
+    }
+  }
+  void Settle() {
+    cluster_.PlaceTasks(now_);
+    answers_ = cluster_.TakeAnswers();
+    cluster_.SealChanges();
+    for (const auto& [id, before] : cluster_.jobs().changes()) last_seen_[id] = cluster_.jobs().Find(id)->record();
+    if (store_fails_) return cluster_.Rollback();
+    cluster_.Commit();
+  }
+  /// One layer goes to w1, and w2 does so many others in ten seconds each.
+  void DoLayers(int count) {
+    slow_ = Ask(w1_).value();
+    for (int layer = 0; layer < count; ++layer) {
+      const v1::AttemptId attempt = Ask(w2_).value();
+      PassTime(10);
+      ASSERT_TRUE(Report(w2_, attempt, Success()).ok());
+    }
+  }
+  /// All layers but the slow one, so that nothing waits and w2 is idle and asks.
+  void DoAllLayersButOne() {
+    DoLayers(7);
+    ASSERT_FALSE(Ask(w2_));
+  }
+  v1::Task Slow() const {
+    for (const v1::Task& task : last_seen_.at("a").job.tasks()) {
+      if (LastSegment(task.name()) == slow_.task()) return task;
+    }
+    return {};
+  }
+
+  Time now_{std::chrono::seconds(5000)};
+  Cluster cluster_{ClusterOptions{}};
+  uint64_t ticket_ = 0;
+  std::vector<Answer> answers_;
+  std::map<std::string, JobRecord> last_seen_;
+  bool store_fails_ = false;
+  FakeWorker w1_{"w1"};
+  FakeWorker w2_{"w2"};
+  v1::AttemptId slow_;
+};
+
+TEST_F(StragglerTest, IsATaskThatRunsThreeTimesAsLongAsItsSiblingsDid) {
+  DoLayers(3);
+  const Job& job = *cluster_.jobs().Find("a");
+  const size_t task = job.FindTask(slow_.task()).value();
+  EXPECT_EQ(UsualDuration(job, task), 10 * kSecond);
+  const Time start = FromProto(job.task(task).start_time());
+  EXPECT_FALSE(IsStraggler(job, task, {}, start + 30 * kSecond));
+  EXPECT_TRUE(IsStraggler(job, task, {}, start + 31 * kSecond));
+  EXPECT_FALSE(IsStraggler(job, task, {.floor = 60 * kSecond}, start + 60 * kSecond));
+  EXPECT_FALSE(IsStraggler(job, task, {.factor = 4}, start + 40 * kSecond));
+  EXPECT_FALSE(IsStraggler(job, task, {.floor = Duration(0)}, start + 1000 * kSecond));
+}
+
+TEST_F(StragglerTest, IsNoneWhereTooFewSiblingsAreDoneOrATaskHasNone) {
+  DoLayers(2);
+  const Job& job = *cluster_.jobs().Find("a");
+  EXPECT_FALSE(UsualDuration(job, job.FindTask(slow_.task()).value()));
+  EXPECT_FALSE(UsualDuration(job, job.FindTask("inspect").value()));
+}
+
+TEST_F(StragglerTest, MovesToAnIdleWorkerWhenNoProcessOfItIsLeft) {
+  DoAllLayersButOne();
+  EXPECT_EQ(Slow().state(), v1::TASK_STATE_READY);
+  EXPECT_EQ(Slow().failure().failure_class(), v1::FAILURE_CLASS_INFRA);
+  EXPECT_THAT(Slow().failure().message(), HasSubstr("worker w1 was slow: 70 s, where the same takes 10 s"));
+  EXPECT_EQ(Slow().infrastructure_failures(), 1);
+  EXPECT_EQ(last_seen_.at("a").retries[3].restarts_without_progress, 0);
+
+  const v1::HeartbeatResponse told = Beat(w1_);
+  ASSERT_EQ(told.stop_size(), 1);
+  EXPECT_EQ(told.stop(0).epoch(), 1);
+  // However long that takes.
+  PassTime(20);
+  EXPECT_EQ(Slow().state(), v1::TASK_STATE_READY);
+
+  EXPECT_EQ(ReasonOf(Report(w1_, slow_, Success())), v1::STALE_EPOCH);
+  (void)Beat(w1_);
+  EXPECT_EQ(Slow().state(), v1::TASK_STATE_RUNNING);
+  EXPECT_EQ(Slow().worker(), "workers/w2");
+  EXPECT_EQ(Slow().epoch(), 2);
+}
+
+TEST_F(StragglerTest, DoesNotGoBackToTheSlowWorkerWhileThereIsAnother) {
+  DoAllLayersButOne();
+  LetGo(w1_, slow_);
+  // The fuller worker would be first otherwise, and w2 does not ask for a moment.
+  cluster_.StopAsking("w2", ticket_);
+  EXPECT_FALSE(Ask(w1_));
+  (void)Beat(w1_);
+  EXPECT_EQ(Slow().state(), v1::TASK_STATE_READY);
+  EXPECT_EQ(Ask(w2_)->epoch(), 2);
+}
+
+TEST_F(StragglerTest, GoesBackWhereNoOtherWorkerIsLeft) {
+  DoAllLayersButOne();
+  LetGo(w1_, slow_);
+  ASSERT_TRUE(cluster_.SetDraining("w2", true).ok());
+  (void)Beat(w1_);
+  EXPECT_EQ(Ask(w1_)->epoch(), 2);
+}
+
+TEST_F(StragglerTest, MovesOnlyOnce) {
+  DoAllLayersButOne();
+  LetGo(w1_, slow_);
+  (void)Beat(w1_);
+  ASSERT_EQ(Slow().worker(), "workers/w2");
+  for (const Answer& answer : answers_) w2_.running.push_back(answer.assignment->attempt());
+  ASSERT_FALSE(Ask(w1_));
+  PassTime(200);
+  EXPECT_EQ(Slow().state(), v1::TASK_STATE_RUNNING);
+  EXPECT_EQ(Slow().epoch(), 2);
+}
+
+TEST_F(StragglerTest, StaysWhereItIsWhileSomethingWaitsForASlot) {
+  DoLayers(7);
+  for (const char* id : {"b", "c"}) cluster_.AddJob(MakeJob(id, SmallSpec(), now_));
+  for (int job = 0; job < 2; ++job) {
+    ASSERT_EQ(Ask(w2_)->task(), "inspect");
+    EXPECT_EQ(Slow().state(), v1::TASK_STATE_RUNNING);
+  }
+  ASSERT_FALSE(Ask(w2_));
+  EXPECT_EQ(Slow().state(), v1::TASK_STATE_READY);
+}
+
+TEST_F(StragglerTest, StaysWhereItIsWhileNoOtherWorkerIsFree) {
+  w2_.slots = 1;
+  (void)cluster_.Register(w2_.Registration(), now_);
+  DoLayers(6);
+  ASSERT_TRUE(Ask(w2_));
+  ASSERT_FALSE(Ask(w1_));
+  PassTime(100);
+  EXPECT_EQ(Slow().state(), v1::TASK_STATE_RUNNING);
+}
+
+TEST_F(StragglerTest, IsMovedAgainIfTheMoveCouldNotBeStored) {
+  DoLayers(7);
+  store_fails_ = true;
+  ASSERT_FALSE(Ask(w2_));
+  EXPECT_EQ(cluster_.jobs().Find("a")->proto().state(), v1::JOB_STATE_RUNNING);
+  store_fails_ = false;
+  PassTime(20);
+  ASSERT_FALSE(Ask(w2_));
+  PassTime(1);
+  EXPECT_EQ(Slow().state(), v1::TASK_STATE_READY);
+}
+
+TEST_F(StragglerTest, WaitsForItsOldProcessAlsoAfterARestartOfTheCoordinator) {
+  DoAllLayersButOne();
+  Cluster restarted{ClusterOptions{}};
+  ASSERT_TRUE(restarted.RestoreJob(last_seen_.at("a"), now_).ok());
+  restarted.RestoreWorker(*cluster_.workers().Find("w1"), now_);
+  restarted.RestoreWorker(*cluster_.workers().Find("w2"), now_);
+  cluster_ = std::move(restarted);
+  Register(w2_);
+  ASSERT_FALSE(Ask(w2_));
+  EXPECT_EQ(cluster_.Register(w1_.Registration(), now_).stop_size(), 1);
+  Settle();
+  EXPECT_EQ(Slow().state(), v1::TASK_STATE_READY);
+  LetGo(w1_, slow_);
+  (void)Beat(w1_);
+  EXPECT_EQ(Slow().state(), v1::TASK_STATE_RUNNING);
+  EXPECT_EQ(Slow().worker(), "workers/w2");
+}
+
+}  // namespace
+}  // namespace regroup
