@@ -51,13 +51,21 @@ class WorkerFaults(ProgramTest):
             began = time.monotonic()
             self.number += 1
             with self.subTest(number=self.number, state=state, fault=fault):
-                end = self.go_through(state, fault)
+                try:
+                    end = self.go_through(state, fault)
+                finally:
+                    self.wake_all()
                 self.ends[end] += 1
                 print(f"{self.number}: {state}, {fault}: {end} after {time.monotonic() - began:.1f} s", file=sys.stderr)
         print(f"{self.number} faults: {dict(self.ends)}", file=sys.stderr)
         self.assert_no_result_came_twice()
         self.cluster.stop()
         self.assert_nothing_left(_GONE_S)
+
+    def wake_all(self):
+        for worker in self.cluster.workers.values():
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGCONT)
 
     # One fault.
 
@@ -89,8 +97,8 @@ class WorkerFaults(ProgramTest):
         place, task = _HELD[state]
         task = task or self.random.choice(_TASKS)
         # A killed worker's processes may have gone out of reach; its successor knows them.
-        job = self.submit(hold=place, task=task, daemon="yes" if self.random.random() < 0.3 else "no")
         ranks = 2 if state == "gang" else 1
+        job = self.submit(ranks, hold=place, task=task, daemon="yes" if self.random.random() < 0.3 else "no")
         held = f"jobs/{job}/{task}/1/out/held.*"
         processes.wait_until(lambda: len(list(self.cluster.work.glob(held))) == ranks, f"{task} to be {place}", 60)
         return job, f"{job}/{task}/1", self.worker_of(job, task)
@@ -101,15 +109,14 @@ class WorkerFaults(ProgramTest):
         self.assertEqual(self.cluster.regroup("drain", other).returncode, 0)
         time.sleep(0.3)
         self.cluster.workers[victim].send_signal(signal.SIGSTOP)
-        job = self.submit(hold="nowhere", task="inspect")
+        job = self.submit(1, hold="nowhere", task="inspect")
         try:
             processes.wait_until(lambda: self.worker_of(job, "inspect") == victim, "the assignment", 2 * _LEASE_S, 0.05)
         finally:
             self.cluster.regroup("undrain", other)
         return job, f"{job}/inspect/1", victim
 
-    def submit(self, **labels):
-        ranks = 2 if labels["task"] == "calibrate" and labels["hold"] == "run" else 1
+    def submit(self, ranks, **labels):
         return self.cluster.submit(self.write_job({
             "name": "small", "source": {"checkpoint": "/model"}, "target": {"kv_heads": 2},
             "calibration": {"data": "/train.jsonl", "ranks": ranks}, "finetune": {"method": "none"},
