@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <regex>
+#include <set>
 
 #include "coordinator/access/token_file.h"
 #include "coordinator/api/coordinator.h"
@@ -25,14 +26,26 @@ const std::vector<std::string> kServicesOfWorkers = {"TrainerService", "GangServ
 
 using Request = std::shared_ptr<google::protobuf::Message>;
 
+/// What becomes of a request that names an attempt which is over. In no case does it change the job.
+enum class OldEpoch {
+  /// The request names no attempt.
+  kNone,
+  kIsRefused,
+  /// The worker is told to stop the attempt.
+  kIsStopped,
+  /// The last lines of its logs are kept, and nothing else.
+  kIsHeard,
+};
+
 /// One RPC: a request that is good, who may make it, and what else it depends on.
 struct Row {
   std::function<Request()> request;
   std::vector<Role> roles;
   /// It is about a job, which only its owner (among submitters) may touch.
   bool is_of_an_owner = false;
-  /// The request as an attempt that is over would make it.
-  std::function<Request()> stale;
+  OldEpoch old_epoch = OldEpoch::kNone;
+  /// The request as the first attempt of alice's inspect task would make it.
+  std::function<Request()> of_first_epoch;
 };
 
 template <typename Message>
@@ -65,13 +78,41 @@ std::function<Request()> FromTheWorker(std::function<void(Message&)> fill = [](M
   });
 }
 
+v1::AttemptId AttemptOfEpoch(int64_t epoch) {
+  v1::AttemptId attempt;
+  attempt.set_job("alices");
+  attempt.set_task("inspect");
+  attempt.set_epoch(epoch);
+  return attempt;
+}
+
 std::function<Request()> ReportOfEpoch(int64_t epoch) {
   return FromTheWorker<v1::ReportTaskRequest>([epoch](v1::ReportTaskRequest& request) {
-    request.mutable_attempt()->set_job("alices");
-    request.mutable_attempt()->set_task("inspect");
-    request.mutable_attempt()->set_epoch(epoch);
+    *request.mutable_attempt() = AttemptOfEpoch(epoch);
     *request.mutable_outcome() = FailureOf(v1::FAILURE_CLASS_INFRA);
   });
+}
+
+/// Progress and a line that the first attempt tells.
+std::function<Request()> LinesOfFirstEpoch() {
+  return FromTheWorker<v1::PushLogsRequest>([](v1::PushLogsRequest& request) {
+    v1::AttemptReport& report = *request.add_reports();
+    *report.mutable_attempt() = AttemptOfEpoch(1);
+    report.mutable_progress()->set_phase("tensors");
+    report.mutable_progress()->set_done(1000);
+    report.add_logs()->set_message("a late line");
+  });
+}
+
+/// Whether a message has an attempt in it, at any depth.
+bool NamesAnAttempt(const google::protobuf::Descriptor* type, std::set<const google::protobuf::Descriptor*> seen = {}) {
+  if (type == v1::AttemptId::descriptor()) return true;
+  if (!seen.insert(type).second) return false;
+  for (int i = 0; i < type->field_count(); ++i) {
+    const auto* field = type->field(i)->message_type();
+    if (field != nullptr && NamesAnAttempt(field, seen)) return true;
+  }
+  return false;
 }
 
 std::map<std::string, Row> Rows() {
@@ -84,6 +125,12 @@ std::map<std::string, Row> Rows() {
     request.set_validate_only(true);
   });
   const auto registration = FromTheWorker<v1::RegisterWorkerRequest>([](auto& request) { request.set_slots(1); });
+  const auto late_registration = FromTheWorker<v1::RegisterWorkerRequest>([](auto& request) {
+    request.set_slots(1);
+    *request.add_running() = AttemptOfEpoch(1);
+  });
+  const auto late_heartbeat = FromTheWorker<v1::HeartbeatRequest>(
+      [](v1::HeartbeatRequest& request) { *request.add_running() = AttemptOfEpoch(1); });
   return {
       {"JobService/SubmitJob", {submission, submitters}},
       {"JobService/GetJob", {AboutTheJob<v1::GetJobRequest>(), readers, true}},
@@ -103,11 +150,13 @@ std::map<std::string, Row> Rows() {
        {Make<v1::GetServerInfoRequest>([](auto&) {}), {Role::kViewer, Role::kSubmitter, Role::kAdmin, Role::kWorker}}},
       {"ClusterService/ListAuditEntries", {Make<v1::ListAuditEntriesRequest>([](auto&) {}), admins}},
       {"ClusterService/BackupStore", {Make<v1::BackupStoreRequest>([](auto&) {}), admins}},
-      {"WorkerService/RegisterWorker", {registration, workers}},
-      {"WorkerService/Heartbeat", {FromTheWorker<v1::HeartbeatRequest>(), workers}},
+      {"WorkerService/RegisterWorker", {registration, workers, false, OldEpoch::kIsStopped, late_registration}},
+      {"WorkerService/Heartbeat",
+       {FromTheWorker<v1::HeartbeatRequest>(), workers, false, OldEpoch::kIsStopped, late_heartbeat}},
       {"WorkerService/AcquireTask", {FromTheWorker<v1::AcquireTaskRequest>(), workers}},
-      {"WorkerService/ReportTask", {ReportOfEpoch(7), workers, false, ReportOfEpoch(1)}},
-      {"WorkerService/PushLogs", {FromTheWorker<v1::PushLogsRequest>(), workers}},
+      {"WorkerService/ReportTask", {ReportOfEpoch(7), workers, false, OldEpoch::kIsRefused, ReportOfEpoch(1)}},
+      {"WorkerService/PushLogs",
+       {FromTheWorker<v1::PushLogsRequest>(), workers, false, OldEpoch::kIsHeard, LinesOfFirstEpoch()}},
   };
 }
 
@@ -186,6 +235,49 @@ class AuthorizationTest : public ::testing::TestWithParam<std::string> {
         return tokens_.at("node");
     }
   }
+  /// Runs the first attempt of alice's inspect task and ends it; the second one is to come.
+  void EndTheFirstAttempt() {
+    v1::AcquireTaskRequest acquire;
+    acquire.set_worker("w1");
+    acquire.set_incarnation(1);
+    acquire.set_free_slots(1);
+    ASSERT_TRUE(CallAs("node", "WorkerService/AcquireTask", acquire).ok());
+    ASSERT_TRUE(CallAs("node", "WorkerService/ReportTask", *ReportOfEpoch(1)()).ok());
+  }
+  v1::Job AlicesJob() {
+    v1::Job job;
+    EXPECT_TRUE(GenericCall(channel_, "/regroup.v1.JobService/GetJob", *AboutTheJob<v1::GetJobRequest>()(),
+                            tokens_.at("alice"), &job)
+                    .ok());
+    // Passes with time.
+    job.clear_waiting_reason();
+    return job;
+  }
+  void ExpectNothingComesOfAnOldEpoch(const std::string& method, const Row& row) {
+    ASSERT_NO_FATAL_FAILURE(EndTheFirstAttempt());
+    const v1::Job before = AlicesJob();
+    EXPECT_EQ(before.tasks(0).epoch(), 1);
+    const std::string path = "/regroup.v1." + method;
+    const Request late = row.of_first_epoch();
+    if (row.old_epoch == OldEpoch::kIsStopped) {
+      // Both answers have the list in a field of this name.
+      const auto* type = google::protobuf::DescriptorPool::generated_pool()
+                             ->FindMethodByName("regroup.v1." + std::string(method).replace(method.find('/'), 1, "."))
+                             ->output_type();
+      const std::unique_ptr<google::protobuf::Message> reply(
+          google::protobuf::MessageFactory::generated_factory()->GetPrototype(type)->New());
+      ASSERT_TRUE(GenericCall(channel_, path, *late, tokens_.at("node"), reply.get()).ok());
+      const auto* stop = type->FindFieldByName("stop");
+      ASSERT_EQ(reply->GetReflection()->FieldSize(*reply, stop), 1);
+      EXPECT_EQ(reply->GetReflection()->GetRepeatedMessage(*reply, stop, 0).SerializeAsString(),
+                AttemptOfEpoch(1).SerializeAsString());
+    } else {
+      const absl::Status status = CallAs("node", method, *late);
+      EXPECT_EQ(ReasonOf(status),
+                row.old_epoch == OldEpoch::kIsRefused ? v1::STALE_EPOCH : v1::ERROR_REASON_UNSPECIFIED);
+    }
+    EXPECT_EQ(AlicesJob().DebugString(), before.DebugString());
+  }
   /// Whether the failure lies behind the check of who calls.
   static bool WasLetIn(const absl::Status& status) {
     return status.code() != absl::StatusCode::kUnauthenticated &&
@@ -233,15 +325,9 @@ TEST_P(AuthorizationTest, IsForThoseWhoMayAndForNobodyElse) {
 
   // Another owner, and an attempt that is over.
   if (row.is_of_an_owner) EXPECT_EQ(ReasonOf(CallAs("bob", method, *request)), v1::NOT_ALLOWED);
-  if (row.stale != nullptr) {
-    v1::AcquireTaskRequest acquire;
-    acquire.set_worker("w1");
-    acquire.set_incarnation(1);
-    acquire.set_free_slots(1);
-    ASSERT_TRUE(CallAs("node", "WorkerService/AcquireTask", acquire).ok());
-    ASSERT_TRUE(CallAs("node", method, *row.stale()).ok()) << "the attempt ends";
-    EXPECT_EQ(ReasonOf(CallAs("node", method, *row.stale())), v1::STALE_EPOCH);
-  }
+  ASSERT_EQ(row.old_epoch != OldEpoch::kNone, NamesAnAttempt(request->GetDescriptor()))
+      << "the request names an attempt: say in Rows() what becomes of one that is over";
+  if (row.old_epoch != OldEpoch::kNone) ExpectNothingComesOfAnOldEpoch(method, row);
 
   // Everybody who may is let in, whatever then comes of it.
   for (const Role role : row.roles) {

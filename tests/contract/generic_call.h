@@ -15,10 +15,10 @@
 namespace regroup {
 
 /// The status of a unary or server-streaming call "/regroup.v1.JobService/GetJob" with the bytes of a request, whatever
-/// they are; a stream is left after its first message. `token` may be empty.
+/// they are; a stream is left after its first message. `token` may be empty, and `reply` null.
 inline absl::Status GenericCallWithBytes(const std::shared_ptr<grpc::Channel>& channel, const std::string& path,
                                          const std::string& bytes, const std::string& token,
-                                         std::chrono::milliseconds patience) {
+                                         std::chrono::milliseconds patience, std::string* reply_bytes = nullptr) {
   grpc::GenericStub stub(channel);
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + patience);
@@ -39,6 +39,12 @@ inline absl::Status GenericCallWithBytes(const std::shared_ptr<grpc::Channel>& c
   grpc::ByteBuffer reply;
   call->Read(&reply, nullptr);
   const bool has_reply = wait();
+  if (has_reply && reply_bytes != nullptr) {
+    grpc::Slice whole;
+    if (reply.DumpToSingleSlice(&whole).ok()) {
+      reply_bytes->assign(reinterpret_cast<const char*>(whole.begin()), whole.size());
+    }
+  }
   if (has_reply) context.TryCancel();
   grpc::Status status;
   call->Finish(&status, nullptr);
@@ -52,8 +58,13 @@ inline absl::Status GenericCallWithBytes(const std::shared_ptr<grpc::Channel>& c
 
 /// The same with a request as a message.
 inline absl::Status GenericCall(const std::shared_ptr<grpc::Channel>& channel, const std::string& path,
-                                const google::protobuf::Message& request, const std::string& token) {
-  return GenericCallWithBytes(channel, path, request.SerializeAsString(), token, std::chrono::seconds(20));
+                                const google::protobuf::Message& request, const std::string& token,
+                                google::protobuf::Message* reply = nullptr) {
+  std::string bytes;
+  absl::Status status =
+      GenericCallWithBytes(channel, path, request.SerializeAsString(), token, std::chrono::seconds(20), &bytes);
+  if (reply != nullptr && !reply->ParseFromString(bytes)) return absl::InternalError("the reply cannot be read");
+  return status;
 }
 
 }  // namespace regroup
