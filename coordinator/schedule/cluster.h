@@ -220,8 +220,8 @@ class Cluster {
   /// Ids of all jobs with a running task, and perhaps of some that have none any more: most jobs only wait.
   std::set<std::string> running_jobs_;
   std::vector<Lingering> lingering_;
-  /// The attempts that were taken from slow workers, by their epoch. Not stored: after a restart a task may be moved
-  /// once more.
+  /// The attempts that were taken from slow workers, by their epoch. Not stored: after a restart, or when its job is
+  /// retried, a task may be moved once more.
   std::map<TaskKey, int64_t> moves_;
   std::vector<Answer> answers_;
 };

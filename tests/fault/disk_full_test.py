@@ -4,25 +4,16 @@
 Mounts small file systems in a mount namespace of its own, which needs root or unprivileged user namespaces.
 """
 
-import os
-import subprocess
 import sys
 import unittest
 
-from harness import cluster, job_file
+from harness import cluster, job_file, mounts
 from harness.program_test import ProgramTest, digest_of
-
-SKIPPED = 77
-_INSIDE = "REGROUP_TEST_INSIDE_NAMESPACE"
 
 
 class DiskFullTest(ProgramTest):
     def mount(self, name, size):
-        folder = self.folder / name
-        folder.mkdir(exist_ok=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
-        self.addCleanup(subprocess.run, ["umount", "--lazy", folder], check=False)
-        return folder
+        return mounts.mount(self, self.folder / name, size)
 
     def run_job(self, job, work):
         return cluster.run_regroup("run", self.write_job(job), "--work-dir", work, "--slots", 2)
@@ -62,7 +53,7 @@ class DiskFullTest(ProgramTest):
         work = self.mount("work", "4m")
         job = job_file.small_job(self.output)
         self.assertNotEqual(self.run_job(job, work).returncode, 0)
-        subprocess.run(["mount", "-o", "remount,size=400m", work], check=True)
+        mounts.resize(work, "400m")
         done = self.run_job(job, work)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertTrue((self.output / "model.safetensors").exists())
@@ -73,19 +64,6 @@ def last_words(done):
     return " | ".join(line.strip() for line in (done.stdout + done.stderr).splitlines() if "ailed" in line or "space" in line)
 
 
-def enter_namespace():
-    """Goes on in a namespace whose mounts vanish with the test; returns only where that is not possible."""
-    unshare = ["unshare", "--mount"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
-    trial = subprocess.run([*unshare, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], stderr=subprocess.PIPE, text=True)
-    if trial.returncode == 0:
-        os.environ[_INSIDE] = "yes"
-        os.execvp(unshare[0], [*unshare, sys.executable, *sys.argv])
-    return trial.stderr.strip()
-
-
 if __name__ == "__main__":
-    if _INSIDE not in os.environ:
-        reason = enter_namespace()
-        print(f"SKIPPED: this machine lets the test mount no file system: {reason}", file=sys.stderr)
-        sys.exit(SKIPPED)
+    mounts.enter_namespace()
     unittest.main(verbosity=2)

@@ -83,7 +83,7 @@ class Cluster:
 
     def kill_worker_of(self, trainer):
         """kill -9 of the worker above a trainer. Returns the worker's name."""
-        name = next(name for name, worker in self.workers.items() if worker.pid in _ancestors(trainer))
+        name = next(name for name, worker in self.workers.items() if worker.pid in ancestors_of(trainer))
         processes.kill_now(self.workers[name])
         return name
 
@@ -146,7 +146,7 @@ class Cluster:
         return processes.wait_until(read, "the coordinator's port", patience_s=120)
 
 
-def _ancestors(process):
+def ancestors_of(process):
     """Process ids from a process's parent upwards."""
     found = []
     parent = process.parent

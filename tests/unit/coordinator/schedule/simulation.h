@@ -152,6 +152,8 @@ class Simulation {
         Job::Restore(Has(Defect::kRetriesFinishedTasks) ? WithoutSuccess(stored->second) : stored->second).value();
     if (!job.Retry(now_).ok()) return;
     retried_.insert(id);
+    // With the job, the coordinator forgot what it had moved.
+    std::erase_if(moved_, [&](const std::string& task) { return task.starts_with(JobName(id) + "/"); });
     cluster_.AddJob(std::move(job));
   }
 

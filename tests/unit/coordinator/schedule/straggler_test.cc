@@ -109,6 +109,20 @@ class StragglerTest : public ::testing::Test {
   v1::AttemptId slow_;
 };
 
+TEST_F(StragglerTest, IsRareWhereLayersGoToEveryWorkerThatAsks) {
+  uint64_t first = ++ticket_;
+  ASSERT_TRUE(cluster_.Acquire(w1_.Acquire(4), first, now_).ok());
+  uint64_t second = ++ticket_;
+  ASSERT_TRUE(cluster_.Acquire(w2_.Acquire(4), second, now_).ok());
+  Settle();
+  std::set<uint64_t> answered;
+  for (const Answer& answer : answers_) {
+    EXPECT_EQ(answer.assignment->kind(), v1::TASK_KIND_ALIGN);
+    answered.insert(answer.ticket);
+  }
+  EXPECT_EQ(answered, (std::set<uint64_t>{first, second})) << "the fuller worker gets one layer, not all";
+}
+
 TEST_F(StragglerTest, IsATaskThatRunsThreeTimesAsLongAsItsSiblingsDid) {
   DoLayers(3);
   const Job& job = *cluster_.jobs().Find("a");

@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""SIGSTOP of a worker for good: its ranks, which go on, notice that nobody listens to them and end by themselves before
+another worker starts them again; the result is the same, bit for bit.
+"""
+
+import signal
+import unittest
+
+from harness import cluster, job_file, processes
+from harness.program_test import ProgramTest, digest_of
+
+_LEASE_S = 10
+# A rank that its worker does not answer for 10 s exits, and the last answer may have been a moment before the stop.
+_RANKS_END_S = 12
+
+
+class StoppedWorker(ProgramTest):
+    def convert(self, name, disturb=lambda job: None):
+        """(digest of the weights, the job)"""
+        self.output = self.results / name
+        job = self.cluster.submit(self.write_job(job_file.small_job(self.output, finetune={"steps": 40})))
+        disturb(job)
+        done = self.cluster.wait_for_end(job, 300)
+        self.assert_succeeded(done)
+        return digest_of(self.output / "model.safetensors"), done
+
+    def stop_the_worker(self, job):
+        self.cluster.wait_for_checkpoint(job, 4)
+        ranks = self.cluster.wait_for_trainers("finetune/1", 2)
+        self.stopped = next(worker for worker in self.cluster.workers.values()
+                            if worker.pid in cluster.ancestors_of(ranks[0]))
+        self.stopped.send_signal(signal.SIGSTOP)
+        self.addCleanup(self.stopped.send_signal, signal.SIGCONT)
+        old = f"REGROUP_ATTEMPT={job}/finetune/1"
+        processes.wait_until(lambda: not [process for process in processes.processes_with(old)
+                                          if process.program == "regroup-trainer"], "the end of the ranks", _RANKS_END_S)
+        processes.wait_until(lambda: processes.trainers_of(self.folder, "finetune/2"), "the next attempt", 60)
+
+    def test_leaves_no_rank_behind(self):
+        self.cluster = self.start_cluster(workers=2, lease_s=_LEASE_S)
+        undisturbed, _ = self.convert("undisturbed")
+        digest, job = self.convert("disturbed", self.stop_the_worker)
+        self.assertEqual(digest, undisturbed)
+        self.assertEqual(cluster.epochs(job)["finetune"], 2)
+        self.stopped.send_signal(signal.SIGCONT)
+        self.assert_no_process_of("", patience_s=10)
+        self.cluster.stop()
+        self.assert_nothing_left(10)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
