@@ -25,6 +25,7 @@ class Lease {
   /// Nothing runs on this lease any more.
   void Drop() { end_.reset(); }
 
+  const std::optional<Time>& end() const { return end_; }
   bool held() const { return end_.has_value(); }
   bool Expired(Time now) const { return end_ && now >= *end_; }
 

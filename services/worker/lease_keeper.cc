@@ -24,8 +24,8 @@ Lease::Milliseconds ToMilliseconds(const google::protobuf::Duration& duration) {
 
 }  // namespace
 
-LeaseKeeper::LeaseKeeper(CoordinatorLink* link, AttemptTable* table)
-    : link_(link), table_(table), interval_(kRetryInterval), thread_([this] { Run(); }) {}
+LeaseKeeper::LeaseKeeper(CoordinatorLink* link, AttemptTable* table, LeaseEnd* end)
+    : link_(link), table_(table), end_(end), interval_(kRetryInterval), thread_([this] { Run(); }) {}
 
 LeaseKeeper::~LeaseKeeper() {
   {
@@ -55,6 +55,7 @@ void LeaseKeeper::Run() {
     }
     Visit();
     CheckLease();
+    end_->Set(lease_.end());
     WaitForNextVisit();
   }
 }

@@ -11,13 +11,15 @@
 #include "services/worker/attempt_table.h"
 #include "services/worker/coordinator_link.h"
 #include "services/worker/lease.h"
+#include "services/worker/lease_end.h"
 
 namespace regroup {
 
 class LeaseKeeper {
  public:
   /// Both outlive the keeper.
-  LeaseKeeper(CoordinatorLink* link, AttemptTable* table);
+  /// Tells `end` when the lease ends.
+  LeaseKeeper(CoordinatorLink* link, AttemptTable* table, LeaseEnd* end);
   ~LeaseKeeper();
 
   /// Registered, and not draining: the worker may ask for tasks.
@@ -38,6 +40,7 @@ class LeaseKeeper {
 
   CoordinatorLink* const link_;
   AttemptTable* const table_;
+  LeaseEnd* const end_;
 
   // The keeper's thread alone.
   Lease lease_;

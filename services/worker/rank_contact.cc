@@ -10,7 +10,7 @@
 namespace regroup {
 namespace {
 
-/// A rank gives its worker up after 10 s without an answer.
+/// A rank gives its worker up after 10 s without an answer, or when the lease ends.
 constexpr std::chrono::seconds kRelayPatience{5};
 
 SteadyTime Now() { return std::chrono::steady_clock::now(); }

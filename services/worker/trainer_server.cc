@@ -1,6 +1,7 @@
 #include "services/worker/trainer_server.h"
 
 #include <fmt/format.h>
+#include <google/protobuf/util/time_util.h>
 #include <sys/stat.h>
 
 #include <chrono>
@@ -18,8 +19,9 @@ constexpr std::chrono::seconds kShutdownPatience{1};
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TrainerServer>> TrainerServer::Start(const std::filesystem::path& socket) {
-  std::unique_ptr<TrainerServer> server(new TrainerServer(socket));
+absl::StatusOr<std::unique_ptr<TrainerServer>> TrainerServer::Start(const std::filesystem::path& socket,
+                                                                    const LeaseEnd* lease) {
+  std::unique_ptr<TrainerServer> server(new TrainerServer(socket, lease));
   grpc::ServerBuilder builder;
   // The file permissions are the protection: nobody else can enter the folder.
   builder.AddListeningPort("unix:" + socket.string(), grpc::InsecureServerCredentials());
@@ -69,6 +71,9 @@ grpc::Status TrainerServer::Report(grpc::ServerContext* context, const v1::Repor
   const absl::StatusOr<bool> stop = (*contact)->Report(*request, 0);
   if (!stop.ok()) return ToGrpc(stop.status());
   response->set_stop(*stop);
+  if (const auto remaining = lease_->Remaining(std::chrono::steady_clock::now())) {
+    *response->mutable_lease() = google::protobuf::util::TimeUtil::MillisecondsToDuration(remaining->count());
+  }
   return grpc::Status::OK;
 }
 

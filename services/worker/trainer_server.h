@@ -14,6 +14,7 @@
 
 #include "absl/status/statusor.h"
 #include "regroup/v1/trainer_service.grpc.pb.h"
+#include "services/worker/lease_end.h"
 #include "services/worker/rank_contact.h"
 
 namespace regroup {
@@ -21,7 +22,9 @@ namespace regroup {
 class TrainerServer final : private v1::TrainerService::Service {
  public:
   /// Listens on `socket`, which is replaced if it exists.
-  static absl::StatusOr<std::unique_ptr<TrainerServer>> Start(const std::filesystem::path& socket);
+  /// Ranks are told when the worker's lease ends, which outlives the server.
+  static absl::StatusOr<std::unique_ptr<TrainerServer>> Start(const std::filesystem::path& socket,
+                                                              const LeaseEnd* lease);
   ~TrainerServer() override;
 
   const std::filesystem::path& socket() const { return socket_; }
@@ -31,7 +34,7 @@ class TrainerServer final : private v1::TrainerService::Service {
   void Remove(const std::string& token);
 
  private:
-  explicit TrainerServer(std::filesystem::path socket) : socket_(std::move(socket)) {}
+  TrainerServer(std::filesystem::path socket, const LeaseEnd* lease) : socket_(std::move(socket)), lease_(lease) {}
 
   grpc::Status Attest(grpc::ServerContext* context, const v1::AttestRequest* request,
                       v1::AttestResponse* response) override;
@@ -41,6 +44,7 @@ class TrainerServer final : private v1::TrainerService::Service {
   absl::StatusOr<std::shared_ptr<RankContact>> FindContact(const grpc::ServerContext& context) const;
 
   const std::filesystem::path socket_;
+  const LeaseEnd* const lease_;
   std::unique_ptr<grpc::Server> server_;
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<RankContact>> contacts_;

@@ -56,7 +56,7 @@ absl::StatusOr<std::unique_ptr<Worker>> Worker::Start(const WorkerOptions& optio
 }
 
 absl::Status Worker::StartTrainerServer(const std::filesystem::path& folder) {
-  REGROUP_ASSIGN_OR_RETURN(trainer_server_, TrainerServer::Start(folder / "worker.sock"));
+  REGROUP_ASSIGN_OR_RETURN(trainer_server_, TrainerServer::Start(folder / "worker.sock", &lease_end_));
   services_.trainer_server = trainer_server_.get();
   services_.runtime_folder = folder;
   services_.inherited = CurrentEnvironment();
@@ -92,7 +92,7 @@ void Worker::StartThreads(std::shared_ptr<grpc::Channel> channel) {
   link_ = std::make_unique<CoordinatorLink>(std::move(channel), MakeIdentity());
   pusher_ = std::make_unique<LogPusher>(link_.get(), table_.get());
   reporter_ = std::make_unique<OutcomeReporter>(link_.get(), pusher_.get(), table_.get());
-  keeper_ = std::make_unique<LeaseKeeper>(link_.get(), table_.get());
+  keeper_ = std::make_unique<LeaseKeeper>(link_.get(), table_.get(), &lease_end_);
   acquirer_ = std::make_unique<TaskAcquirer>(link_.get(), table_.get(), keeper_.get(), services_.options.acquire_wait);
 }
 

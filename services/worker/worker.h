@@ -44,6 +44,7 @@ class Worker {
 
   WorkerLock lock_;
   AttemptServices services_;
+  LeaseEnd lease_end_;
   std::unique_ptr<TrainerServer> trainer_server_;
   std::unique_ptr<CoordinatorLink> link_;
   std::unique_ptr<AttemptTable> table_;

@@ -2,7 +2,8 @@
 result is applied twice, nothing stays beside it, and no process of what was lost is left ten seconds later.
 
 A worker that was killed is started again, as a service manager does. One that was stopped goes on after a while: before
-its lease is over, or after. Its ten seconds count from then on, since until then it can do nothing.
+its lease is over, or after: by then ranks that talk to it have ended by themselves, and what is left has ten seconds from
+when the worker goes on.
 
 REGROUP_TEST_KILLS faults (default 10), at moments from REGROUP_TEST_SEED.
 """
@@ -30,6 +31,8 @@ _GONE_S = 10
 _HELD = {"starting": ("start", None), "running": ("run", None), "gang": ("run", "calibrate"),
          "staged": ("staged", "report"), "reported": ("reported", None), "publishing": ("staged", "report"),
          "published": ("staged", "report"), "stopping": ("stubborn", None)}
+# In these the ranks talk to their worker, and so notice that it stands still.
+_TALKING = ("running", "gang", "staged")
 _STATES = ("assigned", *_HELD)
 _FAULT_NAMES = ("kill", "stop shortly", "stop for long")
 _TASKS = ("inspect", "calibrate", "align-001", "export", "report")
@@ -41,6 +44,7 @@ class WorkerFaults(ProgramTest):
         print(f"REGROUP_TEST_SEED={_SEED} REGROUP_TEST_KILLS={_FAULTS}", file=sys.stderr)
         self.random = random.Random(_SEED)
         self.cluster = self.start_cluster(workers=2, slots=2, lease_s=_LEASE_S, trainer=_TRAINER)
+        processes.wait_until(lambda: len(self.cluster.json_of("workers").get("workers", [])) == 2, "both workers", 60, 0.2)
         self.number = 0
         self.ends = collections.Counter()
 
@@ -85,7 +89,7 @@ class WorkerFaults(ProgramTest):
         elif state == "published":
             self.go.touch()
             processes.wait_until(self.output.exists, "the result", 30, 0)
-        self.inflict(fault, victim, job, attempt)
+        self.inflict(state, fault, victim, job, attempt)
         self.go.touch()
         done = self.cluster.wait_for_end(job, 120)
         self.assert_gone(lambda: processes_of_attempt(f"{job}/"), "job")
@@ -134,7 +138,14 @@ class WorkerFaults(ProgramTest):
         processes.wait_until(lambda: any(job in line and "stopping the attempt" in line
                                          for line in log.read_text().splitlines()), "the worker to stop it", 20)
 
-    def inflict(self, fault, victim, job, attempt):
+    def ranks_of(self, attempt):
+        """Without the descendant that left its session."""
+        daemon = self.cluster.work / "jobs" / attempt / "out/escaped"
+        spared = int(daemon.read_text()) if daemon.exists() else 0
+        return [process for process in processes_of_attempt(attempt)
+                if process.program == _TRAINER.name and process.pid != spared]
+
+    def inflict(self, state, fault, victim, job, attempt):
         """Returns when nothing of the attempt is left, or it was never lost."""
         worker = self.cluster.workers[victim]
         if fault == "kill":
@@ -149,6 +160,8 @@ class WorkerFaults(ProgramTest):
             worker.send_signal(signal.SIGCONT)
             return
         processes.wait_until(lambda: self.is_lost(job, attempt), "the loss of the attempt", 60, 0.1)
+        if state in _TALKING:
+            self.assertEqual(self.ranks_of(attempt), [], "a rank outlived the lease of its worker")
         time.sleep(self.random.uniform(0, 2))
         worker.send_signal(signal.SIGCONT)
         self.assert_gone(lambda: processes_of_attempt(attempt), "stopped attempt")

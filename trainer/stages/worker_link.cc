@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -24,7 +25,10 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kReportInterval = 500ms;
+/// With the worker, where the lease does not end before.
 constexpr auto kPatience = 10s;
+constexpr Clock::duration kCallPatience = 5s;
+constexpr Clock::duration kShortestCallPatience = 100ms;
 constexpr int kExitWorkerGone = 70;
 
 std::string HostName() {
@@ -40,9 +44,10 @@ struct WorkerLink::Client {
       : stub(v1::TrainerService::NewStub(grpc::CreateChannel("unix:" + socket, grpc::InsecureChannelCredentials()))),
         token(std::move(secret)) {}
 
-  void Prepare(grpc::ClientContext& context) const {
+  void Prepare(grpc::ClientContext& context, Clock::duration patience = kCallPatience) const {
     context.AddMetadata("regroup-attempt-token", token);
-    context.set_deadline(std::chrono::system_clock::now() + 5s);
+    context.set_deadline(std::chrono::system_clock::now() +
+                         std::chrono::duration_cast<std::chrono::milliseconds>(patience));
   }
 
   std::unique_ptr<v1::TrainerService::Stub> stub;
@@ -147,15 +152,21 @@ v1::ReportRequest WorkerLink::TakeReport() {
   return request;
 }
 
-absl::Status WorkerLink::Send(const v1::ReportRequest& request) {
+absl::Status WorkerLink::Send(const v1::ReportRequest& request, Clock::duration patience) {
   if (client_ == nullptr) {
     if (request.has_progress()) std::fprintf(stderr, "%s\n", request.progress().ShortDebugString().c_str());
     return absl::OkStatus();
   }
   grpc::ClientContext context;
-  client_->Prepare(context);
+  client_->Prepare(context, patience);
   v1::ReportResponse response;
+  const Clock::time_point sent = Clock::now();
   REGROUP_RETURN_IF_ERROR(FromGrpc(client_->stub->Report(&context, request, &response)));
+  give_up_ = sent + kPatience;
+  if (response.has_lease()) {
+    const std::chrono::milliseconds lease(google::protobuf::util::TimeUtil::DurationToMilliseconds(response.lease()));
+    give_up_ = std::min(give_up_, sent + lease);
+  }
   if (response.stop()) {
     LogInfo("the worker ended this attempt", {{"rank", rank_}});
     _exit(kExitWorkerGone);
@@ -164,14 +175,14 @@ absl::Status WorkerLink::Send(const v1::ReportRequest& request) {
 }
 
 void WorkerLink::ReportLoop() {
-  auto last_success = Clock::now();
+  give_up_ = Clock::now() + kPatience;
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     lock.unlock();
-    const absl::Status status = Send(TakeReport());
-    if (status.ok()) {
-      last_success = Clock::now();
-    } else if (Clock::now() - last_success > kPatience) {
+    // A worker that lives answers at once, also in the last moment of its lease.
+    const absl::Status status =
+        Send(TakeReport(), std::clamp(give_up_ - Clock::now(), kShortestCallPatience, kCallPatience));
+    if (!status.ok() && Clock::now() >= give_up_) {
       LogError("the worker is gone; this rank exits", {{"rank", rank_}, {"error", std::string(status.message())}});
       _exit(kExitWorkerGone);
     }
@@ -189,7 +200,7 @@ absl::Status WorkerLink::Finish(const v1::TaskOutcome& outcome) {
   reporter_.join();
   v1::ReportRequest request = TakeReport();
   *request.mutable_outcome() = outcome;
-  return Send(request);
+  return Send(request, kCallPatience);
 }
 
 }  // namespace regroup

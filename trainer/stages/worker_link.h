@@ -1,7 +1,8 @@
 // The trainer's side of the unix socket to its worker: proves what this rank is, reports progress and signs of life
 // twice a second from a thread of its own, and hands over the outcome.
 //
-// Set* and Add* may be called from any thread. A rank whose worker is gone for 10 s, or tells it to stop, exits.
+// Set* and Add* may be called from any thread. A rank exits when its worker tells it to, or does not answer for 10 s or
+// until the end of the worker's lease.
 #pragma once
 
 #include <atomic>
@@ -49,11 +50,13 @@ class WorkerLink {
   WorkerLink(const v1::AttemptId& attempt, int rank);
   void ReportLoop();
   v1::ReportRequest TakeReport();
-  absl::Status Send(const v1::ReportRequest& request);
+  absl::Status Send(const v1::ReportRequest& request, std::chrono::steady_clock::duration patience);
 
   v1::AttemptId attempt_;
   int rank_;
   std::unique_ptr<Client> client_;
+  /// When the rank exits if it gets no other answer. Of the reporter's thread, and of Finish after its end.
+  std::chrono::steady_clock::time_point give_up_;
   ActivityBoard activity_;
 
   std::mutex mutex_;

@@ -12,11 +12,13 @@
 //   staged, published   for "publish"
 #include <fcntl.h>
 #include <google/protobuf/util/json_util.h>
+#include <google/protobuf/util/time_util.h>
 #include <grpcpp/grpcpp.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -131,10 +133,18 @@ class FakeTrainer {
   bool Report(v1::ReportRequest request) {
     grpc::ClientContext context;
     context.AddMetadata("regroup-attempt-token", Variable("REGROUP_ATTEMPT_TOKEN", ""));
+    const auto now = std::chrono::system_clock::now();
+    context.set_deadline(std::max(now + std::chrono::milliseconds(100), give_up_));
     *request.mutable_attempt() = assignment_.attempt();
     request.set_rank(rank_);
     v1::ReportResponse response;
-    return stub_->Report(&context, request, &response).ok() && !response.stop();
+    if (!stub_->Report(&context, request, &response).ok() || response.stop()) return false;
+    give_up_ = now + std::chrono::seconds(10);
+    if (response.has_lease()) {
+      using google::protobuf::util::TimeUtil;
+      give_up_ = now + std::chrono::milliseconds(TimeUtil::DurationToMilliseconds(response.lease()));
+    }
+    return true;
   }
 
   bool Tick() {
@@ -332,6 +342,8 @@ class FakeTrainer {
   const std::unique_ptr<v1::TrainerService::Stub> stub_;
   v1::TaskAssignment assignment_;
   int64_t ticks_ = 0;
+  /// Of the worker, if it does not answer: the end of its lease.
+  std::chrono::system_clock::time_point give_up_ = std::chrono::system_clock::now() + std::chrono::seconds(10);
 };
 
 }  // namespace

@@ -57,7 +57,7 @@ v1::AttemptId Attempt(const std::string& task, int64_t epoch) {
 class TrainerAccess : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto started = TrainerServer::Start(socket_);
+    auto started = TrainerServer::Start(socket_, &lease_end_);
     ASSERT_TRUE(started.ok()) << started.status();
     server_ = *std::move(started);
     AddAttempt(kToken, Attempt("finetune", 2));
@@ -80,6 +80,7 @@ class TrainerAccess : public ::testing::Test {
 
   TemporaryFolder folder_;
   const std::filesystem::path socket_ = folder_.path() / "s";
+  LeaseEnd lease_end_;
   std::unique_ptr<TrainerServer> server_;
   std::unique_ptr<v1::TrainerService::Stub> stub_;
 };
@@ -102,6 +103,27 @@ TEST_F(TrainerAccess, IsForRanksOfTheAttemptAndForNobodyElse) {
   for (const auto& [method, call] : Rows()) {
     EXPECT_EQ(Try(call, kToken, right), StatusCode::PERMISSION_DENIED) << method << " after the attempt's end";
   }
+}
+
+TEST_F(TrainerAccess, TellsRanksHowLongTheWorkerHoldsItsLease) {
+  const v1::AttemptId attempt = Attempt("finetune", 2);
+  ASSERT_EQ(Try(Rows().at("Attest"), kToken, attempt), StatusCode::OK);
+  const auto lease = [&] {
+    grpc::ClientContext context;
+    context.AddMetadata(kAttemptTokenKey, kToken);
+    v1::ReportRequest request;
+    *request.mutable_attempt() = attempt;
+    v1::ReportResponse response;
+    EXPECT_TRUE(stub_->Report(&context, request, &response).ok());
+    return response;
+  };
+  EXPECT_FALSE(lease().has_lease());
+  lease_end_.Set(std::chrono::steady_clock::now() + std::chrono::minutes(1));
+  EXPECT_LE(lease().lease().seconds(), 60);
+  EXPECT_GT(lease().lease().seconds(), 0);
+  lease_end_.Set(std::chrono::steady_clock::now() - std::chrono::minutes(1));
+  EXPECT_TRUE(lease().has_lease());
+  EXPECT_EQ(lease().lease().seconds(), 0);
 }
 
 TEST_F(TrainerAccess, IsBehindASocketOfThisUserAlone) {
