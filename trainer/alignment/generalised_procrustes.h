@@ -6,9 +6,8 @@
 // eigenvectors of the Gram; the one that leads once sweeps gain less than 1e-4 is finished.
 //
 // When to end: rotations gain ever less in directions that hardly any energy passes through, for hundreds of sweeps.
-// They end where a sweep gains less than 1e-6 of the objective: measured on 8 heads of 128, a few 1e-6 of the objective
-// are then still missing, where the paper's own rule leaves 1e-4. Phases, which cost next to nothing, end at 1e-9. Two
-// heads need one decomposition only.
+// They end where a sweep gains less than 1e-5 of the objective, where the paper's own rule leaves 1e-4 of it. Phases,
+// which cost next to nothing, end at 1e-9. Two heads need one decomposition only.
 //
 // Pure; runs on the calling thread's share of ATen.
 #pragma once
