@@ -7,6 +7,7 @@
 
 #include "coordinator/api/requests.h"
 #include "services/base/logging.h"
+#include "services/base/status_macros.h"
 
 namespace regroup {
 namespace {
@@ -51,10 +52,12 @@ class AcquireCall : public grpc::ServerUnaryReactor {
   uint64_t ticket_ = 0;
 };
 
-/// Whether the job has just ended with this attempt among its last: then the report is a repetition.
-bool IsRepetition(const v1::AttemptId& attempt, const Turn& turn) {
+/// Whether the job has just ended with this attempt among its last: then the report is a repetition. UNAVAILABLE where
+/// the store cannot say: the worker asks again, and is not told that its work is nothing.
+absl::StatusOr<bool> IsRepetition(const v1::AttemptId& attempt, const Turn& turn) {
   const absl::StatusOr<JobRecord> record = turn.store.GetJob(attempt.job());
-  if (!record.ok()) return false;
+  if (absl::IsNotFound(record.status())) return false;
+  if (!record.ok()) return record.status();
   return std::any_of(record->job.tasks().begin(), record->job.tasks().end(), [&](const v1::Task& task) {
     return LastSegment(task.name()) == attempt.task() && task.epoch() == attempt.epoch() && IsFinalState(task.state());
   });
@@ -63,7 +66,8 @@ bool IsRepetition(const v1::AttemptId& attempt, const Turn& turn) {
 absl::Status ReportIn(const v1::ReportTaskRequest& request, Turn& turn) {
   const absl::Status status = turn.cluster.Report(request, turn.now);
   if (!absl::IsNotFound(status) || !request.has_outcome()) return status;
-  return IsRepetition(request.attempt(), turn) ? absl::OkStatus() : status;
+  REGROUP_ASSIGN_OR_RETURN(const bool is_repetition, IsRepetition(request.attempt(), turn));
+  return is_repetition ? absl::OkStatus() : status;
 }
 
 bool IsKnownJob(const std::string& job, const Turn& turn) {

@@ -15,6 +15,8 @@ class FaultyJobStore : public JobStore {
   explicit FaultyJobStore(std::unique_ptr<JobStore> store) : store_(std::move(store)) {}
 
   void FailCommits(bool fail) { fails_ = fail; }
+  /// Of single jobs.
+  void FailReads(bool fail) { fails_reads_ = fail; }
 
   absl::Status Commit(const Changes& changes) override {
     if (!fails_) return store_->Commit(changes);
@@ -22,7 +24,10 @@ class FaultyJobStore : public JobStore {
   }
   absl::StatusOr<std::vector<JobRecord>> LoadUnfinished() override { return store_->LoadUnfinished(); }
   absl::StatusOr<std::vector<v1::Worker>> LoadWorkers() override { return store_->LoadWorkers(); }
-  absl::StatusOr<JobRecord> GetJob(const std::string& job) override { return store_->GetJob(job); }
+  absl::StatusOr<JobRecord> GetJob(const std::string& job) override {
+    if (!fails_reads_) return store_->GetJob(job);
+    return MakeError(absl::StatusCode::kUnavailable, v1::STORE_UNAVAILABLE, "the disk cannot be read");
+  }
   absl::StatusOr<JobPage> ListJobs(const JobQuery& query) override { return store_->ListJobs(query); }
   absl::StatusOr<std::optional<SubmittedRequest>> FindRequest(const std::string& request_id) override {
     return store_->FindRequest(request_id);
@@ -51,6 +56,7 @@ class FaultyJobStore : public JobStore {
  private:
   const std::unique_ptr<JobStore> store_;
   std::atomic<bool> fails_ = false;
+  std::atomic<bool> fails_reads_ = false;
 };
 
 }  // namespace regroup

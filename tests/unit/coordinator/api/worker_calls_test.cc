@@ -50,6 +50,18 @@ TEST_F(CoordinatorTest, AcceptsTheRepeatedReportThatEndedAJob) {
   EXPECT_TRUE(Report(report).ok());
 }
 
+TEST_F(CoordinatorTest, DoesNotDisownAReportThatItCannotLookUp) {
+  ASSERT_TRUE(Submit(Request("small-1")).ok());
+  ASSERT_TRUE(Register(w1_).ok());
+  const auto report = w1_.Report(Acquire(w1_)->attempt(), FailureOf(v1::FAILURE_CLASS_USER));
+  EXPECT_TRUE(Report(report).ok());
+  store_->FailReads(true);
+  EXPECT_EQ(Report(report).code(), absl::StatusCode::kUnavailable)
+      << "a worker that asks again must not hear NOT_FOUND";
+  store_->FailReads(false);
+  EXPECT_TRUE(Report(report).ok());
+}
+
 TEST_F(CoordinatorTest, ShowsAndDrainsWorkers) {
   ASSERT_TRUE(Register(FakeWorker("w2", 4)).ok());
   ASSERT_TRUE(Register(w1_).ok());
