@@ -39,11 +39,14 @@ constexpr std::array<v1::TaskKind, 8> kTaskKinds = {
 constexpr std::array<v1::FailureClass, 6> kFailureClasses = {
     v1::FAILURE_CLASS_USER,  v1::FAILURE_CLASS_DATA, v1::FAILURE_CLASS_QUALITY_GATE,
     v1::FAILURE_CLASS_INFRA, v1::FAILURE_CLASS_HANG, v1::FAILURE_CLASS_INTERNAL};
-/// Cluster::CountWaiting's words.
+/// Cluster::WaitingKindsOf's words.
 constexpr std::array<const char*, 7> kWaits = {"no_worker", "no_cuda", "draining", "too_large",
                                                "slots",     "turn",    "pause"};
 constexpr std::array<v1::WorkerState, 3> kWorkerStates = {v1::WORKER_STATE_READY, v1::WORKER_STATE_DRAINING,
                                                           v1::WORKER_STATE_LOST};
+
+/// One or two milliseconds.
+constexpr size_t kJobsAtOnce = 2000;
 
 std::string Word(v1::JobState state) { return WordOf(v1::JobState_Name(state), "JOB_STATE_"); }
 std::string Word(v1::TaskState state) { return WordOf(v1::TaskState_Name(state), "TASK_STATE_"); }
@@ -189,31 +192,23 @@ void CoordinatorMetrics::ForgetJob(const std::string& job) {
   gauges_of_job_.erase(job);
 }
 
-void CoordinatorMetrics::ObserveCluster(const Cluster& cluster, Time now) {
-  ObserveJobs(cluster, now);
+bool CoordinatorMetrics::ObserveCluster(const Cluster& cluster, Time now) {
+  std::optional<JobCounts> counts = census_.Continue(cluster, now, kJobsAtOnce);
+  if (!counts) return false;
+  ShowJobs(*std::move(counts), now);
   ObserveWorkers(cluster, now);
+  return true;
 }
 
-void CoordinatorMetrics::ObserveJobs(const Cluster& cluster, Time now) {
-  std::map<v1::JobState, int> jobs;
-  std::map<std::pair<v1::TaskKind, v1::TaskState>, int> tasks;
-  Duration oldest(0);
-  for (const auto& [id, job] : cluster.jobs()) {
-    ++jobs[job.proto().state()];
-    for (const v1::Task& task : job.proto().tasks()) ++tasks[{task.kind(), task.state()}];
-    if (job.proto().state() == v1::JOB_STATE_QUEUED) {
-      oldest = std::max(oldest, now - FromProto(job.proto().create_time()));
-    }
-  }
-  for (const v1::JobState state : kLiveStates) metrics_.Set("jobs", jobs[state], {{"state", Word(state)}});
-  metrics_.Set("oldest_queued_job_age_seconds", Seconds(oldest));
+void CoordinatorMetrics::ShowJobs(JobCounts counts, Time now) {
+  for (const v1::JobState state : kLiveStates) metrics_.Set("jobs", counts.jobs[state], {{"state", Word(state)}});
+  metrics_.Set("oldest_queued_job_age_seconds", counts.oldest_queued ? Seconds(now - *counts.oldest_queued) : 0);
   for (const v1::TaskKind kind : kTaskKinds) {
     for (const v1::TaskState state : kLiveTaskStates) {
-      metrics_.Set("tasks", tasks[{kind, state}], {{"kind", Word(kind)}, {"state", Word(state)}});
+      metrics_.Set("tasks", counts.tasks[{kind, state}], {{"kind", Word(kind)}, {"state", Word(state)}});
     }
   }
-  std::map<std::string_view, int> waiting = cluster.CountWaiting(now);
-  for (const char* reason : kWaits) metrics_.Set("jobs_waiting", waiting[reason], {{"reason", reason}});
+  for (const char* reason : kWaits) metrics_.Set("jobs_waiting", counts.waiting[reason], {{"reason", reason}});
 }
 
 void CoordinatorMetrics::ObserveJob(const Job& job) {

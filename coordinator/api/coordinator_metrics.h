@@ -14,6 +14,7 @@
 #include <string_view>
 #include <utility>
 
+#include "coordinator/api/job_census.h"
 #include "coordinator/schedule/cluster.h"
 #include "regroup/v1/job_service.pb.h"
 #include "services/metrics/metrics.h"
@@ -31,7 +32,8 @@ class CoordinatorMetrics {
   /// store.
   void ObserveJob(const Job& job);
   void ObservePoint(const std::string& job, const v1::MetricPoint& point);
-  void ObserveCluster(const Cluster& cluster, Time now);
+  /// Looks at some of the jobs, and shows all figures when it has seen all. Returns whether it did.
+  bool ObserveCluster(const Cluster& cluster, Time now);
   void CountDroppedLogs(size_t lines);
   void CountStoreFailure();
   void SetLeader(bool leads);
@@ -42,13 +44,14 @@ class CoordinatorMetrics {
   void DescribeCluster();
   void DescribeJobs();
   void ObserveTask(const std::optional<Job>& before, const Job& after, size_t task);
-  void ObserveJobs(const Cluster& cluster, Time now);
+  void ShowJobs(JobCounts counts, Time now);
   void ObserveWorkers(const Cluster& cluster, Time now);
   /// Sets a gauge that goes when the job ends. Called with the mutex held.
   void SetOfJob(const std::string& job, const std::string& name, double value, const MetricLabels& labels);
   void ForgetJob(const std::string& job);
 
   Metrics metrics_;
+  JobCensus census_;
   std::mutex mutex_;
   /// Gauges of each job that have been set.
   std::map<std::string, std::set<std::pair<std::string, MetricLabels>>> gauges_of_job_;

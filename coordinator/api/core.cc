@@ -238,11 +238,7 @@ void Core::ForgetOldJobs(Time now) {
 }
 
 void Core::PublishProgress(Time now) {
-  if (now >= next_metrics_) {
-    // Goes over all jobs.
-    metrics_->ObserveCluster(cluster_, now);
-    next_metrics_ = now + kMetricsInterval;
-  }
+  if (now >= next_metrics_ && metrics_->ObserveCluster(cluster_, now)) next_metrics_ = now + kMetricsInterval;
   for (const std::string& id : feeds_->Subscribed()) {
     const Job* job = cluster_.jobs().Find(id);
     if (job != nullptr) feeds_->Publish(id, cluster_.Describe(*job, now));

@@ -166,8 +166,9 @@ void Cluster::AnswerWithNothing(Session* session) {
 
 void Cluster::Tick(Time now) {
   EndSilentAttempts(now);
-  for (const auto& [id, job] : jobs_) {
-    if (job.IsOverdue(now)) jobs_.Edit(id).FailIfOverdue(now);
+  for (const std::string& id : started_jobs_) {
+    const Job* job = jobs_.Find(id);
+    if (job != nullptr && job->IsOverdue(now)) jobs_.Edit(id).FailIfOverdue(now);
   }
   for (auto& [worker, session] : sessions_) {
     if (now >= session.asking_until || now >= session.lease_end) AnswerWithNothing(&session);
@@ -342,15 +343,23 @@ v1::Job Cluster::Describe(const Job& job, Time now) const {
 
 bool Cluster::IsWaiting(const Job& job) { return !job.IsFinal() && !job.IsWindingDown() && job.RunningTasks().empty(); }
 
-std::map<std::string_view, int> Cluster::CountWaiting(Time now) const {
+std::vector<std::string_view> Cluster::WaitingKindsOf(const std::vector<const Job*>& jobs, Time now) const {
   const std::vector<Capacity> capacities = CapacitiesOf(LiveWorkers(now));
-  std::map<std::string_view, int> counts;
-  for (const auto& [id, job] : jobs_) {
-    if (!IsWaiting(job)) continue;
-    const std::vector<size_t> ready = job.ReadyTasks(now);
-    ++counts[ready.empty() ? "pause" : WaitingKind(DemandOf(job, ready.front()), capacities)];
+  // Thousands of jobs differ in a few demands only.
+  std::map<std::pair<int, bool>, std::string_view> known;
+  std::vector<std::string_view> kinds;
+  for (const Job* job : jobs) {
+    std::string_view& kind = kinds.emplace_back();
+    if (!IsWaiting(*job)) continue;
+    const std::vector<size_t> ready = job->ReadyTasks(now);
+    kind = "pause";
+    if (ready.empty()) continue;
+    const Demand demand = DemandOf(*job, ready.front());
+    const auto [found, is_new] = known.try_emplace({demand.ranks, demand.needs_cuda});
+    if (is_new) found->second = WaitingKind(demand, capacities);
+    kind = found->second;
   }
-  return counts;
+  return kinds;
 }
 
 std::string Cluster::WaitingReasonOf(const Job& job, Time now) const {

@@ -102,9 +102,9 @@ class Cluster {
   std::string WaitingReasonOf(const Job& job, Time now) const;
   /// The same for each of several jobs, in one look at the workers.
   std::vector<std::string> WaitingReasonsOf(const std::vector<const Job*>& jobs, Time now) const;
-  /// Jobs of which no task runs though one could, by what they wait for: WaitingKind's words, and "pause" before an
-  /// attempt is repeated.
-  std::map<std::string_view, int> CountWaiting(Time now) const;
+  /// What each of several jobs waits for: WaitingKind's words, "pause" before an attempt is repeated, empty where a
+  /// task runs or none is to.
+  std::vector<std::string_view> WaitingKindsOf(const std::vector<const Job*>& jobs, Time now) const;
   /// The worker with what it runs now.
   v1::Worker Describe(const v1::Worker& worker, Time now) const;
   /// The last progress of the task's current attempt; null before the first.
@@ -219,6 +219,8 @@ class Cluster {
   std::map<TaskKey, Sighting> sightings_;
   /// Ids of all jobs with a running task, and perhaps of some that have none any more: most jobs only wait.
   std::set<std::string> running_jobs_;
+  /// Ids of all jobs that have started and not ended.
+  std::set<std::string> started_jobs_;
   std::vector<Lingering> lingering_;
   /// The attempts that were taken from slow workers, by their epoch. Not stored: after a restart, or when its job is
   /// retried, a task may be moved once more.

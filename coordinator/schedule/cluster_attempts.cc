@@ -100,6 +100,11 @@ void Cluster::NoteWhatRuns(const std::set<std::string>& changed_jobs) {
     } else {
       running_jobs_.erase(id);
     }
+    if (job != nullptr && !job->IsFinal() && job->proto().has_start_time()) {
+      started_jobs_.insert(id);
+    } else {
+      started_jobs_.erase(id);
+    }
   }
 }
 

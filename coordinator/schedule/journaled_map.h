@@ -59,6 +59,8 @@ class JournaledMap {
 
   auto begin() const { return values_.begin(); }
   auto end() const { return values_.end(); }
+  /// The first key that is larger.
+  auto after(const std::string& key) const { return values_.upper_bound(key); }
   size_t size() const { return values_.size(); }
 
  private:
