@@ -21,7 +21,7 @@ class CancelRace(ProgramTest):
         coordinator = loaded.LoadedCoordinator(self.folder)
         self.addCleanup(coordinator.stop)
         coordinator.start()
-        said = coordinator.load("race", "--rounds", RACES, "--seed", SEED)
+        said = coordinator.load("race", "--rounds", RACES, "--seed", SEED, patience_s=3000)
         print(f"REGROUP_TEST_SEED={SEED}: {said}", file=sys.stderr)
         self.assertEqual(said["violations"], [])
         self.assertEqual(said["succeeded"] + said["cancelled"], RACES)

@@ -12,6 +12,8 @@
 namespace regroup {
 namespace {
 
+constexpr uint32_t kLongestDelayUs = 10000;
+
 /// What each side was told, and what the job says in the end.
 struct Round {
   absl::Status cancelled;
@@ -43,16 +45,22 @@ class Racer {
     REGROUP_RETURN_IF_ERROR(
         Call(*jobs_, &v1::JobService::Stub::SubmitJob, LoadRequest(fmt::format("race-{}", number)), &job));
     REGROUP_ASSIGN_OR_RETURN(const v1::TaskAssignment last, WorkUpToTheReport());
+    // What a heartbeat has told of is over when the next one leaves it out; otherwise only with the lease.
+    puppet_.SayWhatRuns();
     Round round;
     v1::CancelJobRequest request;
     request.set_name(job.name());
     v1::Job response;
+    const std::chrono::microseconds user_delay(random_() % kLongestDelayUs);
+    const std::chrono::microseconds worker_delay(random_() % kLongestDelayUs);
     std::thread canceller([&] {
-      std::this_thread::sleep_for(std::chrono::microseconds(random_() % 4000));
+      std::this_thread::sleep_for(user_delay);
       round.cancelled = Call(*jobs_, &v1::JobService::Stub::CancelJob, request, &response);
     });
+    std::this_thread::sleep_for(worker_delay);
     round.finished = puppet_.Finish(last);
     canceller.join();
+    puppet_.SayWhatRuns();
     round.told = response.state();
     REGROUP_ASSIGN_OR_RETURN(round.job, WaitForEnd(job.name()));
     return round;

@@ -115,15 +115,21 @@ void JudgeSubmissions(const std::vector<v1::Job>& jobs, const Promises& promises
   }
 }
 
-bool AllFinal(const std::vector<v1::Job>& jobs) {
-  return std::all_of(jobs.begin(), jobs.end(), [](const v1::Job& job) { return IsFinalState(job.state()); });
+size_t CountFinal(const std::vector<v1::Job>& jobs) {
+  return static_cast<size_t>(
+      std::count_if(jobs.begin(), jobs.end(), [](const v1::Job& job) { return IsFinalState(job.state()); }));
 }
 
+/// The patience is for the next job to end, so that a busy machine may take its time for all of them.
 absl::StatusOr<std::vector<v1::Job>> WaitUntilFinal(const Connection& connection, std::chrono::seconds patience) {
-  const auto deadline = std::chrono::steady_clock::now() + patience;
+  auto deadline = std::chrono::steady_clock::now() + patience;
+  size_t ended = 0;
   while (true) {
     auto jobs = ListAll(connection);
-    if (jobs.ok() && AllFinal(*jobs)) return jobs;
+    const size_t now_ended = jobs.ok() ? CountFinal(*jobs) : ended;
+    if (jobs.ok() && now_ended == jobs->size()) return jobs;
+    if (now_ended > ended) deadline = std::chrono::steady_clock::now() + patience;
+    ended = now_ended;
     if (std::chrono::steady_clock::now() > deadline) {
       return jobs.ok() ? absl::DeadlineExceededError("some jobs do not end") : jobs.status();
     }

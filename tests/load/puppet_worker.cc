@@ -63,9 +63,11 @@ void PuppetWorker::Register() {
 }
 
 void PuppetWorker::Beat() {
-  const auto now = std::chrono::steady_clock::now();
-  if (now - last_beat_ < kBeatInterval) return;
-  last_beat_ = now;
+  if (std::chrono::steady_clock::now() - last_beat_ >= kBeatInterval) SayWhatRuns();
+}
+
+void PuppetWorker::SayWhatRuns() {
+  last_beat_ = std::chrono::steady_clock::now();
   v1::HeartbeatRequest request;
   request.set_worker(options_.id);
   request.set_incarnation(incarnation_);

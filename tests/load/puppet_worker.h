@@ -40,10 +40,12 @@ class PuppetWorker {
   void Drop() { running_.reset(); }
   /// Registers if that was not done yet, or if the coordinator does not know this worker any more.
   void KeepRegistered();
+  /// A heartbeat at once.
+  void SayWhatRuns();
 
  private:
   void Register();
-  /// Whether the running attempt may go on.
+  /// A heartbeat when the next one is due.
   void Beat();
   void Attempt(const v1::TaskAssignment& assignment);
   absl::Status ReportUntilAnswered(const v1::ReportTaskRequest& request);

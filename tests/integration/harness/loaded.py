@@ -127,7 +127,7 @@ def skip_without_load_programs():
         sys.exit(77)
 
 
-def result_of(load, patience_s=600):
+def result_of(load, patience_s=1800):
     """What a load that start_load began says in the end."""
     output, errors = load.communicate(timeout=patience_s)
     if load.returncode != 0:
