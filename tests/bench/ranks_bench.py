@@ -2,7 +2,8 @@
 
     build/venv/bin/python tests/bench/ranks_bench.py [--programs build/release/bench]
 
-Efficiency: the step's time alone divided by the step's time together. A busy machine has no second core to give, so
+Efficiency: the step's time alone divided by the step's time together, with gradients summed beside the backward pass and
+behind it; both must train with the same losses. A busy machine has no second core to give, so
 that the same is also measured with two ranks that do not talk (two gangs of one at a time): what is lost to the
 machine, and what to communication."""
 
@@ -39,8 +40,8 @@ class Bench:
     def batch(self, ranks):
         return self.folder / f"batch-{ranks}.jsonl"
 
-    def run(self, ranks, number=0):
-        options = {"model": training_cases.SMALL_MODEL, "data": self.batch(ranks), "dtype": self.arguments.dtype,
+    def run(self, ranks, number=0, overlap=True):
+        options = {"overlap": str(overlap).lower(), "model": training_cases.SMALL_MODEL, "data": self.batch(ranks), "dtype": self.arguments.dtype,
                    "sequences-per-rank": self.arguments.sequences, "steps": self.arguments.steps}
         return training_cases.run_product(self.arguments.programs / "train_steps",
                                           self.folder / f"curves-{number}.jsonl", 1, options,
@@ -53,16 +54,28 @@ class Bench:
         return [step for gang in gangs for step in gang[1:]]
 
 
+def check_losses(gang, late_gang):
+    for one, other in zip(gang, late_gang):
+        if one["loss"] != other["loss"]:
+            raise SystemExit(f"step {one['step']}: loss {one['loss']} with overlap, {other['loss']} without")
+
+
 def main():
     arguments = parse_arguments()
     print(f"{training_cases.machine()}; 1 thread a rank, {arguments.dtype}, {arguments.sequences} x 256 tokens a rank")
     alone, apart, together, waits, efficiencies, shares = [], [], [], [], [], []
+    behind, behind_waits, behind_efficiencies = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(arguments, pathlib.Path(folder))
         for _ in range(arguments.turns):
             one = training_cases.step_seconds(bench.run(1))
             separate = [step["step_seconds"] for step in bench.run_apart()]
-            gang = bench.run(arguments.ranks)
+            gang, late_gang = bench.run(arguments.ranks), bench.run(arguments.ranks, overlap=False)
+            check_losses(gang, late_gang)
+            late = training_cases.step_seconds(late_gang)
+            behind += late
+            behind_waits += [step["collective_seconds"] for step in late_gang[1:]]
+            behind_efficiencies.append(statistics.median(one) / statistics.median(late))
             many = training_cases.step_seconds(gang)
             alone += one
             apart += separate
@@ -73,10 +86,14 @@ def main():
     print(f"one rank                     {training_cases.spread(alone)}")
     print(f"{arguments.ranks} ranks that do not talk      {training_cases.spread(apart)}")
     print(f"{arguments.ranks} ranks together              {training_cases.spread(together)}, "
-          f"of which in collectives {statistics.median(waits):.3f} s")
+          f"of which waiting for collectives {statistics.median(waits):.3f} s")
+    print(f"  without overlap            {training_cases.spread(behind)}, "
+          f"of which waiting for collectives {statistics.median(behind_waits):.3f} s")
     print(f"efficiency {statistics.median(efficiencies):.3f} "
           f"(turns: {', '.join(f'{e:.3f}' for e in efficiencies)}); of it the machine "
           f"{statistics.median(alone) / statistics.median(apart):.3f}, communication {statistics.median(shares):.3f}")
+    print(f"efficiency without overlap {statistics.median(behind_efficiencies):.3f} "
+          f"(turns: {', '.join(f'{e:.3f}' for e in behind_efficiencies)})")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ struct Arguments {
   int64_t sequences_per_rank = 8;
   int64_t steps = 4;
   double learning_rate = 1e-4;
+  bool overlap = true;
 };
 
 /// A text is a list of ids.
@@ -77,7 +78,8 @@ absl::Status Train(const Arguments& arguments, Communicator& communicator) {
   const DistillSettings settings{.steps = arguments.steps,
                                  .batch_sequences = arguments.sequences_per_rank * communicator.size(),
                                  .micro_batch_sequences = arguments.sequences_per_rank,
-                                 .learning_rate = arguments.learning_rate};
+                                 .learning_rate = arguments.learning_rate,
+                                 .overlap = arguments.overlap};
   DistillTrainer trainer(settings, student, teacher, windows, communicator, *link, at::kCPU);
   return trainer.Run();
 }
@@ -98,6 +100,7 @@ int Main(int argc, char** argv) {
   app.add_option("--sequences-per-rank", arguments.sequences_per_rank);
   app.add_option("--steps", arguments.steps);
   app.add_option("--learning-rate", arguments.learning_rate);
+  app.add_option("--overlap", arguments.overlap, "sum gradients beside the backward pass");
   CLI11_PARSE(app, argc, argv);
 
   auto communicator = MakeCommunicator();

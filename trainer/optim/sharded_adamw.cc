@@ -2,8 +2,11 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "services/base/status_macros.h"
@@ -11,10 +14,19 @@
 namespace regroup {
 namespace {
 
-/// Keeps slices of all ranks aligned for vector instructions.
-constexpr int64_t kAlignment = 64;
+/// Tells the launcher, while there is one, that a parameter has its gradient.
+class GradientHook final : public torch::autograd::PostAccumulateGradHook {
+ public:
+  GradientHook(std::weak_ptr<BucketLauncher> launcher, size_t bucket)
+      : launcher_(std::move(launcher)), bucket_(bucket) {}
+  void operator()(const at::Tensor&) override {
+    if (const auto launcher = launcher_.lock()) launcher->NoteGradient(bucket_);
+  }
 
-int64_t RoundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+ private:
+  std::weak_ptr<BucketLauncher> launcher_;
+  size_t bucket_;
+};
 
 }  // namespace
 
@@ -23,74 +35,113 @@ ShardedAdamW::ShardedAdamW(std::vector<ParameterGroup> groups, AdamWOptions opti
   for (ParameterGroup& group : groups) {
     if (!group.parameters.empty()) groups_.push_back(MakeGroup(std::move(group)));
   }
+  in_order_ = BucketsByUse();
+  std::vector<int64_t> gradients;
+  for (const ParameterBucket* bucket : in_order_) gradients.push_back(static_cast<int64_t>(bucket->slots().size()));
+  launcher_ = std::make_shared<BucketLauncher>(std::move(gradients), [this](size_t place) {
+    lane_->Launch([this, place] { return ReduceBeside(*in_order_[place]); });
+  });
+  for (size_t place = 0; place < in_order_.size(); ++place) Watch(*in_order_[place], place);
 }
 
 ShardedAdamW::Group ShardedAdamW::MakeGroup(ParameterGroup spec) {
   Group group{.spec = std::move(spec)};
-  for (const at::Tensor* parameter : group.spec.parameters) group.entries += parameter->numel();
-  group.shard_entries = RoundUp((group.entries + communicator_.size() - 1) / communicator_.size(), kAlignment);
-  const at::TensorOptions options = group.spec.parameters.front()->options().requires_grad(false);
-  group.parameters = at::zeros({group.shard_entries * communicator_.size()}, options);
-  group.gradients = at::zeros_like(group.parameters);
-  int64_t offset = 0;
-  for (at::Tensor* parameter : group.spec.parameters) {
-    at::Tensor view = group.parameters.narrow(0, offset, parameter->numel()).view(parameter->sizes());
-    view.copy_(parameter->detach());
-    view.set_requires_grad(true);
-    view.mutable_grad() = group.gradients.narrow(0, offset, parameter->numel()).view(parameter->sizes());
-    offset += parameter->numel();
-    *parameter = view;
+  for (std::vector<at::Tensor*>& slots : CutIntoBuckets(group.spec.parameters, options_.bucket_bytes)) {
+    group.buckets.emplace_back(std::move(slots), communicator_.rank(), communicator_.size());
   }
-  const at::TensorOptions state = options.dtype(at::kFloat);
-  const bool alias = group.parameters.scalar_type() == at::kFloat;
-  group.gradient_shard = at::empty({group.shard_entries}, options);
-  group.master = alias ? ParameterShard(group) : ParameterShard(group).to(at::kFloat);
-  group.first_moment = at::zeros({group.shard_entries}, state);
-  group.second_moment = at::zeros({group.shard_entries}, state);
-  group.step = at::zeros({}, state);
+  group.step = at::zeros({}, group.buckets.front().first_moment.options());
   return group;
 }
 
-at::Tensor ShardedAdamW::ParameterShard(const Group& group) const {
-  return group.parameters.narrow(0, communicator_.rank() * group.shard_entries, group.shard_entries);
+int64_t ShardedAdamW::Group::Entries() const {
+  int64_t entries = 0;
+  for (const ParameterBucket& bucket : buckets) entries += bucket.entries();
+  return entries;
 }
 
-int64_t ShardedAdamW::OwnEntries(const Group& group) const {
-  return std::clamp<int64_t>(group.entries - communicator_.rank() * group.shard_entries, 0, group.shard_entries);
+std::vector<ParameterBucket*> ShardedAdamW::BucketsByUse() {
+  // The backward pass comes to a bucket's first parameter last. Groups are spread over the model alike, more or less,
+  // so that places relative to their group compare.
+  struct Candidate {
+    bool comes_late;
+    double place;
+    ParameterBucket* bucket;
+  };
+  std::vector<Candidate> candidates;
+  for (Group& group : groups_) {
+    const auto all = static_cast<double>(group.Entries());
+    int64_t before = 0;
+    for (ParameterBucket& bucket : group.buckets) {
+      candidates.push_back({group.spec.comes_late, static_cast<double>(before) / all, &bucket});
+      before += bucket.entries();
+    }
+  }
+  std::stable_sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+    return a.comes_late != b.comes_late ? b.comes_late : a.place > b.place;
+  });
+  std::vector<ParameterBucket*> buckets;
+  for (const Candidate& candidate : candidates) buckets.push_back(candidate.bucket);
+  return buckets;
+}
+
+void ShardedAdamW::Watch(const ParameterBucket& bucket, size_t place) {
+  for (const at::Tensor* slot : bucket.slots()) {
+    torch::autograd::impl::set_post_acc_grad_hooks(*slot, std::make_unique<GradientHook>(launcher_, place));
+  }
 }
 
 void ShardedAdamW::ZeroGradients() {
-  for (Group& group : groups_) {
-    group.gradients.zero_();
-    if (group.gradient_sum.defined()) group.gradient_sum.zero_();
-  }
+  for (ParameterBucket* bucket : in_order_) bucket->ZeroGradients();
 }
 
 void ShardedAdamW::AccumulateGradients() {
   at::NoGradGuard no_gradients;
-  for (Group& group : groups_) {
-    if (group.gradients.scalar_type() == at::kFloat) continue;
-    if (!group.gradient_sum.defined()) {
-      group.gradient_sum = at::zeros_like(group.gradients, group.gradients.options().dtype(at::kFloat));
-      group.gradient_shard = group.gradient_shard.to(at::kFloat);
-    }
-    group.gradient_sum += group.gradients;
-    group.gradients.zero_();
-  }
+  for (ParameterBucket* bucket : in_order_) bucket->AccumulateGradients();
 }
 
-at::Tensor& ShardedAdamW::TotalGradients(Group& group) {
-  if (!group.gradient_sum.defined()) return group.gradients;
-  group.gradient_sum += group.gradients;
-  return group.gradient_sum;
+void ShardedAdamW::OverlapNextBackward() {
+  if (communicator_.size() == 1) return;
+  if (lane_ == nullptr) lane_ = communicator_.MakeSideLane();
+  launcher_->Arm();
+}
+
+absl::Status ShardedAdamW::Reduce(ParameterBucket& bucket) {
+  at::NoGradGuard no_gradients;
+  return communicator_.ReduceScatterSum(bucket.TotalGradients(), bucket.gradient_shard);
+}
+
+absl::Status ShardedAdamW::ReduceBeside(ParameterBucket& bucket) {
+  const double before = communicator_.seconds();
+  const absl::Status status = Reduce(bucket);
+  beside_seconds_ += communicator_.seconds() - before;
+  return status;
+}
+
+absl::Status ShardedAdamW::FinishOverlapped() {
+  const auto start = std::chrono::steady_clock::now();
+  const bool in_time = launcher_->LaunchRest();
+  REGROUP_RETURN_IF_ERROR(lane_->Finish());
+  const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - start;
+  hidden_seconds_ += std::max(0.0, beside_seconds_ - waited.count());
+  beside_seconds_ = 0;
+  return in_time ? absl::OkStatus() : absl::InternalError("a gradient changed after it had been summed over ranks");
+}
+
+absl::Status ShardedAdamW::ReduceBuckets() {
+  if (launcher_->armed()) return FinishOverlapped();
+  for (ParameterBucket* bucket : in_order_) REGROUP_RETURN_IF_ERROR(Reduce(*bucket));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<double> ShardedAdamW::ReduceGradients() {
+  REGROUP_RETURN_IF_ERROR(ReduceBuckets());
   // Of the clipped groups, and of the others.
-  at::Tensor squares = at::zeros({2}, groups_.front().master.options().dtype(at::kDouble));
-  for (Group& group : groups_) {
-    REGROUP_RETURN_IF_ERROR(communicator_.ReduceScatterSum(TotalGradients(group), group.gradient_shard));
-    squares[group.spec.clipped ? 0 : 1] += group.gradient_shard.to(at::kFloat).norm().to(at::kDouble).square();
+  at::Tensor squares = at::zeros({2}, groups_.front().step.options().dtype(at::kDouble));
+  for (const Group& group : groups_) {
+    for (const ParameterBucket& bucket : group.buckets) {
+      const at::Tensor norm = bucket.gradient_shard.to(at::kFloat).norm();
+      squares[group.spec.clipped ? 0 : 1] += norm.to(at::kDouble).square();
+    }
   }
   REGROUP_RETURN_IF_ERROR(communicator_.AllReduceSum(squares));
   // What is not clipped has no part in the norm, but must be finite too.
@@ -111,29 +162,42 @@ absl::StatusOr<double> ShardedAdamW::Step(double learning_rate) {
 
 void ShardedAdamW::Update(Group& group, double learning_rate, double gradient_scale) {
   at::NoGradGuard no_gradients;
-  at::Tensor gradient = group.gradient_shard.to(at::kFloat);
-  if (gradient_scale != 1.0) gradient = gradient * gradient_scale;
   group.step += 1;
-  std::vector<at::Tensor> master{group.master}, gradients{gradient}, first{group.first_moment},
-      second{group.second_moment}, steps{group.step};
+  std::vector<at::Tensor> master, gradients, first, second;
+  for (const ParameterBucket& bucket : group.buckets) {
+    const at::Tensor gradient = bucket.gradient_shard.to(at::kFloat);
+    gradients.push_back(gradient_scale == 1.0 ? gradient : gradient * gradient_scale);
+    master.push_back(bucket.master);
+    first.push_back(bucket.first_moment);
+    second.push_back(bucket.second_moment);
+  }
+  const std::vector<at::Tensor> steps(master.size(), group.step);
   at::_fused_adamw_(master, gradients, first, second, /*max_exp_avg_sqs=*/{}, steps, learning_rate, options_.beta1,
                     options_.beta2, group.spec.weight_decay, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false);
 }
 
 absl::Status ShardedAdamW::SpreadParameters(Group& group) {
   at::NoGradGuard no_gradients;
-  at::Tensor shard = ParameterShard(group);
-  if (!shard.is_alias_of(group.master)) shard.copy_(group.master);
-  return communicator_.AllGather(shard, group.parameters);
+  for (ParameterBucket& bucket : group.buckets) {
+    at::Tensor shard = bucket.ParameterShard();
+    if (!shard.is_alias_of(bucket.master)) shard.copy_(bucket.master);
+    REGROUP_RETURN_IF_ERROR(communicator_.AllGather(shard, bucket.parameters()));
+  }
+  return absl::OkStatus();
 }
 
 std::vector<std::pair<std::string, at::Tensor>> ShardedAdamW::ShardState() const {
   std::vector<std::pair<std::string, at::Tensor>> state;
   for (const Group& group : groups_) {
-    const int64_t own = OwnEntries(group);
-    state.emplace_back(group.spec.name + "/master", group.master.narrow(0, 0, own));
-    state.emplace_back(group.spec.name + "/first_moment", group.first_moment.narrow(0, 0, own));
-    state.emplace_back(group.spec.name + "/second_moment", group.second_moment.narrow(0, 0, own));
+    for (size_t i = 0; i < group.buckets.size(); ++i) {
+      const ParameterBucket& bucket = group.buckets[i];
+      const auto add = [&](const char* name, const at::Tensor& tensor) {
+        state.emplace_back(fmt::format("{}/{}/{}", group.spec.name, i, name), tensor.narrow(0, 0, bucket.OwnEntries()));
+      };
+      add("master", bucket.master);
+      add("first_moment", bucket.first_moment);
+      add("second_moment", bucket.second_moment);
+    }
     state.emplace_back(group.spec.name + "/step", group.step);
   }
   return state;
@@ -142,30 +206,32 @@ std::vector<std::pair<std::string, at::Tensor>> ShardedAdamW::ShardState() const
 absl::Status ShardedAdamW::LoadState(const std::string& name, const at::Tensor& master, const at::Tensor& first_moment,
                                      const at::Tensor& second_moment, const at::Tensor& step) {
   at::NoGradGuard no_gradients;
-  for (Group& group : groups_) {
-    if (group.spec.name != name) continue;
-    const int64_t own = OwnEntries(group);
-    const int64_t start = communicator_.rank() * group.shard_entries;
-    for (const at::Tensor* full : {&master, &first_moment, &second_moment}) {
-      if (full->numel() != group.entries) {
-        return absl::DataLossError(
-            fmt::format("state of '{}' has {} entries instead of {}", name, full->numel(), group.entries));
-      }
-    }
-    if (own > 0) {
-      group.master.narrow(0, 0, own).copy_(master.narrow(0, start, own));
-      group.first_moment.narrow(0, 0, own).copy_(first_moment.narrow(0, start, own));
-      group.second_moment.narrow(0, 0, own).copy_(second_moment.narrow(0, start, own));
-    }
-    group.step.copy_(step);
-    return SpreadParameters(group);
+  const auto found =
+      std::find_if(groups_.begin(), groups_.end(), [&](const Group& group) { return group.spec.name == name; });
+  if (found == groups_.end()) return absl::NotFoundError(fmt::format("no parameter group '{}'", name));
+  for (const at::Tensor* full : {&master, &first_moment, &second_moment}) {
+    if (full->numel() == found->Entries()) continue;
+    return absl::DataLossError(
+        fmt::format("state of '{}' has {} entries instead of {}", name, full->numel(), found->Entries()));
   }
-  return absl::NotFoundError(fmt::format("no parameter group '{}'", name));
+  int64_t before = 0;
+  for (ParameterBucket& bucket : found->buckets) {
+    const int64_t own = bucket.OwnEntries();
+    const auto take = [&](const at::Tensor& full, at::Tensor& shard) {
+      if (own > 0) shard.narrow(0, 0, own).copy_(full.narrow(0, before + bucket.first(), own));
+    };
+    take(master, bucket.master);
+    take(first_moment, bucket.first_moment);
+    take(second_moment, bucket.second_moment);
+    before += bucket.entries();
+  }
+  found->step.copy_(step);
+  return SpreadParameters(*found);
 }
 
 int64_t ShardedAdamW::GroupSize(const std::string& name) const {
   for (const Group& group : groups_) {
-    if (group.spec.name == name) return group.entries;
+    if (group.spec.name == name) return group.Entries();
   }
   return 0;
 }
@@ -178,8 +244,8 @@ std::vector<std::string> ShardedAdamW::GroupNames() const {
 
 int64_t ShardedAdamW::StateBytes() const {
   int64_t bytes = 0;
-  for (const Group& group : groups_) {
-    bytes += group.master.nbytes() + group.first_moment.nbytes() + group.second_moment.nbytes();
+  for (const ParameterBucket* bucket : in_order_) {
+    bytes += bucket->master.nbytes() + bucket->first_moment.nbytes() + bucket->second_moment.nbytes();
   }
   return bytes;
 }

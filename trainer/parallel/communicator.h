@@ -1,7 +1,8 @@
 // Sums and copies over the ranks of a gang. Three kinds: self (one process), MPI (CPU), NCCL (GPU).
 //
-// One thread at a time may call a communicator. Tensors are contiguous and on the communicator's device. Every rank
-// must make the same calls in the same order. A failed call leaves the gang unusable: the process should exit.
+// One thread at a time may call a communicator (see side_lane.h for collectives beside the computation). Tensors are
+// contiguous and on the communicator's device. Every rank must make the same calls in the same order. A failed call
+// leaves the gang unusable: the process should exit.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -11,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "trainer/parallel/activity.h"
+#include "trainer/parallel/side_lane.h"
 
 namespace regroup {
 
@@ -32,6 +34,10 @@ class Communicator {
   absl::Status Barrier();
   /// Barrier for a long wait: on the CPU, those who wait leave their core to the others.
   absl::Status RestingBarrier();
+
+  /// A lane for calls beside the computation. On the CPU those of another thread than the communicator's maker leave
+  /// their core to others while they wait. The communicator must outlive it.
+  virtual std::unique_ptr<SideLane> MakeSideLane() { return MakeThreadLane(); }
 
   /// Where running collectives are noted; may be null. Not owned.
   void set_activity(ActivityBoard* activity) { activity_ = activity; }

@@ -17,6 +17,8 @@ namespace {
 // MPI counts are int; larger tensors go in pieces.
 constexpr int64_t kLargestCount = int64_t{1} << 29;
 constexpr int kTag = 1;
+/// How long a thread beside the computing one leaves its core to that one before it looks again.
+constexpr std::chrono::microseconds kRest(50);
 
 absl::Status ToStatus(int code, const char* operation) {
   if (code == MPI_SUCCESS) return absl::OkStatus();
@@ -91,17 +93,32 @@ class MpiCommunicator final : public Communicator {
   }
 
   /// Sends one tensor and receives another of the same size.
-  static absl::Status Exchange(const at::Tensor& sent, int to, at::Tensor& received, int from) {
+  absl::Status Exchange(const at::Tensor& sent, int to, at::Tensor& received, int from) {
     const char* out = static_cast<const char*>(sent.const_data_ptr());
     char* in = static_cast<char*>(received.mutable_data_ptr());
     const auto bytes = static_cast<int64_t>(sent.nbytes());
     for (int64_t done = 0; done < bytes; done += kLargestCount) {
       const int count = static_cast<int>(std::min(kLargestCount, bytes - done));
-      REGROUP_RETURN_IF_ERROR(ToStatus(MPI_Sendrecv(out + done, count, MPI_BYTE, to, kTag, in + done, count, MPI_BYTE,
-                                                    from, kTag, MPI_COMM_WORLD, MPI_STATUS_IGNORE),
-                                       "reduce_scatter"));
+      MPI_Request requests[2];
+      REGROUP_RETURN_IF_ERROR(
+          ToStatus(MPI_Irecv(in + done, count, MPI_BYTE, from, kTag, MPI_COMM_WORLD, &requests[0]), "reduce_scatter"));
+      REGROUP_RETURN_IF_ERROR(
+          ToStatus(MPI_Isend(out + done, count, MPI_BYTE, to, kTag, MPI_COMM_WORLD, &requests[1]), "reduce_scatter"));
+      REGROUP_RETURN_IF_ERROR(Await(requests));
     }
     return absl::OkStatus();
+  }
+
+  absl::Status Await(MPI_Request (&requests)[2]) const {
+    if (std::this_thread::get_id() == maker_) {
+      return ToStatus(MPI_Waitall(2, requests, MPI_STATUSES_IGNORE), "reduce_scatter");
+    }
+    while (true) {
+      int done = 0;
+      REGROUP_RETURN_IF_ERROR(ToStatus(MPI_Testall(2, requests, &done, MPI_STATUSES_IGNORE), "reduce_scatter"));
+      if (done != 0) return absl::OkStatus();
+      std::this_thread::sleep_for(kRest);
+    }
   }
 
   absl::Status DoAllGather(const at::Tensor& input, at::Tensor& output) override {
@@ -144,6 +161,7 @@ class MpiCommunicator final : public Communicator {
 
   int rank_ = 0;
   int size_ = 1;
+  const std::thread::id maker_ = std::this_thread::get_id();
 };
 
 }  // namespace

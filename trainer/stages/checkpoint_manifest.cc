@@ -12,7 +12,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int64_t kFormat = 1;
+/// 1 had one piece a group and rank, where now there is one a bucket.
+constexpr int64_t kFormat = 2;
 
 absl::Status Invalid(std::string_view what) {
   return absl::DataLossError(fmt::format("the manifest is not valid: {}", what));

@@ -1,7 +1,7 @@
 // The manifest of a training checkpoint: which files it has, and what is in them. No libtorch here, so that it can be
 // fuzzed alone. Pure functions, for any thread.
 //
-//   {"format": 1, "step": 200, "ranks": 2, "files": [{"name": "rank-00000-of-00002.safetensors", "bytes": n,
+//   {"format": 2, "step": 200, "ranks": 2, "files": [{"name": "rank-00000-of-00002.safetensors", "bytes": n,
 //    "sha256": hex}, ...]}
 #pragma once
 

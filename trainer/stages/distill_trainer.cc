@@ -189,31 +189,43 @@ void DistillTrainer::AddSparsityGradient(int64_t step) {
   penalty.backward();
 }
 
-absl::StatusOr<DistillTrainer::StepFigures> DistillTrainer::RunStep(int64_t step) {
-  const auto start = std::chrono::steady_clock::now();
-  const double collectives_before = communicator_.seconds();
-  const bool steering = student_.gated() && !sparsity_.ShutAt(step);
-  optimizer_.ZeroGradients();
-  at::Tensor loss = at::zeros({1}, at::kDouble);
+absl::StatusOr<double> DistillTrainer::RunMicroBatches(int64_t step) {
+  double loss = 0;
   const std::vector<int64_t> own = OwnWindows(step);
-  for (size_t first = 0; first < own.size(); first += settings_.micro_batch_sequences) {
+  const auto size = static_cast<size_t>(settings_.micro_batch_sequences);
+  for (size_t first = 0; first < own.size(); first += size) {
     const auto begin = own.begin() + static_cast<int64_t>(first);
-    const auto end = own.begin() + std::min<int64_t>(first + settings_.micro_batch_sequences, own.size());
+    const size_t behind = std::min(first + size, own.size());
     if (first > 0) optimizer_.AccumulateGradients();
-    REGROUP_ASSIGN_OR_RETURN(const double share, RunMicroBatch(step, {begin, end}));
+    if (behind == own.size() && settings_.overlap) optimizer_.OverlapNextBackward();
+    REGROUP_ASSIGN_OR_RETURN(const double share,
+                             RunMicroBatch(step, {begin, own.begin() + static_cast<int64_t>(behind)}));
     loss += share;
   }
+  return loss;
+}
+
+absl::StatusOr<DistillTrainer::StepFigures> DistillTrainer::RunStep(int64_t step) {
+  const auto start = std::chrono::steady_clock::now();
+  const double collectives_before = WaitedSeconds();
+  const bool steering = student_.gated() && !sparsity_.ShutAt(step);
+  optimizer_.ZeroGradients();
+  // First, since the last micro-batch's backward pass must be the last of all.
   if (steering) AddSparsityGradient(step);
+  REGROUP_ASSIGN_OR_RETURN(const double share, RunMicroBatches(step));
   link_.activity().SetPhase("optimizer");
-  at::Tensor device_loss = loss.to(device_);
-  REGROUP_RETURN_IF_ERROR(communicator_.AllReduceSum(device_loss));
-  StepFigures figures{.loss = device_loss.item<double>()};
+  StepFigures figures;
   REGROUP_ASSIGN_OR_RETURN(figures.gradient_norm, optimizer_.Step(rate_.At(step)));
   if (steering && std::isfinite(figures.gradient_norm)) SteerScores(student_.scores(), sparsity_.TargetAt(step));
+  at::Tensor loss = at::tensor({share}, at::kDouble).to(device_);
+  REGROUP_RETURN_IF_ERROR(communicator_.AllReduceSum(loss));
+  figures.loss = loss.item<double>();
   figures.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  figures.collective_seconds = communicator_.seconds() - collectives_before;
+  figures.collective_seconds = WaitedSeconds() - collectives_before;
   return figures;
 }
+
+double DistillTrainer::WaitedSeconds() const { return communicator_.seconds() - optimizer_.hidden_seconds(); }
 
 void DistillTrainer::Publish(int64_t step, const StepFigures& figures) {
   link_.SetProgress("step", step + 1, settings_.steps);

@@ -41,6 +41,8 @@ struct DistillSettings {
   Recompute recompute = Recompute::kNothing;
   /// Whether attention reaches over the ends of documents.
   bool across_documents = true;
+  /// Sums gradients over ranks beside the backward pass. The same bits either way.
+  bool overlap = true;
 };
 
 class DistillTrainer {
@@ -76,7 +78,11 @@ class DistillTrainer {
   absl::StatusOr<at::Tensor> TeacherHidden(const std::vector<int64_t>& windows);
   /// Backward of one micro-batch; its share of the step's mean loss.
   absl::StatusOr<double> RunMicroBatch(int64_t step, const std::vector<int64_t>& windows);
+  /// All of this rank's micro-batches; their share of the step's mean loss.
+  absl::StatusOr<double> RunMicroBatches(int64_t step);
   void AddSparsityGradient(int64_t step);
+  /// Time so far for which this rank has waited for collectives.
+  double WaitedSeconds() const;
   void Publish(int64_t step, const StepFigures& figures);
   void CountSkipped(double gradient_norm);
   absl::Status GoBack();

@@ -22,6 +22,11 @@ at::Tensor OwnedCopy(const at::Tensor& tensor, at::ScalarType dtype, at::Device 
 
 bool IsOfAttention(const std::string& parameter) { return parameter.find(".attention.") != std::string::npos; }
 
+/// Of the parameters outside of the blocks.
+bool StandsBehindTheBlocks(const std::string& parameter) {
+  return parameter.starts_with("encoder_norm") || parameter.starts_with("final_norm") || parameter.starts_with("head");
+}
+
 /// Mixes rows: original [H d, ...], shared [G d, ...], gate values [H].
 at::Tensor MixRows(const at::Tensor& original, const at::Tensor& shared, const at::Tensor& gate_values) {
   if (!original.defined()) return original;
@@ -81,24 +86,30 @@ void Student::TrainAttentionOnly(const Model& teacher) {
   });
 }
 
+bool Student::Trains(const std::string& name) const { return !attention_only_ || IsOfAttention(name); }
+
 std::vector<ParameterGroup> Student::ParameterGroups(double gate_rate) {
   ParameterGroup base{.name = "base", .weight_decay = kWeightDecay};
   ParameterGroup shared{.name = "shared", .rate = kSharedRate, .weight_decay = kWeightDecay};
-  ParameterGroup gates{.name = "gates", .rate = gate_rate, .clipped = false};
-  VisitParameters(model_, [&](const std::string& name, at::Tensor& tensor) {
-    if (!tensor.defined() || (attention_only_ && !IsOfAttention(name))) return;
-    const bool is_shared =
-        name.find("attention.key") != std::string::npos || name.find("attention.value") != std::string::npos;
-    (is_shared ? shared : base).parameters.push_back(&tensor);
-  });
+  for (const bool behind : {false, true}) {
+    VisitParameters(model_, [&](const std::string& name, at::Tensor& tensor) {
+      if (!tensor.defined() || StandsBehindTheBlocks(name) != behind || !Trains(name)) return;
+      const bool is_shared =
+          name.find("attention.key") != std::string::npos || name.find("attention.value") != std::string::npos;
+      (is_shared ? shared : base).parameters.push_back(&tensor);
+    });
+  }
+  // Without gradients once every gate is shut.
+  ParameterGroup original{.name = "original", .weight_decay = kWeightDecay, .comes_late = true};
   for (OriginalHeads& heads : original_) {
     for (at::Tensor* tensor :
          {&heads.key.weight, &heads.key.bias, &heads.value.weight, &heads.value.bias, &heads.key_norm}) {
-      if (tensor->defined()) base.parameters.push_back(tensor);
+      if (tensor->defined()) original.parameters.push_back(tensor);
     }
   }
+  ParameterGroup gates{.name = "gates", .rate = gate_rate, .clipped = false, .comes_late = true};
   if (scores_.defined()) gates.parameters.push_back(&scores_);
-  return {base, shared, gates};
+  return {base, shared, original, gates};
 }
 
 Linear Student::Mix(const Linear& original, const Linear& shared, const at::Tensor& gate_values) const {

@@ -5,6 +5,7 @@
 // is the same as on the activations and costs one product. One thread at a time.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -25,7 +26,8 @@ class Student {
   /// conversion did not touch, share its memory from then on. To be called before ParameterGroups.
   void TrainAttentionOnly(const Model& teacher);
 
-  /// Parameter groups for the optimizer: "base", "shared" at twice the rate, and "gates" at `gate_rate` times the rate.
+  /// Parameter groups for the optimizer: "base", "shared" heads at twice the rate, the "original" heads that gates take
+  /// away, and "gates" at `gate_rate` times the rate.
   std::vector<ParameterGroup> ParameterGroups(double gate_rate);
 
   /// The model of one step: with gate values z (one per original KV head of all layers), or with every gate shut where
@@ -48,6 +50,8 @@ class Student {
   };
 
   Student() = default;
+  /// Whether a parameter of model_ is trained.
+  bool Trains(const std::string& name) const;
   Linear Mix(const Linear& original, const Linear& shared, const at::Tensor& gate_values) const;
 
   /// Merged: key and value are the shared heads.

@@ -188,14 +188,18 @@ absl::Status LoadTrainingCheckpoint(const TrainingCheckpoint& checkpoint, Sharde
     REGROUP_ASSIGN_OR_RETURN(TensorMap tensors, LoadTensors(checkpoint.folder / RankFileName(rank, checkpoint.ranks)));
     shards.push_back(std::move(tensors));
   }
-  const auto joined = [&](const std::string& name) {
-    std::vector<at::Tensor> parts;
-    for (const TensorMap& shard : shards) parts.push_back(shard.at(name));
-    return at::cat(parts);
+  // Bucket by bucket, each rank's piece behind that of the one before: see ShardedAdamW::ShardState.
+  const auto joined = [&](const std::string& group, const char* part) {
+    std::vector<at::Tensor> pieces;
+    for (int64_t bucket = 0;; ++bucket) {
+      const std::string name = fmt::format("{}/{}/{}", group, bucket, part);
+      if (!shards.front().contains(name)) return at::cat(pieces);
+      for (const TensorMap& shard : shards) pieces.push_back(shard.at(name));
+    }
   };
   for (const std::string& group : optimizer.GroupNames()) {
-    REGROUP_RETURN_IF_ERROR(optimizer.LoadState(group, joined(group + "/master"), joined(group + "/first_moment"),
-                                                joined(group + "/second_moment"), shards.front().at(group + "/step")));
+    REGROUP_RETURN_IF_ERROR(optimizer.LoadState(group, joined(group, "master"), joined(group, "first_moment"),
+                                                joined(group, "second_moment"), shards.front().at(group + "/step")));
   }
   return absl::OkStatus();
 }

@@ -1,10 +1,13 @@
 // The module libregroup_cuda.so: collectives over NCCL between GPUs.
 //
-// Work is put on the current stream and runs in its order; nothing here waits for the GPU but Barrier. Tensors on the
-// CPU (counters, digests) go through the host communicator.
+// Work is put on the current stream and runs in its order; nothing here waits for the GPU but Barrier. A side lane is
+// another stream. Tensors on the CPU (counters, digests) go through the host communicator.
 #include <ATen/ATen.h>
 #include <ATen/cuda/CUDAContext.h>
+#include <c10/core/Event.h>
+#include <c10/core/StreamGuard.h>
 #include <c10/cuda/CUDAFunctions.h>
+#include <c10/cuda/CUDAStream.h>
 #include <fmt/format.h>
 #include <nccl.h>
 
@@ -37,6 +40,34 @@ ncclDataType_t TypeOf(const at::Tensor& tensor) {
   }
 }
 
+/// Calls put their work on a stream that follows the caller's, and Finish makes the caller's follow it.
+class StreamLane final : public SideLane {
+ public:
+  ~StreamLane() override { stream_.synchronize(); }
+
+  void Launch(std::function<absl::Status()> call) override {
+    if (!status_.ok()) return;
+    computed_.record(Current());
+    computed_.block(stream_);
+    const c10::StreamGuard guard(stream_);
+    status_ = call();
+  }
+
+  absl::Status Finish() override {
+    done_.record(stream_);
+    done_.block(Current());
+    return status_;
+  }
+
+ private:
+  static c10::Stream Current() { return at::cuda::getCurrentCUDAStream().unwrap(); }
+
+  // libc10's own, which calls the CUDA runtime for us: this module is not linked with it.
+  const c10::Stream stream_ = c10::cuda::getStreamFromPool(/*isHighPriority=*/true).unwrap();
+  c10::Event computed_{c10::DeviceType::CUDA}, done_{c10::DeviceType::CUDA};
+  absl::Status status_;
+};
+
 class NcclCommunicator final : public Communicator {
  public:
   NcclCommunicator(std::unique_ptr<Communicator> host, ncclComm_t nccl) : host_(std::move(host)), nccl_(nccl) {}
@@ -44,6 +75,7 @@ class NcclCommunicator final : public Communicator {
 
   int rank() const override { return host_->rank(); }
   int size() const override { return host_->size(); }
+  std::unique_ptr<SideLane> MakeSideLane() override { return std::make_unique<StreamLane>(); }
 
  private:
   static cudaStream_t Stream() { return at::cuda::getCurrentCUDAStream(); }

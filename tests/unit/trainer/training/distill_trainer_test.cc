@@ -160,6 +160,13 @@ TEST_P(DistillTrainerTest, AnInterruptedTrainingContinuesAsIfItHadNeverStopped) 
   EXPECT_TRUE(at::equal(Weights(Train(settings, World(), middle)), straight));
 }
 
+TEST_P(DistillTrainerTest, SummingGradientsBesideTheBackwardPassGivesTheSameBits) {
+  DistillSettings settings = Settings(20);
+  const at::Tensor beside = Weights(Train(settings, World()));
+  settings.overlap = false;
+  EXPECT_TRUE(at::equal(Weights(Train(settings, World())), beside));
+}
+
 TEST_P(DistillTrainerTest, RecomputingGivesTheSameBits) {
   DistillSettings settings = Settings(4);
   const at::Tensor expected = Weights(Train(settings, World()));

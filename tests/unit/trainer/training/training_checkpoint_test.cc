@@ -86,6 +86,20 @@ TEST_F(TrainingCheckpointTest, GoesFromOneRankToSeveral) {
   EXPECT_LT((together.Weights() - alone.Weights()).abs().max().item<double>(), 1e-6);
 }
 
+TEST_F(TrainingCheckpointTest, TheStateDoesNotDependOnTheBuckets) {
+  Regression large(World()), small(World(), at::kFloat, {.bucket_bytes = 64});
+  TrainAndSave(large, folder_, World(), 0, 4);
+  ASSERT_TRUE(LoadTrainingCheckpoint(*FindTrainingCheckpoint({folder_}), small.optimizer()).ok());
+  EXPECT_TRUE(at::equal(small.Weights(), large.Weights()));
+  const fs::path other = SharedFolder("small_buckets");
+  TrainAndSave(small, other, World(), 4, 8);
+  Regression alone(*self_);
+  ASSERT_TRUE(LoadTrainingCheckpoint(*FindTrainingCheckpoint({other}), alone.optimizer()).ok());
+  EXPECT_TRUE(at::equal(alone.Weights(), small.Weights()));
+  for (int step = 4; step < 8; ++step) large.Step(step);
+  EXPECT_LT((alone.Weights() - large.Weights()).abs().max().item<double>(), 1e-6);
+}
+
 TEST_F(TrainingCheckpointTest, NamesAFileWhoseContentIsDamaged) {
   Regression model(World());
   TrainAndSave(model, folder_, World(), 0, 2);

@@ -4,8 +4,9 @@
 //
 //   (n-1)/n (gradients + parameters) + 2 (n-1)/n 16
 //
-// where gradients = parameters = sum over groups of b S, and S = n roundup(P / n, 64) is the group with its padding.
-// The first part is the reduce-scatter and the all-gather; the second the sum of two float64 squared norms.
+// where gradients = parameters = sum over buckets of b S, and S = n roundup(P / n, 64) is a bucket with its padding.
+// With several micro-batches gradients have 4 bytes. The first part is the reduce-scatter and the all-gather; the
+// second the sum of two float64 squared norms.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -53,27 +54,47 @@ TEST(ZeroTest, HoldsTwelveBytesPerParameterDividedByTheRanks) {
 }
 
 /// The model above. Rounded down in each of the calls: at most one byte a call less is sent.
-double ModelOfBytesSent(const std::vector<int64_t>& groups, int64_t entry_bytes) {
+double ModelOfBytesSent(const std::vector<int64_t>& buckets, int64_t gradient_bytes, int64_t parameter_bytes) {
   const int64_t ranks = World().size();
   double padded = 0;
-  for (const int64_t entries : groups) {
+  for (const int64_t entries : buckets) {
     const int64_t shard = (entries + ranks - 1) / ranks;
     padded += static_cast<double>(ranks * ((shard + 63) / 64 * 64));
   }
   const double share = static_cast<double>(ranks - 1) / static_cast<double>(ranks);
-  return share * (2.0 * static_cast<double>(entry_bytes) * padded + 2.0 * 16.0);
+  return share * (static_cast<double>(gradient_bytes + parameter_bytes) * padded + 2.0 * 16.0);
 }
 
-class BytesSentTest : public testing::TestWithParam<at::ScalarType> {};
+/// A bucket for each of Regression's parameters.
+constexpr AdamWOptions kSmallBuckets{.bucket_bytes = 64};
+
+class BytesSentTest : public testing::TestWithParam<at::ScalarType> {
+ protected:
+  /// Of one step.
+  static double Sent(Regression& model, int64_t micro_batches = 1) {
+    constexpr int kSteps = 3;
+    const int64_t before = World().bytes_sent();
+    for (int step = 0; step < kSteps; ++step) model.Step(step, micro_batches);
+    return static_cast<double>(World().bytes_sent() - before) / kSteps;
+  }
+  static int64_t EntryBytes() { return GetParam() == at::kFloat ? 4 : 2; }
+};
 
 TEST_P(BytesSentTest, AreThoseOfTheModel) {
   Regression together(World(), GetParam());
-  const int64_t before = World().bytes_sent();
-  constexpr int kSteps = 3;
-  for (int step = 0; step < kSteps; ++step) together.Step(step);
-  const double sent = static_cast<double>(World().bytes_sent() - before) / kSteps;
-  const int64_t entry_bytes = GetParam() == at::kFloat ? 4 : 2;
-  EXPECT_NEAR(sent, ModelOfBytesSent({40 * 30 + 40 + 5 * 40, 5}, entry_bytes), 5.0);
+  EXPECT_NEAR(Sent(together), ModelOfBytesSent({40 * 30 + 40 + 5 * 40, 5}, EntryBytes(), EntryBytes()), 5.0);
+}
+
+TEST_P(BytesSentTest, AreThoseOfTheModelInManyBucketsBesideTheBackwardPass) {
+  Regression together(World(), GetParam(), kSmallBuckets);
+  together.Overlap();
+  EXPECT_NEAR(Sent(together), ModelOfBytesSent({40 * 30, 40, 5 * 40, 5}, EntryBytes(), EntryBytes()), 9.0);
+}
+
+TEST_P(BytesSentTest, OfGradientsThatWereSummedOverMicroBatchesAreFourAnEntry) {
+  if (12 % (2 * World().size()) != 0) GTEST_SKIP() << "the batch has no two micro-batches a rank";
+  Regression together(World(), GetParam());
+  EXPECT_NEAR(Sent(together, 2), ModelOfBytesSent({40 * 30 + 40 + 5 * 40, 5}, 4, EntryBytes()), 5.0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Dtypes, BytesSentTest, testing::Values(at::kFloat, at::kBFloat16),
