@@ -1,34 +1,9 @@
 #include "trainer/distill/kl_loss.h"
 
 #include <ATen/ATen.h>
-#include <torch/csrc/autograd/custom_function.h>
-
-#include <algorithm>
-#include <optional>
 
 namespace regroup {
 namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
-
-/// Autograd takes no undefined tensors.
-std::optional<at::Tensor> BiasOf(const Linear& linear) {
-  return linear.bias.defined() ? std::optional(linear.bias) : std::nullopt;
-}
-
-/// sum += a b, where sum is float32. In blocks of rows, so that a product of less precision takes little memory.
-void AddProduct(const at::Tensor& a, const at::Tensor& b, at::Tensor& sum) {
-  if (a.scalar_type() == at::kFloat) {
-    sum.addmm_(a, b);
-    return;
-  }
-  constexpr int64_t kRows = 8192;
-  for (int64_t start = 0; start < a.size(0); start += kRows) {
-    const int64_t count = std::min(kRows, a.size(0) - start);
-    sum.narrow(0, start, count) += at::mm(a.narrow(0, start, count), b);
-  }
-}
 
 /// The sum of p (log p - log q) over some tokens; their `student_logits` become weight (q - p).
 at::Tensor TakeDivergence(at::Tensor student_logits, const at::Tensor& teacher_logits, double weight) {
@@ -40,70 +15,13 @@ at::Tensor TakeDivergence(at::Tensor student_logits, const at::Tensor& teacher_l
   return divergence;
 }
 
-/// Tokens whose softmax is taken at once. On the CPU few, to save memory, but not so few that threads wait for each
-/// other.
-int64_t TokensInCache(const at::Tensor& logits) {
-  constexpr int64_t kEntries = int64_t{1} << 21;
-  return logits.is_cpu() ? std::max<int64_t>(1, kEntries / logits.size(1)) : logits.size(0);
-}
-
-class KlFunction : public torch::autograd::Function<KlFunction> {
- public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& student, const at::Tensor& student_projection,
-                            const std::optional<at::Tensor>& student_bias, const at::Tensor& teacher,
-                            const at::Tensor& teacher_projection, const std::optional<at::Tensor>& teacher_bias,
-                            double weight, int64_t chunk_tokens) {
-    const int64_t tokens = student.size(0);
-    at::Tensor loss = at::zeros({}, student.options().dtype(at::kDouble));
-    at::Tensor student_gradient = at::empty_like(student);
-    at::Tensor projection_gradient;
-    // Sums over chunks are float32 whatever the weights are: in bfloat16 most of them would be rounded away.
-    const at::TensorOptions sums = student.options().dtype(at::kFloat);
-    if (student_projection.requires_grad()) projection_gradient = at::zeros(student_projection.sizes(), sums);
-    at::Tensor bias_gradient;
-    if (student_bias.has_value() && student_bias->requires_grad())
-      bias_gradient = at::zeros(student_bias->sizes(), sums);
-    for (int64_t start = 0; start < tokens; start += chunk_tokens) {
-      const int64_t count = std::min(chunk_tokens, tokens - start);
-      const at::Tensor hidden = student.narrow(0, start, count);
-      at::Tensor logits_gradient = at::linear(hidden, student_projection, student_bias);
-      const at::Tensor teacher_logits = at::linear(teacher.narrow(0, start, count), teacher_projection, teacher_bias);
-      const int64_t step = TokensInCache(logits_gradient);
-      for (int64_t first = 0; first < count; first += step) {
-        const int64_t some = std::min(step, count - first);
-        loss += TakeDivergence(logits_gradient.narrow(0, first, some), teacher_logits.narrow(0, first, some), weight);
-      }
-      at::Tensor rows = student_gradient.narrow(0, start, count);
-      at::mm_out(rows, logits_gradient, student_projection);
-      if (projection_gradient.defined()) AddProduct(logits_gradient.t(), hidden, projection_gradient);
-      if (bias_gradient.defined()) bias_gradient += logits_gradient.sum(0, /*keepdim=*/false, at::kFloat);
-    }
-    const auto rounded = [&](const at::Tensor& gradient) {
-      return gradient.defined() ? gradient.to(student.scalar_type()) : gradient;
-    };
-    context->save_for_backward({student_gradient, rounded(projection_gradient), rounded(bias_gradient)});
-    return (loss * weight).to(at::kFloat);
-  }
-
-  static variable_list backward(AutogradContext* context, variable_list outputs) {
-    const variable_list saved = context->get_saved_variables();
-    const at::Tensor scale = outputs[0];
-    // In place: a copy of the projection's gradient would be the largest tensor of all. Autograd notices a second
-    // backward pass.
-    const auto scaled = [&](at::Tensor gradient) {
-      return gradient.defined() ? gradient.mul_(scale.to(gradient.scalar_type())) : gradient;
-    };
-    return {scaled(saved[0]), scaled(saved[1]), scaled(saved[2]), {}, {}, {}, {}, {}};
-  }
-};
-
 }  // namespace
 
 at::Tensor ChunkedKlLoss(const at::Tensor& student_hidden, const Linear& student_projection,
                          const at::Tensor& teacher_hidden, const Linear& teacher_projection, double weight,
-                         const KlLossOptions& options) {
-  return KlFunction::apply(student_hidden, student_projection.weight, BiasOf(student_projection), teacher_hidden,
-                           teacher_projection.weight, BiasOf(teacher_projection), weight, options.chunk_tokens);
+                         const ChunkedLossOptions& options) {
+  return ChunkedLoss(student_hidden, student_projection, teacher_hidden, teacher_projection, TakeDivergence, weight,
+                     options);
 }
 
 }  // namespace regroup
