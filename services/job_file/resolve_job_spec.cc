@@ -32,8 +32,9 @@ void ResolveFinetune(bool best, const std::string& calibration_data, v1::Finetun
   if (!finetune.has_train()) finetune.set_train("all");
   if (!finetune.has_recompute()) finetune.set_recompute("none");
   if (!finetune.has_teacher()) finetune.set_teacher("compute");
-  if (!finetune.has_across_documents()) finetune.set_across_documents(true);
   if (!finetune.has_loss()) finetune.set_loss("kl");
+  // Instructions have nothing to do with their neighbours.
+  if (!finetune.has_across_documents()) finetune.set_across_documents(finetune.loss() != "bild");
   if (!finetune.has_lora_rank()) finetune.set_lora_rank(16);
   if (!finetune.has_lora_alpha()) finetune.set_lora_alpha(2.0 * finetune.lora_rank());
 }

@@ -68,10 +68,7 @@ class TokenizeTool {
     REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
                              TokenWindows::Build(request.at("windows").get<std::string>(), *tokenizer_, options));
     Json rows = Json::array();
-    for (int64_t i = 0; i < windows.windows(); ++i) {
-      const std::span<const int32_t> row = windows.Window(i);
-      rows.push_back(std::vector<int32_t>(row.begin(), row.end()));
-    }
+    for (int64_t i = 0; i < windows.windows(); ++i) rows.push_back(windows.Window(i));
     return Json{{"windows", rows}};
   }
 

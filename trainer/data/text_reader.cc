@@ -41,6 +41,10 @@ absl::StatusOr<TextReader> TextReader::Open(const std::filesystem::path& path) {
 absl::StatusOr<std::optional<std::string>> TextReader::Next() {
   REGROUP_ASSIGN_OR_RETURN(const std::optional<nlohmann::json> object, lines_.Next());
   if (!object) return std::nullopt;
+  if (!object->contains("text") && object->contains("prompt") && object->contains("completion")) {
+    return lines_.ErrorHere(
+        "the line has \"prompt\" and \"completion\", which finetune.loss: bild reads; here it must have a \"text\"");
+  }
   return lines_.TextField(*object, "text");
 }
 
@@ -52,6 +56,10 @@ absl::StatusOr<InstructionReader> InstructionReader::Open(const std::filesystem:
 absl::StatusOr<std::optional<InstructionRecord>> InstructionReader::Next() {
   REGROUP_ASSIGN_OR_RETURN(const std::optional<nlohmann::json> object, lines_.Next());
   if (!object) return std::nullopt;
+  if (!object->contains("prompt") && object->contains("text")) {
+    return lines_.ErrorHere(
+        "the line has a \"text\"; finetune.loss: bild reads \"prompt\" and \"completion\", and loss: kl reads texts");
+  }
   InstructionRecord record;
   REGROUP_ASSIGN_OR_RETURN(record.prompt, lines_.TextField(*object, "prompt"));
   REGROUP_ASSIGN_OR_RETURN(record.completion, lines_.TextField(*object, "completion"));

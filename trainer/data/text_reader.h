@@ -37,6 +37,7 @@ class InstructionReader {
  public:
   static absl::StatusOr<InstructionReader> Open(const std::filesystem::path& path);
   absl::StatusOr<std::optional<InstructionRecord>> Next();
+  const JsonLinesReader& lines() const { return lines_; }
 
  private:
   explicit InstructionReader(JsonLinesReader lines) : lines_(std::move(lines)) {}

@@ -3,131 +3,138 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cstdlib>
 #include <string>
-#include <thread>
+#include <utility>
 
 #include "services/base/status_macros.h"
-#include "trainer/data/text_reader.h"
 
 namespace regroup {
-namespace {
 
-// A batch is large enough to keep all threads busy, and small enough that stopping at max_windows wastes little.
-constexpr size_t kBatchTexts = 1024;
-constexpr size_t kBatchBytes = 4 << 20;
-
-int ThreadCount(int requested) {
-  if (requested > 0) return requested;
-  if (const char* text = std::getenv("OMP_NUM_THREADS")) {
-    const int threads = std::atoi(text);
-    if (threads > 0) return threads;
-  }
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-
-absl::StatusOr<std::vector<std::string>> ReadBatch(TextReader& reader) {
-  std::vector<std::string> texts;
-  size_t bytes = 0;
-  while (texts.size() < kBatchTexts && bytes < kBatchBytes) {
-    REGROUP_ASSIGN_OR_RETURN(std::optional<std::string> text, reader.Next());
-    if (!text) break;
-    bytes += text->size();
-    texts.push_back(*std::move(text));
-  }
-  return texts;
-}
-
-using Encoded = absl::StatusOr<std::vector<int32_t>>;
-
-std::vector<Encoded> EncodeAll(const Tokenizer& tokenizer, const std::vector<std::string>& texts, int threads) {
-  std::vector<Encoded> encoded(texts.size());
-  std::atomic<size_t> next = 0;
-  const auto work = [&] {
-    for (size_t i = next++; i < texts.size(); i = next++) encoded[i] = tokenizer.Encode(texts[i]);
-  };
-  std::vector<std::jthread> helpers;
-  for (int i = 1; i < threads; ++i) helpers.emplace_back(work);
-  work();
-  helpers.clear();
-  return encoded;
-}
-
-/// Tokens wanted, or 0 for all.
-absl::StatusOr<size_t> TokenLimit(const TokenWindowsOptions& options) {
+absl::StatusOr<int64_t> EnoughTokens(const TokenWindowsOptions& options) {
   if (options.sequence_length < 2) {
     return absl::InvalidArgumentError(
         fmt::format("sequence_length is {}; it must be at least 2", options.sequence_length));
   }
-  size_t limit = 0;
-  if (options.max_windows < 0 || __builtin_mul_overflow(static_cast<size_t>(options.max_windows),
-                                                        static_cast<size_t>(options.sequence_length), &limit)) {
+  int64_t enough = 0;
+  if (options.max_windows < 0 || __builtin_mul_overflow(options.max_windows, options.sequence_length, &enough)) {
     return absl::InvalidArgumentError(fmt::format("the number of windows is {}", options.max_windows));
   }
-  return limit;
-}
-
-}  // namespace
-
-absl::Status TokenWindows::Append(const std::vector<std::string>& texts, const Tokenizer& tokenizer, int threads) {
-  for (Encoded& ids : EncodeAll(tokenizer, texts, threads)) {
-    ++texts_;
-    if (!ids.ok()) return std::move(ids).status();
-    starts_.push_back(static_cast<int64_t>(tokens_.size()));
-    tokens_.insert(tokens_.end(), ids->begin(), ids->end());
-    if (const std::optional<int32_t> eos = tokenizer.eos_id()) tokens_.push_back(*eos);
-  }
-  return absl::OkStatus();
+  // How many instructions fill a window is known only once they are tokens.
+  return options.kind == DataKind::kTexts ? enough : 0;
 }
 
 absl::StatusOr<TokenWindows> TokenWindows::Build(const std::filesystem::path& data, const Tokenizer& tokenizer,
                                                  const TokenWindowsOptions& options) {
-  REGROUP_ASSIGN_OR_RETURN(const size_t limit, TokenLimit(options));
-  REGROUP_ASSIGN_OR_RETURN(TextReader reader, TextReader::Open(data));
-  TokenWindows result;
+  REGROUP_ASSIGN_OR_RETURN(const int64_t enough, EnoughTokens(options));
+  std::vector<int32_t> tokens;
+  std::vector<int64_t> starts, answers;
+  const auto take = [&](const TokenisedText& text) {
+    const auto start = static_cast<int64_t>(tokens.size());
+    starts.push_back(start);
+    if (options.kind == DataKind::kInstructions) answers.push_back(start + text.prompt);
+    tokens.insert(tokens.end(), text.ids.begin(), text.ids.end());
+    return absl::OkStatus();
+  };
+  REGROUP_RETURN_IF_ERROR(Tokenise(
+      data, tokenizer,
+      {.kind = options.kind, .enough_tokens = enough, .threads = options.threads, .progress = options.progress}, take));
+  return Cut(TokenStore::InMemory(std::move(tokens), std::move(starts), std::move(answers)), data, options);
+}
+
+absl::StatusOr<TokenWindows> TokenWindows::Cut(TokenStore store, const std::filesystem::path& data,
+                                               const TokenWindowsOptions& options) {
+  REGROUP_RETURN_IF_ERROR(EnoughTokens(options).status());
+  TokenWindows result(std::move(store));
   result.sequence_length_ = options.sequence_length;
-  while (limit == 0 || result.tokens_.size() < limit) {
-    REGROUP_ASSIGN_OR_RETURN(const std::vector<std::string> texts, ReadBatch(reader));
-    if (texts.empty()) break;
-    REGROUP_RETURN_IF_ERROR(result.Append(texts, tokenizer, ThreadCount(options.threads)));
-    if (options.progress) {
-      options.progress({result.texts_, static_cast<int64_t>(result.tokens_.size()), reader.lines().bytes_read(),
-                        reader.lines().file_bytes()});
-    }
-  }
-  REGROUP_RETURN_IF_ERROR(result.CutToWindows(data, limit));
+  REGROUP_RETURN_IF_ERROR(options.kind == DataKind::kTexts ? result.CutTexts(data, options.max_windows)
+                                                           : result.PackInstructions(data, options.max_windows));
   return result;
 }
 
-absl::Status TokenWindows::CutToWindows(const std::filesystem::path& data, size_t limit) {
-  const auto length = static_cast<size_t>(sequence_length_);
-  if (limit > 0 && tokens_.size() > limit) tokens_.resize(limit);
-  if (tokens_.size() < length) {
+absl::Status TokenWindows::CutTexts(const std::filesystem::path& data, int64_t max_windows) {
+  windows_ = store_.tokens() / sequence_length_;
+  if (windows_ == 0) {
     return absl::InvalidArgumentError(
-        fmt::format("{} has {} tokens, fewer than one sequence of {}; give more text or a "
-                    "smaller sequence_length",
-                    data.string(), tokens_.size(), length));
+        fmt::format("{} has {} tokens, fewer than one sequence of {}; give more text or a smaller sequence_length",
+                    data.string(), store_.tokens(), sequence_length_));
   }
-  windows_ = static_cast<int64_t>(tokens_.size() / length);
-  tokens_.resize(static_cast<size_t>(windows_) * length);
+  if (max_windows > 0) windows_ = std::min(windows_, max_windows);
   return absl::OkStatus();
 }
 
-std::span<const int32_t> TokenWindows::Window(int64_t i) const {
-  const auto length = static_cast<size_t>(sequence_length_);
-  return std::span(tokens_).subspan(static_cast<size_t>(i) * length, length);
+absl::Status TokenWindows::PackInstructions(const std::filesystem::path& data, int64_t max_windows) {
+  int64_t filled = sequence_length_, text = 0;
+  for (; text < store_.texts(); ++text) {
+    const int64_t count = std::min(store_.End(text) - store_.starts()[static_cast<size_t>(text)], sequence_length_);
+    if (filled + count > sequence_length_) {
+      if (max_windows > 0 && windows_ == max_windows) break;
+      first_texts_.push_back(text);
+      ++windows_;
+      filled = 0;
+    }
+    filled += count;
+  }
+  first_texts_.push_back(text);
+  for (int64_t i = 0; i < windows_; ++i) {
+    if (!AnswerPlaces(i).empty()) return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("{} has no answer within a sequence of {} tokens; a larger sequence_length may help", data.string(),
+                  sequence_length_));
+}
+
+std::vector<TokenWindows::Piece> TokenWindows::PiecesOf(int64_t i) const {
+  std::vector<Piece> pieces;
+  int64_t place = 0;
+  const auto index = static_cast<size_t>(i);
+  for (int64_t text = first_texts_[index]; text < first_texts_[index + 1]; ++text) {
+    const int64_t first = store_.starts()[static_cast<size_t>(text)];
+    const int64_t count = std::min(store_.End(text) - first, sequence_length_);
+    pieces.push_back({text, place, first, count});
+    place += count;
+  }
+  return pieces;
+}
+
+void TokenWindows::Copy(int64_t i, int64_t* ids) const {
+  if (!has_answers()) return store_.Copy(i * sequence_length_, sequence_length_, ids);
+  std::fill_n(ids, sequence_length_, 0);
+  for (const Piece& piece : PiecesOf(i)) store_.Copy(piece.first, piece.count, ids + piece.place);
+}
+
+std::vector<int32_t> TokenWindows::Window(int64_t i) const {
+  std::vector<int64_t> ids(static_cast<size_t>(sequence_length_));
+  Copy(i, ids.data());
+  return {ids.begin(), ids.end()};
 }
 
 std::vector<int64_t> TokenWindows::Documents(int64_t i) const {
-  std::vector<int64_t> documents(static_cast<size_t>(sequence_length_));
+  std::vector<int64_t> documents(static_cast<size_t>(sequence_length_), store_.texts());
+  if (has_answers()) {
+    for (const Piece& piece : PiecesOf(i)) std::fill_n(documents.begin() + piece.place, piece.count, piece.text);
+    return documents;
+  }
   const int64_t first = i * sequence_length_;
-  auto next = std::upper_bound(starts_.begin(), starts_.end(), first);
+  const auto starts = store_.starts();
+  auto next = std::upper_bound(starts.begin(), starts.end(), first);
   for (int64_t place = 0; place < sequence_length_; ++place) {
-    while (next != starts_.end() && *next <= first + place) ++next;
-    documents[static_cast<size_t>(place)] = next - starts_.begin() - 1;
+    while (next != starts.end() && *next <= first + place) ++next;
+    documents[static_cast<size_t>(place)] = next - starts.begin() - 1;
   }
   return documents;
+}
+
+std::vector<int64_t> TokenWindows::AnswerPlaces(int64_t i) const {
+  std::vector<int64_t> places;
+  if (!has_answers()) return places;
+  for (const Piece& piece : PiecesOf(i)) {
+    const int64_t prompt = store_.answers()[static_cast<size_t>(piece.text)] - piece.first;
+    // Nothing stands before the first token of a text.
+    for (int64_t token = std::max<int64_t>(prompt, 1); token < piece.count; ++token) {
+      places.push_back(piece.place + token - 1);
+    }
+  }
+  return places;
 }
 
 }  // namespace regroup

@@ -2,16 +2,14 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
-
 namespace regroup {
 
 at::Tensor WindowBatch(const TokenWindows& windows, const std::vector<int64_t>& indices, at::Device device) {
   at::Tensor batch = at::empty({static_cast<int64_t>(indices.size()), windows.sequence_length()}, at::kLong);
   int64_t* row = batch.mutable_data_ptr<int64_t>();
   for (const int64_t index : indices) {
-    const auto window = windows.Window(index);
-    row = std::copy(window.begin(), window.end(), row);
+    windows.Copy(index, row);
+    row += windows.sequence_length();
   }
   return batch.to(device);
 }

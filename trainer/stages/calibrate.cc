@@ -90,11 +90,10 @@ absl::Status Publish(const StageContext& context, const std::vector<LayerStatist
 
 absl::Status Compute(StageContext& context, const SourceModel& source, int64_t sequence_length, bool unit_grams,
                      const std::filesystem::path& published) {
-  context.link.SetProgress("tokenise", 0, 0);
   const v1::Calibration& calibration = context.spec().calibration();
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
-                           BuildWindows("calibration.data", calibration.data(), source,
-                                        {.sequence_length = sequence_length, .max_windows = calibration.sequences()}));
+                           ReadWindows(context, "calibration.data", calibration.data(), source,
+                                       {.sequence_length = sequence_length, .max_windows = calibration.sequences()}));
   REGROUP_ASSIGN_OR_RETURN(const Model model, source.Load(at::kFloat, context.device));
   std::vector<LayerStatistics> statistics = EmptyStatistics(source.config(), unit_grams);
   AccumulateWindows(context, model, windows, statistics);

@@ -8,9 +8,8 @@
 
 #include "services/base/logging.h"
 #include "services/base/status_macros.h"
-#include "trainer/data/shuffled_order.h"
+#include "trainer/distill/bild_loss.h"
 #include "trainer/distill/kl_loss.h"
-#include "trainer/eval/window_batch.h"
 #include "trainer/nn/window_runner.h"
 
 namespace regroup {
@@ -19,6 +18,19 @@ namespace {
 /// A gate's score moves by about this much a step, in units of alpha.
 constexpr double kGateRate = 0.02;
 constexpr int64_t kSkippedInRow = 10;
+
+/// A waiting copy would hold up the thread that feeds the GPU; batches lie in pinned memory.
+at::Tensor Moved(const at::Tensor& tensor, at::Device device) { return tensor.to(device, /*non_blocking=*/true); }
+
+BatchSettings BatchesOf(const DistillSettings& settings, const Communicator& communicator, at::Device device) {
+  return {.batch_sequences = settings.batch_sequences,
+          .micro_batch_sequences = settings.micro_batch_sequences,
+          .seed = settings.seed,
+          .with_documents = !settings.across_documents,
+          .pinned = device.is_cuda(),
+          .rank = communicator.rank(),
+          .ranks = communicator.size()};
+}
 
 }  // namespace
 
@@ -34,7 +46,8 @@ DistillTrainer::DistillTrainer(DistillSettings settings, Student& student, const
       device_(device),
       rate_{.peak = settings_.learning_rate, .steps = settings_.steps},
       sparsity_{.steps = settings_.steps},
-      optimizer_(student.ParameterGroups(kGateRate / settings_.learning_rate), AdamWOptions{}, communicator) {}
+      optimizer_(student.ParameterGroups(kGateRate / settings_.learning_rate), AdamWOptions{}, communicator),
+      reader_(windows, BatchesOf(settings_, communicator, device)) {}
 
 absl::Status DistillTrainer::Resume(const TrainingCheckpoint& checkpoint) {
   REGROUP_RETURN_IF_ERROR(LoadTrainingCheckpoint(checkpoint, optimizer_));
@@ -126,58 +139,54 @@ void DistillTrainer::NoteSaved(const CheckpointSaver::Saved& saved) {
   link_.AddMetrics(saved.step, {{"checkpoint_seconds", saved.seconds}});
 }
 
-std::vector<int64_t> DistillTrainer::OwnWindows(int64_t step) {
-  const int64_t own = settings_.batch_sequences / communicator_.size();
-  const int64_t first = step * settings_.batch_sequences + communicator_.rank() * own;
-  std::vector<int64_t> result;
-  for (int64_t position = first; position < first + own; ++position) {
-    const int64_t pass = position / windows_.windows();
-    if (pass != pass_) {
-      order_ = ShuffledOrder(windows_.windows(), settings_.seed + static_cast<uint64_t>(pass));
-      pass_ = pass;
-    }
-    result.push_back(order_[position % windows_.windows()]);
-  }
-  return result;
-}
-
 at::Tensor DistillTrainer::GateValuesAt(int64_t step) const {
   if (!student_.gated() || sparsity_.ShutAt(step)) return {};
   return GateValues(student_.scores(), GateNoise(student_.gates(), settings_.seed, step).to(device_));
 }
 
-WindowOptions DistillTrainer::OptionsOf(const std::vector<int64_t>& windows) const {
-  if (settings_.across_documents) return {};
-  return {.documents = DocumentsOfWindows(windows_, windows, device_)};
-}
-
-absl::StatusOr<at::Tensor> DistillTrainer::TeacherHidden(const std::vector<int64_t>& windows) {
+absl::StatusOr<at::Tensor> DistillTrainer::TeacherHidden(const MicroBatch& batch) {
   at::NoGradGuard no_gradients;
   link_.activity().SetPhase("teacher forward");
-  const auto compute = [&](const std::vector<int64_t>& some) {
-    return RunHiddenStates(teacher_, WindowBatch(windows_, some, device_), OptionsOf(some)).flatten(0, 1);
+  const auto compute = [&](const at::Tensor& tokens, const at::Tensor& documents) {
+    WindowOptions options;
+    if (documents.defined()) options.documents = Moved(documents, device_);
+    return RunHiddenStates(teacher_, Moved(tokens, device_), options).flatten(0, 1);
   };
-  if (teacher_states_ == nullptr) return compute(windows);
+  if (teacher_states_ == nullptr) return compute(batch.tokens, batch.documents);
   std::vector<at::Tensor> rows;
-  for (const int64_t window : windows) {
+  for (size_t i = 0; i < batch.windows.size(); ++i) {
     // Alone, so that what is kept does not depend on its neighbours in this step.
-    REGROUP_ASSIGN_OR_RETURN(rows.emplace_back(), teacher_states_->Get(window, [&] { return compute({window}); }));
+    const auto row = [&](const at::Tensor& all) {
+      return all.defined() ? all.narrow(0, static_cast<int64_t>(i), 1) : all;
+    };
+    REGROUP_ASSIGN_OR_RETURN(rows.emplace_back(), teacher_states_->Get(batch.windows[i], [&] {
+      return compute(row(batch.tokens), row(batch.documents));
+    }));
   }
   return at::cat(rows).to(device_);
 }
 
-absl::StatusOr<double> DistillTrainer::RunMicroBatch(int64_t step, const std::vector<int64_t>& windows) {
-  REGROUP_ASSIGN_OR_RETURN(const at::Tensor teacher_hidden, TeacherHidden(windows));
-  const at::Tensor tokens = WindowBatch(windows_, windows, device_);
+at::Tensor DistillTrainer::LossOf(const Model& model, at::Tensor hidden, at::Tensor teacher_hidden,
+                                  const MicroBatch& batch, int64_t answers) const {
+  if (settings_.loss == DistillLoss::kKl) {
+    const int64_t positions = hidden.size(0) / batch.tokens.size(0);
+    const double weight = 1.0 / static_cast<double>(settings_.batch_sequences * positions);
+    return ChunkedKlLoss(hidden, model.OutputProjection(), teacher_hidden, teacher_.OutputProjection(), weight);
+  }
+  const at::Tensor places = Moved(batch.answers, device_);
+  const double weight = 1.0 / static_cast<double>(std::max<int64_t>(1, answers));
+  return ChunkedBildLoss(hidden.index_select(0, places), model.OutputProjection(),
+                         teacher_hidden.index_select(0, places), teacher_.OutputProjection(), weight);
+}
+
+absl::StatusOr<double> DistillTrainer::RunMicroBatch(int64_t step, const MicroBatch& batch, int64_t answers) {
+  REGROUP_ASSIGN_OR_RETURN(const at::Tensor teacher_hidden, TeacherHidden(batch));
   link_.activity().SetPhase("forward");
   const Model model = student_.Effective(GateValuesAt(step));
-  WindowOptions options = OptionsOf(windows);
-  options.recompute = settings_.recompute;
-  const at::Tensor hidden = RunHiddenStates(model, tokens, options).flatten(0, 1);
-  const int64_t positions = hidden.size(0) / tokens.size(0);
-  const double weight = 1.0 / static_cast<double>(settings_.batch_sequences * positions);
-  const at::Tensor loss =
-      ChunkedKlLoss(hidden, model.OutputProjection(), teacher_hidden, teacher_.OutputProjection(), weight);
+  WindowOptions options{.recompute = settings_.recompute};
+  if (batch.documents.defined()) options.documents = Moved(batch.documents, device_);
+  const at::Tensor hidden = RunHiddenStates(model, Moved(batch.tokens, device_), options).flatten(0, 1);
+  const at::Tensor loss = LossOf(model, hidden, teacher_hidden, batch, answers);
   link_.activity().SetPhase("backward");
   loss.backward();
   return loss.item<double>();
@@ -190,16 +199,12 @@ void DistillTrainer::AddSparsityGradient(int64_t step) {
 }
 
 absl::StatusOr<double> DistillTrainer::RunMicroBatches(int64_t step) {
+  const StepBatch batch = reader_.Take(step);
   double loss = 0;
-  const std::vector<int64_t> own = OwnWindows(step);
-  const auto size = static_cast<size_t>(settings_.micro_batch_sequences);
-  for (size_t first = 0; first < own.size(); first += size) {
-    const auto begin = own.begin() + static_cast<int64_t>(first);
-    const size_t behind = std::min(first + size, own.size());
-    if (first > 0) optimizer_.AccumulateGradients();
-    if (behind == own.size() && settings_.overlap) optimizer_.OverlapNextBackward();
-    REGROUP_ASSIGN_OR_RETURN(const double share,
-                             RunMicroBatch(step, {begin, own.begin() + static_cast<int64_t>(behind)}));
+  for (size_t i = 0; i < batch.micro_batches.size(); ++i) {
+    if (i > 0) optimizer_.AccumulateGradients();
+    if (i + 1 == batch.micro_batches.size() && settings_.overlap) optimizer_.OverlapNextBackward();
+    REGROUP_ASSIGN_OR_RETURN(const double share, RunMicroBatch(step, batch.micro_batches[i], batch.answers));
     loss += share;
   }
   return loss;

@@ -1,4 +1,5 @@
-// The training loop of fine-tuning: the student follows the teacher's next-token distribution on every token.
+// The training loop of fine-tuning: the student follows the teacher's next-token distribution on every token, or the
+// teacher's largest logits on the tokens of answers.
 //
 // What a step does depends on the step's number, the seed and the weights alone: the order of the data, the noise of
 // the gates and the learning rate are functions of the step, so that a run continues from a checkpoint as if it had
@@ -17,12 +18,16 @@
 #include "trainer/optim/schedule.h"
 #include "trainer/optim/sharded_adamw.h"
 #include "trainer/parallel/communicator.h"
+#include "trainer/stages/batch_reader.h"
 #include "trainer/stages/checkpoint_saver.h"
 #include "trainer/stages/student.h"
 #include "trainer/stages/training_checkpoint.h"
 #include "trainer/stages/worker_link.h"
 
 namespace regroup {
+
+/// See kl_loss.h and bild_loss.h. Bild wants windows with answers.
+enum class DistillLoss { kKl, kBild };
 
 struct DistillSettings {
   int64_t steps = 0;
@@ -43,6 +48,7 @@ struct DistillSettings {
   bool across_documents = true;
   /// Sums gradients over ranks beside the backward pass. The same bits either way.
   bool overlap = true;
+  DistillLoss loss = DistillLoss::kKl;
 };
 
 class DistillTrainer {
@@ -73,11 +79,13 @@ class DistillTrainer {
   absl::StatusOr<StepFigures> RunStep(int64_t step);
   /// Undefined when every gate is shut. Differentiable; a graph of its own for each micro-batch.
   at::Tensor GateValuesAt(int64_t step) const;
-  WindowOptions OptionsOf(const std::vector<int64_t>& windows) const;
   /// The teacher's states of the windows, [windows x positions, its hidden size].
-  absl::StatusOr<at::Tensor> TeacherHidden(const std::vector<int64_t>& windows);
+  absl::StatusOr<at::Tensor> TeacherHidden(const MicroBatch& batch);
+  /// Of the tokens that the loss is over. `answers` are those of all ranks.
+  at::Tensor LossOf(const Model& model, at::Tensor hidden, at::Tensor teacher_hidden, const MicroBatch& batch,
+                    int64_t answers) const;
   /// Backward of one micro-batch; its share of the step's mean loss.
-  absl::StatusOr<double> RunMicroBatch(int64_t step, const std::vector<int64_t>& windows);
+  absl::StatusOr<double> RunMicroBatch(int64_t step, const MicroBatch& batch, int64_t answers);
   /// All of this rank's micro-batches; their share of the step's mean loss.
   absl::StatusOr<double> RunMicroBatches(int64_t step);
   void AddSparsityGradient(int64_t step);
@@ -93,8 +101,6 @@ class DistillTrainer {
   absl::Status ContinueSave();
   absl::Status FinishSave();
   void NoteSaved(const CheckpointSaver::Saved& saved);
-  /// Windows of this rank in one step.
-  std::vector<int64_t> OwnWindows(int64_t step);
 
   DistillSettings settings_;
   Student& student_;
@@ -113,9 +119,7 @@ class DistillTrainer {
   int64_t skipped_in_row_ = 0;
   std::optional<TrainingCheckpoint> last_checkpoint_;
   bool went_back_ = false;
-  /// Order of the windows in the pass over the data that the last step was in.
-  int64_t pass_ = -1;
-  std::vector<int64_t> order_;
+  BatchReader reader_;
 };
 
 }  // namespace regroup

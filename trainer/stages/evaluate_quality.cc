@@ -20,10 +20,10 @@ using Json = nlohmann::ordered_json;
 
 constexpr int64_t kAgreementTokens = 131072;
 
-absl::StatusOr<TokenWindows> EvaluationWindows(const StageContext& context, const SourceModel& source) {
+absl::StatusOr<TokenWindows> EvaluationWindows(StageContext& context, const SourceModel& source) {
   const v1::Evaluation::Perplexity& settings = context.spec().evaluation().perplexity();
-  return BuildWindows(
-      "evaluation.perplexity.data", settings.data(), source,
+  return ReadWindows(
+      context, "evaluation.perplexity.data", settings.data(), source,
       {.sequence_length = SequenceLength(settings, source.config()), .max_windows = settings.max_windows()});
 }
 

@@ -8,7 +8,6 @@
 
 #include "services/base/files.h"
 #include "services/base/logging.h"
-#include "services/base/sha256.h"
 #include "services/base/status_macros.h"
 #include "trainer/data/token_windows.h"
 #include "trainer/eval/device_name.h"
@@ -56,12 +55,10 @@ absl::Status CheckMemory(const StageContext& context, const SourceModel& source,
                              local == nullptr ? 1 : std::atoll(local));
 }
 
-/// What the teacher's states depend on, beside their shape. The windows stand for data, tokenizer and their length.
+/// What the teacher's states depend on, beside their shape.
 std::string FingerprintOf(const StageContext& context, const TokenWindows& windows) {
-  const std::string_view tokens(reinterpret_cast<const char*>(windows.data()),
-                                static_cast<size_t>(windows.windows() * windows.sequence_length()) * sizeof(int32_t));
-  return fmt::format("{} {} {} {}", context.spec().source().checkpoint(), Sha256Of(tokens),
-                     context.spec().finetune().across_documents(), context.device.is_cuda());
+  return fmt::format("{} {} {} {} {}", context.spec().source().checkpoint(), windows.digest(),
+                     windows.sequence_length(), context.spec().finetune().across_documents(), context.device.is_cuda());
 }
 
 /// In the job's folder: attempts and the arms of a sweep share it.
@@ -122,6 +119,11 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   context.link.SetProgress("load", 0, 0);
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, source.config()));
+  const bool bild = finetune.loss() == "bild";
+  if (bild && source.config().HasEncoder()) {
+    return absl::InvalidArgumentError(
+        "finetune.loss: bild is for models without an encoder; write loss: kl for this source");
+  }
   const at::ScalarType type = TrainingType(finetune, context.device);
   const bool gated = context.assignment.arm().finetune() == "l0";
   const PlannedTraining planned = PlanTraining(finetune, source.config(), conversion.MergedConfig().kv_heads, gated,
@@ -131,10 +133,10 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const Model teacher, source.Load(type, context.device));
   if (finetune.train() == "attention") student.TrainAttentionOnly(teacher);
 
-  context.link.SetProgress("tokenise", 0, 0);
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
-                           BuildWindows("finetune.data", finetune.data(), source,
-                                        {.sequence_length = SequenceLength(finetune, source.config())}));
+                           ReadWindows(context, "finetune.data", finetune.data(), source,
+                                       {.sequence_length = SequenceLength(finetune, source.config()),
+                                        .kind = bild ? DataKind::kInstructions : DataKind::kTexts}));
 
   const DistillSettings settings{.steps = finetune.steps(),
                                  .batch_sequences = finetune.batch_sequences(),
@@ -147,7 +149,8 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
                                  .checkpoint_every_steps = finetune.checkpoint_every_steps(),
                                  .checkpoints = context.attempt_folder / "checkpoints",
                                  .recompute = RecomputeOf(finetune),
-                                 .across_documents = finetune.across_documents()};
+                                 .across_documents = finetune.across_documents(),
+                                 .loss = bild ? DistillLoss::kBild : DistillLoss::kKl};
   DistillTrainer trainer(settings, student, teacher, windows, context.communicator, context.link, context.device);
   std::optional<TeacherStates> states;
   if (finetune.teacher() == "cache") {

@@ -1,19 +1,139 @@
 #include "trainer/stages/job_text.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <cstring>
+
+#include <nlohmann/json.hpp>
+
+#include "services/base/files.h"
+#include "services/base/logging.h"
+#include "services/base/sha256.h"
+#include "services/base/status_macros.h"
+#include "trainer/data/file_digest.h"
+
 namespace regroup {
+namespace {
+
+constexpr int kFormat = 1;
+constexpr int64_t kDigestLength = 64;
+
+/// Of the files that make the folder's tokenizer.
+absl::StatusOr<std::string> TokenizerDigest(const std::filesystem::path& folder) {
+  std::string digests;
+  for (const char* name : {"tokenizer.json", "tokenizer.model", "spiece.model", "tokenizer_config.json",
+                           "special_tokens_map.json", "config.json"}) {
+    std::error_code error;
+    if (!std::filesystem::exists(folder / name, error)) continue;
+    REGROUP_ASSIGN_OR_RETURN(const std::string digest, FileDigest(folder / name));
+    digests += fmt::format("{} {}\n", name, digest);
+  }
+  return Sha256Of(digests);
+}
+
+std::filesystem::path StorePath(const StageContext& context, const std::string& digest) {
+  return context.work_folder / "tokens" / (digest + ".tokens");
+}
+
+/// What addresses the tokens of so much of the file.
+class StoreKey {
+ public:
+  static absl::StatusOr<StoreKey> Of(std::string_view key, const std::string& data, const SourceModel& source,
+                                     DataKind kind) {
+    auto digest = FileDigest(data);
+    if (!digest.ok()) return AtKey(key, digest.status());
+    StoreKey result;
+    result.data_ = *std::move(digest);
+    result.kind_ = kind;
+    REGROUP_ASSIGN_OR_RETURN(result.tokenizer_, TokenizerDigest(source.folder().path()));
+    return result;
+  }
+
+  std::string Digest(int64_t enough_tokens) const {
+    const nlohmann::json key = {{"format", kFormat},
+                                {"data", data_},
+                                {"tokenizer", tokenizer_},
+                                {"instructions", kind_ == DataKind::kInstructions},
+                                {"enough_tokens", enough_tokens}};
+    return Sha256Of(key.dump());
+  }
+
+ private:
+  std::string data_, tokenizer_;
+  DataKind kind_ = DataKind::kTexts;
+};
+
+bool IsIntact(const std::filesystem::path& path) {
+  const auto store = TokenStore::Open(path);
+  const absl::Status status = store.ok() ? store->Verify() : store.status();
+  if (!status.ok() && !absl::IsNotFound(status)) {
+    LogWarning(fmt::format("tokens are made again: {}", std::string(status.message())));
+  }
+  return status.ok();
+}
+
+absl::Status MakeStore(StageContext& context, std::string_view key, const std::string& data, const SourceModel& source,
+                       const TokenWindowsOptions& options, const std::filesystem::path& path) {
+  context.link.SetProgress("tokenise", 0, 0);
+  const auto tokenizer = LoadTokenizer(source.folder().path());
+  if (!tokenizer.ok()) return AtKey("source.checkpoint", tokenizer.status());
+  REGROUP_RETURN_IF_ERROR(MakeFolders(path.parent_path()));
+  REGROUP_ASSIGN_OR_RETURN(TokenStoreWriter writer, TokenStoreWriter::Create(path, (*tokenizer)->vocabulary_size(),
+                                                                             options.kind == DataKind::kInstructions));
+  REGROUP_ASSIGN_OR_RETURN(const int64_t enough, EnoughTokens(options));
+  const auto show = [&](const TokeniseProgress& progress) {
+    context.link.SetProgress("tokenise", static_cast<int64_t>(progress.bytes_read),
+                             static_cast<int64_t>(progress.file_bytes));
+  };
+  const TokeniseOptions reading{.kind = options.kind, .enough_tokens = enough, .progress = show};
+  REGROUP_RETURN_IF_ERROR(AtKey(key, Tokenise(data, **tokenizer, reading, [&](const TokenisedText& text) {
+                                  return writer.Add(text.ids, text.prompt);
+                                })));
+  return writer.Finish();
+}
+
+/// The digest of an intact file; made where there is none.
+absl::StatusOr<std::string> FindOrMakeStore(StageContext& context, std::string_view key, const std::string& data,
+                                            const SourceModel& source, const TokenWindowsOptions& options) {
+  context.link.SetProgress("read the tokens", 0, 0);
+  REGROUP_ASSIGN_OR_RETURN(const StoreKey store, StoreKey::Of(key, data, source, options.kind));
+  auto enough = EnoughTokens(options);
+  if (!enough.ok()) return AtKey(key, enough.status());
+  // What holds the whole file serves everybody.
+  std::error_code error;
+  const std::string whole = store.Digest(0), wanted = store.Digest(*enough);
+  if (std::filesystem::exists(StorePath(context, whole), error) && IsIntact(StorePath(context, whole))) return whole;
+  if (wanted != whole && IsIntact(StorePath(context, wanted))) return wanted;
+  REGROUP_RETURN_IF_ERROR(MakeStore(context, key, data, source, options, StorePath(context, wanted)));
+  return wanted;
+}
+
+/// Rank 0's digest on every rank.
+absl::StatusOr<std::string> Spread(StageContext& context, const std::string& digest) {
+  at::Tensor bytes = at::zeros({kDigestLength}, at::kByte);
+  if (context.leads()) std::memcpy(bytes.mutable_data_ptr(), digest.data(), kDigestLength);
+  REGROUP_RETURN_IF_ERROR(context.communicator.Broadcast(bytes, 0));
+  return std::string(static_cast<const char*>(bytes.const_data_ptr()), kDigestLength);
+}
+
+}  // namespace
 
 absl::Status AtKey(std::string_view key, const absl::Status& status) {
   if (status.ok()) return status;
   return absl::Status(status.code(), fmt::format("{}: {}", key, std::string(status.message())));
 }
 
-absl::StatusOr<TokenWindows> BuildWindows(std::string_view key, const std::string& data, const SourceModel& source,
-                                          const TokenWindowsOptions& options) {
-  const auto tokenizer = LoadTokenizer(source.folder().path());
-  if (!tokenizer.ok()) return AtKey("source.checkpoint", tokenizer.status());
-  auto windows = TokenWindows::Build(data, **tokenizer, options);
+absl::StatusOr<TokenWindows> ReadWindows(StageContext& context, std::string_view key, const std::string& data,
+                                         const SourceModel& source, TokenWindowsOptions options) {
+  std::string digest;
+  if (context.leads()) {
+    REGROUP_ASSIGN_OR_RETURN(digest, FindOrMakeStore(context, key, data, source, options));
+  }
+  REGROUP_RETURN_IF_ERROR(context.communicator.RestingBarrier());
+  REGROUP_ASSIGN_OR_RETURN(digest, Spread(context, digest));
+  REGROUP_ASSIGN_OR_RETURN(TokenStore store, TokenStore::Open(StorePath(context, digest)));
+  auto windows = TokenWindows::Cut(std::move(store), data, options);
   if (!windows.ok()) return AtKey(key, windows.status());
   return windows;
 }

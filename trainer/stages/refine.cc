@@ -164,9 +164,9 @@ absl::StatusOr<v1::TaskOutcome> RunRefine(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, source.config()));
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
-                           BuildWindows("calibration.data", calibration.data(), source,
-                                        {.sequence_length = SequenceLength(calibration, source.config()),
-                                         .max_windows = calibration.sequences()}));
+                           ReadWindows(context, "calibration.data", calibration.data(), source,
+                                       {.sequence_length = SequenceLength(calibration, source.config()),
+                                        .max_windows = calibration.sequences()}));
   OutputRefiner refiner(context, source, conversion, windows);
   REGROUP_ASSIGN_OR_RETURN(const NamedTensors outputs, refiner.Run());
   if (context.leads()) REGROUP_RETURN_IF_ERROR(SaveTensors(context.out() / "outputs.safetensors", outputs));

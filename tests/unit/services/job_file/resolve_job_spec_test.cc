@@ -53,6 +53,14 @@ TEST(ResolveJobSpec, RecipeBestMeansPrincipalRefineAndDirect) {
   EXPECT_EQ(spec.finetune().method(), "direct");
 }
 
+TEST(ResolveJobSpec, InstructionsDoNotSeeEachOtherUnlessAskedTo) {
+  v1::JobSpec written = GoodJob();
+  written.mutable_finetune()->set_loss("bild");
+  EXPECT_FALSE(ResolveJobSpec(written).finetune().across_documents());
+  written.mutable_finetune()->set_across_documents(true);
+  EXPECT_TRUE(ResolveJobSpec(written).finetune().across_documents());
+}
+
 TEST(ResolveJobSpec, WrittenKeysWinOverTheRecipe) {
   v1::JobSpec written = GoodJob();
   written.set_recipe("best");

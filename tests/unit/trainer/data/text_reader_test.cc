@@ -62,6 +62,14 @@ TEST(InstructionReaderTest, ReadsPromptAndCompletion) {
   EXPECT_THAT(ErrorOf<InstructionReader>(folder, R"({"prompt": "p"})"), HasSubstr("\"completion\""));
 }
 
+TEST(InstructionReaderTest, TextsAndInstructionsInEachOthersPlaceAreNamedWithTheLossThatReadsThem) {
+  TemporaryFolder folder;
+  EXPECT_THAT(ErrorOf<InstructionReader>(folder, "\n{\"text\": \"a\"}"),
+              testing::AllOf(HasSubstr("x.jsonl:2: the line has a \"text\""), HasSubstr("loss: kl reads texts")));
+  EXPECT_THAT(ErrorOf<TextReader>(folder, R"({"prompt": "p", "completion": "c"})"),
+              testing::AllOf(HasSubstr("x.jsonl:1: "), HasSubstr("finetune.loss: bild"), HasSubstr("\"text\"")));
+}
+
 TEST(MultipleChoiceReaderTest, ReadsContextChoicesAndLabel) {
   TemporaryFolder folder;
   const auto record =

@@ -10,6 +10,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 /// One token for each byte, a begin token 1000 before each text, and an end token 2000 unless told otherwise.
 class FakeTokenizer : public Tokenizer {
@@ -33,19 +34,14 @@ class FakeTokenizer : public Tokenizer {
   std::optional<int32_t> eos_;
 };
 
-std::vector<int32_t> WindowOf(const TokenWindows& windows, int64_t i) {
-  const auto window = windows.Window(i);
-  return {window.begin(), window.end()};
-}
-
 TEST(TokenWindowsTest, JoinsTextsWithEndTokensAndDropsTheLastPartialWindow) {
   TemporaryFolder folder;
   const auto path = folder.Write("x.jsonl", "{\"text\": \"ab\"}\n{\"text\": \"c\"}\n{\"text\": \"de\"}\n");
   const auto windows = TokenWindows::Build(path, FakeTokenizer(), {.sequence_length = 4});
   ASSERT_TRUE(windows.ok()) << windows.status();
   EXPECT_EQ(windows->windows(), 2);  // 11 tokens
-  EXPECT_THAT(WindowOf(*windows, 0), ElementsAre(1000, 'a', 'b', 2000));
-  EXPECT_THAT(WindowOf(*windows, 1), ElementsAre(1000, 'c', 2000, 1000));
+  EXPECT_THAT(windows->Window(0), ElementsAre(1000, 'a', 'b', 2000));
+  EXPECT_THAT(windows->Window(1), ElementsAre(1000, 'c', 2000, 1000));
   EXPECT_EQ(windows->texts(), 3);
 }
 
@@ -65,7 +61,7 @@ TEST(TokenWindowsTest, AddsNoEndTokenWhereTheTokenizerHasNone) {
   const auto path = folder.Write("x.jsonl", "{\"text\": \"ab\"}\n{\"text\": \"c\"}\n");
   const auto windows = TokenWindows::Build(path, FakeTokenizer(std::nullopt), {.sequence_length = 5});
   ASSERT_TRUE(windows.ok());
-  EXPECT_THAT(WindowOf(*windows, 0), ElementsAre(1000, 'a', 'b', 1000, 'c'));
+  EXPECT_THAT(windows->Window(0), ElementsAre(1000, 'a', 'b', 1000, 'c'));
 }
 
 std::string ManyTexts(int count) {
@@ -82,7 +78,7 @@ TEST(TokenWindowsTest, GivesTheSameWindowsOnAnyNumberOfThreads) {
   const auto four = TokenWindows::Build(path, FakeTokenizer(), {.sequence_length = 64, .threads = 4});
   ASSERT_TRUE(one.ok() && four.ok());
   ASSERT_EQ(one->windows(), four->windows());
-  for (int64_t i = 0; i < one->windows(); ++i) ASSERT_EQ(WindowOf(*one, i), WindowOf(*four, i)) << i;
+  for (int64_t i = 0; i < one->windows(); ++i) ASSERT_EQ(one->Window(i), four->Window(i)) << i;
 }
 
 TEST(TokenWindowsTest, StopsReadingWhenThereAreEnoughWindows) {
@@ -95,12 +91,84 @@ TEST(TokenWindowsTest, StopsReadingWhenThereAreEnoughWindows) {
   EXPECT_FALSE(TokenWindows::Build(path, FakeTokenizer(), {.sequence_length = 64}).ok());
 }
 
+TEST(TokenWindowsTest, OfAFileOfTokensAreTheSameAsOfTheText) {
+  TemporaryFolder folder;
+  const auto path = folder.Write("x.jsonl", ManyTexts(500));
+  auto writer = TokenStoreWriter::Create(folder.path() / "x.tokens", FakeTokenizer().vocabulary_size(), false);
+  ASSERT_TRUE(writer.ok());
+  const auto take = [&](const TokenisedText& text) { return writer->Add(text.ids, text.prompt); };
+  ASSERT_TRUE(Tokenise(path, FakeTokenizer(), {}, take).ok());
+  ASSERT_TRUE(writer->Finish().ok());
+  const TokenWindowsOptions options{.sequence_length = 64, .max_windows = 7};
+  const auto of_text = TokenWindows::Build(path, FakeTokenizer(), options);
+  const auto of_tokens = TokenWindows::Cut(*TokenStore::Open(folder.path() / "x.tokens"), path, options);
+  ASSERT_TRUE(of_text.ok() && of_tokens.ok());
+  ASSERT_EQ(of_tokens->windows(), 7);
+  for (int64_t i = 0; i < 7; ++i) {
+    EXPECT_EQ(of_tokens->Window(i), of_text->Window(i));
+    EXPECT_EQ(of_tokens->Documents(i), of_text->Documents(i));
+    EXPECT_THAT(of_tokens->AnswerPlaces(i), IsEmpty());
+  }
+}
+
+/// Prompts of `a`, answers of `b`; with begin and end token.
+std::string Instruction(size_t prompt, size_t answer) {
+  return "{\"prompt\": \"" + std::string(prompt, 'a') + "\", \"completion\": \"" + std::string(answer, 'b') + "\"}\n";
+}
+
+TEST(InstructionWindowsTest, HoldWholeInstructionsAndZerosBehindThem) {
+  TemporaryFolder folder;
+  // 5, 4 and 8 tokens.
+  const auto path = folder.Write("x.jsonl", Instruction(2, 1) + Instruction(1, 1) + Instruction(1, 5));
+  const auto windows =
+      TokenWindows::Build(path, FakeTokenizer(), {.sequence_length = 10, .kind = DataKind::kInstructions});
+  ASSERT_TRUE(windows.ok()) << windows.status();
+  ASSERT_EQ(windows->windows(), 2);
+  EXPECT_THAT(windows->Window(0), ElementsAre(1000, 'a', 'a', 'b', 2000, 1000, 'a', 'b', 2000, 0));
+  EXPECT_THAT(windows->Documents(0), ElementsAre(0, 0, 0, 0, 0, 1, 1, 1, 1, 3));
+  // The token before the answer says its first one; the answer's last says the end.
+  EXPECT_THAT(windows->AnswerPlaces(0), ElementsAre(2, 3, 6, 7));
+  EXPECT_THAT(windows->Window(1), ElementsAre(1000, 'a', 'b', 'b', 'b', 'b', 'b', 2000, 0, 0));
+  EXPECT_THAT(windows->AnswerPlaces(1), ElementsAre(1, 2, 3, 4, 5, 6));
+}
+
+TEST(InstructionWindowsTest, LeaveOutTheEndOfAnInstructionThatIsTooLong) {
+  TemporaryFolder folder;
+  const auto path = folder.Write("x.jsonl", Instruction(2, 9) + Instruction(1, 1));
+  const auto windows =
+      TokenWindows::Build(path, FakeTokenizer(), {.sequence_length = 5, .kind = DataKind::kInstructions});
+  ASSERT_TRUE(windows.ok()) << windows.status();
+  ASSERT_EQ(windows->windows(), 2);
+  EXPECT_THAT(windows->Window(0), ElementsAre(1000, 'a', 'a', 'b', 'b'));
+  EXPECT_THAT(windows->AnswerPlaces(0), ElementsAre(2, 3));
+  EXPECT_THAT(windows->Window(1), ElementsAre(1000, 'a', 'b', 2000, 0));
+}
+
+TEST(InstructionWindowsTest, AreAsManyAsAskedFor) {
+  TemporaryFolder folder;
+  const auto path = folder.Write("x.jsonl", Instruction(1, 1) + Instruction(1, 1) + Instruction(1, 1));
+  const auto windows = TokenWindows::Build(path, FakeTokenizer(),
+                                           {.sequence_length = 5, .max_windows = 2, .kind = DataKind::kInstructions});
+  ASSERT_TRUE(windows.ok()) << windows.status();
+  EXPECT_EQ(windows->windows(), 2);
+  EXPECT_THAT(windows->Documents(1), ElementsAre(1, 1, 1, 1, 3));
+}
+
+TEST(InstructionWindowsTest, SayWhereNoAnswerFits) {
+  TemporaryFolder folder;
+  const auto path = folder.Write("x.jsonl", Instruction(20, 1));
+  const auto windows =
+      TokenWindows::Build(path, FakeTokenizer(), {.sequence_length = 8, .kind = DataKind::kInstructions});
+  EXPECT_EQ(windows.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(windows.status().message()), HasSubstr("no answer within a sequence of 8 tokens"));
+}
+
 TEST(TokenWindowsTest, ReportsProgressUpToTheWholeFile) {
   TemporaryFolder folder;
   const auto path = folder.Write("x.jsonl", ManyTexts(5000));
-  std::vector<TokenWindowsProgress> seen;
+  std::vector<TokeniseProgress> seen;
   TokenWindowsOptions options{.sequence_length = 64};
-  options.progress = [&seen](const TokenWindowsProgress& progress) { seen.push_back(progress); };
+  options.progress = [&seen](const TokeniseProgress& progress) { seen.push_back(progress); };
   ASSERT_TRUE(TokenWindows::Build(path, FakeTokenizer(), options).ok());
   ASSERT_GT(seen.size(), 1u);
   EXPECT_EQ(seen.back().texts, 5000);

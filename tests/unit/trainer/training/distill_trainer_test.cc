@@ -12,6 +12,7 @@
 
 #include "letter_windows.h"
 #include "tiny_llama.h"
+#include "trainer/distill/bild_loss.h"
 #include "trainer/distill/kl_loss.h"
 #include "trainer/eval/window_batch.h"
 #include "trainer/nn/window_runner.h"
@@ -214,6 +215,41 @@ TEST_P(DistillTrainerTest, AttentionAloneIsTrainedWhereNothingElseIsAskedFor) {
     if (!tensor.defined()) return;
     EXPECT_EQ(tensor.is_alias_of(originals[name]), name.find(".attention.") == std::string::npos) << name;
   });
+}
+
+TEST_P(DistillTrainerTest, BildBringsTheLargestLogitsOfAnswersCloser) {
+  const TokenWindows instructions =
+      LetterInstructions(folder_ / ("instructions-" + std::to_string(World().rank()) + ".jsonl"), 40, 32);
+  const auto loss = [&](const Student& student) {
+    at::NoGradGuard no_gradients;
+    std::vector<int64_t> all(instructions.windows());
+    std::iota(all.begin(), all.end(), 0);
+    const at::Tensor tokens = WindowBatch(instructions, all, at::kCPU);
+    const WindowOptions options{.documents = DocumentsOfWindows(instructions, all, at::kCPU)};
+    std::vector<int64_t> places;
+    for (const int64_t window : all) {
+      for (const int64_t place : instructions.AnswerPlaces(window)) places.push_back(window * 32 + place);
+    }
+    const Model model = student.Effective({});
+    const auto answers = [&](const Model& of) {
+      return RunHiddenStates(of, tokens, options).flatten(0, 1).index_select(0, at::tensor(places, at::kLong));
+    };
+    return ChunkedBildLoss(answers(model), model.OutputProjection(), answers(teacher_), teacher_.OutputProjection(),
+                           1.0 / static_cast<double>(places.size()))
+        .item<double>();
+  };
+  DistillSettings settings = Settings(60);
+  settings.loss = DistillLoss::kBild;
+  settings.across_documents = false;
+  const auto train = [&](Communicator& communicator) {
+    Student student = MakeStudent();
+    DistillTrainer trainer(settings, student, teacher_, instructions, communicator, *link_, at::kCPU);
+    EXPECT_TRUE(trainer.Run().ok());
+    return student;
+  };
+  const Student together = train(World()), alone = train(*self_);
+  EXPECT_LT(loss(together), 0.7 * loss(MakeStudent()));
+  EXPECT_NEAR(loss(together), loss(alone), 1e-3 * loss(alone));
 }
 
 TEST_P(DistillTrainerTest, AStepThatOneRankSpoilsIsSkippedByAll) {

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <random>
+#include <string>
 
 namespace regroup {
 namespace {
@@ -23,20 +24,38 @@ class LetterTokenizer final : public Tokenizer {
   int64_t vocabulary_size() const override { return 23; }
 };
 
+std::string Letters(std::mt19937& random, size_t count) {
+  std::string letters;
+  for (size_t i = 0; i < count; ++i) letters += static_cast<char>('a' + random() % 22);
+  return letters;
+}
+
+TokenWindows Build(const std::filesystem::path& file, int64_t sequence_length, DataKind kind) {
+  auto windows =
+      TokenWindows::Build(file, LetterTokenizer(), {.sequence_length = sequence_length, .threads = 1, .kind = kind});
+  if (!windows.ok()) std::abort();
+  return *std::move(windows);
+}
+
 }  // namespace
 
 TokenWindows LetterWindows(const std::filesystem::path& file, int texts, int64_t sequence_length) {
   std::mt19937 random(17);
   std::ofstream stream(file);
+  for (int text = 0; text < texts; ++text) stream << "{\"text\": \"" << Letters(random, 20) << "\"}\n";
+  stream.close();
+  return Build(file, sequence_length, DataKind::kTexts);
+}
+
+TokenWindows LetterInstructions(const std::filesystem::path& file, int texts, int64_t sequence_length) {
+  std::mt19937 random(18);
+  std::ofstream stream(file);
   for (int text = 0; text < texts; ++text) {
-    std::string letters;
-    for (int i = 0; i < 20; ++i) letters += static_cast<char>('a' + random() % 22);
-    stream << "{\"text\": \"" << letters << "\"}\n";
+    stream << "{\"prompt\": \"" << Letters(random, 12) << "\", \"completion\": \"" << Letters(random, 1 + random() % 8)
+           << "\"}\n";
   }
   stream.close();
-  auto windows = TokenWindows::Build(file, LetterTokenizer(), {.sequence_length = sequence_length, .threads = 1});
-  if (!windows.ok()) std::abort();
-  return *std::move(windows);
+  return Build(file, sequence_length, DataKind::kInstructions);
 }
 
 }  // namespace regroup
