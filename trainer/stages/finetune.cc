@@ -101,6 +101,14 @@ absl::Status Resume(StageContext& context, DistillTrainer& trainer) {
   return absl::OkStatus();
 }
 
+absl::Status ChooseTrained(const v1::Finetune& finetune, const Model& teacher, Student& student) {
+  if (finetune.train() == "attention") student.TrainAttentionOnly(teacher);
+  if (finetune.train() != "lora") return absl::OkStatus();
+  return student.TrainAdapters(
+      teacher,
+      {.rank = finetune.lora_rank(), .alpha = finetune.lora_alpha(), .seed = static_cast<uint64_t>(finetune.seed())});
+}
+
 absl::Status WriteResult(const StageContext& context, const SourceModel& source, const Model& trained) {
   const std::filesystem::path folder = context.out() / "model";
   std::error_code error;
@@ -131,7 +139,7 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   REGROUP_RETURN_IF_ERROR(CheckMemory(context, source, planned));
   REGROUP_ASSIGN_OR_RETURN(Student student, Student::Make(source, conversion, gated, type, context.device));
   REGROUP_ASSIGN_OR_RETURN(const Model teacher, source.Load(type, context.device));
-  if (finetune.train() == "attention") student.TrainAttentionOnly(teacher);
+  REGROUP_RETURN_IF_ERROR(ChooseTrained(finetune, teacher, student));
 
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
                            ReadWindows(context, "finetune.data", finetune.data(), source,
@@ -160,7 +168,9 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   REGROUP_RETURN_IF_ERROR(Resume(context, trainer));
   if (context.leads()) context.link.RecordMetrics(context.out() / "curves.jsonl");
   REGROUP_RETURN_IF_ERROR(trainer.Run());
-  if (context.leads()) REGROUP_RETURN_IF_ERROR(WriteResult(context, source, student.Effective({})));
+  if (!context.leads()) return v1::TaskOutcome();
+  at::NoGradGuard no_gradients;
+  REGROUP_RETURN_IF_ERROR(WriteResult(context, source, student.Effective({})));
   return v1::TaskOutcome();
 }
 

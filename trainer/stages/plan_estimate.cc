@@ -52,6 +52,40 @@ int64_t AttentionParameters(const ModelConfig& config, int64_t kv_heads) {
          KeyValueParameters(config, config.layers * kv_heads);
 }
 
+/// Linear maps of the blocks but keys and values: those of the attention, and all.
+int64_t QueryOutputParameters(const ModelConfig& config) { return AttentionParameters(config, 0); }
+
+int64_t AdaptedParameters(const ModelConfig& config) {
+  const auto matrices = static_cast<int64_t>(FeedForwardMatrices(config));
+  return QueryOutputParameters(config) +
+         config.FeedForwards() * matrices * config.hidden_size * config.intermediate_size;
+}
+
+/// rank x (in + out) for each of these maps.
+int64_t AdapterParameters(const ModelConfig& config, int64_t rank) {
+  const int64_t attention = config.hidden_size + config.heads * config.head_width;
+  const auto matrices = static_cast<int64_t>(FeedForwardMatrices(config));
+  return rank * (2 * config.layers * attention +
+                 config.FeedForwards() * matrices * (config.hidden_size + config.intermediate_size));
+}
+
+int64_t TrainedParameters(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {
+  const int64_t original = training.gated ? SourceKeyValueParameters(config) : 0;
+  if (training.adapter_rank > 0) {
+    return AdapterParameters(config, training.adapter_rank) +
+           KeyValueParameters(config, config.layers * training.kv_heads);
+  }
+  return original + (training.attention_only ? AttentionParameters(config, training.kv_heads)
+                                             : ParametersWith(config, parameters, training.kv_heads));
+}
+
+/// Entries of the student that do not train and are not the teacher's: see PlannedTraining.
+int64_t FrozenParameters(const ModelConfig& config, const PlannedTraining& training) {
+  if (training.adapter_rank == 0) return 0;
+  return QueryOutputParameters(config) + AdaptedParameters(config) +
+         (training.gated ? SourceKeyValueParameters(config) : 0);
+}
+
 double LossBytes(const ModelConfig& config, double tokens) {
   constexpr double kChunkTokens = 256, kCopies = 5;
   const double chunk = std::min(tokens, kChunkTokens) * static_cast<double>(config.vocabulary) * 4 * kCopies;
@@ -87,17 +121,15 @@ double TrainingBytes(const ModelConfig& config, int64_t parameters, const Planne
   const double ranks = static_cast<double>(training.ranks);
   const double tokens = static_cast<double>(training.micro_batch_tokens);
   const double original = training.gated ? static_cast<double>(SourceKeyValueParameters(config)) : 0;
-  const double student =
-      static_cast<double>(training.attention_only ? AttentionParameters(config, training.kv_heads)
-                                                  : ParametersWith(config, parameters, training.kv_heads)) +
-      original;
+  const double student = static_cast<double>(TrainedParameters(config, parameters, training));
   const double shard = e + 8 + (e == 4 ? 0 : 4) + (training.writes_checkpoints ? 12 : 0);
   const double state = student * (2 * e + (training.sums_apart ? 4 : 0) + shard / ranks);
   const double teacher = e * static_cast<double>(parameters);
   const double backward = e * tokens * TokenShare(config) * KeptElementsOfAllLayers(config, training.recompute);
   // Mixed weights, what their gradient needs, and that gradient.
   const double mixing = 3 * e * original;
-  return state + teacher + backward + mixing + LossBytes(config, tokens);
+  const double frozen = e * static_cast<double>(FrozenParameters(config, training));
+  return state + frozen + teacher + backward + mixing + LossBytes(config, tokens);
 }
 
 double EvaluationBytes(const ModelConfig& config, int64_t parameters, int64_t kv_heads, bool with_source,

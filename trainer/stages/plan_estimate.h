@@ -24,6 +24,8 @@ struct PlannedTraining {
   /// The state is copied before it is written.
   bool writes_checkpoints = false;
   bool attention_only = false;
+  /// Above 0 only adapters of this rank and the shared heads train.
+  int64_t adapter_rank = 0;
   Recompute recompute = Recompute::kNothing;
 };
 
@@ -44,6 +46,9 @@ double TrainingFlops(const ModelConfig& config, int64_t kv_heads, bool gated, in
 ///             weights where e is not 4; P' counts the original KV heads too while gates are open
 ///             With `sums_apart` 4 P' more, with checkpoints 12 P' / R more; with `attention_only` P' is the
 ///             attention's alone.
+///             With adapters of rank r, P' is that of the shared heads and of r (in + out) a map; beside it there are
+///             the converted queries and outputs, the original KV heads while gates are open, and each adapted weight,
+///             e bytes an entry.
 ///   teacher   e P
 ///   backward  n e (6 D + 5 A + 4 I) a layer (2 I without a gate), the mixed weights of gates, and the chunks of the
 ///             loss. Recomputing feed-forwards keeps no I, recomputing blocks one D a layer, but of one layer all.

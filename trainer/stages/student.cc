@@ -22,6 +22,10 @@ at::Tensor OwnedCopy(const at::Tensor& tensor, at::ScalarType dtype, at::Device 
 
 bool IsOfAttention(const std::string& parameter) { return parameter.find(".attention.") != std::string::npos; }
 
+bool IsOfSharedHeads(const std::string& parameter) {
+  return parameter.find("attention.key") != std::string::npos || parameter.find("attention.value") != std::string::npos;
+}
+
 /// Of the parameters outside of the blocks.
 bool StandsBehindTheBlocks(const std::string& parameter) {
   return parameter.starts_with("encoder_norm") || parameter.starts_with("final_norm") || parameter.starts_with("head");
@@ -74,19 +78,38 @@ absl::StatusOr<Student> Student::Make(const SourceModel& source, const Conversio
 }
 
 void Student::TrainAttentionOnly(const Model& teacher) {
-  attention_only_ = true;
+  trained_ = Trained::kAttention;
+  ShareWith(teacher);
+}
+
+absl::Status Student::TrainAdapters(const Model& teacher, const AdapterSettings& settings) {
+  trained_ = Trained::kSharedHeads;
+  ShareWith(teacher);
+  REGROUP_ASSIGN_OR_RETURN(adapters_, Adapters::Make(model_, settings));
+  return absl::OkStatus();
+}
+
+bool Student::Trains(const std::string& name) const {
+  switch (trained_) {
+    case Trained::kAll:
+      break;
+    case Trained::kAttention:
+      return IsOfAttention(name);
+    case Trained::kSharedHeads:
+      return IsOfSharedHeads(name);
+  }
+  return true;
+}
+
+void Student::ShareWith(const Model& teacher) {
   std::map<std::string, at::Tensor> originals;
   Model handles = teacher;
   VisitParameters(handles, [&](const std::string& name, at::Tensor& tensor) { originals[name] = tensor; });
   VisitParameters(model_, [&](const std::string& name, at::Tensor& tensor) {
     const at::Tensor& original = originals[name];
-    if (!IsOfAttention(name) && tensor.defined() && original.defined() && at::equal(tensor, original)) {
-      tensor = original;
-    }
+    if (!Trains(name) && tensor.defined() && original.defined() && at::equal(tensor, original)) tensor = original;
   });
 }
-
-bool Student::Trains(const std::string& name) const { return !attention_only_ || IsOfAttention(name); }
 
 std::vector<ParameterGroup> Student::ParameterGroups(double gate_rate) {
   ParameterGroup base{.name = "base", .weight_decay = kWeightDecay};
@@ -94,14 +117,13 @@ std::vector<ParameterGroup> Student::ParameterGroups(double gate_rate) {
   for (const bool behind : {false, true}) {
     VisitParameters(model_, [&](const std::string& name, at::Tensor& tensor) {
       if (!tensor.defined() || StandsBehindTheBlocks(name) != behind || !Trains(name)) return;
-      const bool is_shared =
-          name.find("attention.key") != std::string::npos || name.find("attention.value") != std::string::npos;
-      (is_shared ? shared : base).parameters.push_back(&tensor);
+      (IsOfSharedHeads(name) ? shared : base).parameters.push_back(&tensor);
     });
   }
   // Without gradients once every gate is shut.
   ParameterGroup original{.name = "original", .weight_decay = kWeightDecay, .comes_late = true};
   for (OriginalHeads& heads : original_) {
+    if (trained_ == Trained::kSharedHeads) break;
     for (at::Tensor* tensor :
          {&heads.key.weight, &heads.key.bias, &heads.value.weight, &heads.value.bias, &heads.key_norm}) {
       if (tensor->defined()) original.parameters.push_back(tensor);
@@ -109,7 +131,8 @@ std::vector<ParameterGroup> Student::ParameterGroups(double gate_rate) {
   }
   ParameterGroup gates{.name = "gates", .rate = gate_rate, .clipped = false, .comes_late = true};
   if (scores_.defined()) gates.parameters.push_back(&scores_);
-  return {base, shared, original, gates};
+  const ParameterGroup adapters{.name = "adapters", .parameters = adapters_.Parameters(), .weight_decay = kWeightDecay};
+  return {base, adapters, shared, original, gates};
 }
 
 Linear Student::Mix(const Linear& original, const Linear& shared, const at::Tensor& gate_values) const {
@@ -118,6 +141,7 @@ Linear Student::Mix(const Linear& original, const Linear& shared, const at::Tens
 
 Model Student::Effective(const at::Tensor& gate_values) const {
   Model model = model_;
+  adapters_.Apply(model);
   if (!gate_values.defined()) return model;
   model.config = source_config_;
   for (size_t layer = 0; layer < original_.size(); ++layer) {

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "trainer/nn/model.h"
 #include "trainer/optim/sharded_adamw.h"
+#include "trainer/stages/adapters.h"
 #include "trainer/stages/conversion.h"
 #include "trainer/stages/source_model.h"
 
@@ -26,12 +27,16 @@ class Student {
   /// conversion did not touch, share its memory from then on. To be called before ParameterGroups.
   void TrainAttentionOnly(const Model& teacher);
 
-  /// Parameter groups for the optimizer: "base", "shared" heads at twice the rate, the "original" heads that gates take
-  /// away, and "gates" at `gate_rate` times the rate.
+  /// Leaves every weight but the shared heads (and gates) as it is, and trains adapters beside the others' linear maps.
+  /// Memory as above. INVALID_ARGUMENT names a map that is smaller than the adapters' rank.
+  absl::Status TrainAdapters(const Model& teacher, const AdapterSettings& settings);
+
+  /// Parameter groups for the optimizer: "base", "adapters", "shared" heads at twice the rate, the "original" heads
+  /// that gates take away, and "gates" at `gate_rate` times the rate.
   std::vector<ParameterGroup> ParameterGroups(double gate_rate);
 
-  /// The model of one step: with gate values z (one per original KV head of all layers), or with every gate shut where
-  /// `gate_values` is undefined. Differentiable.
+  /// The model of one step, with its adapters in the weights: with gate values z (one per original KV head of all
+  /// layers), or with every gate shut where `gate_values` is undefined. Differentiable.
   Model Effective(const at::Tensor& gate_values) const;
 
   bool gated() const { return !original_.empty(); }
@@ -50,15 +55,20 @@ class Student {
   };
 
   Student() = default;
+  enum class Trained { kAll, kAttention, kSharedHeads };
+
   /// Whether a parameter of model_ is trained.
   bool Trains(const std::string& name) const;
+  /// Gives up the own copies of what is not trained and is as in the teacher.
+  void ShareWith(const Model& teacher);
   Linear Mix(const Linear& original, const Linear& shared, const at::Tensor& gate_values) const;
 
   /// Merged: key and value are the shared heads.
   Model model_;
   std::vector<OriginalHeads> original_;
   at::Tensor scores_;
-  bool attention_only_ = false;
+  Trained trained_ = Trained::kAll;
+  Adapters adapters_;
   ModelConfig source_config_;
 };
 

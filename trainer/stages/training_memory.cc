@@ -42,6 +42,7 @@ PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& co
                         finetune.batch_sequences() > int64_t{finetune.ranks()} * finetune.micro_batch_sequences(),
           .writes_checkpoints = finetune.checkpoint_every_steps() > 0,
           .attention_only = finetune.train() == "attention",
+          .adapter_rank = finetune.train() == "lora" ? finetune.lora_rank() : 0,
           .recompute = RecomputeOf(finetune)};
 }
 
@@ -53,7 +54,8 @@ absl::Status CheckTrainingMemory(const ModelConfig& config, int64_t parameters, 
   constexpr double kGiB = 1 << 30;
   return absl::InvalidArgumentError(fmt::format(
       "finetune: a rank needs {:.1f} GiB and {} of them run on this machine, which has {:.1f} GiB; what helps: "
-      "recompute: block, train: attention, fewer micro_batch_sequences, precision: bfloat16, or ranks on more machines",
+      "recompute: block, train: lora or attention, fewer micro_batch_sequences, precision: bfloat16, or ranks on more "
+      "machines",
       each / kGiB, ranks_here, MachineBytes() / kGiB));
 }
 

@@ -217,6 +217,27 @@ TEST_P(DistillTrainerTest, AttentionAloneIsTrainedWhereNothingElseIsAskedFor) {
   });
 }
 
+TEST_P(DistillTrainerTest, AdaptersLearnAndContinueBitByBit) {
+  const auto adapted = [&] {
+    Student student = MakeStudent();
+    EXPECT_TRUE(student.TrainAdapters(teacher_, {.rank = 4, .alpha = 8, .seed = 3}).ok());
+    return student;
+  };
+  DistillSettings settings = Settings(40);
+  settings.checkpoint_every_steps = 15;
+  settings.checkpoints = folder_ / "adapters";
+  Student straight = adapted(), restored = adapted();
+  const double before = Loss(straight);
+  DistillTrainer first(settings, straight, teacher_, *windows_, World(), *link_, at::kCPU);
+  ASSERT_TRUE(first.Run().ok());
+  EXPECT_LT(Loss(straight), 0.85 * before);
+  ASSERT_TRUE(World().Barrier().ok());
+  DistillTrainer second(settings, restored, teacher_, *windows_, World(), *link_, at::kCPU);
+  ASSERT_TRUE(second.Resume({settings.checkpoints / "step-00000030", 30, World().size()}).ok());
+  ASSERT_TRUE(second.Run().ok());
+  EXPECT_TRUE(at::equal(Weights(restored), Weights(straight)));
+}
+
 TEST_P(DistillTrainerTest, BildBringsTheLargestLogitsOfAnswersCloser) {
   const TokenWindows instructions =
       LetterInstructions(folder_ / ("instructions-" + std::to_string(World().rank()) + ".jsonl"), 40, 32);

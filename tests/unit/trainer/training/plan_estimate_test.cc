@@ -70,6 +70,20 @@ TEST(PlanEstimateTest, AttentionAloneHasLessState) {
                    20.0 * static_cast<double>(ParametersWith(config, parameters, 2) - attention));
 }
 
+TEST(PlanEstimateTest, AdaptersHaveTheStateOfTheirOwnAndOfTheSharedHeads) {
+  const ModelConfig config = SmallConfig(4);
+  const int64_t parameters = Count(RandomModel(config, false, 1));
+  PlannedTraining training{.kv_heads = 2, .micro_batch_tokens = 16, .sequence_length = 16};
+  const double all = TrainingBytes(config, parameters, training);
+  training.adapter_rank = 3;
+  // Two layers: queries and outputs 24 x 10, three maps 14 x 10, keys and values of 2 heads of 6 rows.
+  const double trained = 3.0 * 2 * (2 * 34 + 3 * 24) + 2 * 2 * 2 * 6 * 10;
+  const double attention = 2 * 2 * 240, adapted = attention + 2 * 3 * 140;
+  EXPECT_DOUBLE_EQ(
+      TrainingBytes(config, parameters, training),
+      all - 20.0 * (static_cast<double>(ParametersWith(config, parameters, 2)) - trained) + 4 * (attention + adapted));
+}
+
 TEST(TrainingMemoryTest, RefusesWhatTheMachineCannotHold) {
   const ModelConfig config = SmallConfig(4);
   const PlannedTraining training{.kv_heads = 2, .micro_batch_tokens = 16, .sequence_length = 16};

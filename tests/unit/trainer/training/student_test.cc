@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
+#include <string>
 
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
 #include "tiny_llama.h"
@@ -109,6 +111,119 @@ TEST_F(StudentTest, GatesStartOpen) {
   EXPECT_EQ(student.gates(), 8);
   EXPECT_TRUE(at::equal(student.scores(), at::full({8}, kOpenScore)));
 }
+
+/// Rank 2; alpha 3.
+constexpr AdapterSettings kAdapters{.rank = 2, .alpha = 3, .seed = 4};
+
+class AdaptersTest : public StudentTest, public testing::WithParamInterface<bool> {
+ protected:
+  void SetUp() override {
+    StudentTest::SetUp();
+    teacher_ = *source_->Load(at::kFloat, at::kCPU);
+  }
+  Student MakeAdapted() const {
+    Student student = Make(GetParam());
+    EXPECT_TRUE(student.TrainAdapters(teacher_, kAdapters).ok());
+    return student;
+  }
+  at::Tensor Gates() const { return GetParam() ? at::full({8}, 0.25f) : at::Tensor(); }
+  static std::vector<at::Tensor*> ParametersOf(Student& student, const std::string& name) {
+    for (const ParameterGroup& group : student.ParameterGroups(1.0)) {
+      if (group.name == name) return group.parameters;
+    }
+    return {};
+  }
+  /// So that something is changed.
+  static void FillAdapters(Student& student) {
+    at::manual_seed(12);
+    for (at::Tensor* adapter : ParametersOf(student, "adapters")) *adapter = 0.3 * at::randn(adapter->sizes());
+  }
+  /// Those that the tests look at: of the second layer, with their places among the adapters.
+  static std::vector<std::pair<at::Tensor*, size_t>> Maps(Model& model) {
+    Block& block = model.blocks[1];
+    return {{&block.attention.query.weight, 5},
+            {&block.attention.output.weight, 6},
+            {&block.feed_forward.gate.weight, 7},
+            {&block.feed_forward.up.weight, 8},
+            {&block.feed_forward.down.weight, 9}};
+  }
+
+  Model teacher_;
+};
+
+TEST_P(AdaptersTest, ChangeNothingAtFirst) {
+  const Student adapted = MakeAdapted(), frozen = Make(GetParam());
+  EXPECT_TRUE(at::equal(Logits(adapted.Effective(Gates())), Logits(frozen.Effective(Gates()))));
+}
+
+TEST_P(AdaptersTest, AddTheirScaledProductToEachMap) {
+  Student student = MakeAdapted(), frozen = Make(GetParam());
+  FillAdapters(student);
+  const std::vector<at::Tensor*> adapters = ParametersOf(student, "adapters");
+  ASSERT_EQ(adapters.size(), 2U * 2 * 5);
+  Model changed = student.Effective(Gates()), before = frozen.Effective(Gates());
+  const auto old = Maps(before);
+  for (const auto& [weight, place] : Maps(changed)) {
+    const at::Tensor& a = *adapters[2 * place];
+    const at::Tensor& b = *adapters[2 * place + 1];
+    const at::Tensor expected = *old[place - 5].first + 1.5 * at::mm(b, a);
+    EXPECT_TRUE(at::allclose(*weight, expected, 0, 1e-6)) << place;
+  }
+  EXPECT_TRUE(at::equal(changed.blocks[1].attention.key.weight, before.blocks[1].attention.key.weight));
+}
+
+TEST_P(AdaptersTest, HaveTheGradientsOfTheSumDoneByHand) {
+  Student student = MakeAdapted();
+  FillAdapters(student);
+  const std::vector<at::Tensor*> adapters = ParametersOf(student, "adapters");
+  for (at::Tensor* adapter : adapters) adapter->requires_grad_();
+  RunHiddenStates(student.Effective(Gates()), tokens_).square().sum().backward();
+
+  // The same in float64 for one map at a time, with the gradient of the whole weight.
+  Model by_hand = CloneModel(student.Effective(Gates()), at::kDouble, at::kCPU);
+  for (const auto& [weight, place] : Maps(by_hand)) weight->requires_grad_();
+  RunHiddenStates(by_hand, tokens_).square().sum().backward();
+  for (const auto& [weight, place] : Maps(by_hand)) {
+    const at::Tensor a = adapters[2 * place]->detach().to(at::kDouble);
+    const at::Tensor b = adapters[2 * place + 1]->detach().to(at::kDouble);
+    const auto error = [](const at::Tensor& value, const at::Tensor& expected) {
+      return ((value.to(at::kDouble) - expected).norm() / expected.norm()).item<double>();
+    };
+    EXPECT_LT(error(adapters[2 * place]->grad(), 1.5 * at::mm(b.t(), weight->grad())), 1e-4) << place;
+    EXPECT_LT(error(adapters[2 * place + 1]->grad(), 1.5 * at::mm(weight->grad(), a.t())), 1e-4) << place;
+  }
+}
+
+TEST_P(AdaptersTest, TrainBesideTheSharedHeadsAndGatesAlone) {
+  Student student = MakeAdapted();
+  std::map<std::string, int64_t> trained;
+  for (const ParameterGroup& group : student.ParameterGroups(5.0)) {
+    for (const at::Tensor* parameter : group.parameters) trained[group.name] += parameter->numel();
+  }
+  // Two layers: 24 x 10 twice, 14 x 10 three times; keys and values of 2 heads of 6 rows with 10 weights and a bias.
+  std::map<std::string, int64_t> expected = {{"adapters", 2 * 2 * (2 * 34 + 3 * 24)}, {"shared", 2 * 2 * 2 * 6 * 11}};
+  if (GetParam()) expected["gates"] = 8;
+  EXPECT_EQ(trained, expected);
+}
+
+TEST_P(AdaptersTest, LeaveToTheTeacherWhatTheConversionDidNotTouch) {
+  Student student = MakeAdapted();
+  const Model model = student.Effective({});
+  EXPECT_TRUE(model.embedding.is_alias_of(teacher_.embedding));
+  EXPECT_TRUE(model.blocks[0].attention_norm.weight.is_alias_of(teacher_.blocks[0].attention_norm.weight));
+  EXPECT_FALSE(model.blocks[0].attention.key.weight.is_alias_of(teacher_.blocks[0].attention.key.weight));
+}
+
+TEST_P(AdaptersTest, ARankLargerThanAMapIsRefusedWithItsName) {
+  Student student = Make(GetParam());
+  const absl::Status status = student.TrainAdapters(teacher_, {.rank = 11, .alpha = 3});
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(std::string(status.message()),
+            "finetune.lora_rank: 11 is larger than layers.0.attention.query.weight is, [24 x 10]; write at most 10");
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, AdaptersTest, testing::Values(false, true),
+                         [](const auto& info) { return info.param ? "L0" : "Direct"; });
 
 }  // namespace
 }  // namespace regroup

@@ -1,0 +1,50 @@
+// Low-rank changes of frozen linear maps (LoRA, Hu et al., 2022): W + alpha / rank B A for each map of the blocks but
+// the shared keys and values, which train as a whole.
+//
+// The sum is made on the weights, in the training's precision, once a forward pass: what trains is the very model that
+// will be written, and the families' forward passes know nothing of it. One thread at a time.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "trainer/nn/model.h"
+
+namespace regroup {
+
+struct AdapterSettings {
+  int64_t rank = 16;
+  double alpha = 32;
+  uint64_t seed = 0;
+};
+
+class Adapters {
+ public:
+  /// A is uniform in +-1 / sqrt(in), the same on every rank of a gang, and B is zero, so that nothing changes yet.
+  /// INVALID_ARGUMENT names a map that is smaller than the rank.
+  static absl::StatusOr<Adapters> Make(const Model& model, const AdapterSettings& settings);
+  Adapters() = default;
+
+  /// In order of use.
+  std::vector<at::Tensor*> Parameters();
+
+  /// Replaces the maps' weights by those with the change. Differentiable.
+  void Apply(Model& model) const;
+
+ private:
+  struct Adapter {
+    /// Place of the map among those of the model.
+    size_t map = 0;
+    at::Tensor a;  // [rank, in]
+    at::Tensor b;  // [out, rank]
+  };
+
+  std::vector<Adapter> adapters_;
+  double scale_ = 1.0;
+};
+
+}  // namespace regroup
