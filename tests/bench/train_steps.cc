@@ -30,9 +30,14 @@ struct Arguments {
   int64_t kv_heads = 2;
   int64_t sequence_length = 256;
   int64_t sequences_per_rank = 8;
+  /// 0: all of a rank's.
+  int64_t micro_batch_sequences = 0;
   int64_t steps = 4;
   double learning_rate = 1e-4;
   bool overlap = true;
+  bool across_documents = true;
+  /// Empty: the teacher computes in every step.
+  std::string teacher_states;
 };
 
 /// A text is a list of ids.
@@ -77,10 +82,21 @@ absl::Status Train(const Arguments& arguments, Communicator& communicator) {
   if (communicator.rank() == 0) link->RecordMetrics(arguments.curves);
   const DistillSettings settings{.steps = arguments.steps,
                                  .batch_sequences = arguments.sequences_per_rank * communicator.size(),
-                                 .micro_batch_sequences = arguments.sequences_per_rank,
+                                 .micro_batch_sequences = arguments.micro_batch_sequences > 0
+                                                              ? arguments.micro_batch_sequences
+                                                              : arguments.sequences_per_rank,
                                  .learning_rate = arguments.learning_rate,
+                                 .across_documents = arguments.across_documents,
                                  .overlap = arguments.overlap};
   DistillTrainer trainer(settings, student, teacher, windows, communicator, *link, at::kCPU);
+  std::optional<TeacherStates> states;
+  if (!arguments.teacher_states.empty()) {
+    REGROUP_ASSIGN_OR_RETURN(states, TeacherStates::Open(arguments.teacher_states,
+                                                         {.positions = arguments.sequence_length,
+                                                          .hidden_size = teacher.config.hidden_size,
+                                                          .dtype = dtype}));
+    trainer.KeepTeacherStates(*states);
+  }
   return trainer.Run();
 }
 
@@ -98,9 +114,12 @@ int Main(int argc, char** argv) {
   app.add_option("--kv-heads", arguments.kv_heads);
   app.add_option("--sequence-length", arguments.sequence_length);
   app.add_option("--sequences-per-rank", arguments.sequences_per_rank);
+  app.add_option("--micro-batch", arguments.micro_batch_sequences, "sequences of one forward and backward pass");
   app.add_option("--steps", arguments.steps);
   app.add_option("--learning-rate", arguments.learning_rate);
   app.add_option("--overlap", arguments.overlap, "sum gradients beside the backward pass");
+  app.add_option("--across-documents", arguments.across_documents, "attention reaches over the ends of texts");
+  app.add_option("--teacher-states", arguments.teacher_states, "keep the teacher's hidden states in this folder");
   CLI11_PARSE(app, argc, argv);
 
   auto communicator = MakeCommunicator();

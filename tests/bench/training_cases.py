@@ -32,6 +32,14 @@ def write_batch(file, sequences, sequence_length, vocabulary):
     return batch
 
 
+def write_windows(file, windows):
+    """Texts of ids, each on a line, window after window."""
+    with open(file, "w") as stream:
+        for texts in windows:
+            for ids in texts:
+                stream.write(json.dumps({"text": " ".join(map(str, ids))}) + "\n")
+
+
 def run_product(program, curves, threads, options, mpirun=()):
     """Runs train_steps; the figures of its steps, one dictionary each."""
     curves.unlink(missing_ok=True)
