@@ -91,10 +91,10 @@ absl::Status Train(const Arguments& arguments, Communicator& communicator) {
   DistillTrainer trainer(settings, student, teacher, windows, communicator, *link, at::kCPU);
   std::optional<TeacherStates> states;
   if (!arguments.teacher_states.empty()) {
-    REGROUP_ASSIGN_OR_RETURN(states, TeacherStates::Open(arguments.teacher_states,
-                                                         {.positions = arguments.sequence_length,
-                                                          .hidden_size = teacher.config.hidden_size,
-                                                          .dtype = dtype}));
+    REGROUP_ASSIGN_OR_RETURN(states,
+                             TeacherStates::Open(arguments.teacher_states, {.positions = arguments.sequence_length,
+                                                                            .hidden_size = teacher.config.hidden_size,
+                                                                            .dtype = dtype}));
     trainer.KeepTeacherStates(*states);
   }
   return trainer.Run();

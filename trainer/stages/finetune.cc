@@ -158,6 +158,8 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
                                  .checkpoints = context.attempt_folder / "checkpoints",
                                  .recompute = RecomputeOf(finetune),
                                  .across_documents = finetune.across_documents(),
+                                 // The CPU's ranks need their cores for the backward pass itself.
+                                 .overlap = context.device.is_cuda(),
                                  .loss = bild ? DistillLoss::kBild : DistillLoss::kKl};
   DistillTrainer trainer(settings, student, teacher, windows, context.communicator, context.link, context.device);
   std::optional<TeacherStates> states;
