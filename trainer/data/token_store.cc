@@ -79,7 +79,7 @@ TokenStore TokenStore::InMemory(std::vector<int32_t> tokens, std::vector<int64_t
     std::vector<int32_t> tokens;
     std::vector<int64_t> starts, answers;
   };
-  const auto owned = std::make_shared<const Owned>(std::move(tokens), std::move(starts), std::move(answers));
+  const auto owned = std::make_shared<const Owned>(Owned{std::move(tokens), std::move(starts), std::move(answers)});
   TokenStore store;
   store.data_ = reinterpret_cast<const char*>(owned->tokens.data());
   store.tokens_ = static_cast<int64_t>(owned->tokens.size());
