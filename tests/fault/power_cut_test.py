@@ -2,6 +2,10 @@
 """Power cuts of the store's disk: an ext4 volume is shut down under a loaded coordinator, so that what was not made durable is
 gone, then mounted again. No acknowledged job or result is lost.
 
+The coordinator is paused while its volume is shut down. ext4 answers an fdatasync that is under way at that moment with
+success, although what it should have made durable is gone (seen with Linux 6.18 in 14 of 150 cuts under a program that only
+appends and syncs, in none of 150 with the pause); a real cut gives such a call no answer at all.
+
 REGROUP_TEST_CUTS cuts (default 3) at moments from REGROUP_TEST_SEED. Needs root, loop devices and mkfs.ext4; skipped
 without them.
 """
@@ -16,7 +20,7 @@ import tempfile
 import time
 import unittest
 
-from harness import loaded
+from harness import loaded, processes
 from harness.program_test import ProgramTest
 
 SKIPPED = 77
@@ -84,7 +88,9 @@ class PowerCut(ProgramTest):
 
     def cut_power(self):
         """The disk first: what the coordinator still says then must not rest on it."""
+        processes.pause(self.coordinator.process)
         self.volume.cut()
+        processes.resume(self.coordinator.process)
         time.sleep(self.moments.choice((0, 0.05)))
         self.coordinator.kill()
         self.volume.unmount()

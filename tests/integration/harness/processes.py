@@ -40,6 +40,21 @@ def kill_now(process):
     process.wait()
 
 
+def pause(process):
+    """SIGSTOP, then waits until no thread is in a system call any more."""
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: all(_state(process.pid, thread) == b"T" for thread in os.listdir(f"/proc/{process.pid}/task")),
+               "all threads to stop", 60, pause_s=0.001)
+
+
+def _state(pid, thread):
+    return _read(pid, f"task/{thread}/stat").rpartition(b") ")[2][:1]
+
+
+def resume(process):
+    process.send_signal(signal.SIGCONT)
+
+
 @dataclasses.dataclass(frozen=True)
 class FoundProcess:
     pid: int
