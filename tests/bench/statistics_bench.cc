@@ -1,6 +1,6 @@
 // Tokens per second of calibration (forward passes with statistics, as the calibrate stage makes them) next to those
 // of the bare forward pass, in turns.
-// usage: statistics_bench [model folder or -] [tokens a window] [windows] [turns]      (-, 512, 2 and 3 by default)
+// usage: statistics_bench [model folder or -] [tokens a window] [batches] [turns]      (-, 512, 2 and 3 by default)
 //
 // Without a folder the model is a random LLaMA of width 1024 with 4 layers. Before anything is timed, the hidden states
 // with and without statistics must be equal, and the sums must be those of the inputs in float64.
@@ -19,6 +19,7 @@
 #include "trainer/eval/stopwatch.h"
 #include "trainer/nn/window_runner.h"
 #include "trainer/stages/convert_block.h"
+#include "trainer/stages/settings.h"
 #include "trainer/stages/source_model.h"
 
 namespace regroup {
@@ -91,9 +92,12 @@ int Main(int argc, char** argv) {
   const std::string folder = argc > 1 ? argv[1] : "-";
   const Model model =
       folder == "-" ? RandomLlama(4, 16) : SourceModel::Open(folder)->Load(at::kFloat, at::kCPU).value();
-  const int64_t length = number(2, 512), count = number(3, 2), turns = number(4, 3);
+  const int64_t length = number(2, 512), batches = number(3, 2), turns = number(4, 3);
+  const int64_t at_once = CalibrationWindowsAtOnce(length), tokens = batches * at_once * length;
   std::vector<at::Tensor> windows;
-  for (int64_t i = 0; i < count; ++i) windows.push_back(at::randint(model.config.vocabulary, {1, length}, at::kLong));
+  for (int64_t i = 0; i < batches; ++i) {
+    windows.push_back(at::randint(model.config.vocabulary, {at_once, length}, at::kLong));
+  }
   if (!Check(model, windows)) {
     fmt::print("statistics change the forward pass or are not the sums of its inputs: that is a fault\n");
     return 1;
@@ -108,12 +112,12 @@ int Main(int argc, char** argv) {
           turn == 0 ? pass.processor_seconds : std::min(fastest.processor_seconds, pass.processor_seconds);
     }
   }
-  fmt::print("{} layers of width {}, windows of {} tokens, {} threads, best of {}\n\n", model.config.layers,
-             model.config.hidden_size, length, at::get_num_threads(), turns);
+  fmt::print("{} layers of width {}, {} windows of {} tokens at once, {} threads, best of {}\n\n", model.config.layers,
+             model.config.hidden_size, at_once, length, at::get_num_threads(), turns);
   fmt::print("{:<38} {:>10} {:>10} {:>26}\n", "", "tokens/s", "of bare", "of bare, processor's time");
-  Print("bare forward pass", best[0], best[0], length * count);
-  Print("with moments (distance, residual)", best[1], best[0], length * count);
-  Print("with unit-length Grams too (cosine)", best[2], best[0], length * count);
+  Print("bare forward pass", best[0], best[0], tokens);
+  Print("with moments (distance, residual)", best[1], best[0], tokens);
+  Print("with unit-length Grams too (cosine)", best[2], best[0], tokens);
   return 0;
 }
 

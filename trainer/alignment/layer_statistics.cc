@@ -13,9 +13,10 @@ namespace {
 
 // Longer float32 sums than this would cost digits; shorter ones cost time.
 constexpr int64_t kBlockTokens = 4096;
-// A symmetric product of wider matrices is made of column blocks, so that only one half is computed.
+// A symmetric product of wider matrices is made in strips that begin at the diagonal, so that little more than one half
+// is computed.
 constexpr int64_t kSymmetricWidth = 512;
-constexpr int64_t kSymmetricBlocks = 4;
+constexpr int64_t kSymmetricBlocks = 8;
 
 at::Tensor ComputeType(const at::Tensor& tensor) {
   return tensor.scalar_type() == at::kDouble ? tensor : tensor.to(at::kFloat);
@@ -28,30 +29,24 @@ at::Tensor CountedRows(const at::Tensor& tensor, const at::Tensor& mask) {
   return ComputeType(rows.index_select(0, mask.reshape({-1}).to(rows.device()).nonzero().squeeze(1)));
 }
 
-// sum += rows^T rows
+// sum += rows^T rows, on and above the diagonal; what lies below it is not to be used.
 void AddSymmetricProduct(at::Tensor& sum, const at::Tensor& rows) {
   if (rows.size(1) < kSymmetricWidth) {
     sum.add_(rows.t().mm(rows));
     return;
   }
   const int64_t width = (rows.size(1) + kSymmetricBlocks - 1) / kSymmetricBlocks;
-  const auto columns = rows.split(width, 1);
-  for (size_t i = 0; i < columns.size(); ++i) {
-    for (size_t j = i; j < columns.size(); ++j) {
-      const auto product = columns[i].t().mm(columns[j]);
-      const auto block = [&](size_t a, size_t b) {
-        return sum.narrow(0, a * width, columns[a].size(1)).narrow(1, b * width, columns[b].size(1));
-      };
-      block(i, j).add_(product);
-      if (i != j) block(j, i).add_(product.t());
-    }
+  for (int64_t begin = 0; begin < rows.size(1); begin += width) {
+    const int64_t height = std::min(width, rows.size(1) - begin), rest = rows.size(1) - begin;
+    auto strip = sum.narrow(0, begin, height).narrow(1, begin, rest);
+    strip.add_(rows.narrow(1, begin, height).t().mm(rows.narrow(1, begin, rest)));
   }
 }
 
 void AddMoments(at::Tensor& tokens, at::Tensor& moment, at::Tensor& sum, const at::Tensor& rows) {
   for (const auto& block : rows.split(kBlockTokens)) {
     tokens.add_(block.size(0));
-    sum.add_(block.sum(0, false, at::kDouble));
+    sum.add_(block.sum(0));
     AddSymmetricProduct(moment, block);
   }
 }
@@ -116,6 +111,7 @@ void LayerStatistics::MoveSumsTo(at::Device device) {
 
 void LayerStatistics::Accumulate(const AttentionActivations& batch) {
   const at::NoGradGuard no_grad;
+  lower_halves_stale_ = true;
   MoveSumsTo(batch.input.device());
   AddMoments(sums_.tokens, sums_.input_moment, sums_.input_sum, CountedRows(batch.input, batch.mask));
   if (shape_.cross_attention && batch.query_input.defined()) {
@@ -134,13 +130,13 @@ void LayerStatistics::AddUnitValues(const at::Tensor& values) {
 void LayerStatistics::AddUnitKeys(const at::Tensor& keys) {
   const auto unit = UnitHeads(keys, shape_.kv_heads);
   if (shape_.RotaryPairs() > 0) {
-    const auto stacked = StackPairs(unit.permute({1, 2, 0}), shape_);
-    sums_.unit_key_pairs.add_(ComplexGramParts(stacked.bmm(stacked.transpose(1, 2))));
+    const auto pairs = PairsOfTokens(unit, shape_);
+    sums_.unit_key_pairs.add_(ComplexGramParts(pairs.transpose(1, 2).bmm(pairs)));
   }
   if (shape_.FreeWidth() > 0) {
     const auto free = unit.narrow(2, shape_.rotary_width, shape_.FreeWidth()).flatten(1);
     AddSymmetricProduct(sums_.unit_key_free_gram, free);
-    sums_.unit_key_free_sum.add_(free.sum(0, false, at::kDouble));
+    sums_.unit_key_free_sum.add_(free.sum(0));
   }
 }
 
@@ -155,11 +151,15 @@ void LayerStatistics::Merge(const LayerStatistics& other) {
   const auto ours = Sums();
   TORCH_CHECK(ours.size() == theirs.size(), "statistics of different settings cannot be added");
   for (size_t i = 0; i < ours.size(); ++i) ours[i].add_(theirs[i].to(ours[i].device()));
+  lower_halves_stale_ |= other.lower_halves_stale_;
 }
 
 NamedTensors LayerStatistics::ToTensors() const {
   NamedTensors tensors;
-  for (const auto& [name, sum] : Named(sums_)) tensors.emplace_back(name, sum->detach().cpu());
+  for (const auto& [name, sum] : Named(sums_)) {
+    const bool is_symmetric = sum->dim() == 2;
+    tensors.emplace_back(name, (is_symmetric ? Whole(*sum) : *sum).detach().cpu());
+  }
   return tensors;
 }
 
@@ -173,14 +173,18 @@ absl::StatusOr<LayerStatistics> LayerStatistics::FromTensors(const AttentionShap
   return statistics;
 }
 
+at::Tensor LayerStatistics::Whole(const at::Tensor& sum) const {
+  return lower_halves_stale_ && sum.defined() ? sum.triu() + sum.triu(1).t() : sum;
+}
+
 double LayerStatistics::Tokens() const { return sums_.tokens.item<double>(); }
 
 double LayerStatistics::QueryTokens() const {
   return shape_.cross_attention ? sums_.query_tokens.item<double>() : Tokens();
 }
 
-const at::Tensor& LayerStatistics::QueryMoment() const {
-  return shape_.cross_attention ? sums_.query_moment : sums_.input_moment;
+at::Tensor LayerStatistics::QueryMoment() const {
+  return Whole(shape_.cross_attention ? sums_.query_moment : sums_.input_moment);
 }
 
 const at::Tensor& LayerStatistics::QuerySum() const {

@@ -70,14 +70,14 @@ class LayerStatistics {
   double Tokens() const;
 
   // The sums, not divided by the number of tokens. Undefined where they are not kept.
-  const at::Tensor& InputMoment() const { return sums_.input_moment; }  // [hidden, hidden]
+  at::Tensor InputMoment() const { return Whole(sums_.input_moment); }  // [hidden, hidden]
   const at::Tensor& InputSum() const { return sums_.input_sum; }        // [hidden]
   double QueryTokens() const;                                           // = Tokens() without cross attention
-  const at::Tensor& QueryMoment() const;                                // = InputMoment() without cross attention
+  at::Tensor QueryMoment() const;                                       // = InputMoment() without cross attention
   const at::Tensor& QuerySum() const;
-  const at::Tensor& UnitValueGram() const { return sums_.unit_value_gram; }       // [H * value_width, H * value_width]
+  at::Tensor UnitValueGram() const { return Whole(sums_.unit_value_gram); }       // [H * value_width, H * value_width]
   const at::Tensor& UnitKeyPairs() const { return sums_.unit_key_pairs; }         // [pairs, H, H, 2]: sum conj(z_a) z_b
-  const at::Tensor& UnitKeyFreeGram() const { return sums_.unit_key_free_gram; }  // [H * free, H * free], not centred
+  at::Tensor UnitKeyFreeGram() const { return Whole(sums_.unit_key_free_gram); }  // [H * free, H * free], not centred
   const at::Tensor& UnitKeyFreeSum() const { return sums_.unit_key_free_sum; }    // [H * free]
 
  private:
@@ -90,11 +90,14 @@ class LayerStatistics {
   template <typename Fields>
   static auto Named(Fields& sums);
   void MoveSumsTo(at::Device device);
+  /// A symmetric sum with its lower half, which is not kept up to date while tokens are added.
+  at::Tensor Whole(const at::Tensor& sum) const;
   void AddUnitValues(const at::Tensor& values);
   void AddUnitKeys(const at::Tensor& keys);
 
   AttentionShape shape_;
   bool unit_grams_;
+  bool lower_halves_stale_ = false;
   SumTensors sums_;
 };
 

@@ -10,6 +10,14 @@ at::Tensor StackPairs(const at::Tensor& heads, const AttentionShape& shape) {
   return at::cat({first, second}).transpose(0, 1).contiguous();
 }
 
+at::Tensor PairsOfTokens(const at::Tensor& heads, const AttentionShape& shape) {
+  const int64_t tokens = heads.size(0), count = heads.size(1), pairs = shape.RotaryPairs();
+  const auto rotary = heads.narrow(2, 0, shape.rotary_width);
+  const auto parts = shape.interleaved ? rotary.view({tokens, count, pairs, 2}).permute({2, 0, 3, 1})
+                                       : rotary.view({tokens, count, 2, pairs}).permute({3, 0, 2, 1});
+  return parts.reshape({pairs, tokens, 2 * count});
+}
+
 at::Tensor ComplexGramParts(const at::Tensor& product) {
   const int64_t heads = product.size(1) / 2;
   const auto block = [&](int64_t row, int64_t column) {

@@ -62,9 +62,13 @@ void AccumulateWindows(StageContext& context, const Model& model, const TokenWin
     context.link.activity().Tick();
   };
   const int64_t ranks = context.communicator.size();
-  for (int64_t window = context.communicator.rank(); window < windows.windows(); window += ranks) {
-    RunHiddenStates(model, WindowBatch(windows, {window}, context.device), {.observer = observe});
-    context.link.SetProgress("forward passes", std::min(window + ranks, windows.windows()), windows.windows());
+  const int64_t at_once = CalibrationWindowsAtOnce(windows.sequence_length());
+  for (int64_t done = 0; done < windows.windows(); done += ranks * at_once) {
+    const int64_t end = std::min(done + ranks * at_once, windows.windows());
+    std::vector<int64_t> batch;
+    for (int64_t window = done + context.communicator.rank(); window < end; window += ranks) batch.push_back(window);
+    if (!batch.empty()) RunHiddenStates(model, WindowBatch(windows, batch, context.device), {.observer = observe});
+    context.link.SetProgress("forward passes", end, windows.windows());
   }
 }
 

@@ -14,6 +14,12 @@ int64_t SequenceLength(const Message& message, const ModelConfig& config) {
   return std::min<int64_t>(2048, config.max_positions);
 }
 
+/// Windows that calibration sends through the model together: 2,048 tokens are few enough for memory, and enough for
+/// what a sum costs whatever it adds.
+inline int64_t CalibrationWindowsAtOnce(int64_t sequence_length) {
+  return std::max<int64_t>(1, 2048 / sequence_length);
+}
+
 /// The options of one arm.
 inline AlignmentOptions AlignmentOptionsOf(const v1::JobSpec& spec, const v1::Arm& arm) {
   AlignmentOptions options;
