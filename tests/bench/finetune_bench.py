@@ -17,7 +17,6 @@ import transformers
 import training_cases
 import transformers_side
 
-TOLERANCE = {"float32": 2e-4, "bfloat16": 3e-2}
 CASES = {"small": (8, 256), "wide": (2, 256)}
 
 
@@ -35,15 +34,6 @@ def parse_arguments():
     return parser.parse_args()
 
 
-def check_losses(ours, theirs, dtype):
-    for step, (mine, other) in enumerate(zip(ours, theirs)):
-        difference = abs(mine["loss"] - other["loss"]) / abs(other["loss"])
-        print(f"  step {step}: loss {mine['loss']:.6f} Regroup, {other['loss']:.6f} Transformers, "
-              f"relative difference {difference:.1e}")
-        if difference > TOLERANCE[dtype]:
-            raise SystemExit(f"the losses differ by more than {TOLERANCE[dtype]}: not the same computation")
-
-
 def measure(model, dtype, sequences, length, arguments, folder):
     vocabulary = transformers.AutoConfig.from_pretrained(model).vocab_size
     batch = training_cases.write_batch(folder / "batch.jsonl", sequences, length, vocabulary)
@@ -59,7 +49,7 @@ def measure(model, dtype, sequences, length, arguments, folder):
                                               arguments.threads, options)
         other_steps = [side.step() for _ in range(arguments.steps)]
         if turn == 0:
-            check_losses(my_steps, other_steps, dtype)
+            training_cases.check_losses(my_steps, other_steps, dtype)
         ours += training_cases.step_seconds(my_steps)
         theirs += training_cases.step_seconds(other_steps)
         ratios.append(statistics.median(training_cases.step_seconds(other_steps)) /

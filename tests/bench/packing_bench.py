@@ -22,7 +22,6 @@ import transformers
 import training_cases
 import transformers_side
 
-TOLERANCE = {"float32": 2e-4, "bfloat16": 3e-2}
 
 
 def parse_arguments():
@@ -92,15 +91,6 @@ class PaddedSide(transformers_side.TransformersSide):
         return {"loss": total, "step_seconds": time.perf_counter() - start}
 
 
-def check_losses(ours, theirs, dtype):
-    for step, (mine, other) in enumerate(zip(ours, theirs)):
-        difference = abs(mine["loss"] - other["loss"]) / abs(other["loss"])
-        print(f"  step {step}: loss {mine['loss']:.6f} Regroup, {other['loss']:.6f} Transformers, "
-              f"relative difference {difference:.1e}")
-        if difference > TOLERANCE[dtype]:
-            raise SystemExit(f"the losses differ by more than {TOLERANCE[dtype]}: not the same computation")
-
-
 def main():
     arguments = parse_arguments()
     torch.set_num_threads(arguments.threads)
@@ -128,7 +118,7 @@ def main():
                                                   arguments.threads, options)
             other_steps = [side.step() for _ in range(arguments.steps)]
             if turn == 0:
-                check_losses(my_steps, other_steps, arguments.dtype)
+                training_cases.check_losses(my_steps, other_steps, arguments.dtype)
             ours += training_cases.step_seconds(my_steps)
             theirs += training_cases.step_seconds(other_steps)
             ratios.append(statistics.median(training_cases.step_seconds(other_steps)) /

@@ -14,6 +14,8 @@ SMALL_MODEL = ROOT.parent / "shared/models/llama-mha-6m"
 WIDE = {"hidden_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 16, "num_key_value_heads": 16,
         "head_dim": 64, "intermediate_size": 2816, "vocab_size": 32000, "max_position_embeddings": 2048,
         "tie_word_embeddings": False}
+# Of one step's loss, relative.
+TOLERANCE = {"float32": 2e-4, "bfloat16": 3e-2}
 
 
 def write_wide_model(folder):
@@ -52,6 +54,16 @@ def run_product(program, curves, threads, options, mpirun=()):
     if result.returncode != 0:
         raise SystemExit(f"{' '.join(command)} failed:\n{result.stderr}")
     return [json.loads(line) for line in open(curves)]
+
+
+def check_losses(ours, theirs, dtype):
+    """Prints both sides' losses of every step; ends the benchmark where they are not the same computation."""
+    for step, (mine, other) in enumerate(zip(ours, theirs)):
+        difference = abs(mine["loss"] - other["loss"]) / abs(other["loss"])
+        print(f"  step {step}: loss {mine['loss']:.6f} Regroup, {other['loss']:.6f} Transformers, "
+              f"relative difference {difference:.1e}")
+        if difference > TOLERANCE[dtype]:
+            raise SystemExit(f"the losses differ by more than {TOLERANCE[dtype]}: not the same computation")
 
 
 def step_seconds(steps):

@@ -2,8 +2,8 @@
 //
 // Once the teacher leads, once the student: the leader's k largest logits z_1 >= ... >= z_k choose k words, and
 //
-//   loss = sum over tokens and leaders of KL(softmax(d^teacher / T) || softmax(d^student / T)),   d_ij = z_i - z_j, i <
-//   j
+//   loss = sum over tokens and leaders of KL(softmax(d^teacher / T) || softmax(d^student / T))
+//   d_ij = z_i - z_j for i < j
 //
 // over the k (k - 1) / 2 differences of either model's logits of these words. What a model says about the long tail of
 // words has no part in it. Which words lead is taken as given: with p and q the two softmaxes,

@@ -20,7 +20,12 @@ constexpr double kGateRate = 0.02;
 constexpr int64_t kSkippedInRow = 10;
 
 /// A waiting copy would hold up the thread that feeds the GPU; batches lie in pinned memory.
-at::Tensor Moved(const at::Tensor& tensor, at::Device device) { return tensor.to(device, /*non_blocking=*/true); }
+MicroBatch Moved(MicroBatch batch, at::Device device) {
+  for (at::Tensor* tensor : {&batch.tokens, &batch.documents, &batch.answers}) {
+    if (tensor->defined()) *tensor = tensor->to(device, /*non_blocking=*/true);
+  }
+  return batch;
+}
 
 BatchSettings BatchesOf(const DistillSettings& settings, const Communicator& communicator, at::Device device) {
   return {.batch_sequences = settings.batch_sequences,
@@ -148,9 +153,7 @@ absl::StatusOr<at::Tensor> DistillTrainer::TeacherHidden(const MicroBatch& batch
   at::NoGradGuard no_gradients;
   link_.activity().SetPhase("teacher forward");
   const auto compute = [&](const at::Tensor& tokens, const at::Tensor& documents) {
-    WindowOptions options;
-    if (documents.defined()) options.documents = Moved(documents, device_);
-    return RunHiddenStates(teacher_, Moved(tokens, device_), options).flatten(0, 1);
+    return RunHiddenStates(teacher_, tokens, {.documents = documents}).flatten(0, 1);
   };
   if (teacher_states_ == nullptr) return compute(batch.tokens, batch.documents);
   std::vector<at::Tensor> rows;
@@ -173,19 +176,17 @@ at::Tensor DistillTrainer::LossOf(const Model& model, at::Tensor hidden, at::Ten
     const double weight = 1.0 / static_cast<double>(settings_.batch_sequences * positions);
     return ChunkedKlLoss(hidden, model.OutputProjection(), teacher_hidden, teacher_.OutputProjection(), weight);
   }
-  const at::Tensor places = Moved(batch.answers, device_);
   const double weight = 1.0 / static_cast<double>(std::max<int64_t>(1, answers));
-  return ChunkedBildLoss(hidden.index_select(0, places), model.OutputProjection(),
-                         teacher_hidden.index_select(0, places), teacher_.OutputProjection(), weight);
+  return ChunkedBildLoss(hidden.index_select(0, batch.answers), model.OutputProjection(),
+                         teacher_hidden.index_select(0, batch.answers), teacher_.OutputProjection(), weight);
 }
 
 absl::StatusOr<double> DistillTrainer::RunMicroBatch(int64_t step, const MicroBatch& batch, int64_t answers) {
   REGROUP_ASSIGN_OR_RETURN(const at::Tensor teacher_hidden, TeacherHidden(batch));
   link_.activity().SetPhase("forward");
   const Model model = student_.Effective(GateValuesAt(step));
-  WindowOptions options{.recompute = settings_.recompute};
-  if (batch.documents.defined()) options.documents = Moved(batch.documents, device_);
-  const at::Tensor hidden = RunHiddenStates(model, Moved(batch.tokens, device_), options).flatten(0, 1);
+  const WindowOptions options{.recompute = settings_.recompute, .documents = batch.documents};
+  const at::Tensor hidden = RunHiddenStates(model, batch.tokens, options).flatten(0, 1);
   const at::Tensor loss = LossOf(model, hidden, teacher_hidden, batch, answers);
   link_.activity().SetPhase("backward");
   loss.backward();
@@ -204,7 +205,8 @@ absl::StatusOr<double> DistillTrainer::RunMicroBatches(int64_t step) {
   for (size_t i = 0; i < batch.micro_batches.size(); ++i) {
     if (i > 0) optimizer_.AccumulateGradients();
     if (i + 1 == batch.micro_batches.size() && settings_.overlap) optimizer_.OverlapNextBackward();
-    REGROUP_ASSIGN_OR_RETURN(const double share, RunMicroBatch(step, batch.micro_batches[i], batch.answers));
+    const MicroBatch micro_batch = Moved(batch.micro_batches[i], device_);
+    REGROUP_ASSIGN_OR_RETURN(const double share, RunMicroBatch(step, micro_batch, batch.answers));
     loss += share;
   }
   return loss;

@@ -5,6 +5,7 @@
 
 #include "services/rpc/status.h"
 #include "tests/unit/coordinator/builders.h"
+#include "tests/unit/coordinator/schedule/cluster_fixture.h"
 
 namespace regroup {
 namespace {
@@ -12,52 +13,11 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-constexpr Duration kSecond = std::chrono::seconds(1);
-
-/// A cluster with a clock. Each step places tasks and commits, as the core thread does.
-class ClusterTest : public ::testing::Test {
+class ClusterTest : public ClusterFixture {
  protected:
-  void Add(const std::string& id, const v1::JobSpec& spec = SmallSpec(), const std::string& owner = "") {
-    cluster_.AddJob(MakeJob(id, spec, now_, owner));
-    Settle();
-  }
   void Register(FakeWorker& worker) {
     registered_ = cluster_.Register(worker.Registration(), now_);
     Settle();
-  }
-  absl::StatusOr<v1::HeartbeatResponse> Beat(const FakeWorker& worker) {
-    absl::StatusOr<v1::HeartbeatResponse> response = cluster_.Heartbeat(worker.Heartbeat(), now_);
-    Settle();
-    return response;
-  }
-  /// The task that the worker gets now, if any; the worker lists it from then on.
-  std::optional<v1::TaskAssignment> Ask(FakeWorker& worker, int free_slots = -1) {
-    EXPECT_TRUE(cluster_.Acquire(worker.Acquire(free_slots < 0 ? worker.slots : free_slots), ++ticket_, now_).ok());
-    Settle();
-    for (const Answer& answer : answers_) {
-      if (answer.ticket != ticket_ || !answer.assignment) continue;
-      worker.running.push_back(answer.assignment->attempt());
-      return answer.assignment;
-    }
-    return std::nullopt;
-  }
-  absl::Status Report(FakeWorker& worker, const v1::AttemptId& attempt, const v1::TaskOutcome& outcome = Success()) {
-    absl::Status status = cluster_.Report(worker.Report(attempt, outcome), now_);
-    std::erase_if(worker.running, [&](const v1::AttemptId& other) { return other.task() == attempt.task(); });
-    Settle();
-    return status;
-  }
-  void PassTime(Duration time) {
-    now_ += time;
-    cluster_.Tick(now_);
-    Settle();
-  }
-  void Settle() {
-    cluster_.PlaceTasks(now_);
-    answers_ = cluster_.TakeAnswers();
-    cluster_.SealChanges();
-    for (const auto& [id, before] : cluster_.jobs().changes()) last_seen_[id] = cluster_.jobs().Find(id)->record();
-    cluster_.Commit();
   }
   const v1::Job& Seen(const std::string& id) { return last_seen_.at(id).job; }
   /// Runs inspect so that the job has all its tasks.
@@ -67,14 +27,7 @@ class ClusterTest : public ::testing::Test {
     ASSERT_TRUE(Report(worker, assignment->attempt(), InspectSuccess(model)).ok());
   }
 
-  Time now_{std::chrono::seconds(5000)};
-  Cluster cluster_{ClusterOptions{}};
-  uint64_t ticket_ = 0;
-  std::vector<Answer> answers_;
-  std::map<std::string, JobRecord> last_seen_;
   v1::RegisterWorkerResponse registered_;
-  FakeWorker w1_{"w1"};
-  FakeWorker w2_{"w2"};
 };
 
 TEST_F(ClusterTest, GivesAWaitingWorkerATaskAsSoonAsThereIsOne) {

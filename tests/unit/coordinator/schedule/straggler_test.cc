@@ -6,16 +6,15 @@
 #include "coordinator/schedule/cluster.h"
 #include "services/rpc/status.h"
 #include "tests/unit/coordinator/builders.h"
+#include "tests/unit/coordinator/schedule/cluster_fixture.h"
 
 namespace regroup {
 namespace {
 
 using ::testing::HasSubstr;
 
-constexpr Duration kSecond = std::chrono::seconds(1);
-
 /// A job of eight layers on two workers: w1, which is slow, and w2. Nothing but the layers is to be done.
-class StragglerTest : public ::testing::Test {
+class StragglerTest : public ClusterFixture {
  protected:
   void SetUp() override {
     Register(w1_);
@@ -23,8 +22,7 @@ class StragglerTest : public ::testing::Test {
     v1::JobSpec spec = SmallSpec();
     spec.clear_evaluation();
     spec.mutable_finetune()->set_method("none");
-    cluster_.AddJob(MakeJob("a", spec, now_));
-    Settle();
+    Add("a", spec);
     const v1::AttemptId inspect = Ask(w2_).value();
     ASSERT_TRUE(Report(w2_, inspect, InspectSuccess(SmallModel(8))).ok());
     ASSERT_TRUE(Report(w2_, Ask(w2_).value(), Success()).ok());
@@ -35,47 +33,18 @@ class StragglerTest : public ::testing::Test {
     (void)cluster_.Register(worker.Registration(), now_);
   }
   std::optional<v1::AttemptId> Ask(FakeWorker& worker) {
-    const int free_slots = worker.slots - static_cast<int>(worker.running.size());
-    EXPECT_TRUE(cluster_.Acquire(worker.Acquire(free_slots), ++ticket_, now_).ok());
-    Settle();
-    for (const Answer& answer : answers_) {
-      if (answer.ticket != ticket_ || !answer.assignment) continue;
-      worker.running.push_back(answer.assignment->attempt());
-      return answer.assignment->attempt();
-    }
-    return std::nullopt;
+    const auto assignment = ClusterFixture::Ask(worker, worker.slots - static_cast<int>(worker.running.size()));
+    return assignment ? std::optional(assignment->attempt()) : std::nullopt;
   }
-  absl::Status Report(FakeWorker& worker, const v1::AttemptId& attempt, const v1::TaskOutcome& outcome) {
-    absl::Status status = cluster_.Report(worker.Report(attempt, outcome), now_);
-    LetGo(worker, attempt);
-    Settle();
-    return status;
-  }
-  static void LetGo(FakeWorker& worker, const v1::AttemptId& attempt) {
-    std::erase_if(worker.running, [&](const v1::AttemptId& other) { return other.task() == attempt.task(); });
-  }
-  v1::HeartbeatResponse Beat(const FakeWorker& worker) {
-    const absl::StatusOr<v1::HeartbeatResponse> response = cluster_.Heartbeat(worker.Heartbeat(), now_);
-    Settle();
-    return response.value();
-  }
+  v1::HeartbeatResponse Beat(const FakeWorker& worker) { return ClusterFixture::Beat(worker).value(); }
   /// Both workers are heard every second.
   void PassTime(int seconds) {
     for (int second = 0; second < seconds; ++second) {
       now_ += kSecond;
       (void)Beat(w1_);
       (void)Beat(w2_);
-      cluster_.Tick(now_);
-      Settle();
+      ClusterFixture::PassTime(Duration(0));
     }
-  }
-  void Settle() {
-    cluster_.PlaceTasks(now_);
-    answers_ = cluster_.TakeAnswers();
-    cluster_.SealChanges();
-    for (const auto& [id, before] : cluster_.jobs().changes()) last_seen_[id] = cluster_.jobs().Find(id)->record();
-    if (store_fails_) return cluster_.Rollback();
-    cluster_.Commit();
   }
   /// One layer goes to w1, and w2 does so many others in ten seconds each.
   void DoLayers(int count) {
@@ -98,14 +67,6 @@ class StragglerTest : public ::testing::Test {
     return {};
   }
 
-  Time now_{std::chrono::seconds(5000)};
-  Cluster cluster_{ClusterOptions{}};
-  uint64_t ticket_ = 0;
-  std::vector<Answer> answers_;
-  std::map<std::string, JobRecord> last_seen_;
-  bool store_fails_ = false;
-  FakeWorker w1_{"w1"};
-  FakeWorker w2_{"w2"};
   v1::AttemptId slow_;
 };
 

@@ -10,6 +10,7 @@
 #include <map>
 #include <numeric>
 
+#include "forwarding_communicator.h"
 #include "letter_windows.h"
 #include "tiny_llama.h"
 #include "trainer/distill/bild_loss.h"
@@ -26,27 +27,18 @@ using testing::HasSubstr;
 using testing::Not;
 
 /// Puts a NaN into this rank's gradients, on order.
-class FaultyCommunicator final : public Communicator {
+class FaultyCommunicator final : public ForwardingCommunicator {
  public:
   FaultyCommunicator(Communicator& real, std::function<bool()> is_ordered)
-      : real_(real), is_ordered_(std::move(is_ordered)) {}
-  int rank() const override { return real_.rank(); }
-  int size() const override { return real_.size(); }
+      : ForwardingCommunicator(real), is_ordered_(std::move(is_ordered)) {}
 
  private:
   absl::Status DoReduceScatterSum(const at::Tensor& input, at::Tensor& output) override {
     at::Tensor given = input.clone();
     if (is_ordered_()) given.narrow(0, 0, 1).fill_(std::numeric_limits<double>::quiet_NaN());
-    return real_.ReduceScatterSum(given, output);
+    return ForwardingCommunicator::DoReduceScatterSum(given, output);
   }
-  absl::Status DoAllReduceSum(at::Tensor& tensor) override { return real_.AllReduceSum(tensor); }
-  absl::Status DoAllGather(const at::Tensor& input, at::Tensor& output) override {
-    return real_.AllGather(input, output);
-  }
-  absl::Status DoBroadcast(at::Tensor& tensor, int root) override { return real_.Broadcast(tensor, root); }
-  absl::Status DoBarrier() override { return real_.Barrier(); }
 
-  Communicator& real_;
   const std::function<bool()> is_ordered_;
 };
 

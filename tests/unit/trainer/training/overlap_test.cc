@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "forwarding_communicator.h"
 #include "regression.h"
 #include "world.h"
 
@@ -20,11 +21,9 @@ using testing::HasSubstr;
 constexpr AdamWOptions kSmallBuckets{.bucket_bytes = 64};
 
 /// Notes what the activity board says, and the sizes, while gradients are summed.
-class NotingCommunicator final : public Communicator {
+class NotingCommunicator final : public ForwardingCommunicator {
  public:
-  explicit NotingCommunicator(Communicator& real) : real_(real) { set_activity(&board_); }
-  int rank() const override { return real_.rank(); }
-  int size() const override { return real_.size(); }
+  explicit NotingCommunicator(Communicator& real) : ForwardingCommunicator(real) { set_activity(&board_); }
   const std::vector<std::string>& seen() const { return seen_; }
   const std::vector<int64_t>& sizes() const { return sizes_; }
 
@@ -32,16 +31,9 @@ class NotingCommunicator final : public Communicator {
   absl::Status DoReduceScatterSum(const at::Tensor& input, at::Tensor& output) override {
     seen_.push_back(board_.Read().collective);
     sizes_.push_back(input.numel() / size());
-    return real_.ReduceScatterSum(input, output);
+    return ForwardingCommunicator::DoReduceScatterSum(input, output);
   }
-  absl::Status DoAllReduceSum(at::Tensor& tensor) override { return real_.AllReduceSum(tensor); }
-  absl::Status DoAllGather(const at::Tensor& input, at::Tensor& output) override {
-    return real_.AllGather(input, output);
-  }
-  absl::Status DoBroadcast(at::Tensor& tensor, int root) override { return real_.Broadcast(tensor, root); }
-  absl::Status DoBarrier() override { return real_.Barrier(); }
 
-  Communicator& real_;
   ActivityBoard board_;
   std::vector<std::string> seen_;
   std::vector<int64_t> sizes_;

@@ -1,0 +1,76 @@
+// Two workers and a cluster with a clock, for tests that tell it what workers say.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "coordinator/schedule/cluster.h"
+#include "tests/unit/coordinator/builders.h"
+
+namespace regroup {
+
+constexpr Duration kSecond = std::chrono::seconds(1);
+
+/// Each step places tasks and commits, as the core thread does.
+class ClusterFixture : public ::testing::Test {
+ protected:
+  void Add(const std::string& id, const v1::JobSpec& spec = SmallSpec(), const std::string& owner = "") {
+    cluster_.AddJob(MakeJob(id, spec, now_, owner));
+    Settle();
+  }
+  absl::StatusOr<v1::HeartbeatResponse> Beat(const FakeWorker& worker) {
+    absl::StatusOr<v1::HeartbeatResponse> response = cluster_.Heartbeat(worker.Heartbeat(), now_);
+    Settle();
+    return response;
+  }
+  /// The task that the worker gets now, if any; the worker lists it from then on. All its slots are free where it says
+  /// nothing else.
+  std::optional<v1::TaskAssignment> Ask(FakeWorker& worker, int free_slots = -1) {
+    EXPECT_TRUE(cluster_.Acquire(worker.Acquire(free_slots < 0 ? worker.slots : free_slots), ++ticket_, now_).ok());
+    Settle();
+    for (const Answer& answer : answers_) {
+      if (answer.ticket != ticket_ || !answer.assignment) continue;
+      worker.running.push_back(answer.assignment->attempt());
+      return answer.assignment;
+    }
+    return std::nullopt;
+  }
+  absl::Status Report(FakeWorker& worker, const v1::AttemptId& attempt, const v1::TaskOutcome& outcome = Success()) {
+    absl::Status status = cluster_.Report(worker.Report(attempt, outcome), now_);
+    LetGo(worker, attempt);
+    Settle();
+    return status;
+  }
+  /// The worker does not list the attempt any more.
+  static void LetGo(FakeWorker& worker, const v1::AttemptId& attempt) {
+    std::erase_if(worker.running, [&](const v1::AttemptId& other) { return other.task() == attempt.task(); });
+  }
+  void PassTime(Duration time) {
+    now_ += time;
+    cluster_.Tick(now_);
+    Settle();
+  }
+  void Settle() {
+    cluster_.PlaceTasks(now_);
+    answers_ = cluster_.TakeAnswers();
+    cluster_.SealChanges();
+    for (const auto& [id, before] : cluster_.jobs().changes()) last_seen_[id] = cluster_.jobs().Find(id)->record();
+    if (store_fails_) return cluster_.Rollback();
+    cluster_.Commit();
+  }
+
+  Time now_{std::chrono::seconds(5000)};
+  Cluster cluster_{ClusterOptions{}};
+  uint64_t ticket_ = 0;
+  std::vector<Answer> answers_;
+  std::map<std::string, JobRecord> last_seen_;
+  bool store_fails_ = false;
+  FakeWorker w1_{"w1"};
+  FakeWorker w2_{"w2"};
+};
+
+}  // namespace regroup
