@@ -66,8 +66,10 @@ v1::JobSpec ResolveJobSpec(const v1::JobSpec& spec) {
   const bool best = IsBest(resolved);
   ResolveCalibration(*resolved.mutable_calibration());
   ResolveAlignment(best, resolved.sweep().alignment_size() > 0, *resolved.mutable_alignment());
-  if (!resolved.refine().has_outputs()) resolved.mutable_refine()->set_outputs(best);
   ResolveFinetune(best, resolved.calibration().data(), *resolved.mutable_finetune());
+  // What training starts from is better unrefined; see "After equal training" in trainer/alignment/README.md.
+  const bool trains = resolved.finetune().method() != "none";
+  if (!resolved.refine().has_outputs()) resolved.mutable_refine()->set_outputs(best && !trains);
   if (resolved.has_evaluation()) ResolveEvaluation(*resolved.mutable_evaluation());
   ResolveResources(*resolved.mutable_resources());
   return resolved;

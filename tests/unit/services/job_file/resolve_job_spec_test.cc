@@ -43,14 +43,23 @@ TEST(ResolveJobSpec, FillsTheDocumentedDefaults) {
   EXPECT_TRUE(spec.evaluation().perplexity().has_max_windows());
 }
 
-TEST(ResolveJobSpec, RecipeBestMeansPrincipalRefineAndDirect) {
+TEST(ResolveJobSpec, RecipeBestMeansPrincipalAndDirect) {
   v1::JobSpec written = GoodJob();
   written.set_recipe("best");
   const v1::JobSpec spec = ResolveJobSpec(written);
   EXPECT_EQ(spec.alignment().method(), "principal");
   EXPECT_TRUE(spec.alignment().restore_norm());
-  EXPECT_TRUE(spec.refine().outputs());
+  EXPECT_FALSE(spec.refine().outputs());
   EXPECT_EQ(spec.finetune().method(), "direct");
+}
+
+TEST(ResolveJobSpec, RecipeBestRefinesWhereNothingIsTrained) {
+  v1::JobSpec written = GoodJob();
+  written.set_recipe("best");
+  written.mutable_finetune()->set_method("none");
+  EXPECT_TRUE(ResolveJobSpec(written).refine().outputs());
+  written.set_recipe("paper");
+  EXPECT_FALSE(ResolveJobSpec(written).refine().outputs());
 }
 
 TEST(ResolveJobSpec, InstructionsDoNotSeeEachOtherUnlessAskedTo) {

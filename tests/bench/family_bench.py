@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""Perplexity of a small trained model of every family before and after its KV heads are halved, without any training after
+the merge: `none`, `procrustes` and `principal`.
+
+    build/venv/bin/python tests/bench/family_bench.py [--families gpt2,opt] [--steps 1500] [--work build/families]
+
+Each model learns the demonstration's stories, which ask for names that were given before: heads do different work. The
+demonstration's tokenizer, AdamW, one learning rate for all. A model that is there already is not trained again."""
+
+import argparse
+import json
+import math
+import pathlib
+import subprocess
+import sys
+import time
+
+import torch
+import transformers
+from tokenizers import Tokenizer
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+DEMO = ROOT / "deploy/demo"
+WINDOW = 128
+BATCH = 16
+METHODS = ("none", "procrustes", "principal")
+
+LAYERS, WIDTH, HEADS = 3, 128, 8
+COMMON = {"num_hidden_layers": LAYERS, "hidden_size": WIDTH, "num_attention_heads": HEADS, "intermediate_size": 2 * WIDTH,
+          "max_position_embeddings": WINDOW}
+LLAMA_LIKE = {**COMMON, "num_key_value_heads": HEADS}
+GPT = {"n_layer": LAYERS, "n_embd": WIDTH, "n_head": HEADS, "n_positions": WINDOW, "n_inner": 2 * WIDTH}
+# By model type.
+FAMILIES = {
+    "llama": LLAMA_LIKE,
+    "mistral": {**LLAMA_LIKE, "sliding_window": None},
+    "qwen2": LLAMA_LIKE,
+    "qwen3": {**LLAMA_LIKE, "head_dim": WIDTH // HEADS},
+    "gemma": {**LLAMA_LIKE, "head_dim": WIDTH // HEADS, "hidden_act": "gelu_pytorch_tanh"},
+    "olmo": LLAMA_LIKE,
+    "olmo2": LLAMA_LIKE,
+    "stablelm": LLAMA_LIKE,
+    "phi": LLAMA_LIKE,
+    "gpt_neox": COMMON,
+    "gptj": {**GPT, "rotary_dim": 8},
+    "gpt2": GPT,
+    "opt": {"num_hidden_layers": LAYERS, "hidden_size": WIDTH, "num_attention_heads": HEADS, "ffn_dim": 2 * WIDTH,
+            "max_position_embeddings": WINDOW, "word_embed_proj_dim": WIDTH},
+    "bloom": {"n_layer": LAYERS, "hidden_size": WIDTH, "n_head": HEADS, "seq_length": WINDOW},
+    "t5": {"num_layers": LAYERS, "num_decoder_layers": LAYERS, "d_model": WIDTH, "d_kv": WIDTH // HEADS, "num_heads": HEADS,
+           "d_ff": 2 * WIDTH, "decoder_start_token_id": 2},
+}
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--families", default=",".join(FAMILIES), help="model types")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build/families")
+    parser.add_argument("--programs", type=pathlib.Path, default=ROOT / "build/release/bin")
+    return parser.parse_args()
+
+
+def training_windows(tokenizer):
+    """[windows, WINDOW]: the stories one after the other, each with its begin and end tokens."""
+    end = tokenizer.token_to_id("</s>")
+    texts = [json.loads(line)["text"] for line in open(DEMO / "train.jsonl", encoding="utf-8")]
+    stream = [token for encoding in tokenizer.encode_batch(texts) for token in encoding.ids + [end]]
+    count = len(stream) // WINDOW
+    return torch.tensor(stream[: count * WINDOW]).view(count, WINDOW)
+
+
+def rate_at(step, arguments):
+    warm_up = 100
+    if step < warm_up:
+        return arguments.learning_rate * (step + 1) / warm_up
+    return arguments.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, arguments.steps - warm_up)))
+
+
+def train(model_type, folder, windows, tokenizer, arguments):
+    special = {f"{name}_token_id": tokenizer.token_to_id(word)
+               for name, word in (("bos", "<s>"), ("eos", "</s>"), ("pad", "<pad>"))}
+    config = transformers.AutoConfig.for_model(model_type, vocab_size=tokenizer.get_vocab_size(),
+                                               **{**special, **FAMILIES[model_type]})
+    torch.manual_seed(1)
+    base = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
+    model = base.from_config(config, dtype=torch.float32).train()
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.1)
+    order = torch.Generator().manual_seed(1)
+    for step in range(arguments.steps):
+        batch = windows[torch.randint(len(windows), (BATCH,), generator=order)]
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(step, arguments)
+        logits, targets = trained_predictions(model, batch)
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    model.eval().save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (folder / name).write_bytes((DEMO / "model" / name).read_bytes())
+    return loss.item()
+
+
+def trained_predictions(model, batch):
+    """What predictions_of gives, with gradients."""
+    if not model.config.is_encoder_decoder:
+        return model(batch).logits[:, :-1], batch[:, 1:]
+    half = batch.shape[1] // 2
+    return model(input_ids=batch[:, :half], labels=batch[:, half:].contiguous()).logits, batch[:, half:]
+
+
+def perplexities(folder, arguments):
+    """Of the source, and by method, from one job."""
+    job = {
+        "name": folder.name.replace("_", "-"),
+        "source": {"checkpoint": str(folder)},
+        "recipe": "paper",
+        "sweep": {"kv_heads": [HEADS // 2], "alignment": list(METHODS), "finetune": ["none"], "refine": [False]},
+        "calibration": {"data": str(DEMO / "train.jsonl"), "sequences": 128, "sequence_length": WINDOW},
+        "evaluation": {"perplexity": {"data": str(DEMO / "valid.jsonl"), "sequence_length": WINDOW}},
+    }
+    file = folder.parent / f"{folder.name}.json"
+    file.write_text(json.dumps(job))
+    work = folder.parent / f"{folder.name}-work"
+    command = [arguments.programs / "regroup", "run", file, "--work-dir", work, "--workers", "1", "--slots", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise SystemExit(f"{folder.name}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    page = next(line.split(maxsplit=1)[1] for line in done.stdout.splitlines() if line.split()[:1] == ["report"])
+    report = json.loads(pathlib.Path(page.strip()).with_suffix(".json").read_text())
+    rows = {row["alignment"]: row["result"]["perplexity"] for row in report["rows"]}
+    return report["source"]["perplexity"], rows
+
+
+def main():
+    arguments = parse_arguments()
+    torch.set_num_threads(arguments.threads)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    tokenizer = Tokenizer.from_file(str(DEMO / "model/tokenizer.json"))
+    windows = training_windows(tokenizer)
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    print(f"{LAYERS} layers of {HEADS} heads x {WIDTH // HEADS}, {arguments.steps} steps of {BATCH} x {WINDOW} tokens; perplexity "
+          f"with {HEADS // 2} KV heads\n")
+    print("| model type | source | " + " | ".join(METHODS) + " | excess, principal / procrustes |")
+    print("|---|---|" + "---|" * len(METHODS) + "---|", flush=True)
+    for model_type in arguments.families.split(","):
+        folder, started = arguments.work / model_type, time.monotonic()
+        if not (folder / "special_tokens_map.json").exists():
+            train(model_type, folder, windows, tokenizer, arguments)
+        source, rows = perplexities(folder.resolve(), arguments)
+        share = (rows["principal"] - source) / (rows["procrustes"] - source)
+        print(f"| {model_type} | {source:.3f} | " + " | ".join(f"{rows[method]:.3f}" for method in METHODS) +
+              f" | {share:.2f} |", flush=True)
+        print(f"{model_type}: {time.monotonic() - started:.0f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
