@@ -9,7 +9,10 @@ from harness import job_file, places
 from harness.program_test import ProgramTest
 
 STEPS = 50
-TOLERANCE = 1e-4
+# The largest difference at a step, and the whole curve's, relative. Gates close in the order of their scores: two that are equal
+# but for rounding may change places, which later steps keep. The size of a micro-batch does the same on a single rank.
+AT_A_STEP = {"direct": 1e-4, "l0": 1e-2}
+OF_THE_CURVE = {"direct": 1e-4, "l0": 1e-3}
 # Before the gates move, student and teacher are one model, and the loss is the rounding of a sum over the vocabulary.
 ROUNDING = 1e-6
 
@@ -34,8 +37,11 @@ class LossCurveTest(ProgramTest):
         one, two = self.losses(method, 1), self.losses(method, 2)
         apart = [(abs(a - b) / max(a, b), step) for step, (a, b) in enumerate(zip(one, two), 1) if max(a, b) > ROUNDING]
         worst, step = max(apart)
-        print(f"{method}: largest relative difference {worst:.1e} at step {step}; loss {one[0]:.4f} .. {one[-1]:.4f}")
-        self.assertLess(worst, TOLERANCE, f"step {step}")
+        whole = sum(abs(a - b) for a, b in zip(one, two)) / sum(one)
+        print(f"{method}: largest relative difference {worst:.1e} at step {step}, of the curve {whole:.1e}; loss "
+              f"{one[0]:.4f} .. {one[-1]:.4f}")
+        self.assertLess(worst, AT_A_STEP[method], f"step {step}")
+        self.assertLess(whole, OF_THE_CURVE[method])
         self.assertGreater(len(apart), STEPS - 3)
 
     def test_of_direct_training(self):
