@@ -30,7 +30,6 @@ target_compile_options(regroup_torch INTERFACE
   "SHELL:-idirafter ${REGROUP_TORCH_PREFIX}/include"
   "SHELL:-idirafter ${REGROUP_TORCH_PREFIX}/include/torch/csrc/api/include")
 target_link_libraries(regroup_torch INTERFACE ${_torch_lib}/libtorch_cpu.so ${_torch_lib}/libc10.so)
-target_link_options(regroup_torch INTERFACE "LINKER:--disable-new-dtags")
 
 # at::parallel_for is a template: without -fopenmp in the file that calls it, it runs on one thread and says nothing.
 # regroup_parallel_sources(<file>...) gives the files their flag; the runtime is libtorch's own, so that there is one

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs, builds and runs every test. Arguments go to ctest: tests/run.sh -L fast, tests/run.sh -R job_file
+# Installs, builds and runs every test; those that need a GPU (tests/gpu) where there is one. Arguments go to ctest:
+# tests/run.sh -L fast, tests/run.sh -R job_file
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -10,4 +11,6 @@ else
 fi
 echo "tests: building"
 deploy/build.sh --all
-exec ctest --test-dir build/release --output-on-failure --no-tests=error "$@"
+without_gpu=()
+[ -e /dev/nvidiactl ] || without_gpu=(-LE gpu)
+exec ctest --test-dir build/release --output-on-failure --no-tests=error "${without_gpu[@]}" "$@"

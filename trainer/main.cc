@@ -14,8 +14,7 @@
 #include "services/base/logging.h"
 #include "services/base/parent_death.h"
 #include "services/base/status_macros.h"
-#include "trainer/parallel/communicator.h"
-#include "trainer/parallel/cuda_plugin.h"
+#include "trainer/parallel/device.h"
 #include "trainer/stages/describe.h"
 #include "trainer/stages/outcome.h"
 #include "trainer/stages/plan.h"
@@ -41,41 +40,6 @@ absl::StatusOr<v1::TaskAssignment> ReadAssignment(const std::filesystem::path& a
   return assignment;
 }
 
-/// This rank's number among those on this machine, which chooses its GPU.
-int LocalRank() {
-  const char* rank = std::getenv("OMPI_COMM_WORLD_LOCAL_RANK");
-  return rank == nullptr ? 0 : std::atoi(rank);
-}
-
-/// `wanted` is auto, cpu or cuda. auto takes a GPU where there is one.
-absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted) {
-  // Without the driver's device there is no reason to load the CUDA libraries.
-  const bool driver = std::filesystem::exists("/dev/nvidiactl") || std::filesystem::exists("/dev/dxg");
-  if (wanted == "cpu" || (wanted != "cuda" && !driver)) return at::Device(at::kCPU);
-  const auto plugin = LoadCudaPlugin();
-  const int devices = plugin.ok() ? (*plugin)->device_count() : 0;
-  if (devices > 0) {
-    const int device = LocalRank() % devices;
-    (*plugin)->use_device(device);
-    return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(device));
-  }
-  if (wanted != "cuda") return at::Device(at::kCPU);
-  return absl::FailedPreconditionError(
-      fmt::format("resources.device: cuda was asked for, but {}",
-                  plugin.ok() ? "this machine has no GPU" : std::string(plugin.status().message())));
-}
-
-absl::StatusOr<std::unique_ptr<Communicator>> MakeCommunicator(at::Device device) {
-  if (!StartedByMpirun()) return MakeSelfCommunicator();
-  REGROUP_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> host, MakeMpiCommunicator());
-  if (!device.is_cuda()) return host;
-  REGROUP_ASSIGN_OR_RETURN(const CudaPlugin* plugin, LoadCudaPlugin());
-  std::string error;
-  std::unique_ptr<Communicator> gang(plugin->make_communicator(host.release(), device.index(), error));
-  if (gang == nullptr) return absl::UnavailableError(error);
-  return gang;
-}
-
 absl::StatusOr<v1::TaskOutcome> RunStage(StageContext& context) {
   const Stage stage = FindStage(context.assignment.kind());
   if (stage == nullptr) {
@@ -94,7 +58,7 @@ absl::Status RunAttempt(const Arguments& arguments) {
   const std::filesystem::path attempt_folder = arguments.attempt_folder;
   REGROUP_ASSIGN_OR_RETURN(const v1::TaskAssignment assignment, ReadAssignment(attempt_folder));
   REGROUP_ASSIGN_OR_RETURN(const at::Device device, ChooseDevice(assignment.spec().resources().device()));
-  REGROUP_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> communicator, MakeCommunicator(device));
+  REGROUP_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> communicator, JoinGang(device));
   REGROUP_ASSIGN_OR_RETURN(const std::unique_ptr<WorkerLink> link,
                            WorkerLink::Connect(assignment.attempt(), communicator->rank(), communicator->size()));
   communicator->set_activity(&link->activity());

@@ -1,5 +1,7 @@
 // How much faster a random LLaMA decodes on this machine with fewer KV heads, next to the bound that memory sets.
-// usage: decode_bench [batch] [context] [new tokens]      (8, 2048 and 32 by default)
+// usage: decode_bench [batch] [context] [new tokens] [cpu | cuda]      (8, 2048, 32 and cpu by default)
+//
+// float32 on the CPU, bfloat16 on a GPU.
 //
 // The cache is filled with random numbers: the time of a step does not depend on them.
 #include <ATen/ATen.h>
@@ -13,6 +15,7 @@
 #include "trainer/eval/decode_speed.h"
 #include "trainer/eval/decoder.h"
 #include "trainer/eval/memory_bandwidth.h"
+#include "trainer/parallel/device.h"
 
 namespace regroup {
 namespace {
@@ -36,18 +39,24 @@ int Main(int argc, char** argv) {
   const auto number = [&](int index, int64_t otherwise) { return argc > index ? std::atoll(argv[index]) : otherwise; };
   const DecodeCase setting{
       .batch = number(1, 8), .context = number(2, 2048), .new_tokens = number(3, 32), .prefill = false};
+  const absl::StatusOr<at::Device> device = ChooseDevice(argc > 4 ? argv[4] : "cpu");
+  if (!device.ok()) {
+    fmt::print(stderr, "decode_bench: {}\n", std::string(device.status().message()));
+    return 1;
+  }
+  const at::ScalarType dtype = device->is_cuda() ? at::kBFloat16 : at::kFloat;
   at::manual_seed(1);
   std::vector<Model> models = {RandomLlama(8, 16), RandomLlama(8, 4), RandomLlama(8, 2)};
   std::vector<const Model*> pointers;
   for (Model& model : models) {
+    model = CloneModel(model, dtype, *device);
     PackForDecoding(model);
     pointers.push_back(&model);
   }
   const std::vector<DecodeSpeed> speeds = MeasureDecodeSpeed(pointers, setting);
-  const double bandwidth = MeasureReadBandwidth(speeds.front().step_bytes, 5, at::kCPU);
-  fmt::print(
-      "LLaMA of width 1024 x 8 layers, 16 heads of 64, float32; batch {}, context {}, {} new tokens, {} threads\n",
-      setting.batch, setting.context, setting.new_tokens, at::get_num_threads());
+  const double bandwidth = MeasureReadBandwidth(speeds.front().step_bytes, 5, *device);
+  fmt::print("LLaMA of width 1024 x 8 layers, 16 heads of 64, {}; batch {}, context {}, {} new tokens, {} threads\n",
+             c10::toString(dtype), setting.batch, setting.context, setting.new_tokens, at::get_num_threads());
   fmt::print("memory reads at {:.1f} GB/s (best of 5 reads of {:.0f} MB)\n\n", bandwidth / 1e9,
              static_cast<double>(speeds.front().step_bytes) / 1e6);
   fmt::print(

@@ -14,7 +14,7 @@
 
 #include "services/base/status_macros.h"
 #include "trainer/data/token_windows.h"
-#include "trainer/parallel/communicator.h"
+#include "trainer/parallel/device.h"
 #include "trainer/stages/conversion.h"
 #include "trainer/stages/distill_trainer.h"
 #include "trainer/stages/source_model.h"
@@ -27,6 +27,7 @@ namespace {
 struct Arguments {
   std::string model, data, curves;
   std::string dtype = "float32";
+  std::string device = "cpu";
   int64_t kv_heads = 2;
   int64_t sequence_length = 256;
   int64_t sequences_per_rank = 8;
@@ -34,6 +35,7 @@ struct Arguments {
   int64_t micro_batch_sequences = 0;
   int64_t steps = 4;
   double learning_rate = 1e-4;
+  std::string recompute = "none";
   bool overlap = true;
   bool across_documents = true;
   /// Empty: the teacher computes in every step.
@@ -64,17 +66,17 @@ class NumberTokenizer final : public Tokenizer {
   int64_t vocabulary_size() const override { return 0; }
 };
 
-absl::StatusOr<std::unique_ptr<Communicator>> MakeCommunicator() {
-  if (!StartedByMpirun()) return MakeSelfCommunicator();
-  return MakeMpiCommunicator();
+Recompute RecomputeNamed(const std::string& word) {
+  if (word == "full") return Recompute::kBlock;
+  return word == "selective" ? Recompute::kFeedForward : Recompute::kNothing;
 }
 
-absl::Status Train(const Arguments& arguments, Communicator& communicator) {
+absl::Status Train(const Arguments& arguments, at::Device device, Communicator& communicator) {
   const at::ScalarType dtype = arguments.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(arguments.model));
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Average(source.config(), arguments.kv_heads));
-  REGROUP_ASSIGN_OR_RETURN(Student student, Student::Make(source, conversion, /*gated=*/false, dtype, at::kCPU));
-  REGROUP_ASSIGN_OR_RETURN(const Model teacher, source.Load(dtype, at::kCPU));
+  REGROUP_ASSIGN_OR_RETURN(Student student, Student::Make(source, conversion, /*gated=*/false, dtype, device));
+  REGROUP_ASSIGN_OR_RETURN(const Model teacher, source.Load(dtype, device));
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
                            TokenWindows::Build(arguments.data, NumberTokenizer(),
                                                {.sequence_length = arguments.sequence_length, .threads = 1}));
@@ -86,9 +88,10 @@ absl::Status Train(const Arguments& arguments, Communicator& communicator) {
                                                               ? arguments.micro_batch_sequences
                                                               : arguments.sequences_per_rank,
                                  .learning_rate = arguments.learning_rate,
+                                 .recompute = RecomputeNamed(arguments.recompute),
                                  .across_documents = arguments.across_documents,
                                  .overlap = arguments.overlap};
-  DistillTrainer trainer(settings, student, teacher, windows, communicator, *link, at::kCPU);
+  DistillTrainer trainer(settings, student, teacher, windows, communicator, *link, device);
   std::optional<TeacherStates> states;
   if (!arguments.teacher_states.empty()) {
     REGROUP_ASSIGN_OR_RETURN(states,
@@ -98,6 +101,12 @@ absl::Status Train(const Arguments& arguments, Communicator& communicator) {
     trainer.KeepTeacherStates(*states);
   }
   return trainer.Run();
+}
+
+absl::Status Run(const Arguments& arguments) {
+  REGROUP_ASSIGN_OR_RETURN(const at::Device device, ChooseDevice(arguments.device));
+  REGROUP_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> communicator, JoinGang(device));
+  return Train(arguments, device, *communicator);
 }
 
 int Main(int argc, char** argv) {
@@ -111,6 +120,9 @@ int Main(int argc, char** argv) {
   app.add_option("--data", arguments.data, "windows of ids")->required();
   app.add_option("--curves", arguments.curves, "figures of the steps are appended here")->required();
   app.add_option("--dtype", arguments.dtype)->check(CLI::IsMember({"float32", "bfloat16"}));
+  app.add_option("--device", arguments.device)->check(CLI::IsMember({"cpu", "cuda"}));
+  app.add_option("--recompute", arguments.recompute, "activations again in the backward pass")
+      ->check(CLI::IsMember({"none", "selective", "full"}));
   app.add_option("--kv-heads", arguments.kv_heads);
   app.add_option("--sequence-length", arguments.sequence_length);
   app.add_option("--sequences-per-rank", arguments.sequences_per_rank);
@@ -122,8 +134,7 @@ int Main(int argc, char** argv) {
   app.add_option("--teacher-states", arguments.teacher_states, "keep the teacher's hidden states in this folder");
   CLI11_PARSE(app, argc, argv);
 
-  auto communicator = MakeCommunicator();
-  const absl::Status status = communicator.ok() ? Train(arguments, **communicator) : communicator.status();
+  const absl::Status status = Run(arguments);
   if (status.ok()) return 0;
   fmt::print(stderr, "train_steps: {}\n", std::string(status.message()));
   return 1;

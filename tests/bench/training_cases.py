@@ -18,10 +18,10 @@ WIDE = {"hidden_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 16, 
 TOLERANCE = {"float32": 2e-4, "bfloat16": 3e-2}
 
 
-def write_wide_model(folder):
-    """A random LLaMA of width 1024 x 4 layers with LLaMA-2's vocabulary."""
+def write_wide_model(folder, dtype=torch.float32, **changes):
+    """A random LLaMA of width 1024 x 4 layers with LLaMA-2's vocabulary, where nothing is changed."""
     torch.manual_seed(1)
-    LlamaForCausalLM(LlamaConfig(**WIDE, rope_theta=10000.0)).save_pretrained(folder)
+    LlamaForCausalLM(LlamaConfig(**{**WIDE, **changes}, rope_theta=10000.0)).to(dtype).save_pretrained(folder)
     return folder
 
 

@@ -43,11 +43,11 @@ def rate_at(step, peak, steps):
 
 
 class TransformersSide:
-    def __init__(self, model, kv_heads, dtype, batch, learning_rate, steps):
+    def __init__(self, model, kv_heads, dtype, batch, learning_rate, steps, device="cpu"):
         source = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
-        self.student = merged_model(source, kv_heads).to(dtype).train()
-        self.teacher = source.to(dtype).eval().requires_grad_(False)
-        self.batch = batch
+        self.student = merged_model(source, kv_heads).to(device, dtype).train()
+        self.teacher = source.to(device, dtype).eval().requires_grad_(False)
+        self.batch = batch.to(device) if batch is not None else None
         self.learning_rate = learning_rate
         self.steps = steps
         self.parameters = list(self.student.parameters())
@@ -84,6 +84,10 @@ class TransformersSide:
             with torch.no_grad():
                 torch._foreach_copy_(self.parameters, self.masters)
 
+    def synchronise(self):
+        if self.parameters[0].is_cuda:
+            torch.cuda.synchronize()
+
     def step(self):
         """{"loss": ..., "step_seconds": ...}, like a line of the product's curves.jsonl."""
         start = time.perf_counter()
@@ -91,4 +95,6 @@ class TransformersSide:
         loss.backward()
         self.update()
         self.done += 1
-        return {"loss": loss.item(), "step_seconds": time.perf_counter() - start}
+        value = loss.item()
+        self.synchronise()
+        return {"loss": value, "step_seconds": time.perf_counter() - start}

@@ -1,4 +1,4 @@
-// The contract that every communicator keeps. Run alone, and by mpirun with two and three ranks.
+// The contract that every communicator keeps. Run alone, and by mpirun with two and three ranks; on GPUs by tests/gpu.
 #include "trainer/parallel/communicator.h"
 
 #include <ATen/ATen.h>
@@ -16,12 +16,12 @@ class CommunicatorTest : public testing::TestWithParam<at::ScalarType> {
 
   /// Small whole numbers, exact in every dtype: entry i of rank r is (i % 7) + r.
   at::Tensor Numbers(int64_t count, int rank) const {
-    return (at::arange(count, at::kLong).remainder(7) + rank).to(GetParam());
+    return (at::arange(count, at::kLong).remainder(7) + rank).to(WorldDevice(), GetParam());
   }
   at::Tensor SumOfNumbers(int64_t count) const {
     at::Tensor sum = at::zeros({count}, at::kLong);
-    for (int rank = 0; rank < size_; ++rank) sum += Numbers(count, rank).to(at::kLong);
-    return sum.to(GetParam());
+    for (int rank = 0; rank < size_; ++rank) sum += Numbers(count, rank).to(at::kCPU, at::kLong);
+    return sum.to(WorldDevice(), GetParam());
   }
 };
 
@@ -42,7 +42,7 @@ TEST_P(CommunicatorTest, ReduceScatterGivesEachRankItsSliceOfTheSum) {
 TEST_P(CommunicatorTest, AllGatherJoinsTheSlicesInOrderOfRank) {
   // 5 entries of bfloat16 are no whole number of words.
   for (const int64_t count : {5, 64}) {
-    at::Tensor output = at::zeros({count * size_}, at::TensorOptions(GetParam()));
+    at::Tensor output = at::zeros({count * size_}, at::TensorOptions(GetParam()).device(WorldDevice()));
     ASSERT_TRUE(World().AllGather(Numbers(count, 3 * rank_), output).ok());
     for (int rank = 0; rank < size_; ++rank) {
       EXPECT_TRUE(at::equal(output.narrow(0, rank * count, count), Numbers(count, 3 * rank)));
@@ -51,7 +51,7 @@ TEST_P(CommunicatorTest, AllGatherJoinsTheSlicesInOrderOfRank) {
 }
 
 TEST_P(CommunicatorTest, AllGatherTakesASliceThatLiesInPlace) {
-  at::Tensor output = at::zeros({64 * size_}, at::TensorOptions(GetParam()));
+  at::Tensor output = at::zeros({64 * size_}, at::TensorOptions(GetParam()).device(WorldDevice()));
   at::Tensor slice = output.narrow(0, 64 * rank_, 64);
   slice.copy_(Numbers(64, rank_));
   ASSERT_TRUE(World().AllGather(slice, output).ok());
@@ -90,17 +90,18 @@ INSTANTIATE_TEST_SUITE_P(Dtypes, CommunicatorTest,
                          [](const auto& info) { return std::string(c10::toString(info.param)); });
 
 TEST(CommunicatorWorldTest, EveryRankHasItsOwnNumber) {
-  at::Tensor seen = at::zeros({World().size()}, at::kLong);
+  const at::TensorOptions numbers = at::TensorOptions(at::kLong).device(WorldDevice());
+  at::Tensor seen = at::zeros({World().size()}, numbers);
   seen[World().rank()] = 1;
   ASSERT_TRUE(World().AllReduceSum(seen).ok());
-  EXPECT_TRUE(at::equal(seen, at::ones({World().size()}, at::kLong)));
+  EXPECT_TRUE(at::equal(seen, at::ones({World().size()}, numbers)));
 }
 
 TEST(CommunicatorWorldTest, ASumHasTheSameBitsOnEveryRank) {
   at::manual_seed(World().rank());
-  at::Tensor tensor = at::randn({10007});
+  at::Tensor tensor = at::randn({10007}).to(WorldDevice());
   ASSERT_TRUE(World().AllReduceSum(tensor).ok());
-  at::Tensor all = at::empty({10007 * World().size()});
+  at::Tensor all = at::empty({10007 * World().size()}, tensor.options());
   ASSERT_TRUE(World().AllGather(tensor, all).ok());
   for (int rank = 0; rank < World().size(); ++rank) {
     EXPECT_TRUE(at::equal(all.narrow(0, rank * 10007, 10007), tensor));
@@ -109,7 +110,8 @@ TEST(CommunicatorWorldTest, ASumHasTheSameBitsOnEveryRank) {
 
 TEST(CommunicatorWorldTest, SumsBfloat16InAWiderType) {
   // In bfloat16 256 + 1 stays 256, so that adding one after the other would lose every later 1.
-  at::Tensor tensor = at::full({8}, World().rank() == 0 ? 256.0 : 1.0, at::kBFloat16);
+  at::Tensor tensor =
+      at::full({8}, World().rank() == 0 ? 256.0 : 1.0, at::TensorOptions(at::kBFloat16).device(WorldDevice()));
   ASSERT_TRUE(World().AllReduceSum(tensor).ok());
   const double exact = 256.0 + World().size() - 1;
   EXPECT_EQ(tensor[0].item<double>(), at::tensor(exact).to(at::kBFloat16).item<double>());

@@ -3,9 +3,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <string>
+
+#include "trainer/parallel/device.h"
 
 namespace regroup {
 namespace {
@@ -13,6 +16,11 @@ namespace {
 std::unique_ptr<Communicator>& Holder() {
   static std::unique_ptr<Communicator> communicator;
   return communicator;
+}
+
+at::Device& Device() {
+  static at::Device device(at::kCPU);
+  return device;
 }
 
 std::filesystem::path& Root() {
@@ -23,13 +31,13 @@ std::filesystem::path& Root() {
 class WorldEnvironment : public testing::Environment {
  public:
   void SetUp() override {
-    if (StartedByMpirun()) {
-      auto communicator = MakeMpiCommunicator();
-      if (!communicator.ok()) std::abort();
-      Holder() = std::move(*communicator);
-    } else {
-      Holder() = MakeSelfCommunicator();
-    }
+    const char* const wanted = std::getenv("REGROUP_TEST_DEVICE");
+    const auto device = ChooseDevice(wanted != nullptr ? wanted : "cpu");
+    if (!device.ok()) Give(device.status());
+    Device() = *device;
+    auto communicator = JoinGang(*device);
+    if (!communicator.ok()) Give(communicator.status());
+    Holder() = std::move(*communicator);
     // Ranks share their parent, mpirun.
     const pid_t common = StartedByMpirun() ? getppid() : getpid();
     Root() = std::filesystem::temp_directory_path() / ("regroup_world_" + std::to_string(common));
@@ -40,6 +48,12 @@ class WorldEnvironment : public testing::Environment {
     if (World().Barrier().ok() && World().rank() == 0) std::filesystem::remove_all(Root(), ignored);
     Holder().reset();
   }
+
+ private:
+  [[noreturn]] static void Give(const absl::Status& reason) {
+    std::fprintf(stderr, "%s\n", reason.ToString().c_str());
+    std::abort();
+  }
 };
 
 [[maybe_unused]] const testing::Environment* const kRegistered =
@@ -48,6 +62,8 @@ class WorldEnvironment : public testing::Environment {
 }  // namespace
 
 Communicator& World() { return *Holder(); }
+
+at::Device WorldDevice() { return Device(); }
 
 std::filesystem::path SharedFolder(const char* name) {
   const std::filesystem::path folder = Root() / name;

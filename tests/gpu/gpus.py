@@ -1,0 +1,24 @@
+"""The GPUs of this machine."""
+
+import pathlib
+import subprocess
+import sys
+
+SKIPPED = 77
+
+
+def count():
+    """0 without the driver's devices or its program."""
+    if not pathlib.Path("/dev/nvidiactl").exists():
+        return 0
+    try:
+        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    return len(listed.stdout.splitlines())
+
+
+def skip_without():
+    if count() == 0:
+        print("SKIPPED: there is no GPU", file=sys.stderr)
+        sys.exit(SKIPPED)

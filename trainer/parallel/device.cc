@@ -1,0 +1,50 @@
+#include "trainer/parallel/device.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "services/base/status_macros.h"
+#include "trainer/parallel/cuda_plugin.h"
+
+namespace regroup {
+namespace {
+
+/// This rank's number among those on this machine, which chooses its GPU.
+int LocalRank() {
+  const char* rank = std::getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+  return rank == nullptr ? 0 : std::atoi(rank);
+}
+
+}  // namespace
+
+absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted) {
+  // Without the driver's device there is no reason to load the CUDA libraries.
+  const bool driver = std::filesystem::exists("/dev/nvidiactl") || std::filesystem::exists("/dev/dxg");
+  if (wanted == "cpu" || (wanted != "cuda" && !driver)) return at::Device(at::kCPU);
+  const auto plugin = LoadCudaPlugin();
+  const int devices = plugin.ok() ? (*plugin)->device_count() : 0;
+  if (devices > 0) {
+    const int device = LocalRank() % devices;
+    (*plugin)->use_device(device);
+    return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(device));
+  }
+  if (wanted != "cuda") return at::Device(at::kCPU);
+  return absl::FailedPreconditionError(
+      fmt::format("resources.device: cuda was asked for, but {}",
+                  plugin.ok() ? "this machine has no GPU" : std::string(plugin.status().message())));
+}
+
+absl::StatusOr<std::unique_ptr<Communicator>> JoinGang(at::Device device) {
+  if (!StartedByMpirun()) return MakeSelfCommunicator();
+  REGROUP_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> host, MakeMpiCommunicator());
+  if (!device.is_cuda()) return host;
+  REGROUP_ASSIGN_OR_RETURN(const CudaPlugin* plugin, LoadCudaPlugin());
+  std::string error;
+  std::unique_ptr<Communicator> gang(plugin->make_communicator(host.release(), device.index(), error));
+  if (gang == nullptr) return absl::UnavailableError(error);
+  return gang;
+}
+
+}  // namespace regroup
