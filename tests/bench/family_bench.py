@@ -2,7 +2,7 @@
 """Perplexity of a small trained model of every family before and after its KV heads are halved, without any training after
 the merge: `none`, `procrustes` and `principal`.
 
-    build/venv/bin/python tests/bench/family_bench.py [--families gpt2,opt] [--steps 1500] [--work build/families]
+    build/venv/bin/python tests/bench/family_bench.py [--families gpt2,opt] [--steps 400] [--work build/families]
 
 Each model learns the demonstration's stories, which ask for names that were given before: heads do different work. The
 demonstration's tokenizer, AdamW, one learning rate for all. A model that is there already is not trained again."""
@@ -20,7 +20,6 @@ import transformers
 from tokenizers import Tokenizer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-
 DEMO = ROOT / "deploy/demo"
 WINDOW = 128
 BATCH = 16
@@ -56,7 +55,7 @@ FAMILIES = {
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", default=",".join(FAMILIES), help="model types")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build/families")
@@ -107,7 +106,7 @@ def train(model_type, folder, windows, tokenizer, arguments):
 
 
 def trained_predictions(model, batch):
-    """What predictions_of gives, with gradients."""
+    """Logits, and the tokens that they predict; an encoder-decoder encodes the first half."""
     if not model.config.is_encoder_decoder:
         return model(batch).logits[:, :-1], batch[:, 1:]
     half = batch.shape[1] // 2
