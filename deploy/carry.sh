@@ -28,7 +28,8 @@ trap 'rm -rf "$folder"' EXIT
 mkdir -p "$folder/regroup/$built"/{bin,lib,bench,tests}
 git ls-files -z | tar --null -T - -cf - | tar -xf - -C "$folder/regroup"
 cp $built/bin/regroup* "$folder/regroup/$built/bin/"
-cp $built/lib/*.so "$folder/regroup/$built/lib/" 2>/dev/null || echo "carry: this build has no GPU plug-in" >&2
+if [ -d $built/lib ]; then cp $built/lib/*.so "$folder/regroup/$built/lib/"; fi
+[ -e $built/lib/libregroup_cuda.so ] || echo "carry: this build has no GPU plug-in" >&2
 for program in bench/train_steps bench/decode_bench tests/communicator_test; do
   if [ -x "$built/$program" ]; then cp "$built/$program" "$folder/regroup/$built/$program"; fi
 done
