@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "trainer/alignment/parallel_tasks.h"
 
@@ -22,12 +23,13 @@ Energy LinearLoss(const at::Tensor& gram, const at::Tensor& merge, const at::Ten
   if (rows == 0) return {};
   const auto stacked = merge.reshape({rows, -1});
   const auto cross = gram.reshape({rows, rows}).mm(stacked);  // E a_i^T a_g
-  const auto shared = stacked.t().mm(cross).unsqueeze(0);     // E a_g^T a_g
-  const auto cross_heads = cross.reshape({count, gram.size(1), -1});
+  const auto shared = stacked.t().mm(cross);                  // E a_g^T a_g
+  const auto weighted = output.bmm(metric);                   // O_i times the metric
   const auto self = gram.diagonal(0, 0, 2).permute({2, 0, 1});
-  const auto replaced = output.transpose(1, 2).matmul(shared).matmul(output);
-  const auto error = self - 2 * cross_heads.bmm(output) + replaced;
-  return {(metric * error).sum().item<double>(), (metric * self).sum().item<double>()};
+  const double whole = (metric * self).sum().item<double>();
+  const double common = (cross.view({count, gram.size(1), -1}) * weighted.transpose(1, 2)).sum().item<double>();
+  const double replaced = (weighted.bmm(output.transpose(1, 2)).sum(0) * shared).sum().item<double>();
+  return {whole - 2 * common + replaced, whole};
 }
 
 // sum_a w_a E|k_a - conj(n_a) k_g|^2 over the rotary pairs of one group.
@@ -48,38 +50,49 @@ void Add(Energy& sum, const Energy& part, double weight) {
 }
 
 void FillResiduals(LayerAlignment& alignment, const LayerGrams& grams) {
-  Energy values;
-  Energy keys;
-  for (const auto& heads : alignment.Groups()) {
-    const auto group = grams.Select(heads);
-    const auto chosen = at::tensor(heads, at::kLong);
+  const auto groups = alignment.Groups();
+  std::vector<Energy> values(groups.size());
+  std::vector<Energy> keys(groups.size());
+  ParallelTasks(static_cast<int64_t>(groups.size()), grams.shape.head_width, [&](int64_t g) {
+    const auto group = grams.Select(groups[g]);
+    const auto chosen = at::tensor(groups[g], at::kLong);
     const auto of = [&](const at::Tensor& maps) { return maps.index_select(0, chosen); };
     const auto complex = [&](const at::Tensor& maps) { return at::view_as_complex(of(maps)); };
-    Add(values, LinearLoss(group.value, of(alignment.value_merge), of(alignment.value_output), group.output_metric), 1);
-    Add(keys,
+    values[g] = LinearLoss(group.value, of(alignment.value_merge), of(alignment.value_output), group.output_metric);
+    Add(keys[g],
         PairLoss(group.key_pairs, complex(alignment.key_pairs_merge), complex(alignment.query_pairs),
                  group.query_pair_energy),
         0.5);
-    Add(keys,
+    Add(keys[g],
         LinearLoss(group.key_free, of(alignment.key_free_merge), of(alignment.query_free).transpose(1, 2),
                    group.query_free),
         1);
-  }
-  alignment.residual_value = values.Share();
-  alignment.residual_key = keys.Share();
+  });
+  const auto share = [](const std::vector<Energy>& parts) {
+    Energy sum;
+    for (const Energy& part : parts) Add(sum, part, 1);
+    return sum.Share();
+  };
+  alignment.residual_value = share(values);
+  alignment.residual_key = share(keys);
 }
 
-// E<a_i R_i, a_j R_j> [H, H]; with undefined maps, R = 1.
+// E<a_i R_i, a_j R_j> [H, H]; with undefined maps, R = 1. Products in float32: these figures are for people.
 at::Tensor InnerProducts(const at::Tensor& gram, const at::Tensor& maps) {
   if (gram.numel() == 0) return at::zeros({gram.size(0), gram.size(0)}, at::kDouble);
   if (!maps.defined()) return gram.diagonal(0, 1, 3).sum(2);
   const int64_t heads = gram.size(0);
   const int64_t width = gram.size(1);
-  const auto flat_maps = maps.reshape({heads, width * width});
+  const auto turns = maps.to(at::kFloat);
+  const auto flat_turns = turns.reshape({heads, width * width});
   auto inner = at::empty({heads, heads}, at::kDouble);
-  ParallelTasks(heads, width, [&](int64_t j) {
-    const auto right = gram.reshape({heads * width, heads, width}).select(1, j).mm(maps[j]);
-    inner.select(1, j).copy_(right.view({heads, width * width}).mul_(flat_maps).sum(1));
+  ParallelTasks(heads, width, [&](int64_t task) {
+    const int64_t j = heads - 1 - task;  // the longest first
+    const auto before = [&](const at::Tensor& all) { return all.narrow(0, 0, j + 1); };
+    const auto right = before(gram).select(2, j).to(at::kFloat).reshape({(j + 1) * width, width}).mm(turns[j]);
+    const auto products = right.view({j + 1, width * width}).mul_(before(flat_turns)).sum(1, false, at::kDouble);
+    before(inner.select(1, j)).copy_(products);
+    before(inner.select(0, j)).copy_(products);
   });
   return inner;
 }
@@ -93,7 +106,7 @@ at::Tensor PairInnerProducts(const at::Tensor& gram, const at::Tensor& phases) {
 at::Tensor Cosines(const at::Tensor& inner) {
   const auto length = inner.diagonal().clamp_min(0).sqrt();
   const auto scale = length.outer(length);
-  return at::where(scale > 0, inner / scale, at::zeros_like(inner));
+  return at::where(scale > 0, (inner / scale).clamp(-1, 1), at::zeros_like(inner));
 }
 
 // Mean over pairs of different heads in one group; 1 where there is none.

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "trainer/nn/processor_targets.h"
+#include "services/base/processor_targets.h"
 
 namespace regroup {
 namespace {

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "trainer/nn/processor_targets.h"
+#include "services/base/processor_targets.h"
 
 namespace regroup {
 namespace {

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "trainer/alignment/nuclear_norm.h"
 #include "trainer/alignment/parallel_tasks.h"
 
 namespace regroup {
@@ -23,22 +24,10 @@ at::Tensor ForPairsOfHeads(int64_t heads, int64_t width, const std::function<dou
   return matrix;
 }
 
-namespace {
-
-// By the eigenvalues of M^T M, in half the time of singular values. A singular value below 1e-8 of the largest is lost
-// in rounding, which changes the sum by as little.
-double NuclearNorm(const at::Tensor& matrix) {
-  const auto eigenvalues = at::linalg_eigvalsh(matrix.t().mm(matrix));
-  return eigenvalues.clamp_min(0).sqrt().sum().item<double>();
-}
-
-}  // namespace
-
 at::Tensor BlockNuclearNorms(const at::Tensor& gram) {
   if (gram.numel() == 0) return at::zeros({gram.size(0), gram.size(0)}, at::kDouble);
-  return ForPairsOfHeads(gram.size(0), gram.size(1), [&](int64_t i, int64_t j) {
-    return NuclearNorm(gram.select(0, i).select(1, j).contiguous());
-  });
+  return ForPairsOfHeads(gram.size(0), gram.size(1),
+                         [&](int64_t i, int64_t j) { return NuclearNorm(gram.select(0, i).select(1, j)); });
 }
 
 at::Tensor BlockTraces(const at::Tensor& gram) { return gram.diagonal(0, 0, 2).diagonal(0, 0, 1).sum(1); }
