@@ -141,7 +141,9 @@ absl::StatusOr<LayerAlignment> AlignLayer(const LayerStatistics& statistics, con
   REGROUP_RETURN_IF_ERROR(CheckWeights(weights, statistics.Shape()));
   const AttentionWeights linear = LineariseNorms(weights, statistics.Shape(), statistics);
   REGROUP_ASSIGN_OR_RETURN(const LayerGrams grams, BuildGrams(statistics, linear));
-  return AlignGrams(grams, weights, options);
+  REGROUP_ASSIGN_OR_RETURN(LayerAlignment alignment, AlignGrams(grams, weights, options));
+  if (statistics.Shape().key_norm == KeyNorm::kPerHead) EqualiseKeys(alignment, weights, statistics);
+  return alignment;
 }
 
 absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& grams, const AttentionWeights& weights,
@@ -154,6 +156,10 @@ absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& grams, const Attenti
   at::Tensor pairs;
   if (options.compare != "none") {
     pairs = PairsToMaximise(grams, options);
+    if (!at::isfinite(pairs).all().item<bool>()) {
+      return absl::FailedPreconditionError(
+          fmt::format("the heads' similarity ({}) is not finite on the calibration text", options.similarity));
+    }
     groups = GroupHeads(ToMatrix(pairs), options.groups, static_cast<uint64_t>(options.seed));
   }
   const AlignmentMethod& method = *FindAlignmentMethod(options.method);
@@ -168,7 +174,6 @@ absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& grams, const Attenti
   if (method.free_gauge && method_options.restore_norm) NormaliseFreeGauge(alignment, weights, shape);
   if (shape.key_norm != KeyNorm::kNone) AverageKeys(alignment, shape);
   FillFigures(alignment, grams);
-  if (shape.key_norm == KeyNorm::kPerHead) EqualiseKeys(alignment, weights, shape);
   return alignment;
 }
 

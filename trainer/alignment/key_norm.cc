@@ -2,18 +2,35 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+
 namespace regroup {
 namespace {
 
-/// E|W x|^2 per row of the projection, with bias, over the calibration tokens.
-at::Tensor RowEnergies(const at::Tensor& weight, const at::Tensor& bias, const LayerStatistics& statistics) {
+/// What reaches a projection over the calibration tokens: E x^T x and E x.
+struct Input {
+  at::Tensor moment;
+  at::Tensor mean;
+};
+
+Input KeyInput(const LayerStatistics& statistics) {
   const double tokens = statistics.Tokens();
+  return {statistics.InputMoment().cpu() / tokens, statistics.InputSum().cpu() / tokens};
+}
+
+Input QueryInput(const LayerStatistics& statistics) {
+  if (!statistics.Shape().cross_attention) return KeyInput(statistics);
+  const double tokens = statistics.QueryTokens();
+  return {statistics.QueryMoment().cpu() / tokens, statistics.QuerySum().cpu() / tokens};
+}
+
+/// E|W x|^2 per row of the projection, with bias.
+at::Tensor RowEnergies(const at::Tensor& weight, const at::Tensor& bias, const Input& input) {
   const at::Tensor rows = weight.to(at::kCPU, at::kDouble);
-  const at::Tensor moment = statistics.InputMoment().cpu() / tokens;
-  at::Tensor energies = (rows.mm(moment) * rows).sum(1);
+  at::Tensor energies = (rows.mm(input.moment) * rows).sum(1);
   if (bias.defined()) {
     const at::Tensor offset = bias.to(at::kCPU, at::kDouble);
-    energies = energies + 2 * offset * rows.mv(statistics.InputSum().cpu() / tokens) + offset.square();
+    energies = energies + 2 * offset * rows.mv(input.mean) + offset.square();
   }
   return energies;
 }
@@ -37,10 +54,11 @@ AttentionWeights LineariseNorms(const AttentionWeights& weights, const Attention
                                 const LayerStatistics& statistics) {
   if (shape.key_norm == KeyNorm::kNone) return weights;
   AttentionWeights linear = weights;
-  ScaleRows(linear.query, linear.query_bias,
-            RowFactors(RowEnergies(weights.query, weights.query_bias, statistics), weights.query_norm, shape));
+  ScaleRows(
+      linear.query, linear.query_bias,
+      RowFactors(RowEnergies(weights.query, weights.query_bias, QueryInput(statistics)), weights.query_norm, shape));
   ScaleRows(linear.key, linear.key_bias,
-            RowFactors(RowEnergies(weights.key, weights.key_bias, statistics), weights.key_norm, shape));
+            RowFactors(RowEnergies(weights.key, weights.key_bias, KeyInput(statistics)), weights.key_norm, shape));
   return linear;
 }
 
@@ -54,9 +72,9 @@ void AverageKeys(LayerAlignment& alignment, const AttentionShape& shape) {
   alignment.key_free_merge = free * share;
 }
 
-void EqualiseKeys(LayerAlignment& alignment, const AttentionWeights& weights, const AttentionShape& shape) {
-  const at::Tensor sizes =
-      weights.key.to(at::kCPU, at::kDouble).reshape({shape.kv_heads, -1}).square().sum(1).sqrt().clamp_min(1e-30);
+void EqualiseKeys(LayerAlignment& alignment, const AttentionWeights& weights, const LayerStatistics& statistics) {
+  const at::Tensor energies = RowEnergies(weights.key, weights.key_bias, KeyInput(statistics));
+  const at::Tensor sizes = energies.view({statistics.Shape().kv_heads, -1}).sum(1).clamp_min(1e-30).sqrt();
   at::Tensor factors = at::ones_like(sizes);
   for (const auto& group : alignment.Groups()) {
     const at::Tensor heads = at::tensor(group, at::kLong);
@@ -74,8 +92,9 @@ MergedKeys MergeKeysUnderSharedNorm(const at::Tensor& rows, const at::Tensor& no
   const at::Tensor typical = weight.square().mean(1).sqrt();  // [groups, width]
   MergedKeys merged;
   merged.rows = mean / typical.clamp_min(1e-12).unsqueeze(2);
-  const at::Tensor ratio = (merged.rows.square().sum({1, 2}).mean() / rows.square().sum({1, 2}).mean()).sqrt();
-  merged.norm = (typical * ratio).flatten();
+  const double before = rows.square().sum({1, 2}).mean().item<double>();
+  const double after = merged.rows.square().sum({1, 2}).mean().item<double>();
+  merged.norm = (typical * (before > 0 ? std::sqrt(after / before) : 1)).flatten();
   return merged;
 }
 

@@ -1,7 +1,8 @@
 // Keys and queries behind a norm (AttentionShape::key_norm).
 //
 // The norm is not linear, so that of the maps of design 4.1 only the exchange of heads is left for queries and keys:
-// the shared key is the mean of its heads, each at unit energy, and queries stay. Values are free as ever.
+// the shared key is the mean of its heads, under KeyNorm::kPerHead each at the same energy, and queries stay. Values
+// are free as ever.
 #pragma once
 
 #include "trainer/alignment/attention.h"
@@ -18,9 +19,9 @@ AttentionWeights LineariseNorms(const AttentionWeights& weights, const Attention
 /// Puts means in place of the maps of keys and queries.
 void AverageKeys(LayerAlignment& alignment, const AttentionShape& shape);
 
-/// KeyNorm::kPerHead: lets every head count the same in the mean of the layer's own rows, whatever their size, since
-/// the norm takes sizes away.
-void EqualiseKeys(LayerAlignment& alignment, const AttentionWeights& weights, const AttentionShape& shape);
+/// KeyNorm::kPerHead: lets every head count the same in the mean of the layer's own rows, whatever the energy of its
+/// keys on the calibration tokens, since the norm takes sizes away.
+void EqualiseKeys(LayerAlignment& alignment, const AttentionWeights& weights, const LayerStatistics& statistics);
 
 /// Key rows and norm weight of the merged layer under KeyNorm::kAllHeads. With W' the mean of diag(w_i) W_i over a
 /// group and w the root mean square of w_i, rows are W' / w, and the weight is w times the ratio of the new rows' root

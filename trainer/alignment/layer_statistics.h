@@ -53,6 +53,8 @@ class LayerStatistics {
   /// Adds one batch. Tokens whose mask is false leave no trace.
   void Accumulate(const AttentionActivations& batch);
 
+  /// Where the running sums are kept; Accumulate moves them to its batch.
+  void MoveSumsTo(at::Device device);
   /// The running sums, float64, to be added over ranks in place: one all-reduce of each. The statistics of the union
   /// of all tokens are the sums of the parts.
   std::vector<at::Tensor> Sums() const;
@@ -89,7 +91,6 @@ class LayerStatistics {
   // Every sum that is kept, with its name in files.
   template <typename Fields>
   static auto Named(Fields& sums);
-  void MoveSumsTo(at::Device device);
   /// A symmetric sum with its lower half, which is not kept up to date while tokens are added.
   at::Tensor Whole(const at::Tensor& sum) const;
   void AddUnitValues(const at::Tensor& values);

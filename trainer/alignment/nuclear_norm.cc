@@ -15,8 +15,9 @@ namespace regroup {
 namespace {
 
 constexpr int kRowsAtOnce = 4;
-/// Of a matrix whose trace is one: the squared norm of a row that counts as zero.
-constexpr double kNothing = 1e-280;
+/// Of a matrix whose trace is one: the squared norm of a row that counts as zero. Far below rounding, and far from
+/// where its inverse squared is no number any more.
+constexpr double kNothing = 1e-60;
 
 REGROUP_INLINE DoubleLanes& LanesAt(double* entries) { return *reinterpret_cast<DoubleLanes*>(entries); }
 

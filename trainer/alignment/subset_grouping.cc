@@ -3,6 +3,7 @@
 // best(used) is the largest sum over partitions of `used` into full groups. The next group always contains the first
 // head that is not used, so every partition is met once.
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <vector>

@@ -74,6 +74,7 @@ void AccumulateWindows(StageContext& context, const Model& model, const TokenWin
 
 absl::Status SumOverRanks(StageContext& context, std::vector<LayerStatistics>& statistics) {
   for (LayerStatistics& layer : statistics) {
+    layer.MoveSumsTo(context.device);  // a rank that had no window has not moved its own yet
     for (at::Tensor& sum : layer.Sums()) REGROUP_RETURN_IF_ERROR(context.communicator.AllReduceSum(sum));
   }
   return absl::OkStatus();

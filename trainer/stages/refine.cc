@@ -128,6 +128,7 @@ class OutputRefiner {
     REGROUP_RETURN_IF_ERROR(context_.communicator.AllReduceSum(moment));
     REGROUP_RETURN_IF_ERROR(context_.communicator.AllReduceSum(product));
     const at::Tensor ridge = moment.diagonal().mean() * kRidge;
+    if (ridge.item<double>() == 0) return old;  // all heads are zero: no weight is better than another
     moment.diagonal().add_(ridge);
     product += ridge * old.t();
     return at::linalg_solve(moment, product).t().to(old.scalar_type()).contiguous();

@@ -12,7 +12,7 @@ Similarity::Matrix CosineOfValues(const LayerGrams& grams) {
 }
 
 Similarity::Matrix CosineOfKeys(const LayerGrams& grams) {
-  return {PairModuli(grams.unit_key_pairs) + BlockNuclearNorms(grams.unit_key_free),
+  return {KeyInnerProducts(grams.unit_key_pairs, grams.unit_key_free, grams.shape),
           PairTraces(grams.unit_key_pairs) + BlockTraces(grams.unit_key_free)};
 }
 

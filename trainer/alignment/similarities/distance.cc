@@ -17,7 +17,7 @@ Similarity::Matrix DistanceOfValues(const LayerGrams& grams) {
 }
 
 Similarity::Matrix DistanceOfKeys(const LayerGrams& grams) {
-  return FromInnerProducts(PairModuli(grams.key_pairs) + BlockNuclearNorms(grams.key_free),
+  return FromInnerProducts(KeyInnerProducts(grams.key_pairs, grams.key_free, grams.shape),
                            PairTraces(grams.key_pairs) + BlockTraces(grams.key_free));
 }
 

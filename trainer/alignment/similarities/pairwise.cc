@@ -34,6 +34,11 @@ at::Tensor BlockTraces(const at::Tensor& gram) { return gram.diagonal(0, 0, 2).d
 
 at::Tensor PairModuli(const at::Tensor& gram) { return gram.abs().sum(0); }
 
+at::Tensor KeyInnerProducts(const at::Tensor& pairs, const at::Tensor& free, const AttentionShape& shape) {
+  if (shape.key_norm == KeyNorm::kNone) return PairModuli(pairs) + BlockNuclearNorms(free);
+  return at::real(pairs).sum(0) + free.diagonal(0, 1, 3).sum(2);
+}
+
 at::Tensor PairTraces(const at::Tensor& gram) { return at::real(gram.diagonal(0, 1, 2)).sum(0); }
 
 }  // namespace regroup

@@ -5,6 +5,8 @@
 
 #include <functional>
 
+#include "trainer/alignment/attention.h"
+
 namespace regroup {
 
 /// Symmetric [heads, heads] with figure(i, j) for i < j and 0 on the diagonal; `width` as in ParallelTasks.
@@ -19,6 +21,10 @@ at::Tensor BlockTraces(const at::Tensor& gram);
 
 /// sum_t |G_ij,t| [H, H] of the complex Gram [pairs, H, H]: the same for rotary pairs, where each may turn on its own.
 at::Tensor PairModuli(const at::Tensor& gram);
+
+/// What two key heads have in common at most: E <k_i, k_j turned> [H, H] from the complex Gram of rotary pairs and the
+/// Gram of the other coordinates. Keys behind a norm may not be turned, so theirs are taken as they are.
+at::Tensor KeyInnerProducts(const at::Tensor& pairs, const at::Tensor& free, const AttentionShape& shape);
 
 /// sum_t G_ii,t [H].
 at::Tensor PairTraces(const at::Tensor& gram);

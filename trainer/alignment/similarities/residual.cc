@@ -45,7 +45,23 @@ Similarity::Matrix ResidualOfValues(const LayerGrams& grams) {
   return LinearResiduals(grams.value, grams.output_metric);
 }
 
+// Of keys behind a norm, which can only be averaged: (w_i + w_j) / 4 E|k_i - k_j|^2 of each rotary pair, and the same
+// with the metrics of the other coordinates.
+Similarity::Matrix ResidualOfAverages(const LayerGrams& grams) {
+  const auto self = at::real(grams.key_pairs.diagonal(0, 1, 2));  // [pairs, H]
+  const auto apart = self.unsqueeze(2) + self.unsqueeze(1) - 2 * at::real(grams.key_pairs);
+  const auto weights = grams.query_pair_energy.t();
+  auto lost = 0.125 * ((weights.unsqueeze(2) + weights.unsqueeze(1)) * apart).sum(0);
+  const auto block = [&](int64_t i, int64_t j) { return grams.key_free.select(0, i).select(1, j); };
+  lost += ForPairsOfHeads(lost.size(0), grams.key_free.size(1), [&](int64_t i, int64_t j) {
+    const auto free = block(i, i) + block(j, j) - block(i, j) - block(j, i);
+    return 0.25 * ((grams.query_free[i] + grams.query_free[j]) * free).sum().item<double>();
+  });
+  return {-lost, 0.5 * (weights * self).sum(0) + WeightedTraces(grams.key_free, grams.query_free)};
+}
+
 Similarity::Matrix ResidualOfKeys(const LayerGrams& grams) {
+  if (grams.shape.key_norm != KeyNorm::kNone) return ResidualOfAverages(grams);
   const auto pairs = PairResiduals(grams.key_pairs, grams.query_pair_energy);
   const auto free = LinearResiduals(grams.key_free, grams.query_free);
   return {pairs.pairs + free.pairs, pairs.self + free.self};

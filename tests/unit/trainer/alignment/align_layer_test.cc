@@ -140,7 +140,44 @@ TEST_P(AlignLayerTest, ProcrustesMakesHeadsMoreAlike) {
   for (const std::string compare : {"none", "key", "value", "joint"}) {
     const auto alignment = Align(layer_, {.compare = compare, .groups = 2});
     EXPECT_GT(alignment.similarity_after, alignment.similarity_before) << compare;
-    EXPECT_LE(alignment.similarity_after, 1 + 1e-12);
+  }
+}
+
+// Mean cosines of heads [heads][tokens, width] over tokens.
+at::Tensor Cosines(const std::vector<at::Tensor>& heads) {
+  const auto rows = at::stack(heads).flatten(1);
+  const auto unit = rows / rows.norm(2, 1, true);
+  return unit.mm(unit.t());
+}
+
+at::Tensor CosinesOfKeys(const std::vector<at::Tensor>& heads, const AttentionShape& shape) {
+  std::vector<at::Tensor> parts;
+  for (const auto& head : heads) {
+    const auto free = head.narrow(1, shape.rotary_width, shape.FreeWidth());
+    parts.push_back(at::cat({head.narrow(1, 0, shape.rotary_width), free - free.mean(0, true)}, 1));
+  }
+  return Cosines(parts);
+}
+
+TEST_P(AlignLayerTest, SimilaritiesAreThoseOfTheTokens) {
+  const auto& shape = layer_.shape;
+  const auto expect_cosines = [&](const AttentionWeights& weights, const std::vector<int64_t>& order,
+                                  const at::Tensor& of_keys, const at::Tensor& of_values, const std::string& when) {
+    const auto heads = at::tensor(order, at::kLong);
+    const auto in_order = [&](const at::Tensor& all) { return all.index_select(0, heads).index_select(1, heads); };
+    const auto keys = ProjectHeads(layer_.input, weights.key, weights.key_bias, shape.kv_heads);
+    const auto values = ProjectHeads(layer_.input, weights.value, weights.value_bias, shape.kv_heads);
+    EXPECT_TRUE(in_order(of_keys).allclose(CosinesOfKeys(keys, shape), 0, 1e-5)) << when;
+    EXPECT_TRUE(in_order(of_values).allclose(Cosines(values), 0, 1e-5)) << when;
+  };
+  for (const auto* method : AlignmentMethods()) {
+    const std::string name(method->name);
+    const auto alignment = Align(layer_, {.method = name, .groups = 2});
+    const auto aligned = ApplyAlignment(layer_.weights, alignment, shape).value();
+    expect_cosines(layer_.weights, {0, 1, 2, 3}, alignment.key_similarity_before, alignment.value_similarity_before,
+                   name + " before");
+    expect_cosines(aligned, KvHeadOrder(alignment), alignment.key_similarity_after, alignment.value_similarity_after,
+                   name + " after");
   }
 }
 
@@ -277,23 +314,6 @@ TEST(AlignLayer, RankDeficientOutputProjectionGivesFiniteWeights) {
   EXPECT_LT(principal.residual_value, 1e-5);
 }
 
-TEST(AlignLayer, NormedKeysAreAveragedAndValuesStillFollowTheMethod) {
-  for (const KeyNorm norm : {KeyNorm::kPerHead, KeyNorm::kAllHeads}) {
-    AttentionCase attention = CaseNamed("rotary");
-    attention.shape.key_norm = norm;
-    CalibratedLayer layer(attention, 5);
-    const int64_t entries = norm == KeyNorm::kPerHead ? attention.shape.head_width : layer.weights.key.size(0);
-    layer.weights.query_norm = layer.weights.key_norm = at::linspace(0.5, 1.5, entries, at::kDouble);
-    const auto principal = Align(layer, {.method = "principal", .compare = "none", .groups = 2});
-    const auto plain = Align(layer, {.method = "none", .compare = "none", .groups = 2});
-    EXPECT_TRUE(principal.key_pairs_align.equal(plain.key_pairs_align));
-    EXPECT_TRUE(principal.key_pairs_merge.equal(plain.key_pairs_merge));
-    EXPECT_TRUE(principal.query_pairs.equal(plain.query_pairs));
-    EXPECT_LT(principal.residual_value, plain.residual_value);
-    ExpectFinite(MergeHeads(layer.weights, principal, layer.shape).value(), "merged");
-  }
-}
-
 TEST(AlignLayer, WeightsThatAreNotFiniteAreNamed) {
   CalibratedLayer layer(CaseNamed("rotary"), 5);
   layer.weights.output = layer.weights.output.clone();
@@ -301,6 +321,15 @@ TEST(AlignLayer, WeightsThatAreNotFiniteAreNamed) {
   const auto status = AlignLayer(layer.statistics, layer.weights, {.groups = 2}).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(status.message()), testing::HasSubstr("output projection"));
+}
+
+TEST(AlignLayer, SimilaritiesThatAreNotFiniteAreRefused) {
+  CalibratedLayer layer(CaseNamed("rotary"), 5);
+  layer.weights.value = layer.weights.value * 1e90;  // whose Gram is finite, and the square of that is not
+  layer.Recalibrate();
+  const auto status = AlignLayer(layer.statistics, layer.weights, {.similarity = "distance", .groups = 2}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("similarity (distance)"));
 }
 
 TEST(AlignLayer, AnOrderOfHeadsThatCannotBeEqualGroupsIsRefused) {

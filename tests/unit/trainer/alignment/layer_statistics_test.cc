@@ -106,7 +106,9 @@ TEST_P(EveryAttention, FilesBringTheStatisticsBack) {
   ASSERT_EQ(before.size(), after.size());
   for (size_t i = 0; i < before.size(); ++i) {
     EXPECT_TRUE(before[i].second.equal(after[i].second)) << before[i].first;
-    if (after[i].second.dim() == 2) EXPECT_TRUE(after[i].second.equal(after[i].second.t())) << after[i].first;
+    if (after[i].second.dim() == 2) {
+      EXPECT_TRUE(after[i].second.equal(after[i].second.t())) << after[i].first;
+    }
   }
 }
 

@@ -40,7 +40,16 @@ TEST(NuclearNorm, TakesEverySpectrum) {
   ExpectLikeSingularValues(at::diag(falling.flip(0)));
   ExpectLikeSingularValues(WithSingularValues(at::ones({33}, at::kDouble)));
   ExpectLikeSingularValues(at::eye(16, at::kDouble));
-  ExpectLikeSingularValues(at::ones({24, 24}, at::kDouble));
+  for (const int64_t n : {24, 64, 100, 128}) {
+    ExpectLikeSingularValues(at::ones({n, n}, at::kDouble));
+    for (const int64_t rank : {1, 2, 4}) {
+      const auto signs = [&](at::IntArrayRef sizes) { return at::randn(sizes, at::kDouble).sign(); };
+      ExpectLikeSingularValues(signs({n, rank}).mm(signs({rank, n})));
+    }
+    at::Tensor dying = at::randn({n, n}, at::kDouble);
+    dying.narrow(1, n - 3, 3).mul_(1e-40);
+    ExpectLikeSingularValues(dying);
+  }
   ExpectLikeSingularValues(WithSingularValues(at::cat({at::ones({5}, at::kDouble), at::zeros({20}, at::kDouble)})));
   ExpectLikeSingularValues(1e120 * at::randn({12, 12}, at::kDouble));
   ExpectLikeSingularValues(1e-120 * at::randn({12, 12}, at::kDouble));

@@ -1,0 +1,117 @@
+#include "trainer/alignment/key_norm.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "attention_cases.h"
+#include "reference_attention.h"
+#include "trainer/alignment/align_layer.h"
+#include "trainer/alignment/merge_heads.h"
+#include "trainer/alignment/registry.h"
+
+namespace regroup {
+namespace {
+
+CalibratedLayer LayerBehindNorm(KeyNorm norm) {
+  AttentionCase attention = CaseNamed("rotary");
+  attention.shape.key_norm = norm;
+  CalibratedLayer layer(attention, 5);
+  const int64_t entries = norm == KeyNorm::kPerHead ? attention.shape.head_width : layer.weights.key.size(0);
+  layer.weights.query_norm = layer.weights.key_norm = at::linspace(0.5, 1.5, entries, at::kDouble);
+  return layer;
+}
+
+LayerAlignment Align(const CalibratedLayer& layer, const AlignmentOptions& options) {
+  auto alignment = AlignLayer(layer.statistics, layer.weights, options);
+  EXPECT_TRUE(alignment.ok()) << alignment.status();
+  return *alignment;
+}
+
+void ExpectFinite(const AttentionWeights& weights) {
+  for (const auto* weight : {&weights.query, &weights.key, &weights.value, &weights.output, &weights.key_norm}) {
+    EXPECT_TRUE(at::isfinite(*weight).all().item<bool>());
+  }
+}
+
+TEST(KeyNorm, KeysAreAveragedAndValuesStillFollowTheMethod) {
+  for (const KeyNorm norm : {KeyNorm::kPerHead, KeyNorm::kAllHeads}) {
+    const CalibratedLayer layer = LayerBehindNorm(norm);
+    const auto principal = Align(layer, {.method = "principal", .compare = "none", .groups = 2});
+    const auto plain = Align(layer, {.method = "none", .compare = "none", .groups = 2});
+    EXPECT_TRUE(principal.key_pairs_align.equal(plain.key_pairs_align));
+    EXPECT_TRUE(principal.key_pairs_merge.equal(plain.key_pairs_merge));
+    EXPECT_TRUE(principal.query_pairs.equal(plain.query_pairs));
+    EXPECT_LT(principal.residual_value, plain.residual_value);
+    ExpectFinite(MergeHeads(layer.weights, principal, layer.shape).value());
+  }
+}
+
+// What two heads could share after a turn does not count where none may be turned.
+TEST(KeyNorm, OppositeKeysAreNotAlike) {
+  for (const KeyNorm norm : {KeyNorm::kPerHead, KeyNorm::kAllHeads}) {
+    CalibratedLayer layer = LayerBehindNorm(norm);
+    if (norm == KeyNorm::kAllHeads) layer.weights.key_norm = at::ones_like(layer.weights.key_norm);
+    const auto similarity_with = [&](double sign, std::string_view similarity) {
+      const int64_t width = layer.shape.head_width;
+      layer.weights.key = layer.weights.key.clone();
+      layer.weights.key.narrow(0, width, width).copy_(sign * layer.weights.key.narrow(0, 0, width));
+      layer.Recalibrate();
+      const AlignmentOptions options{.compare = "key", .similarity = std::string(similarity), .groups = 2};
+      return Align(layer, options).grouping_similarity[0][1].item<double>();
+    };
+    for (const auto* similarity : Similarities()) {
+      const double copies = similarity_with(1, similarity->name), opposites = similarity_with(-1, similarity->name);
+      const double best = similarity->unit_grams ? 1 : 0;  // a cosine, or nothing that sets them apart
+      EXPECT_NEAR(copies, best, 1e-9) << similarity->name;
+      EXPECT_LT(opposites, -0.5) << similarity->name;
+    }
+  }
+}
+
+TEST(KeyNorm, ResidualSimilarityIsWhatAveragingThePairLoses) {
+  for (const KeyNorm norm : {KeyNorm::kPerHead, KeyNorm::kAllHeads}) {
+    const CalibratedLayer layer = LayerBehindNorm(norm);
+    const auto alignment = Align(layer, {.compare = "key", .similarity = "residual", .groups = 2});
+    const AttentionWeights linear = LineariseNorms(layer.weights, layer.shape, layer.statistics);
+    const auto keys = FindSimilarity("residual")->of_keys(BuildGrams(layer.statistics, linear).value());
+    double lost = 0;
+    for (const auto& group : alignment.Groups()) lost -= keys.pairs[group[0]][group[1]].item<double>();
+    EXPECT_NEAR(alignment.residual_key, lost / keys.self.sum().item<double>(), 1e-12);
+  }
+}
+
+// Two heads whose rows have the same norm, one of which reads an input direction of a hundred times the energy.
+TEST(KeyNorm, HeadsCountTheSameByTheEnergyOfTheirKeys) {
+  CalibratedLayer layer = LayerBehindNorm(KeyNorm::kPerHead);
+  const int64_t width = layer.shape.head_width;
+  layer.input = layer.input.clone();
+  layer.input.narrow(1, 0, 20).mul_(10);
+  layer.weights.key = layer.weights.key.clone();
+  layer.weights.key.narrow(0, 0, width).narrow(1, 20, 20).zero_();
+  layer.weights.key.narrow(0, width, width).narrow(1, 0, 20).zero_();
+  layer.Recalibrate();
+  const auto merged =
+      MergeHeads(layer.weights, Align(layer, {.method = "none", .compare = "none", .groups = 2}), layer.shape).value();
+  const auto shared = merged.key.narrow(0, 0, width);
+  const auto energy = [&](int64_t first) {
+    return layer.input.narrow(1, first, 20).mm(shared.narrow(1, first, 20).t()).square().sum().item<double>();
+  };
+  EXPECT_NEAR(energy(0) / energy(20), 1, 1e-9);
+}
+
+TEST(KeyNorm, KeysOfZeroStayFinite) {
+  for (const KeyNorm norm : {KeyNorm::kPerHead, KeyNorm::kAllHeads}) {
+    CalibratedLayer layer = LayerBehindNorm(norm);
+    layer.weights.key = at::zeros_like(layer.weights.key);
+    layer.Recalibrate();
+    const auto alignment = Align(layer, {.method = "principal", .compare = "joint", .groups = 2});
+    ExpectFinite(MergeHeads(layer.weights, alignment, layer.shape).value());
+  }
+}
+
+}  // namespace
+}  // namespace regroup
