@@ -20,6 +20,14 @@ def full_evaluation(choices):
             "latency": {"batch_sizes": [1, 2], "context_lengths": [16, 48], "new_tokens": 4}}  # fmt: skip
 
 
+def mean_of_pairs(layer, when):
+    """The mean over pairs of different heads and over keys and values, from the matrices of one layer."""
+    heads = range(len(layer[f"key_similarity_{when}"]))
+    entries = [layer[f"{what}_similarity_{when}"][i][j]
+               for what in ("key", "value") for i in heads for j in heads if i != j]  # fmt: skip
+    return sum(entries) / len(entries)
+
+
 class ReportTest(ProgramTest):
     def run_job(self, job):
         done = subprocess.run([places.PROGRAMS / "regroup", "run", self.write_job(job), "--work-dir", self.folder / "work"],
@@ -102,6 +110,11 @@ class ReportTest(ProgramTest):
         report = self.check_json(folder)
         self.assertEqual(len(report["rows"]), 4)
         self.assertTrue(all(row["result"]["perplexity_ratio"]["low"] > 0.5 for row in report["rows"]))
+        for row in report["rows"]:
+            self.assertEqual(set(row["seconds"]), {"align", "evaluate"})
+            for layer in row["layers"]:
+                for when in ("before", "after"):
+                    self.assertAlmostEqual(layer[f"overall_similarity_{when}"], mean_of_pairs(layer, when), delta=1e-4)
         self.check_page(folder)
 
 

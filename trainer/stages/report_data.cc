@@ -54,11 +54,26 @@ absl::Status AddSubject(const StageContext& context, const std::string& subject,
   return absl::OkStatus();
 }
 
-/// Seconds by stage: "align-003" counts for "align", "evaluate-source" for "evaluate".
+/// "align" of "align-003", "evaluate" of "evaluate-source".
+std::string StageOf(const std::string& task) { return task.substr(0, task.find('-')); }
+
+/// Seconds by stage of what was done for one row of a sweep, whose roles begin with `prefix`.
+Json RowSeconds(const StageContext& context, const std::string& prefix) {
+  std::map<std::string, double> seconds;
+  for (const auto& [role, folder] : context.assignment.inputs()) {
+    if (!role.starts_with(prefix)) continue;
+    // Results lie in jobs/<job>/<task>/<epoch>/out.
+    const std::string task = std::filesystem::path(folder).parent_path().parent_path().filename().string();
+    const auto spent = context.assignment.task_seconds().find(task);
+    if (spent != context.assignment.task_seconds().end()) seconds[StageOf(task)] += spent->second;
+  }
+  return seconds;
+}
+
 Json StageSeconds(const StageContext& context) {
   static constexpr const char* kOrder[] = {"inspect", "calibrate", "align", "refine", "finetune", "export", "evaluate"};
   std::map<std::string, double> seconds;
-  for (const auto& [task, spent] : context.assignment.task_seconds()) seconds[task.substr(0, task.find('-'))] += spent;
+  for (const auto& [task, spent] : context.assignment.task_seconds()) seconds[StageOf(task)] += spent;
   Json stages = Json::array();
   for (const char* name : kOrder) {
     if (seconds.contains(name)) stages.push_back({{"name", name}, {"seconds", seconds[name]}});
@@ -79,6 +94,14 @@ Json Matrix(const at::Tensor& matrix) {
   return rows;
 }
 
+/// The mean over pairs of different heads; null where the method has no similarities, or a layer one head.
+Json MeanOfPairs(const at::Tensor& keys, const at::Tensor& values) {
+  if (!keys.defined() || !values.defined() || keys.size(0) < 2) return nullptr;
+  const auto both = 0.5 * (keys + values);
+  const double pairs = static_cast<double>(both.size(0) * (both.size(0) - 1));
+  return (both.sum() - both.trace()).item<double>() / pairs;
+}
+
 /// "layer 3", or of an encoder-decoder "encoder 3", "decoder 3" (its self-attention) and "cross 3".
 std::string LayerName(const ModelConfig& config, int64_t index) {
   const LayerPlace place = config.PlaceOfLayer(index);
@@ -92,6 +115,8 @@ Json DescribeLayer(const ModelConfig& config, int64_t index, const LayerAlignmen
           {"groups", layer.Groups()},
           {"similarity_before", layer.similarity_before},
           {"similarity_after", layer.similarity_after},
+          {"overall_similarity_before", MeanOfPairs(layer.key_similarity_before, layer.value_similarity_before)},
+          {"overall_similarity_after", MeanOfPairs(layer.key_similarity_after, layer.value_similarity_after)},
           {"residual_key", layer.residual_key},
           {"residual_value", layer.residual_value},
           {"iterations", layer.iterations},
@@ -155,7 +180,9 @@ absl::StatusOr<Json> CollectReport(const StageContext& context, const ModelConfi
   REGROUP_RETURN_IF_ERROR(AddSubject(context, "source", "", Shape(context, config, config.kv_heads), report));
   if (context.spec().has_sweep()) {
     for (const v1::Arm& arm : context.assignment.arms()) {
-      REGROUP_ASSIGN_OR_RETURN(Json row, DescribeArm(context, config, arm, fmt::format("{}/", arm.index())));
+      const std::string prefix = fmt::format("{}/", arm.index());
+      REGROUP_ASSIGN_OR_RETURN(Json row, DescribeArm(context, config, arm, prefix));
+      row["seconds"] = RowSeconds(context, prefix);
       report["rows"].push_back(std::move(row));
     }
   } else {

@@ -41,13 +41,8 @@ std::string GroupsText(const Json& groups) {
   return text;
 }
 
-/// Older reports have no names.
-std::string LayerName(const Json& layer) {
-  return Escape(layer.value("name", fmt::format("layer {}", layer["index"].get<int64_t>())));
-}
-
 std::string LayerTitle(const Json& layer) {
-  std::string title = LayerName(layer);
+  std::string title = LayerLabel(layer);
   if (!title.empty()) title.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(title.front())));
   return title;
 }
@@ -61,7 +56,7 @@ std::string HeatmapPair(const Json& layer, const std::string& what) {
   const auto [low, high] = RangeOff({&before, &after});
   const auto draw = [&](const Json& matrix, const char* when) {
     return Heatmap(matrix, order, low, high,
-                   fmt::format("Similarity of the {}s of all heads in {} {} alignment", what, LayerName(layer), when));
+                   fmt::format("Similarity of the {}s of all heads in {} {} alignment", what, LayerLabel(layer), when));
   };
   return fmt::format("<div class=\"pair\"><span>{}s</span>{}{}<small>{:.2f} to {:.2f}</small></div>", what,
                      draw(before, "before"), draw(after, "after"), low, high);

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <set>
 #include <vector>
 
 #include "trainer/stages/report_chart.h"
@@ -125,28 +123,6 @@ std::string PairedTable(const Json& report) {
          "test).</p>\n";
 }
 
-/// The rows of a sweep with one training, as one series for each alignment.
-std::vector<ChartSeries> RatioSeries(const Json& rows, const std::string& finetune) {
-  std::vector<ChartSeries> series;
-  for (const Json& row : rows) {
-    if (row["finetune"] != finetune || !row.contains("result")) continue;
-    const Json& result = row["result"];
-    if (!result.contains("perplexity_ratio")) continue;
-    const Json& ratio = result["perplexity_ratio"];
-    const std::string name = row["alignment"].get<std::string>() + (row.value("refine", false) ? " + refine" : "");
-    auto found = std::find_if(series.begin(), series.end(), [&](const ChartSeries& one) { return one.name == name; });
-    if (found == series.end()) found = series.insert(series.end(), {.name = name});
-    found->points.push_back({.x = row["kv_heads"].get<double>(),
-                             .y = ratio["ratio"].get<double>(),
-                             .low = ratio["low"].get<double>(),
-                             .high = ratio["high"].get<double>()});
-  }
-  for (ChartSeries& one : series) {
-    std::sort(one.points.begin(), one.points.end(), [](const auto& a, const auto& b) { return a.x < b.x; });
-  }
-  return series;
-}
-
 std::string CellTitle(const Json& cell) {
   return fmt::format("batch {} × {}", cell["batch"].get<int64_t>(), GroupedText(cell["context"].get<int64_t>()));
 }
@@ -255,34 +231,6 @@ std::string SummarySection(const Json& report) {
 std::string QualitySection(const Json& report) {
   return "<section><h2>Quality</h2>\n" + QualityTable(report) + AgreementText(report) + ChoiceTable(report) +
          PairedTable(report) + "</section>\n";
-}
-
-std::string SweepSection(const Json& report) {
-  if (!report.contains("rows")) return "";
-  std::set<std::string> trainings;
-  double low = 1, high = 1;
-  for (const Json& row : report["rows"]) {
-    trainings.insert(row["finetune"].get<std::string>());
-    if (!row.contains("result") || !row["result"].contains("perplexity_ratio")) continue;
-    low = std::min(low, row["result"]["perplexity_ratio"]["low"].get<double>());
-    high = std::max(high, row["result"]["perplexity_ratio"]["high"].get<double>());
-  }
-  std::string charts;
-  for (const std::string& training : trainings) {
-    const std::string title = training == "none" ? "Without training" : "After " + training + " training";
-    charts += LineChart({.title = title,
-                         .x_label = "KV heads",
-                         .y_label = "perplexity / source's",
-                         .x_by_rank = true,
-                         .y_logarithmic = high > 3 * low,
-                         .y_low = low,
-                         .y_high = high},
-                        RatioSeries(report["rows"], training));
-  }
-  return "<section><h2>Degradation against ratio</h2>\n<p>Perplexity over the source's, on the same windows; bars are "
-         "95 % "
-         "intervals of the paired difference.</p>\n<div class=\"charts\">" +
-         charts + "</div></section>\n";
 }
 
 std::string DecodeSection(const Json& report) {

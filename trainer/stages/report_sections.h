@@ -11,7 +11,7 @@ namespace regroup {
 std::string SummarySection(const nlohmann::ordered_json& report);
 /// Every model that was measured, and the paired tests.
 std::string QualitySection(const nlohmann::ordered_json& report);
-/// Perplexity against the number of KV heads, for a sweep.
+/// Of a sweep: perplexity against the number of KV heads, and a table of what each combination does.
 std::string SweepSection(const nlohmann::ordered_json& report);
 /// The decode grid next to the bound, prefill, cache bytes, and what alignment costs.
 std::string DecodeSection(const nlohmann::ordered_json& report);

@@ -142,6 +142,10 @@ std::string ArmTitle(const Json& row) {
                      finetune == "none" ? "" : " + " + finetune);
 }
 
+std::string LayerLabel(const Json& layer) {
+  return Escape(layer.value("name", fmt::format("layer {}", layer["index"].get<int64_t>())));
+}
+
 Json SummariseReport(const Json& report) {
   const std::string name = report["name"].get<std::string>();
   if (!report.contains("rows")) {

@@ -61,9 +61,25 @@ TEST(ReportPageTest, ShowsTheQualityOfEveryModel) {
   }
 }
 
+Json Layer(int index, double residual_key, double similarity_after) {
+  return {{"index", index},
+          {"residual_key", residual_key},
+          {"residual_value", 0.25},
+          {"groups", {{0, 1}}},
+          {"similarity_before", 0.125},
+          {"similarity_after", similarity_after},
+          {"key_similarity_before", nullptr},
+          {"key_similarity_after", nullptr},
+          {"value_similarity_before", nullptr},
+          {"value_similarity_after", nullptr},
+          {"overall_similarity_before", 0.0625},
+          {"overall_similarity_after", nullptr}};
+}
+
 TEST(ReportPageTest, ASweepShowsDegradationAgainstRatioForEachTraining) {
   Json report = BareReport();
   report.erase("result");
+  report.erase("layers");
   report["source"]["perplexity"] = 10.0;
   for (const int heads : {4, 2}) {
     for (const char* finetune : {"none", "l0"}) {
@@ -71,7 +87,8 @@ TEST(ReportPageTest, ASweepShowsDegradationAgainstRatioForEachTraining) {
                                 {"alignment", "principal"},
                                 {"refine", true},
                                 {"finetune", finetune},
-                                {"layers", Json::array()},
+                                {"layers", {Layer(0, 0.1, 0.5), Layer(1, 0.3, 0.75)}},
+                                {"seconds", {{"align", 2.5}, {"finetune", 60.0}}},
                                 {"result",
                                  {{"kv_heads", heads},
                                   {"kv_bytes_per_token", 512 * heads},
@@ -84,6 +101,14 @@ TEST(ReportPageTest, ASweepShowsDegradationAgainstRatioForEachTraining) {
   EXPECT_THAT(page, HasSubstr("Without training"));
   EXPECT_THAT(page, HasSubstr("After l0 training"));
   EXPECT_THAT(page, HasSubstr("2 heads, principal + refine + l0"));
+  // Means over the layers; what a method does not have is not made up.
+  for (const char* cell : {"0.200", "0.250", "0.125 → 0.625", "0.062 → –", "1 min 3 s"}) {
+    EXPECT_THAT(page, HasSubstr("<td>" + std::string(cell) + "</td>"));
+  }
+  // The residuals of each layer stand there once for each merge, whatever was trained.
+  EXPECT_THAT(page,
+              HasSubstr("<th scope=\"col\">4 heads, principal</th><th scope=\"col\">2 heads, principal</th></tr>"));
+  EXPECT_THAT(page, HasSubstr("<th scope=\"row\">layer 1</th><td>0.300 / 0.250</td><td>0.300 / 0.250</td>"));
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "slow_transformer.h"
 #include "stage_fixture.h"
 
@@ -109,6 +111,34 @@ TEST_F(ReportDataTest, ASweepHasARowPerArm) {
   EXPECT_EQ(report["rows"][1]["alignment"], "procrustes");
   EXPECT_EQ(report["rows"][1]["finetune"], "direct");
   EXPECT_FALSE(report.contains("result"));
+}
+
+TEST_F(ReportDataTest, ARowCountsTheSecondsOfItsOwnTasks) {
+  assignment_.mutable_spec()->mutable_sweep()->add_finetune("none");
+  for (const char* finetune : {"none", "direct"}) {
+    v1::Arm& arm = *assignment_.add_arms();
+    arm.set_index(assignment_.arms_size() - 1);
+    arm.set_kv_heads(2);
+    arm.set_alignment("procrustes");
+    arm.set_finetune(finetune);
+    AddAlignments(std::to_string(arm.index()) + "/", config_, 2);
+  }
+  const auto done = [&](const std::string& role, const std::string& task, double seconds) {
+    const std::string folder = "jobs/job-1/" + task + "/1/out";
+    std::filesystem::create_directories((work() / folder).parent_path());
+    if (!std::filesystem::exists(work() / folder)) std::filesystem::rename(MakeInput(role), work() / folder);
+    (*assignment_.mutable_inputs())[role] = folder;
+    (*assignment_.mutable_task_seconds())[task] = seconds;
+  };
+  for (const char* arm : {"0/", "1/"}) {
+    done(std::string(arm) + "align/0", "align-k2-procrustes-000", 1.5);
+    done(std::string(arm) + "align/1", "align-k2-procrustes-001", 2.0);
+  }
+  done("1/finetune", "finetune-k2-procrustes-direct", 60.0);
+  (*assignment_.mutable_task_seconds())["calibrate"] = 7;
+  const Json rows = Collect()["rows"];
+  EXPECT_EQ(rows[0]["seconds"], (Json{{"align", 3.5}}));
+  EXPECT_EQ(rows[1]["seconds"], (Json{{"align", 3.5}, {"finetune", 60.0}}));
 }
 
 Json WithPerplexities(const Json& source, const Json& result) {

@@ -84,7 +84,9 @@ TEST_F(StudentTest, EveryWeightTrainsInExactlyOneGroup) {
       total += parameter->numel();
       if (group.name == "shared") shared += parameter->numel();
     }
-    if (group.name == "shared") EXPECT_EQ(group.rate, 2.0);
+    if (group.name == "shared") {
+      EXPECT_EQ(group.rate, 2.0);
+    }
     if (group.name == "gates") {
       EXPECT_EQ(group.rate, 5.0);
       EXPECT_FALSE(group.clipped);
@@ -102,7 +104,9 @@ TEST_F(StudentTest, DirectTrainingHasNoGates) {
   EXPECT_FALSE(student.gated());
   EXPECT_EQ(student.gates(), 0);
   for (const ParameterGroup& group : student.ParameterGroups(1.0)) {
-    if (group.name == "gates") EXPECT_TRUE(group.parameters.empty());
+    if (group.name == "gates") {
+      EXPECT_TRUE(group.parameters.empty());
+    }
   }
 }
 
