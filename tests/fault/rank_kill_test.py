@@ -19,7 +19,8 @@ from harness.program_test import ProgramTest, digest_of
 KILLS = int(os.environ.get("REGROUP_TEST_RANK_KILLS", "3"))
 SEED = int(os.environ.get("REGROUP_TEST_SEED", random.randrange(1 << 32)))
 _INTERVAL = 4
-_STEPS = 16 * (KILLS + 1)
+# A kill costs a few intervals; the machine may be several times faster than the one this was written on.
+_STEPS = 40 * (KILLS + 1)
 
 
 class RankKillTest(ProgramTest):
@@ -51,18 +52,27 @@ class RankKillTest(ProgramTest):
     def complete_checkpoints(self, job):
         return set(self.cluster.work.glob(f"jobs/{job}/finetune/*/checkpoints/*/manifest.json"))
 
-    def wait_for_moment(self, job, best, must_advance):
-        """While the ranks start, load and resume, or soon after they have begun a checkpoint or completed one."""
-        if must_advance:
-            processes.wait_until(lambda: self.checkpoints_reached(job) > best, "a newer checkpoint", pause_s=0.1)
-        elif self.moments.random() < 0.6:
-            before = self.complete_checkpoints(job)
-            processes.wait_until(lambda: self.complete_checkpoints(job) - before, "the next checkpoint", pause_s=0.002)
-        time.sleep(self.moments.uniform(0, 0.5 if must_advance else 2))
-
-    def kill_some_ranks(self, job, epoch):
+    def ranks(self, job, epoch):
         ranks = processes.trainers_of(self.cluster.work, f"finetune/{epoch}")
         self.assertTrue(ranks, f"{job} ended before the last kill: raise the number of steps")
+        return ranks
+
+    def wait_for_moment(self, job, epoch, best, must_advance):
+        """While the ranks start, load and resume, or soon after they have begun a checkpoint or completed one."""
+        if must_advance:
+            self.wait_until_training(job, epoch, lambda: self.checkpoints_reached(job) > best, pause_s=0.1)
+        elif self.moments.random() < 0.6:
+            before = self.complete_checkpoints(job)
+            self.wait_until_training(job, epoch, lambda: self.complete_checkpoints(job) - before, pause_s=0.002)
+        else:
+            return time.sleep(self.moments.uniform(0, 1.2))
+        time.sleep(self.moments.uniform(0, 0.2))
+
+    def wait_until_training(self, job, epoch, is_reached, pause_s):
+        processes.wait_until(lambda: is_reached() or not self.ranks(job, epoch), "a newer checkpoint", pause_s=pause_s)
+
+    def kill_some_ranks(self, job, epoch):
+        ranks = self.ranks(job, epoch)
         for rank in self.moments.sample(ranks, self.moments.randint(1, len(ranks))):
             try:
                 os.kill(rank.pid, signal.SIGKILL)
@@ -73,7 +83,7 @@ class RankKillTest(ProgramTest):
         best, without_progress = 0, 0
         for epoch in range(1, KILLS + 1):
             self.cluster.wait_for_trainers(f"finetune/{epoch}", 2)
-            self.wait_for_moment(job, best, must_advance=without_progress == 2)
+            self.wait_for_moment(job, epoch, best, must_advance=without_progress == 2)
             reached = self.checkpoints_reached(job)
             self.kill_some_ranks(job, epoch)
             without_progress = 0 if reached > best else without_progress + 1

@@ -31,7 +31,7 @@ class ClusterGangTest : public ::testing::Test {
     Settle();
     Ask(w1_);
     ASSERT_THAT(w1_.running, SizeIs(1));
-    Report(w1_, w1_.running[0], InspectSuccess());
+    EXPECT_TRUE(Report(w1_, w1_.running[0], InspectSuccess()).ok());
   }
 
   /// Both ask; the assignments they get.
@@ -107,7 +107,7 @@ TEST_F(ClusterGangTest, StartsOnAllItsWorkersAtOnceAndTellsEachItsPart) {
 
 TEST_F(ClusterGangTest, EveryAttemptHasAnotherToken) {
   const std::string first = StartGang().at(0).gang().token();
-  Report(w1_, w1_.running[0], FailureOf(v1::FAILURE_CLASS_INFRA));
+  EXPECT_TRUE(Report(w1_, w1_.running[0], FailureOf(v1::FAILURE_CLASS_INFRA)).ok());
   w2_.running.clear();
   PassSeconds(2, {&w1_, &w2_});
   const std::vector<v1::TaskAssignment> again = StartGang();
@@ -118,7 +118,7 @@ TEST_F(ClusterGangTest, EveryAttemptHasAnotherToken) {
 TEST_F(ClusterGangTest, TakesTheSlotsOfAllItsWorkersAndGivesThemBack) {
   StartGang();
   for (const auto& [id, worker] : cluster_.workers()) EXPECT_EQ(cluster_.Describe(worker, now_).busy_slots(), 2) << id;
-  Report(w1_, w1_.running[0]);
+  EXPECT_TRUE(Report(w1_, w1_.running[0]).ok());
   for (const auto& [id, worker] : cluster_.workers()) EXPECT_EQ(cluster_.Describe(worker, now_).busy_slots(), 0) << id;
   // The helper still lists it, and is told to stop.
   EXPECT_THAT(Beat(w2_).stop(), SizeIs(1));
@@ -167,7 +167,7 @@ TEST_F(ClusterGangTest, AHelperDoesNotDecideTheOutcome) {
 TEST_F(ClusterGangTest, StartsAgainOnlyWhenNoWorkerCanStillRunTheOldAttempt) {
   StartGang();
   // The helper is cut off; the lead notices first.
-  Report(w1_, w1_.running[0], FailureOf(v1::FAILURE_CLASS_INFRA));
+  EXPECT_TRUE(Report(w1_, w1_.running[0], FailureOf(v1::FAILURE_CLASS_INFRA)).ok());
   FakeWorker w3("w3", 2);
   w3.gang_address = "w3:7448";
   cluster_.Register(w3.Registration(), now_);
