@@ -56,7 +56,7 @@ function(regroup_program name)
 endfunction()
 
 # regroup_test(<name> SOURCES <file>... [DEPS <target>...] [LABELS fast|slow ...] [TORCH] [TIMEOUT <seconds>])
-# A GoogleTest program of its own, registered as one ctest entry per case. One on libtorch is left out without the trainer.
+# A GoogleTest program of its own, registered as one ctest entry. One on libtorch is left out without the trainer.
 function(regroup_test name)
   cmake_parse_arguments(arg "TORCH" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
   if(arg_TORCH AND NOT REGROUP_TRAINER)

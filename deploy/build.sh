@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Builds the programs into build/release/bin, or everything with --all. Used by deploy/demo.sh and tests/run.sh.
+# REGROUP_CUDA=ON makes it an error if what the GPU plug-in needs is not there.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,7 +20,7 @@ jobs() {
 
 configure() {
   mkdir -p build
-  cmake --preset release > build/configure.log 2>&1 || { tail -n 30 build/configure.log >&2; exit 1; }
+  cmake --preset release ${REGROUP_CUDA:+-DREGROUP_CUDA=$REGROUP_CUDA} > build/configure.log 2>&1 || { tail -n 30 build/configure.log >&2; exit 1; }
 }
 
 # Those of the programs that this checkout has.

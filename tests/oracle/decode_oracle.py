@@ -1,5 +1,5 @@
 """Greedy decoding with our KV cache gives Transformers' tokens: for the shipped model, for its conversion to fewer KV
-heads, and for the trained model of ../shared where it is at hand.
+heads, and for the trained model of REGROUP_TRAINED_MODELS where it is at hand.
 
 usage: decode_oracle.py <regroup> <logits_tool> <decode_tool> <source folder> <shared folder>
 """

@@ -1,6 +1,6 @@
 """Multiple-choice scores, item by item, against an independent computation with Transformers.
 
-Always on the shipped model with items made from its own text; also on the trained model and the sets of ../shared,
+Always on the shipped model with items made from its own text; also on the trained model and the sets of REGROUP_TRAINED_MODELS,
 where they are at hand: the first items of each, or with REGROUP_NIGHTLY=1 all. Source and result are both compared.
 
 usage: multiple_choice_oracle.py <regroup> <logits_tool> <source folder> <shared folder>

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "services/base/logging.h"
 #include "services/base/status_macros.h"
 #include "trainer/parallel/cuda_plugin.h"
 
@@ -30,7 +31,12 @@ absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted) {
     (*plugin)->use_device(device);
     return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(device));
   }
-  if (wanted != "cuda") return at::Device(at::kCPU);
+  if (wanted != "cuda") {
+    if (!plugin.ok())
+      LogWarning("this machine has a GPU, but the task runs on processors",
+                 {{"reason", std::string(plugin.status().message())}});
+    return at::Device(at::kCPU);
+  }
   return absl::FailedPreconditionError(
       fmt::format("resources.device: cuda was asked for, but {}",
                   plugin.ok() ? "this machine has no GPU" : std::string(plugin.status().message())));
