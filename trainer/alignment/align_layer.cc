@@ -141,9 +141,7 @@ absl::StatusOr<LayerAlignment> AlignLayer(const LayerStatistics& statistics, con
   REGROUP_RETURN_IF_ERROR(CheckWeights(weights, statistics.Shape()));
   const AttentionWeights linear = LineariseNorms(weights, statistics.Shape(), statistics);
   REGROUP_ASSIGN_OR_RETURN(const LayerGrams grams, BuildGrams(statistics, linear));
-  REGROUP_ASSIGN_OR_RETURN(LayerAlignment alignment, AlignGrams(grams, weights, options));
-  if (statistics.Shape().key_norm == KeyNorm::kPerHead) EqualiseKeys(alignment, weights, statistics);
-  return alignment;
+  return AlignGrams(grams, weights, options);
 }
 
 absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& grams, const AttentionWeights& weights,
@@ -174,6 +172,7 @@ absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& grams, const Attenti
   if (method.free_gauge && method_options.restore_norm) NormaliseFreeGauge(alignment, weights, shape);
   if (shape.key_norm != KeyNorm::kNone) AverageKeys(alignment, shape);
   FillFigures(alignment, grams);
+  if (shape.key_norm == KeyNorm::kPerHead) EqualiseKeys(alignment, weights, shape);
   return alignment;
 }
 

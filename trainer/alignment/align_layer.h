@@ -46,8 +46,7 @@ absl::StatusOr<LayerAlignment> AlignLayer(const LayerStatistics& statistics, con
                                           const AlignmentOptions& options);
 
 /// The same from Grams at hand. Making them (BuildGrams) is most of the work of a wide layer and depends on the
-/// statistics only. The weights are read for the free gauge alone. Without what AlignLayer does under KeyNorm::kPerHead
-/// (EqualiseKeys).
+/// statistics only. The weights are read for the free gauge and for the sizes of keys behind a norm.
 absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& grams, const AttentionWeights& weights,
                                           const AlignmentOptions& options);
 

@@ -72,9 +72,9 @@ void AverageKeys(LayerAlignment& alignment, const AttentionShape& shape) {
   alignment.key_free_merge = free * share;
 }
 
-void EqualiseKeys(LayerAlignment& alignment, const AttentionWeights& weights, const LayerStatistics& statistics) {
-  const at::Tensor energies = RowEnergies(weights.key, weights.key_bias, KeyInput(statistics));
-  const at::Tensor sizes = energies.view({statistics.Shape().kv_heads, -1}).sum(1).clamp_min(1e-30).sqrt();
+void EqualiseKeys(LayerAlignment& alignment, const AttentionWeights& weights, const AttentionShape& shape) {
+  const at::Tensor sizes =
+      weights.key.to(at::kCPU, at::kDouble).reshape({shape.kv_heads, -1}).square().sum(1).sqrt().clamp_min(1e-30);
   at::Tensor factors = at::ones_like(sizes);
   for (const auto& group : alignment.Groups()) {
     const at::Tensor heads = at::tensor(group, at::kLong);

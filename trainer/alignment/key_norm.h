@@ -1,8 +1,8 @@
 // Keys and queries behind a norm (AttentionShape::key_norm).
 //
 // The norm is not linear, so that of the maps of design 4.1 only the exchange of heads is left for queries and keys:
-// the shared key is the mean of its heads, under KeyNorm::kPerHead each at the same energy, and queries stay. Values
-// are free as ever.
+// the shared key is the mean of its heads, under KeyNorm::kPerHead each with rows of the same size, and queries stay.
+// Values are free as ever.
 #pragma once
 
 #include "trainer/alignment/attention.h"
@@ -19,9 +19,10 @@ AttentionWeights LineariseNorms(const AttentionWeights& weights, const Attention
 /// Puts means in place of the maps of keys and queries.
 void AverageKeys(LayerAlignment& alignment, const AttentionShape& shape);
 
-/// KeyNorm::kPerHead: lets every head count the same in the mean of the layer's own rows, whatever the energy of its
-/// keys on the calibration tokens, since the norm takes sizes away.
-void EqualiseKeys(LayerAlignment& alignment, const AttentionWeights& weights, const LayerStatistics& statistics);
+/// KeyNorm::kPerHead: lets every head count the same in the mean of the layer's own rows, by the Frobenius norm of its
+/// rows, since the norm takes sizes away. By the energy of its keys on the calibration tokens, which the residuals
+/// suppose, the merged model is no better: perplexities of a small Qwen3 were 1 % higher.
+void EqualiseKeys(LayerAlignment& alignment, const AttentionWeights& weights, const AttentionShape& shape);
 
 /// Key rows and norm weight of the merged layer under KeyNorm::kAllHeads. With W' the mean of diag(w_i) W_i over a
 /// group and w the root mean square of w_i, rows are W' / w, and the weight is w times the ratio of the new rows' root

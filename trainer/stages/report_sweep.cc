@@ -74,7 +74,7 @@ std::string MeanOverLayers(const Json& row, const char* key) {
 }
 
 std::string BeforeAndAfter(const Json& row, const std::string& what) {
-  return MeanOverLayers(row, (what + "_before").c_str()) + " → " + MeanOverLayers(row, (what + "_after").c_str());
+  return MeanOverLayers(row, (what + "_before").c_str()) + "&nbsp;→ " + MeanOverLayers(row, (what + "_after").c_str());
 }
 
 std::string RowSeconds(const Json& row) {
@@ -116,12 +116,12 @@ std::string ResidualTable(const Json& rows) {
     std::vector<std::string> cells = {LayerLabel((*merges.front())[layer])};
     for (const Json* layers : merges) {
       const Json& one = (*layers)[layer];
-      cells.push_back(
-          fmt::format("{:.3f} / {:.3f}", one["residual_key"].get<double>(), one["residual_value"].get<double>()));
+      cells.push_back(fmt::format("{:.1f}&nbsp;/&nbsp;{:.1f}", 100 * one["residual_key"].get<double>(),
+                                  100 * one["residual_value"].get<double>()));
     }
     table.Add(cells);
   }
-  return "<h3>Residual of each layer, keys / values</h3>\n" + table.Render();
+  return "<h3>Residual of each layer, keys / values, %</h3>\n" + table.Render();
 }
 
 }  // namespace

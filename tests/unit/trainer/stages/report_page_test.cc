@@ -102,13 +102,14 @@ TEST(ReportPageTest, ASweepShowsDegradationAgainstRatioForEachTraining) {
   EXPECT_THAT(page, HasSubstr("After l0 training"));
   EXPECT_THAT(page, HasSubstr("2 heads, principal + refine + l0"));
   // Means over the layers; what a method does not have is not made up.
-  for (const char* cell : {"0.200", "0.250", "0.125 → 0.625", "0.062 → –", "1 min 3 s"}) {
+  for (const char* cell : {"0.200", "0.250", "0.125&nbsp;→ 0.625", "0.062&nbsp;→ –", "1 min 3 s"}) {
     EXPECT_THAT(page, HasSubstr("<td>" + std::string(cell) + "</td>"));
   }
   // The residuals of each layer stand there once for each merge, whatever was trained.
   EXPECT_THAT(page,
               HasSubstr("<th scope=\"col\">4 heads, principal</th><th scope=\"col\">2 heads, principal</th></tr>"));
-  EXPECT_THAT(page, HasSubstr("<th scope=\"row\">layer 1</th><td>0.300 / 0.250</td><td>0.300 / 0.250</td>"));
+  EXPECT_THAT(page,
+              HasSubstr("<th scope=\"row\">layer 1</th><td>30.0&nbsp;/&nbsp;25.0</td><td>30.0&nbsp;/&nbsp;25.0</td>"));
 }
 
 }  // namespace
