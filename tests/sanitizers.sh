@@ -25,6 +25,7 @@ mkdir -p build
 # A report ends the test, also one of undefined behaviour, which by itself only prints.
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ASAN_OPTIONS=detect_stack_use_after_return=1
 # gRPC, protobuf and libpq come from Debian without instrumentation: what they synchronise is not seen.
+export TSAN_OPTIONS=suppressions=$PWD/tests/tsan_suppressions.txt
 tsan_only='^(coordinator_(core|job|schedule)_test|worker_(parts_)?test|process_group_test|base_test)$'
 case ${1:-both} in
   -h | --help) usage ;;
