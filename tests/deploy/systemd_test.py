@@ -82,11 +82,18 @@ class SystemdTest(ProgramTest):
         self.assertRegex((root / "etc/passwd").read_text(), r"(?m)^regroup:")
         for name in MOST_EXPOSURE:
             self.assertTrue((root / f"etc/systemd/system/multi-user.target.wants/{name}.service").is_symlink(), name)
-        settings = dict(re.findall(r"^    (REGROUP_\w+)=(.*)$", section, re.MULTILINE))
-        unit = Unit("regroup-coordinator")
-        self.assertLessEqual(set(settings), set(unit.environment()))
-        known = subprocess.run([places.PROGRAMS / "regroup-coordinator", "--help"], capture_output=True, text=True).stdout
-        for flag in re.findall(r"--[a-z-]+", " ".join(settings.values())):
+        of_coordinator, of_worker = section.split("and into worker.conf:")
+        self.check_settings("regroup-coordinator", of_coordinator)
+        self.check_settings("regroup-worker", of_worker)
+
+    def check_settings(self, program, text):
+        """The unit passes what the guide sets, and the program takes it."""
+        settings = dict(re.findall(r"^    (REGROUP_\w+)=(.*)$", text, re.MULTILINE))
+        self.assertLessEqual(set(settings), set(Unit(program).environment()))
+        known = subprocess.run([places.PROGRAMS / program, "--help"], capture_output=True, text=True).stdout
+        flags = re.findall(r"--[a-z-]+", " ".join(settings.values()))
+        self.assertTrue(flags)
+        for flag in flags:
             self.assertIn(flag, known)
 
     def test_the_command_lines_start_the_programs(self):
