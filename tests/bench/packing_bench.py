@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 import transformers
 
+import trained_model
 import training_cases
 import transformers_side
 
@@ -28,7 +29,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--programs", type=pathlib.Path, default=training_cases.ROOT / "build/release/bench")
     parser.add_argument("--model", type=pathlib.Path, default=training_cases.SMALL_MODEL)
-    parser.add_argument("--data", type=pathlib.Path, default=training_cases.SMALL_TEXTS / "train.jsonl")
+    parser.add_argument("--data", type=pathlib.Path, default=trained_model.TEXTS / "train.jsonl")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=3)

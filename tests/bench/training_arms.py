@@ -7,13 +7,12 @@ table of trainer/alignment/README.md ("After equal training"). An arm takes some
 
 import argparse
 import json
-import os
 import pathlib
 import subprocess
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-TRAINED_MODELS = pathlib.Path(os.environ.get("REGROUP_TRAINED_MODELS", ROOT.parent / "shared"))
+import trained_model
+
 
 
 def folder(path):
@@ -26,9 +25,9 @@ def numbers(kind):
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--programs", type=folder, default=ROOT / "build/release/bin")
-    parser.add_argument("--model", type=folder, default=TRAINED_MODELS / "models/llama-mha-6m")
-    parser.add_argument("--texts", type=folder, default=TRAINED_MODELS / "data", help="train.jsonl, valid.jsonl")
+    parser.add_argument("--programs", type=folder, default=trained_model.ROOT / "build/release/bin")
+    parser.add_argument("--model", type=folder, default=trained_model.MODEL)
+    parser.add_argument("--texts", type=folder, default=trained_model.TEXTS, help="train.jsonl, valid.jsonl")
     parser.add_argument("--kv-heads", type=int, default=2)
     parser.add_argument("--alignments", type=numbers(str), default=["none", "procrustes", "principal"])
     parser.add_argument("--trainings", type=numbers(str), default=["direct", "l0"])

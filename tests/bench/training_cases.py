@@ -2,18 +2,16 @@
 
 import json
 import os
-import pathlib
 import statistics
 import subprocess
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-TRAINED_MODELS = pathlib.Path(os.environ.get("REGROUP_TRAINED_MODELS", ROOT.parent / "shared"))
-HAS_TRAINED_MODEL = (TRAINED_MODELS / "models/llama-mha-6m").is_dir()
-SMALL_MODEL = TRAINED_MODELS / "models/llama-mha-6m" if HAS_TRAINED_MODEL else ROOT / "deploy/demo/model"
-SMALL_TEXTS = TRAINED_MODELS / "data" if HAS_TRAINED_MODEL else ROOT / "deploy/demo"
+import trained_model
+
+ROOT = trained_model.ROOT
+SMALL_MODEL = trained_model.MODEL
 WIDE = {"hidden_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 16, "num_key_value_heads": 16,
         "head_dim": 64, "intermediate_size": 2816, "vocab_size": 32000, "max_position_embeddings": 2048,
         "tie_word_embeddings": False}

@@ -19,7 +19,6 @@ Input KeyInput(const LayerStatistics& statistics) {
 }
 
 Input QueryInput(const LayerStatistics& statistics) {
-  if (!statistics.Shape().cross_attention) return KeyInput(statistics);
   const double tokens = statistics.QueryTokens();
   return {statistics.QueryMoment().cpu() / tokens, statistics.QuerySum().cpu() / tokens};
 }
@@ -53,12 +52,13 @@ void ScaleRows(at::Tensor& weight, at::Tensor& bias, const at::Tensor& factors) 
 AttentionWeights LineariseNorms(const AttentionWeights& weights, const AttentionShape& shape,
                                 const LayerStatistics& statistics) {
   if (shape.key_norm == KeyNorm::kNone) return weights;
+  const Input of_keys = KeyInput(statistics);
+  const Input of_queries = shape.cross_attention ? QueryInput(statistics) : of_keys;
   AttentionWeights linear = weights;
-  ScaleRows(
-      linear.query, linear.query_bias,
-      RowFactors(RowEnergies(weights.query, weights.query_bias, QueryInput(statistics)), weights.query_norm, shape));
+  ScaleRows(linear.query, linear.query_bias,
+            RowFactors(RowEnergies(weights.query, weights.query_bias, of_queries), weights.query_norm, shape));
   ScaleRows(linear.key, linear.key_bias,
-            RowFactors(RowEnergies(weights.key, weights.key_bias, KeyInput(statistics)), weights.key_norm, shape));
+            RowFactors(RowEnergies(weights.key, weights.key_bias, of_keys), weights.key_norm, shape));
   return linear;
 }
 

@@ -32,9 +32,10 @@ absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted) {
     return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(device));
   }
   if (wanted != "cuda") {
-    if (!plugin.ok())
+    if (!plugin.ok()) {
       LogWarning("this machine has a GPU, but the task runs on processors",
                  {{"reason", std::string(plugin.status().message())}});
+    }
     return at::Device(at::kCPU);
   }
   return absl::FailedPreconditionError(
