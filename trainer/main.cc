@@ -10,14 +10,14 @@
 #include <CLI/CLI.hpp>
 
 #include "google/protobuf/util/json_util.h"
-#include "services/base/files.h"
-#include "services/base/logging.h"
-#include "services/base/parent_death.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/files.h"
+#include "services/common/base/logging.h"
+#include "services/common/base/parent_death.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/parallel/device.h"
-#include "trainer/stages/describe.h"
+#include "trainer/plan/describe.h"
 #include "trainer/stages/outcome.h"
-#include "trainer/stages/plan.h"
+#include "trainer/plan/plan.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {

@@ -7,10 +7,10 @@
 #include <array>
 
 #include "coordinator/access/token_file.h"
-#include "services/base/files.h"
-#include "services/base/status_macros.h"
-#include "services/rpc/certificates.h"
-#include "services/rpc/worker_channel.h"
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
+#include "services/common/rpc/certificates.h"
+#include "services/common/rpc/worker_channel.h"
 
 namespace regroup {
 namespace {

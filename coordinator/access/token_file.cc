@@ -15,9 +15,9 @@
 #include <functional>
 #include <sstream>
 
-#include "services/base/files.h"
-#include "services/base/sha256.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/files.h"
+#include "services/common/base/sha256.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

@@ -1,7 +1,7 @@
 #include "coordinator/api/admission.h"
 
 #include "coordinator/api/requests.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 

@@ -8,7 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "coordinator/access/access.h"
-#include "coordinator/api/core.h"
+#include "coordinator/core/core.h"
 
 namespace regroup {
 

@@ -10,9 +10,9 @@
 #include <sstream>
 
 #include "coordinator/api/requests.h"
-#include "services/base/logging.h"
-#include "services/base/status_macros.h"
-#include "services/job_file/known_words.h"
+#include "services/common/base/logging.h"
+#include "services/common/base/status_macros.h"
+#include "services/common/job_file/known_words.h"
 
 namespace regroup {
 namespace {

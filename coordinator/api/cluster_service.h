@@ -2,8 +2,8 @@
 #pragma once
 
 #include "coordinator/api/admission.h"
-#include "coordinator/api/core.h"
-#include "coordinator/api/errands.h"
+#include "coordinator/core/core.h"
+#include "coordinator/core/errands.h"
 #include "regroup/v1/cluster_service.grpc.pb.h"
 
 namespace regroup {

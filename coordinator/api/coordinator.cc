@@ -4,8 +4,8 @@
 
 #include "coordinator/api/job_files.h"
 #include "coordinator/store/sqlite_job_store.h"
-#include "services/base/logging.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/logging.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

@@ -4,8 +4,8 @@
 #include <optional>
 
 #include "coordinator/job/job.h"
-#include "services/base/logging.h"
-#include "services/base/staging_folder.h"
+#include "services/common/base/logging.h"
+#include "services/common/base/staging_folder.h"
 
 namespace regroup {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "coordinator/api/errands.h"
+#include "coordinator/core/errands.h"
 #include "regroup/v1/job_service.pb.h"
 
 namespace regroup {

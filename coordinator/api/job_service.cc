@@ -7,8 +7,8 @@
 #include "coordinator/api/job_streams.h"
 #include "coordinator/api/job_submission.h"
 #include "coordinator/api/requests.h"
-#include "services/base/logging.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/logging.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

@@ -6,11 +6,11 @@
 #include <functional>
 
 #include "coordinator/api/admission.h"
-#include "coordinator/api/core.h"
+#include "coordinator/core/core.h"
 #include "coordinator/api/job_planner.h"
 #include "coordinator/api/stream_pump.h"
 #include "regroup/v1/job_service.grpc.pb.h"
-#include "services/job_file/allowed_paths.h"
+#include "services/common/job_file/allowed_paths.h"
 
 namespace regroup {
 

@@ -2,7 +2,7 @@
 
 #include <deque>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

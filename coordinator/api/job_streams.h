@@ -5,7 +5,7 @@
 
 #include <memory>
 
-#include "coordinator/api/job_feeds.h"
+#include "coordinator/core/job_feeds.h"
 #include "coordinator/api/stream_pump.h"
 #include "coordinator/store/job_store.h"
 

@@ -8,10 +8,10 @@
 #include <random>
 
 #include "coordinator/api/requests.h"
-#include "services/base/sha256.h"
-#include "services/base/status_macros.h"
-#include "services/job_file/resolve_job_spec.h"
-#include "services/job_file/validate_job_spec.h"
+#include "services/common/base/sha256.h"
+#include "services/common/base/status_macros.h"
+#include "services/common/job_file/resolve_job_spec.h"
+#include "services/common/job_file/validate_job_spec.h"
 
 namespace regroup {
 namespace {

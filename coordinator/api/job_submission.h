@@ -5,9 +5,9 @@
 
 #include "absl/status/statusor.h"
 #include "coordinator/access/caller.h"
-#include "coordinator/api/core.h"
+#include "coordinator/core/core.h"
 #include "regroup/v1/job_service.pb.h"
-#include "services/job_file/allowed_paths.h"
+#include "services/common/job_file/allowed_paths.h"
 
 namespace regroup {
 

@@ -17,7 +17,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "services/rpc/status.h"
+#include "services/common/rpc/status.h"
 
 namespace regroup {
 

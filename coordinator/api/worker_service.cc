@@ -6,8 +6,8 @@
 #include <cctype>
 
 #include "coordinator/api/requests.h"
-#include "services/base/logging.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/logging.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "coordinator/api/admission.h"
-#include "coordinator/api/core.h"
+#include "coordinator/core/core.h"
 #include "regroup/v1/worker_service.grpc.pb.h"
 
 namespace regroup {

@@ -8,7 +8,7 @@
 
 #include "coordinator/access/init_folder.h"
 #include "coordinator/access/token_file.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

@@ -6,10 +6,10 @@
 #include <memory>
 
 #include "regroup/v1/cluster_service.grpc.pb.h"
-#include "services/base/status_macros.h"
-#include "services/rpc/channel.h"
-#include "services/rpc/security_flags.h"
-#include "services/rpc/status.h"
+#include "services/common/base/status_macros.h"
+#include "services/common/rpc/channel.h"
+#include "services/common/rpc/security_flags.h"
+#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

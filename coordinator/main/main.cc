@@ -11,12 +11,12 @@
 #include "coordinator/api/coordinator.h"
 #include "coordinator/main/access_commands.h"
 #include "coordinator/main/backup_command.h"
-#include "services/base/files.h"
-#include "services/base/logging.h"
-#include "services/base/parent_death.h"
-#include "services/base/status_macros.h"
-#include "services/rpc/connection_limit.h"
-#include "services/rpc/security_flags.h"
+#include "services/common/base/files.h"
+#include "services/common/base/logging.h"
+#include "services/common/base/parent_death.h"
+#include "services/common/base/status_macros.h"
+#include "services/common/rpc/connection_limit.h"
+#include "services/common/rpc/security_flags.h"
 
 namespace regroup {
 namespace {

@@ -10,7 +10,7 @@
 // by each of them, except that a helper may end its part before the lead tells how the attempt ended; and it starts
 // again only when none of them can still run a process of the attempt before.
 //
-// Not thread-safe. Owned by the core thread (coordinator/api/core.h).
+// Not thread-safe. Owned by the core thread (coordinator/core/core.h).
 #pragma once
 
 #include <cstdint>

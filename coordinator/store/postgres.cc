@@ -9,9 +9,9 @@
 #include <cstring>
 #include <thread>
 
-#include "services/base/logging.h"
-#include "services/base/status_macros.h"
-#include "services/rpc/status.h"
+#include "services/common/base/logging.h"
+#include "services/common/base/status_macros.h"
+#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

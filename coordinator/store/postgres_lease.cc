@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "coordinator/store/sql_changes.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "services/job_file/job_file.h"
+#include "services/common/job_file/job_file.h"
 
 namespace regroup {
 

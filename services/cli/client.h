@@ -16,7 +16,7 @@
 #include "absl/status/statusor.h"
 #include "regroup/v1/cluster_service.grpc.pb.h"
 #include "regroup/v1/job_service.grpc.pb.h"
-#include "services/rpc/channel.h"
+#include "services/common/rpc/channel.h"
 
 namespace regroup {
 

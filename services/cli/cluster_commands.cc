@@ -7,7 +7,7 @@
 #include <chrono>
 #include <memory>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "services/cli/json_text.h"
 #include "services/cli/quantity_text.h"
 #include "services/cli/text_table.h"

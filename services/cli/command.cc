@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/rpc/status.h"
+#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

@@ -6,7 +6,7 @@
 #include <thread>
 #include <utility>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "services/cli/job_mirror.h"
 #include "services/cli/stage_summary.h"
 

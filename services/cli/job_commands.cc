@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "services/cli/checked_job_file.h"
 #include "services/cli/job_text.h"
 #include "services/cli/json_text.h"

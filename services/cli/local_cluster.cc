@@ -5,8 +5,8 @@
 #include <chrono>
 #include <thread>
 
-#include "services/base/files.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
 #include "services/cli/interrupt.h"
 #include "services/cli/log_tail.h"
 

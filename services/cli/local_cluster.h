@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "services/cli/work_folder_lock.h"
-#include "services/programs/child_process.h"
+#include "services/common/programs/child_process.h"
 
 namespace regroup {
 

@@ -17,8 +17,8 @@
 #include "services/cli/report_command.h"
 #include "services/cli/run_command.h"
 #include "services/cli/stream_commands.h"
-#include "services/job_file/nearest_word.h"
-#include "services/rpc/security_flags.h"
+#include "services/common/job_file/nearest_word.h"
+#include "services/common/rpc/security_flags.h"
 
 namespace regroup {
 namespace {

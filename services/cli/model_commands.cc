@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "services/cli/json_text.h"
-#include "services/programs/ask_trainer.h"
+#include "services/common/programs/ask_trainer.h"
 
 namespace regroup {
 namespace {

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string>
 
-#include "services/base/number_text.h"  // IWYU pragma: export
+#include "services/common/base/number_text.h"  // IWYU pragma: export
 
 namespace regroup {
 

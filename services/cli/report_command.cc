@@ -11,8 +11,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/base/files.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
 #include "services/cli/json_text.h"
 #include "services/cli/report_text.h"
 

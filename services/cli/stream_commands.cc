@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "services/cli/follow_job.h"
 #include "services/cli/interrupt.h"
 #include "services/cli/job_text.h"

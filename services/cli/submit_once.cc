@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "services/base/sha256.h"
-#include "services/base/status_macros.h"
-#include "services/job_file/job_file.h"
+#include "services/common/base/sha256.h"
+#include "services/common/base/status_macros.h"
+#include "services/common/job_file/job_file.h"
 
 namespace regroup {
 namespace {

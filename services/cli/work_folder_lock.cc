@@ -10,8 +10,8 @@
 #include <sstream>
 #include <utility>
 
-#include "services/base/files.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "services/rpc/status.h"
+#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

@@ -4,12 +4,12 @@
 
 #include <utility>
 
-#include "services/base/logging.h"
-#include "services/base/sha256.h"
-#include "services/base/status_macros.h"
-#include "services/rpc/status.h"
-#include "services/rpc/worker_channel.h"
-#include "services/worker/daemon_template.h"
+#include "services/common/base/logging.h"
+#include "services/common/base/sha256.h"
+#include "services/common/base/status_macros.h"
+#include "services/common/rpc/status.h"
+#include "services/common/rpc/worker_channel.h"
+#include "services/worker/gang/daemon_template.h"
 #include "services/worker/machine.h"
 
 namespace regroup {

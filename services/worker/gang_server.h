@@ -10,8 +10,8 @@
 
 #include "absl/status/statusor.h"
 #include "regroup/v1/gang_service.grpc.pb.h"
-#include "services/rpc/server.h"
-#include "services/worker/attempt_table.h"
+#include "services/common/rpc/server.h"
+#include "services/worker/attempt/attempt_table.h"
 #include "services/worker/worker_options.h"
 
 namespace regroup {

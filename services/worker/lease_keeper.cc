@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "services/base/logging.h"
+#include "services/common/base/logging.h"
 
 namespace regroup {
 namespace {

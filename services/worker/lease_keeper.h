@@ -8,7 +8,7 @@
 #include <mutex>
 #include <thread>
 
-#include "services/worker/attempt_table.h"
+#include "services/worker/attempt/attempt_table.h"
 #include "services/worker/coordinator_link.h"
 #include "services/worker/lease.h"
 #include "services/worker/lease_end.h"

@@ -3,8 +3,8 @@
 #include <optional>
 #include <utility>
 
-#include "services/base/logging.h"
-#include "services/rpc/status.h"
+#include "services/common/base/logging.h"
+#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

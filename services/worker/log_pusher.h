@@ -10,7 +10,7 @@
 #include <mutex>
 #include <thread>
 
-#include "services/worker/attempt_table.h"
+#include "services/worker/attempt/attempt_table.h"
 #include "services/worker/coordinator_link.h"
 
 namespace regroup {

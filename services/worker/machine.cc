@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <sstream>
 
-#include "services/base/hardware_names.h"
+#include "services/common/base/hardware_names.h"
 
 namespace regroup {
 namespace {

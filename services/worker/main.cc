@@ -4,11 +4,11 @@
 #include <string>
 #include <utility>
 
-#include "services/base/files.h"
-#include "services/base/logging.h"
-#include "services/base/parent_death.h"
-#include "services/base/status_macros.h"
-#include "services/rpc/channel.h"
+#include "services/common/base/files.h"
+#include "services/common/base/logging.h"
+#include "services/common/base/parent_death.h"
+#include "services/common/base/status_macros.h"
+#include "services/common/rpc/channel.h"
 #include "services/worker/worker.h"
 #include "services/worker/worker_flags.h"
 

@@ -3,9 +3,9 @@
 #include <chrono>
 #include <string>
 
-#include "services/base/logging.h"
-#include "services/rpc/status.h"
-#include "services/worker/publication.h"
+#include "services/common/base/logging.h"
+#include "services/common/rpc/status.h"
+#include "services/worker/attempt/publication.h"
 
 namespace regroup {
 namespace {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "services/worker/attempt_table.h"
+#include "services/worker/attempt/attempt_table.h"
 #include "services/worker/coordinator_link.h"
 #include "services/worker/log_pusher.h"
 

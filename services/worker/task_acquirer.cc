@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "services/base/logging.h"
+#include "services/common/base/logging.h"
 
 namespace regroup {
 namespace {

@@ -4,11 +4,11 @@
 #include <random>
 #include <utility>
 
-#include "services/base/logging.h"
-#include "services/base/status_macros.h"
-#include "services/worker/leftovers.h"
+#include "services/common/base/logging.h"
+#include "services/common/base/status_macros.h"
+#include "services/worker/process/leftovers.h"
 #include "services/worker/machine.h"
-#include "services/worker/runtime_folder.h"
+#include "services/worker/attempt/runtime_folder.h"
 
 namespace regroup {
 namespace {

@@ -8,7 +8,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "services/rpc/security_flags.h"
+#include "services/common/rpc/security_flags.h"
 #include "services/worker/machine.h"
 
 namespace regroup {

@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 
-#include "services/base/logging.h"
-#include "services/rpc/channel.h"
+#include "services/common/base/logging.h"
+#include "services/common/rpc/channel.h"
 #include "services/worker/worker_options.h"
 
 namespace regroup {

@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <thread>
 
-#include "services/base/files.h"
+#include "services/common/base/files.h"
 
 namespace regroup {
 namespace {

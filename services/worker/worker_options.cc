@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "services/base/sha256.h"
+#include "services/common/base/sha256.h"
 
 namespace regroup {
 

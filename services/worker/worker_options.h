@@ -5,8 +5,8 @@
 #include <filesystem>
 #include <string>
 
-#include "services/job_file/allowed_paths.h"
-#include "services/rpc/credentials.h"
+#include "services/common/job_file/allowed_paths.h"
+#include "services/common/rpc/credentials.h"
 
 namespace regroup {
 

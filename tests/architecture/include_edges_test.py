@@ -56,11 +56,11 @@ FENCES = {
     "NCCL and CUDA": (r"(nccl|cuda\w*)\.h$|.*/cuda/", ["trainer/parallel/"]),
     "SQLite": (r"sqlite3\.h$", ["coordinator/store/sqlite.h"]),
     "PostgreSQL": (r"libpq-fe\.h$", ["coordinator/store/postgres.h"]),
-    "prometheus-cpp": (r"prometheus/", ["services/metrics/metrics.cc"]),
-    "yaml-cpp": (r"yaml-cpp/", ["services/job_file/yaml_tree.cc"]),
-    "OpenSSL": (r"openssl/", ["services/base/sha256.cc", "services/rpc/certificates.cc",
+    "prometheus-cpp": (r"prometheus/", ["services/common/metrics/metrics.cc"]),
+    "yaml-cpp": (r"yaml-cpp/", ["services/common/job_file/yaml_tree.cc"]),
+    "OpenSSL": (r"openssl/", ["services/common/base/sha256.cc", "services/common/rpc/certificates.cc",
                               "coordinator/access/token_file.cc"]),
-    "CLI11": (r"CLI/", ["services/cli/", "services/rpc/security_flags.h", "services/worker/worker_flags.cc",
+    "CLI11": (r"CLI/", ["services/cli/", "services/common/rpc/security_flags.h", "services/worker/worker_flags.cc",
                         "coordinator/main/", "trainer/main.cc"]),
 }
 

@@ -21,7 +21,7 @@
 #include "bench_parts.h"
 #include "published_alignment.h"
 #include "trainer/alignment/align_layer.h"
-#include "trainer/eval/stopwatch.h"
+#include "services/common/base/stopwatch.h"
 
 namespace regroup {
 namespace {

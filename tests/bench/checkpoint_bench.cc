@@ -15,8 +15,8 @@
 #include <numeric>
 
 #include "trainer/data/file_digest.h"
-#include "trainer/eval/stopwatch.h"
-#include "trainer/stages/checkpoint_saver.h"
+#include "services/common/base/stopwatch.h"
+#include "trainer/training/checkpoint_saver.h"
 
 namespace regroup {
 namespace {

@@ -15,8 +15,8 @@
 
 #include "trainer/alignment/grouping.h"
 #include "trainer/alignment/random_numbers.h"
-#include "trainer/eval/stopwatch.h"
-#include "trainer/stages/tensor_file.h"
+#include "services/common/base/stopwatch.h"
+#include "trainer/model_folder/tensor_file.h"
 
 namespace regroup {
 namespace {

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "trainer/distill/kl_loss.h"
-#include "trainer/eval/stopwatch.h"
+#include "services/common/base/stopwatch.h"
 
 namespace regroup {
 namespace {

@@ -16,11 +16,11 @@
 
 #include "bench_parts.h"
 #include "trainer/alignment/layer_statistics.h"
-#include "trainer/eval/stopwatch.h"
+#include "services/common/base/stopwatch.h"
 #include "trainer/nn/window_runner.h"
-#include "trainer/stages/convert_block.h"
-#include "trainer/stages/settings.h"
-#include "trainer/stages/source_model.h"
+#include "trainer/model_folder/convert_block.h"
+#include "trainer/plan/settings.h"
+#include "trainer/model_folder/source_model.h"
 
 namespace regroup {
 namespace {

@@ -12,14 +12,14 @@
 
 #include <CLI/CLI.hpp>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/data/token_windows.h"
 #include "trainer/parallel/device.h"
-#include "trainer/stages/conversion.h"
-#include "trainer/stages/distill_trainer.h"
-#include "trainer/stages/source_model.h"
-#include "trainer/stages/student.h"
-#include "trainer/stages/worker_link.h"
+#include "trainer/model_folder/conversion.h"
+#include "trainer/training/distill_trainer.h"
+#include "trainer/model_folder/source_model.h"
+#include "trainer/training/student.h"
+#include "trainer/link/worker_link.h"
 
 namespace regroup {
 namespace {

@@ -15,7 +15,7 @@
 #include "coordinator/api/coordinator.h"
 #include "tests/contract/generic_call.h"
 #include "tests/unit/coordinator/builders.h"
-#include "tests/unit/services/rpc/test_certificates.h"
+#include "tests/unit/services/common/rpc/test_certificates.h"
 
 namespace regroup {
 namespace {

@@ -180,7 +180,7 @@ TEST_F(BadRequestsTest, LinesOfATaskWithControlsAreDroppedAndTheOthersKept) {
   EXPECT_EQ(lines[0].message(), "of inspect");
 }
 
-// services/rpc/server.h allows a thousand.
+// services/common/rpc/server.h allows a thousand.
 TEST_F(BadRequestsTest, OneConnectionCannotTakeMoreThanItsShareOfStreams) {
   ASSERT_TRUE(Submit(Request("a-job")).ok());
   const auto greedy = v1::JobService::NewStub(OpenChannel(coordinator_->address()).value());

@@ -12,8 +12,8 @@
 #include <thread>
 #include <vector>
 
-#include "tests/unit/services/rpc/info_service.h"
-#include "tests/unit/services/rpc/test_certificates.h"
+#include "tests/unit/services/common/rpc/info_service.h"
+#include "tests/unit/services/common/rpc/test_certificates.h"
 
 namespace regroup {
 namespace {

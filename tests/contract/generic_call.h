@@ -10,7 +10,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "services/rpc/status.h"
+#include "services/common/rpc/status.h"
 
 namespace regroup {
 

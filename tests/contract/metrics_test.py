@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""services/metrics/README.md says exactly what a running coordinator serves: names, types, labels, label values."""
+"""services/common/metrics/README.md says exactly what a running coordinator serves: names, types, labels, label values."""
 
 import email.message
 import gzip
@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from harness import job_file, places, processes
 from harness.program_test import ProgramTest
 
-README = places.REPOSITORY / "services/metrics/README.md"
+README = places.REPOSITORY / "services/common/metrics/README.md"
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([^|]*)\| ([^|]*)\| ([^|]+)\|$", re.MULTILINE)
 SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)(?: \d+)?$")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')

@@ -11,7 +11,7 @@ DEPLOY = places.REPOSITORY / "deploy"
 RULES = DEPLOY / "prometheus/rules.yaml"
 RULE_TESTS = DEPLOY / "prometheus/rules_test.yaml"
 DASHBOARDS = sorted((DEPLOY / "grafana/dashboards").glob("*.json"))
-METRIC_TABLE = places.REPOSITORY / "services/metrics/README.md"
+METRIC_TABLE = places.REPOSITORY / "services/common/metrics/README.md"
 SUFFIX = re.compile(r"_(bucket|sum|count)$")
 
 

@@ -2,7 +2,7 @@
 #include <string_view>
 
 #include "tests/fuzz/require.h"
-#include "trainer/stages/checkpoint_manifest.h"
+#include "trainer/training/checkpoint_manifest.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto manifest = regroup::ParseCheckpointManifest({reinterpret_cast<const char*>(data), size});

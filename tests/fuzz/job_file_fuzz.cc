@@ -3,9 +3,9 @@
 
 #include <string_view>
 
-#include "services/job_file/job_file.h"
-#include "services/job_file/resolve_job_spec.h"
-#include "services/job_file/validate_job_spec.h"
+#include "services/common/job_file/job_file.h"
+#include "services/common/job_file/resolve_job_spec.h"
+#include "services/common/job_file/validate_job_spec.h"
 #include "tests/fuzz/require.h"
 
 using google::protobuf::util::MessageDifferencer;

@@ -4,7 +4,7 @@
 
 #include <string_view>
 
-#include "services/base/bounded_json.h"
+#include "services/common/base/bounded_json.h"
 #include "tests/fuzz/require.h"
 #include "trainer/families/family.h"
 

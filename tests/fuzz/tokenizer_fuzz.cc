@@ -2,7 +2,7 @@
 // vocabulary, or says why not, and decodes them.
 #include <string_view>
 
-#include "services/base/bounded_json.h"
+#include "services/common/base/bounded_json.h"
 #include "tests/fuzz/require.h"
 #include "trainer/data/tokenizer/json_tokenizer.h"
 

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "coordinator/job/job.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "tests/load/puppet_worker.h"
 
 namespace regroup {

@@ -14,8 +14,8 @@
 #include "absl/status/statusor.h"
 #include "regroup/v1/job_service.grpc.pb.h"
 #include "regroup/v1/worker_service.grpc.pb.h"
-#include "services/rpc/channel.h"
-#include "services/rpc/status.h"
+#include "services/common/rpc/channel.h"
+#include "services/common/rpc/status.h"
 
 namespace regroup {
 

@@ -5,7 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "services/rpc/credentials.h"
+#include "services/common/rpc/credentials.h"
 #include "tests/load/connection.h"
 #include "tests/load/open_loop.h"
 

@@ -6,7 +6,7 @@
 #include <random>
 #include <thread>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "tests/load/history.h"
 #include "tests/load/journal.h"
 #include "tests/load/puppet_worker.h"

@@ -7,7 +7,7 @@
 #include <mutex>
 
 #include "coordinator/job/time.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

@@ -11,9 +11,9 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/status/statusor.h"
-#include "services/base/parent_death.h"
-#include "services/base/status_macros.h"
-#include "services/rpc/security_flags.h"
+#include "services/common/base/parent_death.h"
+#include "services/common/base/status_macros.h"
+#include "services/common/rpc/security_flags.h"
 #include "tests/load/cancel_race.h"
 #include "tests/load/echo.h"
 #include "tests/load/fault_load.h"

@@ -8,8 +8,8 @@
 #include <CLI/CLI.hpp>
 
 #include "coordinator/store/sqlite_job_store.h"
-#include "services/base/status_macros.h"
-#include "services/job_file/resolve_job_spec.h"
+#include "services/common/base/status_macros.h"
+#include "services/common/job_file/resolve_job_spec.h"
 #include "tests/load/connection.h"
 
 namespace regroup {

@@ -9,10 +9,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/base/files.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/eval/decoder.h"
-#include "trainer/stages/source_model.h"
+#include "trainer/model_folder/source_model.h"
 
 namespace regroup {
 namespace {

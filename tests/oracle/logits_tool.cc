@@ -8,12 +8,12 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/base/files.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/nn/window_runner.h"
-#include "trainer/stages/convert_block.h"
-#include "trainer/stages/source_model.h"
-#include "trainer/stages/tensor_file.h"
+#include "trainer/model_folder/convert_block.h"
+#include "trainer/model_folder/source_model.h"
+#include "trainer/model_folder/tensor_file.h"
 
 namespace regroup {
 namespace {

@@ -11,7 +11,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/data/token_windows.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/data/tokenizer/regex.h"

@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/alignment/figures.h"
 #include "trainer/alignment/free_gauge.h"
 #include "trainer/alignment/grouping.h"

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <utility>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/alignment/pair_gram.h"
 
 namespace regroup {

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/alignment/pair_gram.h"
 
 namespace regroup {

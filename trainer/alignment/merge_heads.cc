@@ -4,7 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/alignment/key_norm.h"
 
 namespace regroup {

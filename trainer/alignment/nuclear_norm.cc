@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "services/base/processor_targets.h"
+#include "services/common/base/processor_targets.h"
 
 namespace regroup {
 namespace {

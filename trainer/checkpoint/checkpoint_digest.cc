@@ -5,7 +5,7 @@
 #include <atomic>
 #include <thread>
 
-#include "services/base/sha256.h"
+#include "services/common/base/sha256.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
 
 namespace regroup {

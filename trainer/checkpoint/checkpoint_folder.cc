@@ -6,9 +6,9 @@
 #include <set>
 #include <utility>
 
-#include "services/base/bounded_json.h"
-#include "services/base/files.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/bounded_json.h"
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

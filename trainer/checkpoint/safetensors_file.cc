@@ -9,8 +9,8 @@
 #include <cerrno>
 #include <utility>
 
-#include "services/base/files.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/checkpoint/torch_dtype.h"
 
 namespace regroup {

@@ -9,7 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/checkpoint/safetensors_header_parser.h"
 
 namespace regroup {

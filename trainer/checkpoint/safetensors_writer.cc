@@ -9,8 +9,8 @@
 #include <set>
 #include <string_view>
 
-#include "services/base/files.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/checkpoint/safetensors_header.h"
 #include "trainer/checkpoint/torch_dtype.h"
 

@@ -4,8 +4,8 @@
 #include <fstream>
 #include <vector>
 
-#include "services/base/files.h"
-#include "services/base/sha256.h"
+#include "services/common/base/files.h"
+#include "services/common/base/sha256.h"
 
 namespace regroup {
 

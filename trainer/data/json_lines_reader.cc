@@ -4,9 +4,9 @@
 
 #include <cerrno>
 
-#include "services/base/bounded_json.h"
-#include "services/base/files.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/bounded_json.h"
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

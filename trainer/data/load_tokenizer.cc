@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/data/tokenizer/json_file.h"
 #include "trainer/data/tokenizer/json_tokenizer.h"

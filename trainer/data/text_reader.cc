@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

@@ -13,9 +13,9 @@
 #include <optional>
 #include <utility>
 
-#include "services/base/files.h"
-#include "services/base/sha256.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/files.h"
+#include "services/common/base/sha256.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 

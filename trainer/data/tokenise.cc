@@ -9,7 +9,7 @@
 #include <utility>
 #include <variant>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/data/text_reader.h"
 
 namespace regroup {

@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "services/base/files.h"
-#include "services/base/sha256.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/files.h"
+#include "services/common/base/sha256.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

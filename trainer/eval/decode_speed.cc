@@ -8,7 +8,7 @@
 #include <memory>
 
 #include "trainer/eval/decoder.h"
-#include "trainer/eval/stopwatch.h"
+#include "services/common/base/stopwatch.h"
 
 namespace regroup {
 namespace {

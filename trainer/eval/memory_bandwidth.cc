@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <atomic>
 
-#include "trainer/eval/stopwatch.h"
+#include "services/common/base/stopwatch.h"
 
 namespace regroup {
 namespace {

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/eval/perplexity.h"
 
 namespace regroup {

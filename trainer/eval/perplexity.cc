@@ -7,7 +7,7 @@
 #include <numeric>
 #include <vector>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/eval/window_batch.h"
 #include "trainer/nn/window_runner.h"
 

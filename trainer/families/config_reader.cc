@@ -6,7 +6,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "services/base/bounded_json.h"
+#include "services/common/base/bounded_json.h"
 
 namespace regroup {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "services/base/processor_targets.h"
+#include "services/common/base/processor_targets.h"
 
 namespace regroup {
 namespace {

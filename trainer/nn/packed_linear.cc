@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "services/base/processor_targets.h"
+#include "services/common/base/processor_targets.h"
 
 namespace regroup {
 namespace {

@@ -9,7 +9,7 @@
 #include <chrono>
 #include <cmath>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "services/base/logging.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/logging.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/parallel/cuda_plugin.h"
 
 namespace regroup {

@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <thread>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/parallel/communicator.h"
 
 namespace regroup {

@@ -4,14 +4,14 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/base/files.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/alignment/head_budget.h"
-#include "trainer/stages/conversion.h"
-#include "trainer/stages/convert_block.h"
-#include "trainer/stages/settings.h"
+#include "trainer/model_folder/conversion.h"
+#include "trainer/model_folder/convert_block.h"
+#include "trainer/plan/settings.h"
 #include "trainer/stages/stage.h"
-#include "trainer/stages/tensor_file.h"
+#include "trainer/model_folder/tensor_file.h"
 
 namespace regroup {
 namespace {

@@ -7,18 +7,18 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/base/files.h"
-#include "services/base/sha256.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/files.h"
+#include "services/common/base/sha256.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/alignment/layer_statistics.h"
 #include "trainer/data/token_windows.h"
 #include "trainer/eval/window_batch.h"
 #include "trainer/nn/window_runner.h"
-#include "trainer/stages/convert_block.h"
+#include "trainer/model_folder/convert_block.h"
 #include "trainer/stages/job_text.h"
-#include "trainer/stages/settings.h"
+#include "trainer/plan/settings.h"
 #include "trainer/stages/stage.h"
-#include "trainer/stages/tensor_file.h"
+#include "trainer/model_folder/tensor_file.h"
 
 namespace regroup {
 namespace {

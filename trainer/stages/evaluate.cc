@@ -4,9 +4,9 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "services/base/files.h"
-#include "services/base/status_macros.h"
-#include "trainer/stages/conversion.h"
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
+#include "trainer/model_folder/conversion.h"
 #include "trainer/stages/evaluate_quality.h"
 #include "trainer/stages/latency.h"
 #include "trainer/stages/stage.h"

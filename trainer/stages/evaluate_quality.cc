@@ -5,13 +5,13 @@
 
 #include <algorithm>
 
-#include "services/base/files.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/eval/agreement.h"
 #include "trainer/eval/multiple_choice.h"
 #include "trainer/eval/perplexity.h"
 #include "trainer/stages/job_text.h"
-#include "trainer/stages/settings.h"
+#include "trainer/plan/settings.h"
 
 namespace regroup {
 namespace {

@@ -2,11 +2,11 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "services/base/files.h"
-#include "services/base/status_macros.h"
-#include "trainer/stages/conversion.h"
-#include "trainer/stages/convert_block.h"
-#include "trainer/stages/converted_folder.h"
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
+#include "trainer/model_folder/conversion.h"
+#include "trainer/model_folder/convert_block.h"
+#include "trainer/model_folder/converted_folder.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {

@@ -6,22 +6,22 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "services/base/files.h"
-#include "services/base/logging.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/files.h"
+#include "services/common/base/logging.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/data/token_windows.h"
-#include "trainer/eval/device_name.h"
-#include "trainer/eval/peak_flops.h"
-#include "trainer/stages/conversion.h"
-#include "trainer/stages/converted_folder.h"
-#include "trainer/stages/describe.h"
-#include "trainer/stages/distill_trainer.h"
+#include "trainer/parallel/device_name.h"
+#include "trainer/parallel/peak_flops.h"
+#include "trainer/model_folder/conversion.h"
+#include "trainer/model_folder/converted_folder.h"
+#include "trainer/plan/describe.h"
+#include "trainer/training/distill_trainer.h"
 #include "trainer/stages/job_text.h"
-#include "trainer/stages/plan_estimate.h"
-#include "trainer/stages/settings.h"
+#include "trainer/plan/plan_estimate.h"
+#include "trainer/plan/settings.h"
 #include "trainer/stages/stage.h"
-#include "trainer/stages/training_checkpoint.h"
-#include "trainer/stages/training_memory.h"
+#include "trainer/training/training_checkpoint.h"
+#include "trainer/plan/training_memory.h"
 
 namespace regroup {
 namespace {

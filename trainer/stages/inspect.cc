@@ -5,16 +5,16 @@
 
 #include <set>
 
-#include "services/base/files.h"
-#include "services/base/logging.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/files.h"
+#include "services/common/base/logging.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/data/file_digest.h"
 #include "trainer/data/text_reader.h"
 #include "trainer/data/tokenizer.h"
-#include "trainer/stages/describe.h"
+#include "trainer/plan/describe.h"
 #include "trainer/stages/job_text.h"
 #include "trainer/stages/latency.h"
-#include "trainer/stages/settings.h"
+#include "trainer/plan/settings.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {

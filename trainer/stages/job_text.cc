@@ -7,10 +7,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/base/files.h"
-#include "services/base/logging.h"
-#include "services/base/sha256.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/files.h"
+#include "services/common/base/logging.h"
+#include "services/common/base/sha256.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/data/file_digest.h"
 
 namespace regroup {

@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "trainer/data/token_windows.h"
-#include "trainer/stages/source_model.h"
+#include "trainer/model_folder/source_model.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {

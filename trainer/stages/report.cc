@@ -5,16 +5,16 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "services/base/copy_file.h"
-#include "services/base/files.h"
-#include "services/base/staging_folder.h"
-#include "services/base/status_macros.h"
-#include "services/job_file/job_file.h"
-#include "trainer/stages/conversion.h"
-#include "trainer/stages/report_data.h"
-#include "trainer/stages/report_page.h"
+#include "services/common/base/copy_file.h"
+#include "services/common/base/files.h"
+#include "services/common/base/staging_folder.h"
+#include "services/common/base/status_macros.h"
+#include "services/common/job_file/job_file.h"
+#include "trainer/model_folder/conversion.h"
+#include "trainer/report/data.h"
+#include "trainer/report/page.h"
 #include "trainer/stages/stage.h"
-#include "trainer/stages/tensor_file.h"
+#include "trainer/model_folder/tensor_file.h"
 
 namespace regroup {
 namespace {

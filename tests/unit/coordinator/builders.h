@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "coordinator/schedule/cluster.h"
-#include "services/job_file/resolve_job_spec.h"
+#include "services/common/job_file/resolve_job_spec.h"
 
 namespace regroup {
 

@@ -6,8 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/base/bounded_json.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/bounded_json.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/data/tokenizer/bpe_merging.h"
 #include "trainer/data/tokenizer/utf8.h"
 

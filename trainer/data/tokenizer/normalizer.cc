@@ -10,7 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/data/tokenizer/pattern.h"
 #include "trainer/data/tokenizer/regex.h"
 #include "trainer/data/tokenizer/text_growth.h"

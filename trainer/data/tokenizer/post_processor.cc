@@ -8,8 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/base/bounded_json.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/bounded_json.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <pcre2.h>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/data/tokenizer/regex_syntax.h"
 
 namespace regroup {

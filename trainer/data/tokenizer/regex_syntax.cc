@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cctype>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/data/tokenizer/utf8.h"
 
 namespace regroup {

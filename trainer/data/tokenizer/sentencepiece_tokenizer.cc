@@ -8,8 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/base/files.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/data/tokenizer/json_file.h"
 #include "trainer/data/tokenizer/utf8.h"
 

@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/data/tokenizer/json_file.h"
 
 namespace regroup {

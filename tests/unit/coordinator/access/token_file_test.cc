@@ -7,8 +7,8 @@
 #include <thread>
 
 #include "coordinator/access/init_folder.h"
-#include "services/base/files.h"
-#include "services/rpc/certificates.h"
+#include "services/common/base/files.h"
+#include "services/common/rpc/certificates.h"
 
 namespace regroup {
 namespace {

@@ -11,9 +11,9 @@
 
 #include "coordinator/api/coordinator.h"
 #include "coordinator/store/sqlite_job_store.h"
-#include "services/base/status_macros.h"
-#include "services/rpc/channel.h"
-#include "services/rpc/status.h"
+#include "services/common/base/status_macros.h"
+#include "services/common/rpc/channel.h"
+#include "services/common/rpc/status.h"
 #include "tests/unit/coordinator/api/faulty_job_store.h"
 #include "tests/unit/coordinator/builders.h"
 

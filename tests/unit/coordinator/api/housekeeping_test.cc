@@ -1,6 +1,6 @@
 // What the coordinator keeps in order besides the jobs: files, old jobs, copies of the store, the audit log.
-#include "services/base/files.h"
-#include "services/base/staging_folder.h"
+#include "services/common/base/files.h"
+#include "services/common/base/staging_folder.h"
 #include "tests/unit/coordinator/api/coordinator_fixture.h"
 
 namespace regroup {

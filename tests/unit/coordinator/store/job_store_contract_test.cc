@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <thread>
 
-#include "services/rpc/status.h"
+#include "services/common/rpc/status.h"
 #include "tests/unit/coordinator/builders.h"
 #include "tests/unit/coordinator/store/store_home.h"
 

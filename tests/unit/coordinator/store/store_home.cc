@@ -8,7 +8,7 @@
 #include "coordinator/store/postgres_job_store.h"
 #include "coordinator/store/postgres_lease.h"
 #include "coordinator/store/sqlite_job_store.h"
-#include "services/base/status_macros.h"
+#include "services/common/base/status_macros.h"
 #include "tests/unit/coordinator/store/postgres_server.h"
 
 namespace regroup {

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "services/job_file/job_file.h"
-#include "services/job_file/validate_job_spec.h"
+#include "services/common/job_file/job_file.h"
+#include "services/common/job_file/validate_job_spec.h"
 
 namespace regroup {
 namespace {

@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <optional>
 
-#include "services/programs/child_process.h"
+#include "services/common/programs/child_process.h"
 
 namespace regroup {
 namespace {

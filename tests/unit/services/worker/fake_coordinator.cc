@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "services/rpc/status.h"
+#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

@@ -32,7 +32,7 @@
 #include <thread>
 
 #include "regroup/v1/trainer_service.grpc.pb.h"
-#include "services/base/staging_folder.h"
+#include "services/common/base/staging_folder.h"
 
 // Built with the thread sanitizer this program would report gRPC's own library, which is built without, and exit with
 // the sanitizer's status. What is under test is the worker.

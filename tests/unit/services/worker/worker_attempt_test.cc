@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <sstream>
 
-#include "services/base/files.h"
+#include "services/common/base/files.h"
 #include "tests/unit/services/worker/worker_fixture.h"
 
 namespace regroup {

@@ -3,8 +3,8 @@
 #include <fstream>
 #include <thread>
 
-#include "services/rpc/channel.h"
-#include "services/worker/process_scan.h"
+#include "services/common/rpc/channel.h"
+#include "services/worker/process/process_scan.h"
 
 namespace regroup {
 namespace {

@@ -9,10 +9,10 @@
 #include <regex>
 
 #include "regroup/v1/gang_service.grpc.pb.h"
-#include "services/base/files.h"
-#include "services/rpc/status.h"
-#include "services/rpc/worker_channel.h"
-#include "tests/unit/services/rpc/test_certificates.h"
+#include "services/common/base/files.h"
+#include "services/common/rpc/status.h"
+#include "services/common/rpc/worker_channel.h"
+#include "tests/unit/services/common/rpc/test_certificates.h"
 #include "tests/unit/services/worker/worker_fixture.h"
 
 namespace regroup {

@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 #include <signal.h>
 
-#include "services/worker/launch_plan.h"
+#include "services/worker/attempt/launch_plan.h"
 #include "tests/unit/services/worker/worker_fixture.h"
 
 namespace regroup {

@@ -1,7 +1,7 @@
 // The report task's result under its final name: asked for first, done once.
 #include <fstream>
 
-#include "services/base/files.h"
+#include "services/common/base/files.h"
 #include "tests/unit/services/worker/worker_fixture.h"
 
 namespace regroup {

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "services/base/files.h"
+#include "services/common/base/files.h"
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
 #include "trainer/checkpoint/safetensors_writer.h"
 

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "services/base/sha256.h"
+#include "services/common/base/sha256.h"
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
 #include "trainer/data/file_digest.h"
 

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "trainer/eval/device_name.h"
+#include "trainer/parallel/device_name.h"
 
 namespace regroup {
 namespace {

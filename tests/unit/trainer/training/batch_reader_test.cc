@@ -1,4 +1,4 @@
-#include "trainer/stages/batch_reader.h"
+#include "trainer/training/batch_reader.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // Checkpoints that are written while training goes on. Run alone, and by mpirun with two ranks.
-#include "trainer/stages/checkpoint_saver.h"
+#include "trainer/training/checkpoint_saver.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

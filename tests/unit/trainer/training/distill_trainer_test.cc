@@ -1,5 +1,5 @@
 // The training loop on a tiny model. Run alone, and by mpirun with two ranks.
-#include "trainer/stages/distill_trainer.h"
+#include "trainer/training/distill_trainer.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -17,7 +17,7 @@
 #include "trainer/distill/kl_loss.h"
 #include "trainer/eval/window_batch.h"
 #include "trainer/nn/window_runner.h"
-#include "trainer/stages/conversion.h"
+#include "trainer/model_folder/conversion.h"
 #include "world.h"
 
 namespace regroup {

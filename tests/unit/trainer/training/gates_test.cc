@@ -1,4 +1,4 @@
-#include "trainer/gates/gates.h"
+#include "trainer/training/gates.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "trainer/stages/student.h"
+#include "trainer/training/student.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -9,9 +9,9 @@
 
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
 #include "tiny_llama.h"
-#include "trainer/gates/gates.h"
+#include "trainer/training/gates.h"
 #include "trainer/nn/window_runner.h"
-#include "trainer/stages/conversion.h"
+#include "trainer/model_folder/conversion.h"
 
 namespace regroup {
 namespace {

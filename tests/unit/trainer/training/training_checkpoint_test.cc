@@ -1,5 +1,5 @@
 // Checkpoints of a training. Run alone, and by mpirun with two ranks, which also changes the number of ranks.
-#include "trainer/stages/training_checkpoint.h"
+#include "trainer/training/training_checkpoint.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,0 +1,255 @@
+#include "coordinator/core/coordinator_metrics.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace regroup {
+namespace {
+
+/// Metrics that trainers push, by the name they give them, and what the gauge of that name shows.
+constexpr std::array<std::pair<const char*, const char*>, 13> kPushed = {{
+    {"loss", "Training loss of the last step."},
+    {"gate_sparsity", "Expected share of closed gates."},
+    {"gate_sparsity_target", "Share of closed gates that the schedule wants."},
+    {"learning_rate", "Learning rate of the last step."},
+    {"gradient_norm", "Norm of the gradient before clipping."},
+    {"tokens_per_second", "Training tokens a second, over all ranks."},
+    {"step_seconds", "Duration of the last step."},
+    {"collective_seconds", "Time of the last step that rank 0 spent in collectives, waiting included."},
+    {"flops_per_second", "Floating-point operations a second that the model needs, over all ranks."},
+    {"model_flops_utilization", "Those as a share of what the devices can do."},
+    {"checkpoint_seconds", "Time that writing the last checkpoint took."},
+    {"checkpoint_stall_seconds", "Time that training stood still for the last checkpoint."},
+    {"skipped_steps", "Steps of the current attempt that were skipped for want of a finite gradient."},
+}};
+/// What follows from the points that carry them.
+constexpr const char* kStep = "job_step";
+constexpr const char* kStepTime = "job_step_timestamp_seconds";
+constexpr const char* kCheckpointTime = "job_checkpoint_timestamp_seconds";
+
+constexpr std::array<v1::JobState, 4> kLiveStates = {v1::JOB_STATE_QUEUED, v1::JOB_STATE_RUNNING,
+                                                     v1::JOB_STATE_RECOVERING, v1::JOB_STATE_CANCELLING};
+constexpr std::array<v1::TaskState, 2> kLiveTaskStates = {v1::TASK_STATE_READY, v1::TASK_STATE_RUNNING};
+constexpr std::array<v1::TaskKind, 8> kTaskKinds = {
+    v1::TASK_KIND_INSPECT,  v1::TASK_KIND_CALIBRATE, v1::TASK_KIND_ALIGN,    v1::TASK_KIND_REFINE,
+    v1::TASK_KIND_FINETUNE, v1::TASK_KIND_EXPORT,    v1::TASK_KIND_EVALUATE, v1::TASK_KIND_REPORT};
+constexpr std::array<v1::FailureClass, 6> kFailureClasses = {
+    v1::FAILURE_CLASS_USER,  v1::FAILURE_CLASS_DATA, v1::FAILURE_CLASS_QUALITY_GATE,
+    v1::FAILURE_CLASS_INFRA, v1::FAILURE_CLASS_HANG, v1::FAILURE_CLASS_INTERNAL};
+/// Cluster::WaitingKindsOf's words.
+constexpr std::array<const char*, 7> kWaits = {"no_worker", "no_cuda", "draining", "too_large",
+                                               "slots",     "turn",    "pause"};
+constexpr std::array<v1::WorkerState, 3> kWorkerStates = {v1::WORKER_STATE_READY, v1::WORKER_STATE_DRAINING,
+                                                          v1::WORKER_STATE_LOST};
+
+/// One or two milliseconds.
+constexpr size_t kJobsAtOnce = 2000;
+
+std::string Word(v1::JobState state) { return WordOf(v1::JobState_Name(state), "JOB_STATE_"); }
+std::string Word(v1::TaskState state) { return WordOf(v1::TaskState_Name(state), "TASK_STATE_"); }
+std::string Word(v1::TaskKind kind) { return WordOf(v1::TaskKind_Name(kind), "TASK_KIND_"); }
+std::string Word(v1::WorkerState state) { return WordOf(v1::WorkerState_Name(state), "WORKER_STATE_"); }
+std::string Word(v1::FailureClass failure) { return WordOf(v1::FailureClass_Name(failure), "FAILURE_CLASS_"); }
+
+double SecondsSince1970(const google::protobuf::Timestamp& time) {
+  return static_cast<double>(time.seconds()) + 1e-9 * time.nanos();
+}
+
+/// Empty where the job did not fail, which Prometheus takes for no label.
+MetricLabels LabelsOfEnd(v1::JobState state, v1::FailureClass failure) {
+  return {{"state", Word(state)}, {"failure", failure == v1::FAILURE_CLASS_UNSPECIFIED ? "" : Word(failure)}};
+}
+
+std::string CodeName(grpc::StatusCode code) {
+  static constexpr std::array<const char*, 17> kNames = {
+      "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+      "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+      "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+      "DATA_LOSS", "UNAUTHENTICATED"};
+  const size_t index = static_cast<size_t>(code);
+  return index < kNames.size() ? kNames[index] : "UNKNOWN";
+}
+
+}  // namespace
+
+CoordinatorMetrics::CoordinatorMetrics() {
+  DescribeCluster();
+  DescribeJobs();
+  // What can be counted is there from the start, so that the first event already is an increase.
+  metrics_.Count("logs_dropped_total", {}, 0);
+  metrics_.Count("store_failures_total", {}, 0);
+  metrics_.Count("jobs_finished_total", LabelsOfEnd(v1::JOB_STATE_SUCCEEDED, v1::FAILURE_CLASS_UNSPECIFIED), 0);
+  metrics_.Count("jobs_finished_total", LabelsOfEnd(v1::JOB_STATE_CANCELLED, v1::FAILURE_CLASS_UNSPECIFIED), 0);
+  for (const v1::FailureClass failure : kFailureClasses) {
+    metrics_.Count("jobs_finished_total", LabelsOfEnd(v1::JOB_STATE_FAILED, failure), 0);
+  }
+  metrics_.Expect("job_queue_seconds");
+  metrics_.Expect("scheduling_seconds");
+  for (const v1::TaskKind kind : kTaskKinds) {
+    metrics_.Expect("task_seconds", {{"kind", Word(kind)}});
+    for (const char* outcome : {"succeeded", "failed", "cancelled", "retried"}) {
+      metrics_.Count("tasks_finished_total", {{"kind", Word(kind)}, {"outcome", outcome}}, 0);
+    }
+  }
+  metrics_.Set("build_info", 1, {{"version", REGROUP_VERSION}});
+  SetLeader(false);
+}
+
+void CoordinatorMetrics::DescribeCluster() {
+  metrics_.DescribeGauge("build_info", "1, with the coordinator's version.");
+  metrics_.DescribeGauge("is_leader", "1 while this coordinator decides, 0 while it recovers or another one leads.");
+  metrics_.DescribeGauge("jobs", "Unfinished jobs by state.");
+  metrics_.DescribeGauge("jobs_waiting", "Unfinished jobs of which no task runs, by what they wait for.");
+  metrics_.DescribeGauge("oldest_queued_job_age_seconds", "Age of the oldest job that has not started; 0 for none.");
+  metrics_.DescribeCounter("jobs_finished_total", "Jobs that reached a final state.");
+  metrics_.DescribeHistogram("job_queue_seconds", "From submission to the start of the first task.", DurationBounds());
+  metrics_.DescribeGauge("tasks", "Tasks that wait for a worker or run, by kind.");
+  metrics_.DescribeCounter("tasks_finished_total", "Attempts that ended, by kind and outcome.");
+  metrics_.DescribeHistogram("task_seconds", "Duration of successful attempts, by kind.", DurationBounds());
+  metrics_.DescribeHistogram("scheduling_seconds", "From the end of the last task it needs to the start of a task.",
+                             DurationBounds());
+  metrics_.DescribeGauge("workers", "Workers by state.");
+  metrics_.DescribeGauge("slots", "Slots of live workers, free and busy.");
+  metrics_.DescribeGauge("worker_heartbeat_age_seconds", "Time since the last heartbeat of each worker.");
+  metrics_.DescribeHistogram("rpc_seconds", "Duration of calls, by method and code.", DurationBounds());
+  metrics_.DescribeCounter("logs_dropped_total", "Log lines that were not stored.");
+  metrics_.DescribeCounter("store_failures_total", "Commits that the store refused.");
+}
+
+void CoordinatorMetrics::DescribeJobs() {
+  metrics_.DescribeGauge("job_tasks", "Tasks by state of each unfinished job that has started.");
+  metrics_.DescribeGauge("job_planned_steps", "Training steps that an unfinished job that has started asks for.");
+  metrics_.DescribeGauge(kStep, "Last training step.");
+  metrics_.DescribeGauge(kStepTime, "When the last training step ended, in seconds since 1970.");
+  metrics_.DescribeGauge(kCheckpointTime, "When the last checkpoint was written, in seconds since 1970.");
+  for (const auto& [name, help] : kPushed) metrics_.DescribeGauge(std::string("job_") + name, help);
+}
+
+void CoordinatorMetrics::ObserveCall(std::string_view method, grpc::StatusCode code, double seconds) {
+  metrics_.Observe("rpc_seconds", seconds, {{"method", std::string(method)}, {"code", CodeName(code)}});
+}
+
+void CoordinatorMetrics::ObserveChange(const std::optional<Job>& before, const Job& after) {
+  for (const size_t task : after.TasksChangedSince(before)) ObserveTask(before, after, task);
+  const bool had_started = before && before->proto().has_start_time();
+  if (after.proto().has_start_time() && !had_started) {
+    metrics_.Observe("job_queue_seconds",
+                     Seconds(FromProto(after.proto().start_time()) - FromProto(after.proto().create_time())));
+  }
+  if (!after.IsFinal()) return ObserveJob(after);
+  metrics_.Count("jobs_finished_total", LabelsOfEnd(after.proto().state(), after.proto().failure().failure_class()));
+  ForgetJob(after.id());
+}
+
+void CoordinatorMetrics::ObserveTask(const std::optional<Job>& before, const Job& after, size_t task) {
+  const v1::Task& now = after.task(task);
+  const std::string kind = Word(now.kind());
+  const bool was_running =
+      before && task < before->task_count() && before->task(task).state() == v1::TASK_STATE_RUNNING;
+  if (now.state() == v1::TASK_STATE_RUNNING) {
+    Time ready = FromProto(after.proto().create_time());
+    for (const size_t need : after.graph().tasks[task].needs) {
+      ready = std::max(ready, FromProto(after.task(need).end_time()));
+    }
+    // Restarts wait on purpose.
+    if (now.epoch() == 1) metrics_.Observe("scheduling_seconds", Seconds(FromProto(now.start_time()) - ready));
+  } else if (was_running) {
+    const bool is_retried = now.state() == v1::TASK_STATE_READY;
+    metrics_.Count("tasks_finished_total", {{"kind", kind}, {"outcome", is_retried ? "retried" : Word(now.state())}});
+    if (now.state() == v1::TASK_STATE_SUCCEEDED) {
+      metrics_.Observe("task_seconds", Seconds(FromProto(now.end_time()) - FromProto(now.start_time())),
+                       {{"kind", kind}});
+    }
+  }
+}
+
+void CoordinatorMetrics::ObservePoint(const std::string& job, const v1::MetricPoint& point) {
+  const auto pushed =
+      std::find_if(kPushed.begin(), kPushed.end(), [&](const auto& known) { return point.metric() == known.first; });
+  if (pushed == kPushed.end()) return;
+  const MetricLabels labels = {{"job_id", job}, {"task", point.task()}};
+  const double time = SecondsSince1970(point.time());
+  std::lock_guard lock(mutex_);
+  SetOfJob(job, "job_" + point.metric(), point.value(), labels);
+  if (point.metric() == "checkpoint_seconds") return SetOfJob(job, kCheckpointTime, time, labels);
+  // The step comes with each of the other points.
+  SetOfJob(job, kStep, static_cast<double>(point.step()), labels);
+  SetOfJob(job, kStepTime, time, labels);
+}
+
+void CoordinatorMetrics::SetOfJob(const std::string& job, const std::string& name, double value,
+                                  const MetricLabels& labels) {
+  metrics_.Set(name, value, labels);
+  gauges_of_job_[job].insert({name, labels});
+}
+
+void CoordinatorMetrics::ForgetJob(const std::string& job) {
+  std::lock_guard lock(mutex_);
+  for (const auto& [name, labels] : gauges_of_job_[job]) metrics_.Forget(name, labels);
+  gauges_of_job_.erase(job);
+}
+
+bool CoordinatorMetrics::ObserveCluster(const Cluster& cluster, Time now) {
+  std::optional<JobCounts> counts = census_.Continue(cluster, now, kJobsAtOnce);
+  if (!counts) return false;
+  ShowJobs(*std::move(counts), now);
+  ObserveWorkers(cluster, now);
+  return true;
+}
+
+void CoordinatorMetrics::ShowJobs(JobCounts counts, Time now) {
+  for (const v1::JobState state : kLiveStates) metrics_.Set("jobs", counts.jobs[state], {{"state", Word(state)}});
+  metrics_.Set("oldest_queued_job_age_seconds", counts.oldest_queued ? Seconds(now - *counts.oldest_queued) : 0);
+  for (const v1::TaskKind kind : kTaskKinds) {
+    for (const v1::TaskState state : kLiveTaskStates) {
+      metrics_.Set("tasks", counts.tasks[{kind, state}], {{"kind", Word(kind)}, {"state", Word(state)}});
+    }
+  }
+  for (const char* reason : kWaits) metrics_.Set("jobs_waiting", counts.waiting[reason], {{"reason", reason}});
+}
+
+void CoordinatorMetrics::ObserveJob(const Job& job) {
+  // Of thousands that wait there is nothing to see one by one, and each would cost seven series of every scrape.
+  if (!job.proto().has_start_time()) return;
+  const std::string& id = job.id();
+  std::map<v1::TaskState, int> tasks;
+  for (const v1::Task& task : job.proto().tasks()) ++tasks[task.state()];
+  std::lock_guard lock(mutex_);
+  for (int state = v1::TASK_STATE_BLOCKED; state <= v1::TaskState_MAX; ++state) {
+    const auto task_state = static_cast<v1::TaskState>(state);
+    SetOfJob(id, "job_tasks", tasks[task_state], {{"job_id", id}, {"state", Word(task_state)}});
+  }
+  const v1::Finetune& finetune = job.proto().resolved_spec().finetune();
+  if (finetune.has_steps()) SetOfJob(id, "job_planned_steps", finetune.steps(), {{"job_id", id}});
+}
+
+void CoordinatorMetrics::ObserveWorkers(const Cluster& cluster, Time now) {
+  std::map<v1::WorkerState, int> workers;
+  int free_slots = 0;
+  int busy_slots = 0;
+  for (const auto& [id, stored] : cluster.workers()) {
+    const v1::Worker worker = cluster.Describe(stored, now);
+    ++workers[worker.state()];
+    const Duration age = now - FromProto(worker.heartbeat_time());
+    metrics_.Set("worker_heartbeat_age_seconds", Seconds(age), {{"worker", id}});
+    if (worker.state() == v1::WORKER_STATE_LOST) continue;
+    busy_slots += worker.busy_slots();
+    free_slots += std::max(0, worker.slots() - worker.busy_slots());
+  }
+  for (const v1::WorkerState state : kWorkerStates) metrics_.Set("workers", workers[state], {{"state", Word(state)}});
+  metrics_.Set("slots", free_slots, {{"state", "free"}});
+  metrics_.Set("slots", busy_slots, {{"state", "busy"}});
+}
+
+void CoordinatorMetrics::CountDroppedLogs(size_t lines) {
+  metrics_.Count("logs_dropped_total", {}, static_cast<double>(lines));
+}
+
+void CoordinatorMetrics::CountStoreFailure() { metrics_.Count("store_failures_total"); }
+
+void CoordinatorMetrics::SetLeader(bool leads) { metrics_.Set("is_leader", leads ? 1 : 0); }
+
+}  // namespace regroup

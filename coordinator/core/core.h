@@ -1,0 +1,137 @@
+// The one thread that decides. It takes what callers want in batches, applies each batch to the Cluster, stores its
+// effects in one durable commit, and only then answers: no reply ever promises what a crash could undo.
+//
+// If the commit fails, the batch is undone in memory and its callers get the store's error. Everything public may be
+// called from any thread; callbacks run on the core thread and must not block.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "coordinator/core/coordinator_metrics.h"
+#include "coordinator/core/job_feeds.h"
+#include "coordinator/schedule/cluster.h"
+#include "coordinator/store/job_store.h"
+
+namespace regroup {
+
+/// What a command sees while the core thread runs it.
+struct Turn {
+  Cluster& cluster;
+  JobStore& store;
+  /// What the batch stores besides changed jobs and workers.
+  Changes& changes;
+  Time now;
+
+  /// The job as users see it, wherever it is kept. NOT_FOUND (RESOURCE_NOT_FOUND).
+  absl::StatusOr<v1::Job> DescribeJob(const std::string& job) const;
+};
+
+/// What happens around the jobs, outside of the core. Called on the core thread after the commit; must not block.
+struct CoreListener {
+  /// The job has reached a final state.
+  std::function<void(const v1::Job&)> job_ended = [](const v1::Job&) {};
+  /// The job, by its id, is forgotten.
+  std::function<void(const std::string&)> job_deleted = [](const std::string&) {};
+  /// Another coordinator has taken over the store. Nothing is accepted from now on.
+  std::function<void(const absl::Status&)> store_lost = [](const absl::Status&) {};
+};
+
+class Core {
+ public:
+  using Apply = std::function<absl::Status(Turn&)>;
+  /// The status is that of Apply, or of the store where the change could not be stored.
+  using Reply = std::function<void(const absl::Status&, const Turn&)>;
+  using OnAssignment = std::function<void(const absl::Status&, const std::optional<v1::TaskAssignment>&)>;
+
+  /// The three must outlive the core. `clock` never goes backwards.
+  Core(const ClusterOptions& options, JobStore* store, JobFeeds* feeds, CoordinatorMetrics* metrics,
+       std::function<Time()> clock);
+  ~Core();
+
+  /// Before Start.
+  void Listen(CoreListener listener) { listener_ = std::move(listener); }
+  /// Jobs are forgotten when they have been final for this long; 0 keeps them for ever. Before Start.
+  void KeepFinishedJobs(Duration time) { keep_finished_ = time; }
+
+  /// Loads what the store has; before Start.
+  absl::Status Recover();
+  void Start();
+  /// Ends all waits for a task, present and future, with UNAVAILABLE: the first step of stopping.
+  void EndWaits();
+  /// Answers everything that was given to it and stops. Nothing may be given to it afterwards.
+  void Stop();
+
+  /// Changes something durable.
+  void Change(Apply apply, Reply reply) { Push({std::move(apply), std::move(reply), true}); }
+  /// Changes only what is never stored, so it succeeds even if the store does not.
+  void Note(Apply apply, Reply reply) { Push({std::move(apply), std::move(reply), false}); }
+  void Read(std::function<void(const Turn&)> read);
+
+  /// Waits for a task. `done` is called exactly once. Returns a ticket for StopWaiting.
+  uint64_t Acquire(const v1::AcquireTaskRequest& request, OnAssignment done);
+  /// The caller is gone; `done` gets CANCELLED unless it was called before.
+  void StopWaiting(const std::string& worker, uint64_t ticket);
+
+ private:
+  struct Command {
+    Apply apply;
+    Reply reply;
+    bool needs_store;
+  };
+
+  void Push(Command command);
+  void Run();
+  std::vector<Command> NextBatch();
+  void RunBatch(const std::vector<Command>& batch);
+  /// One durable commit of everything the batch changed, or an undo of it.
+  absl::Status StoreChanges();
+  absl::Status CommitChanges();
+  /// Logs when the store begins and ceases to fail.
+  void NoteStored(const absl::Status& stored);
+  void CollectChanges();
+  void PublishChanges();
+  void PublishProgress(Time now);
+  void ForgetOldJobs(Time now);
+  void DeliverAnswers(const absl::Status& stored);
+  void Deliver(uint64_t ticket, const absl::Status& status, const std::optional<v1::TaskAssignment>& assignment);
+
+  JobStore* const store_;
+  JobFeeds* const feeds_;
+  CoordinatorMetrics* const metrics_;
+  const std::function<Time()> clock_;
+  CoreListener listener_;
+  Duration keep_finished_{0};
+
+  // Owned by the core thread.
+  Cluster cluster_;
+  Changes changes_;
+  std::map<uint64_t, OnAssignment> waiting_;
+  bool waits_end_ = false;
+  Time next_tick_{};
+  Time next_retention_{};
+  Time next_metrics_{};
+  bool store_is_failing_ = false;
+  /// Why nothing may be stored any more, or OK.
+  absl::Status store_lost_;
+
+  std::atomic<uint64_t> next_ticket_ = 1;
+  std::mutex mutex_;
+  std::condition_variable has_work_;
+  std::vector<Command> queue_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+/// Wall-clock time when called first, then advanced by the steady clock: jumps of the wall clock cannot end leases.
+std::function<Time()> SteadyWallClock();
+
+}  // namespace regroup

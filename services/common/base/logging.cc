@@ -1,0 +1,103 @@
+#include "services/common/base/logging.h"
+
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <memory>
+
+#include <nlohmann/json.hpp>
+
+namespace regroup {
+namespace {
+
+std::string g_component;
+LogFormat g_format = LogFormat::kText;
+
+std::string_view SeverityName(spdlog::level::level_enum level) {
+  switch (level) {
+    case spdlog::level::debug:
+      return "DEBUG";
+    case spdlog::level::warn:
+      return "WARNING";
+    case spdlog::level::err:
+      return "ERROR";
+    default:
+      return "INFO";
+  }
+}
+
+std::string Timestamp() {
+  const auto now = std::chrono::system_clock::now();
+  const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(now.time_since_epoch()).count();
+  const std::time_t seconds = micros / 1000000;
+  std::tm utc{};
+  gmtime_r(&seconds, &utc);
+  char text[40];
+  const size_t length = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
+  std::snprintf(text + length, sizeof text - length, ".%06dZ", static_cast<int>(micros % 1000000));
+  return text;
+}
+
+bool IsControl(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+
+/// Text of others may hold line ends and a terminal's commands. In plain text, where a line is an entry, further lines
+/// of a message are indented, and a field stays on its line.
+std::string InOneEntry(std::string_view text, std::string_view for_line_end) {
+  std::string shown;
+  for (const char c : text) {
+    if (c == '\n') {
+      shown += for_line_end;
+    } else if (IsControl(c) && c != '\t') {
+      shown += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    } else {
+      shown += c;
+    }
+  }
+  return shown;
+}
+
+/// A field says which thing a line is about; a megabyte of it says nothing more.
+std::string_view Shortened(std::string_view value) {
+  constexpr size_t kLongestField = 16 * 1024;
+  return value.substr(0, kLongestField);
+}
+
+void Log(spdlog::level::level_enum level, std::string_view message, LogFields fields) {
+  spdlog::logger* logger = spdlog::default_logger_raw();
+  if (!logger->should_log(level)) return;
+  if (g_format == LogFormat::kText) {
+    std::string line = InOneEntry(message, "\n    ");
+    for (const LogField& field : fields) line += " " + field.key + "=" + InOneEntry(Shortened(field.value), "\\n");
+    logger->log(level, spdlog::string_view_t(line.data(), line.size()));
+    return;
+  }
+  nlohmann::ordered_json entry;
+  entry["time"] = Timestamp();
+  entry["severity"] = SeverityName(level);
+  entry["component"] = g_component;
+  entry["message"] = message;
+  for (const LogField& field : fields) entry[field.key] = Shortened(field.value);
+  const std::string line = entry.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  logger->log(level, spdlog::string_view_t(line.data(), line.size()));
+}
+
+}  // namespace
+
+void InitLogging(std::string_view component, LogFormat format, std::string_view minimum) {
+  g_component = component;
+  g_format = format;
+  auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
+  auto logger = std::make_shared<spdlog::logger>(std::string(component), sink);
+  logger->set_pattern(format == LogFormat::kJson ? "%v" : "%H:%M:%S %^%l%$ %n: %v");
+  logger->set_level(spdlog::level::from_str(std::string(minimum)));
+  logger->flush_on(spdlog::level::debug);
+  spdlog::set_default_logger(logger);
+}
+
+void LogDebug(std::string_view message, LogFields fields) { Log(spdlog::level::debug, message, fields); }
+void LogInfo(std::string_view message, LogFields fields) { Log(spdlog::level::info, message, fields); }
+void LogWarning(std::string_view message, LogFields fields) { Log(spdlog::level::warn, message, fields); }
+void LogError(std::string_view message, LogFields fields) { Log(spdlog::level::err, message, fields); }
+
+}  // namespace regroup

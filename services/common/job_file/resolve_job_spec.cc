@@ -1,0 +1,78 @@
+#include "services/common/job_file/resolve_job_spec.h"
+
+namespace regroup {
+namespace {
+
+bool IsBest(const v1::JobSpec& spec) { return spec.recipe() == "best"; }
+
+void ResolveCalibration(v1::Calibration& calibration) {
+  if (!calibration.has_sequences()) calibration.set_sequences(128);
+  if (!calibration.has_ranks()) calibration.set_ranks(1);
+}
+
+void ResolveAlignment(bool best, bool method_varies, v1::Alignment& alignment) {
+  if (!alignment.has_method()) alignment.set_method(best ? "principal" : "procrustes");
+  if (!alignment.has_compare()) alignment.set_compare("value");
+  if (!alignment.has_similarity()) alignment.set_similarity("cosine");
+  if (!alignment.has_seed()) alignment.set_seed(0);
+  if (!alignment.has_match_energy()) alignment.set_match_energy(false);
+  if (!alignment.has_restore_norm() && !method_varies) alignment.set_restore_norm(alignment.method() == "principal");
+}
+
+void ResolveFinetune(bool best, const std::string& calibration_data, v1::Finetune& finetune) {
+  if (!finetune.has_method()) finetune.set_method(best ? "direct" : "l0");
+  if (finetune.data().empty()) finetune.set_data(calibration_data);
+  if (!finetune.has_batch_sequences()) finetune.set_batch_sequences(64);
+  if (!finetune.has_micro_batch_sequences()) finetune.set_micro_batch_sequences(1);
+  if (!finetune.has_learning_rate()) finetune.set_learning_rate(1e-5);
+  if (!finetune.has_ranks()) finetune.set_ranks(1);
+  if (!finetune.has_precision()) finetune.set_precision("auto");
+  if (!finetune.has_checkpoint_every_steps()) finetune.set_checkpoint_every_steps(200);
+  if (!finetune.has_seed()) finetune.set_seed(0);
+  if (!finetune.has_train()) finetune.set_train("all");
+  if (!finetune.has_recompute()) finetune.set_recompute("none");
+  if (!finetune.has_teacher()) finetune.set_teacher("compute");
+  if (!finetune.has_loss()) finetune.set_loss("kl");
+  // Instructions have nothing to do with their neighbours.
+  if (!finetune.has_across_documents()) finetune.set_across_documents(finetune.loss() != "bild");
+  if (!finetune.has_lora_rank()) finetune.set_lora_rank(16);
+  if (!finetune.has_lora_alpha()) finetune.set_lora_alpha(2.0 * finetune.lora_rank());
+}
+
+void ResolveEvaluation(v1::Evaluation& evaluation) {
+  if (evaluation.has_perplexity() && !evaluation.perplexity().has_max_windows()) {
+    evaluation.mutable_perplexity()->set_max_windows(0);
+  }
+  if (evaluation.has_latency() && !evaluation.latency().has_new_tokens()) {
+    evaluation.mutable_latency()->set_new_tokens(64);
+  }
+  const bool measures =
+      evaluation.has_perplexity() || evaluation.multiple_choice_size() > 0 || evaluation.has_latency();
+  if (measures && !evaluation.has_ranks()) evaluation.set_ranks(1);
+}
+
+void ResolveResources(v1::Resources& resources) {
+  if (!resources.has_device()) resources.set_device("auto");
+  if (!resources.has_max_runtime_s()) resources.set_max_runtime_s(86400);
+  if (!resources.has_priority()) resources.set_priority(0);
+}
+
+}  // namespace
+
+v1::JobSpec ResolveJobSpec(const v1::JobSpec& spec) {
+  v1::JobSpec resolved = spec;
+  if (resolved.recipe().empty()) resolved.set_recipe("paper");
+  if (!resolved.target().has_per_layer()) resolved.mutable_target()->set_per_layer("none");
+  const bool best = IsBest(resolved);
+  ResolveCalibration(*resolved.mutable_calibration());
+  ResolveAlignment(best, resolved.sweep().alignment_size() > 0, *resolved.mutable_alignment());
+  ResolveFinetune(best, resolved.calibration().data(), *resolved.mutable_finetune());
+  // What training starts from is better unrefined; see "After equal training" in trainer/alignment/README.md.
+  const bool trains = resolved.finetune().method() != "none";
+  if (!resolved.refine().has_outputs()) resolved.mutable_refine()->set_outputs(best && !trains);
+  if (resolved.has_evaluation()) ResolveEvaluation(*resolved.mutable_evaluation());
+  ResolveResources(*resolved.mutable_resources());
+  return resolved;
+}
+
+}  // namespace regroup

@@ -1,0 +1,334 @@
+#include "services/common/job_file/validate_job_spec.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "services/common/job_file/known_words.h"
+#include "services/common/job_file/nearest_word.h"
+#include "services/common/job_file/path_fields.h"
+#include "services/common/job_file/resolve_job_spec.h"
+
+namespace regroup {
+namespace {
+
+bool HasControls(std::string_view text) {
+  return std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+}
+
+/// A text of the user as a violation quotes it; never cut within a character, which a message could not hold.
+std::string_view Shown(std::string_view text) {
+  constexpr size_t kLongestShown = 100;
+  return HasControls(text) || text.size() > kLongestShown ? "..." : text;
+}
+
+/// Collects the violations of one job. Each Check... looks at one section of a resolved job.
+class Validation {
+ public:
+  explicit Validation(const v1::JobSpec& written) : spec_(ResolveJobSpec(written)) {}
+
+  std::vector<FieldViolation> Run() {
+    CheckName();
+    CheckWord("recipe", spec_.recipe(), kRecipes);
+    Require("source.checkpoint", spec_.source().checkpoint(), "write the folder of the checkpoint to convert");
+    CheckTarget();
+    CheckCalibration();
+    CheckAlignment();
+    CheckFinetune();
+    CheckEvaluation();
+    CheckGates();
+    CheckSweep();
+    CheckOutput();
+    CheckResources();
+    CheckLabels();
+    CheckPaths();
+    return std::move(violations_);
+  }
+
+ private:
+  template <typename... Values>
+  void Add(std::string_view field, fmt::format_string<Values...> description, Values&&... values) {
+    FieldViolation violation;
+    violation.set_field(std::string(field));
+    violation.set_description(fmt::format(description, std::forward<Values>(values)...));
+    violations_.push_back(std::move(violation));
+  }
+
+  void Require(std::string_view field, const std::string& value, std::string_view what_to_do) {
+    if (value.empty()) Add(field, "is missing; {}", what_to_do);
+  }
+
+  void CheckRange(std::string_view field, int64_t value, int64_t lowest, int64_t highest) {
+    if (value < lowest || value > highest) Add(field, "is {}; write a number from {} to {}", value, lowest, highest);
+  }
+
+  /// A request of 16 MB has room for millions.
+  bool IsTooLong(std::string_view field, int items) {
+    constexpr int most_items = 256;
+    if (items > most_items) Add(field, "has {} items; a job has at most {}", items, most_items);
+    return items > most_items;
+  }
+
+  void CheckWord(std::string_view field, std::string_view word, WordList known) {
+    if (std::find(known.begin(), known.end(), word) != known.end()) return;
+    if (const auto nearest = NearestWord(word, known)) {
+      Add(field, "'{}' is not known; did you mean '{}'? Known: {}", word, *nearest, ListWords(known));
+    } else {
+      Add(field, "'{}' is not known; write {}", word, ListWords(known));
+    }
+  }
+
+  /// Runs `check(field, value)` on every element and refuses a value that stands twice.
+  template <typename List, typename Check>
+  void CheckList(const std::string& field, const List& values, Check check) {
+    if (IsTooLong(field, values.size())) return;
+    std::set<std::decay_t<decltype(*values.begin())>> seen;
+    for (int i = 0; i < values.size(); ++i) {
+      const std::string item = fmt::format("{}[{}]", field, i);
+      check(item, values[i]);
+      if (!seen.insert(values[i]).second) Add(item, "{} is listed twice; remove one", values[i]);
+    }
+  }
+
+  void CheckName() {
+    const std::string& name = spec_.name();
+    const auto allowed = [](unsigned char c) { return std::islower(c) != 0 || std::isdigit(c) != 0 || c == '-'; };
+    const auto edge = [&](char c) { return c != '-'; };
+    const bool good = !name.empty() && name.size() <= 40 && std::all_of(name.begin(), name.end(), allowed) &&
+                      edge(name.front()) && edge(name.back());
+    if (name.empty()) {
+      Add("name", "is missing; write a name for the job, for example llama-gqa2");
+    } else if (!good) {
+      Add("name", "'{}' is not a name; use at most 40 lower-case letters, digits and inner hyphens", Shown(name));
+    }
+  }
+
+  void CheckTarget() {
+    if (spec_.target().has_kv_heads()) {
+      CheckRange("target.kv_heads", spec_.target().kv_heads(), 1, kMostHeads);
+    } else if (spec_.sweep().kv_heads().empty()) {
+      Add("target.kv_heads", "is missing; write the number of KV heads of the result");
+    }
+    CheckWord("target.per_layer", spec_.target().per_layer(), kPerLayerWords);
+  }
+
+  void CheckCalibration() {
+    const v1::Calibration& calibration = spec_.calibration();
+    if (NeedsStatistics()) {
+      Require("calibration.data", calibration.data(), "write a JSON Lines file with a \"text\" field in each line");
+    }
+    CheckRange("calibration.sequences", calibration.sequences(), 1, 1 << 24);
+    CheckSequenceLength("calibration.sequence_length", calibration);
+    CheckRange("calibration.ranks", calibration.ranks(), 1, kMostRanks);
+    if (calibration.ranks() > calibration.sequences()) {
+      Add("calibration.ranks", "is {}, more than calibration.sequences ({}); each rank needs one at least",
+          calibration.ranks(), calibration.sequences());
+    }
+  }
+
+  template <typename Section>
+  void CheckSequenceLength(std::string_view field, const Section& section) {
+    if (section.has_sequence_length()) CheckRange(field, section.sequence_length(), 2, 1 << 22);
+  }
+
+  void CheckAlignment() {
+    const v1::Alignment& alignment = spec_.alignment();
+    CheckWord("alignment.method", alignment.method(), kAlignmentMethods);
+    CheckWord("alignment.compare", alignment.compare(), kCompareWords);
+    CheckWord("alignment.similarity", alignment.similarity(), kSimilarities);
+    if (alignment.seed() < 0) Add("alignment.seed", "is {}; write 0 or more", alignment.seed());
+  }
+
+  void CheckFinetune() {
+    const v1::Finetune& finetune = spec_.finetune();
+    CheckWord("finetune.method", finetune.method(), kFinetuneMethods);
+    if (Trains()) {
+      Require("finetune.data", finetune.data(), "write a JSON Lines file with a \"text\" field in each line");
+      if (!finetune.has_steps()) Add("finetune.steps", "is missing; write the number of optimizer steps");
+    }
+    if (finetune.has_steps()) CheckRange("finetune.steps", finetune.steps(), 1, 100'000'000);
+    CheckRange("finetune.batch_sequences", finetune.batch_sequences(), 1, 1 << 20);
+    CheckRange("finetune.micro_batch_sequences", finetune.micro_batch_sequences(), 1, 1 << 16);
+    CheckRange("finetune.ranks", finetune.ranks(), 1, kMostRanks);
+    CheckRange("finetune.checkpoint_every_steps", finetune.checkpoint_every_steps(), 0, 100'000'000);
+    CheckSequenceLength("finetune.sequence_length", finetune);
+    CheckWord("finetune.precision", finetune.precision(), kPrecisions);
+    CheckWord("finetune.train", finetune.train(), kTrainedWords);
+    CheckWord("finetune.recompute", finetune.recompute(), kRecomputeWords);
+    CheckWord("finetune.teacher", finetune.teacher(), kTeacherWords);
+    CheckWord("finetune.loss", finetune.loss(), kLossWords);
+    CheckRange("finetune.lora_rank", finetune.lora_rank(), 1, 1 << 14);
+    if (!(finetune.lora_alpha() > 0 && finetune.lora_alpha() <= 1e6)) {
+      Add("finetune.lora_alpha", "is {}; write a number above 0 and at most 1,000,000", finetune.lora_alpha());
+    }
+    if (!(finetune.learning_rate() > 0 && finetune.learning_rate() <= 1)) {
+      Add("finetune.learning_rate", "is {}; write a number above 0 and at most 1", finetune.learning_rate());
+    }
+    if (finetune.seed() < 0) Add("finetune.seed", "is {}; write 0 or more", finetune.seed());
+    CheckBatch();
+  }
+
+  void CheckBatch() {
+    const v1::Finetune& finetune = spec_.finetune();
+    const int64_t together = int64_t{finetune.ranks()} * finetune.micro_batch_sequences();
+    if (!Trains() || together <= 0 || finetune.batch_sequences() % together == 0) return;
+    Add("finetune.batch_sequences", "is {}, which ranks x micro_batch_sequences ({} x {} = {}) does not divide",
+        finetune.batch_sequences(), finetune.ranks(), finetune.micro_batch_sequences(), together);
+  }
+
+  void CheckEvaluation() {
+    const v1::Evaluation& evaluation = spec_.evaluation();
+    if (evaluation.has_perplexity()) {
+      Require("evaluation.perplexity.data", evaluation.perplexity().data(), "write a JSON Lines file of held-out text");
+      CheckSequenceLength("evaluation.perplexity.sequence_length", evaluation.perplexity());
+      CheckRange("evaluation.perplexity.max_windows", evaluation.perplexity().max_windows(), 0, 1 << 30);
+    }
+    if (evaluation.has_ranks()) CheckRange("evaluation.ranks", evaluation.ranks(), 1, kMostRanks);
+    std::set<std::string> names;
+    if (IsTooLong("evaluation.multiple_choice", evaluation.multiple_choice_size())) return;
+    for (int i = 0; i < evaluation.multiple_choice_size(); ++i) CheckMultipleChoice(i, names);
+    if (evaluation.has_latency()) CheckLatency(evaluation.latency());
+  }
+
+  void CheckMultipleChoice(int index, std::set<std::string>& names) {
+    const std::string field = fmt::format("evaluation.multiple_choice[{}]", index);
+    const v1::Evaluation::MultipleChoice& set = spec_.evaluation().multiple_choice(index);
+    const auto allowed = [](unsigned char c) { return std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.'; };
+    Require(field + ".data", set.data(), "write a JSON Lines file with \"context\", \"choices\" and \"label\"");
+    if (set.name().empty() || set.name().size() > 63 || !std::all_of(set.name().begin(), set.name().end(), allowed)) {
+      Add(field + ".name", "'{}' is not a name; use 1 to 63 letters, digits, '_', '-' or '.'", set.name());
+    } else if (!names.insert(set.name()).second) {
+      Add(field + ".name", "'{}' is used twice; give each set its own name", set.name());
+    }
+  }
+
+  void CheckLatency(const v1::Evaluation::Latency& latency) {
+    const std::string field = "evaluation.latency";
+    const auto positive = [&](const std::string& item, int32_t value) { CheckRange(item, value, 1, 1 << 22); };
+    if (latency.batch_sizes().empty()) Add(field + ".batch_sizes", "is missing; write for example [1, 8]");
+    if (latency.context_lengths().empty()) Add(field + ".context_lengths", "is missing; write for example [512]");
+    CheckList(field + ".batch_sizes", latency.batch_sizes(), positive);
+    CheckList(field + ".context_lengths", latency.context_lengths(), positive);
+    CheckRange(field + ".new_tokens", latency.new_tokens(), 1, 1 << 20);
+  }
+
+  void CheckGates() {
+    if (!spec_.gates().has_max_perplexity_ratio()) return;
+    const double ratio = spec_.gates().max_perplexity_ratio();
+    if (!(std::isfinite(ratio) && ratio > 0)) {
+      Add("gates.max_perplexity_ratio", "is {}; write a number above 0, for example 1.5", ratio);
+    }
+    if (!spec_.evaluation().has_perplexity()) {
+      Add("gates.max_perplexity_ratio", "needs a perplexity to judge; add evaluation.perplexity");
+    }
+  }
+
+  void CheckSweep() {
+    const v1::Sweep& sweep = spec_.sweep();
+    CheckList("sweep.kv_heads", sweep.kv_heads(),
+              [&](const std::string& item, int32_t value) { CheckRange(item, value, 1, kMostHeads); });
+    CheckList("sweep.alignment", sweep.alignment(),
+              [&](const std::string& item, const std::string& word) { CheckWord(item, word, kAlignmentMethods); });
+    CheckList("sweep.refine", sweep.refine(), [](const std::string&, bool) {});
+    CheckList("sweep.finetune", sweep.finetune(),
+              [&](const std::string& item, const std::string& word) { CheckWord(item, word, kFinetuneMethods); });
+    if (spec_.has_sweep() && !IsSweep())
+      Add("sweep", "varies nothing; list values of kv_heads, alignment, refine or finetune");
+    constexpr size_t most_arms = 256;
+    const size_t arms = CountArms();
+    if (arms > most_arms) Add("sweep", "has {} combinations; a job has at most {}", arms, most_arms);
+  }
+
+  size_t CountArms() const {
+    const v1::Sweep& sweep = spec_.sweep();
+    const auto at_least_one = [](int size) { return static_cast<size_t>(std::max(size, 1)); };
+    return at_least_one(sweep.kv_heads_size()) * at_least_one(sweep.alignment_size()) *
+           at_least_one(sweep.refine_size()) * at_least_one(sweep.finetune_size());
+  }
+
+  void CheckOutput() {
+    const std::string& output = spec_.output().checkpoint();
+    if (output.empty() && !IsSweep()) {
+      Add("output.checkpoint", "is missing; write the folder of the result, which must not exist yet");
+    }
+    const std::string& source = spec_.source().checkpoint();
+    if (output.empty() || source.empty()) return;
+    if (output == source || output.starts_with(source + "/") || source.starts_with(output + "/") || output == "/") {
+      Add("output.checkpoint", "'{}' and source.checkpoint '{}' overlap; write a folder of its own", output, source);
+    }
+  }
+
+  void CheckResources() {
+    const v1::Resources& resources = spec_.resources();
+    CheckWord("resources.device", resources.device(), kDevices);
+    CheckRange("resources.max_runtime_s", resources.max_runtime_s(), 1, int64_t{10} * 365 * 86400);
+    CheckRange("resources.priority", resources.priority(), -100, 100);
+  }
+
+  void CheckLabels() {
+    if (spec_.labels_size() > 16) Add("labels", "has {} labels; a job has at most 16", spec_.labels_size());
+    for (const auto& [key, value] : spec_.labels()) {
+      if (key.empty() || key.size() > 63 || HasControls(key)) {
+        Add("labels", "'{}' is not a label's name; use 1 to 63 characters, none of them a control", Shown(key));
+      } else if (value.size() > 63 || HasControls(value)) {
+        Add("labels." + key, "has {} characters; a value has at most 63, none of them a control", value.size());
+      }
+    }
+  }
+
+  void CheckPaths() {
+    ForEachPath(spec_, [&](const std::string& field, const std::string& path) { CheckPath(field, path); });
+  }
+
+  void CheckPath(const std::string& field, const std::string& path) {
+    if (path.size() > 4095 || HasControls(path)) {
+      Add(field, "is not a path; use at most 4095 characters and no control characters");
+    } else if (path.front() != '/') {
+      Add(field, "'{}' is not an absolute path; start it with '/'", path);
+    } else if (("/" + path + "/").find("/../") != std::string::npos) {
+      Add(field, "'{}' has a '..' in it; write the path without", path);
+    }
+  }
+
+  bool IsSweep() const {
+    const v1::Sweep& sweep = spec_.sweep();
+    return sweep.kv_heads_size() + sweep.alignment_size() + sweep.refine_size() + sweep.finetune_size() > 0;
+  }
+
+  bool Trains() const { return AnyOtherThanNone(spec_.sweep().finetune(), spec_.finetune().method()); }
+
+  bool Refines() const {
+    const auto& varied = spec_.sweep().refine();
+    if (varied.empty()) return spec_.refine().outputs();
+    return std::find(varied.begin(), varied.end(), true) != varied.end();
+  }
+
+  /// Plain averaging of neighbours is the one conversion that looks at no text.
+  bool NeedsStatistics() const {
+    return AnyOtherThanNone(spec_.sweep().alignment(), spec_.alignment().method()) ||
+           spec_.alignment().compare() != "none" || Refines();
+  }
+
+  template <typename List>
+  static bool AnyOtherThanNone(const List& varied, const std::string& single) {
+    if (varied.empty()) return single != "none";
+    return std::any_of(varied.begin(), varied.end(), [](const std::string& word) { return word != "none"; });
+  }
+
+  static constexpr int64_t kMostHeads = 1 << 16;
+  static constexpr int64_t kMostRanks = 4096;
+
+  v1::JobSpec spec_;
+  std::vector<FieldViolation> violations_;
+};
+
+}  // namespace
+
+std::vector<FieldViolation> ValidateJobSpec(const v1::JobSpec& spec) { return Validation(spec).Run(); }
+
+}  // namespace regroup

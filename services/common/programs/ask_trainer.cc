@@ -1,0 +1,82 @@
+#include "services/common/programs/ask_trainer.h"
+
+#include <fmt/format.h>
+#include <google/protobuf/util/json_util.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <sstream>
+#include <utility>
+
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
+#include "services/common/programs/child_process.h"
+
+namespace regroup {
+namespace {
+
+/// The reason in what the trainer wrote to standard error: its last log message, or else its first line.
+std::string ReasonIn(const std::string& standard_error) {
+  std::istringstream lines(standard_error);
+  std::string first;
+  std::string message;
+  for (std::string line; std::getline(lines, line);) {
+    if (first.empty()) first = line;
+    const auto entry = nlohmann::json::parse(line, nullptr, false);
+    const bool is_log = entry.is_object() && entry.contains("message") && entry["message"].is_string();
+    if (is_log) message = entry["message"].get<std::string>();
+  }
+  return message.empty() ? first : message;
+}
+
+/// A file for as long as the trainer needs it, readable by nobody else.
+class QuestionFile {
+ public:
+  static absl::StatusOr<QuestionFile> Write(std::string_view content) {
+    QuestionFile file;
+    file.path_ = (std::filesystem::temp_directory_path() / "regroup-plan-XXXXXX").string();
+    const int descriptor = mkstemp(file.path_.data());
+    if (descriptor < 0) return ErrnoStatus(errno, "make", std::exchange(file.path_, ""));
+    close(descriptor);
+    REGROUP_RETURN_IF_ERROR(WriteFileAtomically(file.path_, std::string(content)));
+    return file;
+  }
+  QuestionFile(QuestionFile&& other) noexcept : path_(std::exchange(other.path_, "")) {}
+  QuestionFile& operator=(QuestionFile&&) = delete;
+  ~QuestionFile() {
+    std::error_code error;
+    if (!path_.empty()) std::filesystem::remove(path_, error);
+  }
+  const std::string& path() const { return path_; }
+
+ private:
+  QuestionFile() = default;
+  std::string path_;
+};
+
+}  // namespace
+
+absl::StatusOr<nlohmann::json> AskForPlan(const v1::JobSpec& resolved, double flops_per_second) {
+  std::string question;
+  const auto written = google::protobuf::util::MessageToJsonString(resolved, &question);
+  if (!written.ok()) return absl::InternalError("the job cannot be written as JSON");
+  REGROUP_ASSIGN_OR_RETURN(const QuestionFile file, QuestionFile::Write(question));
+  return AskTrainer({"--plan", file.path(), "--flops-per-second", fmt::format("{:g}", flops_per_second)});
+}
+
+absl::StatusOr<nlohmann::json> AskTrainer(const std::vector<std::string>& arguments) {
+  REGROUP_ASSIGN_OR_RETURN(const auto trainer, SiblingProgram("regroup-trainer"));
+  REGROUP_ASSIGN_OR_RETURN(const Output output, RunToEnd(trainer, arguments));
+  if (output.exit_status != 0) {
+    const std::string message = ReasonIn(output.standard_error);
+    return absl::InvalidArgumentError(
+        message.empty() ? fmt::format("regroup-trainer ended with exit status {}", output.exit_status) : message);
+  }
+  nlohmann::json answer = nlohmann::json::parse(output.standard_output, nullptr, false);
+  if (answer.is_discarded()) return absl::InternalError("regroup-trainer wrote something that is not JSON");
+  return answer;
+}
+
+}  // namespace regroup

@@ -1,0 +1,134 @@
+#include "services/common/rpc/connection_limit.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <string_view>
+#include <utility>
+
+#include "services/common/base/logging.h"
+
+namespace regroup {
+namespace {
+
+constexpr std::chrono::milliseconds kInterval(100);
+
+size_t OpenFileLimit() {
+  rlimit limit{};
+  return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? static_cast<size_t>(limit.rlim_cur) : 1024;
+}
+
+int PortOf(const sockaddr_storage& address) {
+  if (address.ss_family == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
+  if (address.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(address).sin6_port);
+  return 0;
+}
+
+bool IsConnectionTo(int port, int descriptor) {
+  sockaddr_storage address{};
+  socklen_t length = sizeof address;
+  if (getsockname(descriptor, reinterpret_cast<sockaddr*>(&address), &length) != 0) return false;
+  if (PortOf(address) != port) return false;
+  length = sizeof address;
+  // The listening socket has no peer.
+  return getpeername(descriptor, reinterpret_cast<sockaddr*>(&address), &length) == 0;
+}
+
+/// 0 for what is no socket.
+uint64_t CookieOf(int descriptor) {
+  uint64_t cookie = 0;
+  socklen_t length = sizeof cookie;
+  return getsockopt(descriptor, SOL_SOCKET, SO_COOKIE, &cookie, &length) == 0 ? cookie : 0;
+}
+
+}  // namespace
+
+ConnectionLimit::ConnectionLimit(int port, size_t most)
+    : port_(port),
+      most_(std::min(most, OpenFileLimit() / 4 * 3)),
+      descriptors_(opendir("/proc/self/fd")),
+      nothing_(open("/dev/null", O_RDONLY | O_CLOEXEC)),
+      held_(fcntl(nothing_, F_DUPFD_CLOEXEC, 0)),
+      thread_(&ConnectionLimit::Run, this) {}
+
+ConnectionLimit::~ConnectionLimit() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  stopped_.notify_all();
+  thread_.join();
+  close(held_);
+  close(nothing_);
+  if (descriptors_ != nullptr) closedir(descriptors_);
+}
+
+void ConnectionLimit::Run() {
+  std::unique_lock lock(mutex_);
+  while (!stopped_.wait_for(lock, kInterval, [this] { return stopping_; })) Enforce();
+}
+
+void ConnectionLimit::Enforce() {
+  const std::vector<int> descriptors = OpenDescriptors();
+  // Most of the time there are fewer files of all kinds.
+  if (descriptors.size() <= most_ / 2) return;
+  const std::vector<Connection> connections = Connections(descriptors);
+  const bool is_above = connections.size() > most_;
+  if (is_above && !was_above_) LogWarning("too many connections; the youngest are ended", {{"limit", most_}});
+  was_above_ = is_above;
+  for (size_t young = most_; young < connections.size(); ++young) End(connections[young]);
+}
+
+std::vector<int> ConnectionLimit::OpenDescriptors() const {
+  std::vector<int> open;
+  if (descriptors_ == nullptr) return open;
+  rewinddir(descriptors_);
+  while (const dirent* entry = readdir(descriptors_)) {
+    const std::string_view name = entry->d_name;
+    int descriptor = -1;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), descriptor);
+    if (error == std::errc()) open.push_back(descriptor);
+  }
+  return open;
+}
+
+std::vector<ConnectionLimit::Connection> ConnectionLimit::Connections(const std::vector<int>& descriptors) {
+  ++looks_;
+  std::vector<Connection> connections;
+  std::map<uint64_t, uint64_t> first_looks;
+  for (const int descriptor : descriptors) {
+    if (!IsConnectionTo(port_, descriptor)) continue;
+    const uint64_t cookie = CookieOf(descriptor);
+    const auto known = first_looks_.find(cookie);
+    first_looks[cookie] = known == first_looks_.end() ? looks_ : known->second;
+    connections.push_back({first_looks[cookie], cookie, descriptor});
+  }
+  first_looks_ = std::move(first_looks);
+  std::sort(connections.begin(), connections.end(),
+            [](const Connection& a, const Connection& b) { return a.first_look < b.first_look; });
+  return connections;
+}
+
+/// gRPC owns the descriptor and may have closed it meanwhile, so that its number stands for something else: what is
+/// ended is a copy, looked at once more.
+void ConnectionLimit::End(const Connection& connection) const {
+  if (dup3(connection.descriptor, held_, O_CLOEXEC) < 0) return;
+  if (CookieOf(held_) == connection.cookie) shutdown(held_, SHUT_RDWR);
+  dup3(nothing_, held_, O_CLOEXEC);
+}
+
+size_t RaiseOpenFileLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return OpenFileLimit();
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  return OpenFileLimit();
+}
+
+}  // namespace regroup

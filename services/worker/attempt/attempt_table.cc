@@ -1,0 +1,128 @@
+#include "services/worker/attempt/attempt_table.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "services/common/base/logging.h"
+
+namespace regroup {
+
+AttemptTable::AttemptTable(const AttemptServices* services, std::vector<std::string> gpus, Attempt::EndCallback on_end)
+    : services_(services), on_end_(std::move(on_end)), slots_(services->options.slots, std::move(gpus)) {}
+
+AttemptTable::~AttemptTable() {
+  std::map<AttemptKey, Entry> entries;
+  {
+    const std::lock_guard lock(mutex_);
+    entries.swap(entries_);
+  }
+}
+
+std::vector<std::shared_ptr<Attempt>> AttemptTable::AttemptsOfSameTask(const AttemptKey& key) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Attempt>> attempts;
+  for (const auto& [other, entry] : entries_) {
+    if (other.SameTask(key)) attempts.push_back(entry.attempt);
+  }
+  return attempts;
+}
+
+/// False if a newer attempt, or this very one, is here.
+bool AttemptTable::StopOlder(const AttemptKey& key) {
+  for (const std::shared_ptr<Attempt>& other : AttemptsOfSameTask(key)) {
+    if (other->key().epoch >= key.epoch) return false;
+    other->RequestStop({.verdict = {v1::FAILURE_CLASS_INFRA, "a newer attempt took over"}, .at_once = true});
+    other->WaitForEnd();
+  }
+  return true;
+}
+
+void AttemptTable::Start(const v1::TaskAssignment& assignment) {
+  const AttemptKey key = KeyOf(assignment.attempt());
+  if (!StopOlder(key)) {
+    LogWarning("the attempt is here already", {{"job", key.job}, {"task", key.task}, {"epoch", key.epoch}});
+    return;
+  }
+  const std::lock_guard lock(mutex_);
+  Entry& entry = entries_[key];
+  entry.slots = slots_.Take(RanksHere(assignment));
+  entry.attempt = StartAttempt(assignment, slots_.VisibleDevices(entry.slots), services_, on_end_);
+}
+
+void AttemptTable::Stop(const std::vector<AttemptKey>& keys, const StopRequest& request) {
+  const std::lock_guard lock(mutex_);
+  for (const AttemptKey& key : keys) {
+    const auto found = entries_.find(key);
+    if (found != entries_.end()) found->second.attempt->RequestStop(request);
+  }
+}
+
+void AttemptTable::StopAll(const StopRequest& request) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [key, entry] : entries_) entry.attempt->RequestStop(request);
+}
+
+void AttemptTable::Remove(const AttemptKey& key) {
+  // Destroyed outside of the lock, because that waits for the attempt's thread.
+  std::shared_ptr<Attempt> removed;
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(key);
+  if (found == entries_.end()) return;
+  removed = std::move(found->second.attempt);
+  slots_.Release(found->second.slots);
+  entries_.erase(found);
+  changed_.notify_all();
+}
+
+std::vector<AttemptKey> AttemptTable::Keys() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<AttemptKey> keys;
+  for (const auto& [key, entry] : entries_) keys.push_back(key);
+  return keys;
+}
+
+std::vector<std::shared_ptr<LogCollector>> AttemptTable::Collectors() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<LogCollector>> collectors;
+  for (const auto& [key, entry] : entries_) collectors.push_back(entry.attempt->collector());
+  return collectors;
+}
+
+std::shared_ptr<LogCollector> AttemptTable::CollectorOf(const AttemptKey& key) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(key);
+  return found == entries_.end() ? nullptr : found->second.attempt->collector();
+}
+
+std::shared_ptr<Attempt> AttemptTable::Find(const AttemptKey& key) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(key);
+  return found == entries_.end() ? nullptr : found->second.attempt;
+}
+
+bool AttemptTable::HoldsOtherEpochOf(const AttemptKey& key) const {
+  const std::lock_guard lock(mutex_);
+  return std::any_of(entries_.begin(), entries_.end(),
+                     [&](const auto& entry) { return entry.first.SameTask(key) && entry.first != key; });
+}
+
+int AttemptTable::free_slots() const {
+  const std::lock_guard lock(mutex_);
+  return slots_.free_slots();
+}
+
+void AttemptTable::WaitForEnds() const {
+  std::vector<std::shared_ptr<Attempt>> attempts;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [key, entry] : entries_) attempts.push_back(entry.attempt);
+  }
+  for (const std::shared_ptr<Attempt>& attempt : attempts) attempt->WaitForEnd();
+}
+
+bool AttemptTable::WaitUntilEmpty(SteadyTime deadline) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_until(lock, deadline, [this] { return entries_.empty(); });
+}
+
+}  // namespace regroup

@@ -1,0 +1,233 @@
+#include "services/worker/attempt/launch_plan.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <sstream>
+#include <string_view>
+
+#include "services/worker/attempt_key.h"
+#include "services/worker/gang/daemon_template.h"
+
+namespace regroup {
+namespace {
+
+/// Names handed on to trainers. Everything else, secrets among it, stays behind.
+constexpr std::array<std::string_view, 12> kInherited = {"PATH",
+                                                         "HOME",
+                                                         "USER",
+                                                         "LANG",
+                                                         "LC_ALL",
+                                                         "TZ",
+                                                         "LD_LIBRARY_PATH",
+                                                         "CUDA_HOME",
+                                                         "CUDA_CACHE_PATH",
+                                                         "NVIDIA_VISIBLE_DEVICES",
+                                                         "NVIDIA_DRIVER_CAPABILITIES",
+                                                         "REGROUP_PEAK_FLOPS"};
+/// Settings of the libraries below a trainer.
+constexpr std::array<std::string_view, 6> kInheritedPrefixes = {"NCCL_", "UCX_", "FI_", "MKL_", "PYTORCH_", "TORCH_"};
+constexpr std::string_view kMpiPrefix = "OMPI_MCA_";
+constexpr std::string_view kNodePrefix = "regroup-node-";
+
+bool IsInherited(std::string_view name, bool gang) {
+  if (std::find(kInherited.begin(), kInherited.end(), name) != kInherited.end()) return true;
+  if (gang && name.starts_with(kMpiPrefix)) return true;
+  return std::any_of(kInheritedPrefixes.begin(), kInheritedPrefixes.end(),
+                     [&](std::string_view prefix) { return name.starts_with(prefix); });
+}
+
+/// The variables that make an attempt an attempt.
+Environment OwnVariables(const WorkerOptions& options, const v1::TaskAssignment& assignment,
+                         const LaunchContext& context) {
+  const std::string marker = WorkerMarker(options);
+  return {{"REGROUP_WORKER", marker.substr(marker.find('=') + 1)},
+          {"REGROUP_ATTEMPT", fmt::format("{}@{}", ToString(KeyOf(assignment.attempt())), WorkerKey(options))},
+          {"REGROUP_WORKER_SOCKET", context.socket.string()},
+          {"REGROUP_ATTEMPT_TOKEN", context.token},
+          {"OMP_NUM_THREADS", std::to_string(std::max(1, context.cores / std::max(1, options.slots)))},
+          {"CUDA_VISIBLE_DEVICES", context.visible_devices},
+          {"TMPDIR", context.temporary_folder.string()}};
+}
+
+std::vector<std::string> TrainerArguments(const WorkerOptions& options, const LaunchContext& context) {
+  return {options.trainer.string(), "--attempt", context.attempt_folder.string(), "--work-dir",
+          options.work_folder.string()};
+}
+
+/// What all gangs are started with.
+std::vector<std::string> CommonMpirunArguments(const std::filesystem::path& mpirun, int ranks,
+                                               const std::filesystem::path& log_folder) {
+  return {mpirun.string(), "--allow-run-as-root", "--bind-to", "none", "-np", std::to_string(ranks),
+          // A file a rank: complete lines, whatever the ranks print at once.
+          "--output-filename", OutputFilename(log_folder),
+          // No InfiniBand verbs, whose absence it would warn about.
+          "-mca", "btl", "^openib"};
+}
+
+/// `exported` are handed on by name only: their values never stand in a command line, which everybody can read.
+std::vector<std::string> LocalMpirunArguments(const Environment& exported) {
+  // One host: no remote shell is needed, and none may be looked for.
+  std::vector<std::string> arguments = {"--oversubscribe", "-mca", "plm", "isolated"};
+  for (const auto& [name, value] : exported) {
+    arguments.push_back("-x");
+    arguments.push_back(name);
+  }
+  return arguments;
+}
+
+/// Nothing is exported: each worker's ranks take their variables from their own worker.
+std::vector<std::string> SpreadMpirunArguments(const WorkerOptions& options, const LaunchContext& context) {
+  std::vector<std::string> arguments = {
+      "--hostfile", (context.temporary_folder / kHostFile).string(),
+      // Ranks are numbered in the order of the workers, each of which has exactly its share.
+      "--map-by", "slot",
+      // The names are ours, and Open MPI's folders may differ between nodes.
+      "--do-not-resolve", "--noprefix", "-mca", "plm", "rsh", "-mca", "plm_rsh_agent",
+      options.gang.remote_shell.string(),
+      // Every daemon is started from here, where the other workers are known.
+      "-mca", "plm_rsh_no_tree_spawn", "1",
+      // The call that holds a daemon lasts as long as the daemon, so that the end of either ends the other.
+      "-mca", "orte_leave_session_attached", "1"};
+  if (options.gang.interface.empty()) return arguments;
+  for (const char* setting : {"btl_tcp_if_include", "oob_tcp_if_include"}) {
+    arguments.insert(arguments.end(), {"-mca", setting, options.gang.interface});
+  }
+  return arguments;
+}
+
+bool IsSpread(const v1::TaskAssignment& assignment) { return assignment.gang().members_size() > 1; }
+
+/// Defaults that the worker's own environment may overrule.
+void AddMpiSettings(Environment& environment) {
+  // Ranks wait by spinning, which on shared cores starves the rank they wait for.
+  environment.emplace("OMPI_MCA_mpi_yield_when_idle", "1");
+  // Containers forbid the system call by which one rank reads another's memory.
+  environment.emplace("OMPI_MCA_btl_vader_single_copy_mechanism", "none");
+}
+
+/// NCCL takes names of interfaces only.
+void AddNcclSettings(const std::string& interface, Environment& environment) {
+  const bool is_name = !interface.empty() && interface.find('/') == std::string::npos;
+  if (is_name) environment.emplace("NCCL_SOCKET_IFNAME", interface);
+}
+
+/// Everything that a process of the attempt has in its environment.
+Environment FullEnvironment(const WorkerOptions& options, const v1::TaskAssignment& assignment,
+                            const LaunchContext& context, const Environment& own) {
+  const bool gang = assignment.ranks() > 1;
+  Environment environment = own;
+  for (const auto& [name, value] : context.inherited) {
+    if (IsInherited(name, gang)) environment.emplace(name, value);
+  }
+  environment.emplace("PATH", "/usr/local/bin:/usr/bin:/bin");
+  environment.emplace("LANG", "C.UTF-8");
+  if (gang) AddMpiSettings(environment);
+  if (IsSpread(assignment)) AddNcclSettings(options.gang.interface, environment);
+  return environment;
+}
+
+std::filesystem::path FindMpirun(const WorkerOptions& options, const Environment& environment) {
+  const std::filesystem::path found = FindProgram(options.mpirun, environment.at("PATH"));
+  return found.empty() ? std::filesystem::path(options.mpirun) : found;
+}
+
+std::vector<std::string> Entries(const Environment& environment) {
+  std::vector<std::string> entries;
+  for (const auto& [name, value] : environment) entries.push_back(fmt::format("{}={}", name, value));
+  return entries;
+}
+
+}  // namespace
+
+std::filesystem::path RankLogFolder(const std::filesystem::path& attempt_folder) { return attempt_folder / "logs"; }
+
+std::string NodeName(int member) { return fmt::format("{}{}", kNodePrefix, member); }
+
+std::optional<int> MemberOfNode(const std::string& node) {
+  if (!node.starts_with(kNodePrefix)) return std::nullopt;
+  int member = 0;
+  const char* end = node.data() + node.size();
+  const auto parsed = std::from_chars(node.data() + kNodePrefix.size(), end, member);
+  return parsed.ec == std::errc() && parsed.ptr == end ? std::optional<int>(member) : std::nullopt;
+}
+
+std::string HostFileText(const v1::Gang& gang) {
+  std::string text;
+  for (int member = 0; member < gang.members_size(); ++member) {
+    const std::string node = member == 0 ? "localhost" : NodeName(member);
+    text += fmt::format("{} slots={}\n", node, gang.members(member).ranks());
+  }
+  return text;
+}
+
+ProcessPlan MakeProcessPlan(const WorkerOptions& options, const v1::TaskAssignment& assignment,
+                            const LaunchContext& context) {
+  const bool gang = assignment.ranks() > 1;
+  const Environment own = OwnVariables(options, assignment, context);
+  Environment environment = FullEnvironment(options, assignment, context, own);
+  if (IsSpread(assignment)) environment[kGangFileVariable] = (context.temporary_folder / kGangFile).string();
+
+  const std::filesystem::path log_folder = RankLogFolder(context.attempt_folder);
+  const std::filesystem::path output_folder = gang ? log_folder / "mpirun" : log_folder / "rank.0";
+  std::vector<std::string> arguments;
+  if (gang) {
+    arguments = CommonMpirunArguments(FindMpirun(options, environment), assignment.ranks(), log_folder);
+    const std::vector<std::string> more =
+        IsSpread(assignment) ? SpreadMpirunArguments(options, context) : LocalMpirunArguments(own);
+    arguments.insert(arguments.end(), more.begin(), more.end());
+  }
+  for (std::string& argument : TrainerArguments(options, context)) arguments.push_back(std::move(argument));
+  return {.arguments = std::move(arguments),
+          .environment = Entries(environment),
+          .working_folder = context.attempt_folder,
+          .stdout_file = output_folder / "stdout",
+          .stderr_file = output_folder / "stderr",
+          .parent_death_signal = gang ? SIGTERM : SIGKILL,
+          .marker = {"REGROUP_ATTEMPT=" + own.at("REGROUP_ATTEMPT"), WorkerMarker(options)}};
+}
+
+ProcessPlan MakeDaemonPlan(const WorkerOptions& options, const v1::TaskAssignment& assignment,
+                           const LaunchContext& context, const std::vector<std::string>& arguments) {
+  const Environment own = OwnVariables(options, assignment, context);
+  Environment environment = FullEnvironment(options, assignment, context, own);
+  environment["OMPI_MCA_btl_vader_backing_directory"] = context.shared_memory_folder.string();
+  // It belongs to the same installation as mpirun.
+  const std::filesystem::path daemon = FindMpirun(options, environment).parent_path() / "orted";
+  std::vector<std::string> all = {daemon.string()};
+  all.insert(all.end(), arguments.begin(), arguments.end());
+  return {.arguments = std::move(all),
+          .environment = Entries(environment),
+          .working_folder = context.temporary_folder,
+          .stdout_file = context.temporary_folder / "daemon.stdout",
+          .stderr_file = context.temporary_folder / "daemon.stderr",
+          // It ends its ranks, which a daemon that is killed leaves behind.
+          .parent_death_signal = SIGTERM,
+          .marker = {"REGROUP_ATTEMPT=" + own.at("REGROUP_ATTEMPT"), WorkerMarker(options)}};
+}
+
+Environment CurrentEnvironment() {
+  Environment environment;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    const std::string text = *entry;
+    const size_t equals = text.find('=');
+    if (equals != std::string::npos) environment[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  return environment;
+}
+
+std::filesystem::path FindProgram(const std::string& program, const std::string& path) {
+  if (program.find('/') != std::string::npos) return program;
+  std::istringstream folders(path);
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    const std::filesystem::path candidate = std::filesystem::path(folder) / program;
+    if (access(candidate.c_str(), X_OK) == 0) return candidate;
+  }
+  return {};
+}
+
+}  // namespace regroup

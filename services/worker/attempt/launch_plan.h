@@ -1,0 +1,67 @@
+// How an attempt is started: arguments and environment. Pure, so that what a trainer inherits can be tested.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "regroup/v1/worker_service.pb.h"
+#include "services/worker/process/process_group.h"
+#include "services/worker/worker_options.h"
+
+namespace regroup {
+
+using Environment = std::map<std::string, std::string>;
+
+/// What an attempt is given besides its assignment.
+struct LaunchContext {
+  /// Unix socket of the trainer server.
+  std::filesystem::path socket;
+  /// The secret that the trainers show.
+  std::string token;
+  /// The attempt's folder, absolute.
+  std::filesystem::path attempt_folder;
+  /// For temporary files and Open MPI's session folder; its path is short.
+  std::filesystem::path temporary_folder;
+  /// For what the ranks of a helper share in memory.
+  std::filesystem::path shared_memory_folder;
+  /// Of this machine, for this worker.
+  int cores = 1;
+  /// Value of CUDA_VISIBLE_DEVICES; empty hides all.
+  std::string visible_devices;
+  /// The worker's own environment, of which only a fixed list is handed on.
+  Environment inherited;
+};
+
+/// The name under which mpirun knows a member of a gang. Never resolved: regroup-rsh finds the worker by it.
+std::string NodeName(int member);
+/// The member that has this name.
+std::optional<int> MemberOfNode(const std::string& node);
+
+/// What mpirun reads of a gang on several workers, and what regroup-rsh does; both lie in the temporary folder.
+std::string HostFileText(const v1::Gang& gang);
+inline constexpr char kHostFile[] = "hosts";
+inline constexpr char kGangFile[] = "gang.json";
+/// Names the gang file in regroup-rsh's environment.
+inline constexpr char kGangFileVariable[] = "REGROUP_GANG_FILE";
+
+/// Where the standard output and error of each rank go: <folder>/rank.<n>/{stdout,stderr}.
+std::filesystem::path RankLogFolder(const std::filesystem::path& attempt_folder);
+
+/// One rank: the trainer itself, and nothing of MPI. Several: mpirun, which starts them.
+ProcessPlan MakeProcessPlan(const WorkerOptions& options, const v1::TaskAssignment& assignment,
+                            const LaunchContext& context);
+
+/// Open MPI's daemon, for the ranks that a helper runs; `arguments` are those behind its name.
+ProcessPlan MakeDaemonPlan(const WorkerOptions& options, const v1::TaskAssignment& assignment,
+                           const LaunchContext& context, const std::vector<std::string>& arguments);
+
+/// This process's environment as a map.
+Environment CurrentEnvironment();
+
+/// Finds `program` in the folders of `path` ("a:b"), unless it has a slash; empty when there is none.
+std::filesystem::path FindProgram(const std::string& program, const std::string& path);
+
+}  // namespace regroup

@@ -1,0 +1,80 @@
+#include "services/worker/attempt/trainer_server.h"
+
+#include <fmt/format.h>
+#include <google/protobuf/util/time_util.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <utility>
+
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
+#include "services/common/rpc/status.h"
+#include "services/common/rpc/worker_channel.h"
+
+namespace regroup {
+namespace {
+
+constexpr std::chrono::seconds kShutdownPatience{1};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TrainerServer>> TrainerServer::Start(const std::filesystem::path& socket,
+                                                                    const LeaseEnd* lease) {
+  std::unique_ptr<TrainerServer> server(new TrainerServer(socket, lease));
+  grpc::ServerBuilder builder;
+  // The file permissions are the protection: nobody else can enter the folder.
+  builder.AddListeningPort("unix:" + socket.string(), grpc::InsecureServerCredentials());
+  builder.RegisterService(server.get());
+  server->server_ = builder.BuildAndStart();
+  if (server->server_ == nullptr) {
+    return absl::UnavailableError(fmt::format("cannot listen on the unix socket {}", socket.string()));
+  }
+  if (chmod(socket.c_str(), 0600) != 0) return ErrnoStatus(errno, "set the permissions of", socket);
+  return server;
+}
+
+TrainerServer::~TrainerServer() {
+  if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now() + kShutdownPatience);
+}
+
+void TrainerServer::Add(const std::string& token, std::shared_ptr<RankContact> contact) {
+  const std::lock_guard lock(mutex_);
+  contacts_[token] = std::move(contact);
+}
+
+void TrainerServer::Remove(const std::string& token) {
+  const std::lock_guard lock(mutex_);
+  contacts_.erase(token);
+}
+
+absl::StatusOr<std::shared_ptr<RankContact>> TrainerServer::FindContact(const grpc::ServerContext& context) const {
+  const std::string token = AttemptTokenOf(context);
+  if (token.empty()) return absl::UnauthenticatedError("the call carries no attempt token");
+  const std::lock_guard lock(mutex_);
+  const auto contact = contacts_.find(token);
+  if (contact == contacts_.end()) return absl::PermissionDeniedError("no attempt of this worker has this token");
+  return contact->second;
+}
+
+grpc::Status TrainerServer::Attest(grpc::ServerContext* context, const v1::AttestRequest* request,
+                                   v1::AttestResponse*) {
+  const auto contact = FindContact(*context);
+  if (!contact.ok()) return ToGrpc(contact.status());
+  return ToGrpc((*contact)->Attest(*request, 0));
+}
+
+grpc::Status TrainerServer::Report(grpc::ServerContext* context, const v1::ReportRequest* request,
+                                   v1::ReportResponse* response) {
+  const auto contact = FindContact(*context);
+  if (!contact.ok()) return ToGrpc(contact.status());
+  const absl::StatusOr<bool> stop = (*contact)->Report(*request, 0);
+  if (!stop.ok()) return ToGrpc(stop.status());
+  response->set_stop(*stop);
+  if (const auto remaining = lease_->Remaining(std::chrono::steady_clock::now())) {
+    *response->mutable_lease() = google::protobuf::util::TimeUtil::MillisecondsToDuration(remaining->count());
+  }
+  return grpc::Status::OK;
+}
+
+}  // namespace regroup

@@ -1,0 +1,122 @@
+#include "services/common/job_file/allowed_paths.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/descriptor.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "services/common/job_file/path_fields.h"
+
+namespace regroup {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+class AllowedPathsTest : public ::testing::Test {
+ protected:
+  AllowedPathsTest() {
+    std::string pattern = (fs::temp_directory_path() / "roots_XXXXXX").string();
+    folder_ = fs::canonical(mkdtemp(pattern.data()));
+    for (const char* name : {"data", "data-of-others", "results"}) fs::create_directory(folder_ / name);
+    allowed_ = {{folder_ / "data"}, {folder_ / "results"}};
+    spec_.mutable_source()->set_checkpoint(folder_ / "data/model");
+    spec_.mutable_output()->set_checkpoint(folder_ / "results/model");
+  }
+  ~AllowedPathsTest() override { fs::remove_all(folder_); }
+
+  std::vector<std::string> RefusedFields() const {
+    std::vector<std::string> fields;
+    for (const FieldViolation& violation : CheckAllowedPaths(spec_, allowed_)) fields.push_back(violation.field());
+    return fields;
+  }
+  std::vector<std::string> RefusedSource(const fs::path& path) {
+    spec_.mutable_source()->set_checkpoint(path);
+    return RefusedFields();
+  }
+
+  fs::path folder_;
+  AllowedPaths allowed_;
+  v1::JobSpec spec_;
+};
+
+TEST_F(AllowedPathsTest, LetPathsUnderARootPassWhetherTheyExistOrNot) {
+  EXPECT_THAT(RefusedFields(), IsEmpty());
+  EXPECT_THAT(RefusedSource(folder_ / "data"), IsEmpty());
+  EXPECT_THAT(RefusedSource(folder_ / "data" / ""), IsEmpty());
+  allowed_.data_roots = {"/nowhere", (folder_ / "data").string() + "/"};
+  EXPECT_THAT(RefusedFields(), IsEmpty());
+}
+
+TEST_F(AllowedPathsTest, RefuseEveryWayOut) {
+  const std::string data = (folder_ / "data").string();
+  for (const std::string& path : {std::string("/etc/passwd"), data + "-of-others/model", data + "/../results/model",
+                                  data + "/./../data-of-others", std::string("/"), folder_.string()}) {
+    EXPECT_THAT(RefusedSource(path), ElementsAre("source.checkpoint")) << path;
+  }
+}
+
+TEST_F(AllowedPathsTest, FollowSymbolicLinksToWhereTheyLead) {
+  fs::create_symlink("/etc", folder_ / "data/link");
+  fs::create_symlink("../data-of-others", folder_ / "data/relative");
+  fs::create_symlink("link", folder_ / "data/chain");
+  fs::create_symlink("loop", folder_ / "data/loop");
+  for (const char* name : {"link", "link/passwd", "relative/new", "chain/passwd", "loop/x"}) {
+    EXPECT_THAT(RefusedSource(folder_ / "data" / name), ElementsAre("source.checkpoint")) << name;
+  }
+  fs::create_directory(folder_ / "data/inside");
+  fs::create_symlink("inside", folder_ / "data/harmless");
+  EXPECT_THAT(RefusedSource(folder_ / "data/harmless/model"), IsEmpty());
+}
+
+TEST_F(AllowedPathsTest, MayBeLinksThemselves) {
+  fs::create_directory_symlink(folder_ / "data", folder_ / "alias");
+  allowed_.data_roots = {folder_ / "alias"};
+  EXPECT_THAT(RefusedFields(), IsEmpty());
+}
+
+TEST_F(AllowedPathsTest, TellWhatIsReadFromWhatIsWritten) {
+  spec_.mutable_source()->set_checkpoint(folder_ / "results/model");
+  spec_.mutable_output()->set_checkpoint(folder_ / "data/model");
+  EXPECT_THAT(RefusedFields(), ElementsAre("source.checkpoint", "output.checkpoint"));
+  allowed_ = {};
+  EXPECT_THAT(RefusedFields(), IsEmpty());
+}
+
+/// Text fields that are words or names, never paths.
+const std::set<std::string> kWords = {"name",   "recipe", "method",    "compare",   "similarity", "precision",
+                                      "device", "train",  "recompute", "teacher",   "alignment",  "finetune",
+                                      "key",    "value",  "labels",    "per_layer", "loss"};
+
+/// Writes a path into every other text field of the message.
+int FillPaths(google::protobuf::Message* message) {
+  int filled = 0;
+  const auto* reflection = message->GetReflection();
+  for (int i = 0; i < message->GetDescriptor()->field_count(); ++i) {
+    const auto* field = message->GetDescriptor()->field(i);
+    if (field->is_map()) continue;
+    if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE) {
+      filled += FillPaths(field->is_repeated() ? reflection->AddMessage(message, field)
+                                               : reflection->MutableMessage(message, field));
+    } else if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_STRING &&
+               !kWords.contains(field->name())) {
+      EXPECT_FALSE(field->is_repeated()) << field->full_name();
+      reflection->SetString(message, field, "/outside");
+      ++filled;
+    }
+  }
+  return filled;
+}
+
+TEST(PathFields, AreAllTextFieldsThatAreNoWords) {
+  v1::JobSpec spec;
+  const int filled = FillPaths(&spec);
+  EXPECT_EQ(filled, 6) << "source, calibration, finetune, two of evaluation, output";
+  const auto violations = CheckAllowedPaths(spec, {{"/data"}, {"/results"}});
+  EXPECT_EQ(violations.size(), static_cast<size_t>(filled)) << "a new path: add it to ForEachPath; a word: to kWords";
+}
+
+}  // namespace
+}  // namespace regroup

@@ -1,0 +1,213 @@
+#include "services/common/job_file/validate_job_spec.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "job_builder.h"
+#include "services/common/job_file/resolve_job_spec.h"
+
+namespace regroup {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+std::vector<std::string> Fields(const v1::JobSpec& spec) {
+  std::vector<std::string> fields;
+  for (const FieldViolation& violation : ValidateJobSpec(spec)) fields.push_back(violation.field());
+  return fields;
+}
+
+/// One way to spoil GoodJob(), the field that must be named, and words of the explanation.
+struct Spoilt {
+  std::string title;
+  std::function<void(v1::JobSpec&)> spoil;
+  std::string field;
+  std::string explanation;
+};
+
+void PrintTo(const Spoilt& spoilt, std::ostream* out) { *out << spoilt.title; }
+
+class ValidateSpoiltJob : public testing::TestWithParam<Spoilt> {};
+
+TEST_P(ValidateSpoiltJob, NamesTheFieldAndSaysWhatToWrite) {
+  v1::JobSpec spec = GoodJob();
+  GetParam().spoil(spec);
+  const std::vector<FieldViolation> violations = ValidateJobSpec(spec);
+  ASSERT_FALSE(violations.empty());
+  EXPECT_EQ(violations.front().field(), GetParam().field);
+  EXPECT_THAT(violations.front().description(), HasSubstr(GetParam().explanation));
+}
+
+const Spoilt kSpoilt[] = {
+    {"NoName", [](auto& s) { s.clear_name(); }, "name", "is missing"},
+    {"UpperCaseName", [](auto& s) { s.set_name("Llama"); }, "name", "lower-case"},
+    {"LongName", [](auto& s) { s.set_name(std::string(41, 'a')); }, "name", "at most 40"},
+    {"HyphenAtTheEdge", [](auto& s) { s.set_name("a-"); }, "name", "inner hyphens"},
+    {"UnknownRecipe", [](auto& s) { s.set_recipe("papre"); }, "recipe", "did you mean 'paper'"},
+    {"NoSource", [](auto& s) { s.clear_source(); }, "source.checkpoint", "is missing"},
+    {"RelativeSource", [](auto& s) { s.mutable_source()->set_checkpoint("llama"); }, "source.checkpoint", "absolute"},
+    {"DotsInPath", [](auto& s) { s.mutable_source()->set_checkpoint("/a/../b"); }, "source.checkpoint", "'..'"},
+    {"DotsAtTheEnd", [](auto& s) { s.mutable_calibration()->set_data("/a/.."); }, "calibration.data", "'..'"},
+    {"NoTarget", [](auto& s) { s.clear_target(); }, "target.kv_heads", "is missing"},
+    {"ZeroHeads", [](auto& s) { s.mutable_target()->set_kv_heads(0); }, "target.kv_heads", "from 1"},
+    {"NegativeHeads", [](auto& s) { s.mutable_target()->set_kv_heads(-2); }, "target.kv_heads", "from 1"},
+    {"NoCalibration", [](auto& s) { s.clear_calibration(); }, "calibration.data", "\"text\""},
+    {"NoSequences", [](auto& s) { s.mutable_calibration()->set_sequences(0); }, "calibration.sequences", "from 1"},
+    {"MoreRanksThanSequences",
+     [](auto& s) {
+       s.mutable_calibration()->set_sequences(2);
+       s.mutable_calibration()->set_ranks(3);
+     },
+     "calibration.ranks", "more than calibration.sequences"},
+    {"OneTokenSequences", [](auto& s) { s.mutable_calibration()->set_sequence_length(1); },
+     "calibration.sequence_length", "from 2"},
+    {"UnknownMethod", [](auto& s) { s.mutable_alignment()->set_method("procustes"); }, "alignment.method",
+     "did you mean 'procrustes'"},
+    {"UnknownCompare", [](auto& s) { s.mutable_alignment()->set_compare("query"); }, "alignment.compare",
+     "none, key, value or joint"},
+    {"UnknownSimilarity", [](auto& s) { s.mutable_alignment()->set_similarity("cosin"); }, "alignment.similarity",
+     "did you mean 'cosine'"},
+    {"UnknownFinetune", [](auto& s) { s.mutable_finetune()->set_method("lo"); }, "finetune.method",
+     "did you mean 'l0'"},
+    {"UnknownPrecision", [](auto& s) { s.mutable_finetune()->set_precision("float16"); }, "finetune.precision",
+     "bfloat16"},
+    {"UnknownTrainedPart", [](auto& s) { s.mutable_finetune()->set_train("keys"); }, "finetune.train",
+     "all, attention or lora"},
+    {"UnknownRecompute", [](auto& s) { s.mutable_finetune()->set_recompute("blocks"); }, "finetune.recompute",
+     "did you mean 'block'"},
+    {"UnknownLoss", [](auto& s) { s.mutable_finetune()->set_loss("bld"); }, "finetune.loss", "did you mean 'bild'"},
+    {"ZeroLoraRank", [](auto& s) { s.mutable_finetune()->set_lora_rank(0); }, "finetune.lora_rank", "from 1"},
+    {"NegativeLoraAlpha", [](auto& s) { s.mutable_finetune()->set_lora_alpha(-1); }, "finetune.lora_alpha", "above 0"},
+    {"UnknownTeacher", [](auto& s) { s.mutable_finetune()->set_teacher("disk"); }, "finetune.teacher",
+     "compute or cache"},
+    {"UnknownDevice", [](auto& s) { s.mutable_resources()->set_device("gpu"); }, "resources.device",
+     "auto, cpu or cuda"},
+    {"NoSteps", [](auto& s) { s.mutable_finetune()->clear_steps(); }, "finetune.steps", "is missing"},
+    {"ZeroSteps", [](auto& s) { s.mutable_finetune()->set_steps(0); }, "finetune.steps", "from 1"},
+    {"BatchNotDivided", [](auto& s) { s.mutable_finetune()->set_ranks(3); }, "finetune.batch_sequences",
+     "(3 x 1 = 3) does not divide"},
+    {"ZeroRate", [](auto& s) { s.mutable_finetune()->set_learning_rate(0); }, "finetune.learning_rate", "above 0"},
+    {"RateNotANumber",
+     [](auto& s) { s.mutable_finetune()->set_learning_rate(std::numeric_limits<double>::quiet_NaN()); },
+     "finetune.learning_rate", "above 0"},
+    {"ZeroRanks", [](auto& s) { s.mutable_finetune()->set_ranks(0); }, "finetune.ranks", "from 1"},
+    {"GateWithoutPerplexity",
+     [](auto& s) {
+       s.clear_evaluation();
+       s.mutable_gates()->set_max_perplexity_ratio(1.5);
+     },
+     "gates.max_perplexity_ratio", "add evaluation.perplexity"},
+    {"NegativeGate", [](auto& s) { s.mutable_gates()->set_max_perplexity_ratio(-1); }, "gates.max_perplexity_ratio",
+     "above 0"},
+    {"PerplexityWithoutData", [](auto& s) { s.mutable_evaluation()->mutable_perplexity()->clear_data(); },
+     "evaluation.perplexity.data", "is missing"},
+    {"ChoiceWithoutName", [](auto& s) { s.mutable_evaluation()->add_multiple_choice()->set_data("/a"); },
+     "evaluation.multiple_choice[0].name", "is not a name"},
+    {"LatencyWithoutSizes", [](auto& s) { s.mutable_evaluation()->mutable_latency()->add_context_lengths(5); },
+     "evaluation.latency.batch_sizes", "is missing"},
+    {"EmptySweep", [](auto& s) { s.mutable_sweep(); }, "sweep", "varies nothing"},
+    {"UnknownWordInSweep", [](auto& s) { s.mutable_sweep()->add_alignment("mean"); }, "sweep.alignment[0]",
+     "none, procrustes or principal"},
+    {"ValueTwiceInSweep",
+     [](auto& s) {
+       s.mutable_sweep()->add_kv_heads(2);
+       s.mutable_sweep()->add_kv_heads(2);
+     },
+     "sweep.kv_heads[1]", "listed twice"},
+    {"NoOutput", [](auto& s) { s.clear_output(); }, "output.checkpoint", "is missing"},
+    {"OutputIsSource", [](auto& s) { s.mutable_output()->set_checkpoint("/models/llama"); }, "output.checkpoint",
+     "overlap"},
+    {"OutputInSource", [](auto& s) { s.mutable_output()->set_checkpoint("/models/llama/gqa"); }, "output.checkpoint",
+     "overlap"},
+    {"NoTimeToRun", [](auto& s) { s.mutable_resources()->set_max_runtime_s(0); }, "resources.max_runtime_s", "from 1"},
+    {"PriorityTooHigh", [](auto& s) { s.mutable_resources()->set_priority(101); }, "resources.priority", "-100 to 100"},
+    {"LongLabel", [](auto& s) { (*s.mutable_labels())["a"] = std::string(64, 'x'); }, "labels.a", "at most 63"},
+    {"LabelOfTwoLines", [](auto& s) { (*s.mutable_labels())["a"] = "b\r\nc: d"; }, "labels.a",
+     "none of them a control"},
+    {"NameOfALabelWithAnEscape", [](auto& s) { (*s.mutable_labels())["\x1b[2J"] = "b"; }, "labels", "'...' is not"},
+    {"PathWithAZeroByte", [](auto& s) { s.mutable_output()->set_checkpoint(std::string("/out\0/x", 7)); },
+     "output.checkpoint", "no control characters"},
+    {"EndlessPath", [](auto& s) { s.mutable_output()->set_checkpoint("/" + std::string(5000, 'x')); },
+     "output.checkpoint", "at most 4095"},
+};
+
+INSTANTIATE_TEST_SUITE_P(, ValidateSpoiltJob, testing::ValuesIn(kSpoilt),
+                         [](const auto& info) { return info.param.title; });
+
+TEST(ValidateJobSpec, AcceptsAGoodJobAsWrittenAndAsResolved) {
+  EXPECT_THAT(Fields(GoodJob()), IsEmpty());
+  EXPECT_THAT(Fields(ResolveJobSpec(GoodJob())), IsEmpty());
+}
+
+TEST(ValidateJobSpec, ReportsEveryMistakeOfAJob) {
+  EXPECT_THAT(Fields(v1::JobSpec()),
+              testing::ElementsAre("name", "source.checkpoint", "target.kv_heads", "calibration.data", "finetune.data",
+                                   "finetune.steps", "output.checkpoint"));
+}
+
+TEST(ValidateJobSpec, NamesAListOfVeryManyItemsOnceInsteadOfEachItem) {
+  v1::JobSpec spec = GoodJob();
+  spec.clear_evaluation();
+  for (int i = 0; i < 100'000; ++i) spec.mutable_evaluation()->add_multiple_choice();
+  for (int i = 0; i < 100'000; ++i) spec.mutable_sweep()->add_alignment("wrong");
+  EXPECT_THAT(Fields(spec), testing::IsSupersetOf({"evaluation.multiple_choice", "sweep.alignment"}));
+  EXPECT_LT(Fields(spec).size(), 10U);
+}
+
+TEST(ValidateJobSpec, ASweepNeedsNeitherTargetNorOutput) {
+  v1::JobSpec spec = GoodJob();
+  spec.clear_target();
+  spec.clear_output();
+  spec.mutable_sweep()->add_kv_heads(4);
+  EXPECT_THAT(Fields(spec), IsEmpty());
+}
+
+TEST(ValidateJobSpec, ASweepMayNameAnOutputThatItLeavesAlone) {
+  v1::JobSpec spec = GoodJob();
+  spec.mutable_sweep()->add_kv_heads(4);
+  EXPECT_THAT(Fields(spec), IsEmpty());
+}
+
+TEST(ValidateJobSpec, ASweepThatTrainsNowhereNeedsNoSteps) {
+  v1::JobSpec spec = GoodJob();
+  spec.clear_output();
+  spec.mutable_finetune()->clear_steps();
+  spec.mutable_sweep()->add_finetune("none");
+  EXPECT_THAT(Fields(spec), IsEmpty());
+}
+
+TEST(ValidateJobSpec, ASweepThatTrainsSomewhereNeedsSteps) {
+  v1::JobSpec spec = GoodJob();
+  spec.clear_output();
+  spec.mutable_finetune()->set_method("none");
+  spec.mutable_finetune()->clear_steps();
+  spec.mutable_sweep()->add_finetune("none");
+  spec.mutable_sweep()->add_finetune("direct");
+  EXPECT_THAT(Fields(spec), testing::ElementsAre("finetune.steps"));
+}
+
+TEST(ValidateJobSpec, PlainAveragingOfNeighboursNeedsNoCalibration) {
+  v1::JobSpec spec = GoodJob();
+  spec.clear_calibration();
+  spec.mutable_alignment()->set_method("none");
+  spec.mutable_alignment()->set_compare("none");
+  spec.mutable_finetune()->set_method("none");
+  EXPECT_THAT(Fields(spec), IsEmpty());
+}
+
+TEST(ValidateJobSpec, RefusesASweepOfTooManyCombinations) {
+  v1::JobSpec spec = GoodJob();
+  spec.clear_output();
+  for (int heads = 1; heads <= 100; ++heads) spec.mutable_sweep()->add_kv_heads(heads);
+  for (const char* method : {"none", "procrustes", "principal"}) spec.mutable_sweep()->add_alignment(method);
+  EXPECT_THAT(Fields(spec), testing::ElementsAre("sweep"));
+}
+
+}  // namespace
+}  // namespace regroup

@@ -1,0 +1,115 @@
+#include "trainer/model_folder/source_model.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "slow_transformer.h"
+#include "tests/unit/trainer/checkpoint/temporary_folder.h"
+#include "tiny_llama.h"
+#include "trainer/nn/window_runner.h"
+
+namespace regroup {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+std::string ErrorOf(const std::filesystem::path& folder) {
+  const auto source = SourceModel::Open(folder);
+  EXPECT_FALSE(source.ok());
+  EXPECT_EQ(source.status().code(), absl::StatusCode::kInvalidArgument);
+  return std::string(source.status().message());
+}
+
+struct FolderCase {
+  const char* name;
+  TinyLlama model;
+};
+
+class SourceModelTest : public testing::TestWithParam<FolderCase> {};
+
+TEST_P(SourceModelTest, LoadsAModelThatComputesWhatItsWeightsSay) {
+  TemporaryFolder folder;
+  const TinyLlama& tiny = GetParam().model;
+  tiny.Write(folder.path());
+  const auto source = SourceModel::Open(folder.path());
+  ASSERT_TRUE(source.ok()) << source.status();
+  EXPECT_EQ(source->dtype(), tiny.dtype);
+  const auto model = source->Load(at::kFloat, at::kCPU);
+  ASSERT_TRUE(model.ok()) << model.status();
+
+  Model expected = tiny.MakeModel();
+  expected.config.rotary.inverse_frequencies = {1.0, std::pow(100.0, -1.0 / 3.0), std::pow(100.0, -2.0 / 3.0)};
+  at::manual_seed(2);
+  const at::Tensor tokens = at::randint(0, 23, {1, 12}, at::kLong);
+  const at::Tensor logits = RunOutputProjection(*model, RunHiddenStates(*model, tokens)).to(at::kDouble);
+  const at::Tensor slow = SlowLogits(expected, tokens);
+  EXPECT_LT((logits - slow).abs().max().item<double>(), 1e-5 * slow.abs().max().item<double>());
+}
+
+INSTANTIATE_TEST_SUITE_P(Checkpoints, SourceModelTest,
+                         testing::Values(FolderCase{"Plain", {}},
+                                         FolderCase{"TiedBfloat16", {.tied = true, .dtype = at::kBFloat16}},
+                                         FolderCase{"GroupedWithBiases", {.kv_heads = 2, .biases = true}},
+                                         FolderCase{"Float16", {.dtype = at::kHalf}}),
+                         [](const auto& info) { return info.param.name; });
+
+TEST(SourceModelErrorTest, NamesAMissingTensor) {
+  TemporaryFolder folder;
+  auto tensors = TinyLlama().MakeTensors();
+  tensors.erase("model.layers.1.self_attn.v_proj.weight");
+  WriteFolder(folder.path(), TinyLlama().MakeConfig(), tensors);
+  EXPECT_THAT(ErrorOf(folder.path()), AllOf(HasSubstr(folder.path().string()),
+                                            HasSubstr("'model.layers.1.self_attn.v_proj.weight' is missing")));
+}
+
+TEST(SourceModelErrorTest, AnUntiedModelNeedsItsOutputProjection) {
+  TemporaryFolder folder;
+  WriteFolder(folder.path(), TinyLlama().MakeConfig(), TinyLlama{.tied = true}.MakeTensors());
+  EXPECT_THAT(ErrorOf(folder.path()), HasSubstr("'lm_head.weight' is missing"));
+}
+
+TEST(SourceModelErrorTest, NamesATensorOfAnotherShapeAndBothShapes) {
+  TemporaryFolder folder;
+  auto tensors = TinyLlama().MakeTensors();
+  tensors["model.layers.0.mlp.down_proj.weight"] = at::zeros({10, 13});
+  WriteFolder(folder.path(), TinyLlama().MakeConfig(), tensors);
+  EXPECT_THAT(ErrorOf(folder.path()),
+              AllOf(HasSubstr("'model.layers.0.mlp.down_proj.weight'"), HasSubstr("[10, 13]"), HasSubstr("[10, 14]")));
+}
+
+TEST(SourceModelErrorTest, NamesABiasOfAnotherShape) {
+  TemporaryFolder folder;
+  auto tensors = TinyLlama{.biases = true}.MakeTensors();
+  tensors["model.layers.1.self_attn.k_proj.bias"] = at::zeros({25});
+  WriteFolder(folder.path(), TinyLlama{.biases = true}.MakeConfig(), tensors);
+  EXPECT_THAT(ErrorOf(folder.path()), AllOf(HasSubstr("k_proj.bias"), HasSubstr("[25]"), HasSubstr("[24]")));
+}
+
+TEST(SourceModelErrorTest, NamesATensorOfAnotherElementType) {
+  TemporaryFolder folder;
+  auto tensors = TinyLlama().MakeTensors();
+  tensors["model.norm.weight"] = at::zeros({10}, at::kLong);
+  WriteFolder(folder.path(), TinyLlama().MakeConfig(), tensors);
+  EXPECT_THAT(ErrorOf(folder.path()),
+              AllOf(HasSubstr("'model.norm.weight'"), HasSubstr("I64"), HasSubstr("F32, F16 or BF16")));
+}
+
+TEST(SourceModelErrorTest, NamesTheFileAndTheKeyOfABadConfiguration) {
+  TemporaryFolder folder;
+  TinyLlama{.config_changes = {{"num_hidden_layers", "two"}}}.Write(folder.path());
+  EXPECT_THAT(ErrorOf(folder.path()),
+              AllOf(HasSubstr((folder.path() / "config.json").string()), HasSubstr("'num_hidden_layers'")));
+}
+
+TEST(SourceModelErrorTest, AShapeThatConfigDoesNotAskForCountsAgainstTheConfig) {
+  TemporaryFolder folder;
+  TinyLlama{.config_changes = {{"num_key_value_heads", 2}}}.Write(folder.path());
+  EXPECT_THAT(ErrorOf(folder.path()), AllOf(HasSubstr("k_proj.weight"), HasSubstr("[24, 10]"), HasSubstr("[12, 10]")));
+}
+
+}  // namespace
+}  // namespace regroup

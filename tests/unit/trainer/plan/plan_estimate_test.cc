@@ -1,0 +1,97 @@
+#include "trainer/plan/plan_estimate.h"
+
+#include <gtest/gtest.h>
+
+#include "slow_transformer.h"
+#include "trainer/plan/training_memory.h"
+
+namespace regroup {
+namespace {
+
+int64_t Count(const Model& model) {
+  Model slots = model;
+  int64_t count = 0;
+  VisitParameters(slots, [&](const std::string&, at::Tensor& tensor) {
+    if (tensor.defined()) count += tensor.numel();
+  });
+  return count;
+}
+
+TEST(PlanEstimateTest, KnowsTheParametersOfTheResult) {
+  const ModelConfig config = SmallConfig(4);
+  const int64_t parameters = Count(RandomModel(config, false, 1));
+  EXPECT_EQ(ParametersWith(config, parameters, 4), parameters);
+  EXPECT_EQ(ParametersWith(config, parameters, 1), Count(RandomModel(SmallConfig(1), false, 1)));
+}
+
+TEST(PlanEstimateTest, CountsTwoOperationsForEachWeightOfAProduct) {
+  // 2 layers: Q and O 24 x 10 each, K and V of 2 heads 12 x 10 each, three of 14 x 10; the output 23 x 10.
+  const double weights = 2 * (2 * 240 + 2 * 120 + 3 * 140) + 230;
+  EXPECT_DOUBLE_EQ(ForwardFlops(SmallConfig(4), 2, 0), 2 * weights);
+  // Attention over 8 tokens: 4 on average, times keys and values, times 24 entries, times 2 layers.
+  EXPECT_DOUBLE_EQ(ForwardFlops(SmallConfig(4), 2, 8), 2 * (weights + 2 * 2 * 24 * 4));
+}
+
+TEST(PlanEstimateTest, RanksShareTheStateAndGatesKeepTheOriginalHeads) {
+  const ModelConfig config = SmallConfig(4);
+  const int64_t parameters = Count(RandomModel(config, false, 1));
+  PlannedTraining training{.kv_heads = 2, .micro_batch_tokens = 16, .sequence_length = 16};
+  const double alone = TrainingBytes(config, parameters, training);
+  training.ranks = 2;
+  const double student = static_cast<double>(ParametersWith(config, parameters, 2));
+  EXPECT_DOUBLE_EQ(alone - TrainingBytes(config, parameters, training), student * (4 + 8) / 2);
+  training.gated = true;
+  EXPECT_GT(TrainingBytes(config, parameters, training), alone - student * 6);
+}
+
+TEST(PlanEstimateTest, RecomputingKeepsLess) {
+  const ModelConfig config = SmallConfig(4);
+  const int64_t parameters = Count(RandomModel(config, false, 1));
+  PlannedTraining training{.kv_heads = 2, .micro_batch_tokens = 16, .sequence_length = 16};
+  const double all = TrainingBytes(config, parameters, training);
+  training.recompute = Recompute::kFeedForward;
+  // Of 2 layers, one has its four steps of width 14.
+  EXPECT_DOUBLE_EQ(all - TrainingBytes(config, parameters, training), 4 * 16 * 4 * 14);
+  training.recompute = Recompute::kBlock;
+  // One has nothing but its input of width 10.
+  EXPECT_DOUBLE_EQ(all - TrainingBytes(config, parameters, training),
+                   4 * 16 * (2 * (60 + 120 + 56) - 2 * 10 - (60 + 120 + 56)));
+}
+
+TEST(PlanEstimateTest, AttentionAloneHasLessState) {
+  const ModelConfig config = SmallConfig(4);
+  const int64_t parameters = Count(RandomModel(config, false, 1));
+  PlannedTraining training{.kv_heads = 2, .micro_batch_tokens = 16, .sequence_length = 16};
+  const double all = TrainingBytes(config, parameters, training);
+  training.attention_only = true;
+  // Weights, gradients, their shard and two moments, of what is not attention.
+  const int64_t attention = 2 * 2 * 240 + 2 * 2 * 120;
+  EXPECT_DOUBLE_EQ(all - TrainingBytes(config, parameters, training),
+                   20.0 * static_cast<double>(ParametersWith(config, parameters, 2) - attention));
+}
+
+TEST(PlanEstimateTest, AdaptersHaveTheStateOfTheirOwnAndOfTheSharedHeads) {
+  const ModelConfig config = SmallConfig(4);
+  const int64_t parameters = Count(RandomModel(config, false, 1));
+  PlannedTraining training{.kv_heads = 2, .micro_batch_tokens = 16, .sequence_length = 16};
+  const double all = TrainingBytes(config, parameters, training);
+  training.adapter_rank = 3;
+  // Two layers: queries and outputs 24 x 10, three maps 14 x 10, keys and values of 2 heads of 6 rows.
+  const double trained = 3.0 * 2 * (2 * 34 + 3 * 24) + 2 * 2 * 2 * 6 * 10;
+  const double attention = 2 * 2 * 240, adapted = attention + 2 * 3 * 140;
+  EXPECT_DOUBLE_EQ(
+      TrainingBytes(config, parameters, training),
+      all - 20.0 * (static_cast<double>(ParametersWith(config, parameters, 2)) - trained) + 4 * (attention + adapted));
+}
+
+TEST(TrainingMemoryTest, RefusesWhatTheMachineCannotHold) {
+  const ModelConfig config = SmallConfig(4);
+  const PlannedTraining training{.kv_heads = 2, .micro_batch_tokens = 16, .sequence_length = 16};
+  EXPECT_TRUE(CheckTrainingMemory(config, 1000, training, 1).ok());
+  const absl::Status refused = CheckTrainingMemory(config, 1'000'000'000'000, training, 1);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(refused.message().find("recompute: block"), std::string_view::npos) << refused;
+}
+
+}  // namespace
+}  // namespace regroup

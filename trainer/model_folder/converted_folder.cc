@@ -1,0 +1,148 @@
+#include "trainer/model_folder/converted_folder.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <deque>
+#include <map>
+
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
+#include "trainer/checkpoint/checkpoint_writer.h"
+#include "trainer/families/packing.h"
+#include "trainer/model_folder/compact_attention.h"
+
+namespace regroup {
+namespace {
+
+using BlockSource = std::function<absl::StatusOr<Block>(int64_t layer)>;
+
+/// Gives tensors block after block, as `push` queues them, so that one block is in memory at a time.
+class BlockGenerator {
+ public:
+  using Push = std::function<void(std::deque<NamedTensor>& ready, Block block, int64_t layer)>;
+
+  BlockGenerator(int64_t layers, const BlockSource& block, Push push, std::deque<NamedTensor> first = {})
+      : layers_(layers), block_(block), push_(std::move(push)), ready_(std::move(first)) {}
+
+  absl::StatusOr<std::optional<NamedTensor>> Next() {
+    while (ready_.empty() && layer_ < layers_) {
+      REGROUP_ASSIGN_OR_RETURN(Block block, block_(layer_));
+      push_(ready_, std::move(block), layer_);
+      ++layer_;
+    }
+    if (ready_.empty()) return std::nullopt;
+    NamedTensor next = std::move(ready_.front());
+    ready_.pop_front();
+    return next;
+  }
+
+ private:
+  int64_t layers_;
+  const BlockSource& block_;
+  Push push_;
+  int64_t layer_ = 0;
+  std::deque<NamedTensor> ready_;
+};
+
+/// Puts our parameters into the family's tensors. Parts of a fused one wait for one another.
+class FamilyPacker {
+ public:
+  FamilyPacker(const Family& family, const ModelConfig& config, at::ScalarType dtype)
+      : family_(family), config_(config), dtype_(dtype) {}
+
+  void Push(std::deque<NamedTensor>& ready, const std::string& ours, const at::Tensor& tensor) {
+    const std::optional<ParameterPlace> place = PlaceOf(family_, config_, ours);
+    if (!place.has_value() || !tensor.defined()) return;
+    std::vector<at::Tensor>& parts = waiting_[place->name];
+    parts.push_back(tensor.detach().to(at::kCPU, dtype_));
+    if (static_cast<int>(parts.size()) < PartsOf(place->packing)) return;
+    ready.emplace_back(place->name, Pack(parts, place->packing, config_.heads).contiguous());
+    waiting_.erase(place->name);
+  }
+
+ private:
+  const Family& family_;
+  const ModelConfig& config_;
+  at::ScalarType dtype_;
+  std::map<std::string, std::vector<at::Tensor>> waiting_;
+};
+
+/// All tensors under the family's names.
+absl::Status WriteFamilyTensors(const std::filesystem::path& folder, const Family& family, at::ScalarType dtype,
+                                const ConvertedModel& model) {
+  const bool expand = !IsStandardLayout(family, model.config);
+  FamilyPacker packer(family, model.config, dtype);
+  std::deque<NamedTensor> outer;
+  Model slots = model.outer;
+  VisitOuter(slots, [&](const std::string& name, at::Tensor& tensor) { packer.Push(outer, name, tensor); });
+  const auto push = [&](std::deque<NamedTensor>& ready, Block block, int64_t layer) {
+    if (expand) block = ExpandAttention(std::move(block), model.config.heads);
+    VisitBlock(block, layer, [&](const std::string& name, at::Tensor& tensor) { packer.Push(ready, name, tensor); });
+  };
+  BlockGenerator generator(model.config.layers, model.block, push, std::move(outer));
+  return WriteCheckpoint(folder, [&] { return generator.Next(); }).status();
+}
+
+/// The attention with its shared heads, under our names.
+absl::Status WriteCompactTensors(const std::filesystem::path& folder, at::ScalarType dtype,
+                                 const ConvertedModel& model) {
+  REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
+  const auto push = [&](std::deque<NamedTensor>& ready, Block block, int64_t layer) {
+    VisitBlock(block, layer, [&](const std::string& name, at::Tensor& tensor) {
+      const bool attention = name.find(".attention.") != std::string::npos;
+      if (attention && tensor.defined()) ready.emplace_back(name, tensor.detach().to(at::kCPU, dtype).contiguous());
+    });
+    const at::Tensor& order = block.attention.head_order;
+    if (order.defined()) ready.emplace_back(HeadOrderName(layer), order.cpu());
+  };
+  BlockGenerator generator(model.config.layers, model.block, push);
+  REGROUP_RETURN_IF_ERROR(WriteCheckpoint(folder, [&] { return generator.Next(); }).status());
+  return WriteFileAtomically(folder / "config.json", CompactConfig(model.config).dump(2) + "\n");
+}
+
+bool IsCompanion(const std::filesystem::path& file) {
+  const std::string name = file.filename().string();
+  const std::string extension = file.extension().string();
+  if (name == "config.json" || name.ends_with(".index.json") || name.starts_with(".")) return false;
+  return extension == ".json" || extension == ".model" || extension == ".txt" || extension == ".jinja" ||
+         extension == ".tiktoken" || extension == ".md" || name == "LICENSE";
+}
+
+}  // namespace
+
+bool IsStandardLayout(const Family& family, const ModelConfig& converted) {
+  return family.standard_gqa && converted.kv_heads_of_layers.empty();
+}
+
+nlohmann::json ConvertedConfig(const SourceModel& source, const ModelConfig& converted,
+                               const nlohmann::json& provenance) {
+  nlohmann::json config = source.folder().config();
+  config["regroup"] = provenance;
+  const bool standard = IsStandardLayout(source.family(), converted);
+  config["regroup"]["layout"] = standard ? "standard" : "expanded";
+  config["regroup"].update(CompactConfig(converted));
+  if (source.family().standard_gqa) config["num_key_value_heads"] = standard ? converted.kv_heads : converted.heads;
+  return config;
+}
+
+absl::Status WriteConvertedFolder(const std::filesystem::path& folder, const SourceModel& source,
+                                  const nlohmann::json& provenance, at::ScalarType dtype, const ConvertedModel& model) {
+  REGROUP_RETURN_IF_ERROR(WriteFamilyTensors(folder, source.family(), dtype, model));
+  if (!IsStandardLayout(source.family(), model.config)) {
+    REGROUP_RETURN_IF_ERROR(WriteCompactTensors(folder / kCompactFolder, dtype, model));
+  }
+  const std::string config = ConvertedConfig(source, model.config, provenance).dump(2) + "\n";
+  return WriteFileAtomically(folder / "config.json", config);
+}
+
+absl::Status CopyCompanionFiles(const std::filesystem::path& from, const std::filesystem::path& to) {
+  for (const auto& entry : std::filesystem::directory_iterator(from)) {
+    if (!entry.is_regular_file() || !IsCompanion(entry.path())) continue;
+    REGROUP_ASSIGN_OR_RETURN(const std::string content, ReadFile(entry.path()));
+    REGROUP_RETURN_IF_ERROR(WriteFileAtomically(to / entry.path().filename(), content));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace regroup

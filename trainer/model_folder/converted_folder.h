@@ -1,0 +1,38 @@
+// Writing a converted model as a Hugging Face folder.
+#pragma once
+
+#include <filesystem>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/status/statusor.h"
+#include "trainer/families/family.h"
+#include "trainer/nn/model.h"
+#include "trainer/model_folder/source_model.h"
+
+namespace regroup {
+
+/// Whether a model of this configuration is written as the family's own GQA model; otherwise it is `expanded`
+/// (compact_attention.h).
+bool IsStandardLayout(const Family& family, const ModelConfig& converted);
+
+/// The source's config.json with the KV heads of `converted`, and where the model comes from under "regroup" together
+/// with the layout; all else as it is.
+nlohmann::json ConvertedConfig(const SourceModel& source, const ModelConfig& converted,
+                               const nlohmann::json& provenance);
+
+/// What is written: a model of `config` whose outer parameters are at hand and whose blocks come one at a time.
+struct ConvertedModel {
+  ModelConfig config;
+  Model outer;
+  std::function<absl::StatusOr<Block>(int64_t layer)> block;
+};
+
+/// Writes config.json and the weights in `dtype` under the family's names. The folder must exist and be empty.
+absl::Status WriteConvertedFolder(const std::filesystem::path& folder, const SourceModel& source,
+                                  const nlohmann::json& provenance, at::ScalarType dtype, const ConvertedModel& model);
+
+/// Copies everything of the source that is not weights, configuration or an index: tokenizer and generation files.
+absl::Status CopyCompanionFiles(const std::filesystem::path& from, const std::filesystem::path& to);
+
+}  // namespace regroup

@@ -1,0 +1,213 @@
+#include "trainer/model_folder/source_model.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <charconv>
+
+#include "services/common/base/status_macros.h"
+#include "trainer/checkpoint/torch_dtype.h"
+#include "trainer/families/packing.h"
+#include "trainer/model_folder/compact_attention.h"
+
+namespace regroup {
+namespace {
+
+/// "layers.12.rest" -> 12; 0 for names without a layer.
+int64_t LayerOf(std::string_view ours) {
+  constexpr std::string_view kPrefix = "layers.";
+  int64_t layer = 0;
+  if (ours.starts_with(kPrefix)) std::from_chars(ours.data() + kPrefix.size(), ours.data() + ours.size(), layer);
+  return layer;
+}
+
+bool Contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+
+}  // namespace
+
+/// First error of several visits, since a visitor cannot return one.
+class SourceModel::FirstError {
+ public:
+  bool ok() const { return status_.ok(); }
+  void Keep(absl::Status status) {
+    if (status_.ok()) status_ = std::move(status);
+  }
+  const absl::Status& status() const { return status_; }
+
+ private:
+  absl::Status status_;
+};
+
+std::vector<int64_t> ExpectedShape(const ModelConfig& config, std::string_view ours) {
+  const int64_t query_width = config.heads * config.head_width;
+  const int64_t kv_width = config.KvHeads(LayerOf(ours)) * config.head_width;
+  const auto linear = [bias = ours.ends_with(".bias")](int64_t out, int64_t in) {
+    return bias ? std::vector<int64_t>{out} : std::vector<int64_t>{out, in};
+  };
+  if (ours == "positions.weight") return {config.learned_positions, config.hidden_size};
+  if (Contains(ours, "relative_bias")) return {config.relative_bias.buckets, config.heads};
+  if (ours.starts_with("embedding.") || ours.starts_with("head.")) return linear(config.vocabulary, config.hidden_size);
+  if (Contains(ours, "query_norm") || Contains(ours, "key_norm")) {
+    if (config.query_key_norm == QueryKeyNorm::kPerHead) return {config.head_width};
+    return {Contains(ours, "query_norm") ? query_width : kv_width};
+  }
+  if (Contains(ours, "norm")) return {config.hidden_size};
+  if (Contains(ours, "attention.query")) return linear(query_width, config.hidden_size);
+  if (Contains(ours, "attention.output")) return linear(config.hidden_size, query_width);
+  if (Contains(ours, "attention.")) return linear(kv_width, config.hidden_size);
+  if (Contains(ours, "feed_forward.down")) return linear(config.hidden_size, config.intermediate_size);
+  return linear(config.intermediate_size, config.hidden_size);
+}
+
+absl::StatusOr<SourceModel> SourceModel::Open(const std::filesystem::path& folder) {
+  SourceModel source;
+  REGROUP_ASSIGN_OR_RETURN(source.folder_, CheckpointFolder::Open(folder));
+  const std::string where = (folder / "config.json").string();
+  const auto in_file = [&](const absl::Status& status) {
+    std::string message(status.message());
+    constexpr std::string_view kShort = "config.json";
+    if (message.starts_with(kShort)) message = where + message.substr(kShort.size());
+    return absl::Status(status.code(), message);
+  };
+  const auto family = FamilyOf(source.folder_->config());
+  if (!family.ok()) return in_file(family.status());
+  source.family_ = *family;
+  const auto config = source.family_->read_config(source.folder_->config());
+  if (!config.ok()) return in_file(config.status());
+  source.config_ = *config;
+  const std::string embedding = PlaceOf(*source.family_, source.config_, "embedding.weight")->name;
+  source.bare_names_ = !source.family_->prefix.empty() && !source.folder_->Has(embedding);
+  REGROUP_RETURN_IF_ERROR(source.OpenCompact());
+  REGROUP_RETURN_IF_ERROR(source.CheckTensors());
+  return source;
+}
+
+absl::Status SourceModel::OpenCompact() {
+  const std::filesystem::path folder = folder_->path() / kCompactFolder;
+  if (!IsExpanded(folder_->config())) return absl::OkStatus();
+  REGROUP_ASSIGN_OR_RETURN(compact_, CheckpointFolder::Open(folder));
+  return ReadCompactConfig(compact_->config(), config_);
+}
+
+bool SourceModel::IsCompact(std::string_view ours) const {
+  return compact_ != nullptr && Contains(ours, ".attention.");
+}
+
+std::optional<ParameterPlace> SourceModel::Place(std::string_view ours) const {
+  const bool second_norm = Contains(ours, "feed_forward_norm");
+  if (second_norm && config_.layout == BlockLayout::kParallel) return std::nullopt;
+  return PlaceOf(*family_, config_, ours);
+}
+
+std::string SourceModel::StoredName(const ParameterPlace& place) const {
+  return bare_names_ && place.name.starts_with(family_->prefix) ? place.name.substr(family_->prefix.size())
+                                                                : place.name;
+}
+
+absl::Status SourceModel::CheckTensors() const {
+  Model slots{.config = config_};
+  slots.blocks.resize(config_.layers);
+  FirstError error;
+  VisitParameters(slots, [&](const std::string& ours, at::Tensor&) {
+    if (error.ok()) error.Keep(CheckTensor(ours));
+  });
+  return error.status();
+}
+
+absl::Status SourceModel::CheckTensor(const std::string& ours) const {
+  const std::optional<ParameterPlace> place = Place(ours);
+  if (!place.has_value()) return absl::OkStatus();
+  const bool compact = IsCompact(ours);
+  const std::string name = compact ? ours : StoredName(*place);
+  const CheckpointFolder& folder = compact ? *compact_ : *folder_;
+  const std::string where = folder.path().string();
+  const TensorInfo* info = folder.Find(name);
+  if (info == nullptr) {
+    if (place->optional || (ours == "head.weight" && config_.tied_embeddings)) return absl::OkStatus();
+    return absl::InvalidArgumentError(fmt::format("{}: tensor '{}' is missing", where, name));
+  }
+  const std::vector<int64_t> expected =
+      PackedShape(compact ? Packing::kPlain : place->packing, ExpectedShape(config_, ours));
+  if (info->shape != expected) {
+    return absl::InvalidArgumentError(fmt::format("{}: tensor '{}' has shape [{}], but config.json asks for [{}]",
+                                                  where, name, fmt::join(info->shape, ", "),
+                                                  fmt::join(expected, ", ")));
+  }
+  const at::ScalarType type = ToScalarType(info->dtype);
+  if (type == at::kFloat || type == at::kHalf || type == at::kBFloat16 || type == at::kDouble) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format("{}: tensor '{}' has element type {}; weights must be F32, F16 or BF16",
+                                                where, name, SafetensorsDtypeName(info->dtype)));
+}
+
+at::ScalarType SourceModel::dtype() const { return ToScalarType(folder_->MainDtype()); }
+
+int64_t SourceModel::ParameterCount() const {
+  int64_t count = 0;
+  for (const TensorInfo& info : folder_->tensors()) count += info.elements();
+  return count;
+}
+
+absl::StatusOr<at::Tensor> SourceModel::MapParameter(const std::string& ours) const {
+  const std::optional<ParameterPlace> place = Place(ours);
+  if (!place.has_value() || (ours == "head.weight" && config_.tied_embeddings)) return at::Tensor();
+  if (IsCompact(ours)) {
+    if (place->optional && !compact_->Has(ours)) return at::Tensor();
+    return compact_->Tensor(ours);
+  }
+  const std::string name = StoredName(*place);
+  if (place->optional && !folder_->Has(name)) return at::Tensor();
+  REGROUP_ASSIGN_OR_RETURN(const at::Tensor stored, folder_->Tensor(name));
+  return Unpack(stored, place->packing, place->part, config_.heads);
+}
+
+ParameterVisitor SourceModel::MapInto(FirstError& error) const {
+  return [this, &error](const std::string& ours, at::Tensor& tensor) {
+    auto mapped = MapParameter(ours);
+    if (mapped.ok()) {
+      tensor = *mapped;
+    } else {
+      error.Keep(mapped.status());
+    }
+  };
+}
+
+absl::Status SourceModel::MapHeadOrder(Block& block, int64_t layer) const {
+  const std::string name = HeadOrderName(layer);
+  if (compact_ == nullptr || !compact_->Has(name)) return absl::OkStatus();
+  REGROUP_ASSIGN_OR_RETURN(block.attention.head_order, compact_->Tensor(name));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Block> SourceModel::MapBlock(int64_t layer) const {
+  Block block;
+  FirstError error;
+  VisitBlock(block, layer, MapInto(error));
+  error.Keep(MapHeadOrder(block, layer));
+  if (!error.ok()) return error.status();
+  return block;
+}
+
+absl::StatusOr<Model> SourceModel::MapOuter() const {
+  Model model{.config = config_};
+  FirstError error;
+  VisitOuter(model, MapInto(error));
+  if (!error.ok()) return error.status();
+  return model;
+}
+
+absl::StatusOr<Model> SourceModel::Map() const {
+  REGROUP_ASSIGN_OR_RETURN(Model model, MapOuter());
+  for (int64_t layer = 0; layer < config_.layers; ++layer) {
+    REGROUP_ASSIGN_OR_RETURN(Block block, MapBlock(layer));
+    model.blocks.push_back(std::move(block));
+  }
+  return model;
+}
+
+absl::StatusOr<Model> SourceModel::Load(at::ScalarType dtype, at::Device device) const {
+  REGROUP_ASSIGN_OR_RETURN(const Model mapped, Map());
+  return CloneModel(mapped, dtype, device);
+}
+
+}  // namespace regroup

@@ -1,0 +1,98 @@
+#include "trainer/plan/describe.h"
+
+#include <ATen/ATen.h>
+
+#include "services/common/base/status_macros.h"
+#include "trainer/model_folder/converted_folder.h"
+
+namespace regroup {
+
+std::string DtypeName(at::ScalarType type) {
+  switch (type) {
+    case at::kHalf:
+      return "float16";
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kDouble:
+      return "float64";
+    default:
+      return "float32";
+  }
+}
+
+v1::ModelSummary SummaryOf(const SourceModel& source) {
+  const ModelConfig& config = source.config();
+  v1::ModelSummary summary;
+  summary.set_family(config.family);
+  summary.set_layers(static_cast<int32_t>(config.layers));
+  summary.set_heads(static_cast<int32_t>(config.heads));
+  summary.set_kv_heads(static_cast<int32_t>(config.kv_heads));
+  summary.set_head_width(static_cast<int32_t>(config.head_width));
+  summary.set_hidden_size(static_cast<int32_t>(config.hidden_size));
+  summary.set_vocabulary(static_cast<int32_t>(config.vocabulary));
+  summary.set_maximum_positions(static_cast<int32_t>(config.max_positions));
+  summary.set_parameters(source.ParameterCount());
+  summary.set_dtype(DtypeName(source.dtype()));
+  return summary;
+}
+
+nlohmann::ordered_json DescribeFamilies() {
+  nlohmann::ordered_json families = nlohmann::ordered_json::array();
+  for (const Family* family : AllFamilies()) {
+    nlohmann::ordered_json entry;
+    entry["family"] = family->name();
+    entry["model_types"] = family->model_types;
+    entry["layout"] = family->standard_gqa ? "standard" : "expanded";
+    families.push_back(std::move(entry));
+  }
+  return families;
+}
+
+std::vector<std::string> NotesOn(const ModelConfig& config) {
+  std::vector<std::string> notes;
+  if (config.query_key_norm != QueryKeyNorm::kNone) {
+    notes.emplace_back(
+        "queries and keys are normalised: no map of single coordinates passes through the norm, so that shared keys "
+        "are "
+        "averages in every alignment method; values are aligned as usual");
+  }
+  if (config.HasEncoder()) {
+    notes.emplace_back(
+        "an encoder-decoder: its attention layers are counted through, those of the encoder first and then, for each "
+        "layer of the decoder, its self-attention and its cross attention; all get the same number of KV heads");
+  }
+  return notes;
+}
+
+absl::StatusOr<nlohmann::ordered_json> DescribeCheckpoint(const std::filesystem::path& folder) {
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(folder));
+  const ModelConfig& config = source.config();
+  nlohmann::ordered_json description;
+  description["checkpoint"] = folder.string();
+  description["family"] = config.family;
+  description["parameters"] = source.ParameterCount();
+  description["dtype"] = DtypeName(source.dtype());
+  description["dtypes"] = source.folder().DtypeSummary();
+  description["layers"] = config.layers;
+  if (config.HasEncoder()) {
+    description["encoder_layers"] = config.encoder_layers;
+    description["decoder_layers"] = (config.layers - config.encoder_layers) / 2;
+  }
+  description["heads"] = config.heads;
+  description["kv_heads"] = config.kv_heads;
+  description["head_width"] = config.head_width;
+  description["hidden_size"] = config.hidden_size;
+  description["vocabulary"] = config.vocabulary;
+  description["maximum_positions"] = config.max_positions;
+  description["kv_bytes_per_token"] =
+      config.KvCacheBytesPerToken(static_cast<int64_t>(at::elementSize(source.dtype())));
+  description["layout"] = IsStandardLayout(source.family(), config) ? "standard" : "expanded";
+  description["notes"] = NotesOn(config);
+  description["possible_kv_heads"] = nlohmann::ordered_json::array();
+  for (int64_t heads = config.kv_heads; heads >= 1; --heads) {
+    if (config.kv_heads % heads == 0) description["possible_kv_heads"].push_back(heads);
+  }
+  return description;
+}
+
+}  // namespace regroup

@@ -1,0 +1,147 @@
+#include "trainer/plan/plan_estimate.h"
+
+#include <algorithm>
+
+namespace regroup {
+namespace {
+
+/// Key and value weights of all layers for this many KV heads in all of them together.
+int64_t KeyValueParameters(const ModelConfig& config, int64_t kv_heads_of_all_layers) {
+  return 2 * kv_heads_of_all_layers * config.head_width * config.hidden_size;
+}
+
+int64_t SourceKeyValueParameters(const ModelConfig& config) {
+  return KeyValueParameters(config, config.KvHeadsOfAllLayers());
+}
+
+/// Of all tokens of a window, the share that a layer works on: an encoder-decoder's layers see one half each.
+double TokenShare(const ModelConfig& config) { return config.HasEncoder() ? 0.5 : 1.0; }
+
+/// Matrices of the feed-forward.
+double FeedForwardMatrices(const ModelConfig& config) { return config.gated_feed_forward ? 3 : 2; }
+
+/// What the backward pass keeps of a feed-forward for each token, in elements: four steps of a gated one, or two.
+double FeedForwardElements(const ModelConfig& config) {
+  return (config.gated_feed_forward ? 4.0 : 2.0) * static_cast<double>(config.intermediate_size);
+}
+
+/// And of the rest of a layer: input, scaled and normalised input of both norms; queries, repeated keys and values,
+/// attention's output and its copy.
+double OtherElements(const ModelConfig& config) {
+  return 6.0 * static_cast<double>(config.hidden_size) + 5.0 * static_cast<double>(config.heads * config.head_width);
+}
+
+/// The layer whose backward pass runs has all of its own again.
+double KeptElementsOfAllLayers(const ModelConfig& config, Recompute recompute) {
+  const double layers = static_cast<double>(config.layers);
+  const double inner = FeedForwardElements(config), other = OtherElements(config);
+  switch (recompute) {
+    case Recompute::kNothing:
+      break;
+    case Recompute::kFeedForward:
+      return layers * other + inner;
+    case Recompute::kBlock:
+      return layers * static_cast<double>(config.hidden_size) + other + inner;
+  }
+  return layers * (other + inner);
+}
+
+/// Query and output projections, and those of the given KV heads.
+int64_t AttentionParameters(const ModelConfig& config, int64_t kv_heads) {
+  return 2 * config.layers * config.heads * config.head_width * config.hidden_size +
+         KeyValueParameters(config, config.layers * kv_heads);
+}
+
+/// Linear maps of the blocks but keys and values: those of the attention, and all.
+int64_t QueryOutputParameters(const ModelConfig& config) { return AttentionParameters(config, 0); }
+
+int64_t AdaptedParameters(const ModelConfig& config) {
+  const auto matrices = static_cast<int64_t>(FeedForwardMatrices(config));
+  return QueryOutputParameters(config) +
+         config.FeedForwards() * matrices * config.hidden_size * config.intermediate_size;
+}
+
+/// rank x (in + out) for each of these maps.
+int64_t AdapterParameters(const ModelConfig& config, int64_t rank) {
+  const int64_t attention = config.hidden_size + config.heads * config.head_width;
+  const auto matrices = static_cast<int64_t>(FeedForwardMatrices(config));
+  return rank * (2 * config.layers * attention +
+                 config.FeedForwards() * matrices * (config.hidden_size + config.intermediate_size));
+}
+
+int64_t TrainedParameters(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {
+  const int64_t original = training.gated ? SourceKeyValueParameters(config) : 0;
+  if (training.adapter_rank > 0) {
+    return AdapterParameters(config, training.adapter_rank) +
+           KeyValueParameters(config, config.layers * training.kv_heads);
+  }
+  return original + (training.attention_only ? AttentionParameters(config, training.kv_heads)
+                                             : ParametersWith(config, parameters, training.kv_heads));
+}
+
+/// Entries of the student that do not train and are not the teacher's: see PlannedTraining.
+int64_t FrozenParameters(const ModelConfig& config, const PlannedTraining& training) {
+  if (training.adapter_rank == 0) return 0;
+  return QueryOutputParameters(config) + AdaptedParameters(config) +
+         (training.gated ? SourceKeyValueParameters(config) : 0);
+}
+
+double LossBytes(const ModelConfig& config, double tokens) {
+  constexpr double kChunkTokens = 256, kCopies = 5;
+  const double chunk = std::min(tokens, kChunkTokens) * static_cast<double>(config.vocabulary) * 4 * kCopies;
+  const double projection_gradient = 4.0 * static_cast<double>(config.vocabulary * config.hidden_size);
+  return chunk + projection_gradient;
+}
+
+}  // namespace
+
+int64_t ParametersWith(const ModelConfig& config, int64_t parameters, int64_t kv_heads) {
+  return parameters - SourceKeyValueParameters(config) + KeyValueParameters(config, config.layers * kv_heads);
+}
+
+double ForwardFlops(const ModelConfig& config, int64_t kv_heads, int64_t sequence_length) {
+  const double hidden = static_cast<double>(config.hidden_size);
+  const double attention = static_cast<double>(config.heads * config.head_width);
+  const double weights = static_cast<double>(config.layers) * 2 * hidden * attention +
+                         static_cast<double>(config.FeedForwards()) * FeedForwardMatrices(config) * hidden *
+                             static_cast<double>(config.intermediate_size) +
+                         static_cast<double>(KeyValueParameters(config, config.layers * kv_heads)) +
+                         hidden * static_cast<double>(config.vocabulary);
+  const double scores = 2 * static_cast<double>(config.layers) * attention * static_cast<double>(sequence_length) / 2;
+  return 2 * (weights + scores) * TokenShare(config);
+}
+
+double TrainingFlops(const ModelConfig& config, int64_t kv_heads, bool gated, int64_t sequence_length) {
+  const double teacher = ForwardFlops(config, config.kv_heads, sequence_length);
+  return teacher + 3 * (gated ? teacher : ForwardFlops(config, kv_heads, sequence_length));
+}
+
+double TrainingBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {
+  const double e = static_cast<double>(training.element_bytes);
+  const double ranks = static_cast<double>(training.ranks);
+  const double tokens = static_cast<double>(training.micro_batch_tokens);
+  const double original = training.gated ? static_cast<double>(SourceKeyValueParameters(config)) : 0;
+  const double student = static_cast<double>(TrainedParameters(config, parameters, training));
+  const double shard = e + 8 + (e == 4 ? 0 : 4) + (training.writes_checkpoints ? 12 : 0);
+  const double state = student * (2 * e + (training.sums_apart ? 4 : 0) + shard / ranks);
+  const double teacher = e * static_cast<double>(parameters);
+  const double backward = e * tokens * TokenShare(config) * KeptElementsOfAllLayers(config, training.recompute);
+  // Mixed weights, what their gradient needs, and that gradient.
+  const double mixing = 3 * e * original;
+  const double frozen = e * static_cast<double>(FrozenParameters(config, training));
+  return state + frozen + teacher + backward + mixing + LossBytes(config, tokens);
+}
+
+double EvaluationBytes(const ModelConfig& config, int64_t parameters, int64_t kv_heads, bool with_source,
+                       bool with_latency, int64_t most_cached_tokens) {
+  const double result = 4.0 * static_cast<double>(ParametersWith(config, parameters, kv_heads));
+  const double source = 4.0 * static_cast<double>(parameters);
+  ModelConfig small = config;
+  small.kv_heads = kv_heads;
+  small.kv_heads_of_layers.clear();
+  const double caches = static_cast<double>(most_cached_tokens) *
+                        static_cast<double>(config.KvCacheBytesPerToken(4) + 2 * small.KvCacheBytesPerToken(4));
+  return result + (with_source || with_latency ? source : 0) + (with_latency ? result + caches : 0);
+}
+
+}  // namespace regroup

@@ -1,0 +1,62 @@
+#include "trainer/plan/training_memory.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "trainer/plan/settings.h"
+
+namespace regroup {
+
+double ProgramBytes() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t total = 0, resident = 0;
+  statm >> total >> resident;
+  return static_cast<double>(resident * sysconf(_SC_PAGESIZE));
+}
+
+double MachineBytes() {
+  const double machine = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  // "max" where there is no limit, which is no number.
+  double limit = 0;
+  return std::ifstream("/sys/fs/cgroup/memory.max") >> limit ? std::min(machine, limit) : machine;
+}
+
+Recompute RecomputeOf(const v1::Finetune& finetune) {
+  if (finetune.recompute() == "block") return Recompute::kBlock;
+  return finetune.recompute() == "feed_forward" ? Recompute::kFeedForward : Recompute::kNothing;
+}
+
+PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& config, int64_t kv_heads, bool gated,
+                             int64_t element_bytes) {
+  const int64_t length = SequenceLength(finetune, config);
+  return {.kv_heads = kv_heads,
+          .gated = gated,
+          .ranks = finetune.ranks(),
+          .micro_batch_tokens = finetune.micro_batch_sequences() * length,
+          .sequence_length = length,
+          .element_bytes = element_bytes,
+          .sums_apart = element_bytes < 4 &&
+                        finetune.batch_sequences() > int64_t{finetune.ranks()} * finetune.micro_batch_sequences(),
+          .writes_checkpoints = finetune.checkpoint_every_steps() > 0,
+          .attention_only = finetune.train() == "attention",
+          .adapter_rank = finetune.train() == "lora" ? finetune.lora_rank() : 0,
+          .recompute = RecomputeOf(finetune)};
+}
+
+absl::Status CheckTrainingMemory(const ModelConfig& config, int64_t parameters, const PlannedTraining& training,
+                                 int64_t ranks_here) {
+  const double each = ProgramBytes() + TrainingBytes(config, parameters, training);
+  const double all = each * static_cast<double>(ranks_here);
+  if (all <= MachineBytes()) return absl::OkStatus();
+  constexpr double kGiB = 1 << 30;
+  return absl::InvalidArgumentError(fmt::format(
+      "finetune: a rank needs {:.1f} GiB and {} of them run on this machine, which has {:.1f} GiB; what helps: "
+      "recompute: block, train: lora or attention, fewer micro_batch_sequences, precision: bfloat16, or ranks on more "
+      "machines",
+      each / kGiB, ranks_here, MachineBytes() / kGiB));
+}
+
+}  // namespace regroup

@@ -1,0 +1,152 @@
+// The sections of report.html about layers and about where everything comes from.
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "trainer/report/chart.h"
+#include "trainer/report/heatmap.h"
+#include "trainer/report/sections.h"
+#include "trainer/report/summary.h"
+#include "trainer/report/table.h"
+#include "trainer/report/text.h"
+
+namespace regroup {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+ChartSeries LayerSeries(const Json& layers, const std::string& name, const char* key) {
+  ChartSeries series{.name = name};
+  for (const Json& layer : layers) {
+    if (const auto value = NumberIn(layer, key))
+      series.points.push_back({.x = layer["index"].get<double>(), .y = *value});
+  }
+  return series;
+}
+
+std::vector<int64_t> GroupOrder(const Json& groups) {
+  std::vector<int64_t> order;
+  for (const Json& group : groups) {
+    for (const Json& head : group) order.push_back(head.get<int64_t>());
+  }
+  return order;
+}
+
+std::string GroupsText(const Json& groups) {
+  std::string text;
+  for (const Json& group : groups) {
+    text += text.empty() ? "" : " | ";
+    for (size_t i = 0; i < group.size(); ++i) text += fmt::format("{}{}", i == 0 ? "" : " ", group[i].get<int64_t>());
+  }
+  return text;
+}
+
+std::string LayerTitle(const Json& layer) {
+  std::string title = LayerLabel(layer);
+  if (!title.empty()) title.front() = static_cast<char>(std::toupper(static_cast<unsigned char>(title.front())));
+  return title;
+}
+
+/// Before and after on one scale.
+std::string HeatmapPair(const Json& layer, const std::string& what) {
+  const Json& before = layer[what + "_similarity_before"];
+  const Json& after = layer[what + "_similarity_after"];
+  if (!before.is_array() || !after.is_array()) return "";
+  const std::vector<int64_t> order = GroupOrder(layer["groups"]);
+  const auto [low, high] = RangeOff({&before, &after});
+  const auto draw = [&](const Json& matrix, const char* when) {
+    return Heatmap(matrix, order, low, high,
+                   fmt::format("Similarity of the {}s of all heads in {} {} alignment", what, LayerLabel(layer), when));
+  };
+  return fmt::format("<div class=\"pair\"><span>{}s</span>{}{}<small>{:.2f} to {:.2f}</small></div>", what,
+                     draw(before, "before"), draw(after, "after"), low, high);
+}
+
+std::string LayerHeatmaps(const Json& layers) {
+  std::string cards;
+  for (const Json& layer : layers) {
+    const std::string pictures = HeatmapPair(layer, "key") + HeatmapPair(layer, "value");
+    if (pictures.empty()) continue;
+    cards += fmt::format("<div class=\"layer\"><h4>{}</h4>{}<small>groups {}</small></div>\n", LayerTitle(layer),
+                         pictures, GroupsText(layer["groups"]));
+  }
+  if (cards.empty()) return "";
+  return "<h3>Similarity of heads, before and after alignment</h3>\n<p>Each square compares all heads of a layer, dark "
+         "for "
+         "alike; heads are in the order of their groups, so that groups lie on the diagonal. The left picture is "
+         "before, "
+         "the right one after alignment, both on the scale below them.</p>\n<div class=\"layers\">" +
+         cards + "</div>\n";
+}
+
+std::string StageTable(const Json& report) {
+  double total = 0;
+  for (const Json& stage : report["stages"]) total += stage["seconds"].get<double>();
+  HtmlTable table({"Stage", "Time", "Share"});
+  for (const Json& stage : report["stages"]) {
+    const double seconds = stage["seconds"].get<double>();
+    table.Add(
+        {Escape(stage["name"]), DurationText(seconds), fmt::format("{:.0f} %", total > 0 ? 100 * seconds / total : 0)});
+  }
+  table.Add({"together", DurationText(total), ""});
+  return table.Render();
+}
+
+/// Breaks anywhere: paths and digests are longer than a phone is wide.
+std::string Fact(const std::string& name, const std::string& value) {
+  return fmt::format("<dt>{}</dt><dd>{}</dd>\n", Escape(name), Escape(value));
+}
+
+std::string TextOf(const Json& object, const char* key) {
+  return object.contains(key) && object[key].is_string() ? object[key].get<std::string>() : std::string();
+}
+
+std::string Facts(const Json& report) {
+  const Json& provenance = report["provenance"];
+  std::string facts = Fact("Job", TextOf(report, "job"));
+  facts += Fact("Source", TextOf(provenance, "source"));
+  facts += Fact("Source digest (SHA-256)", TextOf(provenance, "source_digest"));
+  for (const auto& [path, digest] : provenance["data_digests"].items()) {
+    facts += Fact("Data " + path, digest.get<std::string>());
+  }
+  facts +=
+      Fact("Model", fmt::format("{}, {} parameters, {}", TextOf(provenance, "family"),
+                                GroupedText(provenance.value("parameters", int64_t{0})), TextOf(provenance, "dtype")));
+  facts += Fact("Device of the report", TextOf(provenance, "device_name"));
+  for (const auto& [name, version] : provenance["versions"].items()) {
+    facts += Fact("Version of " + name, version.get<std::string>());
+  }
+  return "<dl>" + facts + "</dl>\n";
+}
+
+}  // namespace
+
+std::string LayersSection(const Json& report) {
+  const Json* const best = BestRow(report);
+  const Json& subject = best != nullptr ? *best : report;
+  if (!subject.contains("layers")) return "";
+  const Json& layers = subject["layers"];
+  const ChartOptions by_layer{.x_label = "layer", .y_from_zero = true};
+  ChartOptions residuals = by_layer, similarity = by_layer;
+  residuals.title = "What merging loses";
+  residuals.y_label = "residual, share of the energy";
+  similarity.title = "Similarity inside the groups";
+  similarity.y_label = "mean";
+  return "<section><h2>Layers" + (best != nullptr ? ": " + Escape(ArmTitle(*best)) : std::string()) +
+         "</h2>\n<div class=\"charts\">" +
+         LineChart(residuals,
+                   {LayerSeries(layers, "keys", "residual_key"), LayerSeries(layers, "values", "residual_value")}) +
+         LineChart(similarity, {LayerSeries(layers, "before alignment", "similarity_before"),
+                                LayerSeries(layers, "after alignment", "similarity_after")}) +
+         "</div>\n" + LayerHeatmaps(layers) + "</section>\n";
+}
+
+std::string ProvenanceSection(const Json& report) {
+  std::string section =
+      "<section><h2>Provenance</h2>\n" + Facts(report) + "<h3>Time of each stage</h3>\n" + StageTable(report);
+  const std::string job_file = TextOf(report["provenance"], "job_file");
+  if (!job_file.empty()) section += "<h3>Job file, with all defaults</h3>\n<pre>" + Escape(job_file) + "</pre>\n";
+  return section + "</section>\n";
+}
+
+}  // namespace regroup

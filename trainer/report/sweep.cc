@@ -1,0 +1,137 @@
+// The section of report.html that compares the combinations of a sweep.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "trainer/report/chart.h"
+#include "trainer/report/sections.h"
+#include "trainer/report/summary.h"
+#include "trainer/report/table.h"
+#include "trainer/report/text.h"
+
+namespace regroup {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// The rows of a sweep with one training, as one series for each alignment.
+std::vector<ChartSeries> RatioSeries(const Json& rows, const std::string& finetune) {
+  std::vector<ChartSeries> series;
+  for (const Json& row : rows) {
+    if (row["finetune"] != finetune || !row.contains("result")) continue;
+    const Json& result = row["result"];
+    if (!result.contains("perplexity_ratio")) continue;
+    const Json& ratio = result["perplexity_ratio"];
+    const std::string name = row["alignment"].get<std::string>() + (row.value("refine", false) ? " + refine" : "");
+    auto found = std::find_if(series.begin(), series.end(), [&](const ChartSeries& one) { return one.name == name; });
+    if (found == series.end()) found = series.insert(series.end(), {.name = name});
+    found->points.push_back({.x = row["kv_heads"].get<double>(),
+                             .y = ratio["ratio"].get<double>(),
+                             .low = ratio["low"].get<double>(),
+                             .high = ratio["high"].get<double>()});
+  }
+  for (ChartSeries& one : series) {
+    std::sort(one.points.begin(), one.points.end(), [](const auto& a, const auto& b) { return a.x < b.x; });
+  }
+  return series;
+}
+
+std::string RatioCharts(const Json& rows) {
+  std::set<std::string> trainings;
+  double low = 1, high = 1;
+  for (const Json& row : rows) {
+    trainings.insert(row["finetune"].get<std::string>());
+    if (!row.contains("result") || !row["result"].contains("perplexity_ratio")) continue;
+    low = std::min(low, row["result"]["perplexity_ratio"]["low"].get<double>());
+    high = std::max(high, row["result"]["perplexity_ratio"]["high"].get<double>());
+  }
+  std::string charts;
+  for (const std::string& training : trainings) {
+    const std::string title = training == "none" ? "Without training" : "After " + training + " training";
+    charts += LineChart({.title = title,
+                         .x_label = "KV heads",
+                         .y_label = "perplexity / source's",
+                         .x_by_rank = true,
+                         .y_logarithmic = high > 3 * low,
+                         .y_low = low,
+                         .y_high = high},
+                        RatioSeries(rows, training));
+  }
+  return charts;
+}
+
+std::string MeanOverLayers(const Json& row, const char* key) {
+  double sum = 0;
+  for (const Json& layer : row["layers"]) {
+    const auto value = NumberIn(layer, key);
+    if (!value) return kMissing;
+    sum += *value;
+  }
+  return row["layers"].empty() ? kMissing : fmt::format("{:.3f}", sum / static_cast<double>(row["layers"].size()));
+}
+
+std::string BeforeAndAfter(const Json& row, const std::string& what) {
+  return MeanOverLayers(row, (what + "_before").c_str()) + "&nbsp;→ " + MeanOverLayers(row, (what + "_after").c_str());
+}
+
+std::string RowSeconds(const Json& row) {
+  if (!row.contains("seconds")) return kMissing;
+  double seconds = 0;
+  for (const auto& [stage, spent] : row["seconds"].items()) seconds += spent.get<double>();
+  return DurationText(seconds);
+}
+
+std::string AblationTable(const Json& rows) {
+  HtmlTable table({"Combination", "Perplexity", "Residual, keys", "Residual, values", "Similarity in groups",
+                   "Similarity overall", "Time"});
+  for (const Json& row : rows) {
+    const auto perplexity = NumberIn(row.value("result", Json::object()), "perplexity");
+    table.Add({Escape(ArmTitle(row)), perplexity ? FigureText(*perplexity) : kMissing,
+               MeanOverLayers(row, "residual_key"), MeanOverLayers(row, "residual_value"),
+               BeforeAndAfter(row, "similarity"), BeforeAndAfter(row, "overall_similarity"), RowSeconds(row)});
+  }
+  return "<h3>What each combination does</h3>\n" + table.Render() +
+         "<p class=\"note\">Residuals and similarities are of the merge, before refining and training, and means over "
+         "the layers. Similarities are mean cosines of pairs of heads, of one group and of the whole layer, before and "
+         "after alignment; that of the whole layer depends also on how groups happen to lie to one another, which "
+         "changes nothing. Time is that of all tasks behind a combination: those that combinations share, it counts "
+         "for each; calibration is in none.</p>\n";
+}
+
+/// One column for each merge; how it is refined or trained does not change what it loses.
+std::string ResidualTable(const Json& rows) {
+  std::vector<std::string> header = {"Layer"};
+  std::vector<const Json*> merges;
+  for (const Json& row : rows) {
+    const std::string title = Escape(ArmTitle({{"kv_heads", row["kv_heads"]}, {"alignment", row["alignment"]}}));
+    if (std::find(header.begin(), header.end(), title) != header.end()) continue;
+    header.push_back(title);
+    merges.push_back(&row["layers"]);
+  }
+  HtmlTable table(header);
+  for (size_t layer = 0; layer < merges.front()->size(); ++layer) {
+    std::vector<std::string> cells = {LayerLabel((*merges.front())[layer])};
+    for (const Json* layers : merges) {
+      const Json& one = (*layers)[layer];
+      cells.push_back(fmt::format("{:.1f}&nbsp;/&nbsp;{:.1f}", 100 * one["residual_key"].get<double>(),
+                                  100 * one["residual_value"].get<double>()));
+    }
+    table.Add(cells);
+  }
+  return "<h3>Residual of each layer, keys / values, %</h3>\n" + table.Render();
+}
+
+}  // namespace
+
+std::string SweepSection(const Json& report) {
+  if (!report.contains("rows") || report["rows"].empty()) return "";
+  const Json& rows = report["rows"];
+  return "<section><h2>Degradation against ratio</h2>\n<p>Perplexity over the source's, on the same windows; bars are "
+         "95 % intervals of the paired difference.</p>\n<div class=\"charts\">" +
+         RatioCharts(rows) + "</div>\n" + AblationTable(rows) + ResidualTable(rows) + "</section>\n";
+}
+
+}  // namespace regroup

@@ -1,0 +1,259 @@
+#include "trainer/training/distill_trainer.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "services/common/base/logging.h"
+#include "services/common/base/status_macros.h"
+#include "trainer/distill/bild_loss.h"
+#include "trainer/distill/kl_loss.h"
+#include "trainer/nn/window_runner.h"
+
+namespace regroup {
+namespace {
+
+/// A gate's score moves by about this much a step, in units of alpha.
+constexpr double kGateRate = 0.02;
+constexpr int64_t kSkippedInRow = 10;
+
+/// A waiting copy would hold up the thread that feeds the GPU; batches lie in pinned memory.
+MicroBatch Moved(MicroBatch batch, at::Device device) {
+  for (at::Tensor* tensor : {&batch.tokens, &batch.documents, &batch.answers}) {
+    if (tensor->defined()) *tensor = tensor->to(device, /*non_blocking=*/true);
+  }
+  return batch;
+}
+
+BatchSettings BatchesOf(const DistillSettings& settings, const Communicator& communicator, at::Device device) {
+  return {.batch_sequences = settings.batch_sequences,
+          .micro_batch_sequences = settings.micro_batch_sequences,
+          .seed = settings.seed,
+          .with_documents = !settings.across_documents,
+          .pinned = device.is_cuda(),
+          .rank = communicator.rank(),
+          .ranks = communicator.size()};
+}
+
+}  // namespace
+
+DistillTrainer::DistillTrainer(DistillSettings settings, Student& student, const Model& teacher,
+                               const TokenWindows& windows, Communicator& communicator, WorkerLink& link,
+                               at::Device device)
+    : settings_(std::move(settings)),
+      student_(student),
+      teacher_(teacher),
+      windows_(windows),
+      communicator_(communicator),
+      link_(link),
+      device_(device),
+      rate_{.peak = settings_.learning_rate, .steps = settings_.steps},
+      sparsity_{.steps = settings_.steps},
+      optimizer_(student.ParameterGroups(kGateRate / settings_.learning_rate), AdamWOptions{}, communicator),
+      reader_(windows, BatchesOf(settings_, communicator, device)) {}
+
+absl::Status DistillTrainer::Resume(const TrainingCheckpoint& checkpoint) {
+  REGROUP_RETURN_IF_ERROR(LoadTrainingCheckpoint(checkpoint, optimizer_));
+  done_ = checkpoint.step;
+  last_checkpoint_ = checkpoint;
+  return absl::OkStatus();
+}
+
+absl::Status DistillTrainer::Run() {
+  while (done_ < settings_.steps) {
+    link_.activity().SetStep(done_);
+    REGROUP_ASSIGN_OR_RETURN(const StepFigures figures, RunStep(done_));
+    CountSkipped(figures.gradient_norm);
+    Publish(done_, figures);
+    ++done_;
+    if (skipped_in_row_ == kSkippedInRow) {
+      REGROUP_RETURN_IF_ERROR(GoBack());
+      continue;
+    }
+    REGROUP_RETURN_IF_ERROR(ContinueSave());
+    if (IsSaveDue()) REGROUP_RETURN_IF_ERROR(BeginSave(done_));
+  }
+  return FinishSave();
+}
+
+void DistillTrainer::CountSkipped(double gradient_norm) {
+  if (std::isfinite(gradient_norm)) {
+    skipped_in_row_ = 0;
+    return;
+  }
+  ++skipped_in_row_;
+  ++skipped_;
+}
+
+absl::Status DistillTrainer::GoBack() {
+  REGROUP_RETURN_IF_ERROR(FinishSave());
+  const std::string trouble =
+      fmt::format("finetune: no finite gradient in {} steps up to step {}", kSkippedInRow, done_);
+  if (!last_checkpoint_.has_value() || went_back_) {
+    return absl::InternalError(
+        fmt::format("{}{}; a smaller finetune.learning_rate or precision: float32 may help", trouble,
+                    went_back_ ? ", for the second time, after going back to a checkpoint" : ""));
+  }
+  LogWarning(trouble + "; training goes back to its last checkpoint",
+             {{"step", last_checkpoint_->step}, {"checkpoint", last_checkpoint_->folder.string()}});
+  // The manifest is rank 0's.
+  REGROUP_RETURN_IF_ERROR(communicator_.Barrier());
+  REGROUP_RETURN_IF_ERROR(Resume(*last_checkpoint_));
+  went_back_ = true;
+  skipped_in_row_ = 0;
+  return absl::OkStatus();
+}
+
+bool DistillTrainer::IsSaveDue() const {
+  // Amid skipped steps the state may already hold what spoils the gradients.
+  const int64_t every = settings_.checkpoint_every_steps;
+  return every > 0 && skipped_in_row_ == 0 && (done_ % every == 0 || done_ == settings_.steps);
+}
+
+absl::Status DistillTrainer::BeginSave(int64_t steps_done) {
+  const auto start = std::chrono::steady_clock::now();
+  REGROUP_RETURN_IF_ERROR(FinishSave());
+  link_.activity().SetPhase("save");
+  link_.activity().SetBackground(fmt::format("the checkpoint of step {} is written", steps_done));
+  saver_.Begin(steps_done, optimizer_);
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  link_.AddMetrics(steps_done, {{"checkpoint_stall_seconds", elapsed.count()}});
+  return absl::OkStatus();
+}
+
+absl::Status DistillTrainer::ContinueSave() {
+  REGROUP_ASSIGN_OR_RETURN(const auto saved, saver_.Continue());
+  if (saved.has_value()) NoteSaved(*saved);
+  return absl::OkStatus();
+}
+
+absl::Status DistillTrainer::FinishSave() {
+  link_.activity().SetPhase("save");
+  REGROUP_ASSIGN_OR_RETURN(const auto saved, saver_.Finish());
+  if (saved.has_value()) NoteSaved(*saved);
+  return absl::OkStatus();
+}
+
+void DistillTrainer::NoteSaved(const CheckpointSaver::Saved& saved) {
+  link_.activity().SetBackground("");
+  last_checkpoint_ = {.folder = TrainingCheckpointFolder(settings_.checkpoints, saved.step),
+                      .step = saved.step,
+                      .ranks = communicator_.size()};
+  link_.AddMetrics(saved.step, {{"checkpoint_seconds", saved.seconds}});
+}
+
+at::Tensor DistillTrainer::GateValuesAt(int64_t step) const {
+  if (!student_.gated() || sparsity_.ShutAt(step)) return {};
+  return GateValues(student_.scores(), GateNoise(student_.gates(), settings_.seed, step).to(device_));
+}
+
+absl::StatusOr<at::Tensor> DistillTrainer::TeacherHidden(const MicroBatch& batch) {
+  at::NoGradGuard no_gradients;
+  link_.activity().SetPhase("teacher forward");
+  const auto compute = [&](const at::Tensor& tokens, const at::Tensor& documents) {
+    return RunHiddenStates(teacher_, tokens, {.documents = documents}).flatten(0, 1);
+  };
+  if (teacher_states_ == nullptr) return compute(batch.tokens, batch.documents);
+  std::vector<at::Tensor> rows;
+  for (size_t i = 0; i < batch.windows.size(); ++i) {
+    // Alone, so that what is kept does not depend on its neighbours in this step.
+    const auto row = [&](const at::Tensor& all) {
+      return all.defined() ? all.narrow(0, static_cast<int64_t>(i), 1) : all;
+    };
+    REGROUP_ASSIGN_OR_RETURN(rows.emplace_back(), teacher_states_->Get(batch.windows[i], [&] {
+      return compute(row(batch.tokens), row(batch.documents));
+    }));
+  }
+  return at::cat(rows).to(device_);
+}
+
+at::Tensor DistillTrainer::LossOf(const Model& model, at::Tensor hidden, at::Tensor teacher_hidden,
+                                  const MicroBatch& batch, int64_t answers) const {
+  if (settings_.loss == DistillLoss::kKl) {
+    const int64_t positions = hidden.size(0) / batch.tokens.size(0);
+    const double weight = 1.0 / static_cast<double>(settings_.batch_sequences * positions);
+    return ChunkedKlLoss(hidden, model.OutputProjection(), teacher_hidden, teacher_.OutputProjection(), weight);
+  }
+  const double weight = 1.0 / static_cast<double>(std::max<int64_t>(1, answers));
+  return ChunkedBildLoss(hidden.index_select(0, batch.answers), model.OutputProjection(),
+                         teacher_hidden.index_select(0, batch.answers), teacher_.OutputProjection(), weight);
+}
+
+absl::StatusOr<double> DistillTrainer::RunMicroBatch(int64_t step, const MicroBatch& batch, int64_t answers) {
+  REGROUP_ASSIGN_OR_RETURN(const at::Tensor teacher_hidden, TeacherHidden(batch));
+  link_.activity().SetPhase("forward");
+  const Model model = student_.Effective(GateValuesAt(step));
+  const WindowOptions options{.recompute = settings_.recompute, .documents = batch.documents};
+  const at::Tensor hidden = RunHiddenStates(model, batch.tokens, options).flatten(0, 1);
+  const at::Tensor loss = LossOf(model, hidden, teacher_hidden, batch, answers);
+  link_.activity().SetPhase("backward");
+  loss.backward();
+  return loss.item<double>();
+}
+
+void DistillTrainer::AddSparsityGradient(int64_t step) {
+  // Every rank adds its share, since gradients are summed.
+  const at::Tensor penalty = SparsityPenalty(student_.scores(), sparsity_.TargetAt(step)) / communicator_.size();
+  penalty.backward();
+}
+
+absl::StatusOr<double> DistillTrainer::RunMicroBatches(int64_t step) {
+  const StepBatch batch = reader_.Take(step);
+  double loss = 0;
+  for (size_t i = 0; i < batch.micro_batches.size(); ++i) {
+    if (i > 0) optimizer_.AccumulateGradients();
+    if (i + 1 == batch.micro_batches.size() && settings_.overlap) optimizer_.OverlapNextBackward();
+    const MicroBatch micro_batch = Moved(batch.micro_batches[i], device_);
+    REGROUP_ASSIGN_OR_RETURN(const double share, RunMicroBatch(step, micro_batch, batch.answers));
+    loss += share;
+  }
+  return loss;
+}
+
+absl::StatusOr<DistillTrainer::StepFigures> DistillTrainer::RunStep(int64_t step) {
+  const auto start = std::chrono::steady_clock::now();
+  const double collectives_before = WaitedSeconds();
+  const bool steering = student_.gated() && !sparsity_.ShutAt(step);
+  optimizer_.ZeroGradients();
+  // First, since the last micro-batch's backward pass must be the last of all.
+  if (steering) AddSparsityGradient(step);
+  REGROUP_ASSIGN_OR_RETURN(const double share, RunMicroBatches(step));
+  link_.activity().SetPhase("optimizer");
+  StepFigures figures;
+  REGROUP_ASSIGN_OR_RETURN(figures.gradient_norm, optimizer_.Step(rate_.At(step)));
+  if (steering && std::isfinite(figures.gradient_norm)) SteerScores(student_.scores(), sparsity_.TargetAt(step));
+  at::Tensor loss = at::tensor({share}, at::kDouble).to(device_);
+  REGROUP_RETURN_IF_ERROR(communicator_.AllReduceSum(loss));
+  figures.loss = loss.item<double>();
+  figures.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  figures.collective_seconds = WaitedSeconds() - collectives_before;
+  return figures;
+}
+
+double DistillTrainer::WaitedSeconds() const { return communicator_.seconds() - optimizer_.hidden_seconds(); }
+
+void DistillTrainer::Publish(int64_t step, const StepFigures& figures) {
+  link_.SetProgress("step", step + 1, settings_.steps);
+  if (communicator_.rank() != 0) return;
+  const double tokens = static_cast<double>(settings_.batch_sequences * windows_.sequence_length());
+  const double flops_per_second = tokens * settings_.flops_per_token / figures.seconds;
+  link_.AddMetrics(step + 1, {{"loss", figures.loss},
+                              {"gradient_norm", figures.gradient_norm},
+                              {"learning_rate", rate_.At(step)},
+                              {"step_seconds", figures.seconds},
+                              {"collective_seconds", figures.collective_seconds},
+                              {"skipped_steps", static_cast<double>(skipped_)},
+                              {"flops_per_second", flops_per_second},
+                              {"tokens_per_second", tokens / figures.seconds}});
+  if (settings_.peak_flops_per_second.has_value()) {
+    link_.AddMetrics(step + 1, {{"model_flops_utilization", flops_per_second / *settings_.peak_flops_per_second}});
+  }
+  if (!student_.gated()) return;
+  const bool shut = sparsity_.ShutAt(step);
+  const double sparsity = shut ? 1.0 : ClosedProbability(student_.scores().detach()).mean().item<double>();
+  link_.AddMetrics(step + 1, {{"gate_sparsity", sparsity}, {"gate_sparsity_target", sparsity_.TargetAt(step)}});
+}
+
+}  // namespace regroup

@@ -1,0 +1,207 @@
+#include "trainer/training/training_checkpoint.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <type_traits>
+
+#include "services/common/base/files.h"
+#include "services/common/base/logging.h"
+#include "services/common/base/status_macros.h"
+#include "trainer/data/file_digest.h"
+#include "trainer/training/checkpoint_manifest.h"
+#include "trainer/model_folder/tensor_file.h"
+
+namespace regroup {
+namespace {
+
+constexpr size_t kKept = 2;
+constexpr int64_t kDigestLength = 64;
+
+/// An entry as it travels between ranks; the digest is empty or has its full length.
+struct EntryBytes {
+  int64_t bytes = 0;
+  double seconds_to_write = 0;
+  char sha256[kDigestLength] = {};
+};
+static_assert(std::is_trivially_copyable_v<EntryBytes>);
+
+EntryBytes Pack(const RankFileEntry& entry) {
+  EntryBytes packed{.bytes = entry.bytes, .seconds_to_write = entry.seconds_to_write};
+  std::copy(entry.sha256.begin(), entry.sha256.end(), packed.sha256);
+  return packed;
+}
+
+RankFileEntry Unpack(const EntryBytes& packed) {
+  RankFileEntry entry{.bytes = packed.bytes, .seconds_to_write = packed.seconds_to_write};
+  if (packed.sha256[0] != 0) entry.sha256.assign(packed.sha256, kDigestLength);
+  return entry;
+}
+
+absl::Status WriteManifest(const std::filesystem::path& folder, int64_t step, const std::vector<RankFileEntry>& files) {
+  CheckpointManifest manifest{.step = step};
+  const auto ranks = static_cast<int64_t>(files.size());
+  for (int64_t rank = 0; rank < ranks; ++rank) {
+    const RankFileEntry& file = files[static_cast<size_t>(rank)];
+    manifest.files.push_back({RankFileName(rank, ranks), static_cast<uint64_t>(file.bytes), file.sha256});
+  }
+  return WriteFileAtomically(folder / "manifest.json", FormatCheckpointManifest(manifest));
+}
+
+std::vector<std::filesystem::path> StepFolders(const std::filesystem::path& checkpoints) {
+  std::vector<std::filesystem::path> folders;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(checkpoints, error)) {
+    if (entry.path().filename().string().starts_with("step-")) folders.push_back(entry.path());
+  }
+  std::sort(folders.begin(), folders.end());
+  return folders;
+}
+
+/// Not valid, or a file is not there in its whole size: nullopt.
+std::optional<CheckpointManifest> ReadManifest(const std::filesystem::path& folder) {
+  const auto text = ReadFile(folder / "manifest.json");
+  if (!text.ok()) return std::nullopt;
+  absl::StatusOr<CheckpointManifest> manifest = ParseCheckpointManifest(*text);
+  if (!manifest.ok()) return std::nullopt;
+  for (const CheckpointManifest::File& file : manifest->files) {
+    std::error_code error;
+    const auto size = std::filesystem::file_size(folder / file.name, error);
+    if (error || size != file.bytes) return std::nullopt;
+  }
+  return *std::move(manifest);
+}
+
+/// Keeps the last two up to `newest`; later ones are still being written.
+void RemoveOld(const std::filesystem::path& checkpoints, const std::filesystem::path& newest) {
+  std::vector<std::filesystem::path> folders = StepFolders(checkpoints);
+  std::erase_if(folders, [&](const std::filesystem::path& folder) { return folder > newest; });
+  while (folders.size() > kKept) {
+    std::error_code error;
+    // Without its manifest a half-removed folder does not exist.
+    std::filesystem::remove(folders.front() / "manifest.json", error);
+    std::filesystem::remove_all(folders.front(), error);
+    folders.erase(folders.begin());
+  }
+}
+
+}  // namespace
+
+std::filesystem::path TrainingCheckpointFolder(const std::filesystem::path& checkpoints, int64_t step) {
+  return checkpoints / fmt::format("step-{:08}", step);
+}
+
+absl::StatusOr<RankFileEntry> WriteRankFile(const std::filesystem::path& folder, int64_t rank, int64_t ranks,
+                                            const std::vector<NamedTensor>& state) {
+  const auto start = std::chrono::steady_clock::now();
+  REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
+  const std::filesystem::path file = folder / RankFileName(rank, ranks);
+  REGROUP_RETURN_IF_ERROR(SaveTensors(file, state));
+  RankFileEntry entry;
+  REGROUP_ASSIGN_OR_RETURN(entry.sha256, FileDigest(file));
+  std::error_code error;
+  entry.bytes = static_cast<int64_t>(std::filesystem::file_size(file, error));
+  if (error) return ErrnoStatus(error.value(), "read the size of", file);
+  entry.seconds_to_write = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return entry;
+}
+
+absl::StatusOr<std::vector<RankFileEntry>> GatherEntries(const RankFileEntry& own, Communicator& communicator) {
+  constexpr int64_t kBytes = sizeof(EntryBytes);
+  at::Tensor mine = at::empty({kBytes}, at::kByte);
+  const EntryBytes packed = Pack(own);
+  std::memcpy(mine.mutable_data_ptr(), &packed, kBytes);
+  at::Tensor all = at::empty({kBytes * communicator.size()}, at::kByte);
+  REGROUP_RETURN_IF_ERROR(communicator.AllGather(mine, all));
+  std::vector<RankFileEntry> entries;
+  for (int rank = 0; rank < communicator.size(); ++rank) {
+    EntryBytes received;
+    std::memcpy(&received, static_cast<const char*>(all.const_data_ptr()) + rank * kBytes, kBytes);
+    entries.push_back(Unpack(received));
+  }
+  return entries;
+}
+
+absl::Status PublishTrainingCheckpoint(const std::filesystem::path& checkpoints, int64_t step,
+                                       const std::vector<RankFileEntry>& files) {
+  const std::filesystem::path folder = TrainingCheckpointFolder(checkpoints, step);
+  REGROUP_RETURN_IF_ERROR(WriteManifest(folder, step, files));
+  RemoveOld(checkpoints, folder);
+  return absl::OkStatus();
+}
+
+absl::Status SaveTrainingCheckpoint(const std::filesystem::path& checkpoints, int64_t step,
+                                    const ShardedAdamW& optimizer, Communicator& communicator) {
+  REGROUP_ASSIGN_OR_RETURN(const RankFileEntry own,
+                           WriteRankFile(TrainingCheckpointFolder(checkpoints, step), communicator.rank(),
+                                         communicator.size(), optimizer.ShardState()));
+  REGROUP_ASSIGN_OR_RETURN(const std::vector<RankFileEntry> files, GatherEntries(own, communicator));
+  return communicator.rank() == 0 ? PublishTrainingCheckpoint(checkpoints, step, files) : absl::OkStatus();
+}
+
+std::vector<TrainingCheckpoint> ListTrainingCheckpoints(const std::vector<std::filesystem::path>& folders) {
+  std::vector<TrainingCheckpoint> found;
+  for (size_t place = 0; place < folders.size(); ++place) {
+    for (const std::filesystem::path& folder : StepFolders(folders[place])) {
+      const auto manifest = ReadManifest(folder);
+      if (!manifest.has_value()) continue;
+      found.push_back(
+          {folder, manifest->step, static_cast<int64_t>(manifest->files.size()), static_cast<int64_t>(place)});
+    }
+  }
+  std::reverse(found.begin(), found.end());
+  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.step > b.step; });
+  return found;
+}
+
+std::optional<TrainingCheckpoint> FindTrainingCheckpoint(const std::vector<std::filesystem::path>& folders) {
+  for (const TrainingCheckpoint& checkpoint : ListTrainingCheckpoints(folders)) {
+    const absl::Status intact = VerifyTrainingCheckpoint(checkpoint);
+    if (intact.ok()) return checkpoint;
+    LogWarning(fmt::format("a checkpoint is passed over: {}", std::string(intact.message())));
+  }
+  return std::nullopt;
+}
+
+absl::Status VerifyTrainingCheckpoint(const TrainingCheckpoint& checkpoint) {
+  const auto manifest = ReadManifest(checkpoint.folder);
+  if (!manifest.has_value()) {
+    return absl::DataLossError(fmt::format("{}: the checkpoint's manifest is not valid", checkpoint.folder.string()));
+  }
+  for (const CheckpointManifest::File& file : manifest->files) {
+    const std::filesystem::path path = checkpoint.folder / file.name;
+    REGROUP_ASSIGN_OR_RETURN(const std::string digest, FileDigest(path));
+    if (digest != file.sha256) {
+      return absl::DataLossError(fmt::format("{}: content does not match the manifest", path.string()));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status LoadTrainingCheckpoint(const TrainingCheckpoint& checkpoint, ShardedAdamW& optimizer) {
+  REGROUP_RETURN_IF_ERROR(VerifyTrainingCheckpoint(checkpoint));
+  std::vector<TensorMap> shards;
+  for (int64_t rank = 0; rank < checkpoint.ranks; ++rank) {
+    REGROUP_ASSIGN_OR_RETURN(TensorMap tensors, LoadTensors(checkpoint.folder / RankFileName(rank, checkpoint.ranks)));
+    shards.push_back(std::move(tensors));
+  }
+  // Bucket by bucket, each rank's piece behind that of the one before: see ShardedAdamW::ShardState.
+  const auto joined = [&](const std::string& group, const char* part) {
+    std::vector<at::Tensor> pieces;
+    for (int64_t bucket = 0;; ++bucket) {
+      const std::string name = fmt::format("{}/{}/{}", group, bucket, part);
+      if (!shards.front().contains(name)) return at::cat(pieces);
+      for (const TensorMap& shard : shards) pieces.push_back(shard.at(name));
+    }
+  };
+  for (const std::string& group : optimizer.GroupNames()) {
+    REGROUP_RETURN_IF_ERROR(optimizer.LoadState(group, joined(group, "master"), joined(group, "first_moment"),
+                                                joined(group, "second_moment"), shards.front().at(group + "/step")));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace regroup
