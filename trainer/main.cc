@@ -16,8 +16,8 @@
 #include "services/common/base/status_macros.h"
 #include "trainer/parallel/device.h"
 #include "trainer/plan/describe.h"
-#include "trainer/stages/outcome.h"
 #include "trainer/plan/plan.h"
+#include "trainer/stages/outcome.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {

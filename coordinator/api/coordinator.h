@@ -11,11 +11,11 @@
 
 #include "absl/status/statusor.h"
 #include "coordinator/api/cluster_service.h"
+#include "coordinator/api/job_service.h"
+#include "coordinator/api/worker_service.h"
 #include "coordinator/core/core.h"
 #include "coordinator/core/errands.h"
-#include "coordinator/api/job_service.h"
 #include "coordinator/core/leader_election.h"
-#include "coordinator/api/worker_service.h"
 #include "coordinator/store/postgres_job_store.h"
 #include "services/common/rpc/server.h"
 

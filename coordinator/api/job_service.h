@@ -6,9 +6,9 @@
 #include <functional>
 
 #include "coordinator/api/admission.h"
-#include "coordinator/core/core.h"
 #include "coordinator/api/job_planner.h"
 #include "coordinator/api/stream_pump.h"
+#include "coordinator/core/core.h"
 #include "regroup/v1/job_service.grpc.pb.h"
 #include "services/common/job_file/allowed_paths.h"
 

@@ -5,8 +5,8 @@
 
 #include <memory>
 
-#include "coordinator/core/job_feeds.h"
 #include "coordinator/api/stream_pump.h"
+#include "coordinator/core/job_feeds.h"
 #include "coordinator/store/job_store.h"
 
 namespace regroup {

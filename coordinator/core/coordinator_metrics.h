@@ -1,7 +1,8 @@
 // What the coordinator tells Prometheus: jobs, tasks, workers, calls, and the training of running jobs.
 //
-// Histograms carry no job; gauges of a job are removed when it ends. Every name stands in services/common/metrics/README.md,
-// which a test compares with what a running coordinator serves. May be called from any thread.
+// Histograms carry no job; gauges of a job are removed when it ends. Every name stands in
+// services/common/metrics/README.md, which a test compares with what a running coordinator serves. May be called from
+// any thread.
 #pragma once
 
 #include <grpcpp/support/status.h>

@@ -7,10 +7,10 @@
 #include <chrono>
 #include <memory>
 
-#include "services/common/base/status_macros.h"
 #include "services/cli/json_text.h"
 #include "services/cli/quantity_text.h"
 #include "services/cli/text_table.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

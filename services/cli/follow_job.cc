@@ -6,9 +6,9 @@
 #include <thread>
 #include <utility>
 
-#include "services/common/base/status_macros.h"
 #include "services/cli/job_mirror.h"
 #include "services/cli/stage_summary.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

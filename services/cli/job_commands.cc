@@ -7,13 +7,13 @@
 #include <memory>
 #include <vector>
 
-#include "services/common/base/status_macros.h"
 #include "services/cli/checked_job_file.h"
 #include "services/cli/job_text.h"
 #include "services/cli/json_text.h"
 #include "services/cli/progress_lines.h"
 #include "services/cli/quantity_text.h"
 #include "services/cli/text_table.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

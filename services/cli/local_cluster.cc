@@ -5,10 +5,10 @@
 #include <chrono>
 #include <thread>
 
-#include "services/common/base/files.h"
-#include "services/common/base/status_macros.h"
 #include "services/cli/interrupt.h"
 #include "services/cli/log_tail.h"
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <memory>
 
-#include "services/common/base/status_macros.h"
 #include "services/cli/checked_job_file.h"
 #include "services/cli/json_text.h"
 #include "services/cli/quantity_text.h"
 #include "services/cli/report_text.h"
 #include "services/cli/terminal.h"
 #include "services/cli/text_table.h"
+#include "services/common/base/status_macros.h"
 #include "services/common/job_file/resolve_job_spec.h"
 #include "services/common/programs/ask_trainer.h"
 

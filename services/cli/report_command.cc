@@ -11,10 +11,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/common/base/files.h"
-#include "services/common/base/status_macros.h"
 #include "services/cli/json_text.h"
 #include "services/cli/report_text.h"
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

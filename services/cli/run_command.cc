@@ -8,7 +8,6 @@
 #include <memory>
 #include <thread>
 
-#include "services/common/base/status_macros.h"
 #include "services/cli/checked_job_file.h"
 #include "services/cli/follow_job.h"
 #include "services/cli/interrupt.h"
@@ -17,6 +16,7 @@
 #include "services/cli/local_cluster.h"
 #include "services/cli/stage_summary.h"
 #include "services/cli/submit_once.h"
+#include "services/common/base/status_macros.h"
 #include "services/common/job_file/resolve_job_spec.h"
 
 namespace regroup {

@@ -6,12 +6,12 @@
 #include <memory>
 #include <vector>
 
-#include "services/common/base/status_macros.h"
 #include "services/cli/follow_job.h"
 #include "services/cli/interrupt.h"
 #include "services/cli/job_text.h"
 #include "services/cli/json_text.h"
 #include "services/cli/quantity_text.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {

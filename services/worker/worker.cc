@@ -6,9 +6,9 @@
 
 #include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
-#include "services/worker/process/leftovers.h"
-#include "services/worker/machine.h"
 #include "services/worker/attempt/runtime_folder.h"
+#include "services/worker/machine.h"
+#include "services/worker/process/leftovers.h"
 
 namespace regroup {
 namespace {

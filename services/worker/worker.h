@@ -10,13 +10,13 @@
 
 #include "absl/status/statusor.h"
 #include "services/worker/attempt/attempt_table.h"
+#include "services/worker/attempt/trainer_server.h"
 #include "services/worker/coordinator_link.h"
 #include "services/worker/gang_server.h"
 #include "services/worker/lease_keeper.h"
 #include "services/worker/log_pusher.h"
 #include "services/worker/outcome_reporter.h"
 #include "services/worker/task_acquirer.h"
-#include "services/worker/attempt/trainer_server.h"
 #include "services/worker/worker_lock.h"
 #include "services/worker/worker_options.h"
 

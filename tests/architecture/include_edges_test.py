@@ -12,25 +12,41 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 PARTS = ("services", "coordinator", "trainer")
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.MULTILINE)
 
-# What a part of the source includes besides itself, services/base and the generated contract (regroup/v1).
+# What a part of the source includes besides itself, services/common/base and the generated contract (regroup/v1). A part
+# is a folder, or a few files of one; a file belongs to the part with the longest name that fits.
 EDGES = {
-    "services/base": [],
-    "services/rpc": [],
-    "services/job_file": [],
-    "services/metrics": [],
-    "services/worker": ["services/rpc", "services/job_file"],
-    "services/cli": ["services/rpc", "services/job_file", "services/programs"],
+    # What all programs share.
+    "services/common/base": [],
+    "services/common/rpc": [],
+    "services/common/job_file": [],
+    "services/common/metrics": [],
     # Children with their logs, and questions to the trainer.
-    "services/programs": [],
+    "services/common/programs": [],
+    # The worker, from the bottom up.
+    "services/worker/attempt_key": [],
+    "services/worker/lease": [],
+    "services/worker/worker_options": ["services/common/rpc", "services/common/job_file"],
+    "services/worker/process": ["services/worker/worker_options"],
+    "services/worker/logs": ["services/worker/attempt_key"],
+    "services/worker/gang": ["services/common/rpc", "services/worker/attempt"],
+    "services/worker/attempt": ["services/common/job_file", "services/common/rpc", "services/worker",
+                                "services/worker/attempt_key", "services/worker/gang", "services/worker/lease",
+                                "services/worker/logs", "services/worker/process", "services/worker/worker_options"],
+    "services/worker": ["services/common/rpc", "services/worker/attempt", "services/worker/attempt_key",
+                        "services/worker/gang", "services/worker/lease", "services/worker/process",
+                        "services/worker/worker_options"],
+    "services/cli": ["services/common/rpc", "services/common/job_file", "services/common/programs"],
     # Pure: events in, actions out.
-    "coordinator/job": ["services/rpc"],
-    "coordinator/schedule": ["services/rpc", "coordinator/job"],
-    "coordinator/store": ["services/rpc", "coordinator/job"],
+    "coordinator/job": ["services/common/rpc"],
+    "coordinator/schedule": ["services/common/rpc", "coordinator/job"],
+    "coordinator/store": ["services/common/rpc", "coordinator/job"],
     # Who may call what.
-    "coordinator/access": ["services/rpc"],
-    "coordinator/api": ["services/rpc", "services/job_file", "services/metrics", "services/programs", "coordinator/access",
-                        "coordinator/job", "coordinator/schedule", "coordinator/store"],
-    "coordinator/main": ["services/rpc", "coordinator/access", "coordinator/api"],
+    "coordinator/access": ["services/common/rpc"],
+    # The thread that decides, and what it tells others.
+    "coordinator/core": ["services/common/metrics", "services/common/rpc", "coordinator/schedule", "coordinator/store"],
+    "coordinator/api": ["services/common/rpc", "services/common/job_file", "services/common/programs",
+                        "coordinator/access", "coordinator/core", "coordinator/job", "coordinator/store"],
+    "coordinator/main": ["services/common/rpc", "coordinator/access", "coordinator/api"],
     # Computing on one device, without communication.
     "trainer/alignment": [],
     "trainer/checkpoint": [],
@@ -38,15 +54,22 @@ EDGES = {
     "trainer/nn": [],
     "trainer/distill": ["trainer/nn"],
     "trainer/families": ["trainer/nn"],
-    "trainer/gates": ["trainer/data"],
-    "trainer/eval": ["trainer/data", "trainer/nn", "trainer/parallel"],
-    # Communication, and what brings all of it together.
+    "trainer/model_folder": ["trainer/alignment", "trainer/checkpoint", "trainer/families", "trainer/nn"],
+    # Figures in, report out: no file, no tensor.
+    "trainer/report": ["services/common/job_file", "trainer/nn"],
+    # Communication between ranks, and with the worker.
     "trainer/parallel": [],
     "trainer/optim": ["trainer/parallel"],
-    "trainer/stages": ["services/rpc", "services/job_file", "trainer/alignment", "trainer/checkpoint",
-                       "trainer/data", "trainer/distill", "trainer/eval", "trainer/families", "trainer/gates",
-                       "trainer/nn", "trainer/optim", "trainer/parallel"],
-    "trainer/main.cc": ["trainer/parallel", "trainer/stages"],
+    "trainer/eval": ["trainer/data", "trainer/nn", "trainer/parallel"],
+    "trainer/link": ["services/common/rpc", "trainer/parallel"],
+    # What brings all of it together.
+    "trainer/plan": ["trainer/alignment", "trainer/model_folder", "trainer/nn", "trainer/parallel"],
+    "trainer/training": ["trainer/alignment", "trainer/checkpoint", "trainer/data", "trainer/distill", "trainer/link",
+                         "trainer/model_folder", "trainer/nn", "trainer/optim", "trainer/parallel"],
+    "trainer/stages": ["services/common/job_file", "trainer/alignment", "trainer/data", "trainer/eval", "trainer/link",
+                       "trainer/model_folder", "trainer/nn", "trainer/parallel", "trainer/plan", "trainer/report",
+                       "trainer/training"],
+    "trainer/main.cc": ["trainer/parallel", "trainer/plan", "trainer/stages"],
 }
 
 # Libraries that are fenced in, and the files or folders that may include them.
@@ -77,7 +100,9 @@ def sources():
 
 
 def part_of(path):
-    return "/".join(path.split("/")[:2])
+    """The longest part whose name is the file's path or begins it; the file's folder where there is none."""
+    fitting = [part for part in EDGES if path == part or path.startswith((part + "/", part + "."))]
+    return max(fitting, key=len, default=str(pathlib.PurePath(path).parent))
 
 
 class IncludeEdges(unittest.TestCase):
@@ -91,7 +116,7 @@ class IncludeEdges(unittest.TestCase):
                 if header.split("/")[0] in PARTS}
 
     def test_are_those_of_the_table(self):
-        found = {(part, needed) for part, needed in self.found_edges() if needed not in (part, "services/base")}
+        found = {(part, needed) for part, needed in self.found_edges() if needed not in (part, "services/common/base")}
         table = {(part, needed) for part, needs in EDGES.items() for needed in needs}
         self.assertEqual(sorted(found - table), [], "new edges between parts")
         self.assertEqual(sorted(table - found), [], "edges of the table that are gone")

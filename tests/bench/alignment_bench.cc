@@ -20,8 +20,8 @@
 
 #include "bench_parts.h"
 #include "published_alignment.h"
-#include "trainer/alignment/align_layer.h"
 #include "services/common/base/stopwatch.h"
+#include "trainer/alignment/align_layer.h"
 
 namespace regroup {
 namespace {

@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
+#include "services/common/base/stopwatch.h"
 #include "trainer/alignment/grouping.h"
 #include "trainer/alignment/random_numbers.h"
-#include "services/common/base/stopwatch.h"
 #include "trainer/model_folder/tensor_file.h"
 
 namespace regroup {

@@ -13,8 +13,8 @@
 #include <functional>
 #include <vector>
 
-#include "trainer/distill/kl_loss.h"
 #include "services/common/base/stopwatch.h"
+#include "trainer/distill/kl_loss.h"
 
 namespace regroup {
 namespace {

@@ -15,12 +15,12 @@
 #include <vector>
 
 #include "bench_parts.h"
-#include "trainer/alignment/layer_statistics.h"
 #include "services/common/base/stopwatch.h"
-#include "trainer/nn/window_runner.h"
+#include "trainer/alignment/layer_statistics.h"
 #include "trainer/model_folder/convert_block.h"
-#include "trainer/plan/settings.h"
 #include "trainer/model_folder/source_model.h"
+#include "trainer/nn/window_runner.h"
+#include "trainer/plan/settings.h"
 
 namespace regroup {
 namespace {

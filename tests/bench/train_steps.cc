@@ -14,12 +14,12 @@
 
 #include "services/common/base/status_macros.h"
 #include "trainer/data/token_windows.h"
-#include "trainer/parallel/device.h"
-#include "trainer/model_folder/conversion.h"
-#include "trainer/training/distill_trainer.h"
-#include "trainer/model_folder/source_model.h"
-#include "trainer/training/student.h"
 #include "trainer/link/worker_link.h"
+#include "trainer/model_folder/conversion.h"
+#include "trainer/model_folder/source_model.h"
+#include "trainer/parallel/device.h"
+#include "trainer/training/distill_trainer.h"
+#include "trainer/training/student.h"
 
 namespace regroup {
 namespace {

@@ -10,7 +10,7 @@ from harness import browser, job_file, json_schema, places
 from harness.program_test import ProgramTest
 
 SCHEMA = places.REPOSITORY / "trainer/report/report.schema.json"
-PAGE = places.REPOSITORY / "trainer/stages/README.md"
+PAGE = places.REPOSITORY / "trainer/report/README.md"
 MOST_BYTES = 1 << 20
 PHONE, DESKTOP = 390, 1280
 

@@ -10,10 +10,10 @@
 
 #include "services/common/base/files.h"
 #include "services/common/base/status_macros.h"
-#include "trainer/nn/window_runner.h"
 #include "trainer/model_folder/convert_block.h"
 #include "trainer/model_folder/source_model.h"
 #include "trainer/model_folder/tensor_file.h"
+#include "trainer/nn/window_runner.h"
 
 namespace regroup {
 namespace {

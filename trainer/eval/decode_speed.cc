@@ -7,8 +7,8 @@
 #include <cmath>
 #include <memory>
 
-#include "trainer/eval/decoder.h"
 #include "services/common/base/stopwatch.h"
+#include "trainer/eval/decoder.h"
 
 namespace regroup {
 namespace {

@@ -7,8 +7,8 @@
 
 #include "absl/status/statusor.h"
 #include "trainer/families/family.h"
-#include "trainer/nn/model.h"
 #include "trainer/model_folder/source_model.h"
+#include "trainer/nn/model.h"
 
 namespace regroup {
 

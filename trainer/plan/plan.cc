@@ -9,12 +9,12 @@
 #include <vector>
 
 #include "services/common/base/status_macros.h"
-#include "trainer/parallel/device_name.h"
 #include "services/common/base/stopwatch.h"
+#include "trainer/model_folder/source_model.h"
+#include "trainer/parallel/device_name.h"
 #include "trainer/plan/describe.h"
 #include "trainer/plan/plan_estimate.h"
 #include "trainer/plan/settings.h"
-#include "trainer/model_folder/source_model.h"
 #include "trainer/plan/training_memory.h"
 
 namespace regroup {

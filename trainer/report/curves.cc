@@ -1,23 +1,19 @@
 #include "trainer/report/curves.h"
 
-#include <fstream>
 #include <map>
-#include <vector>
-
-#include "services/common/base/status_macros.h"
+#include <sstream>
 
 namespace regroup {
 namespace {
 
-namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 using Curves = std::map<std::string, std::map<int64_t, double>>;
 
 constexpr size_t kMostPoints = 240;
 
 /// Lines that a killed attempt left unfinished are passed over.
-void AddFile(const fs::path& file, Curves& curves) {
-  std::ifstream lines(file);
+void AddAttempt(const std::string& recorded, Curves& curves) {
+  std::istringstream lines(recorded);
   for (std::string line; std::getline(lines, line);) {
     const Json values = Json::parse(line, nullptr, false);
     if (!values.is_object() || !values.contains("step")) continue;
@@ -46,15 +42,9 @@ Json Thin(const std::map<int64_t, double>& curve) {
 
 }  // namespace
 
-absl::StatusOr<std::optional<Json>> ReadCurves(const StageContext& context, const std::string& role) {
-  if (!context.assignment.inputs().contains(role)) return std::nullopt;
-  REGROUP_ASSIGN_OR_RETURN(const fs::path winner, context.Input(role));
-  // <task>/<epoch>/out of the attempt that won; those before it lie beside it.
-  const fs::path task = winner.parent_path().parent_path();
-  const int64_t last = std::atoll(winner.parent_path().filename().c_str());
+std::optional<Json> TrainingCurves(const std::vector<std::string>& attempts) {
   Curves curves;
-  for (int64_t epoch = 1; epoch < last; ++epoch) AddFile(task / std::to_string(epoch) / "out" / "curves.jsonl", curves);
-  AddFile(winner / "curves.jsonl", curves);
+  for (const std::string& recorded : attempts) AddAttempt(recorded, curves);
   if (curves.empty()) return std::nullopt;
   Json result = Json::object();
   for (const auto& [name, curve] : curves) result[name] = Thin(curve);

@@ -1,19 +1,18 @@
-// The curves of a training for the report, from the files that its attempts left.
+// The curves of a training for the report, from the lines that its attempts left. Pure.
 #pragma once
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
-#include "absl/status/statusor.h"
-#include "trainer/stages/stage.h"
-
 namespace regroup {
 
-/// {"loss": [[step, value], ...], "learning_rate": ..., ...}: at most 240 points each, a point being the mean of its
-/// neighbours where there were more. Steps that an attempt repeated after a loss count once, as the later attempt had
-/// them. Nothing where the input `role` does not exist or has no curves.
-absl::StatusOr<std::optional<nlohmann::ordered_json>> ReadCurves(const StageContext& context, const std::string& role);
+/// `attempts`: what each attempt recorded, the oldest first: one JSON object {"step": ..., "loss": ...} a line. Returns
+/// {"loss": [[step, value], ...], "learning_rate": ..., ...} with at most 240 points a curve; where there were more
+/// steps, a point is the mean of its neighbours. A step that an attempt repeated after a loss counts once, as the later
+/// attempt recorded it. Returns nothing where no step was recorded.
+std::optional<nlohmann::ordered_json> TrainingCurves(const std::vector<std::string>& attempts);
 
 }  // namespace regroup

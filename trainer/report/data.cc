@@ -1,79 +1,56 @@
 #include "trainer/report/data.h"
 
-#include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
-#include <map>
 
-#include "services/common/base/files.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/job_file.h"
-#include "trainer/parallel/device_name.h"
-#include "trainer/model_folder/conversion.h"
-#include "trainer/plan/describe.h"
-#include "trainer/report/comparison.h"
 #include "trainer/report/curves.h"
 #include "trainer/report/summary.h"
-#include "trainer/plan/versions.h"
 
 namespace regroup {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using Matrix = LayerReport::Matrix;
 
 constexpr int kVersion = 1;
 
-/// The evaluation of one subject, or nothing where the job has none.
-absl::StatusOr<std::optional<Json>> ReadEvaluation(const StageContext& context, const std::string& role) {
-  if (!context.assignment.inputs().contains(role)) return std::nullopt;
-  REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path folder, context.Input(role));
-  REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadFile(folder / "evaluation.json"));
-  Json evaluation = Json::parse(text);
-  evaluation.erase("subject");
-  return evaluation;
-}
-
 /// KV heads and cache bytes, which are known without any evaluation.
-Json Shape(const StageContext& context, ModelConfig config, int64_t kv_heads) {
+Json Shape(const ReportInputs& inputs, int64_t kv_heads) {
+  ModelConfig config = inputs.source_config;
   config.kv_heads = kv_heads;
-  const int64_t element_bytes = context.assignment.model().dtype() == "float32" ? 4 : 2;
+  const int64_t element_bytes = inputs.assignment.model().dtype() == "float32" ? 4 : 2;
   return {{"kv_heads", kv_heads}, {"kv_bytes_per_token", config.KvCacheBytesPerToken(element_bytes)}};
 }
 
-absl::Status AddSubject(const StageContext& context, const std::string& subject, const std::string& prefix, Json shape,
-                        Json& report) {
-  const std::string role = prefix + "evaluate/" + subject;
-  REGROUP_ASSIGN_OR_RETURN(const std::optional<Json> evaluation, ReadEvaluation(context, role));
-  if (evaluation.has_value()) shape.update(*evaluation);
-  if (evaluation.has_value() && subject != "source") {
-    REGROUP_RETURN_IF_ERROR(AddComparison(context, "evaluate/source", role, shape));
-  }
-  const bool always = subject == "source" || subject == "result";
-  if (evaluation.has_value() || always) report[subject] = std::move(shape);
-  return absl::OkStatus();
+/// The figures of one evaluation over what is known without it.
+Json DescribeSubject(Json shape, const Evaluation& evaluation) {
+  Json figures = evaluation.figures;
+  figures.erase("subject");
+  shape.update(figures);
+  return shape;
 }
 
 /// "align" of "align-003", "evaluate" of "evaluate-source".
 std::string StageOf(const std::string& task) { return task.substr(0, task.find('-')); }
 
-/// Seconds by stage of what was done for one row of a sweep, whose roles begin with `prefix`.
-Json RowSeconds(const StageContext& context, const std::string& prefix) {
+/// Seconds by stage of the tasks that one row of a sweep uses.
+Json RowSeconds(const ReportInputs& inputs, const ArmReport& arm) {
   std::map<std::string, double> seconds;
-  for (const auto& [role, folder] : context.assignment.inputs()) {
-    if (!role.starts_with(prefix)) continue;
-    // Results lie in jobs/<job>/<task>/<epoch>/out.
-    const std::string task = std::filesystem::path(folder).parent_path().parent_path().filename().string();
-    const auto spent = context.assignment.task_seconds().find(task);
-    if (spent != context.assignment.task_seconds().end()) seconds[StageOf(task)] += spent->second;
+  for (const std::string& task : arm.tasks) {
+    const auto spent = inputs.assignment.task_seconds().find(task);
+    if (spent != inputs.assignment.task_seconds().end()) seconds[StageOf(task)] += spent->second;
   }
   return seconds;
 }
 
-Json StageSeconds(const StageContext& context) {
+Json StageSeconds(const ReportInputs& inputs) {
   static constexpr const char* kOrder[] = {"inspect", "calibrate", "align", "refine", "finetune", "export", "evaluate"};
   std::map<std::string, double> seconds;
-  for (const auto& [task, spent] : context.assignment.task_seconds()) seconds[StageOf(task)] += spent;
+  for (const auto& [task, spent] : inputs.assignment.task_seconds()) seconds[StageOf(task)] += spent;
   Json stages = Json::array();
   for (const char* name : kOrder) {
     if (seconds.contains(name)) stages.push_back({{"name", name}, {"seconds", seconds[name]}});
@@ -81,25 +58,27 @@ Json StageSeconds(const StageContext& context) {
   return stages;
 }
 
-Json Matrix(const at::Tensor& matrix) {
-  if (!matrix.defined()) return nullptr;
+Json DescribeMatrix(const Matrix& matrix) {
+  if (matrix.empty()) return nullptr;
   Json rows = Json::array();
-  for (int64_t row = 0; row < matrix.size(0); ++row) {
+  for (const std::vector<double>& row : matrix) {
     Json values = Json::array();
-    for (int64_t column = 0; column < matrix.size(1); ++column) {
-      values.push_back(std::round(matrix[row][column].item<double>() * 1e4) / 1e4);
-    }
+    for (const double value : row) values.push_back(std::round(value * 1e4) / 1e4);
     rows.push_back(std::move(values));
   }
   return rows;
 }
 
 /// The mean over pairs of different heads; null where the method has no similarities, or a layer one head.
-Json MeanOfPairs(const at::Tensor& keys, const at::Tensor& values) {
-  if (!keys.defined() || !values.defined() || keys.size(0) < 2) return nullptr;
-  const auto both = 0.5 * (keys + values);
-  const double pairs = static_cast<double>(both.size(0) * (both.size(0) - 1));
-  return (both.sum() - both.trace()).item<double>() / pairs;
+Json MeanOfPairs(const Matrix& keys, const Matrix& values) {
+  if (keys.size() < 2 || values.size() < 2) return nullptr;
+  double sum = 0;
+  for (size_t row = 0; row < keys.size(); ++row) {
+    for (size_t column = 0; column < keys.size(); ++column) {
+      if (row != column) sum += 0.5 * (keys[row][column] + values[row][column]);
+    }
+  }
+  return sum / static_cast<double>(keys.size() * (keys.size() - 1));
 }
 
 /// "layer 3", or of an encoder-decoder "encoder 3", "decoder 3" (its self-attention) and "cross 3".
@@ -108,11 +87,11 @@ std::string LayerName(const ModelConfig& config, int64_t index) {
   return fmt::format("{} {}", config.HasEncoder() ? place.stack : "layer", place.index);
 }
 
-Json DescribeLayer(const ModelConfig& config, int64_t index, const LayerAlignment& layer) {
+Json DescribeLayer(const ModelConfig& config, int64_t index, const LayerReport& layer) {
   return {{"index", index},
           {"name", LayerName(config, index)},
-          {"kv_heads", layer.GroupCount()},
-          {"groups", layer.Groups()},
+          {"kv_heads", layer.kv_heads},
+          {"groups", layer.groups},
           {"similarity_before", layer.similarity_before},
           {"similarity_after", layer.similarity_after},
           {"overall_similarity_before", MeanOfPairs(layer.key_similarity_before, layer.value_similarity_before)},
@@ -120,51 +99,57 @@ Json DescribeLayer(const ModelConfig& config, int64_t index, const LayerAlignmen
           {"residual_key", layer.residual_key},
           {"residual_value", layer.residual_value},
           {"iterations", layer.iterations},
-          {"value_similarity_before", Matrix(layer.value_similarity_before)},
-          {"value_similarity_after", Matrix(layer.value_similarity_after)},
-          {"key_similarity_before", Matrix(layer.key_similarity_before)},
-          {"key_similarity_after", Matrix(layer.key_similarity_after)}};
+          {"value_similarity_before", DescribeMatrix(layer.value_similarity_before)},
+          {"value_similarity_after", DescribeMatrix(layer.value_similarity_after)},
+          {"key_similarity_before", DescribeMatrix(layer.key_similarity_before)},
+          {"key_similarity_after", DescribeMatrix(layer.key_similarity_after)}};
 }
 
-absl::StatusOr<Json> DescribeLayers(const StageContext& context, const ModelConfig& config, const v1::Arm& arm,
-                                    const std::string& prefix) {
-  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, config, prefix, arm.kv_heads()));
-  const std::vector<LayerAlignment>& alignments = conversion.alignments();
-  Json layers = Json::array();
-  for (size_t index = 0; index < alignments.size(); ++index) {
-    layers.push_back(DescribeLayer(config, static_cast<int64_t>(index), alignments[index]));
+Json DescribeLayers(const ModelConfig& config, const std::vector<LayerReport>& layers) {
+  Json described = Json::array();
+  for (size_t index = 0; index < layers.size(); ++index) {
+    described.push_back(DescribeLayer(config, static_cast<int64_t>(index), layers[index]));
   }
-  return layers;
+  return described;
 }
 
-absl::StatusOr<Json> DescribeArm(const StageContext& context, const ModelConfig& config, const v1::Arm& arm,
-                                 const std::string& prefix) {
+absl::StatusOr<Json> DescribeArm(const ReportInputs& inputs, const ArmReport& measured) {
+  const v1::Arm& arm = measured.arm;
+  const Json shape = Shape(inputs, arm.kv_heads());
   Json row = {{"alignment", arm.alignment()}, {"refine", arm.refine()}, {"finetune", arm.finetune()}};
-  row.update(Shape(context, config, arm.kv_heads()));
+  row.update(shape);
   for (const char* subject : {"averaged", "aligned", "result"}) {
-    REGROUP_RETURN_IF_ERROR(AddSubject(context, subject, prefix, Shape(context, config, arm.kv_heads()), row));
+    const auto evaluation = measured.evaluations.find(subject);
+    if (evaluation == measured.evaluations.end()) continue;
+    Json described = DescribeSubject(shape, evaluation->second);
+    if (inputs.source.has_value()) {
+      REGROUP_RETURN_IF_ERROR(AddComparison(*inputs.source, evaluation->second, described));
+    }
+    row[subject] = std::move(described);
   }
-  REGROUP_ASSIGN_OR_RETURN(row["layers"], DescribeLayers(context, config, arm, prefix));
-  REGROUP_ASSIGN_OR_RETURN(const std::optional<Json> curves, ReadCurves(context, prefix + "finetune"));
+  if (!row.contains("result")) row["result"] = shape;
+  row["layers"] = DescribeLayers(inputs.source_config, measured.layers);
+  const std::optional<Json> curves = TrainingCurves(measured.curves);
   if (curves.has_value()) row["curves"] = *curves;
   return row;
 }
 
-Json Provenance(const StageContext& context) {
-  const v1::ModelSummary& model = context.assignment.model();
+Json Provenance(const ReportInputs& inputs) {
+  const v1::ModelSummary& model = inputs.assignment.model();
+  const v1::JobSpec& spec = inputs.assignment.spec();
   Json data = Json::object();
   for (const auto& [path, digest] : model.data_digests()) data[path] = digest;
-  return {{"source", context.spec().source().checkpoint()},
+  return {{"source", spec.source().checkpoint()},
           {"source_digest", model.digest()},
           {"data_digests", data},
           {"family", model.family()},
           {"parameters", model.parameters()},
           {"layers", model.layers()},
           {"dtype", model.dtype()},
-          {"job_file", FormatJobFile(context.spec())},
-          {"device", context.device.is_cuda() ? "cuda" : "cpu"},
-          {"device_name", DeviceName(context.device)},
-          {"versions", {{"regroup", RegroupVersion()}, {"libtorch", TorchVersion()}}}};
+          {"job_file", FormatJobFile(spec)},
+          {"device", inputs.device},
+          {"device_name", inputs.device_name},
+          {"versions", {{"regroup", inputs.regroup_version}, {"libtorch", inputs.libtorch_version}}}};
 }
 
 /// Not a number where it was not measured or is not finite (which JSON cannot say): no gate lets that pass.
@@ -175,25 +160,26 @@ double MeasuredPerplexity(const Json& report, const char* subject) {
 
 }  // namespace
 
-absl::StatusOr<Json> CollectReport(const StageContext& context, const ModelConfig& config) {
-  Json report = {{"version", kVersion}, {"job", context.assignment.attempt().job()}, {"name", context.spec().name()}};
-  REGROUP_RETURN_IF_ERROR(AddSubject(context, "source", "", Shape(context, config, config.kv_heads), report));
-  if (context.spec().has_sweep()) {
-    for (const v1::Arm& arm : context.assignment.arms()) {
-      const std::string prefix = fmt::format("{}/", arm.index());
-      REGROUP_ASSIGN_OR_RETURN(Json row, DescribeArm(context, config, arm, prefix));
-      row["seconds"] = RowSeconds(context, prefix);
+absl::StatusOr<Json> BuildReport(const ReportInputs& inputs) {
+  const v1::TaskAssignment& assignment = inputs.assignment;
+  Json report = {{"version", kVersion}, {"job", assignment.attempt().job()}, {"name", assignment.spec().name()}};
+  report["source"] = Shape(inputs, inputs.source_config.kv_heads);
+  if (inputs.source.has_value()) report["source"] = DescribeSubject(report["source"], *inputs.source);
+  if (assignment.spec().has_sweep()) {
+    for (const ArmReport& arm : inputs.arms) {
+      REGROUP_ASSIGN_OR_RETURN(Json row, DescribeArm(inputs, arm));
+      row["seconds"] = RowSeconds(inputs, arm);
       report["rows"].push_back(std::move(row));
     }
   } else {
-    REGROUP_ASSIGN_OR_RETURN(Json only, DescribeArm(context, config, context.assignment.arms(0), ""));
+    REGROUP_ASSIGN_OR_RETURN(Json only, DescribeArm(inputs, inputs.arms.front()));
     report["result"] = only["result"];
     for (const char* key : {"averaged", "aligned", "alignment", "refine", "finetune", "layers", "curves"}) {
       if (only.contains(key)) report[key] = only[key];
     }
   }
-  report["stages"] = StageSeconds(context);
-  report["provenance"] = Provenance(context);
+  report["stages"] = StageSeconds(inputs);
+  report["provenance"] = Provenance(inputs);
   report["summary"] = SummariseReport(report);
   return report;
 }

@@ -1,18 +1,61 @@
-// What the report says, gathered from the folders of the job's tasks. The schema is in report.json's "version".
+// report.json: what the report says, from what the tasks of a job measured. Pure. The schema is report.schema.json.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "trainer/stages/stage.h"
+#include "regroup/v1/worker_service.pb.h"
+#include "trainer/nn/model_config.h"
+#include "trainer/report/comparison.h"
 
 namespace regroup {
 
+/// How a layer's heads were grouped and what merging them loses; see trainer/alignment/layer_alignment.h.
+struct LayerReport {
+  /// Rows of a matrix over pairs of heads; none where it was not measured.
+  using Matrix = std::vector<std::vector<double>>;
+
+  int64_t kv_heads = 0;
+  std::vector<std::vector<int64_t>> groups;
+  double similarity_before = 1, similarity_after = 1;
+  double residual_key = 0, residual_value = 0;
+  int64_t iterations = 0;
+  Matrix value_similarity_before, value_similarity_after;
+  Matrix key_similarity_before, key_similarity_after;
+};
+
+/// What the tasks of one arm measured; a job without a sweep has one arm.
+struct ArmReport {
+  v1::Arm arm;
+  /// By subject: "averaged", "aligned" and "result", as far as they were evaluated.
+  std::map<std::string, Evaluation> evaluations;
+  std::vector<LayerReport> layers;
+  /// What each attempt of fine-tuning recorded, the oldest first (see curves.h).
+  std::vector<std::string> curves;
+  /// Tasks whose results this arm uses; arms share some.
+  std::vector<std::string> tasks;
+};
+
+struct ReportInputs {
+  const v1::TaskAssignment& assignment;
+  const ModelConfig& source_config;
+  std::optional<Evaluation> source;
+  std::vector<ArmReport> arms;
+  /// "cpu" or "cuda", and the device's model.
+  std::string device, device_name;
+  std::string regroup_version, libtorch_version;
+};
+
 /// The content of report.json: source, averaged, aligned and result figures, seconds of each stage, layers; rows for a
-/// sweep.
-absl::StatusOr<nlohmann::ordered_json> CollectReport(const StageContext& context, const ModelConfig& config);
+/// sweep. DATA_LOSS for scores that are not what an evaluation writes.
+absl::StatusOr<nlohmann::ordered_json> BuildReport(const ReportInputs& inputs);
 
 /// OUT_OF_RANGE if the job's gates do not allow the result to be published.
 absl::Status CheckGates(const v1::Gates& gates, const nlohmann::ordered_json& report);

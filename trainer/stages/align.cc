@@ -7,20 +7,20 @@
 #include "services/common/base/files.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/alignment/head_budget.h"
-#include "trainer/model_folder/conversion.h"
 #include "trainer/model_folder/convert_block.h"
-#include "trainer/plan/settings.h"
-#include "trainer/stages/stage.h"
 #include "trainer/model_folder/tensor_file.h"
+#include "trainer/plan/settings.h"
+#include "trainer/stages/artifacts.h"
+#include "trainer/stages/stage.h"
 
 namespace regroup {
 namespace {
 
 absl::StatusOr<LayerStatistics> ReadStatistics(const StageContext& context, const AttentionShape& shape) {
-  REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path calibrated, context.Input("calibrate"));
-  REGROUP_ASSIGN_OR_RETURN(const std::string pointer, ReadFile(calibrated / "statistics.json"));
+  REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path calibrated, context.Input(artifacts::kCalibrateRole));
+  REGROUP_ASSIGN_OR_RETURN(const std::string pointer, ReadFile(calibrated / artifacts::kStatisticsPointer));
   const std::string folder = nlohmann::json::parse(pointer).at("folder");
-  const std::string file = fmt::format("layer-{:03}.safetensors", context.assignment.layer());
+  const std::string file = artifacts::LayerStatistics(context.assignment.layer());
   REGROUP_ASSIGN_OR_RETURN(const TensorMap tensors, LoadTensors(context.work_folder / folder / file));
   return LayerStatistics::FromTensors(shape, tensors);
 }
@@ -48,10 +48,10 @@ absl::StatusOr<v1::TaskOutcome> RunAlign(StageContext& context) {
     // How many heads this layer gets is known only when all layers are aligned: every number is made ready.
     for (const int64_t heads : DivisorsOf(shape.kv_heads)) {
       options.groups = heads;
-      REGROUP_RETURN_IF_ERROR(AlignAndSave(context, statistics, block, options, AlignmentFile(heads)));
+      REGROUP_RETURN_IF_ERROR(AlignAndSave(context, statistics, block, options, artifacts::AlignmentWith(heads)));
     }
   } else {
-    REGROUP_RETURN_IF_ERROR(AlignAndSave(context, statistics, block, options, AlignmentFile()));
+    REGROUP_RETURN_IF_ERROR(AlignAndSave(context, statistics, block, options, artifacts::kAlignment));
   }
   context.link.SetProgress("align", 1, 1);
   return v1::TaskOutcome();

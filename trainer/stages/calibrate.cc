@@ -13,12 +13,13 @@
 #include "trainer/alignment/layer_statistics.h"
 #include "trainer/data/token_windows.h"
 #include "trainer/eval/window_batch.h"
-#include "trainer/nn/window_runner.h"
 #include "trainer/model_folder/convert_block.h"
-#include "trainer/stages/job_text.h"
-#include "trainer/plan/settings.h"
-#include "trainer/stages/stage.h"
 #include "trainer/model_folder/tensor_file.h"
+#include "trainer/nn/window_runner.h"
+#include "trainer/plan/settings.h"
+#include "trainer/stages/artifacts.h"
+#include "trainer/stages/job_text.h"
+#include "trainer/stages/stage.h"
 
 namespace regroup {
 namespace {
@@ -86,7 +87,7 @@ absl::Status Publish(const StageContext& context, const std::vector<LayerStatist
   REGROUP_RETURN_IF_ERROR(MakeFolders(staged));
   for (size_t layer = 0; layer < statistics.size(); ++layer) {
     REGROUP_RETURN_IF_ERROR(
-        SaveTensors(staged / fmt::format("layer-{:03}.safetensors", layer), statistics[layer].ToTensors()));
+        SaveTensors(staged / artifacts::LayerStatistics(static_cast<int64_t>(layer)), statistics[layer].ToTensors()));
   }
   REGROUP_RETURN_IF_ERROR(MakeFolders(published.parent_path()));
   const absl::Status renamed = RenameWithoutReplacing(staged, published);
@@ -123,7 +124,7 @@ absl::StatusOr<v1::TaskOutcome> RunCalibrate(StageContext& context) {
   }
   if (context.leads()) {
     const nlohmann::json pointer = {{"folder", folder}};
-    REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context.out() / "statistics.json", pointer.dump(2) + "\n"));
+    REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context.out() / artifacts::kStatisticsPointer, pointer.dump(2) + "\n"));
   }
   return v1::TaskOutcome();
 }

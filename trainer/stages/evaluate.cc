@@ -6,22 +6,24 @@
 
 #include "services/common/base/files.h"
 #include "services/common/base/status_macros.h"
-#include "trainer/model_folder/conversion.h"
+#include "trainer/stages/artifacts.h"
 #include "trainer/stages/evaluate_quality.h"
 #include "trainer/stages/latency.h"
+#include "trainer/stages/load_conversion.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {
 namespace {
 
 absl::StatusOr<Model> LoadResult(const StageContext& context, const SourceModel& source) {
-  for (const auto& [role, folder] : {std::pair{"export", "checkpoint"}, std::pair{"finetune", "model"}}) {
+  for (const auto& [role, folder] : {std::pair{artifacts::kExportRole, artifacts::kCheckpoint},
+                                     std::pair{artifacts::kFinetuneRole, artifacts::kTrainedModel}}) {
     if (!context.assignment.inputs().contains(role)) continue;
     REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path input, context.Input(role));
     REGROUP_ASSIGN_OR_RETURN(const SourceModel result, SourceModel::Open(input / folder));
     return result.Load(at::kFloat, context.device);
   }
-  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, source.config()));
+  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, source.config()));
   return LoadMerged(source, conversion, at::kFloat, context.device);
 }
 
@@ -35,7 +37,7 @@ absl::StatusOr<Model> LoadSubject(const StageContext& context, const SourceModel
     return LoadMerged(source, averages, at::kFloat, context.device);
   }
   if (subject == "aligned") {
-    REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, source.config()));
+    REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, source.config()));
     return LoadMerged(source, conversion, at::kFloat, context.device);
   }
   return absl::InternalError(fmt::format("evaluate: unknown subject '{}'", subject));
@@ -102,7 +104,8 @@ absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context) {
   REGROUP_RETURN_IF_ERROR(AddMultipleChoice(context, source, model, record));
   if (subject == "result") REGROUP_RETURN_IF_ERROR(CompareWithSource(context, source, std::move(model), record));
   if (context.leads()) {
-    REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context.out() / "evaluation.json", record.measured.dump(2) + "\n"));
+    REGROUP_RETURN_IF_ERROR(
+        WriteFileAtomically(context.out() / artifacts::kEvaluation, record.measured.dump(2) + "\n"));
   }
   return std::move(record.outcome);
 }

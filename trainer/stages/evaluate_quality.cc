@@ -10,8 +10,9 @@
 #include "trainer/eval/agreement.h"
 #include "trainer/eval/multiple_choice.h"
 #include "trainer/eval/perplexity.h"
-#include "trainer/stages/job_text.h"
 #include "trainer/plan/settings.h"
+#include "trainer/stages/artifacts.h"
+#include "trainer/stages/job_text.h"
 
 namespace regroup {
 namespace {
@@ -69,7 +70,7 @@ absl::Status AddPerplexity(StageContext& context, const SourceModel& source, con
   record.measured["windows"] = perplexity.windows;
   record.measured["tokens"] = perplexity.tokens;
   record.SetFigure("perplexity", perplexity.perplexity);
-  return WriteScores(context, "windows.json", {{"mean_losses", perplexity.window_losses}});
+  return WriteScores(context, artifacts::kWindowScores, {{"mean_losses", perplexity.window_losses}});
 }
 
 absl::Status AddMultipleChoice(StageContext& context, const SourceModel& source, const Model& model,
@@ -85,7 +86,7 @@ absl::Status AddMultipleChoice(StageContext& context, const SourceModel& source,
         MeasureMultipleChoice(model, set.data(), *tokenizer, context.device, context.communicator, progress));
     record.measured["multiple_choice"].push_back(DescribeSet(set.name(), result));
     record.SetFigure(set.name(), result.Accuracy(false));
-    REGROUP_RETURN_IF_ERROR(WriteScores(context, fmt::format("choices-{}.json", set.name()), DescribeItems(result)));
+    REGROUP_RETURN_IF_ERROR(WriteScores(context, artifacts::ChoiceScores(set.name()), DescribeItems(result)));
   }
   return absl::OkStatus();
 }

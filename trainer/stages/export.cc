@@ -4,9 +4,10 @@
 
 #include "services/common/base/files.h"
 #include "services/common/base/status_macros.h"
-#include "trainer/model_folder/conversion.h"
 #include "trainer/model_folder/convert_block.h"
 #include "trainer/model_folder/converted_folder.h"
+#include "trainer/stages/artifacts.h"
+#include "trainer/stages/load_conversion.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {
@@ -25,9 +26,9 @@ nlohmann::json Provenance(const StageContext& context, int64_t source_kv_heads) 
 absl::Status WriteWeights(StageContext& context, const SourceModel& source, const std::filesystem::path& folder) {
   const nlohmann::json provenance = Provenance(context, source.config().kv_heads);
   const auto progress = [&](int64_t layer) { context.link.SetProgress("layers", layer + 1, source.config().layers); };
-  if (context.assignment.inputs().contains("finetune")) {
-    REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path trained_folder, context.Input("finetune"));
-    REGROUP_ASSIGN_OR_RETURN(const SourceModel trained, SourceModel::Open(trained_folder / "model"));
+  if (context.assignment.inputs().contains(artifacts::kFinetuneRole)) {
+    REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path trained_folder, context.Input(artifacts::kFinetuneRole));
+    REGROUP_ASSIGN_OR_RETURN(const SourceModel trained, SourceModel::Open(trained_folder / artifacts::kTrainedModel));
     REGROUP_ASSIGN_OR_RETURN(const Model outer, trained.MapOuter());
     return WriteConvertedFolder(folder, source, provenance, source.dtype(),
                                 {.config = trained.config(), .outer = outer, .block = [&](int64_t layer) {
@@ -35,7 +36,7 @@ absl::Status WriteWeights(StageContext& context, const SourceModel& source, cons
                                    return trained.MapBlock(layer);
                                  }});
   }
-  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, source.config()));
+  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, source.config()));
   REGROUP_ASSIGN_OR_RETURN(const Model outer, source.MapOuter());
   const auto merged = [&](int64_t layer) -> absl::StatusOr<Block> {
     progress(layer);
@@ -51,7 +52,7 @@ absl::Status WriteWeights(StageContext& context, const SourceModel& source, cons
 
 absl::StatusOr<v1::TaskOutcome> RunExport(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
-  const std::filesystem::path folder = context.out() / "checkpoint";
+  const std::filesystem::path folder = context.out() / artifacts::kCheckpoint;
   REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
   REGROUP_RETURN_IF_ERROR(WriteWeights(context, source, folder));
   REGROUP_RETURN_IF_ERROR(CopyCompanionFiles(source.folder().path(), folder));

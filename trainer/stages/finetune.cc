@@ -10,18 +10,19 @@
 #include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/data/token_windows.h"
+#include "trainer/model_folder/converted_folder.h"
 #include "trainer/parallel/device_name.h"
 #include "trainer/parallel/peak_flops.h"
-#include "trainer/model_folder/conversion.h"
-#include "trainer/model_folder/converted_folder.h"
 #include "trainer/plan/describe.h"
-#include "trainer/training/distill_trainer.h"
-#include "trainer/stages/job_text.h"
 #include "trainer/plan/plan_estimate.h"
 #include "trainer/plan/settings.h"
-#include "trainer/stages/stage.h"
-#include "trainer/training/training_checkpoint.h"
 #include "trainer/plan/training_memory.h"
+#include "trainer/stages/artifacts.h"
+#include "trainer/stages/job_text.h"
+#include "trainer/stages/load_conversion.h"
+#include "trainer/stages/stage.h"
+#include "trainer/training/distill_trainer.h"
+#include "trainer/training/training_checkpoint.h"
 
 namespace regroup {
 namespace {
@@ -30,7 +31,7 @@ namespace {
 std::vector<std::filesystem::path> CheckpointFolders(const StageContext& context) {
   std::vector<std::filesystem::path> folders;
   for (int64_t epoch = 1; epoch <= context.assignment.attempt().epoch(); ++epoch) {
-    folders.push_back(context.attempt_folder.parent_path() / std::to_string(epoch) / "checkpoints");
+    folders.push_back(context.attempt_folder.parent_path() / std::to_string(epoch) / artifacts::kTrainingCheckpoints);
   }
   return folders;
 }
@@ -110,7 +111,7 @@ absl::Status ChooseTrained(const v1::Finetune& finetune, const Model& teacher, S
 }
 
 absl::Status WriteResult(const StageContext& context, const SourceModel& source, const Model& trained) {
-  const std::filesystem::path folder = context.out() / "model";
+  const std::filesystem::path folder = context.out() / artifacts::kTrainedModel;
   std::error_code error;
   std::filesystem::remove_all(folder, error);
   REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
@@ -126,7 +127,7 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   const v1::Finetune& finetune = context.spec().finetune();
   context.link.SetProgress("load", 0, 0);
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
-  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, source.config()));
+  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, source.config()));
   const bool bild = finetune.loss() == "bild";
   if (bild && source.config().HasEncoder()) {
     return absl::InvalidArgumentError(
@@ -155,7 +156,7 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
                                  .peak_flops_per_second = PeakOfAll(context, type),
                                  .seed = static_cast<uint64_t>(finetune.seed()),
                                  .checkpoint_every_steps = finetune.checkpoint_every_steps(),
-                                 .checkpoints = context.attempt_folder / "checkpoints",
+                                 .checkpoints = context.attempt_folder / artifacts::kTrainingCheckpoints,
                                  .recompute = RecomputeOf(finetune),
                                  .across_documents = finetune.across_documents(),
                                  // The CPU's ranks need their cores for the backward pass itself.
@@ -168,7 +169,7 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
     trainer.KeepTeacherStates(*states);
   }
   REGROUP_RETURN_IF_ERROR(Resume(context, trainer));
-  if (context.leads()) context.link.RecordMetrics(context.out() / "curves.jsonl");
+  if (context.leads()) context.link.RecordMetrics(context.out() / artifacts::kCurves);
   REGROUP_RETURN_IF_ERROR(trainer.Run());
   if (!context.leads()) return v1::TaskOutcome();
   at::NoGradGuard no_gradients;

@@ -12,9 +12,9 @@
 #include "trainer/data/text_reader.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/plan/describe.h"
+#include "trainer/plan/settings.h"
 #include "trainer/stages/job_text.h"
 #include "trainer/stages/latency.h"
-#include "trainer/plan/settings.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {

@@ -8,9 +8,9 @@
 
 #include "trainer/eval/decode_speed.h"
 #include "trainer/eval/decoder.h"
-#include "trainer/parallel/device_name.h"
 #include "trainer/eval/memory_bandwidth.h"
 #include "trainer/nn/key_value_cache.h"
+#include "trainer/parallel/device_name.h"
 #include "trainer/plan/describe.h"
 
 namespace regroup {

@@ -15,12 +15,13 @@
 #include "services/common/base/status_macros.h"
 #include "trainer/data/token_windows.h"
 #include "trainer/eval/window_batch.h"
-#include "trainer/nn/window_runner.h"
-#include "trainer/model_folder/conversion.h"
-#include "trainer/stages/job_text.h"
-#include "trainer/plan/settings.h"
-#include "trainer/stages/stage.h"
 #include "trainer/model_folder/tensor_file.h"
+#include "trainer/nn/window_runner.h"
+#include "trainer/plan/settings.h"
+#include "trainer/stages/artifacts.h"
+#include "trainer/stages/job_text.h"
+#include "trainer/stages/load_conversion.h"
+#include "trainer/stages/stage.h"
 
 namespace regroup {
 namespace {
@@ -57,7 +58,7 @@ class OutputRefiner {
       REGROUP_ASSIGN_OR_RETURN(const Block source, LoadBlock(layer, /*merged=*/false));
       REGROUP_ASSIGN_OR_RETURN(Block converted, LoadBlock(layer, /*merged=*/true));
       REGROUP_ASSIGN_OR_RETURN(converted.attention.output.weight, Refit(source, converted, layer));
-      outputs.emplace_back(RefinedOutputName(layer), converted.attention.output.weight.to(at::kCPU));
+      outputs.emplace_back(artifacts::RefinedOutputTensor(layer), converted.attention.output.weight.to(at::kCPU));
       Advance(source, converted, layer);
       context_.link.SetProgress("layers", layer + 1, source_.config().layers);
     }
@@ -163,14 +164,14 @@ absl::StatusOr<v1::TaskOutcome> RunRefine(StageContext& context) {
   context.link.SetProgress("load", 0, 0);
   const v1::Calibration& calibration = context.spec().calibration();
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
-  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, source.config()));
+  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, source.config()));
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
                            ReadWindows(context, "calibration.data", calibration.data(), source,
                                        {.sequence_length = SequenceLength(calibration, source.config()),
                                         .max_windows = calibration.sequences()}));
   OutputRefiner refiner(context, source, conversion, windows);
   REGROUP_ASSIGN_OR_RETURN(const NamedTensors outputs, refiner.Run());
-  if (context.leads()) REGROUP_RETURN_IF_ERROR(SaveTensors(context.out() / "outputs.safetensors", outputs));
+  if (context.leads()) REGROUP_RETURN_IF_ERROR(SaveTensors(context.out() / artifacts::kRefinedOutputs, outputs));
   for (const char* stream : {"source", "converted"}) {
     std::error_code error;
     std::filesystem::remove(context.attempt_folder / fmt::format("stream-{}-{}", stream, context.communicator.rank()),

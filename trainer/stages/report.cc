@@ -10,11 +10,13 @@
 #include "services/common/base/staging_folder.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/job_file.h"
-#include "trainer/model_folder/conversion.h"
+#include "trainer/model_folder/tensor_file.h"
 #include "trainer/report/data.h"
 #include "trainer/report/page.h"
+#include "trainer/stages/artifacts.h"
+#include "trainer/stages/load_conversion.h"
+#include "trainer/stages/report_inputs.h"
 #include "trainer/stages/stage.h"
-#include "trainer/model_folder/tensor_file.h"
 
 namespace regroup {
 namespace {
@@ -36,13 +38,13 @@ void RemoveStaged(const fs::path& parent, const std::string& prefix) {
 }
 
 absl::StatusOr<fs::path> StageCheckpoint(const StageContext& context, const fs::path& output) {
-  REGROUP_ASSIGN_OR_RETURN(const fs::path exported, context.Input("export"));
+  REGROUP_ASSIGN_OR_RETURN(const fs::path exported, context.Input(artifacts::kExportRole));
   REGROUP_RETURN_IF_ERROR(MakeFolders(output.parent_path()));
   const v1::AttemptId& attempt = context.assignment.attempt();
   RemoveStaged(output.parent_path(), StagingPrefix(output, attempt.job()));
   const fs::path staged = StagingFolder(output, attempt.job(), attempt.epoch());
   REGROUP_RETURN_IF_ERROR(MakeFolders(staged));
-  const fs::path checkpoint = exported / "checkpoint";
+  const fs::path checkpoint = exported / artifacts::kCheckpoint;
   for (const auto& entry : fs::recursive_directory_iterator(checkpoint)) {
     const fs::path target = staged / entry.path().lexically_relative(checkpoint);
     REGROUP_RETURN_IF_ERROR(entry.is_directory() ? MakeFolders(target) : LinkOrCopy(entry.path(), target));
@@ -52,13 +54,13 @@ absl::StatusOr<fs::path> StageCheckpoint(const StageContext& context, const fs::
 
 absl::Status WriteReport(const fs::path& folder, const nlohmann::ordered_json& report) {
   REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
-  REGROUP_RETURN_IF_ERROR(WriteFileAtomically(folder / "report.json", report.dump(1) + "\n"));
-  return WriteFileAtomically(folder / "report.html", RenderReport(report));
+  REGROUP_RETURN_IF_ERROR(WriteFileAtomically(folder / artifacts::kReport, report.dump(1) + "\n"));
+  return WriteFileAtomically(folder / artifacts::kReportPage, RenderReport(report));
 }
 
 /// Groups and transforms of all layers in one file: "layers.<index>.<tensor>".
 absl::Status WriteAlignments(const StageContext& context, const ModelConfig& config, const fs::path& file) {
-  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Load(context, config));
+  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, config));
   const std::vector<LayerAlignment>& alignments = conversion.alignments();
   NamedTensors tensors;
   for (size_t layer = 0; layer < alignments.size(); ++layer) {
@@ -84,7 +86,7 @@ absl::StatusOr<v1::TaskOutcome> RunReport(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const fs::path staged, StageCheckpoint(context, output));
   const fs::path folder = staged / "regroup";
   REGROUP_RETURN_IF_ERROR(WriteReport(folder, report));
-  REGROUP_RETURN_IF_ERROR(WriteAlignments(context, source.config(), folder / "alignment.safetensors"));
+  REGROUP_RETURN_IF_ERROR(WriteAlignments(context, source.config(), folder / artifacts::kAlignment));
   REGROUP_RETURN_IF_ERROR(WriteFileAtomically(folder / "job.yaml", FormatJobFile(context.spec())));
   REGROUP_RETURN_IF_ERROR(SyncPath(staged));
   outcome.mutable_publication()->set_staged(staged.string());

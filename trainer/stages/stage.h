@@ -13,9 +13,9 @@
 
 #include "absl/status/statusor.h"
 #include "regroup/v1/worker_service.pb.h"
-#include "trainer/parallel/communicator.h"
-#include "trainer/model_folder/source_model.h"
 #include "trainer/link/worker_link.h"
+#include "trainer/model_folder/source_model.h"
+#include "trainer/parallel/communicator.h"
 
 namespace regroup {
 

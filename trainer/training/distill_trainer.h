@@ -13,16 +13,16 @@
 #include "absl/status/status.h"
 #include "trainer/data/token_windows.h"
 #include "trainer/distill/teacher_states.h"
-#include "trainer/training/gates.h"
+#include "trainer/link/worker_link.h"
 #include "trainer/nn/window_runner.h"
 #include "trainer/optim/schedule.h"
 #include "trainer/optim/sharded_adamw.h"
 #include "trainer/parallel/communicator.h"
 #include "trainer/training/batch_reader.h"
 #include "trainer/training/checkpoint_saver.h"
+#include "trainer/training/gates.h"
 #include "trainer/training/student.h"
 #include "trainer/training/training_checkpoint.h"
-#include "trainer/link/worker_link.h"
 
 namespace regroup {
 

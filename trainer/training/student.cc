@@ -7,8 +7,8 @@
 
 #include "services/common/base/status_macros.h"
 #include "trainer/alignment/merge_heads.h"
-#include "trainer/training/gates.h"
 #include "trainer/model_folder/convert_block.h"
+#include "trainer/training/gates.h"
 
 namespace regroup {
 namespace {

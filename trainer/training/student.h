@@ -9,11 +9,11 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "trainer/model_folder/conversion.h"
+#include "trainer/model_folder/source_model.h"
 #include "trainer/nn/model.h"
 #include "trainer/optim/sharded_adamw.h"
 #include "trainer/training/adapters.h"
-#include "trainer/model_folder/conversion.h"
-#include "trainer/model_folder/source_model.h"
 
 namespace regroup {
 

@@ -12,8 +12,8 @@
 #include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/data/file_digest.h"
-#include "trainer/training/checkpoint_manifest.h"
 #include "trainer/model_folder/tensor_file.h"
+#include "trainer/training/checkpoint_manifest.h"
 
 namespace regroup {
 namespace {

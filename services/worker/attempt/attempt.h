@@ -12,13 +12,13 @@
 
 #include "absl/status/statusor.h"
 #include "services/worker/attempt/attempt_ending.h"
-#include "services/worker/attempt_key.h"
-#include "services/worker/gang/daemon_run.h"
 #include "services/worker/attempt/launch_plan.h"
-#include "services/worker/logs/log_collector.h"
-#include "services/worker/process/process_group.h"
 #include "services/worker/attempt/rank_contact.h"
 #include "services/worker/attempt/trainer_server.h"
+#include "services/worker/attempt_key.h"
+#include "services/worker/gang/daemon_run.h"
+#include "services/worker/logs/log_collector.h"
+#include "services/worker/process/process_group.h"
 #include "services/worker/worker_options.h"
 
 namespace regroup {

@@ -14,9 +14,9 @@
 #include "absl/status/statusor.h"
 #include "regroup/v1/worker_service.pb.h"
 #include "services/worker/attempt/attempt.h"
-#include "services/worker/process/process_group.h"
 #include "services/worker/attempt/rank_board.h"
 #include "services/worker/logs/rank_logs.h"
+#include "services/worker/process/process_group.h"
 
 namespace regroup {
 

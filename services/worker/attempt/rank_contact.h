@@ -7,8 +7,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "regroup/v1/gang_service.grpc.pb.h"
-#include "services/worker/logs/log_collector.h"
 #include "services/worker/attempt/rank_board.h"
+#include "services/worker/logs/log_collector.h"
 #include "services/worker/worker_options.h"
 
 namespace regroup {

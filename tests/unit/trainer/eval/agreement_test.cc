@@ -3,9 +3,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "letter_windows.h"
-#include "slow_transformer.h"
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
+#include "tests/unit/trainer/fixtures/letter_windows.h"
+#include "tests/unit/trainer/fixtures/slow_transformer.h"
 #include "trainer/eval/window_batch.h"
 
 namespace regroup {

@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "slow_transformer.h"
+#include "tests/unit/trainer/fixtures/slow_transformer.h"
 
 namespace regroup {
 namespace {

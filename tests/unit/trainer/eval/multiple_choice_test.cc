@@ -7,8 +7,8 @@
 #include <cmath>
 #include <fstream>
 
-#include "slow_transformer.h"
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
+#include "tests/unit/trainer/fixtures/slow_transformer.h"
 
 namespace regroup {
 namespace {

@@ -6,9 +6,9 @@
 
 #include <cmath>
 
-#include "slow_transformer.h"
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
-#include "tiny_llama.h"
+#include "tests/unit/trainer/fixtures/slow_transformer.h"
+#include "tests/unit/trainer/fixtures/tiny_llama.h"
 #include "trainer/nn/window_runner.h"
 
 namespace regroup {

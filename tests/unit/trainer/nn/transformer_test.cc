@@ -3,7 +3,7 @@
 
 #include <set>
 
-#include "slow_transformer.h"
+#include "tests/unit/trainer/fixtures/slow_transformer.h"
 #include "trainer/nn/window_runner.h"
 
 namespace regroup {

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 
-#include "slow_transformer.h"
+#include "tests/unit/trainer/fixtures/slow_transformer.h"
 
 namespace regroup {
 namespace {

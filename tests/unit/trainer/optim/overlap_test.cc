@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "forwarding_communicator.h"
-#include "regression.h"
-#include "world.h"
+#include "tests/unit/trainer/fixtures/forwarding_communicator.h"
+#include "tests/unit/trainer/fixtures/regression.h"
+#include "tests/unit/trainer/fixtures/world.h"
 
 namespace regroup {
 namespace {

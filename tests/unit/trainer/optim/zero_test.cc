@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "regression.h"
-#include "world.h"
+#include "tests/unit/trainer/fixtures/regression.h"
+#include "tests/unit/trainer/fixtures/world.h"
 
 namespace regroup {
 namespace {

@@ -4,7 +4,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "world.h"
+#include "tests/unit/trainer/fixtures/world.h"
 
 namespace regroup {
 namespace {

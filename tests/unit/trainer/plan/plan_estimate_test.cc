@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "slow_transformer.h"
+#include "tests/unit/trainer/fixtures/slow_transformer.h"
 #include "trainer/plan/training_memory.h"
 
 namespace regroup {

@@ -5,7 +5,7 @@
 #include <fstream>
 
 #include "services/common/base/files.h"
-#include "stage_fixture.h"
+#include "tests/unit/trainer/stages/stage_fixture.h"
 
 namespace regroup {
 namespace {

@@ -7,8 +7,8 @@
 #include <fstream>
 #include <map>
 
-#include "tiny_llama.h"
-#include "world.h"
+#include "tests/unit/trainer/fixtures/tiny_llama.h"
+#include "tests/unit/trainer/fixtures/world.h"
 
 namespace regroup {
 namespace {

@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "slow_transformer.h"
-#include "stage_fixture.h"
+#include "tests/unit/trainer/fixtures/slow_transformer.h"
+#include "tests/unit/trainer/stages/stage_fixture.h"
 
 namespace regroup {
 namespace {

@@ -1,4 +1,4 @@
-#include "trainer/report/data.h"
+#include "trainer/stages/report_inputs.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -6,15 +6,15 @@
 
 #include <filesystem>
 
-#include "slow_transformer.h"
-#include "stage_fixture.h"
+#include "tests/unit/trainer/fixtures/slow_transformer.h"
+#include "tests/unit/trainer/stages/stage_fixture.h"
 
 namespace regroup {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-class ReportDataTest : public StageFixture {
+class ReportInputsTest : public StageFixture {
  protected:
   void AddEvaluation(const std::string& role, const std::string& subject, int kv_heads, double perplexity) {
     AddInput("" + role, "evaluation.json",
@@ -33,7 +33,7 @@ class ReportDataTest : public StageFixture {
   const ModelConfig config_ = SmallConfig(4);
 };
 
-TEST_F(ReportDataTest, HoldsTheFiguresOfEverySubjectThatWasMeasured) {
+TEST_F(ReportInputsTest, HoldsTheFiguresOfEverySubjectThatWasMeasured) {
   *assignment_.add_arms() = assignment_.arm();
   AddAlignments("", config_, 2);
   AddEvaluation("evaluate/source", "source", 4, 10.5);
@@ -52,7 +52,7 @@ TEST_F(ReportDataTest, HoldsTheFiguresOfEverySubjectThatWasMeasured) {
   EXPECT_FALSE(report["source"].contains("subject"));
 }
 
-TEST_F(ReportDataTest, KnowsTheCacheWithoutAnyEvaluation) {
+TEST_F(ReportInputsTest, KnowsTheCacheWithoutAnyEvaluation) {
   *assignment_.add_arms() = assignment_.arm();
   AddAlignments("", config_, 2);
   const Json report = Collect();
@@ -62,7 +62,7 @@ TEST_F(ReportDataTest, KnowsTheCacheWithoutAnyEvaluation) {
   EXPECT_FALSE(report["source"].contains("perplexity"));
 }
 
-TEST_F(ReportDataTest, DescribesEveryLayer) {
+TEST_F(ReportInputsTest, DescribesEveryLayer) {
   *assignment_.add_arms() = assignment_.arm();
   AddAlignments("", config_, 2);
   const Json layers = Collect()["layers"];
@@ -74,7 +74,7 @@ TEST_F(ReportDataTest, DescribesEveryLayer) {
   }
 }
 
-TEST_F(ReportDataTest, AddsUpTheSecondsOfTasksOfOneStage) {
+TEST_F(ReportInputsTest, AddsUpTheSecondsOfTasksOfOneStage) {
   *assignment_.add_arms() = assignment_.arm();
   AddAlignments("", config_, 2);
   for (const auto& [task, seconds] : std::map<std::string, double>{{"align-000", 1.5},
@@ -90,7 +90,7 @@ TEST_F(ReportDataTest, AddsUpTheSecondsOfTasksOfOneStage) {
   EXPECT_EQ(Collect()["stages"], expected);
 }
 
-TEST_F(ReportDataTest, ASweepHasARowPerArm) {
+TEST_F(ReportInputsTest, ASweepHasARowPerArm) {
   assignment_.mutable_spec()->mutable_sweep()->add_kv_heads(2);
   for (const int kv_heads : {2, 1}) {
     v1::Arm& arm = *assignment_.add_arms();
@@ -113,7 +113,7 @@ TEST_F(ReportDataTest, ASweepHasARowPerArm) {
   EXPECT_FALSE(report.contains("result"));
 }
 
-TEST_F(ReportDataTest, ARowCountsTheSecondsOfItsOwnTasks) {
+TEST_F(ReportInputsTest, ARowCountsTheSecondsOfItsOwnTasks) {
   assignment_.mutable_spec()->mutable_sweep()->add_finetune("none");
   for (const char* finetune : {"none", "direct"}) {
     v1::Arm& arm = *assignment_.add_arms();
@@ -140,36 +140,6 @@ TEST_F(ReportDataTest, ARowCountsTheSecondsOfItsOwnTasks) {
   EXPECT_EQ(rows[0]["seconds"], (Json{{"align", 3.5}}));
   EXPECT_EQ(rows[1]["seconds"], (Json{{"align", 3.5}, {"finetune", 60.0}}));
 }
-
-Json WithPerplexities(const Json& source, const Json& result) {
-  return {{"source", {{"perplexity", source}}}, {"result", {{"perplexity", result}}}};
-}
-
-TEST(CheckGatesTest, LetsAResultPassUpToTheAllowedRatio) {
-  v1::Gates gates;
-  gates.set_max_perplexity_ratio(1.5);
-  EXPECT_TRUE(CheckGates(gates, WithPerplexities(10.0, 15.0)).ok());
-  EXPECT_TRUE(CheckGates(gates, WithPerplexities(10.0, 9.0)).ok());
-}
-
-TEST(CheckGatesTest, StopsAWorseResultAndSaysBothRatios) {
-  v1::Gates gates;
-  gates.set_max_perplexity_ratio(1.5);
-  const absl::Status status = CheckGates(gates, WithPerplexities(10.0, 15.2));
-  EXPECT_EQ(status.code(), absl::StatusCode::kOutOfRange);
-  EXPECT_THAT(std::string(status.message()), testing::AllOf(testing::HasSubstr("gates.max_perplexity_ratio"),
-                                                            testing::HasSubstr("1.520"), testing::HasSubstr("1.5 ")));
-}
-
-TEST(CheckGatesTest, StopsAResultWhosePerplexityIsNotANumber) {
-  v1::Gates gates;
-  gates.set_max_perplexity_ratio(1.5);
-  EXPECT_EQ(CheckGates(gates, WithPerplexities(10.0, nullptr)).code(), absl::StatusCode::kOutOfRange);
-  EXPECT_EQ(CheckGates(gates, {{"source", {{"perplexity", 1.0}}}, {"result", Json::object()}}).code(),
-            absl::StatusCode::kOutOfRange);
-}
-
-TEST(CheckGatesTest, WithoutGatesEverythingPasses) { EXPECT_TRUE(CheckGates({}, WithPerplexities(1.0, 1000.0)).ok()); }
 
 }  // namespace
 }  // namespace regroup

@@ -9,11 +9,11 @@
 #include <string_view>
 
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
-#include "tiny_llama.h"
+#include "tests/unit/trainer/fixtures/tiny_llama.h"
 #include "trainer/alignment/layer_alignment.h"
 #include "trainer/model_folder/conversion.h"
-#include "trainer/stages/stage.h"
 #include "trainer/model_folder/tensor_file.h"
+#include "trainer/stages/stage.h"
 
 namespace regroup {
 

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <set>
 
-#include "letter_windows.h"
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
+#include "tests/unit/trainer/fixtures/letter_windows.h"
 #include "trainer/data/shuffled_order.h"
 #include "trainer/eval/window_batch.h"
 

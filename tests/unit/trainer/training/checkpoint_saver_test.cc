@@ -11,8 +11,8 @@
 #include <set>
 #include <thread>
 
-#include "regression.h"
-#include "world.h"
+#include "tests/unit/trainer/fixtures/regression.h"
+#include "tests/unit/trainer/fixtures/world.h"
 
 namespace regroup {
 namespace {

@@ -10,15 +10,15 @@
 #include <map>
 #include <numeric>
 
-#include "forwarding_communicator.h"
-#include "letter_windows.h"
-#include "tiny_llama.h"
+#include "tests/unit/trainer/fixtures/forwarding_communicator.h"
+#include "tests/unit/trainer/fixtures/letter_windows.h"
+#include "tests/unit/trainer/fixtures/tiny_llama.h"
+#include "tests/unit/trainer/fixtures/world.h"
 #include "trainer/distill/bild_loss.h"
 #include "trainer/distill/kl_loss.h"
 #include "trainer/eval/window_batch.h"
-#include "trainer/nn/window_runner.h"
 #include "trainer/model_folder/conversion.h"
-#include "world.h"
+#include "trainer/nn/window_runner.h"
 
 namespace regroup {
 namespace {

@@ -8,10 +8,10 @@
 #include <string>
 
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
-#include "tiny_llama.h"
-#include "trainer/training/gates.h"
-#include "trainer/nn/window_runner.h"
+#include "tests/unit/trainer/fixtures/tiny_llama.h"
 #include "trainer/model_folder/conversion.h"
+#include "trainer/nn/window_runner.h"
+#include "trainer/training/gates.h"
 
 namespace regroup {
 namespace {

@@ -7,8 +7,8 @@
 #include <fstream>
 #include <set>
 
-#include "regression.h"
-#include "world.h"
+#include "tests/unit/trainer/fixtures/regression.h"
+#include "tests/unit/trainer/fixtures/world.h"
 
 namespace regroup {
 namespace {

@@ -1,0 +1,142 @@
+#include "trainer/stages/report_inputs.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
+#include "trainer/parallel/device_name.h"
+#include "trainer/plan/versions.h"
+#include "trainer/report/data.h"
+#include "trainer/stages/artifacts.h"
+#include "trainer/stages/load_conversion.h"
+
+namespace regroup {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+absl::StatusOr<Json> ReadJson(const fs::path& file) {
+  REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadFile(file));
+  Json value = Json::parse(text, nullptr, false);
+  if (value.is_discarded()) return absl::DataLossError(fmt::format("{} is not JSON", file.string()));
+  return value;
+}
+
+/// Null where the file does not exist.
+absl::StatusOr<Json> ReadJsonIfThere(const fs::path& file) {
+  if (!fs::exists(file)) return Json();
+  return ReadJson(file);
+}
+
+absl::Status ReadChoices(const fs::path& folder, Evaluation& evaluation) {
+  if (!evaluation.figures.contains("multiple_choice")) return absl::OkStatus();
+  for (const Json& set : evaluation.figures["multiple_choice"]) {
+    const std::string name = set.value("name", "");
+    REGROUP_ASSIGN_OR_RETURN(evaluation.choices[name], ReadJsonIfThere(folder / artifacts::ChoiceScores(name)));
+  }
+  return absl::OkStatus();
+}
+
+/// The evaluation with this role, or nothing where the job has none.
+absl::StatusOr<std::optional<Evaluation>> ReadEvaluation(const StageContext& context, const std::string& role) {
+  if (!context.assignment.inputs().contains(role)) return std::nullopt;
+  REGROUP_ASSIGN_OR_RETURN(const fs::path folder, context.Input(role));
+  Evaluation evaluation{.folder = folder.string()};
+  REGROUP_ASSIGN_OR_RETURN(evaluation.figures, ReadJson(folder / artifacts::kEvaluation));
+  REGROUP_ASSIGN_OR_RETURN(evaluation.windows, ReadJsonIfThere(folder / artifacts::kWindowScores));
+  REGROUP_RETURN_IF_ERROR(ReadChoices(folder, evaluation));
+  return evaluation;
+}
+
+/// What the attempts of fine-tuning recorded, the oldest first; empty where the arm has none.
+absl::StatusOr<std::vector<std::string>> ReadCurves(const StageContext& context, const std::string& role) {
+  std::vector<std::string> curves;
+  if (!context.assignment.inputs().contains(role)) return curves;
+  REGROUP_ASSIGN_OR_RETURN(const fs::path winner, context.Input(role));
+  // <task>/<epoch>/out of the attempt that won; those before it lie beside it.
+  const fs::path task = winner.parent_path().parent_path();
+  const int64_t last = std::atoll(winner.parent_path().filename().c_str());
+  std::vector<fs::path> files;
+  for (int64_t epoch = 1; epoch < last; ++epoch) {
+    files.push_back(task / std::to_string(epoch) / "out" / artifacts::kCurves);
+  }
+  files.push_back(winner / artifacts::kCurves);
+  for (const fs::path& file : files) {
+    if (!fs::exists(file)) continue;
+    REGROUP_ASSIGN_OR_RETURN(curves.emplace_back(), ReadFile(file));
+  }
+  return curves;
+}
+
+LayerReport::Matrix Rows(const at::Tensor& matrix) {
+  LayerReport::Matrix rows;
+  if (!matrix.defined()) return rows;
+  for (int64_t row = 0; row < matrix.size(0); ++row) {
+    const at::Tensor values = matrix[row].to(at::kDouble).contiguous();
+    rows.emplace_back(values.const_data_ptr<double>(), values.const_data_ptr<double>() + values.numel());
+  }
+  return rows;
+}
+
+LayerReport DescribeLayer(const LayerAlignment& layer) {
+  return {.kv_heads = layer.GroupCount(),
+          .groups = layer.Groups(),
+          .similarity_before = layer.similarity_before,
+          .similarity_after = layer.similarity_after,
+          .residual_key = layer.residual_key,
+          .residual_value = layer.residual_value,
+          .iterations = layer.iterations,
+          .value_similarity_before = Rows(layer.value_similarity_before),
+          .value_similarity_after = Rows(layer.value_similarity_after),
+          .key_similarity_before = Rows(layer.key_similarity_before),
+          .key_similarity_after = Rows(layer.key_similarity_after)};
+}
+
+/// Tasks whose results have roles that begin with `prefix`.
+std::vector<std::string> TasksOf(const StageContext& context, const std::string& prefix) {
+  std::vector<std::string> tasks;
+  for (const auto& [role, folder] : context.assignment.inputs()) {
+    // Results lie in jobs/<job>/<task>/<epoch>/out.
+    if (role.starts_with(prefix)) tasks.push_back(fs::path(folder).parent_path().parent_path().filename().string());
+  }
+  return tasks;
+}
+
+absl::StatusOr<ArmReport> ReadArm(const StageContext& context, const ModelConfig& config, const v1::Arm& arm,
+                                  const std::string& prefix) {
+  ArmReport report{.arm = arm};
+  for (const char* subject : {"averaged", "aligned", "result"}) {
+    REGROUP_ASSIGN_OR_RETURN(std::optional<Evaluation> evaluation,
+                             ReadEvaluation(context, prefix + artifacts::EvaluateRole(subject)));
+    if (evaluation.has_value()) report.evaluations.emplace(subject, std::move(*evaluation));
+  }
+  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, config, prefix, arm.kv_heads()));
+  for (const LayerAlignment& layer : conversion.alignments()) report.layers.push_back(DescribeLayer(layer));
+  REGROUP_ASSIGN_OR_RETURN(report.curves, ReadCurves(context, prefix + artifacts::kFinetuneRole));
+  report.tasks = TasksOf(context, prefix);
+  return report;
+}
+
+}  // namespace
+
+absl::StatusOr<Json> CollectReport(const StageContext& context, const ModelConfig& config) {
+  ReportInputs inputs{.assignment = context.assignment,
+                      .source_config = config,
+                      .device = context.device.is_cuda() ? "cuda" : "cpu",
+                      .device_name = DeviceName(context.device),
+                      .regroup_version = RegroupVersion(),
+                      .libtorch_version = TorchVersion()};
+  REGROUP_ASSIGN_OR_RETURN(inputs.source, ReadEvaluation(context, artifacts::EvaluateRole("source")));
+  for (const v1::Arm& arm : context.assignment.arms()) {
+    const std::string prefix = context.spec().has_sweep() ? artifacts::ArmPrefix(arm.index()) : "";
+    REGROUP_ASSIGN_OR_RETURN(inputs.arms.emplace_back(), ReadArm(context, config, arm, prefix));
+  }
+  return BuildReport(inputs);
+}
+
+}  // namespace regroup
