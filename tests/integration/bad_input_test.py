@@ -44,7 +44,7 @@ class BadInputTest(ProgramTest):
         source = self.copy_of_model()
         file = source / "model.safetensors"
         file.write_bytes(file.read_bytes()[:100000])
-        self.refuse(self.job_on(source), JOB_FAILED, "source.checkpoint", "model.safetensors", "cut short")
+        self.refuse(self.job_on(source), JOB_FAILED, "source.checkpoint", "model.safetensors", "truncated")
 
     def test_a_tensor_file_cut_inside_its_header(self):
         source = self.copy_of_model()

@@ -1,4 +1,4 @@
-// CheckpointFolder::Digest: a digest of each tensor, on several threads, then a digest of the list of those.
+// CheckpointFolder::Digest: hashes each tensor, on several threads, and then hashes the list of those digests.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 namespace regroup {
 namespace {
 
-/// Digests of the pieces, in their order.
+/// Returns the digests of the pieces, in their order.
 std::vector<std::string> DigestEach(const std::vector<std::string_view>& pieces, int threads) {
   std::vector<std::string> digests(pieces.size());
   std::atomic<size_t> next = 0;

@@ -26,7 +26,7 @@ absl::Status CheckIsFolder(const std::filesystem::path& folder) {
   std::error_code error;
   const std::filesystem::file_status status = std::filesystem::status(folder, error);
   if (status.type() == std::filesystem::file_type::not_found) {
-    return absl::NotFoundError(fmt::format("there is no folder {}", folder.string()));
+    return absl::NotFoundError(fmt::format("folder {} does not exist", folder.string()));
   }
   if (error) return ErrnoStatus(error.value(), "open folder", folder);
   if (!std::filesystem::is_directory(status)) {
@@ -41,7 +41,7 @@ bool IsPickle(const std::filesystem::path& path) {
   return extension == ".bin" || extension == ".pt" || extension == ".pth";
 }
 
-/// Why a folder without weights of a known name cannot be read.
+/// Returns the error for a folder that has no weights file of a known name.
 absl::Status NoWeights(const std::filesystem::path& folder) {
   std::string pickle, other;
   std::error_code error;
@@ -94,15 +94,15 @@ absl::Status CheckIndex(const std::filesystem::path& index, const WeightMap& map
   for (const auto& [tensor, file] : map) {
     if (shards.at(file)->Has(tensor)) continue;
     return absl::InvalidArgumentError(
-        fmt::format("{} says that tensor \"{}\" is in {}, but that file lacks it", index.string(), tensor, file));
+        fmt::format("{} lists tensor \"{}\" in {}, but that file does not contain it", index.string(), tensor, file));
   }
   for (const auto& [name, shard] : shards) {
     for (const SafetensorsEntry& entry : shard->entries()) {
       const auto found = map.find(entry.name);
       if (found != map.end() && found->second == name) continue;
       return absl::InvalidArgumentError(
-          fmt::format("{} has tensor \"{}\", which {} {}", shard->path().string(), entry.name,
-                      index.filename().string(), found == map.end() ? "does not list" : "gives to " + found->second));
+          fmt::format("{} contains tensor \"{}\", which {} {}", shard->path().string(), entry.name,
+                      index.filename().string(), found == map.end() ? "does not list" : "lists in " + found->second));
     }
   }
   return absl::OkStatus();
@@ -142,7 +142,7 @@ struct DtypeCount {
   int64_t tensors = 0;
 };
 
-/// Most elements first; equal counts in order of the dtype.
+/// Returns the dtype with most elements first; equal counts are in the order of the enum.
 std::vector<DtypeCount> CountDtypes(const std::vector<TensorInfo>& tensors) {
   std::map<SafetensorsDtype, DtypeCount> by_dtype;
   for (const TensorInfo& tensor : tensors) {

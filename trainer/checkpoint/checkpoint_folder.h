@@ -21,12 +21,12 @@
 
 namespace regroup {
 
-/// A tensor's name, dtype and shape.
+/// Name, dtype and shape of a tensor.
 struct TensorInfo {
   std::string name;
   SafetensorsDtype dtype;
   std::vector<int64_t> shape;
-  /// Elements of the tensor.
+  /// Returns the number of elements.
   int64_t elements() const;
 };
 
@@ -38,28 +38,28 @@ class CheckpointFolder {
   static absl::StatusOr<std::shared_ptr<const CheckpointFolder>> Open(const std::filesystem::path& folder);
 
   const std::filesystem::path& path() const { return path_; }
-  /// config.json; always an object.
+  /// Returns config.json, which is always an object.
   const nlohmann::json& config() const { return config_; }
-  /// The files that hold the tensors, in order of their names.
+  /// Returns the files that hold the tensors, ordered by name.
   const std::vector<std::shared_ptr<const SafetensorsFile>>& files() const { return files_; }
 
-  /// All tensors, in order of their names.
+  /// Returns all tensors, ordered by name.
   const std::vector<TensorInfo>& tensors() const { return tensors_; }
   bool Has(std::string_view name) const { return Find(name) != nullptr; }
-  /// Null if there is no such tensor.
+  /// Returns null if the tensor does not exist.
   const TensorInfo* Find(std::string_view name) const;
-  /// A read-only view of the mapped file; clone() before writing. NOT_FOUND names the folder and the tensor.
+  /// Returns a read-only view of the mapped file; clone() it before writing. NOT_FOUND names the folder and the tensor.
   absl::StatusOr<at::Tensor> Tensor(std::string_view name) const;
 
-  /// Total bytes of all tensors.
+  /// Returns the total size of all tensors in bytes.
   uint64_t TotalBytes() const;
-  /// The dtype that holds most elements; F32 for a folder without tensors.
+  /// Returns the dtype that most elements have; F32 for a folder without tensors.
   SafetensorsDtype MainDtype() const;
-  /// Number of tensors of each dtype, most elements first: "BF16 (290 tensors), F32 (1 tensor)".
+  /// Lists the number of tensors of each dtype, most elements first: "BF16 (290 tensors), F32 (1 tensor)".
   std::string DtypeSummary() const;
 
-  /// SHA-256 over config.json and every tensor's name, dtype, shape and bytes. Does not depend on how the tensors are
-  /// spread over files. Reads everything, on up to `threads` threads (0: all cores).
+  /// Returns the SHA-256 over config.json and every tensor's name, dtype, shape and bytes. It does not depend on how
+  /// the tensors are spread over files. Reads all bytes, on up to `threads` threads (0: all cores).
   absl::StatusOr<std::string> Digest(int threads = 0) const;
 
  private:

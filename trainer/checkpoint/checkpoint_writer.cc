@@ -23,14 +23,14 @@ absl::Status CheckHasNoWeights(const std::filesystem::path& folder) {
   for (const char* name : {kSingleFile, kIndexFile}) {
     std::error_code error;
     if (std::filesystem::exists(folder / name, error)) {
-      return absl::AlreadyExistsError(fmt::format("{} exists already", (folder / name).string()));
+      return absl::AlreadyExistsError(fmt::format("{} already exists", (folder / name).string()));
     }
   }
   return absl::OkStatus();
 }
 
-/// Collects tensors and writes a shard whenever the next tensor would make it too large. How many shards there will be
-/// is known only at the end, so until then a shard has a name of its own.
+/// Collects tensors and writes a shard whenever the next tensor would make it too large. The number of shards is known
+/// only at the end, so until then the shards have temporary names.
 class ShardWriter {
  public:
   ShardWriter(std::filesystem::path folder, uint64_t max_shard_bytes, std::map<std::string, std::string> metadata)
@@ -43,7 +43,7 @@ class ShardWriter {
 
   absl::Status Add(NamedTensor tensor) {
     if (!names_.insert(tensor.first).second) {
-      return absl::InvalidArgumentError(fmt::format("tensor \"{}\" was given twice", tensor.first));
+      return absl::InvalidArgumentError(fmt::format("tensor \"{}\" is given twice", tensor.first));
     }
     const uint64_t bytes = tensor.second.nbytes();
     if (!shard_.empty() && shard_bytes_ + bytes > max_shard_bytes_) REGROUP_RETURN_IF_ERROR(WriteShard());

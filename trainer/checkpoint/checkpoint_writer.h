@@ -1,4 +1,5 @@
-// Writes the weights of a Hugging Face folder, in shards where they are large, holding one shard in memory at a time.
+// Writes the weights of a Hugging Face folder, in several shards if they are large. Holds one shard in memory at a
+// time.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +15,10 @@
 
 namespace regroup {
 
-/// Gives the next tensor each time it is called, and nothing after the last.
+/// Returns the next tensor on each call, and nullopt after the last.
 using TensorGenerator = std::function<absl::StatusOr<std::optional<NamedTensor>>()>;
 
-/// A generator over tensors that are at hand already.
+/// Returns a generator over tensors that are already in memory.
 TensorGenerator GenerateFrom(std::vector<NamedTensor> tensors);
 
 inline constexpr uint64_t kDefaultMaxShardBytes = 5'000'000'000;
@@ -25,13 +26,13 @@ inline constexpr uint64_t kDefaultMaxShardBytes = 5'000'000'000;
 struct WrittenCheckpoint {
   /// Names within the folder: the safetensors files in order, then the index if there is one.
   std::vector<std::string> files;
-  /// Bytes of all tensors.
+  /// Total size of all tensors in bytes.
   uint64_t total_bytes = 0;
 };
 
-/// Writes model.safetensors, or model-00001-of-0000n.safetensors and model.safetensors.index.json where the tensors
-/// need more than one shard of `max_shard_bytes` (a larger tensor gets a shard of its own). The folder must exist and
-/// must hold no weights yet: ALREADY_EXISTS. An error of the generator ends the work; unfinished files are removed.
+/// Writes model.safetensors, or model-00001-of-0000n.safetensors and model.safetensors.index.json if the tensors need
+/// more than one shard of `max_shard_bytes` (a larger tensor gets a shard of its own). The folder must exist;
+/// ALREADY_EXISTS if it already holds weights. Stops at the first error of the generator and removes unfinished files.
 absl::StatusOr<WrittenCheckpoint> WriteCheckpoint(const std::filesystem::path& folder, const TensorGenerator& next,
                                                   uint64_t max_shard_bytes = kDefaultMaxShardBytes,
                                                   const std::map<std::string, std::string>& metadata = {

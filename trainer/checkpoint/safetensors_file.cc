@@ -24,7 +24,7 @@ struct Mapping {
 absl::StatusOr<Mapping> MapDescriptor(int fd, const std::filesystem::path& path) {
   struct stat info;
   if (fstat(fd, &info) != 0) return ErrnoStatus(errno, "examine", path);
-  if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError(fmt::format("{} is not a file", path.string()));
+  if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError(fmt::format("{} is not a regular file", path.string()));
   if (info.st_size == 0) return Mapping{};
   const auto bytes = static_cast<size_t>(info.st_size);
   void* data = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -93,7 +93,7 @@ absl::StatusOr<at::Tensor> SafetensorsFile::Tensor(std::string_view name) const 
     std::copy(bytes.begin(), bytes.end(), static_cast<char*>(copy.data_ptr()));
     return copy;
   }
-  // The deleter holds the mapping until the last tensor that looks into it is gone.
+  // The deleter keeps the mapping alive until the last tensor that uses it is destroyed.
   return at::from_blob(
       const_cast<char*>(bytes.data()), entry.shape, [keep = shared_from_this()](void*) {}, options);
 }

@@ -1,7 +1,7 @@
-// A safetensors file, memory-mapped: a tensor's bytes are read from disk when they are touched.
+// A memory-mapped safetensors file: the bytes of a tensor are read from disk on first access.
 //
 // Shared: every tensor handed out keeps the mapping alive. Immutable; any thread may call any function. The mapping is
-// read-only: writing into a tensor is a fault, clone() it first. The file must not be truncated while it is open.
+// read-only, so writing to a tensor faults: clone() it first. The file must not be truncated while it is open.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -21,7 +21,8 @@ namespace regroup {
 
 class SafetensorsFile : public std::enable_shared_from_this<SafetensorsFile> {
  public:
-  /// Maps the file and checks its header (see safetensors_header.h). NOT_FOUND, PERMISSION_DENIED or INVALID_ARGUMENT.
+  /// Maps the file and checks its header (see safetensors_header.h). Errors: NOT_FOUND, PERMISSION_DENIED or
+  /// INVALID_ARGUMENT.
   static absl::StatusOr<std::shared_ptr<const SafetensorsFile>> Open(const std::filesystem::path& path);
 
   ~SafetensorsFile();
@@ -29,18 +30,18 @@ class SafetensorsFile : public std::enable_shared_from_this<SafetensorsFile> {
   SafetensorsFile& operator=(const SafetensorsFile&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
-  /// Every tensor's name, dtype and shape, in the order of their bytes.
+  /// Returns every tensor's name, dtype and shape, in the order of their bytes.
   const std::vector<SafetensorsEntry>& entries() const { return header_.entries; }
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
 
   std::vector<std::string> names() const;
   bool Has(std::string_view name) const { return Find(name) != nullptr; }
-  /// Null if the file has no such tensor.
+  /// Returns null if the file does not contain the tensor.
   const SafetensorsEntry* Find(std::string_view name) const;
 
-  /// The tensor, without copying its bytes (but for a file whose bytes are not aligned to the element). NOT_FOUND.
+  /// Returns the tensor without copying its bytes, unless the file does not align them to the element size. NOT_FOUND.
   absl::StatusOr<at::Tensor> Tensor(std::string_view name) const;
-  /// The tensor's bytes, valid as long as this object. NOT_FOUND.
+  /// Returns the tensor's bytes, valid as long as this object. NOT_FOUND.
   absl::StatusOr<std::string_view> Bytes(std::string_view name) const;
 
  private:

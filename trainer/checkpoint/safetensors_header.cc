@@ -48,8 +48,8 @@ uint64_t LittleEndian64(std::string_view bytes) {
   return value;
 }
 
-/// Bytes of the elements; nothing if the number overflows. A dimension of 0 counts as 1 while overflow is looked for,
-/// because strides are products of the dimensions too.
+/// Returns the size of the elements in bytes, or nullopt if the number overflows. The overflow check counts a dimension
+/// of 0 as 1, because strides are products of the dimensions too.
 std::optional<uint64_t> BytesOfShape(const SafetensorsEntry& entry) {
   int64_t product = SafetensorsDtypeBytes(entry.dtype);
   bool empty = false;
@@ -65,7 +65,7 @@ absl::Status CheckEntry(const SafetensorsEntry& entry, uint64_t expected_begin, 
   if (entry.begin != expected_begin) {
     return InvalidTensor(file, entry,
                          fmt::format("its data begins at byte {} but the data before it ends at byte {}: the tensors "
-                                     "must follow one another without hole or overlap",
+                                     "must follow one another without gaps or overlaps",
                                      entry.begin, expected_begin));
   }
   const std::optional<uint64_t> bytes = BytesOfShape(entry);
@@ -87,7 +87,7 @@ absl::Status CheckEntries(const SafetensorsHeader& header, uint64_t file_bytes, 
   const uint64_t data_bytes = file_bytes - header.data_offset;
   if (end == data_bytes) return absl::OkStatus();
   return Invalid(file, fmt::format("the header describes {} bytes of tensors but the file has {}{}", end, data_bytes,
-                                   end > data_bytes ? "; is it cut short?" : ""));
+                                   end > data_bytes ? "; is it truncated?" : ""));
 }
 
 nlohmann::ordered_json InfoOf(const SafetensorsEntry& entry) {
@@ -121,7 +121,7 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view conten
     return Invalid(file, fmt::format("is not a safetensors file: its header would have {} bytes", header_bytes));
   }
   if (header_bytes > file_bytes - kSizeBytes || header_bytes > content.size() - kSizeBytes) {
-    return Invalid(file, fmt::format("its header needs {} bytes but the file has only {}; is it cut short?",
+    return Invalid(file, fmt::format("its header needs {} bytes but the file has only {}; is it truncated?",
                                      header_bytes, file_bytes));
   }
   const std::string_view json = content.substr(kSizeBytes, header_bytes);

@@ -1,7 +1,8 @@
-// The header of a safetensors file: what tensors it holds and where. No libtorch here, so that it can be fuzzed alone.
+// Reads and writes the header of a safetensors file, which lists its tensors and where they lie. Does not use libtorch,
+// so that it can be fuzzed alone.
 //
 // A file is 8 bytes (little-endian size n of the header), n bytes of JSON that begin with '{', then the tensors' bytes.
-// The JSON maps each name to {"dtype", "shape", "data_offsets": [begin, end]} and "__metadata__" to text pairs.
+// The JSON maps each name to {"dtype", "shape", "data_offsets": [begin, end]} and "__metadata__" to string pairs.
 // Functions are pure and may be called from any thread.
 #pragma once
 
@@ -19,10 +20,10 @@ namespace regroup {
 
 enum class SafetensorsDtype { kBool, kU8, kI8, kI16, kI32, kI64, kF16, kBF16, kF32, kF64 };
 
-/// The name in the file, for example "BF16".
+/// Returns the name used in the file, for example "BF16".
 std::string_view SafetensorsDtypeName(SafetensorsDtype dtype);
 std::optional<SafetensorsDtype> SafetensorsDtypeFromName(std::string_view name);
-/// Bytes of one element.
+/// Returns the size of one element in bytes.
 int64_t SafetensorsDtypeBytes(SafetensorsDtype dtype);
 
 /// One tensor of a file.
@@ -39,21 +40,23 @@ struct SafetensorsHeader {
   /// In the order of their bytes.
   std::vector<SafetensorsEntry> entries;
   std::map<std::string, std::string> metadata;
-  /// Where the tensors' bytes start in the file.
+  /// Byte of the file at which the tensors begin.
   uint64_t data_offset = 0;
 };
 
-/// Headers larger than this are refused, as the reference implementation does.
+/// Larger headers are rejected, as in the reference implementation.
 inline constexpr uint64_t kMaxSafetensorsHeaderBytes = 100'000'000;
 
-/// Reads and checks the header. `content` is the file's beginning, at least the whole header; `file_bytes` the size of
-/// the whole file; `file` its name for errors. Checked: the header fits, is JSON without repeated names, each dtype is
-/// known, the product of each shape is the size of its bytes, and the tensors cover the rest of the file without hole
-/// or overlap. Error: INVALID_ARGUMENT that names the file and, where there is one, the tensor.
+/// Reads and checks the header. `content` is the beginning of the file and contains at least the whole header;
+/// `file_bytes` is the size of the whole file; `file` is its name for errors. Checks that the header fits and is JSON
+/// without repeated names, that each dtype is known, that the product of each shape matches the number of its bytes,
+/// and that the tensors cover the rest of the file without gaps or overlaps. Error: INVALID_ARGUMENT that names the
+/// file and, if one is concerned, the tensor.
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view content, uint64_t file_bytes,
                                                          std::string_view file);
 
-/// The bytes before the tensors: size and JSON, padded with spaces to a multiple of 8. Entries are written as given.
+/// Returns the bytes before the tensors: size and JSON, padded with spaces to a multiple of 8. Entries are written as
+/// given.
 std::string FormatSafetensorsHeader(const SafetensorsHeader& header);
 
 }  // namespace regroup

@@ -13,14 +13,14 @@ namespace {
 
 constexpr size_t kMaxDimensions = 64;
 
-/// A state machine over JSON events. A handler returns false to stop, after setting error_.
+/// A state machine over JSON events. A handler sets error_ and returns false to stop.
 class HeaderEvents : public nlohmann::json_sax<nlohmann::json> {
  public:
   SafetensorsHeader TakeHeader() { return std::move(header_); }
   const std::string& error() const { return error_; }
 
   bool null() override { return Unexpected("null"); }
-  bool boolean(bool) override { return Unexpected("a truth value"); }
+  bool boolean(bool) override { return Unexpected("a boolean"); }
   bool number_integer(number_integer_t) override { return Unexpected("a negative number"); }
   bool number_float(number_float_t, const string_t& text) override { return Unexpected("the number " + text); }
   bool binary(binary_t&) override { return Unexpected("binary data"); }
@@ -86,22 +86,23 @@ bool HeaderEvents::Unexpected(std::string_view found) {
     case State::kMetadataValue:
     case State::kMetadata:
     case State::kMetadataText:
-      return Fail(fmt::format("\"__metadata__\" must map texts to texts; found {}", found));
+      return Fail(fmt::format("\"__metadata__\" must map strings to strings; found {}", found));
     case State::kEntry:
       return FailInTensor(fmt::format("must be an object with dtype, shape and data_offsets, not {}", found));
     case State::kDtype:
-      return FailInTensor(fmt::format("\"dtype\" must be a text, not {}", found));
+      return FailInTensor(fmt::format("\"dtype\" must be a string, not {}", found));
     case State::kShape:
     case State::kShapeItems:
-      return FailInTensor(fmt::format("\"shape\" must be a list of whole numbers; found {}", found));
+      return FailInTensor(fmt::format("\"shape\" must be a list of integers; found {}", found));
     default:
-      return FailInTensor(fmt::format("\"data_offsets\" must be a list of two whole numbers; found {}", found));
+      return FailInTensor(fmt::format("\"data_offsets\" must be a list of two integers; found {}", found));
   }
 }
 
 bool HeaderEvents::number_unsigned(number_unsigned_t value) {
   if (state_ == State::kShapeItems) {
-    if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) return FailInTensor("its shape overflows");
+    if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
+      return FailInTensor("its shape overflows");
     if (entry_.shape.size() == kMaxDimensions) return FailInTensor("it has too many dimensions");
     entry_.shape.push_back(static_cast<int64_t>(value));
     return true;
@@ -114,7 +115,7 @@ bool HeaderEvents::number_unsigned(number_unsigned_t value) {
 
 bool HeaderEvents::string(string_t& value) {
   if (state_ == State::kDtype) return Dtype(value);
-  if (state_ != State::kMetadataText) return Unexpected("a text");
+  if (state_ != State::kMetadataText) return Unexpected("a string");
   header_.metadata[metadata_key_] = std::move(value);
   state_ = State::kMetadata;
   return true;
@@ -221,7 +222,7 @@ std::string ShownName(std::string_view name) {
 }
 
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsJson(std::string_view json, std::string_view file) {
-  // The JSON reader takes a NUL for the end of its input, and would not see what follows.
+  // The JSON reader treats a NUL as the end of its input and would ignore the rest.
   if (const size_t nul = json.find('\0'); nul != json.npos) {
     return absl::InvalidArgumentError(fmt::format("{}: the header is not valid JSON at byte {}", file, nul));
   }

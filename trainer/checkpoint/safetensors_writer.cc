@@ -17,7 +17,7 @@
 namespace regroup {
 namespace {
 
-/// A file under a temporary name; removed unless Publish() succeeded.
+/// A file under a temporary name, which is removed unless Publish() succeeded.
 class TemporaryFile {
  public:
   explicit TemporaryFile(std::filesystem::path path)
@@ -65,7 +65,7 @@ absl::Status CheckNames(const std::filesystem::path& path, const std::vector<Nam
     if (name == "__metadata__" || !seen.insert(name).second) {
       return absl::InvalidArgumentError(
           fmt::format("{}: tensor \"{}\" {}", path.string(), name,
-                      name == "__metadata__" ? "has a name that the format keeps for itself" : "is given twice"));
+                      name == "__metadata__" ? "has a name that the format reserves" : "is given twice"));
     }
   }
   return absl::OkStatus();

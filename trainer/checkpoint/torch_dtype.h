@@ -1,4 +1,4 @@
-// Which libtorch element type a safetensors dtype is. Pure functions, for any thread.
+// Converts between libtorch element types and safetensors dtypes. Pure functions, for any thread.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -10,7 +10,8 @@ namespace regroup {
 
 at::ScalarType ToScalarType(SafetensorsDtype dtype);
 
-/// INVALID_ARGUMENT for an element type that safetensors files of ours do not hold (complex, quantised, 8-bit floats).
+/// INVALID_ARGUMENT for an element type that Regroup does not write to safetensors files (complex, quantised, 8-bit
+/// floats).
 absl::StatusOr<SafetensorsDtype> ToSafetensorsDtype(at::ScalarType type);
 
 }  // namespace regroup
