@@ -1,4 +1,4 @@
-// The digest that addresses a data file by its content.
+// Computes the digest that identifies a data file by its content.
 #pragma once
 
 #include <filesystem>
@@ -8,7 +8,8 @@
 
 namespace regroup {
 
-/// SHA-256 of the file's bytes, read in pieces. NOT_FOUND, PERMISSION_DENIED or INTERNAL with the path. Any thread.
+/// Returns the SHA-256 of the file's bytes, reading them in pieces. NOT_FOUND, PERMISSION_DENIED or INTERNAL with the
+/// path. Any thread.
 absl::StatusOr<std::string> FileDigest(const std::filesystem::path& path);
 
 }  // namespace regroup

@@ -63,7 +63,7 @@ absl::StatusOr<std::string> JsonLinesReader::TextField(const nlohmann::json& obj
   if (found == object.end()) {
     return ErrorHere(fmt::format("the field \"{}\" is missing; found {}", field, FieldNames(object)));
   }
-  if (!found->is_string()) return ErrorHere(fmt::format("the field \"{}\" must be a text", field));
+  if (!found->is_string()) return ErrorHere(fmt::format("the field \"{}\" must be a string", field));
   return found->get<std::string>();
 }
 

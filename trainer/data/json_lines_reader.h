@@ -1,6 +1,6 @@
 // Reads a JSON Lines file one object at a time. Blank lines are skipped.
 //
-// One thread at a time. Memory: one line.
+// One thread at a time. Keeps one line in memory.
 #pragma once
 
 #include <cstdint>
@@ -19,18 +19,19 @@ namespace regroup {
 
 class JsonLinesReader {
  public:
-  /// NOT_FOUND or PERMISSION_DENIED with the path; INVALID_ARGUMENT for a folder.
+  /// Opens the file. NOT_FOUND or PERMISSION_DENIED with the path; INVALID_ARGUMENT for a folder.
   static absl::StatusOr<JsonLinesReader> Open(const std::filesystem::path& path);
 
-  /// The next object, or nothing at the end. INVALID_ARGUMENT "file:line: ..." for a line that is not a JSON object.
+  /// Returns the next object, or nullopt at the end. INVALID_ARGUMENT "file:line: ..." for a line that is not a JSON
+  /// object.
   absl::StatusOr<std::optional<nlohmann::json>> Next();
 
-  /// INVALID_ARGUMENT at the line read last: "file:line: <what>".
+  /// Returns INVALID_ARGUMENT for the last line read: "file:line: <what>".
   absl::Status ErrorHere(std::string_view what) const;
-  /// A required field of the object read last that must be text. INVALID_ARGUMENT names the field and those present.
+  /// Returns a required string field of the last object read. INVALID_ARGUMENT names the field and the fields present.
   absl::StatusOr<std::string> TextField(const nlohmann::json& object, const char* field) const;
 
-  /// Bytes of the file read so far, and in all.
+  /// Bytes of the file read so far, and in total.
   uint64_t bytes_read() const { return bytes_read_; }
   uint64_t file_bytes() const { return file_bytes_; }
 

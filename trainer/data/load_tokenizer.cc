@@ -1,4 +1,4 @@
-// LoadTokenizer: which of a folder's files is its tokenizer.
+// LoadTokenizer: chooses which file of a folder to read the tokenizer from.
 #include <fmt/format.h>
 
 #include <string>
@@ -32,7 +32,7 @@ absl::StatusOr<TokenizerPtr> LoadJson(const std::filesystem::path& folder) {
   return *std::move(tokenizer);
 }
 
-/// The sentencepiece model of the folder; empty if there is none.
+/// Returns the name of the folder's sentencepiece model; empty if there is none.
 std::string SentencePieceFile(const std::filesystem::path& folder) {
   for (const char* name : {"tokenizer.model", "spiece.model"}) {
     std::error_code error;
@@ -47,7 +47,8 @@ absl::StatusOr<TokenizerPtr> LoadTokenizer(const std::filesystem::path& folder) 
   absl::StatusOr<TokenizerPtr> tokenizer = LoadJson(folder);
   const bool is_missing = absl::IsNotFound(tokenizer.status());
   if (!is_missing && !absl::IsUnimplemented(tokenizer.status())) return tokenizer;
-  // A folder with both describes one tokenizer twice: what we cannot read in the one we can in the other.
+  // A folder with both files describes the same tokenizer twice, so an unsupported tokenizer.json is replaced by the
+  // other.
   const std::string sentencepiece = SentencePieceFile(folder);
   if (!sentencepiece.empty()) return SentencePieceTokenizer::Open(folder, sentencepiece);
   if (!is_missing) return tokenizer;

@@ -1,5 +1,5 @@
-// A random order that is the same on every machine and with every library: SplitMix64 and Fisher-Yates, ours, because
-// the result of std::shuffle is left to the implementation.
+// Returns a random order that is the same on every machine and with every library. It uses its own SplitMix64 and
+// Fisher-Yates, because the standard leaves the result of std::shuffle to the implementation.
 #pragma once
 
 #include <cstdint>
@@ -12,14 +12,14 @@ class SplitMix64 {
  public:
   explicit SplitMix64(uint64_t seed) : state_(seed) {}
   uint64_t Next();
-  /// Uniform in [0, bound), without bias: the first 2^64 mod bound numbers are drawn again. bound > 0.
+  /// Returns a uniform number in [0, bound) without bias: the first 2^64 mod bound numbers are drawn again. bound > 0.
   uint64_t Below(uint64_t bound);
 
  private:
   uint64_t state_;
 };
 
-/// A permutation of 0 .. count - 1: for i from count - 1 down to 1, swap i with Below(i + 1).
+/// Returns a permutation of 0 .. count - 1: for i from count - 1 down to 1, swaps i with Below(i + 1).
 std::vector<int64_t> ShuffledOrder(int64_t count, uint64_t seed);
 
 }  // namespace regroup

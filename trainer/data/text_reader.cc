@@ -12,11 +12,11 @@ namespace {
 absl::StatusOr<std::vector<std::string>> ParseChoices(const JsonLinesReader& lines, const nlohmann::json& object) {
   const auto found = object.find("choices");
   if (found == object.end() || !found->is_array() || found->size() < 2) {
-    return lines.ErrorHere("the field \"choices\" must be a list of at least two texts");
+    return lines.ErrorHere("the field \"choices\" must be a list of at least two strings");
   }
   std::vector<std::string> choices;
   for (const nlohmann::json& choice : *found) {
-    if (!choice.is_string()) return lines.ErrorHere("the field \"choices\" must be a list of at least two texts");
+    if (!choice.is_string()) return lines.ErrorHere("the field \"choices\" must be a list of at least two strings");
     choices.push_back(choice.get<std::string>());
   }
   return choices;
@@ -28,7 +28,7 @@ absl::StatusOr<int64_t> ParseLabel(const JsonLinesReader& lines, const nlohmann:
     return found->get<int64_t>();
   }
   return lines.ErrorHere(
-      fmt::format("the field \"label\" must be the index of the right choice, 0 to {}", choices - 1));
+      fmt::format("the field \"label\" must be the index of the correct choice, 0 to {}", choices - 1));
 }
 
 }  // namespace
@@ -43,7 +43,7 @@ absl::StatusOr<std::optional<std::string>> TextReader::Next() {
   if (!object) return std::nullopt;
   if (!object->contains("text") && object->contains("prompt") && object->contains("completion")) {
     return lines_.ErrorHere(
-        "the line has \"prompt\" and \"completion\", which finetune.loss: bild reads; here it must have a \"text\"");
+        "the line has \"prompt\" and \"completion\", which only finetune.loss: bild reads; it needs a \"text\" here");
   }
   return lines_.TextField(*object, "text");
 }
@@ -58,7 +58,7 @@ absl::StatusOr<std::optional<InstructionRecord>> InstructionReader::Next() {
   if (!object) return std::nullopt;
   if (!object->contains("prompt") && object->contains("text")) {
     return lines_.ErrorHere(
-        "the line has a \"text\"; finetune.loss: bild reads \"prompt\" and \"completion\", and loss: kl reads texts");
+        "the line has a \"text\", but finetune.loss: bild reads \"prompt\" and \"completion\"; loss: kl reads texts");
   }
   InstructionRecord record;
   REGROUP_ASSIGN_OR_RETURN(record.prompt, lines_.TextField(*object, "prompt"));

@@ -1,5 +1,5 @@
-// The three kinds of data file: texts, instructions with answers, and multiple choice. All are JSON Lines; every error
-// names file and line. One thread at a time each; a file is never in memory as a whole.
+// Reads the three kinds of data file: texts, instructions with answers, and multiple choice. All are JSON Lines; every
+// error names file and line. Each reader is used by one thread at a time and never holds a whole file in memory.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +14,11 @@
 
 namespace regroup {
 
-/// Lines {"text"}. Other fields are ignored.
+/// Reads lines {"text"}. Other fields are ignored.
 class TextReader {
  public:
   static absl::StatusOr<TextReader> Open(const std::filesystem::path& path);
-  /// The next text, or nothing at the end.
+  /// Returns the next text, or nullopt at the end.
   absl::StatusOr<std::optional<std::string>> Next();
   const JsonLinesReader& lines() const { return lines_; }
 
@@ -32,7 +32,7 @@ struct InstructionRecord {
   std::string completion;
 };
 
-/// Lines {"prompt", "completion"}.
+/// Reads lines {"prompt", "completion"}.
 class InstructionReader {
  public:
   static absl::StatusOr<InstructionReader> Open(const std::filesystem::path& path);
@@ -47,11 +47,11 @@ class InstructionReader {
 struct MultipleChoiceRecord {
   std::string context;
   std::vector<std::string> choices;
-  /// Index of the right choice, within `choices`.
+  /// Index of the correct choice, within `choices`.
   int64_t label = 0;
 };
 
-/// Lines {"context", "choices": [at least two texts], "label": index of the right one}.
+/// Reads lines {"context", "choices": [at least two strings], "label": index of the correct one}.
 class MultipleChoiceReader {
  public:
   static absl::StatusOr<MultipleChoiceReader> Open(const std::filesystem::path& path);

@@ -36,7 +36,7 @@ static_assert(sizeof(Header) == 128);
 
 int64_t Padded(int64_t bytes) { return (bytes + 7) / 8 * 8; }
 
-/// Nothing for a header that no writer makes.
+/// Returns nullopt for a header that no writer produces.
 std::optional<int64_t> BodyBytes(const Header& header, int64_t most) {
   const bool plausible = header.tokens >= 0 && header.tokens <= most && header.texts >= 0 && header.texts <= most &&
                          (header.element_bytes == 2 || header.element_bytes == 4) &&
@@ -46,10 +46,10 @@ std::optional<int64_t> BodyBytes(const Header& header, int64_t most) {
 }
 
 absl::Status Damaged(const std::filesystem::path& path) {
-  return absl::DataLossError(fmt::format("{}: the tokens are damaged", path.string()));
+  return absl::DataLossError(fmt::format("{}: the tokens are corrupt", path.string()));
 }
 
-/// The file's bytes, mapped as long as the pointer lives.
+/// Returns the file's bytes, which stay mapped as long as the pointer lives.
 absl::StatusOr<std::pair<std::shared_ptr<const char>, int64_t>> MapFile(const std::filesystem::path& path) {
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0) return ErrnoStatus(errno, "open", path);
@@ -147,7 +147,7 @@ absl::StatusOr<TokenStoreWriter> TokenStoreWriter::Create(const std::filesystem:
                                                           bool instructions) {
   auto state = std::make_unique<State>();
   state->path = path;
-  // Two jobs may write the same file at a time, on two machines.
+  // Two jobs on two machines may write the same file at the same time.
   char host[256] = {};
   gethostname(host, sizeof host - 1);
   state->temporary = path.string() + fmt::format(".{}-{}.tmp", host, getpid());
@@ -157,7 +157,7 @@ absl::StatusOr<TokenStoreWriter> TokenStoreWriter::Create(const std::filesystem:
   std::memcpy(state->header.magic, kMagic, sizeof state->header.magic);
   state->header.element_bytes = vocabulary > 0 && vocabulary <= 1 << 16 ? 2 : 4;
   state->header.has_answers = instructions ? 1 : 0;
-  // Its place; the values come in the end.
+  // Reserves space for the header; its values are written last.
   state->stream.write(reinterpret_cast<const char*>(&state->header), sizeof state->header);
   return TokenStoreWriter(std::move(state));
 }
@@ -172,7 +172,7 @@ absl::Status TokenStoreWriter::Add(std::span<const int32_t> ids, int64_t answer)
   }
   const auto fits = [](int32_t id) { return id >= 0 && id < 1 << 16; };
   if (!std::all_of(ids.begin(), ids.end(), fits)) {
-    return absl::InternalError("the tokenizer gave an id outside of its vocabulary");
+    return absl::InternalError("the tokenizer returned an id outside its vocabulary");
   }
   return state_->Write(BytesOf(std::vector<uint16_t>(ids.begin(), ids.end())));
 }

@@ -1,12 +1,12 @@
-// The tokens of a whole data file, one text behind the other: in memory, or in a file that every rank, attempt and job
+// The tokens of a whole data file, one text after the other: in memory, or in a file that every rank, attempt and job
 // maps, so that a machine holds it once and the text is tokenised once.
 //
-//   128 bytes of header (see token_store.cc), with the digest of what follows
-//   the tokens, 2 bytes each where the vocabulary allows, otherwise 4; zeros up to a multiple of 8
-//   the place of each text's first token, int64
-//   of instructions also the place of each answer's first token, int64
+//   128 bytes of header (see token_store.cc), with the digest of the rest
+//   the tokens, 2 bytes each if the vocabulary allows it, otherwise 4; zeros up to a multiple of 8
+//   the position of each text's first token, int64
+//   for instructions also the position of each answer's first token, int64
 //
-// Little-endian, as everything else here. Immutable and cheap to copy; any thread may read.
+// Little-endian, like all binary files here. Immutable and cheap to copy; any thread may read.
 #pragma once
 
 #include <cstdint>
@@ -27,10 +27,10 @@ class TokenStore {
   /// `answers` is empty for plain texts.
   static TokenStore InMemory(std::vector<int32_t> tokens, std::vector<int64_t> starts, std::vector<int64_t> answers);
 
-  /// Maps a file. DATA_LOSS if it is not as long as its header says; its content is not looked at.
+  /// Maps a file. DATA_LOSS if its length differs from what its header says; the content is not checked.
   static absl::StatusOr<TokenStore> Open(const std::filesystem::path& path);
 
-  /// Reads everything. DATA_LOSS if it is not what was written.
+  /// Reads the whole file. DATA_LOSS if the content does not match its digest.
   absl::Status Verify() const;
 
   int64_t tokens() const { return tokens_; }
@@ -38,12 +38,12 @@ class TokenStore {
   bool has_answers() const { return !answers_.empty(); }
   std::span<const int64_t> starts() const { return starts_; }
   std::span<const int64_t> answers() const { return answers_; }
-  /// Behind the last token of a text.
+  /// Returns the position after the last token of a text.
   int64_t End(int64_t text) const { return text + 1 < texts() ? starts_[static_cast<size_t>(text) + 1] : tokens_; }
-  /// Addresses the content.
+  /// Identifies the content.
   const std::string& digest() const { return digest_; }
 
-  /// Copies `count` ids from place `first` on.
+  /// Copies `count` ids, starting at position `first`.
   template <typename Id>
   void Copy(int64_t first, int64_t count, Id* ids) const {
     const char* const bytes = data_ + first * element_bytes_;
@@ -65,27 +65,27 @@ class TokenStore {
   int64_t element_bytes_ = 4;
   std::span<const int64_t> starts_, answers_;
   std::string digest_;
-  /// Where it is a file.
+  /// Path of the file; empty for tokens in memory.
   std::filesystem::path path_;
   std::string_view body_;
 };
 
-/// Writes such a file text by text, in little memory; it appears by a rename when it is complete. One thread.
+/// Writes such a file text by text, using little memory. The file appears by a rename when it is complete. One thread.
 class TokenStoreWriter {
  public:
-  /// `vocabulary`: one more than the largest id, or 0 if unknown. `instructions`: texts have answers.
+  /// `vocabulary` is one more than the largest id, or 0 if unknown. `instructions` says that texts have answers.
   static absl::StatusOr<TokenStoreWriter> Create(const std::filesystem::path& path, int64_t vocabulary,
                                                  bool instructions);
   TokenStoreWriter(TokenStoreWriter&&) noexcept;
   TokenStoreWriter& operator=(TokenStoreWriter&&) noexcept;
-  /// What is not finished is removed.
+  /// Removes an unfinished file.
   ~TokenStoreWriter();
 
-  /// `answer`: how many of the ids stand before the answer.
+  /// `answer` is the number of ids before the answer.
   absl::Status Add(std::span<const int32_t> ids, int64_t answer);
   int64_t tokens() const;
 
-  /// Replaces what may be there under that name.
+  /// Replaces an existing file of that name.
   absl::Status Finish();
 
  private:

@@ -17,9 +17,10 @@ absl::StatusOr<int64_t> EnoughTokens(const TokenWindowsOptions& options) {
   }
   int64_t enough = 0;
   if (options.max_windows < 0 || __builtin_mul_overflow(options.max_windows, options.sequence_length, &enough)) {
-    return absl::InvalidArgumentError(fmt::format("the number of windows is {}", options.max_windows));
+    return absl::InvalidArgumentError(fmt::format(
+        "the number of windows is {}; it must be at least 0 and not overflow in tokens", options.max_windows));
   }
-  // How many instructions fill a window is known only once they are tokens.
+  // How many instructions fill a window is known only after tokenising them.
   return options.kind == DataKind::kTexts ? enough : 0;
 }
 
@@ -129,7 +130,7 @@ std::vector<int64_t> TokenWindows::AnswerPlaces(int64_t i) const {
   if (!has_answers()) return places;
   for (const Piece& piece : PiecesOf(i)) {
     const int64_t prompt = store_.answers()[static_cast<size_t>(piece.text)] - piece.first;
-    // Nothing stands before the first token of a text.
+    // The first token of a text has no token before it that could predict it.
     for (int64_t token = std::max<int64_t>(prompt, 1); token < piece.count; ++token) {
       places.push_back(piece.place + token - 1);
     }

@@ -1,8 +1,8 @@
-// A data file as windows of tokens: what calibration, fine-tuning and perplexity read.
+// Cuts a data file into windows of tokens, which calibration, fine-tuning and perplexity read.
 //
 // Texts are joined and cut into windows of n tokens without overlap; the last partial window is dropped. Instructions
-// are not cut: as many whole ones as fit, in their order, share a window, and zeros fill what is left; of one that is
-// longer than a window, the end is left out. Immutable once built; any thread may read.
+// are not cut: each window takes as many whole ones as fit, in their order, and is padded with zeros. An instruction
+// that is longer than a window loses its end. Immutable once built; any thread may read.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +20,9 @@
 namespace regroup {
 
 struct TokenWindowsOptions {
-  /// Tokens of a window, at least 2.
+  /// Tokens per window, at least 2.
   int64_t sequence_length = 2048;
-  /// Windows at most; 0 takes the whole file. Reading stops when there are enough.
+  /// Maximum number of windows; 0 takes the whole file. Reading stops when there are enough.
   int64_t max_windows = 0;
   /// See TokeniseOptions.
   int threads = 0;
@@ -30,43 +30,46 @@ struct TokenWindowsOptions {
   DataKind kind = DataKind::kTexts;
 };
 
-/// The tokens that are enough for the options, 0 for all. INVALID_ARGUMENT for an impossible length or number.
+/// Returns the number of tokens that is enough for the options, 0 for all. INVALID_ARGUMENT for an impossible length or
+/// number.
 absl::StatusOr<int64_t> EnoughTokens(const TokenWindowsOptions& options);
 
 class TokenWindows {
  public:
-  /// Tokenises into memory. Errors: those of Tokenise and Cut.
+  /// Tokenises into memory. Returns the errors of Tokenise and Cut.
   static absl::StatusOr<TokenWindows> Build(const std::filesystem::path& data, const Tokenizer& tokenizer,
                                             const TokenWindowsOptions& options);
-  /// Windows of the tokens of `data`. INVALID_ARGUMENT if they do not fill one window, or hold no answer where they are
-  /// instructions.
+  /// Cuts the tokens of `data` into windows. INVALID_ARGUMENT if they do not fill one window, or if instructions
+  /// contain no answer.
   static absl::StatusOr<TokenWindows> Cut(TokenStore store, const std::filesystem::path& data,
                                           const TokenWindowsOptions& options);
 
-  /// Number of windows, at least 1.
+  /// Returns the number of windows, at least 1.
   int64_t windows() const { return windows_; }
   int64_t sequence_length() const { return sequence_length_; }
-  /// The ids of window i, 0 <= i < windows().
+  /// Returns the ids of window i, 0 <= i < windows().
   std::vector<int32_t> Window(int64_t i) const;
-  /// The same, to `ids`.
+  /// Writes the same ids to `ids`.
   void Copy(int64_t i, int64_t* ids) const;
-  /// Which text each token of window i is of, counted over the whole file from 0; of filling zeros the number of texts.
+  /// Returns the number of the text that each token of window i belongs to, counted over the whole file from 0; padding
+  /// has the number of texts.
   std::vector<int64_t> Documents(int64_t i) const;
-  /// Places in window i behind which stands a token of an answer, of the same text: what `bild` learns from.
+  /// Returns the positions in window i whose next token belongs to an answer of the same text; `bild` learns from
+  /// these.
   std::vector<int64_t> AnswerPlaces(int64_t i) const;
   bool has_answers() const { return store_.has_answers(); }
-  /// Texts that were read to fill the windows.
+  /// Number of texts read to fill the windows.
   int64_t texts() const { return store_.texts(); }
-  /// Addresses the tokens that the windows are of.
+  /// Identifies the tokens that the windows were cut from.
   const std::string& digest() const { return store_.digest(); }
 
  private:
-  /// A text in a window.
+  /// The part of a window that one text fills.
   struct Piece {
     int64_t text = 0;
-    /// In the window.
+    /// Position in the window.
     int64_t place = 0;
-    /// Of its first token among all.
+    /// Position of its first token in the store.
     int64_t first = 0;
     int64_t count = 0;
   };
@@ -79,7 +82,7 @@ class TokenWindows {
   TokenStore store_;
   int64_t windows_ = 0;
   int64_t sequence_length_ = 0;
-  /// Of instructions: the first text of each window, and the one behind the last window.
+  /// For instructions: the first text of each window, and the text after the last window.
   std::vector<int64_t> first_texts_;
 };
 

@@ -15,7 +15,7 @@
 namespace regroup {
 namespace {
 
-// A batch is large enough to keep all threads busy, and small enough that stopping early wastes little.
+// A batch is large enough to keep all threads busy, and small enough to waste little when reading stops early.
 constexpr size_t kBatchTexts = 1024;
 constexpr size_t kBatchBytes = 4 << 20;
 
@@ -28,7 +28,7 @@ int ThreadCount(int requested) {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-/// A line of either kind; a plain text is a prompt alone.
+/// Reads a line of either kind; a plain text becomes a prompt without an answer.
 class LineReader {
  public:
   static absl::StatusOr<LineReader> Open(const std::filesystem::path& data, DataKind kind) {
@@ -75,7 +75,7 @@ Encoded Encode(const Tokenizer& tokenizer, const InstructionRecord& line, DataKi
   TokenisedText text;
   REGROUP_ASSIGN_OR_RETURN(text.ids, tokenizer.Encode(line.prompt));
   if (kind == DataKind::kInstructions) {
-    // A post-processing that ends texts would end the prompt.
+    // Post-processing that ends every text would also end the prompt, so its end token is removed.
     if (end && !text.ids.empty() && text.ids.back() == *end) text.ids.pop_back();
     text.prompt = static_cast<int64_t>(text.ids.size());
     REGROUP_ASSIGN_OR_RETURN(const std::vector<int32_t> answer, tokenizer.EncodeOrdinary(line.completion));

@@ -1,4 +1,4 @@
-// A data file to tokens, text by text and in order, with several threads. The result does not depend on their number.
+// Tokenises a data file text by text and in order, with several threads. The result does not depend on their number.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace regroup {
 
-/// Which fields the lines of a data file have: {"text"}, or {"prompt", "completion"}.
+/// Fields of a data file's lines: {"text"}, or {"prompt", "completion"}.
 enum class DataKind { kTexts, kInstructions };
 
 struct TokeniseProgress {
@@ -23,23 +23,24 @@ struct TokeniseProgress {
 
 struct TokeniseOptions {
   DataKind kind = DataKind::kTexts;
-  /// Reading stops when there are so many; 0 reads the whole file.
+  /// Reading stops at this number of tokens; 0 reads the whole file.
   int64_t enough_tokens = 0;
-  /// 0 takes OMP_NUM_THREADS, or all cores where that is not set.
+  /// 0 takes OMP_NUM_THREADS, or all cores if that is not set.
   int threads = 0;
-  /// Called now and then, on the caller's thread.
+  /// Called from time to time, on the caller's thread.
   std::function<void(const TokeniseProgress&)> progress;
 };
 
-/// A line of the file. Texts are encoded with the tokenizer's own post-processing; an answer follows its prompt without
-/// any. The end-of-sequence token is at the end, if the tokenizer has one.
+/// The tokens of one line. Texts are encoded with the tokenizer's own post-processing; an answer follows its prompt
+/// without any. The end-of-sequence token comes last, if the tokenizer has one.
 struct TokenisedText {
   std::vector<int32_t> ids;
-  /// How many of them are the prompt's; of a plain text 0.
+  /// Number of ids that belong to the prompt; 0 for a plain text.
   int64_t prompt = 0;
 };
 
-/// Gives every text to `take`, on the caller's thread. Errors: those of the file, its lines, the tokenizer, and `take`.
+/// Passes every text to `take`, on the caller's thread. Returns the errors of the file, its lines, the tokenizer, and
+/// `take`.
 absl::Status Tokenise(const std::filesystem::path& data, const Tokenizer& tokenizer, const TokeniseOptions& options,
                       const std::function<absl::Status(const TokenisedText&)>& take);
 

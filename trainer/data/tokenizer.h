@@ -1,4 +1,4 @@
-// Text to token ids and back, as the checkpoint's own tokenizer files say.
+// Converts text to token ids and back, as the checkpoint's own tokenizer files define it.
 //
 // Tokenizers are immutable; any thread may call any function, several at once.
 #pragma once
@@ -20,25 +20,25 @@ class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
 
-  /// The ids of `text` with the tokenizer's own post-processing, which may add a begin or an end token.
+  /// Returns the ids of `text` with the tokenizer's own post-processing, which may add a begin or an end token.
   /// INVALID_ARGUMENT if the text is not UTF-8.
   virtual absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const = 0;
-  /// The ids of `text` alone; special tokens written in the text are still recognised.
+  /// Returns the ids of `text` without post-processing; special tokens written in the text are still recognised.
   virtual absl::StatusOr<std::vector<int32_t>> EncodeOrdinary(std::string_view text) const = 0;
-  /// The text of the ids, special tokens included. INVALID_ARGUMENT for an id that the vocabulary lacks.
+  /// Returns the text of the ids, including special tokens. INVALID_ARGUMENT for an id that is not in the vocabulary.
   virtual absl::StatusOr<std::string> Decode(std::span<const int32_t> ids) const = 0;
 
-  /// The begin-of-sequence and end-of-sequence tokens that the folder names.
+  /// Return the begin-of-sequence and end-of-sequence tokens that the folder names.
   virtual std::optional<int32_t> bos_id() const = 0;
   virtual std::optional<int32_t> eos_id() const = 0;
-  /// One more than the largest id.
+  /// Returns one more than the largest id.
   virtual int64_t vocabulary_size() const = 0;
 };
 
-/// Reads tokenizer.json where the folder has one, else tokenizer.model (sentencepiece, with the conventions of LLaMA
-/// folders), and the begin and end tokens from tokenizer_config.json, special_tokens_map.json or config.json.
-/// NOT_FOUND for a folder without either; INVALID_ARGUMENT for a malformed file; UNIMPLEMENTED names the file and the
-/// component that is not supported.
+/// Reads tokenizer.json if the folder has one, else tokenizer.model (sentencepiece, with the conventions of LLaMA
+/// folders), and the begin and end tokens from tokenizer_config.json, special_tokens_map.json or config.json. NOT_FOUND
+/// for a folder without either; INVALID_ARGUMENT for a malformed file; UNIMPLEMENTED names the file and the component
+/// that is not supported.
 absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadTokenizer(const std::filesystem::path& folder);
 
 }  // namespace regroup

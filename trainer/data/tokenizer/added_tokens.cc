@@ -90,7 +90,7 @@ int32_t AddedTokenFinder::LongestAt(std::string_view text, size_t begin) const {
 
 std::vector<AddedTokenSplit> AddedTokenFinder::Split(std::string_view text) const {
   std::vector<AddedTokenSplit> splits;
-  size_t done = 0;  // Everything before is in a split.
+  size_t done = 0;  // Everything before it is in a split.
   for (size_t at = 0; at < text.size();) {
     const int32_t found = LongestAt(text, at);
     if (found < 0) {

@@ -1,4 +1,4 @@
-// Tokens that are found in the text before anything else is done to it: "<s>", "<|im_start|>".
+// Finds tokens such as "<s>" and "<|im_start|>" in the text before any other processing.
 //
 // Filled by one thread, then read by any.
 #pragma once
@@ -17,12 +17,12 @@ namespace regroup {
 struct AddedToken {
   std::string content;
   int32_t id = 0;
-  /// Only where no word character touches it.
+  /// The token matches only if no word character touches it.
   bool single_word = false;
-  /// Takes the white space before it, or after it, along.
+  /// The token also takes the white space before it, or after it.
   bool left_strip = false;
   bool right_strip = false;
-  /// Found in the normalised text instead of the text as given.
+  /// The token is searched for in the normalised text instead of the original text.
   bool normalized = false;
   bool special = false;
 };
@@ -33,15 +33,15 @@ struct AddedTokenSplit {
   ByteRange range;
 };
 
-/// Finds tokens in a text: the leftmost, and of those that start there the longest.
+/// Finds tokens in a text: the leftmost match, and the longest of those that start at the same byte.
 class AddedTokenFinder {
  public:
   AddedTokenFinder();
-  /// A later token of the same content is ignored.
+  /// Adds a token. A later token with the same content is ignored.
   void Add(AddedToken token);
   bool empty() const { return tokens_.empty(); }
 
-  /// The parts of the text in order; ordinary parts are not empty. `text` is valid UTF-8.
+  /// Returns the parts of the text in order; ordinary parts are not empty. `text` is valid UTF-8.
   std::vector<AddedTokenSplit> Split(std::string_view text) const;
 
  private:
@@ -51,7 +51,7 @@ class AddedTokenFinder {
     std::vector<std::pair<char, int32_t>> next;
   };
   int32_t NextState(int32_t state, char byte) const;
-  /// Index of the longest token that `text` starts with at `begin`, or -1.
+  /// Returns the index of the longest token that `text` contains at `begin`, or -1.
   int32_t LongestAt(std::string_view text, size_t begin) const;
 
   std::vector<AddedToken> tokens_;

@@ -8,7 +8,7 @@ namespace {
 
 constexpr int32_t kNone = -1;
 
-/// A token in a doubly linked list; one that was merged away has token kNone.
+/// A token in a doubly linked list; a token that was merged into another has the value kNone.
 struct Node {
   int32_t token;
   int32_t previous;

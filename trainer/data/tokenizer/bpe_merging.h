@@ -1,4 +1,4 @@
-// The merging of byte-pair encoding. A pure function, for any thread.
+// Merges tokens by byte-pair encoding. A pure function, for any thread.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace regroup {
 
-/// Merges neighbours, smallest rank first and leftmost first among equals, until none merges. O(n log n).
+/// Merges neighbours, smallest rank first and leftmost first among equal ranks, until no pair merges. O(n log n).
 std::vector<int32_t> MergeTokens(const std::vector<int32_t>& tokens, const MergeTable& merges);
 
 }  // namespace regroup

@@ -79,8 +79,8 @@ absl::Status BpeModel::ParseMerges(const nlohmann::json& merges) {
     const std::optional<int32_t> merged = vocabulary_.IdOf(pair.first + pair.second);
     if (!left || !right || !merged) {
       return absl::InvalidArgumentError(
-          fmt::format("model: merge {} of \"{}\" and \"{}\" needs a token that the vocabulary lacks", rank, pair.first,
-                      pair.second));
+          fmt::format("model: merge {} of \"{}\" and \"{}\" needs a token that is not in the vocabulary", rank,
+                      pair.first, pair.second));
     }
     merges_.Set(*left, *right, {rank++, *merged});
   }
@@ -115,8 +115,8 @@ std::vector<int32_t> BpeModel::EncodeUncached(std::string_view piece) const {
   return MergeTokens(StartTokens(piece), merges_);
 }
 
-// An unknown token waits until a known character or the end, so that fused ones can be counted as one; the tokens of a
-// byte fallback do not end the wait. That order is the reference implementation's, and ids depend on it.
+// An unknown token waits until a known character or the end, so that adjacent ones can be fused into one; the tokens of
+// a byte fallback do not end the wait. The reference implementation has this order, and ids depend on it.
 std::vector<int32_t> BpeModel::StartTokens(std::string_view piece) const {
   std::vector<int32_t> tokens;
   bool unknown_waits = false;

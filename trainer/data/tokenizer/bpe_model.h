@@ -1,7 +1,7 @@
-// Byte-pair encoding: the "model" of tokenizer.json with type BPE.
+// Implements byte-pair encoding: the "model" of tokenizer.json with type BPE.
 //
 // A piece starts as its characters; the two neighbours whose merge has the smallest rank become one token, the leftmost
-// first, until none merges. Immutable but for a cache of short pieces, which is locked; any thread may call.
+// first, until no pair merges. Immutable except for a locked cache of short pieces; any thread may call.
 #pragma once
 
 #include <array>
@@ -25,11 +25,11 @@ namespace regroup {
 class BpeModel {
  public:
   /// Reads vocab, merges, unk_token, fuse_unk, byte_fallback, ignore_merges. UNIMPLEMENTED for dropout, affixes, and
-  /// model types other than BPE; INVALID_ARGUMENT for a merge whose tokens the vocabulary lacks.
+  /// model types other than BPE; INVALID_ARGUMENT for a merge whose tokens are not in the vocabulary.
   static absl::StatusOr<std::unique_ptr<BpeModel>> Parse(const nlohmann::json& json);
 
-  /// Appends the ids of a piece. A character without token becomes its bytes' tokens (byte_fallback), else the unknown
-  /// token, else nothing. `piece` is valid UTF-8.
+  /// Appends the ids of a piece. A character without a token becomes the tokens of its bytes (byte_fallback), else the
+  /// unknown token, else nothing. `piece` is valid UTF-8.
   void Encode(std::string_view piece, std::vector<int32_t>& ids) const;
 
   const Vocabulary& vocabulary() const { return vocabulary_; }
@@ -45,7 +45,7 @@ class BpeModel {
     using is_transparent = void;
     size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
   };
-  /// A part of the cache, with its own lock so that threads seldom meet.
+  /// A part of the cache with its own lock, so that threads rarely wait for each other.
   struct CachePart {
     std::mutex mutex;
     std::unordered_map<std::string, std::vector<int32_t>, Hash, std::equal_to<>> ids_by_piece;
@@ -56,7 +56,7 @@ class BpeModel {
   std::optional<int32_t> unknown_;
   bool fuse_unknown_ = false;
   bool ignore_merges_ = false;
-  /// Tokens "<0x00>" to "<0xFF>"; -1 where the vocabulary lacks one. Empty without byte_fallback.
+  /// Tokens "<0x00>" to "<0xFF>"; -1 for one that is not in the vocabulary. Empty without byte_fallback.
   std::vector<int32_t> byte_tokens_;
   mutable std::array<CachePart, 16> cache_;
 };

@@ -17,7 +17,7 @@ namespace {
 AddedToken ParseAddedToken(const nlohmann::json& json) {
   AddedToken token;
   token.content = json.at("content");
-  // What is no number is no id of any token, and refused as such.
+  // An id that is not a number becomes -1, which is no valid id and is rejected later.
   token.id = IntegerIn<int32_t>(json.at("id")).value_or(-1);
   token.single_word = json.value("single_word", false);
   token.left_strip = json.value("lstrip", false);
@@ -59,19 +59,19 @@ absl::Status JsonTokenizer::ParseAddedTokens(const nlohmann::json& tokens) {
 absl::Status JsonTokenizer::CheckPostProcessor() const {
   for (const int32_t id : post_processor_->Process({})) {
     if (id < 0 || id >= vocabulary_size()) {
-      return absl::InvalidArgumentError(fmt::format("post_processor: the vocabulary has no token {}", id));
+      return absl::InvalidArgumentError(fmt::format("post_processor: token {} is not in the vocabulary", id));
     }
   }
   return absl::OkStatus();
 }
 
-// The reference implementation numbers tokens that the model lacks by their order and does not look at the file's id;
-// where the two differ nobody can tell which the model was trained with.
+// For tokens that are not in the model, the reference implementation assigns ids by order and ignores the id in the
+// file. If the two differ, it is impossible to tell which one the model was trained with.
 absl::Status JsonTokenizer::AddToken(AddedToken token) {
   const int64_t expected = IdOf(token.content).value_or(NextAddedId());
   if (expected != token.id) {
     return absl::InvalidArgumentError(
-        fmt::format("added token \"{}\" has the id {} where {} is expected", token.content, token.id, expected));
+        fmt::format("added token \"{}\" has id {}, but {} is expected", token.content, token.id, expected));
   }
   REGROUP_RETURN_IF_ERROR(added_.Add(token.content, token.id));
   if (!token.normalized) {
@@ -140,7 +140,7 @@ absl::StatusOr<std::string> JsonTokenizer::Decode(std::span<const int32_t> ids) 
   for (const int32_t id : ids) {
     const std::string* token = added_.TokenOf(id);
     if (token == nullptr) token = model_->vocabulary().TokenOf(id);
-    if (token == nullptr) return absl::InvalidArgumentError(fmt::format("the vocabulary has no token {}", id));
+    if (token == nullptr) return absl::InvalidArgumentError(fmt::format("id {} is not in the vocabulary", id));
     tokens.push_back(*token);
   }
   REGROUP_ASSIGN_OR_RETURN(const std::vector<std::string> texts, (*decoder_)->Decode(std::move(tokens)));

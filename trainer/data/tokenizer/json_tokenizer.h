@@ -1,6 +1,6 @@
 // The tokenizer of a tokenizer.json: added tokens, normalizer, pre_tokenizer, BPE model, post_processor, decoder.
 //
-// "truncation" and "padding" of the file are not applied: whole texts are encoded. Immutable; any thread may call.
+// The file's "truncation" and "padding" are ignored: whole texts are encoded. Immutable; any thread may call.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ namespace regroup {
 
 class JsonTokenizer : public Tokenizer {
  public:
-  /// UNIMPLEMENTED names the component that is not supported; INVALID_ARGUMENT says what is malformed.
+  /// Parses the file. UNIMPLEMENTED names the component that is not supported; INVALID_ARGUMENT says what is malformed.
   static absl::StatusOr<std::shared_ptr<JsonTokenizer>> Parse(const nlohmann::json& json);
 
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const override;
@@ -37,15 +37,15 @@ class JsonTokenizer : public Tokenizer {
   std::optional<int32_t> eos_id() const override { return special_.eos; }
   int64_t vocabulary_size() const override;
 
-  /// Id of a token's text, added tokens included.
+  /// Returns the id of a token's text, including added tokens.
   std::optional<int32_t> IdOf(std::string_view token) const;
-  /// Before the tokenizer is shared.
+  /// Must be called before the tokenizer is shared.
   void SetSpecialIds(SpecialIds ids) { special_ = ids; }
 
  private:
   explicit JsonTokenizer(std::unique_ptr<BpeModel> model) : model_(std::move(model)) {}
   absl::Status ParseAddedTokens(const nlohmann::json& tokens);
-  /// Its tokens are added to every text: each must be one.
+  /// Checks that the tokens which the post-processor adds to every text exist.
   absl::Status CheckPostProcessor() const;
   absl::Status AddToken(AddedToken token);
   int64_t NextAddedId() const;
@@ -56,9 +56,9 @@ class JsonTokenizer : public Tokenizer {
   std::shared_ptr<const Normalizer> normalizer_;
   std::shared_ptr<const PreTokenizer> pre_tokenizer_;
   std::shared_ptr<const PostProcessor> post_processor_;
-  /// Its error where the file's decoder is not supported: encoding works all the same.
+  /// Holds an error if the file's decoder is not supported; encoding works nevertheless.
   absl::StatusOr<std::shared_ptr<const TokenDecoder>> decoder_ = absl::UnknownError("");
-  /// Every added token, those of the model's vocabulary among them.
+  /// All added tokens, including those that the model's vocabulary contains too.
   Vocabulary added_;
   AddedTokenFinder raw_finder_;
   AddedTokenFinder normalized_finder_;

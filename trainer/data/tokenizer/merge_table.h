@@ -1,4 +1,4 @@
-// Which two tokens merge into which, and how early: the heart of byte-pair encoding, as one flat hash table.
+// Stores which two tokens merge into which token, and with which rank, as one flat hash table for byte-pair encoding.
 //
 // Filled by one thread, then read by any.
 #pragma once
@@ -10,19 +10,19 @@
 namespace regroup {
 
 struct Merge {
-  /// Smaller merges first.
+  /// Pairs with a smaller rank merge first.
   int32_t rank = 0;
-  /// The token that the two become.
+  /// The token that the pair becomes.
   int32_t token = 0;
 };
 
 class MergeTable {
  public:
-  /// Room for `count` merges.
+  /// Reserves space for `count` merges.
   explicit MergeTable(size_t count = 0);
-  /// A pair that is there already takes the new merge.
+  /// Sets the merge of a pair, replacing an earlier one.
   void Set(int32_t left, int32_t right, Merge merge);
-  /// Null if the two do not merge.
+  /// Returns null if the two do not merge.
   const Merge* Find(int32_t left, int32_t right) const;
 
  private:

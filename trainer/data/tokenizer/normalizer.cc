@@ -41,7 +41,7 @@ class Sequence : public Normalizer {
   std::vector<NormalizerPtr> parts_;
 };
 
-/// Unicode's four normal forms, by ICU. ASCII is in all of them already.
+/// Implements Unicode's four normal forms with ICU. ASCII text is already in all of them.
 class UnicodeForm : public Normalizer {
  public:
   explicit UnicodeForm(const icu::Normalizer2* form) : form_(form) {}

@@ -1,4 +1,4 @@
-// What tokenizer.json does to a text before it is cut: "normalizer".
+// Implements "normalizer" of tokenizer.json, which changes a text before it is cut.
 //
 // Immutable; any thread may call.
 #pragma once
@@ -19,7 +19,8 @@ class Normalizer {
   virtual absl::StatusOr<std::string> Normalize(std::string text) const = 0;
 };
 
-/// NFC, NFD, NFKC, NFKD, Prepend, Replace, Strip, Sequence; null changes nothing. UNIMPLEMENTED names any other.
+/// Parses NFC, NFD, NFKC, NFKD, Prepend, Replace, Strip or Sequence; null changes nothing. UNIMPLEMENTED names any
+/// other.
 absl::StatusOr<std::shared_ptr<const Normalizer>> ParseNormalizer(const nlohmann::json& json);
 
 }  // namespace regroup

@@ -70,12 +70,13 @@ absl::StatusOr<PostProcessorPtr> ParseTemplate(const nlohmann::json& json) {
     }
   }
   if (texts != 1) {
-    return absl::UnimplementedError("post_processor: a template with the text not exactly once is not supported");
+    return absl::UnimplementedError(
+        "post_processor: a template that does not contain the text exactly once is not supported");
   }
   return std::make_shared<Surround>(std::move(before), std::move(after));
 }
 
-/// "cls" before and "sep" after, each as [token, id].
+/// Parses "cls", added before the text, and "sep", added after it; each is [token, id].
 absl::StatusOr<PostProcessorPtr> ParseClsSep(const nlohmann::json& json) {
   REGROUP_ASSIGN_OR_RETURN(const int32_t cls, ParseId(json.at("cls").at(1)));
   REGROUP_ASSIGN_OR_RETURN(const int32_t sep, ParseId(json.at("sep").at(1)));

@@ -1,4 +1,4 @@
-// What tokenizer.json adds around the ids of a text: "post_processor".
+// Implements "post_processor" of tokenizer.json, which adds ids before and after those of a text.
 //
 // Immutable; any thread may call.
 #pragma once
@@ -19,8 +19,8 @@ class PostProcessor {
   virtual std::vector<int32_t> Process(std::vector<int32_t> ids) const = 0;
 };
 
-/// TemplateProcessing (its template for a single text), BertProcessing, RobertaProcessing, ByteLevel (which moves
-/// offsets only), Sequence; null adds nothing. UNIMPLEMENTED names any other.
+/// Parses TemplateProcessing (its template for a single text), BertProcessing, RobertaProcessing, ByteLevel (which
+/// moves offsets only) or Sequence; null adds nothing. UNIMPLEMENTED names any other.
 absl::StatusOr<std::shared_ptr<const PostProcessor>> ParsePostProcessor(const nlohmann::json& json);
 
 }  // namespace regroup

@@ -21,7 +21,7 @@ namespace {
 
 using PreTokenizerPtr = std::shared_ptr<const PreTokenizer>;
 
-// GPT-2's: contractions, words, numbers and signs with the space before them, and other white space.
+// GPT-2's pattern: contractions, words, numbers and signs with the space before them, and other white space.
 constexpr char kByteLevelPattern[] = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 void AppendRanges(const TextPiece& piece, const std::vector<ByteRange>& ranges, std::vector<TextPiece>& pieces) {
@@ -114,7 +114,7 @@ class ByteLevel : public PreTokenizer {
 
 enum class PrependScheme { kAlways, kFirst, kNever };
 
-/// Writes spaces as a visible character, puts one in front, and cuts before each.
+/// Writes spaces as a visible character, puts one in front, and cuts before each of them.
 class Metaspace : public PreTokenizer {
  public:
   Metaspace(std::string replacement, PrependScheme scheme, bool split)
@@ -211,7 +211,7 @@ absl::StatusOr<PreTokenizerPtr> ParseCharacterDelimiter(const nlohmann::json& js
 
 absl::StatusOr<PrependScheme> ParsePrependScheme(const nlohmann::json& json) {
   const std::string scheme = json.value("prepend_scheme", std::string("always"));
-  // Older files say it with a truth value.
+  // Older files use a boolean instead.
   if (!json.value("add_prefix_space", scheme != "never")) return PrependScheme::kNever;
   if (scheme == "always") return PrependScheme::kAlways;
   if (scheme == "first") return PrependScheme::kFirst;

@@ -1,4 +1,4 @@
-// How tokenizer.json cuts a text into the pieces that the model sees one by one: "pre_tokenizer".
+// Implements "pre_tokenizer" of tokenizer.json, which cuts a text into the pieces that the model encodes one by one.
 //
 // Immutable; any thread may call.
 #pragma once
@@ -14,7 +14,7 @@
 
 namespace regroup {
 
-/// A part of the text, and whether the text starts with it.
+/// A part of the text, with a flag that it is the beginning of the text.
 struct TextPiece {
   std::string text;
   bool starts_text = false;
@@ -23,12 +23,12 @@ struct TextPiece {
 class PreTokenizer {
  public:
   virtual ~PreTokenizer() = default;
-  /// Appends the pieces of `piece`, which is not empty and valid UTF-8; none of them is empty.
+  /// Appends the pieces of `piece`, which is valid UTF-8 and not empty; none of the pieces is empty.
   virtual absl::Status Cut(TextPiece piece, std::vector<TextPiece>& pieces) const = 0;
 };
 
-/// ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, Punctuation, CharDelimiterSplit, Metaspace, Sequence; null
-/// keeps the text whole. UNIMPLEMENTED names any other.
+/// Parses ByteLevel, Split, Digits, Whitespace, WhitespaceSplit, Punctuation, CharDelimiterSplit, Metaspace or
+/// Sequence; null keeps the text whole. UNIMPLEMENTED names any other.
 absl::StatusOr<std::shared_ptr<const PreTokenizer>> ParsePreTokenizer(const nlohmann::json& json);
 
 }  // namespace regroup

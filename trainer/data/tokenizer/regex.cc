@@ -18,7 +18,8 @@ std::string Pcre2Message(int code) {
 
 PCRE2_SPTR Bytes(std::string_view text) { return reinterpret_cast<PCRE2_SPTR>(text.data()); }
 
-/// One match at or after `start`. The machine code has a small stack; where that does not do, the interpreter does.
+/// Finds one match at or after `start`. The machine code has a small stack; if that overflows, the interpreter takes
+/// over.
 int MatchFrom(const pcre2_code* code, std::string_view text, size_t start, pcre2_match_data* match) {
   const int result = pcre2_match(code, Bytes(text), text.size(), start, PCRE2_NO_UTF_CHECK, match, nullptr);
   if (result != PCRE2_ERROR_JIT_STACKLIMIT) return result;
@@ -47,7 +48,7 @@ absl::StatusOr<Regex> Regex::FromPcre(std::string_view pattern) {
     return absl::InvalidArgumentError(
         fmt::format("regular expression \"{}\": {} at byte {}", pattern, Pcre2Message(error), offset));
   }
-  pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);  // Where it cannot, the interpreter is used.
+  pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);  // If this fails, the interpreter is used.
   return Regex(std::move(code));
 }
 

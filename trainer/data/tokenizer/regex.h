@@ -1,4 +1,4 @@
-// A regular expression over UTF-8 text, on PCRE2 with its just-in-time compiler.
+// A regular expression over UTF-8 text, based on PCRE2 with its just-in-time compiler.
 //
 // Immutable; any thread may match, several at once.
 #pragma once
@@ -23,14 +23,14 @@ struct ByteRange {
 
 class Regex {
  public:
-  /// A pattern as tokenizer.json writes it (see regex_syntax.h). UNIMPLEMENTED or INVALID_ARGUMENT.
+  /// Compiles a pattern as tokenizer.json writes it (see regex_syntax.h). UNIMPLEMENTED or INVALID_ARGUMENT.
   static absl::StatusOr<Regex> FromRuby(std::string_view pattern);
-  /// A pattern in PCRE2's own syntax.
+  /// Compiles a pattern in PCRE2's own syntax.
   static absl::StatusOr<Regex> FromPcre(std::string_view pattern);
   /// Matches exactly `text`.
   static absl::StatusOr<Regex> Literal(std::string_view text);
 
-  /// All matches from left to right, without overlap; empty ones are left out. `text` must be valid UTF-8.
+  /// Returns all matches from left to right, without overlap and without empty ones. `text` must be valid UTF-8.
   /// INTERNAL if the matcher gives up.
   absl::StatusOr<std::vector<ByteRange>> FindAll(std::string_view text) const;
 

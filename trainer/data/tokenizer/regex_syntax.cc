@@ -32,7 +32,7 @@ class Translator {
 
   absl::StatusOr<std::string> Translate() {
     while (!AtEnd()) REGROUP_RETURN_IF_ERROR(in_class_ ? ClassItem() : Item());
-    if (in_class_) return Unsupported("a set without end");
+    if (in_class_) return Unsupported("an unterminated set");
     return out_;
   }
 
@@ -102,7 +102,7 @@ absl::Status Translator::Item() {
 
 absl::Status Translator::Group() {
   atom_start_ = std::string::npos;
-  if (Follows("(?i)") && at_ != 0) return Unsupported("an option in the middle");
+  if (Follows("(?i)") && at_ != 0) return Unsupported("an option that is not at the start");
   for (const std::string_view start : {"(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!", "(?i:", "(?-i:", "(?i)"}) {
     if (!Follows(start)) continue;
     out_ += start;
@@ -114,7 +114,7 @@ absl::Status Translator::Group() {
   return absl::OkStatus();
 }
 
-// Ruby reads X{n,m}+ as a repeated X{n,m}, PCRE2 as a possessive one.
+// Ruby reads X{n,m}+ as a repeated X{n,m}, but PCRE2 as a possessive quantifier.
 absl::Status Translator::Interval() {
   const size_t end = in_.find('}', at_);
   if (end == std::string_view::npos || end == at_ + 1 || in_[at_ + 1] == ',') return Unsupported("this use of {");
@@ -194,7 +194,7 @@ absl::Status Translator::SetEscape(std::string_view members, bool negated) {
   return absl::OkStatus();
 }
 
-// A hyphen after a set is a plain hyphen; after our last member it would make a range.
+// A hyphen after a set is a plain hyphen, but after the last member written here it would make a range.
 absl::Status Translator::EmitSet(std::string_view members) {
   at_ += 2;
   out_ += members;
@@ -204,7 +204,7 @@ absl::Status Translator::EmitSet(std::string_view members) {
   return absl::OkStatus();
 }
 
-// \p{Han} is Unicode's Script property there, and Script_Extensions here unless "sc:" says otherwise.
+// In Ruby \p{Han} is Unicode's Script property; in PCRE2 it is Script_Extensions unless "sc:" is written.
 absl::Status Translator::PropertyEscape() {
   const size_t end = in_.find('}', at_);
   if (at_ + 2 >= in_.size() || in_[at_ + 2] != '{' || end == std::string_view::npos) {

@@ -1,5 +1,6 @@
-// tokenizer.json writes its patterns in Oniguruma's Ruby syntax; ours run on PCRE2. The two disagree on \s, \w, \h, \v,
-// on quantifiers such as {1,3}+, and on sets within sets. This translates what tokenizers use and refuses the rest.
+// Translates the patterns of tokenizer.json, which use Oniguruma's Ruby syntax, to PCRE2. The two disagree on \s, \w,
+// \h, \v, on quantifiers such as {1,3}+, and on sets within sets. Only constructs that tokenizers use are translated;
+// others are rejected.
 #pragma once
 
 #include <string>
@@ -9,7 +10,7 @@
 
 namespace regroup {
 
-/// A PCRE2 pattern (UTF, UCP, MULTILINE) that matches what `ruby` does. UNIMPLEMENTED names the construct.
+/// Returns a PCRE2 pattern (UTF, UCP, MULTILINE) that matches what `ruby` matches. UNIMPLEMENTED names the construct.
 absl::StatusOr<std::string> TranslateRubyRegex(std::string_view ruby);
 
 }  // namespace regroup

@@ -5,9 +5,9 @@
 namespace regroup {
 namespace {
 
-/// Null and the reason in `error`. The module stays loaded.
+/// Loads the module, which stays loaded. Returns null and sets `error` on failure.
 ParseSentencePiece LoadModule(std::string& error) {
-  // Its own symbols first: see the header.
+  // RTLD_DEEPBIND makes the module prefer its own symbols: see the header.
   void* module = dlopen("libregroup_sentencepiece.so", RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
   if (module == nullptr) {
     error = dlerror();

@@ -1,7 +1,7 @@
-// The sentencepiece library behind plain types.
+// Wraps the sentencepiece library behind plain types.
 //
-// The library lives in a module of its own, libregroup_sentencepiece.so, that is loaded when the first tokenizer.model
-// is read: Debian's build carries and exports an old protobuf, which must not take the place of the real one.
+// The library is in a module of its own, libregroup_sentencepiece.so, which is loaded when the first tokenizer.model is
+// read: Debian's build contains and exports an old protobuf, which must not replace the current one.
 //
 // Immutable; any thread may call.
 #pragma once
@@ -18,7 +18,7 @@ namespace regroup {
 
 class SentencePieceModel {
  public:
-  /// Null and a message in `error` for a file that is not a sentencepiece model, or where the module cannot be loaded.
+  /// Returns null and sets `error` for a file that is not a sentencepiece model, or if the module cannot be loaded.
   static std::unique_ptr<SentencePieceModel> Parse(std::string_view content, std::string& error);
   virtual ~SentencePieceModel() = default;
 
@@ -29,11 +29,11 @@ class SentencePieceModel {
   virtual std::optional<int32_t> eos_id() const = 0;
   virtual std::optional<int32_t> unknown_id() const = 0;
   virtual std::string PieceOf(int32_t id) const = 0;
-  /// Id of a piece of the vocabulary.
+  /// Returns the id of a piece of the vocabulary.
   virtual std::optional<int32_t> IdOf(std::string_view piece) const = 0;
 };
 
-/// What the module exports, as "RegroupParseSentencePiece": Parse without the loading.
+/// The function that the module exports as "RegroupParseSentencePiece": Parse without loading the module.
 using ParseSentencePiece = SentencePieceModel* (*)(std::string_view content, std::string& error);
 
 }  // namespace regroup

@@ -1,4 +1,4 @@
-// The module libregroup_sentencepiece.so: SentencePieceModel on the sentencepiece library.
+// The module libregroup_sentencepiece.so: implements SentencePieceModel with the sentencepiece library.
 #include <sentencepiece_processor.h>
 
 #include "trainer/data/tokenizer/sentencepiece_model.h"
@@ -25,7 +25,7 @@ class LibraryModel final : public SentencePieceModel {
   std::optional<int32_t> unknown_id() const override { return IdOrNothing(processor.unk_id()); }
   std::string PieceOf(int32_t id) const override { return processor.IdToPiece(id); }
   std::optional<int32_t> IdOf(std::string_view piece) const override {
-    // The library answers with the unknown piece's id for a piece that it lacks.
+    // The library returns the unknown piece's id for a piece that it does not have.
     const int id = processor.PieceToId(piece);
     if (id < 0 || id >= size() || PieceOf(id) != piece) return std::nullopt;
     return id;

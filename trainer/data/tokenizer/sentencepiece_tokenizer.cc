@@ -128,7 +128,7 @@ absl::StatusOr<std::string> SentencePieceTokenizer::Decode(std::span<const int32
   for (const int32_t id : ids) {
     const std::string* added = added_.TokenOf(id);
     if (added == nullptr && (id < 0 || id >= model_->size())) {
-      return absl::InvalidArgumentError(fmt::format("the vocabulary has no token {}", id));
+      return absl::InvalidArgumentError(fmt::format("id {} is not in the vocabulary", id));
     }
     if (added == nullptr) {
       run.push_back(id);

@@ -1,7 +1,7 @@
 // The tokenizer of a tokenizer.model or spiece.model, with the conventions of Hugging Face folders.
 //
-// Tokens of "added_tokens_decoder" and the model's begin, end and unknown pieces are found in the text first; what lies
-// between is given to sentencepiece part by part. Immutable; any thread may call.
+// Tokens of "added_tokens_decoder" and the model's begin, end and unknown pieces are found in the text first;
+// sentencepiece encodes each part between them. Immutable; any thread may call.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ namespace regroup {
 
 class SentencePieceTokenizer : public Tokenizer {
  public:
-  /// `file` is tokenizer.model (LLaMA: a begin token before the text unless "add_bos_token" is false, an end token
-  /// after it if "add_eos_token" is true) or spiece.model (T5: an end token, no begin token), in `folder`.
+  /// Opens `file` in `folder`: tokenizer.model (LLaMA: a begin token before the text unless "add_bos_token" is false,
+  /// an end token after it if "add_eos_token" is true) or spiece.model (T5: an end token, no begin token).
   static absl::StatusOr<std::shared_ptr<const Tokenizer>> Open(const std::filesystem::path& folder,
                                                                const std::string& file);
 

@@ -12,14 +12,15 @@
 namespace regroup {
 namespace {
 
-/// A token is written as its text or as an object with "content". Nothing for anything else, null among it.
+/// Returns the text of a token, which is written as a string or as an object with "content". Returns nullopt for
+/// anything else, including null.
 std::optional<std::string> TokenText(const nlohmann::json& token) {
   if (token.is_string()) return token.get<std::string>();
   if (token.is_object() && token.contains("content") && token["content"].is_string()) return token["content"];
   return std::nullopt;
 }
 
-/// A number, or the first of a list of numbers.
+/// Returns a number, or the first of a list of numbers.
 std::optional<int32_t> TokenNumber(const nlohmann::json& config, const std::string& key) {
   const nlohmann::json value = config.value(key, nlohmann::json());
   const nlohmann::json& first = value.is_array() && !value.empty() ? value[0] : value;

@@ -1,4 +1,4 @@
-// The begin-of-sequence and end-of-sequence tokens that a checkpoint folder names.
+// Reads the begin-of-sequence and end-of-sequence tokens that a checkpoint folder names.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +16,9 @@ struct SpecialIds {
   std::optional<int32_t> eos;
 };
 
-/// Looks for "bos_token" and "eos_token" in tokenizer_config.json and special_tokens_map.json; where neither has the
-/// key, for "bos_token_id" and "eos_token_id" in config.json. A null says that there is none. `id_of` gives the id of a
-/// token's text. INVALID_ARGUMENT for an end token that the vocabulary lacks. Any thread.
+/// Looks for "bos_token" and "eos_token" in tokenizer_config.json and special_tokens_map.json; if neither has the key,
+/// for "bos_token_id" and "eos_token_id" in config.json. A null means that there is none. `id_of` returns the id of a
+/// token's text. INVALID_ARGUMENT for an end token that is not in the vocabulary. Any thread.
 absl::StatusOr<SpecialIds> ReadSpecialIds(const std::filesystem::path& folder,
                                           const std::function<std::optional<int32_t>(std::string_view)>& id_of);
 

@@ -14,7 +14,7 @@ struct Segment {
   bool is_match = false;
 };
 
-/// Matches and what lies between them, covering the text.
+/// Returns the matches and the segments between them, which together cover the text.
 std::vector<Segment> Cover(size_t bytes, const std::vector<ByteRange>& matches, bool invert) {
   std::vector<Segment> segments;
   size_t end = 0;
@@ -27,7 +27,7 @@ std::vector<Segment> Cover(size_t bytes, const std::vector<ByteRange>& matches, 
   return segments;
 }
 
-/// Joins a segment to the one before it where `joins(previous is a match, this is a match)` says so.
+/// Joins a segment to the previous one if `joins(previous is a match, this is a match)` returns true.
 template <typename Joins>
 std::vector<ByteRange> JoinToPrevious(const std::vector<Segment>& segments, const Joins& joins) {
   std::vector<ByteRange> pieces;
@@ -74,7 +74,7 @@ absl::StatusOr<SplitBehavior> ParseSplitBehavior(std::string_view name) {
   if (name == "MergedWithPrevious") return SplitBehavior::kMergedWithPrevious;
   if (name == "MergedWithNext") return SplitBehavior::kMergedWithNext;
   if (name == "Contiguous") return SplitBehavior::kContiguous;
-  return absl::InvalidArgumentError(fmt::format("\"{}\" is not a way to split", name));
+  return absl::InvalidArgumentError(fmt::format("\"{}\" is not a known split behavior", name));
 }
 
 std::vector<ByteRange> SplitAtMatches(size_t bytes, const std::vector<ByteRange>& matches, SplitBehavior behavior,

@@ -10,19 +10,19 @@
 
 namespace regroup {
 
-/// What becomes of a match: dropped, a piece of its own, joined to the text before or after it, or joined to its
-/// neighbouring matches.
+/// Says what happens to a match: it is dropped, becomes a piece of its own, or is joined to the text before it, to the
+/// text after it, or to neighbouring matches.
 enum class SplitBehavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext, kContiguous };
 
-/// "Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous". INVALID_ARGUMENT otherwise.
+/// Parses "Removed", "Isolated", "MergedWithPrevious", "MergedWithNext" or "Contiguous". INVALID_ARGUMENT otherwise.
 absl::StatusOr<SplitBehavior> ParseSplitBehavior(std::string_view name);
 
-/// Cuts `bytes` bytes of text at the matches (in order, without overlap). With `invert` what lies between the matches
-/// takes the part of the matches. Pieces are in order and never empty.
+/// Cuts `bytes` bytes of text at the matches (in order, without overlap). With `invert` the text between the matches is
+/// treated as the matches. Pieces are in order and never empty.
 std::vector<ByteRange> SplitAtMatches(size_t bytes, const std::vector<ByteRange>& matches, SplitBehavior behavior,
                                       bool invert);
 
-/// Every single character for which `test` holds.
+/// Returns every single character for which `test` holds.
 std::vector<ByteRange> FindCharacters(std::string_view text, const std::function<bool(char32_t)>& test);
 
 }  // namespace regroup

@@ -71,7 +71,7 @@ class ByteLevel : public TokenDecoder {
   }
 };
 
-/// The byte of "<0x1F>"; nothing for any other token.
+/// Returns the byte of "<0x1F>", or nullopt for any other token.
 std::optional<char> ByteOfToken(std::string_view token) {
   if (token.size() != 6 || !token.starts_with("<0x") || !token.ends_with('>')) return std::nullopt;
   unsigned value = 0;
@@ -187,7 +187,7 @@ absl::StatusOr<TokenDecoderPtr> ParseStrip(const nlohmann::json& json) {
   const std::string content = json.at("content");
   const std::optional<int> start = IntegerIn<int>(json.at("start")), stop = IntegerIn<int>(json.at("stop"));
   if (content.empty() || !start || !stop) {
-    return absl::InvalidArgumentError("decoder Strip: \"content\" is empty, or \"start\" and \"stop\" are no numbers");
+    return absl::InvalidArgumentError("decoder Strip: \"content\" is empty, or \"start\" and \"stop\" are not numbers");
   }
   return std::make_shared<Strip>(content, *start, *stop);
 }

@@ -1,4 +1,4 @@
-// How tokenizer.json turns tokens back into text: "decoder".
+// Implements "decoder" of tokenizer.json, which converts tokens back to text.
 //
 // Immutable; any thread may call.
 #pragma once
@@ -16,11 +16,11 @@ namespace regroup {
 class TokenDecoder {
  public:
   virtual ~TokenDecoder() = default;
-  /// Texts that, joined, are the text.
+  /// Returns strings whose concatenation is the text.
   virtual absl::StatusOr<std::vector<std::string>> Decode(std::vector<std::string> tokens) const = 0;
 };
 
-/// ByteLevel, ByteFallback, Fuse, Strip, Replace, Metaspace, Sequence; null joins the tokens with spaces.
+/// Parses ByteLevel, ByteFallback, Fuse, Strip, Replace, Metaspace or Sequence; null joins the tokens with spaces.
 /// UNIMPLEMENTED names any other.
 absl::StatusOr<std::shared_ptr<const TokenDecoder>> ParseTokenDecoder(const nlohmann::json& json);
 

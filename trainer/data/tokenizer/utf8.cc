@@ -6,7 +6,7 @@
 namespace regroup {
 namespace {
 
-/// Moves behind the character at `position`; negative for bytes that are not UTF-8.
+/// Returns the character at `position` and advances past it; negative for bytes that are not UTF-8.
 UChar32 NextOrNegative(std::string_view bytes, size_t& position) {
   UChar32 character;
   U8_NEXT(reinterpret_cast<const uint8_t*>(bytes.data()), position, bytes.size(), character);

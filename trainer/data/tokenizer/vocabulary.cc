@@ -6,7 +6,7 @@ namespace regroup {
 
 absl::Status Vocabulary::Add(std::string_view token, int64_t id) {
   constexpr int64_t kMaxId = 10'000'000;
-  if (id < 0 || id > kMaxId) return absl::InvalidArgumentError(fmt::format("token \"{}\" has the id {}", token, id));
+  if (id < 0 || id > kMaxId) return absl::InvalidArgumentError(fmt::format("token \"{}\" has bad id {}", token, id));
   const auto [entry, added] = ids_.emplace(token, static_cast<int32_t>(id));
   if (!added) {
     if (entry->second == id) return absl::OkStatus();

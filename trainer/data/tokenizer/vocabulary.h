@@ -1,4 +1,4 @@
-// Tokens and their ids, both ways. Filled by one thread, then read by any.
+// Maps tokens to ids and ids to tokens. Filled by one thread, then read by any.
 #pragma once
 
 #include <cstdint>
@@ -14,14 +14,14 @@ namespace regroup {
 
 class Vocabulary {
  public:
-  /// INVALID_ARGUMENT for an id that another token has, or that is negative or above 10 million.
+  /// Adds a token. INVALID_ARGUMENT for an id that another token has, or that is negative or above 10 million.
   absl::Status Add(std::string_view token, int64_t id);
   std::optional<int32_t> IdOf(std::string_view token) const;
-  /// Null for an id without token.
+  /// Returns null for an id without a token.
   const std::string* TokenOf(int64_t id) const;
-  /// Number of tokens.
+  /// Returns the number of tokens.
   int64_t size() const { return static_cast<int64_t>(ids_.size()); }
-  /// One more than the largest id.
+  /// Returns one more than the largest id.
   int64_t end_id() const { return static_cast<int64_t>(tokens_.size()); }
 
  private:

@@ -114,7 +114,7 @@ TEST(JsonTokenizerTest, TakesNoNumberWithAFractionOrOutOfRangeForAnId) {
 TEST(JsonTokenizerTest, RefusesAPostProcessorThatAddsIdsBeyondTheVocabulary) {
   Json tree = Tree();
   tree["post_processor"]["special_tokens"]["<s>"]["ids"][0] = 7;
-  EXPECT_THAT(std::string(JsonTokenizer::Parse(tree).status().message()), HasSubstr("no token 7"));
+  EXPECT_THAT(std::string(JsonTokenizer::Parse(tree).status().message()), HasSubstr("token 7 is not in the vocabulary"));
 }
 
 // Eight lines that each write a letter tenfold would make 100 MB of one byte.

@@ -41,7 +41,7 @@ TEST(TextReaderTest, NamesFileLineAndField) {
   TemporaryFolder folder;
   EXPECT_THAT(ErrorOf<TextReader>(folder, "\n{\"body\": \"a\"}"),
               HasSubstr("x.jsonl:2: the field \"text\" is missing; found \"body\""));
-  EXPECT_THAT(ErrorOf<TextReader>(folder, "{\"text\": 3}"), HasSubstr("must be a text"));
+  EXPECT_THAT(ErrorOf<TextReader>(folder, "{\"text\": 3}"), HasSubstr("must be a string"));
   EXPECT_THAT(ErrorOf<TextReader>(folder, "{\"text\": \"a\""), HasSubstr("x.jsonl:1: the line is not valid JSON"));
   EXPECT_THAT(ErrorOf<TextReader>(folder, "{\"text\": \"\xff\"}"), HasSubstr("UTF-8"));
   EXPECT_THAT(ErrorOf<TextReader>(folder, "[1]"), HasSubstr("object"));
