@@ -9,13 +9,14 @@
 namespace regroup {
 namespace {
 
-/// Row and column of each pair i < j, int64 [k (k - 1) / 2] each.
+/// Returns row and column of each pair i < j, int64 [k (k - 1) / 2] each.
 std::pair<at::Tensor, at::Tensor> Pairs(int64_t words, at::Device device) {
   const at::Tensor both = at::triu_indices(words, words, 1, at::TensorOptions(device).dtype(at::kLong));
   return {both[0], both[1]};
 }
 
-/// With one leader: words_NK are its largest logits' places. Adds to the gradient; the loss of all tokens.
+/// Adds the loss with one leader: words_NK are the positions of its largest logits. Adds to the gradient and returns
+/// the loss of all tokens.
 at::Tensor AddLed(const at::Tensor& words_NK, const at::Tensor& student_NV, const at::Tensor& teacher_NV, double weight,
                   double temperature, at::Tensor& gradient_NV) {
   const auto [high, low] = Pairs(words_NK.size(1), words_NK.device());

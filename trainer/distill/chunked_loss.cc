@@ -12,12 +12,12 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// Autograd takes no undefined tensors.
+/// Returns nullopt for an undefined bias, because autograd does not accept undefined tensors.
 std::optional<at::Tensor> BiasOf(const Linear& linear) {
   return linear.bias.defined() ? std::optional(linear.bias) : std::nullopt;
 }
 
-/// sum += a b, where sum is float32. In blocks of rows, so that a product of less precision takes little memory.
+/// Computes sum += a b with a float32 sum, in blocks of rows, so that a product of lower precision needs little memory.
 void AddProduct(const at::Tensor& a, const at::Tensor& b, at::Tensor& sum) {
   if (a.scalar_type() == at::kFloat) {
     sum.addmm_(a, b);
@@ -30,8 +30,8 @@ void AddProduct(const at::Tensor& a, const at::Tensor& b, at::Tensor& sum) {
   }
 }
 
-/// Tokens whose softmax is taken at once. On the CPU few, to save memory, but not so few that threads wait for each
-/// other.
+/// Returns the number of tokens whose softmax is computed at once. On the CPU it is small to save memory, but large
+/// enough that threads do not wait for each other.
 int64_t TokensInCache(const at::Tensor& logits) {
   constexpr int64_t kEntries = int64_t{1} << 21;
   return logits.is_cpu() ? std::max<int64_t>(1, kEntries / logits.size(1)) : logits.size(0);
@@ -47,7 +47,7 @@ class ChunkedLossFunction : public torch::autograd::Function<ChunkedLossFunction
     at::Tensor loss = at::zeros({}, student.options().dtype(at::kDouble));
     at::Tensor student_gradient = at::empty_like(student);
     at::Tensor projection_gradient;
-    // Sums over chunks are float32 whatever the weights are: in bfloat16 most of them would be rounded away.
+    // Sums over chunks are float32 for every type of weights: in bfloat16 most of them would be rounded away.
     const at::TensorOptions sums = student.options().dtype(at::kFloat);
     if (student_projection.requires_grad()) projection_gradient = at::zeros(student_projection.sizes(), sums);
     at::Tensor bias_gradient;
@@ -78,8 +78,8 @@ class ChunkedLossFunction : public torch::autograd::Function<ChunkedLossFunction
   static variable_list backward(AutogradContext* context, variable_list outputs) {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor scale = outputs[0];
-    // In place: a copy of the projection's gradient would be the largest tensor of all. Autograd notices a second
-    // backward pass.
+    // In place, because a copy of the projection's gradient would be the largest tensor of all. Autograd detects a
+    // second backward pass.
     const auto scaled = [&](at::Tensor gradient) {
       return gradient.defined() ? gradient.mul_(scale.to(gradient.scalar_type())) : gradient;
     };

@@ -5,7 +5,7 @@
 namespace regroup {
 namespace {
 
-/// The sum of p (log p - log q) over some tokens; their `student_logits` become weight (q - p).
+/// Returns the sum of p (log p - log q) over some tokens and replaces their `student_logits` by weight (q - p).
 at::Tensor TakeDivergence(at::Tensor student_logits, const at::Tensor& teacher_logits, double weight) {
   at::Tensor log_q = at::log_softmax(student_logits.to(at::kFloat), -1);
   at::Tensor log_p = at::log_softmax(teacher_logits.to(at::kFloat), -1);

@@ -18,7 +18,8 @@
 namespace regroup {
 namespace {
 
-/// Four sums side by side, for speed; each word counts with its place. Never 0, which is what an unwritten record has.
+/// Computes four sums side by side, for speed; each word's position affects the result. Never returns 0, the digest of
+/// an unwritten record.
 uint64_t Digest(const char* bytes, size_t count) {
   std::array<uint64_t, 4> sums = {1, 2, 3, 4};
   constexpr uint64_t kPrime = 0x9e3779b97f4a7c15ULL;
@@ -37,7 +38,7 @@ uint64_t Digest(const char* bytes, size_t count) {
   return digest | 1;
 }
 
-/// Whether all bytes were there.
+/// Returns true if all bytes could be read.
 bool ReadAt(int file, char* bytes, size_t count, int64_t offset) {
   while (count > 0) {
     const ssize_t got = pread(file, bytes, count, offset);

@@ -1,9 +1,10 @@
-// The teacher's final hidden states on disk: written when a window is first read, read in later passes over the data.
+// Stores the teacher's final hidden states on disk: written when a window is first read, and read in later passes over
+// the data.
 //
-// The teacher never changes, and of all it computes the loss needs these alone: the output projection is done again, so
-// that training with and without the file has the same numbers. Each window's record carries a digest of its content,
-// hence ranks and attempts may share one file without locks: a record that is missing, half written, damaged or not yet
-// seen by this node is computed again. One thread of each process.
+// The teacher never changes, and the loss needs only these states: the output projection is computed again, so that
+// training with and without the file gives the same numbers. Each window's record has a digest of its content, so ranks
+// and attempts can share one file without locks: a record that is missing, partially written, corrupt or not yet
+// visible on this node is recomputed. One thread per process.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -21,25 +22,26 @@ namespace regroup {
 class TeacherStates {
  public:
   struct Layout {
-    /// Positions with a prediction, and the teacher's hidden size.
+    /// Number of positions with a prediction, and the teacher's hidden size.
     int64_t positions = 0;
     int64_t hidden_size = 0;
     at::ScalarType dtype = at::kFloat;
-    /// What else the states depend on; part of the file's name, so that other settings have a file of their own.
+    /// Everything else that the states depend on. It is part of the file's name, so that other settings use another
+    /// file.
     std::string fingerprint;
   };
 
-  /// Opens or makes the file in `folder`. Errors: those of the file system.
+  /// Opens or creates the file in `folder`. Returns file system errors.
   static absl::StatusOr<TeacherStates> Open(const std::filesystem::path& folder, const Layout& layout);
   TeacherStates(TeacherStates&& other) noexcept;
   TeacherStates& operator=(TeacherStates&& other) noexcept;
   ~TeacherStates();
 
-  /// [positions, hidden_size] of a window on the CPU: from the file, or from `compute`, whose result is written. A full
-  /// disk is an error, since every later pass would be slow for a reason nobody sees.
+  /// Returns [positions, hidden_size] of a window on the CPU: from the file, or from `compute`, whose result is
+  /// written. A full disk is an error, because every later pass would otherwise be slow without a visible reason.
   absl::StatusOr<at::Tensor> Get(int64_t window, const std::function<at::Tensor()>& compute);
 
-  /// How often Get found a window in the file.
+  /// Returns how often Get found a window in the file.
   int64_t hits() const { return hits_; }
   int64_t RecordBytes() const;
 

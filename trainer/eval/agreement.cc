@@ -11,8 +11,8 @@
 namespace regroup {
 namespace {
 
-/// {sum of divergences, positions with the same top token, positions}, float64 [3]. One window at a time: logits of
-/// more would be the largest tensors by far.
+/// Returns {sum of divergences, positions with the same top token, positions}, float64 [3]. Takes one window at a time,
+/// because the logits of several windows would be by far the largest tensors.
 at::Tensor CompareWindow(const Model& reference, const Model& model, const at::Tensor& tokens_1T) {
   const auto log_probabilities = [&](const Model& one) {
     return at::log_softmax(RunOutputProjection(one, RunHiddenStates(one, tokens_1T)[0]).to(at::kFloat), -1);

@@ -1,5 +1,5 @@
-// How closely a model follows another one on text: does it expect the same next token, and how far apart are the
-// distributions?
+// Measures how closely a model follows another one on text: how often both predict the same next token, and how far
+// apart their distributions are.
 #pragma once
 
 #include <functional>
@@ -11,15 +11,15 @@
 namespace regroup {
 
 struct Agreement {
-  /// Mean over positions of KL(reference || model), nats.
+  /// Mean over positions of KL(reference || model), in nats.
   double mean_kl = 0;
-  /// Share of positions where both find the same token most likely.
+  /// Share of positions where both models predict the same token.
   double same_top_token = 0;
   int64_t positions = 0;
 };
 
-/// Over the first `max_windows` windows (0: all), which the ranks share; all get the whole result. Sums are float64.
-/// `progress` is called with the windows done so far.
+/// Measures over the first `max_windows` windows (0: all), which the ranks share; every rank gets the whole result.
+/// Sums are float64. `progress` is called with the number of windows done.
 absl::StatusOr<Agreement> MeasureAgreement(const Model& reference, const Model& model, const TokenWindows& windows,
                                            int64_t max_windows, at::Device device, Communicator& communicator,
                                            const std::function<void(int64_t)>& progress);

@@ -14,7 +14,7 @@ namespace regroup {
 namespace {
 
 constexpr int64_t kStepsPerTurn = 8;
-/// The first steps pay for memory that is touched for the first time.
+/// The first steps are slower because they touch new memory, so they are not counted.
 constexpr int64_t kUncountedSteps = 2;
 
 at::Tensor RandomTokens(const Model& model, int64_t batch, int64_t length) {
@@ -23,7 +23,7 @@ at::Tensor RandomTokens(const Model& model, int64_t batch, int64_t length) {
       .to(model.embedding.device());
 }
 
-/// One model on its way through a case.
+/// One model during the measurement of a case.
 class Run {
  public:
   Run(const Model& model, const DecodeCase& setting)

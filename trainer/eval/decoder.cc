@@ -7,7 +7,7 @@
 namespace regroup {
 
 void PackForDecoding(Model& model) {
-  // The embedding's rows are looked up as well.
+  // If the embedding is also the output projection, its rows must stay available for look-up.
   const at::Tensor shared = model.head.defined() ? at::Tensor() : model.embedding;
   if (shared.defined()) model.head.weight = shared;
   VisitLinears(model, [](Linear& linear) {
@@ -24,9 +24,9 @@ Decoder::Decoder(const Model& model, int64_t batch, int64_t capacity)
 at::Tensor Decoder::Read(const at::Tensor& tokens_BT) {
   at::NoGradGuard no_gradients;
   const at::Tensor hidden = RunCachedHiddenStates(model_, tokens_BT, cache_);
-  // Only the last token's logits are needed; those of a long prompt would be the largest tensor by far.
+  // Only the last token's logits are needed; those of a long prompt would be by far the largest tensor.
   const at::Tensor logits = RunOutputProjection(model_, hidden.narrow(1, hidden.size(1) - 1, 1));
-  // The copy waits for the device.
+  // The copy to the CPU waits for the device.
   return logits.argmax(-1).to(at::kCPU).to(tokens_BT.device());
 }
 

@@ -1,4 +1,4 @@
-// Greedy decoding with a KV cache. One thread at a time; the model must outlive it. No gradients.
+// Decodes greedily with a KV cache. One thread at a time; the model must outlive it. No gradients.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -10,16 +10,17 @@
 
 namespace regroup {
 
-/// Lays out the weights that LinearOfPacked takes for it, and lets go of the others' handles: where the caller holds no
-/// other handle, one weight at a time is in memory twice. Such a model can be run, but neither trained nor written.
+/// Packs the weights that LinearOfPacked accepts, and releases its handles to the originals: if the caller holds no
+/// other handle, only one weight at a time is in memory twice. The packed model can be run, but neither trained nor
+/// written.
 void PackForDecoding(Model& model);
 
 class Decoder {
  public:
-  /// Takes memory for `batch` sequences of `capacity` tokens.
+  /// Allocates memory for `batch` sequences of `capacity` tokens.
   Decoder(const Model& model, int64_t batch, int64_t capacity);
 
-  /// Reads tokens_BT; the most likely next tokens, [B, 1]. Ends when the device has them.
+  /// Reads tokens_BT and returns the most likely next tokens, [B, 1]. Returns when the device has computed them.
   at::Tensor Read(const at::Tensor& tokens_BT);
 
   KeyValueCache& cache() { return cache_; }
@@ -29,7 +30,8 @@ class Decoder {
   KeyValueCache cache_;
 };
 
-/// The `new_tokens` tokens that follow prompt_BT when the most likely one is taken each time, [B, new_tokens], int64.
+/// Returns the `new_tokens` tokens that follow prompt_BT when the most likely one is taken each time, [B, new_tokens],
+/// int64.
 at::Tensor DecodeGreedily(const Model& model, const at::Tensor& prompt_BT, int64_t new_tokens);
 
 }  // namespace regroup

@@ -11,7 +11,7 @@
 namespace regroup {
 namespace {
 
-/// Integers, because their sum may be taken in any order: the compiler can read whole vectors.
+/// Sums integers, because their order does not matter and the compiler can read whole vectors.
 uint64_t SumOf(const uint64_t* values, int64_t count) {
   uint64_t sums[8] = {};
   for (int64_t i = 0; i + 8 <= count; i += 8) {
@@ -30,7 +30,7 @@ uint64_t ReadOnCpu(const at::Tensor& buffer) {
   return sum;
 }
 
-/// The result is used, so that no read can be left out.
+/// Returns a result that is used, so that the compiler cannot remove any read.
 uint64_t ReadAll(const at::Tensor& buffer) {
   return buffer.is_cpu() ? ReadOnCpu(buffer) : static_cast<uint64_t>(buffer.sum().item<int64_t>());
 }

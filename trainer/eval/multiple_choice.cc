@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kTokensPerBatch = 4096;
 
-/// One choice of one item as tokens; the last `scored` of them are the choice's.
+/// One choice of one item as tokens; the last `scored` tokens belong to the choice.
 struct Sequence {
   size_t item = 0;
   size_t choice = 0;
@@ -37,7 +37,7 @@ absl::StatusOr<Sequence> Encode(const MultipleChoiceRecord& record, size_t choic
   return sequence;
 }
 
-/// Right-padded with token 0, which a causal model's earlier positions do not see.
+/// Returns the batch right-padded with token 0, which a causal model's earlier positions do not see.
 at::Tensor PaddedBatch(const std::vector<Sequence>& sequences, size_t begin, size_t end) {
   const auto longest = static_cast<int64_t>(sequences[begin].tokens.size());
   at::Tensor batch = at::zeros({static_cast<int64_t>(end - begin), longest}, at::kLong);
@@ -48,7 +48,8 @@ at::Tensor PaddedBatch(const std::vector<Sequence>& sequences, size_t begin, siz
   return batch;
 }
 
-/// Where each batch of the sequences, longest first, ends. An encoder would see padding: its contexts come alone.
+/// Returns the end of each batch of the sequences, which are sorted by length, longest first. An encoder would see
+/// padding, so its contexts are not batched with others.
 std::vector<size_t> BatchEnds(const std::vector<Sequence>& sequences, bool has_encoder) {
   std::vector<size_t> ends;
   for (size_t begin = 0; begin < sequences.size(); begin = ends.back()) {
@@ -133,7 +134,8 @@ absl::StatusOr<MultipleChoice> MeasureMultipleChoice(const Model& model, const s
                                                      const std::function<void(int64_t, int64_t)>& progress) {
   REGROUP_ASSIGN_OR_RETURN(Questions questions, ReadQuestions(data, tokenizer, model.config.max_positions));
   std::vector<Sequence>& sequences = questions.sequences;
-  // Longest first: rows of a batch have nearly the same length, and the largest batch comes while memory is free.
+  // The longest come first, so that rows of a batch have similar lengths and the largest batch runs while memory is
+  // free.
   std::stable_sort(sequences.begin(), sequences.end(),
                    [](const Sequence& a, const Sequence& b) { return a.tokens.size() > b.tokens.size(); });
   const auto count = static_cast<int64_t>(sequences.size());

@@ -1,8 +1,8 @@
-// Multiple choice: which continuation of a context does the model find most likely?
+// Measures multiple choice: which continuation of a context the model finds most likely.
 //
-// The score of a choice is the log-likelihood, in nats, of the tokens of " " + choice after the context, summed; and
-// the same divided by the number of bytes of " " + choice. Its tokens are those that the encoding of context + " " +
-// choice has beyond the encoding of the context. An encoder-decoder reads the context with its encoder.
+// The score of a choice is the summed log-likelihood, in nats, of the tokens of " " + choice after the context; a
+// second score divides it by the number of bytes of " " + choice. The tokens of a choice are those that the encoding of
+// context + " " + choice adds to the encoding of the context. An encoder-decoder reads the context with its encoder.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -25,21 +25,21 @@ struct ChoiceItem {
   std::vector<double> log_likelihoods;
   std::vector<int64_t> bytes;
 
-  /// The first of the best.
+  /// Returns the index of the best choice; of equal ones, the first.
   int64_t Best(bool per_byte) const;
 };
 
 struct MultipleChoice {
   std::vector<ChoiceItem> items;
 
-  /// Share of items whose best choice is right, and its standard error.
+  /// Returns the share of items whose best choice is correct; the next function returns its standard error.
   double Accuracy(bool per_byte) const;
   double StandardError(bool per_byte) const;
 };
 
-/// Errors: those of the file and its lines; INVALID_ARGUMENT for a choice without tokens. A context that is too long
-/// for the model loses its beginning. The ranks share the choices; all get the whole result. `progress` gets choices
-/// done and in all.
+/// Returns the errors of the file and its lines; INVALID_ARGUMENT for a choice without tokens. A context that is too
+/// long for the model loses its beginning. The ranks share the choices; every rank gets the whole result. `progress`
+/// receives the number of choices done and the total.
 absl::StatusOr<MultipleChoice> MeasureMultipleChoice(const Model& model, const std::filesystem::path& data,
                                                      const Tokenizer& tokenizer, at::Device device,
                                                      Communicator& communicator,

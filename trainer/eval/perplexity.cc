@@ -22,7 +22,7 @@ at::Tensor TokenLosses(const Model& model, const at::Tensor& tokens_BT, std::opt
   at::NoGradGuard no_gradients;
   const auto [hidden, targets] = RunPredictions(model, tokens_BT, encoder_tokens);
   std::vector<at::Tensor> losses;
-  // One row at a time: the logits of all rows together would be the largest tensor by far.
+  // One row at a time, because the logits of all rows together would be by far the largest tensor.
   for (int64_t row = 0; row < tokens_BT.size(0); ++row) {
     const at::Tensor log_q = at::log_softmax(RunOutputProjection(model, hidden[row]).to(at::kFloat), -1);
     losses.push_back(-log_q.gather(-1, targets[row].unsqueeze(-1)).squeeze(-1));

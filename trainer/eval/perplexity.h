@@ -1,5 +1,5 @@
-// Perplexity over windows of tokens: exp of the mean negative log-likelihood of tokens 2..n of each window; of an
-// encoder-decoder, which reads the first half, of the second half.
+// Measures perplexity over windows of tokens: exp of the mean negative log-likelihood of tokens 2..n of each window. An
+// encoder-decoder reads the first half and is measured on the second half.
 #pragma once
 
 #include <functional>
@@ -14,7 +14,7 @@ namespace regroup {
 
 struct Perplexity {
   double perplexity = 0;
-  /// Mean negative log-likelihood, nats per token, and its standard error over windows.
+  /// Mean negative log-likelihood in nats per token, and its standard error over windows.
   double mean_loss = 0;
   double standard_error = 0;
   int64_t windows = 0;
@@ -23,13 +23,13 @@ struct Perplexity {
   std::vector<double> window_losses;
 };
 
-/// The ranks of `communicator` share the windows; all get the whole result. `progress` is called with the windows done
-/// so far, of all ranks by the own share. Sums are float64.
+/// The ranks of `communicator` share the windows; every rank gets the whole result. `progress` is called with the
+/// number of windows done on all ranks, estimated from this rank's share. Sums are float64.
 absl::StatusOr<Perplexity> MeasurePerplexity(const Model& model, const TokenWindows& windows, at::Device device,
                                              Communicator& communicator, const std::function<void(int64_t)>& progress);
 
-/// Negative log-likelihoods of the tokens of each row of tokens_BT that the model predicts, [B, P], float32. See
-/// RunHiddenStates for `encoder_tokens`.
+/// Returns the negative log-likelihoods of the tokens of each row of tokens_BT that the model predicts, [B, P],
+/// float32. See RunHiddenStates for `encoder_tokens`.
 at::Tensor TokenLosses(const Model& model, const at::Tensor& tokens_BT, std::optional<int64_t> encoder_tokens = {});
 
 }  // namespace regroup

@@ -1,4 +1,4 @@
-// Windows of tokens as a tensor that a model reads.
+// Converts windows of tokens to a tensor that a model reads.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,10 +9,10 @@
 
 namespace regroup {
 
-/// [indices, sequence_length], int64.
+/// Returns [indices, sequence_length], int64.
 at::Tensor WindowBatch(const TokenWindows& windows, const std::vector<int64_t>& indices, at::Device device);
 
-/// WindowOptions::documents of the same windows.
+/// Returns WindowOptions::documents of the same windows.
 at::Tensor DocumentsOfWindows(const TokenWindows& windows, const std::vector<int64_t>& indices, at::Device device);
 
 }  // namespace regroup

@@ -10,7 +10,7 @@
 namespace regroup {
 namespace {
 
-/// Scores of `Queries` queries (rows of width d) against one block of keys [d, 16].
+/// Computes the scores of `Queries` queries (rows of width d) against one block of keys [d, 16].
 template <int Queries>
 REGROUP_INLINE void ScoreBlock(const float* query, const float* keys, int64_t width, float* scores,
                                int64_t score_stride) {
@@ -36,7 +36,7 @@ void ScoreBlocks(const float* query, int64_t queries, const float* keys, int64_t
   }
 }
 
-/// Adds to sums[i][0..Columns * 16) the weighted rows of values, for `Queries` queries.
+/// Adds the weighted rows of values to sums[i][0..Columns * 16), for `Queries` queries.
 template <int Queries, int Columns>
 REGROUP_INLINE void WeighTile(const float* weights, int64_t weight_stride, const float* values, int64_t width,
                               int64_t tokens, float* result) {
@@ -71,7 +71,7 @@ REGROUP_INLINE void WeighColumns(const float* weights, int64_t weight_stride, in
   }
 }
 
-/// Tokens whose values stay in the first-level cache while all queries use them.
+/// Number of tokens whose values stay in the L1 cache while all queries use them.
 constexpr int64_t kTokensAtOnce = 32;
 
 REGROUP_FOR_EACH_PROCESSOR
@@ -91,7 +91,7 @@ void WeighRows(const float* weights, int64_t weight_stride, int64_t queries, con
   }
 }
 
-/// Pieces of the tokens, so that every thread has work also where there are few sequences and KV heads.
+/// Returns into how many pieces to cut the tokens, so that every thread has work even with few sequences and KV heads.
 int64_t Pieces(int64_t heads, int64_t units) {
   const int64_t wanted = (2 * at::get_num_threads() + heads - 1) / heads;
   return std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, units));

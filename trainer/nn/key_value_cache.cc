@@ -11,7 +11,7 @@
 namespace regroup {
 namespace {
 
-/// Which of `total` tokens each of the last `tokens` may read: itself and earlier ones.
+/// Returns the mask of the last `tokens` of `total` tokens: each may read itself and earlier ones.
 at::Tensor CausalMask(int64_t tokens, int64_t total, at::Device device) {
   const auto options = at::TensorOptions(at::kBool).device(device);
   return at::ones({tokens, total}, options).tril_(total - tokens);
@@ -24,14 +24,14 @@ at::Tensor AttendGrouped(const at::Tensor& query, const at::Tensor& key, const a
                                           grouped);
 }
 
-/// [B, H, 1, d] -> [B, G, s, d], scaled by 1 / sqrt(d).
+/// Reshapes [B, H, 1, d] to [B, G, s, d] and scales by 1 / sqrt(d).
 at::Tensor FoldQueries(const at::Tensor& query_BH1d, int64_t groups) {
   const double scale = 1.0 / std::sqrt(static_cast<double>(query_BH1d.size(3)));
   return query_BH1d.squeeze(2).unflatten(1, {groups, -1}) * scale;
 }
 
 const char* KernelName(int64_t choice) {
-  // The order of at::SDPBackend.
+  // In the order of at::SDPBackend.
   static constexpr const char* kNames[] = {"math", "flash attention", "memory-efficient attention", "cuDNN attention"};
   return choice >= 0 && choice < 4 ? kNames[choice] : "unknown";
 }

@@ -1,7 +1,7 @@
-// The weights of a decoder as plain tensors, under names of our own that every family maps to.
+// Stores the weights of a decoder as plain tensors, under Regroup's own names, to which every family maps its names.
 //
-// A Model owns nothing but tensor handles; copying it shares storage. Not synchronised: one thread at a time may
-// change it. Shapes follow the Hugging Face Linear layout, weight [out, in].
+// A Model owns only tensor handles; copying it shares storage. Not synchronised: one thread at a time may change it.
+// Shapes follow the Hugging Face Linear layout, weight [out, in].
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,33 +16,33 @@
 
 namespace regroup {
 
-/// y = x weight^T + bias; `bias` is undefined where the family has none.
+/// y = x weight^T + bias; `bias` is undefined if the family has none.
 struct Linear {
   at::Tensor weight;
   at::Tensor bias;
-  /// Stands for `weight`, which is undefined then; see PackForDecoding. Not visited as a parameter.
+  /// Replaces `weight`, which is then undefined; see PackForDecoding. Not visited as a parameter.
   PackedWeight packed;
 
   bool defined() const { return weight.defined() || packed.defined(); }
 };
 
-/// Either may be undefined, see NormKind.
+/// Weight and bias of a norm. Either may be undefined, see NormKind.
 struct Norm {
   at::Tensor weight;
   at::Tensor bias;
 };
 
-/// query [H d, hidden], key and value [H_kv d, hidden], output [hidden, H d].
+/// Shapes: query [H d, hidden], key and value [H_kv d, hidden], output [hidden, H d].
 struct AttentionProjections {
   Linear query, key, value, output;
   /// See QueryKeyNorm.
   Norm query_norm, key_norm;
-  /// Which head of the source stands at each place, int64 [H]: its position bias comes along. Undefined: the same head.
-  /// Not a parameter, and only there where heads have a position bias.
+  /// Index of the source head at each position, int64 [H]; its position bias moves with it. Undefined: the order is
+  /// unchanged. Not a parameter, and defined only if heads have a position bias.
   at::Tensor head_order;
 };
 
-/// `gate` is undefined where the feed-forward is not gated.
+/// `gate` is undefined if the feed-forward is not gated.
 struct FeedForward {
   Linear gate, up, down;
 };
@@ -62,13 +62,13 @@ struct Model {
   /// [learned positions, hidden], or undefined
   at::Tensor positions;
   Norm embedding_norm;
-  /// [buckets, heads], see RelativeBiasConfig; undefined without.
+  /// [buckets, heads], see RelativeBiasConfig; undefined if the model has none.
   at::Tensor encoder_relative_bias, decoder_relative_bias;
-  /// Behind the encoder's last block.
+  /// Applied after the encoder's last block.
   Norm encoder_norm;
   std::vector<Block> blocks;
   Norm final_norm;
-  /// [vocabulary, hidden]; its weight is undefined where the embedding serves as the output projection.
+  /// [vocabulary, hidden]; its weight is undefined if the embedding is also the output projection.
   Linear head;
 
   Linear OutputProjection() const { return {head.defined() ? head.weight : embedding, head.bias, head.packed}; }
@@ -76,23 +76,24 @@ struct Model {
 
 using ParameterVisitor = std::function<void(const std::string& name, at::Tensor& tensor)>;
 
-/// Calls `visit` for every parameter slot of one block, also undefined ones, as "layers.<index>.attention.key.weight".
+/// Calls `visit` for every parameter slot of one block, including undefined ones, as
+/// "layers.<index>.attention.key.weight".
 void VisitBlock(Block& block, int64_t index, const ParameterVisitor& visit);
 
-/// Calls `visit` for every parameter slot outside of the blocks: "embedding.weight", "positions.weight",
+/// Calls `visit` for every parameter slot outside the blocks: "embedding.weight", "positions.weight",
 /// "final_norm.weight", "head.weight" and so on.
 void VisitOuter(Model& model, const ParameterVisitor& visit);
 
-/// All of the model's slots: the outer ones, then block by block.
+/// Calls `visit` for all slots of the model: the outer ones, then block by block.
 void VisitParameters(Model& model, const ParameterVisitor& visit);
 
 /// Calls `visit` for every linear map of the blocks, and for the head.
 void VisitLinears(Model& model, const std::function<void(Linear& linear)>& visit);
 
-/// Moves a block's weights to `dtype` and `device`, copying only where something changes.
+/// Moves a block's weights to `dtype` and `device`, copying only those that change.
 void ConvertBlock(Block& block, at::ScalarType dtype, at::Device device);
 
-/// A copy that shares no storage with `model`, in `dtype` on `device`.
+/// Returns a copy that shares no storage with `model`, in `dtype` on `device`.
 Model CloneModel(const Model& model, at::ScalarType dtype, at::Device device);
 
 }  // namespace regroup

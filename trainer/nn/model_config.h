@@ -1,4 +1,4 @@
-// The shape of a model and the choices that its family makes, read from config.json by trainer/families.
+// Describes the shape of a model and the choices of its family, read from config.json by trainer/families.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ enum class Activation { kSilu, kGelu, kGeluTanh, kRelu };
 enum class NormKind {
   /// x / rms(x) * w
   kRms,
-  /// x / rms(x) * (1 + w), Gemma's
+  /// x / rms(x) * (1 + w), as in Gemma
   kRmsPlusOne,
   /// (x - mean) / deviation * w + b; OLMo has neither w nor b
   kLayer,
@@ -31,19 +31,20 @@ enum class BlockLayout {
   kNormAfter,
 };
 
-/// A norm on queries and keys before rotation. It is not linear, so that fewer maps leave the model unchanged.
+/// A norm on queries and keys before rotation. It is not linear, so fewer maps leave the model unchanged.
 enum class QueryKeyNorm {
   kNone,
-  /// Each head by itself, one weight [head width] for all heads, as in Qwen3.
+  /// Normalises each head separately, with one weight [head width] for all heads, as in Qwen3.
   kPerHead,
-  /// All heads together, weight [heads x head width], as in OLMo 2.
+  /// Normalises all heads together, with a weight [heads x head width], as in OLMo 2.
   kAllHeads,
 };
 
-/// What a layer's attention reads. The layers of an encoder-decoder are counted through: those of the encoder, then two
-/// for each layer of the decoder, its self-attention, which has no feed-forward of its own, and its cross attention.
+/// The tokens that a layer's attention reads. The layers of an encoder-decoder are numbered consecutively: those of the
+/// encoder, then two for each layer of the decoder: its self-attention, which has no feed-forward of its own, and its
+/// cross attention.
 enum class AttentionRole {
-  /// Itself and what came before.
+  /// The token itself and earlier ones.
   kDecoder,
   /// The whole input.
   kEncoder,
@@ -56,19 +57,19 @@ struct LayerPlace {
   int64_t index = 0;
 };
 
-/// A learned bias for each head and each range of distances between query and key (Raffel et al., 2020), one table for
-/// the encoder and one for the decoder's self-attention.
+/// A learned bias for each head and each range of distances between query and key (Raffel et al., 2020), with one table
+/// for the encoder and one for the decoder's self-attention.
 struct RelativeBiasConfig {
-  /// Ranges; 0 where the model has no such bias.
+  /// Number of ranges; 0 if the model has no such bias.
   int64_t buckets = 0;
-  /// From this distance on all are in the last range.
+  /// All distances from this one on are in the last range.
   int64_t max_distance = 128;
 };
 
-/// Rotary position embedding. `inverse_frequencies` already contain any scaling of the frequencies (linear, llama3,
+/// Rotary position embedding. `inverse_frequencies` already include any scaling of the frequencies (linear, llama3,
 /// yarn).
 struct RotaryConfig {
-  /// Leading entries of each head that rotate; the head's width for full rotation, 0 for none.
+  /// Number of leading entries of each head that rotate; the head's width for full rotation, 0 for none.
   int64_t width = 0;
   /// Pairs are (2t, 2t+1) as in GPT-J; otherwise (t, t + width/2).
   bool interleaved = false;
@@ -81,14 +82,14 @@ struct RotaryConfig {
 struct ModelConfig {
   std::string family;
   int64_t hidden_size = 0;
-  /// Layers of attention, see AttentionRole.
+  /// Number of attention layers, see AttentionRole.
   int64_t layers = 0;
-  /// The first of them, which are the encoder's; 0 in a decoder without encoder.
+  /// Number of leading layers that belong to the encoder; 0 in a decoder without encoder.
   int64_t encoder_layers = 0;
   int64_t heads = 0;
-  /// Of every layer; of layers with unequal numbers the largest, see kv_heads_of_layers.
+  /// KV heads of every layer; if the numbers differ, the largest, see kv_heads_of_layers.
   int64_t kv_heads = 0;
-  /// KV heads of each layer where they are not the same everywhere; empty otherwise.
+  /// KV heads of each layer if the numbers differ; otherwise empty.
   std::vector<int64_t> kv_heads_of_layers;
   int64_t head_width = 0;
   int64_t intermediate_size = 0;
@@ -102,24 +103,24 @@ struct ModelConfig {
   /// down(activation(gate x) * up x); otherwise down(activation(up x)).
   bool gated_feed_forward = true;
   RotaryConfig rotary;
-  /// Rows of a learned table of positions, which starts `position_offset` rows before position 0; 0 for none.
+  /// Rows of a learned table of positions; position 0 is row `position_offset`. 0 for no table.
   int64_t learned_positions = 0;
   int64_t position_offset = 0;
   /// Attention with linear biases (Press et al., 2021).
   bool alibi = false;
   RelativeBiasConfig relative_bias;
-  /// Whether logits of attention are divided by the root of the head width.
+  /// Attention logits are divided by the square root of the head width.
   bool scaled_attention = true;
-  /// A token sees this many tokens, itself included; 0 for all before it.
+  /// A token sees this many tokens, including itself; 0 for all earlier ones.
   int64_t sliding_window = 0;
-  /// Factor on the embedding of a token.
+  /// The embedding of a token is multiplied by this factor.
   double embedding_scale = 1.0;
-  /// A norm between embedding and first block, as in BLOOM.
+  /// The model has a norm between embedding and first block, as in BLOOM.
   bool embedding_norm = false;
   bool tied_embeddings = false;
-  /// Factor on the last hidden states.
+  /// The last hidden states are multiplied by this factor.
   double output_scale = 1.0;
-  /// The token that an encoder-decoder's decoder begins with.
+  /// The token with which an encoder-decoder's decoder begins.
   int64_t decoder_start_token = 0;
 
   int64_t KvHeads(int64_t layer) const { return kv_heads_of_layers.empty() ? kv_heads : kv_heads_of_layers[layer]; }
@@ -137,8 +138,8 @@ struct ModelConfig {
     return HasEncoder() && (layer - encoder_layers) % 2 == 1 ? AttentionRole::kCross : AttentionRole::kDecoder;
   }
 
-  /// "layers" and the layer itself, or of an encoder-decoder "encoder", "decoder" (self-attention) or "cross" with the
-  /// index in that stack.
+  /// Returns "layers" and the layer itself; for an encoder-decoder, "encoder", "decoder" (self-attention) or "cross"
+  /// with the index in that stack.
   LayerPlace PlaceOfLayer(int64_t layer) const {
     if (!HasEncoder()) return {"layers", layer};
     const int64_t behind_encoder = (layer - encoder_layers) / 2;
@@ -153,20 +154,22 @@ struct ModelConfig {
     return {"decoder", behind_encoder};
   }
 
-  /// Layers with a feed-forward.
+  /// Returns the number of layers with a feed-forward.
   int64_t FeedForwards() const { return HasEncoder() ? encoder_layers + (layers - encoder_layers) / 2 : layers; }
 
-  /// Tokens of a window of `tokens` that the encoder reads: the first half.
+  /// Returns how many tokens of a window of `tokens` the encoder reads: the first half.
   int64_t EncoderTokens(int64_t tokens) const { return HasEncoder() ? tokens / 2 : 0; }
 
-  /// Tokens of a window that the model predicts: all but the first, or what the encoder does not read.
+  /// Returns how many tokens of a window the model predicts: all but the first, or those that the encoder does not
+  /// read.
   int64_t PredictedTokens(int64_t tokens) const { return HasEncoder() ? tokens - EncoderTokens(tokens) : tokens - 1; }
 
-  /// Whether the bias of a query head depends on which head it is, beyond its weights.
+  /// Returns true if the bias of a query head depends on its index, in addition to its weights.
   bool HeadsHavePositionBias() const { return alibi || relative_bias.buckets > 0; }
 
-  /// Bytes of keys and values that one token leaves in the cache of all layers, at `bytes_per_element`. Of an
-  /// encoder-decoder: one token of the decoder and one that its cross attention reads; the encoder itself has no cache.
+  /// Returns the bytes of keys and values that one token adds to the cache of all layers, at `bytes_per_element`. For
+  /// an encoder-decoder this is one token of the decoder and one that its cross attention reads; the encoder itself has
+  /// no cache.
   int64_t KvCacheBytesPerToken(int64_t bytes_per_element) const {
     int64_t heads_in_cache = 0;
     for (int64_t layer = encoder_layers; layer < layers; ++layer) heads_in_cache += KvHeads(layer);

@@ -12,17 +12,17 @@ namespace regroup {
 namespace {
 
 constexpr int64_t kMostRows = 16;
-/// Rows whose sums are kept in registers at once.
+/// Number of rows whose sums are kept in registers at the same time.
 constexpr int kRowsAtOnce = 8;
 constexpr int kVectors = 2;
 constexpr int64_t kPanel = kVectors * kLanes;
-/// Floats between what is multiplied and what is fetched meanwhile: a page.
+/// Prefetch distance in floats: one page.
 constexpr int64_t kAhead = 1024;
-/// Panels of a thread are worth its start from this many entries on.
+/// Minimum number of entries for which starting a thread pays off.
 constexpr int64_t kLeastEntries = 16384;
 
 struct Rows {
-  /// [in, rows]: the entries of one input lie together.
+  /// [in, rows]: the entries of one input are adjacent.
   const float* x;
   int64_t inputs;
   /// [rows, outputs]
@@ -30,7 +30,7 @@ struct Rows {
   int64_t outputs;
 };
 
-/// Columns [first, first + 32) of y, or as many as there are.
+/// Computes columns [first, first + 32) of y, or as many as there are.
 template <int Count>
 REGROUP_INLINE void MultiplyPanel(const Rows& rows, const float* panel, int64_t first) {
   Lanes sums[Count][kVectors] = {};
@@ -39,7 +39,7 @@ REGROUP_INLINE void MultiplyPanel(const Rows& rows, const float* panel, int64_t 
     Lanes weights[kVectors];
     for (int v = 0; v < kVectors; ++v) {
       weights[v] = *reinterpret_cast<const Lanes*>(panel + v * kLanes);
-      // Addresses beyond the end do no harm.
+      // Prefetching addresses beyond the end is harmless.
       __builtin_prefetch(panel + v * kLanes + kAhead, 0, 3);
     }
     for (int r = 0; r < Count; ++r) {
@@ -82,7 +82,7 @@ void MultiplyAnyRows(const Rows& rows, int64_t count, const float* panels, int64
   }
 }
 
-/// At most kRowsAtOnce rows of x [rows, in] into those of y [rows, out].
+/// Multiplies at most kRowsAtOnce rows of x [rows, in] and stores the result in those of y [rows, out].
 void MultiplyRows(const at::Tensor& x, const PackedWeight& weight, at::Tensor y) {
   const at::Tensor turned = x.t().contiguous();
   const Rows rows{turned.const_data_ptr<float>(), x.size(1), y.mutable_data_ptr<float>(), weight.outputs};

@@ -1,8 +1,8 @@
-// x weight^T for the few rows of a decoding step, on CPU in float32, from a weight that was laid out for it.
+// Computes x weight^T for the few rows of a decoding step, on CPU in float32, from a weight packed for this purpose.
 //
-// With 1 to 16 rows a general matrix product is bound by its own bookkeeping, and a weight whose rows are read side by
-// side is fetched page by page. Here 32 outputs lie together as one panel, input by input, so that a thread reads its
-// part of the weight as one stream while it multiplies: the memory sets the time.
+// With 1 to 16 rows a general matrix product is bound by its own overhead, and a weight whose rows are read side by
+// side is fetched page by page. Here 32 outputs form one panel, input by input, so that a thread reads its part of the
+// weight as one stream while it multiplies, and memory bandwidth is the limit.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -19,15 +19,16 @@ struct PackedWeight {
   bool defined() const { return panels.defined(); }
 };
 
-/// Whether PackWeight takes it: two dimensions, float32, on CPU.
+/// Returns true if PackWeight accepts the weight: two dimensions, float32, on CPU.
 bool CanPack(const at::Tensor& weight);
 
 PackedWeight PackWeight(const at::Tensor& weight);
 
-/// The weight [out, in] again, a copy.
+/// Returns the weight [out, in] as a copy in its original layout.
 at::Tensor UnpackWeight(const PackedWeight& weight);
 
-/// [..., out] from x [..., in]. Beyond 16 rows the weight is unpacked for the general product. No gradients.
+/// Returns [..., out] from x [..., in]. For more than 16 rows the weight is unpacked for the general product. No
+/// gradients.
 at::Tensor LinearOfPacked(const at::Tensor& x, const PackedWeight& weight);
 
 }  // namespace regroup

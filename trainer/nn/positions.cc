@@ -9,7 +9,8 @@
 namespace regroup {
 namespace {
 
-/// [1, 1, tokens, first + tokens]: 0 where a token may look, minus infinity elsewhere. A window of 0 tokens means all.
+/// Returns [1, 1, tokens, first + tokens]: 0 where a token may attend, minus infinity elsewhere. A window of 0 tokens
+/// means all.
 at::Tensor CausalMask(int64_t first, int64_t tokens, int64_t window) {
   at::Tensor allowed = at::ones({tokens, first + tokens}, at::kBool).tril(first);
   if (window > 0) allowed = allowed.triu(first + 1 - window);
@@ -18,8 +19,8 @@ at::Tensor CausalMask(int64_t first, int64_t tokens, int64_t window) {
       .view({1, 1, tokens, first + tokens});
 }
 
-/// The range that each distance >= 0 falls into: small ones have one each, larger ones share ranges that grow with the
-/// logarithm, and the last one is open.
+/// Returns the range of each distance >= 0: small distances have one each, larger ones share ranges that grow
+/// logarithmically, and the last one is open-ended.
 at::Tensor DistanceBuckets(const at::Tensor& distance, int64_t buckets, int64_t max_distance) {
   const int64_t exact = buckets / 2;
   const double span = std::log(static_cast<double>(max_distance) / static_cast<double>(exact));
@@ -60,7 +61,7 @@ at::Tensor MakePositionBias(const ModelConfig& config, int64_t first, int64_t to
   if (!windowed && !config.alibi) return {};
   at::Tensor bias = CausalMask(first, tokens, windowed ? config.sliding_window : 0);
   if (config.alibi) {
-    // A constant per row changes nothing, so that the key's position alone will do.
+    // Adding a constant to a row of logits does not change attention, so the key's position is sufficient.
     const at::Tensor distance = at::arange(read, at::kFloat).view({1, 1, 1, read}) - static_cast<double>(read - 1);
     bias = bias + AlibiSlopes(config.heads).view({1, config.heads, 1, 1}) * distance;
   }

@@ -18,7 +18,7 @@ using torch::autograd::variable_list;
 
 using Part = std::function<at::Tensor(const variable_list&)>;
 
-/// What autograd keeps of a part between both passes.
+/// The state of a part that autograd keeps between the two passes.
 struct KeptPart : torch::CustomClassHolder {
   explicit KeptPart(Part part) : run(std::move(part)) {}
   Part run;
@@ -51,7 +51,7 @@ class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
     variable_list gradients;
     size_t next = 0;
     for (const at::Tensor& input : inputs) gradients.push_back(input.requires_grad() ? found[next++] : at::Tensor());
-    gradients.emplace_back();  // of the part itself
+    gradients.emplace_back();  // For the part itself.
     return gradients;
   }
 };
@@ -60,7 +60,7 @@ at::Tensor Run(const variable_list& inputs, const Part& part) {
   return at::GradMode::is_enabled() ? RecomputeFunction::apply(at::TensorList(inputs), part) : part(inputs);
 }
 
-/// Gathers tensors that are there, and puts others into their places in the same order.
+/// Collects the defined tensors, and puts replacements into their slots in the same order.
 class Slots {
  public:
   void Add(at::Tensor& slot) {
@@ -79,7 +79,7 @@ class Slots {
   std::vector<at::Tensor*> slots_;
 };
 
-/// A block with all that it reads, as one list of tensors.
+/// A block with everything it reads, as one list of tensors.
 struct WholeBlock {
   at::Tensor x, memory, bias;
   Block block;
@@ -118,7 +118,7 @@ at::Tensor RunBlockRecomputed(const at::Tensor& x_BTD, const Block& block, const
                               const BlockContext& context) {
   WholeBlock whole{x_BTD, context.memory, context.positions.bias, block};
   const variable_list inputs = whole.AllSlots().Values();
-  // One for all copies of the part: the forward pass takes it.
+  // Shared by all copies of the part; the forward pass takes it.
   const auto observer = std::make_shared<std::function<void(const AttentionRows&)>>(context.observer);
   const PositionTables positions = context.positions;
   return Run(inputs, [whole, config, positions, observer](const variable_list& given) {

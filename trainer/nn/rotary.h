@@ -1,4 +1,5 @@
-// Rotary position embedding (Su et al., 2021): each pair of a head's entries turns by position x frequency.
+// Implements rotary position embedding (Su et al., 2021): each pair of a head's entries is rotated by position x
+// frequency.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,11 +14,11 @@ struct RotaryTable {
   at::Tensor sine;
 };
 
-/// Angles are computed in float64 and rounded once.
+/// Computes the angles in float64 and rounds them once.
 RotaryTable MakeRotaryTable(const RotaryConfig& config, int64_t positions, at::Device device);
 
-/// Turns x [batch, heads, tokens, width]; `table` starts at the position of x's first token. Entries beyond
-/// config.width stay as they are. Differentiable.
+/// Rotates x [batch, heads, tokens, width]; `table` starts at the position of x's first token. Entries beyond
+/// config.width are unchanged. Differentiable.
 at::Tensor ApplyRotary(const at::Tensor& x, const RotaryConfig& config, const RotaryTable& table);
 
 }  // namespace regroup

@@ -24,7 +24,7 @@ at::Tensor Activate(const at::Tensor& x, Activation activation) {
   return x;
 }
 
-/// [B, T, heads x d] -> [B, heads, T, d].
+/// Reshapes [B, T, heads x d] to [B, heads, T, d].
 at::Tensor SplitHeads(const at::Tensor& x, int64_t head_width) {
   return x.unflatten(-1, {-1, head_width}).transpose(1, 2);
 }
@@ -35,7 +35,7 @@ at::Tensor RepeatHeads(const at::Tensor& x_BGTd, int64_t heads) {
   return repeats == 1 ? x_BGTd : x_BGTd.repeat_interleave(repeats, 1);
 }
 
-/// Projected rows as heads [B, heads, T, d] before rotation, normalised where the model does.
+/// Returns projected rows as heads [B, heads, T, d] before rotation, normalised if the model does so.
 at::Tensor QueryOrKeyHeads(const at::Tensor& rows, const Norm& norm, const ModelConfig& config) {
   switch (config.query_key_norm) {
     case QueryKeyNorm::kAllHeads:

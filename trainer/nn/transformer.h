@@ -1,5 +1,5 @@
-// The forward pass: plain functions over a Model's weights, on one device, without communication. Differentiable
-// where the weights require gradients; deterministic on CPU for a fixed number of threads.
+// Implements the forward pass as plain functions over a Model's weights, on one device, without communication.
+// Differentiable if the weights require gradients; deterministic on CPU for a fixed number of threads.
 //
 // Legend of shapes: B sequences, T tokens, D hidden size, H heads, G KV heads, d head width, V vocabulary.
 #pragma once
@@ -12,71 +12,72 @@
 
 namespace regroup {
 
-/// Where a layer keeps its keys and values; without a cache, attention is over the given tokens alone.
+/// The cache in which a layer keeps its keys and values; without one, attention is over the given tokens only.
 struct CachedLayer {
   KeyValueCache* cache = nullptr;
   int64_t layer = 0;
 };
 
-/// The model's kind of norm over the last axis, in float32, result in the dtype of `x`.
+/// Applies the model's kind of norm to the last axis, in float32; the result has the dtype of `x`.
 at::Tensor Normalise(const at::Tensor& x, const Norm& norm, const ModelConfig& config);
 
-/// x weight^T + bias.
+/// Returns x weight^T + bias.
 at::Tensor Project(const at::Tensor& x, const Linear& linear);
 
-/// What attention is computed from: queries of the one, keys and values of the other; both are the same tensor except
-/// in cross attention.
+/// Inputs of attention: queries come from `query`, keys and values from `memory`; both are the same tensor except in
+/// cross attention.
 struct AttentionInputs {
   at::Tensor query;   // [B, T, D]
   at::Tensor memory;  // [B, tokens read, D]
 };
 
-/// The same with its keys and values as the projections give them, before norms of heads and rotation.
+/// Adds the keys and values as the projections return them, before head norms and rotation.
 struct AttentionRows : AttentionInputs {
   at::Tensor keys;    // [B, tokens read, G d]
   at::Tensor values;  // [B, tokens read, G d]
 };
 AttentionRows RowsOfAttention(const AttentionInputs& inputs, const AttentionProjections& weights);
 
-/// Concatenated head outputs before the output projection, [B, T, H d]. The number of KV heads follows from the keys;
-/// query head j reads KV head j / (H / G). With a cache the tokens follow those in it, and `positions` are theirs.
+/// Returns the concatenated head outputs before the output projection, [B, T, H d]. The keys determine the number of KV
+/// heads; query head j reads KV head j / (H / G). With a cache the tokens follow those in it, and `positions` are
+/// theirs.
 at::Tensor AttendHeads(const AttentionRows& rows, const AttentionProjections& weights, const ModelConfig& config,
                        const PositionTables& positions, const CachedLayer& cached = {});
 
 at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation);
 
-/// What the attention of a block sees of the block's input; `memory` is the encoder's output in cross attention, and
-/// undefined elsewhere.
+/// Returns the attention inputs that a block computes from its own input; `memory` is the encoder's output in cross
+/// attention, and undefined elsewhere.
 AttentionInputs InputsOfAttention(const at::Tensor& x_BTD, const at::Tensor& memory, const Block& block,
                                   const ModelConfig& config);
 
-/// What a block reads beside its input.
+/// The inputs of a block other than its hidden states.
 struct BlockContext {
   const PositionTables& positions;
   /// See InputsOfAttention.
   at::Tensor memory = {};
-  /// If set, sees what attention is computed from.
+  /// If set, it is called with the inputs of attention.
   std::function<void(const AttentionRows&)> observer = {};
   CachedLayer cached = {};
   bool recompute_feed_forward = false;
 };
 
-/// One block, by the model's BlockLayout.
+/// Runs one block in the order of the model's BlockLayout.
 at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config,
                     const BlockContext& context);
 
-/// The input of the first block, [B, T, D], of tokens that stand from position `first` on, or at places_BT (int64).
+/// Returns the input of the first block, [B, T, D], for tokens at positions from `first` on, or at places_BT (int64).
 at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, int64_t first = 0);
 at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, const at::Tensor& places_BT);
 
-/// Hidden states after the last norm, [B, T, D], of tokens that follow those in `cache`, which then holds them too. No
-/// gradients.
+/// Returns the hidden states after the last norm, [B, T, D], of tokens that follow those in `cache`, and adds them to
+/// the cache. No gradients.
 at::Tensor RunCachedHiddenStates(const Model& model, const at::Tensor& tokens_BT, KeyValueCache& cache);
 
-/// The states that the output projection reads, of the last block's output.
+/// Converts the last block's output to the states that the output projection reads.
 at::Tensor FinalStates(const at::Tensor& x_BTD, const Model& model);
 
-/// Logits [..., V] of hidden states [..., D].
+/// Returns the logits [..., V] of hidden states [..., D].
 at::Tensor RunOutputProjection(const Model& model, const at::Tensor& hidden);
 
 }  // namespace regroup

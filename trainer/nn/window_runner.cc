@@ -54,7 +54,7 @@ AttentionInputs WindowRunner::InputsOf(const at::Tensor& stream_BTD, const Block
 at::Tensor WindowRunner::Start(const at::Tensor& tokens_BT) const {
   if (options_.documents.defined()) return Embed(outer_, tokens_BT, PlacesInDocuments(options_.documents));
   if (!config_.HasEncoder()) return Embed(outer_, tokens_BT);
-  // The decoder reads what it is to predict one place later.
+  // The decoder's input is the predicted tokens, shifted right by one position.
   const at::Tensor predicted = DecoderPart(tokens_BT);
   const at::Tensor start = at::full_like(predicted.narrow(1, 0, 1), config_.decoder_start_token);
   const at::Tensor read = at::cat({start, predicted.narrow(1, 0, predicted.size(1) - 1)}, 1);

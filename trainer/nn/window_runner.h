@@ -1,7 +1,8 @@
-// A model over whole windows of tokens, layer by layer, for callers that hold one layer at a time.
+// Runs a model over whole windows of tokens, layer by layer, for callers that hold one layer at a time.
 //
 // Between layers there is one stream [B, T, D] for every kind of model. In an encoder-decoder its first part is the
-// encoder's residual stream, and behind the encoder its output; the rest is the decoder's. Immutable; any thread.
+// encoder's residual stream, and after the encoder the encoder's output; the rest is the decoder's stream. Immutable;
+// any thread.
 #pragma once
 
 #include <functional>
@@ -13,46 +14,46 @@
 
 namespace regroup {
 
-/// What the backward pass computes again instead of keeping it in memory.
+/// The part that the backward pass recomputes instead of keeping it in memory.
 enum class Recompute { kNothing, kFeedForward, kBlock };
 
-/// Sees what each layer's attention is computed from.
+/// Called with the attention inputs of each layer.
 using AttentionObserver = std::function<void(int64_t layer, const AttentionRows& rows)>;
 
 struct WindowOptions {
-  /// Tokens of a window that an encoder reads; ModelConfig::EncoderTokens where not given.
+  /// Number of tokens of a window that an encoder reads; by default ModelConfig::EncoderTokens.
   std::optional<int64_t> encoder_tokens = {};
   Recompute recompute = Recompute::kNothing;
-  /// The document of each token, int64 [B, T]: attention stays within it, and learned positions start anew with it. Not
-  /// for encoder-decoders. Undefined: the whole window is one.
+  /// The document of each token, int64 [B, T]: attention stays within a document, and learned positions restart with
+  /// it. Not for encoder-decoders. Undefined: the whole window is one document.
   at::Tensor documents = {};
   AttentionObserver observer = {};
 };
 
 class WindowRunner {
  public:
-  /// For windows of `tokens`. `outer` is a model whose blocks are not looked at, and must outlive the runner.
+  /// Runs windows of `tokens`. `outer` is a model whose blocks are not used; it must outlive the runner.
   WindowRunner(const Model& outer, int64_t tokens, at::Device device, WindowOptions options = {});
 
-  /// The stream before the first layer.
+  /// Returns the stream before the first layer.
   at::Tensor Start(const at::Tensor& tokens_BT) const;
 
-  /// The stream behind a layer.
+  /// Returns the stream after a layer.
   at::Tensor Advance(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const;
 
-  /// See FinalStates; of an encoder-decoder the decoder's part alone.
+  /// Applies FinalStates; for an encoder-decoder to the decoder's part only.
   at::Tensor Finish(const at::Tensor& stream_BTD) const;
 
-  /// The part of the stream that a layer reads and adds to.
+  /// Returns the part of the stream that a layer reads and adds to.
   at::Tensor PartOf(const at::Tensor& stream_BTD, int64_t layer) const;
-  /// What the layer's attention sees.
+  /// Returns the inputs of the layer's attention.
   AttentionInputs InputsOf(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const;
   const PositionTables& positions(int64_t layer) const;
 
  private:
   at::Tensor EncoderPart(const at::Tensor& stream_BTD) const { return stream_BTD.narrow(1, 0, encoder_tokens_); }
   at::Tensor DecoderPart(const at::Tensor& stream_BTD) const;
-  /// The encoder's output where the layer is cross attention.
+  /// Returns the encoder's output if the layer is cross attention.
   at::Tensor MemoryOf(const at::Tensor& stream_BTD, int64_t layer) const;
 
   at::Tensor RunPart(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const;
@@ -64,11 +65,12 @@ class WindowRunner {
   PositionTables encoder_, decoder_, cross_;
 };
 
-/// Hidden states of the last block after normalisation and scaling, of tokens_BT (int64): [B, T, D]. An encoder-decoder
-/// encodes the first `encoder_tokens` of them, and its decoder's states [B, T - encoder_tokens, D] predict the others.
+/// Returns the hidden states of the last block after normalisation and scaling, for tokens_BT (int64): [B, T, D]. An
+/// encoder-decoder encodes the first `encoder_tokens` of them, and its decoder's states [B, T - encoder_tokens, D]
+/// predict the others.
 at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT, const WindowOptions& options = {});
 
-/// Those of RunHiddenStates' states that predict a token of tokens_BT, and the tokens they predict.
+/// The states of RunHiddenStates that predict a token of tokens_BT, and the tokens that they predict.
 struct Predictions {
   at::Tensor hidden;   // [B, P, D]
   at::Tensor targets;  // [B, P]

@@ -1,7 +1,7 @@
 // Decides when a bucket of gradients may be sent during the backward pass.
 //
-// Buckets go in one fixed order, the same on every rank, however early a later one is complete: collectives must be the
-// same calls in the same order everywhere. One thread at a time.
+// Buckets are sent in one fixed order, the same on every rank, even if a later one is complete earlier: every rank must
+// make the same collective calls in the same order. One thread at a time.
 #pragma once
 
 #include <cstddef>
@@ -13,19 +13,19 @@ namespace regroup {
 
 class BucketLauncher {
  public:
-  /// `gradients[i]` is the number of gradients in the bucket that is sent as the i-th; `launch` sends it.
+  /// `gradients[i]` is the number of gradients in the i-th bucket to be sent; `launch` sends a bucket.
   BucketLauncher(std::vector<int64_t> gradients, std::function<void(size_t)> launch);
 
-  /// From now on gradients are counted.
+  /// Starts to count gradients.
   void Arm();
   bool armed() const { return armed_; }
 
-  /// One of the bucket's gradients is final. Launches it and its followers as far as they are complete. Nothing while
-  /// not armed.
+  /// Records that one of the bucket's gradients is final, and launches all complete buckets that are next in order.
+  /// Does nothing while not armed.
   void NoteGradient(size_t bucket);
 
-  /// Launches whatever is left: parameters that took no part have no gradient to wait for. Ends what Arm began; false
-  /// if a gradient changed after its bucket had gone, which makes the sums wrong.
+  /// Launches the remaining buckets: unused parameters have no gradient to wait for. Disarms the launcher. Returns
+  /// false if a gradient changed after its bucket was sent, which makes the sums wrong.
   bool LaunchRest();
 
  private:

@@ -7,7 +7,7 @@
 namespace regroup {
 namespace {
 
-/// Keeps slices of all ranks aligned for vector instructions.
+/// Aligns the slices of all ranks for vector instructions.
 constexpr int64_t kAlignment = 64;
 
 int64_t RoundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }

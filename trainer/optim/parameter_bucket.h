@@ -1,5 +1,5 @@
-// A stretch of a parameter group: whole parameters side by side in flat buffers, padded so that every rank owns an
-// equal slice, and the optimizer's state of this rank's slice. One thread at a time.
+// A part of a parameter group: whole parameters, stored contiguously in flat buffers that are padded so that every rank
+// owns an equal slice, and the optimizer state of this rank's slice. One thread at a time.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,20 +18,20 @@ class ParameterBucket {
   void ZeroGradients();
   /// See ShardedAdamW::AccumulateGradients.
   void AccumulateGradients();
-  /// What is to be summed over ranks.
+  /// Returns the gradients to be summed over ranks.
   at::Tensor& TotalGradients();
 
-  /// Entries without padding, and those of them in this rank's slice, which begins at entry `first`.
+  /// Number of entries without padding, and the number of those in this rank's slice, which begins at entry `first`.
   int64_t entries() const { return entries_; }
   int64_t OwnEntries() const;
   int64_t first() const { return rank_ * shard_entries_; }
 
   const std::vector<at::Tensor*>& slots() const { return slots_; }
-  /// All of the bucket, with padding.
+  /// All entries of the bucket, including padding.
   at::Tensor& parameters() { return parameters_; }
   at::Tensor ParameterShard() const;
 
-  /// This rank's slice, with padding. `master` is float32; the slice itself where the parameters are.
+  /// This rank's slice, including padding. `master` is float32; if the parameters are too, it is the slice itself.
   at::Tensor gradient_shard, master, first_moment, second_moment;
 
  private:
@@ -45,7 +45,7 @@ class ParameterBucket {
   at::Tensor gradient_sum_;
 };
 
-/// Neighbours together up to `bytes`; a larger parameter is alone.
+/// Groups neighbouring parameters up to `bytes` in size; a larger parameter is alone in its bucket.
 std::vector<std::vector<at::Tensor*>> CutIntoBuckets(const std::vector<at::Tensor*>& slots, int64_t bytes);
 
 }  // namespace regroup

@@ -15,7 +15,7 @@ struct RateSchedule {
   /// Rate at the end, relative to the peak.
   double final_ratio = 0.0;
 
-  /// Rate of step `step`, counted from 0.
+  /// Returns the rate of step `step`, counted from 0.
   double At(int64_t step) const {
     const int64_t warm_up = std::min(warm_up_steps, std::max<int64_t>(1, steps / 4));
     if (step < warm_up) return peak * static_cast<double>(step + 1) / static_cast<double>(warm_up);

@@ -14,7 +14,7 @@
 namespace regroup {
 namespace {
 
-/// Tells the launcher, while there is one, that a parameter has its gradient.
+/// Tells the launcher, if there is one, that a parameter has its gradient.
 class GradientHook final : public torch::autograd::PostAccumulateGradHook {
  public:
   GradientHook(std::weak_ptr<BucketLauncher> launcher, size_t bucket)
@@ -60,8 +60,8 @@ int64_t ShardedAdamW::Group::Entries() const {
 }
 
 std::vector<ParameterBucket*> ShardedAdamW::BucketsByUse() {
-  // The backward pass comes to a bucket's first parameter last. Groups are spread over the model alike, more or less,
-  // so that places relative to their group compare.
+  // The backward pass reaches a bucket's first parameter last. All groups are spread over the model roughly alike, so
+  // that positions relative to their group are comparable.
   struct Candidate {
     bool comes_late;
     double place;
@@ -135,7 +135,7 @@ absl::Status ShardedAdamW::ReduceBuckets() {
 
 absl::StatusOr<double> ShardedAdamW::ReduceGradients() {
   REGROUP_RETURN_IF_ERROR(ReduceBuckets());
-  // Of the clipped groups, and of the others.
+  // Sums of squares of the clipped groups, and of the others.
   at::Tensor squares = at::zeros({2}, groups_.front().step.options().dtype(at::kDouble));
   for (const Group& group : groups_) {
     for (const ParameterBucket& bucket : group.buckets) {
@@ -144,7 +144,7 @@ absl::StatusOr<double> ShardedAdamW::ReduceGradients() {
     }
   }
   REGROUP_RETURN_IF_ERROR(communicator_.AllReduceSum(squares));
-  // What is not clipped has no part in the norm, but must be finite too.
+  // Groups that are not clipped do not contribute to the norm, but must be finite too.
   const double others = squares[1].item<double>();
   return std::isfinite(others) ? std::sqrt(squares[0].item<double>()) : others;
 }
@@ -208,11 +208,11 @@ absl::Status ShardedAdamW::LoadState(const std::string& name, const at::Tensor& 
   at::NoGradGuard no_gradients;
   const auto found =
       std::find_if(groups_.begin(), groups_.end(), [&](const Group& group) { return group.spec.name == name; });
-  if (found == groups_.end()) return absl::NotFoundError(fmt::format("no parameter group '{}'", name));
+  if (found == groups_.end()) return absl::NotFoundError(fmt::format("parameter group '{}' does not exist", name));
   for (const at::Tensor* full : {&master, &first_moment, &second_moment}) {
     if (full->numel() == found->Entries()) continue;
     return absl::DataLossError(
-        fmt::format("state of '{}' has {} entries instead of {}", name, full->numel(), found->Entries()));
+        fmt::format("state of '{}' has {} entries, but the group has {}", name, full->numel(), found->Entries()));
   }
   int64_t before = 0;
   for (ParameterBucket& bucket : found->buckets) {

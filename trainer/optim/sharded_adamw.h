@@ -1,9 +1,9 @@
 // AdamW with its state sharded over the ranks (ZeRO stage 1, Rajbhandari et al., 2020).
 //
-// The parameters of a group live in flat buckets, and so do their gradients. A reduce-scatter of each bucket gives each
-// rank the summed gradients of its slice; the rank updates float32 master weights and moments of that slice alone, and
-// an all-gather spreads the new weights. Buckets are reduced after the backward pass, or beside it as soon as their
-// gradients are there: the same sums in the same order, hence the same bits. One thread may use it.
+// The parameters of a group and their gradients are stored in flat buckets. A reduce-scatter of each bucket gives each
+// rank the summed gradients of its slice; the rank updates float32 master weights and moments of that slice only, and
+// an all-gather distributes the new weights. Buckets are reduced after the backward pass, or during it as soon as their
+// gradients are ready: both make the same sums in the same order, hence the same bits. One thread may use it.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -25,15 +25,15 @@ namespace regroup {
 
 struct ParameterGroup {
   std::string name;
-  /// In order of use by the forward pass. Replaced by views of flat buffers that require gradients. The slots must
-  /// outlive the optimizer.
+  /// In the order in which the forward pass uses them. They are replaced by views of flat buffers that require
+  /// gradients. The slots must outlive the optimizer.
   std::vector<at::Tensor*> parameters;
   /// Learning rate of the group relative to the step's.
   double rate = 1.0;
   double weight_decay = 0.0;
-  /// Whether the group counts for, and is scaled by, the clipping of the global gradient norm.
+  /// If true, the group contributes to the global gradient norm and is scaled when it is clipped.
   bool clipped = true;
-  /// Gradients do not come in every step: they are reduced last, where nothing waits for them.
+  /// Gradients do not arrive in every step, so they are reduced last, where nothing waits for them.
   bool comes_late = false;
 };
 
@@ -41,9 +41,9 @@ struct AdamWOptions {
   double beta1 = 0.9;
   double beta2 = 0.95;
   double epsilon = 1e-8;
-  /// Largest global gradient norm; 0 does not clip.
+  /// Maximum global gradient norm; 0 does not clip.
   double clip_norm = 1.0;
-  /// Parameters that are reduced together.
+  /// Size of the buckets of parameters that are reduced together.
   int64_t bucket_bytes = int64_t{25} << 20;
 };
 
@@ -56,37 +56,37 @@ class ShardedAdamW {
 
   void ZeroGradients();
 
-  /// Adds the gradients of a micro-batch that is not the step's last to float32 sums, where the parameters are of less
-  /// precision: otherwise autograd's own sums are exact enough, and nothing happens. The sums are one more float32 copy
-  /// of the gradients and are reduced in their place.
+  /// Adds the gradients of a micro-batch that is not the step's last to float32 sums, if the parameters have less
+  /// precision than float32; otherwise autograd's own sums are exact enough, and nothing happens. The sums are one more
+  /// float32 copy of the gradients and are reduced in their place.
   void AccumulateGradients();
 
-  /// The next backward pass is the step's last one, and the only one before Step: gradients are summed over ranks while
-  /// it goes on. Until Step returns nobody else may use the communicator.
+  /// Must be called before the step's last backward pass, the only one before Step: gradients are then summed over
+  /// ranks during that pass. Until Step returns, nothing else may use the communicator.
   void OverlapNextBackward();
 
   /// Sums the gradients over ranks, clips and updates. Returns the gradient norm of the clipped groups before clipping.
-  /// Where a gradient of any group is not finite nothing is updated and the returned norm is not finite. INTERNAL if
+  /// If a gradient of any group is not finite, nothing is updated and the returned norm is not finite. INTERNAL if
   /// there was more than one backward pass since OverlapNextBackward.
   absl::StatusOr<double> Step(double learning_rate);
 
-  /// This rank's state by name, for a checkpoint: "<group>/<bucket>/master", ".../first_moment", ".../second_moment"
-  /// (float32, without padding) and "<group>/step". The ranks' pieces of all buckets, bucket by bucket, make the full
-  /// state. Live tensors, not copies.
+  /// Returns this rank's state by name, for a checkpoint: "<group>/<bucket>/master", ".../first_moment",
+  /// ".../second_moment" (float32, without padding) and "<group>/step". The ranks' pieces of all buckets, bucket by
+  /// bucket, form the full state. The tensors are live, not copies.
   std::vector<std::pair<std::string, at::Tensor>> ShardState() const;
 
-  /// Takes the full (unsharded) state of a group and keeps this rank's slice; then spreads the weights.
+  /// Takes the full (unsharded) state of a group, keeps this rank's slice, and then distributes the weights.
   absl::Status LoadState(const std::string& group, const at::Tensor& master, const at::Tensor& first_moment,
                          const at::Tensor& second_moment, const at::Tensor& step);
 
-  /// Entries of a group without padding.
+  /// Returns the number of entries of a group without padding.
   int64_t GroupSize(const std::string& group) const;
   std::vector<std::string> GroupNames() const;
 
-  /// Bytes of master weights and moments on this rank.
+  /// Returns the bytes of master weights and moments on this rank.
   int64_t StateBytes() const;
 
-  /// Seconds of Communicator::seconds() for which nobody waited.
+  /// Returns the part of Communicator::seconds() that overlapped with computation.
   double hidden_seconds() const { return hidden_seconds_; }
 
  private:
@@ -99,11 +99,11 @@ class ShardedAdamW {
   };
 
   Group MakeGroup(ParameterGroup spec);
-  /// All buckets in the order in which they are reduced.
+  /// Returns all buckets in the order in which they are reduced.
   std::vector<ParameterBucket*> BucketsByUse();
   void Watch(const ParameterBucket& bucket, size_t place);
   absl::Status Reduce(ParameterBucket& bucket);
-  /// The same on the lane.
+  /// Does the same on the lane.
   absl::Status ReduceBeside(ParameterBucket& bucket);
   absl::Status ReduceBuckets();
   absl::Status FinishOverlapped();
@@ -114,13 +114,13 @@ class ShardedAdamW {
   AdamWOptions options_;
   Communicator& communicator_;
   std::vector<Group> groups_;
-  /// Those that lie in groups_, last used first.
+  /// Pointers to the buckets in groups_, last used first.
   std::vector<ParameterBucket*> in_order_;
   std::shared_ptr<BucketLauncher> launcher_;
-  /// Made when it is first needed.
+  /// Created on first use.
   std::unique_ptr<SideLane> lane_;
   double hidden_seconds_ = 0;
-  /// Of the step's calls on the lane.
+  /// Seconds of the step's calls on the lane.
   double beside_seconds_ = 0;
 };
 

@@ -1,4 +1,4 @@
-// What this rank does now, for the watchdog: if it hangs, the worker can say where.
+// Records what this rank is doing, for the watchdog: if the rank hangs, the worker can report where.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ class ActivityBoard {
     std::string background;
   };
 
-  /// Anything done at all counts as a tick.
+  /// Counts any completed work as a tick.
   void Tick() {
     Change([](Snapshot&) {});
   }
@@ -28,12 +28,12 @@ class ActivityBoard {
   void SetPhase(std::string phase) {
     Change([&](Snapshot& now) { now.phase = std::move(phase); });
   }
-  /// Empty when the collective is over.
+  /// Set to empty when the collective is over.
   void SetCollective(std::string collective) {
     Change([&](Snapshot& now) { now.collective = std::move(collective); });
   }
-  /// What another thread of this rank does meanwhile, as a clause: "the checkpoint of step 4 is written". Empty when it
-  /// is done.
+  /// Describes the work of another thread of this rank as a clause: "the checkpoint of step 4 is written". Set to empty
+  /// when it is done.
   void SetBackground(std::string clause) {
     Change([&](Snapshot& now) { now.background = std::move(clause); });
   }

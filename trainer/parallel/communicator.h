@@ -1,6 +1,6 @@
-// Sums and copies over the ranks of a gang. Three kinds: self (one process), MPI (CPU), NCCL (GPU).
+// Sums and copies tensors over the ranks of a gang. There are three kinds: self (one process), MPI (CPU), NCCL (GPU).
 //
-// One thread at a time may call a communicator (see side_lane.h for collectives beside the computation). Tensors are
+// One thread at a time may call a communicator (see side_lane.h for collectives that overlap computation). Tensors are
 // contiguous and on the communicator's device. Every rank must make the same calls in the same order. A failed call
 // leaves the gang unusable: the process should exit.
 #pragma once
@@ -23,27 +23,27 @@ class Communicator {
   virtual int rank() const = 0;
   virtual int size() const = 0;
 
-  /// tensor = sum over ranks of tensor, equal bits on every rank.
+  /// tensor = sum of all ranks' tensors, with equal bits on every rank.
   absl::Status AllReduceSum(at::Tensor& tensor);
   /// output = this rank's slice of the sum of input; input has size() times as many entries as output.
   absl::Status ReduceScatterSum(const at::Tensor& input, at::Tensor& output);
-  /// output = the inputs of all ranks in order of rank.
+  /// output = the inputs of all ranks in rank order.
   absl::Status AllGather(const at::Tensor& input, at::Tensor& output);
-  /// tensor = rank root's tensor.
+  /// tensor = tensor of rank `root`.
   absl::Status Broadcast(at::Tensor& tensor, int root);
   absl::Status Barrier();
-  /// Barrier for a long wait: on the CPU, those who wait leave their core to the others.
+  /// Barrier for a long wait: on the CPU, waiting ranks yield their core to the others.
   absl::Status RestingBarrier();
 
-  /// A lane for calls beside the computation. On the CPU those of another thread than the communicator's maker leave
-  /// their core to others while they wait. The communicator must outlive it.
+  /// Returns a lane for calls that overlap computation. On the CPU, calls from a thread other than the one that created
+  /// the communicator yield their core while they wait. The communicator must outlive the lane.
   virtual std::unique_ptr<SideLane> MakeSideLane() { return MakeThreadLane(); }
 
-  /// Where running collectives are noted; may be null. Not owned.
+  /// Sets where running collectives are recorded; may be null. Not owned.
   void set_activity(ActivityBoard* activity) { activity_ = activity; }
-  /// Bytes this rank has sent, by the ring model: 2 (n-1)/n for a sum, (n-1)/n for the other two.
+  /// Bytes that this rank has sent, by the ring model: 2 (n-1)/n for a sum, (n-1)/n for the other two.
   int64_t bytes_sent() const { return bytes_sent_; }
-  /// Time that this rank has spent in calls, waiting for others included.
+  /// Seconds that this rank has spent in calls, including waiting for other ranks.
   double seconds() const { return seconds_; }
 
  protected:
@@ -64,13 +64,13 @@ class Communicator {
   double seconds_ = 0;
 };
 
-/// A gang of one.
+/// Returns a communicator for a gang of one.
 std::unique_ptr<Communicator> MakeSelfCommunicator();
 
-/// All processes that mpirun started together; initialises MPI. INTERNAL if MPI cannot start.
+/// Returns a communicator of all processes that mpirun started together; initialises MPI. INTERNAL if MPI cannot start.
 absl::StatusOr<std::unique_ptr<Communicator>> MakeMpiCommunicator();
 
-/// True in a process that mpirun started.
+/// Returns true in a process that mpirun started.
 bool StartedByMpirun();
 
 }  // namespace regroup

@@ -8,7 +8,7 @@ namespace regroup {
 absl::StatusOr<const CudaPlugin*> LoadCudaPlugin() {
   static std::string reason;
   static const CudaPlugin* const plugin = []() -> const CudaPlugin* {
-    // Global, because libtorch_cuda registers itself with libtorch_cpu and stays for good.
+    // Loaded globally, because libtorch_cuda registers itself with libtorch_cpu and is never unloaded.
     void* module = dlopen("libregroup_cuda.so", RTLD_NOW | RTLD_GLOBAL);
     if (module == nullptr) {
       reason = dlerror();
@@ -16,7 +16,7 @@ absl::StatusOr<const CudaPlugin*> LoadCudaPlugin() {
     }
     return static_cast<const CudaPlugin*>(dlsym(module, "RegroupCudaPlugin"));
   }();
-  if (plugin == nullptr) return absl::NotFoundError(fmt::format("no CUDA: {}", reason));
+  if (plugin == nullptr) return absl::NotFoundError(fmt::format("CUDA is not available: {}", reason));
   return plugin;
 }
 

@@ -1,6 +1,6 @@
-// The CUDA half of the trainer: a plug-in with libtorch_cuda and NCCL below it, loaded only where a job may use a GPU.
+// Loads the CUDA half of the trainer: a plug-in that links libtorch_cuda and NCCL, loaded only if a job may use a GPU.
 //
-// So one trainer program serves machines with and without GPUs, and a machine without one needs no CUDA library.
+// One trainer program thus serves machines with and without GPUs, and a machine without a GPU needs no CUDA library.
 #pragma once
 
 #include <memory>
@@ -10,18 +10,18 @@
 
 namespace regroup {
 
-/// What the plug-in exports as "RegroupCudaPlugin".
+/// The functions that the plug-in exports as "RegroupCudaPlugin".
 struct CudaPlugin {
-  /// GPUs that this process may use; 0 where there is no driver.
+  /// Returns the number of GPUs that this process may use; 0 without a driver.
   int (*device_count)();
-  /// Makes `device` the one that this process computes on.
+  /// Makes this process compute on `device`.
   void (*use_device)(int device);
-  /// A communicator for tensors on the GPU. `host` serves tensors on the CPU and carries NCCL's id; it is taken over.
-  /// Null and a message in `error` on failure.
+  /// Returns a communicator for tensors on the GPU. `host` handles tensors on the CPU and transfers NCCL's id;
+  /// ownership passes to the result. On failure returns null and sets `error`.
   Communicator* (*make_communicator)(Communicator* host, int device, std::string& error);
 };
 
-/// NOT_FOUND if this build or this machine has no CUDA: the message says what is missing. Loads once.
+/// NOT_FOUND if this build or this machine does not support CUDA: the message says what is missing. Loads once.
 absl::StatusOr<const CudaPlugin*> LoadCudaPlugin();
 
 }  // namespace regroup

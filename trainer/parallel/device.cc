@@ -12,7 +12,7 @@
 namespace regroup {
 namespace {
 
-/// This rank's number among those on this machine, which chooses its GPU.
+/// Returns this rank's index among those on this machine, which selects its GPU.
 int LocalRank() {
   const char* rank = std::getenv("OMPI_COMM_WORLD_LOCAL_RANK");
   return rank == nullptr ? 0 : std::atoi(rank);
@@ -21,7 +21,7 @@ int LocalRank() {
 }  // namespace
 
 absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted) {
-  // Without the driver's device there is no reason to load the CUDA libraries.
+  // Without the driver's device file there is no reason to load the CUDA libraries.
   const bool driver = std::filesystem::exists("/dev/nvidiactl") || std::filesystem::exists("/dev/dxg");
   if (wanted == "cpu" || (wanted != "cuda" && !driver)) return at::Device(at::kCPU);
   const auto plugin = LoadCudaPlugin();
@@ -33,13 +33,13 @@ absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted) {
   }
   if (wanted != "cuda") {
     if (!plugin.ok()) {
-      LogWarning("this machine has a GPU, but the task runs on processors",
+      LogWarning("this machine has a GPU, but the task falls back to the CPU",
                  {{"reason", std::string(plugin.status().message())}});
     }
     return at::Device(at::kCPU);
   }
   return absl::FailedPreconditionError(
-      fmt::format("resources.device: cuda was asked for, but {}",
+      fmt::format("resources.device is cuda, but {}",
                   plugin.ok() ? "this machine has no GPU" : std::string(plugin.status().message())));
 }
 

@@ -1,4 +1,4 @@
-// What a rank computes on, and the communicator of its gang there.
+// Chooses the device on which a rank computes, and joins the communicator of its gang.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -11,12 +11,12 @@
 
 namespace regroup {
 
-/// `wanted` is auto, cpu or cuda. auto takes a GPU where there is one; ranks on one machine take one each.
-/// FAILED_PRECONDITION where cuda is wanted and cannot be had: the message says why.
+/// `wanted` is auto, cpu or cuda. auto takes a GPU if there is one; ranks on one machine take one each.
+/// FAILED_PRECONDITION if cuda is wanted but not available: the message says why.
 absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted);
 
-/// Of the processes that mpirun started together, over NCCL for tensors on GPUs; of this one alone without mpirun. All
-/// ranks call it. UNAVAILABLE if NCCL cannot connect.
+/// Returns the communicator of the processes that mpirun started together, with NCCL for tensors on GPUs; without
+/// mpirun, that of this process alone. All ranks must call it. UNAVAILABLE if NCCL cannot connect.
 absl::StatusOr<std::unique_ptr<Communicator>> JoinGang(at::Device device);
 
 }  // namespace regroup

@@ -1,4 +1,4 @@
-// What a device is called, for reports.
+// Returns the name of a device for reports.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -7,7 +7,7 @@
 
 namespace regroup {
 
-/// The processor's or the GPU's model name; "CPU" or "CUDA device" where the system does not tell.
+/// Returns the model name of the CPU or GPU; "CPU" or "CUDA device" if the system does not report one.
 std::string DeviceName(at::Device device);
 
 }  // namespace regroup

@@ -1,4 +1,5 @@
-// Collectives over MPI on CPU memory. bfloat16, which MPI does not know, travels as it is and is summed as float32.
+// Collectives over MPI on CPU memory. MPI does not support bfloat16, so it is transferred unchanged and summed as
+// float32.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <mpi.h>
@@ -14,10 +15,10 @@
 namespace regroup {
 namespace {
 
-// MPI counts are int; larger tensors go in pieces.
+// MPI counts are int, so larger tensors are sent in pieces.
 constexpr int64_t kLargestCount = int64_t{1} << 29;
 constexpr int kTag = 1;
-/// How long a thread beside the computing one leaves its core to that one before it looks again.
+/// Time that a waiting side thread yields its core to the computing thread before it polls again.
 constexpr std::chrono::microseconds kRest(50);
 
 absl::Status ToStatus(int code, const char* operation) {
@@ -74,8 +75,8 @@ class MpiCommunicator final : public Communicator {
     return absl::OkStatus();
   }
 
-  /// Slices travel once each, straight to the rank that sums them, in float32 at least; which sum comes first depends
-  /// on the ranks alone. Open MPI's own sends every whole buffer to rank 0 and the sums back.
+  /// Sends each slice once, directly to the rank that sums it, at least in float32; the order of summation depends only
+  /// on the ranks. Open MPI's own implementation sends every whole buffer to rank 0 and the sums back.
   absl::Status DoReduceScatterSum(const at::Tensor& input, at::Tensor& output) override {
     const at::Tensor flat = input.flatten();
     const int64_t entries = output.numel();
@@ -122,13 +123,13 @@ class MpiCommunicator final : public Communicator {
   }
 
   absl::Status DoAllGather(const at::Tensor& input, at::Tensor& output) override {
-    // A rank's slice may already lie in place.
+    // The rank's slice may already be in its position.
     const char* slice = static_cast<const char*>(output.const_data_ptr()) + rank_ * input.nbytes();
     const bool in_place = slice == input.const_data_ptr();
     if (input.nbytes() > static_cast<size_t>(4 * kLargestCount) - 4) {
       return absl::InternalError("all_gather: a shard is too large");
     }
-    // Whole words where the size allows: counts are int.
+    // Transfers 4-byte words if the size allows it, because counts are int.
     const bool words = input.nbytes() % 4 == 0;
     const int count = static_cast<int>(words ? input.nbytes() / 4 : input.nbytes());
     const MPI_Datatype type = words ? MPI_INT32_T : MPI_BYTE;

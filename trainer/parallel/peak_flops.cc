@@ -6,7 +6,7 @@ namespace regroup {
 namespace {
 
 struct Peak {
-  /// In the name that the driver gives the device; the first that fits counts.
+  /// A part of the device name that the driver reports; the first match is used.
   std::string_view part;
   double bfloat16;
 };

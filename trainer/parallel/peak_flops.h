@@ -1,5 +1,5 @@
-// The most floating-point operations a second that a device can do, to tell how well it is used. Pure, but for the
-// environment.
+// Returns the peak floating-point operations per second of a device, to compute its utilisation. Pure, except that it
+// reads the environment.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,8 +9,8 @@
 
 namespace regroup {
 
-/// Of matrix products in `type`, without sparsity: what REGROUP_PEAK_FLOPS states for one rank, or NVIDIA's data sheet
-/// of the device where it is bfloat16 on one of the known GPUs.
+/// Peak of matrix products in `type`, without sparsity: the value of REGROUP_PEAK_FLOPS for one rank, or that of
+/// NVIDIA's data sheet if `type` is bfloat16 and the device is a known GPU.
 std::optional<double> PeakFlopsPerSecond(std::string_view device_name, at::ScalarType type);
 
 }  // namespace regroup

@@ -40,7 +40,8 @@ class ThreadLane final : public SideLane {
 
  private:
   void Work() {
-    // libtorch sets a thread's number of cores when it first computes: here that comes first.
+    // libtorch sets a thread's number of cores on its first computation, so that is triggered before the number is
+    // changed.
     at::internal::lazy_init_num_threads();
     omp_set_num_threads(1);
     std::unique_lock lock(mutex_);
@@ -75,7 +76,7 @@ class ThreadLane final : public SideLane {
   bool running_ = false;
   bool stopping_ = false;
   absl::Status status_;
-  /// Last: it uses all of the above.
+  /// Declared last, because it uses all of the above.
   std::thread thread_;
 };
 

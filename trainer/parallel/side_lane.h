@@ -1,4 +1,4 @@
-// Collectives beside the computation: what is launched runs in order while the thread that launched it goes on.
+// Runs collectives that overlap computation: launched calls run in order while the thread that launched them continues.
 //
 // On the CPU a lane is a thread of its own, on a GPU a stream. From the first Launch to the end of Finish the
 // communicator belongs to the lane. One thread at a time may call it.
@@ -13,17 +13,18 @@ namespace regroup {
 
 class SideLane {
  public:
-  /// Waits for what was launched.
+  /// Waits for the launched calls.
   virtual ~SideLane() = default;
 
-  /// Runs `call` behind those before it and behind what the caller has computed so far. After a failure nothing runs.
+  /// Runs `call` after earlier calls and after everything that the caller has computed so far. After a failure no
+  /// further call runs.
   virtual void Launch(std::function<absl::Status()> call) = 0;
 
-  /// What the caller computes from here on sees the results of all calls. The first failure.
+  /// Makes later computation of the caller see the results of all calls. Returns the first failure.
   virtual absl::Status Finish() = 0;
 };
 
-/// A thread that computes on one core, so that it takes little from those that train.
+/// Returns a thread that computes on one core, so that it takes little time from the training threads.
 std::unique_ptr<SideLane> MakeThreadLane();
 
 }  // namespace regroup

@@ -1,7 +1,7 @@
-// The module libregroup_cuda.so: collectives over NCCL between GPUs.
+// The module libregroup_cuda.so: implements collectives between GPUs with NCCL.
 //
-// Work is put on the current stream and runs in its order; nothing here waits for the GPU but Barrier. A side lane is
-// another stream. Tensors on the CPU (counters, digests) go through the host communicator.
+// Work is queued on the current stream and runs in its order; only Barrier waits for the GPU. A side lane is another
+// stream. Tensors on the CPU (counters, digests) go through the host communicator.
 #include <ATen/ATen.h>
 #include <ATen/cuda/CUDAContext.h>
 #include <c10/core/Event.h>
@@ -40,7 +40,7 @@ ncclDataType_t TypeOf(const at::Tensor& tensor) {
   }
 }
 
-/// Calls put their work on a stream that follows the caller's, and Finish makes the caller's follow it.
+/// Calls queue their work on a stream that waits for the caller's, and Finish makes the caller's stream wait for it.
 class StreamLane final : public SideLane {
  public:
   ~StreamLane() override { stream_.synchronize(); }
@@ -62,7 +62,7 @@ class StreamLane final : public SideLane {
  private:
   static c10::Stream Current() { return at::cuda::getCurrentCUDAStream().unwrap(); }
 
-  // libc10's own, which calls the CUDA runtime for us: this module is not linked with it.
+  // libc10's own stream, which calls the CUDA runtime on our behalf: this module is not linked with it.
   const c10::Stream stream_ = c10::cuda::getStreamFromPool(/*isHighPriority=*/true).unwrap();
   c10::Event computed_{c10::DeviceType::CUDA}, done_{c10::DeviceType::CUDA};
   absl::Status status_;
