@@ -49,7 +49,7 @@ absl::StatusOr<v1::TaskOutcome> RunStage(StageContext& context) {
   try {
     return stage(context);
   } catch (const std::exception& error) {
-    // The one place where libtorch's exceptions become a status.
+    // This is the only place where libtorch's exceptions become a status.
     return absl::InternalError(std::string(error.what()).substr(0, 2000));
   }
 }
@@ -68,7 +68,7 @@ absl::Status RunAttempt(const Arguments& arguments) {
   if (!outcome.ok()) {
     LogError(std::string(outcome.status().message()), {{"rank", communicator->rank()}});
     link->Finish(FailedOutcome(outcome.status())).IgnoreError();
-    // Other ranks may wait in a collective: leaving without MPI's farewell makes mpirun end them.
+    // Other ranks may wait in a collective: exiting without MPI_Finalize makes mpirun end them.
     std::fflush(nullptr);
     _exit(1);
   }
@@ -86,7 +86,7 @@ absl::Status PrintPlan(const Arguments& arguments) {
   return absl::OkStatus();
 }
 
-/// Large blocks that malloc returns to the kernel cost page faults at every step.
+/// Makes malloc keep large blocks: returned to the kernel, they would cost page faults at every step.
 void KeepLargeBlocks() {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, -1);
@@ -97,12 +97,11 @@ int Main(int argc, char** argv) {
   Arguments arguments;
   CLI::App app("Runs one rank of one attempt of a Regroup task. Started by regroup-worker.", "regroup-trainer");
   app.add_option("--attempt", arguments.attempt_folder, "Folder with assignment.json");
-  app.add_option("--work-dir", arguments.work_folder, "The shared working folder");
-  app.add_option("--inspect", arguments.inspect_folder, "Print what a checkpoint folder holds, as JSON");
-  app.add_option("--plan", arguments.plan_file, "Print what the job of this file (a JobSpec as JSON) would need");
-  app.add_option("--flops-per-second", arguments.flops_per_second,
-                 "For --plan: the speed of a rank; default: measured");
-  app.add_flag("--families", arguments.families, "Print the model families, as JSON");
+  app.add_option("--work-dir", arguments.work_folder, "Shared working folder");
+  app.add_option("--inspect", arguments.inspect_folder, "Describe a checkpoint folder as JSON");
+  app.add_option("--plan", arguments.plan_file, "Estimate the resources of the job in this file (a JobSpec as JSON)");
+  app.add_option("--flops-per-second", arguments.flops_per_second, "For --plan: speed of a rank; measured by default");
+  app.add_flag("--families", arguments.families, "List the model families as JSON");
   CLI11_PARSE(app, argc, argv);
   InitLogging("trainer", isatty(STDERR_FILENO) ? LogFormat::kText : LogFormat::kJson);
   KeepLargeBlocks();
@@ -118,11 +117,11 @@ int Main(int argc, char** argv) {
   } else if (!arguments.plan_file.empty()) {
     status = PrintPlan(arguments);
   } else if (!arguments.attempt_folder.empty()) {
-    // A rank must not outlive what started it: mpirun, or the worker.
+    // A rank must not outlive its parent, which is mpirun or the worker.
     if (!DieWithParent(SIGKILL)) return 1;
     status = RunAttempt(arguments);
   } else {
-    status = absl::InvalidArgumentError("give --attempt, --inspect, --plan or --families");
+    status = absl::InvalidArgumentError("specify --attempt, --inspect, --plan or --families");
   }
   if (status.ok()) return 0;
   LogError(std::string(status.message()));

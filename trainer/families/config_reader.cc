@@ -13,7 +13,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-/// LLaMA 3.1's scaling: low frequencies are divided by the factor, high ones stay, those between are mixed.
+/// LLaMA 3.1's scaling: low frequencies are divided by the factor, high ones are unchanged, and those between are
+/// interpolated.
 struct Llama3Scaling {
   double factor, low, high, original;
 
@@ -26,8 +27,8 @@ struct Llama3Scaling {
   }
 };
 
-/// YaRN (Peng et al., 2023): pairs that turn often keep their frequency, slow ones are divided by the factor, with a
-/// ramp over the pairs between.
+/// YaRN (Peng et al., 2023): pairs that rotate fast keep their frequency, slow ones are divided by the factor, with a
+/// linear ramp over the pairs between.
 class YarnScaling {
  public:
   YarnScaling(double factor, double original, double fast, double slow, double theta, int64_t width, bool whole_pairs)
@@ -49,11 +50,11 @@ class YarnScaling {
     return frequency * (slow / factor_ + 1.0 - slow);
   }
 
-  /// Factor on cosines and sines for the longer context.
+  /// Returns the factor on cosines and sines for the longer context.
   double Magnitude(double scale) const { return factor_ <= 1.0 ? 1.0 : 0.1 * scale * std::log(factor_) + 1.0; }
 
  private:
-  /// The (fractional) pair that makes `turns` turns over the original context.
+  /// Returns the (fractional) pair that makes `turns` turns over the original context.
   double PairThatTurns(double turns, double original) const {
     return width_ * std::log(original / (turns * 2.0 * std::numbers::pi)) / (2.0 * std::log(theta_));
   }
@@ -62,13 +63,13 @@ class YarnScaling {
   double low_ = 0, high_ = 0;
 };
 
-// Wider than any model by far. Weights, their sums over layers and their bytes stay within 63 bits.
+// Far wider than any existing model. Weights, their sums over layers and their bytes fit in 63 bits.
 constexpr int64_t kMaxNumber = int64_t{1} << 31;
 constexpr int64_t kMaxWidth = int64_t{1} << 22;
 constexpr int64_t kMaxHeadWidth = int64_t{1} << 16;
 constexpr int64_t kMaxLayers = 10'000;
 
-/// A value as errors show it.
+/// Formats a value as errors show it.
 std::string Shown(const Json& value) {
   constexpr size_t kShownBytes = 100;
   const std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true);
@@ -155,7 +156,7 @@ Activation ConfigReader::ReadActivation(std::string_view key, std::string_view o
 double ConfigReader::PositiveIn(const Json& object, const std::string& section, const char* key,
                                 std::optional<double> otherwise) {
   if (!object.contains(key) || object[key].is_null()) {
-    if (!otherwise.has_value()) Fail(fmt::format("'{}' lacks '{}'", section, key));
+    if (!otherwise.has_value()) Fail(fmt::format("'{}' must contain '{}'", section, key));
     return otherwise.value_or(1.0);
   }
   if (!object[key].is_number() || !(object[key].get<double>() > 0)) {
@@ -197,7 +198,7 @@ ConfigReader::RopeScaling ConfigReader::ReadRopeScaling(const Json& rope, const 
     return {[scaling](double frequency) { return scaling.Scale(frequency); }};
   }
   if (type == "yarn") return ReadYarn(rope, section, theta, width);
-  // `dynamic` changes nothing up to max_position_embeddings, and we never run longer sequences.
+  // `dynamic` changes nothing up to max_position_embeddings, and longer sequences are never run.
   if (type != "default" && type != "dynamic") {
     Fail(fmt::format("rope type '{}' is not supported; supported are default, dynamic, linear, llama3, yarn", type));
   }

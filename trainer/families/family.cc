@@ -14,7 +14,7 @@ struct SplitName {
   std::string index;
 };
 
-/// "layers.3.rest" -> {"layers.{}.rest", "3"}; names without a layer stay as they are.
+/// Splits "layers.3.rest" into {"layers.{}.rest", "3"}; returns names without a layer unchanged.
 SplitName SplitLayer(const ModelConfig& config, std::string_view name) {
   constexpr std::string_view kPrefix = "layers.";
   if (!name.starts_with(kPrefix)) return {std::string(name), ""};

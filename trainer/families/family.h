@@ -1,5 +1,5 @@
-// A model family: how its config.json is read and what its tensors are called. A family holds names and shapes only;
-// the computation is in trainer/nn. To add one: a file beside llama.cc and one word in CMakeLists.txt.
+// Describes a model family: how to read its config.json, and the names of its tensors. A family holds names and shapes
+// only; the computation is in trainer/nn. To add one, add a file next to llama.cc and one word to CMakeLists.txt.
 #pragma once
 
 #include <optional>
@@ -14,62 +14,62 @@
 
 namespace regroup {
 
-/// How a parameter lies in the checkpoint's tensor.
+/// Layout of a parameter in the checkpoint's tensor.
 enum class Packing {
-  /// As ours.
+  /// The same layout as here.
   kPlain,
   /// [in, out] instead of [out, in].
   kTransposed,
   /// Query, key and value of one head after the other: [heads, 3, width, in] flattened to two axes; biases likewise.
   kFusedByHead,
-  /// All queries, then all keys, then all values along the last axis, and [in, out].
+  /// All queries, then all keys, then all values along the last axis, transposed to [in, out].
   kFusedTransposed,
 };
 
-/// Our name of a parameter and the checkpoint's; "{}" stands for the layer's index. Rules of an encoder-decoder name
-/// the stack in place of "layers": "encoder.{}.", "decoder.{}." or "cross.{}.", with the index in the stack. The rules
-/// of query, key and value (in this order) have one checkpoint name where they are fused.
+/// Regroup's name of a parameter and the checkpoint's; "{}" stands for the layer's index. Rules of an encoder-decoder
+/// name the stack instead of "layers": "encoder.{}.", "decoder.{}." or "cross.{}.", with the index in the stack. If
+/// query, key and value are fused, their rules (in this order) have the same checkpoint name.
 struct NameRule {
   std::string ours;
   std::string checkpoint;
   Packing packing = Packing::kPlain;
-  /// The parameter is missing in some checkpoints of the family.
+  /// Some checkpoints of the family do not have the parameter.
   bool optional = false;
-  /// The rule serves models with (true) or without (false) a gated feed-forward only.
+  /// If set, the rule applies only to models with (true) or without (false) a gated feed-forward.
   std::optional<bool> gated = std::nullopt;
 };
 
 struct Family {
-  /// The model_type values of config.json that it serves; the first is the family's name.
+  /// The model_type values of config.json that belong to the family; the first is its name.
   std::vector<std::string_view> model_types;
-  /// Names the missing or unsupported key on error.
+  /// Reads config.json. Errors name the missing or unsupported key.
   absl::StatusOr<ModelConfig> (*read_config)(const nlohmann::json& config);
   std::vector<NameRule> names;
-  /// Checkpoints of the bare decoder leave this out in front of their names ("transformer." of GPT-2).
+  /// Prefix that checkpoints of the bare decoder omit from their names ("transformer." for GPT-2).
   std::string_view prefix = "";
-  /// Whether Transformers' class of this family reads num_key_value_heads.
+  /// True if the family's class in Transformers reads num_key_value_heads.
   bool standard_gqa = true;
 
   std::string_view name() const { return model_types.front(); }
 };
 
-/// Every family of this build, by the generated table.
+/// Returns every family of this build, from the generated table.
 const std::vector<const Family*>& AllFamilies();
 
-/// The family of a config.json, by its model_type. INVALID_ARGUMENT lists the known ones.
+/// Returns the family of a config.json by its model_type. INVALID_ARGUMENT lists the known ones.
 absl::StatusOr<const Family*> FamilyOf(const nlohmann::json& config);
 
-/// Where a parameter of ours lies: the rule with its names filled in.
+/// Position of a parameter in a checkpoint: the rule with its names filled in.
 struct ParameterPlace {
   std::string name;
   Packing packing = Packing::kPlain;
-  /// 0 query, 1 key, 2 value, where they are fused.
+  /// 0 query, 1 key, 2 value if they are fused.
   int part = 0;
   bool optional = false;
 };
 
-/// The place of our "layers.3.attention.key.weight" in a model of this configuration; none if the family has no such
-/// parameter.
+/// Returns the place of, for example, "layers.3.attention.key.weight" in a model of this configuration, or nullopt if
+/// the family has no such parameter.
 std::optional<ParameterPlace> PlaceOf(const Family& family, const ModelConfig& config, std::string_view ours);
 
 }  // namespace regroup

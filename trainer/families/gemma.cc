@@ -1,4 +1,4 @@
-// Gemma: LLaMA with scaled embeddings, norms that add 1 to their weight, and heads of a width of their own.
+// Gemma: LLaMA with scaled embeddings, norms that add 1 to their weight, and an independent head width.
 #include <cmath>
 
 #include "trainer/families/llama_layout.h"
@@ -9,7 +9,7 @@ namespace {
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
   ModelConfig config = ReadLlamaConfig(reader, "gemma");
-  // The key was renamed once; where only the old one is written, Transformers takes the new one's default.
+  // The key was renamed. If only the old key is given, Transformers ignores it and uses the default of the new one.
   config.activation = reader.ReadActivation("hidden_activation", "gelu_pytorch_tanh");
   config.norm = NormKind::kRmsPlusOne;
   config.embedding_scale = std::sqrt(static_cast<double>(config.hidden_size));

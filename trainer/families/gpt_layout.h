@@ -1,4 +1,4 @@
-// What GPT-2 and GPT-J share: the keys of their config.json.
+// Reads the config.json keys that GPT-2 and GPT-J share.
 #pragma once
 
 #include <string_view>
@@ -7,7 +7,7 @@
 
 namespace regroup {
 
-/// Sizes, LayerNorm, plain feed-forward. Positions are the family's own.
+/// Reads sizes, LayerNorm and plain feed-forward. Each family reads its own positions.
 ModelConfig ReadGptConfig(ConfigReader& reader, std::string_view family);
 
 }  // namespace regroup

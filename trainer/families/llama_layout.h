@@ -1,4 +1,4 @@
-// What LLaMA shares with the families that took over its names: model.layers.{}.self_attn.q_proj and so on.
+// Layout that LLaMA shares with the families that adopted its names: model.layers.{}.self_attn.q_proj and so on.
 #pragma once
 
 #include <string_view>
@@ -10,13 +10,14 @@
 
 namespace regroup {
 
-/// Sizes, RMSNorm, gated feed-forward, full rotation unless partial_rotary_factor says otherwise.
+/// Reads sizes, RMSNorm and gated feed-forward; rotation is full unless partial_rotary_factor is given.
 ModelConfig ReadLlamaConfig(ConfigReader& reader, std::string_view family, double rotary_share = 1.0);
 
-/// Fails where KV heads do not divide the heads, or heads the hidden size while no head width is written.
+/// Fails if the number of KV heads does not divide the number of heads, or if no head width is given and the number of
+/// heads does not divide the hidden size.
 void CheckHeads(ConfigReader& reader, const ModelConfig& config, bool head_width_written);
 
-/// The end of every family's read_config.
+/// Returns the configuration, or the first error of the reader. Every family's read_config ends with it.
 absl::StatusOr<ModelConfig> Finish(ConfigReader& reader, ModelConfig config);
 
 NameRules LlamaNames();

@@ -1,4 +1,4 @@
-// Writes down a family's names briefly: a projection or a norm in one line instead of one line a tensor.
+// Builds a family's list of names with one call per projection or norm instead of one per tensor.
 #pragma once
 
 #include <string>
@@ -14,16 +14,16 @@ enum class Bias { kNone, kAlways, kInSome };
 class NameRules {
  public:
   NameRules& Tensor(std::string_view ours, std::string_view checkpoint);
-  /// `<ours>.weight`, and `<ours>.bias` where `bias` says so.
+  /// Adds `<ours>.weight`, and `<ours>.bias` depending on `bias`.
   NameRules& Linear(std::string_view ours, std::string_view checkpoint, Bias bias = Bias::kAlways,
                     Packing packing = Packing::kPlain);
   NameRules& RmsNorm(std::string_view ours, std::string_view checkpoint);
   NameRules& LayerNorm(std::string_view ours, std::string_view checkpoint);
-  /// Query, key and value of a layer in one tensor, and their biases in another.
+  /// Adds query, key and value of a layer as one tensor, and their biases as another.
   NameRules& FusedAttention(std::string_view checkpoint, Bias bias, Packing packing);
-  /// One tensor of a feed-forward that is there in gated (or in plain) ones only.
+  /// Adds a tensor of the feed-forward that exists only in gated (or only in plain) ones.
   NameRules& FeedForwardTensor(std::string_view ours, std::string_view checkpoint, bool gated);
-  /// Every rule but those whose name of ours has `part` in it.
+  /// Removes the rules whose Regroup name contains `part`.
   NameRules& Without(std::string_view part);
 
   std::vector<NameRule> rules() const { return rules_; }

@@ -9,7 +9,7 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ModelConfig config = ReadLlamaConfig(reader, "olmo");
   config.norm = NormKind::kLayer;
   config.norm_epsilon = 1e-5;
-  // Clipped queries and keys are not linear in the input: no map of theirs leaves the model unchanged.
+  // Clipped queries and keys are not linear in the input, so no linear map of them leaves the model unchanged.
   reader.Require("clip_qkv", nullptr);
   return Finish(reader, std::move(config));
 }

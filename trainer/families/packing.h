@@ -1,4 +1,4 @@
-// Between a checkpoint's tensors and ours, where the layouts differ: transposed and fused projections.
+// Converts between the layouts of a checkpoint's tensors and Regroup's parameters: transposed and fused projections.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,17 +9,17 @@
 
 namespace regroup {
 
-/// How many of our parameters one tensor of the checkpoint holds.
+/// Returns how many parameters one tensor of the checkpoint holds.
 int PartsOf(Packing packing);
 
-/// The shape in the checkpoint of a parameter that has `shape` with us (fused: where all parts have it).
+/// Returns the shape in the checkpoint of a parameter of this `shape` (fused: all parts must have it).
 std::vector<int64_t> PackedShape(Packing packing, std::vector<int64_t> shape);
 
-/// One part of a checkpoint's tensor in our layout, [out, in] or [out]; a view where that is possible. `heads` of the
-/// fused projection.
+/// Returns one part of a checkpoint's tensor in Regroup's layout, [out, in] or [out]; a view if possible. `heads` is
+/// the number of heads of the fused projection.
 at::Tensor Unpack(const at::Tensor& stored, Packing packing, int part, int64_t heads);
 
-/// The checkpoint's tensor of all its parts. Parts of a fused tensor must have the same shape.
+/// Returns the checkpoint's tensor made of all its parts. Parts of a fused tensor must have the same shape.
 at::Tensor Pack(const std::vector<at::Tensor>& parts, Packing packing, int64_t heads);
 
 }  // namespace regroup

@@ -1,7 +1,7 @@
 // T5 and T5 1.1: encoder and decoder with relative position biases, attention without scaling, no biases on
 // projections.
 //
-// A layer of the decoder is two of ours, its self-attention and its cross attention with the feed-forward
+// A decoder layer becomes two layers here: its self-attention, and its cross attention with the feed-forward
 // (AttentionRole).
 #include <fmt/format.h>
 
@@ -26,7 +26,7 @@ void ReadFeedForward(ConfigReader& reader, ModelConfig& config) {
   }
 }
 
-/// What the decoder predicts is scaled unless the checkpoint was made with a head of its own (T5 1.1).
+/// The decoder's output is scaled unless the checkpoint has a separate output head (T5 1.1).
 bool ScalesOutput(ConfigReader& reader) {
   return reader.BooleanOr("scale_decoder_outputs", reader.BooleanOr("tie_word_embeddings", true));
 }
@@ -41,7 +41,8 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   config.head_width = reader.Integer("d_kv");
   config.intermediate_size = reader.Integer("d_ff");
   config.vocabulary = reader.Integer("vocab_size");
-  // Of encoder and decoder together. Biases would go on beyond; the model was trained for so many.
+  // Positions of encoder and decoder together. The biases would extend further, but the model was trained for this
+  // length.
   config.max_positions = 2 * reader.IntegerOr("n_positions", 512);
   config.norm_epsilon = reader.NumberOr("layer_norm_epsilon", 1e-6);
   config.relative_bias = {.buckets = reader.IntegerOr("relative_attention_num_buckets", 32),

@@ -25,7 +25,7 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kReportInterval = 500ms;
-/// With the worker, where the lease does not end before.
+/// Time to wait for the worker, unless its lease ends earlier.
 constexpr auto kPatience = 10s;
 constexpr Clock::duration kCallPatience = 5s;
 constexpr Clock::duration kShortestCallPatience = 100ms;
@@ -179,7 +179,7 @@ void WorkerLink::ReportLoop() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     lock.unlock();
-    // A worker that lives answers at once, also in the last moment of its lease.
+    // A live worker answers at once, even just before its lease ends.
     const absl::Status status =
         Send(TakeReport(), std::clamp(give_up_ - Clock::now(), kShortestCallPatience, kCallPatience));
     if (!status.ok() && Clock::now() >= give_up_) {

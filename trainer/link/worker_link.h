@@ -1,8 +1,8 @@
-// The trainer's side of the unix socket to its worker: proves what this rank is, reports progress and signs of life
-// twice a second from a thread of its own, and hands over the outcome.
+// The trainer's end of the unix socket to its worker: it attests the rank, sends progress and heartbeats twice a second
+// from a thread of its own, and delivers the outcome.
 //
-// Set* and Add* may be called from any thread. A rank exits when its worker tells it to, or does not answer for 10 s or
-// until the end of the worker's lease.
+// Set* and Add* may be called from any thread. A rank exits when its worker tells it to, or when the worker does not
+// answer for 10 s or until the end of its lease.
 #pragma once
 
 #include <atomic>
@@ -33,16 +33,16 @@ class WorkerLink {
   static absl::StatusOr<std::unique_ptr<WorkerLink>> Connect(const v1::AttemptId& attempt, int rank, int world_size);
   ~WorkerLink();
 
-  /// What is being done and how far it is; `total` 0 means unknown.
+  /// Sets the current phase and its progress; a `total` of 0 means unknown.
   void SetProgress(std::string_view phase, int64_t done, int64_t total);
-  /// Values of one training step, kept as a series and shown as the latest values.
+  /// Adds the values of one training step to the series; the latest values are also shown.
   void AddMetrics(int64_t step, std::initializer_list<std::pair<std::string_view, double>> values);
-  /// From now on the values are also appended to `file`, one JSON object {"step": ..., "loss": ...} a line, where the
-  /// report finds them.
+  /// Also appends the values of later calls to `file`, which the report reads: one JSON object {"step": ..., "loss":
+  /// ...} per line.
   void RecordMetrics(const std::filesystem::path& file);
   ActivityBoard& activity() { return activity_; }
 
-  /// Sends everything that is left together with the outcome.
+  /// Sends all remaining reports together with the outcome.
   absl::Status Finish(const v1::TaskOutcome& outcome);
 
  private:
@@ -55,20 +55,21 @@ class WorkerLink {
   v1::AttemptId attempt_;
   int rank_;
   std::unique_ptr<Client> client_;
-  /// When the rank exits if it gets no other answer. Of the reporter's thread, and of Finish after its end.
+  /// Time at which the rank exits unless it gets another answer. Used by the reporter's thread, and by Finish after
+  /// that thread has ended.
   std::chrono::steady_clock::time_point give_up_;
   ActivityBoard activity_;
 
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;
-  /// Where this process began its phase: an attempt that resumes begins in the middle.
+  /// Start of the current phase in this process: an attempt that resumes starts in the middle.
   struct PhaseStart {
     std::string phase;
     int64_t done = 0;
     std::chrono::steady_clock::time_point time;
   };
-  /// From this process' own pace; nothing before there is one.
+  /// Estimates the remaining time from this process's own pace; nullopt before there is one.
   std::optional<double> RemainingSeconds(std::string_view phase, int64_t done, int64_t total);
 
   PhaseStart phase_start_;

@@ -8,7 +8,7 @@
 namespace regroup {
 namespace {
 
-/// Rows of heads [G w, ...] -> [heads w, ...], each head repeated.
+/// Repeats each head: rows of heads [G w, ...] become [heads w, ...].
 at::Tensor RepeatRows(const at::Tensor& rows, int64_t groups, int64_t heads) {
   if (!rows.defined()) return rows;
   return rows.unflatten(0, {groups, -1}).repeat_interleave(heads / groups, 0).flatten(0, 1);
@@ -60,7 +60,7 @@ Block ExpandAttention(Block block, int64_t heads) {
        {&attention.key.weight, &attention.key.bias, &attention.value.weight, &attention.value.bias}) {
     *rows = RepeatRows(*rows, groups, heads);
   }
-  // A norm over all heads has a weight for each; one per head serves every head as it is.
+  // A norm over all heads has a weight for each head; a norm per head applies to every head unchanged.
   at::Tensor& key_norm = attention.key_norm.weight;
   if (key_norm.defined() && key_norm.size(0) * heads != attention.query.weight.size(0)) {
     key_norm = RepeatRows(key_norm, groups, heads);

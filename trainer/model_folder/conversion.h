@@ -1,5 +1,5 @@
-// How the source's layers become merged ones: the alignment of every layer and, after `refine`, its refitted output
-// projection. Plain value; any thread may read.
+// Describes how the source's layers become merged ones: the alignment of every layer and, after `refine`, its refitted
+// output projection. Plain value; any thread may read.
 #pragma once
 
 #include <utility>
@@ -14,19 +14,19 @@ namespace regroup {
 class Conversion {
  public:
   Conversion() = default;
-  /// `alignments`: one per layer. `outputs`: refitted output projections [hidden, heads x width], one per layer; empty
-  /// without refine.
+  /// `alignments` has one entry per layer. `outputs` has the refitted output projections [hidden, heads x width], one
+  /// per layer; it is empty without refine.
   Conversion(ModelConfig source_config, std::vector<LayerAlignment> alignments, std::vector<at::Tensor> outputs = {})
       : source_config_(std::move(source_config)), alignments_(std::move(alignments)), outputs_(std::move(outputs)) {}
 
-  /// Neighbouring heads averaged without any alignment.
+  /// Averages neighbouring heads without any alignment.
   static absl::StatusOr<Conversion> Average(const ModelConfig& config, int64_t kv_heads);
 
   /// Replaces the attention of a source block by the merged one.
   absl::Status Merge(Block& block, int64_t layer) const;
 
   const std::vector<LayerAlignment>& alignments() const { return alignments_; }
-  /// The source's configuration with the KV heads of the merged layers.
+  /// Returns the source's configuration with the KV heads of the merged layers.
   ModelConfig MergedConfig() const;
 
  private:
@@ -35,7 +35,7 @@ class Conversion {
   std::vector<at::Tensor> outputs_;
 };
 
-/// The model with one shared head per group.
+/// Returns the model with one shared head per group.
 absl::StatusOr<Model> LoadMerged(const SourceModel& source, const Conversion& conversion, at::ScalarType dtype,
                                  at::Device device);
 

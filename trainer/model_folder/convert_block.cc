@@ -21,7 +21,7 @@ KeyNorm KeyNormOf(QueryKeyNorm norm) {
   return KeyNorm::kNone;
 }
 
-/// Position biases follow their heads: where each place's head stood in the source.
+/// Records the source position of each head, so that position biases follow their heads.
 void OrderHeads(Block& block, const std::vector<int64_t>& order) {
   at::Tensor& heads = block.attention.head_order;
   const at::Tensor places = at::tensor(order, at::kLong);

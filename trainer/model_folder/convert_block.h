@@ -1,4 +1,4 @@
-// Between a model's blocks and the alignment: the same weights under the alignment's names, and back.
+// Converts a model's blocks to the alignment's weights and back.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -12,16 +12,17 @@ namespace regroup {
 
 AttentionShape AttentionShapeOf(const ModelConfig& config, int64_t layer);
 
-/// Shares the tensors.
+/// Returns the weights under the alignment's names, sharing the tensors.
 AttentionWeights AttentionWeightsOf(const Block& block);
 
-/// What statistics see of one forward pass through a layer.
+/// Returns what the statistics need from one forward pass through a layer.
 AttentionActivations ActivationsOf(const AttentionRows& rows);
 
-/// Puts the weights of `attention` into the block, in the block's dtype and on its device; the output's bias stays.
+/// Puts the weights of `attention` into the block, in the block's dtype and on its device; the output bias is
+/// unchanged.
 void SetAttention(Block& block, const AttentionWeights& attention);
 
-/// Replaces the block's attention by the one with aligned heads, none of them merged: the same function.
+/// Replaces the block's attention by one with aligned heads, none of them merged: it computes the same function.
 absl::Status AlignBlock(Block& block, const ModelConfig& source_config, int64_t layer, const LayerAlignment& alignment);
 
 /// Replaces the block's attention by the merged one.

@@ -17,7 +17,7 @@ namespace {
 
 using BlockSource = std::function<absl::StatusOr<Block>(int64_t layer)>;
 
-/// Gives tensors block after block, as `push` queues them, so that one block is in memory at a time.
+/// Yields tensors block by block, as `push` queues them, so that only one block is in memory at a time.
 class BlockGenerator {
  public:
   using Push = std::function<void(std::deque<NamedTensor>& ready, Block block, int64_t layer)>;
@@ -45,7 +45,7 @@ class BlockGenerator {
   std::deque<NamedTensor> ready_;
 };
 
-/// Puts our parameters into the family's tensors. Parts of a fused one wait for one another.
+/// Packs parameters into the family's tensors. A fused tensor is written when all its parts are there.
 class FamilyPacker {
  public:
   FamilyPacker(const Family& family, const ModelConfig& config, at::ScalarType dtype)
@@ -68,7 +68,7 @@ class FamilyPacker {
   std::map<std::string, std::vector<at::Tensor>> waiting_;
 };
 
-/// All tensors under the family's names.
+/// Writes all tensors under the family's names.
 absl::Status WriteFamilyTensors(const std::filesystem::path& folder, const Family& family, at::ScalarType dtype,
                                 const ConvertedModel& model) {
   const bool expand = !IsStandardLayout(family, model.config);
@@ -84,7 +84,7 @@ absl::Status WriteFamilyTensors(const std::filesystem::path& folder, const Famil
   return WriteCheckpoint(folder, [&] { return generator.Next(); }).status();
 }
 
-/// The attention with its shared heads, under our names.
+/// Writes the attention with its shared heads under Regroup's names.
 absl::Status WriteCompactTensors(const std::filesystem::path& folder, at::ScalarType dtype,
                                  const ConvertedModel& model) {
   REGROUP_RETURN_IF_ERROR(MakeFolders(folder));

@@ -1,4 +1,4 @@
-// Writing a converted model as a Hugging Face folder.
+// Writes a converted model as a Hugging Face folder.
 #pragma once
 
 #include <filesystem>
@@ -12,16 +12,16 @@
 
 namespace regroup {
 
-/// Whether a model of this configuration is written as the family's own GQA model; otherwise it is `expanded`
+/// Returns true if a model of this configuration is written as the family's own GQA model; otherwise it is `expanded`
 /// (compact_attention.h).
 bool IsStandardLayout(const Family& family, const ModelConfig& converted);
 
-/// The source's config.json with the KV heads of `converted`, and where the model comes from under "regroup" together
-/// with the layout; all else as it is.
+/// Returns the source's config.json with the KV heads of `converted`; under "regroup" it records the source and the
+/// layout. All other keys are unchanged.
 nlohmann::json ConvertedConfig(const SourceModel& source, const ModelConfig& converted,
                                const nlohmann::json& provenance);
 
-/// What is written: a model of `config` whose outer parameters are at hand and whose blocks come one at a time.
+/// The model to write: its configuration, its outer parameters, and its blocks, which are produced one at a time.
 struct ConvertedModel {
   ModelConfig config;
   Model outer;
@@ -32,7 +32,7 @@ struct ConvertedModel {
 absl::Status WriteConvertedFolder(const std::filesystem::path& folder, const SourceModel& source,
                                   const nlohmann::json& provenance, at::ScalarType dtype, const ConvertedModel& model);
 
-/// Copies everything of the source that is not weights, configuration or an index: tokenizer and generation files.
+/// Copies all files of the source other than weights, configuration and index: tokenizer and generation files.
 absl::Status CopyCompanionFiles(const std::filesystem::path& from, const std::filesystem::path& to);
 
 }  // namespace regroup

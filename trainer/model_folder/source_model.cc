@@ -14,7 +14,7 @@
 namespace regroup {
 namespace {
 
-/// "layers.12.rest" -> 12; 0 for names without a layer.
+/// Returns the layer of a name: 12 for "layers.12.rest"; 0 for names without a layer.
 int64_t LayerOf(std::string_view ours) {
   constexpr std::string_view kPrefix = "layers.";
   int64_t layer = 0;
@@ -26,7 +26,7 @@ bool Contains(std::string_view text, std::string_view part) { return text.find(p
 
 }  // namespace
 
-/// First error of several visits, since a visitor cannot return one.
+/// Stores the first error of several visits, because a visitor cannot return one.
 class SourceModel::FirstError {
  public:
   bool ok() const { return status_.ok(); }
@@ -130,7 +130,7 @@ absl::Status SourceModel::CheckTensor(const std::string& ours) const {
   const std::vector<int64_t> expected =
       PackedShape(compact ? Packing::kPlain : place->packing, ExpectedShape(config_, ours));
   if (info->shape != expected) {
-    return absl::InvalidArgumentError(fmt::format("{}: tensor '{}' has shape [{}], but config.json asks for [{}]",
+    return absl::InvalidArgumentError(fmt::format("{}: tensor '{}' has shape [{}], but config.json requires [{}]",
                                                   where, name, fmt::join(info->shape, ", "),
                                                   fmt::join(expected, ", ")));
   }

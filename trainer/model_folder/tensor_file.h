@@ -1,4 +1,4 @@
-// Named tensors to and from one safetensors file.
+// Reads named tensors from one safetensors file and writes them to one.
 #pragma once
 
 #include <filesystem>
@@ -9,7 +9,7 @@
 namespace regroup {
 
 absl::Status SaveTensors(const std::filesystem::path& path, const NamedTensors& tensors);
-/// Memory-mapped views.
+/// Returns memory-mapped views.
 absl::StatusOr<TensorMap> LoadTensors(const std::filesystem::path& path);
 
 }  // namespace regroup

@@ -15,7 +15,7 @@ constexpr double kWidth = 380, kHeight = 230;
 constexpr double kLeft = 52, kRight = 12, kTop = 12, kBottom = 40;
 constexpr size_t kStyles = 6;
 
-/// From values to places along one axis.
+/// Maps values to positions along one axis.
 struct Axis {
   double low = 0, high = 1;
   double start = 0, end = 1;
@@ -28,7 +28,7 @@ struct Axis {
   }
 };
 
-/// A step of 1, 2 or 5 times a power of ten that cuts the range into about `count` parts.
+/// Returns a step of 1, 2 or 5 times a power of ten that cuts the range into about `count` parts.
 double NiceStep(double range, int count) {
   const double raw = range / count;
   const double power = std::pow(10.0, std::floor(std::log10(raw)));
@@ -48,7 +48,7 @@ std::vector<double> LinearTicks(double low, double high, int count) {
   return ticks;
 }
 
-/// At most six: 1, 2 and 5 of each decade, or powers of ten, or some of these.
+/// Returns at most six ticks: 1, 2 and 5 of each decade, or powers of ten, or some of these.
 std::vector<double> LogarithmicTicks(double low, double high) {
   constexpr size_t kMost = 6;
   std::vector<double> fine, coarse;
@@ -92,7 +92,7 @@ Axis VerticalAxis(const ChartOptions& options, const std::vector<ChartSeries>& s
   return axis;
 }
 
-/// The horizontal places of all x, by value or by rank.
+/// Stores the horizontal positions of all x, by value or by rank.
 class HorizontalAxis {
  public:
   HorizontalAxis(const ChartOptions& options, const std::vector<ChartSeries>& series) : by_rank_(options.x_by_rank) {

@@ -1,5 +1,6 @@
-// Charts of the report as SVG that stands in the page: no script, colours from the page's style, so that they follow
-// light and dark; every series has its own dash and a text label, so that colour is never the only sign. Pure.
+// Draws the report's charts as inline SVG without scripts. Colours come from the page's style, so that they follow
+// light and dark mode; every series also has its own dash pattern and a text label, so that colour is never the only
+// distinction. Pure.
 #pragma once
 
 #include <optional>
@@ -11,7 +12,7 @@ namespace regroup {
 struct ChartPoint {
   double x = 0;
   double y = 0;
-  /// Ends of an error bar, where there is one.
+  /// Ends of an error bar, if there is one.
   std::optional<double> low, high;
 };
 
@@ -21,21 +22,21 @@ struct ChartSeries {
 };
 
 struct ChartOptions {
-  /// What the chart shows; also read aloud.
+  /// Title of the chart; screen readers read it too.
   std::string title;
   std::string x_label;
   std::string y_label;
-  /// Positions are the points' ranks, labelled with their x, for values such as 1, 2, 4, 8.
+  /// If true, points are placed by rank and labelled with their x, for values such as 1, 2, 4, 8.
   bool x_by_rank = false;
   bool y_from_zero = false;
   bool y_logarithmic = false;
-  /// Shows at least these values, so that charts side by side have one scale.
+  /// The axis includes at least these values, so that charts side by side have the same scale.
   std::optional<double> y_low, y_high;
-  /// Points are drawn as dots too; for curves of many steps they would hide the line.
+  /// If true, points are also drawn as dots; for curves of many steps they would hide the line.
   bool dots = true;
 };
 
-/// A figure element with title, chart and legend; a sentence instead where there is nothing to draw.
+/// Returns a figure element with title, chart and legend, or with a sentence if there is nothing to draw.
 std::string LineChart(const ChartOptions& options, const std::vector<ChartSeries>& series);
 
 struct ChartBar {
@@ -45,7 +46,7 @@ struct ChartBar {
   double mark = 0;
 };
 
-/// Horizontal bars with a mark each, for example a speed-up and its bound.
+/// Returns horizontal bars with a mark each, for example a speed-up and its bound.
 std::string BarChart(const std::string& title, const std::string& value_name, const std::string& mark_name,
                      const std::vector<ChartBar>& bars);
 

@@ -12,7 +12,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// Standard errors to either side that hold 95 % of a normal distribution.
+/// Number of standard errors on either side that covers 95 % of a normal distribution.
 constexpr double kNinetyFivePercent = 1.959964;
 
 std::vector<double> LossesOf(const Json& windows) {

@@ -11,7 +11,7 @@ using Curves = std::map<std::string, std::map<int64_t, double>>;
 
 constexpr size_t kMostPoints = 240;
 
-/// Lines that a killed attempt left unfinished are passed over.
+/// Skips lines that a killed attempt did not finish.
 void AddAttempt(const std::string& recorded, Curves& curves) {
   std::istringstream lines(recorded);
   for (std::string line; std::getline(lines, line);) {

@@ -18,7 +18,7 @@ using Matrix = LayerReport::Matrix;
 
 constexpr int kVersion = 1;
 
-/// KV heads and cache bytes, which are known without any evaluation.
+/// Returns KV heads and cache bytes, which are known without an evaluation.
 Json Shape(const ReportInputs& inputs, int64_t kv_heads) {
   ModelConfig config = inputs.source_config;
   config.kv_heads = kv_heads;
@@ -26,7 +26,7 @@ Json Shape(const ReportInputs& inputs, int64_t kv_heads) {
   return {{"kv_heads", kv_heads}, {"kv_bytes_per_token", config.KvCacheBytesPerToken(element_bytes)}};
 }
 
-/// The figures of one evaluation over what is known without it.
+/// Adds the figures of one evaluation to what is known without it.
 Json DescribeSubject(Json shape, const Evaluation& evaluation) {
   Json figures = evaluation.figures;
   figures.erase("subject");
@@ -34,10 +34,10 @@ Json DescribeSubject(Json shape, const Evaluation& evaluation) {
   return shape;
 }
 
-/// "align" of "align-003", "evaluate" of "evaluate-source".
+/// Returns "align" for "align-003", "evaluate" for "evaluate-source".
 std::string StageOf(const std::string& task) { return task.substr(0, task.find('-')); }
 
-/// Seconds by stage of the tasks that one row of a sweep uses.
+/// Returns the seconds by stage of the tasks that one row of a sweep uses.
 Json RowSeconds(const ReportInputs& inputs, const ArmReport& arm) {
   std::map<std::string, double> seconds;
   for (const std::string& task : arm.tasks) {
@@ -69,7 +69,7 @@ Json DescribeMatrix(const Matrix& matrix) {
   return rows;
 }
 
-/// The mean over pairs of different heads; null where the method has no similarities, or a layer one head.
+/// Returns the mean over pairs of different heads; null if the method has no similarities, or a layer has one head.
 Json MeanOfPairs(const Matrix& keys, const Matrix& values) {
   if (keys.size() < 2 || values.size() < 2) return nullptr;
   double sum = 0;
@@ -81,7 +81,7 @@ Json MeanOfPairs(const Matrix& keys, const Matrix& values) {
   return sum / static_cast<double>(keys.size() * (keys.size() - 1));
 }
 
-/// "layer 3", or of an encoder-decoder "encoder 3", "decoder 3" (its self-attention) and "cross 3".
+/// Returns "layer 3"; for an encoder-decoder "encoder 3", "decoder 3" (its self-attention) or "cross 3".
 std::string LayerName(const ModelConfig& config, int64_t index) {
   const LayerPlace place = config.PlaceOfLayer(index);
   return fmt::format("{} {}", config.HasEncoder() ? place.stack : "layer", place.index);
@@ -152,7 +152,7 @@ Json Provenance(const ReportInputs& inputs) {
           {"versions", {{"regroup", inputs.regroup_version}, {"libtorch", inputs.libtorch_version}}}};
 }
 
-/// Not a number where it was not measured or is not finite (which JSON cannot say): no gate lets that pass.
+/// Returns NaN if the perplexity was not measured or is not finite (which JSON cannot represent): no gate accepts that.
 double MeasuredPerplexity(const Json& report, const char* subject) {
   const Json value = report.contains(subject) ? report[subject].value("perplexity", Json()) : Json();
   return value.is_number() ? value.get<double>() : std::nan("");
@@ -188,9 +188,9 @@ absl::Status CheckGates(const v1::Gates& gates, const Json& report) {
   if (!gates.has_max_perplexity_ratio() || !report.contains("result")) return absl::OkStatus();
   const double ratio = MeasuredPerplexity(report, "result") / MeasuredPerplexity(report, "source");
   if (ratio <= gates.max_perplexity_ratio()) return absl::OkStatus();
-  return absl::OutOfRangeError(
-      fmt::format("gates.max_perplexity_ratio: the result's perplexity is {:.3f} times the source's; {} is allowed",
-                  ratio, gates.max_perplexity_ratio()));
+  return absl::OutOfRangeError(fmt::format(
+      "gates.max_perplexity_ratio: the result's perplexity is {:.3f} times the source's; at most {} is allowed", ratio,
+      gates.max_perplexity_ratio()));
 }
 
 }  // namespace regroup

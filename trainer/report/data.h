@@ -1,4 +1,4 @@
-// report.json: what the report says, from what the tasks of a job measured. Pure. The schema is report.schema.json.
+// Builds report.json from the measurements of a job's tasks. Pure. The schema is report.schema.json.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +17,9 @@
 
 namespace regroup {
 
-/// How a layer's heads were grouped and what merging them loses; see trainer/alignment/layer_alignment.h.
+/// Describes how a layer's heads were grouped and how much merging them loses; see trainer/alignment/layer_alignment.h.
 struct LayerReport {
-  /// Rows of a matrix over pairs of heads; none where it was not measured.
+  /// Rows of a matrix over pairs of heads; empty if it was not measured.
   using Matrix = std::vector<std::vector<double>>;
 
   int64_t kv_heads = 0;
@@ -31,15 +31,15 @@ struct LayerReport {
   Matrix key_similarity_before, key_similarity_after;
 };
 
-/// What the tasks of one arm measured; a job without a sweep has one arm.
+/// Measurements of one arm; a job without a sweep has one arm.
 struct ArmReport {
   v1::Arm arm;
-  /// By subject: "averaged", "aligned" and "result", as far as they were evaluated.
+  /// By subject: "averaged", "aligned" and "result", if they were evaluated.
   std::map<std::string, Evaluation> evaluations;
   std::vector<LayerReport> layers;
-  /// What each attempt of fine-tuning recorded, the oldest first (see curves.h).
+  /// The records of each attempt of fine-tuning, the oldest first (see curves.h).
   std::vector<std::string> curves;
-  /// Tasks whose results this arm uses; arms share some.
+  /// Tasks whose results this arm uses; arms share some of them.
   std::vector<std::string> tasks;
 };
 
@@ -48,16 +48,16 @@ struct ReportInputs {
   const ModelConfig& source_config;
   std::optional<Evaluation> source;
   std::vector<ArmReport> arms;
-  /// "cpu" or "cuda", and the device's model.
+  /// "cpu" or "cuda", and the device's model name.
   std::string device, device_name;
   std::string regroup_version, libtorch_version;
 };
 
-/// The content of report.json: source, averaged, aligned and result figures, seconds of each stage, layers; rows for a
-/// sweep. DATA_LOSS for scores that are not what an evaluation writes.
+/// Returns the content of report.json: figures of source, averaged, aligned and result, seconds of each stage, layers;
+/// rows for a sweep. DATA_LOSS for scores that do not have the form that an evaluation writes.
 absl::StatusOr<nlohmann::ordered_json> BuildReport(const ReportInputs& inputs);
 
-/// OUT_OF_RANGE if the job's gates do not allow the result to be published.
+/// Returns OUT_OF_RANGE if the job's gates do not allow the result to be published.
 absl::Status CheckGates(const v1::Gates& gates, const nlohmann::ordered_json& report);
 
 }  // namespace regroup

@@ -17,7 +17,7 @@ void AppendBigEndian(std::string& bytes, uint32_t value) {
   for (const int shift : {24, 16, 8, 0}) bytes.push_back(static_cast<char>(value >> shift));
 }
 
-/// The checksum of PNG chunks: CRC-32, polynomial 0xEDB88320, bit by bit.
+/// Computes the checksum of PNG chunks: CRC-32, polynomial 0xEDB88320, bit by bit.
 uint32_t Crc32(const std::string& bytes) {
   uint32_t crc = 0xFFFFFFFFu;
   for (const char byte : bytes) {
@@ -27,7 +27,7 @@ uint32_t Crc32(const std::string& bytes) {
   return ~crc;
 }
 
-/// The checksum of zlib streams.
+/// Computes the checksum of zlib streams.
 uint32_t Adler32(const std::string& bytes) {
   uint32_t a = 1, b = 0;
   for (const char byte : bytes) {
@@ -37,7 +37,7 @@ uint32_t Adler32(const std::string& bytes) {
   return b << 16 | a;
 }
 
-/// zlib's format with blocks that are stored, not compressed.
+/// Returns a zlib stream with stored (uncompressed) blocks.
 std::string Stored(const std::string& bytes) {
   constexpr size_t kBlock = 65535;
   std::string stream = "\x78\x01";
@@ -60,7 +60,7 @@ void AppendChunk(std::string& png, const std::string& type, const std::string& d
   AppendBigEndian(png, Crc32(type + data));
 }
 
-/// From nearly white to a dark blue, with even steps of lightness.
+/// Returns a palette from nearly white to dark blue, with even steps of lightness.
 std::string Palette() {
   constexpr std::array<double, 3> kLight = {244, 248, 252}, kMiddle = {84, 148, 204}, kDark = {6, 32, 82};
   std::string palette;

@@ -1,4 +1,4 @@
-// The sections of report.html about layers and about where everything comes from.
+// The sections of report.html about layers and provenance.
 #include <fmt/format.h>
 
 #include <vector>
@@ -47,7 +47,7 @@ std::string LayerTitle(const Json& layer) {
   return title;
 }
 
-/// Before and after on one scale.
+/// Shows similarities before and after alignment on one scale.
 std::string HeatmapPair(const Json& layer, const std::string& what) {
   const Json& before = layer[what + "_similarity_before"];
   const Json& after = layer[what + "_similarity_after"];
@@ -72,10 +72,8 @@ std::string LayerHeatmaps(const Json& layers) {
   }
   if (cards.empty()) return "";
   return "<h3>Similarity of heads, before and after alignment</h3>\n<p>Each square compares all heads of a layer, dark "
-         "for "
-         "alike; heads are in the order of their groups, so that groups lie on the diagonal. The left picture is "
-         "before, "
-         "the right one after alignment, both on the scale below them.</p>\n<div class=\"layers\">" +
+         "for similar; heads are in the order of their groups, so that groups are on the diagonal. The left picture is "
+         "before, the right one after alignment, both on the scale below them.</p>\n<div class=\"layers\">" +
          cards + "</div>\n";
 }
 
@@ -92,7 +90,7 @@ std::string StageTable(const Json& report) {
   return table.Render();
 }
 
-/// Breaks anywhere: paths and digests are longer than a phone is wide.
+/// Shows a value that may break anywhere, because paths and digests are wider than a phone.
 std::string Fact(const std::string& name, const std::string& value) {
   return fmt::format("<dt>{}</dt><dd>{}</dd>\n", Escape(name), Escape(value));
 }
@@ -128,7 +126,7 @@ std::string LayersSection(const Json& report) {
   const Json& layers = subject["layers"];
   const ChartOptions by_layer{.x_label = "layer", .y_from_zero = true};
   ChartOptions residuals = by_layer, similarity = by_layer;
-  residuals.title = "What merging loses";
+  residuals.title = "Loss from merging";
   residuals.y_label = "residual, share of the energy";
   similarity.title = "Similarity inside the groups";
   similarity.y_label = "mean";

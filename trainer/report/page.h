@@ -1,5 +1,5 @@
-// report.html: the figures of report.json as one page that needs nothing else: no script, no font, no picture from
-// elsewhere. Pure.
+// Renders report.html: the figures of report.json as one self-contained page without scripts, external fonts or
+// external pictures. Pure.
 #pragma once
 
 #include <string>

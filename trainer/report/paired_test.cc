@@ -6,7 +6,7 @@
 namespace regroup {
 namespace {
 
-/// log of n choose k.
+/// Returns the logarithm of n choose k.
 double LogChoose(int64_t n, int64_t k) {
   const auto log_factorial = [](int64_t m) { return std::lgamma(static_cast<double>(m) + 1.0); };
   return log_factorial(n) - log_factorial(k) - log_factorial(n - k);

@@ -1,4 +1,4 @@
-// Two models on the same items: is the difference more than chance? Pure functions.
+// Tests whether the difference of two models on the same items is significant. Pure functions.
 #pragma once
 
 #include <cstdint>
@@ -6,17 +6,17 @@
 
 namespace regroup {
 
-/// Right answers of two models on the same questions. Items that both answer alike say nothing about the difference;
-/// McNemar's exact test asks whether the others fall to one side more often than a fair coin would.
+/// Correct answers of two models to the same questions. Items that both answer alike contain no information about the
+/// difference; McNemar's exact test asks whether the others favour one side more often than a fair coin would.
 struct PairedAnswers {
   int64_t items = 0;
   int64_t only_first_right = 0;
   int64_t only_second_right = 0;
 
-  /// Accuracy of the second less that of the first, and its standard error over items.
+  /// Returns the accuracy of the second model minus that of the first, and its standard error over items.
   double Difference() const;
   double StandardError() const;
-  /// Probability of a split at least as uneven if both were equally good; 1 where no item differs.
+  /// Returns the probability of a split at least as uneven if both were equally good; 1 if no item differs.
   double PValue() const;
 };
 
@@ -28,7 +28,7 @@ struct PairedMean {
   double standard_error = 0;
 };
 
-/// For lists of the same length.
+/// Compares lists of the same length.
 PairedMean CompareMeans(const std::vector<double>& first, const std::vector<double>& second);
 
 }  // namespace regroup

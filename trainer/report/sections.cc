@@ -76,7 +76,7 @@ std::string AgreementText(const Json& report) {
   if (!report.contains("result") || !report["result"].contains("agreement")) return "";
   const Json& agreement = report["result"]["agreement"];
   return fmt::format(
-      "<p>On {} tokens the result finds the same next token most likely as the source {:.1f} % of the time; the mean "
+      "<p>On {} tokens the result predicts the same next token as the source {:.1f} % of the time; the mean "
       "Kullback-Leibler divergence from the source is {} nats.</p>\n",
       GroupedText(agreement["positions"].get<int64_t>()), 100 * agreement["same_top_token"].get<double>(),
       FigureText(agreement["mean_kl"].get<double>()));
@@ -166,8 +166,8 @@ std::string OverheadText(const Json& latency) {
   const Json& overhead = latency["alignment_overhead"];
   return fmt::format(
       "<p>Alignment adds no work at inference: at {} a step of the result reads {} bytes, and one of a model whose "
-      "heads "
-      "were plainly averaged reads {}. In turns in the same run they took {} and {} ms ({} – {}).</p>\n",
+      "heads were plainly averaged reads {}. Measured in turns in the same run, they took {} and {} ms "
+      "({} – {}).</p>\n",
       CellTitle(overhead), GroupedText(overhead["result_step_bytes"].get<int64_t>()),
       GroupedText(overhead["averaged_step_bytes"].get<int64_t>()),
       FigureText(overhead["result_milliseconds_per_token"].get<double>()),
@@ -181,15 +181,14 @@ std::string SpeedUpChart(const Json& latency) {
   for (const Json& cell : latency["grid"]) {
     bars.push_back({CellTitle(cell), cell["speed_up"].get<double>(), cell["speed_up_bound"].get<double>()});
   }
-  return BarChart("Speed-up of decoding", "measured", "what memory allows", bars);
+  return BarChart("Speed-up of decoding", "measured", "memory bound", bars);
 }
 
 std::string LatencyText(const Json& latency) {
   return fmt::format(
-      "<p>{} ({}, {}), {}, attention by {}. {} tokens a measurement, both models in turns; medians, and in brackets "
-      "the 10 % and 90 % points. The bound is the bytes of weights and cache that a step reads, at the {} GB/s that "
-      "this "
-      "machine read memory with in the same run.</p>\n",
+      "<p>{} ({}, {}), {}, attention by {}. {} tokens per measurement, both models in turns; medians, and in brackets "
+      "the 10 % and 90 % points. The bound is the time to read the weights and cache of a step at {} GB/s, the "
+      "memory bandwidth of this machine measured in the same run.</p>\n",
       Escape(latency["device_name"].get<std::string>()), Escape(latency["device"].get<std::string>()),
       CountText(latency["threads"].get<size_t>(), "thread"), Escape(latency["dtype"].get<std::string>()),
       Escape(latency["attention"].get<std::string>()), latency["new_tokens"].get<int64_t>(),
@@ -253,7 +252,7 @@ std::string TrainingSection(const Json& report) {
   return "<section><h2>Training" + (best != nullptr ? ": " + Escape(ArmTitle(*best)) : std::string()) +
          "</h2>\n<div class=\"charts\">" +
          chart("Distillation loss", "KL, nats per token", CurvesNamed(curves, {{"loss", "loss"}})) +
-         chart("Gates that are shut", "share",
+         chart("Closed gates", "share",
                CurvesNamed(curves, {{"gate_sparsity", "measured"}, {"gate_sparsity_target", "target"}})) +
          chart("Learning rate", "", CurvesNamed(curves, {{"learning_rate", "rate"}})) +
          chart("Speed", "tokens per second", CurvesNamed(curves, {{"tokens_per_second", "speed"}})) +

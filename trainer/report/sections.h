@@ -1,4 +1,5 @@
-// The sections of report.html, each from a part of report.json; an empty text where the report lacks that part. Pure.
+// Renders the sections of report.html, each from a part of report.json. A section is empty if the report does not have
+// that part. Pure.
 #pragma once
 
 #include <string>
@@ -7,19 +8,19 @@
 
 namespace regroup {
 
-/// The summary's sentence and figures.
+/// Shows the summary's sentence and figures.
 std::string SummarySection(const nlohmann::ordered_json& report);
-/// Every model that was measured, and the paired tests.
+/// Shows every measured model, and the paired tests.
 std::string QualitySection(const nlohmann::ordered_json& report);
-/// Of a sweep: perplexity against the number of KV heads, and a table of what each combination does.
+/// For a sweep, shows perplexity against the number of KV heads and a table of all combinations.
 std::string SweepSection(const nlohmann::ordered_json& report);
-/// The decode grid next to the bound, prefill, cache bytes, and what alignment costs.
+/// Shows the decode grid next to the bound, prefill, cache bytes, and the cost of alignment.
 std::string DecodeSection(const nlohmann::ordered_json& report);
-/// Residuals of every layer, and the similarity of heads before and after alignment.
+/// Shows the residuals of every layer, and the similarity of heads before and after alignment.
 std::string LayersSection(const nlohmann::ordered_json& report);
-/// Loss, learning rate and gates.
+/// Shows loss, learning rate and gates.
 std::string TrainingSection(const nlohmann::ordered_json& report);
-/// Where everything comes from, and how long it took.
+/// Shows the sources of all data, and how long each stage took.
 std::string ProvenanceSection(const nlohmann::ordered_json& report);
 
 }  // namespace regroup

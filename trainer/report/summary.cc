@@ -13,7 +13,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// What the result, or the best row of a sweep, shows against the source.
+/// Figures of the result, or of the best row of a sweep, compared with the source.
 struct Facts {
   int64_t source_heads = 0;
   int64_t heads = 0;

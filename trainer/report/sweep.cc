@@ -17,7 +17,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// The rows of a sweep with one training, as one series for each alignment.
+/// Returns the rows of a sweep with one kind of training, as one series per alignment.
 std::vector<ChartSeries> RatioSeries(const Json& rows, const std::string& finetune) {
   std::vector<ChartSeries> series;
   for (const Json& row : rows) {
@@ -93,15 +93,16 @@ std::string AblationTable(const Json& rows) {
                MeanOverLayers(row, "residual_key"), MeanOverLayers(row, "residual_value"),
                BeforeAndAfter(row, "similarity"), BeforeAndAfter(row, "overall_similarity"), RowSeconds(row)});
   }
-  return "<h3>What each combination does</h3>\n" + table.Render() +
-         "<p class=\"note\">Residuals and similarities are of the merge, before refining and training, and means over "
-         "the layers. Similarities are mean cosines of pairs of heads, of one group and of the whole layer, before and "
-         "after alignment; that of the whole layer depends also on how groups happen to lie to one another, which "
-         "changes nothing. Time is that of all tasks behind a combination: those that combinations share, it counts "
-         "for each; calibration is in none.</p>\n";
+  return "<h3>All combinations</h3>\n" + table.Render() +
+         "<p class=\"note\">Residuals and similarities describe the merge, before refining and training, and are "
+         "means over the layers. Similarities are mean cosines of pairs of heads, within a group and over the whole "
+         "layer, before and after alignment; the latter also depend on how groups happen to be rotated against each "
+         "other, which "
+         "does not affect the model. Time is that of all tasks of a combination; tasks that several combinations "
+         "share count for each, and calibration counts for none.</p>\n";
 }
 
-/// One column for each merge; how it is refined or trained does not change what it loses.
+/// Returns one column for each merge; refining and training do not change what it loses.
 std::string ResidualTable(const Json& rows) {
   std::vector<std::string> header = {"Layer"};
   std::vector<const Json*> merges;
@@ -129,8 +130,8 @@ std::string ResidualTable(const Json& rows) {
 std::string SweepSection(const Json& report) {
   if (!report.contains("rows") || report["rows"].empty()) return "";
   const Json& rows = report["rows"];
-  return "<section><h2>Degradation against ratio</h2>\n<p>Perplexity over the source's, on the same windows; bars are "
-         "95 % intervals of the paired difference.</p>\n<div class=\"charts\">" +
+  return "<section><h2>Degradation against ratio</h2>\n<p>Perplexity divided by the source's, on the same windows; "
+         "bars are 95 % intervals of the paired difference.</p>\n<div class=\"charts\">" +
          RatioCharts(rows) + "</div>\n" + AblationTable(rows) + ResidualTable(rows) + "</section>\n";
 }
 

@@ -1,4 +1,4 @@
-// align: one layer's groups and transforms, from its statistics.
+// align: computes one layer's groups and transforms from its statistics.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -45,7 +45,8 @@ absl::StatusOr<v1::TaskOutcome> RunAlign(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const Block block, source.MapBlock(context.assignment.layer()));
   AlignmentOptions options = AlignmentOptionsOf(context.spec(), context.assignment.arm());
   if (SpendsHeadsPerLayer(context.spec())) {
-    // How many heads this layer gets is known only when all layers are aligned: every number is made ready.
+    // The number of heads that this layer gets is known only when all layers are aligned, so every possible number is
+    // prepared.
     for (const int64_t heads : DivisorsOf(shape.kv_heads)) {
       options.groups = heads;
       REGROUP_RETURN_IF_ERROR(AlignAndSave(context, statistics, block, options, artifacts::AlignmentWith(heads)));

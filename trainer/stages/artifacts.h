@@ -1,8 +1,8 @@
 // The names by which stages find each other's results: the role of an earlier task, and the files in its folder.
 //
-// A name stands here once, for the stage that writes and for those that read. Roles are assigned by the coordinator
+// Each name is defined here once, for the stage that writes and for those that read. The coordinator assigns roles
 // (coordinator/job/graph.cc); those of a sweep's arm begin with ArmPrefix. Folder names are relative to the task's
-// `out` folder unless said otherwise.
+// `out` folder unless stated otherwise.
 #pragma once
 
 #include <fmt/format.h>
@@ -19,21 +19,21 @@ inline constexpr char kRefineRole[] = "refine";
 inline constexpr char kFinetuneRole[] = "finetune";
 inline constexpr char kExportRole[] = "export";
 inline std::string AlignRole(int64_t layer) { return fmt::format("align/{}", layer); }
-/// `subject`: the model that was measured, "source", "averaged", "aligned" or "result".
+/// `subject` is the measured model: "source", "averaged", "aligned" or "result".
 inline std::string EvaluateRole(std::string_view subject) { return fmt::format("evaluate/{}", subject); }
-/// What the roles of the arm with this index begin with in a sweep.
+/// Returns the prefix of the roles of a sweep's arm with this index.
 inline std::string ArmPrefix(int64_t index) { return fmt::format("{}/", index); }
 
 // calibrate
 /// {"folder": the shared folder of the statistics, relative to the working folder}
 inline constexpr char kStatisticsPointer[] = "statistics.json";
-/// In that shared folder.
+/// A file in that shared folder.
 inline std::string LayerStatistics(int64_t layer) { return fmt::format("layer-{:03}.safetensors", layer); }
 
 // align
 /// The alignment of the task's layer.
 inline constexpr char kAlignment[] = "alignment.safetensors";
-/// The same for one of several numbers of KV heads, where layers may get unequal ones (target.per_layer).
+/// The same for one of several numbers of KV heads, if layers may get different ones (target.per_layer).
 inline std::string AlignmentWith(int64_t kv_heads) { return fmt::format("alignment-{}.safetensors", kv_heads); }
 
 // refine
@@ -46,9 +46,9 @@ inline std::string RefinedOutputTensor(int64_t layer) {
 // finetune
 /// The trained model as a checkpoint folder in the training's element type.
 inline constexpr char kTrainedModel[] = "model";
-/// One JSON object a step, {"step": ..., "loss": ...}.
+/// One JSON object per step, {"step": ..., "loss": ...}.
 inline constexpr char kCurves[] = "curves.jsonl";
-/// Training checkpoints, beside `out` in the attempt's folder: later attempts resume from them.
+/// Training checkpoints, next to `out` in the attempt's folder: later attempts resume from them.
 inline constexpr char kTrainingCheckpoints[] = "checkpoints";
 
 // export
@@ -56,7 +56,7 @@ inline constexpr char kCheckpoint[] = "checkpoint";
 
 // evaluate
 inline constexpr char kEvaluation[] = "evaluation.json";
-/// {"mean_losses": [one of each window]}
+/// {"mean_losses": [one per window]}
 inline constexpr char kWindowScores[] = "windows.json";
 /// The scores of every item of a multiple-choice set.
 inline std::string ChoiceScores(std::string_view set) { return fmt::format("choices-{}.json", set); }

@@ -1,7 +1,9 @@
-// calibrate: forward passes over calibration text, shared out over the ranks; one file of statistics per layer.
+// calibrate: runs forward passes over calibration text, shared among the ranks, and writes one file of statistics per
+// layer.
 //
-// The folder of statistics is addressed by what went into it, so that jobs with the same source, text and settings
-// compute it once. It appears by one rename; whoever comes second finds it there and drops its own.
+// The name of the statistics folder is derived from the inputs, so that jobs with the same source, text and settings
+// compute it once. It appears by one rename; if another job has already published it, the result of this one is
+// dropped.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -26,7 +28,7 @@ namespace {
 
 constexpr int kFormat = 1;
 
-/// Whether any arm of the job compares unit-length heads.
+/// Returns true if any arm of the job compares unit-length heads.
 bool NeedsUnitGrams(const v1::TaskAssignment& assignment) {
   for (const v1::Arm& arm : assignment.arms()) {
     if (NeedsUnitGrams(AlignmentOptionsOf(assignment.spec(), arm))) return true;
@@ -54,7 +56,7 @@ std::vector<LayerStatistics> EmptyStatistics(const ModelConfig& config, bool uni
   return statistics;
 }
 
-/// This rank's share of the windows: one in every `size`, starting with the rank's.
+/// Accumulates this rank's share of the windows: every `size`-th one, starting with the rank's.
 void AccumulateWindows(StageContext& context, const Model& model, const TokenWindows& windows,
                        std::vector<LayerStatistics>& statistics) {
   at::NoGradGuard no_gradients;
@@ -75,7 +77,7 @@ void AccumulateWindows(StageContext& context, const Model& model, const TokenWin
 
 absl::Status SumOverRanks(StageContext& context, std::vector<LayerStatistics>& statistics) {
   for (LayerStatistics& layer : statistics) {
-    layer.MoveSumsTo(context.device);  // a rank that had no window has not moved its own yet
+    layer.MoveSumsTo(context.device);  // A rank without windows has not moved its sums yet.
     for (at::Tensor& sum : layer.Sums()) REGROUP_RETURN_IF_ERROR(context.communicator.AllReduceSum(sum));
   }
   return absl::OkStatus();
@@ -116,7 +118,7 @@ absl::StatusOr<v1::TaskOutcome> RunCalibrate(StageContext& context) {
   const bool unit_grams = NeedsUnitGrams(context.assignment);
   const std::string folder = "statistics/" + StatisticsKey(context, sequence_length, unit_grams);
   const std::filesystem::path published = context.work_folder / folder;
-  // All ranks must take the same branch, even while another job publishes: rank 0 decides.
+  // All ranks must take the same branch, even if another job publishes at the same time: rank 0 decides.
   at::Tensor known = at::tensor(std::filesystem::exists(published) ? 1.0 : 0.0, at::kDouble).reshape({1});
   REGROUP_RETURN_IF_ERROR(context.communicator.Broadcast(known, 0));
   if (known.item<double>() == 0.0) {

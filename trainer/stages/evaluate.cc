@@ -1,6 +1,6 @@
-// evaluate: quality of one subject: the source, the source with plainly averaged heads, the aligned and merged model
-// before training, or the result as it will be published. With the result the source is loaded too: how closely the
-// one follows the other, and how fast both decode, are measured in one run.
+// evaluate: measures the quality of one subject: the source, the source with plainly averaged heads, the aligned and
+// merged model before training, or the result as it will be published. For the result the source is loaded too, because
+// agreement and decoding speed compare the two in one run.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -43,7 +43,7 @@ absl::StatusOr<Model> LoadSubject(const StageContext& context, const SourceModel
   return absl::InternalError(fmt::format("evaluate: unknown subject '{}'", subject));
 }
 
-/// What a figure belongs to: the subject, or in a sweep the settings of the arm.
+/// Returns the subject or, in a sweep, the settings of the arm; figures are labelled with it.
 std::string FigureRow(const StageContext& context) {
   const std::string& subject = context.assignment.subject();
   if (!context.spec().has_sweep() || subject == "source") return subject;
@@ -55,7 +55,7 @@ std::string FigureRow(const StageContext& context) {
   return row;
 }
 
-/// On a GPU as it would be served; on a CPU in float32, for which processors are fast.
+/// Returns the model as it would be served on a GPU; on a CPU in float32, which CPUs compute fastest.
 Model ForDecoding(Model model, const SourceModel& source, at::Device device) {
   return device.is_cuda() ? CloneModel(model, source.dtype(), device) : model;
 }
@@ -69,7 +69,7 @@ absl::Status AddLatency(StageContext& context, const SourceModel& source, Model 
   return absl::OkStatus();
 }
 
-/// What needs the source beside the result in one run.
+/// Measures what needs source and result in the same run.
 absl::Status CompareWithSource(StageContext& context, const SourceModel& source, Model result,
                                EvaluationRecord& record) {
   const v1::Evaluation& evaluation = context.spec().evaluation();
@@ -79,7 +79,7 @@ absl::Status CompareWithSource(StageContext& context, const SourceModel& source,
     REGROUP_RETURN_IF_ERROR(AddAgreement(context, source, original, result, record));
   }
   if (!evaluation.has_latency()) return absl::OkStatus();
-  // One rank alone, while the others rest: they would share its memory bandwidth.
+  // Only one rank measures while the others rest, because they would share its memory bandwidth.
   if (context.leads())
     REGROUP_RETURN_IF_ERROR(AddLatency(context, source, std::move(original), std::move(result), record));
   return context.communicator.RestingBarrier();

@@ -28,13 +28,13 @@ absl::StatusOr<TokenWindows> EvaluationWindows(StageContext& context, const Sour
       {.sequence_length = SequenceLength(settings, source.config()), .max_windows = settings.max_windows()});
 }
 
-/// Scores of single windows and items, once.
+/// Writes the scores of single windows or items, once.
 absl::Status WriteScores(const StageContext& context, const std::string& name, const Json& scores) {
   if (!context.leads()) return absl::OkStatus();
   return WriteFileAtomically(context.out() / name, scores.dump(1) + "\n");
 }
 
-/// The scores of every item, for paired comparisons.
+/// Returns the scores of every item, for paired comparisons.
 Json DescribeItems(const MultipleChoice& result) {
   Json items = Json::array();
   for (const ChoiceItem& item : result.items) {

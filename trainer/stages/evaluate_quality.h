@@ -1,7 +1,8 @@
-// The measures of quality that a job asks for, as parts of evaluation.json.
+// Computes the measures of quality that a job requests, as parts of evaluation.json.
 //
-// Beside evaluation.json lie the scores of single windows and items, from which the report makes paired comparisons:
-// windows.json {"mean_losses": [...]} and choices-<set>.json [{"label", "log_likelihoods", "bytes", "best", ...}].
+// The scores of single windows and items are stored next to evaluation.json, and the report makes paired comparisons
+// from them: windows.json {"mean_losses": [...]} and choices-<set>.json [{"label", "log_likelihoods", "bytes", "best",
+// ...}].
 #pragma once
 
 #include <string>
@@ -13,9 +14,9 @@
 
 namespace regroup {
 
-/// What is being evaluated and where its figures go.
+/// The subject of an evaluation and the places where its figures are stored.
 struct EvaluationRecord {
-  /// What a figure belongs to: the subject, or in a sweep the settings of the arm.
+  /// Label of the figures: the subject or, in a sweep, the settings of the arm.
   std::string figure_row;
   nlohmann::ordered_json measured;
   v1::TaskOutcome outcome;
@@ -31,7 +32,7 @@ absl::Status AddPerplexity(StageContext& context, const SourceModel& source, con
 absl::Status AddMultipleChoice(StageContext& context, const SourceModel& source, const Model& model,
                                EvaluationRecord& record);
 
-/// How closely `model` follows `reference` on the text of evaluation.perplexity; at most 131,072 tokens of it.
+/// Adds how closely `model` follows `reference` on at most 131,072 tokens of the evaluation.perplexity text.
 absl::Status AddAgreement(StageContext& context, const SourceModel& source, const Model& reference, const Model& model,
                           EvaluationRecord& record);
 

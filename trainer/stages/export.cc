@@ -1,4 +1,4 @@
-// export: the converted checkpoint in the source's own style and element type, in this attempt's folder.
+// export: writes the converted checkpoint in the source's own layout and element type into this attempt's folder.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -22,7 +22,7 @@ nlohmann::json Provenance(const StageContext& context, int64_t source_kv_heads) 
           {"finetune", arm.finetune()}};
 }
 
-/// The trained model where there was training; the merged source otherwise, one layer at a time.
+/// Writes the trained model if there was training; otherwise the merged source, one layer at a time.
 absl::Status WriteWeights(StageContext& context, const SourceModel& source, const std::filesystem::path& folder) {
   const nlohmann::json provenance = Provenance(context, source.config().kv_heads);
   const auto progress = [&](int64_t layer) { context.link.SetProgress("layers", layer + 1, source.config().layers); };
@@ -56,11 +56,11 @@ absl::StatusOr<v1::TaskOutcome> RunExport(StageContext& context) {
   REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
   REGROUP_RETURN_IF_ERROR(WriteWeights(context, source, folder));
   REGROUP_RETURN_IF_ERROR(CopyCompanionFiles(source.folder().path(), folder));
-  // What was written must open as what was asked for.
+  // Checks that the written folder opens as the requested model.
   REGROUP_ASSIGN_OR_RETURN(const SourceModel result, SourceModel::Open(folder));
   const int64_t wanted = context.assignment.arm().kv_heads() * source.config().layers;
   if (result.config().KvHeadsOfAllLayers() != wanted) {
-    return absl::InternalError(fmt::format("export: wrote {} KV heads over all layers instead of {}",
+    return absl::InternalError(fmt::format("export: wrote {} KV heads over all layers, expected {}",
                                            result.config().KvHeadsOfAllLayers(), wanted));
   }
   return v1::TaskOutcome();

@@ -1,5 +1,5 @@
-// finetune: data-parallel distilled training of the merged model (direct), or of the aligned model whose gates close
-// step by step (l0). See distill_trainer.h for the loop.
+// finetune: runs data-parallel distilled training of the merged model (direct), or of the aligned model whose gates
+// close step by step (l0). See distill_trainer.h for the loop.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -27,7 +27,7 @@
 namespace regroup {
 namespace {
 
-/// Checkpoint folders of this task's earlier attempts, and of this one.
+/// Returns the checkpoint folders of this task's earlier attempts and of this one.
 std::vector<std::filesystem::path> CheckpointFolders(const StageContext& context) {
   std::vector<std::filesystem::path> folders;
   for (int64_t epoch = 1; epoch <= context.assignment.attempt().epoch(); ++epoch) {
@@ -48,7 +48,7 @@ at::ScalarType TrainingType(const v1::Finetune& finetune, at::Device device) {
   return device.is_cuda() ? at::kBFloat16 : at::kFloat;
 }
 
-/// Of CPU memory alone: a GPU says itself what it cannot hold.
+/// Checks only CPU memory: a GPU reports itself when memory does not suffice.
 absl::Status CheckMemory(const StageContext& context, const SourceModel& source, const PlannedTraining& training) {
   if (context.device.is_cuda()) return absl::OkStatus();
   const char* const local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
@@ -56,13 +56,13 @@ absl::Status CheckMemory(const StageContext& context, const SourceModel& source,
                              local == nullptr ? 1 : std::atoll(local));
 }
 
-/// What the teacher's states depend on, beside their shape.
+/// Returns the inputs, other than their shape, on which the teacher's states depend.
 std::string FingerprintOf(const StageContext& context, const TokenWindows& windows) {
   return fmt::format("{} {} {} {} {}", context.spec().source().checkpoint(), windows.digest(),
                      windows.sequence_length(), context.spec().finetune().across_documents(), context.device.is_cuda());
 }
 
-/// In the job's folder: attempts and the arms of a sweep share it.
+/// Opens the file in the job's folder: attempts and the arms of a sweep share it.
 absl::StatusOr<TeacherStates> OpenTeacherStates(const StageContext& context, const Model& teacher,
                                                 const TokenWindows& windows, at::ScalarType type) {
   const int64_t length = windows.sequence_length();
@@ -74,7 +74,7 @@ absl::StatusOr<TeacherStates> OpenTeacherStates(const StageContext& context, con
                               .fingerprint = FingerprintOf(context, windows)});
 }
 
-/// The one that rank 0 found intact.
+/// Returns the checkpoint that rank 0 found intact.
 std::optional<TrainingCheckpoint> SameCheckpoint(const std::vector<std::filesystem::path>& folders, int64_t step,
                                                  int64_t found_in) {
   for (const TrainingCheckpoint& checkpoint : ListTrainingCheckpoints(folders)) {
@@ -86,7 +86,7 @@ std::optional<TrainingCheckpoint> SameCheckpoint(const std::vector<std::filesyst
 absl::Status Resume(StageContext& context, DistillTrainer& trainer) {
   std::optional<TrainingCheckpoint> found;
   if (context.leads()) found = FindTrainingCheckpoint(CheckpointFolders(context));
-  // Ranks may see a shared file system at different times: rank 0 decides where all continue.
+  // Ranks may see changes of a shared file system at different times, so rank 0 decides where all continue.
   at::Tensor choice = at::tensor(
       found.has_value() ? std::vector<int64_t>{found->step, found->found_in} : std::vector<int64_t>{-1, -1}, at::kLong);
   REGROUP_RETURN_IF_ERROR(context.communicator.Broadcast(choice, 0));
@@ -131,7 +131,7 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   const bool bild = finetune.loss() == "bild";
   if (bild && source.config().HasEncoder()) {
     return absl::InvalidArgumentError(
-        "finetune.loss: bild is for models without an encoder; write loss: kl for this source");
+        "finetune.loss: bild does not support models with an encoder; write loss: kl for this source");
   }
   const at::ScalarType type = TrainingType(finetune, context.device);
   const bool gated = context.assignment.arm().finetune() == "l0";
@@ -159,7 +159,7 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
                                  .checkpoints = context.attempt_folder / artifacts::kTrainingCheckpoints,
                                  .recompute = RecomputeOf(finetune),
                                  .across_documents = finetune.across_documents(),
-                                 // The CPU's ranks need their cores for the backward pass itself.
+                                 // On the CPU, ranks need their cores for the backward pass itself.
                                  .overlap = context.device.is_cuda(),
                                  .loss = bild ? DistillLoss::kBild : DistillLoss::kKl};
   DistillTrainer trainer(settings, student, teacher, windows, context.communicator, context.link, context.device);

@@ -1,4 +1,4 @@
-// inspect: opens everything the job will need and refuses what cannot work, before any time is spent on it.
+// inspect: opens everything the job will need and rejects jobs that cannot work, before other tasks start.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -40,21 +40,21 @@ template <typename Message>
 absl::Status CheckLength(std::string_view key, const Message& message, const ModelConfig& config) {
   if (config.HasEncoder() && SequenceLength(message, config) % 2 != 0) {
     return absl::InvalidArgumentError(fmt::format(
-        "{}.sequence_length: {} is odd, but of an encoder-decoder's windows encoder and decoder read one half each",
-        key, message.sequence_length()));
+        "{}.sequence_length: {} is odd, but encoder and decoder read half of a window each; write an even number", key,
+        message.sequence_length()));
   }
   if (SequenceLength(message, config) <= config.max_positions) return absl::OkStatus();
   return absl::InvalidArgumentError(fmt::format("{}.sequence_length: {} is more than the {} positions of the model",
                                                 key, message.sequence_length(), config.max_positions));
 }
 
-/// The first text must be readable; later lines are checked as they are read.
+/// Checks that the first text can be read; later lines are checked when they are read.
 absl::Status CheckTextFile(std::string_view key, const std::string& path) {
   auto reader = TextReader::Open(path);
   if (!reader.ok()) return AtKey(key, reader.status());
   const auto first = reader->Next();
   if (!first.ok()) return AtKey(key, first.status());
-  if (!first->has_value()) return absl::InvalidArgumentError(fmt::format("{}: {} has no line with text", key, path));
+  if (!first->has_value()) return absl::InvalidArgumentError(fmt::format("{}: {} contains no text", key, path));
   return absl::OkStatus();
 }
 
@@ -68,19 +68,19 @@ absl::Status CheckChoiceFile(std::string_view key, const std::string& path) {
 absl::Status CheckOutput(const v1::JobSpec& spec) {
   if (spec.output().checkpoint().empty()) return absl::OkStatus();
   if (spec.has_sweep()) {
-    LogWarning("output.checkpoint is left alone: a sweep compares, and publishes nothing");
+    LogWarning("output.checkpoint is ignored: a sweep publishes no checkpoint");
     return absl::OkStatus();
   }
   const std::filesystem::path output = spec.output().checkpoint();
   if (std::filesystem::exists(std::filesystem::symlink_status(output))) {
     return absl::AlreadyExistsError(
-        fmt::format("output.checkpoint: {} exists already; remove it or write another folder", output.string()));
+        fmt::format("output.checkpoint: {} already exists; remove it or write another folder", output.string()));
   }
   std::filesystem::path parent = output.parent_path();
   while (!parent.empty() && !std::filesystem::exists(parent) && parent != parent.parent_path())
     parent = parent.parent_path();
   if (access(parent.c_str(), W_OK | X_OK) != 0) {
-    return absl::PermissionDeniedError(fmt::format("output.checkpoint: cannot write into {}", parent.string()));
+    return absl::PermissionDeniedError(fmt::format("output.checkpoint: cannot write to {}", parent.string()));
   }
   return absl::OkStatus();
 }
@@ -95,7 +95,7 @@ absl::Status CheckData(const v1::JobSpec& spec, const ModelConfig& config) {
     REGROUP_RETURN_IF_ERROR(CheckLength("finetune", spec.finetune(), config));
     if (!spec.finetune().across_documents() && config.HasEncoder()) {
       return absl::InvalidArgumentError(
-          "finetune.across_documents: documents are kept apart in models without an encoder only; remove this key");
+          "finetune.across_documents: false is not supported for models with an encoder; remove this key");
     }
   }
   if (spec.evaluation().has_perplexity()) {
@@ -110,7 +110,7 @@ absl::Status CheckData(const v1::JobSpec& spec, const ModelConfig& config) {
   return absl::OkStatus();
 }
 
-/// Digests of the files that calibration and training read.
+/// Adds the digests of the files that calibration and training read.
 absl::Status AddDataDigests(const v1::JobSpec& spec, v1::ModelSummary& summary) {
   std::set<std::string> files{spec.calibration().data(), spec.finetune().data()};
   files.erase("");

@@ -19,7 +19,7 @@ namespace {
 constexpr int kFormat = 1;
 constexpr int64_t kDigestLength = 64;
 
-/// Of the files that make the folder's tokenizer.
+/// Returns a digest of the files that make up the folder's tokenizer.
 absl::StatusOr<std::string> TokenizerDigest(const std::filesystem::path& folder) {
   std::string digests;
   for (const char* name : {"tokenizer.json", "tokenizer.model", "spiece.model", "tokenizer_config.json",
@@ -36,7 +36,7 @@ std::filesystem::path StorePath(const StageContext& context, const std::string& 
   return context.work_folder / "tokens" / (digest + ".tokens");
 }
 
-/// What addresses the tokens of so much of the file.
+/// Identifies the tokens of a given part of the file.
 class StoreKey {
  public:
   static absl::StatusOr<StoreKey> Of(std::string_view key, const std::string& data, const SourceModel& source,
@@ -68,7 +68,7 @@ bool IsIntact(const std::filesystem::path& path) {
   const auto store = TokenStore::Open(path);
   const absl::Status status = store.ok() ? store->Verify() : store.status();
   if (!status.ok() && !absl::IsNotFound(status)) {
-    LogWarning(fmt::format("tokens are made again: {}", std::string(status.message())));
+    LogWarning(fmt::format("re-tokenising: {}", std::string(status.message())));
   }
   return status.ok();
 }
@@ -93,14 +93,14 @@ absl::Status MakeStore(StageContext& context, std::string_view key, const std::s
   return writer.Finish();
 }
 
-/// The digest of an intact file; made where there is none.
+/// Returns the digest of an intact file, creating the file if necessary.
 absl::StatusOr<std::string> FindOrMakeStore(StageContext& context, std::string_view key, const std::string& data,
                                             const SourceModel& source, const TokenWindowsOptions& options) {
   context.link.SetProgress("read the tokens", 0, 0);
   REGROUP_ASSIGN_OR_RETURN(const StoreKey store, StoreKey::Of(key, data, source, options.kind));
   auto enough = EnoughTokens(options);
   if (!enough.ok()) return AtKey(key, enough.status());
-  // What holds the whole file serves everybody.
+  // A file with all tokens serves every request.
   std::error_code error;
   const std::string whole = store.Digest(0), wanted = store.Digest(*enough);
   if (std::filesystem::exists(StorePath(context, whole), error) && IsIntact(StorePath(context, whole))) return whole;
@@ -109,7 +109,7 @@ absl::StatusOr<std::string> FindOrMakeStore(StageContext& context, std::string_v
   return wanted;
 }
 
-/// Rank 0's digest on every rank.
+/// Sends rank 0's digest to every rank.
 absl::StatusOr<std::string> Spread(StageContext& context, const std::string& digest) {
   at::Tensor bytes = at::zeros({kDigestLength}, at::kByte);
   if (context.leads()) std::memcpy(bytes.mutable_data_ptr(), digest.data(), kDigestLength);

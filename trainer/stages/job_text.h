@@ -1,7 +1,7 @@
-// Windows of a data file that the job names, with errors that name the job file's key as well as the file.
+// Reads windows of a data file that the job names, with errors that name the job file's key as well as the file.
 //
-// A file is tokenised once: its tokens go into <work>/tokens, addressed by the content of the file and the tokenizer,
-// where all ranks, later tasks and attempts, the arms of a sweep and other jobs map them.
+// A file is tokenised once: its tokens are stored in <work>/tokens, named after the content of the file and the
+// tokenizer, where all ranks, later tasks and attempts, the arms of a sweep and other jobs map them.
 #pragma once
 
 #include <string>
@@ -14,11 +14,12 @@
 
 namespace regroup {
 
-/// "key: message", the same code; OK stays OK.
+/// Returns the status with its message changed to "key: message"; OK stays OK.
 absl::Status AtKey(std::string_view key, const absl::Status& status);
 
-/// Windows of `data` by the source's own tokenizer. `key` is the data's key in the job file, "calibration.data". All
-/// ranks call together: the first tokenises, with progress, where the tokens are missing or damaged; the others wait.
+/// Returns windows of `data` by the source's own tokenizer. `key` is the data's key in the job file,
+/// "calibration.data". All ranks must call it together: if the tokens are missing or corrupt, rank 0 tokenises, with
+/// progress, while the others wait.
 absl::StatusOr<TokenWindows> ReadWindows(StageContext& context, std::string_view key, const std::string& data,
                                          const SourceModel& source, TokenWindowsOptions options);
 

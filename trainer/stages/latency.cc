@@ -49,7 +49,7 @@ Json DescribeCell(const DecodeCase& setting, const DecodeSpeed& source, const De
           {"speed_up_bound", static_cast<double>(source.step_bytes) / static_cast<double>(result.step_bytes)}};
 }
 
-/// The same cell with and without alignment: equal bytes, and times that differ by chance only.
+/// Compares the same cell with and without alignment: bytes are equal, and times differ only by chance.
 Json DescribeOverhead(const DecodeCase& setting, const DecodeSpeed& result, const DecodeSpeed& averaged) {
   return {{"batch", setting.batch},
           {"context", setting.context},
@@ -66,12 +66,12 @@ Json DescribeOverhead(const DecodeCase& setting, const DecodeSpeed& result, cons
 absl::Status CheckLatency(const v1::Evaluation::Latency& settings, const ModelConfig& config) {
   if (config.HasEncoder()) {
     return absl::InvalidArgumentError(
-        "evaluation.latency: decoding with a cache is measured for models without an encoder only; remove this key");
+        "evaluation.latency: decoding is not measured for models with an encoder; remove this key");
   }
   for (const int32_t context : settings.context_lengths()) {
     if (context + settings.new_tokens() <= config.max_positions) continue;
     return absl::InvalidArgumentError(fmt::format(
-        "evaluation.latency.context_lengths: {} and {} new tokens are more than the {} positions of the model; write "
+        "evaluation.latency.context_lengths: {} and {} new tokens exceed the {} positions of the model; write "
         "at most {}",
         context, settings.new_tokens(), config.max_positions, config.max_positions - settings.new_tokens()));
   }

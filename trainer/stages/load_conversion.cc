@@ -30,7 +30,8 @@ absl::StatusOr<std::vector<LayerAlignment>> LoadAlignments(const StageContext& c
   return alignments;
 }
 
-/// Where layers may get unequal numbers of KV heads: those with the least loss for `mean_heads` a layer.
+/// Returns the alignments with the least loss for `mean_heads` per layer, if layers may get different numbers of KV
+/// heads.
 absl::StatusOr<std::vector<LayerAlignment>> LoadSpentHeads(const StageContext& context, const ModelConfig& config,
                                                            const std::string& prefix, int64_t mean_heads) {
   std::vector<std::map<int64_t, LayerAlignment>> ready(config.layers);
@@ -52,7 +53,7 @@ absl::StatusOr<std::vector<LayerAlignment>> LoadSpentHeads(const StageContext& c
   return alignments;
 }
 
-/// Empty where the job does not refine.
+/// Returns an empty list if the job does not refine.
 absl::StatusOr<std::vector<at::Tensor>> LoadRefinedOutputs(const StageContext& context, const ModelConfig& config,
                                                            const std::string& prefix) {
   const std::string role = prefix + artifacts::kRefineRole;
@@ -63,7 +64,7 @@ absl::StatusOr<std::vector<at::Tensor>> LoadRefinedOutputs(const StageContext& c
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     const std::string name = artifacts::RefinedOutputTensor(layer);
     const auto found = refined.find(name);
-    if (found == refined.end()) return absl::DataLossError(fmt::format("{}: no tensor '{}'", folder.string(), name));
+    if (found == refined.end()) return absl::DataLossError(fmt::format("{} has no tensor '{}'", folder.string(), name));
     outputs.push_back(found->second);
   }
   return outputs;

@@ -13,13 +13,13 @@ v1::FailureClass ClassOf(absl::StatusCode code) {
     case absl::StatusCode::kFailedPrecondition:
     case absl::StatusCode::kUnimplemented:
       return v1::FAILURE_CLASS_USER;
-    // A file that is not there is no better than one that is damaged.
+    // A missing file is treated like a corrupt one.
     case absl::StatusCode::kNotFound:
     case absl::StatusCode::kDataLoss:
       return v1::FAILURE_CLASS_DATA;
     case absl::StatusCode::kOutOfRange:
       return v1::FAILURE_CLASS_QUALITY_GATE;
-    // A full disk or no memory: another machine, or this one later, may have room.
+    // The disk or the memory is full: another machine, or this one later, may have room.
     case absl::StatusCode::kResourceExhausted:
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:

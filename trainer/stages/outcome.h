@@ -1,4 +1,4 @@
-// From a stage's status to the attempt's failure.
+// Converts a stage's status to the attempt's failure.
 #pragma once
 
 #include "absl/status/status.h"
@@ -6,9 +6,9 @@
 
 namespace regroup {
 
-/// INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, UNIMPLEMENTED,
-/// RESOURCE_EXHAUSTED (a full disk) are the user's; DATA_LOSS is the data's; OUT_OF_RANGE a quality gate; UNAVAILABLE
-/// and DEADLINE_EXCEEDED the infrastructure's; anything else is ours.
+/// INVALID_ARGUMENT, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION and UNIMPLEMENTED become USER; NOT_FOUND
+/// and DATA_LOSS become DATA; OUT_OF_RANGE becomes QUALITY_GATE; RESOURCE_EXHAUSTED (a full disk or no memory),
+/// UNAVAILABLE and DEADLINE_EXCEEDED become INFRA; anything else becomes INTERNAL.
 v1::TaskOutcome FailedOutcome(const absl::Status& status);
 
 }  // namespace regroup

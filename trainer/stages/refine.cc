@@ -1,13 +1,14 @@
 // refine: refits each layer's output projection in closed form after merging, layer by layer from the first.
 //
-// With y the concatenated head outputs of the converted layer (the input of W_o), and the source's attention output
-// plus the lag of the converted residual stream behind the source's as target, over all calibration tokens:
+// Let y be the concatenated head outputs of the converted layer (the input of W_o). The target is the source's
+// attention output plus the difference between the source's and the converted residual stream. Over all calibration
+// tokens,
 //
 //   (sum y^T y + mu I) W = sum y^T target + mu W_o,    mu = 1e-3 of the mean diagonal,
 //
 // in row vectors, W = W_o'^T. The refitted layer then carries its own residual stream on to the next one. Sums are
-// float64 and added over the ranks, one all-reduce a layer; each rank keeps the two streams of its share of the windows
-// in files, so that memory holds two layers and one window.
+// float64 and added over the ranks, one all-reduce per layer; each rank keeps the two streams of its share of the
+// windows in files, so that memory holds two layers and one window.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -28,9 +29,9 @@ namespace {
 
 constexpr double kRidge = 1e-3;
 
-/// What one layer needs of one window.
+/// The data of one window that one layer needs.
 struct AttentionPass {
-  /// What the refitted projection, without its bias, is to give: the source's output plus the lag of the stream.
+  /// Target of the refitted projection, without its bias: the source's output plus the lag of the stream.
   at::Tensor target;           // [1, T, D]
   at::Tensor converted_heads;  // [1, T, H d]
 };
@@ -66,7 +67,7 @@ class OutputRefiner {
   }
 
  private:
-  /// Float32 streams of this rank's windows, [own windows, T, D], in files that go with the attempt.
+  /// Opens the float32 streams of this rank's windows, [own windows, T, D], in files that are removed with the attempt.
   absl::Status OpenStreams() {
     const int64_t tokens = windows_.sequence_length();
     const int64_t hidden = source_.config().hidden_size;
@@ -106,7 +107,7 @@ class OutputRefiner {
     const at::Tensor converted_stream = Row(converted_stream_, row);
     AttentionPass pass{Project(Heads(source_stream, source, layer), source.attention.output),
                        Heads(converted_stream, converted, layer)};
-    // Behind a norm the output no longer adds to the residual stream as it is.
+    // With a norm after the attention, the output is not added to the residual stream unchanged.
     if (source_.config().layout != BlockLayout::kNormAfter) {
       pass.target = pass.target + runner_->PartOf(source_stream, layer) - runner_->PartOf(converted_stream, layer);
     }
@@ -129,7 +130,7 @@ class OutputRefiner {
     REGROUP_RETURN_IF_ERROR(context_.communicator.AllReduceSum(moment));
     REGROUP_RETURN_IF_ERROR(context_.communicator.AllReduceSum(product));
     const at::Tensor ridge = moment.diagonal().mean() * kRidge;
-    if (ridge.item<double>() == 0) return old;  // all heads are zero: no weight is better than another
+    if (ridge.item<double>() == 0) return old;  // All heads are zero: every weight is equally good.
     moment.diagonal().add_(ridge);
     product += ridge * old.t();
     return at::linalg_solve(moment, product).t().to(old.scalar_type()).contiguous();

@@ -1,6 +1,6 @@
-// report: gathers the figures, checks the gates, and makes the result ready to be published by one rename.
+// report: gathers the figures, checks the gates, and stages the result so that one rename publishes it.
 //
-// The exported checkpoint is staged beside its final name (hard links where the file system allows, else copies),
+// The exported checkpoint is staged next to its final name (hard links if the file system supports them, else copies),
 // because a rename needs one file system. The worker renames once the coordinator agrees.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -29,7 +29,7 @@ absl::Status LinkOrCopy(const fs::path& from, const fs::path& to) {
   return error ? CopyFile(from, to) : absl::OkStatus();
 }
 
-/// Folders that an earlier attempt of this job left behind.
+/// Removes staged folders that an earlier attempt of this job left behind.
 void RemoveStaged(const fs::path& parent, const std::string& prefix) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(parent, error)) {
@@ -58,7 +58,7 @@ absl::Status WriteReport(const fs::path& folder, const nlohmann::ordered_json& r
   return WriteFileAtomically(folder / artifacts::kReportPage, RenderReport(report));
 }
 
-/// Groups and transforms of all layers in one file: "layers.<index>.<tensor>".
+/// Writes the groups and transforms of all layers to one file: "layers.<index>.<tensor>".
 absl::Status WriteAlignments(const StageContext& context, const ModelConfig& config, const fs::path& file) {
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, config));
   const std::vector<LayerAlignment>& alignments = conversion.alignments();

@@ -27,7 +27,7 @@ absl::StatusOr<Json> ReadJson(const fs::path& file) {
   return value;
 }
 
-/// Null where the file does not exist.
+/// Returns null if the file does not exist.
 absl::StatusOr<Json> ReadJsonIfThere(const fs::path& file) {
   if (!fs::exists(file)) return Json();
   return ReadJson(file);
@@ -42,7 +42,7 @@ absl::Status ReadChoices(const fs::path& folder, Evaluation& evaluation) {
   return absl::OkStatus();
 }
 
-/// The evaluation with this role, or nothing where the job has none.
+/// Returns the evaluation with this role, or nullopt if the job has none.
 absl::StatusOr<std::optional<Evaluation>> ReadEvaluation(const StageContext& context, const std::string& role) {
   if (!context.assignment.inputs().contains(role)) return std::nullopt;
   REGROUP_ASSIGN_OR_RETURN(const fs::path folder, context.Input(role));
@@ -53,12 +53,12 @@ absl::StatusOr<std::optional<Evaluation>> ReadEvaluation(const StageContext& con
   return evaluation;
 }
 
-/// What the attempts of fine-tuning recorded, the oldest first; empty where the arm has none.
+/// Returns what each attempt of fine-tuning recorded, the oldest first; empty if the arm has no training.
 absl::StatusOr<std::vector<std::string>> ReadCurves(const StageContext& context, const std::string& role) {
   std::vector<std::string> curves;
   if (!context.assignment.inputs().contains(role)) return curves;
   REGROUP_ASSIGN_OR_RETURN(const fs::path winner, context.Input(role));
-  // <task>/<epoch>/out of the attempt that won; those before it lie beside it.
+  // The folder is <task>/<epoch>/out of the attempt that won; earlier attempts are next to it.
   const fs::path task = winner.parent_path().parent_path();
   const int64_t last = std::atoll(winner.parent_path().filename().c_str());
   std::vector<fs::path> files;
@@ -97,11 +97,11 @@ LayerReport DescribeLayer(const LayerAlignment& layer) {
           .key_similarity_after = Rows(layer.key_similarity_after)};
 }
 
-/// Tasks whose results have roles that begin with `prefix`.
+/// Returns the tasks whose results have roles that begin with `prefix`.
 std::vector<std::string> TasksOf(const StageContext& context, const std::string& prefix) {
   std::vector<std::string> tasks;
   for (const auto& [role, folder] : context.assignment.inputs()) {
-    // Results lie in jobs/<job>/<task>/<epoch>/out.
+    // Results are in jobs/<job>/<task>/<epoch>/out.
     if (role.starts_with(prefix)) tasks.push_back(fs::path(folder).parent_path().parent_path().filename().string());
   }
   return tasks;

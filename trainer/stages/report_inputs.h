@@ -1,4 +1,4 @@
-// Gathers what the report tells from the folders of the job's tasks.
+// Collects the report's data from the folders of the job's tasks.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -9,8 +9,8 @@
 
 namespace regroup {
 
-/// The content of report.json (see trainer/report/data.h). `config`: the source's. INTERNAL if an input is missing,
-/// DATA_LOSS for a file that is not what its task writes.
+/// Returns the content of report.json (see trainer/report/data.h). `config` is the source's. INTERNAL if an input is
+/// missing, DATA_LOSS for a file that is not what its task writes.
 absl::StatusOr<nlohmann::ordered_json> CollectReport(const StageContext& context, const ModelConfig& config);
 
 }  // namespace regroup

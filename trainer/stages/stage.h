@@ -1,7 +1,7 @@
 // A stage is one kind of task, run by all ranks of an attempt. The table of stages is in stages.cc.
 //
-// A stage reads the folders of earlier attempts, computes, writes into its own `out` folder and returns the outcome.
-// A failed status becomes the attempt's failure: its code decides whose mistake it was (see outcome.h).
+// A stage reads the folders of earlier attempts, computes, writes into its own `out` folder and returns the outcome. A
+// failed status becomes the attempt's failure; its code determines the failure class (see outcome.h).
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -19,7 +19,7 @@
 
 namespace regroup {
 
-/// What a stage may use. Lives as long as the attempt; belongs to the main thread.
+/// Everything that a stage may use. Lives as long as the attempt; belongs to the main thread.
 struct StageContext {
   const v1::TaskAssignment& assignment;
   std::filesystem::path work_folder;
@@ -29,16 +29,16 @@ struct StageContext {
   at::Device device;
 
   const v1::JobSpec& spec() const { return assignment.spec(); }
-  /// Where this attempt writes its results; exists.
+  /// Folder to which this attempt writes its results; it exists.
   std::filesystem::path out() const { return attempt_folder / "out"; }
   bool leads() const { return communicator.rank() == 0; }
-  /// The results of an earlier task by its role. INTERNAL if the coordinator gave none.
+  /// Returns the folder with the results of an earlier task, by its role. INTERNAL if the coordinator gave none.
   absl::StatusOr<std::filesystem::path> Input(const std::string& role) const;
 };
 
 using Stage = absl::StatusOr<v1::TaskOutcome> (*)(StageContext& context);
 
-/// Null for a kind that this build does not know.
+/// Returns null for a kind that this build does not know.
 Stage FindStage(v1::TaskKind kind);
 
 absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context);

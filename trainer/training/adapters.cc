@@ -45,7 +45,7 @@ absl::StatusOr<Adapters> Adapters::Make(const Model& model, const AdapterSetting
     const int64_t outputs = weight.size(0), inputs = weight.size(1);
     if (settings.rank > std::min(outputs, inputs)) {
       return absl::InvalidArgumentError(
-          fmt::format("finetune.lora_rank: {} is larger than {} is, [{} x {}]; write at most {}", settings.rank,
+          fmt::format("finetune.lora_rank: {} does not fit {} [{} x {}]; write at most {}", settings.rank,
                       maps[place].name, outputs, inputs, std::min(outputs, inputs)));
     }
     const double bound = 1.0 / std::sqrt(static_cast<double>(inputs));

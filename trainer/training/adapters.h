@@ -1,8 +1,8 @@
-// Low-rank changes of frozen linear maps (LoRA, Hu et al., 2022): W + alpha / rank B A for each map of the blocks but
-// the shared keys and values, which train as a whole.
+// Trains low-rank changes of frozen linear maps (LoRA, Hu et al., 2022): W + alpha / rank B A for each map of the
+// blocks, except the shared keys and values, which train as a whole.
 //
-// The sum is made on the weights, in the training's precision, once a forward pass: what trains is the very model that
-// will be written, and the families' forward passes know nothing of it. One thread at a time.
+// The sum is formed on the weights, in the training's precision, once per forward pass: the model that trains is
+// exactly the model that will be written, and the families' forward passes need no change. One thread at a time.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -24,20 +24,20 @@ struct AdapterSettings {
 
 class Adapters {
  public:
-  /// A is uniform in +-1 / sqrt(in), the same on every rank of a gang, and B is zero, so that nothing changes yet.
-  /// INVALID_ARGUMENT names a map that is smaller than the rank.
+  /// Initialises A uniformly in +-1 / sqrt(in), the same on every rank of a gang, and B to zero, so that the model is
+  /// unchanged at first. INVALID_ARGUMENT names a map that is smaller than the rank.
   static absl::StatusOr<Adapters> Make(const Model& model, const AdapterSettings& settings);
   Adapters() = default;
 
-  /// In order of use.
+  /// Returns the parameters in order of use.
   std::vector<at::Tensor*> Parameters();
 
-  /// Replaces the maps' weights by those with the change. Differentiable.
+  /// Replaces the maps' weights by weights with the change. Differentiable.
   void Apply(Model& model) const;
 
  private:
   struct Adapter {
-    /// Place of the map among those of the model.
+    /// Index of the map among those of the model.
     size_t map = 0;
     at::Tensor a;  // [rank, in]
     at::Tensor b;  // [out, rank]

@@ -12,7 +12,7 @@ namespace regroup {
 StepBatch BatchReader::Take(int64_t step) {
   StepBatch batch;
   if (next_.valid()) batch = next_.get();
-  // After going back to a checkpoint it is another step.
+  // After training returned to a checkpoint, the prepared batch belongs to another step.
   if (next_step_ != step) batch = Gather(step);
   next_step_ = step + 1;
   next_ = std::async(std::launch::async, [this, next = next_step_] { return Gather(next); });

@@ -12,7 +12,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-/// 1 had one piece a group and rank, where now there is one a bucket.
+/// Format 1 had one piece per group and rank; format 2 has one per bucket.
 constexpr int64_t kFormat = 2;
 
 absl::Status Invalid(std::string_view what) {
@@ -36,7 +36,7 @@ absl::StatusOr<CheckpointManifest::File> ParseFile(const Json& json, size_t rank
   CheckpointManifest::File file{TextAt(json, "name"), bytes.value_or(0), TextAt(json, "sha256")};
   const std::string expected = RankFileName(static_cast<int64_t>(rank), static_cast<int64_t>(ranks));
   if (file.name != expected) return Invalid(fmt::format("file {} is not named {}", rank, expected));
-  if (!bytes || file.sha256.empty()) return Invalid(fmt::format("{} lacks its size or digest", file.name));
+  if (!bytes || file.sha256.empty()) return Invalid(fmt::format("{} has no size or digest", file.name));
   return file;
 }
 
@@ -59,10 +59,10 @@ absl::StatusOr<CheckpointManifest> ParseCheckpointManifest(std::string_view text
   if (!json.ok()) return Invalid(std::string(json.status().message()));
   if (IntegerAt<int64_t>(*json, "format") != kFormat) return Invalid(fmt::format("its format is not {}", kFormat));
   const std::optional<int64_t> step = IntegerAt<int64_t>(*json, "step");
-  if (!step || *step < 0) return Invalid("it lacks its step");
+  if (!step || *step < 0) return Invalid("it has no step");
   const auto files = json->find("files");
   if (files == json->end() || !files->is_array() || files->empty()) return Invalid("it lists no files");
-  if (IntegerAt<size_t>(*json, "ranks") != files->size()) return Invalid("its files are not as many as its ranks");
+  if (IntegerAt<size_t>(*json, "ranks") != files->size()) return Invalid("its file and rank counts differ");
   CheckpointManifest manifest{.step = *step};
   for (const Json& file : *files) {
     REGROUP_ASSIGN_OR_RETURN(manifest.files.emplace_back(), ParseFile(file, manifest.files.size(), files->size()));

@@ -1,11 +1,11 @@
-// Writes checkpoints of a training while it goes on.
+// Writes checkpoints of a training while it continues.
 //
-// Begin copies this rank's state and a thread of its own writes the copy to the rank's file. Communicators belong to
-// the computing thread, so the ranks agree in Continue, once a step, on whether every file is complete; then a thread
-// of rank 0 writes the manifest. A process that dies in between leaves nothing that counts as a checkpoint. One save
-// is under way at a time.
+// Begin copies this rank's state, and a separate thread writes the copy to the rank's file. Communicators belong to the
+// computing thread, so the ranks agree in Continue, once per step, whether every file is complete; then a thread of
+// rank 0 writes the manifest. A process that dies in between leaves no valid checkpoint. One save is in progress at a
+// time.
 //
-// One thread may call it, the one that computes; all ranks make the same calls.
+// Only the computing thread may call it; all ranks make the same calls.
 #pragma once
 
 #include <chrono>
@@ -24,26 +24,27 @@ class CheckpointSaver {
  public:
   struct Saved {
     int64_t step = 0;
-    /// What writing took: the slowest rank's file and the manifest.
+    /// Time to write the slowest rank's file and the manifest.
     double seconds = 0;
   };
 
   /// `communicator` must outlive it.
   CheckpointSaver(std::filesystem::path checkpoints, Communicator& communicator);
-  /// Waits for this rank's writer. A save that the ranks have not agreed on stays without a manifest.
+  /// Waits for this rank's writer. A save that the ranks have not agreed on remains without a manifest.
   ~CheckpointSaver() = default;
 
-  /// Copies the state after `step` steps and starts to write it. No other save may be under way.
+  /// Copies the state after `step` steps and starts to write it. No other save may be in progress.
   void Begin(int64_t step, const ShardedAdamW& optimizer);
 
-  /// The save that has just been completed, if any; never waits for a disk. A collective call while files are being
-  /// written. A failed writer's error, RESOURCE_EXHAUSTED for a full disk, comes on the rank that it hit.
+  /// Returns the save that has just completed, if any; never waits for a disk. While files are being written it makes a
+  /// collective call. The error of a failed writer, RESOURCE_EXHAUSTED for a full disk, is returned on the rank where
+  /// it occurred.
   absl::StatusOr<std::optional<Saved>> Continue();
 
-  /// Waits for the save under way, if any, which it returns. The manifest is there when rank 0 returns.
+  /// Waits for the save in progress and returns it, if there is one. When rank 0 returns, the manifest is written.
   absl::StatusOr<std::optional<Saved>> Finish();
 
-  /// The step whose save this rank still takes part in.
+  /// Returns the step of the save in which this rank still takes part.
   std::optional<int64_t> step() const;
 
  private:
@@ -60,8 +61,8 @@ class CheckpointSaver {
   Communicator& communicator_;
   Phase phase_ = Phase::kIdle;
   int64_t step_ = 0;
-  /// Kept from save to save. Pinned where the state is on a GPU. The writer reads it: declared before the futures,
-  /// whose destructors wait.
+  /// Reused from save to save. Pinned if the state is on a GPU. The writer reads it, so it is declared before the
+  /// futures, whose destructors wait.
   std::vector<NamedTensor> staged_;
   RankFileEntry own_;
   std::future<absl::StatusOr<RankFileEntry>> writer_;

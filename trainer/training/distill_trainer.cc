@@ -15,11 +15,11 @@
 namespace regroup {
 namespace {
 
-/// A gate's score moves by about this much a step, in units of alpha.
+/// A gate's score changes by about this much per step, in units of alpha.
 constexpr double kGateRate = 0.02;
 constexpr int64_t kSkippedInRow = 10;
 
-/// A waiting copy would hold up the thread that feeds the GPU; batches lie in pinned memory.
+/// A blocking copy would stall the thread that feeds the GPU, so batches are in pinned memory.
 MicroBatch Moved(MicroBatch batch, at::Device device) {
   for (at::Tensor* tensor : {&batch.tokens, &batch.documents, &batch.answers}) {
     if (tensor->defined()) *tensor = tensor->to(device, /*non_blocking=*/true);
@@ -90,15 +90,15 @@ void DistillTrainer::CountSkipped(double gradient_norm) {
 absl::Status DistillTrainer::GoBack() {
   REGROUP_RETURN_IF_ERROR(FinishSave());
   const std::string trouble =
-      fmt::format("finetune: no finite gradient in {} steps up to step {}", kSkippedInRow, done_);
+      fmt::format("finetune: gradients were not finite in the {} steps up to step {}", kSkippedInRow, done_);
   if (!last_checkpoint_.has_value() || went_back_) {
     return absl::InternalError(
         fmt::format("{}{}; a smaller finetune.learning_rate or precision: float32 may help", trouble,
-                    went_back_ ? ", for the second time, after going back to a checkpoint" : ""));
+                    went_back_ ? ", for the second time, after restarting from a checkpoint" : ""));
   }
-  LogWarning(trouble + "; training goes back to its last checkpoint",
+  LogWarning(trouble + "; restarting from the last checkpoint",
              {{"step", last_checkpoint_->step}, {"checkpoint", last_checkpoint_->folder.string()}});
-  // The manifest is rank 0's.
+  // Rank 0 writes the manifest, so all ranks wait for it.
   REGROUP_RETURN_IF_ERROR(communicator_.Barrier());
   REGROUP_RETURN_IF_ERROR(Resume(*last_checkpoint_));
   went_back_ = true;
@@ -107,7 +107,7 @@ absl::Status DistillTrainer::GoBack() {
 }
 
 bool DistillTrainer::IsSaveDue() const {
-  // Amid skipped steps the state may already hold what spoils the gradients.
+  // After a skipped step the state may already contain the cause of the bad gradients.
   const int64_t every = settings_.checkpoint_every_steps;
   return every > 0 && skipped_in_row_ == 0 && (done_ % every == 0 || done_ == settings_.steps);
 }
@@ -158,7 +158,7 @@ absl::StatusOr<at::Tensor> DistillTrainer::TeacherHidden(const MicroBatch& batch
   if (teacher_states_ == nullptr) return compute(batch.tokens, batch.documents);
   std::vector<at::Tensor> rows;
   for (size_t i = 0; i < batch.windows.size(); ++i) {
-    // Alone, so that what is kept does not depend on its neighbours in this step.
+    // Computed one by one, so that the stored states do not depend on the other windows of this step.
     const auto row = [&](const at::Tensor& all) {
       return all.defined() ? all.narrow(0, static_cast<int64_t>(i), 1) : all;
     };
@@ -194,7 +194,7 @@ absl::StatusOr<double> DistillTrainer::RunMicroBatch(int64_t step, const MicroBa
 }
 
 void DistillTrainer::AddSparsityGradient(int64_t step) {
-  // Every rank adds its share, since gradients are summed.
+  // Every rank adds its share, because gradients are summed.
   const at::Tensor penalty = SparsityPenalty(student_.scores(), sparsity_.TargetAt(step)) / communicator_.size();
   penalty.backward();
 }
@@ -217,7 +217,7 @@ absl::StatusOr<DistillTrainer::StepFigures> DistillTrainer::RunStep(int64_t step
   const double collectives_before = WaitedSeconds();
   const bool steering = student_.gated() && !sparsity_.ShutAt(step);
   optimizer_.ZeroGradients();
-  // First, since the last micro-batch's backward pass must be the last of all.
+  // The sparsity gradient comes first, because the last micro-batch's backward pass must be the last one of the step.
   if (steering) AddSparsityGradient(step);
   REGROUP_ASSIGN_OR_RETURN(const double share, RunMicroBatches(step));
   link_.activity().SetPhase("optimizer");

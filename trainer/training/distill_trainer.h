@@ -1,9 +1,9 @@
-// The training loop of fine-tuning: the student follows the teacher's next-token distribution on every token, or the
-// teacher's largest logits on the tokens of answers.
+// Implements the training loop of fine-tuning: the student learns the teacher's next-token distribution on every token,
+// or the teacher's largest logits on the tokens of answers.
 //
-// What a step does depends on the step's number, the seed and the weights alone: the order of the data, the noise of
-// the gates and the learning rate are functions of the step, so that a run continues from a checkpoint as if it had
-// never stopped. All ranks run it together; each takes its slice of every batch.
+// A step depends only on its number, the seed and the weights: the order of the data, the noise of the gates and the
+// learning rate are functions of the step number, so that a run continues from a checkpoint as if it had never stopped.
+// All ranks run it together; each takes its slice of every batch.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@
 
 namespace regroup {
 
-/// See kl_loss.h and bild_loss.h. Bild wants windows with answers.
+/// See kl_loss.h and bild_loss.h. kBild needs windows with answers.
 enum class DistillLoss { kKl, kBild };
 
 struct DistillSettings {
@@ -37,35 +37,35 @@ struct DistillSettings {
   double learning_rate = 1e-5;
   /// See TrainingFlops.
   double flops_per_token = 0;
-  /// Of all ranks together, where it is known.
+  /// Peak of all ranks together, if it is known.
   std::optional<double> peak_flops_per_second;
   uint64_t seed = 0;
-  /// 0 writes none.
+  /// 0 disables checkpoints.
   int64_t checkpoint_every_steps = 0;
   std::filesystem::path checkpoints;
   Recompute recompute = Recompute::kNothing;
-  /// Whether attention reaches over the ends of documents.
+  /// If true, attention crosses document boundaries.
   bool across_documents = true;
-  /// Sums gradients over ranks beside the backward pass. The same bits either way.
+  /// Sums gradients over ranks during the backward pass. The bits are the same either way.
   bool overlap = true;
   DistillLoss loss = DistillLoss::kKl;
 };
 
 class DistillTrainer {
  public:
-  /// Everything given must outlive the trainer.
+  /// All arguments must outlive the trainer.
   DistillTrainer(DistillSettings settings, Student& student, const Model& teacher, const TokenWindows& windows,
                  Communicator& communicator, WorkerLink& link, at::Device device);
 
-  /// Takes the teacher's states from there, and puts them there. Must outlive the trainer.
+  /// Reads the teacher's states from `states`, and stores new ones there. It must outlive the trainer.
   void KeepTeacherStates(TeacherStates& states) { teacher_states_ = &states; }
 
   /// Continues after the checkpoint's step.
   absl::Status Resume(const TrainingCheckpoint& checkpoint);
 
-  /// Runs the remaining steps. A step without a finite gradient on every rank is skipped: it changes nothing. After ten
-  /// in a row training goes back to its last checkpoint, once, and repeats the same steps, which heals what a passing
-  /// fault left in the state; INTERNAL if that does not help or there is no checkpoint.
+  /// Runs the remaining steps. A step without finite gradients on every rank is skipped: it changes nothing. After ten
+  /// such steps in a row training returns to its last checkpoint, once, and repeats the steps, which recovers from a
+  /// transient fault in the state; INTERNAL if that does not help or there is no checkpoint.
   absl::Status Run();
 
  private:
@@ -77,27 +77,27 @@ class DistillTrainer {
   };
 
   absl::StatusOr<StepFigures> RunStep(int64_t step);
-  /// Undefined when every gate is shut. Differentiable; a graph of its own for each micro-batch.
+  /// Returns the gate values; undefined when every gate is closed. Differentiable; each micro-batch gets its own graph.
   at::Tensor GateValuesAt(int64_t step) const;
-  /// The teacher's states of the windows, [windows x positions, its hidden size].
+  /// Returns the teacher's states of the windows, [windows x positions, hidden size of the teacher].
   absl::StatusOr<at::Tensor> TeacherHidden(const MicroBatch& batch);
-  /// Of the tokens that the loss is over. `answers` are those of all ranks.
+  /// Returns the loss over the tokens that it covers. `answers` is the number of answer tokens on all ranks.
   at::Tensor LossOf(const Model& model, at::Tensor hidden, at::Tensor teacher_hidden, const MicroBatch& batch,
                     int64_t answers) const;
-  /// Backward of one micro-batch; its share of the step's mean loss.
+  /// Runs one micro-batch with its backward pass and returns its share of the step's mean loss.
   absl::StatusOr<double> RunMicroBatch(int64_t step, const MicroBatch& batch, int64_t answers);
-  /// All of this rank's micro-batches; their share of the step's mean loss.
+  /// Runs all of this rank's micro-batches and returns their share of the step's mean loss.
   absl::StatusOr<double> RunMicroBatches(int64_t step);
   void AddSparsityGradient(int64_t step);
-  /// Time so far for which this rank has waited for collectives.
+  /// Returns the time for which this rank has waited for collectives.
   double WaitedSeconds() const;
   void Publish(int64_t step, const StepFigures& figures);
   void CountSkipped(double gradient_norm);
   absl::Status GoBack();
   bool IsSaveDue() const;
-  /// Waits for the save before, then starts one and reports how long training stood still.
+  /// Waits for the previous save, starts a new one, and reports how long training was blocked.
   absl::Status BeginSave(int64_t steps_done);
-  /// Once a step: reports a save that has been completed.
+  /// Called once per step: reports a save that has completed.
   absl::Status ContinueSave();
   absl::Status FinishSave();
   void NoteSaved(const CheckpointSaver::Saved& saved);

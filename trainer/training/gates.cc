@@ -61,7 +61,7 @@ void SteerScores(at::Tensor& scores, double target, double keep) {
   const at::Tensor aim = at::full_like(scores, kOpenScore);
   aim.index_fill_(0, order.narrow(0, 0, closing), -kScoreBound);
   const at::Tensor pulled = aim + keep * (scores - aim);
-  // A gate that is to stay open may stand above the opening score.
+  // A gate that must stay open may be above the opening score.
   const at::Tensor open = (aim > 0).logical_and(scores > aim);
   scores.copy_(at::where(open, scores, pulled).clamp(-kScoreBound, kScoreBound));
 }

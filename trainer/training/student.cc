@@ -26,7 +26,7 @@ bool IsOfSharedHeads(const std::string& parameter) {
   return parameter.find("attention.key") != std::string::npos || parameter.find("attention.value") != std::string::npos;
 }
 
-/// Of the parameters outside of the blocks.
+/// Returns true for outer parameters that come after the blocks.
 bool StandsBehindTheBlocks(const std::string& parameter) {
   return parameter.starts_with("encoder_norm") || parameter.starts_with("final_norm") || parameter.starts_with("head");
 }
@@ -120,7 +120,7 @@ std::vector<ParameterGroup> Student::ParameterGroups(double gate_rate) {
       (IsOfSharedHeads(name) ? shared : base).parameters.push_back(&tensor);
     });
   }
-  // Without gradients once every gate is shut.
+  // It has no gradients once every gate is closed.
   ParameterGroup original{.name = "original", .weight_decay = kWeightDecay, .comes_late = true};
   for (OriginalHeads& heads : original_) {
     if (trained_ == Trained::kSharedHeads) break;

@@ -1,8 +1,8 @@
-// The model that fine-tuning moves: queries and outputs of the aligned layers, one shared KV head per group, and for
+// The model that fine-tuning trains: queries and outputs of the aligned layers, one shared KV head per group, and for
 // `l0` also the aligned original KV heads with one gate each.
 //
-// Effective key of original head i in group g: z_i W_i + (1 - z_i) W_g, on the weights, which for linear projections
-// is the same as on the activations and costs one product. One thread at a time.
+// Effective key of original head i in group g: z_i W_i + (1 - z_i) W_g, formed on the weights, which for linear
+// projections equals the mix of activations and costs one product. One thread at a time.
 #pragma once
 
 #include <string>
@@ -19,24 +19,24 @@ namespace regroup {
 
 class Student {
  public:
-  /// `gated` keeps the original heads (l0); otherwise the merged model alone is trained (direct).
+  /// `gated` keeps the original heads (l0); otherwise only the merged model is trained (direct).
   static absl::StatusOr<Student> Make(const SourceModel& source, const Conversion& conversion, bool gated,
                                       at::ScalarType dtype, at::Device device);
 
-  /// Leaves every weight outside of the attention as it is. Those that are the teacher's own, which is all that the
-  /// conversion did not touch, share its memory from then on. To be called before ParameterGroups.
+  /// Freezes every weight outside the attention. Frozen weights that equal the teacher's, which are all that the
+  /// conversion did not change, share the teacher's memory from then on. Call it before ParameterGroups.
   void TrainAttentionOnly(const Model& teacher);
 
-  /// Leaves every weight but the shared heads (and gates) as it is, and trains adapters beside the others' linear maps.
-  /// Memory as above. INVALID_ARGUMENT names a map that is smaller than the adapters' rank.
+  /// Freezes every weight except the shared heads (and gates), and trains adapters for the other linear maps. Shares
+  /// memory as above. INVALID_ARGUMENT names a map that is smaller than the adapters' rank.
   absl::Status TrainAdapters(const Model& teacher, const AdapterSettings& settings);
 
-  /// Parameter groups for the optimizer: "base", "adapters", "shared" heads at twice the rate, the "original" heads
-  /// that gates take away, and "gates" at `gate_rate` times the rate.
+  /// Returns the parameter groups for the optimizer: "base", "adapters", "shared" heads at twice the rate, the
+  /// "original" heads that gates remove, and "gates" at `gate_rate` times the rate.
   std::vector<ParameterGroup> ParameterGroups(double gate_rate);
 
-  /// The model of one step, with its adapters in the weights: with gate values z (one per original KV head of all
-  /// layers), or with every gate shut where `gate_values` is undefined. Differentiable.
+  /// Returns the model of one step, with its adapters in the weights: with gate values z (one per original KV head of
+  /// all layers), or with every gate closed if `gate_values` is undefined. Differentiable.
   Model Effective(const at::Tensor& gate_values) const;
 
   bool gated() const { return !original_.empty(); }
@@ -47,9 +47,9 @@ class Student {
  private:
   struct OriginalHeads {
     Linear key, value;
-    /// Where the model normalises all key heads together.
+    /// Defined if the model normalises all key heads together.
     at::Tensor key_norm;
-    /// Place of this layer's gates among all.
+    /// Index of this layer's first gate.
     int64_t first_gate = 0;
     int64_t gates = 0;
   };
@@ -57,13 +57,13 @@ class Student {
   Student() = default;
   enum class Trained { kAll, kAttention, kSharedHeads };
 
-  /// Whether a parameter of model_ is trained.
+  /// Returns true if a parameter of model_ is trained.
   bool Trains(const std::string& name) const;
-  /// Gives up the own copies of what is not trained and is as in the teacher.
+  /// Releases the copies of parameters that are not trained and equal the teacher's.
   void ShareWith(const Model& teacher);
   Linear Mix(const Linear& original, const Linear& shared, const at::Tensor& gate_values) const;
 
-  /// Merged: key and value are the shared heads.
+  /// The merged model: key and value are the shared heads.
   Model model_;
   std::vector<OriginalHeads> original_;
   at::Tensor scores_;

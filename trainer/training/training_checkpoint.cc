@@ -21,7 +21,7 @@ namespace {
 constexpr size_t kKept = 2;
 constexpr int64_t kDigestLength = 64;
 
-/// An entry as it travels between ranks; the digest is empty or has its full length.
+/// An entry as it is sent between ranks; the digest is empty or has its full length.
 struct EntryBytes {
   int64_t bytes = 0;
   double seconds_to_write = 0;
@@ -61,7 +61,7 @@ std::vector<std::filesystem::path> StepFolders(const std::filesystem::path& chec
   return folders;
 }
 
-/// Not valid, or a file is not there in its whole size: nullopt.
+/// Returns nullopt if the manifest is not valid, or if a file is missing or has the wrong size.
 std::optional<CheckpointManifest> ReadManifest(const std::filesystem::path& folder) {
   const auto text = ReadFile(folder / "manifest.json");
   if (!text.ok()) return std::nullopt;
@@ -75,13 +75,13 @@ std::optional<CheckpointManifest> ReadManifest(const std::filesystem::path& fold
   return *std::move(manifest);
 }
 
-/// Keeps the last two up to `newest`; later ones are still being written.
+/// Keeps the last two checkpoints up to `newest`; later ones are still being written.
 void RemoveOld(const std::filesystem::path& checkpoints, const std::filesystem::path& newest) {
   std::vector<std::filesystem::path> folders = StepFolders(checkpoints);
   std::erase_if(folders, [&](const std::filesystem::path& folder) { return folder > newest; });
   while (folders.size() > kKept) {
     std::error_code error;
-    // Without its manifest a half-removed folder does not exist.
+    // The manifest goes first: without it a half-removed folder does not count as a checkpoint.
     std::filesystem::remove(folders.front() / "manifest.json", error);
     std::filesystem::remove_all(folders.front(), error);
     folders.erase(folders.begin());
@@ -161,7 +161,7 @@ std::optional<TrainingCheckpoint> FindTrainingCheckpoint(const std::vector<std::
   for (const TrainingCheckpoint& checkpoint : ListTrainingCheckpoints(folders)) {
     const absl::Status intact = VerifyTrainingCheckpoint(checkpoint);
     if (intact.ok()) return checkpoint;
-    LogWarning(fmt::format("a checkpoint is passed over: {}", std::string(intact.message())));
+    LogWarning(fmt::format("skipping a corrupt checkpoint: {}", std::string(intact.message())));
   }
   return std::nullopt;
 }
@@ -188,7 +188,7 @@ absl::Status LoadTrainingCheckpoint(const TrainingCheckpoint& checkpoint, Sharde
     REGROUP_ASSIGN_OR_RETURN(TensorMap tensors, LoadTensors(checkpoint.folder / RankFileName(rank, checkpoint.ranks)));
     shards.push_back(std::move(tensors));
   }
-  // Bucket by bucket, each rank's piece behind that of the one before: see ShardedAdamW::ShardState.
+  // Bucket by bucket, each rank's piece after that of the rank before: see ShardedAdamW::ShardState.
   const auto joined = [&](const std::string& group, const char* part) {
     std::vector<at::Tensor> pieces;
     for (int64_t bucket = 0;; ++bucket) {

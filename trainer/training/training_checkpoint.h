@@ -1,10 +1,10 @@
-// Checkpoints of a training: one file of optimizer state per rank and a manifest that makes them valid.
+// Stores checkpoints of a training: one file of optimizer state per rank, and a manifest that makes them valid.
 //
 //   <attempt>/checkpoints/step-00000200/rank-00000-of-00002.safetensors ... manifest.json
 //
-// The manifest is written last, with every file's size and SHA-256; a folder without a valid one does not exist. State
-// is kept without padding, so that a run may continue with another number of ranks. CheckpointSaver writes them while
-// training goes on.
+// The manifest is written last, with every file's size and SHA-256; a folder without a valid manifest does not count as
+// a checkpoint. State is stored without padding, so that a run can continue with another number of ranks.
+// CheckpointSaver writes checkpoints while training continues.
 #pragma once
 
 #include <cstdint>
@@ -22,10 +22,10 @@ namespace regroup {
 
 struct TrainingCheckpoint {
   std::filesystem::path folder;
-  /// Steps that are done.
+  /// Number of completed steps.
   int64_t step = 0;
   int64_t ranks = 0;
-  /// Place of its parent in the list of folders that were searched.
+  /// Index of its parent in the list of folders that were searched.
   int64_t found_in = 0;
 };
 
@@ -36,36 +36,36 @@ struct RankFileEntry {
   std::string sha256;
 };
 
-/// The folder of the checkpoint after `step` steps.
+/// Returns the folder of the checkpoint after `step` steps.
 std::filesystem::path TrainingCheckpointFolder(const std::filesystem::path& checkpoints, int64_t step);
 
-/// Writes one rank's file, which appears complete or not at all. Any thread.
+/// Writes one rank's file atomically: it appears complete or not at all. Any thread.
 absl::StatusOr<RankFileEntry> WriteRankFile(const std::filesystem::path& folder, int64_t rank, int64_t ranks,
                                             const std::vector<NamedTensor>& state);
 
-/// Writes the manifest once every rank's file is there, then removes all but the last two checkpoints up to `step`.
-/// Rank 0 alone; any thread.
+/// Writes the manifest once every rank's file exists, then removes all but the last two checkpoints up to `step`.
+/// Called only by rank 0; any thread.
 absl::Status PublishTrainingCheckpoint(const std::filesystem::path& checkpoints, int64_t step,
                                        const std::vector<RankFileEntry>& files);
 
-/// The entries of all ranks, in order of rank. All ranks call together.
+/// Returns the entries of all ranks in rank order. All ranks must call it together.
 absl::StatusOr<std::vector<RankFileEntry>> GatherEntries(const RankFileEntry& own, Communicator& communicator);
 
-/// Writes the state after `step` steps; returns when it is written. All ranks call together.
+/// Writes the state after `step` steps; returns when it is written. All ranks must call it together.
 absl::Status SaveTrainingCheckpoint(const std::filesystem::path& checkpoints, int64_t step,
                                     const ShardedAdamW& optimizer, Communicator& communicator);
 
-/// Every checkpoint below the folders that has a valid manifest and files of the right sizes, most steps first; of
-/// equal steps, the one in the later folder first.
+/// Returns every checkpoint below the folders that has a valid manifest and files of the right sizes, most steps first;
+/// for equal steps, the one in the later folder first.
 std::vector<TrainingCheckpoint> ListTrainingCheckpoints(const std::vector<std::filesystem::path>& folders);
 
-/// The first of ListTrainingCheckpoints whose contents are as the manifest says; damaged ones are logged.
+/// Returns the first of ListTrainingCheckpoints whose contents match the manifest; corrupt ones are logged.
 std::optional<TrainingCheckpoint> FindTrainingCheckpoint(const std::vector<std::filesystem::path>& folders);
 
-/// Reads every file. DATA_LOSS names a damaged one.
+/// Reads every file. DATA_LOSS names a corrupt one.
 absl::Status VerifyTrainingCheckpoint(const TrainingCheckpoint& checkpoint);
 
-/// Restores the optimizer and, through it, the weights. DATA_LOSS names a damaged file.
+/// Restores the optimizer and, through it, the weights. DATA_LOSS names a corrupt file.
 absl::Status LoadTrainingCheckpoint(const TrainingCheckpoint& checkpoint, ShardedAdamW& optimizer);
 
 }  // namespace regroup

@@ -187,8 +187,10 @@ INSTANTIATE_TEST_SUITE_P(
                 nullptr,
                 "'rope_theta' must be a number above 0"},
         BadCase{"NegativeTheta", {{"rope_theta", -2.0}}, nullptr, "'rope_theta'"},
-        BadCase{
-            "LinearWithoutFactor", {{"rope_scaling", {{"type", "linear"}}}}, nullptr, "'rope_scaling' lacks 'factor'"},
+        BadCase{"LinearWithoutFactor",
+                {{"rope_scaling", {{"type", "linear"}}}},
+                nullptr,
+                "'rope_scaling' must contain 'factor'"},
         BadCase{"FactorAsText",
                 {{"rope_scaling", {{"type", "linear"}, {"factor", "2"}}}},
                 nullptr,

@@ -66,7 +66,7 @@ TEST(CheckpointManifest, RefusesAFileOutsideOfItsFolder) {
 TEST(CheckpointManifest, RefusesMoreRanksThanFiles) {
   json manifest = TwoRanks();
   manifest["ranks"] = int64_t{1} << 40;
-  EXPECT_THAT(ErrorOf(manifest), HasSubstr("not as many as its ranks"));
+  EXPECT_THAT(ErrorOf(manifest), HasSubstr("file and rank counts differ"));
 }
 
 TEST(CheckpointManifest, RefusesTextThatIsNotJson) {

@@ -223,7 +223,7 @@ TEST_P(AdaptersTest, ARankLargerThanAMapIsRefusedWithItsName) {
   const absl::Status status = student.TrainAdapters(teacher_, {.rank = 11, .alpha = 3});
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(std::string(status.message()),
-            "finetune.lora_rank: 11 is larger than layers.0.attention.query.weight is, [24 x 10]; write at most 10");
+            "finetune.lora_rank: 11 does not fit layers.0.attention.query.weight [24 x 10]; write at most 10");
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, AdaptersTest, testing::Values(false, true),
