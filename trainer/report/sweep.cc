@@ -97,9 +97,8 @@ std::string AblationTable(const Json& rows) {
          "<p class=\"note\">Residuals and similarities describe the merge, before refining and training, and are "
          "means over the layers. Similarities are mean cosines of pairs of heads, within a group and over the whole "
          "layer, before and after alignment; the latter also depend on how groups happen to be rotated against each "
-         "other, which "
-         "does not affect the model. Time is that of all tasks of a combination; tasks that several combinations "
-         "share count for each, and calibration counts for none.</p>\n";
+         "other, which does not affect the model. Time is that of all tasks of a combination; tasks that several "
+         "combinations share count for each, and calibration counts for none.</p>\n";
 }
 
 /// Returns one column for each merge; refining and training do not change what it loses.

@@ -1,4 +1,4 @@
-// What AlignLayer and the file of an alignment refuse, and what they say.
+// Tests the inputs that AlignLayer and the reader of an alignment file reject, and their errors.
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -24,7 +24,7 @@ TEST(AlignLayerRefusals, WeightsThatAreNotFiniteAreNamed) {
 
 TEST(AlignLayerRefusals, SimilaritiesThatAreNotFiniteAreRefused) {
   CalibratedLayer layer(CaseNamed("rotary"), 5);
-  layer.weights.value = layer.weights.value * 1e90;  // whose Gram is finite, and the square of that is not
+  layer.weights.value = layer.weights.value * 1e90;  // Its Gram is finite, but the square of the Gram is not.
   layer.Recalibrate();
   const auto status = AlignLayer(layer.statistics, layer.weights, {.similarity = "distance", .groups = 2}).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
@@ -35,9 +35,9 @@ TEST(AlignLayerRefusals, AnOrderOfHeadsThatCannotBeEqualGroupsIsRefused) {
   const CalibratedLayer layer(CaseNamed("rotary"), 5);
   const auto tensors = AlignLayer(layer.statistics, layer.weights, {.compare = "none", .groups = 2})->ToTensors();
   const std::vector<at::Tensor> orders = {
-      at::tensor({0, 1, 2, 2}, at::kLong).view({2, 2}),  // one twice
-      at::tensor({0, 1, 2, 4}, at::kLong).view({2, 2}),  // one that is not there
-      at::tensor({0, 1, 2}, at::kLong).view({1, 3}),     // one left out
+      at::tensor({0, 1, 2, 2}, at::kLong).view({2, 2}),  // One head appears twice.
+      at::tensor({0, 1, 2, 4}, at::kLong).view({2, 2}),  // One head does not exist.
+      at::tensor({0, 1, 2}, at::kLong).view({1, 3}),     // One head is missing.
   };
   for (const at::Tensor& order : orders) {
     TensorMap changed(tensors.begin(), tensors.end());

@@ -14,7 +14,7 @@
 namespace regroup {
 namespace {
 
-// Energy that merging loses, measured on the calibration tokens from nothing but the two sets of weights.
+// Energy that merging loses, measured on the calibration tokens from the two sets of weights only.
 struct MeasuredLoss {
   double value = 0;
   double key = 0;
@@ -27,13 +27,13 @@ at::Tensor OutputOf(const at::Tensor& values, const AttentionWeights& weights, i
   return values.mm(weights.output.narrow(1, head * width, width).t());
 }
 
-// conj(k_n) q_m of every pair of tokens and every rotary pair: logits before the sum over pairs, whose angles turn
-// apart.
+// conj(k_n) q_m of every pair of tokens and every rotary pair: the logits before the sum over pairs, whose angles
+// differ.
 at::Tensor PairLogits(const at::Tensor& query, const at::Tensor& key, const AttentionShape& shape) {
   return ComplexPairs(query, shape).unsqueeze(1) * ComplexPairs(key, shape).conj().unsqueeze(0);
 }
 
-// Logits of the coordinates without rotation, without what cancels in the softmax.
+// Logits of the coordinates without rotation, minus the part that cancels in the softmax.
 at::Tensor FreeLogits(const at::Tensor& query, const at::Tensor& key, const AttentionShape& shape) {
   const auto free = [&](const at::Tensor& head) { return head.narrow(1, shape.rotary_width, shape.FreeWidth()); };
   const auto logits = free(query).mm(free(key).t());
@@ -120,7 +120,7 @@ TEST_P(AlignLayerTest, PrincipalLosesNoMoreThanAnyOtherMethod) {
   }
 }
 
-// No rank-w map of the concatenated heads can lose less than the discarded singular values of the tokens' own matrix.
+// A rank-w map of the concatenated heads loses at least the discarded singular values of the tokens' own matrix.
 TEST_P(AlignLayerTest, PrincipalReachesTheLowerBoundOfItsRank) {
   const auto alignment = Align(layer_, {.method = "principal", .compare = "none", .groups = 1});
   const auto& shape = layer_.shape;
@@ -218,8 +218,8 @@ TEST_P(AlignLayerTest, RestoreNormGivesSharedHeadsTheEnergyOfTheirHeads) {
   }
 }
 
-// Queries and keys of all pairs of tokens, before and after: what each rotary pair, and what the other coordinates,
-// add to the squared logits of a group's heads.
+// Compares queries and keys of all pairs of tokens, before and after: the contributions of each rotary pair, and of the
+// other coordinates, to the squared logits of a group's heads.
 TEST_P(AlignLayerTest, MatchEnergyGivesSharedKeysTheLogitEnergyOfTheirHeads) {
   const auto& shape = layer_.shape;
   const int64_t heads_of_group = shape.query_heads / 2;
@@ -274,8 +274,8 @@ TEST(AlignLayer, SingularOutputProjectionHasDefinedMaps) {
   const auto attention = CaseNamed("rotary");
   CalibratedLayer layer(attention, 5);
   layer.weights.output = layer.weights.output.clone();
-  layer.weights.output.narrow(1, 0, 8).zero_();  // head 0 is not read at all
-  layer.weights.output.select(1, 9).zero_();     // one coordinate of head 1 is not read
+  layer.weights.output.narrow(1, 0, 8).zero_();  // Head 0 is not read at all.
+  layer.weights.output.select(1, 9).zero_();     // One coordinate of head 1 is not read.
   for (const auto* method : AlignmentMethods()) {
     const auto alignment = Align(layer, {.method = std::string(method->name), .compare = "none", .groups = 2});
     for (const auto& [name, tensor] : alignment.ToTensors()) {
@@ -295,7 +295,7 @@ void ExpectFinite(const AttentionWeights& weights, std::string_view what) {
   }
 }
 
-// A projection of rank 3 reads 3 directions of all heads together: a shared head of width 8 can serve them all.
+// A projection of rank 3 reads 3 directions of all heads together, so a shared head of width 8 can serve them all.
 TEST(AlignLayer, RankDeficientOutputProjectionGivesFiniteWeights) {
   CalibratedLayer layer(CaseNamed("rotary"), 5);
   const int64_t inputs = layer.weights.output.size(1);

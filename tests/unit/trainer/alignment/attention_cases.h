@@ -1,4 +1,4 @@
-// Attention layers of every kind that the families have, with random weights, for tests that loop over them.
+// Attention layers of every kind that the families use, with random weights, for tests that loop over them.
 #pragma once
 
 #include <ostream>
@@ -18,21 +18,22 @@ struct AttentionCase {
   friend void PrintTo(const AttentionCase& attention, std::ostream* stream) { *stream << attention.name; }
 };
 
-/// Rotary in both layouts, partial, none; biases; grouped source; other value width; cross attention.
+/// Returns cases with rotary positions in both layouts, partial or none; biases; a grouped source; a different value
+/// width; cross attention.
 std::vector<AttentionCase> AttentionCases();
 AttentionCase CaseNamed(const std::string& name);
 
 AttentionWeights RandomWeights(const AttentionCase& attention, uint64_t seed);
-/// Float64 tokens with a mean and unequal variances, so that nothing is white by chance.
+/// Returns float64 tokens with a mean and unequal variances, so that their covariance is never the identity.
 at::Tensor RandomTokens(int64_t tokens, int64_t width, uint64_t seed);
 at::Tensor RandomNormal(at::IntArrayRef sizes, uint64_t seed);
-/// A random orthogonal matrix.
+/// Returns a random orthogonal matrix.
 at::Tensor RandomRotation(int64_t width, uint64_t seed);
 
 /// One layer with tokens and their statistics.
 struct CalibratedLayer {
   CalibratedLayer(const AttentionCase& attention, uint64_t seed, int64_t tokens = 160);
-  void Recalibrate();  // after a change of the weights
+  void Recalibrate();  // Call it after changing the weights.
 
   AttentionShape shape;
   AttentionWeights weights;

@@ -11,7 +11,7 @@
 namespace regroup {
 namespace {
 
-// Heads [s][tokens, w] that are rotated noisy copies of one another.
+// Returns heads [s][tokens, w] that are rotated noisy copies of one another.
 std::vector<at::Tensor> RelatedHeads(int64_t count, int64_t width, double noise, uint64_t seed) {
   const auto scale = at::linspace(0.2, 2.0, width, at::kDouble);
   const auto common = RandomNormal({300, width}, seed) * scale;
@@ -44,7 +44,7 @@ double MeanCosines(const std::vector<at::Tensor>& heads) {
   return sum;
 }
 
-// The published iteration, on activations: align all heads to their mean, until the cosines gain less than 1e-5.
+// Runs the published iteration on activations: it aligns all heads to their mean until the cosines gain less than 1e-5.
 double ObjectiveOfPublishedIteration(const std::vector<at::Tensor>& heads) {
   std::vector<at::Tensor> aligned = heads;
   for (size_t i = 1; i < heads.size(); ++i) aligned[i] = heads[i].mm(Polar(heads[i].t().mm(heads[0])));
@@ -71,7 +71,7 @@ double ObjectiveOf(const std::vector<at::Tensor>& heads, const at::Tensor& maps)
   return objective;
 }
 
-// The iteration ends where a sweep gains less than 1e-5 of the objective, and with its momentum stays within 1e-6.
+// The iteration ends when a sweep gains less than 1e-5 of the objective; with its momentum it stays within 1e-6.
 TEST(GeneralisedProcrustes, IsNeverBelowThePublishedIterationByMoreThanItsLastSweepCouldGain) {
   for (const int64_t count : {2, 3, 4, 8}) {
     for (const double noise : {0.3, 2.0, 20.0}) {
@@ -135,7 +135,7 @@ TEST(GeneralisedProcrustes, PhaseOfTwoHeadsIsTheRotationThatATwoByTwoDecompositi
   const auto maps = AlignByPhases(z.conj().t().mm(z).unsqueeze(0)).maps.squeeze(1);
   auto [u, s, vt] = at::linalg_svd(b.t().mm(a));
   if (at::linalg_det(u.mm(vt)).item<double>() < 0) u.select(1, 1).neg_();
-  const auto expected = b.mm(u.mm(vt));  // b turned towards a
+  const auto expected = b.mm(u.mm(vt));  // b rotated towards a
   const auto turned = at::view_as_real((complex(b) * maps[1] * maps[0].conj()).resolve_conj());
   EXPECT_LT((turned - expected).abs().max().item<double>(), 1e-10);
 }

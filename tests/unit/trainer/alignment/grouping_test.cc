@@ -22,7 +22,7 @@ SimilarityMatrix RandomSimilarity(int64_t size, uint64_t seed, int64_t levels = 
   return similarity;
 }
 
-// Every partition into equal groups, by recursion: the group of the first free head is chosen in all ways.
+// Tries every partition into equal groups, by recursion: the group of the first free head is chosen in all ways.
 double BestByTryingAll(const SimilarityMatrix& similarity, int64_t group_size, std::vector<int64_t> free) {
   if (free.empty()) return 0;
   const int64_t first = free.front();
@@ -113,7 +113,7 @@ TEST(Grouping, AnnealingFindsTheOptimumOfSmallProblems) {
   }
 }
 
-// Beyond the sizes that annealing always solves; the table of larger ones is tests/bench/README.md.
+// Uses sizes beyond those that annealing always solves; tests/bench/README.md has the table of larger ones.
 TEST(Grouping, AnnealingMissesLittleOfTheBestPairs) {
   for (uint64_t seed = 0; seed < 3; ++seed) {
     const auto similarity = RandomSimilarity(32, seed);

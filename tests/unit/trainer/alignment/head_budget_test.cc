@@ -15,7 +15,7 @@ double LossOf(const std::vector<LossOfHeads>& layers, const std::vector<int64_t>
   return loss;
 }
 
-/// Every combination tried.
+/// Returns the least loss by trying every combination.
 double LeastLoss(const std::vector<LossOfHeads>& layers, int64_t total, size_t layer = 0) {
   if (layer == layers.size()) return total == 0 ? 0.0 : std::numeric_limits<double>::infinity();
   double least = std::numeric_limits<double>::infinity();

@@ -50,7 +50,7 @@ TEST(KeyNorm, KeysAreAveragedAndValuesStillFollowTheMethod) {
   }
 }
 
-// What two heads could share after a turn does not count where none may be turned.
+// Heads that are similar only after a rotation do not count as similar if heads may not be rotated.
 TEST(KeyNorm, OppositeKeysAreNotAlike) {
   for (const KeyNorm norm : {KeyNorm::kPerHead, KeyNorm::kAllHeads}) {
     CalibratedLayer layer = LayerBehindNorm(norm);
@@ -65,7 +65,7 @@ TEST(KeyNorm, OppositeKeysAreNotAlike) {
     };
     for (const auto* similarity : Similarities()) {
       const double copies = similarity_with(1, similarity->name), opposites = similarity_with(-1, similarity->name);
-      const double best = similarity->unit_grams ? 1 : 0;  // a cosine, or nothing that sets them apart
+      const double best = similarity->unit_grams ? 1 : 0;  // A cosine of 1, or a distance of 0.
       EXPECT_NEAR(copies, best, 1e-9) << similarity->name;
       EXPECT_LT(opposites, -0.5) << similarity->name;
     }

@@ -39,7 +39,7 @@ class MergeHeadsTest : public testing::TestWithParam<Case> {
     return *alignment;
   }
 
-  // Largest change of the layer's output, against its largest value.
+  // Returns the largest change of the layer's output, relative to its largest value.
   double OutputChange(const AttentionWeights& changed, const AttentionShape& changed_shape) {
     const auto input = layer_.input.slice(0, 0, 24);
     const auto query_input = layer_.shape.cross_attention ? layer_.query_input.slice(0, 0, 16) : input;
@@ -90,7 +90,8 @@ TEST_P(MergeHeadsTest, ResultsKeepTheTypeOfTheWeights) {
   EXPECT_EQ(merged->output.scalar_type(), at::kFloat);
 }
 
-// Heads 1 and 3 become transforms of head 0, head 2 of its own kind: what the method can undo, it must undo.
+// Heads 1 and 3 become transforms of head 0, and head 2 stays different: the method must undo every transform that it
+// can.
 class TransformedHeadsTest : public MergeHeadsTest {
  protected:
   bool Orthogonal() const { return GetParam().method == "procrustes"; }
@@ -101,7 +102,7 @@ class TransformedHeadsTest : public MergeHeadsTest {
     return rotation.mm(at::diag(at::linspace(0.5, 1.6, width, at::kDouble))).mm(RandomRotation(width, seed + 1));
   }
 
-  // head <- source transformed, on rows [heads * width, n] with the bias as a column.
+  // Replaces a head by the transformed source, on rows [heads * width, n] with the bias as a column.
   void ReplaceValues(int64_t head, int64_t source, uint64_t seed) {
     const int64_t width = layer_.shape.value_width;
     const auto transform = FreeTransform(width, seed);

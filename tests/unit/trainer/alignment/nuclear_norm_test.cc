@@ -9,7 +9,7 @@
 namespace regroup {
 namespace {
 
-// What rounding may change: digits of the sum, and a singular value of 1e-8 of the largest each.
+// Allows for rounding: digits of the sum, and a singular value of 1e-8 of the largest for each.
 void ExpectLikeSingularValues(const at::Tensor& matrix) {
   const at::Tensor values = at::linalg_svdvals(matrix);
   const double sum = values.sum().item<double>(), largest = values.max().item<double>();

@@ -19,7 +19,7 @@ TEST(ParallelTasks, EveryTaskRunsOnce) {
   EXPECT_EQ(runs, std::vector<int>(100, 1));
 }
 
-// A file compiled without OpenMP calls at::parallel_for on one thread and says nothing.
+// A file compiled without OpenMP runs at::parallel_for on one thread without any warning.
 TEST(ParallelTasks, TasksAreSpreadOverThreads) {
   const int before = at::get_num_threads();
   at::set_num_threads(2);

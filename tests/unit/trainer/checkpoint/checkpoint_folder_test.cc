@@ -18,7 +18,7 @@ std::string ErrorOf(const std::filesystem::path& folder, absl::StatusCode code) 
   return std::string(opened.status().message());
 }
 
-/// Two shards: a and b in the first, c in the second.
+/// Writes two shards: a and b in the first, c in the second.
 void WriteShards(const TemporaryFolder& folder) {
   folder.Write("config.json", R"({"model_type": "llama"})");
   ASSERT_TRUE(WriteSafetensors(folder.path() / "one.safetensors", {{"b", at::ones({2})}, {"a", at::zeros({3})}}).ok());

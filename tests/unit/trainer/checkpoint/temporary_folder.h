@@ -1,4 +1,4 @@
-// A folder of a test's own, removed at its end.
+// A folder for one test, removed when the test ends.
 #pragma once
 
 #include <stdlib.h>

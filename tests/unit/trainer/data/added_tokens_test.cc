@@ -7,7 +7,7 @@
 namespace regroup {
 namespace {
 
-/// The parts of a text: ids as #1, ordinary text as it is, with bars between them.
+/// Returns the parts of a text, separated by bars: ids as #1, ordinary text unchanged.
 std::string Split(const AddedTokenFinder& finder, const std::string& text) {
   std::string shown;
   for (const AddedTokenSplit& split : finder.Split(text)) {

@@ -114,10 +114,11 @@ TEST(JsonTokenizerTest, TakesNoNumberWithAFractionOrOutOfRangeForAnId) {
 TEST(JsonTokenizerTest, RefusesAPostProcessorThatAddsIdsBeyondTheVocabulary) {
   Json tree = Tree();
   tree["post_processor"]["special_tokens"]["<s>"]["ids"][0] = 7;
-  EXPECT_THAT(std::string(JsonTokenizer::Parse(tree).status().message()), HasSubstr("token 7 is not in the vocabulary"));
+  EXPECT_THAT(std::string(JsonTokenizer::Parse(tree).status().message()),
+              HasSubstr("token 7 is not in the vocabulary"));
 }
 
-// Eight lines that each write a letter tenfold would make 100 MB of one byte.
+// Eight rules that each replace a letter by ten would turn one byte into 100 MB.
 TEST(JsonTokenizerTest, RefusesANormalizerThatGrowsTheTextWithoutEnd) {
   Json tree = Tree();
   const Json tenfold = {{"type", "Replace"}, {"pattern", {{"String", "h"}}}, {"content", std::string(10, 'h')}};

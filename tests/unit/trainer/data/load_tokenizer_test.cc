@@ -52,7 +52,7 @@ TEST(LoadTokenizerTest, NamesTheFileThatIsMissingOrBroken) {
   EXPECT_THAT(ErrorOf(folder, absl::StatusCode::kInvalidArgument), HasSubstr("tokenizer.json"));
   folder.Write("tokenizer.json", R"({"model": {"type": "Unigram"}})");
   EXPECT_THAT(ErrorOf(folder, absl::StatusCode::kUnimplemented), HasSubstr("Unigram"));
-  folder.Write("tokenizer.model", "this is no model");
+  folder.Write("tokenizer.model", "this is not a model");
   EXPECT_THAT(ErrorOf(folder, absl::StatusCode::kInvalidArgument), HasSubstr("tokenizer.model"));
 }
 

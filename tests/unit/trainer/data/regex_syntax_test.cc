@@ -8,7 +8,7 @@
 namespace regroup {
 namespace {
 
-/// The matches of a pattern in a text, with bars between them.
+/// Returns the matches of a pattern in a text, separated by bars.
 std::string Matches(std::string_view pattern, const std::string& text) {
   const auto regex = Regex::FromRuby(pattern);
   if (!regex.ok()) return std::string(regex.status().message());
@@ -26,7 +26,7 @@ TEST(RegexSyntaxTest, ReadsWhiteSpaceAsUnicodeDoesAndNotAsPcre) {
   EXPECT_EQ(Matches(R"(\s)",
                     "a\xe1\xa0\x8e"
                     "b c"),
-            " ");  // U+180E is no space.
+            " ");  // U+180E is not a space.
   EXPECT_EQ(Matches(R"([^\s]+)",
                     "a\xe1\xa0\x8e"
                     "b c"),
@@ -35,7 +35,7 @@ TEST(RegexSyntaxTest, ReadsWhiteSpaceAsUnicodeDoesAndNotAsPcre) {
   EXPECT_EQ(Matches(R"([\S]+)",
                     "a\xc2\xa0"
                     "b"),
-            "a|b");  // U+00A0 is one.
+            "a|b");  // U+00A0 is a space.
 }
 
 TEST(RegexSyntaxTest, RepeatsAnIntervalFollowedByPlusInsteadOfMakingItPossessive) {

@@ -9,7 +9,7 @@ namespace regroup {
 namespace {
 
 TEST(SplitMix64Test, GivesThePublishedSequence) {
-  // The first numbers from seed 1234567, as the generator's authors and many implementations list them.
+  // First numbers for seed 1234567, as the generator's authors and many implementations list them.
   SplitMix64 random(1234567);
   EXPECT_EQ(random.Next(), 6457827717110365317u);
   EXPECT_EQ(random.Next(), 3203168211198807973u);
@@ -32,7 +32,7 @@ TEST(ShuffledOrderTest, PutsEachIndexInEachPlaceAboutEquallyOften) {
     const std::vector<int64_t> order = ShuffledOrder(5, static_cast<uint64_t>(seed));
     for (int place = 0; place < 5; ++place) ++counts[place][order[place]];
   }
-  // Standard deviation of a count is 57; five of them are 283.
+  // The standard deviation of a count is 57; five standard deviations are 283.
   for (const auto& row : counts) {
     for (const int count : row) EXPECT_NEAR(count, kSeeds / 5, 283);
   }

@@ -8,7 +8,7 @@
 namespace regroup {
 namespace {
 
-/// The pieces of "the-final--countdown" at its hyphens, with bars between them.
+/// Returns the pieces of "the-final--countdown" split at its hyphens, separated by bars.
 std::string Split(SplitBehavior behavior, bool invert = false) {
   const std::string text = "the-final--countdown";
   const auto hyphens = FindCharacters(text, [](char32_t c) { return c == '-'; });

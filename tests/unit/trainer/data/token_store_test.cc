@@ -15,7 +15,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-/// A vocabulary, and whether texts have answers.
+/// Parameters: the vocabulary size, and true if texts have answers.
 class TokenStoreTest : public testing::TestWithParam<std::pair<int64_t, bool>> {
  protected:
   const int64_t vocabulary_ = GetParam().first;

@@ -12,7 +12,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-/// One token for each byte, a begin token 1000 before each text, and an end token 2000 unless told otherwise.
+/// Returns one token per byte, a begin token 1000 before each text, and an end token 2000 unless configured otherwise.
 class FakeTokenizer : public Tokenizer {
  public:
   explicit FakeTokenizer(std::optional<int32_t> eos = 2000) : eos_(eos) {}
@@ -111,14 +111,14 @@ TEST(TokenWindowsTest, OfAFileOfTokensAreTheSameAsOfTheText) {
   }
 }
 
-/// Prompts of `a`, answers of `b`; with begin and end token.
+/// Returns an instruction whose prompt is made of `a` and whose answer is made of `b`, with begin and end tokens.
 std::string Instruction(size_t prompt, size_t answer) {
   return "{\"prompt\": \"" + std::string(prompt, 'a') + "\", \"completion\": \"" + std::string(answer, 'b') + "\"}\n";
 }
 
 TEST(InstructionWindowsTest, HoldWholeInstructionsAndZerosBehindThem) {
   TemporaryFolder folder;
-  // 5, 4 and 8 tokens.
+  // The texts have 5, 4 and 8 tokens.
   const auto path = folder.Write("x.jsonl", Instruction(2, 1) + Instruction(1, 1) + Instruction(1, 5));
   const auto windows =
       TokenWindows::Build(path, FakeTokenizer(), {.sequence_length = 10, .kind = DataKind::kInstructions});
@@ -126,7 +126,7 @@ TEST(InstructionWindowsTest, HoldWholeInstructionsAndZerosBehindThem) {
   ASSERT_EQ(windows->windows(), 2);
   EXPECT_THAT(windows->Window(0), ElementsAre(1000, 'a', 'a', 'b', 2000, 1000, 'a', 'b', 2000, 0));
   EXPECT_THAT(windows->Documents(0), ElementsAre(0, 0, 0, 0, 0, 1, 1, 1, 1, 3));
-  // The token before the answer says its first one; the answer's last says the end.
+  // The token before the answer predicts its first token; the last token of the answer predicts the end.
   EXPECT_THAT(windows->AnswerPlaces(0), ElementsAre(2, 3, 6, 7));
   EXPECT_THAT(windows->Window(1), ElementsAre(1000, 'a', 'b', 'b', 'b', 'b', 'b', 2000, 0, 0));
   EXPECT_THAT(windows->AnswerPlaces(1), ElementsAre(1, 2, 3, 4, 5, 6));

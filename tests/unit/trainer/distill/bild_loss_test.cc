@@ -15,7 +15,7 @@ constexpr int64_t kWords = 5;
 constexpr double kTemperature = 1.7;
 constexpr BildOptions kBild{.words = kWords, .temperature = kTemperature};
 
-/// 13 tokens, 30 words; the teacher has a width of its own.
+/// Inputs with 13 positions and a vocabulary of 30; the teacher has a different width.
 struct Inputs {
   at::Tensor student;
   Linear student_projection;
@@ -32,7 +32,8 @@ Inputs RandomInputs() {
           {0.5 * random(30, 8), random(30, 1).flatten()}};
 }
 
-/// KL of one leader and one token by the definition, pair after pair, with autograd's own operations in float64.
+/// Computes the KL of one leader and one position by the definition, pair by pair, with autograd's own operations in
+/// float64.
 at::Tensor LedByHand(const at::Tensor& leader, const at::Tensor& student, const at::Tensor& teacher) {
   const at::Tensor order = leader.argsort(/*stable=*/true, /*dim=*/0, /*descending=*/true);
   std::vector<at::Tensor> of_student, of_teacher;

@@ -20,7 +20,7 @@ struct Inputs {
   }
 };
 
-/// 37 tokens, 50 words; the teacher has a width of its own.
+/// Returns inputs with 37 positions and a vocabulary of 50; the teacher has a different width.
 Inputs RandomInputs() {
   at::manual_seed(9);
   const auto random = [](int64_t rows, int64_t width) { return at::randn({rows, width}, at::kDouble); };
@@ -39,7 +39,7 @@ struct LossAndGradients {
   at::Tensor loss, student, projection, bias;
 };
 
-/// The definition, in float64, differentiated by autograd.
+/// Computes the loss by the definition, in float64, differentiated by autograd.
 LossAndGradients PlainLoss(const Inputs& given, double weight) {
   const Inputs inputs = given.To(at::kDouble);
   at::Tensor student = inputs.student.detach().clone().set_requires_grad(true);
@@ -143,7 +143,7 @@ TEST(KlLossTest, SumsOverManyChunksLoseNothingInBfloat16) {
                       {random(50, 8), random(50, 1).flatten()}};
   const LossAndGradients whole = ChunkedLoss(inputs, 0.3, 512);
   const LossAndGradients chunked = ChunkedLoss(inputs, 0.3, 1);
-  // One rounding of the result, instead of one for each of 512 sums.
+  // The result is rounded once, instead of once for each of 512 sums.
   EXPECT_LT(RelativeError(chunked.projection, whole.projection.to(at::kDouble)), 4e-3);
   EXPECT_LT(RelativeError(chunked.bias, whole.bias.to(at::kDouble)), 4e-3);
 }

@@ -17,7 +17,7 @@ class TeacherStatesTest : public testing::Test {
     return *TeacherStates::Open(folder_.path(),
                                 {.positions = 5, .hidden_size = 3, .dtype = dtype, .fingerprint = fingerprint});
   }
-  /// What a teacher would give, and how often it was asked.
+  /// Gets a window, computing it as a teacher would, and counts how often it is computed.
   at::Tensor Get(TeacherStates& states, int64_t window, at::ScalarType dtype = at::kFloat) {
     return *states.Get(window, [&] {
       ++computed_;

@@ -13,7 +13,7 @@ TEST(DecodeSpeedTest, CountsTheBytesThatAStepReads) {
   const DecodeCase setting{.batch = 3, .context = 8, .new_tokens = 10};
   const std::vector<DecodeSpeed> speeds = MeasureDecodeSpeed({&source, &result}, setting);
   ASSERT_EQ(speeds.size(), 2u);
-  // 2 layers x keys and values x width 6 x 4 bytes = 96 bytes a head and token.
+  // 2 layers x (keys and values) x width 6 x 4 bytes = 96 bytes per head and token.
   EXPECT_EQ(speeds[0].cache_bytes, 96 * 4 * 8 * 3);
   EXPECT_EQ(speeds[1].cache_bytes, 96 * 2 * 8 * 3);
   for (const DecodeSpeed& speed : speeds) {
@@ -22,9 +22,9 @@ TEST(DecodeSpeedTest, CountsTheBytesThatAStepReads) {
     EXPECT_GT(speed.prefill_seconds, 0);
     EXPECT_GT(speed.StepSeconds(0.5), 0);
   }
-  // In the middle: 13 tokens in the cache.
+  // In the middle of the measurement, 13 tokens are in the cache.
   EXPECT_EQ(speeds[0].step_bytes, speeds[0].weight_bytes + 96 * 4 * 13 * 3);
-  // K and V of half the heads, of hidden size 10, are gone from both layers.
+  // Both layers lose K and V of half the heads, at hidden size 10.
   EXPECT_EQ(speeds[0].weight_bytes - speeds[1].weight_bytes, 2 * 2 * (2 * 6) * 10 * 4);
 }
 

@@ -13,7 +13,7 @@
 namespace regroup {
 namespace {
 
-/// 'a' to 'u' are 0 to 20, a space is 21, and 22 begins each text.
+/// Encodes 'a' to 'u' as 0 to 20 and a space as 21; 22 begins each text.
 class SpellingTokenizer final : public Tokenizer {
  public:
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const override {
@@ -36,7 +36,7 @@ class MultipleChoiceTest : public testing::Test {
                                  *MakeSelfCommunicator(), [](int64_t, int64_t) {});
   }
 
-  /// Log-likelihood of the last `scored` ids, one logit at a time.
+  /// Returns the log-likelihood of the last `scored` ids, one logit at a time.
   double ScoreByHand(const std::vector<int32_t>& ids, int64_t scored) {
     const at::Tensor tokens = at::tensor(std::vector<int64_t>(ids.begin(), ids.end()), at::kLong);
     const at::Tensor log_p = at::log_softmax(SlowLogits(model_, tokens.unsqueeze(0))[0], -1);

@@ -13,7 +13,7 @@
 namespace regroup {
 namespace {
 
-/// -log p of tokens 2..n from logits in float64, one number at a time.
+/// Returns -log p of tokens 2..n from logits in float64, one number at a time.
 std::vector<double> LossesByHand(const Model& model, const at::Tensor& tokens) {
   const at::Tensor logits = SlowLogits(model, tokens.unsqueeze(0))[0];
   const auto rows = logits.accessor<double, 2>();
@@ -42,7 +42,7 @@ TEST(PerplexityTest, IsTheExponentialOfTheMeanOverAllWindows) {
   TemporaryFolder folder;
   const Model model = RandomModel(SmallConfig(4), false, 6);
   const TokenWindows windows = LetterWindows(folder.path() / "data.jsonl", 11, 16);
-  // 11 texts of 20 letters and an end token, in windows of 16: 14 and a rest that is dropped.
+  // 11 texts of 20 letters and an end token, in windows of 16: 14 windows, and a remainder that is dropped.
   ASSERT_EQ(windows.windows(), 14);
   std::vector<double> means;
   for (int64_t window = 0; window < 14; ++window) {
@@ -59,7 +59,7 @@ TEST(PerplexityTest, IsTheExponentialOfTheMeanOverAllWindows) {
                                                [&](int64_t done) { progress.push_back(done); });
   EXPECT_NEAR(result.mean_loss, mean, 1e-5);
   EXPECT_NEAR(result.perplexity, std::exp(mean), 1e-5 * std::exp(mean));
-  // The sample variance of the windows' means, divided by their number.
+  // The squared standard error is the sample variance of the windows' means divided by the number of windows.
   EXPECT_NEAR(result.standard_error, std::sqrt(squares / 13 / 14), 1e-5);
   EXPECT_EQ(result.windows, 14);
   EXPECT_EQ(result.tokens, 14 * 15);

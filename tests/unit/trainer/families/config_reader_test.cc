@@ -18,7 +18,7 @@ json Llama() {
           {"num_attention_heads", 8}, {"intermediate_size", 96}, {"vocab_size", 500}};
 }
 
-/// The error of a LLaMA whose config.json has these keys otherwise.
+/// Returns the error for a LLaMA config.json with these keys changed.
 std::string ErrorOf(const json& changes) {
   json config = Llama();
   config.update(changes);

@@ -114,11 +114,12 @@ TEST(RopeScalingTest, Llama3KeepsHighFrequenciesAndDividesLowOnes) {
   const auto read = Read(With(LlamaConfig(), {{"rope_theta", 10000.0}, {"rope_scaling", scaling}}));
   ASSERT_TRUE(read.ok()) << read.status();
   const std::vector<double>& frequencies = read->rotary.inverse_frequencies;
-  // Wavelengths are 2 pi 10^(pair / 2): 6.3 and 15.7 (1.5 pairs up) around 64 / 4 = 16, and above 64 from pair 3 on.
+  // Wavelengths are 2 pi 10^(pair / 2): 6.3 and, 1.5 pairs later, 15.7 are near 64 / 4 = 16, and from pair 3 on they
+  // exceed 64.
   EXPECT_DOUBLE_EQ(frequencies[0], 1.0);
   EXPECT_NEAR(frequencies[3], std::pow(10.0, -1.5) / 8.0, 1e-15);
   EXPECT_NEAR(frequencies[7], std::pow(10.0, -3.5) / 8.0, 1e-15);
-  // Pair 1: wavelength 2 pi 10^0.5 = 19.869, 64 / 19.869 = 3.2211, so (3.2211 - 1) / 3 = 0.74037 of it stays.
+  // Pair 1: wavelength 2 pi 10^0.5 = 19.869, 64 / 19.869 = 3.2211, so it keeps (3.2211 - 1) / 3 = 0.74037.
   const double plain = std::pow(10.0, -0.5);
   const double stays = (64.0 / (2.0 * std::acos(-1.0) / plain) - 1.0) / 3.0;
   EXPECT_NEAR(stays, 0.74037, 1e-4);

@@ -1,4 +1,4 @@
-// Gradients with and without recomputation, and documents that are kept apart.
+// Tests gradients with and without recomputation, and windows whose documents are kept apart.
 #include "trainer/nn/recompute.h"
 
 #include <ATen/ATen.h>
@@ -12,7 +12,7 @@ namespace {
 
 at::Tensor SomeTokens() { return at::tensor({3, 1, 4, 1, 5, 9, 2, 6, 5, 8, 7, 3}, at::kLong).view({2, 6}); }
 
-/// T5's form: biases that are learned, cross attention, an encoder's norm.
+/// Returns a model like T5: learned biases, cross attention, and a norm after the encoder.
 Model RandomEncoderDecoder() {
   ModelConfig config = SmallConfig(2);
   config.layers = 4;
@@ -28,7 +28,7 @@ Model RandomEncoderDecoder() {
   return model;
 }
 
-/// Of every parameter, in order, of a random sum of the states; and the states.
+/// Returns the gradients of a random sum of the states with respect to every parameter, in order; and the states.
 std::vector<at::Tensor> Gradients(const Model& original, Recompute recompute) {
   Model model = CloneModel(original, at::kFloat, at::kCPU);
   std::vector<at::Tensor> parameters;
@@ -90,7 +90,7 @@ TEST(PlacesInDocumentsTest, CountFromTheFirstTokenInTheWindow) {
   EXPECT_TRUE(at::equal(PlacesInDocuments(documents), expected));
 }
 
-/// States of a window of two documents, next to those of each alone.
+/// Compares the states of a window of two documents with those of each document alone.
 void ExpectDocumentsApart(const Model& model) {
   const at::Tensor tokens = SomeTokens().view({1, 12});
   const at::Tensor documents = at::tensor({0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1}, at::kLong).view({1, 12});

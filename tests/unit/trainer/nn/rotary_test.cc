@@ -24,7 +24,7 @@ at::Tensor RandomHeads(int64_t width) {
   return at::randn({2, 3, 11, width}, at::kDouble);
 }
 
-/// Each pair is one complex number, multiplied by exp(i position frequency).
+/// Treats each pair as one complex number and multiplies it by exp(i position frequency).
 at::Tensor TurnByComplexNumbers(const at::Tensor& x, const RotaryConfig& config) {
   at::Tensor result = x.clone();
   const int64_t pairs = config.width / 2;
@@ -98,7 +98,7 @@ INSTANTIATE_TEST_SUITE_P(Layouts, RotaryTest,
 TEST(RotaryTableTest, ComputesAnglesInDoublePrecision) {
   RotaryConfig config{.width = 2, .inverse_frequencies = {1.0 / 3.0}};
   const RotaryTable table = MakeRotaryTable(config, 200001, at::kCPU);
-  // In float32 the angle itself would be off by 0.004.
+  // In float32 the angle itself would have an error of 0.004.
   EXPECT_NEAR(table.cosine[200000][0].item<double>(), std::cos(200000.0 / 3.0), 1e-6);
   EXPECT_NEAR(table.sine[200000][0].item<double>(), std::sin(200000.0 / 3.0), 1e-6);
 }

@@ -106,7 +106,7 @@ TEST(NormaliseTest, WorksInFloat32AndKeepsTheDtype) {
   EXPECT_EQ(result.scalar_type(), at::kBFloat16);
   const at::Tensor wide = x.to(at::kDouble);
   const at::Tensor expected = wide / wide.square().mean(-1, true).sqrt();
-  // One rounding to bfloat16 at the end: half a unit in the last of 8 binary places, 2^-8 relative.
+  // One rounding to bfloat16 at the end: half a unit in the last of 8 binary digits, 2^-8 relative.
   EXPECT_LT(((result.to(at::kDouble) - expected) / expected).abs().max().item<double>(), 0.003907);
 }
 

@@ -1,4 +1,4 @@
-// Encoder-decoders: who sees what, and relative position biases against a table written down by hand.
+// Tests encoder-decoders: which tokens see which, and relative position biases against a table written by hand.
 #include "trainer/nn/window_runner.h"
 
 #include <ATen/ATen.h>
@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kBuckets = 8;
 
-/// 2 layers of the encoder and 1 of the decoder, so 4 of attention; windows of 10 tokens.
+/// Returns a model with 2 encoder layers and 1 decoder layer, so 4 layers of attention; windows have 10 tokens.
 Model RandomEncoderDecoder() {
   ModelConfig config = SmallConfig(4);
   config.family = "t5";
@@ -42,7 +42,7 @@ at::Tensor Changed(at::Tensor tokens, int64_t place) {
   return tokens;
 }
 
-/// Whether the states at each predicted place are what they were.
+/// Returns, for each predicted position, true if its state is unchanged.
 std::vector<bool> Unmoved(const Model& model, int64_t changed_token) {
   const at::Tensor before = RunHiddenStates(model, SomeWindow())[0];
   const at::Tensor after = RunHiddenStates(model, Changed(SomeWindow(), changed_token))[0];
@@ -61,7 +61,7 @@ TEST(EncoderDecoderTest, EveryStateOfTheDecoderSeesTheWholeEncoder) {
 
 TEST(EncoderDecoderTest, AStateOfTheDecoderSeesThePredictedTokensBeforeItsOwn) {
   const Model model = RandomEncoderDecoder();
-  // The state at place 2 predicts token 7, so that token 7 is read from place 3 on.
+  // The state at position 2 predicts token 7, so token 7 is read from position 3 on.
   EXPECT_EQ(Unmoved(model, 7), (std::vector<bool>{true, true, true, false, false}));
   EXPECT_EQ(Unmoved(model, 9), std::vector<bool>(5, true));
 }
@@ -123,8 +123,8 @@ TEST(EncoderDecoderTest, CachesTheDecoderAlone) {
   EXPECT_EQ(config.KvCacheBytesPerToken(2), 2 * (2 + 1) * 6 * 2);
 }
 
-/// Bucket of a distance by definition: with 4 for one direction, distances 0 and 1 have their own, and those up to
-/// 12 share two that meet at 2 sqrt(6) = 4.9.
+/// Returns the bucket of a distance by definition: with 4 buckets for one direction, distances 0 and 1 have one each,
+/// and those up to 12 share two that meet at 2 sqrt(6) = 4.9.
 int64_t BucketOfFour(int64_t distance) {
   if (distance < 2) return distance;
   return distance < 5 ? 2 : 3;

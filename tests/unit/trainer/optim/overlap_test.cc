@@ -1,4 +1,5 @@
-// Gradients summed over ranks beside the backward pass. Run alone, and by mpirun with two and four ranks.
+// Tests gradients that are summed over ranks during the backward pass. Run alone, and by mpirun with two and four
+// ranks.
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -20,7 +21,7 @@ using testing::HasSubstr;
 
 constexpr AdamWOptions kSmallBuckets{.bucket_bytes = 64};
 
-/// Notes what the activity board says, and the sizes, while gradients are summed.
+/// Records the activity board and the tensor sizes while gradients are summed.
 class NotingCommunicator final : public ForwardingCommunicator {
  public:
   explicit NotingCommunicator(Communicator& real) : ForwardingCommunicator(real) { set_activity(&board_); }
@@ -84,14 +85,14 @@ class ThreeParameters {
                        AdamWOptions{.clip_norm = 0, .bucket_bytes = 64}, communicator);
   }
 
-  /// A backward pass to the parameters, of which the last is reached first.
+  /// Runs a backward pass that reaches the last of the given parameters first.
   void Backward(const std::vector<size_t>& order) {
     at::Tensor loss = at::zeros({});
     for (const size_t i : order) loss = loss + static_cast<double>(i + 1) * parameters_[i].sum();
     loss.backward();
   }
   ShardedAdamW& optimizer() { return *optimizer_; }
-  /// The norm that these gradients have once they are summed.
+  /// Returns the norm of these gradients after they are summed.
   double Norm(const std::vector<size_t>& all) const {
     double squares = 0;
     for (const size_t i : all) squares += 64.0 * static_cast<double>((i + 1) * (i + 1) * (i + 1));
@@ -114,7 +115,7 @@ TEST(OverlapTest, RanksMayReachTheirGradientsInAnyOrder) {
   const auto norm = model.optimizer().Step(1e-3);
   ASSERT_TRUE(norm.ok()) << norm.status();
   EXPECT_NEAR(*norm, model.Norm({0, 1, 2}), 1e-3);
-  // What was used last is reduced first; slices are padded to 64 entries.
+  // The last used parameter is reduced first; slices are padded to 64 entries.
   const auto slice = [](int64_t entries) { return (entries / World().size() + 63) / 64 * 64; };
   EXPECT_THAT(noting.sizes(), ElementsAre(slice(192), slice(128), slice(64)));
 }
@@ -123,7 +124,7 @@ TEST(OverlapTest, AParameterWithoutAGradientHoldsNothingUp) {
   ThreeParameters model(World());
   model.optimizer().ZeroGradients();
   model.optimizer().OverlapNextBackward();
-  // Only the first rank has a gradient for the last parameter, which is the first to be sent.
+  // Only rank 0 has a gradient for the last parameter, which is the first to be sent.
   if (World().rank() == 0) {
     model.Backward({0, 2});
   } else {

@@ -11,7 +11,7 @@ TEST(RateScheduleTest, RisesLinearlyThenFallsAlongHalfACosine) {
   EXPECT_DOUBLE_EQ(schedule.At(15), 1.0);
   EXPECT_DOUBLE_EQ(schedule.At(31), 2.0);
   EXPECT_DOUBLE_EQ(schedule.At(32), 2.0);
-  // A quarter, a half and three quarters of the cosine: 1 +- sqrt(1/2), halved, times the peak.
+  // At a quarter, a half and three quarters of the cosine: 1 +- sqrt(1/2), halved, times the peak.
   EXPECT_NEAR(schedule.At(82), 1.7071067811865475, 1e-12);
   EXPECT_NEAR(schedule.At(132), 1.0, 1e-12);
   EXPECT_NEAR(schedule.At(182), 0.2928932188134524, 1e-12);

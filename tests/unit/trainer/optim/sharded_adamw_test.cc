@@ -9,7 +9,7 @@
 namespace regroup {
 namespace {
 
-/// AdamW of one parameter by its equations, in float64 (Loshchilov & Hutter, 2019).
+/// Computes AdamW of one parameter by its equations, in float64 (Loshchilov & Hutter, 2019).
 struct AdamWByHand {
   at::Tensor parameter, first, second;
   int steps = 0;
@@ -33,7 +33,7 @@ at::Tensor GradientAt(int step, const at::Tensor& parameter, int which) {
   return at::randn(parameter.sizes(), at::kDouble) * 0.1;
 }
 
-/// Leaves `gradient` in the parameter, through the backward pass of a function that has it.
+/// Sets the parameter's gradient to `gradient`, through the backward pass of a function that has this gradient.
 void Backward(const at::Tensor& parameter, const at::Tensor& gradient) {
   (parameter * gradient.to(parameter.scalar_type())).sum().backward();
 }
@@ -67,7 +67,7 @@ class ShardedAdamWTest : public testing::Test {
   at::Tensor matrix_, vector_, scores_;
 };
 
-/// What 25 steps of rounding to float32 may add up to for values of about 3.
+/// Maximum sum of the rounding errors of 25 float32 steps for values of about 3.
 constexpr double kRounding = 4e-6;
 
 double Distance(const at::Tensor& value, const at::Tensor& expected) {
@@ -141,7 +141,7 @@ TEST_P(NonFiniteGradientTest, LeavesParametersAndMomentsAlone) {
   for (size_t i = 0; i < before.size(); ++i) EXPECT_TRUE(at::equal(before[i], after[i]));
   const auto state = optimizer.ShardState();
   for (size_t i = 0; i < state.size(); ++i) EXPECT_TRUE(at::equal(state[i].second, state_before[i])) << state[i].first;
-  // And the next good step counts.
+  // The next good step is counted.
   EXPECT_TRUE(std::isfinite(StepWith(optimizer, 1, 0.01)));
   EXPECT_FALSE(at::equal(before[0], matrix_));
 }
@@ -170,7 +170,7 @@ TEST_P(StateTest, SavedAndLoadedContinuesBitByBit) {
   for (int step = 0; step < 5; ++step) StepWith(first, step, 0.01);
   std::vector<std::pair<std::string, at::Tensor>> saved;
   for (const auto& [name, tensor] : first.ShardState()) saved.emplace_back(name, tensor.clone());
-  // Of all buckets of a group: on one rank, its full state.
+  // Concatenates all buckets of a group; on one rank this is the full state.
   const auto full = [&](const std::string& group, const std::string& part) {
     std::vector<at::Tensor> buckets;
     for (const auto& [name, tensor] : saved) {
@@ -198,7 +198,7 @@ TEST_P(StateTest, SavedAndLoadedContinuesBitByBit) {
 TEST_P(StateTest, MasterWeightsKeepWhatTheParametersRoundAway) {
   AdamWByHand matrix(matrix_);
   ShardedAdamW optimizer({{.name = "base", .parameters = {&matrix_}}}, {.clip_norm = 0}, *self_);
-  // Each step is far below bfloat16's resolution of these weights; together they are not.
+  // Each step is far below bfloat16's resolution of these weights; their sum is not.
   for (int step = 0; step < 50; ++step) {
     const at::Tensor gradient = at::full({7, 5}, 0.5, at::kDouble);
     optimizer.ZeroGradients();
@@ -213,7 +213,7 @@ TEST_P(StateTest, MasterWeightsKeepWhatTheParametersRoundAway) {
 TEST_P(StateTest, SumsOverMicroBatchesLoseNothing) {
   AdamWByHand matrix(matrix_);
   ShardedAdamW optimizer({{.name = "base", .parameters = {&matrix_}}}, {.clip_norm = 0}, *self_);
-  // In bfloat16 the small ones would vanish beside the first one; a step shows their sum by its moments.
+  // In bfloat16 the small gradients would vanish next to the first one; a step shows their sum in its moments.
   optimizer.ZeroGradients();
   Backward(matrix_, at::full({7, 5}, 1.0, at::kDouble));
   for (int micro_batch = 0; micro_batch < 512; ++micro_batch) {

@@ -1,6 +1,6 @@
-// The optimizer's state sharded over ranks. Run alone, and by mpirun with two, three and four ranks.
+// Tests optimizer state that is sharded over ranks. Run alone, and by mpirun with two, three and four ranks.
 //
-// What one rank of n sends in a step, by the ring model of communicator.h, for groups of P entries of b bytes:
+// By the ring model of communicator.h, one rank of n sends in a step, for groups of P entries of b bytes:
 //
 //   (n-1)/n (gradients + parameters) + 2 (n-1)/n 16
 //
@@ -53,7 +53,7 @@ TEST(ZeroTest, HoldsTwelveBytesPerParameterDividedByTheRanks) {
   }
 }
 
-/// The model above. Rounded down in each of the calls: at most one byte a call less is sent.
+/// Evaluates the model above. Each call rounds down, so at most one byte less per call is sent.
 double ModelOfBytesSent(const std::vector<int64_t>& buckets, int64_t gradient_bytes, int64_t parameter_bytes) {
   const int64_t ranks = World().size();
   double padded = 0;
@@ -65,12 +65,12 @@ double ModelOfBytesSent(const std::vector<int64_t>& buckets, int64_t gradient_by
   return share * (static_cast<double>(gradient_bytes + parameter_bytes) * padded + 2.0 * 16.0);
 }
 
-/// A bucket for each of Regression's parameters.
+/// Gives each of Regression's parameters its own bucket.
 constexpr AdamWOptions kSmallBuckets{.bucket_bytes = 64};
 
 class BytesSentTest : public testing::TestWithParam<at::ScalarType> {
  protected:
-  /// Of one step.
+  /// Returns the bytes sent in one step.
   static double Sent(Regression& model, int64_t micro_batches = 1) {
     constexpr int kSteps = 3;
     const int64_t before = World().bytes_sent();

@@ -1,4 +1,4 @@
-// The contract that every communicator keeps. Run alone, and by mpirun with two and three ranks; on GPUs by tests/gpu.
+// Tests the contract of every communicator. Run alone, and by mpirun with two and three ranks; on GPUs by tests/gpu.
 #include "trainer/parallel/communicator.h"
 
 #include <ATen/ATen.h>
@@ -14,7 +14,7 @@ class CommunicatorTest : public testing::TestWithParam<at::ScalarType> {
   const int rank_ = World().rank();
   const int size_ = World().size();
 
-  /// Small whole numbers, exact in every dtype: entry i of rank r is (i % 7) + r.
+  /// Returns small integers, exact in every dtype: entry i of rank r is (i % 7) + r.
   at::Tensor Numbers(int64_t count, int rank) const {
     return (at::arange(count, at::kLong).remainder(7) + rank).to(WorldDevice(), GetParam());
   }
@@ -40,7 +40,7 @@ TEST_P(CommunicatorTest, ReduceScatterGivesEachRankItsSliceOfTheSum) {
 }
 
 TEST_P(CommunicatorTest, AllGatherJoinsTheSlicesInOrderOfRank) {
-  // 5 entries of bfloat16 are no whole number of words.
+  // 5 entries of bfloat16 are not a multiple of 4 bytes.
   for (const int64_t count : {5, 64}) {
     at::Tensor output = at::zeros({count * size_}, at::TensorOptions(GetParam()).device(WorldDevice()));
     ASSERT_TRUE(World().AllGather(Numbers(count, 3 * rank_), output).ok());
@@ -109,7 +109,7 @@ TEST(CommunicatorWorldTest, ASumHasTheSameBitsOnEveryRank) {
 }
 
 TEST(CommunicatorWorldTest, SumsBfloat16InAWiderType) {
-  // In bfloat16 256 + 1 stays 256, so that adding one after the other would lose every later 1.
+  // In bfloat16 256 + 1 stays 256, so adding values one after the other would lose every later 1.
   at::Tensor tensor =
       at::full({8}, World().rank() == 0 ? 256.0 : 1.0, at::TensorOptions(at::kBFloat16).device(WorldDevice()));
   ASSERT_TRUE(World().AllReduceSum(tensor).ok());

@@ -12,7 +12,7 @@ using Json = nlohmann::ordered_json;
 using testing::HasSubstr;
 using testing::Not;
 
-/// As little as a report can be: no evaluation at all.
+/// Returns a minimal report without any evaluation.
 Json BareReport() {
   Json report = {{"version", 1},
                  {"job", "job-1"},
@@ -101,11 +101,11 @@ TEST(ReportPageTest, ASweepShowsDegradationAgainstRatioForEachTraining) {
   EXPECT_THAT(page, HasSubstr("Without training"));
   EXPECT_THAT(page, HasSubstr("After l0 training"));
   EXPECT_THAT(page, HasSubstr("2 heads, principal + refine + l0"));
-  // Means over the layers; what a method does not have is not made up.
+  // Cells are means over the layers; a value that the method does not have is shown as missing.
   for (const char* cell : {"0.200", "0.250", "0.125&nbsp;→ 0.625", "0.062&nbsp;→ –", "1 min 3 s"}) {
     EXPECT_THAT(page, HasSubstr("<td>" + std::string(cell) + "</td>"));
   }
-  // The residuals of each layer stand there once for each merge, whatever was trained.
+  // The residuals of each layer appear once per merge, for all kinds of training.
   EXPECT_THAT(page,
               HasSubstr("<th scope=\"col\">4 heads, principal</th><th scope=\"col\">2 heads, principal</th></tr>"));
   EXPECT_THAT(page,

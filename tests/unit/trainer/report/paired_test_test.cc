@@ -17,13 +17,13 @@ TEST(PairedAnswersTest, CountsTheItemsThatOnlyOneModelAnswers) {
 }
 
 TEST(PairedAnswersTest, TheStandardErrorIsThatOfTheMeanDifference) {
-  // Differences -1, -1, -1, 1, 0, 0: their squares sum to 4, less 6 times the squared mean of 1/9.
+  // The differences are -1, -1, -1, 1, 0, 0: their squares sum to 4, minus 6 times the squared mean of 1/9.
   const PairedAnswers answers{.items = 6, .only_first_right = 3, .only_second_right = 1};
   EXPECT_NEAR(answers.StandardError(), std::sqrt(10.0 / 3 / 5 / 6), 1e-12);
 }
 
 TEST(PairedAnswersTest, ThePValueIsThatOfAFairCoin) {
-  // 1 of 9 or fewer, both tails: 2 (1 + 9) / 2^9.
+  // At most 1 of 9, both tails: 2 (1 + 9) / 2^9.
   EXPECT_NEAR((PairedAnswers{.items = 50, .only_first_right = 8, .only_second_right = 1}).PValue(), 20.0 / 512, 1e-12);
   EXPECT_NEAR((PairedAnswers{.items = 50, .only_first_right = 0, .only_second_right = 5}).PValue(), 2.0 / 32, 1e-12);
   EXPECT_DOUBLE_EQ((PairedAnswers{.items = 50, .only_first_right = 4, .only_second_right = 4}).PValue(), 1.0);

@@ -1,4 +1,4 @@
-// The tokens of a job's text in the working folder. Run alone, and by mpirun with two ranks.
+// Tests the token files of a job's text in the working folder. Run alone, and by mpirun with two ranks.
 #include "trainer/stages/job_text.h"
 
 #include <gmock/gmock.h>
@@ -35,7 +35,7 @@ class ReadWindowsTest : public testing::Test {
     std::ofstream stream(data_);
     for (int i = 0; i < texts; ++i) stream << "{\"text\": \"" << (i % 3 == 0 ? "abba" : "babaab") << "\"}\n";
   }
-  /// Changes something on the first rank, for all.
+  /// Applies a change on rank 0 while the other ranks wait.
   template <typename Change>
   static void OnFirst(Change change) {
     ASSERT_TRUE(World().Barrier().ok());
@@ -51,7 +51,7 @@ class ReadWindowsTest : public testing::Test {
     for (int64_t i = 0; i < windows.windows(); ++i) all.push_back(windows.Window(i));
     return all;
   }
-  /// Files of tokens with the time of their last change.
+  /// Returns the token files with their modification times.
   std::map<std::string, fs::file_time_type> Files() const {
     std::map<std::string, fs::file_time_type> files;
     for (const auto& entry : fs::directory_iterator(folder_ / "tokens")) {
@@ -83,7 +83,7 @@ TEST_F(ReadWindowsTest, TokenisesOnce) {
   EXPECT_EQ(files.size(), 1U);
   const auto again = Read({.sequence_length = 4});
   ASSERT_TRUE(again.ok()) << again.status();
-  // A part of the text is in the file of the whole.
+  // A part of the text is read from the file of the whole text.
   const auto some = Read({.sequence_length = 8, .max_windows = 2});
   ASSERT_TRUE(some.ok()) << some.status();
   EXPECT_EQ(some->windows(), 2);

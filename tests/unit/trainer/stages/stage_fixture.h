@@ -1,4 +1,4 @@
-// A working folder in which a test runs single stages of a job on one rank.
+// Provides a working folder in which a test runs single stages of a job on one rank.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -47,7 +47,7 @@ class StageFixture : public testing::Test {
     std::ofstream(folder / file) << content;
   }
 
-  /// Plain averages as the results of the align tasks.
+  /// Adds plain averages as the results of the align tasks.
   void AddAlignments(const std::string& prefix, const ModelConfig& config, int64_t kv_heads) {
     const auto averages = Conversion::Average(config, kv_heads);
     ASSERT_TRUE(averages.ok()) << averages.status();

@@ -1,4 +1,4 @@
-// Checkpoints that are written while training goes on. Run alone, and by mpirun with two ranks.
+// Tests checkpoints that are written while training continues. Run alone, and by mpirun with two ranks.
 #include "trainer/training/checkpoint_saver.h"
 
 #include <fcntl.h>
@@ -23,13 +23,13 @@ using testing::HasSubstr;
 class CheckpointSaverTest : public testing::Test {
  protected:
   static bool IsLast() { return World().rank() == World().size() - 1; }
-  /// The name under which this rank will write its file of `step`, in a folder that is there already.
+  /// Returns the temporary name of this rank's file of `step`, in a folder that it creates.
   fs::path TemporaryName(int64_t step) const {
     const fs::path folder = TrainingCheckpointFolder(folder_, step);
     fs::create_directories(folder);
     return folder / fmt::format("rank-{:05}-of-{:05}.safetensors.{}.tmp", World().rank(), World().size(), getpid());
   }
-  /// Reads what a writer that waits for a reader wants to write, until it closes its end.
+  /// Reads from a pipe everything that a waiting writer writes, until the writer closes its end.
   static void Drain(const fs::path& pipe) {
     const int end = open(pipe.c_str(), O_RDONLY);
     char buffer[4096];
@@ -102,7 +102,7 @@ TEST_F(CheckpointSaverTest, WhatTheRanksHaveNotAgreedOnIsNoCheckpoint) {
 
 TEST_F(CheckpointSaverTest, ARankWhoseDiskDoesNotAnswerHoldsTheManifestBackButNotTheTraining) {
   const fs::path pipe = TemporaryName(1);
-  // Opening a pipe to write waits for its reader.
+  // Opening a pipe for writing waits for a reader.
   if (IsLast()) ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   saver_.Begin(1, model_.optimizer());
   for (int step = 1; step < 30; ++step) {

@@ -1,4 +1,4 @@
-// The training loop on a tiny model. Run alone, and by mpirun with two ranks.
+// Tests the training loop on a tiny model. Run alone, and by mpirun with two ranks.
 #include "trainer/training/distill_trainer.h"
 
 #include <ATen/ATen.h>
@@ -26,7 +26,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-/// Puts a NaN into this rank's gradients, on order.
+/// Puts a NaN into this rank's gradients on request.
 class FaultyCommunicator final : public ForwardingCommunicator {
  public:
   FaultyCommunicator(Communicator& real, std::function<bool()> is_ordered)
@@ -60,7 +60,7 @@ class DistillTrainerTest : public testing::TestWithParam<bool> {
   DistillSettings Settings(int64_t steps) const {
     return {.steps = steps, .batch_sequences = 4, .micro_batch_sequences = 1, .learning_rate = 1e-3, .seed = 5};
   }
-  /// Trains a new student; from the checkpoint, if there is one.
+  /// Trains a new student, starting from the checkpoint if there is one.
   Student Train(const DistillSettings& settings, Communicator& communicator,
                 const std::optional<TrainingCheckpoint>& resumed = {}) const {
     Student student = MakeStudent();
@@ -70,20 +70,20 @@ class DistillTrainerTest : public testing::TestWithParam<bool> {
     EXPECT_TRUE(status.ok()) << status;
     return student;
   }
-  /// Trains the student while the last rank's gradients are spoilt at the steps that `spoils` says.
+  /// Trains the student while `spoils` selects the steps at which the last rank's gradients become NaN.
   absl::Status TrainSpoilt(const DistillSettings& settings, Student& student, std::function<bool(int64_t)> spoils) {
     FaultyCommunicator faulty(
         World(), [&] { return spoils(link_->activity().Read().step) && World().rank() == World().size() - 1; });
     return DistillTrainer(settings, student, teacher_, *windows_, faulty, *link_, at::kCPU).Run();
   }
-  /// A checkpoint every five of thirty steps.
+  /// Sets a checkpoint every five of thirty steps.
   DistillSettings WithCheckpoints(const char* folder) const {
     DistillSettings settings = Settings(30);
     settings.checkpoint_every_steps = 5;
     settings.checkpoints = folder_ / folder;
     return settings;
   }
-  /// All weights of the model that would be written.
+  /// Returns all weights of the model that would be written.
   static at::Tensor Weights(const Student& student) {
     Model model = student.Effective({});
     std::vector<at::Tensor> all;
@@ -92,7 +92,7 @@ class DistillTrainerTest : public testing::TestWithParam<bool> {
     });
     return at::cat(all).clone();
   }
-  /// Mean divergence from the teacher over all windows.
+  /// Returns the mean divergence from the teacher over all windows.
   double Loss(const Student& student) const {
     at::NoGradGuard no_gradients;
     std::vector<int64_t> all(windows_->windows());

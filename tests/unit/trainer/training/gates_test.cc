@@ -78,7 +78,7 @@ TEST(SparsityScheduleTest, ShutsEveryGateForTheLastFifth) {
   const SparsitySchedule schedule{.steps = 100};
   EXPECT_FALSE(schedule.ShutAt(79));
   EXPECT_TRUE(schedule.ShutAt(80));
-  // Even the shortest run ends with every gate shut.
+  // Even the shortest run ends with every gate closed.
   EXPECT_TRUE((SparsitySchedule{.steps = 5}.ShutAt(4)));
 }
 

@@ -95,7 +95,7 @@ TEST_F(StudentTest, EveryWeightTrainsInExactlyOneGroup) {
   }
   // Two layers, keys and values, 2 shared heads of 6 rows with 10 weights and a bias each.
   EXPECT_EQ(shared, 2 * 2 * 2 * 6 * 11);
-  // The source's own 4 heads stay beside the shared ones, and there are 8 gates.
+  // The source's own 4 heads remain next to the shared ones, and there are 8 gates.
   EXPECT_EQ(total, source_->ParameterCount() + shared + 8);
 }
 
@@ -137,12 +137,12 @@ class AdaptersTest : public StudentTest, public testing::WithParamInterface<bool
     }
     return {};
   }
-  /// So that something is changed.
+  /// Fills the adapters with random numbers, so that they change the model.
   static void FillAdapters(Student& student) {
     at::manual_seed(12);
     for (at::Tensor* adapter : ParametersOf(student, "adapters")) *adapter = 0.3 * at::randn(adapter->sizes());
   }
-  /// Those that the tests look at: of the second layer, with their places among the adapters.
+  /// Returns the tested maps: those of the second layer, with their indices among the adapters.
   static std::vector<std::pair<at::Tensor*, size_t>> Maps(Model& model) {
     Block& block = model.blocks[1];
     return {{&block.attention.query.weight, 5},
@@ -183,7 +183,7 @@ TEST_P(AdaptersTest, HaveTheGradientsOfTheSumDoneByHand) {
   for (at::Tensor* adapter : adapters) adapter->requires_grad_();
   RunHiddenStates(student.Effective(Gates()), tokens_).square().sum().backward();
 
-  // The same in float64 for one map at a time, with the gradient of the whole weight.
+  // Computes the same in float64 for one map at a time, with the gradient of the whole weight.
   Model by_hand = CloneModel(student.Effective(Gates()), at::kDouble, at::kCPU);
   for (const auto& [weight, place] : Maps(by_hand)) weight->requires_grad_();
   RunHiddenStates(by_hand, tokens_).square().sum().backward();

@@ -1,4 +1,4 @@
-// Checkpoints of a training. Run alone, and by mpirun with two ranks, which also changes the number of ranks.
+// Tests checkpoints of a training. Run alone, and by mpirun with two ranks, which also changes the number of ranks.
 #include "trainer/training/training_checkpoint.h"
 
 #include <gmock/gmock.h>
@@ -18,7 +18,7 @@ using testing::HasSubstr;
 
 class TrainingCheckpointTest : public testing::Test {
  protected:
-  /// Trains from step `from` to `to`, and saves after the last.
+  /// Trains from step `from` to `to`, and saves after the last step.
   static void TrainAndSave(Regression& model, const fs::path& folder, Communicator& communicator, int from, int to) {
     for (int step = from; step < to; ++step) model.Step(step);
     ASSERT_TRUE(SaveTrainingCheckpoint(folder, to, model.optimizer(), communicator).ok());
@@ -29,7 +29,7 @@ class TrainingCheckpointTest : public testing::Test {
     for (const auto& entry : fs::directory_iterator(folder)) names.insert(entry.path().filename());
     return names;
   }
-  /// Changes one byte near the end, keeping the size.
+  /// Changes one byte near the end of the file, keeping its size.
   static void Damage(const fs::path& file) {
     std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
     stream.seekg(-20, std::ios::end);
@@ -109,7 +109,7 @@ TEST_F(TrainingCheckpointTest, NamesAFileWhoseContentIsDamaged) {
   for (const std::string& name : Names(found->folder)) {
     if (name.ends_with(".safetensors")) last = name;
   }
-  // Every rank has found it intact.
+  // Waits until every rank has found it intact.
   ASSERT_TRUE(World().Barrier().ok());
   if (World().rank() == 0) Damage(found->folder / last);
   ASSERT_TRUE(World().Barrier().ok());
