@@ -17,8 +17,8 @@ absl::StatusOr<int64_t> EnoughTokens(const TokenWindowsOptions& options) {
   }
   int64_t enough = 0;
   if (options.max_windows < 0 || __builtin_mul_overflow(options.max_windows, options.sequence_length, &enough)) {
-    return absl::InvalidArgumentError(fmt::format(
-        "the number of windows is {}; it must be at least 0 and not overflow in tokens", options.max_windows));
+    return absl::InvalidArgumentError(
+        fmt::format("the number of windows is {}, which is out of range", options.max_windows));
   }
   // How many instructions fill a window is known only after tokenising them.
   return options.kind == DataKind::kTexts ? enough : 0;
