@@ -24,10 +24,10 @@ class PlanJobTest : public testing::Test {
     spec_.mutable_finetune()->set_ranks(2);
   }
 
-  nlohmann::ordered_json Plan() const {
+  v1::JobPlan Plan() const {
     const auto plan = PlanJob(ResolveJobSpec(spec_), {.flops_per_second = 1e12});
     EXPECT_TRUE(plan.ok()) << plan.status();
-    return plan.value_or(nlohmann::ordered_json());
+    return plan.value_or(v1::JobPlan());
   }
 
   TemporaryFolder folder_;
@@ -35,21 +35,21 @@ class PlanJobTest : public testing::Test {
 };
 
 TEST_F(PlanJobTest, AConversionThatTrainsNothingHasNoTrainingMemory) {
-  const auto plan = Plan();
-  EXPECT_FALSE(plan["memory_bytes"].contains("finetune"));
-  EXPECT_EQ(plan["tokens"]["training"], 0);
-  EXPECT_EQ(plan["ranks"], 1);
+  const v1::JobPlan plan = Plan();
+  EXPECT_FALSE(plan.memory_bytes().has_finetune());
+  EXPECT_EQ(plan.tokens().training(), 0);
+  EXPECT_EQ(plan.ranks(), 1);
 }
 
 TEST_F(PlanJobTest, ASweepThatTrainsInOneArmIsPlannedWithItsTraining) {
-  const auto untrained = Plan();
+  const v1::JobPlan untrained = Plan();
   spec_.mutable_sweep()->add_finetune("none");
   spec_.mutable_sweep()->add_finetune("direct");
-  const auto plan = Plan();
-  EXPECT_TRUE(plan["memory_bytes"].contains("finetune"));
-  EXPECT_EQ(plan["tokens"]["training"], 10 * 4 * 16);
-  EXPECT_EQ(plan["ranks"], 2);
-  EXPECT_GT(plan["flops"], untrained["flops"]);
+  const v1::JobPlan plan = Plan();
+  EXPECT_TRUE(plan.memory_bytes().has_finetune());
+  EXPECT_EQ(plan.tokens().training(), 10 * 4 * 16);
+  EXPECT_EQ(plan.ranks(), 2);
+  EXPECT_GT(plan.flops(), untrained.flops());
 }
 
 }  // namespace
