@@ -14,14 +14,10 @@ namespace regroup {
 /// The number under `key`; nothing where it is missing or null.
 std::optional<double> NumberIn(const nlohmann::ordered_json& object, const char* key);
 
-/// Four digits that matter, three below one: "33.61", "188.0", "0.00123".
-std::string FigureText(double value);
 /// "+3.4 %" for 1.034.
 std::string ChangeText(double ratio);
 /// "1 head", "3 heads"
 std::string CountText(size_t count, const std::string& word);
-/// "0.4 s", "12 s", "3 min 5 s", "1 h 2 min"
-std::string DurationText(double seconds);
 /// Safe inside an HTML element or a quoted attribute.
 std::string Escape(const std::string& text);
 

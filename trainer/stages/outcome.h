@@ -1,4 +1,4 @@
-// From a stage's status to the attempt's failure.
+// Translates the status of a stage into the failure of its attempt. A pure function.
 #pragma once
 
 #include "absl/status/status.h"
@@ -6,9 +6,12 @@
 
 namespace regroup {
 
-/// INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, UNIMPLEMENTED,
-/// RESOURCE_EXHAUSTED (a full disk) are the user's; DATA_LOSS is the data's; OUT_OF_RANGE a quality gate; UNAVAILABLE
-/// and DEADLINE_EXCEEDED the infrastructure's; anything else is ours.
+/// Returns the failure with the status's message. Its class follows from the code:
+///   USER           INVALID_ARGUMENT, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, UNIMPLEMENTED
+///   DATA           NOT_FOUND, DATA_LOSS
+///   QUALITY_GATE   OUT_OF_RANGE
+///   INFRA          RESOURCE_EXHAUSTED (a full disk, no memory), UNAVAILABLE, DEADLINE_EXCEEDED
+///   INTERNAL       any other: a defect of ours
 v1::TaskOutcome FailedOutcome(const absl::Status& status);
 
 }  // namespace regroup
