@@ -1,18 +1,18 @@
-#include "trainer/report/text.h"
+#include "trainer/report/html.h"
 
 #include <gtest/gtest.h>
 
 namespace regroup {
 namespace {
 
-TEST(ReportTextTest, ChangesAndCountsReadAsPeopleWriteThem) {
+TEST(HtmlTest, ChangesAndCountsReadAsPeopleWriteThem) {
   EXPECT_EQ(ChangeText(1.0342), "+3.4 %");
   EXPECT_EQ(ChangeText(0.99), "-1.0 %");
   EXPECT_EQ(CountText(1, "head"), "1 head");
   EXPECT_EQ(CountText(4, "head"), "4 heads");
 }
 
-TEST(ReportTextTest, NothingOfAUsersTextBecomesMarkup) {
+TEST(HtmlTest, NothingOfAUsersTextBecomesMarkup) {
   EXPECT_EQ(Escape("<b>\"a\" & b</b>"), "&lt;b&gt;&quot;a&quot; &amp; b&lt;/b&gt;");
 }
 
