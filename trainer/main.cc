@@ -81,8 +81,13 @@ absl::Status PrintPlan(const Arguments& arguments) {
   v1::JobSpec spec;
   const auto parsed = google::protobuf::util::JsonStringToMessage(json, &spec);
   if (!parsed.ok()) return absl::InvalidArgumentError(arguments.plan_file + ": " + parsed.ToString());
-  REGROUP_ASSIGN_OR_RETURN(const auto plan, PlanJob(spec, {.flops_per_second = arguments.flops_per_second}));
-  fmt::print("{}\n", plan.dump(2));
+  REGROUP_ASSIGN_OR_RETURN(const v1::JobPlan plan, PlanJob(spec, {.flops_per_second = arguments.flops_per_second}));
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  std::string text;
+  const auto written = google::protobuf::util::MessageToJsonString(plan, &text, options);
+  if (!written.ok()) return absl::InternalError("the plan cannot be written as JSON: " + written.ToString());
+  fmt::print("{}\n", text);
   return absl::OkStatus();
 }
 

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
+#include <utility>
 
 #include "services/common/base/status_macros.h"
 #include "services/common/programs/ask_trainer.h"
@@ -15,35 +15,48 @@ constexpr int kMostWaiting = 16;
 /// The answer has no times, so that no speed need be measured.
 constexpr double kAnyFlopsPerSecond = 1;
 
-v1::PlanJobResponse ResponseOf(const nlohmann::json& plan) {
+/// Clears what holds for the coordinator's machine only: the job will run on others.
+void ClearMachine(v1::JobPlan& plan) {
+  plan.clear_machine_memory_bytes();
+  plan.clear_fits();
+  plan.clear_flops_per_second();
+  plan.clear_rate_is_measured();
+  plan.clear_threads();
+  plan.clear_device_name();
+  plan.clear_seconds();
+  plan.clear_machine_notes();
+}
+
+v1::ModelSummary SummaryOf(const v1::JobPlan::Model& model) {
+  v1::ModelSummary summary;
+  summary.set_family(model.family());
+  summary.set_layers(model.layers());
+  summary.set_heads(model.heads());
+  summary.set_kv_heads(model.kv_heads());
+  summary.set_head_width(model.head_width());
+  summary.set_parameters(static_cast<int64_t>(model.parameters()));
+  summary.set_dtype(model.dtype());
+  return summary;
+}
+
+v1::PlanJobResponse ResponseOf(v1::JobPlan plan) {
+  ClearMachine(plan);
   v1::PlanJobResponse response;
-  const nlohmann::json& model = plan.at("model");
-  v1::ModelSummary& summary = *response.mutable_model();
-  summary.set_family(model.at("family").get<std::string>());
-  summary.set_layers(model.at("layers").get<int32_t>());
-  summary.set_heads(model.at("heads").get<int32_t>());
-  summary.set_kv_heads(model.at("kv_heads").get<int32_t>());
-  summary.set_head_width(model.at("head_width").get<int32_t>());
-  summary.set_parameters(model.at("parameters").get<int64_t>());
-  summary.set_dtype(model.at("dtype").get<std::string>());
-  response.set_source_kv_bytes_per_token(plan.at("kv_bytes_per_token").at("source").get<int64_t>());
-  response.set_result_kv_bytes_per_token(plan.at("kv_bytes_per_token").at("result").get<int64_t>());
-  const auto whole = [&](const char* key) { return static_cast<int64_t>(plan.at(key).get<double>()); };
-  response.set_training_tokens(static_cast<int64_t>(plan.at("tokens").at("training").get<double>()));
-  response.set_flops(plan.at("flops").get<double>());
-  response.set_memory_bytes_per_rank(whole("memory_bytes_per_rank"));
-  response.set_storage_bytes(whole("storage_bytes"));
-  for (const auto& note : plan.at("notes")) response.add_warnings(note.get<std::string>());
+  *response.mutable_model() = SummaryOf(plan.model());
+  response.set_source_kv_bytes_per_token(static_cast<int64_t>(plan.kv_bytes_per_token().source()));
+  response.set_result_kv_bytes_per_token(static_cast<int64_t>(plan.kv_bytes_per_token().result()));
+  response.set_training_tokens(static_cast<int64_t>(plan.tokens().training()));
+  response.set_flops(plan.flops());
+  response.set_memory_bytes_per_rank(static_cast<int64_t>(plan.memory_bytes_per_rank()));
+  response.set_storage_bytes(static_cast<int64_t>(plan.storage_bytes()));
+  *response.mutable_warnings() = plan.notes();
+  *response.mutable_plan() = std::move(plan);
   return response;
 }
 
 absl::StatusOr<v1::PlanJobResponse> Ask(const v1::JobSpec& resolved) {
-  REGROUP_ASSIGN_OR_RETURN(const nlohmann::json plan, AskForPlan(resolved, kAnyFlopsPerSecond));
-  try {
-    return ResponseOf(plan);
-  } catch (const nlohmann::json::exception& error) {
-    return absl::InternalError(fmt::format("the trainer's plan: {}", error.what()));
-  }
+  REGROUP_ASSIGN_OR_RETURN(v1::JobPlan plan, AskForPlan(resolved, kAnyFlopsPerSecond));
+  return ResponseOf(std::move(plan));
 }
 
 }  // namespace

@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <map>
 
-#include "coordinator/job/arms.h"
+#include "coordinator/job/arm_name.h"
+#include "services/common/job_file/arms.h"
 
 namespace regroup {
 namespace {
@@ -25,8 +26,8 @@ struct Branch {
 class GraphBuilder {
  public:
   GraphBuilder(const v1::JobSpec& spec, const v1::ModelSummary& model) : spec_(spec), model_(model) {
-    graph_.arms = ArmsOf(spec, &model);
-    for (const v1::Arm& arm : graph_.arms) branches_.push_back({arm, MergesHeads(arm, model), {}, {}});
+    graph_.arms = ArmsOf(spec, model.kv_heads());
+    for (const v1::Arm& arm : graph_.arms) branches_.push_back({arm, MergesHeads(arm, model.kv_heads()), {}, {}});
   }
 
   Graph Build() {
@@ -178,7 +179,7 @@ std::vector<size_t> Graph::AncestorsOf(size_t task) const {
 Graph BuildGraph(const v1::JobSpec& resolved, const v1::ModelSummary* model) {
   if (model != nullptr) return GraphBuilder(resolved, *model).Build();
   Graph graph;
-  graph.arms = ArmsOf(resolved, nullptr);
+  graph.arms = ArmsOf(resolved);
   graph.tasks.push_back({.id = "inspect", .kind = v1::TASK_KIND_INSPECT, .role = "inspect"});
   return graph;
 }

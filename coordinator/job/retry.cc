@@ -1,12 +1,9 @@
 #include "coordinator/job/retry.h"
 
-#include <algorithm>
-
 namespace regroup {
 namespace {
 
 constexpr Duration kFirstPause = std::chrono::seconds(1);
-constexpr Duration kLongestPause = std::chrono::seconds(30);
 
 std::optional<Duration> PauseAfterLoss(int64_t checkpoint, RetryState* state) {
   if (checkpoint > state->best_checkpoint) {
@@ -15,7 +12,7 @@ std::optional<Duration> PauseAfterLoss(int64_t checkpoint, RetryState* state) {
   }
   if (state->restarts_without_progress >= kRestartsWithoutProgress) return std::nullopt;
   ++state->restarts_without_progress;
-  return std::min(kFirstPause * (1 << (state->restarts_without_progress - 1)), kLongestPause);
+  return kFirstPause * (1 << (state->restarts_without_progress - 1));
 }
 
 }  // namespace

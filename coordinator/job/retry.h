@@ -1,7 +1,7 @@
 // Whether a failed attempt is worth another one. Pure.
 //
 //   USER, DATA, QUALITY_GATE   never: the same input gives the same answer
-//   INFRA, HANG                again after a pause, until three restarts in a row brought no progress
+//   INFRA, HANG                again after a pause of 1, 2, then 4 s, until three restarts in a row brought no progress
 //   INTERNAL                   once: a defect that depends on timing may pass, any other will not
 #pragma once
 

@@ -75,10 +75,11 @@ std::string ObjectText(const json& object, const std::string& indent) {
 
 }  // namespace
 
-std::string JsonOf(const google::protobuf::Message& message, bool spread) {
+std::string JsonOf(const google::protobuf::Message& message, bool spread, bool complete) {
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = spread;
   options.preserve_proto_field_names = true;
+  options.always_print_primitive_fields = complete;
   std::string text;
   const auto status = google::protobuf::util::MessageToJsonString(message, &text, options);
   if (!status.ok()) return "{}";

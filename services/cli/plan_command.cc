@@ -18,8 +18,6 @@
 namespace regroup {
 namespace {
 
-using Json = nlohmann::json;
-
 constexpr size_t kLabel = 20;
 
 struct PlanSettings {
@@ -32,19 +30,22 @@ absl::StatusOr<v1::PlanJobResponse> AskCoordinator(const PlanSettings& settings,
   REGROUP_ASSIGN_OR_RETURN(const JobFile file, ReadCheckedJobFile(settings.file));
   v1::PlanJobRequest request;
   *request.mutable_spec() = file.spec;
-  return line.Call(&Client::JobStub::PlanJob, request);
+  REGROUP_ASSIGN_OR_RETURN(v1::PlanJobResponse response, line.Call(&Client::JobStub::PlanJob, request));
+  if (!response.has_plan()) return absl::UnimplementedError("the coordinator is older than this program: no plan");
+  return response;
 }
 
-absl::StatusOr<Json> AskHere(const PlanSettings& settings) {
+absl::StatusOr<v1::JobPlan> AskHere(const PlanSettings& settings) {
   REGROUP_ASSIGN_OR_RETURN(const JobFile file, ReadCheckedJobFile(settings.file));
   return AskForPlan(ResolveJobSpec(file.spec), settings.flops_per_second);
 }
 
+size_t Columns() { return static_cast<size_t>(std::max(20, StandardOutput().columns)); }
+
 ExitCode PlanRemotely(const PlanSettings& settings, const CommandLine& line) {
-  const auto plan = AskCoordinator(settings, line);
-  if (!plan.ok()) return PrintError(plan.status(), line.json);
-  const auto columns = static_cast<size_t>(std::max(20, StandardOutput().columns));
-  Print(line.json ? JsonOf(*plan) : RemotePlanText(*plan, columns));
+  const auto response = AskCoordinator(settings, line);
+  if (!response.ok()) return PrintError(response.status(), line.json);
+  Print(line.json ? JsonOf(*response) : PlanText(response->plan(), Columns()));
   return kExitDone;
 }
 
@@ -52,89 +53,63 @@ ExitCode Plan(const PlanSettings& settings, const CommandLine& line) {
   if (settings.remote) return PlanRemotely(settings, line);
   const auto plan = AskHere(settings);
   if (!plan.ok()) return PrintError(plan.status(), line.json);
-  const auto columns = static_cast<size_t>(std::max(20, StandardOutput().columns));
-  Print(line.json ? plan->dump(2) + "\n" : PlanText(*plan, columns));
+  Print(line.json ? JsonOf(*plan, /*spread=*/true, /*complete=*/true) : PlanText(*plan, Columns()));
   return kExitDone;
 }
-
-double NumberAt(const Json& plan, const char* key) { return plan.at(key).get<double>(); }
 
 std::string Row(const std::string& label, const std::string& value) {
   return fmt::format("  {}{}\n", PadRight(label, kLabel), value);
 }
 
-std::string ModelText(const std::string& family, int64_t layers, int64_t heads, int64_t kv_heads, int64_t head_width,
-                      const std::string& dtype) {
-  return fmt::format("{}, {} layers, {} heads, {} KV heads of {}, {}", family, layers, heads, kv_heads, head_width,
-                     dtype);
+std::string ModelText(const v1::JobPlan::Model& model) {
+  return fmt::format("{}, {} layers, {} heads, {} KV heads of {}, {}", model.family(), model.layers(), model.heads(),
+                     model.kv_heads(), model.head_width(), model.dtype());
 }
 
-std::string ModelText(const Json& model) {
-  const auto number = [&](const char* key) { return model.at(key).get<int64_t>(); };
-  return ModelText(model.at("family"), number("layers"), number("heads"), number("kv_heads"), number("head_width"),
-                   model.at("dtype"));
+std::string CacheText(const v1::JobPlan::KvBytesPerToken& bytes) {
+  return fmt::format("{} become {}: {:.1f} % saved", BytesText(bytes.source()), BytesText(bytes.result()),
+                     bytes.source() > 0 ? 100 * (1 - bytes.result() / bytes.source()) : 0);
 }
 
-std::string CacheText(double before, double after) {
-  return fmt::format("{} become {}: {:.1f} % saved", BytesText(before), BytesText(after),
-                     before > 0 ? 100 * (1 - after / before) : 0);
+std::string TokensText(const v1::JobPlan::Tokens& tokens) {
+  return fmt::format("{} to calibrate, {} to train, {} to evaluate", ShortCountText(tokens.calibration()),
+                     ShortCountText(tokens.training()), ShortCountText(tokens.evaluation()));
 }
 
-std::string MemoryText(const Json& plan) {
+std::string MemoryText(const v1::JobPlan& plan) {
   std::string text;
-  for (const auto& [stage, bytes] : plan.at("memory_bytes").items()) {
-    text +=
-        Row(text.empty() ? "memory of a rank" : "", fmt::format("{} for {}", BytesText(bytes.get<double>()), stage));
-  }
-  const double machine = NumberAt(plan, "machine_memory_bytes");
-  const bool fits = plan.at("fits").get<bool>();
-  return text + Row("", fmt::format("{} the {} of this machine", fits ? "fits into" : "DOES NOT FIT into",
-                                    BytesText(machine)));
+  const auto add = [&](const char* stage, double bytes) {
+    text += Row(text.empty() ? "memory of a rank" : "", fmt::format("{} for {}", BytesText(bytes), stage));
+  };
+  const v1::JobPlan::MemoryBytes& memory = plan.memory_bytes();
+  if (memory.has_calibrate()) add("calibrate", memory.calibrate());
+  if (memory.has_evaluate()) add("evaluate", memory.evaluate());
+  if (memory.has_finetune()) add("finetune", memory.finetune());
+  if (!plan.has_machine_memory_bytes()) return text;
+  return text + Row("", fmt::format("{} the {} of this machine", plan.fits() ? "fits into" : "DOES NOT FIT into",
+                                    BytesText(plan.machine_memory_bytes())));
 }
 
-std::string TimeText(const Json& plan) {
-  const char* const origin = plan.at("rate_is_measured").get<bool>() ? "measured here" : "as stated";
-  return fmt::format("{} on {} rank(s), at {}FLOP/s each ({})", DurationText(NumberAt(plan, "seconds")),
-                     plan.at("ranks").get<int64_t>(), ShortCountText(NumberAt(plan, "flops_per_second")), origin);
+std::string TimeText(const v1::JobPlan& plan) {
+  return fmt::format("{} on {} rank(s), at {}FLOP/s each ({})", DurationText(plan.seconds()), plan.ranks(),
+                     ShortCountText(plan.flops_per_second()), plan.rate_is_measured() ? "measured here" : "as stated");
 }
 
 }  // namespace
 
-std::string PlanText(const Json& plan, size_t columns) {
-  const Json& cache = plan.at("kv_bytes_per_token");
-  const double before = NumberAt(cache, "source"), after = NumberAt(cache, "result");
-  const Json& tokens = plan.at("tokens");
-  std::string text = Row("model", ModelText(plan.at("model")));
-  text += Row("parameters", fmt::format("{} become {}", ShortCountText(NumberAt(plan.at("model"), "parameters")),
-                                        ShortCountText(NumberAt(plan, "result_parameters"))));
-  text += Row("KV cache per token", CacheText(before, after));
-  text +=
-      Row("tokens",
-          fmt::format("{} to calibrate, {} to train, {} to evaluate", ShortCountText(NumberAt(tokens, "calibration")),
-                      ShortCountText(NumberAt(tokens, "training")), ShortCountText(NumberAt(tokens, "evaluation"))));
-  text += Row("operations", ShortCountText(NumberAt(plan, "flops")) + "FLOP");
-  text += MemoryText(plan);
-  text += Row("storage", BytesText(NumberAt(plan, "storage_bytes")));
-  text += Row("time, at least", TimeText(plan));
-  for (const char* notes : {"machine_notes", "notes"}) {
-    for (const Json& note : plan.at(notes)) text += "\n" + WrapText("note: " + note.get<std::string>(), columns, "  ");
-  }
-  return text;
-}
-
-std::string RemotePlanText(const v1::PlanJobResponse& plan, size_t columns) {
-  const v1::ModelSummary& model = plan.model();
-  const auto before = static_cast<double>(plan.source_kv_bytes_per_token());
-  const auto after = static_cast<double>(plan.result_kv_bytes_per_token());
-  std::string text = Row("model", ModelText(model.family(), model.layers(), model.heads(), model.kv_heads(),
-                                            model.head_width(), model.dtype()));
-  text += Row("parameters", ShortCountText(static_cast<double>(model.parameters())));
-  text += Row("KV cache per token", CacheText(before, after));
-  text += Row("tokens to train", ShortCountText(static_cast<double>(plan.training_tokens())));
+std::string PlanText(const v1::JobPlan& plan, size_t columns) {
+  std::string text = Row("model", ModelText(plan.model()));
+  text += Row("parameters", fmt::format("{} become {}", ShortCountText(plan.model().parameters()),
+                                        ShortCountText(plan.result_parameters())));
+  text += Row("KV cache per token", CacheText(plan.kv_bytes_per_token()));
+  text += Row("tokens", TokensText(plan.tokens()));
   text += Row("operations", ShortCountText(plan.flops()) + "FLOP");
-  text += Row("memory of a rank", BytesText(static_cast<double>(plan.memory_bytes_per_rank())));
-  text += Row("storage", BytesText(static_cast<double>(plan.storage_bytes())));
-  for (const std::string& warning : plan.warnings()) text += "\n" + WrapText("note: " + warning, columns, "  ");
+  text += MemoryText(plan);
+  text += Row("storage", BytesText(plan.storage_bytes()));
+  if (plan.has_seconds()) text += Row("time, at least", TimeText(plan));
+  for (const auto& notes : {plan.machine_notes(), plan.notes()}) {
+    for (const std::string& note : notes) text += "\n" + WrapText("note: " + note, columns, "  ");
+  }
   return text;
 }
 

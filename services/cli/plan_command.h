@@ -3,19 +3,15 @@
 
 #include <string>
 
-#include <nlohmann/json.hpp>
-
-#include "regroup/v1/job_service.pb.h"
+#include "regroup/v1/plan.pb.h"
 #include "services/cli/command.h"
 
 namespace regroup {
 
 void AddPlanCommand(CLI::App& app, CommandLine& line);
 
-/// The trainer's plan as text for a terminal of `columns` columns. Pure.
-std::string PlanText(const nlohmann::json& plan, size_t columns);
-
-/// The coordinator's.
-std::string RemotePlanText(const v1::PlanJobResponse& plan, size_t columns);
+/// Returns a plan as text for a terminal of `columns` columns, without the lines of fields that are unset: a
+/// coordinator tells nothing about its own machine. Pure.
+std::string PlanText(const v1::JobPlan& plan, size_t columns);
 
 }  // namespace regroup

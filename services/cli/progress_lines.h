@@ -13,7 +13,7 @@ namespace regroup {
 /// Lines that fit the terminal's columns and rows; where rows are short, finished stages go first.
 std::vector<std::string> ProgressLines(const v1::Job& job, double now_s, const Terminal& terminal);
 
-/// "finetune 40 %: step 80/200, 1:02, eta 1:33, 812 tokens/s, loss 2.31", for output that cannot be drawn again.
+/// "finetune 40 %: step 80/200, 1:02, eta 1:33, 812 tokens/s, loss 2.310", for output that cannot be drawn again.
 std::string PlainStageLine(const StageSummary& stage);
 
 /// "queued", "running", ... "cancelled".

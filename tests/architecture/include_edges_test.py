@@ -37,7 +37,7 @@ EDGES = {
                         "services/worker/worker_options"],
     "services/cli": ["services/common/rpc", "services/common/job_file", "services/common/programs"],
     # Pure: events in, actions out.
-    "coordinator/job": ["services/common/rpc"],
+    "coordinator/job": ["services/common/job_file", "services/common/rpc"],
     "coordinator/schedule": ["services/common/rpc", "coordinator/job"],
     "coordinator/store": ["services/common/rpc", "coordinator/job"],
     # Who may call what.
@@ -63,7 +63,8 @@ EDGES = {
     "trainer/eval": ["trainer/data", "trainer/nn", "trainer/parallel"],
     "trainer/link": ["services/common/rpc", "trainer/parallel"],
     # What brings all of it together.
-    "trainer/plan": ["trainer/alignment", "trainer/model_folder", "trainer/nn", "trainer/parallel"],
+    "trainer/plan": ["services/common/job_file", "trainer/alignment", "trainer/model_folder", "trainer/nn",
+                     "trainer/parallel"],
     "trainer/training": ["trainer/alignment", "trainer/checkpoint", "trainer/data", "trainer/distill", "trainer/link",
                          "trainer/model_folder", "trainer/nn", "trainer/optim", "trainer/parallel"],
     "trainer/stages": ["services/common/job_file", "trainer/alignment", "trainer/data", "trainer/eval", "trainer/link",

@@ -7,10 +7,10 @@
 
 #include "services/common/base/status_macros.h"
 #include "trainer/data/tokenizer.h"
-#include "trainer/data/tokenizer/json_file.h"
 #include "trainer/data/tokenizer/json_tokenizer.h"
 #include "trainer/data/tokenizer/sentencepiece_tokenizer.h"
 #include "trainer/data/tokenizer/special_ids.h"
+#include "trainer/data/tokenizer/tokenizer_file.h"
 
 namespace regroup {
 namespace {

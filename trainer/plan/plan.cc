@@ -10,6 +10,7 @@
 
 #include "services/common/base/status_macros.h"
 #include "services/common/base/stopwatch.h"
+#include "services/common/job_file/arms.h"
 #include "trainer/model_folder/source_model.h"
 #include "trainer/parallel/device_name.h"
 #include "trainer/plan/describe.h"
@@ -20,7 +21,7 @@
 namespace regroup {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Arms = std::vector<v1::Arm>;
 
 /// English text has about this many bytes for a token.
 constexpr double kBytesPerToken = 4;
@@ -44,51 +45,31 @@ double FileBytes(const std::string& file) {
   return error ? 0 : static_cast<double>(size);
 }
 
-struct Tokens {
-  double calibration = 0, training = 0, evaluation = 0;
-};
+/// Returns the number of arms that train.
+double TrainedArms(const Arms& arms) { return static_cast<double>(std::count_if(arms.begin(), arms.end(), Trains)); }
 
-Tokens TokensOf(const v1::JobSpec& spec, const ModelConfig& config) {
-  Tokens tokens;
-  tokens.calibration = static_cast<double>(spec.calibration().sequences()) *
-                       static_cast<double>(SequenceLength(spec.calibration(), config));
-  if (spec.finetune().method() != "none") {
-    tokens.training = static_cast<double>(spec.finetune().steps()) *
-                      static_cast<double>(spec.finetune().batch_sequences()) *
-                      static_cast<double>(SequenceLength(spec.finetune(), config));
-  }
-  if (spec.evaluation().has_perplexity()) {
-    const v1::Evaluation::Perplexity& perplexity = spec.evaluation().perplexity();
-    const double most =
-        static_cast<double>(perplexity.max_windows()) * static_cast<double>(SequenceLength(perplexity, config));
-    const double all = FileBytes(perplexity.data()) / kBytesPerToken;
-    tokens.evaluation = most > 0 ? std::min(most, all) : all;
-  }
+/// Returns the tokens of one arm's training, if it trains.
+double TrainingTokens(const v1::Finetune& finetune, const ModelConfig& config) {
+  return static_cast<double>(finetune.steps()) * static_cast<double>(finetune.batch_sequences()) *
+         static_cast<double>(SequenceLength(finetune, config));
+}
+
+double EvaluationTokens(const v1::Evaluation& evaluation, const ModelConfig& config) {
+  if (!evaluation.has_perplexity()) return 0;
+  const v1::Evaluation::Perplexity& perplexity = evaluation.perplexity();
+  const double most =
+      static_cast<double>(perplexity.max_windows()) * static_cast<double>(SequenceLength(perplexity, config));
+  const double all = FileBytes(perplexity.data()) / kBytesPerToken;
+  return most > 0 ? std::min(most, all) : all;
+}
+
+v1::JobPlan::Tokens TokensOf(const v1::JobSpec& spec, const Arms& arms, const ModelConfig& config) {
+  v1::JobPlan::Tokens tokens;
+  tokens.set_calibration(static_cast<double>(spec.calibration().sequences()) *
+                         static_cast<double>(SequenceLength(spec.calibration(), config)));
+  tokens.set_training(TrainedArms(arms) * TrainingTokens(spec.finetune(), config));
+  tokens.set_evaluation(EvaluationTokens(spec.evaluation(), config));
   return tokens;
-}
-
-std::vector<int64_t> TargetsOf(const v1::JobSpec& spec, const ModelConfig& config) {
-  std::vector<int64_t> targets(spec.sweep().kv_heads().begin(), spec.sweep().kv_heads().end());
-  if (targets.empty()) targets.push_back(spec.target().has_kv_heads() ? spec.target().kv_heads() : config.kv_heads);
-  std::sort(targets.rbegin(), targets.rend());
-  return targets;
-}
-
-/// Combinations of a sweep; 1 otherwise.
-double Arms(const v1::JobSpec& spec) {
-  const auto count = [](int values) { return std::max(1, values); };
-  const v1::Sweep& sweep = spec.sweep();
-  return static_cast<double>(count(sweep.kv_heads_size()) * count(sweep.alignment_size()) * count(sweep.refine_size()) *
-                             count(sweep.finetune_size()));
-}
-
-/// Those that train.
-double TrainedArms(const v1::JobSpec& spec) {
-  const auto& methods = spec.sweep().finetune();
-  if (methods.empty()) return spec.finetune().method() == "none" ? 0 : Arms(spec);
-  const auto trained =
-      std::count_if(methods.begin(), methods.end(), [](const auto& method) { return method != "none"; });
-  return Arms(spec) * static_cast<double>(trained) / static_cast<double>(methods.size());
 }
 
 int64_t MostCachedTokens(const v1::Evaluation::Latency& latency) {
@@ -101,133 +82,157 @@ int64_t MostCachedTokens(const v1::Evaluation::Latency& latency) {
   return most;
 }
 
-/// Each kind of rank: the program, the mapped source, and what the stage holds.
-Json PlanMemory(const v1::JobSpec& spec, const SourceModel& source, int64_t kv_heads) {
-  const ModelConfig& config = source.config();
+/// Returns the bytes that training this arm takes beside the program and the mapped source.
+double ArmTrainingBytes(const v1::Finetune& finetune, const v1::Arm& arm, const SourceModel& source) {
+  const PlannedTraining training = PlanTraining(finetune, source.config(), arm.kv_heads(), arm.finetune() == "l0",
+                                                finetune.precision() == "bfloat16" ? 2 : 4);
+  // Tokens are held as 4 bytes each.
+  const double text = FileBytes(finetune.data()) / kBytesPerToken * 4;
+  return text + TrainingBytes(source.config(), source.ParameterCount(), training);
+}
+
+v1::JobPlan::MemoryBytes PlanMemory(const v1::JobSpec& spec, const Arms& arms, const SourceModel& source,
+                                    int64_t kv_heads) {
   const int64_t parameters = source.ParameterCount();
   const double mapped = static_cast<double>(parameters * static_cast<int64_t>(at::elementSize(source.dtype())));
   const double shared = ProgramBytes() + mapped;
-  Json stages = Json::object();
-  if (spec.finetune().method() != "none") {
-    const v1::Finetune& finetune = spec.finetune();
-    const PlannedTraining training =
-        PlanTraining(finetune, config, kv_heads, finetune.method() == "l0", finetune.precision() == "bfloat16" ? 2 : 4);
-    // Tokens are held as 4 bytes each.
-    const double text = FileBytes(finetune.data()) / kBytesPerToken * 4;
-    stages["finetune"] = shared + text + TrainingBytes(config, parameters, training);
+  v1::JobPlan::MemoryBytes memory;
+  for (const v1::Arm& arm : arms) {
+    if (!Trains(arm)) continue;
+    memory.set_finetune(std::max(memory.finetune(), shared + ArmTrainingBytes(spec.finetune(), arm, source)));
   }
   const v1::Evaluation& evaluation = spec.evaluation();
-  stages["evaluate"] = shared + EvaluationBytes(config, parameters, kv_heads, evaluation.has_perplexity(),
-                                                evaluation.has_latency(), MostCachedTokens(evaluation.latency()));
-  stages["calibrate"] = shared + 4.0 * static_cast<double>(parameters);
-  return stages;
+  memory.set_evaluate(shared + EvaluationBytes(source.config(), parameters, kv_heads, evaluation.has_perplexity(),
+                                               evaluation.has_latency(), MostCachedTokens(evaluation.latency())));
+  memory.set_calibrate(shared + 4.0 * static_cast<double>(parameters));
+  return memory;
 }
 
-double Largest(const Json& stages) {
-  double largest = 0;
-  for (const auto& [name, bytes] : stages.items()) largest = std::max(largest, bytes.get<double>());
-  return largest;
+double Largest(const v1::JobPlan::MemoryBytes& memory) {
+  return std::max({memory.calibrate(), memory.evaluate(), memory.finetune()});
 }
 
-double JobFlops(const v1::JobSpec& spec, const ModelConfig& config, int64_t kv_heads, const Tokens& tokens) {
+double JobFlops(const v1::JobSpec& spec, const Arms& arms, const ModelConfig& config,
+                const v1::JobPlan::Tokens& tokens) {
   const int64_t length = SequenceLength(spec.finetune(), config);
   const double source = ForwardFlops(config, config.kv_heads, length);
-  const double training = TrainingFlops(config, kv_heads, spec.finetune().method() == "l0", length);
+  double flops = source * tokens.calibration();
+  for (const v1::Arm& arm : arms) {
+    if (!Trains(arm)) continue;
+    const double training = TrainingFlops(config, arm.kv_heads(), arm.finetune() == "l0", length);
+    flops += training * TrainingTokens(spec.finetune(), config);
+  }
   // Evaluation: source, averages, alignment, result, and the agreement of result and source.
-  return source * tokens.calibration + training * tokens.training * TrainedArms(spec) +
-         source * tokens.evaluation * (1 + 4 * Arms(spec));
+  return flops + source * tokens.evaluation() * (1 + 4 * static_cast<double>(arms.size()));
 }
 
 /// Two checkpoints of training, the statistics, and each result.
-double StorageBytes(const v1::JobSpec& spec, const SourceModel& source, int64_t kv_heads) {
+double StorageBytes(const Arms& arms, const SourceModel& source) {
   const ModelConfig& config = source.config();
-  const double result = static_cast<double>(ParametersWith(config, source.ParameterCount(), kv_heads));
   const double element = static_cast<double>(at::elementSize(source.dtype()));
   const double inner = static_cast<double>(config.kv_heads * config.head_width);
   const double hidden = static_cast<double>(config.hidden_size);
-  const double statistics = static_cast<double>(config.layers) * 8 * (hidden * hidden + inner * inner);
-  return statistics + Arms(spec) * result * element + TrainedArms(spec) * result * (element + 2 * 12);
+  double bytes = static_cast<double>(config.layers) * 8 * (hidden * hidden + inner * inner);
+  for (const v1::Arm& arm : arms) {
+    const double result = static_cast<double>(ParametersWith(config, source.ParameterCount(), arm.kv_heads()));
+    bytes += result * element;
+    if (Trains(arm)) bytes += result * (element + 2 * 12);
+  }
+  return bytes;
 }
 
-/// What holds for this machine only.
-Json MachineNotes(double memory) {
-  Json notes = Json::array();
-  if (memory > MachineBytes()) {
-    notes.push_back(
+v1::JobPlan::Model DescribeModel(const SourceModel& source) {
+  const ModelConfig& config = source.config();
+  v1::JobPlan::Model model;
+  model.set_family(config.family);
+  model.set_layers(static_cast<int32_t>(config.layers));
+  model.set_heads(static_cast<int32_t>(config.heads));
+  model.set_kv_heads(static_cast<int32_t>(config.kv_heads));
+  model.set_head_width(static_cast<int32_t>(config.head_width));
+  model.set_parameters(static_cast<double>(source.ParameterCount()));
+  model.set_dtype(DtypeName(source.dtype()));
+  return model;
+}
+
+v1::JobPlan::KvBytesPerToken CacheBytes(const SourceModel& source, int64_t fewest_kv_heads) {
+  const auto element = static_cast<int64_t>(at::elementSize(source.dtype()));
+  ModelConfig result = source.config();
+  result.kv_heads = fewest_kv_heads;
+  result.kv_heads_of_layers.clear();
+  v1::JobPlan::KvBytesPerToken bytes;
+  bytes.set_source(static_cast<double>(source.config().KvCacheBytesPerToken(element)));
+  bytes.set_result(static_cast<double>(result.KvCacheBytesPerToken(element)));
+  return bytes;
+}
+
+void AddNotes(const v1::JobSpec& spec, v1::JobPlan& plan) {
+  if (spec.evaluation().has_perplexity() && plan.tokens().evaluation() == 0) {
+    plan.add_notes("the evaluation's file is not on this machine: it counts nothing here");
+  }
+  if (plan.tokens().evaluation() > 0) {
+    plan.add_notes("tokens of the evaluation are estimated from the size of its file");
+  }
+  if (spec.has_sweep()) plan.add_notes("a sweep: operations, storage and time are those of all combinations");
+}
+
+/// Adds what holds for this machine only.
+void AddMachine(const ModelConfig& config, const PlanOptions& options, v1::JobPlan& plan) {
+  const double memory = MachineBytes();
+  plan.set_machine_memory_bytes(memory);
+  plan.set_fits(plan.memory_bytes_per_rank() <= memory);
+  plan.set_rate_is_measured(options.flops_per_second <= 0);
+  plan.set_flops_per_second(plan.rate_is_measured() ? ProbeFlopsPerSecond(config) : options.flops_per_second);
+  plan.set_threads(at::get_num_threads());
+  plan.set_device_name(DeviceName(at::kCPU));
+  plan.set_seconds(plan.flops() / plan.flops_per_second() / plan.ranks());
+  if (!plan.fits()) {
+    plan.add_machine_notes(
         fmt::format("the largest rank needs more than the {:.1f} GiB of this machine; train with more ranks, "
                     "fewer micro_batch_sequences, or bfloat16",
-                    MachineBytes() / (1 << 30)));
+                    memory / (1 << 30)));
   }
-  notes.push_back(
-      "time is that of the products alone, on ranks like this machine; text is read and models are loaded besides");
-  return notes;
+  plan.add_machine_notes(
+      "the estimate of the time covers matrix multiplications only, on ranks like this machine; reading text and "
+      "loading "
+      "models come on top");
 }
 
-Json Notes(const v1::JobSpec& spec, const Tokens& tokens) {
-  Json notes = Json::array();
-  if (spec.evaluation().has_perplexity() && tokens.evaluation == 0) {
-    notes.push_back("the evaluation's file is not on this machine: it counts nothing here");
-  }
-  if (tokens.evaluation > 0) notes.push_back("tokens of the evaluation are estimated from the size of its file");
-  if (spec.has_sweep()) notes.push_back("a sweep: operations, storage and time are those of all combinations");
-  return notes;
-}
-
-}  // namespace
-
-absl::StatusOr<Json> PlanJob(const v1::JobSpec& spec, const PlanOptions& options) {
-  const auto source = SourceModel::Open(spec.source().checkpoint());
-  if (!source.ok()) {
-    return absl::Status(source.status().code(), "source.checkpoint: " + std::string(source.status().message()));
-  }
-  const ModelConfig& config = source->config();
-  const std::vector<int64_t> targets = TargetsOf(spec, config);
-  for (const int64_t target : targets) {
+absl::Status CheckTargets(const std::vector<int32_t>& targets, const ModelConfig& config) {
+  for (const int32_t target : targets) {
     if (target >= 1 && config.kv_heads % target == 0) continue;
     return absl::InvalidArgumentError(
         fmt::format("target.kv_heads: {} does not divide the source's {} KV heads", target, config.kv_heads));
   }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const PlanOptions& options) {
+  const auto source = SourceModel::Open(resolved.source().checkpoint());
+  if (!source.ok()) {
+    return absl::Status(source.status().code(), "source.checkpoint: " + std::string(source.status().message()));
+  }
+  const ModelConfig& config = source->config();
+  const std::vector<int32_t> targets = TargetsOf(resolved);
+  REGROUP_RETURN_IF_ERROR(CheckTargets(targets, config));
+  const Arms arms = ArmsOf(resolved);
   // The largest result needs most.
-  const int64_t kv_heads = targets.front();
-  const auto element = static_cast<int64_t>(at::elementSize(source->dtype()));
-  ModelConfig result = config;
-  result.kv_heads = targets.back();
-  result.kv_heads_of_layers.clear();
-  const Tokens tokens = TokensOf(spec, config);
-  const Json memory = PlanMemory(spec, *source, kv_heads);
-  const double rate = options.flops_per_second > 0 ? options.flops_per_second : ProbeFlopsPerSecond(config);
-  const double flops = JobFlops(spec, config, kv_heads, tokens);
-  const int64_t ranks = spec.finetune().method() == "none" ? 1 : std::max(1, spec.finetune().ranks());
-  return Json{{"model",
-               {{"family", config.family},
-                {"layers", config.layers},
-                {"heads", config.heads},
-                {"kv_heads", config.kv_heads},
-                {"head_width", config.head_width},
-                {"parameters", source->ParameterCount()},
-                {"dtype", DtypeName(source->dtype())}}},
-              {"result_kv_heads", targets},
-              {"result_parameters", ParametersWith(config, source->ParameterCount(), kv_heads)},
-              {"kv_bytes_per_token",
-               {{"source", config.KvCacheBytesPerToken(element)}, {"result", result.KvCacheBytesPerToken(element)}}},
-              {"tokens",
-               {{"calibration", tokens.calibration},
-                {"training", tokens.training * TrainedArms(spec)},
-                {"evaluation", tokens.evaluation}}},
-              {"flops", flops},
-              {"memory_bytes", memory},
-              {"memory_bytes_per_rank", Largest(memory)},
-              {"machine_memory_bytes", MachineBytes()},
-              {"fits", Largest(memory) <= MachineBytes()},
-              {"storage_bytes", StorageBytes(spec, *source, kv_heads)},
-              {"flops_per_second", rate},
-              {"rate_is_measured", options.flops_per_second <= 0},
-              {"threads", at::get_num_threads()},
-              {"device_name", DeviceName(at::kCPU)},
-              {"ranks", ranks},
-              {"seconds", flops / rate / static_cast<double>(ranks)},
-              {"machine_notes", MachineNotes(Largest(memory))},
-              {"notes", Notes(spec, tokens)}};
+  const int32_t kv_heads = targets.front();
+  v1::JobPlan plan;
+  *plan.mutable_model() = DescribeModel(*source);
+  plan.mutable_result_kv_heads()->Assign(targets.begin(), targets.end());
+  plan.set_result_parameters(static_cast<double>(ParametersWith(config, source->ParameterCount(), kv_heads)));
+  *plan.mutable_kv_bytes_per_token() = CacheBytes(*source, targets.back());
+  *plan.mutable_tokens() = TokensOf(resolved, arms, config);
+  plan.set_flops(JobFlops(resolved, arms, config, plan.tokens()));
+  *plan.mutable_memory_bytes() = PlanMemory(resolved, arms, *source, kv_heads);
+  plan.set_memory_bytes_per_rank(Largest(plan.memory_bytes()));
+  plan.set_storage_bytes(StorageBytes(arms, *source));
+  plan.set_ranks(TrainedArms(arms) > 0 ? std::max(1, resolved.finetune().ranks()) : 1);
+  AddNotes(resolved, plan);
+  AddMachine(config, options, plan);
+  return plan;
 }
 
 }  // namespace regroup

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <set>
 
-#include "trainer/report/text.h"
+#include "trainer/report/html.h"
 
 namespace regroup {
 namespace {

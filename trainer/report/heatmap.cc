@@ -6,7 +6,7 @@
 #include <array>
 #include <cmath>
 
-#include "trainer/report/text.h"
+#include "trainer/report/html.h"
 
 namespace regroup {
 namespace {

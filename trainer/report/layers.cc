@@ -5,10 +5,9 @@
 
 #include "trainer/report/chart.h"
 #include "trainer/report/heatmap.h"
+#include "trainer/report/html.h"
 #include "trainer/report/sections.h"
 #include "trainer/report/summary.h"
-#include "trainer/report/table.h"
-#include "trainer/report/text.h"
 
 namespace regroup {
 namespace {

@@ -2,9 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "trainer/report/html.h"
 #include "trainer/report/sections.h"
-#include "trainer/report/style.h"
-#include "trainer/report/text.h"
 
 namespace regroup {
 

@@ -5,9 +5,8 @@
 #include <vector>
 
 #include "trainer/report/chart.h"
+#include "trainer/report/html.h"
 #include "trainer/report/summary.h"
-#include "trainer/report/table.h"
-#include "trainer/report/text.h"
 
 namespace regroup {
 namespace {

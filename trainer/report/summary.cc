@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "trainer/report/text.h"
+#include "trainer/report/html.h"
 
 namespace regroup {
 namespace {

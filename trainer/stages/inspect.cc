@@ -8,6 +8,7 @@
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/job_file/arms.h"
 #include "trainer/data/file_digest.h"
 #include "trainer/data/text_reader.h"
 #include "trainer/data/tokenizer.h"
@@ -21,7 +22,8 @@ namespace regroup {
 namespace {
 
 absl::Status CheckTarget(const v1::JobSpec& spec, const ModelConfig& config) {
-  std::vector<int32_t> wanted(spec.sweep().kv_heads().begin(), spec.sweep().kv_heads().end());
+  std::vector<int32_t> wanted = TargetsOf(spec);
+  // Checked as written even where the sweep replaces it.
   if (spec.target().has_kv_heads()) wanted.push_back(spec.target().kv_heads());
   for (const int32_t heads : wanted) {
     if (heads >= 1 && config.kv_heads % heads == 0) continue;
@@ -90,7 +92,7 @@ absl::Status CheckData(const v1::JobSpec& spec, const ModelConfig& config) {
     REGROUP_RETURN_IF_ERROR(CheckTextFile("calibration.data", spec.calibration().data()));
     REGROUP_RETURN_IF_ERROR(CheckLength("calibration", spec.calibration(), config));
   }
-  if (spec.finetune().method() != "none" && !spec.finetune().data().empty()) {
+  if (AnyArmTrains(spec) && !spec.finetune().data().empty()) {
     REGROUP_RETURN_IF_ERROR(CheckTextFile("finetune.data", spec.finetune().data()));
     REGROUP_RETURN_IF_ERROR(CheckLength("finetune", spec.finetune(), config));
     if (!spec.finetune().across_documents() && config.HasEncoder()) {

@@ -1,4 +1,4 @@
-// Converts a stage's status to the attempt's failure.
+// Translates the status of a stage into the failure of its attempt. A pure function.
 #pragma once
 
 #include "absl/status/status.h"
@@ -6,9 +6,12 @@
 
 namespace regroup {
 
-/// INVALID_ARGUMENT, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION and UNIMPLEMENTED become USER; NOT_FOUND
-/// and DATA_LOSS become DATA; OUT_OF_RANGE becomes QUALITY_GATE; RESOURCE_EXHAUSTED (a full disk or no memory),
-/// UNAVAILABLE and DEADLINE_EXCEEDED become INFRA; anything else becomes INTERNAL.
+/// Returns the failure with the status's message. Its class follows from the code:
+///   USER           INVALID_ARGUMENT, ALREADY_EXISTS, PERMISSION_DENIED, FAILED_PRECONDITION, UNIMPLEMENTED
+///   DATA           NOT_FOUND, DATA_LOSS
+///   QUALITY_GATE   OUT_OF_RANGE
+///   INFRA          RESOURCE_EXHAUSTED (a full disk, no memory), UNAVAILABLE, DEADLINE_EXCEEDED
+///   INTERNAL       any other: a defect of ours
 v1::TaskOutcome FailedOutcome(const absl::Status& status);
 
 }  // namespace regroup

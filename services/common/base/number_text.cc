@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 
 namespace regroup {
 
@@ -18,6 +20,24 @@ std::string GroupedText(int64_t value) {
   const size_t first_digit = value < 0 ? 1 : 0;
   for (size_t i = text.size(); i > first_digit + 3;) text.insert(i -= 3, 1, ',');
   return text;
+}
+
+std::string FigureText(double value) {
+  if (!std::isfinite(value)) return "not a number";
+  const double size = std::abs(value);
+  if (value == std::floor(value) && size < 1e15) return GroupedText(static_cast<int64_t>(value));
+  if (size >= 1e6 || size < 1e-4) return fmt::format("{:.2e}", value);
+  const int magnitude = static_cast<int>(std::floor(std::log10(size)));
+  return fmt::format("{:.{}f}", value, magnitude < 0 ? 2 - magnitude : std::max(0, 3 - magnitude));
+}
+
+std::string DurationText(double seconds) {
+  if (!(seconds > 0)) seconds = 0;
+  if (seconds < 9.95) return fmt::format("{:.1f} s", seconds);
+  const auto whole = static_cast<int64_t>(std::llround(seconds));
+  if (whole < 60) return fmt::format("{} s", whole);
+  if (whole < 3600) return fmt::format("{}:{:02}", whole / 60, whole % 60);
+  return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
 }
 
 }  // namespace regroup

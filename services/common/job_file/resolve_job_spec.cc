@@ -1,5 +1,7 @@
 #include "services/common/job_file/resolve_job_spec.h"
 
+#include "services/common/job_file/arms.h"
+
 namespace regroup {
 namespace {
 
@@ -68,8 +70,7 @@ v1::JobSpec ResolveJobSpec(const v1::JobSpec& spec) {
   ResolveAlignment(best, resolved.sweep().alignment_size() > 0, *resolved.mutable_alignment());
   ResolveFinetune(best, resolved.calibration().data(), *resolved.mutable_finetune());
   // What training starts from is better unrefined; see "After equal training" in trainer/alignment/README.md.
-  const bool trains = resolved.finetune().method() != "none";
-  if (!resolved.refine().has_outputs()) resolved.mutable_refine()->set_outputs(best && !trains);
+  if (!resolved.refine().has_outputs()) resolved.mutable_refine()->set_outputs(best && !AnyArmTrains(resolved));
   if (resolved.has_evaluation()) ResolveEvaluation(*resolved.mutable_evaluation());
   ResolveResources(*resolved.mutable_resources());
   return resolved;

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "services/common/job_file/arms.h"
 #include "services/common/job_file/known_words.h"
 #include "services/common/job_file/nearest_word.h"
 #include "services/common/job_file/path_fields.h"
@@ -147,7 +148,7 @@ class Validation {
   void CheckFinetune() {
     const v1::Finetune& finetune = spec_.finetune();
     CheckWord("finetune.method", finetune.method(), kFinetuneMethods);
-    if (Trains()) {
+    if (AnyArmTrains(spec_)) {
       Require("finetune.data", finetune.data(), "write a JSON Lines file with a \"text\" field in each line");
       if (!finetune.has_steps()) Add("finetune.steps", "is missing; write the number of optimizer steps");
     }
@@ -176,7 +177,7 @@ class Validation {
   void CheckBatch() {
     const v1::Finetune& finetune = spec_.finetune();
     const int64_t together = int64_t{finetune.ranks()} * finetune.micro_batch_sequences();
-    if (!Trains() || together <= 0 || finetune.batch_sequences() % together == 0) return;
+    if (!AnyArmTrains(spec_) || together <= 0 || finetune.batch_sequences() % together == 0) return;
     Add("finetune.batch_sequences", "is {}, which ranks x micro_batch_sequences ({} x {} = {}) does not divide",
         finetune.batch_sequences(), finetune.ranks(), finetune.micro_batch_sequences(), together);
   }
@@ -237,23 +238,16 @@ class Validation {
     CheckList("sweep.refine", sweep.refine(), [](const std::string&, bool) {});
     CheckList("sweep.finetune", sweep.finetune(),
               [&](const std::string& item, const std::string& word) { CheckWord(item, word, kFinetuneMethods); });
-    if (spec_.has_sweep() && !IsSweep())
+    if (spec_.has_sweep() && !VariesAnything(spec_))
       Add("sweep", "varies nothing; list values of kv_heads, alignment, refine or finetune");
     constexpr size_t most_arms = 256;
-    const size_t arms = CountArms();
+    const size_t arms = CountCombinations(spec_);
     if (arms > most_arms) Add("sweep", "has {} combinations; a job has at most {}", arms, most_arms);
-  }
-
-  size_t CountArms() const {
-    const v1::Sweep& sweep = spec_.sweep();
-    const auto at_least_one = [](int size) { return static_cast<size_t>(std::max(size, 1)); };
-    return at_least_one(sweep.kv_heads_size()) * at_least_one(sweep.alignment_size()) *
-           at_least_one(sweep.refine_size()) * at_least_one(sweep.finetune_size());
   }
 
   void CheckOutput() {
     const std::string& output = spec_.output().checkpoint();
-    if (output.empty() && !IsSweep()) {
+    if (output.empty() && !VariesAnything(spec_)) {
       Add("output.checkpoint", "is missing; write the folder of the result, which must not exist yet");
     }
     const std::string& source = spec_.source().checkpoint();
@@ -295,29 +289,9 @@ class Validation {
     }
   }
 
-  bool IsSweep() const {
-    const v1::Sweep& sweep = spec_.sweep();
-    return sweep.kv_heads_size() + sweep.alignment_size() + sweep.refine_size() + sweep.finetune_size() > 0;
-  }
-
-  bool Trains() const { return AnyOtherThanNone(spec_.sweep().finetune(), spec_.finetune().method()); }
-
-  bool Refines() const {
-    const auto& varied = spec_.sweep().refine();
-    if (varied.empty()) return spec_.refine().outputs();
-    return std::find(varied.begin(), varied.end(), true) != varied.end();
-  }
-
   /// Plain averaging of neighbours is the one conversion that looks at no text.
   bool NeedsStatistics() const {
-    return AnyOtherThanNone(spec_.sweep().alignment(), spec_.alignment().method()) ||
-           spec_.alignment().compare() != "none" || Refines();
-  }
-
-  template <typename List>
-  static bool AnyOtherThanNone(const List& varied, const std::string& single) {
-    if (varied.empty()) return single != "none";
-    return std::any_of(varied.begin(), varied.end(), [](const std::string& word) { return word != "none"; });
+    return AnyArmAligns(spec_) || spec_.alignment().compare() != "none" || AnyArmRefines(spec_);
   }
 
   static constexpr int64_t kMostHeads = 1 << 16;

@@ -56,25 +56,36 @@ class QuestionFile {
   std::string path_;
 };
 
-}  // namespace
-
-absl::StatusOr<nlohmann::json> AskForPlan(const v1::JobSpec& resolved, double flops_per_second) {
-  std::string question;
-  const auto written = google::protobuf::util::MessageToJsonString(resolved, &question);
-  if (!written.ok()) return absl::InternalError("the job cannot be written as JSON");
-  REGROUP_ASSIGN_OR_RETURN(const QuestionFile file, QuestionFile::Write(question));
-  return AskTrainer({"--plan", file.path(), "--flops-per-second", fmt::format("{:g}", flops_per_second)});
-}
-
-absl::StatusOr<nlohmann::json> AskTrainer(const std::vector<std::string>& arguments) {
+/// Returns what the trainer beside this program printed; INVALID_ARGUMENT with its own message where it refuses.
+absl::StatusOr<std::string> RunTrainer(const std::vector<std::string>& arguments) {
   REGROUP_ASSIGN_OR_RETURN(const auto trainer, SiblingProgram("regroup-trainer"));
-  REGROUP_ASSIGN_OR_RETURN(const Output output, RunToEnd(trainer, arguments));
+  REGROUP_ASSIGN_OR_RETURN(Output output, RunToEnd(trainer, arguments));
   if (output.exit_status != 0) {
     const std::string message = ReasonIn(output.standard_error);
     return absl::InvalidArgumentError(
         message.empty() ? fmt::format("regroup-trainer ended with exit status {}", output.exit_status) : message);
   }
-  nlohmann::json answer = nlohmann::json::parse(output.standard_output, nullptr, false);
+  return std::move(output.standard_output);
+}
+
+}  // namespace
+
+absl::StatusOr<v1::JobPlan> AskForPlan(const v1::JobSpec& resolved, double flops_per_second) {
+  std::string question;
+  const auto written = google::protobuf::util::MessageToJsonString(resolved, &question);
+  if (!written.ok()) return absl::InternalError("the job cannot be written as JSON");
+  REGROUP_ASSIGN_OR_RETURN(const QuestionFile file, QuestionFile::Write(question));
+  REGROUP_ASSIGN_OR_RETURN(const std::string answer, RunTrainer({"--plan", file.path(), "--flops-per-second",
+                                                                 fmt::format("{:g}", flops_per_second)}));
+  v1::JobPlan plan;
+  const auto read = google::protobuf::util::JsonStringToMessage(answer, &plan);
+  if (!read.ok()) return absl::InternalError("regroup-trainer wrote something that is not a plan: " + read.ToString());
+  return plan;
+}
+
+absl::StatusOr<nlohmann::json> AskTrainer(const std::vector<std::string>& arguments) {
+  REGROUP_ASSIGN_OR_RETURN(const std::string text, RunTrainer(arguments));
+  nlohmann::json answer = nlohmann::json::parse(text, nullptr, false);
   if (answer.is_discarded()) return absl::InternalError("regroup-trainer wrote something that is not JSON");
   return answer;
 }

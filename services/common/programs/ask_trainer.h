@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "regroup/v1/job.pb.h"
+#include "regroup/v1/plan.pb.h"
 
 namespace regroup {
 
@@ -15,8 +16,8 @@ namespace regroup {
 /// message where it refuses.
 absl::StatusOr<nlohmann::json> AskTrainer(const std::vector<std::string>& arguments);
 
-/// What a job would need (trainer/plan/plan.h), from its spec with all defaults. `flops_per_second`: of one rank, or
-/// 0 to measure this machine's for a second.
-absl::StatusOr<nlohmann::json> AskForPlan(const v1::JobSpec& resolved, double flops_per_second);
+/// Returns what a job would need, from its spec with all defaults. `flops_per_second`: of one rank, or 0 to measure
+/// this machine's for a second. Errors: those of AskTrainer.
+absl::StatusOr<v1::JobPlan> AskForPlan(const v1::JobSpec& resolved, double flops_per_second);
 
 }  // namespace regroup

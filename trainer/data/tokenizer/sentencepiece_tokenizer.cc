@@ -10,7 +10,7 @@
 
 #include "services/common/base/files.h"
 #include "services/common/base/status_macros.h"
-#include "trainer/data/tokenizer/json_file.h"
+#include "trainer/data/tokenizer/tokenizer_file.h"
 #include "trainer/data/tokenizer/utf8.h"
 
 namespace regroup {

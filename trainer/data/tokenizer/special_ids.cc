@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "services/common/base/status_macros.h"
-#include "trainer/data/tokenizer/json_file.h"
+#include "trainer/data/tokenizer/tokenizer_file.h"
 
 namespace regroup {
 namespace {

@@ -11,9 +11,8 @@
 #include "services/common/base/bounded_json.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/data/tokenizer/byte_level.h"
-#include "trainer/data/tokenizer/pattern.h"
 #include "trainer/data/tokenizer/regex.h"
-#include "trainer/data/tokenizer/text_growth.h"
+#include "trainer/data/tokenizer/tokenizer_file.h"
 #include "trainer/data/tokenizer/utf8.h"
 
 namespace regroup {

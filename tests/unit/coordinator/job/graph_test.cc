@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "coordinator/job/arms.h"
+#include "coordinator/job/arm_name.h"
 #include "tests/unit/coordinator/builders.h"
 
 namespace regroup {

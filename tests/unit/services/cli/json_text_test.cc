@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "regroup/v1/job.pb.h"
+#include "regroup/v1/plan.pb.h"
 
 namespace regroup {
 namespace {
@@ -11,6 +12,18 @@ TEST(JsonText, KeepsTheContractsOwnFieldNames) {
   v1::JobSpec spec;
   spec.mutable_target()->set_kv_heads(2);
   EXPECT_EQ(JsonOf(spec, false), "{\"target\":{\"kv_heads\":2}}\n");
+}
+
+TEST(JsonText, PrintsEveryKeyButUnsetOnesWhereAllAreWanted) {
+  v1::JobPlan plan;
+  plan.mutable_memory_bytes()->set_evaluate(6738415616);
+  plan.set_fits(false);
+  const auto json = nlohmann::json::parse(JsonOf(plan, true, true));
+  EXPECT_EQ(json.at("memory_bytes"), (nlohmann::json{{"evaluate", 6738415616}}));
+  EXPECT_EQ(json.at("fits"), false);
+  EXPECT_EQ(json.at("notes"), nlohmann::json::array());
+  EXPECT_EQ(json.at("storage_bytes"), 0);
+  EXPECT_FALSE(json.contains("seconds"));
 }
 
 TEST(ReadableText, PutsKeysAndValuesBelowOneAnother) {

@@ -5,13 +5,15 @@
 
 #include <sstream>
 
+#include "google/protobuf/util/json_util.h"
 #include "services/cli/text_table.h"
 
 namespace regroup {
 namespace {
 
-nlohmann::json SomePlan() {
-  return nlohmann::json::parse(R"({
+v1::JobPlan SomePlan() {
+  v1::JobPlan plan;
+  const auto read = google::protobuf::util::JsonStringToMessage(R"({
     "model": {"family": "llama", "layers": 32, "heads": 32, "kv_heads": 32, "head_width": 128, "parameters": 6738415616,
               "dtype": "float16"},
     "result_kv_heads": [4], "result_parameters": 5798891520,
@@ -21,7 +23,10 @@ nlohmann::json SomePlan() {
     "machine_memory_bytes": 2.5e10, "fits": false, "storage_bytes": 1.6e11, "flops_per_second": 4e14,
     "rate_is_measured": false, "threads": 2, "device_name": "x", "ranks": 8, "seconds": 75000,
     "notes": [],
-    "machine_notes": ["the largest rank needs more than the 23.3 GiB of this machine; train with more ranks or in bfloat16"]})");
+    "machine_notes": ["the largest rank needs more than the 23.3 GiB of this machine; train with more ranks or in bfloat16"]})",
+                                                                &plan);
+  EXPECT_TRUE(read.ok()) << read;
+  return plan;
 }
 
 TEST(PlanTextTest, SaysWhatTheJobNeedsAndSaves) {
@@ -35,6 +40,17 @@ TEST(PlanTextTest, SaysWhatTheJobNeedsAndSaves) {
 TEST(PlanTextTest, FitsEightyColumns) {
   std::istringstream lines(PlanText(SomePlan(), 80));
   for (std::string line; std::getline(lines, line);) EXPECT_LE(DisplayWidth(line), 80u) << line;
+}
+
+TEST(PlanTextTest, LeavesOutWhatACoordinatorDoesNotTell) {
+  v1::JobPlan plan = SomePlan();
+  plan.clear_machine_memory_bytes();
+  plan.clear_seconds();
+  plan.mutable_memory_bytes()->clear_finetune();
+  const std::string text = PlanText(plan, 80);
+  for (const char* missing : {"fits into", "FIT into", "finetune", "rank(s)"}) {
+    EXPECT_THAT(text, testing::Not(testing::HasSubstr(missing)));
+  }
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ Json BareReport() {
 
 TEST(ReportPageTest, StandsAloneAndHasNoMarkupOfAUser) {
   const std::string page = RenderReport(BareReport());
-  EXPECT_THAT(page, HasSubstr("1 min 15 s"));
+  EXPECT_THAT(page, HasSubstr("1:15"));
   EXPECT_THAT(page, Not(HasSubstr("<b>name")));
   EXPECT_THAT(page, Not(HasSubstr("<x>")));
   for (const char* external : {"http://", "https://", "src=\"/", "<script", "@import", "url("}) {
@@ -102,7 +102,7 @@ TEST(ReportPageTest, ASweepShowsDegradationAgainstRatioForEachTraining) {
   EXPECT_THAT(page, HasSubstr("After l0 training"));
   EXPECT_THAT(page, HasSubstr("2 heads, principal + refine + l0"));
   // Cells are means over the layers; a value that the method does not have is shown as missing.
-  for (const char* cell : {"0.200", "0.250", "0.125&nbsp;→ 0.625", "0.062&nbsp;→ –", "1 min 3 s"}) {
+  for (const char* cell : {"0.200", "0.250", "0.125&nbsp;→ 0.625", "0.062&nbsp;→ –", "1:03"}) {
     EXPECT_THAT(page, HasSubstr("<td>" + std::string(cell) + "</td>"));
   }
   // The residuals of each layer appear once per merge, for all kinds of training.

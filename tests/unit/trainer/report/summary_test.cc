@@ -22,7 +22,7 @@ TEST(SummaryTest, IsOneSentenceAndFourFigures) {
   const Json summary = SummariseReport(report);
   EXPECT_EQ(summary["sentence"],
             "llama keeps 2 of 8 KV heads: its KV cache is 4.0 times smaller, it decodes 2.25 times as fast (batch 8, "
-            "context 2048), and its perplexity is 11.50 where the source's is 10.00 (+15.0 %).");
+            "context 2048), and its perplexity is 11.50 where the source's is 10 (+15.0 %).");
   ASSERT_EQ(summary["figures"].size(), 4u);
   EXPECT_EQ(summary["figures"][0]["value"], "4.0 times smaller");
   EXPECT_EQ(summary["figures"][1]["value"], "11.50");
@@ -44,10 +44,9 @@ TEST(SummaryTest, OfASweepNamesTheBestCombination) {
   report["rows"] = {{{"kv_heads", 4}, {"alignment", "none"}, {"finetune", "none"}, {"result", Subject(4, 15.0)}},
                     {{"kv_heads", 4}, {"alignment", "principal"}, {"finetune", "l0"}, {"result", Subject(4, 11.0)}},
                     {{"kv_heads", 2}, {"alignment", "principal"}, {"finetune", "l0"}, {"result", Subject(2, 12.0)}}};
-  EXPECT_EQ(
-      SummariseReport(report)["sentence"],
-      "study compares 3 combinations; 4 heads, principal + l0 has the lowest perplexity, 11.00 where the source's "
-      "is 10.00 (+10.0 %).");
+  EXPECT_EQ(SummariseReport(report)["sentence"],
+            "study compares 3 combinations; 4 heads, principal + l0 has the lowest perplexity, 11 where the source's "
+            "is 10 (+10.0 %).");
 }
 
 }  // namespace

@@ -96,6 +96,16 @@ TEST(ResolveJobSpec, LeavesRestoreNormToEachArmOfASweepOverMethods) {
   EXPECT_FALSE(ResolveJobSpec(written).alignment().has_restore_norm());
 }
 
+TEST(ResolveJobSpec, TheBestRecipeRefinesWhereNoArmOfASweepTrains) {
+  v1::JobSpec written = GoodJob();
+  written.set_recipe("best");
+  written.mutable_finetune()->set_method("none");
+  written.mutable_sweep()->add_finetune("none");
+  EXPECT_TRUE(ResolveJobSpec(written).refine().outputs());
+  written.mutable_sweep()->add_finetune("direct");
+  EXPECT_FALSE(ResolveJobSpec(written).refine().outputs());
+}
+
 TEST(ResolveJobSpec, AddsNoMeasurementThatWasNotAskedFor) {
   v1::JobSpec written = GoodJob();
   written.clear_evaluation();

@@ -192,6 +192,20 @@ TEST(ValidateJobSpec, ASweepThatTrainsSomewhereNeedsSteps) {
   EXPECT_THAT(Fields(spec), testing::ElementsAre("finetune.steps"));
 }
 
+TEST(ValidateJobSpec, ASweepThatTrainsSomewhereNeedsTrainingData) {
+  v1::JobSpec spec = GoodJob();
+  spec.clear_output();
+  spec.clear_calibration();
+  spec.mutable_alignment()->set_method("none");
+  spec.mutable_alignment()->set_compare("none");
+  spec.mutable_finetune()->set_method("none");
+  spec.mutable_finetune()->clear_data();
+  spec.mutable_sweep()->add_finetune("none");
+  EXPECT_THAT(Fields(spec), IsEmpty());
+  spec.mutable_sweep()->add_finetune("direct");
+  EXPECT_THAT(Fields(spec), testing::ElementsAre("finetune.data"));
+}
+
 TEST(ValidateJobSpec, PlainAveragingOfNeighboursNeedsNoCalibration) {
   v1::JobSpec spec = GoodJob();
   spec.clear_calibration();

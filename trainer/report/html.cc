@@ -1,11 +1,11 @@
-// The style of report.html: light and dark by the reader's setting, paper in light, one column on a phone. A table that
-// is wider than the page has a shadow on the side where it goes on.
-#pragma once
+#include "trainer/report/html.h"
+
+#include <fmt/format.h>
 
 namespace regroup {
 
 // Series colours are told apart by people with any kind of colour vision, and carry a dash and a label besides.
-inline constexpr const char* kReportStyle = R"(
+const char* const kReportStyle = R"(
 :root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de; --card: #f6f8fa;
   --s0: #0b5cad; --s1: #b3470a; --s2: #1f7a52; --s3: #8a3fa0; --s4: #6b5a00; --s5: #444c56; }
 @media (prefers-color-scheme: dark) { :root { --paper: #14181d; --ink: #e6edf3; --soft: #9aa6b2; --line: #3a424c;
@@ -84,5 +84,56 @@ pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px
   pre { white-space: pre-wrap; overflow-wrap: anywhere; columns: 2; }
 }
 )";
+
+HtmlTable::HtmlTable(const std::vector<std::string>& header) {
+  for (const std::string& cell : header) head_ += "<th scope=\"col\">" + cell + "</th>";
+}
+
+void HtmlTable::Add(const std::vector<std::string>& cells) {
+  body_ += "<tr>";
+  for (size_t i = 0; i < cells.size(); ++i) {
+    body_ += i == 0 ? "<th scope=\"row\">" + cells[i] + "</th>" : "<td>" + cells[i] + "</td>";
+  }
+  body_ += "</tr>\n";
+}
+
+std::string HtmlTable::Render() const {
+  return "<div class=\"wide\" tabindex=\"0\"><table><thead><tr>" + head_ + "</tr></thead><tbody>\n" + body_ +
+         "</tbody></table></div>\n";
+}
+
+std::string Escape(const std::string& text) {
+  std::string result;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        result += "&amp;";
+        break;
+      case '<':
+        result += "&lt;";
+        break;
+      case '>':
+        result += "&gt;";
+        break;
+      case '"':
+        result += "&quot;";
+        break;
+      default:
+        result += c;
+    }
+  }
+  return result;
+}
+
+std::optional<double> NumberIn(const nlohmann::ordered_json& object, const char* key) {
+  if (!object.contains(key) || !object[key].is_number()) return std::nullopt;
+  return object[key].get<double>();
+}
+
+std::string ChangeText(double ratio) { return fmt::format("{:+.1f} %", (ratio - 1) * 100); }
+
+std::string CountText(size_t count, const std::string& word) {
+  return fmt::format("{} {}{}", count, word, count == 1 ? "" : "s");
+}
 
 }  // namespace regroup

@@ -1,4 +1,4 @@
-#include "trainer/data/tokenizer/json_file.h"
+#include "trainer/data/tokenizer/tokenizer_file.h"
 
 #include <fmt/format.h>
 
@@ -21,6 +21,19 @@ absl::StatusOr<nlohmann::json> ReadJsonObjectIfPresent(const std::filesystem::pa
   absl::StatusOr<nlohmann::json> json = ReadJsonObject(path);
   if (absl::IsNotFound(json.status())) return nlohmann::json::object();
   return json;
+}
+
+absl::StatusOr<Regex> ParsePattern(const nlohmann::json& json) {
+  if (json.contains("Regex")) return Regex::FromRuby(json.at("Regex").get<std::string>());
+  if (json.contains("String")) return Regex::Literal(json.at("String").get<std::string>());
+  return absl::InvalidArgumentError("a pattern must be {\"String\": ...} or {\"Regex\": ...}");
+}
+
+absl::Status CheckTextGrowth(size_t bytes_before, size_t bytes_after) {
+  constexpr size_t kMaxFactor = 32, kMaxPrefix = 1024;
+  if (bytes_after <= bytes_before * kMaxFactor + kMaxPrefix) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("the tokenizer would make {} bytes of a text of {} bytes", bytes_after, bytes_before));
 }
 
 }  // namespace regroup
