@@ -6,9 +6,9 @@
 #include <array>
 #include <utility>
 
+#include "services/common/base/error.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
-#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

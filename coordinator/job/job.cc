@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cctype>
 
-#include "services/common/rpc/status.h"
+#include "services/common/base/error.h"
 
 namespace regroup {
 namespace {

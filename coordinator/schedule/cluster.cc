@@ -6,9 +6,9 @@
 
 #include "coordinator/job/assignment.h"
 #include "coordinator/schedule/fair_order.h"
+#include "services/common/base/error.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
-#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "coordinator/job/assignment.h"
 #include "coordinator/schedule/cluster.h"
-#include "services/common/rpc/status.h"
+#include "services/common/base/error.h"
 
 namespace regroup {
 namespace {

@@ -1,8 +1,8 @@
 #include "services/cli/checked_job_file.h"
 
+#include "services/common/base/error.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/validate_job_spec.h"
-#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "services/common/base/error.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/status.h"
 

@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/common/rpc/status.h"
+#include "services/common/base/error.h"
 
 namespace regroup {
 namespace {

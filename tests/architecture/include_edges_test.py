@@ -37,13 +37,13 @@ EDGES = {
                         "services/worker/worker_options"],
     "services/cli": ["services/common/rpc", "services/common/job_file", "services/common/programs"],
     # Pure: events in, actions out.
-    "coordinator/job": ["services/common/rpc"],
-    "coordinator/schedule": ["services/common/rpc", "coordinator/job"],
-    "coordinator/store": ["services/common/rpc", "coordinator/job"],
+    "coordinator/job": [],
+    "coordinator/schedule": ["coordinator/job"],
+    "coordinator/store": ["coordinator/job"],
     # Who may call what.
     "coordinator/access": ["services/common/rpc"],
     # The thread that decides, and what it tells others.
-    "coordinator/core": ["services/common/metrics", "services/common/rpc", "coordinator/schedule", "coordinator/store"],
+    "coordinator/core": ["services/common/metrics", "coordinator/schedule", "coordinator/store"],
     "coordinator/api": ["services/common/rpc", "services/common/job_file", "services/common/programs",
                         "coordinator/access", "coordinator/core", "coordinator/job", "coordinator/store"],
     "coordinator/main": ["services/common/rpc", "coordinator/access", "coordinator/api"],
@@ -87,6 +87,14 @@ FENCES = {
                         "coordinator/main/", "trainer/main.cc"]),
 }
 
+# What a part must not reach, not even through a header that it includes: a pattern, and the folders that it is refused in.
+REFUSALS = {
+    "gRPC": (r"grpc(pp)?/|.*\.grpc\.pb\.h$|services/common/rpc/",
+             ["coordinator/job/", "coordinator/schedule/", "coordinator/store/"]),
+    "torch": (r"(torch|ATen|c10)/", ["trainer/report/"]),
+    "the report": (r"trainer/report/", ["trainer/training/"]),
+}
+
 # No clock, socket, disk or thread inside.
 PURE = ("coordinator/job", "coordinator/schedule")
 IMPURE_HEADERS = re.compile(r"(grpcpp/|thread$|mutex$|condition_variable$|fstream$|filesystem$|unistd\.h$|sys/)")
@@ -97,6 +105,16 @@ def sources():
         for file in sorted((REPOSITORY / part).rglob("*")):
             if file.suffix in (".cc", ".h", ".in"):
                 yield file.relative_to(REPOSITORY).as_posix(), INCLUDE.findall(file.read_text())
+
+
+def reached(file, includes):
+    """Every header that the file sees, with the headers that those of this repository include."""
+    seen, waiting = set(), [file]
+    while waiting:
+        new = set(includes.get(waiting.pop(), ())) - seen
+        seen |= new
+        waiting += new
+    return seen
 
 
 def part_of(path):
@@ -144,6 +162,16 @@ class IncludeEdges(unittest.TestCase):
                 users = [file for file, headers in self.sources if any(re.match(pattern, header) for header in headers)]
                 self.assertTrue(users, "nobody uses it any more; remove the fence")
                 self.assertEqual([file for file in users if not file.startswith(tuple(places))], [])
+
+    def test_reach_nothing_that_is_refused_to_them(self):
+        includes = dict(self.sources)
+        for refused, (pattern, folders) in REFUSALS.items():
+            with self.subTest(refused):
+                files = [file for file in includes if file.startswith(tuple(folders))]
+                self.assertEqual([folder for folder in folders if not any(f.startswith(folder) for f in files)], [])
+                found = [(file, header) for file in files for header in sorted(reached(file, includes))
+                         if re.match(pattern, header)]
+                self.assertEqual(found, [])
 
     def test_write_sql_in_the_stores_only(self):
         sql = re.compile(r"\b(SELECT .* FROM|INSERT INTO|CREATE TABLE|DELETE FROM|UPDATE \w+ SET)\b")
