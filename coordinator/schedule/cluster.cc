@@ -7,8 +7,10 @@
 #include "coordinator/job/assignment.h"
 #include "coordinator/schedule/fair_order.h"
 #include "services/common/base/error.h"
+#include "services/common/base/resource_names.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/base/task_kinds.h"
 
 namespace regroup {
 namespace {
@@ -21,14 +23,7 @@ absl::Status NotFound(std::string_view what, const std::string& name) {
 }
 
 bool NeedsCuda(const Job& job, size_t task) {
-  switch (job.task(task).kind()) {
-    case v1::TASK_KIND_INSPECT:
-    case v1::TASK_KIND_EXPORT:
-    case v1::TASK_KIND_REPORT:
-      return false;
-    default:
-      return job.proto().resolved_spec().resources().device() == "cuda";
-  }
+  return NeedsDevice(job.task(task).kind()) && job.proto().resolved_spec().resources().device() == "cuda";
 }
 
 std::optional<size_t> PositionOf(const std::string& name, const std::vector<std::string>& names) {
@@ -91,7 +86,7 @@ absl::Status Cluster::SetDraining(const std::string& worker, bool draining) {
 v1::RegisterWorkerResponse Cluster::Register(const v1::RegisterWorkerRequest& request, Time now) {
   const v1::Worker* known = workers_.Find(request.worker());
   v1::Worker worker;
-  worker.set_name("workers/" + request.worker());
+  worker.set_name(WorkerName(request.worker()));
   worker.set_state(known != nullptr ? known->state() : v1::WORKER_STATE_READY);
   worker.set_slots(request.slots());
   worker.set_device(request.device());

@@ -6,6 +6,8 @@
 #include "coordinator/job/assignment.h"
 #include "coordinator/schedule/cluster.h"
 #include "services/common/base/error.h"
+#include "services/common/base/final_states.h"
+#include "services/common/base/resource_names.h"
 
 namespace regroup {
 namespace {

@@ -5,6 +5,7 @@
 
 #include "coordinator/job/assignment.h"
 #include "coordinator/schedule/cluster.h"
+#include "services/common/base/resource_names.h"
 
 namespace regroup {
 

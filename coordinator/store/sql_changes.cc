@@ -1,5 +1,7 @@
 #include "coordinator/store/sql_changes.h"
 
+#include "services/common/base/resource_names.h"
+
 namespace regroup {
 namespace {
 

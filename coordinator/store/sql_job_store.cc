@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "coordinator/store/sql_changes.h"
+#include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {

@@ -8,6 +8,7 @@
 #include "coordinator/store/sql_changes.h"
 #include "services/common/base/error.h"
 #include "services/common/base/files.h"
+#include "services/common/base/final_states.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {

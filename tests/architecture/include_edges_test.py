@@ -81,8 +81,7 @@ FENCES = {
     "PostgreSQL": (r"libpq-fe\.h$", ["coordinator/store/postgres.h"]),
     "prometheus-cpp": (r"prometheus/", ["services/common/metrics/metrics.cc"]),
     "yaml-cpp": (r"yaml-cpp/", ["services/common/job_file/yaml_tree.cc"]),
-    "OpenSSL": (r"openssl/", ["services/common/base/sha256.cc", "services/common/rpc/certificates.cc",
-                              "coordinator/access/token_file.cc"]),
+    "OpenSSL": (r"openssl/", ["services/common/base/sha256.cc", "services/common/rpc/certificates.cc"]),
     "CLI11": (r"CLI/", ["services/cli/", "services/common/rpc/security_flags.h", "services/worker/worker_flags.cc",
                         "coordinator/main/", "trainer/main.cc"]),
 }

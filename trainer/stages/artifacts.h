@@ -1,8 +1,8 @@
-// The names by which stages find each other's results: the role of an earlier task, and the files in its folder.
+// The names of the files by which stages find each other's results; the roles of the tasks that wrote them are in
+// services/common/base/task_roles.h.
 //
-// A name stands here once, for the stage that writes and for those that read. Roles are assigned by the coordinator
-// (coordinator/job/graph.cc); those of a sweep's arm begin with ArmPrefix. Folder names are relative to the task's
-// `out` folder unless said otherwise.
+// A name stands here once, for the stage that writes and for those that read. Names are relative to the task's `out`
+// folder unless said otherwise.
 #pragma once
 
 #include <fmt/format.h>
@@ -11,18 +11,9 @@
 #include <string>
 #include <string_view>
 
-namespace regroup::artifacts {
+#include "services/common/base/task_roles.h"
 
-// Roles, for StageContext::Input.
-inline constexpr char kCalibrateRole[] = "calibrate";
-inline constexpr char kRefineRole[] = "refine";
-inline constexpr char kFinetuneRole[] = "finetune";
-inline constexpr char kExportRole[] = "export";
-inline std::string AlignRole(int64_t layer) { return fmt::format("align/{}", layer); }
-/// `subject`: the model that was measured, "source", "averaged", "aligned" or "result".
-inline std::string EvaluateRole(std::string_view subject) { return fmt::format("evaluate/{}", subject); }
-/// What the roles of the arm with this index begin with in a sweep.
-inline std::string ArmPrefix(int64_t index) { return fmt::format("{}/", index); }
+namespace regroup::artifacts {
 
 // calibrate
 /// {"folder": the shared folder of the statistics, relative to the working folder}
