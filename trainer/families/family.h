@@ -1,5 +1,5 @@
 // A model family: how its config.json is read and what its tensors are called. A family holds names and shapes only;
-// the computation is in trainer/nn. To add one: a file beside llama.cc and one word in CMakeLists.txt.
+// the computation is in trainer/nn. To add one: a file beside llama.cc and one word in cmake/Families.cmake.
 #pragma once
 
 #include <optional>
@@ -40,7 +40,8 @@ struct NameRule {
 };
 
 struct Family {
-  /// The model_type values of config.json that it serves; the first is the family's name.
+  /// The model_type values of config.json that it serves, as listed in cmake/Families.cmake; the first is the family's
+  /// name.
   std::vector<std::string_view> model_types;
   /// Names the missing or unsupported key on error.
   absl::StatusOr<ModelConfig> (*read_config)(const nlohmann::json& config);
@@ -54,7 +55,7 @@ struct Family {
 };
 
 /// Every family of this build, by the generated table.
-const std::vector<const Family*>& AllFamilies();
+const std::vector<Family>& AllFamilies();
 
 /// The family of a config.json, by its model_type. INVALID_ARGUMENT lists the known ones.
 absl::StatusOr<const Family*> FamilyOf(const nlohmann::json& config);
