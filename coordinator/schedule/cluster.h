@@ -162,7 +162,7 @@ class Cluster {
   };
   using AttemptList = google::protobuf::RepeatedPtrField<v1::AttemptId>;
 
-  // Attempts (cluster_attempts.cc).
+  // Attempts.
   Sighting& SightingOf(const Job& job, size_t task, Time now);
   const Sighting* FindSighting(const Job& job, size_t task) const;
   Reached ReachedBy(const Job& job, size_t task) const;
@@ -195,7 +195,7 @@ class Cluster {
   std::vector<Capacity> CapacitiesOf(const std::vector<std::string>& names) const;
   std::vector<std::string> LiveWorkers(Time now) const;
 
-  // Moves (cluster_moves.cc).
+  // Moves.
   std::vector<RunningTask> Stragglers(Time now) const;
   void MoveStragglers(Time now);
   void Move(const RunningTask& running, Time now);
