@@ -180,11 +180,7 @@ absl::Status Core::CommitChanges() {
 }
 
 void Core::CollectChanges() {
-  cluster_.SealChanges();
-  for (const auto& [id, before] : cluster_.jobs().changes()) {
-    const Job& job = *cluster_.jobs().Find(id);
-    changes_.jobs.push_back({job.record(), job.TasksChangedSince(before)});
-  }
+  changes_.jobs = cluster_.SealChanges();
   for (const auto& [id, before] : cluster_.workers().changes()) {
     changes_.workers.push_back(*cluster_.workers().Find(id));
   }

@@ -38,6 +38,12 @@ struct JobRecord {
   bool publication_granted = false;
 };
 
+/// A job after a change, and which of its tasks the change concerns. A new job has all of them.
+struct JobChange {
+  JobRecord record;
+  std::vector<size_t> changed_tasks;
+};
+
 /// How far an attempt got before it ended.
 struct Reached {
   int64_t done = 0;

@@ -526,16 +526,20 @@ void Cluster::ForgetMovesOfEndedJobs() {
 
 // CHANGES
 
-void Cluster::SealChanges() {
+std::vector<JobChange> Cluster::SealChanges() {
+  std::vector<JobChange> sealed;
   std::vector<std::string> unchanged;
   for (const auto& [id, before] : jobs_.changes()) {
     if (jobs_.Find(id)->HasChangedSince(before)) {
-      jobs_.Edit(id).NextRevision();
+      Job& job = jobs_.Edit(id);
+      job.NextRevision();
+      sealed.push_back({job.record(), job.TasksChangedSince(before)});
     } else {
       unchanged.push_back(id);
     }
   }
   for (const std::string& id : unchanged) jobs_.Unmark(id);
+  return sealed;
 }
 
 void Cluster::Commit() {

@@ -85,8 +85,10 @@ class Cluster {
 
   std::vector<Answer> TakeAnswers() { return std::exchange(answers_, {}); }
 
-  // Changes since the last Commit or Rollback. SealChanges gives each changed job its next revision.
-  void SealChanges();
+  // Changes since the last Commit or Rollback.
+
+  /// Gives each changed job its next revision and returns those jobs.
+  std::vector<JobChange> SealChanges();
   const JournaledMap<Job>& jobs() const { return jobs_; }
   const JournaledMap<v1::Worker>& workers() const { return workers_; }
   bool HasChanges() const { return !jobs_.changes().empty() || !workers_.changes().empty(); }
