@@ -5,7 +5,6 @@
 #include <array>
 #include <thread>
 
-#include "coordinator/store/sql_changes.h"
 #include "services/common/base/error.h"
 #include "services/common/base/files.h"
 #include "services/common/base/final_states.h"
