@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "coordinator/access/access_rules.h"
 #include "coordinator/access/token_file.h"
 #include "services/common/base/error.h"
 #include "services/common/base/logging.h"
