@@ -1,11 +1,10 @@
-#include "services/cli/cluster_commands.h"
-
 #include <fmt/format.h>
 #include <google/protobuf/util/time_util.h>
 
 #include <chrono>
 #include <memory>
 
+#include "services/cli/commands.h"
 #include "services/cli/json_text.h"
 #include "services/cli/quantity_text.h"
 #include "services/cli/text_table.h"

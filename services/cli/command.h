@@ -1,7 +1,7 @@
 // What the parts of the command line share.
 //
-// Each ...commands.h declares a function that adds its commands to the parser. A parsed command leaves its action in
-// `selected`; main runs it.
+// commands.h declares the functions that add commands to the parser. A parsed command leaves its action in `selected`;
+// main runs it.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,3 @@
-#include "services/cli/job_commands.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,6 +6,7 @@
 #include <vector>
 
 #include "services/cli/checked_job_file.h"
+#include "services/cli/commands.h"
 #include "services/cli/job_text.h"
 #include "services/cli/json_text.h"
 #include "services/cli/progress_lines.h"

@@ -1,5 +1,3 @@
-#include "services/cli/report_command.h"
-
 #include <fmt/format.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -11,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "services/cli/commands.h"
 #include "services/cli/json_text.h"
 #include "services/cli/report_text.h"
 #include "services/common/base/files.h"

@@ -1,5 +1,3 @@
-#include "services/cli/run_command.h"
-
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -9,6 +7,7 @@
 #include <thread>
 
 #include "services/cli/checked_job_file.h"
+#include "services/cli/commands.h"
 #include "services/cli/follow_job.h"
 #include "services/cli/interrupt.h"
 #include "services/cli/job_text.h"

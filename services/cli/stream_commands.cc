@@ -1,11 +1,10 @@
-#include "services/cli/stream_commands.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <memory>
 #include <vector>
 
+#include "services/cli/commands.h"
 #include "services/cli/follow_job.h"
 #include "services/cli/interrupt.h"
 #include "services/cli/job_text.h"

@@ -1,10 +1,9 @@
-#include "services/cli/plan_command.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <sstream>
 
+#include "services/cli/commands.h"
 #include "services/cli/text_table.h"
 
 namespace regroup {
