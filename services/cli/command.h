@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "services/cli/client.h"
 #include "services/cli/exit_code.h"
+#include "services/common/job_file/job_file.h"
 
 namespace regroup {
 
@@ -33,6 +34,10 @@ struct CommandLine {
     return client->Call(method, request);
   }
 };
+
+/// Reads the job file named on the command line and checks what can be checked here. INVALID_ARGUMENT has one
+/// "file:line:column: ..." a line, and the violations as details.
+absl::StatusOr<JobFile> ReadCheckedJobFile(const std::string& path);
 
 /// Writes to standard output.
 void Print(std::string_view text);

@@ -5,7 +5,6 @@
 #include <memory>
 #include <vector>
 
-#include "services/cli/checked_job_file.h"
 #include "services/cli/commands.h"
 #include "services/cli/job_text.h"
 #include "services/cli/json_text.h"

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <memory>
 
-#include "services/cli/checked_job_file.h"
 #include "services/cli/commands.h"
 #include "services/cli/json_text.h"
 #include "services/cli/quantity_text.h"

@@ -6,7 +6,6 @@
 #include <memory>
 #include <thread>
 
-#include "services/cli/checked_job_file.h"
 #include "services/cli/commands.h"
 #include "services/cli/follow_job.h"
 #include "services/cli/interrupt.h"
