@@ -30,7 +30,8 @@ endfunction()
 
 # regroup_word_table(<word>... DECLARATION <text> ENTRY <text>)
 # For tables made from a list of words: sets table_declarations and table_entries in the caller, the texts of all words
-# one after the other (a semicolon behind each declaration), with the word in place of @Word@, its first letter a capital.
+# one after the other (a semicolon behind each declaration), with the word in place of @word@ and @Word@, there its first
+# letter a capital.
 function(regroup_word_table)
   cmake_parse_arguments(arg "" "DECLARATION;ENTRY" "" ${ARGN})
   set(declarations "")
@@ -41,6 +42,7 @@ function(regroup_word_table)
     string(SUBSTRING ${word} 1 -1 rest)
     string(REPLACE "@Word@" ${first}${rest} declaration "${arg_DECLARATION}")
     string(REPLACE "@Word@" ${first}${rest} entry "${arg_ENTRY}")
+    string(REPLACE "@word@" ${word} entry "${entry}")
     string(APPEND declarations "${declaration};\n")
     string(APPEND entries "${entry}, ")
   endforeach()

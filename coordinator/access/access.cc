@@ -2,13 +2,12 @@
 
 #include <fmt/format.h>
 
-#include "coordinator/access/access_rules.h"
 #include "coordinator/access/token_file.h"
+#include "services/common/base/error.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/bearer_token.h"
-#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

@@ -13,7 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "coordinator/access/caller.h"
+#include "coordinator/access/access_rules.h"
 
 namespace regroup {
 

@@ -22,6 +22,29 @@ const AccessRule* FindRule(std::string_view method) {
 
 }  // namespace
 
+std::string_view RoleName(Role role) {
+  switch (role) {
+    case Role::kViewer:
+      return "viewer";
+    case Role::kSubmitter:
+      return "submitter";
+    case Role::kAdmin:
+      return "admin";
+    case Role::kWorker:
+      return "worker";
+    case Role::kLocal:
+      return "local";
+  }
+  return "";
+}
+
+std::optional<Role> RoleFromName(std::string_view name) {
+  for (const Role role : {Role::kViewer, Role::kSubmitter, Role::kAdmin, Role::kWorker}) {
+    if (RoleName(role) == name) return role;
+  }
+  return std::nullopt;
+}
+
 const std::vector<AccessRule>& AccessRules() {
   // Where a submitter may call, the call itself looks at whose job it is.
   static const std::vector<AccessRule> rules = {

@@ -2,12 +2,10 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#include <array>
 
 #include "coordinator/access/token_file.h"
 #include "services/common/base/files.h"
+#include "services/common/base/hardware_names.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/certificates.h"
 #include "services/common/rpc/worker_channel.h"
@@ -19,11 +17,6 @@ constexpr char kAuthority[] = "authority";
 constexpr char kFirstAdmin[] = "admin";
 /// Certificates are renewed more often than the authority that everybody has to be given.
 constexpr int kAuthorityYears = 10;
-
-std::string HostName() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
-}
 
 std::vector<std::string> AllHosts(const std::vector<std::string>& given) {
   std::vector<std::string> hosts = {"localhost", "127.0.0.1", "::1", HostName()};

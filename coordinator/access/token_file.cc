@@ -1,21 +1,16 @@
 #include "coordinator/access/token_file.h"
 
-#include <fcntl.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <openssl/rand.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <chrono>
 #include <functional>
 #include <sstream>
 
+#include "services/common/base/file_lock.h"
 #include "services/common/base/files.h"
+#include "services/common/base/random_bytes.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
 
@@ -62,40 +57,11 @@ std::string FormatTokens(const Tokens& tokens) {
   return text;
 }
 
-absl::StatusOr<std::string> RandomToken() {
-  std::array<unsigned char, kTokenBytes> bytes;
-  if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1) {
-    return absl::InternalError("the system has no random numbers");
-  }
-  std::string token = kTokenPrefix;
-  for (const unsigned char byte : bytes) token += fmt::format("{:02x}", byte);
-  return token;
-}
-
 std::string Now() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
-
-/// Held while the file is read, changed and written.
-class FileLock {
- public:
-  static absl::StatusOr<FileLock> Take(const std::filesystem::path& file) {
-    const std::filesystem::path lock = file.string() + ".lock";
-    FileLock taken(open(lock.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR));
-    if (taken.fd_ < 0 || flock(taken.fd_, LOCK_EX) != 0) return ErrnoStatus(errno, "lock", lock);
-    return taken;
-  }
-  FileLock(FileLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  ~FileLock() {
-    if (fd_ >= 0) close(fd_);
-  }
-
- private:
-  explicit FileLock(int fd) : fd_(fd) {}
-  int fd_;
-};
 
 /// No file is an empty one.
 absl::Status ChangeTokens(const std::filesystem::path& file, const std::function<absl::Status(Tokens&)>& change) {
-  REGROUP_ASSIGN_OR_RETURN(const FileLock lock, FileLock::Take(file));
+  REGROUP_ASSIGN_OR_RETURN(const FileLock lock, FileLock::Take(file.string() + ".lock"));
   absl::StatusOr<Tokens> tokens = ReadTokens(file);
   if (!tokens.ok() && !absl::IsNotFound(tokens.status())) return tokens.status();
   Tokens changed = tokens.ok() ? *std::move(tokens) : Tokens();
@@ -131,7 +97,8 @@ absl::StatusOr<std::string> AddToken(const std::filesystem::path& file, const st
     return absl::InvalidArgumentError(fmt::format(
         "\"{}\" is no name for a token; write lower-case letters, digits, hyphens and dots, at most 63", name));
   }
-  REGROUP_ASSIGN_OR_RETURN(const std::string token, RandomToken());
+  REGROUP_ASSIGN_OR_RETURN(const std::string secret, RandomHex(kTokenBytes));
+  const std::string token = kTokenPrefix + secret;
   REGROUP_RETURN_IF_ERROR(ChangeTokens(file, [&](Tokens& tokens) {
     if (std::any_of(tokens.begin(), tokens.end(), Named(name))) {
       return absl::AlreadyExistsError(

@@ -11,6 +11,7 @@
 
 #include "coordinator/api/requests.h"
 #include "services/common/base/logging.h"
+#include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/known_words.h"
 
@@ -20,17 +21,13 @@ namespace {
 constexpr size_t kWorkersPerPage = 100;
 constexpr size_t kEntriesPerPage = 100;
 
-std::string JobOfTask(const std::string& task_name) {
-  const size_t start = task_name.find('/') + 1;
-  return task_name.substr(start, task_name.find('/', start) - start);
-}
-
 /// The worker without the tasks of jobs that the caller does not see.
 v1::Worker Describe(const v1::Worker& worker, const Caller& caller, const Turn& turn) {
   v1::Worker described = turn.cluster.Describe(worker, turn.now);
   std::vector<std::string> seen;
   for (const std::string& task : described.running_tasks()) {
-    if (CheckMayUse(caller, JobOfTask(task), turn).ok()) seen.push_back(task);
+    const std::optional<TaskNameParts> parts = ParseTaskName(task);
+    if (parts && CheckMayUse(caller, parts->job, turn).ok()) seen.push_back(task);
   }
   described.mutable_running_tasks()->Assign(seen.begin(), seen.end());
   return described;
@@ -134,7 +131,7 @@ grpc::ServerUnaryReactor* ClusterService::SetDraining(grpc::CallbackServerContex
   core_->Change(
       [=, admission = *admission](Turn& turn) {
         const absl::Status status = turn.cluster.SetDraining(admission.id, draining);
-        if (status.ok()) Audit(admission.caller, admission.method, "workers/" + admission.id, &turn);
+        if (status.ok()) Audit(admission.caller, admission.method, WorkerName(admission.id), &turn);
         return status;
       },
       [=, admission = *admission](const absl::Status& status, const Turn& turn) {

@@ -5,6 +5,7 @@
 #include "coordinator/api/job_files.h"
 #include "coordinator/store/sqlite_job_store.h"
 #include "services/common/base/logging.h"
+#include "services/common/base/random_bytes.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -13,6 +14,13 @@ namespace {
 constexpr size_t kMostStreams = 1000;
 constexpr std::chrono::milliseconds kGraceOnDestruction(500);
 constexpr std::chrono::milliseconds kElectionPause(50);
+constexpr size_t kGangSecretBytes = 32;
+
+/// The workers of a gang keep what was made from the secret, so a coordinator that starts again may have another.
+absl::StatusOr<CoordinatorOptions> WithGangSecret(CoordinatorOptions options) {
+  REGROUP_ASSIGN_OR_RETURN(options.cluster.gang_secret, RandomBytes(kGangSecretBytes));
+  return options;
+}
 
 }  // namespace
 
@@ -21,7 +29,8 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Coordinato
     REGROUP_ASSIGN_OR_RETURN(const std::string url, ReadStoreUrl(options.store_url_file));
     REGROUP_ASSIGN_OR_RETURN(auto shared, PostgresJobStore::Open(url));
     PostgresJobStore* const store = shared.get();
-    std::unique_ptr<Coordinator> coordinator(new Coordinator(options, std::move(shared)));
+    REGROUP_ASSIGN_OR_RETURN(const CoordinatorOptions secured, WithGangSecret(options));
+    std::unique_ptr<Coordinator> coordinator(new Coordinator(secured, std::move(shared)));
     coordinator->shared_store_ = store;
     REGROUP_RETURN_IF_ERROR(coordinator->Serve(options));
     return coordinator;
@@ -32,7 +41,8 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Coordinato
 
 absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const CoordinatorOptions& options,
                                                                 std::unique_ptr<JobStore> store) {
-  std::unique_ptr<Coordinator> coordinator(new Coordinator(options, std::move(store)));
+  REGROUP_ASSIGN_OR_RETURN(const CoordinatorOptions secured, WithGangSecret(options));
+  std::unique_ptr<Coordinator> coordinator(new Coordinator(secured, std::move(store)));
   REGROUP_RETURN_IF_ERROR(coordinator->Serve(options));
   return coordinator;
 }

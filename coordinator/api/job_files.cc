@@ -5,6 +5,7 @@
 
 #include "coordinator/job/job.h"
 #include "services/common/base/logging.h"
+#include "services/common/base/resource_names.h"
 #include "services/common/base/staging_folder.h"
 
 namespace regroup {

@@ -4,9 +4,9 @@
 
 #include <utility>
 
+#include "services/common/base/error.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/programs/ask_trainer.h"
-#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

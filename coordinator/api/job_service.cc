@@ -8,6 +8,7 @@
 #include "coordinator/api/job_submission.h"
 #include "coordinator/api/requests.h"
 #include "services/common/base/logging.h"
+#include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {

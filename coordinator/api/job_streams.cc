@@ -2,6 +2,7 @@
 
 #include <deque>
 
+#include "services/common/base/final_states.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {

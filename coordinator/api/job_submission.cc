@@ -5,9 +5,10 @@
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 
 #include <optional>
-#include <random>
 
 #include "coordinator/api/requests.h"
+#include "services/common/base/random_bytes.h"
+#include "services/common/base/resource_names.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/resolve_job_spec.h"
@@ -30,12 +31,10 @@ std::string CanonicalBytes(const google::protobuf::Message& message) {
   return bytes;
 }
 
-std::string RandomSuffix() {
+absl::StatusOr<std::string> RandomSuffix() {
   static constexpr std::string_view kCharacters = "abcdefghijklmnopqrstuvwxyz0123456789";
-  static thread_local std::mt19937_64 random{std::random_device{}()};
-  std::uniform_int_distribution<size_t> pick(0, kCharacters.size() - 1);
-  std::string suffix;
-  while (suffix.size() < kSuffixLength) suffix += kCharacters[pick(random)];
+  REGROUP_ASSIGN_OR_RETURN(std::string suffix, RandomBytes(kSuffixLength));
+  for (char& c : suffix) c = kCharacters[static_cast<unsigned char>(c) % kCharacters.size()];
   return suffix;
 }
 
@@ -55,7 +54,8 @@ absl::StatusOr<std::string> FreeId(const v1::SubmitJobRequest& request, const Tu
                      fmt::format("there is a job \"{}\" already; write another job_id", request.job_id()));
   }
   while (true) {
-    std::string id = fmt::format("{}-{}", request.spec().name(), RandomSuffix());
+    REGROUP_ASSIGN_OR_RETURN(const std::string suffix, RandomSuffix());
+    std::string id = fmt::format("{}-{}", request.spec().name(), suffix);
     REGROUP_ASSIGN_OR_RETURN(const bool is_taken, IsTaken(id, turn));
     if (!is_taken) return id;
   }

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "coordinator/access/caller.h"
+#include "coordinator/access/access_rules.h"
 #include "coordinator/core/core.h"
 #include "regroup/v1/job_service.pb.h"
 #include "services/common/job_file/allowed_paths.h"

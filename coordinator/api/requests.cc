@@ -4,12 +4,15 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
+
+#include "services/common/base/resource_names.h"
 
 namespace regroup {
 namespace {
 
 constexpr size_t kLongestId = 63;
-/// Of things that may exist; what is no id of ours is just not found.
+/// Of an existing resource; a malformed id up to this length is reported as NOT_FOUND.
 constexpr size_t kLongestNamedId = 128;
 constexpr size_t kLargestPage = 1000;
 
@@ -18,11 +21,10 @@ bool IsLowerOrDigit(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <=
 }  // namespace
 
 absl::StatusOr<std::string> IdFromName(std::string_view collection, const std::string& name) {
-  const std::string prefix = fmt::format("{}/", collection);
-  const std::string id = name.rfind(prefix, 0) == 0 ? name.substr(prefix.size()) : "";
-  if (!id.empty() && id.find('/') == std::string::npos && IsPlainText(id, kLongestNamedId)) return id;
+  std::optional<std::string> id = IdIn(collection, name);
+  if (id && IsPlainText(*id, kLongestNamedId)) return *std::move(id);
   const std::string shown = IsPlainText(name, kLongestNamedId) ? fmt::format("\"{}\"", name) : "this name";
-  return InvalidFields({Violation("name", fmt::format("write {}ID instead of {}", prefix, shown))});
+  return InvalidFields({Violation("name", fmt::format("write {}/ID instead of {}", collection, shown))});
 }
 
 bool IsResourceId(std::string_view id) {

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
-#include "services/common/rpc/status.h"
+#include "services/common/base/error.h"
 
 namespace regroup {
 

@@ -6,7 +6,9 @@
 #include <cctype>
 
 #include "coordinator/api/requests.h"
+#include "services/common/base/final_states.h"
 #include "services/common/base/logging.h"
+#include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {

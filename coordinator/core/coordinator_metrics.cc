@@ -6,6 +6,9 @@
 #include <array>
 #include <utility>
 
+#include "services/common/base/enum_words.h"
+#include "services/common/base/task_kinds.h"
+
 namespace regroup {
 namespace {
 
@@ -33,9 +36,6 @@ constexpr const char* kCheckpointTime = "job_checkpoint_timestamp_seconds";
 constexpr std::array<v1::JobState, 4> kLiveStates = {v1::JOB_STATE_QUEUED, v1::JOB_STATE_RUNNING,
                                                      v1::JOB_STATE_RECOVERING, v1::JOB_STATE_CANCELLING};
 constexpr std::array<v1::TaskState, 2> kLiveTaskStates = {v1::TASK_STATE_READY, v1::TASK_STATE_RUNNING};
-constexpr std::array<v1::TaskKind, 8> kTaskKinds = {
-    v1::TASK_KIND_INSPECT,  v1::TASK_KIND_CALIBRATE, v1::TASK_KIND_ALIGN,    v1::TASK_KIND_REFINE,
-    v1::TASK_KIND_FINETUNE, v1::TASK_KIND_EXPORT,    v1::TASK_KIND_EVALUATE, v1::TASK_KIND_REPORT};
 constexpr std::array<v1::FailureClass, 6> kFailureClasses = {
     v1::FAILURE_CLASS_USER,  v1::FAILURE_CLASS_DATA, v1::FAILURE_CLASS_QUALITY_GATE,
     v1::FAILURE_CLASS_INFRA, v1::FAILURE_CLASS_HANG, v1::FAILURE_CLASS_INTERNAL};
@@ -48,19 +48,13 @@ constexpr std::array<v1::WorkerState, 3> kWorkerStates = {v1::WORKER_STATE_READY
 /// One or two milliseconds.
 constexpr size_t kJobsAtOnce = 2000;
 
-std::string Word(v1::JobState state) { return WordOf(v1::JobState_Name(state), "JOB_STATE_"); }
-std::string Word(v1::TaskState state) { return WordOf(v1::TaskState_Name(state), "TASK_STATE_"); }
-std::string Word(v1::TaskKind kind) { return WordOf(v1::TaskKind_Name(kind), "TASK_KIND_"); }
-std::string Word(v1::WorkerState state) { return WordOf(v1::WorkerState_Name(state), "WORKER_STATE_"); }
-std::string Word(v1::FailureClass failure) { return WordOf(v1::FailureClass_Name(failure), "FAILURE_CLASS_"); }
-
 double SecondsSince1970(const google::protobuf::Timestamp& time) {
   return static_cast<double>(time.seconds()) + 1e-9 * time.nanos();
 }
 
 /// Empty where the job did not fail, which Prometheus takes for no label.
 MetricLabels LabelsOfEnd(v1::JobState state, v1::FailureClass failure) {
-  return {{"state", Word(state)}, {"failure", failure == v1::FAILURE_CLASS_UNSPECIFIED ? "" : Word(failure)}};
+  return {{"state", EnumWord(state)}, {"failure", failure == v1::FAILURE_CLASS_UNSPECIFIED ? "" : EnumWord(failure)}};
 }
 
 std::string CodeName(grpc::StatusCode code) {
@@ -88,10 +82,10 @@ CoordinatorMetrics::CoordinatorMetrics() {
   }
   metrics_.Expect("job_queue_seconds");
   metrics_.Expect("scheduling_seconds");
-  for (const v1::TaskKind kind : kTaskKinds) {
-    metrics_.Expect("task_seconds", {{"kind", Word(kind)}});
+  for (const TaskKindRow& kind : kTaskKinds) {
+    metrics_.Expect("task_seconds", {{"kind", kind.word}});
     for (const char* outcome : {"succeeded", "failed", "cancelled", "retried"}) {
-      metrics_.Count("tasks_finished_total", {{"kind", Word(kind)}, {"outcome", outcome}}, 0);
+      metrics_.Count("tasks_finished_total", {{"kind", kind.word}, {"outcome", outcome}}, 0);
     }
   }
   metrics_.Set("build_info", 1, {{"version", REGROUP_VERSION}});
@@ -146,7 +140,7 @@ void CoordinatorMetrics::ObserveChange(const std::optional<Job>& before, const J
 
 void CoordinatorMetrics::ObserveTask(const std::optional<Job>& before, const Job& after, size_t task) {
   const v1::Task& now = after.task(task);
-  const std::string kind = Word(now.kind());
+  const char* const kind = WordOf(now.kind());
   const bool was_running =
       before && task < before->task_count() && before->task(task).state() == v1::TASK_STATE_RUNNING;
   if (now.state() == v1::TASK_STATE_RUNNING) {
@@ -158,7 +152,8 @@ void CoordinatorMetrics::ObserveTask(const std::optional<Job>& before, const Job
     if (now.epoch() == 1) metrics_.Observe("scheduling_seconds", Seconds(FromProto(now.start_time()) - ready));
   } else if (was_running) {
     const bool is_retried = now.state() == v1::TASK_STATE_READY;
-    metrics_.Count("tasks_finished_total", {{"kind", kind}, {"outcome", is_retried ? "retried" : Word(now.state())}});
+    metrics_.Count("tasks_finished_total",
+                   {{"kind", kind}, {"outcome", is_retried ? "retried" : EnumWord(now.state())}});
     if (now.state() == v1::TASK_STATE_SUCCEEDED) {
       metrics_.Observe("task_seconds", Seconds(FromProto(now.end_time()) - FromProto(now.start_time())),
                        {{"kind", kind}});
@@ -201,11 +196,11 @@ bool CoordinatorMetrics::ObserveCluster(const Cluster& cluster, Time now) {
 }
 
 void CoordinatorMetrics::ShowJobs(JobCounts counts, Time now) {
-  for (const v1::JobState state : kLiveStates) metrics_.Set("jobs", counts.jobs[state], {{"state", Word(state)}});
+  for (const v1::JobState state : kLiveStates) metrics_.Set("jobs", counts.jobs[state], {{"state", EnumWord(state)}});
   metrics_.Set("oldest_queued_job_age_seconds", counts.oldest_queued ? Seconds(now - *counts.oldest_queued) : 0);
-  for (const v1::TaskKind kind : kTaskKinds) {
+  for (const TaskKindRow& kind : kTaskKinds) {
     for (const v1::TaskState state : kLiveTaskStates) {
-      metrics_.Set("tasks", counts.tasks[{kind, state}], {{"kind", Word(kind)}, {"state", Word(state)}});
+      metrics_.Set("tasks", counts.tasks[{kind.kind, state}], {{"kind", kind.word}, {"state", EnumWord(state)}});
     }
   }
   for (const char* reason : kWaits) metrics_.Set("jobs_waiting", counts.waiting[reason], {{"reason", reason}});
@@ -220,7 +215,7 @@ void CoordinatorMetrics::ObserveJob(const Job& job) {
   std::lock_guard lock(mutex_);
   for (int state = v1::TASK_STATE_BLOCKED; state <= v1::TaskState_MAX; ++state) {
     const auto task_state = static_cast<v1::TaskState>(state);
-    SetOfJob(id, "job_tasks", tasks[task_state], {{"job_id", id}, {"state", Word(task_state)}});
+    SetOfJob(id, "job_tasks", tasks[task_state], {{"job_id", id}, {"state", EnumWord(task_state)}});
   }
   const v1::Finetune& finetune = job.proto().resolved_spec().finetune();
   if (finetune.has_steps()) SetOfJob(id, "job_planned_steps", finetune.steps(), {{"job_id", id}});
@@ -239,7 +234,8 @@ void CoordinatorMetrics::ObserveWorkers(const Cluster& cluster, Time now) {
     busy_slots += worker.busy_slots();
     free_slots += std::max(0, worker.slots() - worker.busy_slots());
   }
-  for (const v1::WorkerState state : kWorkerStates) metrics_.Set("workers", workers[state], {{"state", Word(state)}});
+  for (const v1::WorkerState state : kWorkerStates)
+    metrics_.Set("workers", workers[state], {{"state", EnumWord(state)}});
   metrics_.Set("slots", free_slots, {{"state", "free"}});
   metrics_.Set("slots", busy_slots, {{"state", "busy"}});
 }

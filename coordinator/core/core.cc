@@ -1,14 +1,13 @@
 #include "coordinator/core/core.h"
 
 #include <fmt/format.h>
-#include <sys/random.h>
 
-#include <array>
 #include <utility>
 
+#include "services/common/base/error.h"
 #include "services/common/base/logging.h"
+#include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
-#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {
@@ -17,15 +16,6 @@ constexpr Duration kTick = std::chrono::milliseconds(100);
 constexpr Duration kMetricsInterval = std::chrono::seconds(1);
 constexpr Duration kRetentionInterval = std::chrono::seconds(10);
 constexpr size_t kForgottenAtOnce = 100;
-
-/// The workers of a gang keep what was made from it, so a coordinator that starts again may have another.
-ClusterOptions WithGangSecret(ClusterOptions options) {
-  std::array<char, 32> bytes{};
-  if (getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size())) {
-    options.gang_secret.assign(bytes.data(), bytes.size());
-  }
-  return options;
-}
 
 absl::Status Stopping() { return absl::UnavailableError("the coordinator is stopping"); }
 
@@ -39,7 +29,7 @@ absl::StatusOr<v1::Job> Turn::DescribeJob(const std::string& job) const {
 
 Core::Core(const ClusterOptions& options, JobStore* store, JobFeeds* feeds, CoordinatorMetrics* metrics,
            std::function<Time()> clock)
-    : store_(store), feeds_(feeds), metrics_(metrics), clock_(std::move(clock)), cluster_(WithGangSecret(options)) {}
+    : store_(store), feeds_(feeds), metrics_(metrics), clock_(std::move(clock)), cluster_(options) {}
 
 Core::~Core() { Stop(); }
 
@@ -190,11 +180,7 @@ absl::Status Core::CommitChanges() {
 }
 
 void Core::CollectChanges() {
-  cluster_.SealChanges();
-  for (const auto& [id, before] : cluster_.jobs().changes()) {
-    const Job& job = *cluster_.jobs().Find(id);
-    changes_.jobs.push_back({job.record(), job.TasksChangedSince(before)});
-  }
+  changes_.jobs = cluster_.SealChanges();
   for (const auto& [id, before] : cluster_.workers().changes()) {
     changes_.workers.push_back(*cluster_.workers().Find(id));
   }

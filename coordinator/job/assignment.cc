@@ -1,27 +1,23 @@
 #include "coordinator/job/assignment.h"
 
-#include <fmt/format.h>
+#include "services/common/base/task_roles.h"
 
 namespace regroup {
 namespace {
-
-std::string ResultFolder(const Job& job, size_t task) {
-  return fmt::format("jobs/{}/{}/{}/out", job.id(), job.graph().tasks[task].id, job.task(task).epoch());
-}
 
 /// The names under which `reader` finds the results of `ancestor`.
 std::vector<std::string> RolesOf(const Job& job, const TaskNode& ancestor, const TaskNode& reader) {
   const bool is_sweep_report = reader.kind == v1::TASK_KIND_REPORT && job.proto().resolved_spec().has_sweep();
   if (!is_sweep_report || ancestor.arms.empty()) return {ancestor.role};
   std::vector<std::string> roles;
-  for (const int arm : ancestor.arms) roles.push_back(fmt::format("{}/{}", arm, ancestor.role));
+  for (const int arm : ancestor.arms) roles.push_back(ArmPrefix(arm) + ancestor.role);
   return roles;
 }
 
 void AddInputs(const Job& job, size_t task, v1::TaskAssignment* assignment) {
   const TaskNode& reader = job.graph().tasks[task];
   for (const size_t ancestor : job.graph().AncestorsOf(task)) {
-    const std::string folder = ResultFolder(job, ancestor);
+    const std::string folder = job.ResultFolder(ancestor);
     for (const std::string& role : RolesOf(job, job.graph().tasks[ancestor], reader)) {
       (*assignment->mutable_inputs())[role] = folder;
     }

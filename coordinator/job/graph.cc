@@ -6,6 +6,7 @@
 #include <map>
 
 #include "coordinator/job/arm_name.h"
+#include "services/common/base/task_roles.h"
 #include "services/common/job_file/arms.h"
 
 namespace regroup {
@@ -31,7 +32,7 @@ class GraphBuilder {
   }
 
   Graph Build() {
-    inspect_ = Add({.id = "inspect", .kind = v1::TASK_KIND_INSPECT, .role = "inspect"});
+    inspect_ = Add({.id = "inspect", .kind = v1::TASK_KIND_INSPECT, .role = kInspectRole});
     statistics_ = spec_.calibration().data().empty() ? inspect_ : AddCalibrate();
     for (Branch& branch : branches_) AddAligns(&branch);
     for (Branch& branch : branches_) AddRefine(&branch);
@@ -63,7 +64,7 @@ class GraphBuilder {
   size_t AddCalibrate() {
     return Add({.id = "calibrate",
                 .kind = v1::TASK_KIND_CALIBRATE,
-                .role = "calibrate",
+                .role = kCalibrateRole,
                 .ranks = CalibrationRanks(),
                 .needs = {inspect_}});
   }
@@ -72,7 +73,7 @@ class GraphBuilder {
     for (int layer = 0; layer < model_.layers(); ++layer) {
       branch->tip.push_back(Add({.id = fmt::format("{}-{:03}", Id("align", AlignmentName(branch->arm)), layer),
                                  .kind = v1::TASK_KIND_ALIGN,
-                                 .role = fmt::format("align/{}", layer),
+                                 .role = AlignRole(layer),
                                  .layer = layer,
                                  .arms = {branch->arm.index()},
                                  .needs = {statistics_}}));
@@ -84,7 +85,7 @@ class GraphBuilder {
     if (!branch->arm.refine()) return;
     branch->tip = {Add({.id = Id("refine", AlignmentName(branch->arm)),
                         .kind = v1::TASK_KIND_REFINE,
-                        .role = "refine",
+                        .role = kRefineRole,
                         .ranks = CalibrationRanks(),
                         .arms = {branch->arm.index()},
                         .needs = branch->tip})};
@@ -95,7 +96,7 @@ class GraphBuilder {
     if (branch->arm.finetune() == "none") return;
     branch->tip = {Add({.id = Id("finetune", ArmName(branch->arm)),
                         .kind = v1::TASK_KIND_FINETUNE,
-                        .role = "finetune",
+                        .role = kFinetuneRole,
                         .ranks = std::max(1, spec_.finetune().ranks()),
                         .arms = {branch->arm.index()},
                         .needs = branch->tip})};
@@ -103,7 +104,7 @@ class GraphBuilder {
 
   void AddExport(Branch* branch) {
     branch->tip = {
-        Add({.id = "export", .kind = v1::TASK_KIND_EXPORT, .role = "export", .arms = {0}, .needs = branch->tip})};
+        Add({.id = "export", .kind = v1::TASK_KIND_EXPORT, .role = kExportRole, .arms = {0}, .needs = branch->tip})};
   }
 
   bool Evaluates() const {
@@ -112,11 +113,11 @@ class GraphBuilder {
   }
 
   void AddEvaluates() {
-    AddEvaluate("evaluate-source", "source", {}, {inspect_});
+    AddEvaluate("evaluate-source", kSourceSubject, {}, {inspect_});
     if (!spec_.has_sweep()) AddComparisons(branches_.front());
     for (const Branch& branch : branches_) {
       const std::string id = spec_.has_sweep() ? Id("evaluate", ArmName(branch.arm)) : "evaluate-result";
-      AddEvaluate(id, "result", {branch.arm.index()}, branch.tip);
+      AddEvaluate(id, kResultSubject, {branch.arm.index()}, branch.tip);
     }
   }
 
@@ -125,14 +126,14 @@ class GraphBuilder {
     if (!branch.merges) return;
     const bool trains = branch.arm.finetune() != "none";
     const bool is_plain_average = branch.arm.alignment() == "none" && !branch.arm.refine() && !trains;
-    if (!is_plain_average) AddEvaluate("evaluate-averaged", "averaged", {0}, {inspect_});
-    if (trains) AddEvaluate("evaluate-aligned", "aligned", {0}, branch.aligned);
+    if (!is_plain_average) AddEvaluate("evaluate-averaged", kAveragedSubject, {0}, {inspect_});
+    if (trains) AddEvaluate("evaluate-aligned", kAlignedSubject, {0}, branch.aligned);
   }
 
   void AddEvaluate(const std::string& id, const std::string& subject, std::vector<int> arms, Positions needs) {
     evaluates_.push_back(Add({.id = id,
                               .kind = v1::TASK_KIND_EVALUATE,
-                              .role = "evaluate/" + subject,
+                              .role = EvaluateRole(subject),
                               .ranks = std::max(1, spec_.evaluation().ranks()),
                               .subject = subject,
                               .arms = std::move(arms),
@@ -144,7 +145,7 @@ class GraphBuilder {
     for (const Branch& branch : branches_) needs.insert(needs.end(), branch.tip.begin(), branch.tip.end());
     std::sort(needs.begin(), needs.end());
     needs.erase(std::unique(needs.begin(), needs.end()), needs.end());
-    Add({.id = "report", .kind = v1::TASK_KIND_REPORT, .role = "report", .needs = std::move(needs)});
+    Add({.id = "report", .kind = v1::TASK_KIND_REPORT, .role = kReportRole, .needs = std::move(needs)});
   }
 
   int CalibrationRanks() const { return std::max(1, spec_.calibration().ranks()); }
@@ -180,7 +181,7 @@ Graph BuildGraph(const v1::JobSpec& resolved, const v1::ModelSummary* model) {
   if (model != nullptr) return GraphBuilder(resolved, *model).Build();
   Graph graph;
   graph.arms = ArmsOf(resolved);
-  graph.tasks.push_back({.id = "inspect", .kind = v1::TASK_KIND_INSPECT, .role = "inspect"});
+  graph.tasks.push_back({.id = "inspect", .kind = v1::TASK_KIND_INSPECT, .role = kInspectRole});
   return graph;
 }
 

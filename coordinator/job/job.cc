@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 
-#include "services/common/rpc/status.h"
+#include "services/common/base/enum_words.h"
+#include "services/common/base/error.h"
+#include "services/common/base/final_states.h"
+#include "services/common/base/resource_names.h"
 
 namespace regroup {
 namespace {
@@ -64,11 +66,11 @@ int64_t Job::Start(size_t task, const std::vector<WorkerRanks>& workers, Time no
   v1::Task& started = MutableTask(task);
   started.set_state(v1::TASK_STATE_RUNNING);
   started.set_epoch(started.epoch() + 1);
-  started.set_worker("workers/" + workers.front().worker);
+  started.set_worker(WorkerName(workers.front().worker));
   started.clear_shares();
   for (const WorkerRanks& share : workers) {
     if (workers.size() == 1) break;
-    started.add_shares()->set_worker("workers/" + share.worker);
+    started.add_shares()->set_worker(WorkerName(share.worker));
     started.mutable_shares()->rbegin()->set_ranks(share.ranks);
   }
   *started.mutable_start_time() = ToProto(now);
@@ -125,7 +127,7 @@ absl::Status Job::Cancel(Time now) {
 absl::Status Job::Retry(Time now) {
   if (proto().state() != v1::JOB_STATE_FAILED && proto().state() != v1::JOB_STATE_CANCELLED) {
     return WrongState(fmt::format("{} is {}; only a failed or cancelled job can be retried", proto().name(),
-                                  WordOf(v1::JobState_Name(proto().state()), "JOB_STATE_")));
+                                  EnumWord(proto().state())));
   }
   record_.job.clear_failure();
   record_.job.clear_start_time();
@@ -246,6 +248,10 @@ int64_t Job::CheckpointAt(size_t task, int64_t done) const {
 std::string Job::ReportFolder(size_t task, const v1::TaskOutcome& outcome) const {
   if (!outcome.publication().published().empty()) return outcome.publication().published() + "/regroup";
   if (!outcome.report_folder().empty()) return outcome.report_folder();
+  return ResultFolder(task);
+}
+
+std::string Job::ResultFolder(size_t task) const {
   return fmt::format("jobs/{}/{}/{}/out", id_, graph_->tasks[task].id, this->task(task).epoch());
 }
 
@@ -336,35 +342,11 @@ bool Job::HasChangedSince(const std::optional<Job>& before) const {
          before->record_.publication_granted != record_.publication_granted || !TasksChangedSince(before).empty();
 }
 
-// Names.
-
 std::vector<WorkerRanks> WorkersOf(const v1::Task& task) {
   std::vector<WorkerRanks> workers;
   for (const v1::WorkerShare& share : task.shares()) workers.push_back({LastSegment(share.worker()), share.ranks()});
   if (workers.empty() && !task.worker().empty()) workers.push_back({LastSegment(task.worker()), task.ranks()});
   return workers;
-}
-
-std::string JobName(const std::string& job_id) { return "jobs/" + job_id; }
-
-std::string TaskName(const std::string& job_id, const std::string& task_id) {
-  return fmt::format("jobs/{}/tasks/{}", job_id, task_id);
-}
-
-std::string LastSegment(const std::string& name) { return name.substr(name.rfind('/') + 1); }
-
-bool IsFinalState(v1::JobState state) {
-  return state == v1::JOB_STATE_SUCCEEDED || state == v1::JOB_STATE_FAILED || state == v1::JOB_STATE_CANCELLED;
-}
-
-bool IsFinalState(v1::TaskState state) {
-  return state == v1::TASK_STATE_SUCCEEDED || state == v1::TASK_STATE_FAILED || state == v1::TASK_STATE_CANCELLED;
-}
-
-std::string WordOf(const std::string& enum_name, std::string_view prefix) {
-  std::string word = enum_name.rfind(prefix, 0) == 0 ? enum_name.substr(prefix.size()) : enum_name;
-  std::transform(word.begin(), word.end(), word.begin(), [](unsigned char c) { return std::tolower(c); });
-  return word;
 }
 
 }  // namespace regroup

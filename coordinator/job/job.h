@@ -38,6 +38,12 @@ struct JobRecord {
   bool publication_granted = false;
 };
 
+/// A job after a change, and which of its tasks the change concerns. A new job has all of them.
+struct JobChange {
+  JobRecord record;
+  std::vector<size_t> changed_tasks;
+};
+
 /// How far an attempt got before it ended.
 struct Reached {
   int64_t done = 0;
@@ -101,6 +107,8 @@ class Job {
   const v1::Task& task(size_t position) const { return record_.job.tasks(static_cast<int>(position)); }
   size_t task_count() const { return static_cast<size_t>(record_.job.tasks_size()); }
   std::optional<size_t> FindTask(const std::string& task_id) const;
+  /// Returns the folder of the task's current or last attempt's results, relative to the working folder.
+  std::string ResultFolder(size_t task) const;
 
   /// SUCCEEDED, FAILED or CANCELLED.
   bool IsFinal() const;
@@ -142,16 +150,5 @@ class Job {
 
 /// The workers of a task's current or last attempt, the lead first; none before the first.
 std::vector<WorkerRanks> WorkersOf(const v1::Task& task);
-
-/// jobs/{job}
-std::string JobName(const std::string& job_id);
-/// jobs/{job}/tasks/{task}
-std::string TaskName(const std::string& job_id, const std::string& task_id);
-/// The last segment of a resource name.
-std::string LastSegment(const std::string& name);
-bool IsFinalState(v1::JobState state);
-bool IsFinalState(v1::TaskState state);
-/// "finetune" for TASK_KIND_FINETUNE, "lost" for WORKER_STATE_LOST: the lower-case word of an enum value's name.
-std::string WordOf(const std::string& enum_name, std::string_view prefix);
 
 }  // namespace regroup

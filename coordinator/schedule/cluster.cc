@@ -1,3 +1,15 @@
+// The file has ten sections; each begins with its name in capitals. Events come first, then decisions, then state.
+//
+//   STORE      loads jobs and workers at start
+//   USERS      adds and cancels jobs, drains workers
+//   WORKERS    keeps sessions: a worker registers, sends heartbeats, asks for tasks
+//   REPORTS    takes what workers tell about attempts: which ones they run, how far they are, how they ended
+//   CLOCK      ends attempts without a lease, jobs that take too long, and calls that waited long enough
+//   PLACEMENT  gives waiting tasks to workers that ask
+//   MOVES      takes slow tasks from their workers, to start them once more on others
+//   CHANGES    seals what has to be stored, and commits it or rolls it back
+//   ATTEMPTS   keeps what is known of running attempts and never stored (Sighting); all sections above look it up here
+//   QUESTIONS  describes jobs and workers as users see them
 #include "coordinator/schedule/cluster.h"
 
 #include <fmt/format.h>
@@ -6,14 +18,18 @@
 
 #include "coordinator/job/assignment.h"
 #include "coordinator/schedule/fair_order.h"
+#include "services/common/base/error.h"
+#include "services/common/base/final_states.h"
+#include "services/common/base/resource_names.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
-#include "services/common/rpc/status.h"
+#include "services/common/base/task_kinds.h"
 
 namespace regroup {
 namespace {
 
 constexpr Duration kLongestWait = std::chrono::seconds(60);
+constexpr size_t kLogTailLines = 20;
 
 absl::Status NotFound(std::string_view what, const std::string& name) {
   return MakeError(absl::StatusCode::kNotFound, v1::RESOURCE_NOT_FOUND,
@@ -21,14 +37,7 @@ absl::Status NotFound(std::string_view what, const std::string& name) {
 }
 
 bool NeedsCuda(const Job& job, size_t task) {
-  switch (job.task(task).kind()) {
-    case v1::TASK_KIND_INSPECT:
-    case v1::TASK_KIND_EXPORT:
-    case v1::TASK_KIND_REPORT:
-      return false;
-    default:
-      return job.proto().resolved_spec().resources().device() == "cuda";
-  }
+  return NeedsDevice(job.task(task).kind()) && job.proto().resolved_spec().resources().device() == "cuda";
 }
 
 std::optional<size_t> PositionOf(const std::string& name, const std::vector<std::string>& names) {
@@ -36,13 +45,30 @@ std::optional<size_t> PositionOf(const std::string& name, const std::vector<std:
   return found == names.end() ? std::nullopt : std::make_optional(static_cast<size_t>(found - names.begin()));
 }
 
-}  // namespace
-
-Demand Cluster::DemandOf(const Job& job, size_t task) {
-  return {.ranks = job.task(task).ranks(), .needs_cuda = NeedsCuda(job, task), .avoided = std::nullopt};
+absl::Status StaleEpoch(const v1::AttemptId& attempt) {
+  return MakeError(absl::StatusCode::kFailedPrecondition, v1::STALE_EPOCH,
+                   fmt::format("attempt {} of task {} of job {} is over; its processes must stop", attempt.epoch(),
+                               attempt.task(), attempt.job()));
 }
 
-// From the store.
+bool IsSame(const v1::AttemptId& a, const v1::AttemptId& b) {
+  return a.epoch() == b.epoch() && a.task() == b.task() && a.job() == b.job();
+}
+
+/// True if the worker leads the task's attempt or helps with it.
+bool RunsOn(const v1::Task& task, const std::string& worker) {
+  const std::vector<WorkerRanks> workers = WorkersOf(task);
+  return std::any_of(workers.begin(), workers.end(), [&](const WorkerRanks& share) { return share.worker == worker; });
+}
+
+template <typename List>
+bool Contains(const List& list, const v1::AttemptId& attempt) {
+  return std::any_of(list.begin(), list.end(), [&](const v1::AttemptId& other) { return IsSame(other, attempt); });
+}
+
+}  // namespace
+
+// STORE
 
 absl::Status Cluster::RestoreJob(JobRecord record, Time now) {
   REGROUP_ASSIGN_OR_RETURN(Job job, Job::Restore(std::move(record)));
@@ -67,7 +93,7 @@ void Cluster::RestoreWorker(v1::Worker worker, Time now) {
   sessions_[id] = {.heartbeat = now, .lease_end = now + options_.lease};
 }
 
-// From users.
+// USERS
 
 void Cluster::AddJob(Job job) {
   const std::string id = job.id();
@@ -86,12 +112,12 @@ absl::Status Cluster::SetDraining(const std::string& worker, bool draining) {
   return absl::OkStatus();
 }
 
-// From workers.
+// WORKERS
 
 v1::RegisterWorkerResponse Cluster::Register(const v1::RegisterWorkerRequest& request, Time now) {
   const v1::Worker* known = workers_.Find(request.worker());
   v1::Worker worker;
-  worker.set_name("workers/" + request.worker());
+  worker.set_name(WorkerName(request.worker()));
   worker.set_state(known != nullptr ? known->state() : v1::WORKER_STATE_READY);
   worker.set_slots(request.slots());
   worker.set_device(request.device());
@@ -162,7 +188,117 @@ void Cluster::AnswerWithNothing(Session* session) {
   answers_.push_back({session->ticket, std::nullopt});
 }
 
-// From the clock.
+// REPORTS
+
+void Cluster::NoteListed(const std::string& worker, const AttemptList& listed, Time now) {
+  for (const RunningTask& running : RunningOn(worker)) {
+    Presence& presence = SightingOf(*running.job, running.task, now).workers[worker];
+    presence.is_listed = Contains(listed, CurrentAttempt(*running.job, running.task));
+    if (!presence.is_listed) continue;
+    presence.was_listed = true;
+    presence.lease_end = now + options_.lease;
+  }
+  for (Lingering& lingering : lingering_) {
+    // It is alive and has not let go yet.
+    if (lingering.worker == worker) lingering.lease_end = now + options_.lease;
+  }
+  std::erase_if(lingering_, [&](const Lingering& lingering) {
+    return lingering.worker == worker && !Contains(listed, lingering.attempt);
+  });
+}
+
+Cluster::AttemptList Cluster::AttemptsToStop(const std::string& worker, const AttemptList& listed) const {
+  AttemptList wanted;
+  AttemptList stop;
+  for (const RunningTask& running : RunningOn(worker)) {
+    *(running.job->IsWindingDown() ? stop : wanted).Add() = CurrentAttempt(*running.job, running.task);
+  }
+  for (const v1::AttemptId& attempt : listed) {
+    if (!Contains(wanted, attempt) && !Contains(stop, attempt)) *stop.Add() = attempt;
+  }
+  return stop;
+}
+
+void Cluster::LoseAttemptsNotIn(const AttemptList& listed, const std::string& worker, Time now) {
+  for (const RunningTask& running : RunningOn(worker)) {
+    if (Contains(listed, CurrentAttempt(*running.job, running.task))) continue;
+    if (SightingOf(*running.job, running.task, now).workers[worker].has_ended) continue;
+    NoteLingering(*running.job, running.task, worker);
+    const Reached reached = ReachedBy(*running.job, running.task);
+    jobs_.Edit(running.job->id())
+        .Lose(running.task, fmt::format("worker {} restarted and lost the attempt", worker), reached, now);
+  }
+}
+
+absl::Status Cluster::Report(const v1::ReportTaskRequest& request, Time now) {
+  const v1::AttemptId& attempt = request.attempt();
+  const Job* job = jobs_.Find(attempt.job());
+  if (job == nullptr) {
+    return MakeError(absl::StatusCode::kNotFound, v1::RESOURCE_NOT_FOUND,
+                     fmt::format("there is no unfinished job \"{}\"", attempt.job()));
+  }
+  const std::optional<RunningTask> running = FindRunning(attempt);
+  if (!running || !RunsOn(job->task(running->task), request.worker())) {
+    const std::optional<size_t> task = job->FindTask(attempt.task());
+    const bool is_repeated = task && request.has_outcome() && job->task(*task).epoch() == attempt.epoch() &&
+                             IsFinalState(job->task(*task).state());
+    return is_repeated ? absl::OkStatus() : StaleEpoch(attempt);
+  }
+  if (LastSegment(job->task(running->task).worker()) != request.worker()) return ReportByHelper(request, *running);
+  if (request.has_outcome()) {
+    NoteLingering(*job, running->task, request.worker());
+    const Reached reached = ReachedBy(*job, running->task);
+    jobs_.Edit(attempt.job()).Finish(running->task, request.outcome(), reached, now);
+    return absl::OkStatus();
+  }
+  if (job->IsWindingDown()) return StaleEpoch(attempt);
+  if (!job->record().publication_granted) jobs_.Edit(attempt.job()).GrantPublication();
+  return absl::OkStatus();
+}
+
+absl::Status Cluster::ReportByHelper(const v1::ReportTaskRequest& request, const RunningTask& running) {
+  if (!request.has_outcome()) return StaleEpoch(request.attempt());
+  const auto sighting = sightings_.find({request.attempt().job(), request.attempt().task()});
+  if (sighting != sightings_.end() && sighting->second.epoch == request.attempt().epoch()) {
+    sighting->second.workers[request.worker()].has_ended = true;
+  }
+  return absl::OkStatus();
+}
+
+void Cluster::NoteLingering(const Job& job, size_t task, const std::string& teller) {
+  const Sighting* sighting = FindSighting(job, task);
+  if (sighting == nullptr || sighting->workers.size() < 2) return;
+  for (const auto& [worker, presence] : sighting->workers) {
+    if (worker == teller || presence.has_ended) continue;
+    lingering_.push_back({worker, CurrentAttempt(job, task), presence.lease_end});
+  }
+}
+
+bool Cluster::Lingers(const Job& job, size_t task, Time now) const {
+  const std::string& id = job.graph().tasks[task].id;
+  return std::any_of(lingering_.begin(), lingering_.end(), [&](const Lingering& lingering) {
+    return now < lingering.lease_end && lingering.attempt.task() == id && lingering.attempt.job() == job.id();
+  });
+}
+
+Time Cluster::LeaseEndOf(const Job& job, size_t task, const std::string& worker, Time now) const {
+  const Sighting* sighting = FindSighting(job, task);
+  const bool is_known = sighting != nullptr && sighting->workers.contains(worker);
+  return is_known ? sighting->workers.at(worker).lease_end : now + options_.lease;
+}
+
+void Cluster::NoteProgress(const v1::AttemptReport& report) {
+  const std::optional<RunningTask> running = FindRunning(report.attempt());
+  if (!running) return;
+  const auto found = sightings_.find({report.attempt().job(), report.attempt().task()});
+  if (found == sightings_.end() || found->second.epoch != report.attempt().epoch()) return;
+  Sighting& sighting = found->second;
+  if (report.has_progress()) sighting.progress = report.progress();
+  for (const v1::LogEntry& entry : report.logs()) sighting.log_tail.push_back(entry.message());
+  while (sighting.log_tail.size() > kLogTailLines) sighting.log_tail.pop_front();
+}
+
+// CLOCK
 
 void Cluster::Tick(Time now) {
   EndSilentAttempts(now);
@@ -177,7 +313,39 @@ void Cluster::Tick(Time now) {
   ForgetMovesOfEndedJobs();
 }
 
-// Placement.
+std::string Cluster::WhyLost(const Job& job, size_t task, Time now) {
+  const std::string lead = LastSegment(job.task(task).worker());
+  for (const auto& [worker, presence] : SightingOf(job, task, now).workers) {
+    const bool has_stopped = job.IsWindingDown() && worker == lead && presence.was_listed && !presence.is_listed;
+    if (presence.has_ended || (!has_stopped && now < presence.lease_end)) continue;
+    return IsAlive(worker, now) ? fmt::format("worker {} no longer runs the attempt", worker)
+                                : fmt::format("worker {} was silent for {} s", worker, Seconds(options_.lease));
+  }
+  return "";
+}
+
+void Cluster::EndSilentAttempts(Time now) {
+  for (const auto& [job, task] : Running()) {
+    const std::string why = WhyLost(*job, task, now);
+    if (why.empty()) continue;
+    NoteLingering(*job, task, "");
+    const Reached reached = ReachedBy(*job, task);
+    jobs_.Edit(job->id()).Lose(task, why, reached, now);
+  }
+  std::erase_if(lingering_, [now](const Lingering& lingering) { return now >= lingering.lease_end; });
+}
+
+void Cluster::ForgetEndedAttempts() {
+  std::erase_if(sightings_, [this](const auto& entry) {
+    v1::AttemptId attempt;
+    attempt.set_job(entry.first.first);
+    attempt.set_task(entry.first.second);
+    attempt.set_epoch(entry.second.epoch);
+    return !FindRunning(attempt);
+  });
+}
+
+// PLACEMENT
 
 void Cluster::PlaceTasks(Time now) {
   const std::vector<std::string> names = LiveWorkers(now);
@@ -288,18 +456,90 @@ Capacity Cluster::CapacityOf(const v1::Worker& worker, int busy_slots) const {
           .can_share = !worker.gang_address().empty()};
 }
 
-// Changes.
+Demand Cluster::DemandOf(const Job& job, size_t task) {
+  return {.ranks = job.task(task).ranks(), .needs_cuda = NeedsCuda(job, task), .avoided = std::nullopt};
+}
 
-void Cluster::SealChanges() {
+// MOVES
+
+/// The slowest first. A task is moved once: one that is slow everywhere is not helped by moving on.
+std::vector<Cluster::RunningTask> Cluster::Stragglers(Time now) const {
+  std::vector<RunningTask> slow;
+  for (const RunningTask& running : Running()) {
+    const auto& [job, task] = running;
+    const auto moved = moves_.find({job->id(), job->graph().tasks[task].id});
+    // A move that could not be stored did not happen.
+    const bool was_moved = moved != moves_.end() && moved->second < job->task(task).epoch();
+    if (!was_moved && !job->IsWindingDown() && IsStraggler(*job, task, options_.straggler, now))
+      slow.push_back(running);
+  }
+  std::stable_sort(slow.begin(), slow.end(), [now](const RunningTask& a, const RunningTask& b) {
+    return RunningTime(*a.job, a.task, now) > RunningTime(*b.job, b.task, now);
+  });
+  return slow;
+}
+
+void Cluster::MoveStragglers(Time now) {
+  // What was moved before and still waits for its old process has a claim on what is free.
+  if (options_.straggler.floor <= Duration(0) || !lingering_.empty()) return;
+  const std::vector<RunningTask> slow = Stragglers(now);
+  if (slow.empty()) return;
+  const std::vector<std::string> names = LiveWorkers(now);
+  std::vector<Capacity> capacities = CapacitiesOf(names);
+  for (const RunningTask& running : slow) {
+    const std::string worker = LastSegment(running.job->task(running.task).worker());
+    const Demand demand = DemandOf(*running.job, running.task);
+    for (size_t other = 0; other < names.size(); ++other) {
+      if (names[other] == worker || !CanStart(capacities[other], demand)) continue;
+      capacities[other].free_slots -= demand.ranks;
+      Move(running, now);
+      break;
+    }
+  }
+}
+
+/// From now on the attempt is an old one: its worker is told to stop it, and the next starts when no process of it is
+/// left.
+void Cluster::Move(const RunningTask& running, Time now) {
+  const auto [job, task] = running;
+  const v1::AttemptId attempt = CurrentAttempt(*job, task);
+  for (const WorkerRanks& share : WorkersOf(job->task(task))) {
+    lingering_.push_back({share.worker, attempt, LeaseEndOf(*job, task, share.worker, now)});
+  }
+  moves_[{attempt.job(), attempt.task()}] = attempt.epoch();
+  const std::string why = fmt::format(
+      "worker {} was slow: {:.0f} s, where the same takes {:.0f} s for other layers; another worker starts it anew",
+      LastSegment(job->task(task).worker()), Seconds(RunningTime(*job, task, now)),
+      Seconds(UsualDuration(*job, task).value_or(Duration(0))));
+  jobs_.Edit(attempt.job()).Move(task, why, now);
+}
+
+std::string Cluster::AvoidedBy(const Job& job, size_t task) const {
+  const auto moved = moves_.find({job.id(), job.graph().tasks[task].id});
+  const bool is_avoiding = moved != moves_.end() && moved->second == job.task(task).epoch();
+  return is_avoiding ? LastSegment(job.task(task).worker()) : "";
+}
+
+void Cluster::ForgetMovesOfEndedJobs() {
+  std::erase_if(moves_, [this](const auto& move) { return jobs_.Find(move.first.first) == nullptr; });
+}
+
+// CHANGES
+
+std::vector<JobChange> Cluster::SealChanges() {
+  std::vector<JobChange> sealed;
   std::vector<std::string> unchanged;
   for (const auto& [id, before] : jobs_.changes()) {
     if (jobs_.Find(id)->HasChangedSince(before)) {
-      jobs_.Edit(id).NextRevision();
+      Job& job = jobs_.Edit(id);
+      job.NextRevision();
+      sealed.push_back({job.record(), job.TasksChangedSince(before)});
     } else {
       unchanged.push_back(id);
     }
   }
   for (const std::string& id : unchanged) jobs_.Unmark(id);
+  return sealed;
 }
 
 void Cluster::Commit() {
@@ -329,7 +569,75 @@ std::set<std::string> Cluster::ChangedJobs() const {
   return changed;
 }
 
-// Questions.
+// ATTEMPTS
+
+Cluster::Sighting& Cluster::SightingOf(const Job& job, size_t task, Time now) {
+  Sighting& sighting = sightings_[{job.id(), job.graph().tasks[task].id}];
+  const int64_t epoch = job.task(task).epoch();
+  if (sighting.epoch != epoch) {
+    sighting = Sighting();
+    sighting.epoch = epoch;
+    for (const WorkerRanks& share : WorkersOf(job.task(task))) {
+      sighting.workers[share.worker].lease_end = now + options_.lease;
+    }
+  }
+  return sighting;
+}
+
+const Cluster::Sighting* Cluster::FindSighting(const Job& job, size_t task) const {
+  const auto found = sightings_.find({job.id(), job.graph().tasks[task].id});
+  if (found == sightings_.end() || found->second.epoch != job.task(task).epoch()) return nullptr;
+  return &found->second;
+}
+
+Reached Cluster::ReachedBy(const Job& job, size_t task) const {
+  const Sighting* sighting = FindSighting(job, task);
+  if (sighting == nullptr) return {};
+  return {sighting->progress.done(), {sighting->log_tail.begin(), sighting->log_tail.end()}};
+}
+
+std::optional<Cluster::RunningTask> Cluster::FindRunning(const v1::AttemptId& attempt) const {
+  const Job* job = jobs_.Find(attempt.job());
+  const std::optional<size_t> task = job != nullptr ? job->FindTask(attempt.task()) : std::nullopt;
+  if (!task || job->task(*task).state() != v1::TASK_STATE_RUNNING || job->task(*task).epoch() != attempt.epoch()) {
+    return std::nullopt;
+  }
+  return RunningTask{job, *task};
+}
+
+std::vector<Cluster::RunningTask> Cluster::RunningOn(const std::string& worker) const {
+  std::vector<RunningTask> running = Running();
+  std::erase_if(running, [&](const RunningTask& one) { return !RunsOn(one.job->task(one.task), worker); });
+  return running;
+}
+
+std::vector<Cluster::RunningTask> Cluster::Running() const {
+  std::vector<RunningTask> running;
+  for (const std::string& id : running_jobs_) {
+    const Job* job = jobs_.Find(id);
+    if (job == nullptr) continue;
+    for (const size_t task : job->RunningTasks()) running.push_back({job, task});
+  }
+  return running;
+}
+
+void Cluster::NoteWhatRuns(const std::set<std::string>& changed_jobs) {
+  for (const std::string& id : changed_jobs) {
+    const Job* job = jobs_.Find(id);
+    if (job != nullptr && !job->RunningTasks().empty()) {
+      running_jobs_.insert(id);
+    } else {
+      running_jobs_.erase(id);
+    }
+    if (job != nullptr && !job->IsFinal() && job->proto().has_start_time()) {
+      started_jobs_.insert(id);
+    } else {
+      started_jobs_.erase(id);
+    }
+  }
+}
+
+// QUESTIONS
 
 v1::Job Cluster::Describe(const Job& job, Time now) const {
   v1::Job described = job.proto();
@@ -395,6 +703,11 @@ v1::Worker Cluster::Describe(const v1::Worker& worker, Time now) const {
     described.add_running_tasks(task.name());
   }
   return described;
+}
+
+const v1::Progress* Cluster::ProgressOf(const Job& job, size_t task) const {
+  const Sighting* sighting = FindSighting(job, task);
+  return sighting != nullptr && !sighting->progress.phase().empty() ? &sighting->progress : nullptr;
 }
 
 }  // namespace regroup

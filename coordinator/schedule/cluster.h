@@ -85,8 +85,10 @@ class Cluster {
 
   std::vector<Answer> TakeAnswers() { return std::exchange(answers_, {}); }
 
-  // Changes since the last Commit or Rollback. SealChanges gives each changed job its next revision.
-  void SealChanges();
+  // Changes since the last Commit or Rollback.
+
+  /// Gives each changed job its next revision and returns those jobs.
+  std::vector<JobChange> SealChanges();
   const JournaledMap<Job>& jobs() const { return jobs_; }
   const JournaledMap<v1::Worker>& workers() const { return workers_; }
   bool HasChanges() const { return !jobs_.changes().empty() || !workers_.changes().empty(); }
@@ -162,7 +164,7 @@ class Cluster {
   };
   using AttemptList = google::protobuf::RepeatedPtrField<v1::AttemptId>;
 
-  // Attempts (cluster_attempts.cc).
+  // Attempts.
   Sighting& SightingOf(const Job& job, size_t task, Time now);
   const Sighting* FindSighting(const Job& job, size_t task) const;
   Reached ReachedBy(const Job& job, size_t task) const;
@@ -195,7 +197,7 @@ class Cluster {
   std::vector<Capacity> CapacitiesOf(const std::vector<std::string>& names) const;
   std::vector<std::string> LiveWorkers(Time now) const;
 
-  // Moves (cluster_moves.cc).
+  // Moves.
   std::vector<RunningTask> Stragglers(Time now) const;
   void MoveStragglers(Time now);
   void Move(const RunningTask& running, Time now);

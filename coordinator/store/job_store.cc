@@ -4,7 +4,7 @@
 
 #include <charconv>
 
-#include "services/common/rpc/status.h"
+#include "services/common/base/error.h"
 
 namespace regroup {
 namespace {

@@ -23,12 +23,6 @@ namespace regroup {
 /// Changes of a job that a watcher can still ask for; older ones are a gap.
 inline constexpr int kEventsKept = 256;
 
-/// A job after a change, and which of its tasks the change concerns. A new job has all of them.
-struct JobChange {
-  JobRecord record;
-  std::vector<size_t> changed_tasks;
-};
-
 /// The first submission with a request id.
 struct SubmittedRequest {
   std::string request_id;

@@ -9,9 +9,9 @@
 #include <cstring>
 #include <thread>
 
+#include "services/common/base/error.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
-#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

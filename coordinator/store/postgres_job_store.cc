@@ -5,10 +5,10 @@
 #include <array>
 
 #include "coordinator/store/postgres_lease.h"
+#include "services/common/base/error.h"
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
-#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

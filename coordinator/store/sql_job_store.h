@@ -42,6 +42,9 @@ class SqlJobStore : public JobStore {
   SqlConnection* const connection_;
 };
 
+/// Returns a time as the tables store it.
+inline int64_t MicrosOf(Time time) { return time.time_since_epoch().count(); }
+
 /// Parses what a row holds. INTERNAL where it is not readable.
 template <typename Message>
 absl::Status ParseColumn(const SqlRows& row, int column, Message* message) {

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "services/common/base/error.h"
 #include "services/common/base/status_macros.h"
-#include "services/common/rpc/status.h"
 
 namespace regroup {
 

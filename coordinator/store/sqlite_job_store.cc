@@ -5,10 +5,10 @@
 #include <array>
 #include <thread>
 
-#include "coordinator/store/sql_changes.h"
+#include "services/common/base/error.h"
 #include "services/common/base/files.h"
+#include "services/common/base/final_states.h"
 #include "services/common/base/status_macros.h"
-#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

@@ -2,17 +2,11 @@
 
 #include <fmt/format.h>
 
+#include "services/common/base/error.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/status.h"
 
 namespace regroup {
-namespace {
-
-std::string WithPrefix(std::string_view prefix, const std::string& text) {
-  return text.starts_with(prefix) ? text : std::string(prefix) + text;
-}
-
-}  // namespace
 
 absl::StatusOr<Client> Client::Open(const std::string& address, const ClientIdentity& identity) {
   REGROUP_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel, OpenChannel(address, identity));
@@ -35,8 +29,5 @@ absl::Status Client::Explain(const grpc::Status& status) const {
                   "REGROUP_COORDINATOR",
                   address_, status.error_message()));
 }
-
-std::string JobName(const std::string& text) { return WithPrefix("jobs/", text); }
-std::string WorkerName(const std::string& text) { return WithPrefix("workers/", text); }
 
 }  // namespace regroup

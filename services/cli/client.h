@@ -88,10 +88,4 @@ class Client {
   std::unique_ptr<ClusterStub> clusters_;
 };
 
-/// "jobs/x" for "x" and for "jobs/x".
-std::string JobName(const std::string& text);
-
-/// "workers/x" for "x" and for "workers/x".
-std::string WorkerName(const std::string& text);
-
 }  // namespace regroup

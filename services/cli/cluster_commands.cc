@@ -1,31 +1,24 @@
-#include "services/cli/cluster_commands.h"
-
 #include <fmt/format.h>
 #include <google/protobuf/util/time_util.h>
 
-#include <algorithm>
 #include <chrono>
 #include <memory>
 
+#include "services/cli/commands.h"
 #include "services/cli/json_text.h"
 #include "services/cli/quantity_text.h"
 #include "services/cli/text_table.h"
+#include "services/common/base/enum_words.h"
+#include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {
 
-std::string StateText(v1::WorkerState state) {
-  std::string word = v1::WorkerState_Name(state).substr(std::string_view("WORKER_STATE_").size());
-  std::transform(word.begin(), word.end(), word.begin(), [](unsigned char c) { return std::tolower(c); });
-  return word;
-}
-
-std::string LastSegments(const std::string& task) {
-  const size_t job = task.find('/');
-  const size_t tasks = task.find("/tasks/");
-  if (job == std::string::npos || tasks == std::string::npos) return task;
-  return task.substr(job + 1, tasks - job - 1) + ":" + task.substr(tasks + 7);
+/// Returns "JOB:TASK" for the name of a task.
+std::string ShortTaskName(const std::string& name) {
+  const std::optional<TaskNameParts> parts = ParseTaskName(name);
+  return parts ? fmt::format("{}:{}", parts->job, parts->task) : name;
 }
 
 std::string WorkersText(const v1::ListWorkersResponse& list) {
@@ -35,9 +28,10 @@ std::string WorkersText(const v1::ListWorkersResponse& list) {
   TextTable table({"WORKER", "STATE", "SLOTS", "DEVICE", "HOST", "HEARD", "RUNS"});
   for (const v1::Worker& worker : list.workers()) {
     std::string running;
-    for (const std::string& task : worker.running_tasks()) running += (running.empty() ? "" : " ") + LastSegments(task);
+    for (const std::string& task : worker.running_tasks())
+      running += (running.empty() ? "" : " ") + ShortTaskName(task);
     const double age = worker.has_heartbeat_time() ? now - SecondsOf(worker.heartbeat_time()) : 0;
-    table.Add({worker.name().substr(worker.name().find('/') + 1), StateText(worker.state()),
+    table.Add({LastSegment(worker.name()), EnumWord(worker.state()),
                fmt::format("{}/{}", worker.busy_slots(), worker.slots()), worker.device(), worker.host(),
                worker.has_heartbeat_time() ? DurationText(age) + " ago" : "", running});
   }
@@ -105,7 +99,7 @@ void AddByName(CLI::App& app, CommandLine& line, const char* name, const char* d
   command->callback([&line, id, method] {
     line.selected = [id, method](const CommandLine& chosen) -> ExitCode {
       Request request;
-      request.set_name(WorkerName(*id));
+      request.set_name(FullName(kWorkerCollection, *id));
       const auto worker = chosen.Call(method, request);
       if (!worker.ok()) return PrintError(worker.status(), chosen.json);
       Print(chosen.json ? JsonOf(*worker) : fmt::format("{} is {}\n", worker->name(), StateText(worker->state())));

@@ -1,7 +1,7 @@
 // What the parts of the command line share.
 //
-// Each ...commands.h declares a function that adds its commands to the parser. A parsed command leaves its action in
-// `selected`; main runs it.
+// commands.h declares the functions that add commands to the parser. A parsed command leaves its action in `selected`;
+// main runs it.
 #pragma once
 
 #include <functional>
@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "services/cli/client.h"
 #include "services/cli/exit_code.h"
+#include "services/common/job_file/job_file.h"
 
 namespace regroup {
 
@@ -33,6 +34,10 @@ struct CommandLine {
     return client->Call(method, request);
   }
 };
+
+/// Reads the job file named on the command line and checks what can be checked here. INVALID_ARGUMENT has one
+/// "file:line:column: ..." a line, and the violations as details.
+absl::StatusOr<JobFile> ReadCheckedJobFile(const std::string& path);
 
 /// Writes to standard output.
 void Print(std::string_view text);

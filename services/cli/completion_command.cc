@@ -1,8 +1,8 @@
-#include "services/cli/completion_command.h"
-
 #include <fmt/format.h>
 
 #include <memory>
+
+#include "services/cli/commands.h"
 
 namespace regroup {
 namespace {

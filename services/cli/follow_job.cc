@@ -8,6 +8,7 @@
 
 #include "services/cli/job_mirror.h"
 #include "services/cli/stage_summary.h"
+#include "services/common/base/final_states.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -108,7 +109,7 @@ class EventReader {
   void Receive(v1::JobEvent event, bool first_of_stream) {
     last_heard_ = Clock::now();
     if (!event.resume_token().empty()) resume_token_ = event.resume_token();
-    final_ = IsFinal(event.job().state());
+    final_ = IsFinalState(event.job().state());
     const std::lock_guard lock(mutex_);
     events_.push_back({std::move(event), first_of_stream});
     changed_.notify_all();
@@ -154,7 +155,7 @@ absl::StatusOr<v1::Job> FollowJob(const Client& client, const std::string& job_n
       if (options.on_event) options.on_event(event);
     }
     if (!mirror.job().name().empty()) view.Show(mirror.job(), Now());
-    if (IsFinal(mirror.job().state())) return mirror.job();
+    if (IsFinalState(mirror.job().state())) return mirror.job();
     if (batch.ended) return batch.status.ok() ? absl::UnavailableError("the stream of events ended") : batch.status;
     if (options.on_turn) REGROUP_RETURN_IF_ERROR(options.on_turn(mirror.job()));
   }

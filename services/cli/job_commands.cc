@@ -1,5 +1,3 @@
-#include "services/cli/job_commands.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,12 +5,14 @@
 #include <memory>
 #include <vector>
 
-#include "services/cli/checked_job_file.h"
+#include "services/cli/commands.h"
 #include "services/cli/job_text.h"
 #include "services/cli/json_text.h"
 #include "services/cli/progress_lines.h"
 #include "services/cli/quantity_text.h"
 #include "services/cli/text_table.h"
+#include "services/common/base/enum_words.h"
+#include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -61,8 +61,8 @@ ExitCode Submit(const SubmitOptions& options, const CommandLine& line) {
   } else if (options.validate_only) {
     Print(fmt::format("{} can be accepted\n", options.file));
   } else {
-    const std::string id = job->name().substr(job->name().find('/') + 1);
-    Print(fmt::format("{} is {}; follow it with: regroup watch {}\n", job->name(), StateWord(job->state()), id));
+    const std::string id = LastSegment(job->name());
+    Print(fmt::format("{} is {}; follow it with: regroup watch {}\n", job->name(), EnumWord(job->state()), id));
   }
   return kExitDone;
 }
@@ -125,7 +125,7 @@ std::string ListText(const v1::ListJobsResponse& list) {
   TextTable table({"JOB", "STATE", "CREATED", "TOOK", "NOTE"});
   for (const v1::Job& job : list.jobs()) {
     const std::string note = job.waiting_reason().empty() ? job.failure().message() : job.waiting_reason();
-    table.Add({job.name().substr(job.name().find('/') + 1), StateWord(job.state()), TimeText(job.create_time()),
+    table.Add({LastSegment(job.name()), EnumWord(job.state()), TimeText(job.create_time()),
                job.has_start_time() ? DurationText(JobSeconds(job, Now())) : "", note});
   }
   return table.Render() + (list.next_page_token().empty() ? "" : "(more: raise --limit)\n");
@@ -162,7 +162,7 @@ void AddByName(CLI::App& app, CommandLine& line, const char* name, const char* d
   command->callback([&line, job, method, show] {
     line.selected = [job, method, show](const CommandLine& chosen) -> ExitCode {
       Request request;
-      request.set_name(JobName(*job));
+      request.set_name(FullName(kJobCollection, *job));
       return show(chosen.Call(method, request), *job, chosen.json);
     };
   });
@@ -172,13 +172,13 @@ ExitCode ShowJob(const absl::StatusOr<v1::Job>& job, const std::string&, bool js
 
 ExitCode ShowState(const absl::StatusOr<v1::Job>& job, const std::string&, bool json) {
   if (!job.ok() || json) return PrintJob(job, json);
-  Print(fmt::format("{} is {}\n", job->name(), StateWord(job->state())));
+  Print(fmt::format("{} is {}\n", job->name(), EnumWord(job->state())));
   return kExitDone;
 }
 
 ExitCode ShowDeleted(const absl::StatusOr<google::protobuf::Empty>& reply, const std::string& job, bool json) {
   if (!reply.ok()) return PrintError(reply.status(), json);
-  Print(json ? "{}\n" : fmt::format("{} is deleted\n", JobName(job)));
+  Print(json ? "{}\n" : fmt::format("{} is deleted\n", FullName(kJobCollection, job)));
   return kExitDone;
 }
 

@@ -10,6 +10,7 @@
 
 #include "services/cli/quantity_text.h"
 #include "services/cli/text_table.h"
+#include "services/common/base/resource_names.h"
 
 namespace regroup {
 namespace {
@@ -193,7 +194,7 @@ std::string FailureText(const v1::Job& job, const std::string& again, const Term
   }
   const v1::Task* const task = FailedTask(job);
   const v1::Failure& failure = job.failure().message().empty() && task != nullptr ? task->failure() : job.failure();
-  const std::string id = task == nullptr ? "" : task->name().substr(task->name().rfind('/') + 1);
+  const std::string id = task == nullptr ? "" : LastSegment(task->name());
   const std::string reason = ReasonOf(failure, id);
   std::string text = terminal.Paint(
       Colour::kRed,

@@ -8,15 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "services/cli/cluster_commands.h"
-#include "services/cli/command.h"
-#include "services/cli/completion_command.h"
-#include "services/cli/job_commands.h"
-#include "services/cli/model_commands.h"
-#include "services/cli/plan_command.h"
-#include "services/cli/report_command.h"
-#include "services/cli/run_command.h"
-#include "services/cli/stream_commands.h"
+#include "services/cli/commands.h"
 #include "services/common/job_file/nearest_word.h"
 #include "services/common/rpc/security_flags.h"
 

@@ -1,10 +1,9 @@
-#include "services/cli/model_commands.h"
-
 #include <fmt/format.h>
 
 #include <memory>
 #include <vector>
 
+#include "services/cli/commands.h"
 #include "services/cli/json_text.h"
 #include "services/common/programs/ask_trainer.h"
 

@@ -1,11 +1,9 @@
-#include "services/cli/plan_command.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <memory>
 
-#include "services/cli/checked_job_file.h"
+#include "services/cli/commands.h"
 #include "services/cli/json_text.h"
 #include "services/cli/quantity_text.h"
 #include "services/cli/report_text.h"

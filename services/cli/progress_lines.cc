@@ -7,6 +7,8 @@
 
 #include "services/cli/quantity_text.h"
 #include "services/cli/text_table.h"
+#include "services/common/base/enum_words.h"
+#include "services/common/base/resource_names.h"
 
 namespace regroup {
 namespace {
@@ -20,12 +22,6 @@ struct Part {
   int weight = 0;
   Colour colour = Colour::kNone;
 };
-
-std::string LowerWord(const std::string& constant, std::string_view prefix) {
-  std::string word = constant.substr(prefix.size());
-  std::transform(word.begin(), word.end(), word.begin(), [](unsigned char c) { return std::tolower(c); });
-  return word;
-}
 
 /// Short enough at 80 columns to leave room for all figures of a training step.
 int BarWidth(const Terminal& terminal) { return terminal.columns < 90 ? 6 : 12; }
@@ -108,7 +104,7 @@ std::vector<Part> FinishedParts(const StageSummary& stage) {
   std::vector<Part> parts = {{DurationText(stage.elapsed_s), 9}};
   if (stage.tasks > 1) parts.push_back({fmt::format("{} {}", stage.tasks_done, stage.unit), 8, Colour::kDim});
   if (stage.loss) parts.push_back({"loss " + FigureText(*stage.loss), 6, Colour::kDim});
-  if (stage.state != v1::TASK_STATE_SUCCEEDED) parts.push_back({StateWord(stage.state), 9, ColourOf(stage.state)});
+  if (stage.state != v1::TASK_STATE_SUCCEEDED) parts.push_back({EnumWord(stage.state), 9, ColourOf(stage.state)});
   return parts;
 }
 
@@ -148,8 +144,8 @@ std::string StageLine(const StageSummary& stage, const Terminal& terminal) {
 }
 
 std::string JobLine(const v1::Job& job, double now_s, const Terminal& terminal) {
-  std::vector<Part> parts = {{job.name().substr(job.name().find('/') + 1), 9, Colour::kBold},
-                             {StateWord(job.state()), 8, ColourOf(job.state())},
+  std::vector<Part> parts = {{LastSegment(job.name()), 9, Colour::kBold},
+                             {EnumWord(job.state()), 8, ColourOf(job.state())},
                              {DurationText(JobSeconds(job, now_s)), 7}};
   if (!job.waiting_reason().empty()) parts.push_back({job.waiting_reason(), 5, Colour::kYellow});
   return Fit(std::move(parts), ColumnsOf(terminal), terminal);
@@ -194,8 +190,5 @@ std::string PlainStageLine(const StageSummary& stage) {
   for (size_t i = 0; i < details.size(); ++i) line += (i == 0 ? ": " : ", ") + details[i];
   return line;
 }
-
-std::string StateWord(v1::JobState state) { return LowerWord(v1::JobState_Name(state), "JOB_STATE_"); }
-std::string StateWord(v1::TaskState state) { return LowerWord(v1::TaskState_Name(state), "TASK_STATE_"); }
 
 }  // namespace regroup

@@ -16,8 +16,4 @@ std::vector<std::string> ProgressLines(const v1::Job& job, double now_s, const T
 /// "finetune 40 %: step 80/200, 1:02, eta 1:33, 812 tokens/s, loss 2.310", for output that cannot be drawn again.
 std::string PlainStageLine(const StageSummary& stage);
 
-/// "queued", "running", ... "cancelled".
-std::string StateWord(v1::JobState state);
-std::string StateWord(v1::TaskState state);
-
 }  // namespace regroup

@@ -7,6 +7,8 @@
 
 #include "services/cli/progress_lines.h"
 #include "services/cli/quantity_text.h"
+#include "services/common/base/enum_words.h"
+#include "services/common/base/final_states.h"
 
 namespace regroup {
 namespace {
@@ -59,14 +61,14 @@ void PlainProgress::Show(const v1::Job& job, double now_s) {
   const bool changed = job.state() != state_;
   state_ = job.state();
   // The end of a job is its last line, after the end of its last stage.
-  if (changed && !IsFinal(job.state())) PrintState(job, now_s);
+  if (changed && !IsFinalState(job.state())) PrintState(job, now_s);
   ShowWaiting(job, now_s);
   for (const StageSummary& stage : SummariseStages(job, now_s)) ShowStage(stage, now_s);
-  if (changed && IsFinal(job.state())) PrintState(job, now_s);
+  if (changed && IsFinalState(job.state())) PrintState(job, now_s);
 }
 
 void PlainProgress::PrintState(const v1::Job& job, double now_s) {
-  Print(fmt::format("{}: {}", job.name(), StateWord(job.state())), now_s);
+  Print(fmt::format("{}: {}", job.name(), EnumWord(job.state())), now_s);
 }
 
 void PlainProgress::ShowWaiting(const v1::Job& job, double now_s) {
@@ -83,7 +85,7 @@ void PlainProgress::ShowStage(const StageSummary& stage, double now_s) {
   const bool changed = stage.state != seen.state;
   const bool ran = stage.elapsed_s > 0 || stage.state != v1::TASK_STATE_CANCELLED;
   if (changed && stage.IsFinal() && ran) {
-    const std::string word = stage.state == v1::TASK_STATE_SUCCEEDED ? "done" : StateWord(stage.state);
+    const std::string word = stage.state == v1::TASK_STATE_SUCCEEDED ? "done" : EnumWord(stage.state);
     Print(fmt::format("{} {} in {}", stage.name, word, DurationText(stage.elapsed_s)), now_s);
   } else if (changed && stage.state == v1::TASK_STATE_RUNNING) {
     Print(fmt::format("{} started", stage.name), now_s);

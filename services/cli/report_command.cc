@@ -1,5 +1,3 @@
-#include "services/cli/report_command.h"
-
 #include <fmt/format.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -11,9 +9,11 @@
 
 #include <nlohmann/json.hpp>
 
+#include "services/cli/commands.h"
 #include "services/cli/json_text.h"
 #include "services/cli/report_text.h"
 #include "services/common/base/files.h"
+#include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -37,7 +37,7 @@ std::optional<fs::path> ReportFolderIn(const std::string& text) {
 absl::StatusOr<fs::path> FindReport(const std::string& text, const CommandLine& line) {
   if (const auto folder = ReportFolderIn(text)) return *folder;
   v1::GetJobRequest request;
-  request.set_name(JobName(text));
+  request.set_name(FullName(kJobCollection, text));
   REGROUP_ASSIGN_OR_RETURN(const v1::Job job, line.Call(&Client::JobStub::GetJob, request));
   if (!job.report_folder().empty()) return fs::path(job.report_folder());
   return absl::FailedPreconditionError(

@@ -1,5 +1,3 @@
-#include "services/cli/run_command.h"
-
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -8,7 +6,7 @@
 #include <memory>
 #include <thread>
 
-#include "services/cli/checked_job_file.h"
+#include "services/cli/commands.h"
 #include "services/cli/follow_job.h"
 #include "services/cli/interrupt.h"
 #include "services/cli/job_text.h"
@@ -16,6 +14,7 @@
 #include "services/cli/local_cluster.h"
 #include "services/cli/stage_summary.h"
 #include "services/cli/submit_once.h"
+#include "services/common/base/final_states.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/resolve_job_spec.h"
 
@@ -94,7 +93,7 @@ class Attendant {
 absl::StatusOr<v1::Job> SubmitAndFollow(const v1::JobSpec& spec, LocalCluster& cluster, bool json) {
   REGROUP_ASSIGN_OR_RETURN(const Client client, Client::Open(cluster.address()));
   REGROUP_ASSIGN_OR_RETURN(const v1::Job job, SubmitOnce(spec, CallsOf(client)));
-  if (IsFinal(job.state())) return job;
+  if (IsFinalState(job.state())) return job;
   const std::unique_ptr<ProgressView> view = MakeProgressView(json);
   Attendant attendant(client, cluster, *view);
   FollowOptions options;

@@ -1,41 +1,54 @@
 #include "services/cli/stage_summary.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <compare>
+#include <iterator>
 #include <map>
 #include <string_view>
 #include <utility>
 
 #include "services/cli/quantity_text.h"
+#include "services/common/base/final_states.h"
+#include "services/common/base/resource_names.h"
+#include "services/common/base/task_kinds.h"
+#include "services/common/base/task_roles.h"
 
 namespace regroup {
 namespace {
 
-std::string TaskIdOf(const v1::Task& task) { return task.name().substr(task.name().rfind('/') + 1); }
+/// Evaluations of a single conversion are stages of their own, each after the stage whose model it measures.
+struct EvaluateStage {
+  std::string_view subject;
+  v1::TaskKind after;
+};
+constexpr EvaluateStage kEvaluateStages[] = {{kSourceSubject, v1::TASK_KIND_CALIBRATE},
+                                             {kAveragedSubject, v1::TASK_KIND_CALIBRATE},
+                                             {kAlignedSubject, v1::TASK_KIND_REFINE},
+                                             {kResultSubject, v1::TASK_KIND_EVALUATE}};
 
-std::string KindName(v1::TaskKind kind) {
-  static const std::map<v1::TaskKind, std::string> names = {
-      {v1::TASK_KIND_INSPECT, "inspect"},   {v1::TASK_KIND_CALIBRATE, "calibrate"}, {v1::TASK_KIND_ALIGN, "align"},
-      {v1::TASK_KIND_REFINE, "refine"},     {v1::TASK_KIND_FINETUNE, "finetune"},   {v1::TASK_KIND_EXPORT, "export"},
-      {v1::TASK_KIND_EVALUATE, "evaluate"}, {v1::TASK_KIND_REPORT, "report"}};
-  const auto found = names.find(kind);
-  return found == names.end() ? "task" : found->second;
-}
+/// Sorts stages in the order in which a job runs them.
+struct StageKey {
+  /// In kTaskKinds.
+  size_t position = 0;
+  /// 1 and more for the stages of kEvaluateStages, 0 for others.
+  size_t evaluate = 0;
+  std::string name;
+  auto operator<=>(const StageKey&) const = default;
+};
 
 /// "evaluate source" for a task that measures one of the four models of a job, otherwise its kind.
-std::string StageName(const v1::Task& task) {
-  if (task.kind() != v1::TASK_KIND_EVALUATE) return KindName(task.kind());
-  const std::string id = TaskIdOf(task);
-  for (const std::string_view subject : {"source", "averaged", "aligned", "result"}) {
-    if (id == "evaluate-" + std::string(subject)) return "evaluate " + std::string(subject);
+StageKey StageOf(const v1::Task& task) {
+  const std::string word = WordOf(task.kind());
+  if (task.kind() == v1::TASK_KIND_EVALUATE) {
+    for (size_t place = 0; place < std::size(kEvaluateStages); ++place) {
+      const auto& [subject, after] = kEvaluateStages[place];
+      if (LastSegment(task.name()) != fmt::format("{}-{}", word, subject)) continue;
+      return {OrderOf(after), place + 1, fmt::format("{} {}", word, subject)};
+    }
   }
-  return "evaluate";
-}
-
-int RankOf(const std::string& stage) {
-  static constexpr std::string_view order[] = {"inspect", "calibrate", "evaluate source",  "evaluate averaged",
-                                               "align",   "refine",    "evaluate aligned", "finetune",
-                                               "export",  "evaluate",  "evaluate result",  "report"};
-  return static_cast<int>(std::find(std::begin(order), std::end(order), stage) - std::begin(order));
+  return {OrderOf(task.kind()), 0, word};
 }
 
 v1::TaskState StateOf(const std::vector<const v1::Task*>& tasks) {
@@ -120,23 +133,14 @@ double StageSummary::Fraction() const {
   return std::clamp(static_cast<double>(done) / static_cast<double>(total), 0.0, 1.0);
 }
 
-bool StageSummary::IsFinal() const {
-  return state == v1::TASK_STATE_SUCCEEDED || state == v1::TASK_STATE_FAILED || state == v1::TASK_STATE_CANCELLED;
-}
+bool StageSummary::IsFinal() const { return IsFinalState(state); }
 
 std::vector<StageSummary> SummariseStages(const v1::Job& job, double now_s) {
-  std::map<std::pair<int, std::string>, std::vector<const v1::Task*>> tasks_by_stage;
-  for (const v1::Task& task : job.tasks()) {
-    const std::string name = StageName(task);
-    tasks_by_stage[{RankOf(name), name}].push_back(&task);
-  }
+  std::map<StageKey, std::vector<const v1::Task*>> tasks_by_stage;
+  for (const v1::Task& task : job.tasks()) tasks_by_stage[StageOf(task)].push_back(&task);
   std::vector<StageSummary> stages;
-  for (const auto& [key, tasks] : tasks_by_stage) stages.push_back(Summarise(key.second, tasks, now_s));
+  for (const auto& [key, tasks] : tasks_by_stage) stages.push_back(Summarise(key.name, tasks, now_s));
   return stages;
-}
-
-bool IsFinal(v1::JobState state) {
-  return state == v1::JOB_STATE_SUCCEEDED || state == v1::JOB_STATE_FAILED || state == v1::JOB_STATE_CANCELLED;
 }
 
 double JobSeconds(const v1::Job& job, double now_s) {

@@ -40,9 +40,6 @@ struct StageSummary {
 /// The stages in the order they run. `now_s` is the time since 1970, for stages that still run.
 std::vector<StageSummary> SummariseStages(const v1::Job& job, double now_s);
 
-/// True for SUCCEEDED, FAILED and CANCELLED.
-bool IsFinal(v1::JobState state);
-
 /// Seconds since the job started (or was accepted), until now or its end.
 double JobSeconds(const v1::Job& job, double now_s);
 

@@ -1,16 +1,16 @@
-#include "services/cli/stream_commands.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <memory>
 #include <vector>
 
+#include "services/cli/commands.h"
 #include "services/cli/follow_job.h"
 #include "services/cli/interrupt.h"
 #include "services/cli/job_text.h"
 #include "services/cli/json_text.h"
 #include "services/cli/quantity_text.h"
+#include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -18,7 +18,7 @@ namespace {
 
 void PrintEnd(const v1::Job& job) {
   const Terminal terminal = StandardOutput();
-  const std::string again = "regroup retry " + job.name().substr(job.name().find('/') + 1);
+  const std::string again = "regroup retry " + LastSegment(job.name());
   Print("\n" +
         (job.state() == v1::JOB_STATE_SUCCEEDED ? ResultText(job, terminal) : FailureText(job, again, terminal)));
 }
@@ -34,7 +34,7 @@ ExitCode Watch(const std::string& job_name, const CommandLine& line) {
     return Interrupts() > 0 ? absl::CancelledError("no longer watching; the job goes on") : absl::OkStatus();
   };
   if (line.json) options.on_event = [](const v1::JobEvent& event) { Print(JsonOf(event, false)); };
-  const auto job = FollowJob(*client, JobName(job_name), *view, options);
+  const auto job = FollowJob(*client, FullName(kJobCollection, job_name), *view, options);
   view.reset();
   if (!job.ok()) return PrintError(job.status(), line.json);
   if (!line.json) PrintEnd(*job);
@@ -66,7 +66,7 @@ absl::StatusOr<v1::LogSeverity> SeverityNamed(std::string word) {
 
 absl::StatusOr<v1::StreamLogsRequest> LogsRequest(const LogsOptions& options) {
   v1::StreamLogsRequest request;
-  request.set_name(JobName(options.job));
+  request.set_name(FullName(kJobCollection, options.job));
   request.set_task(options.task);
   for (const int rank : options.ranks) request.add_ranks(rank);
   request.set_tail_lines(options.tail_lines);
@@ -132,7 +132,7 @@ std::string MetricText(const v1::MetricPoint& point) {
 
 ExitCode Metrics(const MetricsOptions& options, const CommandLine& line) {
   v1::StreamMetricsRequest request;
-  request.set_name(JobName(options.job));
+  request.set_name(FullName(kJobCollection, options.job));
   for (const std::string& metric : options.metrics) request.add_metrics(metric);
   request.set_after_step(options.after_step);
   request.set_follow(options.follow);

@@ -1,9 +1,7 @@
 #include "services/cli/work_folder_lock.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -34,29 +32,23 @@ std::string Holders(const std::filesystem::path& path) {
 
 absl::StatusOr<WorkFolderLock> WorkFolderLock::Take(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "run.lock";
-  // Without O_CLOEXEC on purpose: see the class.
-  WorkFolderLock lock(open(path.c_str(), O_RDWR | O_CREAT | O_APPEND, 0644));
-  if (lock.file_ < 0) return ErrnoStatus(errno, "open", path);
-  if (flock(lock.file_, LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) return ErrnoStatus(errno, "lock", path);
+  absl::StatusOr<FileLock> file =
+      FileLock::Take(path, {.patience = std::chrono::milliseconds(0), .is_inherited = true, .mode = 0644});
+  if (absl::IsAlreadyExists(file.status())) {
     return absl::FailedPreconditionError(
         fmt::format("{} is in use by {}; wait for it, stop it, or give another folder with --work-dir", folder.string(),
                     Holders(path)));
   }
-  if (ftruncate(lock.file_, 0) != 0) return ErrnoStatus(errno, "empty", path);
+  if (!file.ok()) return file.status();
+  WorkFolderLock lock(*std::move(file));
+  if (ftruncate(lock.file_.fd(), 0) != 0) return ErrnoStatus(errno, "empty", path);
   REGROUP_RETURN_IF_ERROR(lock.Name("regroup", getpid()));
   return lock;
 }
 
-WorkFolderLock::WorkFolderLock(WorkFolderLock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
-
-WorkFolderLock::~WorkFolderLock() {
-  if (file_ >= 0) close(file_);
-}
-
 absl::Status WorkFolderLock::Name(const std::string& program, pid_t id) {
   const std::string line = fmt::format("{} {}\n", program, id);
-  if (write(file_, line.data(), line.size()) == static_cast<ssize_t>(line.size())) return absl::OkStatus();
+  if (write(file_.fd(), line.data(), line.size()) == static_cast<ssize_t>(line.size())) return absl::OkStatus();
   return ErrnoStatus(errno, "write", "run.lock");
 }
 

@@ -5,10 +5,11 @@
 
 #include <filesystem>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "services/common/base/file_lock.h"
 
 namespace regroup {
 
@@ -19,17 +20,13 @@ class WorkFolderLock {
   /// FAILED_PRECONDITION naming the processes that hold it.
   static absl::StatusOr<WorkFolderLock> Take(const std::filesystem::path& folder);
 
-  WorkFolderLock(WorkFolderLock&& other) noexcept;
-  WorkFolderLock& operator=(WorkFolderLock&&) = delete;
-  ~WorkFolderLock();
-
   /// Adds a process to those that are named if somebody else wants the folder.
   absl::Status Name(const std::string& program, pid_t id);
 
  private:
-  explicit WorkFolderLock(int file) : file_(file) {}
+  explicit WorkFolderLock(FileLock file) : file_(std::move(file)) {}
 
-  int file_ = -1;
+  FileLock file_;
 };
 
 }  // namespace regroup

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "services/common/base/error.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"

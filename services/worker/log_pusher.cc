@@ -3,8 +3,8 @@
 #include <optional>
 #include <utility>
 
+#include "services/common/base/error.h"
 #include "services/common/base/logging.h"
-#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

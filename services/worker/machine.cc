@@ -1,14 +1,11 @@
 #include "services/worker/machine.h"
 
 #include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
-
-#include "services/common/base/hardware_names.h"
 
 namespace regroup {
 namespace {
@@ -56,11 +53,6 @@ std::string DeviceName(const std::string& device) {
   const std::string name = cuda ? GpuName() : ProcessorName();
   if (!name.empty()) return name;
   return cuda ? "NVIDIA GPU" : "CPU";
-}
-
-std::string HostName() {
-  char name[256] = {};
-  return gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
 }
 
 }  // namespace regroup

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "services/common/base/hardware_names.h"
+
 namespace regroup {
 
 /// Processors this process may use.
@@ -17,7 +19,5 @@ std::vector<std::string> UsableGpus(const std::string& device);
 
 /// "NVIDIA H200", or the processor's name.
 std::string DeviceName(const std::string& device);
-
-std::string HostName();
 
 }  // namespace regroup

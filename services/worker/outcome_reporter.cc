@@ -3,8 +3,8 @@
 #include <chrono>
 #include <string>
 
+#include "services/common/base/error.h"
 #include "services/common/base/logging.h"
-#include "services/common/rpc/status.h"
 #include "services/worker/attempt/publication.h"
 
 namespace regroup {

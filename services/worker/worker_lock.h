@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "services/common/base/file_lock.h"
 
 namespace regroup {
 
@@ -16,17 +17,10 @@ class WorkerLock {
   /// does not exist. The holder may remove the file.
   static absl::StatusOr<WorkerLock> Acquire(const std::filesystem::path& file, std::chrono::milliseconds patience);
 
-  WorkerLock(WorkerLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  WorkerLock& operator=(WorkerLock&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~WorkerLock();
-
  private:
-  explicit WorkerLock(int fd) : fd_(fd) {}
+  explicit WorkerLock(FileLock lock) : lock_(std::move(lock)) {}
 
-  int fd_;
+  FileLock lock_;
 };
 
 }  // namespace regroup

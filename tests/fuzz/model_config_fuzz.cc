@@ -36,6 +36,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!json.ok()) return 0;
   const auto family = regroup::FamilyOf(*json);
   if (family.ok()) regroup::Read(**family, *json);
-  regroup::Read(*regroup::AllFamilies()[size % regroup::AllFamilies().size()], *json);
+  regroup::Read(regroup::AllFamilies()[size % regroup::AllFamilies().size()], *json);
   return 0;
 }

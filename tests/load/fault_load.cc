@@ -6,6 +6,7 @@
 #include <random>
 #include <thread>
 
+#include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
 #include "tests/load/history.h"
 #include "tests/load/journal.h"
@@ -54,7 +55,7 @@ class User {
     v1::Job job;
     const absl::Status status = Call(*stub_, &v1::JobService::Stub::CancelJob, request, &job, kPatience);
     const bool is_taken = job.state() == v1::JOB_STATE_CANCELLING || job.state() == v1::JOB_STATE_CANCELLED;
-    if (status.ok() && is_taken) journal_->Cancelled(name.substr(name.rfind('/') + 1));
+    if (status.ok() && is_taken) journal_->Cancelled(LastSegment(name));
   }
 
   void Pause() {

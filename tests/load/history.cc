@@ -7,6 +7,9 @@
 #include <thread>
 
 #include "coordinator/job/job.h"
+#include "services/common/base/enum_words.h"
+#include "services/common/base/final_states.h"
+#include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
 #include "tests/load/submissions.h"
 
@@ -80,7 +83,7 @@ absl::StatusOr<JobHistory> ReadHistory(v1::JobService::Stub& stub, const std::st
 void JudgeEnd(const JobHistory& history, const std::string& id, const Promises& promises, Verdict* verdict) {
   const v1::JobState state = history.job().state();
   const auto violate = [&](const std::string& what) { verdict->violations.push_back(id + ": " + what); };
-  ++verdict->ends[WordOf(v1::JobState_Name(state), "JOB_STATE_")];
+  ++verdict->ends[EnumWord(state)];
   const bool is_cancelled = promises.cancelled.count(id) > 0;
   if (is_cancelled && state != v1::JOB_STATE_CANCELLED) violate("was cancelled, and is not");
   if (state == v1::JOB_STATE_CANCELLED && promises.published.count(id) > 0) violate("may publish, and was cancelled");

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "services/common/base/files.h"
+#include "services/common/base/hardware_names.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
 
@@ -148,9 +149,7 @@ absl::StatusOr<TokenStoreWriter> TokenStoreWriter::Create(const std::filesystem:
   auto state = std::make_unique<State>();
   state->path = path;
   // Two jobs on two machines may write the same file at the same time.
-  char host[256] = {};
-  gethostname(host, sizeof host - 1);
-  state->temporary = path.string() + fmt::format(".{}-{}.tmp", host, getpid());
+  state->temporary = path.string() + fmt::format(".{}-{}.tmp", HostName(), getpid());
   errno = 0;
   state->stream.open(state->temporary, std::ios::binary | std::ios::trunc);
   if (!state->stream) return ErrnoStatus(errno != 0 ? errno : EIO, "open", state->temporary);

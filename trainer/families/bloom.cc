@@ -43,13 +43,8 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-const Family& BloomFamily() {
-  static const Family family{.model_types = {"bloom"},
-                             .read_config = ReadConfig,
-                             .names = Names(),
-                             .prefix = "transformer.",
-                             .standard_gqa = false};
-  return family;
+Family BloomFamily() {
+  return {.read_config = ReadConfig, .names = Names(), .prefix = "transformer.", .standard_gqa = false};
 }
 
 }  // namespace regroup

@@ -33,9 +33,9 @@ absl::StatusOr<const Family*> FamilyOf(const nlohmann::json& config) {
   }
   const std::string model_type = config["model_type"];
   std::string known;
-  for (const Family* family : AllFamilies()) {
-    const auto& types = family->model_types;
-    if (std::find(types.begin(), types.end(), model_type) != types.end()) return family;
+  for (const Family& family : AllFamilies()) {
+    const auto& types = family.model_types;
+    if (std::find(types.begin(), types.end(), model_type) != types.end()) return &family;
     for (std::string_view type : types) known += fmt::format("{}{}", known.empty() ? "" : ", ", type);
   }
   return absl::InvalidArgumentError(

@@ -1,5 +1,5 @@
 // Describes a model family: how to read its config.json, and the names of its tensors. A family holds names and shapes
-// only; the computation is in trainer/nn. To add one, add a file next to llama.cc and one word to CMakeLists.txt.
+// only; the computation is in trainer/nn. To add one, add a file next to llama.cc and one word to cmake/Families.cmake.
 #pragma once
 
 #include <optional>
@@ -40,7 +40,8 @@ struct NameRule {
 };
 
 struct Family {
-  /// The model_type values of config.json that belong to the family; the first is its name.
+  /// The model_type values of config.json that belong to the family, as cmake/Families.cmake lists them; the first is
+  /// the family's name.
   std::vector<std::string_view> model_types;
   /// Reads config.json. Errors name the missing or unsupported key.
   absl::StatusOr<ModelConfig> (*read_config)(const nlohmann::json& config);
@@ -54,7 +55,7 @@ struct Family {
 };
 
 /// Returns every family of this build, from the generated table.
-const std::vector<const Family*>& AllFamilies();
+const std::vector<Family>& AllFamilies();
 
 /// Returns the family of a config.json by its model_type. INVALID_ARGUMENT lists the known ones.
 absl::StatusOr<const Family*> FamilyOf(const nlohmann::json& config);

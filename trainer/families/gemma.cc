@@ -20,9 +20,6 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
 
 }  // namespace
 
-const Family& GemmaFamily() {
-  static const Family family{.model_types = {"gemma"}, .read_config = ReadConfig, .names = LlamaNames().rules()};
-  return family;
-}
+Family GemmaFamily() { return {.read_config = ReadConfig, .names = LlamaNames().rules()}; }
 
 }  // namespace regroup

@@ -32,13 +32,8 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-const Family& Gpt2Family() {
-  static const Family family{.model_types = {"gpt2"},
-                             .read_config = ReadConfig,
-                             .names = Names(),
-                             .prefix = "transformer.",
-                             .standard_gqa = false};
-  return family;
+Family Gpt2Family() {
+  return {.read_config = ReadConfig, .names = Names(), .prefix = "transformer.", .standard_gqa = false};
 }
 
 }  // namespace regroup

@@ -31,10 +31,6 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-const Family& GptjFamily() {
-  static const Family family{
-      .model_types = {"gptj"}, .read_config = ReadConfig, .names = Names(), .standard_gqa = false};
-  return family;
-}
+Family GptjFamily() { return {.read_config = ReadConfig, .names = Names(), .standard_gqa = false}; }
 
 }  // namespace regroup

@@ -42,10 +42,6 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-const Family& GptneoxFamily() {
-  static const Family family{
-      .model_types = {"gpt_neox"}, .read_config = ReadConfig, .names = Names(), .standard_gqa = false};
-  return family;
-}
+Family GptneoxFamily() { return {.read_config = ReadConfig, .names = Names(), .standard_gqa = false}; }
 
 }  // namespace regroup

@@ -12,9 +12,6 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
 
 }  // namespace
 
-const Family& LlamaFamily() {
-  static const Family family{.model_types = {"llama"}, .read_config = ReadConfig, .names = LlamaNames().rules()};
-  return family;
-}
+Family LlamaFamily() { return {.read_config = ReadConfig, .names = LlamaNames().rules()}; }
 
 }  // namespace regroup

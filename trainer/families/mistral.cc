@@ -13,9 +13,6 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
 
 }  // namespace
 
-const Family& MistralFamily() {
-  static const Family family{.model_types = {"mistral"}, .read_config = ReadConfig, .names = LlamaNames().rules()};
-  return family;
-}
+Family MistralFamily() { return {.read_config = ReadConfig, .names = LlamaNames().rules()}; }
 
 }  // namespace regroup

@@ -18,9 +18,6 @@ std::vector<NameRule> Names() { return LlamaNames().Without("norm").rules(); }
 
 }  // namespace
 
-const Family& OlmoFamily() {
-  static const Family family{.model_types = {"olmo"}, .read_config = ReadConfig, .names = Names()};
-  return family;
-}
+Family OlmoFamily() { return {.read_config = ReadConfig, .names = Names()}; }
 
 }  // namespace regroup

@@ -26,9 +26,6 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-const Family& Olmo2Family() {
-  static const Family family{.model_types = {"olmo2"}, .read_config = ReadConfig, .names = Names()};
-  return family;
-}
+Family Olmo2Family() { return {.read_config = ReadConfig, .names = Names()}; }
 
 }  // namespace regroup

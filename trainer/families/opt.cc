@@ -49,10 +49,6 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-const Family& OptFamily() {
-  static const Family family{
-      .model_types = {"opt"}, .read_config = ReadConfig, .names = Names(), .prefix = "model.", .standard_gqa = false};
-  return family;
-}
+Family OptFamily() { return {.read_config = ReadConfig, .names = Names(), .prefix = "model.", .standard_gqa = false}; }
 
 }  // namespace regroup

@@ -33,9 +33,6 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-const Family& PhiFamily() {
-  static const Family family{.model_types = {"phi"}, .read_config = ReadConfig, .names = Names()};
-  return family;
-}
+Family PhiFamily() { return {.read_config = ReadConfig, .names = Names()}; }
 
 }  // namespace regroup

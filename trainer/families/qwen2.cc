@@ -13,9 +13,6 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
 
 }  // namespace
 
-const Family& Qwen2Family() {
-  static const Family family{.model_types = {"qwen2"}, .read_config = ReadConfig, .names = LlamaNames().rules()};
-  return family;
-}
+Family Qwen2Family() { return {.read_config = ReadConfig, .names = LlamaNames().rules()}; }
 
 }  // namespace regroup

@@ -21,9 +21,6 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-const Family& Qwen3Family() {
-  static const Family family{.model_types = {"qwen3"}, .read_config = ReadConfig, .names = Names()};
-  return family;
-}
+Family Qwen3Family() { return {.read_config = ReadConfig, .names = Names()}; }
 
 }  // namespace regroup

@@ -26,9 +26,6 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-const Family& StablelmFamily() {
-  static const Family family{.model_types = {"stablelm"}, .read_config = ReadConfig, .names = Names()};
-  return family;
-}
+Family StablelmFamily() { return {.read_config = ReadConfig, .names = Names()}; }
 
 }  // namespace regroup

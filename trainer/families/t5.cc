@@ -92,9 +92,6 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-const Family& T5Family() {
-  static const Family family{.model_types = {"t5"}, .read_config = ReadConfig, .names = Names(), .standard_gqa = false};
-  return family;
-}
+Family T5Family() { return {.read_config = ReadConfig, .names = Names(), .standard_gqa = false}; }
 
 }  // namespace regroup

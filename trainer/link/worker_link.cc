@@ -14,6 +14,7 @@
 
 #include "google/protobuf/util/time_util.h"
 #include "regroup/v1/trainer_service.grpc.pb.h"
+#include "services/common/base/hardware_names.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/status.h"
@@ -30,12 +31,6 @@ constexpr auto kPatience = 10s;
 constexpr Clock::duration kCallPatience = 5s;
 constexpr Clock::duration kShortestCallPatience = 100ms;
 constexpr int kExitWorkerGone = 70;
-
-std::string HostName() {
-  char name[256] = {};
-  gethostname(name, sizeof name - 1);
-  return name;
-}
 
 }  // namespace
 

@@ -38,11 +38,11 @@ v1::ModelSummary SummaryOf(const SourceModel& source) {
 
 nlohmann::ordered_json DescribeFamilies() {
   nlohmann::ordered_json families = nlohmann::ordered_json::array();
-  for (const Family* family : AllFamilies()) {
+  for (const Family& family : AllFamilies()) {
     nlohmann::ordered_json entry;
-    entry["family"] = family->name();
-    entry["model_types"] = family->model_types;
-    entry["layout"] = family->standard_gqa ? "standard" : "expanded";
+    entry["family"] = family.name();
+    entry["model_types"] = family.model_types;
+    entry["layout"] = family.standard_gqa ? "standard" : "expanded";
     families.push_back(std::move(entry));
   }
   return families;

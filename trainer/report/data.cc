@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "services/common/base/status_macros.h"
+#include "services/common/base/task_kinds.h"
 #include "services/common/job_file/job_file.h"
 #include "trainer/report/curves.h"
 #include "trainer/report/summary.h"
@@ -48,12 +49,11 @@ Json RowSeconds(const ReportInputs& inputs, const ArmReport& arm) {
 }
 
 Json StageSeconds(const ReportInputs& inputs) {
-  static constexpr const char* kOrder[] = {"inspect", "calibrate", "align", "refine", "finetune", "export", "evaluate"};
   std::map<std::string, double> seconds;
   for (const auto& [task, spent] : inputs.assignment.task_seconds()) seconds[StageOf(task)] += spent;
   Json stages = Json::array();
-  for (const char* name : kOrder) {
-    if (seconds.contains(name)) stages.push_back({{"name", name}, {"seconds", seconds[name]}});
+  for (const TaskKindRow& kind : kTaskKinds) {
+    if (seconds.contains(kind.word)) stages.push_back({{"name", kind.word}, {"seconds", seconds[kind.word]}});
   }
   return stages;
 }

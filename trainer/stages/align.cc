@@ -17,7 +17,7 @@ namespace regroup {
 namespace {
 
 absl::StatusOr<LayerStatistics> ReadStatistics(const StageContext& context, const AttentionShape& shape) {
-  REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path calibrated, context.Input(artifacts::kCalibrateRole));
+  REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path calibrated, context.Input(kCalibrateRole));
   REGROUP_ASSIGN_OR_RETURN(const std::string pointer, ReadFile(calibrated / artifacts::kStatisticsPointer));
   const std::string folder = nlohmann::json::parse(pointer).at("folder");
   const std::string file = artifacts::LayerStatistics(context.assignment.layer());

@@ -1,7 +1,7 @@
-// The names by which stages find each other's results: the role of an earlier task, and the files in its folder.
+// The names of the files by which stages find each other's results; the roles of the tasks that wrote them are in
+// services/common/base/task_roles.h.
 //
-// Each name is defined here once, for the stage that writes and for those that read. The coordinator assigns roles
-// (coordinator/job/graph.cc); those of a sweep's arm begin with ArmPrefix. Folder names are relative to the task's
+// Each name is defined here once, for the stage that writes and for those that read. Names are relative to the task's
 // `out` folder unless stated otherwise.
 #pragma once
 
@@ -11,18 +11,9 @@
 #include <string>
 #include <string_view>
 
-namespace regroup::artifacts {
+#include "services/common/base/task_roles.h"
 
-// Roles, for StageContext::Input.
-inline constexpr char kCalibrateRole[] = "calibrate";
-inline constexpr char kRefineRole[] = "refine";
-inline constexpr char kFinetuneRole[] = "finetune";
-inline constexpr char kExportRole[] = "export";
-inline std::string AlignRole(int64_t layer) { return fmt::format("align/{}", layer); }
-/// `subject` is the measured model: "source", "averaged", "aligned" or "result".
-inline std::string EvaluateRole(std::string_view subject) { return fmt::format("evaluate/{}", subject); }
-/// Returns the prefix of the roles of a sweep's arm with this index.
-inline std::string ArmPrefix(int64_t index) { return fmt::format("{}/", index); }
+namespace regroup::artifacts {
 
 // calibrate
 /// {"folder": the shared folder of the statistics, relative to the working folder}

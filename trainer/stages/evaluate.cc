@@ -16,8 +16,8 @@ namespace regroup {
 namespace {
 
 absl::StatusOr<Model> LoadResult(const StageContext& context, const SourceModel& source) {
-  for (const auto& [role, folder] : {std::pair{artifacts::kExportRole, artifacts::kCheckpoint},
-                                     std::pair{artifacts::kFinetuneRole, artifacts::kTrainedModel}}) {
+  for (const auto& [role, folder] :
+       {std::pair{kExportRole, artifacts::kCheckpoint}, std::pair{kFinetuneRole, artifacts::kTrainedModel}}) {
     if (!context.assignment.inputs().contains(role)) continue;
     REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path input, context.Input(role));
     REGROUP_ASSIGN_OR_RETURN(const SourceModel result, SourceModel::Open(input / folder));
@@ -29,14 +29,14 @@ absl::StatusOr<Model> LoadResult(const StageContext& context, const SourceModel&
 
 absl::StatusOr<Model> LoadSubject(const StageContext& context, const SourceModel& source) {
   const std::string& subject = context.assignment.subject();
-  if (subject == "source") return source.Load(at::kFloat, context.device);
-  if (subject == "result") return LoadResult(context, source);
-  if (subject == "averaged") {
+  if (subject == kSourceSubject) return source.Load(at::kFloat, context.device);
+  if (subject == kResultSubject) return LoadResult(context, source);
+  if (subject == kAveragedSubject) {
     REGROUP_ASSIGN_OR_RETURN(const Conversion averages,
                              Conversion::Average(source.config(), context.assignment.arm().kv_heads()));
     return LoadMerged(source, averages, at::kFloat, context.device);
   }
-  if (subject == "aligned") {
+  if (subject == kAlignedSubject) {
     REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, source.config()));
     return LoadMerged(source, conversion, at::kFloat, context.device);
   }
@@ -46,11 +46,11 @@ absl::StatusOr<Model> LoadSubject(const StageContext& context, const SourceModel
 /// Returns the subject or, in a sweep, the settings of the arm; figures are labelled with it.
 std::string FigureRow(const StageContext& context) {
   const std::string& subject = context.assignment.subject();
-  if (!context.spec().has_sweep() || subject == "source") return subject;
+  if (!context.spec().has_sweep() || subject == kSourceSubject) return subject;
   const v1::Arm& arm = context.assignment.arm();
   std::string row = fmt::format("{} {}, {}", arm.kv_heads(), arm.kv_heads() == 1 ? "head" : "heads", arm.alignment());
   if (arm.refine()) row += " + refine";
-  if (subject != "result") return fmt::format("{}, {}", row, subject);
+  if (subject != kResultSubject) return fmt::format("{}, {}", row, subject);
   if (arm.finetune() != "none") row += " + " + arm.finetune();
   return row;
 }
@@ -102,7 +102,7 @@ absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context) {
     REGROUP_RETURN_IF_ERROR(AddPerplexity(context, source, model, record));
   }
   REGROUP_RETURN_IF_ERROR(AddMultipleChoice(context, source, model, record));
-  if (subject == "result") REGROUP_RETURN_IF_ERROR(CompareWithSource(context, source, std::move(model), record));
+  if (subject == kResultSubject) REGROUP_RETURN_IF_ERROR(CompareWithSource(context, source, std::move(model), record));
   if (context.leads()) {
     REGROUP_RETURN_IF_ERROR(
         WriteFileAtomically(context.out() / artifacts::kEvaluation, record.measured.dump(2) + "\n"));

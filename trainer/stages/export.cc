@@ -26,8 +26,8 @@ nlohmann::json Provenance(const StageContext& context, int64_t source_kv_heads) 
 absl::Status WriteWeights(StageContext& context, const SourceModel& source, const std::filesystem::path& folder) {
   const nlohmann::json provenance = Provenance(context, source.config().kv_heads);
   const auto progress = [&](int64_t layer) { context.link.SetProgress("layers", layer + 1, source.config().layers); };
-  if (context.assignment.inputs().contains(artifacts::kFinetuneRole)) {
-    REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path trained_folder, context.Input(artifacts::kFinetuneRole));
+  if (context.assignment.inputs().contains(kFinetuneRole)) {
+    REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path trained_folder, context.Input(kFinetuneRole));
     REGROUP_ASSIGN_OR_RETURN(const SourceModel trained, SourceModel::Open(trained_folder / artifacts::kTrainedModel));
     REGROUP_ASSIGN_OR_RETURN(const Model outer, trained.MapOuter());
     return WriteConvertedFolder(folder, source, provenance, source.dtype(),

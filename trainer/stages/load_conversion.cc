@@ -23,7 +23,7 @@ absl::StatusOr<std::vector<LayerAlignment>> LoadAlignments(const StageContext& c
                                                            const std::string& prefix) {
   std::vector<LayerAlignment> alignments;
   for (int64_t layer = 0; layer < config.layers; ++layer) {
-    REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path folder, context.Input(prefix + artifacts::AlignRole(layer)));
+    REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path folder, context.Input(prefix + AlignRole(layer)));
     REGROUP_ASSIGN_OR_RETURN(LayerAlignment alignment, LoadLayer(config, folder / artifacts::kAlignment, layer));
     alignments.push_back(std::move(alignment));
   }
@@ -37,7 +37,7 @@ absl::StatusOr<std::vector<LayerAlignment>> LoadSpentHeads(const StageContext& c
   std::vector<std::map<int64_t, LayerAlignment>> ready(config.layers);
   std::vector<LossOfHeads> losses(config.layers);
   for (int64_t layer = 0; layer < config.layers; ++layer) {
-    REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path folder, context.Input(prefix + artifacts::AlignRole(layer)));
+    REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path folder, context.Input(prefix + AlignRole(layer)));
     for (const int64_t heads : DivisorsOf(config.KvHeads(layer))) {
       REGROUP_ASSIGN_OR_RETURN(LayerAlignment alignment,
                                LoadLayer(config, folder / artifacts::AlignmentWith(heads), layer));
@@ -56,7 +56,7 @@ absl::StatusOr<std::vector<LayerAlignment>> LoadSpentHeads(const StageContext& c
 /// Returns an empty list if the job does not refine.
 absl::StatusOr<std::vector<at::Tensor>> LoadRefinedOutputs(const StageContext& context, const ModelConfig& config,
                                                            const std::string& prefix) {
-  const std::string role = prefix + artifacts::kRefineRole;
+  const std::string role = prefix + kRefineRole;
   if (!context.assignment.inputs().contains(role)) return std::vector<at::Tensor>();
   REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path folder, context.Input(role));
   REGROUP_ASSIGN_OR_RETURN(const TensorMap refined, LoadTensors(folder / artifacts::kRefinedOutputs));

@@ -38,7 +38,7 @@ void RemoveStaged(const fs::path& parent, const std::string& prefix) {
 }
 
 absl::StatusOr<fs::path> StageCheckpoint(const StageContext& context, const fs::path& output) {
-  REGROUP_ASSIGN_OR_RETURN(const fs::path exported, context.Input(artifacts::kExportRole));
+  REGROUP_ASSIGN_OR_RETURN(const fs::path exported, context.Input(kExportRole));
   REGROUP_RETURN_IF_ERROR(MakeFolders(output.parent_path()));
   const v1::AttemptId& attempt = context.assignment.attempt();
   RemoveStaged(output.parent_path(), StagingPrefix(output, attempt.job()));

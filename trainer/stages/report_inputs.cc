@@ -110,14 +110,14 @@ std::vector<std::string> TasksOf(const StageContext& context, const std::string&
 absl::StatusOr<ArmReport> ReadArm(const StageContext& context, const ModelConfig& config, const v1::Arm& arm,
                                   const std::string& prefix) {
   ArmReport report{.arm = arm};
-  for (const char* subject : {"averaged", "aligned", "result"}) {
+  for (const char* subject : {kAveragedSubject, kAlignedSubject, kResultSubject}) {
     REGROUP_ASSIGN_OR_RETURN(std::optional<Evaluation> evaluation,
-                             ReadEvaluation(context, prefix + artifacts::EvaluateRole(subject)));
+                             ReadEvaluation(context, prefix + EvaluateRole(subject)));
     if (evaluation.has_value()) report.evaluations.emplace(subject, std::move(*evaluation));
   }
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, config, prefix, arm.kv_heads()));
   for (const LayerAlignment& layer : conversion.alignments()) report.layers.push_back(DescribeLayer(layer));
-  REGROUP_ASSIGN_OR_RETURN(report.curves, ReadCurves(context, prefix + artifacts::kFinetuneRole));
+  REGROUP_ASSIGN_OR_RETURN(report.curves, ReadCurves(context, prefix + kFinetuneRole));
   report.tasks = TasksOf(context, prefix);
   return report;
 }
@@ -131,9 +131,9 @@ absl::StatusOr<Json> CollectReport(const StageContext& context, const ModelConfi
                       .device_name = DeviceName(context.device),
                       .regroup_version = RegroupVersion(),
                       .libtorch_version = TorchVersion()};
-  REGROUP_ASSIGN_OR_RETURN(inputs.source, ReadEvaluation(context, artifacts::EvaluateRole("source")));
+  REGROUP_ASSIGN_OR_RETURN(inputs.source, ReadEvaluation(context, EvaluateRole(kSourceSubject)));
   for (const v1::Arm& arm : context.assignment.arms()) {
-    const std::string prefix = context.spec().has_sweep() ? artifacts::ArmPrefix(arm.index()) : "";
+    const std::string prefix = context.spec().has_sweep() ? ArmPrefix(arm.index()) : "";
     REGROUP_ASSIGN_OR_RETURN(inputs.arms.emplace_back(), ReadArm(context, config, arm, prefix));
   }
   return BuildReport(inputs);

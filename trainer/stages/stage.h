@@ -1,4 +1,4 @@
-// A stage is one kind of task, run by all ranks of an attempt. The table of stages is in stages.cc.
+// A stage is one kind of task, run by all ranks of an attempt. CMakeLists.txt lists the stages.
 //
 // A stage reads the folders of earlier attempts, computes, writes into its own `out` folder and returns the outcome. A
 // failed status becomes the attempt's failure; its code determines the failure class (see outcome.h).
@@ -9,7 +9,9 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "regroup/v1/worker_service.pb.h"
@@ -38,16 +40,16 @@ struct StageContext {
 
 using Stage = absl::StatusOr<v1::TaskOutcome> (*)(StageContext& context);
 
+/// A stage and the word of its kind of task.
+struct NamedStage {
+  std::string_view word;
+  Stage run = nullptr;
+};
+
+/// Returns every stage of this build, from the generated table.
+std::span<const NamedStage> AllStages();
+
 /// Returns null for a kind that this build does not know.
 Stage FindStage(v1::TaskKind kind);
-
-absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context);
-absl::StatusOr<v1::TaskOutcome> RunCalibrate(StageContext& context);
-absl::StatusOr<v1::TaskOutcome> RunAlign(StageContext& context);
-absl::StatusOr<v1::TaskOutcome> RunRefine(StageContext& context);
-absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context);
-absl::StatusOr<v1::TaskOutcome> RunExport(StageContext& context);
-absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context);
-absl::StatusOr<v1::TaskOutcome> RunReport(StageContext& context);
 
 }  // namespace regroup

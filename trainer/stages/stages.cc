@@ -1,30 +1,15 @@
 #include <fmt/format.h>
 
+#include "services/common/base/task_kinds.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {
 
 Stage FindStage(v1::TaskKind kind) {
-  switch (kind) {
-    case v1::TASK_KIND_INSPECT:
-      return RunInspect;
-    case v1::TASK_KIND_CALIBRATE:
-      return RunCalibrate;
-    case v1::TASK_KIND_ALIGN:
-      return RunAlign;
-    case v1::TASK_KIND_REFINE:
-      return RunRefine;
-    case v1::TASK_KIND_FINETUNE:
-      return RunFinetune;
-    case v1::TASK_KIND_EXPORT:
-      return RunExport;
-    case v1::TASK_KIND_EVALUATE:
-      return RunEvaluate;
-    case v1::TASK_KIND_REPORT:
-      return RunReport;
-    default:
-      return nullptr;
+  for (const NamedStage& stage : AllStages()) {
+    if (stage.word == WordOf(kind)) return stage.run;
   }
+  return nullptr;
 }
 
 absl::StatusOr<std::filesystem::path> StageContext::Input(const std::string& role) const {

@@ -1,5 +1,7 @@
 #include "services/common/base/hardware_names.h"
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <fstream>
 
@@ -19,6 +21,11 @@ std::string FieldOf(const std::filesystem::path& file, const std::string& key) {
 }
 
 }  // namespace
+
+std::string HostName() {
+  char name[256] = {};
+  return gethostname(name, sizeof name - 1) == 0 ? name : "localhost";
+}
 
 std::string ProcessorName() { return FieldOf("/proc/cpuinfo", "model name"); }
 

@@ -1,16 +1,23 @@
-// Which folders a job may read and write: the roots that the people who run the cluster allow. The coordinator asks
-// when a job is submitted, the worker again before every attempt, because only it sees what the paths lead to by then.
+// The paths of a job, and the folders that it may read and write: the roots that the people who run the cluster allow.
+// The coordinator asks when a job is submitted, the worker again before every attempt, because only it sees what the
+// paths lead to by then.
 //
-// Functions look at the file system and may be called from any thread.
+// May be called from any thread.
 #pragma once
 
 #include <filesystem>
+#include <functional>
+#include <string>
 #include <vector>
 
 #include "regroup/v1/job.pb.h"
-#include "services/common/job_file/field_violation.h"
+#include "services/common/base/error.h"
 
 namespace regroup {
+
+/// Calls `visit` with the job file's path of the field ("calibration.data") and its value, for each field that is a
+/// path and is written. Pure.
+void ForEachPath(v1::JobSpec& spec, const std::function<void(const std::string& field, std::string& path)>& visit);
 
 struct AllowedPaths {
   /// What a job may read; empty means everything.
@@ -19,7 +26,8 @@ struct AllowedPaths {
   std::vector<std::filesystem::path> output_roots;
 };
 
-/// The paths of the job that lie, or lead by a symbolic link, outside of the roots. Empty where all are allowed.
+/// Returns the paths of the job that lie, or lead by a symbolic link, outside of the roots; empty if all are allowed.
+/// Looks at the file system.
 std::vector<FieldViolation> CheckAllowedPaths(const v1::JobSpec& spec, const AllowedPaths& allowed);
 
 }  // namespace regroup

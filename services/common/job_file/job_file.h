@@ -11,7 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "regroup/v1/job.pb.h"
-#include "services/common/job_file/field_violation.h"
+#include "services/common/base/error.h"
 #include "services/common/job_file/yaml_tree.h"
 
 namespace regroup {

@@ -9,10 +9,10 @@
 #include <string>
 #include <string_view>
 
+#include "services/common/job_file/allowed_paths.h"
 #include "services/common/job_file/arms.h"
 #include "services/common/job_file/known_words.h"
 #include "services/common/job_file/nearest_word.h"
-#include "services/common/job_file/path_fields.h"
 #include "services/common/job_file/resolve_job_spec.h"
 
 namespace regroup {

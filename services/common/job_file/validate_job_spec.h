@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "regroup/v1/job.pb.h"
-#include "services/common/job_file/field_violation.h"
+#include "services/common/base/error.h"
 
 namespace regroup {
 

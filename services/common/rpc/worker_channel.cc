@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <vector>
 
+#include "services/common/base/error.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/connection_polling.h"
-#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

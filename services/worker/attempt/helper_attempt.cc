@@ -6,11 +6,11 @@
 
 #include <utility>
 
+#include "services/common/base/error.h"
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/allowed_paths.h"
-#include "services/common/rpc/status.h"
 #include "services/worker/attempt/runtime_folder.h"
 
 namespace regroup {

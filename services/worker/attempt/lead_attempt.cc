@@ -4,7 +4,6 @@
 #include <google/protobuf/util/json_util.h>
 #include <google/protobuf/util/time_util.h>
 #include <signal.h>
-#include <sys/random.h>
 
 #include <algorithm>
 #include <utility>
@@ -12,22 +11,16 @@
 #include "regroup/v1/gang_service.pb.h"
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
+#include "services/common/base/random_bytes.h"
 #include "services/common/base/status_macros.h"
 #include "services/worker/attempt/publication.h"
 
 namespace regroup {
 namespace {
 
+constexpr size_t kTokenBytes = 16;
 /// How often logs are read and rules are checked.
 constexpr std::chrono::milliseconds kVisitInterval{200};
-
-std::string RandomToken() {
-  unsigned char bytes[16];
-  static_cast<void>(!getrandom(bytes, sizeof bytes, 0));
-  std::string token;
-  for (const unsigned char byte : bytes) token += fmt::format("{:02x}", byte);
-  return token;
-}
 
 bool IsPlainName(const std::string& name) {
   return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
@@ -71,7 +64,7 @@ LeadAttempt::LeadAttempt(v1::TaskAssignment assignment, std::string visible_devi
       services_(services),
       folder_(AttemptFolder(services->options.work_folder, key_)),
       temporary_folder_(services->runtime_folder / fmt::format("t{}", NextAttemptNumber())),
-      token_(is_spread() ? assignment_.gang().token() : RandomToken()),
+      token_(is_spread() ? assignment_.gang().token() : RandomHex(kTokenBytes).value_or("")),
       board_(MakeBoard(assignment_, key_)),
       collector_(std::make_shared<LogCollector>(key_, services->options.id)),
       contact_(std::make_shared<LeadContact>(board_, collector_)) {
@@ -142,6 +135,7 @@ v1::TaskOutcome LeadAttempt::FailedToStart(const absl::Status& status) const {
 }
 
 absl::Status LeadAttempt::Prepare() {
+  if (token_.empty()) return absl::InternalError("the system gave no random bytes for the attempt's token");
   if (!IsPlainName(key_.job) || !IsPlainName(key_.task)) {
     return absl::InvalidArgumentError(fmt::format("{} cannot be the name of a folder", ToString(key_)));
   }

@@ -6,8 +6,8 @@
 #include <regex>
 #include <set>
 
+#include "services/common/base/error.h"
 #include "services/common/base/status_macros.h"
-#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "coordinator/schedule/cluster.h"
+#include "services/common/base/resource_names.h"
 #include "services/common/job_file/resolve_job_spec.h"
 
 namespace regroup {

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "coordinator/store/job_store.h"
-#include "services/common/rpc/status.h"
+#include "services/common/base/error.h"
 
 namespace regroup {
 

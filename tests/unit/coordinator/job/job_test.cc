@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "coordinator/job/assignment.h"
-#include "services/common/rpc/status.h"
+#include "services/common/base/error.h"
 #include "tests/unit/coordinator/builders.h"
 
 namespace regroup {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "coordinator/schedule/cluster.h"
-#include "services/common/rpc/status.h"
+#include "services/common/base/error.h"
 #include "tests/unit/coordinator/builders.h"
 
 namespace regroup {

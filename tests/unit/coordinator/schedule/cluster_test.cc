@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "services/common/rpc/status.h"
+#include "services/common/base/error.h"
 #include "tests/unit/coordinator/builders.h"
 #include "tests/unit/coordinator/schedule/cluster_fixture.h"
 

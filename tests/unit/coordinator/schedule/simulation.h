@@ -17,8 +17,10 @@
 
 #include "coordinator/job/assignment.h"
 #include "coordinator/schedule/cluster.h"
+#include "services/common/base/error.h"
+#include "services/common/base/final_states.h"
+#include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
-#include "services/common/rpc/status.h"
 #include "tests/unit/coordinator/builders.h"
 #include "tests/unit/coordinator/schedule/defect.h"
 

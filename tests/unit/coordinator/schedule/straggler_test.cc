@@ -4,7 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "coordinator/schedule/cluster.h"
-#include "services/common/rpc/status.h"
+#include "services/common/base/error.h"
+#include "services/common/base/resource_names.h"
 #include "tests/unit/coordinator/builders.h"
 #include "tests/unit/coordinator/schedule/cluster_fixture.h"
 

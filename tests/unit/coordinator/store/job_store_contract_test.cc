@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <thread>
 
-#include "services/common/rpc/status.h"
+#include "services/common/base/error.h"
 #include "tests/unit/coordinator/builders.h"
 #include "tests/unit/coordinator/store/store_home.h"
 

@@ -8,8 +8,8 @@
 #include <thread>
 
 #include "coordinator/store/postgres_lease.h"
+#include "services/common/base/error.h"
 #include "services/common/base/files.h"
-#include "services/common/rpc/status.h"
 #include "tests/unit/coordinator/builders.h"
 #include "tests/unit/coordinator/store/cutting_proxy.h"
 #include "tests/unit/coordinator/store/postgres_server.h"

@@ -1,11 +1,11 @@
-#include "services/cli/completion_command.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <fstream>
+
+#include "services/cli/commands.h"
 
 namespace regroup {
 namespace {

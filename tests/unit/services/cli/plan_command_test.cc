@@ -1,11 +1,10 @@
-#include "services/cli/plan_command.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <sstream>
 
 #include "google/protobuf/util/json_util.h"
+#include "services/cli/commands.h"
 #include "services/cli/text_table.h"
 
 namespace regroup {

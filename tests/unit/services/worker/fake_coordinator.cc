@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "services/common/base/error.h"
 #include "services/common/rpc/status.h"
 
 namespace regroup {

@@ -9,6 +9,7 @@
 #include <regex>
 
 #include "regroup/v1/gang_service.grpc.pb.h"
+#include "services/common/base/error.h"
 #include "services/common/base/files.h"
 #include "services/common/rpc/status.h"
 #include "services/common/rpc/worker_channel.h"

@@ -209,14 +209,14 @@ TEST(PlaceOfTest, PutsTheLayerIntoTheName) {
 }
 
 TEST(AllFamiliesTest, EveryFamilyGivesEachParameterANameOfItsOwn) {
-  for (const Family* family : AllFamilies()) {
+  for (const Family& family : AllFamilies()) {
     std::set<std::string> names;
-    for (const NameRule& rule : family->names) {
+    for (const NameRule& rule : family.names) {
       const ModelConfig config{.gated_feed_forward = rule.gated.value_or(true)};
-      const ParameterPlace place = *PlaceOf(*family, config, rule.ours);
+      const ParameterPlace place = *PlaceOf(family, config, rule.ours);
       names.insert(fmt::format("{}/{}", place.name, place.part));
     }
-    EXPECT_EQ(names.size(), family->names.size()) << family->name();
+    EXPECT_EQ(names.size(), family.names.size()) << family.name();
   }
 }
 

@@ -21,7 +21,7 @@ class ExportTest : public StageFixture {
   std::filesystem::path Export() {
     AddAlignments("", source_->config(), 2);
     StageContext context = Context();
-    const auto outcome = RunExport(context);
+    const auto outcome = FindStage(v1::TASK_KIND_EXPORT)(context);
     EXPECT_TRUE(outcome.ok()) << outcome.status();
     return out() / "checkpoint";
   }
@@ -97,13 +97,13 @@ TEST_F(ExportTest, RefusesATrainedModelWithAnotherNumberOfHeads) {
   TinyLlama{.kv_heads = 1}.Write(MakeInput("finetune") / "model");
   AddAlignments("", source_->config(), 2);
   StageContext context = Context();
-  EXPECT_FALSE(RunExport(context).ok());
+  EXPECT_FALSE(FindStage(v1::TASK_KIND_EXPORT)(context).ok());
 }
 
 TEST_F(ExportTest, AMissingAlignmentIsOurOwnError) {
   WriteSource({});
   StageContext context = Context();
-  const auto outcome = RunExport(context);
+  const auto outcome = FindStage(v1::TASK_KIND_EXPORT)(context);
   EXPECT_EQ(outcome.status().code(), absl::StatusCode::kInternal);
   EXPECT_THAT(std::string(outcome.status().message()), testing::HasSubstr("'align/0'"));
 }

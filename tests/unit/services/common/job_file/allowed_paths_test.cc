@@ -6,8 +6,6 @@
 
 #include <set>
 
-#include "services/common/job_file/path_fields.h"
-
 namespace regroup {
 namespace {
 

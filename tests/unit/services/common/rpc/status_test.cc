@@ -5,6 +5,7 @@
 
 #include "absl/strings/cord.h"
 #include "google/rpc/status.pb.h"
+#include "services/common/base/error.h"
 
 namespace regroup {
 namespace {
@@ -77,12 +78,6 @@ TEST(Status, DoesNotSendPayloadsThatOnlyThisProgramUnderstands) {
   google::rpc::Status details;
   ASSERT_TRUE(details.ParseFromString(ToGrpc(status).error_details()));
   EXPECT_EQ(details.details_size(), 0);
-}
-
-TEST(Status, InvalidFieldsNamesEveryFieldInItsMessage) {
-  const absl::Status status = InvalidFields({Violation("name", "write a name"), Violation("", "the file is empty")});
-  EXPECT_EQ(std::string(status.message()), "name: write a name\nthe file is empty");
-  EXPECT_EQ(ViolationsOf(status).size(), 2u);
 }
 
 }  // namespace

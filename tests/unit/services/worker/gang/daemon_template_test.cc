@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "services/common/rpc/status.h"
+#include "services/common/base/error.h"
 #include "services/worker/gang/remote_shell.h"
 
 namespace regroup {

@@ -1,0 +1,22 @@
+# The model families, for the trainer that implements them and the coordinator that names them (GetServerInfo).
+#
+# A word stands for the file trainer/families/<word>.cc with `Family <Word>Family()`. It serves the model_type of
+# config.json that is written like the word; others follow the word after "=", separated by commas. The first is the
+# family's name.
+set(families llama mistral qwen2 qwen3 gemma olmo olmo2 stablelm phi gptneox=gpt_neox gptj gpt2 opt bloom t5)
+
+# Sets family_words, family_names, and for each word model_types_of_<word>.
+set(family_words)
+set(family_names)
+foreach(family IN LISTS families)
+  string(REGEX MATCH "^([a-z0-9]+)(=(.*))?$" _ ${family})
+  set(word ${CMAKE_MATCH_1})
+  string(REPLACE "," ";" types "${CMAKE_MATCH_3}")
+  if(NOT types)
+    set(types ${word})
+  endif()
+  list(GET types 0 name)
+  list(APPEND family_words ${word})
+  list(APPEND family_names ${name})
+  set(model_types_of_${word} ${types})
+endforeach()

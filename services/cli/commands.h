@@ -1,0 +1,47 @@
+// The commands of `regroup`, each group in the .cc file of its name. Called by main, before anything is parsed.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "regroup/v1/plan.pb.h"
+#include "services/cli/command.h"
+
+namespace regroup {
+
+/// Adds workers, drain, undrain and audit (cluster_commands.cc).
+void AddClusterCommands(CLI::App& app, CommandLine& line);
+
+/// Adds submit, get, list, cancel, retry and delete, one request each (job_commands.cc).
+void AddJobCommands(CLI::App& app, CommandLine& line);
+
+/// Adds families and inspect, which ask the trainer program beside this one; no coordinator is needed
+/// (model_commands.cc).
+void AddModelCommands(CLI::App& app, CommandLine& line);
+
+/// Adds plan (plan_command.cc).
+void AddPlanCommand(CLI::App& app, CommandLine& line);
+
+/// Adds report: the figures of a finished job (report_command.cc).
+void AddReportCommand(CLI::App& app, CommandLine& line);
+
+/// Adds run: a whole conversion on this machine, from one command (run_command.cc).
+void AddRunCommand(CLI::App& app, CommandLine& line);
+
+/// Adds watch, logs and metrics, which read a stream until the job is final (stream_commands.cc).
+void AddStreamCommands(CLI::App& app, CommandLine& line);
+
+/// Adds completion (completion_command.cc). Call last: what it prints names the commands that are there when it runs.
+void AddCompletionCommand(CLI::App& app, CommandLine& line);
+
+// What these commands print; pure, for tests.
+
+/// Returns a script that completes commands, options and file names in bash; with zsh's compatibility in front for
+/// `zsh`.
+std::string CompletionScript(const CLI::App& app, const std::string& shell);
+
+/// Returns a plan as text for a terminal of `columns` columns, without the lines of fields that are unset: a
+/// coordinator tells nothing about its own machine.
+std::string PlanText(const v1::JobPlan& plan, size_t columns);
+
+}  // namespace regroup

@@ -1,0 +1,33 @@
+// Roles: the names under which a task finds the results of earlier tasks among its inputs.
+//
+// The coordinator gives them out with a task (coordinator/job/graph.cc); the trainer's stages look them up
+// (StageContext::Input).
+#pragma once
+
+#include <fmt/format.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace regroup {
+
+inline constexpr char kInspectRole[] = "inspect";
+inline constexpr char kCalibrateRole[] = "calibrate";
+inline constexpr char kRefineRole[] = "refine";
+inline constexpr char kFinetuneRole[] = "finetune";
+inline constexpr char kExportRole[] = "export";
+inline constexpr char kReportRole[] = "report";
+inline std::string AlignRole(int64_t layer) { return fmt::format("align/{}", layer); }
+/// `subject`: the model that was measured.
+inline std::string EvaluateRole(std::string_view subject) { return fmt::format("evaluate/{}", subject); }
+/// Returns the beginning of the roles of the arm with this index, for the report of a sweep.
+inline std::string ArmPrefix(int64_t index) { return fmt::format("{}/", index); }
+
+// Subjects: the models that evaluate tasks measure. They are keys of the report too.
+inline constexpr char kSourceSubject[] = "source";
+inline constexpr char kAveragedSubject[] = "averaged";
+inline constexpr char kAlignedSubject[] = "aligned";
+inline constexpr char kResultSubject[] = "result";
+
+}  // namespace regroup
