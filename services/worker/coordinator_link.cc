@@ -83,7 +83,7 @@ absl::StatusOr<std::optional<v1::TaskAssignment>> CoordinatorLink::Acquire(int f
 
 absl::Status CoordinatorLink::AskToPublish(const AttemptKey& attempt) {
   auto request = NewRequest<v1::ReportTaskRequest>();
-  request.set_may_publish(true);
+  request.set_asks_to_publish(true);
   return Report(attempt, std::move(request));
 }
 

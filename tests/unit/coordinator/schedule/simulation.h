@@ -252,7 +252,7 @@ class Simulation {
     if (Has(Defect::kAcceptsOldEpochs)) MakeCurrent(&report);
     if (report.attempt().task() == "report" && !report.outcome().has_failure()) {
       v1::ReportTaskRequest question = report;
-      question.set_may_publish(true);
+      question.set_asks_to_publish(true);
       REGROUP_RETURN_IF_ERROR(cluster_.Report(question, now_));
     }
     return cluster_.Report(report, now_);
