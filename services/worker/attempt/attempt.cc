@@ -6,18 +6,18 @@
 
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
-#include "services/worker/attempt/helper_attempt.h"
-#include "services/worker/attempt/lead_attempt.h"
+#include "services/worker/attempt/gang_helper_attempt.h"
+#include "services/worker/attempt/task_attempt.h"
 
 namespace regroup {
 
 std::unique_ptr<Attempt> StartAttempt(v1::TaskAssignment assignment, std::string visible_devices,
                                       const AttemptServices* services, Attempt::EndCallback on_end) {
   if (assignment.gang().member() > 0) {
-    return std::make_unique<HelperAttempt>(std::move(assignment), std::move(visible_devices), services,
-                                           std::move(on_end));
+    return std::make_unique<GangHelperAttempt>(std::move(assignment), std::move(visible_devices), services,
+                                               std::move(on_end));
   }
-  return std::make_unique<LeadAttempt>(std::move(assignment), std::move(visible_devices), services, std::move(on_end));
+  return std::make_unique<TaskAttempt>(std::move(assignment), std::move(visible_devices), services, std::move(on_end));
 }
 
 void AddStopRequest(StopRequest request, std::optional<StopRequest>& requested) {

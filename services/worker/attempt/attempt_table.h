@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "services/worker/attempt/attempt.h"
-#include "services/worker/slot_pool.h"
+#include "services/worker/attempt/slot_pool.h"
 
 namespace regroup {
 

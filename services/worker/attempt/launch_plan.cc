@@ -11,7 +11,7 @@
 #include <string_view>
 
 #include "services/worker/attempt_key.h"
-#include "services/worker/gang/daemon_template.h"
+#include "services/worker/gang/daemon_settings.h"
 
 namespace regroup {
 namespace {

@@ -14,7 +14,7 @@
 #include "services/common/rpc/status.h"
 #include "services/common/rpc/worker_channel.h"
 #include "services/worker/attempt/launch_plan.h"
-#include "services/worker/gang/daemon_template.h"
+#include "services/worker/gang/daemon_settings.h"
 
 namespace regroup {
 namespace {

@@ -20,11 +20,11 @@
 
 namespace regroup {
 
-class LeadAttempt : public Attempt {
+class TaskAttempt : public Attempt {
  public:
-  LeadAttempt(v1::TaskAssignment assignment, std::string visible_devices, const AttemptServices* services,
+  TaskAttempt(v1::TaskAssignment assignment, std::string visible_devices, const AttemptServices* services,
               EndCallback on_end);
-  ~LeadAttempt() override;
+  ~TaskAttempt() override;
 
   const AttemptKey& key() const override { return key_; }
   int ranks() const override { return RanksHere(assignment_); }

@@ -1,4 +1,4 @@
-#include "services/worker/gang/daemon_template.h"
+#include "services/worker/gang/daemon_settings.h"
 
 #include <fmt/format.h>
 

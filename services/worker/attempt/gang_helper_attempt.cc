@@ -1,4 +1,4 @@
-#include "services/worker/attempt/helper_attempt.h"
+#include "services/worker/attempt/gang_helper_attempt.h"
 
 #include <fmt/format.h>
 #include <signal.h>
@@ -39,8 +39,8 @@ absl::Status Precondition(const std::string& message) {
 
 }  // namespace
 
-HelperAttempt::HelperAttempt(v1::TaskAssignment assignment, std::string visible_devices,
-                             const AttemptServices* services, EndCallback on_end)
+GangHelperAttempt::GangHelperAttempt(v1::TaskAssignment assignment, std::string visible_devices,
+                                     const AttemptServices* services, EndCallback on_end)
     : assignment_(std::move(assignment)),
       key_(KeyOf(assignment_.attempt())),
       visible_devices_(std::move(visible_devices)),
@@ -51,24 +51,24 @@ HelperAttempt::HelperAttempt(v1::TaskAssignment assignment, std::string visible_
   thread_ = std::thread([this, on_end = std::move(on_end)] { Run(on_end); });
 }
 
-HelperAttempt::~HelperAttempt() {
+GangHelperAttempt::~GangHelperAttempt() {
   RequestStop({.verdict = {v1::FAILURE_CLASS_INFRA, "the worker dropped the attempt"}, .at_once = true});
   thread_.join();
 }
 
-void HelperAttempt::RequestStop(StopRequest request) {
+void GangHelperAttempt::RequestStop(StopRequest request) {
   const std::lock_guard lock(mutex_);
   AddStopRequest(std::move(request), stop_request_);
   if (processes_) processes_->Wake();
   changed_.notify_all();
 }
 
-void HelperAttempt::WaitForEnd() {
+void GangHelperAttempt::WaitForEnd() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return ended_; });
 }
 
-absl::Status HelperAttempt::StartDaemon(std::shared_ptr<DaemonRun> run) {
+absl::Status GangHelperAttempt::StartDaemon(std::shared_ptr<DaemonRun> run) {
   const std::vector<FieldViolation> violations =
       CheckAllowedPaths(assignment_.spec(), services_->options.allowed_paths);
   if (!violations.empty()) {
@@ -82,7 +82,7 @@ absl::Status HelperAttempt::StartDaemon(std::shared_ptr<DaemonRun> run) {
   return absl::OkStatus();
 }
 
-void HelperAttempt::Run(const EndCallback& on_end) {
+void GangHelperAttempt::Run(const EndCallback& on_end) {
   const auto contact = RelayContact::Open(assignment_.gang(), services_->options);
   if (!contact.ok()) LogError(std::string(contact.status().message()), {{"job", key_.job}, {"task", key_.task}});
   if (contact.ok()) services_->trainer_server->Add(gang_token(), *contact);
@@ -100,7 +100,7 @@ void HelperAttempt::Run(const EndCallback& on_end) {
 }
 
 /// False if the attempt ends before the lead has called.
-bool HelperAttempt::WaitForCall() {
+bool GangHelperAttempt::WaitForCall() {
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, services_->options.attest_patience, [this] { return stop_request_ || run_ != nullptr; });
   if (run_ != nullptr) return true;
@@ -114,7 +114,7 @@ bool HelperAttempt::WaitForCall() {
   return false;
 }
 
-v1::DaemonExit HelperAttempt::RunDaemon() {
+v1::DaemonExit GangHelperAttempt::RunDaemon() {
   const absl::Status status = StartProcesses();
   if (!status.ok()) {
     LogError(std::string(status.message()), {{"job", key_.job}, {"task", key_.task}, {"epoch", key_.epoch}});
@@ -135,7 +135,7 @@ v1::DaemonExit HelperAttempt::RunDaemon() {
   return exit;
 }
 
-absl::Status HelperAttempt::StartProcesses() {
+absl::Status GangHelperAttempt::StartProcesses() {
   REGROUP_RETURN_IF_ERROR(MakeFreshFolder(temporary_folder_));
   const ProcessPlan plan = MakeDaemonPlan(services_->options, assignment_,
                                           {.socket = services_->trainer_server->socket(),
@@ -164,14 +164,14 @@ absl::Status HelperAttempt::StartProcesses() {
   return absl::OkStatus();
 }
 
-void HelperAttempt::Supervise() {
+void GangHelperAttempt::Supervise() {
   while (!processes_->WaitForExit(kVisitInterval)) {
     Forward();
     if (MustKill(std::chrono::steady_clock::now())) return;
   }
 }
 
-bool HelperAttempt::MustKill(SteadyTime now) {
+bool GangHelperAttempt::MustKill(SteadyTime now) {
   std::optional<StopRequest> request;
   {
     const std::lock_guard lock(mutex_);
@@ -189,7 +189,7 @@ bool HelperAttempt::MustKill(SteadyTime now) {
   return kill_time_ && now >= *kill_time_;
 }
 
-void HelperAttempt::Forward() {
+void GangHelperAttempt::Forward() {
   for (auto* tail : {&stdout_, &stderr_}) {
     (*tail)->ReadLines(kBytesPerVisit, [this](std::string_view line) { run_->AddLine(std::string(line)); });
   }

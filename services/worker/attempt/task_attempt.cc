@@ -1,4 +1,4 @@
-#include "services/worker/attempt/lead_attempt.h"
+#include "services/worker/attempt/task_attempt.h"
 
 #include <fmt/format.h>
 #include <google/protobuf/util/json_util.h>
@@ -63,7 +63,7 @@ v1::TaskAssignment WithAtLeastOneRank(v1::TaskAssignment assignment) {
 
 }  // namespace
 
-LeadAttempt::LeadAttempt(v1::TaskAssignment assignment, std::string visible_devices, const AttemptServices* services,
+TaskAttempt::TaskAttempt(v1::TaskAssignment assignment, std::string visible_devices, const AttemptServices* services,
                          EndCallback on_end)
     : assignment_(WithAtLeastOneRank(std::move(assignment))),
       key_(KeyOf(assignment_.attempt())),
@@ -78,23 +78,23 @@ LeadAttempt::LeadAttempt(v1::TaskAssignment assignment, std::string visible_devi
   thread_ = std::thread([this, on_end = std::move(on_end)] { Run(on_end); });
 }
 
-LeadAttempt::~LeadAttempt() {
+TaskAttempt::~TaskAttempt() {
   RequestStop({.verdict = {v1::FAILURE_CLASS_INFRA, "the worker dropped the attempt"}, .at_once = true});
   thread_.join();
 }
 
-void LeadAttempt::RequestStop(StopRequest request) {
+void TaskAttempt::RequestStop(StopRequest request) {
   const std::lock_guard lock(mutex_);
   AddStopRequest(std::move(request), stop_request_);
   if (processes_) processes_->Wake();
 }
 
-void LeadAttempt::WaitForEnd() {
+void TaskAttempt::WaitForEnd() {
   std::unique_lock lock(mutex_);
   ended_condition_.wait(lock, [this] { return ended_; });
 }
 
-void LeadAttempt::Run(const EndCallback& on_end) {
+void TaskAttempt::Run(const EndCallback& on_end) {
   services_->trainer_server->Add(token_, contact_);
   const v1::TaskOutcome outcome = RunToEnd();
   services_->trainer_server->Remove(token_);
@@ -108,7 +108,7 @@ void LeadAttempt::Run(const EndCallback& on_end) {
   on_end(key_, outcome);
 }
 
-v1::TaskOutcome LeadAttempt::RunToEnd() {
+v1::TaskOutcome TaskAttempt::RunToEnd() {
   if (const std::optional<v1::TaskOutcome> refusal = RefusePaths()) return *refusal;
   absl::Status status = Prepare();
   if (status.ok()) status = StartProcesses();
@@ -121,7 +121,7 @@ v1::TaskOutcome LeadAttempt::RunToEnd() {
   return outcome;
 }
 
-std::optional<v1::TaskOutcome> LeadAttempt::RefusePaths() const {
+std::optional<v1::TaskOutcome> TaskAttempt::RefusePaths() const {
   const std::vector<FieldViolation> violations =
       CheckAllowedPaths(assignment_.spec(), services_->options.allowed_paths);
   if (violations.empty()) return std::nullopt;
@@ -132,7 +132,7 @@ std::optional<v1::TaskOutcome> LeadAttempt::RefusePaths() const {
   return outcome;
 }
 
-v1::TaskOutcome LeadAttempt::FailedToStart(const absl::Status& status) const {
+v1::TaskOutcome TaskAttempt::FailedToStart(const absl::Status& status) const {
   const std::string message = fmt::format("the attempt could not be started: {}", std::string(status.message()));
   LogError(message, {{"job", key_.job}, {"task", key_.task}, {"epoch", key_.epoch}});
   v1::TaskOutcome outcome;
@@ -141,7 +141,7 @@ v1::TaskOutcome LeadAttempt::FailedToStart(const absl::Status& status) const {
   return outcome;
 }
 
-absl::Status LeadAttempt::Prepare() {
+absl::Status TaskAttempt::Prepare() {
   if (!IsPlainName(key_.job) || !IsPlainName(key_.task)) {
     return absl::InvalidArgumentError(fmt::format("{} cannot be the name of a folder", ToString(key_)));
   }
@@ -154,7 +154,7 @@ absl::Status LeadAttempt::Prepare() {
   return WriteAssignment(assignment_, folder_ / "assignment.json");
 }
 
-absl::Status LeadAttempt::WriteGangFiles() const {
+absl::Status TaskAttempt::WriteGangFiles() const {
   const GangOptions& options = services_->options.gang;
   v1::GangCall call;
   *call.mutable_attempt() = assignment_.attempt();
@@ -168,7 +168,7 @@ absl::Status LeadAttempt::WriteGangFiles() const {
   return WriteFileAtomically(temporary_folder_ / kHostFile, HostFileText(assignment_.gang()));
 }
 
-std::string LeadAttempt::WhoIsMissing() const {
+std::string TaskAttempt::WhoIsMissing() const {
   const std::optional<int> missing = is_spread() ? board_->FirstMissingMember() : std::nullopt;
   if (!missing) return "";
   const v1::GangMember& member = assignment_.gang().members(*missing);
@@ -176,7 +176,7 @@ std::string LeadAttempt::WhoIsMissing() const {
                      member.ranks());
 }
 
-absl::Status LeadAttempt::StartProcesses() {
+absl::Status TaskAttempt::StartProcesses() {
   const ProcessPlan plan = MakeProcessPlan(services_->options, assignment_,
                                            {.socket = services_->trainer_server->socket(),
                                             .token = token_,
@@ -202,7 +202,7 @@ absl::Status LeadAttempt::StartProcesses() {
   return absl::OkStatus();
 }
 
-void LeadAttempt::Supervise() {
+void TaskAttempt::Supervise() {
   while (!processes_->WaitForExit(kVisitInterval)) {
     logs_->Forward();
     killed_ = MustKill(std::chrono::steady_clock::now());
@@ -210,13 +210,13 @@ void LeadAttempt::Supervise() {
   }
 }
 
-bool LeadAttempt::MustKill(SteadyTime now) {
+bool TaskAttempt::MustKill(SteadyTime now) {
   if (const std::optional<StopRequest> request = FindReasonToStop(now)) BeginStop(*request, now);
   return kill_time_ && now >= *kill_time_;
 }
 
 /// A failure that a rank reported needs no verdict: the others are only given time to leave.
-std::optional<StopRequest> LeadAttempt::FindReasonToStop(SteadyTime now) {
+std::optional<StopRequest> TaskAttempt::FindReasonToStop(SteadyTime now) {
   {
     const std::lock_guard lock(mutex_);
     if (stop_request_) return stop_request_;
@@ -228,7 +228,7 @@ std::optional<StopRequest> LeadAttempt::FindReasonToStop(SteadyTime now) {
   return FindOverdue(now);
 }
 
-std::optional<StopRequest> LeadAttempt::FindOverdue(SteadyTime now) const {
+std::optional<StopRequest> TaskAttempt::FindOverdue(SteadyTime now) const {
   const WorkerOptions& options = services_->options;
   if (const std::optional<SteadyTime> outcome_time = board_->outcome_time()) {
     const bool failed = board_->outcome()->has_failure();
@@ -251,7 +251,7 @@ std::optional<StopRequest> LeadAttempt::FindOverdue(SteadyTime now) const {
   return std::nullopt;
 }
 
-void LeadAttempt::BeginStop(const StopRequest& request, SteadyTime now) {
+void TaskAttempt::BeginStop(const StopRequest& request, SteadyTime now) {
   if (!kill_time_) {
     const std::optional<v1::TaskOutcome> outcome = board_->outcome();
     const bool failed_already = outcome && outcome->has_failure();
@@ -262,14 +262,14 @@ void LeadAttempt::BeginStop(const StopRequest& request, SteadyTime now) {
   if (request.at_once) kill_time_ = now;
 }
 
-void LeadAttempt::Condemn(const StopRequest& request) {
+void TaskAttempt::Condemn(const StopRequest& request) {
   verdict_ = request.verdict;
   LogInfo("stopping the attempt",
           {{"job", key_.job}, {"task", key_.task}, {"epoch", key_.epoch}, {"reason", request.verdict.message}});
   if (!request.at_once) processes_->Signal(SIGTERM);
 }
 
-AttemptEvidence LeadAttempt::GatherEvidence() {
+AttemptEvidence TaskAttempt::GatherEvidence() {
   AttemptEvidence evidence{.ranks = assignment_.ranks(),
                            .wait_status = processes_->wait_status(),
                            .reported = board_->outcome(),

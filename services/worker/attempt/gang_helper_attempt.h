@@ -19,11 +19,11 @@
 
 namespace regroup {
 
-class HelperAttempt : public Attempt {
+class GangHelperAttempt : public Attempt {
  public:
-  HelperAttempt(v1::TaskAssignment assignment, std::string visible_devices, const AttemptServices* services,
-                EndCallback on_end);
-  ~HelperAttempt() override;
+  GangHelperAttempt(v1::TaskAssignment assignment, std::string visible_devices, const AttemptServices* services,
+                    EndCallback on_end);
+  ~GangHelperAttempt() override;
 
   const AttemptKey& key() const override { return key_; }
   int ranks() const override { return RanksHere(assignment_); }
