@@ -1,8 +1,12 @@
-// How long a worker may go on without its coordinator. Pure: callers give the time. Not thread-safe.
+// How long a worker may go on without its coordinator.
+//
+// The keeper's thread alone counts by a Lease, which is not thread-safe; LeaseEnd tells everybody else, on any thread.
+// Pure: callers give the time.
 #pragma once
 
 #include <algorithm>
 #include <chrono>
+#include <mutex>
 #include <optional>
 
 namespace regroup {
@@ -38,6 +42,27 @@ class Lease {
  private:
   Milliseconds usable_{0};
   std::optional<Time> end_;
+};
+
+/// Holds the end of the worker's lease for those who do not renew it. Thread-safe.
+class LeaseEnd {
+ public:
+  /// No value: none is held.
+  void Set(std::optional<Lease::Time> end) {
+    const std::lock_guard lock(mutex_);
+    end_ = end;
+  }
+
+  /// Not below zero; no value where none is held.
+  std::optional<Lease::Milliseconds> Remaining(Lease::Time now) const {
+    const std::lock_guard lock(mutex_);
+    if (!end_) return std::nullopt;
+    return std::max(Lease::Milliseconds(0), std::chrono::floor<Lease::Milliseconds>(*end_ - now));
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::optional<Lease::Time> end_;
 };
 
 }  // namespace regroup

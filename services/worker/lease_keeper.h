@@ -11,7 +11,6 @@
 #include "services/worker/attempt/attempt_table.h"
 #include "services/worker/coordinator_link.h"
 #include "services/worker/lease.h"
-#include "services/worker/lease_end.h"
 
 namespace regroup {
 

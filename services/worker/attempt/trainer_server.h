@@ -15,7 +15,7 @@
 #include "absl/status/statusor.h"
 #include "regroup/v1/trainer_service.grpc.pb.h"
 #include "services/worker/attempt/rank_contact.h"
-#include "services/worker/lease_end.h"
+#include "services/worker/lease.h"
 
 namespace regroup {
 
