@@ -3,7 +3,6 @@
 
 #include <filesystem>
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,18 +33,6 @@ struct LaunchContext {
   /// The worker's own environment, of which only a fixed list is handed on.
   Environment inherited;
 };
-
-/// The name under which mpirun knows a member of a gang. Never resolved: regroup-rsh finds the worker by it.
-std::string NodeName(int member);
-/// The member that has this name.
-std::optional<int> MemberOfNode(const std::string& node);
-
-/// What mpirun reads of a gang on several workers, and what regroup-rsh does; both lie in the temporary folder.
-std::string HostFileText(const v1::Gang& gang);
-inline constexpr char kHostFile[] = "hosts";
-inline constexpr char kGangFile[] = "gang.json";
-/// Names the gang file in regroup-rsh's environment.
-inline constexpr char kGangFileVariable[] = "REGROUP_GANG_FILE";
 
 /// Where the standard output and error of each rank go: <folder>/rank.<n>/{stdout,stderr}.
 std::filesystem::path RankLogFolder(const std::filesystem::path& attempt_folder);

@@ -14,6 +14,7 @@
 #include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
 #include "services/worker/attempt/publication.h"
+#include "services/worker/gang/gang_files.h"
 
 namespace regroup {
 namespace {

@@ -22,7 +22,4 @@ absl::StatusOr<std::vector<v1::DaemonSetting>> SettingsOf(const std::vector<std:
 /// that begins with kErrorMark and names the worker. Returns the status to exit with.
 int RunRemoteDaemon(const v1::GangCall& call, const std::string& node, const std::vector<v1::DaemonSetting>& settings);
 
-/// What lines about a lost worker begin with: the lead looks for them in what mpirun prints.
-inline constexpr char kErrorMark[] = "regroup-rsh: ";
-
 }  // namespace regroup
