@@ -1,11 +1,14 @@
-// What a worker is told at its start. Plain values, filled by main and read by everybody.
+// The settings of a worker and the command line that gives them. Plain values, read once by main and then by everybody.
 #pragma once
 
 #include <chrono>
 #include <filesystem>
+#include <optional>
 #include <string>
 
+#include "services/common/base/logging.h"
 #include "services/common/job_file/allowed_paths.h"
+#include "services/common/rpc/channel.h"
 #include "services/common/rpc/credentials.h"
 
 namespace regroup {
@@ -59,5 +62,20 @@ std::string ControlGroupPrefix(const WorkerOptions& options);
 
 /// The entry ("NAME=value") that stands in the environment of every process of this worker.
 std::string WorkerMarker(const WorkerOptions& options);
+
+/// The whole command line of regroup-worker.
+struct WorkerFlags {
+  WorkerOptions worker;
+  /// host:port
+  std::string coordinator;
+  ClientIdentity identity;
+  LogFormat log_format = LogFormat::kJson;
+  std::string log_level = "info";
+  bool die_with_parent = false;
+};
+
+/// Reads the command line and fills in what it leaves open. Otherwise prints why (or the help) and returns nothing,
+/// with the exit status in `exit_status`.
+std::optional<WorkerFlags> ParseWorkerFlags(int argc, char** argv, int* exit_status);
 
 }  // namespace regroup

@@ -83,7 +83,7 @@ FENCES = {
     "yaml-cpp": (r"yaml-cpp/", ["services/common/job_file/yaml_tree.cc"]),
     "OpenSSL": (r"openssl/", ["services/common/base/sha256.cc", "services/common/rpc/certificates.cc",
                               "coordinator/access/token_file.cc"]),
-    "CLI11": (r"CLI/", ["services/cli/", "services/common/rpc/security_flags.h", "services/worker/worker_flags.cc",
+    "CLI11": (r"CLI/", ["services/cli/", "services/common/rpc/security_flags.h", "services/worker/worker_options.cc",
                         "coordinator/main/", "trainer/main.cc"]),
 }
 
