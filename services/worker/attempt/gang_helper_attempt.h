@@ -14,7 +14,7 @@
 
 #include "absl/status/status.h"
 #include "services/worker/attempt/attempt.h"
-#include "services/worker/logs/log_file_tail.h"
+#include "services/worker/logs/rank_logs.h"
 #include "services/worker/process/process_group.h"
 
 namespace regroup {
