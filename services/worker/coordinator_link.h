@@ -18,10 +18,15 @@
 
 namespace regroup {
 
-/// Who the worker is, for RegisterWorker.
+/// Stands in every request of the worker.
 struct WorkerIdentity {
   std::string id;
+  /// Distinguishes this process from its predecessors of the same id.
   uint64_t incarnation = 0;
+};
+
+/// What the coordinator learns of the worker when it registers.
+struct WorkerDescription {
   int slots = 1;
   std::string device;
   std::string device_name;
@@ -35,7 +40,8 @@ class CoordinatorLink {
  public:
   CoordinatorLink(std::shared_ptr<grpc::Channel> channel, WorkerIdentity identity);
 
-  absl::StatusOr<v1::RegisterWorkerResponse> Register(const std::vector<AttemptKey>& running,
+  absl::StatusOr<v1::RegisterWorkerResponse> Register(const WorkerDescription& worker,
+                                                      const std::vector<AttemptKey>& running,
                                                       std::chrono::milliseconds patience);
   absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const std::vector<AttemptKey>& running,
                                                   std::chrono::milliseconds patience);

@@ -35,7 +35,8 @@ class GangServer final : private v1::GangService::Service {
                            v1::ReportResponse* response) override;
 
   /// The attempt that the call is about, if its caller may speak of it.
-  absl::StatusOr<std::shared_ptr<Attempt>> Admit(const grpc::ServerContext& context, const v1::AttemptId& id) const;
+  absl::StatusOr<std::shared_ptr<SupervisedAttempt>> Admit(const grpc::ServerContext& context,
+                                                           const v1::AttemptId& id) const;
   absl::StatusOr<std::shared_ptr<RankContact>> FindContact(const grpc::ServerContext& context,
                                                            const v1::AttemptId& id) const;
   absl::StatusOr<std::shared_ptr<DaemonRun>> StartDaemon(const grpc::ServerContext& context,

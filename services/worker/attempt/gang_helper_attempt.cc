@@ -39,35 +39,6 @@ absl::Status Precondition(const std::string& message) {
 
 }  // namespace
 
-GangHelperAttempt::GangHelperAttempt(v1::TaskAssignment assignment, std::string visible_devices,
-                                     const AttemptServices* services, EndCallback on_end)
-    : assignment_(std::move(assignment)),
-      key_(KeyOf(assignment_.attempt())),
-      visible_devices_(std::move(visible_devices)),
-      services_(services),
-      number_(NextAttemptNumber()),
-      temporary_folder_(services->runtime_folder / fmt::format("t{}", number_)),
-      collector_(std::make_shared<LogCollector>(key_, services->options.id)) {
-  thread_ = std::thread([this, on_end = std::move(on_end)] { Run(on_end); });
-}
-
-GangHelperAttempt::~GangHelperAttempt() {
-  RequestStop({.verdict = {v1::FAILURE_CLASS_INFRA, "the worker dropped the attempt"}, .at_once = true});
-  thread_.join();
-}
-
-void GangHelperAttempt::RequestStop(StopRequest request) {
-  const std::lock_guard lock(mutex_);
-  AddStopRequest(std::move(request), stop_request_);
-  if (processes_) processes_->Wake();
-  changed_.notify_all();
-}
-
-void GangHelperAttempt::WaitForEnd() {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return ended_; });
-}
-
 absl::Status GangHelperAttempt::StartDaemon(std::shared_ptr<DaemonRun> run) {
   const std::vector<FieldViolation> violations =
       CheckAllowedPaths(assignment_.spec(), services_->options.allowed_paths);
@@ -82,24 +53,19 @@ absl::Status GangHelperAttempt::StartDaemon(std::shared_ptr<DaemonRun> run) {
   return absl::OkStatus();
 }
 
-void GangHelperAttempt::Run(const EndCallback& on_end) {
+v1::TaskOutcome GangHelperAttempt::Run() {
   const auto contact = RelayContact::Open(assignment_.gang(), services_->options);
-  if (!contact.ok()) LogError(std::string(contact.status().message()), {{"job", key_.job}, {"task", key_.task}});
-  if (contact.ok()) services_->trainer_server->Add(gang_token(), *contact);
-  if (WaitForCall()) run_->End(RunDaemon());
-  services_->trainer_server->Remove(gang_token());
-  std::error_code ignored;
-  std::filesystem::remove_all(temporary_folder_, ignored);
-  std::filesystem::remove_all(shared_memory_folder_, ignored);
-  {
-    const std::lock_guard lock(mutex_);
-    ended_ = true;
-    changed_.notify_all();
+  if (contact.ok()) {
+    AcceptRanks(*contact);
+  } else {
+    LogError(std::string(contact.status().message()), {{"job", key_.job}, {"task", key_.task}});
   }
-  on_end(key_, {});
+  if (WaitForCall()) run_->End(RunDaemon());
+  std::error_code ignored;
+  std::filesystem::remove_all(shared_memory_folder_, ignored);
+  return {};
 }
 
-/// False if the attempt ends before the lead has called.
 bool GangHelperAttempt::WaitForCall() {
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, services_->options.attest_patience, [this] { return stop_request_ || run_ != nullptr; });
@@ -115,7 +81,7 @@ bool GangHelperAttempt::WaitForCall() {
 }
 
 v1::DaemonExit GangHelperAttempt::RunDaemon() {
-  const absl::Status status = StartProcesses();
+  const absl::Status status = StartRanks();
   if (!status.ok()) {
     LogError(std::string(status.message()), {{"job", key_.job}, {"task", key_.task}, {"epoch", key_.epoch}});
     run_->AddLine(std::string(status.message()));
@@ -123,73 +89,46 @@ v1::DaemonExit GangHelperAttempt::RunDaemon() {
     exit.set_status(kCannotStart);
     return exit;
   }
-  Supervise();
-  KillEverythingOf(key_, *processes_);
-  Forward();
+  Supervise(kVisitInterval);
+  KillEverything();
+  ForwardOutput();
   for (auto* tail : {&stdout_, &stderr_}) {
     (*tail)->ReadUnfinishedLine([this](std::string_view line) { run_->AddLine(std::string(line)); });
   }
   v1::DaemonExit exit = ExitOf(processes_->wait_status());
-  const std::lock_guard lock(mutex_);
-  if (stop_request_) exit.set_reason(stop_request_->verdict.message);
+  if (const std::optional<StopRequest> request = stop_request()) exit.set_reason(request->verdict.message);
   return exit;
 }
 
-absl::Status GangHelperAttempt::StartProcesses() {
+absl::Status GangHelperAttempt::StartRanks() {
   REGROUP_RETURN_IF_ERROR(MakeFreshFolder(temporary_folder_));
-  const ProcessPlan plan = MakeDaemonPlan(services_->options, assignment_,
-                                          {.socket = services_->trainer_server->socket(),
-                                           .token = gang_token(),
-                                           .attempt_folder = AttemptFolder(services_->options.work_folder, key_),
-                                           .temporary_folder = temporary_folder_,
-                                           .shared_memory_folder = shared_memory_folder_,
-                                           .cores = services_->cores,
-                                           .visible_devices = visible_devices_,
-                                           .inherited = services_->inherited},
-                                          run_->arguments());
+  LaunchContext context = MakeLaunchContext();
+  context.shared_memory_folder = shared_memory_folder_;
+  const ProcessPlan plan = MakeDaemonPlan(services_->options, assignment_, context, run_->arguments());
   stdout_.emplace(plan.stdout_file);
   stderr_.emplace(plan.stderr_file);
-  REGROUP_ASSIGN_OR_RETURN(
-      std::unique_ptr<ProcessGroup> processes,
-      ProcessGroup::Start(plan, ControlGroup::Create(
-                                    fmt::format("{}{}", ControlGroupPrefix(services_->options), NextAttemptNumber()))));
+  REGROUP_RETURN_IF_ERROR(StartProcesses(plan));
   LogInfo("gang joined", {{"job", key_.job},
                           {"task", key_.task},
                           {"epoch", key_.epoch},
-                          {"ranks", ranks()},
+                          {"ranks", RanksHere(assignment_)},
                           {"lead", assignment_.gang().members(0).worker()},
-                          {"process", processes->leader()}});
-  const std::lock_guard lock(mutex_);
-  processes_ = std::move(processes);
+                          {"process", processes_->leader()}});
   return absl::OkStatus();
 }
 
-void GangHelperAttempt::Supervise() {
-  while (!processes_->WaitForExit(kVisitInterval)) {
-    Forward();
-    if (MustKill(std::chrono::steady_clock::now())) return;
-  }
-}
-
-bool GangHelperAttempt::MustKill(SteadyTime now) {
-  std::optional<StopRequest> request;
-  {
-    const std::lock_guard lock(mutex_);
-    request = stop_request_;
-  }
-  if (request && !kill_time_) {
-    processes_->Signal(SIGTERM);
-    kill_time_ = now + services_->options.stop_grace;
-  }
-  if (request && request->at_once) kill_time_ = now;
-  if (!kill_time_ && run_->is_abandoned()) {
+std::optional<StopRequest> GangHelperAttempt::FindReasonToStop(SteadyTime now) {
+  if (run_->is_abandoned()) {
     LogInfo("the lead's call ended", {{"job", key_.job}, {"task", key_.task}, {"epoch", key_.epoch}});
+    // The daemon ends by itself, as mpirun did.
     kill_time_ = now + kLeaveGrace;
   }
-  return kill_time_ && now >= *kill_time_;
+  return std::nullopt;
 }
 
-void GangHelperAttempt::Forward() {
+void GangHelperAttempt::OnStop(const StopRequest&) { processes_->Signal(SIGTERM); }
+
+void GangHelperAttempt::ForwardOutput() {
   for (auto* tail : {&stdout_, &stderr_}) {
     (*tail)->ReadLines(kBytesPerVisit, [this](std::string_view line) { run_->AddLine(std::string(line)); });
   }

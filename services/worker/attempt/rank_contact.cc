@@ -17,11 +17,11 @@ SteadyTime Now() { return std::chrono::steady_clock::now(); }
 
 }  // namespace
 
-absl::Status LeadContact::Attest(const v1::AttestRequest& request, int member) {
+absl::Status LocalContact::Attest(const v1::AttestRequest& request, int member) {
   return board_->Attest(request, Now(), member);
 }
 
-absl::StatusOr<bool> LeadContact::Report(const v1::ReportRequest& request, int) {
+absl::StatusOr<bool> LocalContact::Report(const v1::ReportRequest& request, int) {
   REGROUP_ASSIGN_OR_RETURN(const bool stop, board_->Report(request, Now()));
   for (const v1::MetricPoint& point : request.metrics()) collector_->AddMetric(point);
   // Only rank 0 speaks for the attempt's progress.

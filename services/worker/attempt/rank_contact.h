@@ -23,10 +23,10 @@ class RankContact {
   virtual absl::StatusOr<bool> Report(const v1::ReportRequest& request, int member) = 0;
 };
 
-/// On the worker that leads: writes down what the ranks say.
-class LeadContact : public RankContact {
+/// On the worker that runs or leads the attempt: writes down what the ranks say.
+class LocalContact : public RankContact {
  public:
-  LeadContact(std::shared_ptr<RankBoard> board, std::shared_ptr<LogCollector> collector)
+  LocalContact(std::shared_ptr<RankBoard> board, std::shared_ptr<LogCollector> collector)
       : board_(std::move(board)), collector_(std::move(collector)) {}
 
   absl::Status Attest(const v1::AttestRequest& request, int member) override;

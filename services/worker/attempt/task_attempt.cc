@@ -4,9 +4,8 @@
 #include <google/protobuf/util/json_util.h>
 #include <google/protobuf/util/time_util.h>
 #include <signal.h>
-#include <sys/random.h>
 
-#include <algorithm>
+#include <string>
 #include <utility>
 
 #include "regroup/v1/gang_service.pb.h"
@@ -21,14 +20,6 @@ namespace {
 
 /// How often logs are read and rules are checked.
 constexpr std::chrono::milliseconds kVisitInterval{200};
-
-std::string RandomToken() {
-  unsigned char bytes[16];
-  static_cast<void>(!getrandom(bytes, sizeof bytes, 0));
-  std::string token;
-  for (const unsigned char byte : bytes) token += fmt::format("{:02x}", byte);
-  return token;
-}
 
 bool IsPlainName(const std::string& name) {
   return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
@@ -57,65 +48,21 @@ std::shared_ptr<RankBoard> MakeBoard(const v1::TaskAssignment& assignment, const
   return std::make_shared<RankBoard>(key, ranks);
 }
 
-v1::TaskAssignment WithAtLeastOneRank(v1::TaskAssignment assignment) {
-  assignment.set_ranks(std::max(1, assignment.ranks()));
-  return assignment;
-}
-
 }  // namespace
 
-TaskAttempt::TaskAttempt(v1::TaskAssignment assignment, std::string visible_devices, const AttemptServices* services,
-                         EndCallback on_end)
-    : assignment_(WithAtLeastOneRank(std::move(assignment))),
-      key_(KeyOf(assignment_.attempt())),
-      visible_devices_(std::move(visible_devices)),
-      services_(services),
-      folder_(AttemptFolder(services->options.work_folder, key_)),
-      temporary_folder_(services->runtime_folder / fmt::format("t{}", NextAttemptNumber())),
-      token_(is_spread() ? assignment_.gang().token() : RandomToken()),
+TaskAttempt::TaskAttempt(v1::TaskAssignment assignment, std::string visible_devices, const AttemptServices* services)
+    : SupervisedAttempt(std::move(assignment), std::move(visible_devices), services),
       board_(MakeBoard(assignment_, key_)),
-      collector_(std::make_shared<LogCollector>(key_, services->options.id)),
-      contact_(std::make_shared<LeadContact>(board_, collector_)) {
-  thread_ = std::thread([this, on_end = std::move(on_end)] { Run(on_end); });
-}
+      contact_(std::make_shared<LocalContact>(board_, collector_)) {}
 
-TaskAttempt::~TaskAttempt() {
-  RequestStop({.verdict = {v1::FAILURE_CLASS_INFRA, "the worker dropped the attempt"}, .at_once = true});
-  thread_.join();
-}
-
-void TaskAttempt::RequestStop(StopRequest request) {
-  const std::lock_guard lock(mutex_);
-  AddStopRequest(std::move(request), stop_request_);
-  if (processes_) processes_->Wake();
-}
-
-void TaskAttempt::WaitForEnd() {
-  std::unique_lock lock(mutex_);
-  ended_condition_.wait(lock, [this] { return ended_; });
-}
-
-void TaskAttempt::Run(const EndCallback& on_end) {
-  services_->trainer_server->Add(token_, contact_);
-  const v1::TaskOutcome outcome = RunToEnd();
-  services_->trainer_server->Remove(token_);
-  std::error_code ignored;
-  std::filesystem::remove_all(temporary_folder_, ignored);
-  {
-    const std::lock_guard lock(mutex_);
-    ended_ = true;
-    ended_condition_.notify_all();
-  }
-  on_end(key_, outcome);
-}
-
-v1::TaskOutcome TaskAttempt::RunToEnd() {
+v1::TaskOutcome TaskAttempt::Run() {
+  AcceptRanks(contact_);
   if (const std::optional<v1::TaskOutcome> refusal = RefusePaths()) return *refusal;
   absl::Status status = Prepare();
-  if (status.ok()) status = StartProcesses();
+  if (status.ok()) status = StartRanks();
   if (!status.ok()) return FailedToStart(status);
-  Supervise();
-  KillEverythingOf(key_, *processes_);
+  killed_ = Supervise(kVisitInterval);
+  KillEverything();
   logs_->ForwardRest();
   const v1::TaskOutcome outcome = DecideOutcome(GatherEvidence());
   if (outcome.has_failure()) RemoveStaged(assignment_);
@@ -177,52 +124,21 @@ std::string TaskAttempt::WhoIsMissing() const {
                      member.ranks());
 }
 
-absl::Status TaskAttempt::StartProcesses() {
-  const ProcessPlan plan = MakeProcessPlan(services_->options, assignment_,
-                                           {.socket = services_->trainer_server->socket(),
-                                            .token = token_,
-                                            .attempt_folder = folder_,
-                                            .temporary_folder = temporary_folder_,
-                                            .cores = services_->cores,
-                                            .visible_devices = visible_devices_,
-                                            .inherited = services_->inherited});
-  std::optional<ControlGroup> group =
-      ControlGroup::Create(fmt::format("{}{}", ControlGroupPrefix(services_->options), NextAttemptNumber()));
-  const char* held_by = group ? "control group" : "process group";
+absl::Status TaskAttempt::StartRanks() {
+  const ProcessPlan plan = MakeProcessPlan(services_->options, assignment_, MakeLaunchContext());
   logs_.emplace(RankLogFolder(folder_), assignment_.ranks(), collector_.get());
   start_time_ = std::chrono::steady_clock::now();
-  REGROUP_ASSIGN_OR_RETURN(std::unique_ptr<ProcessGroup> processes, ProcessGroup::Start(plan, std::move(group)));
+  REGROUP_RETURN_IF_ERROR(StartProcesses(plan));
   LogInfo("attempt started", {{"job", key_.job},
                               {"task", key_.task},
                               {"epoch", key_.epoch},
                               {"ranks", assignment_.ranks()},
-                              {"process", processes->leader()},
-                              {"held_by", held_by}});
-  const std::lock_guard lock(mutex_);
-  processes_ = std::move(processes);
+                              {"process", processes_->leader()},
+                              {"held_by", processes_->has_control_group() ? "control group" : "process group"}});
   return absl::OkStatus();
 }
 
-void TaskAttempt::Supervise() {
-  while (!processes_->WaitForExit(kVisitInterval)) {
-    logs_->Forward();
-    killed_ = MustKill(std::chrono::steady_clock::now());
-    if (killed_) return;
-  }
-}
-
-bool TaskAttempt::MustKill(SteadyTime now) {
-  if (const std::optional<StopRequest> request = FindReasonToStop(now)) BeginStop(*request, now);
-  return kill_time_ && now >= *kill_time_;
-}
-
-/// A failure that a rank reported needs no verdict: the others are only given time to leave.
 std::optional<StopRequest> TaskAttempt::FindReasonToStop(SteadyTime now) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (stop_request_) return stop_request_;
-  }
-  if (kill_time_) return std::nullopt;
   if (const std::string refusal = board_->refusal(); !refusal.empty()) {
     return StopRequest{{v1::FAILURE_CLASS_INFRA, refusal}, false};
   }
@@ -252,18 +168,10 @@ std::optional<StopRequest> TaskAttempt::FindOverdue(SteadyTime now) const {
   return std::nullopt;
 }
 
-void TaskAttempt::BeginStop(const StopRequest& request, SteadyTime now) {
-  if (!kill_time_) {
-    const std::optional<v1::TaskOutcome> outcome = board_->outcome();
-    const bool failed_already = outcome && outcome->has_failure();
-    board_->Stop();
-    kill_time_ = now + services_->options.stop_grace;
-    if (!failed_already) Condemn(request);
-  }
-  if (request.at_once) kill_time_ = now;
-}
-
-void TaskAttempt::Condemn(const StopRequest& request) {
+void TaskAttempt::OnStop(const StopRequest& request) {
+  const std::optional<v1::TaskOutcome> outcome = board_->outcome();
+  board_->Stop();
+  if (outcome && outcome->has_failure()) return;
   verdict_ = request.verdict;
   LogInfo("stopping the attempt",
           {{"job", key_.job}, {"task", key_.task}, {"epoch", key_.epoch}, {"reason", request.verdict.message}});
