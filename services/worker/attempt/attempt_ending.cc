@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-#include "services/worker/gang/gang_files.h"
+#include "services/worker/gang/gang_protocol.h"
 
 namespace regroup {
 namespace {

@@ -10,8 +10,7 @@
 #include <string_view>
 
 #include "services/worker/attempt_key.h"
-#include "services/worker/gang/daemon_settings.h"
-#include "services/worker/gang/gang_files.h"
+#include "services/worker/gang/gang_protocol.h"
 
 namespace regroup {
 namespace {

@@ -21,7 +21,6 @@
 #include "regroup/v1/worker_service.pb.h"
 #include "services/worker/attempt/attempt_ending.h"
 #include "services/worker/attempt/launch_plan.h"
-#include "services/worker/attempt/rank_contact.h"
 #include "services/worker/attempt/trainer_server.h"
 #include "services/worker/attempt_key.h"
 #include "services/worker/gang/daemon_run.h"

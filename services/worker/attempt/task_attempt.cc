@@ -13,7 +13,7 @@
 #include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
 #include "services/worker/attempt/publication.h"
-#include "services/worker/gang/gang_files.h"
+#include "services/worker/gang/gang_protocol.h"
 
 namespace regroup {
 namespace {

@@ -13,8 +13,7 @@
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/status.h"
 #include "services/common/rpc/worker_channel.h"
-#include "services/worker/gang/daemon_settings.h"
-#include "services/worker/gang/gang_files.h"
+#include "services/worker/gang/gang_protocol.h"
 
 namespace regroup {
 namespace {

@@ -9,7 +9,6 @@
 
 #include "regroup/v1/trainer_service.grpc.pb.h"
 #include "services/common/rpc/worker_channel.h"
-#include "services/worker/attempt/rank_contact.h"
 #include "services/worker/attempt/trainer_server.h"
 #include "tests/unit/services/worker/temporary_folder.h"
 
