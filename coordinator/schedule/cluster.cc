@@ -290,7 +290,28 @@ Capacity Cluster::CapacityOf(const v1::Worker& worker, int busy_slots) const {
 
 // Changes.
 
-void Cluster::SealChanges() {
+const std::map<std::string, std::optional<Job>>& Effects::jobs() const { return cluster_->jobs().changes(); }
+
+const std::map<std::string, std::optional<v1::Worker>>& Effects::workers() const {
+  return cluster_->workers().changes();
+}
+
+std::vector<Answer> Effects::Stored() && {
+  cluster_->Commit();
+  return std::exchange(cluster_->answers_, {});
+}
+
+std::vector<Answer> Effects::NotStored() && {
+  cluster_->Rollback();
+  std::vector<Answer> answers = std::exchange(cluster_->answers_, {});
+  for (Answer& answer : answers) {
+    answer.is_lost = answer.assignment.has_value();
+    answer.assignment.reset();
+  }
+  return answers;
+}
+
+Effects Cluster::TakeEffects() {
   std::vector<std::string> unchanged;
   for (const auto& [id, before] : jobs_.changes()) {
     if (jobs_.Find(id)->HasChangedSince(before)) {
@@ -300,6 +321,7 @@ void Cluster::SealChanges() {
     }
   }
   for (const std::string& id : unchanged) jobs_.Unmark(id);
+  return Effects(this);
 }
 
 void Cluster::Commit() {
