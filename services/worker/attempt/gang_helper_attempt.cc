@@ -102,6 +102,7 @@ v1::DaemonExit GangHelperAttempt::RunDaemon() {
 
 absl::Status GangHelperAttempt::StartRanks() {
   REGROUP_RETURN_IF_ERROR(MakeFreshFolder(temporary_folder_));
+  shared_memory_folder_ = MakeSharedMemoryFolder(WorkerKey(services_->options), number_, temporary_folder_);
   LaunchContext context = MakeLaunchContext();
   context.shared_memory_folder = shared_memory_folder_;
   const ProcessPlan plan = MakeDaemonPlan(services_->options, assignment_, context, run_->arguments());
