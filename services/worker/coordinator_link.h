@@ -25,7 +25,7 @@ struct WorkerIdentity {
   uint64_t incarnation = 0;
 };
 
-/// What the coordinator learns of the worker when it registers.
+/// Holds what the coordinator learns of the worker when it registers.
 struct WorkerDescription {
   int slots = 1;
   std::string device;
@@ -45,7 +45,7 @@ class CoordinatorLink {
                                                       std::chrono::milliseconds patience);
   absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const std::vector<AttemptKey>& running,
                                                   std::chrono::milliseconds patience);
-  /// Nothing if there was nothing to do for `wait`.
+  /// Returns nothing if there was nothing to do for `wait`.
   absl::StatusOr<std::optional<v1::TaskAssignment>> Acquire(int free_slots, std::chrono::milliseconds wait);
   absl::Status AskToPublish(const AttemptKey& attempt);
   absl::Status ReportOutcome(const AttemptKey& attempt, const v1::TaskOutcome& outcome);

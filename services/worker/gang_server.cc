@@ -20,7 +20,7 @@ constexpr std::chrono::milliseconds kVisitInterval{100};
 /// count in milliseconds is 24 days.
 constexpr std::chrono::hours kConnectionAge{24 * 24};
 
-/// Of their digests, so that the time it takes tells nothing about how much of a guess is right.
+/// Compares digests, so that the time it takes tells nothing about how much of a guess is right.
 bool IsSameSecret(const std::string& a, const std::string& b) { return Sha256Of(a) == Sha256Of(b); }
 
 }  // namespace

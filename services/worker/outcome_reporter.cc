@@ -115,7 +115,7 @@ OutcomeReporter::Answer OutcomeReporter::Report(const AttemptKey& key, const v1:
   return answer;
 }
 
-/// What the coordinator will never take is let go; everything else is tried again.
+/// An outcome that the coordinator will never take is dropped; everything else is tried again.
 OutcomeReporter::Answer OutcomeReporter::AnswerOf(const absl::Status& status) {
   if (status.ok()) return Answer::kTaken;
   switch (status.code()) {

@@ -49,7 +49,7 @@ class TaskAcquirer {
 
   mutable std::mutex mutex_;
   int calls_ = 0;
-  /// Of the latest call while it lasts, else 0.
+  /// The slots that the latest call offers while it lasts, else 0.
   int offered_ = 0;
   SteadyTime not_before_{};
   bool stopping_ = false;

@@ -16,7 +16,7 @@ namespace {
 constexpr const char* kLockFile = "lock";
 /// A predecessor that was told to stop needs this long at most.
 constexpr std::chrono::seconds kLockPatience{15};
-/// For telling the coordinator how the attempts ended, when the worker stops.
+/// A worker that stops tries for this long to tell the coordinator how its attempts ended.
 constexpr std::chrono::seconds kFarewellPatience{3};
 
 uint64_t RandomIncarnation() {

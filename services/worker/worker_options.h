@@ -13,7 +13,7 @@
 
 namespace regroup {
 
-/// How a worker takes part in gangs that are spread over several workers.
+/// Says how a worker takes part in gangs that are spread over several workers.
 struct GangOptions {
   /// host:port to listen on for other workers; empty: this worker runs such gangs neither as lead nor as helper.
   std::string listen;
@@ -44,7 +44,7 @@ struct WorkerOptions {
   AllowedPaths allowed_paths;
   GangOptions gang;
 
-  /// From SIGTERM to SIGKILL.
+  /// The time from SIGTERM to SIGKILL.
   std::chrono::milliseconds stop_grace{5'000};
   /// Every rank of an attempt must have attested by then.
   std::chrono::milliseconds attest_patience{120'000};
@@ -54,13 +54,14 @@ struct WorkerOptions {
   std::chrono::milliseconds acquire_wait{20'000};
 };
 
-/// 12 hexadecimal digits that name this worker of this working folder on this machine: for sockets, locks and groups.
+/// Returns 12 hexadecimal digits that name this worker of this working folder on this machine: for sockets, locks and
+/// groups.
 std::string WorkerKey(const WorkerOptions& options);
 
-/// What the names of this worker's control groups start with.
+/// Returns what the names of this worker's control groups start with.
 std::string ControlGroupPrefix(const WorkerOptions& options);
 
-/// The entry ("NAME=value") that stands in the environment of every process of this worker.
+/// Returns the entry ("NAME=value") that stands in the environment of every process of this worker.
 std::string WorkerMarker(const WorkerOptions& options);
 
 /// The whole command line of regroup-worker.

@@ -11,12 +11,12 @@
 
 namespace regroup {
 
-/// Runs the regroup-trainer beside this program to its end; the JSON that it printed. INVALID_ARGUMENT with its own
-/// message where it refuses.
+/// Runs the regroup-trainer beside this program to its end and returns the JSON that it printed. INVALID_ARGUMENT with
+/// its own message where it refuses.
 absl::StatusOr<nlohmann::json> AskTrainer(const std::vector<std::string>& arguments);
 
-/// What a job would need (trainer/plan/plan.h), from its spec with all defaults. `flops_per_second`: of one rank, or
-/// 0 to measure this machine's for a second.
+/// Returns what a job would need (trainer/plan/plan.h), from its spec with all defaults. `flops_per_second`: of one
+/// rank, or 0 to measure this machine's for a second.
 absl::StatusOr<nlohmann::json> AskForPlan(const v1::JobSpec& resolved, double flops_per_second);
 
 }  // namespace regroup

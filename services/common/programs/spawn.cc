@@ -20,7 +20,7 @@
 namespace regroup {
 namespace {
 
-/// How often to look where the kernel tells nothing.
+/// The time between two looks where the kernel tells nothing.
 constexpr std::chrono::milliseconds kBlindInterval{10};
 
 /// Everything that the child needs between fork and exec, where it may not allocate.

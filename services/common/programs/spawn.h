@@ -13,7 +13,7 @@
 
 namespace regroup {
 
-/// What to start and what the child has of this process. Every signal does in the child what it does by default.
+/// Says what to start, and what the child has of this process. Every signal does in the child what it does by default.
 struct SpawnPlan {
   /// The program's path first.
   std::vector<std::string> arguments;

@@ -17,10 +17,10 @@ namespace regroup {
 namespace {
 
 constexpr std::chrono::milliseconds kVisitInterval{100};
-/// When mpirun ends, its agents may be gone before its daemons are.
+/// Time for the daemon to end by itself: when mpirun ends, its agents may be gone before its daemons are.
 constexpr std::chrono::seconds kLeaveGrace{2};
 constexpr size_t kBytesPerVisit = 64 << 10;
-/// As a shell says that a program could not be started.
+/// The exit status by which a shell says that a program could not be started.
 constexpr int kCannotStart = 127;
 
 v1::DaemonExit ExitOf(int wait_status) {

@@ -15,7 +15,7 @@
 namespace regroup {
 namespace {
 
-/// Names handed on to trainers. Everything else, secrets among it, stays behind.
+/// These names are handed on to trainers. Everything else, secrets among it, stays behind.
 constexpr std::array<std::string_view, 12> kInherited = {"PATH",
                                                          "HOME",
                                                          "USER",
@@ -39,7 +39,7 @@ bool IsInherited(std::string_view name, bool gang) {
                      [&](std::string_view prefix) { return name.starts_with(prefix); });
 }
 
-/// The variables that make an attempt an attempt.
+/// Returns the variables that identify the attempt and tell the trainer how to reach its worker.
 Environment OwnVariables(const WorkerOptions& options, const v1::TaskAssignment& assignment,
                          const LaunchContext& context) {
   const std::string marker = WorkerMarker(options);
@@ -57,7 +57,7 @@ std::vector<std::string> TrainerArguments(const WorkerOptions& options, const La
           options.work_folder.string()};
 }
 
-/// What all gangs are started with.
+/// Returns what all gangs are started with.
 std::vector<std::string> CommonMpirunArguments(const std::filesystem::path& mpirun, int ranks,
                                                const std::filesystem::path& log_folder) {
   return {mpirun.string(), "--allow-run-as-root", "--bind-to", "none", "-np", std::to_string(ranks),

@@ -1,4 +1,4 @@
-// How an attempt is started: arguments and environment. Pure, so that what a trainer inherits can be tested.
+// Decides how an attempt is started: arguments and environment. Pure, so that what a trainer inherits can be tested.
 #pragma once
 
 #include <filesystem>
@@ -14,7 +14,7 @@ namespace regroup {
 
 using Environment = std::map<std::string, std::string>;
 
-/// What an attempt is given besides its assignment.
+/// Holds what an attempt is given besides its assignment.
 struct LaunchContext {
   /// Unix socket of the trainer server.
   std::filesystem::path socket;
@@ -22,11 +22,11 @@ struct LaunchContext {
   std::string token;
   /// The attempt's folder, absolute.
   std::filesystem::path attempt_folder;
-  /// For temporary files and Open MPI's session folder; its path is short.
+  /// Takes temporary files and Open MPI's session folder; its path is short.
   std::filesystem::path temporary_folder;
-  /// For what the ranks of a helper share in memory.
+  /// Takes what the ranks of a helper share in memory.
   std::filesystem::path shared_memory_folder;
-  /// Of this machine, for this worker.
+  /// Processors of this machine that the worker may use.
   int cores = 1;
   /// Value of CUDA_VISIBLE_DEVICES; empty hides all.
   std::string visible_devices;
@@ -34,7 +34,7 @@ struct LaunchContext {
   Environment inherited;
 };
 
-/// Where the standard output and error of each rank go: <folder>/rank.<n>/{stdout,stderr}.
+/// Returns the folder for the output of each rank: <folder>/rank.<n>/{stdout,stderr}.
 std::filesystem::path RankLogFolder(const std::filesystem::path& attempt_folder);
 
 /// One rank: the trainer itself, and nothing of MPI. Several: mpirun, which starts them.

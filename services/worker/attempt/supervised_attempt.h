@@ -1,4 +1,4 @@
-// What a worker holds of one attempt: all of it (TaskAttempt), or its part of a gang that another worker leads
+// One attempt as far as this worker runs it: all of it (TaskAttempt), or a part of a gang that another worker leads
 // (GangHelperAttempt). This base has what both do: the thread, the temporary folder, the processes, requests to stop,
 // and the end.
 //
@@ -30,7 +30,7 @@
 
 namespace regroup {
 
-/// What all attempts of a worker share. Outlives them.
+/// Holds what all attempts of a worker share. Outlives them.
 struct AttemptServices {
   WorkerOptions options;
   TrainerServer* trainer_server = nullptr;
@@ -41,10 +41,10 @@ struct AttemptServices {
   int cores = 1;
 };
 
-/// How an attempt is to be stopped.
+/// Says why and how fast an attempt is to be stopped.
 struct StopRequest {
   Verdict verdict;
-  /// Without a polite signal and its grace.
+  /// True: without a polite signal and its grace.
   bool at_once = false;
 };
 
@@ -139,10 +139,10 @@ class SupervisedAttempt {
   std::thread thread_;
 };
 
-/// An empty folder, whatever was there before.
+/// Makes an empty folder, whatever was there before.
 absl::Status MakeFreshFolder(const std::filesystem::path& folder);
 
-/// How many ranks of it this worker runs, which is how many slots it takes.
+/// Returns the number of its ranks that this worker runs, which is the number of slots that it takes.
 int RanksHere(const v1::TaskAssignment& assignment);
 
 }  // namespace regroup

@@ -18,7 +18,7 @@
 namespace regroup {
 namespace {
 
-/// How often logs are read and rules are checked.
+/// The time between two looks at logs and rules.
 constexpr std::chrono::milliseconds kVisitInterval{200};
 
 bool IsPlainName(const std::string& name) {
@@ -35,7 +35,7 @@ absl::Status WriteJson(const google::protobuf::Message& message, const std::file
   return WriteFileAtomically(path, text);
 }
 
-/// For the trainers, which need not know how the gang is spread, and whom its secret does not concern.
+/// Writes it for the trainers, which need not know how the gang is spread, and whom its secret does not concern.
 absl::Status WriteAssignment(v1::TaskAssignment assignment, const std::filesystem::path& path) {
   assignment.clear_gang();
   return WriteJson(assignment, path);

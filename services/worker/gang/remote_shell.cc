@@ -21,7 +21,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kPauseBeforeRetry{200};
-/// As a shell says that a program was killed.
+/// A shell adds the signal to this in the exit status of a program that was killed.
 constexpr int kSignalBase = 128;
 
 /// A call to one member of the gang.

@@ -1,4 +1,4 @@
-// Everything that one attempt says, on its way to the coordinator: log lines, metric points, progress.
+// Collects everything that one attempt says on its way to the coordinator: log lines, metric points, progress.
 //
 // Thread-safe. The attempt's thread adds lines, the trainer server's threads add metrics and progress, the pusher's
 // thread takes. Memory is bounded: when nobody takes, the oldest go first, and the next report says how many went.
@@ -27,7 +27,7 @@ class LogCollector {
   void AddMetric(v1::MetricPoint point);
   void SetProgress(const v1::Progress& progress);
 
-  /// What came since the last call, about 1 MiB of lines at most; nothing if nothing came.
+  /// Returns what came since the last call, about 1 MiB of lines at most; nothing if nothing came.
   std::optional<v1::AttemptReport> Take();
 
   /// Lines waiting to be taken.

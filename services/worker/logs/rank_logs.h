@@ -46,7 +46,7 @@ class LogFileTail {
   /// True if there may be more. A file that does not exist yet has no lines.
   bool ReadLines(size_t most_bytes, const std::function<void(std::string_view)>& on_line);
 
-  /// The same for a last line without an end.
+  /// Calls it for a last line without an end.
   void ReadUnfinishedLine(const std::function<void(std::string_view)>& on_line);
 
  private:
@@ -67,13 +67,13 @@ class RankLogs {
   /// `folder` holds rank.<n>/{stdout,stderr}, as they appear, and mpirun/{stdout,stderr} for a gang.
   RankLogs(std::filesystem::path folder, int ranks, LogCollector* collector);
 
-  /// Forwards what has come.
+  /// Forwards the lines that have come.
   void Forward();
 
-  /// The same, to the end and with unfinished lines; after the last process has gone.
+  /// Does the same to the end, with unfinished lines; called after the last process has gone.
   void ForwardRest();
 
-  /// What mpirun itself printed, at most its last 64 KiB.
+  /// Returns what mpirun itself printed, at most its last 64 KiB.
   const std::string& launcher_output() const { return launcher_output_; }
 
  private:

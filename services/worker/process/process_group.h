@@ -20,7 +20,7 @@
 
 namespace regroup {
 
-/// What to start, and where its output goes.
+/// Says what to start, and where its output goes.
 struct ProcessPlan {
   /// The program's path first.
   std::vector<std::string> arguments;

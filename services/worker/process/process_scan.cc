@@ -65,7 +65,7 @@ absl::Status KillUntilGone(const std::function<std::vector<pid_t>()>& find, std:
     if (left.empty()) return absl::OkStatus();
     if (std::chrono::steady_clock::now() > deadline) {
       return absl::InternalError(
-          fmt::format("{} processes of {} do not die, process {} among them", left.size(), what, left.front()));
+          fmt::format("{} processes of {} survived SIGKILL, including pid {}", left.size(), what, left.front()));
     }
     for (const pid_t pid : left) kill(pid, SIGKILL);
     // Not for long: one of them may have started another meanwhile.
