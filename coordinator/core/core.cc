@@ -131,25 +131,27 @@ void Core::RunBatch(const std::vector<Command>& batch) {
   if (is_tick) ForgetOldJobs(turn.now);
   cluster_.PlaceTasks(turn.now);
 
-  const absl::Status stored = StoreChanges();
+  Effects effects = cluster_.TakeEffects();
+  const absl::Status stored = Store(effects);
+  const std::vector<Answer> answers = stored.ok() ? std::move(effects).Stored() : std::move(effects).NotStored();
   for (size_t i = 0; i < batch.size(); ++i) {
     batch[i].reply(results[i].ok() && batch[i].needs_store ? stored : results[i], turn);
   }
-  DeliverAnswers(stored);
+  for (const Answer& answer : answers) {
+    Deliver(answer.ticket, answer.is_lost ? stored : absl::OkStatus(), answer.assignment);
+  }
   if (!is_tick) return;
   next_tick_ = turn.now + kTick;
   PublishProgress(turn.now);
 }
 
-absl::Status Core::StoreChanges() {
-  CollectChanges();
+absl::Status Core::Store(const Effects& effects) {
+  CollectChanges(effects);
   const bool has_changes = !changes_.empty();
   const absl::Status stored = has_changes ? CommitChanges() : absl::OkStatus();
   if (stored.ok()) {
-    PublishChanges();
-    cluster_.Commit();
+    PublishChanges(effects);
   } else {
-    cluster_.Rollback();
     metrics_->CountStoreFailure();
   }
   // A batch without changes says nothing about the store.
@@ -179,15 +181,15 @@ absl::Status Core::CommitChanges() {
   return stored;
 }
 
-void Core::CollectChanges() {
-  changes_.jobs = cluster_.SealChanges();
-  for (const auto& [id, before] : cluster_.workers().changes()) {
+void Core::CollectChanges(const Effects& effects) {
+  changes_.jobs = effects.sealed_jobs();
+  for (const auto& [id, before] : effects.workers()) {
     changes_.workers.push_back(*cluster_.workers().Find(id));
   }
 }
 
-void Core::PublishChanges() {
-  for (const auto& [id, before] : cluster_.jobs().changes()) {
+void Core::PublishChanges(const Effects& effects) {
+  for (const auto& [id, before] : effects.jobs()) {
     const Job& job = *cluster_.jobs().Find(id);
     metrics_->ObserveChange(before, job);
     feeds_->Notify(id);
@@ -228,13 +230,6 @@ void Core::PublishProgress(Time now) {
   for (const std::string& id : feeds_->Subscribed()) {
     const Job* job = cluster_.jobs().Find(id);
     if (job != nullptr) feeds_->Publish(id, cluster_.Describe(*job, now));
-  }
-}
-
-void Core::DeliverAnswers(const absl::Status& stored) {
-  for (const Answer& answer : cluster_.TakeAnswers()) {
-    const bool is_lost = answer.assignment && !stored.ok();
-    Deliver(answer.ticket, is_lost ? stored : absl::OkStatus(), is_lost ? std::nullopt : answer.assignment);
   }
 }
 

@@ -92,16 +92,15 @@ class Core {
   void Run();
   std::vector<Command> NextBatch();
   void RunBatch(const std::vector<Command>& batch);
-  /// One durable commit of everything the batch changed, or an undo of it.
-  absl::Status StoreChanges();
+  /// Stores everything that the batch changed in one durable commit.
+  absl::Status Store(const Effects& effects);
   absl::Status CommitChanges();
   /// Logs when the store begins and ceases to fail.
   void NoteStored(const absl::Status& stored);
-  void CollectChanges();
-  void PublishChanges();
+  void CollectChanges(const Effects& effects);
+  void PublishChanges(const Effects& effects);
   void PublishProgress(Time now);
   void ForgetOldJobs(Time now);
-  void DeliverAnswers(const absl::Status& stored);
   void Deliver(uint64_t ticket, const absl::Status& status, const std::optional<v1::TaskAssignment>& assignment);
 
   JobStore* const store_;

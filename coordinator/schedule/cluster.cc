@@ -526,7 +526,28 @@ void Cluster::ForgetMovesOfEndedJobs() {
 
 // CHANGES
 
-std::vector<JobChange> Cluster::SealChanges() {
+const std::map<std::string, std::optional<Job>>& Effects::jobs() const { return cluster_->jobs().changes(); }
+
+const std::map<std::string, std::optional<v1::Worker>>& Effects::workers() const {
+  return cluster_->workers().changes();
+}
+
+std::vector<Answer> Effects::Stored() && {
+  cluster_->Commit();
+  return std::exchange(cluster_->answers_, {});
+}
+
+std::vector<Answer> Effects::NotStored() && {
+  cluster_->Rollback();
+  std::vector<Answer> answers = std::exchange(cluster_->answers_, {});
+  for (Answer& answer : answers) {
+    answer.is_lost = answer.assignment.has_value();
+    answer.assignment.reset();
+  }
+  return answers;
+}
+
+Effects Cluster::TakeEffects() {
   std::vector<JobChange> sealed;
   std::vector<std::string> unchanged;
   for (const auto& [id, before] : jobs_.changes()) {
@@ -539,7 +560,7 @@ std::vector<JobChange> Cluster::SealChanges() {
     }
   }
   for (const std::string& id : unchanged) jobs_.Unmark(id);
-  return sealed;
+  return Effects(this, std::move(sealed));
 }
 
 void Cluster::Commit() {

@@ -2,8 +2,9 @@
 //
 // Pure: events come in as calls that bring the time along; what has to happen comes out as changed jobs and workers
 // (to be stored), answers to workers that asked for a task (to be sent once the changes are stored), and replies. An
-// event changes memory only. The owner then stores the changes and calls Commit, or calls Rollback, after which it is
-// as if the events had never come. Signs of life and progress are not part of that: they are never stored.
+// event changes memory only. The owner then takes the Effects, stores the changes, and says how that went; where they
+// could not be stored, it is as if the events had never come. Signs of life and progress are not part of that: they are
+// never stored.
 //
 // Liveness rests on one rule: an attempt lives as long as its worker lists it. A worker that is silent for a lease
 // loses all its attempts by the same rule as one that forgot a single attempt. A gang on several workers must be listed
@@ -51,6 +52,35 @@ struct ClusterOptions {
 struct Answer {
   uint64_t ticket = 0;
   std::optional<v1::TaskAssignment> assignment;
+  /// There was an assignment, which could not be stored.
+  bool is_lost = false;
+};
+
+class Cluster;
+
+/// What the events since the last time have changed, each changed job with its next revision, and the answers that wait
+/// for it to be stored. An answer comes out only for the word of how storing went, so that nobody can send it before.
+/// Lives within one turn of the cluster's owner, which feeds no event meanwhile.
+class [[nodiscard]] Effects {
+ public:
+  const std::map<std::string, std::optional<Job>>& jobs() const;
+  /// What to store of the changed jobs.
+  const std::vector<JobChange>& sealed_jobs() const { return sealed_jobs_; }
+  const std::map<std::string, std::optional<v1::Worker>>& workers() const;
+  bool empty() const { return jobs().empty() && workers().empty(); }
+
+  /// Everything is stored. Returns the answers to send.
+  std::vector<Answer> Stored() &&;
+  /// Nothing is stored: undoes the changes. Returns the answers, without what they would have given away.
+  std::vector<Answer> NotStored() &&;
+
+ private:
+  friend class Cluster;
+  Effects(Cluster* cluster, std::vector<JobChange> sealed_jobs)
+      : cluster_(cluster), sealed_jobs_(std::move(sealed_jobs)) {}
+
+  Cluster* cluster_;
+  std::vector<JobChange> sealed_jobs_;
 };
 
 class Cluster {
@@ -69,7 +99,7 @@ class Cluster {
   // From workers. Errors: NOT_FOUND (WORKER_NOT_REGISTERED), FAILED_PRECONDITION (STALE_EPOCH).
   v1::RegisterWorkerResponse Register(const v1::RegisterWorkerRequest& request, Time now);
   absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const v1::HeartbeatRequest& request, Time now);
-  /// The answer comes out of TakeAnswers. A second call of a worker ends its first without an assignment.
+  /// The answer comes out of TakeEffects. A second call of a worker ends its first without an assignment.
   absl::Status Acquire(const v1::AcquireTaskRequest& request, uint64_t ticket, Time now);
   void StopAsking(const std::string& worker, uint64_t ticket);
   absl::Status Report(const v1::ReportTaskRequest& request, Time now);
@@ -83,19 +113,13 @@ class Cluster {
   /// of events.
   void PlaceTasks(Time now);
 
-  std::vector<Answer> TakeAnswers() { return std::exchange(answers_, {}); }
-
-  // Changes since the last Commit or Rollback.
-
-  /// Gives each changed job its next revision and returns those jobs.
-  std::vector<JobChange> SealChanges();
-  const JournaledMap<Job>& jobs() const { return jobs_; }
-  const JournaledMap<v1::Worker>& workers() const { return workers_; }
-  bool HasChanges() const { return !jobs_.changes().empty() || !workers_.changes().empty(); }
-  void Commit();
-  void Rollback();
+  /// Gives each changed job its next revision. Called after each batch of events and PlaceTasks.
+  Effects TakeEffects();
 
   // Questions.
+
+  const JournaledMap<Job>& jobs() const { return jobs_; }
+  const JournaledMap<v1::Worker>& workers() const { return workers_; }
 
   const ClusterOptions& options() const { return options_; }
   /// The job with what is never stored: why it waits, and the progress of its running tasks.
@@ -113,6 +137,7 @@ class Cluster {
   const v1::Progress* ProgressOf(const Job& job, size_t task) const;
 
  private:
+  friend class Effects;
   using TaskKey = std::pair<std::string, std::string>;
 
   /// What one of an attempt's workers says of it.
@@ -188,6 +213,10 @@ class Cluster {
   /// Until when the worker may run the attempt without having been heard.
   Time LeaseEndOf(const Job& job, size_t task, const std::string& worker, Time now) const;
   void ForgetEndedAttempts();
+
+  // Effects.
+  void Commit();
+  void Rollback();
 
   // Workers.
   absl::Status CheckSession(const std::string& worker, uint64_t incarnation) const;

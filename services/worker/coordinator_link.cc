@@ -36,15 +36,16 @@ Request CoordinatorLink::NewRequest() const {
   return request;
 }
 
-absl::StatusOr<v1::RegisterWorkerResponse> CoordinatorLink::Register(const std::vector<AttemptKey>& running,
+absl::StatusOr<v1::RegisterWorkerResponse> CoordinatorLink::Register(const WorkerDescription& worker,
+                                                                     const std::vector<AttemptKey>& running,
                                                                      milliseconds patience) {
   auto request = NewRequest<v1::RegisterWorkerRequest>();
-  request.set_slots(identity_.slots);
-  request.set_device(identity_.device);
-  request.set_device_name(identity_.device_name);
-  request.set_host(identity_.host);
-  request.set_version(identity_.version);
-  request.set_gang_address(identity_.gang_address);
+  request.set_slots(worker.slots);
+  request.set_device(worker.device);
+  request.set_device_name(worker.device_name);
+  request.set_host(worker.host);
+  request.set_version(worker.version);
+  request.set_gang_address(worker.gang_address);
   AddRunning(running, request.mutable_running());
   grpc::ClientContext context;
   SetDeadline(context, patience);
@@ -83,7 +84,7 @@ absl::StatusOr<std::optional<v1::TaskAssignment>> CoordinatorLink::Acquire(int f
 
 absl::Status CoordinatorLink::AskToPublish(const AttemptKey& attempt) {
   auto request = NewRequest<v1::ReportTaskRequest>();
-  request.set_may_publish(true);
+  request.set_asks_to_publish(true);
   return Report(attempt, std::move(request));
 }
 

@@ -18,10 +18,15 @@
 
 namespace regroup {
 
-/// Who the worker is, for RegisterWorker.
+/// Stands in every request of the worker.
 struct WorkerIdentity {
   std::string id;
+  /// Distinguishes this process from its predecessors of the same id.
   uint64_t incarnation = 0;
+};
+
+/// Holds what the coordinator learns of the worker when it registers.
+struct WorkerDescription {
   int slots = 1;
   std::string device;
   std::string device_name;
@@ -35,11 +40,12 @@ class CoordinatorLink {
  public:
   CoordinatorLink(std::shared_ptr<grpc::Channel> channel, WorkerIdentity identity);
 
-  absl::StatusOr<v1::RegisterWorkerResponse> Register(const std::vector<AttemptKey>& running,
+  absl::StatusOr<v1::RegisterWorkerResponse> Register(const WorkerDescription& worker,
+                                                      const std::vector<AttemptKey>& running,
                                                       std::chrono::milliseconds patience);
   absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const std::vector<AttemptKey>& running,
                                                   std::chrono::milliseconds patience);
-  /// Nothing if there was nothing to do for `wait`.
+  /// Returns nothing if there was nothing to do for `wait`.
   absl::StatusOr<std::optional<v1::TaskAssignment>> Acquire(int free_slots, std::chrono::milliseconds wait);
   absl::Status AskToPublish(const AttemptKey& attempt);
   absl::Status ReportOutcome(const AttemptKey& attempt, const v1::TaskOutcome& outcome);

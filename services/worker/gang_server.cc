@@ -10,7 +10,7 @@
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/status.h"
 #include "services/common/rpc/worker_channel.h"
-#include "services/worker/gang/daemon_template.h"
+#include "services/worker/gang/gang_protocol.h"
 #include "services/worker/machine.h"
 
 namespace regroup {
@@ -21,7 +21,7 @@ constexpr std::chrono::milliseconds kVisitInterval{100};
 /// count in milliseconds is 24 days.
 constexpr std::chrono::hours kConnectionAge{24 * 24};
 
-/// Of their digests, so that the time it takes tells nothing about how much of a guess is right.
+/// Compares digests, so that the time it takes tells nothing about how much of a guess is right.
 bool IsSameSecret(const std::string& a, const std::string& b) { return Sha256Of(a) == Sha256Of(b); }
 
 }  // namespace
@@ -46,15 +46,15 @@ std::string GangServer::address() const {
   return listened;
 }
 
-absl::StatusOr<std::shared_ptr<Attempt>> GangServer::Admit(const grpc::ServerContext& context,
-                                                           const v1::AttemptId& id) const {
+absl::StatusOr<std::shared_ptr<SupervisedAttempt>> GangServer::Admit(const grpc::ServerContext& context,
+                                                                     const v1::AttemptId& id) const {
   REGROUP_RETURN_IF_ERROR(CheckCallerIsWorker(context, options_->gang.tls));
   const std::string token = AttemptTokenOf(context);
   if (token.empty()) {
     return MakeError(absl::StatusCode::kUnauthenticated, v1::CREDENTIALS_REQUIRED, "the call carries no attempt token");
   }
   const AttemptKey key = KeyOf(id);
-  std::shared_ptr<Attempt> attempt = table_->Find(key);
+  std::shared_ptr<SupervisedAttempt> attempt = table_->Find(key);
   if (attempt == nullptr && table_->HoldsOtherEpochOf(key)) {
     return MakeError(absl::StatusCode::kFailedPrecondition, v1::STALE_EPOCH,
                      fmt::format("worker {} holds another epoch of {}", options_->id, ToString(key)));
@@ -71,7 +71,7 @@ absl::StatusOr<std::shared_ptr<Attempt>> GangServer::Admit(const grpc::ServerCon
 
 absl::StatusOr<std::shared_ptr<DaemonRun>> GangServer::StartDaemon(const grpc::ServerContext& context,
                                                                    const v1::RunDaemonRequest& request) const {
-  REGROUP_ASSIGN_OR_RETURN(const std::shared_ptr<Attempt> attempt, Admit(context, request.attempt()));
+  REGROUP_ASSIGN_OR_RETURN(const std::shared_ptr<SupervisedAttempt> attempt, Admit(context, request.attempt()));
   const std::filesystem::path logs = RankLogFolder(AttemptFolder(options_->work_folder, attempt->key()));
   REGROUP_ASSIGN_OR_RETURN(std::vector<std::string> arguments,
                            DaemonArguments(request.settings(), logs, options_->gang.remote_shell));
@@ -104,7 +104,7 @@ grpc::Status GangServer::RunDaemon(grpc::ServerContext* context, const v1::RunDa
 
 absl::StatusOr<std::shared_ptr<RankContact>> GangServer::FindContact(const grpc::ServerContext& context,
                                                                      const v1::AttemptId& id) const {
-  REGROUP_ASSIGN_OR_RETURN(const std::shared_ptr<Attempt> attempt, Admit(context, id));
+  REGROUP_ASSIGN_OR_RETURN(const std::shared_ptr<SupervisedAttempt> attempt, Admit(context, id));
   std::shared_ptr<RankContact> contact = attempt->ContactOfHelpers();
   if (contact != nullptr) return contact;
   return MakeError(absl::StatusCode::kFailedPrecondition, v1::WRONG_STATE,

@@ -21,7 +21,7 @@ class GangServer final : private v1::GangService::Service {
   /// Listens on options.gang.listen. Both outlive the server.
   static absl::StatusOr<std::unique_ptr<GangServer>> Start(const WorkerOptions* options, AttemptTable* table);
 
-  /// What other workers are told: options.gang.address, or the host and the port it listens on.
+  /// Returns the address for other workers: options.gang.address, or the host and the port that it listens on.
   std::string address() const;
 
  private:
@@ -34,8 +34,9 @@ class GangServer final : private v1::GangService::Service {
   grpc::Status RelayReport(grpc::ServerContext* context, const v1::RelayReportRequest* request,
                            v1::ReportResponse* response) override;
 
-  /// The attempt that the call is about, if its caller may speak of it.
-  absl::StatusOr<std::shared_ptr<Attempt>> Admit(const grpc::ServerContext& context, const v1::AttemptId& id) const;
+  /// Returns the attempt that the call is about, if its caller may speak of it.
+  absl::StatusOr<std::shared_ptr<SupervisedAttempt>> Admit(const grpc::ServerContext& context,
+                                                           const v1::AttemptId& id) const;
   absl::StatusOr<std::shared_ptr<RankContact>> FindContact(const grpc::ServerContext& context,
                                                            const v1::AttemptId& id) const;
   absl::StatusOr<std::shared_ptr<DaemonRun>> StartDaemon(const grpc::ServerContext& context,

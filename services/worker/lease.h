@@ -1,8 +1,12 @@
-// How long a worker may go on without its coordinator. Pure: callers give the time. Not thread-safe.
+// Counts how long a worker may go on without its coordinator.
+//
+// The keeper's thread alone counts by a Lease, which is not thread-safe; LeaseEnd tells everybody else, on any thread.
+// Pure: callers give the time.
 #pragma once
 
 #include <algorithm>
 #include <chrono>
+#include <mutex>
 #include <optional>
 
 namespace regroup {
@@ -19,17 +23,17 @@ class Lease {
     Renew(sent);
   }
 
-  /// Another call that was sent at `sent` was answered.
+  /// Notes that another call, sent at `sent`, was answered.
   void Renew(Time sent) { end_ = sent + usable_; }
 
-  /// Nothing runs on this lease any more.
+  /// Gives the lease up: nothing runs on it any more.
   void Drop() { end_.reset(); }
 
   const std::optional<Time>& end() const { return end_; }
   bool held() const { return end_.has_value(); }
   bool Expired(Time now) const { return end_ && now >= *end_; }
 
-  /// Until it expires, at most `most`; `most` where none is held.
+  /// Returns the time until it expires, at most `most`; `most` where none is held.
   Milliseconds Remaining(Time now, Milliseconds most) const {
     if (!end_) return most;
     return std::clamp(std::chrono::ceil<Milliseconds>(*end_ - now), Milliseconds(1), most);
@@ -38,6 +42,27 @@ class Lease {
  private:
   Milliseconds usable_{0};
   std::optional<Time> end_;
+};
+
+/// Holds the end of the worker's lease for those who do not renew it. Thread-safe.
+class LeaseEnd {
+ public:
+  /// No value says that none is held.
+  void Set(std::optional<Lease::Time> end) {
+    const std::lock_guard lock(mutex_);
+    end_ = end;
+  }
+
+  /// Returns the time until the end, not below zero; no value where none is held.
+  std::optional<Lease::Milliseconds> Remaining(Lease::Time now) const {
+    const std::lock_guard lock(mutex_);
+    if (!end_) return std::nullopt;
+    return std::max(Lease::Milliseconds(0), std::chrono::floor<Lease::Milliseconds>(*end_ - now));
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::optional<Lease::Time> end_;
 };
 
 }  // namespace regroup

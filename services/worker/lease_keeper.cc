@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "services/common/base/logging.h"
@@ -24,8 +25,15 @@ Lease::Milliseconds ToMilliseconds(const google::protobuf::Duration& duration) {
 
 }  // namespace
 
-LeaseKeeper::LeaseKeeper(CoordinatorLink* link, AttemptTable* table, LeaseEnd* end)
-    : link_(link), table_(table), end_(end), interval_(kRetryInterval), thread_([this] { Run(); }) {}
+LeaseKeeper::LeaseKeeper(CoordinatorLink* link, AttemptTable* table, LeaseEnd* end, WorkerDescription description,
+                         ChangeSignal* signal)
+    : link_(link),
+      table_(table),
+      end_(end),
+      description_(std::move(description)),
+      signal_(signal),
+      interval_(kRetryInterval),
+      thread_([this] { Run(); }) {}
 
 LeaseKeeper::~LeaseKeeper() {
   {
@@ -79,7 +87,7 @@ void LeaseKeeper::Visit() {
 }
 
 bool LeaseKeeper::Register(Lease::Time now) {
-  const auto response = link_->Register(table_->Keys(), lease_.Remaining(now, kCallPatience));
+  const auto response = link_->Register(description_, table_->Keys(), lease_.Remaining(now, kCallPatience));
   if (!response.ok()) {
     LogDebug("registration failed", {{"reason", std::string(response.status().message())}});
     return false;
@@ -107,9 +115,14 @@ bool LeaseKeeper::Beat(Lease::Time now) {
 }
 
 void LeaseKeeper::NoteContact(bool registered, bool draining) {
-  const std::lock_guard lock(mutex_);
-  registered_ = registered;
-  draining_ = draining;
+  {
+    const std::lock_guard lock(mutex_);
+    const bool is_news = (registered && !draining) != (registered_ && !draining_);
+    registered_ = registered;
+    draining_ = draining;
+    if (!is_news) return;
+  }
+  signal_->Announce();
 }
 
 void LeaseKeeper::StopAttempts(const google::protobuf::RepeatedPtrField<v1::AttemptId>& ids) {

@@ -8,18 +8,19 @@
 #include <mutex>
 #include <thread>
 
+#include "services/common/base/change_signal.h"
 #include "services/worker/attempt/attempt_table.h"
 #include "services/worker/coordinator_link.h"
 #include "services/worker/lease.h"
-#include "services/worker/lease_end.h"
 
 namespace regroup {
 
 class LeaseKeeper {
  public:
-  /// Both outlive the keeper.
-  /// Tells `end` when the lease ends.
-  LeaseKeeper(CoordinatorLink* link, AttemptTable* table, LeaseEnd* end);
+  /// Registers the worker as `description` says and keeps `end` up to date. Announces in `signal` when
+  /// MayAcquire may have become true. The pointers outlive the keeper.
+  LeaseKeeper(CoordinatorLink* link, AttemptTable* table, LeaseEnd* end, WorkerDescription description,
+              ChangeSignal* signal);
   ~LeaseKeeper();
 
   /// Registered, and not draining: the worker may ask for tasks.
@@ -41,6 +42,8 @@ class LeaseKeeper {
   CoordinatorLink* const link_;
   AttemptTable* const table_;
   LeaseEnd* const end_;
+  const WorkerDescription description_;
+  ChangeSignal* const signal_;
 
   // The keeper's thread alone.
   Lease lease_;

@@ -21,8 +21,8 @@ bool IsTransient(const absl::Status& status) {
 
 }  // namespace
 
-LogPusher::LogPusher(CoordinatorLink* link, AttemptTable* table)
-    : link_(link), table_(table), thread_([this] { Run(); }) {}
+LogPusher::LogPusher(CoordinatorLink* link, const LogCollectors* collectors)
+    : link_(link), collectors_(collectors), thread_([this] { Run(); }) {}
 
 LogPusher::~LogPusher() {
   {
@@ -57,12 +57,12 @@ bool LogPusher::WaitForWork() {
 
 size_t LogPusher::WaitingLines() const {
   size_t lines = 0;
-  for (const std::shared_ptr<LogCollector>& collector : table_->Collectors()) lines += collector->waiting_lines();
+  for (const std::shared_ptr<LogCollector>& collector : collectors_->All()) lines += collector->waiting_lines();
   return lines;
 }
 
 void LogPusher::Collect() {
-  for (const std::shared_ptr<LogCollector>& collector : table_->Collectors()) {
+  for (const std::shared_ptr<LogCollector>& collector : collectors_->All()) {
     if (std::optional<v1::AttemptReport> report = collector->Take()) {
       pending_.push_back(std::move(*report));
     }
@@ -81,7 +81,7 @@ bool LogPusher::SendPending() {
 }
 
 void LogPusher::Flush(const AttemptKey& key) {
-  const std::shared_ptr<LogCollector> collector = table_->CollectorOf(key);
+  const std::shared_ptr<LogCollector> collector = collectors_->Find(key);
   if (collector == nullptr) return;
   const std::lock_guard lock(sending_);
   while (SendPending()) {

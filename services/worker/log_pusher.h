@@ -10,15 +10,15 @@
 #include <mutex>
 #include <thread>
 
-#include "services/worker/attempt/attempt_table.h"
 #include "services/worker/coordinator_link.h"
+#include "services/worker/logs/log_collector.h"
 
 namespace regroup {
 
 class LogPusher {
  public:
   /// Both outlive the pusher.
-  LogPusher(CoordinatorLink* link, AttemptTable* table);
+  LogPusher(CoordinatorLink* link, const LogCollectors* collectors);
   ~LogPusher();
 
   /// Sends everything that one attempt has said up to now; gives up at the first error.
@@ -32,7 +32,7 @@ class LogPusher {
   size_t WaitingLines() const;
 
   CoordinatorLink* const link_;
-  AttemptTable* const table_;
+  const LogCollectors* const collectors_;
 
   std::mutex mutex_;
   std::condition_variable stopping_condition_;

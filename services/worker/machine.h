@@ -1,4 +1,4 @@
-// What this machine has: processors and GPUs. Reads /dev and /proc; no CUDA library is needed. Thread-safe.
+// Finds the processors and GPUs of this machine. Reads /dev and /proc; no CUDA library is needed. Thread-safe.
 #pragma once
 
 #include <string>

@@ -10,7 +10,7 @@
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/channel.h"
 #include "services/worker/worker.h"
-#include "services/worker/worker_flags.h"
+#include "services/worker/worker_options.h"
 
 namespace regroup {
 namespace {

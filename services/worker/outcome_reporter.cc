@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <string>
+#include <utility>
 
 #include "services/common/base/error.h"
 #include "services/common/base/logging.h"
@@ -18,8 +19,8 @@ std::string NameOfEnd(const v1::TaskOutcome& outcome) {
 
 }  // namespace
 
-OutcomeReporter::OutcomeReporter(CoordinatorLink* link, LogPusher* pusher, AttemptTable* table)
-    : link_(link), pusher_(pusher), table_(table), thread_([this] { Run(); }) {}
+OutcomeReporter::OutcomeReporter(CoordinatorLink* link, LogPusher* pusher)
+    : link_(link), pusher_(pusher), thread_([this] { Run(); }) {}
 
 OutcomeReporter::~OutcomeReporter() { Shutdown(); }
 
@@ -32,9 +33,10 @@ void OutcomeReporter::Shutdown() {
   if (thread_.joinable()) thread_.join();
 }
 
-void OutcomeReporter::Add(const AttemptKey& key, const v1::TaskOutcome& outcome) {
+void OutcomeReporter::Add(EndedAttempt ended) {
   const std::lock_guard lock(mutex_);
-  waiting_[key] = outcome;
+  const AttemptKey key = ended.key;
+  waiting_.insert_or_assign(key, std::move(ended));
   has_new_ = true;
   changed_.notify_all();
 }
@@ -56,22 +58,23 @@ void OutcomeReporter::Run() {
 }
 
 void OutcomeReporter::TryAll() {
-  std::map<AttemptKey, v1::TaskOutcome> outcomes;
+  std::map<AttemptKey, EndedAttempt> all;
   {
     const std::lock_guard lock(mutex_);
-    outcomes = waiting_;
+    all = waiting_;
   }
-  for (const auto& [key, outcome] : outcomes) {
-    if (Try(key, outcome) == Answer::kTryAgain) continue;
+  for (const auto& [key, ended] : all) {
+    if (Try(ended) == Answer::kTryAgain) continue;
     {
       const std::lock_guard lock(mutex_);
       waiting_.erase(key);
     }
-    table_->Remove(key);
+    ended.forget();
   }
 }
 
-OutcomeReporter::Answer OutcomeReporter::Try(const AttemptKey& key, const v1::TaskOutcome& outcome) {
+OutcomeReporter::Answer OutcomeReporter::Try(const EndedAttempt& ended) {
+  const auto& [key, outcome, forget] = ended;
   // The lines first: who follows the logs of a job stops reading when it ends.
   pusher_->Flush(key);
   const bool publishes = !outcome.has_failure() && outcome.has_publication();
@@ -106,13 +109,13 @@ OutcomeReporter::Answer OutcomeReporter::Report(const AttemptKey& key, const v1:
                               {"outcome", NameOfEnd(outcome)},
                               {"reason", outcome.failure().message()}});
   } else if (answer == Answer::kRefused) {
-    LogWarning("the end of the attempt was refused and is forgotten",
+    LogWarning("the coordinator rejected the outcome; discarding it",
                {{"job", key.job}, {"task", key.task}, {"epoch", key.epoch}, {"reason", std::string(status.message())}});
   }
   return answer;
 }
 
-/// What the coordinator will never take is let go; everything else is tried again.
+/// An outcome that the coordinator will never take is dropped; everything else is tried again.
 OutcomeReporter::Answer OutcomeReporter::AnswerOf(const absl::Status& status) {
   if (status.ok()) return Answer::kTaken;
   switch (status.code()) {

@@ -1,15 +1,14 @@
 // Brings the ends of attempts to the coordinator, however long that takes, and publishes results on the way.
 //
 // Owned by the worker. Has a thread of its own; Add may be called from any thread. An end is kept until the coordinator
-// takes it or refuses it as stale, over restarts of the coordinator; only then is the attempt removed from the table.
+// takes it or refuses it as stale, over restarts of the coordinator; only then is the attempt forgotten.
 #pragma once
 
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <string>
 #include <thread>
-#include <utility>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "services/worker/attempt/attempt_table.h"
@@ -20,13 +19,15 @@ namespace regroup {
 
 class OutcomeReporter {
  public:
-  OutcomeReporter(CoordinatorLink* link, LogPusher* pusher, AttemptTable* table);
+  /// Both outlive the reporter.
+  OutcomeReporter(CoordinatorLink* link, LogPusher* pusher);
   ~OutcomeReporter();
 
-  /// Ends the thread. Ends that are added later are kept and never sent.
+  /// Ends the thread. Ends that are added later are kept and never sent. To be called before the attempts' table is
+  /// destroyed.
   void Shutdown();
 
-  void Add(const AttemptKey& key, const v1::TaskOutcome& outcome);
+  void Add(EndedAttempt ended);
 
  private:
   enum class Answer { kTaken, kRefused, kTryAgain };
@@ -34,17 +35,16 @@ class OutcomeReporter {
   static Answer AnswerOf(const absl::Status& status);
   void Run();
   void TryAll();
-  Answer Try(const AttemptKey& key, const v1::TaskOutcome& outcome);
+  Answer Try(const EndedAttempt& ended);
   Answer PublishThenReport(const AttemptKey& key, v1::TaskOutcome outcome);
   Answer Report(const AttemptKey& key, const v1::TaskOutcome& outcome);
 
   CoordinatorLink* const link_;
   LogPusher* const pusher_;
-  AttemptTable* const table_;
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::map<AttemptKey, v1::TaskOutcome> waiting_;
+  std::map<AttemptKey, EndedAttempt> waiting_;
   bool has_new_ = false;
   bool stopping_ = false;
 

@@ -7,14 +7,13 @@
 namespace regroup {
 namespace {
 
-constexpr std::chrono::milliseconds kVisitInterval{50};
 constexpr std::chrono::milliseconds kPauseAfterError{500};
 
 }  // namespace
 
-TaskAcquirer::TaskAcquirer(CoordinatorLink* link, AttemptTable* table, LeaseKeeper* keeper,
+TaskAcquirer::TaskAcquirer(CoordinatorLink* link, AttemptTable* table, LeaseKeeper* keeper, ChangeSignal* signal,
                            std::chrono::milliseconds wait)
-    : link_(link), table_(table), keeper_(keeper), wait_(wait) {
+    : link_(link), table_(table), keeper_(keeper), signal_(signal), wait_(wait) {
   for (std::thread& thread : threads_) thread = std::thread([this] { Run(); });
 }
 
@@ -22,27 +21,49 @@ TaskAcquirer::~TaskAcquirer() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    changed_.notify_all();
   }
+  signal_->Announce();
   link_->CancelAcquire();
   for (std::thread& thread : threads_) thread.join();
 }
 
 void TaskAcquirer::Run() {
-  for (Offer offer = WaitForOffer(); offer.slots > 0; offer = WaitForOffer()) Ask(offer);
+  while (true) {
+    const uint64_t seen = signal_->count();
+    const SteadyTime now = std::chrono::steady_clock::now();
+    if (IsStopping()) return;
+    if (const std::optional<Offer> offer = TakeOffer(now)) {
+      Ask(*offer);
+    } else {
+      WaitForChange(seen, now);
+    }
+  }
 }
 
-bool TaskAcquirer::ShouldAsk() const {
-  return std::chrono::steady_clock::now() >= not_before_ && table_->free_slots() > offered_ && keeper_->MayAcquire();
+bool TaskAcquirer::IsStopping() const {
+  const std::lock_guard lock(mutex_);
+  return stopping_;
 }
 
-TaskAcquirer::Offer TaskAcquirer::WaitForOffer() {
-  std::unique_lock lock(mutex_);
-  // Slots come free and the keeper changes its mind without a notice, so both are looked at from time to time.
-  while (!stopping_ && !ShouldAsk()) changed_.wait_for(lock, kVisitInterval);
-  if (stopping_) return {};
-  offered_ = table_->free_slots();
-  return {.slots = offered_, .call = ++calls_};
+std::optional<TaskAcquirer::Offer> TaskAcquirer::TakeOffer(SteadyTime now) {
+  const std::lock_guard lock(mutex_);
+  const int free = table_->free_slots();
+  if (now < not_before_ || free <= offered_ || !keeper_->MayAcquire()) return std::nullopt;
+  offered_ = free;
+  return Offer{.slots = free, .call = ++calls_};
+}
+
+void TaskAcquirer::WaitForChange(uint64_t seen, SteadyTime now) {
+  SteadyTime pause_end;
+  {
+    const std::lock_guard lock(mutex_);
+    pause_end = not_before_;
+  }
+  if (now < pause_end) {
+    signal_->WaitUntil(seen, pause_end);
+  } else {
+    signal_->Wait(seen);
+  }
 }
 
 void TaskAcquirer::Ask(const Offer& offer) {
@@ -53,10 +74,12 @@ void TaskAcquirer::Ask(const Offer& offer) {
 }
 
 void TaskAcquirer::EndCall(const Offer& offer, bool failed) {
-  const std::lock_guard lock(mutex_);
-  if (failed) not_before_ = std::chrono::steady_clock::now() + kPauseAfterError;
-  if (offer.call == calls_) offered_ = 0;
-  changed_.notify_all();
+  {
+    const std::lock_guard lock(mutex_);
+    if (failed) not_before_ = std::chrono::steady_clock::now() + kPauseAfterError;
+    if (offer.call == calls_) offered_ = 0;
+  }
+  signal_->Announce();
 }
 
 }  // namespace regroup

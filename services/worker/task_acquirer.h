@@ -5,10 +5,11 @@
 #pragma once
 
 #include <array>
-#include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <thread>
 
+#include "services/common/base/change_signal.h"
 #include "services/worker/attempt/attempt_table.h"
 #include "services/worker/coordinator_link.h"
 #include "services/worker/lease_keeper.h"
@@ -17,32 +18,38 @@ namespace regroup {
 
 class TaskAcquirer {
  public:
-  /// All outlive the acquirer. `wait` is the longest call.
-  TaskAcquirer(CoordinatorLink* link, AttemptTable* table, LeaseKeeper* keeper, std::chrono::milliseconds wait);
+  /// All outlive the acquirer. `signal` tells of slots that came free and of what the keeper allows; `wait` is the
+  /// longest call.
+  TaskAcquirer(CoordinatorLink* link, AttemptTable* table, LeaseKeeper* keeper, ChangeSignal* signal,
+               std::chrono::milliseconds wait);
   /// Ends the calls in progress.
   ~TaskAcquirer();
 
  private:
-  void Run();
-  /// Slots to offer and the number of the call; 0 slots when stopping.
+  /// The slots to offer, and the number of the call.
   struct Offer {
     int slots = 0;
     int call = 0;
   };
-  Offer WaitForOffer();
-  bool ShouldAsk() const;
+
+  void Run();
+  bool IsStopping() const;
+  /// Returns nothing while there is no reason to ask.
+  std::optional<Offer> TakeOffer(SteadyTime now);
+  /// Waits until something has changed since `seen`, or a pause that lasted at `now` is over.
+  void WaitForChange(uint64_t seen, SteadyTime now);
   void Ask(const Offer& offer);
   void EndCall(const Offer& offer, bool failed);
 
   CoordinatorLink* const link_;
   AttemptTable* const table_;
   LeaseKeeper* const keeper_;
+  ChangeSignal* const signal_;
   const std::chrono::milliseconds wait_;
 
-  std::mutex mutex_;
-  std::condition_variable changed_;
+  mutable std::mutex mutex_;
   int calls_ = 0;
-  /// Of the latest call while it lasts, else 0.
+  /// The slots that the latest call offers while it lasts, else 0.
   int offered_ = 0;
   SteadyTime not_before_{};
   bool stopping_ = false;

@@ -16,7 +16,7 @@ namespace {
 constexpr const char* kLockFile = "lock";
 /// A predecessor that was told to stop needs this long at most.
 constexpr std::chrono::seconds kLockPatience{15};
-/// For telling the coordinator how the attempts ended, when the worker stops.
+/// A worker that stops tries for this long to tell the coordinator how its attempts ended.
 constexpr std::chrono::seconds kFarewellPatience{3};
 
 uint64_t RandomIncarnation() {
@@ -49,36 +49,31 @@ absl::StatusOr<std::unique_ptr<Worker>> Worker::Start(const WorkerOptions& optio
   RemoveSharedMemoryFolders(WorkerKey(options));
   std::unique_ptr<Worker> worker(new Worker(options, std::move(lock)));
   REGROUP_RETURN_IF_ERROR(worker->StartTrainerServer(folder));
-  worker->MakeTable();
+  worker->StartReporting(std::move(channel));
   REGROUP_RETURN_IF_ERROR(worker->StartGangServer());
-  worker->StartThreads(std::move(channel));
+  worker->StartAsking();
   return worker;
 }
 
 absl::Status Worker::StartTrainerServer(const std::filesystem::path& folder) {
   REGROUP_ASSIGN_OR_RETURN(trainer_server_, TrainerServer::Start(folder / "worker.sock", &lease_end_));
   services_.trainer_server = trainer_server_.get();
+  services_.collectors = &collectors_;
   services_.runtime_folder = folder;
   services_.inherited = CurrentEnvironment();
   services_.cores = UsableCores();
   return absl::OkStatus();
 }
 
-WorkerIdentity Worker::MakeIdentity() const {
-  return {.id = services_.options.id,
-          .incarnation = RandomIncarnation(),
-          .slots = services_.options.slots,
-          .device = services_.options.device,
-          .device_name = DeviceName(services_.options.device),
-          .host = HostName(),
-          .version = REGROUP_VERSION,
-          .gang_address = gang_server_ != nullptr ? gang_server_->address() : ""};
-}
-
-void Worker::MakeTable() {
-  // Ends come only after the acquirer's first task, when the reporter is there.
-  const auto on_end = [this](const AttemptKey& key, const v1::TaskOutcome& outcome) { reporter_->Add(key, outcome); };
-  table_ = std::make_unique<AttemptTable>(&services_, UsableGpus(services_.options.device), on_end);
+void Worker::StartReporting(std::shared_ptr<grpc::Channel> channel) {
+  link_ = std::make_unique<CoordinatorLink>(
+      std::move(channel), WorkerIdentity{.id = services_.options.id, .incarnation = RandomIncarnation()});
+  pusher_ = std::make_unique<LogPusher>(link_.get(), &collectors_);
+  reporter_ = std::make_unique<OutcomeReporter>(link_.get(), pusher_.get());
+  table_ = std::make_unique<AttemptTable>(
+      &services_, UsableGpus(services_.options.device),
+      [reporter = reporter_.get()](EndedAttempt ended) { reporter->Add(std::move(ended)); },
+      [this] { may_ask_.Announce(); });
 }
 
 absl::Status Worker::StartGangServer() {
@@ -88,12 +83,19 @@ absl::Status Worker::StartGangServer() {
   return absl::OkStatus();
 }
 
-void Worker::StartThreads(std::shared_ptr<grpc::Channel> channel) {
-  link_ = std::make_unique<CoordinatorLink>(std::move(channel), MakeIdentity());
-  pusher_ = std::make_unique<LogPusher>(link_.get(), table_.get());
-  reporter_ = std::make_unique<OutcomeReporter>(link_.get(), pusher_.get(), table_.get());
-  keeper_ = std::make_unique<LeaseKeeper>(link_.get(), table_.get(), &lease_end_);
-  acquirer_ = std::make_unique<TaskAcquirer>(link_.get(), table_.get(), keeper_.get(), services_.options.acquire_wait);
+WorkerDescription Worker::Describe() const {
+  return {.slots = services_.options.slots,
+          .device = services_.options.device,
+          .device_name = DeviceName(services_.options.device),
+          .host = HostName(),
+          .version = REGROUP_VERSION,
+          .gang_address = gang_server_ != nullptr ? gang_server_->address() : ""};
+}
+
+void Worker::StartAsking() {
+  keeper_ = std::make_unique<LeaseKeeper>(link_.get(), table_.get(), &lease_end_, Describe(), &may_ask_);
+  acquirer_ = std::make_unique<TaskAcquirer>(link_.get(), table_.get(), keeper_.get(), &may_ask_,
+                                             services_.options.acquire_wait);
 }
 
 void Worker::Stop() {
@@ -109,12 +111,10 @@ void Worker::Stop() {
 
 Worker::~Worker() {
   Stop();
-  // Attempts announce their end to the reporter, whose thread uses the pusher and the table.
+  // Ends that the reporter has taken must not reach a table that is gone; those that come later stay with the reporter.
   if (reporter_ != nullptr) reporter_->Shutdown();
-  pusher_.reset();
   gang_server_.reset();
   table_.reset();
-  reporter_.reset();
   trainer_server_.reset();
   if (!services_.runtime_folder.empty()) {
     RemoveRuntimeFolder(services_.runtime_folder, services_.runtime_folder / kLockFile);

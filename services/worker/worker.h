@@ -1,7 +1,7 @@
 // The worker daemon, put together: what it owns, in what order it starts and how it stops.
 //
 // Threads: LeaseKeeper (registration, heartbeats, lease), two of TaskAcquirer, LogPusher, OutcomeReporter, one for each
-// Attempt, and gRPC's for the ranks. Start and Stop are called from one thread, main's.
+// attempt, and gRPC's for the ranks. Start and Stop are called from one thread, main's.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "services/common/base/change_signal.h"
 #include "services/worker/attempt/attempt_table.h"
 #include "services/worker/attempt/trainer_server.h"
 #include "services/worker/coordinator_link.h"
@@ -37,20 +38,24 @@ class Worker {
   Worker(const WorkerOptions& options, WorkerLock lock) : lock_(std::move(lock)) { services_.options = options; }
 
   absl::Status StartTrainerServer(const std::filesystem::path& folder);
-  void MakeTable();
+  void StartReporting(std::shared_ptr<grpc::Channel> channel);
   absl::Status StartGangServer();
-  void StartThreads(std::shared_ptr<grpc::Channel> channel);
-  WorkerIdentity MakeIdentity() const;
+  void StartAsking();
+  WorkerDescription Describe() const;
 
+  // In the order in which they are made: each knows only those above it.
   WorkerLock lock_;
   AttemptServices services_;
   LeaseEnd lease_end_;
+  LogCollectors collectors_;
+  /// Slots came free, or the keeper changed what it allows.
+  ChangeSignal may_ask_;
   std::unique_ptr<TrainerServer> trainer_server_;
   std::unique_ptr<CoordinatorLink> link_;
-  std::unique_ptr<AttemptTable> table_;
-  std::unique_ptr<GangServer> gang_server_;
   std::unique_ptr<LogPusher> pusher_;
   std::unique_ptr<OutcomeReporter> reporter_;
+  std::unique_ptr<AttemptTable> table_;
+  std::unique_ptr<GangServer> gang_server_;
   std::unique_ptr<LeaseKeeper> keeper_;
   std::unique_ptr<TaskAcquirer> acquirer_;
 };

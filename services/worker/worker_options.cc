@@ -2,9 +2,112 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
+#include <filesystem>
+#include <map>
+#include <string_view>
+
+#include <CLI/CLI.hpp>
+
 #include "services/common/base/sha256.h"
+#include "services/common/rpc/security_flags.h"
+#include "services/worker/machine.h"
 
 namespace regroup {
+namespace {
+
+constexpr int kUsageError = 2;
+
+/// The host's name with everything but letters, digits, hyphens and dots turned into hyphens.
+std::string DefaultId() {
+  std::string id = HostName();
+  std::transform(id.begin(), id.end(), id.begin(), [](unsigned char c) {
+    return std::isalnum(c) || c == '-' || c == '.' ? static_cast<char>(std::tolower(c)) : '-';
+  });
+  return id;
+}
+
+std::string CheckId(const std::string& id) {
+  const bool good = !id.empty() && id.size() <= 63 && std::all_of(id.begin(), id.end(), [](unsigned char c) {
+    return std::islower(c) || std::isdigit(c) || c == '-' || c == '.';
+  });
+  return good ? "" : "must be 1 to 63 lower-case letters, digits, hyphens and dots";
+}
+
+std::filesystem::path BesideThis(const char* program) {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / program;
+}
+
+/// Open MPI reads names and subnets, separated by commas; anything else would be refused by the other workers.
+std::string CheckInterface(const std::string& interface) {
+  const bool good = std::all_of(interface.begin(), interface.end(), [](unsigned char c) {
+    return std::isalnum(c) || std::string_view(".:/,_@-").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  return good ? "" : "must be names of network interfaces or subnets, separated by commas";
+}
+
+void AddGangOptions(CLI::App& app, GangOptions& gang) {
+  app.add_option("--gang-listen", gang.listen,
+                 "Address to listen on for other workers, host:port; default: no gangs over several workers");
+  app.add_option("--gang-address", gang.address,
+                 "host:port that other workers are told; default: from --gang-listen, or the host's name");
+  app.add_option("--gang-interface", gang.interface,
+                 "Network interfaces or subnets of the ranks' traffic, such as eth1 or 10.1.0.0/16; default: all")
+      ->check(CLI::Validator(CheckInterface, "NET"));
+  app.add_option_function<int>(
+         "--gang-join-s", [&gang](int seconds) { gang.join_patience = std::chrono::seconds(seconds); },
+         "Seconds after which a worker that has not joined a gang is given up; default: 30")
+      ->check(CLI::Range(1, 3600));
+}
+
+void AddOptions(CLI::App& app, WorkerFlags& flags) {
+  WorkerOptions& worker = flags.worker;
+  const std::map<std::string, LogFormat> formats = {{"json", LogFormat::kJson}, {"text", LogFormat::kText}};
+  app.add_option("--coordinator", flags.coordinator,
+                 "Address of the coordinator, host:port; of several, separated by commas")
+      ->required();
+  app.add_option("--work-dir", worker.work_folder, "Folder shared by the coordinator's workers")->required();
+  app.add_option("--id", worker.id, "Name of this worker, the same after a restart; default: the host's name")
+      ->check(CLI::Validator(CheckId, "ID"));
+  app.add_option("--slots", worker.slots, "Trainer processes that run at once")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--device", worker.device, "cpu | cuda; default: cuda where there is an NVIDIA GPU")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
+  app.add_option("--trainer", worker.trainer, "Program regroup-trainer; default: beside this program");
+  app.add_option("--data-root", worker.allowed_paths.data_roots,
+                 "Folder that jobs may read from; may be repeated; default: all");
+  app.add_option("--output-root", worker.allowed_paths.output_roots,
+                 "Folder that results may appear in; may be repeated; default: all");
+  app.add_option("--mpirun", worker.mpirun, "Program mpirun of Open MPI")->capture_default_str();
+  AddGangOptions(app, worker.gang);
+  AddTlsFlags(&app, &flags.identity.tls);
+  AddTokenFlag(&app, &flags.identity.token_file);
+  app.add_option("--log-format", flags.log_format, "json | text")
+      ->transform(CLI::CheckedTransformer(formats, CLI::ignore_case));
+  app.add_option("--log-level", flags.log_level, "debug | info | warning | error")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  app.add_flag("--die-with-parent", flags.die_with_parent, "Stop when the program that started this one ends");
+}
+
+/// regroup-rsh runs in another folder.
+TlsFiles AbsoluteFiles(TlsFiles files) {
+  for (std::string* file : {&files.certificate, &files.private_key, &files.certificate_authority}) {
+    if (!file->empty()) *file = std::filesystem::absolute(*file);
+  }
+  return files;
+}
+
+void Complete(WorkerOptions& worker) {
+  if (worker.trainer.empty()) worker.trainer = BesideThis("regroup-trainer");
+  worker.gang.remote_shell = BesideThis("regroup-rsh");
+  worker.trainer = std::filesystem::absolute(worker.trainer);
+  worker.work_folder = std::filesystem::absolute(worker.work_folder).lexically_normal();
+}
+
+}  // namespace
 
 std::string WorkerKey(const WorkerOptions& options) {
   return Sha256Of(fmt::format("{}\n{}", options.id, options.work_folder.lexically_normal().string())).substr(0, 12);
@@ -14,6 +117,23 @@ std::string ControlGroupPrefix(const WorkerOptions& options) { return fmt::forma
 
 std::string WorkerMarker(const WorkerOptions& options) {
   return fmt::format("REGROUP_WORKER={}@{}", options.id, WorkerKey(options));
+}
+
+std::optional<WorkerFlags> ParseWorkerFlags(int argc, char** argv, int* exit_status) {
+  WorkerFlags flags;
+  flags.worker.id = DefaultId();
+  flags.worker.device = DetectDevice();
+  CLI::App app("Runs tasks of a Regroup coordinator on this machine.", "regroup-worker");
+  AddOptions(app, flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    *exit_status = app.exit(error) == 0 ? 0 : kUsageError;
+    return std::nullopt;
+  }
+  Complete(flags.worker);
+  flags.worker.gang.tls = AbsoluteFiles(flags.identity.tls);
+  return flags;
 }
 
 }  // namespace regroup

@@ -1,16 +1,19 @@
-// What a worker is told at its start. Plain values, filled by main and read by everybody.
+// The settings of a worker and the command line that gives them. Plain values, read once by main and then by everybody.
 #pragma once
 
 #include <chrono>
 #include <filesystem>
+#include <optional>
 #include <string>
 
+#include "services/common/base/logging.h"
 #include "services/common/job_file/allowed_paths.h"
+#include "services/common/rpc/channel.h"
 #include "services/common/rpc/credentials.h"
 
 namespace regroup {
 
-/// How a worker takes part in gangs that are spread over several workers.
+/// Says how a worker takes part in gangs that are spread over several workers.
 struct GangOptions {
   /// host:port to listen on for other workers; empty: this worker runs such gangs neither as lead nor as helper.
   std::string listen;
@@ -41,7 +44,7 @@ struct WorkerOptions {
   AllowedPaths allowed_paths;
   GangOptions gang;
 
-  /// From SIGTERM to SIGKILL.
+  /// The time from SIGTERM to SIGKILL.
   std::chrono::milliseconds stop_grace{5'000};
   /// Every rank of an attempt must have attested by then.
   std::chrono::milliseconds attest_patience{120'000};
@@ -51,13 +54,29 @@ struct WorkerOptions {
   std::chrono::milliseconds acquire_wait{20'000};
 };
 
-/// 12 hexadecimal digits that name this worker of this working folder on this machine: for sockets, locks and groups.
+/// Returns 12 hexadecimal digits that name this worker of this working folder on this machine: for sockets, locks and
+/// groups.
 std::string WorkerKey(const WorkerOptions& options);
 
-/// What the names of this worker's control groups start with.
+/// Returns what the names of this worker's control groups start with.
 std::string ControlGroupPrefix(const WorkerOptions& options);
 
-/// The entry ("NAME=value") that stands in the environment of every process of this worker.
+/// Returns the entry ("NAME=value") that stands in the environment of every process of this worker.
 std::string WorkerMarker(const WorkerOptions& options);
+
+/// The whole command line of regroup-worker.
+struct WorkerFlags {
+  WorkerOptions worker;
+  /// host:port
+  std::string coordinator;
+  ClientIdentity identity;
+  LogFormat log_format = LogFormat::kJson;
+  std::string log_level = "info";
+  bool die_with_parent = false;
+};
+
+/// Reads the command line and fills in what it leaves open. Otherwise prints why (or the help) and returns nothing,
+/// with the exit status in `exit_status`.
+std::optional<WorkerFlags> ParseWorkerFlags(int argc, char** argv, int* exit_status);
 
 }  // namespace regroup

@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-#include "services/worker/logs/log_line.h"
+#include "services/worker/logs/rank_logs.h"
 #include "tests/fuzz/require.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

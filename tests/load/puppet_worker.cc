@@ -105,7 +105,7 @@ absl::Status PuppetWorker::Finish(const v1::TaskAssignment& assignment) {
   v1::ReportTaskRequest request = ReportOf(attempt);
   absl::Status status;
   if (assignment.kind() == v1::TASK_KIND_REPORT) {
-    request.set_may_publish(true);
+    request.set_asks_to_publish(true);
     status = ReportUntilAnswered(request);
     if (status.ok()) journal_->MayPublish(attempt.job());
   }

@@ -101,8 +101,7 @@ bool HeaderEvents::Unexpected(std::string_view found) {
 
 bool HeaderEvents::number_unsigned(number_unsigned_t value) {
   if (state_ == State::kShapeItems) {
-    if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
-      return FailInTensor("its shape overflows");
+    if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) return FailInTensor("its shape overflows");
     if (entry_.shape.size() == kMaxDimensions) return FailInTensor("it has too many dimensions");
     entry_.shape.push_back(static_cast<int64_t>(value));
     return true;

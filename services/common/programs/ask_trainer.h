@@ -12,8 +12,8 @@
 
 namespace regroup {
 
-/// Runs the regroup-trainer beside this program to its end; the JSON that it printed. INVALID_ARGUMENT with its own
-/// message where it refuses.
+/// Runs the regroup-trainer beside this program to its end and returns the JSON that it printed. INVALID_ARGUMENT with
+/// its own message where it refuses.
 absl::StatusOr<nlohmann::json> AskTrainer(const std::vector<std::string>& arguments);
 
 /// Returns what a job would need, from its spec with all defaults. `flops_per_second`: of one rank, or 0 to measure

@@ -4,65 +4,20 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <thread>
 #include <utility>
 
 #include "services/common/base/files.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/programs/spawn.h"
 
 namespace regroup {
 namespace {
-
-/// posix_spawn's settings, freed at the end.
-class SpawnSettings {
- public:
-  SpawnSettings() {
-    posix_spawn_file_actions_init(&actions_);
-    posix_spawnattr_init(&attributes_);
-    posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  }
-  ~SpawnSettings() {
-    posix_spawn_file_actions_destroy(&actions_);
-    posix_spawnattr_destroy(&attributes_);
-  }
-  SpawnSettings(const SpawnSettings&) = delete;
-  SpawnSettings& operator=(const SpawnSettings&) = delete;
-
-  void AppendOutputTo(const std::filesystem::path& log) {
-    constexpr mode_t mode = 0644;
-    posix_spawn_file_actions_addopen(&actions_, STDOUT_FILENO, log.c_str(), O_WRONLY | O_CREAT | O_APPEND, mode);
-    posix_spawn_file_actions_adddup2(&actions_, STDOUT_FILENO, STDERR_FILENO);
-  }
-
-  void Redirect(int from, int to) { posix_spawn_file_actions_adddup2(&actions_, from, to); }
-
-  void LeadProcessGroup() {
-    posix_spawnattr_setpgroup(&attributes_, 0);
-    posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETPGROUP);
-  }
-
-  absl::StatusOr<pid_t> Spawn(const std::filesystem::path& program, const std::vector<std::string>& arguments) {
-    std::string name = program.string();
-    std::vector<char*> argv = {name.data()};
-    for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-    argv.push_back(nullptr);
-    pid_t id = -1;
-    const int error = posix_spawn(&id, name.c_str(), &actions_, &attributes_, argv.data(), environ);
-    if (error != 0) return ErrnoStatus(error, "start", program);
-    return id;
-  }
-
- private:
-  posix_spawn_file_actions_t actions_{};
-  posix_spawnattr_t attributes_{};
-};
 
 std::string EndText(int status) {
   if (WIFSIGNALED(status)) return fmt::format("signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
@@ -71,16 +26,22 @@ std::string EndText(int status) {
 
 /// A pipe whose ends are not inherited.
 struct Pipe {
-  ~Pipe() {
-    CloseWriter();
-    if (ends[0] >= 0) close(ends[0]);
-  }
-  bool Open() { return pipe2(ends.data(), O_CLOEXEC) == 0; }
-  void CloseWriter() {
-    if (ends[1] >= 0) close(std::exchange(ends[1], -1));
-  }
-  std::array<int, 2> ends = {-1, -1};
+  OwnedDescriptor reader;
+  OwnedDescriptor writer;
 };
+
+absl::StatusOr<Pipe> MakePipe(const std::filesystem::path& program) {
+  std::array<int, 2> ends{};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return ErrnoStatus(errno, "make a pipe for", program);
+  return Pipe{OwnedDescriptor(ends[0]), OwnedDescriptor(ends[1])};
+}
+
+/// The program's path, then its arguments.
+std::vector<std::string> CommandOf(const std::filesystem::path& program, const std::vector<std::string>& arguments) {
+  std::vector<std::string> command = {program.string()};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return command;
+}
 
 /// Reads two pipes together until both are closed, so that neither side waits for the other.
 void ReadBoth(int first, std::string& first_text, int second, std::string& second_text) {
@@ -106,10 +67,11 @@ void ReadBoth(int first, std::string& first_text, int second, std::string& secon
 absl::StatusOr<ChildProcess> ChildProcess::Start(const std::filesystem::path& program,
                                                  const std::vector<std::string>& arguments,
                                                  const std::filesystem::path& log) {
-  SpawnSettings settings;
-  settings.AppendOutputTo(log);
-  settings.LeadProcessGroup();
-  REGROUP_ASSIGN_OR_RETURN(const pid_t id, settings.Spawn(program, arguments));
+  REGROUP_ASSIGN_OR_RETURN(const OwnedDescriptor output, OpenForAppending(log));
+  REGROUP_ASSIGN_OR_RETURN(const pid_t id, Spawn({.arguments = CommandOf(program, arguments),
+                                                  .output = output.number(),
+                                                  .error = output.number(),
+                                                  .leads_process_group = true}));
   return ChildProcess(id);
 }
 
@@ -141,7 +103,7 @@ void ChildProcess::Terminate() {
 void ChildProcess::WaitOrKill(std::chrono::milliseconds patience) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
   while (!Ended() && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    WaitForExits({id_}, std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()));
   }
   if (Ended()) return;
   kill(id_, SIGKILL);
@@ -150,17 +112,15 @@ void ChildProcess::WaitOrKill(std::chrono::milliseconds patience) {
 }
 
 absl::StatusOr<Output> RunToEnd(const std::filesystem::path& program, const std::vector<std::string>& arguments) {
-  Pipe out;
-  Pipe err;
-  if (!out.Open() || !err.Open()) return ErrnoStatus(errno, "make a pipe for", program);
-  SpawnSettings settings;
-  settings.Redirect(out.ends[1], STDOUT_FILENO);
-  settings.Redirect(err.ends[1], STDERR_FILENO);
-  REGROUP_ASSIGN_OR_RETURN(const pid_t id, settings.Spawn(program, arguments));
-  out.CloseWriter();
-  err.CloseWriter();
+  REGROUP_ASSIGN_OR_RETURN(Pipe out, MakePipe(program));
+  REGROUP_ASSIGN_OR_RETURN(Pipe err, MakePipe(program));
+  REGROUP_ASSIGN_OR_RETURN(
+      const pid_t id,
+      Spawn({.arguments = CommandOf(program, arguments), .output = out.writer.number(), .error = err.writer.number()}));
+  out.writer.Close();
+  err.writer.Close();
   Output output;
-  ReadBoth(out.ends[0], output.standard_output, err.ends[0], output.standard_error);
+  ReadBoth(out.reader.number(), output.standard_output, err.reader.number(), output.standard_error);
   int status = 0;
   while (waitpid(id, &status, 0) < 0 && errno == EINTR) {
   }

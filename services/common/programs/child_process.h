@@ -28,7 +28,7 @@ class ChildProcess {
 
   pid_t id() const { return id_; }
 
-  /// How it ended ("exit status 1", "signal 9 (Killed)"); nothing while it runs.
+  /// Returns how it ended ("exit status 1", "signal 9 (Killed)"); nothing while it runs.
   const std::optional<std::string>& Ended();
 
   /// Asks it to end.
@@ -44,7 +44,7 @@ class ChildProcess {
   std::optional<std::string> ended_;
 };
 
-/// What a program wrote, and its exit status.
+/// Holds what a program wrote, and its exit status.
 struct Output {
   int exit_status = 0;
   std::string standard_output;
@@ -54,7 +54,7 @@ struct Output {
 /// Runs a program to its end.
 absl::StatusOr<Output> RunToEnd(const std::filesystem::path& program, const std::vector<std::string>& arguments);
 
-/// The program of that name beside this one. UNAVAILABLE with what to do.
+/// Returns the program of that name beside this one. UNAVAILABLE with what to do.
 absl::StatusOr<std::filesystem::path> SiblingProgram(const std::string& name);
 
 }  // namespace regroup

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-#include "services/worker/gang/remote_shell.h"
+#include "services/worker/gang/gang_protocol.h"
 
 namespace regroup {
 namespace {
@@ -47,7 +47,7 @@ std::string Describe(const SignalDeath& death) {
   return fmt::format("{} died (signal {}, {})", who, death.signal_number, name == nullptr ? "unknown" : name);
 }
 
-/// What regroup-rsh says of the worker that it lost, or that never came: its first such line.
+/// Returns the first line in which regroup-rsh says that it lost a worker, or that one never came.
 std::optional<std::string> FindGangLoss(const AttemptEvidence& evidence) {
   const size_t mark = evidence.launcher_output.find(kErrorMark);
   if (mark != std::string::npos) {

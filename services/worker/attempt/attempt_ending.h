@@ -9,7 +9,7 @@
 
 namespace regroup {
 
-/// Why the worker itself ended an attempt: the class it counts as, and a sentence.
+/// Says why the worker itself ended an attempt: the class that it counts as, and a sentence.
 struct Verdict {
   v1::FailureClass failure_class = v1::FAILURE_CLASS_INFRA;
   std::string message;
@@ -17,18 +17,18 @@ struct Verdict {
 
 struct AttemptEvidence {
   int ranks = 1;
-  /// From waitpid, of the trainer or of mpirun.
+  /// The wait status of the trainer or of mpirun, as waitpid gives it.
   int wait_status = 0;
-  /// What the ranks reported, and which of them. A failure that came after the verdict is its echo and left out.
+  /// The outcome that a rank reported, and that rank. A failure that came after the verdict is its echo and left out.
   std::optional<v1::TaskOutcome> reported;
   int reported_by = 0;
   /// Set if the worker stopped the attempt before a rank reported a failure.
   std::optional<Verdict> verdict;
   /// Processes were killed by the worker: a signal in the wait status says nothing.
   bool killed_by_worker = false;
-  /// What mpirun printed.
+  /// Everything that mpirun printed, or the end of it.
   std::string launcher_output;
-  /// Of a gang on several workers: which of them did not come with all its ranks; empty where all ranks came.
+  /// Names the worker of a gang that did not come with all its ranks; empty where all ranks came.
   std::string missing;
   std::vector<std::string> log_tail;
 };

@@ -7,8 +7,12 @@
 
 namespace regroup {
 
-AttemptTable::AttemptTable(const AttemptServices* services, std::vector<std::string> gpus, Attempt::EndCallback on_end)
-    : services_(services), on_end_(std::move(on_end)), slots_(services->options.slots, std::move(gpus)) {}
+AttemptTable::AttemptTable(const AttemptServices* services, std::vector<std::string> gpus,
+                           std::function<void(EndedAttempt)> on_end, std::function<void()> on_free)
+    : services_(services),
+      on_end_(std::move(on_end)),
+      on_free_(std::move(on_free)),
+      slots_(services->options.slots, std::move(gpus)) {}
 
 AttemptTable::~AttemptTable() {
   std::map<AttemptKey, Entry> entries;
@@ -18,9 +22,9 @@ AttemptTable::~AttemptTable() {
   }
 }
 
-std::vector<std::shared_ptr<Attempt>> AttemptTable::AttemptsOfSameTask(const AttemptKey& key) const {
+std::vector<std::shared_ptr<SupervisedAttempt>> AttemptTable::AttemptsOfSameTask(const AttemptKey& key) const {
   const std::lock_guard lock(mutex_);
-  std::vector<std::shared_ptr<Attempt>> attempts;
+  std::vector<std::shared_ptr<SupervisedAttempt>> attempts;
   for (const auto& [other, entry] : entries_) {
     if (other.SameTask(key)) attempts.push_back(entry.attempt);
   }
@@ -29,7 +33,7 @@ std::vector<std::shared_ptr<Attempt>> AttemptTable::AttemptsOfSameTask(const Att
 
 /// False if a newer attempt, or this very one, is here.
 bool AttemptTable::StopOlder(const AttemptKey& key) {
-  for (const std::shared_ptr<Attempt>& other : AttemptsOfSameTask(key)) {
+  for (const std::shared_ptr<SupervisedAttempt>& other : AttemptsOfSameTask(key)) {
     if (other->key().epoch >= key.epoch) return false;
     other->RequestStop({.verdict = {v1::FAILURE_CLASS_INFRA, "a newer attempt took over"}, .at_once = true});
     other->WaitForEnd();
@@ -43,10 +47,13 @@ void AttemptTable::Start(const v1::TaskAssignment& assignment) {
     LogWarning("the attempt is here already", {{"job", key.job}, {"task", key.task}, {"epoch", key.epoch}});
     return;
   }
+  const auto on_end = [this](const AttemptKey& ended, const v1::TaskOutcome& outcome) {
+    on_end_({.key = ended, .outcome = outcome, .forget = [this, ended] { Remove(ended); }});
+  };
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[key];
   entry.slots = slots_.Take(RanksHere(assignment));
-  entry.attempt = StartAttempt(assignment, slots_.VisibleDevices(entry.slots), services_, on_end_);
+  entry.attempt = SupervisedAttempt::Start(assignment, slots_.VisibleDevices(entry.slots), services_, on_end);
 }
 
 void AttemptTable::Stop(const std::vector<AttemptKey>& keys, const StopRequest& request) {
@@ -64,14 +71,17 @@ void AttemptTable::StopAll(const StopRequest& request) {
 
 void AttemptTable::Remove(const AttemptKey& key) {
   // Destroyed outside of the lock, because that waits for the attempt's thread.
-  std::shared_ptr<Attempt> removed;
-  const std::lock_guard lock(mutex_);
-  const auto found = entries_.find(key);
-  if (found == entries_.end()) return;
-  removed = std::move(found->second.attempt);
-  slots_.Release(found->second.slots);
-  entries_.erase(found);
-  changed_.notify_all();
+  std::shared_ptr<SupervisedAttempt> removed;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = entries_.find(key);
+    if (found == entries_.end()) return;
+    removed = std::move(found->second.attempt);
+    slots_.Release(found->second.slots);
+    entries_.erase(found);
+    changed_.notify_all();
+  }
+  on_free_();
 }
 
 std::vector<AttemptKey> AttemptTable::Keys() const {
@@ -81,20 +91,7 @@ std::vector<AttemptKey> AttemptTable::Keys() const {
   return keys;
 }
 
-std::vector<std::shared_ptr<LogCollector>> AttemptTable::Collectors() const {
-  const std::lock_guard lock(mutex_);
-  std::vector<std::shared_ptr<LogCollector>> collectors;
-  for (const auto& [key, entry] : entries_) collectors.push_back(entry.attempt->collector());
-  return collectors;
-}
-
-std::shared_ptr<LogCollector> AttemptTable::CollectorOf(const AttemptKey& key) const {
-  const std::lock_guard lock(mutex_);
-  const auto found = entries_.find(key);
-  return found == entries_.end() ? nullptr : found->second.attempt->collector();
-}
-
-std::shared_ptr<Attempt> AttemptTable::Find(const AttemptKey& key) const {
+std::shared_ptr<SupervisedAttempt> AttemptTable::Find(const AttemptKey& key) const {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(key);
   return found == entries_.end() ? nullptr : found->second.attempt;
@@ -112,12 +109,12 @@ int AttemptTable::free_slots() const {
 }
 
 void AttemptTable::WaitForEnds() const {
-  std::vector<std::shared_ptr<Attempt>> attempts;
+  std::vector<std::shared_ptr<SupervisedAttempt>> attempts;
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [key, entry] : entries_) attempts.push_back(entry.attempt);
   }
-  for (const std::shared_ptr<Attempt>& attempt : attempts) attempt->WaitForEnd();
+  for (const std::shared_ptr<SupervisedAttempt>& attempt : attempts) attempt->WaitForEnd();
 }
 
 bool AttemptTable::WaitUntilEmpty(SteadyTime deadline) {

@@ -6,17 +6,16 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <sstream>
 #include <string_view>
 
 #include "services/worker/attempt_key.h"
-#include "services/worker/gang/daemon_template.h"
+#include "services/worker/gang/gang_protocol.h"
 
 namespace regroup {
 namespace {
 
-/// Names handed on to trainers. Everything else, secrets among it, stays behind.
+/// These names are handed on to trainers. Everything else, secrets among it, stays behind.
 constexpr std::array<std::string_view, 12> kInherited = {"PATH",
                                                          "HOME",
                                                          "USER",
@@ -32,7 +31,6 @@ constexpr std::array<std::string_view, 12> kInherited = {"PATH",
 /// Settings of the libraries below a trainer.
 constexpr std::array<std::string_view, 6> kInheritedPrefixes = {"NCCL_", "UCX_", "FI_", "MKL_", "PYTORCH_", "TORCH_"};
 constexpr std::string_view kMpiPrefix = "OMPI_MCA_";
-constexpr std::string_view kNodePrefix = "regroup-node-";
 
 bool IsInherited(std::string_view name, bool gang) {
   if (std::find(kInherited.begin(), kInherited.end(), name) != kInherited.end()) return true;
@@ -41,7 +39,7 @@ bool IsInherited(std::string_view name, bool gang) {
                      [&](std::string_view prefix) { return name.starts_with(prefix); });
 }
 
-/// The variables that make an attempt an attempt.
+/// Returns the variables that identify the attempt and tell the trainer how to reach its worker.
 Environment OwnVariables(const WorkerOptions& options, const v1::TaskAssignment& assignment,
                          const LaunchContext& context) {
   const std::string marker = WorkerMarker(options);
@@ -59,7 +57,7 @@ std::vector<std::string> TrainerArguments(const WorkerOptions& options, const La
           options.work_folder.string()};
 }
 
-/// What all gangs are started with.
+/// Returns what all gangs are started with.
 std::vector<std::string> CommonMpirunArguments(const std::filesystem::path& mpirun, int ranks,
                                                const std::filesystem::path& log_folder) {
   return {mpirun.string(), "--allow-run-as-root", "--bind-to", "none", "-np", std::to_string(ranks),
@@ -145,25 +143,6 @@ std::vector<std::string> Entries(const Environment& environment) {
 }  // namespace
 
 std::filesystem::path RankLogFolder(const std::filesystem::path& attempt_folder) { return attempt_folder / "logs"; }
-
-std::string NodeName(int member) { return fmt::format("{}{}", kNodePrefix, member); }
-
-std::optional<int> MemberOfNode(const std::string& node) {
-  if (!node.starts_with(kNodePrefix)) return std::nullopt;
-  int member = 0;
-  const char* end = node.data() + node.size();
-  const auto parsed = std::from_chars(node.data() + kNodePrefix.size(), end, member);
-  return parsed.ec == std::errc() && parsed.ptr == end ? std::optional<int>(member) : std::nullopt;
-}
-
-std::string HostFileText(const v1::Gang& gang) {
-  std::string text;
-  for (int member = 0; member < gang.members_size(); ++member) {
-    const std::string node = member == 0 ? "localhost" : NodeName(member);
-    text += fmt::format("{} slots={}\n", node, gang.members(member).ranks());
-  }
-  return text;
-}
 
 ProcessPlan MakeProcessPlan(const WorkerOptions& options, const v1::TaskAssignment& assignment,
                             const LaunchContext& context) {

@@ -1,9 +1,8 @@
-// How an attempt is started: arguments and environment. Pure, so that what a trainer inherits can be tested.
+// Decides how an attempt is started: arguments and environment. Pure, so that what a trainer inherits can be tested.
 #pragma once
 
 #include <filesystem>
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,7 +14,7 @@ namespace regroup {
 
 using Environment = std::map<std::string, std::string>;
 
-/// What an attempt is given besides its assignment.
+/// Holds what an attempt is given besides its assignment.
 struct LaunchContext {
   /// Unix socket of the trainer server.
   std::filesystem::path socket;
@@ -23,11 +22,11 @@ struct LaunchContext {
   std::string token;
   /// The attempt's folder, absolute.
   std::filesystem::path attempt_folder;
-  /// For temporary files and Open MPI's session folder; its path is short.
+  /// Takes temporary files and Open MPI's session folder; its path is short.
   std::filesystem::path temporary_folder;
-  /// For what the ranks of a helper share in memory.
+  /// Takes what the ranks of a helper share in memory.
   std::filesystem::path shared_memory_folder;
-  /// Of this machine, for this worker.
+  /// Processors of this machine that the worker may use.
   int cores = 1;
   /// Value of CUDA_VISIBLE_DEVICES; empty hides all.
   std::string visible_devices;
@@ -35,19 +34,7 @@ struct LaunchContext {
   Environment inherited;
 };
 
-/// The name under which mpirun knows a member of a gang. Never resolved: regroup-rsh finds the worker by it.
-std::string NodeName(int member);
-/// The member that has this name.
-std::optional<int> MemberOfNode(const std::string& node);
-
-/// What mpirun reads of a gang on several workers, and what regroup-rsh does; both lie in the temporary folder.
-std::string HostFileText(const v1::Gang& gang);
-inline constexpr char kHostFile[] = "hosts";
-inline constexpr char kGangFile[] = "gang.json";
-/// Names the gang file in regroup-rsh's environment.
-inline constexpr char kGangFileVariable[] = "REGROUP_GANG_FILE";
-
-/// Where the standard output and error of each rank go: <folder>/rank.<n>/{stdout,stderr}.
+/// Returns the folder for the output of each rank: <folder>/rank.<n>/{stdout,stderr}.
 std::filesystem::path RankLogFolder(const std::filesystem::path& attempt_folder);
 
 /// One rank: the trainer itself, and nothing of MPI. Several: mpirun, which starts them.

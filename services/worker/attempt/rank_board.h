@@ -1,4 +1,4 @@
-// What the ranks of one attempt have told their worker: who is there, what each does, and how it ended.
+// Keeps what the ranks of one attempt have told their worker: who is there, what each does, and how it ended.
 //
 // Thread-safe. The trainer server's threads write, the attempt's thread reads. No clock inside: callers give the time,
 // so that every rule can be tested without waiting.
@@ -36,7 +36,7 @@ class RankBoard {
   /// From now on Report answers that the rank should exit.
   void Stop();
 
-  /// Why an Attest was refused; empty if none was.
+  /// Returns why the first refused Attest was refused; empty if none was.
   std::string refusal() const;
 
   int attested() const;
@@ -49,7 +49,7 @@ class RankBoard {
   /// The rank that reported it; 0 where there is none.
   int outcome_rank() const;
 
-  /// When the outcome came.
+  /// Returns the time at which the outcome came.
   std::optional<SteadyTime> outcome_time() const;
 
   /// One sentence about the rank that hangs, or nothing. A rank hangs when its ticks have not changed for `patience`,

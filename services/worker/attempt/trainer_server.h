@@ -1,7 +1,8 @@
-// The TrainerService of a worker: one gRPC server on a unix socket for the ranks of all attempts.
+// The TrainerService of a worker: one gRPC server on a unix socket for the ranks of all attempts, and the contacts that
+// answer them, each for one attempt.
 //
-// Owned by the worker. Thread-safe. A rank is known by the secret token of its attempt, which it sends with every call;
-// the socket lies in a folder that only this user can enter.
+// The worker owns the server. All of it is thread-safe. A rank is known by the secret token of its attempt, which it
+// sends with every call; the socket lies in a folder that only this user can enter.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -11,18 +12,68 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "regroup/v1/gang_service.grpc.pb.h"
 #include "regroup/v1/trainer_service.grpc.pb.h"
-#include "services/worker/attempt/rank_contact.h"
-#include "services/worker/lease_end.h"
+#include "services/worker/attempt/rank_board.h"
+#include "services/worker/lease.h"
+#include "services/worker/logs/log_collector.h"
+#include "services/worker/worker_options.h"
 
 namespace regroup {
 
+/// Answers the ranks of one attempt, wherever they run.
+class RankContact {
+ public:
+  virtual ~RankContact() = default;
+
+  /// `member` is the worker that the rank runs on, by its position in the gang. Errors are those of RankBoard.
+  virtual absl::Status Attest(const v1::AttestRequest& request, int member) = 0;
+  /// True if the rank should exit.
+  virtual absl::StatusOr<bool> Report(const v1::ReportRequest& request, int member) = 0;
+};
+
+/// On the worker that runs or leads the attempt: writes down what the ranks say.
+class LocalContact : public RankContact {
+ public:
+  LocalContact(std::shared_ptr<RankBoard> board, std::shared_ptr<LogCollector> collector)
+      : board_(std::move(board)), collector_(std::move(collector)) {}
+
+  absl::Status Attest(const v1::AttestRequest& request, int member) override;
+  absl::StatusOr<bool> Report(const v1::ReportRequest& request, int member) override;
+
+ private:
+  const std::shared_ptr<RankBoard> board_;
+  const std::shared_ptr<LogCollector> collector_;
+};
+
+/// On a helper: passes on to the lead.
+class RelayContact : public RankContact {
+ public:
+  /// Connects lazily.
+  static absl::StatusOr<std::shared_ptr<RankContact>> Open(const v1::Gang& gang, const WorkerOptions& options);
+
+  RelayContact(std::shared_ptr<grpc::Channel> channel, const v1::Gang& gang);
+
+  absl::Status Attest(const v1::AttestRequest& request, int member) override;
+  absl::StatusOr<bool> Report(const v1::ReportRequest& request, int member) override;
+
+ private:
+  /// The attempt's token, and how long the lead may take.
+  void Prepare(grpc::ClientContext& context) const;
+
+  const std::unique_ptr<v1::GangService::Stub> stub_;
+  const std::string token_;
+  const int member_;
+};
+
 class TrainerServer final : private v1::TrainerService::Service {
  public:
-  /// Listens on `socket`, which is replaced if it exists.
-  /// Ranks are told when the worker's lease ends, which outlives the server.
+  /// Listens on `socket`, which is replaced if it exists. Tells ranks the end of the worker's lease; `lease` outlives
+  /// the server.
   static absl::StatusOr<std::unique_ptr<TrainerServer>> Start(const std::filesystem::path& socket,
                                                               const LeaseEnd* lease);
   ~TrainerServer() override;

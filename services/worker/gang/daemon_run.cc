@@ -3,7 +3,7 @@
 namespace regroup {
 namespace {
 
-/// Of a daemon that writes faster than the caller reads, lines above this are dropped.
+/// Lines above this are dropped when a daemon writes faster than the caller reads.
 constexpr size_t kMostEvents = 1000;
 
 }  // namespace

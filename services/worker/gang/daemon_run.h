@@ -19,7 +19,7 @@ class DaemonRun {
  public:
   explicit DaemonRun(std::vector<std::string> arguments) : arguments_(std::move(arguments)) {}
 
-  /// Behind the program's name.
+  /// Returns the arguments that follow the program's name.
   const std::vector<std::string>& arguments() const { return arguments_; }
 
   // For the attempt's thread.

@@ -13,8 +13,7 @@
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/status.h"
 #include "services/common/rpc/worker_channel.h"
-#include "services/worker/attempt/launch_plan.h"
-#include "services/worker/gang/daemon_template.h"
+#include "services/worker/gang/gang_protocol.h"
 
 namespace regroup {
 namespace {
@@ -22,7 +21,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kPauseBeforeRetry{200};
-/// As a shell says that a program was killed.
+/// A shell adds the signal to this in the exit status of a program that was killed.
 constexpr int kSignalBase = 128;
 
 /// A call to one member of the gang.

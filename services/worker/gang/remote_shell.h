@@ -1,5 +1,5 @@
-// What regroup-rsh does: mpirun starts it where it would start ssh, and it has another worker of the gang start Open
-// MPI's daemon. It is no shell: of the command it takes the daemon's settings, and the other worker checks each.
+// Does the work of regroup-rsh: mpirun starts it where it would start ssh, and it has another worker of the gang start
+// Open MPI's daemon. It is no shell: of the command it takes the daemon's settings, and the other worker checks each.
 #pragma once
 
 #include <string>
@@ -21,8 +21,5 @@ absl::StatusOr<std::vector<v1::DaemonSetting>> SettingsOf(const std::vector<std:
 /// Runs the daemon on the worker that stands for `node`, until it ends. Prints what it prints, and an error as a line
 /// that begins with kErrorMark and names the worker. Returns the status to exit with.
 int RunRemoteDaemon(const v1::GangCall& call, const std::string& node, const std::vector<v1::DaemonSetting>& settings);
-
-/// What lines about a lost worker begin with: the lead looks for them in what mpirun prints.
-inline constexpr char kErrorMark[] = "regroup-rsh: ";
 
 }  // namespace regroup

@@ -10,7 +10,7 @@
 #include "services/common/base/logging.h"
 #include "services/common/base/parent_death.h"
 #include "services/common/base/status_macros.h"
-#include "services/worker/attempt/launch_plan.h"
+#include "services/worker/gang/gang_protocol.h"
 #include "services/worker/gang/remote_shell.h"
 
 namespace regroup {

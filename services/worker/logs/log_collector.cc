@@ -93,4 +93,27 @@ std::vector<std::string> LogCollector::Tail() const {
   return {tail_.begin(), tail_.end()};
 }
 
+std::shared_ptr<LogCollector> LogCollectors::Add(const AttemptKey& attempt, const std::string& worker) {
+  auto collector = std::make_shared<LogCollector>(attempt, worker);
+  const std::lock_guard lock(mutex_);
+  std::erase_if(collectors_, [](const auto& entry) { return entry.second.expired(); });
+  collectors_[attempt] = collector;
+  return collector;
+}
+
+std::vector<std::shared_ptr<LogCollector>> LogCollectors::All() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<LogCollector>> all;
+  for (const auto& [attempt, held] : collectors_) {
+    if (std::shared_ptr<LogCollector> collector = held.lock()) all.push_back(std::move(collector));
+  }
+  return all;
+}
+
+std::shared_ptr<LogCollector> LogCollectors::Find(const AttemptKey& attempt) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = collectors_.find(attempt);
+  return found == collectors_.end() ? nullptr : found->second.lock();
+}
+
 }  // namespace regroup

@@ -1,4 +1,4 @@
-// Everything that one attempt says, on its way to the coordinator: log lines, metric points, progress.
+// Collects everything that one attempt says on its way to the coordinator: log lines, metric points, progress.
 //
 // Thread-safe. The attempt's thread adds lines, the trainer server's threads add metrics and progress, the pusher's
 // thread takes. Memory is bounded: when nobody takes, the oldest go first, and the next report says how many went.
@@ -6,6 +6,8 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -25,7 +27,7 @@ class LogCollector {
   void AddMetric(v1::MetricPoint point);
   void SetProgress(const v1::Progress& progress);
 
-  /// What came since the last call, about 1 MiB of lines at most; nothing if nothing came.
+  /// Returns what came since the last call, about 1 MiB of lines at most; nothing if nothing came.
   std::optional<v1::AttemptReport> Take();
 
   /// Lines waiting to be taken.
@@ -53,6 +55,21 @@ class LogCollector {
   std::deque<std::string> tail_;
   int64_t dropped_lines_ = 0;
   int64_t announced_drops_ = 0;
+};
+
+/// The collectors of all attempts of a worker, for as long as somebody holds them. Owned by the worker; thread-safe.
+class LogCollectors {
+ public:
+  /// Returns a new collector, which stays in the list until the caller lets go of it.
+  std::shared_ptr<LogCollector> Add(const AttemptKey& attempt, const std::string& worker);
+
+  std::vector<std::shared_ptr<LogCollector>> All() const;
+  /// Null if the attempt has none, or none any more.
+  std::shared_ptr<LogCollector> Find(const AttemptKey& attempt) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<AttemptKey, std::weak_ptr<LogCollector>> collectors_;
 };
 
 }  // namespace regroup

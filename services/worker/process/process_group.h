@@ -15,11 +15,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "services/common/programs/spawn.h"
 #include "services/worker/process/control_group.h"
 
 namespace regroup {
 
-/// What to start, and where its output goes.
+/// Says what to start, and where its output goes.
 struct ProcessPlan {
   /// The program's path first.
   std::vector<std::string> arguments;
@@ -46,8 +47,8 @@ class ProcessGroup {
   /// Kills what is left.
   ~ProcessGroup();
 
-  /// The leader.
   pid_t leader() const { return leader_; }
+  bool has_control_group() const { return control_group_.has_value(); }
 
   /// Waits until the leader ends, Wake is called or the time is over. True once the leader has ended.
   bool WaitForExit(std::chrono::milliseconds patience);
@@ -65,15 +66,14 @@ class ProcessGroup {
   absl::Status KillEverything();
 
  private:
-  ProcessGroup(pid_t leader, int exit_fd, int wake_fd, std::optional<ControlGroup> control_group,
-               std::vector<std::string> marker);
+  ProcessGroup(pid_t leader, std::optional<ControlGroup> control_group, std::vector<std::string> marker);
 
   std::vector<pid_t> Remaining() const;
   bool LeaderEnded() const;
 
   const pid_t leader_;
-  const int exit_fd_;
-  const int wake_fd_;
+  const OwnedDescriptor exit_;
+  const OwnedDescriptor wake_;
   const std::optional<ControlGroup> control_group_;
   const std::vector<std::string> marker_;
   bool reaped_ = false;

@@ -9,12 +9,14 @@
 #include <filesystem>
 #include <optional>
 #include <string_view>
-#include <thread>
 
 #include "services/common/base/files.h"
+#include "services/common/programs/spawn.h"
 
 namespace regroup {
 namespace {
+
+constexpr std::chrono::milliseconds kRescanInterval{100};
 
 std::optional<pid_t> ParsePid(const std::string& name) {
   pid_t pid = 0;
@@ -63,10 +65,11 @@ absl::Status KillUntilGone(const std::function<std::vector<pid_t>()>& find, std:
     if (left.empty()) return absl::OkStatus();
     if (std::chrono::steady_clock::now() > deadline) {
       return absl::InternalError(
-          fmt::format("{} processes of {} do not die, process {} among them", left.size(), what, left.front()));
+          fmt::format("{} processes of {} survived SIGKILL, including pid {}", left.size(), what, left.front()));
     }
     for (const pid_t pid : left) kill(pid, SIGKILL);
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    // Not for long: one of them may have started another meanwhile.
+    WaitForExits(left, kRescanInterval);
   }
 }
 

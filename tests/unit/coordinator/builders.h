@@ -103,7 +103,7 @@ struct FakeWorker {
     request.set_worker(id);
     request.set_incarnation(incarnation);
     *request.mutable_attempt() = attempt;
-    request.set_may_publish(true);
+    request.set_asks_to_publish(true);
     return request;
   }
 

@@ -13,8 +13,7 @@ class JobCensusTest : public ::testing::Test {
  protected:
   void Add(const std::string& id, int submitted_s) {
     cluster_.AddJob(MakeJob(id, SmallSpec(), Time(std::chrono::seconds(submitted_s))));
-    cluster_.SealChanges();
-    cluster_.Commit();
+    cluster_.TakeEffects().Stored();
   }
   /// One of the waiting jobs gets a worker.
   void StartOne() {
@@ -22,8 +21,7 @@ class JobCensusTest : public ::testing::Test {
     cluster_.Register(worker.Registration(), kNow);
     ASSERT_TRUE(cluster_.Acquire(worker.Acquire(1), 1, kNow).ok());
     cluster_.PlaceTasks(kNow);
-    cluster_.SealChanges();
-    cluster_.Commit();
+    cluster_.TakeEffects().Stored();
   }
 
   Cluster cluster_{ClusterOptions{}};

@@ -56,11 +56,9 @@ class ClusterFixture : public ::testing::Test {
   }
   void Settle() {
     cluster_.PlaceTasks(now_);
-    answers_ = cluster_.TakeAnswers();
-    cluster_.SealChanges();
-    for (const auto& [id, before] : cluster_.jobs().changes()) last_seen_[id] = cluster_.jobs().Find(id)->record();
-    if (store_fails_) return cluster_.Rollback();
-    cluster_.Commit();
+    Effects effects = cluster_.TakeEffects();
+    for (const auto& [id, before] : effects.jobs()) last_seen_[id] = cluster_.jobs().Find(id)->record();
+    answers_ = store_fails_ ? std::move(effects).NotStored() : std::move(effects).Stored();
   }
 
   Time now_{std::chrono::seconds(5000)};

@@ -67,13 +67,11 @@ class ClusterGangTest : public ::testing::Test {
   void Settle() {
     cluster_.PlaceTasks(now_);
     assignments_.clear();
-    for (Answer& answer : cluster_.TakeAnswers()) {
+    for (Answer& answer : cluster_.TakeEffects().Stored()) {
       if (!answer.assignment) continue;
       asking_[answer.ticket]->running.push_back(answer.assignment->attempt());
       assignments_.push_back(*std::move(answer.assignment));
     }
-    cluster_.SealChanges();
-    cluster_.Commit();
   }
   const v1::Task& Gang() const { return cluster_.jobs().Find("a")->task(1); }
 

@@ -270,12 +270,11 @@ TEST_F(ClusterTest, IsAsBeforeAfterARollback) {
   const int64_t revision = Seen("a").revision();
   ASSERT_TRUE(cluster_.CancelJob("a", now_).ok());
   cluster_.AddJob(MakeJob("b"));
-  cluster_.SealChanges();
-  cluster_.Rollback();
+  EXPECT_TRUE(cluster_.TakeEffects().NotStored().empty());
   EXPECT_EQ(cluster_.jobs().size(), 1u);
   EXPECT_EQ(cluster_.jobs().Find("a")->proto().state(), v1::JOB_STATE_QUEUED);
   EXPECT_EQ(cluster_.jobs().Find("a")->proto().revision(), revision);
-  EXPECT_FALSE(cluster_.HasChanges());
+  EXPECT_TRUE(cluster_.TakeEffects().empty());
 }
 
 TEST_F(ClusterTest, DoesNotCountARefusedChangeAsOne) {
@@ -286,8 +285,7 @@ TEST_F(ClusterTest, DoesNotCountARefusedChangeAsOne) {
   Settle();
   const int64_t revision = Seen("a").revision();
   ASSERT_FALSE(cluster_.CancelJob("a", now_).ok());
-  cluster_.SealChanges();
-  EXPECT_FALSE(cluster_.HasChanges());
+  EXPECT_TRUE(cluster_.TakeEffects().empty());
   EXPECT_EQ(cluster_.jobs().Find("a")->proto().revision(), revision);
 }
 

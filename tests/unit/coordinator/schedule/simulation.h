@@ -254,7 +254,7 @@ class Simulation {
     if (Has(Defect::kAcceptsOldEpochs)) MakeCurrent(&report);
     if (report.attempt().task() == "report" && !report.outcome().has_failure()) {
       v1::ReportTaskRequest question = report;
-      question.set_may_publish(true);
+      question.set_asks_to_publish(true);
       REGROUP_RETURN_IF_ERROR(cluster_.Report(question, now_));
     }
     return cluster_.Report(report, now_);
@@ -310,6 +310,12 @@ class Simulation {
     return record;
   }
 
+  /// What the coordinator stores of a changed job.
+  JobRecord AsSealed(JobRecord record, const std::optional<Job>& before) const {
+    if (Has(Defect::kLosesRevisions) && before) record.job.set_revision(before->proto().revision());
+    return record;
+  }
+
   static JobRecord WithoutSuccess(JobRecord record) {
     for (v1::Task& task : *record.job.mutable_tasks()) {
       if (task.state() == v1::TASK_STATE_SUCCEEDED) task.set_state(v1::TASK_STATE_CANCELLED);
@@ -325,24 +331,26 @@ class Simulation {
 
   void Commit(bool store_fails) {
     cluster_.PlaceTasks(now_);
-    if (!Has(Defect::kLosesRevisions)) cluster_.SealChanges();
-    const std::vector<Answer> answers = cluster_.TakeAnswers();
+    Effects effects = cluster_.TakeEffects();
     if (store_fails) {
       drains_to_come_.clear();
       if (Has(Defect::kAnswersBeforeTheCommit)) {
-        for (const Answer& answer : answers) Take(answer);
+        Cluster hasty = cluster_;
+        for (const Answer& answer : hasty.TakeEffects().Stored()) Take(answer);
       }
-      if (Has(Defect::kKeepsWhatWasNotStored)) return cluster_.Commit();
-      cluster_.Rollback();
+      if (Has(Defect::kKeepsWhatWasNotStored)) {
+        std::move(effects).Stored();
+        return;
+      }
+      std::move(effects).NotStored();
       CheckProcesses();
       return;
     }
     for (const auto& [worker, draining] : drains_to_come_) draining_[worker] = draining;
     drains_to_come_.clear();
-    for (const auto& [id, before] : cluster_.jobs().changes()) Store(cluster_.jobs().Find(id)->record());
-    for (const auto& [id, before] : cluster_.workers().changes()) durable_workers_[id] = *cluster_.workers().Find(id);
-    cluster_.Commit();
-    for (const Answer& answer : answers) Take(answer);
+    for (const auto& [id, before] : effects.jobs()) Store(AsSealed(cluster_.jobs().Find(id)->record(), before));
+    for (const auto& [id, before] : effects.workers()) durable_workers_[id] = *cluster_.workers().Find(id);
+    for (const Answer& answer : std::move(effects).Stored()) Take(answer);
     CheckSlots();
     CheckProcesses();
   }

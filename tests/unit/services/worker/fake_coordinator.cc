@@ -144,7 +144,7 @@ grpc::Status FakeCoordinator::ReportTask(grpc::ServerContext*, const v1::ReportT
     ++refused_reports;
     return ToGrpc(MakeError(absl::StatusCode::kFailedPrecondition, v1::STALE_EPOCH, "a newer attempt exists"));
   }
-  if (request->may_publish()) questions.push_back(key);
+  if (request->asks_to_publish()) questions.push_back(key);
   if (request->has_outcome()) outcomes.emplace_back(key, request->outcome());
   if (request->has_outcome() && lose_answer_) {
     lose_answer_ = false;

@@ -1,5 +1,6 @@
 // The authorisation matrix of GangService: every RPC of the proto file, called by everybody who should not, and by a
 // worker of the attempt. The RPCs are read from the proto file, so a new one without a row fails.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -79,6 +80,7 @@ class WorkerGangAccess : public WorkerFixture {
     options_.gang.listen = "0.0.0.0:0";
     options_.gang.tls = certificates_.Files("worker");
     options_.gang.remote_shell = "/opt/regroup-rsh";
+    options_.mpirun = folder_.path() / "mpirun";
     StartWorker();
     ASSERT_NE(worker_, nullptr);
     ASSERT_TRUE(coordinator_.WaitUntil([this] { return !coordinator_.registrations.empty(); }));
@@ -121,6 +123,13 @@ class WorkerGangAccess : public WorkerFixture {
     v1::AttemptId attempt = attempt_;
     attempt.set_task(task);
     return attempt;
+  }
+
+  /// Puts a script in the place of Open MPI's daemon.
+  void WriteDaemon(const std::string& script) const {
+    const std::filesystem::path daemon = folder_.path() / "orted";
+    std::ofstream(daemon) << "#!/bin/sh\n" << script;
+    std::filesystem::permissions(daemon, std::filesystem::perms::owner_all);
   }
 
   TestCertificates certificates_;
@@ -176,6 +185,34 @@ TEST_F(WorkerGangAccess, ADaemonGetsNoOtherArguments) {
   EXPECT_EQ(ReasonOf(status), v1::INVALID_FIELD);
   EXPECT_THAT(std::string(status.message()), HasSubstr("plm_rsh_agent"));
   EXPECT_THAT(Alive(), testing::IsEmpty());
+}
+
+TEST_F(WorkerGangAccess, TheRanksOfADaemonShareMemoryInAFolderOfTheirOwn) {
+  const std::filesystem::path note = folder_.path() / "note";
+  WriteDaemon(
+      fmt::format("printf %s \"$OMPI_MCA_btl_vader_backing_directory\" > {0}; stat -c ' %a' "
+                  "\"$OMPI_MCA_btl_vader_backing_directory\" >> {0}",
+                  note.string()));
+  v1::RunDaemonRequest request;
+  *request.mutable_attempt() = attempt_;
+  for (const auto& [name, value] : std::map<std::string, std::string>{{"ess", "env"},
+                                                                      {"ess_base_jobid", "1"},
+                                                                      {"ess_base_vpid", "1"},
+                                                                      {"ess_base_num_procs", "2"},
+                                                                      {"orte_hnp_uri", "1.0;tcp://127.0.0.1:1"},
+                                                                      {"plm_rsh_no_tree_spawn", "1"}}) {
+    v1::DaemonSetting& setting = *request.add_settings();
+    setting.set_name(name);
+    setting.set_value(value);
+  }
+  const Call call = [&](auto& stub, auto& context, const auto&) { return RunDaemon(stub, context, request); };
+  const absl::Status status = Try(call, "worker", kToken, attempt_);
+  ASSERT_TRUE(status.ok()) << status;
+  const std::string text = ReadFile(note).value();
+  EXPECT_THAT(text, testing::StartsWith("/dev/shm/regroup-"));
+  EXPECT_THAT(text, testing::EndsWith(" 700\n"));
+  const std::string shared = text.substr(0, text.find(' '));
+  WaitFor([&] { return !std::filesystem::exists(shared); }, "the removal of " + shared);
 }
 
 TEST_F(WorkerGangAccess, NothingIsListenedToWithoutMutualTls) {

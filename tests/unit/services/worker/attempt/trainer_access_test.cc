@@ -9,7 +9,6 @@
 
 #include "regroup/v1/trainer_service.grpc.pb.h"
 #include "services/common/rpc/worker_channel.h"
-#include "services/worker/attempt/rank_contact.h"
 #include "services/worker/attempt/trainer_server.h"
 #include "tests/unit/services/worker/temporary_folder.h"
 
@@ -68,8 +67,8 @@ class TrainerAccess : public ::testing::Test {
 
   void AddAttempt(const std::string& token, const v1::AttemptId& attempt) {
     const AttemptKey key = KeyOf(attempt);
-    server_->Add(token, std::make_shared<LeadContact>(std::make_shared<RankBoard>(key, 1),
-                                                      std::make_shared<LogCollector>(key, "w1")));
+    server_->Add(token, std::make_shared<LocalContact>(std::make_shared<RankBoard>(key, 1),
+                                                       std::make_shared<LogCollector>(key, "w1")));
   }
   StatusCode Try(const Call& call, const std::string& token, const v1::AttemptId& attempt, int rank = 0) {
     grpc::ClientContext context;

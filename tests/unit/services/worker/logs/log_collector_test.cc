@@ -89,5 +89,16 @@ TEST(LogCollector, OneReportStaysFarBelowTheLargestMessage) {
   EXPECT_EQ(lines, 400u);
 }
 
+TEST(LogCollectors, ListAnAttemptForAsLongAsItsCollectorIsHeld) {
+  LogCollectors collectors;
+  std::shared_ptr<LogCollector> first = collectors.Add({"job", "finetune", 3}, "node-1");
+  const std::shared_ptr<LogCollector> second = collectors.Add({"job", "finetune", 4}, "node-1");
+  EXPECT_THAT(collectors.All(), SizeIs(2));
+  EXPECT_EQ(collectors.Find({"job", "finetune", 3}), first);
+  first.reset();
+  EXPECT_THAT(collectors.All(), testing::ElementsAre(second));
+  EXPECT_EQ(collectors.Find({"job", "finetune", 3}), nullptr);
+}
+
 }  // namespace
 }  // namespace regroup

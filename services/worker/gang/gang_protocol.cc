@@ -1,10 +1,12 @@
-#include "services/worker/gang/daemon_template.h"
+#include "services/worker/gang/gang_protocol.h"
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <map>
 #include <regex>
 #include <set>
+#include <string_view>
 
 #include "services/common/base/error.h"
 #include "services/common/base/status_macros.h"
@@ -12,6 +14,7 @@
 namespace regroup {
 namespace {
 
+constexpr std::string_view kNodePrefix = "regroup-node-";
 constexpr const char* kOutputSetting = "orte_output_filename";
 constexpr size_t kLongestValue = 4096;
 
@@ -59,6 +62,25 @@ absl::Status CheckSetting(const v1::DaemonSetting& setting, const std::filesyste
 }
 
 }  // namespace
+
+std::string NodeName(int member) { return fmt::format("{}{}", kNodePrefix, member); }
+
+std::optional<int> MemberOfNode(const std::string& node) {
+  if (!node.starts_with(kNodePrefix)) return std::nullopt;
+  int member = 0;
+  const char* end = node.data() + node.size();
+  const auto parsed = std::from_chars(node.data() + kNodePrefix.size(), end, member);
+  return parsed.ec == std::errc() && parsed.ptr == end ? std::optional<int>(member) : std::nullopt;
+}
+
+std::string HostFileText(const v1::Gang& gang) {
+  std::string text;
+  for (int member = 0; member < gang.members_size(); ++member) {
+    const std::string node = member == 0 ? "localhost" : NodeName(member);
+    text += fmt::format("{} slots={}\n", node, gang.members(member).ranks());
+  }
+  return text;
+}
 
 std::string OutputFilename(const std::filesystem::path& log_folder) { return log_folder.string() + ":nojobid,nocopy"; }
 

@@ -1,4 +1,4 @@
-#include "services/worker/gang/daemon_template.h"
+#include "services/worker/gang/gang_protocol.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -45,7 +45,7 @@ absl::Status TryWith(const std::string& name, const std::string& value) {
   return Try(settings);
 }
 
-TEST(DaemonTemplate, TakesWhatMpirunGives) {
+TEST(DaemonSettings, TakesWhatMpirunGives) {
   const auto arguments = DaemonArguments(GoodSettings(), kLogs, "/usr/bin/regroup-rsh");
   ASSERT_TRUE(arguments.ok()) << arguments.status();
   EXPECT_THAT(*arguments, Contains("1068630016.0;tcp://192.0.2.2:46863;tcp6://[fd00::2]:34059"));
@@ -53,7 +53,7 @@ TEST(DaemonTemplate, TakesWhatMpirunGives) {
   EXPECT_THAT(*arguments, Not(Contains("/opt/regroup-rsh"))) << "the lead names no program";
 }
 
-TEST(DaemonTemplate, RefusesEverythingElse) {
+TEST(DaemonSettings, RefusesEverythingElse) {
   for (const auto& [name, value] : std::vector<std::pair<std::string, std::string>>{
            {"plm_rsh_agent", "/bin/sh"},
            {"orte_launch_agent", "/bin/sh"},
@@ -78,7 +78,7 @@ TEST(DaemonTemplate, RefusesEverythingElse) {
   }
 }
 
-TEST(DaemonTemplate, RefusesASettingTwiceAndACommandThatLacksOne) {
+TEST(DaemonSettings, RefusesASettingTwiceAndACommandThatLacksOne) {
   auto twice = GoodSettings();
   *twice.Add() = twice[1];
   EXPECT_THAT(std::string(Try(twice).message()), HasSubstr("twice"));
@@ -106,6 +106,20 @@ TEST(RemoteShell, UnderstandsTheDaemonsCommandOnly) {
   EXPECT_FALSE(SettingsOf({"orted", "-mca", "ess"}).ok());
   EXPECT_FALSE(SettingsOf({}).ok());
   EXPECT_TRUE(SettingsOf({"(", "test", "!", "-r", "./.profile", ";", "orted", "-mca", "ess", "env", ")"}).ok());
+}
+
+TEST(GangFiles, NamesOfNodesStandForMembers) {
+  EXPECT_EQ(MemberOfNode(NodeName(3)), 3);
+  EXPECT_EQ(MemberOfNode("regroup-node-"), std::nullopt);
+  EXPECT_EQ(MemberOfNode("regroup-node-1x"), std::nullopt);
+  EXPECT_EQ(MemberOfNode("localhost"), std::nullopt);
+}
+
+TEST(GangFiles, TheHostFileGivesEachMemberItsRanks) {
+  v1::Gang gang;
+  gang.add_members()->set_ranks(2);
+  gang.add_members()->set_ranks(2);
+  EXPECT_EQ(HostFileText(gang), "localhost slots=2\nregroup-node-1 slots=2\n");
 }
 
 }  // namespace

@@ -1,25 +1,24 @@
-#include "services/worker/attempt/lead_attempt.h"
+#include "services/worker/attempt/task_attempt.h"
 
 #include <fmt/format.h>
 #include <google/protobuf/util/json_util.h>
 #include <google/protobuf/util/time_util.h>
 #include <signal.h>
 
-#include <algorithm>
+#include <string>
 #include <utility>
 
 #include "regroup/v1/gang_service.pb.h"
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
-#include "services/common/base/random_bytes.h"
 #include "services/common/base/status_macros.h"
 #include "services/worker/attempt/publication.h"
+#include "services/worker/gang/gang_protocol.h"
 
 namespace regroup {
 namespace {
 
-constexpr size_t kTokenBytes = 16;
-/// How often logs are read and rules are checked.
+/// The time between two looks at logs and rules.
 constexpr std::chrono::milliseconds kVisitInterval{200};
 
 bool IsPlainName(const std::string& name) {
@@ -36,7 +35,7 @@ absl::Status WriteJson(const google::protobuf::Message& message, const std::file
   return WriteFileAtomically(path, text);
 }
 
-/// For the trainers, which need not know how the gang is spread, and whom its secret does not concern.
+/// Writes it for the trainers, which need not know how the gang is spread, and whom its secret does not concern.
 absl::Status WriteAssignment(v1::TaskAssignment assignment, const std::filesystem::path& path) {
   assignment.clear_gang();
   return WriteJson(assignment, path);
@@ -49,72 +48,28 @@ std::shared_ptr<RankBoard> MakeBoard(const v1::TaskAssignment& assignment, const
   return std::make_shared<RankBoard>(key, ranks);
 }
 
-v1::TaskAssignment WithAtLeastOneRank(v1::TaskAssignment assignment) {
-  assignment.set_ranks(std::max(1, assignment.ranks()));
-  return assignment;
-}
-
 }  // namespace
 
-LeadAttempt::LeadAttempt(v1::TaskAssignment assignment, std::string visible_devices, const AttemptServices* services,
-                         EndCallback on_end)
-    : assignment_(WithAtLeastOneRank(std::move(assignment))),
-      key_(KeyOf(assignment_.attempt())),
-      visible_devices_(std::move(visible_devices)),
-      services_(services),
-      folder_(AttemptFolder(services->options.work_folder, key_)),
-      temporary_folder_(services->runtime_folder / fmt::format("t{}", NextAttemptNumber())),
-      token_(is_spread() ? assignment_.gang().token() : RandomHex(kTokenBytes).value_or("")),
+TaskAttempt::TaskAttempt(v1::TaskAssignment assignment, std::string visible_devices, const AttemptServices* services)
+    : SupervisedAttempt(std::move(assignment), std::move(visible_devices), services),
       board_(MakeBoard(assignment_, key_)),
-      collector_(std::make_shared<LogCollector>(key_, services->options.id)),
-      contact_(std::make_shared<LeadContact>(board_, collector_)) {
-  thread_ = std::thread([this, on_end = std::move(on_end)] { Run(on_end); });
-}
+      contact_(std::make_shared<LocalContact>(board_, collector_)) {}
 
-LeadAttempt::~LeadAttempt() {
-  RequestStop({.verdict = {v1::FAILURE_CLASS_INFRA, "the worker dropped the attempt"}, .at_once = true});
-  thread_.join();
-}
-
-void LeadAttempt::RequestStop(StopRequest request) {
-  const std::lock_guard lock(mutex_);
-  AddStopRequest(std::move(request), stop_request_);
-  if (processes_) processes_->Wake();
-}
-
-void LeadAttempt::WaitForEnd() {
-  std::unique_lock lock(mutex_);
-  ended_condition_.wait(lock, [this] { return ended_; });
-}
-
-void LeadAttempt::Run(const EndCallback& on_end) {
-  services_->trainer_server->Add(token_, contact_);
-  const v1::TaskOutcome outcome = RunToEnd();
-  services_->trainer_server->Remove(token_);
-  std::error_code ignored;
-  std::filesystem::remove_all(temporary_folder_, ignored);
-  {
-    const std::lock_guard lock(mutex_);
-    ended_ = true;
-    ended_condition_.notify_all();
-  }
-  on_end(key_, outcome);
-}
-
-v1::TaskOutcome LeadAttempt::RunToEnd() {
+v1::TaskOutcome TaskAttempt::Run() {
+  AcceptRanks(contact_);
   if (const std::optional<v1::TaskOutcome> refusal = RefusePaths()) return *refusal;
   absl::Status status = Prepare();
-  if (status.ok()) status = StartProcesses();
+  if (status.ok()) status = StartRanks();
   if (!status.ok()) return FailedToStart(status);
-  Supervise();
-  KillEverythingOf(key_, *processes_);
+  killed_ = Supervise(kVisitInterval);
+  KillEverything();
   logs_->ForwardRest();
   const v1::TaskOutcome outcome = DecideOutcome(GatherEvidence());
   if (outcome.has_failure()) RemoveStaged(assignment_);
   return outcome;
 }
 
-std::optional<v1::TaskOutcome> LeadAttempt::RefusePaths() const {
+std::optional<v1::TaskOutcome> TaskAttempt::RefusePaths() const {
   const std::vector<FieldViolation> violations =
       CheckAllowedPaths(assignment_.spec(), services_->options.allowed_paths);
   if (violations.empty()) return std::nullopt;
@@ -125,7 +80,7 @@ std::optional<v1::TaskOutcome> LeadAttempt::RefusePaths() const {
   return outcome;
 }
 
-v1::TaskOutcome LeadAttempt::FailedToStart(const absl::Status& status) const {
+v1::TaskOutcome TaskAttempt::FailedToStart(const absl::Status& status) const {
   const std::string message = fmt::format("the attempt could not be started: {}", std::string(status.message()));
   LogError(message, {{"job", key_.job}, {"task", key_.task}, {"epoch", key_.epoch}});
   v1::TaskOutcome outcome;
@@ -134,7 +89,7 @@ v1::TaskOutcome LeadAttempt::FailedToStart(const absl::Status& status) const {
   return outcome;
 }
 
-absl::Status LeadAttempt::Prepare() {
+absl::Status TaskAttempt::Prepare() {
   if (token_.empty()) return absl::InternalError("the system gave no random bytes for the attempt's token");
   if (!IsPlainName(key_.job) || !IsPlainName(key_.task)) {
     return absl::InvalidArgumentError(fmt::format("{} cannot be the name of a folder", ToString(key_)));
@@ -148,7 +103,7 @@ absl::Status LeadAttempt::Prepare() {
   return WriteAssignment(assignment_, folder_ / "assignment.json");
 }
 
-absl::Status LeadAttempt::WriteGangFiles() const {
+absl::Status TaskAttempt::WriteGangFiles() const {
   const GangOptions& options = services_->options.gang;
   v1::GangCall call;
   *call.mutable_attempt() = assignment_.attempt();
@@ -162,7 +117,7 @@ absl::Status LeadAttempt::WriteGangFiles() const {
   return WriteFileAtomically(temporary_folder_ / kHostFile, HostFileText(assignment_.gang()));
 }
 
-std::string LeadAttempt::WhoIsMissing() const {
+std::string TaskAttempt::WhoIsMissing() const {
   const std::optional<int> missing = is_spread() ? board_->FirstMissingMember() : std::nullopt;
   if (!missing) return "";
   const v1::GangMember& member = assignment_.gang().members(*missing);
@@ -170,59 +125,28 @@ std::string LeadAttempt::WhoIsMissing() const {
                      member.ranks());
 }
 
-absl::Status LeadAttempt::StartProcesses() {
-  const ProcessPlan plan = MakeProcessPlan(services_->options, assignment_,
-                                           {.socket = services_->trainer_server->socket(),
-                                            .token = token_,
-                                            .attempt_folder = folder_,
-                                            .temporary_folder = temporary_folder_,
-                                            .cores = services_->cores,
-                                            .visible_devices = visible_devices_,
-                                            .inherited = services_->inherited});
-  std::optional<ControlGroup> group =
-      ControlGroup::Create(fmt::format("{}{}", ControlGroupPrefix(services_->options), NextAttemptNumber()));
-  const char* held_by = group ? "control group" : "process group";
+absl::Status TaskAttempt::StartRanks() {
+  const ProcessPlan plan = MakeProcessPlan(services_->options, assignment_, MakeLaunchContext());
   logs_.emplace(RankLogFolder(folder_), assignment_.ranks(), collector_.get());
   start_time_ = std::chrono::steady_clock::now();
-  REGROUP_ASSIGN_OR_RETURN(std::unique_ptr<ProcessGroup> processes, ProcessGroup::Start(plan, std::move(group)));
+  REGROUP_RETURN_IF_ERROR(StartProcesses(plan));
   LogInfo("attempt started", {{"job", key_.job},
                               {"task", key_.task},
                               {"epoch", key_.epoch},
                               {"ranks", assignment_.ranks()},
-                              {"process", processes->leader()},
-                              {"held_by", held_by}});
-  const std::lock_guard lock(mutex_);
-  processes_ = std::move(processes);
+                              {"process", processes_->leader()},
+                              {"held_by", processes_->has_control_group() ? "control group" : "process group"}});
   return absl::OkStatus();
 }
 
-void LeadAttempt::Supervise() {
-  while (!processes_->WaitForExit(kVisitInterval)) {
-    logs_->Forward();
-    killed_ = MustKill(std::chrono::steady_clock::now());
-    if (killed_) return;
-  }
-}
-
-bool LeadAttempt::MustKill(SteadyTime now) {
-  if (const std::optional<StopRequest> request = FindReasonToStop(now)) BeginStop(*request, now);
-  return kill_time_ && now >= *kill_time_;
-}
-
-/// A failure that a rank reported needs no verdict: the others are only given time to leave.
-std::optional<StopRequest> LeadAttempt::FindReasonToStop(SteadyTime now) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (stop_request_) return stop_request_;
-  }
-  if (kill_time_) return std::nullopt;
+std::optional<StopRequest> TaskAttempt::FindReasonToStop(SteadyTime now) {
   if (const std::string refusal = board_->refusal(); !refusal.empty()) {
     return StopRequest{{v1::FAILURE_CLASS_INFRA, refusal}, false};
   }
   return FindOverdue(now);
 }
 
-std::optional<StopRequest> LeadAttempt::FindOverdue(SteadyTime now) const {
+std::optional<StopRequest> TaskAttempt::FindOverdue(SteadyTime now) const {
   const WorkerOptions& options = services_->options;
   if (const std::optional<SteadyTime> outcome_time = board_->outcome_time()) {
     const bool failed = board_->outcome()->has_failure();
@@ -245,25 +169,17 @@ std::optional<StopRequest> LeadAttempt::FindOverdue(SteadyTime now) const {
   return std::nullopt;
 }
 
-void LeadAttempt::BeginStop(const StopRequest& request, SteadyTime now) {
-  if (!kill_time_) {
-    const std::optional<v1::TaskOutcome> outcome = board_->outcome();
-    const bool failed_already = outcome && outcome->has_failure();
-    board_->Stop();
-    kill_time_ = now + services_->options.stop_grace;
-    if (!failed_already) Condemn(request);
-  }
-  if (request.at_once) kill_time_ = now;
-}
-
-void LeadAttempt::Condemn(const StopRequest& request) {
+void TaskAttempt::OnStop(const StopRequest& request) {
+  const std::optional<v1::TaskOutcome> outcome = board_->outcome();
+  board_->Stop();
+  if (outcome && outcome->has_failure()) return;
   verdict_ = request.verdict;
   LogInfo("stopping the attempt",
           {{"job", key_.job}, {"task", key_.task}, {"epoch", key_.epoch}, {"reason", request.verdict.message}});
   if (!request.at_once) processes_->Signal(SIGTERM);
 }
 
-AttemptEvidence LeadAttempt::GatherEvidence() {
+AttemptEvidence TaskAttempt::GatherEvidence() {
   AttemptEvidence evidence{.ranks = assignment_.ranks(),
                            .wait_status = processes_->wait_status(),
                            .reported = board_->outcome(),

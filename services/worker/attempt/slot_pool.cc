@@ -1,4 +1,4 @@
-#include "services/worker/slot_pool.h"
+#include "services/worker/attempt/slot_pool.h"
 
 #include <algorithm>
 #include <cstddef>

@@ -1,4 +1,4 @@
-// Which slots of a worker are taken, and which GPUs stand behind them. Not thread-safe.
+// Keeps count of the slots of a worker that are taken, and of the GPUs behind them. Not thread-safe.
 #pragma once
 
 #include <string>

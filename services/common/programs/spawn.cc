@@ -1,0 +1,182 @@
+#include "services/common/programs/spawn.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <thread>
+#include <utility>
+
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
+
+namespace regroup {
+namespace {
+
+/// The time between two looks where the kernel tells nothing.
+constexpr std::chrono::milliseconds kBlindInterval{10};
+
+/// Everything that the child needs between fork and exec, where it may not allocate.
+struct ChildImage {
+  std::vector<char*> arguments;
+  /// Empty: this process's own.
+  std::vector<char*> environment;
+  const char* working_folder;
+  const char* join_file;
+  int output;
+  int error;
+  bool leads_process_group;
+  int parent_death_signal;
+  pid_t parent;
+};
+
+std::vector<char*> Pointers(const std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  for (const std::string& text : texts) pointers.push_back(const_cast<char*>(text.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+ChildImage MakeImage(const SpawnPlan& plan) {
+  return {.arguments = Pointers(plan.arguments),
+          .environment = plan.environment ? Pointers(*plan.environment) : std::vector<char*>(),
+          .working_folder = plan.working_folder.c_str(),
+          .join_file = plan.join_file.c_str(),
+          .output = plan.output,
+          .error = plan.error,
+          .leads_process_group = plan.leads_process_group,
+          .parent_death_signal = plan.parent_death_signal,
+          .parent = getpid()};
+}
+
+// From here to ExecuteChild only calls that are safe after fork in a program with threads.
+
+bool ConnectStandardStreams(const ChildImage& image) {
+  // Copies above the three, because a stream of this process may be closed and its number be one of these.
+  constexpr int lowest = STDERR_FILENO + 1;
+  const int output = fcntl(image.output, F_DUPFD_CLOEXEC, lowest);
+  const int error = fcntl(image.error, F_DUPFD_CLOEXEC, lowest);
+  const int input = fcntl(open("/dev/null", O_RDONLY | O_CLOEXEC), F_DUPFD_CLOEXEC, lowest);
+  return output >= 0 && error >= 0 && input >= 0 && dup2(input, STDIN_FILENO) == STDIN_FILENO &&
+         dup2(output, STDOUT_FILENO) == STDOUT_FILENO && dup2(error, STDERR_FILENO) == STDERR_FILENO;
+}
+
+void JoinControlGroup(const char* join_file) {
+  if (*join_file == '\0') return;
+  const int fd = open(join_file, O_WRONLY | O_CLOEXEC);
+  if (fd >= 0) static_cast<void>(!write(fd, "0", 1));
+}
+
+void ResetSignals() {
+  for (int number = 1; number < NSIG; ++number) signal(number, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+bool DieWithParent(const ChildImage& image) {
+  if (image.parent_death_signal == 0) return true;
+  if (prctl(PR_SET_PDEATHSIG, image.parent_death_signal) != 0) return false;
+  // The parent may have died before the line above.
+  if (getppid() != image.parent) _exit(127);
+  return true;
+}
+
+bool PrepareChild(const ChildImage& image) {
+  if (image.leads_process_group && setpgid(0, 0) != 0) return false;
+  if (!DieWithParent(image)) return false;
+  JoinControlGroup(image.join_file);
+  ResetSignals();
+  if (*image.working_folder != '\0' && chdir(image.working_folder) != 0) return false;
+  return ConnectStandardStreams(image);
+}
+
+/// Never returns. A failure is written to `error_fd` as an errno; success closes it by exec.
+[[noreturn]] void ExecuteChild(const ChildImage& image, int error_fd) {
+  if (PrepareChild(image)) {
+    syscall(SYS_close_range, 3u, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */);
+    execve(image.arguments[0], image.arguments.data(), image.environment.empty() ? environ : image.environment.data());
+  }
+  const int error_number = errno;
+  const ssize_t ignored = write(error_fd, &error_number, sizeof error_number);
+  _exit(ignored > 0 ? 127 : 126);
+}
+
+/// 0 once the child runs its program, or the errno that kept it from doing so.
+int ReadStartError(int fd) {
+  int error_number = 0;
+  ssize_t count;
+  do {
+    count = read(fd, &error_number, sizeof error_number);
+  } while (count < 0 && errno == EINTR);
+  return count == sizeof error_number ? error_number : 0;
+}
+
+/// True once the process has ended, false at the deadline.
+bool WaitForExit(const OwnedDescriptor& exit, std::chrono::steady_clock::time_point deadline) {
+  while (true) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    pollfd event = {exit.number(), POLLIN, 0};
+    const int count = poll(&event, 1, static_cast<int>(std::max<int64_t>(0, left.count())));
+    if (count >= 0 || errno != EINTR) return count > 0;
+  }
+}
+
+}  // namespace
+
+OwnedDescriptor::OwnedDescriptor(OwnedDescriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
+
+OwnedDescriptor& OwnedDescriptor::operator=(OwnedDescriptor&& other) noexcept {
+  std::swap(number_, other.number_);
+  return *this;
+}
+
+void OwnedDescriptor::Close() {
+  if (number_ >= 0) close(std::exchange(number_, -1));
+}
+
+absl::StatusOr<OwnedDescriptor> OpenForAppending(const std::filesystem::path& file) {
+  constexpr mode_t mode = 0644;
+  OwnedDescriptor opened(open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, mode));
+  if (opened.number() < 0) return ErrnoStatus(errno, "open", file);
+  return opened;
+}
+
+absl::StatusOr<pid_t> Spawn(const SpawnPlan& plan) {
+  const ChildImage image = MakeImage(plan);
+  std::array<int, 2> error_pipe;
+  if (pipe2(error_pipe.data(), O_CLOEXEC) != 0) return ErrnoStatus(errno, "make a pipe for", plan.arguments[0]);
+  const OwnedDescriptor reader(error_pipe[0]);
+  OwnedDescriptor writer(error_pipe[1]);
+  const pid_t child = fork();
+  if (child == 0) ExecuteChild(image, writer.number());
+  if (child < 0) return ErrnoStatus(errno, "start", plan.arguments[0]);
+  writer.Close();
+  const int start_error = ReadStartError(reader.number());
+  if (start_error == 0) return child;
+  waitpid(child, nullptr, 0);
+  return ErrnoStatus(start_error, "start", plan.arguments[0]);
+}
+
+OwnedDescriptor ExitDescriptor(pid_t process) {
+  return OwnedDescriptor(static_cast<int>(syscall(SYS_pidfd_open, process, 0)));
+}
+
+void WaitForExits(const std::vector<pid_t>& processes, std::chrono::milliseconds patience) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  for (const pid_t process : processes) {
+    const OwnedDescriptor exit = ExitDescriptor(process);
+    if (exit.number() < 0 && errno == ESRCH) continue;
+    if (exit.number() < 0) return std::this_thread::sleep_for(std::min(patience, kBlindInterval));
+    if (!WaitForExit(exit, deadline)) return;
+  }
+}
+
+}  // namespace regroup

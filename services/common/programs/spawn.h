@@ -1,0 +1,64 @@
+// Starts a program as a child of this one: the one place where a program of ours forks.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace regroup {
+
+/// Says what to start, and what the child has of this process. Every signal does in the child what it does by default.
+struct SpawnPlan {
+  /// The program's path first.
+  std::vector<std::string> arguments;
+  /// "NAME=value"; where unset, this process's own environment.
+  std::optional<std::vector<std::string>> environment;
+  /// Empty: this process's own.
+  std::filesystem::path working_folder;
+  /// Descriptors for standard output and error, which the caller closes. Standard input is empty, and no other
+  /// descriptor is inherited.
+  int output = -1;
+  int error = -1;
+  bool leads_process_group = false;
+  /// The signal that the child gets when the thread that started it ends; 0 for none.
+  int parent_death_signal = 0;
+  /// A file in which a process that writes "0" joins a control group; empty for none. A failure to join is ignored.
+  std::filesystem::path join_file;
+};
+
+/// Returns the child once it runs its program; the caller reaps it. NOT_FOUND or PERMISSION_DENIED name the program
+/// where it cannot be executed. Any thread.
+absl::StatusOr<pid_t> Spawn(const SpawnPlan& plan);
+
+/// A descriptor that is closed at the end.
+class OwnedDescriptor {
+ public:
+  explicit OwnedDescriptor(int number = -1) : number_(number) {}
+  OwnedDescriptor(OwnedDescriptor&& other) noexcept;
+  OwnedDescriptor& operator=(OwnedDescriptor&& other) noexcept;
+  ~OwnedDescriptor() { Close(); }
+
+  int number() const { return number_; }
+  void Close();
+
+ private:
+  int number_;
+};
+
+/// Opens a file that a child's output is appended to, and makes it where it is missing.
+absl::StatusOr<OwnedDescriptor> OpenForAppending(const std::filesystem::path& file);
+
+/// Returns a descriptor that becomes readable when the process ends; negative where the process is gone or the kernel
+/// (Linux before 5.3) has none.
+OwnedDescriptor ExitDescriptor(pid_t process);
+
+/// Waits until all of these processes, which need not be children, have ended, for `patience` at most.
+void WaitForExits(const std::vector<pid_t>& processes, std::chrono::milliseconds patience);
+
+}  // namespace regroup

@@ -1,0 +1,148 @@
+// One attempt as far as this worker runs it: all of it (TaskAttempt), or a part of a gang that another worker leads
+// (GangHelperAttempt). This base has what both do: the thread, the temporary folder, the processes, requests to stop,
+// and the end.
+//
+// Owned by the AttemptTable. A thread of its own does everything, from the first folder to the last process; the public
+// functions may be called from any thread. The end is announced only when no process of the attempt is left on this
+// worker.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "regroup/v1/worker_service.pb.h"
+#include "services/worker/attempt/attempt_ending.h"
+#include "services/worker/attempt/launch_plan.h"
+#include "services/worker/attempt/trainer_server.h"
+#include "services/worker/attempt_key.h"
+#include "services/worker/gang/daemon_run.h"
+#include "services/worker/logs/log_collector.h"
+#include "services/worker/process/process_group.h"
+#include "services/worker/worker_options.h"
+
+namespace regroup {
+
+/// Holds what all attempts of a worker share. Outlives them.
+struct AttemptServices {
+  WorkerOptions options;
+  TrainerServer* trainer_server = nullptr;
+  LogCollectors* collectors = nullptr;
+  /// Private folder with a short path.
+  std::filesystem::path runtime_folder;
+  Environment inherited;
+  int cores = 1;
+};
+
+/// Says why and how fast an attempt is to be stopped.
+struct StopRequest {
+  Verdict verdict;
+  /// True: without a polite signal and its grace.
+  bool at_once = false;
+};
+
+class SupervisedAttempt {
+ public:
+  /// Called from the attempt's thread, once, as the last thing it does.
+  using EndCallback = std::function<void(const AttemptKey&, const v1::TaskOutcome&)>;
+
+  /// Starts the part of the attempt that the assignment gives to this worker. `visible_devices` are those of its slots.
+  static std::unique_ptr<SupervisedAttempt> Start(v1::TaskAssignment assignment, std::string visible_devices,
+                                                  const AttemptServices* services, EndCallback on_end);
+
+  /// Each subclass kills what runs and waits for the thread, see EndThread.
+  virtual ~SupervisedAttempt() = default;
+
+  const AttemptKey& key() const { return key_; }
+
+  /// Asks for the end. The first request's verdict counts; a later one can only make the stop immediate.
+  void RequestStop(StopRequest request);
+
+  /// Returns when no process of the attempt is left.
+  void WaitForEnd();
+
+  // For the other workers of a gang.
+
+  /// The secret that they show; empty where there are none.
+  const std::string& gang_token() const { return assignment_.gang().token(); }
+  /// Takes what the helpers' ranks say; null where this worker does not lead.
+  virtual std::shared_ptr<RankContact> ContactOfHelpers() { return nullptr; }
+  /// Starts the gang's daemon here. FAILED_PRECONDITION where this worker does not help, or was asked before.
+  virtual absl::Status StartDaemon(std::shared_ptr<DaemonRun> run);
+
+ protected:
+  SupervisedAttempt(v1::TaskAssignment assignment, std::string visible_devices, const AttemptServices* services);
+
+  /// Kills what runs and waits for the thread. Every subclass calls it first in its destructor, because the thread uses
+  /// the subclass's members.
+  void EndThread();
+
+  // The attempt's thread calls these.
+
+  /// Does everything, and returns how it ended.
+  virtual v1::TaskOutcome Run() = 0;
+  /// Reads what the processes wrote.
+  virtual void ForwardOutput() = 0;
+  /// Returns a reason of the attempt's own to stop it, if there is one; may set the time to kill it instead. Not asked
+  /// once the attempt is being stopped.
+  virtual std::optional<StopRequest> FindReasonToStop(SteadyTime now) = 0;
+  /// The attempt begins to stop, politely unless the request says otherwise.
+  virtual void OnStop(const StopRequest& request) = 0;
+
+  // For the subclass, on the attempt's thread.
+
+  /// Lets the ranks that show the attempt's token talk to `contact`, until the attempt ends.
+  void AcceptRanks(std::shared_ptr<RankContact> contact);
+  LaunchContext MakeLaunchContext() const;
+  absl::Status StartProcesses(const ProcessPlan& plan);
+  /// Visits the attempt at this interval until its leader ends; true if the worker must kill it before that.
+  bool Supervise(std::chrono::milliseconds interval);
+  /// Returns when no process of the attempt is left; one that the kernel holds on to delays it.
+  void KillEverything();
+  std::optional<StopRequest> stop_request() const;
+
+  bool is_spread() const { return assignment_.gang().members_size() > 1; }
+
+  const v1::TaskAssignment assignment_;
+  const AttemptKey key_;
+  const AttemptServices* const services_;
+  /// Distinguishes what the attempts of this process make outside of their own folders.
+  const int number_;
+  const std::filesystem::path folder_;
+  const std::filesystem::path temporary_folder_;
+  /// The secret that the ranks show.
+  const std::string token_;
+  const std::shared_ptr<LogCollector> collector_;
+
+  // The attempt's thread alone.
+  std::optional<SteadyTime> kill_time_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::unique_ptr<ProcessGroup> processes_;
+  std::optional<StopRequest> stop_request_;
+  bool ended_ = false;
+
+ private:
+  void Begin(EndCallback on_end);
+  void RunAndAnnounce(const EndCallback& on_end);
+  bool MustKill(SteadyTime now);
+
+  const std::string visible_devices_;
+  std::thread thread_;
+};
+
+/// Makes an empty folder, whatever was there before.
+absl::Status MakeFreshFolder(const std::filesystem::path& folder);
+
+/// Returns the number of its ranks that this worker runs, which is the number of slots that it takes.
+int RanksHere(const v1::TaskAssignment& assignment);
+
+}  // namespace regroup
