@@ -71,11 +71,11 @@ class Cluster:
         return [self.coordinator]
 
     def prefix(self):
-        """What stands before a command to run it where users are."""
+        """Returns the words that stand before a command to run it where users are."""
         return []
 
     def environment(self):
-        """What `regroup` needs in its environment."""
+        """Returns the variables that `regroup` needs in its environment."""
         return {"REGROUP_COORDINATOR": self.address}
 
     def kill_coordinator(self):

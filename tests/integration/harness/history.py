@@ -1,4 +1,4 @@
-"""What watchers of a job were told, event by event, and what must hold of it."""
+"""Records the events that watchers of a job received, and checks what must hold of them."""
 
 import json
 import os
