@@ -89,9 +89,11 @@ class Cluster:
 
     def stop(self):
         """As an administrator would: SIGTERM, workers first."""
-        for process in (*self.workers.values(), *self.coordinators()):
-            if process and process.poll() is None:
+        for programs in (self.workers.values(), self.coordinators()):
+            running = [process for process in programs if process and process.poll() is None]
+            for process in running:
                 process.send_signal(signal.SIGTERM)
+            for process in running:
                 process.wait(timeout=120)
 
     def regroup(self, *arguments, **settings):
