@@ -13,4 +13,5 @@ echo "tests: building"
 deploy/build.sh --all
 without_gpu=()
 [ -e /dev/nvidiactl ] || without_gpu=(-LE gpu)
-exec ctest --test-dir build/release --output-on-failure --no-tests=error "${without_gpu[@]}" "$@"
+# Two at a time, whatever the number of cores: most tests wait for timers, and those that compute on both cores run alone.
+exec ctest --test-dir build/release -j 2 --output-on-failure --no-tests=error "${without_gpu[@]}" "$@"

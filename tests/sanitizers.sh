@@ -11,7 +11,7 @@ Without a name, both. Builds in build/asan and build/tsan; half an hour on two c
 TEXT
 }
 
-# What needs the trainer or a browser is not built with these presets; scripts start programs of build/release/bin.
+# These presets build nothing that needs the trainer or a browser; scripts start programs of build/release/bin.
 run() {
   local preset=$1
   shift

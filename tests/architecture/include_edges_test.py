@@ -12,8 +12,8 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 PARTS = ("services", "coordinator", "trainer")
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.MULTILINE)
 
-# What a part of the source includes besides itself, services/common/base and the generated contract (regroup/v1). A part
-# is a folder, or a few files of one; a file belongs to the part with the longest name that fits.
+# Lists what each part of the source includes besides itself, services/common/base and the generated contract
+# (regroup/v1). A part is a folder, or a few files of one; a file belongs to the part with the longest name that fits.
 EDGES = {
     # What all programs share.
     "services/common/base": [],

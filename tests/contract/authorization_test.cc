@@ -26,7 +26,7 @@ const std::vector<std::string> kServicesOfWorkers = {"TrainerService", "GangServ
 
 using Request = std::shared_ptr<google::protobuf::Message>;
 
-/// What becomes of a request that names an attempt which is over. In no case does it change the job.
+/// The answer to a request that names an attempt which is over. In no case does it change the job.
 enum class OldEpoch {
   /// The request names no attempt.
   kNone,
@@ -68,7 +68,7 @@ std::function<Request()> AboutTheWorker() {
   return Make<Message>([](Message& message) { message.set_name("workers/w1"); });
 }
 
-/// What a worker says about itself.
+/// Makes a request in which a worker speaks of itself.
 template <typename Message>
 std::function<Request()> FromTheWorker(std::function<void(Message&)> fill = [](Message&) {}) {
   return Make<Message>([fill](Message& message) {
@@ -104,7 +104,7 @@ std::function<Request()> LinesOfFirstEpoch() {
   });
 }
 
-/// Whether a message has an attempt in it, at any depth.
+/// Returns true if a message has an attempt in it, at any depth.
 bool NamesAnAttempt(const google::protobuf::Descriptor* type, std::set<const google::protobuf::Descriptor*> seen = {}) {
   if (type == v1::AttemptId::descriptor()) return true;
   if (!seen.insert(type).second) return false;
@@ -278,7 +278,7 @@ class AuthorizationTest : public ::testing::TestWithParam<std::string> {
     }
     EXPECT_EQ(AlicesJob().DebugString(), before.DebugString());
   }
-  /// Whether the failure lies behind the check of who calls.
+  /// Returns true if the caller was let in, so that the failure comes from a later check.
   static bool WasLetIn(const absl::Status& status) {
     return status.code() != absl::StatusCode::kUnauthenticated &&
            status.code() != absl::StatusCode::kPermissionDenied && status.code() != absl::StatusCode::kUnavailable &&

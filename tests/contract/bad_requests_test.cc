@@ -1,5 +1,5 @@
-// What anybody who reaches the port can send: every RPC of the proto files with damaged bytes, bytes that are no gRPC
-// at all, texts with controls, sizes beyond all limits. The coordinator answers each with an error and goes on.
+// Sends what any client that reaches the port can send: every RPC of the proto files with damaged bytes, bytes that are
+// not gRPC at all, control characters, sizes beyond all limits. The coordinator answers each with an error and goes on.
 #include <arpa/inet.h>
 #include <sys/socket.h>
 #include <unistd.h>

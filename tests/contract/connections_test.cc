@@ -1,4 +1,4 @@
-// What somebody who reaches the port can do with connections alone: open many, say nothing, be slow. Over real sockets.
+// Attacks by connections alone, without a valid call: open many, say nothing, be slow. Over real sockets.
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

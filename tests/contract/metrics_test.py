@@ -21,7 +21,7 @@ SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)(?: \d+)?$")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 # Labels whose values are names or numbers.
 FREE = {"job_id", "worker", "task", "version", "code", "method", "quantile"}
-# What each asks for; 3 refuses a page whose type it does not know, and may read names that need quotes.
+# The header that each sends; 3 refuses a page whose type it does not know, and may read names that need quotes.
 ACCEPT = {
     "Prometheus 2": "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
                     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",

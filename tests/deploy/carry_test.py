@@ -13,7 +13,7 @@ import torch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGES = pathlib.Path(torch.__file__).parent.parent
-# What every system has, and Open MPI with what it stands on.
+# Libraries that every system has, and Open MPI with those that it needs.
 OF_THE_SYSTEM = re.compile(r"(lib(c|m|dl|rt|util|pthread|resolv|gcc_s|stdc\+\+|mpi|hwloc|udev)\.so|lib(open-|event))")
 
 

@@ -109,7 +109,7 @@ class ChartProgramsTest(ProgramTest):
                               env=self.release.environment(container, "worker"), capture_output=True)
 
     def helm_test(self):
-        """What `helm test` runs."""
+        """Runs the command of `helm test`."""
         container = self.release.container("Pod", "-test")
         return subprocess.run(container["command"], env=self.release.environment(container, "client"),
                               capture_output=True, text=True, timeout=60)
@@ -192,7 +192,7 @@ class ChartProgramsTest(ProgramTest):
         self.assertEqual(self.is_leader(1), 1)
 
     def is_leader(self, index):
-        """What a coordinator tells Prometheus."""
+        """1 if the coordinator tells Prometheus that it leads, else 0."""
         port = (self.folder / f"port-{index}-of-metrics").read_text().strip()
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
             return int(re.search(r"^regroup_is_leader (\d)$", answer.read().decode(), re.MULTILINE)[1])

@@ -16,13 +16,13 @@ import foreign_schemas
 import monitoring_files
 
 KUBERNETES = ("1.27", "1.34")
-# What Kubernetes refuses to change in an object that is there.
+# Fields that Kubernetes refuses to change in an existing object.
 IMMUTABLE = {
     "StatefulSet": ("selector", "serviceName", "volumeClaimTemplates", "podManagementPolicy"),
     "Service": ("clusterIP",),
     "PersistentVolumeClaim": ("accessModes", "storageClassName", "volumeName", "selector"),
 }
-# What chooses pods. A change would leave the old ones to nobody.
+# Fields that choose pods. After a change no object would manage the old pods.
 CHOOSES = {"StatefulSet": "selector", "Service": "selector", "PodDisruptionBudget": "selector",
            "NetworkPolicy": "podSelector"}
 

@@ -39,7 +39,7 @@ def _draw_number(panel, found, box, _times):
 
 
 def _draw_table(_panel, found, box, times):
-    """What is there at the end, as Grafana's tables show it."""
+    """Draws the series that exist at the end, as Grafana's tables show them."""
     x, y, _, _ = box
     lines = sorted({name for name, points in found if points[-1][0] > times[1] - 3}) or ["no rows"]
     return [_label(x, y + 18 + 16 * index, line, 11, "#444444") for index, line in enumerate(lines[:6])]

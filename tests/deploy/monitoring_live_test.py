@@ -54,7 +54,7 @@ class MonitoringLiveTest(ProgramTest):
         return job
 
     def series(self, expression):
-        """What the expression returned at any second of the test, without series that never had a number."""
+        """Returns the expression's series over the test, a point a second, without those that never had a number."""
         found = self.prometheus.query_range(expression, self.start, time.time(), 1)
         return [(labels, points) for labels, points in found if any(math.isfinite(value) for _, value in points)]
 

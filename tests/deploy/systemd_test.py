@@ -18,7 +18,7 @@ MOST_EXPOSURE = {"regroup-coordinator": 1.5, "regroup-worker": 4.0}
 
 
 class Unit:
-    """What a unit says, with the programs of this build."""
+    """A unit file, with the programs of this build in place of the installed ones."""
 
     def __init__(self, name):
         self.name = name

@@ -24,7 +24,7 @@ CODE = re.compile(r"`([^`\n]+)`")
 FILE = re.compile(r"[\w./-]+\.(cc|h|py|proto|yaml|json|md|txt|sh)")
 NAME = re.compile(r"k?[A-Z]\w*[a-z]\w*(::\w+)*")
 COMMAND = re.compile(r"^    (\w[\w/.-]* .*?)(?:\s+#.*)?$", re.MULTILINE)
-# What a run makes, and what a page invents as an example.
+# Files that a run makes, and names that a page invents as an example.
 MADE = {"assignment.json", "config.json", "evaluation.json", "report.json", "statistics.json", "regroup/report.json"}
 EXAMPLES = {"nova.cc", "NovaFamily", "polish.cc", "RunPolish"}
 
@@ -124,7 +124,7 @@ class Commands(ProgramTest):
         return done.stdout
 
     def follow(self, command):
-        """A build is not made again and no test is started from within this one: there their names are looked up."""
+        """Looks up the names of builds and tests instead of building or starting them from within this test."""
         if command.startswith("cmake --build --preset"):
             presets = json.loads(text_of("CMakePresets.json"))["buildPresets"]
             self.assertIn(command.split()[-1], [preset["name"] for preset in presets])

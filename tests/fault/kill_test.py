@@ -39,7 +39,7 @@ class KillTest(ProgramTest):
         self.assertEqual(cluster.epochs(job), expected)
 
     def assert_kept(self, before, after):
-        """What had succeeded before was not run again."""
+        """Asserts that tasks which had succeeded before were not run again."""
         finished = cluster.finished_tasks(before)
         kept = {name: epoch for name, epoch in cluster.epochs(after).items() if name in finished}
         self.assertEqual(kept, {name: cluster.epochs(before)[name] for name in finished})

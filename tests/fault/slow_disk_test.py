@@ -21,8 +21,8 @@ class SlowDisk(ProgramTest):
         self.coordinator.start(environment=self.disk)
 
     def under_load(self, faults):
-        """What users and workers say after the disk went through these: (what syncs do, for how many seconds), and
-        kills of the coordinator."""
+        """Takes the disk through these faults: (what syncs do, for how many seconds), or a kill of the coordinator.
+        Returns what users and workers report afterwards."""
         end = self.folder / "end"
         load = self.coordinator.start_load("faults", "--until", end, "--workers", 3, "--users", 2)
         for fault in faults:

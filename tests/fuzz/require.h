@@ -1,4 +1,4 @@
-// What a fuzz target asserts: a property that does not hold ends the program, so that the fuzzer keeps the input.
+// Assertions of fuzz targets: a property that does not hold ends the program, so that the fuzzer keeps the input.
 #pragma once
 
 #include <cstdio>

@@ -10,7 +10,7 @@ from harness import cluster, job_file, places
 from harness.program_test import ProgramTest
 
 STEPS = 24
-# Of a perplexity, relative: sums in another order, and after training what they lead to.
+# Largest relative difference of a perplexity: sums in another order, and after training what they lead to.
 BEFORE, AFTER = 1e-3, 2e-2
 
 

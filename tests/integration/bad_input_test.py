@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a user can get wrong: one clear error, the documented exit code, and no trace where the result would be."""
+"""Mistakes of users: each gives one clear error, the documented exit code, and no trace where the result would be."""
 
 import json
 import re

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""What is no hyperparameter leaves the loss curve as it is: the number of ranks, recomputation, and where the teacher's
-states come from. What changes the training says what it does."""
+"""The number of ranks, recomputation and the source of the teacher's states are not hyperparameters: they leave the
+loss curve as it is. Training of attention alone within documents changes just that."""
 
 import json
 import unittest

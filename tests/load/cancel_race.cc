@@ -15,7 +15,7 @@ namespace {
 
 constexpr uint32_t kLongestDelayUs = 10000;
 
-/// What each side was told, and what the job says in the end.
+/// The answers that each side received, and the job's final state.
 struct Round {
   absl::Status cancelled;
   v1::JobState told = v1::JOB_STATE_UNSPECIFIED;

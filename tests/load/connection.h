@@ -21,7 +21,7 @@ namespace regroup {
 
 inline constexpr std::chrono::seconds kCallPatience(20);
 
-/// Which coordinator, and as whom.
+/// The coordinator to call, and the identity to call it with.
 struct LoadOptions {
   std::string coordinator;
   ClientIdentity identity;
@@ -52,7 +52,7 @@ absl::Status Call(Stub& stub, grpc::Status (Stub::*method)(grpc::ClientContext*,
   return FromGrpc((stub.*method)(&context, request, response));
 }
 
-/// Whether the coordinator did not say yes or no: it was killed, or its store could not be written.
+/// Returns true if the coordinator said neither yes nor no: it was killed, or its store could not be written.
 inline bool IsUnanswered(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsCancelled(status);
 }

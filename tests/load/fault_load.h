@@ -16,7 +16,7 @@ struct FaultLoadOptions {
   LoadOptions workers;
   int worker_count = 6;
   int user_count = 3;
-  /// Of one user.
+  /// Rate of each user.
   double jobs_per_second = 5;
   double cancelled_share = 0.15;
   /// The load ends when this file is there.

@@ -70,7 +70,7 @@ Function Real(const char* name) {
   return reinterpret_cast<Function>(dlsym(RTLD_NEXT, name));
 }
 
-/// What the control file asks for. False where the sync is to fail.
+/// Does what the control file asks for. Returns false if the sync must fail.
 bool ObeyControl() {
   static const std::string control = Setting("REGROUP_FAULT_CONTROL");
   FILE* const file = control.empty() ? nullptr : fopen(control.c_str(), "r");

@@ -1,4 +1,4 @@
-// What the coordinator has promised so far: every positive answer that a caller got. Thread-safe.
+// Records what the coordinator has promised so far: every positive answer that a caller got. Thread-safe.
 #pragma once
 
 #include <map>
@@ -11,7 +11,7 @@
 
 namespace regroup {
 
-/// What was promised, as a value.
+/// The promises, as a value.
 struct Promises {
   /// Job by request id.
   std::map<std::string, std::string> jobs;
@@ -21,7 +21,7 @@ struct Promises {
   std::set<std::string> published;
   /// Jobs, by their ids, whose cancellation was acknowledged.
   std::set<std::string> cancelled;
-  /// What was wrong with an answer by itself.
+  /// Answers that were wrong by themselves.
   std::vector<std::string> violations;
 };
 

@@ -75,7 +75,7 @@ def convert(programs, work, case, source_folder, source, job):
 
 
 def check_refusals(programs, work, source_folder):
-    """What an encoder-decoder cannot do is refused with the key's name before any work."""
+    """Asserts that what an encoder-decoder cannot do is refused with the key's name before any work."""
     data = f"{work}/train.jsonl"
     for number, (section, words) in enumerate((
             ({"calibration": {"data": data, "sequences": 4, "sequence_length": 31}}, "calibration.sequence_length: 31 is odd"),

@@ -54,7 +54,7 @@ def first_items(path, work):
 
 
 def log_likelihood(model, tokenizer, context, choice, longest):
-    """Of " " + choice after the context: one sequence at a time, float64 sums, the context cut at its beginning."""
+    """Scores " " + choice after the context: one sequence at a time, float64 sums, the context cut at its beginning."""
     before = tokenizer.encode(context).ids
     ids = tokenizer.encode(context + " " + choice).ids
     scored = len(ids) - len(before)

@@ -18,7 +18,7 @@ from transformers_checks import load, token_windows
 LENGTH, SEQUENCES, RIDGE = 48, 24, 1e-3
 # The trainer runs its forward passes in float32; of what the fit has changed.
 TOLERANCE = 2e-4
-# Of the weights in the checkpoint.
+# Relative rounding of the weights in the checkpoint.
 ROUNDING = {torch.float32: 1e-7, torch.float16: 5e-4, torch.bfloat16: 4e-3}
 
 # checkpoint, KV heads, method, ranks
@@ -32,7 +32,7 @@ JOBS = [
 
 
 class Seen:
-    """What one layer and its output projection read and gave in a forward pass over all windows, as rows of tokens."""
+    """Inputs and outputs of one layer and of its output projection in a forward pass over all windows, a row per token."""
 
     def __init__(self, model, layer, windows):
         block = model.model.layers[layer]
@@ -72,7 +72,7 @@ def refine(source_model, model, windows):
 
 
 def difference(ours, expected, before):
-    """Of the two fits, and how far the fit has moved the weight; both relative to the weight."""
+    """Distance between the two fits, and how far the fit has moved the weight; both relative to the weight."""
     return ((ours - expected).norm() / before.norm()).item(), ((expected - before).norm() / before.norm()).item()
 
 

@@ -66,7 +66,7 @@ def make_model(folder, seed, dtype, config, shard_bytes):
 
 
 def use_old_style(folder):
-    """What Transformers 4 wrote: rope_theta and rope_scaling at the top, torch_dtype."""
+    """Rewrites config.json as Transformers 4 wrote it: rope_theta and rope_scaling at the top, torch_dtype."""
     path = f"{folder}/config.json"
     config = json.load(open(path))
     rope = config.pop("rope_parameters")

@@ -1,4 +1,4 @@
-"""What Transformers says about a folder: does it load as it should, what are its logits and its perplexity."""
+"""Checks a folder with Transformers: whether it loads as it should, its logits and its perplexity."""
 
 import json
 import math
@@ -28,7 +28,7 @@ def load(folder):
 
 
 def logits_of(model, tokens):
-    """Of every token; an encoder-decoder encodes the first half and predicts the second."""
+    """Logits of every token; an encoder-decoder encodes the first half and predicts the second."""
     with torch.no_grad():
         if not model.config.is_encoder_decoder:
             return model(tokens).logits.float()

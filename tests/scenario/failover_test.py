@@ -21,7 +21,7 @@ from harness.program_test import ProgramTest
 _TRAINER = pathlib.Path(os.environ["REGROUP_TEST_PROGRAMS"]) / "regroup_fake_trainer"
 _KILLS = int(os.environ.get("REGROUP_TEST_KILLS", "3"))
 _SEED = int(os.environ.get("REGROUP_TEST_SEED", random.randrange(10**6)))
-# What is promised: a second coordinator takes over within this time.
+# The promise: a second coordinator takes over within this time.
 _TAKEOVER_S = 10
 
 

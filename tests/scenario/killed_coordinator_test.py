@@ -32,7 +32,7 @@ class KilledCoordinator(ProgramTest):
         self.stopping = threading.Event()
 
     def submit_until_stopped(self):
-        """What a user does: one job after the other; what fails was not acknowledged."""
+        """Plays a user: submits one job after the other; a submission that fails was not acknowledged."""
         number = 0
         while not self.stopping.is_set():
             number += 1

@@ -47,7 +47,7 @@ class SpreadGang(SpreadGangTest):
         return job
 
     def end_well(self, job):
-        """What was lost starts again, and the job succeeds."""
+        """Asserts that the lost attempt starts again, and that the job succeeds."""
         self.wait_for_epoch(job, 2)
         self.assert_attempt_gone()
         (self.folder / "go").touch()

@@ -25,7 +25,7 @@ _TRAINER = pathlib.Path(os.environ["REGROUP_TEST_PROGRAMS"]) / "regroup_fake_tra
 _FAULTS = int(os.environ.get("REGROUP_TEST_KILLS", "10"))
 _SEED = int(os.environ.get("REGROUP_TEST_SEED", random.randrange(10**6)))
 _LEASE_S = 4
-# What is promised: by then no process of a lost attempt is left.
+# The promise: by then no process of a lost attempt is left.
 _GONE_S = 10
 # In which the trainer waits, and the task that it waits in; a gang of two in calibrate.
 _HELD = {"starting": ("start", None), "running": ("run", None), "gang": ("run", "calibrate"),
@@ -74,7 +74,7 @@ class WorkerFaults(ProgramTest):
     # One fault.
 
     def go_through(self, state, fault):
-        """What became of the attempt, in a word."""
+        """Inflicts the fault, and returns what became of the attempt, in a word."""
         self.go = self.folder / f"go-{self.number}"
         self.output = self.results / f"model-{self.number}"
         bring_about = self.assign_to_a_stopped_worker if state == "assigned" else self.hold

@@ -71,11 +71,11 @@ class Cluster:
         return [self.coordinator]
 
     def prefix(self):
-        """What stands before a command to run it where users are."""
+        """Returns the words that stand before a command to run it where users are."""
         return []
 
     def environment(self):
-        """What `regroup` needs in its environment."""
+        """Returns the variables that `regroup` needs in its environment."""
         return {"REGROUP_COORDINATOR": self.address}
 
     def kill_coordinator(self):
@@ -89,9 +89,11 @@ class Cluster:
 
     def stop(self):
         """As an administrator would: SIGTERM, workers first."""
-        for process in (*self.workers.values(), *self.coordinators()):
-            if process and process.poll() is None:
+        for programs in (self.workers.values(), self.coordinators()):
+            running = [process for process in programs if process and process.poll() is None]
+            for process in running:
                 process.send_signal(signal.SIGTERM)
+            for process in running:
                 process.wait(timeout=120)
 
     def regroup(self, *arguments, **settings):

@@ -1,4 +1,4 @@
-"""What watchers of a job were told, event by event, and what must hold of it."""
+"""Records the events that watchers of a job received, and checks what must hold of them."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def accepted_successes(logs):
 
 def refused_ends(logs):
     """(job, task, epoch) of attempts whose end came too late, as the workers' logs tell."""
-    words = ("the end of the attempt was refused and is forgotten", "the result was not published")
+    words = ("the coordinator rejected the outcome; discarding it", "the result was not published")
     return [(line["job"], line["task"], line["epoch"]) for line in _lines(logs)
             if line.get("message") in words and " is over; " in line.get("reason", "")]
 

@@ -66,7 +66,7 @@ class LoadedCoordinator:
                                        *self.client_tls(), command, *arguments)]
 
     def load(self, command, *arguments, patience_s=600, **settings):
-        """What a load program says, run to its end."""
+        """Runs a load program to its end, and returns its report."""
         done = subprocess.run(self.load_command(command, *arguments, **settings), stdin=subprocess.DEVNULL, text=True,
                               capture_output=True, timeout=patience_s)
         if done.returncode != 0:
@@ -128,7 +128,7 @@ def skip_without_load_programs():
 
 
 def result_of(load, patience_s=1800):
-    """What a load that start_load began says in the end."""
+    """Waits for a load that start_load began, and returns its report."""
     output, errors = load.communicate(timeout=patience_s)
     if load.returncode != 0:
         raise AssertionError(f"regroup_load: {errors}")

@@ -64,7 +64,7 @@ class Nodes:
         return f"10.77.0.{index + 1}"
 
     def enter(self, index):
-        """What stands before a command to run it on a node; 0 is the hub."""
+        """Returns the words that stand before a command to run it on a node; 0 is the hub."""
         return ["nsenter", f"--net=/run/netns/{self._name(index)}"]
 
     def cut(self, index):
@@ -79,7 +79,7 @@ class Nodes:
         _ip("-n", self._name(index), "route", "add", "prohibit", f"{self.address(other)}/32")
 
     def lose(self, index, from_node=0, to_node=0):
-        """Of the packets that come from the node, and of those that go to it, so many percent are lost from now on."""
+        """Drops these percentages of the packets that come from the node, and of those that go to it, from now on."""
         self._lose_arriving(0, f"to{index}", from_node)
         self._lose_arriving(index, "eth1", to_node)
 

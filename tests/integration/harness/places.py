@@ -1,4 +1,4 @@
-"""Where the programs under test and the demonstration's model and text are."""
+"""Paths of the programs under test and of the demonstration's model and text."""
 
 import os
 import pathlib
