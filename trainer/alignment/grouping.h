@@ -35,7 +35,8 @@ HeadGroups SortedGroups(HeadGroups groups);
 // The three solvers of GroupHeads, each in its own file.
 /// Exact, by dynamic programming over subsets: at most 2^size * C(size - 1, group size - 1) steps, size <= 20.
 HeadGroups GroupBySubsets(const SimilarityMatrix& similarity, int64_t groups);
-/// Exact for pairs: maximum-weight perfect matching, O(size^3). Similarities are rounded to 2^-40 of their range.
+/// Returns the exact answer for pairs, a maximum-weight perfect matching, in O(size^3 log size). Similarities are rounded
+/// to 2^-40 of their range. Neighbours stay together where no other pairs are better.
 HeadGroups GroupByMatching(const SimilarityMatrix& similarity);
 /// Simulated annealing over swaps from several starts, each followed by descent until no swap improves.
 HeadGroups GroupByAnnealing(const SimilarityMatrix& similarity, int64_t groups, uint64_t seed);
