@@ -1,5 +1,6 @@
 # Every dependency of Regroup, found in one place. Targets that other folders link:
-#   regroup::grpc  regroup::json  regroup::sqlite  regroup::postgresql  regroup::sentencepiece  regroup::pcre2  regroup::torch  regroup::mpi
+#   regroup::grpc  regroup::json  regroup::sqlite  regroup::postgresql  regroup::sentencepiece  regroup::pcre2  regroup::lemon
+#   regroup::torch  regroup::mpi
 # and the imported targets of the packages' own configuration files.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
@@ -42,6 +43,12 @@ regroup_pkg_config(icu icu-uc)
 if(REGROUP_TRAINER)
   include(FindLibtorch)
   include(FindCudaAndNccl)
+  # Headers alone, without LEMON's library, which drags in solvers of linear programs.
+  find_path(REGROUP_LEMON_INCLUDE lemon/matching.h REQUIRED DOC "Folder with LEMON's headers")
+  add_library(regroup_lemon INTERFACE)
+  add_library(regroup::lemon ALIAS regroup_lemon)
+  target_include_directories(regroup_lemon SYSTEM INTERFACE ${REGROUP_LEMON_INCLUDE})
+  target_compile_definitions(regroup_lemon INTERFACE LEMON_ONLY_TEMPLATES)
   find_package(MPI REQUIRED COMPONENTS C)
   add_library(regroup_mpi INTERFACE)
   add_library(regroup::mpi ALIAS regroup_mpi)

@@ -56,7 +56,7 @@ absl::Status CheckOptions(const AlignmentOptions& options, const AttentionShape&
   return absl::OkStatus();
 }
 
-// Keys and values each divided by the mean of their self-terms, so that neither drowns the other.
+// Adds keys and values, each divided by the mean of their self-terms, so that neither outweighs the other.
 at::Tensor Joint(const Similarity::Matrix& keys, const Similarity::Matrix& values) {
   const auto scaled = [](const Similarity::Matrix& part) {
     const double scale = part.self.mean().item<double>();

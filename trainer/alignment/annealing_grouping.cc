@@ -1,4 +1,4 @@
-// Simulated annealing over swaps of two heads between groups.
+// Groups heads by simulated annealing over swaps of two heads between groups.
 //
 // pull[h][g], the sum of similarities of head h to the members of group g, makes the gain of a swap O(1) and its
 // bookkeeping O(heads). Each start cools from the spread of the similarities down to a thousandth of it, then descends
@@ -53,7 +53,7 @@ class Partition {
  private:
   double Pull(int64_t head, int64_t group) const { return pull_[head * groups_ + group]; }
 
-  // Head `member` enters (weight 1) or leaves (-1) a group.
+  // Updates the pulls when head `member` enters (weight 1) or leaves (-1) a group.
   void AddPull(int64_t member, int64_t group, double weight) {
     for (int64_t head = 0; head < similarity_.size; ++head) {
       if (head != member) pull_[head * groups_ + group] += weight * similarity_.At(head, member);
@@ -98,7 +98,7 @@ void Anneal(Partition& partition, int64_t heads, double first_temperature, Rando
   }
 }
 
-// Until no swap improves by more than rounding.
+// Swaps heads until no swap improves by more than rounding.
 void Descend(Partition& partition, int64_t heads, double smallest_gain) {
   for (bool improved = true; improved;) {
     improved = false;

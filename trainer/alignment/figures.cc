@@ -16,7 +16,8 @@ struct Energy {
   double Share() const { return whole > 0 ? std::max(0.0, lost / whole) : 0.0; }
 };
 
-// E|(a_i - a_g O_i)|^2 in the metric of each head, summed over one group. Arguments are the group's own, [s, w, ...].
+// Returns E|(a_i - a_g O_i)|^2 in the metric of each head, summed over one group. Arguments are the group's own,
+// [s, w, ...].
 Energy LinearLoss(const at::Tensor& gram, const at::Tensor& merge, const at::Tensor& output, const at::Tensor& metric) {
   const int64_t count = gram.size(0);
   const int64_t rows = count * gram.size(1);
@@ -32,7 +33,7 @@ Energy LinearLoss(const at::Tensor& gram, const at::Tensor& merge, const at::Ten
   return {whole - 2 * common + replaced, whole};
 }
 
-// sum_a w_a E|k_a - conj(n_a) k_g|^2 over the rotary pairs of one group.
+// Returns sum_a w_a E|k_a - conj(n_a) k_g|^2 over the rotary pairs of one group.
 Energy PairLoss(const at::Tensor& gram, const at::Tensor& merge, const at::Tensor& query, const at::Tensor& energies) {
   const auto m = merge.t().unsqueeze(2);                                            // [pairs, s, 1]
   const auto cross = gram.matmul(m);                                                // E conj(k_a) k_g
@@ -77,7 +78,8 @@ void FillResiduals(LayerAlignment& alignment, const LayerGrams& grams) {
   alignment.residual_key = share(keys);
 }
 
-// E<a_i R_i, a_j R_j> [H, H]; with undefined maps, R = 1. Products in float32: these figures are for people.
+// Returns E<a_i R_i, a_j R_j> [H, H]; with undefined maps, R = 1. Products are in float32: users read these figures,
+// and nothing is computed from them.
 at::Tensor InnerProducts(const at::Tensor& gram, const at::Tensor& maps) {
   if (gram.numel() == 0) return at::zeros({gram.size(0), gram.size(0)}, at::kDouble);
   if (!maps.defined()) return gram.diagonal(0, 1, 3).sum(2);
@@ -109,7 +111,7 @@ at::Tensor Cosines(const at::Tensor& inner) {
   return at::where(scale > 0, (inner / scale).clamp(-1, 1), at::zeros_like(inner));
 }
 
-// Mean over pairs of different heads in one group; 1 where there is none.
+// Returns the mean over pairs of different heads in one group; 1 where there is none.
 double MeanInsideGroups(const at::Tensor& cosines, const LayerAlignment& alignment) {
   const int64_t size = alignment.GroupSize();
   if (size < 2) return 1;

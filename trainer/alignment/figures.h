@@ -1,4 +1,6 @@
-// Figures of a finished alignment: how alike the heads are, and how much energy merging loses.
+// Computes the figures of a finished alignment: how alike the heads are, and how much energy merging loses.
+//
+// Pure; may be called from any thread, and uses the threads of ATen.
 #pragma once
 
 #include "trainer/alignment/layer_alignment.h"
@@ -6,8 +8,9 @@
 
 namespace regroup {
 
-/// Fills the similarities and residuals of `alignment`, whose maps are complete. Definitions in layer_alignment.h; the
-/// errors of rotary pairs count half against those of other key coordinates (similarities/residual.cc).
+/// Fills the similarities and residuals of `alignment`, whose maps are complete. They are defined in
+/// layer_alignment.h; the errors of rotary pairs count half against those of other key coordinates
+/// (similarities/residual.cc).
 void FillFigures(LayerAlignment& alignment, const LayerGrams& grams);
 
 }  // namespace regroup

@@ -12,19 +12,20 @@ namespace {
 
 constexpr double kLargestScale = 1e6;
 
-// natural / actual, or 1 where there is nothing to compare with.
+// Returns natural / actual, or 1 where there is nothing to compare with.
 at::Tensor Scales(const at::Tensor& natural, const at::Tensor& actual) {
   const auto scale = natural / at::maximum(actual, natural / kLargestScale);
   return at::where(natural > 0, scale, at::ones_like(scale));
 }
 
-// A projection [heads x width, n], in float32 at least. That is enough: maps are multiplied by a scale and by its
-// inverse, whatever it is.
+// Returns a projection [heads x width, n] in float32 at least. That is enough: maps are multiplied by a scale and by
+// its inverse, whatever the scale is.
 at::Tensor Rows(const at::Tensor& weight) {
   return weight.to(at::kCPU, at::promoteTypes(weight.scalar_type(), at::kFloat));
 }
 
-// The same `rows` [w, n] of each head of a group, which maps [s, w, w] add up: the scale of each shared row, [w].
+// Returns the scale of each shared row, [w], from the `rows` [w, n] of each head of a group, which maps [s, w, w] add
+// up.
 at::Tensor RowScales(const std::vector<at::Tensor>& rows, const at::Tensor& merge) {
   auto shared = at::zeros_like(rows[0]);
   double energy = 0;
@@ -37,8 +38,8 @@ at::Tensor RowScales(const std::vector<at::Tensor>& rows, const at::Tensor& merg
   return Scales(at::full_like(actual, natural), actual);
 }
 
-// Rows of rotary pairs [pairs, 2s, n], the first of each pair and then the second, under complex maps [s, pairs, 2]:
-// the scale of each pair, [pairs].
+// Returns the scale of each pair, [pairs], from rows of rotary pairs [pairs, 2s, n], the first of each pair and then
+// the second, under complex maps [s, pairs, 2].
 at::Tensor PairScales(const at::Tensor& stacked, const at::Tensor& merge) {
   const auto real = merge.select(2, 0).t();  // [pairs, s]
   const auto imaginary = merge.select(2, 1).t();
@@ -49,7 +50,7 @@ at::Tensor PairScales(const at::Tensor& stacked, const at::Tensor& merge) {
   return Scales(norms(stacked) / std::sqrt(static_cast<double>(merge.size(0))), norms(shared));
 }
 
-// maps[heads] *= scale, in place, where `scale` broadcasts over one head's map.
+// Multiplies maps[heads] by `scale` in place; `scale` broadcasts over one head's map.
 void ScaleMaps(at::Tensor& maps, const at::Tensor& heads, const at::Tensor& scale) {
   maps.index_copy_(0, heads, maps.index_select(0, heads) * scale);
 }

@@ -1,4 +1,4 @@
-// The scale of shared rows that the model cannot see.
+// Chooses the scale of shared rows, which the model cannot see.
 //
 // A shared row may be scaled by any number if the queries or outputs that read it are scaled by its inverse. Optimisers
 // and narrow number formats do see it: so each shared row gets the norm of the rows it replaces.

@@ -16,18 +16,18 @@ constexpr double kRoughGain = 1e-4;  // enough to see which start is better
 constexpr double kPhaseGain = 1e-9;  // phases cost next to nothing
 constexpr int64_t kMostSweeps = 2000;
 
-// U V^T of matrix = U S V^T.
+// Returns U V^T of matrix = U S V^T.
 at::Tensor RotationByDecomposition(const at::Tensor& matrix) {
   const auto [u, s, vt] = at::linalg_svd(matrix, /*full_matrices=*/false);
   return u.mm(vt);
 }
 
-// Of eigenvalues of M^T M: singular values down to 1e-4 of the largest.
+// Limits the ratio of eigenvalues of M^T M to singular values down to 1e-4 of the largest.
 constexpr double kSmallestRatio = 1e-8;
 
-// The orthogonal matrix nearest to `matrix`. Half as long by the eigenvectors of M^T M, which squares the condition:
-// where that would cost more than half of the digits the singular values themselves are taken. One step of Newton and
-// Schulz brings the result back to full precision.
+// Returns the orthogonal matrix nearest to `matrix`. The eigenvectors of M^T M take half as long as singular values but
+// square the condition: where that would cost more than half of the digits, singular values are used. One step of
+// Newton and Schulz brings the result back to full precision.
 at::Tensor NearestRotation(const at::Tensor& matrix) {
   const auto [values, vectors] = at::linalg_eigh(matrix.t().mm(matrix));
   const double largest = values[-1].item<double>();
@@ -77,7 +77,7 @@ class RotationProblem {
     return from;
   }
 
-  // Starts, as [s w, w].
+  // These give the starts, as [s w, w].
   at::Tensor AlignedToFirst() const {
     std::vector<at::Tensor> maps = {at::eye(width_, gram_.options())};
     for (int64_t i = 1; i < count_; ++i) maps.push_back(NearestRotation(Block(i, 0)));
@@ -115,7 +115,7 @@ class RotationProblem {
     return {seen, objective};
   }
 
-  // sum of G_ij Q_j over the heads j from `first` to before `last`.
+  // Returns the sum of G_ij Q_j over the heads j from `first` to before `last`.
   at::Tensor Pull(const at::Tensor& stacked, int64_t i, int64_t first, int64_t last) const {
     const int64_t rows = (last - first) * width_;
     return Rows(gram_, i).narrow(1, first * width_, rows).mm(stacked.narrow(0, first * width_, rows));
@@ -138,7 +138,7 @@ Complex Phase(Complex z) {
   return modulus > 0 ? z / modulus : Complex(1);
 }
 
-// One rotary pair of a group; the Gram is a view of [s, s] numbers, row by row.
+// Aligns one rotary pair of a group; the Gram is a view of [s, s] numbers, row by row.
 class PhaseProblem {
  public:
   PhaseProblem(const Complex* gram, int64_t count) : gram_(gram), count_(count) {}

@@ -1,7 +1,8 @@
-// Partition of heads into equal groups with the largest sum of similarities inside the groups (design 4.3).
+// Finds the partition of heads into equal groups with the largest sum of similarities inside the groups (README.md,
+// "Which heads form a group").
 //
-// Pure functions on plain numbers; any thread. Same input and seed give the same answer on every machine with the same
-// floating-point results: the random numbers are our own.
+// The functions are pure, work on plain numbers and may be called from any thread. The same input and seed give the
+// same answer on every machine with the same floating-point results: the random numbers are our own.
 #pragma once
 
 #include <cstdint>
@@ -9,35 +10,39 @@
 
 namespace regroup {
 
-/// Heads of each group; sorted inside, groups ordered by their first head.
+/// Lists the heads of each group: sorted inside, groups ordered by their first head.
 using HeadGroups = std::vector<std::vector<int64_t>>;
 
-/// Symmetric [size, size], row by row. The diagonal is not read.
+/// Holds a symmetric matrix [size, size], row by row. The diagonal is not read.
 struct SimilarityMatrix {
   int64_t size = 0;
   std::vector<double> values;
   double At(int64_t a, int64_t b) const { return values[a * size + b]; }
 };
 
-/// The partition into `groups` equal groups. Exact for groups of one, two (maximum-weight matching) or all heads, and
-/// for up to 16 heads (dynamic programming over subsets); otherwise GroupByAnnealing. `groups` must divide the size.
+/// Returns the partition into `groups` equal groups. It is exact for groups of one, two (maximum-weight matching) or
+/// all heads, and for up to 16 heads (dynamic programming over subsets); otherwise it is that of GroupByAnnealing.
+/// `groups` must divide the size.
 HeadGroups GroupHeads(const SimilarityMatrix& similarity, int64_t groups, uint64_t seed);
 
-/// Consecutive heads.
+/// Returns groups of consecutive heads.
 HeadGroups NeighbourGroups(int64_t heads, int64_t groups);
 
-/// Sum of similarities over pairs inside groups.
+/// Returns the sum of similarities over pairs inside groups.
 double GroupingObjective(const SimilarityMatrix& similarity, const HeadGroups& groups);
 
-/// Sorted inside and by first head.
+/// Returns the groups sorted inside and by their first head.
 HeadGroups SortedGroups(HeadGroups groups);
 
-// The three solvers of GroupHeads, each in its own file.
-/// Exact, by dynamic programming over subsets: at most 2^size * C(size - 1, group size - 1) steps, size <= 20.
+// GroupHeads has three solvers, each in its own file.
+/// Returns the exact answer by dynamic programming over subsets, in at most 2^size * C(size - 1, group size - 1) steps;
+/// size <= 20.
 HeadGroups GroupBySubsets(const SimilarityMatrix& similarity, int64_t groups);
-/// Exact for pairs: maximum-weight perfect matching, O(size^3). Similarities are rounded to 2^-40 of their range.
+/// Returns the exact answer for pairs, a maximum-weight perfect matching, in O(size^3 log size). Similarities are
+/// rounded to 2^-40 of their range. Neighbours stay together where no other pairs are better.
 HeadGroups GroupByMatching(const SimilarityMatrix& similarity);
-/// Simulated annealing over swaps from several starts, each followed by descent until no swap improves.
+/// Returns the best of several runs of simulated annealing over swaps, each followed by descent until no swap improves.
+/// Neighbours stay together where no run is better.
 HeadGroups GroupByAnnealing(const SimilarityMatrix& similarity, int64_t groups, uint64_t seed);
 
 }  // namespace regroup

@@ -1,4 +1,6 @@
-// Unequal numbers of KV heads: the same total, spent on the layers that lose most by sharing.
+// Chooses unequal numbers of KV heads: the same total, spent on the layers that lose most by sharing.
+//
+// Pure functions; they may be called from any thread.
 #pragma once
 
 #include <cstdint>
@@ -9,15 +11,15 @@
 
 namespace regroup {
 
-/// What a layer loses with so many KV heads.
+/// Maps a number of KV heads to what a layer loses with it.
 using LossOfHeads = std::map<int64_t, double>;
 
 /// Chooses a number of KV heads for every layer such that their sum is `total` and the sum of losses is least; of equal
-/// sums, the one with fewer heads in later layers. Exact, by dynamic programming over the layers.
+/// sums, the one with fewer heads in later layers. The answer is exact, by dynamic programming over the layers. Returns
 /// INVALID_ARGUMENT if no choice has this sum.
 absl::StatusOr<std::vector<int64_t>> SpendHeads(const std::vector<LossOfHeads>& layers, int64_t total);
 
-/// 1 and every other divisor of `heads`, rising.
+/// Returns 1 and every other divisor of `heads`, rising.
 std::vector<int64_t> DivisorsOf(int64_t heads);
 
 }  // namespace regroup

@@ -7,7 +7,7 @@
 namespace regroup {
 namespace {
 
-/// What reaches a projection over the calibration tokens: E x^T x and E x.
+/// Holds the moments of a projection's input over the calibration tokens: E x^T x and E x.
 struct Input {
   at::Tensor moment;
   at::Tensor mean;
@@ -23,7 +23,7 @@ Input QueryInput(const LayerStatistics& statistics) {
   return {statistics.QueryMoment().cpu() / tokens, statistics.QuerySum().cpu() / tokens};
 }
 
-/// E|W x|^2 per row of the projection, with bias.
+/// Returns E|W x|^2 for each row of the projection, with bias.
 at::Tensor RowEnergies(const at::Tensor& weight, const at::Tensor& bias, const Input& input) {
   const at::Tensor rows = weight.to(at::kCPU, at::kDouble);
   at::Tensor energies = (rows.mm(input.moment) * rows).sum(1);
@@ -34,7 +34,7 @@ at::Tensor RowEnergies(const at::Tensor& weight, const at::Tensor& bias, const I
   return energies;
 }
 
-/// The linear stand-in of a norm: one factor per row.
+/// Returns the linear stand-in of a norm: one factor per row.
 at::Tensor RowFactors(const at::Tensor& energies, const at::Tensor& norm, const AttentionShape& shape) {
   const at::Tensor weight = norm.to(at::kCPU, at::kDouble);
   if (shape.key_norm == KeyNorm::kAllHeads) return weight * energies.mean().clamp_min(1e-30).rsqrt();

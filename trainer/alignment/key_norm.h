@@ -1,8 +1,10 @@
-// Keys and queries behind a norm (AttentionShape::key_norm).
+// Treats keys and queries behind a norm (AttentionShape::key_norm).
 //
-// The norm is not linear, so that of the maps of design 4.1 only the exchange of heads is left for queries and keys:
-// the shared key is the mean of its heads, under KeyNorm::kPerHead each with rows of the same size, and queries stay.
-// Values are free as ever.
+// The norm is not linear: of the maps in README.md, "What may be turned", only the exchange of heads is left for
+// queries and keys. The shared key is the mean of its heads, under KeyNorm::kPerHead each with rows of the same size,
+// and queries stay. Values are as free as without a norm.
+//
+// The functions may be called from any thread; those that change an alignment need it for themselves.
 #pragma once
 
 #include "trainer/alignment/attention.h"
@@ -11,22 +13,24 @@
 
 namespace regroup {
 
-/// The layer with its norms replaced by linear maps: the root mean square over a token's entries gives way to that over
-/// the calibration tokens, and the norms' weights go into the projections. For Grams and figures; itself without norms.
+/// Returns the layer with its norms replaced by linear maps, for Grams and figures: the root mean square over a token's
+/// entries gives way to that over the calibration tokens, and the norms' weights go into the projections. A layer
+/// without norms is returned as it is.
 AttentionWeights LineariseNorms(const AttentionWeights& weights, const AttentionShape& shape,
                                 const LayerStatistics& statistics);
 
 /// Puts means in place of the maps of keys and queries.
 void AverageKeys(LayerAlignment& alignment, const AttentionShape& shape);
 
-/// KeyNorm::kPerHead: lets every head count the same in the mean of the layer's own rows, by the Frobenius norm of its
-/// rows, since the norm takes sizes away. By the energy of its keys on the calibration tokens, which the residuals
-/// suppose, the merged model is no better: perplexities of a small Qwen3 were 1 % higher.
+/// Under KeyNorm::kPerHead, lets every head count the same in the mean of the layer's own rows, by the Frobenius norm
+/// of its rows, since the norm takes sizes away. Scaling by the energy of a head's keys on the calibration tokens,
+/// which the residuals assume, gives no better model: perplexities of a small Qwen3 were 1 % higher.
 void EqualiseKeys(LayerAlignment& alignment, const AttentionWeights& weights, const AttentionShape& shape);
 
-/// Key rows and norm weight of the merged layer under KeyNorm::kAllHeads. With W' the mean of diag(w_i) W_i over a
-/// group and w the root mean square of w_i, rows are W' / w, and the weight is w times the ratio of the new rows' root
-/// mean square to the old ones', so that keys keep their size on isotropic input. A group of one head stays as it is.
+/// Holds the key rows and the norm weight of the merged layer under KeyNorm::kAllHeads. With W' the mean of diag(w_i)
+/// W_i over a group and w the root mean square of w_i, rows are W' / w, and the weight is w times the ratio of the new
+/// rows' root mean square to the old ones', so that keys keep their size on isotropic input. A group of one head stays
+/// as it is.
 struct MergedKeys {
   at::Tensor rows;  // [groups, head_width, n], float64
   at::Tensor norm;  // [groups * head_width], float64

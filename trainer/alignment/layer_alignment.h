@@ -1,8 +1,8 @@
-// The result of aligning one attention layer: which KV heads share, and the maps into the shared head.
+// Holds the result of aligning one attention layer: which KV heads share, and the maps into the shared head.
 //
-// A plain value, written to one file per layer. All tensors are on the CPU, float64 unless said otherwise, and indexed
-// by the source's own head order. Row vectors: head i of a token is v_i [value_width] or k_i [head_width] before
-// rotation.
+// It is a plain value, written to one file per layer, and may be read from any thread. All tensors are on the CPU,
+// float64 unless said otherwise, and indexed by the source's own head order. Formulas are written for row vectors: head
+// i of a token is v_i [value_width] or k_i [head_width] before rotation.
 //
 //   values   aligned head v_i R_i, shared head of group g: v_g = sum_{i in g} v_i M_i, output Wo_i' = O_i Wo_i,
 //            where Wo_i [value_width, any] is the block of W_o^T that head i meets. R_i O_i = I.
@@ -26,7 +26,7 @@
 namespace regroup {
 
 struct LayerAlignment {
-  /// KV heads of each group, int64 [groups, group size]; sorted inside, groups ordered by their first head.
+  /// Lists the KV heads of each group, int64 [groups, group size]: sorted inside, groups ordered by their first head.
   at::Tensor groups;
 
   at::Tensor value_align;   // R [kv_heads, value_width, value_width]
@@ -41,23 +41,24 @@ struct LayerAlignment {
   at::Tensor key_free_merge;  // E
   at::Tensor query_free;      // N
 
-  // Figures. Matrices over all KV heads [kv_heads, kv_heads]; undefined where there were no statistics.
-  /// What grouping maximised inside the groups; undefined where neighbours were taken.
+  // The figures' matrices are over all KV heads, [kv_heads, kv_heads]; undefined where there were no statistics.
+  /// Is what grouping maximised inside the groups; undefined where neighbours were taken.
   at::Tensor grouping_similarity;
-  /// Energy-weighted cosine of two heads over the calibration tokens, E<a, b> / sqrt(E|a|^2 E|b|^2), before and after
-  /// each head's own map. One definition for every method; `principal` may stretch coordinates that the shared head
-  /// drops, so that its figure afterwards is low where its residual is low too: compare methods by residuals.
+  /// Hold the energy-weighted cosine of two heads over the calibration tokens, E<a, b> / sqrt(E|a|^2 E|b|^2), before
+  /// and after each head's own map. Every method has the same definition, but compare methods by residuals: `principal`
+  /// may stretch coordinates that the shared head drops, so that its figure afterwards is low where its residual is low
+  /// too.
   at::Tensor value_similarity_before, value_similarity_after;
   at::Tensor key_similarity_before, key_similarity_after;
-  /// Mean of the above over pairs inside groups, keys and values alike; 1 where a group has one head.
+  /// Are the means of the above over pairs inside groups, keys and values alike; 1 where a group has one head.
   double similarity_before = 1;
   double similarity_after = 1;
-  /// Share of the energy that merging loses, by one yardstick for all methods: values as the output projection sees
-  /// them, sum_i E|(v_i - v_g O_i) Wo_i|^2 / sum_i E|v_i Wo_i|^2; keys as the queries see them, likewise with the
+  /// Are the shares of the energy that merging loses, by one measure for all methods: values as the output projection
+  /// sees them, sum_i E|(v_i - v_g O_i) Wo_i|^2 / sum_i E|v_i Wo_i|^2; keys as the queries see them, likewise with the
   /// queries' second moment in place of Wo Wo^T. 0 is lossless; plain averaging may exceed 1.
   double residual_value = 0;
   double residual_key = 0;
-  /// Sweeps of the slowest group.
+  /// Counts the sweeps of the slowest group.
   int64_t iterations = 0;
 
   std::vector<std::vector<int64_t>> Groups() const;
@@ -65,7 +66,7 @@ struct LayerAlignment {
   int64_t GroupSize() const { return groups.size(1); }
 
   NamedTensors ToTensors() const;
-  /// INVALID_ARGUMENT names a missing or misshapen tensor.
+  /// Takes back what ToTensors gave. Returns INVALID_ARGUMENT with the name of a missing or misshapen tensor.
   static absl::StatusOr<LayerAlignment> FromTensors(const AttentionShape& shape, const TensorMap& tensors);
 };
 

@@ -19,8 +19,8 @@ namespace {
 // themselves are sums of float32 products.
 constexpr int64_t kSinglePrecisionWidth = 2048;
 
-// The input of a projection: its mean and its second moment around the mean. Means are added back in float64, so a
-// large bias costs no digits.
+// Describes the input of a projection by its mean and its second moment around the mean. Means are added back in
+// float64, so a large bias costs no digits.
 struct InputMoments {
   at::Tensor mean;        // [n]
   at::Tensor covariance;  // [n, n], in the precision of the products
@@ -32,7 +32,7 @@ InputMoments Moments(const at::Tensor& moment, const at::Tensor& sum, double tok
   return {mean, covariance.to(mean.size(0) < kSinglePrecisionWidth ? at::kDouble : at::kFloat)};
 }
 
-// A projection with what its outputs share with its inputs.
+// Holds a projection with what its outputs share with its inputs.
 struct Projection {
   Projection(const at::Tensor& weight, const at::Tensor& bias, int64_t heads, const InputMoments& input) {
     const auto exact = weight.to(at::kCPU, at::kDouble);
@@ -76,7 +76,7 @@ at::Tensor PairGram(const Projection& keys, const AttentionShape& shape) {
   return at::view_as_complex(ComplexGramParts(product).contiguous());
 }
 
-// E (k - E k)^T (k - E k) of the coordinates without rotation.
+// Returns E (k - E k)^T (k - E k) of the coordinates without rotation.
 at::Tensor FreeCovariance(const Projection& keys, const AttentionShape& shape) {
   const auto free = [&](const at::Tensor& all) {
     return all.narrow(1, shape.rotary_width, shape.FreeWidth()).flatten(0, 1);
@@ -129,7 +129,7 @@ absl::Status CheckFinite(const LayerGrams& grams) {
   return absl::OkStatus();
 }
 
-// Blocks [s, w, s, w] of a Gram [H, w, H, w], without a copy of whole rows.
+// Returns the blocks [s, w, s, w] of a Gram [H, w, H, w], without a copy of whole rows.
 at::Tensor SelectBlocks(const at::Tensor& gram, const std::vector<int64_t>& heads, const at::Tensor& chosen) {
   if (!gram.defined()) return gram;
   std::vector<at::Tensor> rows;

@@ -1,9 +1,11 @@
-// Second moments of keys, values and queries of one layer: everything that grouping and alignment look at.
+// Holds the second moments of keys, values and queries of one layer, which is all that grouping and alignment look at.
 //
-// Made from LayerStatistics and the weights: with x the input, G_v = W_v C W_v^T (biases through the mean of x), and
-// the same for keys and queries. All are averages over tokens, float64, on the CPU. H is the number of KV heads; the
-// query figures and the output metric of a KV head are sums over its query heads, which is what its merging error
-// meets.
+// They are made from LayerStatistics and the weights: with x the input, G_v = W_v C W_v^T (biases through the mean of
+// x), and the same for keys and queries. All are averages over tokens, float64, on the CPU. H is the number of KV
+// heads; the query figures and the output metric of a KV head are sums over its query heads, which is what its merging
+// error meets.
+//
+// A plain value, which may be read from any thread.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -25,16 +27,16 @@ struct LayerGrams {
   at::Tensor query_free;         // [H, f, f]: E q^T q
   at::Tensor output_metric;      // [H, w, w]: Wo Wo^T
 
-  // The same of unit-length heads, undefined unless the statistics have them.
+  // These are the same for heads of unit length; undefined unless the statistics have them.
   at::Tensor unit_value;
   at::Tensor unit_key_pairs;
   at::Tensor unit_key_free;
 
-  /// The Grams of the heads listed: what one group's transforms depend on.
+  /// Returns the Grams of the heads listed, which is what one group's transforms depend on.
   LayerGrams Select(const std::vector<int64_t>& heads) const;
 };
 
-/// FAILED_PRECONDITION without tokens or where a figure is not finite.
+/// Returns FAILED_PRECONDITION without tokens or where a figure is not finite.
 absl::StatusOr<LayerGrams> BuildGrams(const LayerStatistics& statistics, const AttentionWeights& weights);
 
 }  // namespace regroup

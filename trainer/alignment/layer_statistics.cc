@@ -22,14 +22,14 @@ at::Tensor ComputeType(const at::Tensor& tensor) {
   return tensor.scalar_type() == at::kDouble ? tensor : tensor.to(at::kFloat);
 }
 
-// Rows of the tokens that count, [tokens, width].
+// Returns the rows of the tokens that count, [tokens, width].
 at::Tensor CountedRows(const at::Tensor& tensor, const at::Tensor& mask) {
   const auto rows = tensor.detach().reshape({-1, tensor.size(-1)});
   if (!mask.defined()) return ComputeType(rows);
   return ComputeType(rows.index_select(0, mask.reshape({-1}).to(rows.device()).nonzero().squeeze(1)));
 }
 
-// sum += rows^T rows, on and above the diagonal; what lies below it is not to be used.
+// Adds rows^T rows to `sum` on and above the diagonal; entries below it must not be used.
 void AddSymmetricProduct(at::Tensor& sum, const at::Tensor& rows) {
   if (rows.size(1) < kSymmetricWidth) {
     sum.add_(rows.t().mm(rows));
@@ -51,7 +51,7 @@ void AddMoments(at::Tensor& tokens, at::Tensor& moment, at::Tensor& sum, const a
   }
 }
 
-// [tokens, heads * width] -> [tokens, heads, width], each head of length 1, or 0 where it was 0.
+// Turns [tokens, heads * width] into [tokens, heads, width], each head of length 1, or 0 where it was 0.
 at::Tensor UnitHeads(const at::Tensor& rows, int64_t heads) {
   const auto split = rows.view({rows.size(0), heads, rows.size(1) / heads});
   return split / split.norm(2, -1, true).clamp_min(1e-30);

@@ -1,8 +1,9 @@
-// What calibration keeps of one attention layer: sums over tokens, never activations (design 4.2).
+// Collects what calibration keeps of one attention layer: sums over tokens, never activations (README.md, "What
+// calibration keeps").
 //
-// Kept always: the number of tokens, the second moment C = sum x^T x and the sum of the attention input x. The Grams of
-// keys, queries and values follow from it by the weights. Kept for the similarity `cosine` only: Grams of keys and
-// values scaled to unit length per head and token, which do not follow from C.
+// It always keeps the number of tokens, the second moment C = sum x^T x and the sum of the attention input x. The Grams
+// of keys, queries and values follow from them by the weights. For the similarity `cosine` it also keeps the Grams of
+// keys and values scaled to unit length per head and token, which do not follow from C.
 //
 // Products are made in float32 over blocks of tokens, running sums are float64 on the device of the activations.
 // Memory does not depend on the number of tokens. One object belongs to one layer and to one thread at a time.
@@ -21,28 +22,29 @@
 
 namespace regroup {
 
-/// One batch of an attention layer. All tensors have the same leading axes, any number of them. Any floating type.
+/// Holds one batch of an attention layer. All tensors have the same leading axes, any number of them, and may be of any
+/// floating type.
 struct AttentionActivations {
-  /// Input of the key and value projections [..., hidden].
+  /// Is the input of the key and value projections [..., hidden].
   at::Tensor input;
-  /// Keys before rotation, with their bias [..., kv_heads * head_width]; read only for unit-length Grams.
+  /// Holds keys before rotation, with their bias [..., kv_heads * head_width]; read only for unit-length Grams.
   at::Tensor keys;
-  /// Values with their bias [..., kv_heads * value_width]; read only for unit-length Grams.
+  /// Holds values with their bias [..., kv_heads * value_width]; read only for unit-length Grams.
   at::Tensor values;
-  /// Boolean [...]: true for tokens that count. Undefined: all count. Padding must be false.
+  /// Is true for tokens that count, boolean [...]; if it is undefined, all count. Padding must be false.
   at::Tensor mask;
-  /// Input of the query projection [..., query_hidden] and its mask; cross attention only, with leading axes of its
-  /// own.
+  /// Are the input of the query projection [..., query_hidden] and its mask, for cross attention only, with leading
+  /// axes of their own.
   at::Tensor query_input;
   at::Tensor query_mask;
 };
 
-/// Keys and values of `input` by the weights, for callers that do not have them at hand.
+/// Computes keys and values of `input` by the weights, for callers that do not have them at hand.
 AttentionActivations ProjectKeysAndValues(const at::Tensor& input, const AttentionWeights& weights);
 
 class LayerStatistics {
  public:
-  /// `unit_grams`: also keep what the similarity `cosine` needs.
+  /// Starts with no tokens; `unit_grams` asks to keep what the similarity `cosine` needs as well.
   LayerStatistics(const AttentionShape& shape, bool unit_grams);
   // Tensors are handles: a copy would share the sums.
   LayerStatistics(const LayerStatistics&) = delete;
@@ -53,25 +55,25 @@ class LayerStatistics {
   /// Adds one batch. Tokens whose mask is false leave no trace.
   void Accumulate(const AttentionActivations& batch);
 
-  /// Where the running sums are kept; Accumulate moves them to its batch.
+  /// Moves the running sums to `device`; Accumulate moves them to its batch.
   void MoveSumsTo(at::Device device);
-  /// The running sums, float64, to be added over ranks in place: one all-reduce of each. The statistics of the union
-  /// of all tokens are the sums of the parts.
+  /// Returns the running sums, float64, to be added over ranks in place by one all-reduce of each. The statistics of
+  /// the union of all tokens are the sums of the parts.
   std::vector<at::Tensor> Sums() const;
   /// Adds the sums of `other`, which must have the same shape and settings.
   void Merge(const LayerStatistics& other);
 
-  /// For the file of the layer, on the CPU. FromTensors takes them back; INVALID_ARGUMENT names a missing or misshapen
-  /// tensor.
+  /// Returns the tensors for the layer's file, on the CPU. FromTensors takes them back, and returns INVALID_ARGUMENT
+  /// with the name of a missing or misshapen tensor.
   NamedTensors ToTensors() const;
   static absl::StatusOr<LayerStatistics> FromTensors(const AttentionShape& shape, const TensorMap& tensors);
 
   const AttentionShape& Shape() const { return shape_; }
   bool HasUnitGrams() const { return unit_grams_; }
-  /// Tokens that counted.
+  /// Returns the number of tokens that counted.
   double Tokens() const;
 
-  // The sums, not divided by the number of tokens. Undefined where they are not kept.
+  // These return the sums, not divided by the number of tokens; undefined where they are not kept.
   at::Tensor InputMoment() const { return Whole(sums_.input_moment); }  // [hidden, hidden]
   const at::Tensor& InputSum() const { return sums_.input_sum; }        // [hidden]
   double QueryTokens() const;                                           // = Tokens() without cross attention
@@ -88,10 +90,10 @@ class LayerStatistics {
     at::Tensor query_tokens, query_moment, query_sum;
     at::Tensor unit_value_gram, unit_key_pairs, unit_key_free_gram, unit_key_free_sum;
   };
-  // Every sum that is kept, with its name in files.
+  // Returns every sum that is kept, with its name in files.
   template <typename Fields>
   static auto Named(Fields& sums);
-  /// A symmetric sum with its lower half, which is not kept up to date while tokens are added.
+  /// Returns a symmetric sum with its lower half, which is not kept up to date while tokens are added.
   at::Tensor Whole(const at::Tensor& sum) const;
   void AddUnitValues(const at::Tensor& values);
   void AddUnitKeys(const at::Tensor& keys);

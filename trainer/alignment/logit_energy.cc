@@ -5,13 +5,13 @@
 namespace regroup {
 namespace {
 
-/// sqrt(wanted / given), 1 where there is nothing to scale.
+/// Returns sqrt(wanted / given), or 1 where there is nothing to scale.
 at::Tensor ScaleTo(const at::Tensor& wanted, const at::Tensor& given) {
   const auto lost = given <= 1e-12 * wanted;
   return at::where(lost, at::ones_like(wanted), at::sqrt(wanted / at::where(lost, at::ones_like(given), given)));
 }
 
-/// Of each pair, [pairs].
+/// Returns the scale of each pair, [pairs].
 at::Tensor ScaleOfPairs(const LayerGrams& group, const at::Tensor& merge, const at::Tensor& query) {
   const auto m = at::view_as_complex(merge).t().unsqueeze(2);  // [pairs, s, 1]
   const auto shared = at::real(m.conj().transpose(1, 2).matmul(group.key_pairs).matmul(m)).reshape({-1});
@@ -21,7 +21,7 @@ at::Tensor ScaleOfPairs(const LayerGrams& group, const at::Tensor& merge, const 
   return ScaleTo((energy * keys).sum(0), reading * shared);
 }
 
-/// Of all coordinates without rotation.
+/// Returns the one scale of all coordinates without rotation.
 at::Tensor ScaleOfFree(const LayerGrams& group, const at::Tensor& merge, const at::Tensor& query) {
   const int64_t rows = merge.size(0) * merge.size(1);
   const auto stacked = merge.reshape({rows, -1});

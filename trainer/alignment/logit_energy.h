@@ -1,4 +1,4 @@
-// The size of shared keys as the softmax sees it.
+// Restores the size of shared keys as the softmax sees it (README.md, "Merging a group").
 //
 // Merging loses part of the keys, and what is left gives smaller logits: a softmax at a higher temperature. With
 // w_a = E|q_a|^2 the mean square of what rotary pair t adds to the logits of head a is w_at E|k_at|^2 / 2, and after

@@ -10,7 +10,7 @@
 namespace regroup {
 namespace {
 
-// Rows of a projection with its bias as one more column: a bias transforms like a row.
+// Holds the rows of a projection with its bias as one more column, since a bias transforms like a column of weights.
 struct Rows {
   at::Tensor all;  // float64 [heads, width, n] or [heads, width, n + 1]
   bool has_bias = false;
@@ -40,7 +40,7 @@ void PutRows(const Rows& rows, const at::Tensor& heads, at::Tensor& weight, at::
 
 at::Tensor Index(const std::vector<int64_t>& order) { return at::tensor(order, at::kLong); }
 
-// Maps on the coordinates of keys or queries, one per head of the rows they meet.
+// Holds maps on the coordinates of keys or queries, one for each head of the rows that they are applied to.
 struct CoordinateMaps {
   at::Tensor pairs;  // [heads, pairs, 2]
   at::Tensor free;   // [heads, free, free]
@@ -50,7 +50,7 @@ struct CoordinateMaps {
   }
 };
 
-// Row vector x -> x mapped, on rows W [heads, width, n] with x = input W^T.
+// Applies maps on row vectors x to rows W [heads, width, n] with x = input W^T.
 at::Tensor MapCoordinates(const at::Tensor& rows, const CoordinateMaps& maps, const AttentionShape& shape) {
   auto mapped = at::empty_like(rows);
   if (shape.RotaryPairs() > 0) {
@@ -70,20 +70,20 @@ at::Tensor MapCoordinates(const at::Tensor& rows, const CoordinateMaps& maps, co
   return mapped;
 }
 
-// Query head at each place reads KV head `owners[place]` of the source.
+// The query head at each place reads KV head `owners[place]` of the source.
 at::Tensor OwnersOf(const std::vector<int64_t>& query_order, const AttentionShape& shape) {
   std::vector<int64_t> owners;
   for (const int64_t head : query_order) owners.push_back(head / shape.QueriesPerHead());
   return Index(owners);
 }
 
-// A norm over all heads has a weight for each: they move with their heads.
+// A norm over all heads has a weight for each; the weights move with their heads.
 at::Tensor OrderNorm(const at::Tensor& norm, const std::vector<int64_t>& order, const AttentionShape& shape) {
   if (shape.key_norm != KeyNorm::kAllHeads) return norm;
   return norm.view({-1, shape.head_width}).index_select(0, Index(order).to(norm.device())).flatten();
 }
 
-// Queries and outputs in the new order: what aligned and merged layers have in common.
+// Puts queries and outputs into the new order, which aligned and merged layers have in common.
 void PutQueriesAndOutput(AttentionWeights& result, const AttentionWeights& weights, const LayerAlignment& alignment,
                          const AttentionShape& shape) {
   const auto order = QueryHeadOrder(alignment, shape);
@@ -111,7 +111,7 @@ absl::Status CheckAlignment(const LayerAlignment& alignment, const AttentionShap
 
 at::Tensor MapValues(const at::Tensor& rows, const at::Tensor& maps) { return maps.transpose(1, 2).bmm(rows); }
 
-// Sums consecutive heads [G * s, width, n] -> [G, width, n].
+// Sums consecutive heads: [G * s, width, n] becomes [G, width, n].
 at::Tensor SumGroups(const at::Tensor& heads, int64_t groups) {
   return heads.view({groups, -1, heads.size(1), heads.size(2)}).sum(1);
 }

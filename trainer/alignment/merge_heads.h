@@ -6,7 +6,8 @@
 // changes nothing. Queries and outputs of both results are equal: l0 training may mix aligned keys and values with
 // the shared ones of their group. KV head i of the unmerged result belongs to group i / group size.
 //
-// Arithmetic is float64 on the CPU; results have the type of the weights given. Pure; any thread.
+// Arithmetic is float64 on the CPU; results have the type of the weights given. The functions are pure and may be
+// called from any thread.
 #pragma once
 
 #include <vector>
@@ -17,19 +18,19 @@
 
 namespace regroup {
 
-/// The layer with aligned heads: same sizes, same function. Equations in layer_alignment.h.
+/// Returns the layer with aligned heads: same sizes, same function, by the equations of layer_alignment.h.
 absl::StatusOr<AttentionWeights> ApplyAlignment(const AttentionWeights& weights, const LayerAlignment& alignment,
                                                 const AttentionShape& shape);
 
-/// The layer with one shared KV head per group: key [groups * head_width, hidden], value [groups * value_width,
+/// Returns the layer with one shared KV head per group: key [groups * head_width, hidden], value [groups * value_width,
 /// hidden].
 absl::StatusOr<AttentionWeights> MergeHeads(const AttentionWeights& weights, const LayerAlignment& alignment,
                                             const AttentionShape& shape);
 
-/// The shape that MergeHeads' result has.
+/// Returns the shape of MergeHeads' result.
 AttentionShape MergedShape(const AttentionShape& shape, int64_t groups);
 
-/// Source KV head at each place of the new order, and source query head at each place.
+/// Return the source's KV head, or its query head, at each place of the new order.
 std::vector<int64_t> KvHeadOrder(const LayerAlignment& alignment);
 std::vector<int64_t> QueryHeadOrder(const LayerAlignment& alignment, const AttentionShape& shape);
 

@@ -1,4 +1,4 @@
-// Named tensors, the form in which statistics and alignments go to a file.
+// Named tensors are the form in which statistics and alignments go to a file. Plain values.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -16,7 +16,8 @@ namespace regroup {
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 using TensorMap = std::map<std::string, at::Tensor>;
 
-/// The tensor with this name. INVALID_ARGUMENT if it is missing or has not the expected size; -1 takes any.
+/// Returns the tensor with this name, or INVALID_ARGUMENT if it is missing or does not have the expected sizes; -1
+/// accepts any size.
 absl::StatusOr<at::Tensor> TakeTensor(const TensorMap& tensors, std::string_view name, at::IntArrayRef expected);
 
 }  // namespace regroup

@@ -1,4 +1,4 @@
-// Rotary pairs seen as complex numbers, with real matrix products.
+// Computes with rotary pairs as complex numbers, by real matrix products. Pure; may be called from any thread.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -7,13 +7,14 @@
 
 namespace regroup {
 
-/// [heads, head_width, n] -> [pairs, 2 * heads, n]: for each pair the first coordinates of all heads, then the second.
+/// Turns [heads, head_width, n] into [pairs, 2 * heads, n]: for each pair the first coordinates of all heads, then the
+/// second ones.
 at::Tensor StackPairs(const at::Tensor& heads, const AttentionShape& shape);
 
-/// [tokens, heads, head_width] -> [pairs, tokens, 2 * heads]: the same of rows, transposed, in one copy.
+/// Turns [tokens, heads, head_width] into [pairs, tokens, 2 * heads]: does the same with rows, transposed, in one copy.
 at::Tensor PairsOfTokens(const at::Tensor& heads, const AttentionShape& shape);
 
-/// From products of stacked pairs B = Z Z^T or Z C Z^T [pairs, 2H, 2H] to the Gram of complex numbers,
+/// Turns products of stacked pairs B = Z Z^T or Z C Z^T [pairs, 2H, 2H] into the Gram of complex numbers,
 /// sum conj(z_a) z_b, as real and imaginary part [pairs, H, H, 2].
 at::Tensor ComplexGramParts(const at::Tensor& product);
 

@@ -1,4 +1,4 @@
-// Independent small linear-algebra tasks, one thread each.
+// Runs independent small linear-algebra tasks, one thread each.
 //
 // A small decomposition on several OpenMP threads spends its time waiting (a hundred times slower on a 128 x 128
 // matrix). Inside a task every ATen operation runs on the task's own thread; tasks are taken by the next free thread.
@@ -10,9 +10,9 @@
 namespace regroup {
 
 /// Runs task(0) ... task(count - 1) on ATen's threads; on the calling one where `width`, the size of the matrices the
-/// tasks are about, is so small that waking another would take longer. Without gradients. The first exception is thrown
-/// on. Tasks must not share output. parallel_tasks.cc is compiled with -fopenmp (its CMake file): without, all of this
-/// would run on one thread.
+/// tasks are about, is so small that waking another would take longer. Tasks run without gradients; the first exception
+/// is thrown on. Tasks must not share output. parallel_tasks.cc is compiled with -fopenmp (its CMake file): without,
+/// all of this would run on one thread.
 void ParallelTasks(int64_t count, int64_t width, const std::function<void(int64_t)>& task);
 
 }  // namespace regroup

@@ -1,4 +1,5 @@
-// A small random generator (SplitMix64 steps) whose numbers are the same with every standard library.
+// A small random generator (SplitMix64 steps) whose numbers are the same with every standard library. An object belongs
+// to one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +17,9 @@ class RandomNumbers {
     mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebu;
     return mixed ^ (mixed >> 31);
   }
-  /// Uniform in [0, 1).
+  /// Returns a number uniform in [0, 1).
   double Unit() { return static_cast<double>(Next() >> 11) * 0x1.0p-53; }
-  /// Uniform in 0 ... bound - 1; the bias for small bounds is below 1e-12.
+  /// Returns a number uniform in 0 ... bound - 1; the bias for small bounds is below 1e-12.
   int64_t Below(int64_t bound) { return static_cast<int64_t>(Unit() * static_cast<double>(bound)); }
 
  private:

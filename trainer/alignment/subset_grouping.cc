@@ -1,4 +1,4 @@
-// Dynamic programming over the set of heads that already have a group.
+// Groups heads by dynamic programming over the set of heads that already have a group.
 //
 // best(used) is the largest sum over partitions of `used` into full groups. The next group always contains the first
 // head that is not used, so every partition is met once.
@@ -17,14 +17,14 @@ using HeadSet = uint32_t;
 
 HeadSet Lowest(HeadSet set) { return set & (~set + 1); }
 
-// The next larger number with as many bits set.
+// Returns the next larger number with as many bits set.
 HeadSet NextOfSameSize(HeadSet set) {
   const HeadSet low = Lowest(set);
   const HeadSet carried = set + low;
   return carried | (((set ^ carried) >> 2) / low);
 }
 
-// Sum of similarities inside every set.
+// Returns the sum of similarities inside every set.
 std::vector<double> SumsInside(const SimilarityMatrix& similarity) {
   std::vector<double> sums(size_t{1} << similarity.size, 0.0);
   for (HeadSet set = 1; set < sums.size(); ++set) {
@@ -36,7 +36,7 @@ std::vector<double> SumsInside(const SimilarityMatrix& similarity) {
   return sums;
 }
 
-// All sets of one size, to be tried as the next group.
+// Returns all sets of one size, to be tried as the next group.
 std::vector<HeadSet> SetsOfSize(int64_t heads, int64_t size) {
   std::vector<HeadSet> sets;
   const HeadSet end = HeadSet{1} << heads;

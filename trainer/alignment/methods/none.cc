@@ -1,4 +1,4 @@
-// Plain averaging: heads stay as they are, a shared head is their mean.
+// Averages: heads stay as they are, and a shared head is their mean.
 #include <ATen/ATen.h>
 
 #include "trainer/alignment/registry.h"

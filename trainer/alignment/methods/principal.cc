@@ -1,4 +1,5 @@
-// The least-squares optimum of merging under everything that leaves the model unchanged (design 4.4).
+// Finds the least-squares optimum of merging under all maps that leave the model unchanged (../README.md, "Merging a
+// group").
 //
 // Values. A shared head v_g [w] and one matrix O_i per head replace v_i by v_g O_i. What the model sees is v_i Wo_i, so
 // the loss is sum_i E|(v_i - v_g O_i) Wo_i|^2 = sum_i E|(v_i - v_g O_i) S_i|^2 with S_i = (Wo_i Wo_i^T)^(1/2). Put
@@ -33,8 +34,8 @@ struct LinearMaps {
   at::Tensor align, merge, output;  // [s, w, w]
 };
 
-// S_i P_i^-T, with the floor. Singular values take several times as long as an inverse, whose norm bounds the smallest
-// of them: mostly it shows that all lie above the floor.
+// Returns S_i P_i^-T, with the floor. Singular values take several times as long as an inverse, whose norm bounds the
+// smallest of them: mostly it shows that all lie above the floor.
 at::Tensor FlooredInverse(const at::Tensor& root, const at::Tensor& blocks) {
   const auto [inverse, singular] = at::linalg_inv_ex(blocks);
   if (!singular.any().item<bool>() && inverse.norm(2, {1, 2}).max().item<double>() < 1 / kSmallestShare) {
@@ -57,7 +58,7 @@ LinearMaps PrincipalMaps(const at::Tensor& gram, const at::Tensor& metric) {
           blocks.transpose(1, 2).bmm(metric_root.inverse)};
 }
 
-// E|q|^2 [s, pairs] with zeros lifted, so that an unused pair still has an inverse.
+// Returns E|q|^2 [s, pairs] with zeros lifted, so that an unused pair still has an inverse.
 at::Tensor FlooredEnergies(const at::Tensor& energies) {
   const auto largest = std::get<0>(energies.max(0, true));
   return at::where(largest > 0, at::maximum(energies, 1e-6 * largest), at::ones_like(energies));

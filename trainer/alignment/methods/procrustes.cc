@@ -1,14 +1,15 @@
-// The paper's alignment: orthogonal maps on values, rotations of rotary pairs on keys, then the mean.
+// Aligns as the paper does (Jin et al., arXiv 2412.20677): orthogonal maps on values, rotations of rotary pairs on
+// keys, then the mean.
 //
 // Inside a group, Q_i maximises sum_{i<j} tr(Q_i^T G_ij Q_j) (generalised_procrustes.h). Orthogonal maps leave the
 // model unchanged: v_i Q_i with Q_i^T Wo_i, k_i and q_i turned alike. The shared head is the mean of the aligned
 // ones.
 //
-// Which Gram: as the authors' programs do, unit-length heads where the similarity is `cosine`, the heads themselves
-// where it is not. Key coordinates without rotation, which the paper does not have, take a free rotation from their
-// covariance.
+// As in the authors' programs, G is the Gram of unit-length heads where the similarity is `cosine`, and that of the
+// heads themselves where it is not. Key coordinates without rotation, which the paper does not have, take a free
+// rotation from their covariance.
 //
-// restore_norm: averaging heads that agree only in part loses energy. The shared value head is scaled by one number
+// Averaging heads that agree only in part loses energy. With restore_norm the shared value head is scaled by one number
 // to the mean energy E|v_i|^2 of its heads, the shared key likewise; queries and outputs stay.
 #include <ATen/ATen.h>
 
@@ -21,7 +22,8 @@
 namespace regroup {
 namespace {
 
-// What the mean must be scaled by: s * sum_i E|a_i|^2 / E|sum_i a_i Q_i|^2, its square root.
+// Sums up energies, from which Scale gives the factor of the mean: the square root of
+// s * sum_i E|a_i|^2 / E|sum_i a_i Q_i|^2.
 struct Energies {
   double heads = 0;  // sum_i E|a_i|^2
   double sum = 0;    // E|sum_i a_i Q_i|^2

@@ -1,4 +1,5 @@
-// Mean cosine of two heads over tokens, after one was turned towards the other as far as the model allows.
+// Measures likeness by the mean cosine of two heads over tokens, after one was turned towards the other as far as the
+// model allows.
 #include <ATen/ATen.h>
 
 #include "trainer/alignment/registry.h"

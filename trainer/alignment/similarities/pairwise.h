@@ -1,4 +1,4 @@
-// A figure for every pair of heads, each computed as a task of its own.
+// Computes a figure for every pair of heads, each as a task of its own. Pure; may be called from any thread.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,24 +9,26 @@
 
 namespace regroup {
 
-/// Symmetric [heads, heads] with figure(i, j) for i < j and 0 on the diagonal; `width` as in ParallelTasks.
+/// Returns the symmetric matrix [heads, heads] with figure(i, j) for i < j and 0 on the diagonal; `width` as in
+/// ParallelTasks.
 at::Tensor ForPairsOfHeads(int64_t heads, int64_t width, const std::function<double(int64_t, int64_t)>& figure);
 
 /// Sum of singular values of every block G_ij, i != j, of a Gram [H, w, H, w]: max over orthogonal Q of tr(G_ij Q),
 /// which is how alike two heads can be made by turning one.
 at::Tensor BlockNuclearNorms(const at::Tensor& gram);
 
-/// Traces of the diagonal blocks [H] of a Gram [H, w, H, w].
+/// Returns the traces [H] of the diagonal blocks of a Gram [H, w, H, w].
 at::Tensor BlockTraces(const at::Tensor& gram);
 
-/// sum_t |G_ij,t| [H, H] of the complex Gram [pairs, H, H]: the same for rotary pairs, where each may turn on its own.
+/// Returns sum_t |G_ij,t| [H, H] of the complex Gram [pairs, H, H]: the same as BlockNuclearNorms for rotary pairs,
+/// each of which may turn on its own.
 at::Tensor PairModuli(const at::Tensor& gram);
 
-/// What two key heads have in common at most: E <k_i, k_j turned> [H, H] from the complex Gram of rotary pairs and the
-/// Gram of the other coordinates. Keys behind a norm may not be turned, so theirs are taken as they are.
+/// Returns what two key heads have in common at most, E <k_i, k_j turned> [H, H], from the complex Gram of rotary pairs
+/// and the Gram of the other coordinates. Keys behind a norm may not be turned and are compared as they are.
 at::Tensor KeyInnerProducts(const at::Tensor& pairs, const at::Tensor& free, const AttentionShape& shape);
 
-/// sum_t G_ii,t [H].
+/// Returns sum_t G_ii,t [H].
 at::Tensor PairTraces(const at::Tensor& gram);
 
 }  // namespace regroup

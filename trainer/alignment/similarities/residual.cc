@@ -1,6 +1,7 @@
-// Negative energy that `principal` would discard if the two heads alone were merged: the sum of the smaller half of the
-// eigenvalues of [S_i G_ii S_i, S_i G_ij S_j; ., S_j G_jj S_j]. See methods/principal.cc. A rotary pair's error counts
-// half, because the logit is the real part of a complex product whose angle turns with the distance of the tokens.
+// Measures likeness by the negative energy that `principal` would discard if the two heads alone were merged: the sum
+// of the smaller half of the eigenvalues of [S_i G_ii S_i, S_i G_ij S_j; ., S_j G_jj S_j] (methods/principal.cc). A
+// rotary pair's error counts half, because the logit is the real part of a complex product whose angle turns with the
+// distance of the tokens.
 #include <ATen/ATen.h>
 
 #include "trainer/alignment/metric_root.h"
@@ -10,7 +11,7 @@
 namespace regroup {
 namespace {
 
-// tr(S_i G_ii S_i) [H]
+// Returns tr(S_i G_ii S_i), [H].
 at::Tensor WeightedTraces(const at::Tensor& gram, const at::Tensor& metric) {
   const auto diagonal = gram.diagonal(0, 0, 2).permute({2, 0, 1});
   return (diagonal * metric).sum({1, 2});
@@ -30,7 +31,7 @@ Similarity::Matrix LinearResiduals(const at::Tensor& gram, const at::Tensor& met
   return {-discarded, self};
 }
 
-// The smaller eigenvalue of [a, b; conj(b), c] for every pair of heads, summed over rotary pairs.
+// Sums the smaller eigenvalue of [a, b; conj(b), c] over rotary pairs, for every pair of heads.
 Similarity::Matrix PairResiduals(const at::Tensor& gram, const at::Tensor& energies) {
   const auto root = energies.sqrt().t();  // [pairs, H]
   const auto weighted = gram * (root.unsqueeze(2) * root.unsqueeze(1));
@@ -45,8 +46,8 @@ Similarity::Matrix ResidualOfValues(const LayerGrams& grams) {
   return LinearResiduals(grams.value, grams.output_metric);
 }
 
-// Of keys behind a norm, which can only be averaged: (w_i + w_j) / 4 E|k_i - k_j|^2 of each rotary pair, and the same
-// with the metrics of the other coordinates.
+// Returns the loss of keys behind a norm, which can only be averaged: (w_i + w_j) / 4 E|k_i - k_j|^2 of each rotary
+// pair, and the same with the metrics of the other coordinates.
 Similarity::Matrix ResidualOfAverages(const LayerGrams& grams) {
   const auto self = at::real(grams.key_pairs.diagonal(0, 1, 2));  // [pairs, H]
   const auto apart = self.unsqueeze(2) + self.unsqueeze(1) - 2 * at::real(grams.key_pairs);

@@ -145,6 +145,13 @@ TEST(Grouping, SameSeedGivesTheSameGroups) {
   EXPECT_EQ(GroupHeads(similarity, 8, 3), GroupHeads(similarity, 8, 3));
 }
 
+TEST(Grouping, MatchingGivesTheSamePairsEachTime) {
+  for (const int64_t levels : {0, 2}) {
+    const auto similarity = RandomSimilarity(64, 9, levels);
+    EXPECT_EQ(GroupByMatching(similarity), GroupByMatching(similarity));
+  }
+}
+
 TEST(Grouping, PlantedGroupsAreFound) {
   SimilarityMatrix similarity = RandomSimilarity(32, 2);
   for (int64_t a = 0; a < 32; ++a) {
@@ -160,6 +167,7 @@ TEST(Grouping, PlantedGroupsAreFound) {
 TEST(Grouping, EqualSimilaritiesKeepNeighbours) {
   const SimilarityMatrix flat{32, std::vector<double>(32 * 32, 0.5)};
   EXPECT_EQ(GroupHeads(flat, 8, 0), NeighbourGroups(32, 8));
+  EXPECT_EQ(GroupHeads(flat, 16, 0), NeighbourGroups(32, 16));
 }
 
 TEST(Grouping, OneGroupAndSingleHeadsNeedNoChoice) {
