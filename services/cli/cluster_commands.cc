@@ -102,7 +102,7 @@ void AddByName(CLI::App& app, CommandLine& line, const char* name, const char* d
       request.set_name(FullName(kWorkerCollection, *id));
       const auto worker = chosen.Call(method, request);
       if (!worker.ok()) return PrintError(worker.status(), chosen.json);
-      Print(chosen.json ? JsonOf(*worker) : fmt::format("{} is {}\n", worker->name(), StateText(worker->state())));
+      Print(chosen.json ? JsonOf(*worker) : fmt::format("{} is {}\n", worker->name(), EnumWord(worker->state())));
       return kExitDone;
     };
   });
