@@ -2,6 +2,7 @@
 
 #include "coordinator/api/requests.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/rpc/status.h"
 
 namespace regroup {
 

@@ -14,6 +14,7 @@
 #include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/known_words.h"
+#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

@@ -10,6 +10,7 @@
 #include "services/common/base/logging.h"
 #include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "services/common/rpc/status.h"
 #include "tests/unit/services/common/rpc/info_service.h"
 #include "tests/unit/services/common/rpc/test_certificates.h"
 

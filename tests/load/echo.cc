@@ -5,6 +5,7 @@
 
 #include "services/common/base/files.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

@@ -8,6 +8,7 @@
 
 #include "coordinator/job/time.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

@@ -11,6 +11,7 @@
 #include "services/common/base/final_states.h"
 #include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/rpc/status.h"
 #include "tests/load/submissions.h"
 
 namespace regroup {

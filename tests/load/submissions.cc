@@ -3,6 +3,7 @@
 #include <mutex>
 
 #include "services/common/base/status_macros.h"
+#include "services/common/rpc/status.h"
 
 namespace regroup {
 namespace {

@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "services/common/rpc/status.h"
 #include "services/common/rpc/target.h"
 #include "tests/unit/services/common/rpc/info_service.h"
 #include "tests/unit/services/common/rpc/test_certificates.h"
