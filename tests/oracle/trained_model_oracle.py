@@ -1,6 +1,6 @@
 """The same checks on a really trained model, where it is at hand: models/llama-mha-6m of REGROUP_TRAINED_MODELS.
 
-usage: shared_model_oracle.py <regroup> <logits_tool> <shared folder>
+usage: trained_model_oracle.py <regroup> <logits_tool> <shared folder>
 Exits with 77, which ctest counts as skipped, where the model or the text is missing.
 """
 
