@@ -34,13 +34,13 @@ LAST_LEARNING_RATE = 5.0e-5
 WARM_UP_STEPS = 100
 
 
-def train_tokenizer(texts):
+def train_tokenizer(texts, vocabulary=VOCABULARY):
     """Byte-level BPE; encoding a text puts the begin token in front of it."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         special_tokens=[AddedToken(token, special=True) for token in (BEGIN, END, PAD)],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -112,8 +112,8 @@ def optimizer_of(model):
     return torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True)
 
 
-def train(model, tokens, steps, after_some_steps):
-    windows = tokens[: steps * WINDOWS_A_STEP * WINDOW].view(steps, WINDOWS_A_STEP, WINDOW)
+def train(model, tokens, steps, after_some_steps, windows_a_step=WINDOWS_A_STEP):
+    windows = tokens[: steps * windows_a_step * WINDOW].view(steps, windows_a_step, WINDOW)
     optimizer = optimizer_of(model)
     model.train()
     started = time.monotonic()

@@ -1,10 +1,12 @@
-"""Where the benchmarks find a really trained model and its texts; the demonstration's where there is none."""
+"""Where the benchmarks find a trained model and its texts: in the folder that REGROUP_TRAINED_MODELS names, by default the
+one that make_trained_model.py makes; the demonstration's where there is none."""
 
 import os
 import pathlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-_FOLDER = pathlib.Path(os.environ.get("REGROUP_TRAINED_MODELS", ROOT.parent / "shared"))
+MADE = ROOT / "build/trained-models"
+_FOLDER = pathlib.Path(os.environ.get("REGROUP_TRAINED_MODELS", MADE))
 _IS_THERE = (_FOLDER / "models/llama-mha-6m").is_dir()
 MODEL = _FOLDER / "models/llama-mha-6m" if _IS_THERE else ROOT / "deploy/demo/model"
 # train.jsonl and valid.jsonl

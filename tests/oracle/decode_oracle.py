@@ -1,11 +1,10 @@
 """Greedy decoding with our KV cache gives Transformers' tokens: for the shipped model, for its conversion to fewer KV
-heads, and for the trained model of REGROUP_TRAINED_MODELS where it is at hand.
+heads, and for the trained model of REGROUP_TRAINED_MODELS where it is set.
 
-usage: decode_oracle.py <regroup> <logits_tool> <decode_tool> <source folder> <shared folder>
+usage: decode_oracle.py <regroup> <logits_tool> <decode_tool> <source folder> [trained models' folder]
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ import torch
 
 from prompts import greedy_of, prompts_of
 from regroup_programs import Programs
+from trained_models import trained_models
 from transformers_checks import load
 
 NEW_TOKENS = 40
@@ -36,20 +36,18 @@ def check(decode_tool, folder, data, scratch):
 
 
 def main():
-    regroup, logits_tool, decode_tool, source, shared = sys.argv[1:]
-    programs, demo = Programs(regroup, logits_tool), f"{source}/deploy/demo"
+    regroup, logits_tool, decode_tool, source, *named = sys.argv[1:]
+    programs = Programs(regroup, logits_tool)
+    demo, *others = trained_models(source, named)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as work:
-        valid = f"{demo}/valid.jsonl"
-        check(decode_tool, f"{demo}/model", valid, work)
-        folder = programs.convert(work, "demo-k2", f"{demo}/model", 2, finetune={"method": "none"},
-                                  calibration={"data": f"{demo}/train.jsonl", "sequences": 8, "sequence_length": 128})  # fmt: skip
-        check(decode_tool, folder, valid, work)
-        trained = os.path.abspath(f"{shared}/models/llama-mha-6m")
-        if os.path.isdir(trained):
-            check(decode_tool, trained, f"{shared}/data/valid.jsonl", work)
-        else:
-            print(f"not checked: {trained} is missing")
+        check(decode_tool, demo.folder, demo.valid, work)
+        for kv_heads in (4, 2):
+            folder = programs.convert(work, f"demo-k{kv_heads}", demo.folder, kv_heads, finetune={"method": "none"},
+                                      calibration={"data": demo.train, "sequences": 8, "sequence_length": 128})  # fmt: skip
+            check(decode_tool, folder, demo.valid, work)
+        for other in others:
+            check(decode_tool, other.folder, other.valid, work)
 
 
 main()

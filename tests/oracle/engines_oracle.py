@@ -1,6 +1,6 @@
 """The converted model runs, unchanged, in inference engines that nobody here wrote, and says what Transformers says.
 
-usage: engines_oracle.py <regroup> <logits_tool> <source folder> <shared folder>
+usage: engines_oracle.py <regroup> <logits_tool> <source folder> [trained models' folder]
 Checks Transformers itself, and CTranslate2 where the package `ctranslate2` is installed; exits with 77, which ctest
 counts as skipped, where it is not. See engines.md for the versions that were tried.
 """
@@ -14,6 +14,7 @@ import torch
 
 from prompts import greedy_of, prompts_of
 from regroup_programs import Programs
+from trained_models import trained_models
 from transformers_checks import load
 
 NEW_TOKENS = 40
@@ -49,7 +50,8 @@ def check(engine, folder, data, scratch):
 
 
 def main():
-    programs, source, shared = Programs(sys.argv[1], sys.argv[2]), sys.argv[3], os.path.abspath(sys.argv[4])
+    regroup, logits_tool, source, *named = sys.argv[1:]
+    programs = Programs(regroup, logits_tool)
     if importlib.util.find_spec("ctranslate2") is None:
         print("SKIPPED, nothing was checked: the package ctranslate2 is not installed")
         sys.exit(77)
@@ -57,15 +59,11 @@ def main():
 
     print(f"CTranslate2 {ctranslate2.__version__}")
     torch.set_num_threads(1)
-    demo, trained = f"{source}/deploy/demo", f"{shared}/models/llama-mha-6m"
-    jobs = [("demo", f"{demo}/model", f"{demo}/train.jsonl", f"{demo}/valid.jsonl", 2)]
-    if os.path.isdir(trained):
-        jobs.append(("six-m", trained, f"{shared}/data/train.jsonl", f"{shared}/data/valid.jsonl", 4))
     with tempfile.TemporaryDirectory() as work:
-        for name, model, train, valid, kv_heads in jobs:
-            folder = programs.convert(work, f"{name}-k{kv_heads}", model, kv_heads, finetune={"method": "none"},
-                                      calibration={"data": train, "sequences": 8, "sequence_length": 128})  # fmt: skip
-            check(ctranslate2_greedy, folder, valid, work)
+        for trained, kv_heads in zip(trained_models(source, named), (2, 4)):
+            folder = programs.convert(work, f"{trained.name}-k{kv_heads}", trained.folder, kv_heads, finetune={"method": "none"},
+                                      calibration={"data": trained.train, "sequences": 8, "sequence_length": 128})  # fmt: skip
+            check(ctranslate2_greedy, folder, trained.valid, work)
 
 
 main()

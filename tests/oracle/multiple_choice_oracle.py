@@ -1,9 +1,11 @@
 """Multiple-choice scores, item by item, against an independent computation with Transformers.
 
-Always on the shipped model with items made from its own text; also on the trained model and the sets of REGROUP_TRAINED_MODELS,
-where they are at hand: the first items of each, or with REGROUP_NIGHTLY=1 all. Source and result are both compared.
+Always on the shipped model, with three sets made from its own text: of one story, with contexts longer than the model's
+window, and of two answers each. Where REGROUP_TRAINED_MODELS is set also on its model, with the sets in its data/mc or, where
+it has none, with those that are made: the first items of each, or with REGROUP_NIGHTLY=1 all. Source and result are both
+compared.
 
-usage: multiple_choice_oracle.py <regroup> <logits_tool> <source folder> <shared folder>
+usage: multiple_choice_oracle.py <regroup> <logits_tool> <source folder> [trained models' folder]
 """
 
 import glob
@@ -17,14 +19,16 @@ import torch
 from tokenizers import Tokenizer
 
 from regroup_programs import Programs, report_of
+from trained_models import trained_models
 from transformers_checks import load
 
 TOLERANCE = 1e-4
 ITEMS = None if os.environ.get("REGROUP_NIGHTLY") else 40
 
 
-def write_generated_set(path, texts_file, count):
-    """Items whose right choice is how a text goes on; the others are how other texts go on."""
+def write_generated_set(path, texts_file, count, stories_before=0, most_others=4):
+    """Items whose right choice is how a text goes on; the others, one to `most_others`, are how other texts go on.
+    `stories_before` whole texts stand before it."""
     chance = random.Random(7)
     with open(texts_file, encoding="utf-8") as file:
         texts = [json.loads(line)["text"].split() for line in file]
@@ -33,13 +37,14 @@ def write_generated_set(path, texts_file, count):
         for index, words in enumerate(texts):
             cut = chance.randint(3, min(40, len(words) - 3))
             choices = [" ".join(words[cut : cut + chance.randint(1, 6)])]
-            for _ in range(chance.randint(1, 4)):
+            for _ in range(chance.randint(1, most_others)):
                 other = texts[chance.randrange(len(texts))]
                 start = chance.randrange(len(other) - 2)
                 choices.append(" ".join(other[start : start + chance.randint(1, 6)]))
             label = chance.randrange(len(choices))
             choices[0], choices[label] = choices[label], choices[0]
-            item = {"context": " ".join(words[:cut]), "choices": choices, "label": label}
+            before = [word for number in range(stories_before) for word in texts[index - number - 1]]
+            item = {"context": " ".join(before + words[:cut]), "choices": choices, "label": label}
             file.write(json.dumps(item, ensure_ascii=index % 2 == 0) + "\n")
 
 
@@ -86,7 +91,22 @@ def check_set(folder, model, tokenizer, data, scores_file):
     return worst, right / len(items), right_per_byte / len(items)
 
 
-def check_model(programs, work, name, source_folder, train, sets):
+def generated_sets(work, trained):
+    sets = {name: f"{work}/{trained.name}-{name}.jsonl" for name in ("generated", "long", "pairs")}
+    items = ITEMS or 250
+    write_generated_set(sets["generated"], trained.valid, items + 20)
+    write_generated_set(sets["long"], trained.valid, items, stories_before=2)
+    write_generated_set(sets["pairs"], trained.valid, items, most_others=1)
+    longest = load(trained.folder).config.max_position_embeddings
+    tokenizer = Tokenizer.from_file(f"{trained.folder}/tokenizer.json")
+    with open(sets["long"], encoding="utf-8") as file:
+        sizes = [len(tokenizer.encode(json.loads(line)["context"]).ids) for line in file]
+    assert sum(size > longest for size in sizes) > len(sizes) / 2, "most contexts have to be cut"
+    return sets
+
+
+def check_model(programs, work, trained, sets):
+    name, source_folder, train, _ = trained
     folder = programs.convert(
         work, name, source_folder, 4, finetune={"method": "none"},
         calibration={"data": train, "sequences": 8, "sequence_length": 128},
@@ -106,18 +126,14 @@ def check_model(programs, work, name, source_folder, train, sets):
 
 
 def main():
-    programs, demo, shared = Programs(sys.argv[1], sys.argv[2]), f"{sys.argv[3]}/deploy/demo", os.path.abspath(sys.argv[4])
+    regroup, logits_tool, source, *named = sys.argv[1:]
+    programs = Programs(regroup, logits_tool)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as work:
-        generated = f"{work}/generated.jsonl"
-        write_generated_set(generated, f"{demo}/valid.jsonl", 60)
-        check_model(programs, work, "demo", f"{demo}/model", f"{demo}/train.jsonl", {"generated": generated})
-        sets = {os.path.basename(path)[:-6]: first_items(path, work) for path in sorted(glob.glob(f"{shared}/data/mc/*.jsonl"))}
-        trained = f"{shared}/models/llama-mha-6m"
-        if sets and os.path.isdir(trained):
-            check_model(programs, work, "six-m", trained, f"{shared}/data/train.jsonl", sets)
-        else:
-            print(f"not checked: {trained} or the sets beside it are missing")
+        for trained in trained_models(source, named):
+            made = glob.glob(f"{os.path.dirname(trained.valid)}/mc/*.jsonl")
+            sets = {os.path.basename(path)[:-6]: first_items(path, work) for path in sorted(made)}
+            check_model(programs, work, trained, sets or generated_sets(work, trained))
 
 
 main()

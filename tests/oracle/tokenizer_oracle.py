@@ -1,8 +1,8 @@
 """Compares our tokenizers with the Python packages tokenizers and sentencepiece, id by id.
 
-The tokenizers are trained here on text made here, in the styles of GPT-2, LLaMA-3, Qwen2 and LLaMA-2; those of the
-optional folder of small models are compared too where it exists.
-usage: tokenizer_oracle.py <tokenizer_tool> [folder with models/ and data/]
+The tokenizers are trained here on text made here, in the styles of GPT-2, LLaMA-3, Qwen2 and LLaMA-2; the demonstration's
+is compared on its text, and so is that of REGROUP_TRAINED_MODELS where it is set.
+usage: tokenizer_oracle.py <tokenizer_tool> <source folder> [trained models' folder]
 """
 
 import itertools
@@ -16,6 +16,8 @@ import unicodedata
 
 import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from trained_models import trained_models
 
 
 class Tool:
@@ -288,16 +290,12 @@ def check_sentencepiece(tool, folder, corpus, texts, model_type, file, **options
     print(f"sentencepiece {model_type}, {file}: {count} texts equal")
 
 
-def check_shared(tool, shared):
-    for model in sorted(os.listdir(f"{shared}/models")):
-        folder = f"{shared}/models/{model}"
-        if not os.path.exists(f"{folder}/tokenizer.json"):
-            continue
+def check_trained(tool, trained):
+    for model, folder, _, data in trained:
         reference = Tokenizer.from_file(f"{folder}/tokenizer.json")
         loaded = tool(load=folder)
         eos = reference.token_to_id(json.load(open(f"{folder}/tokenizer_config.json"))["eos_token"])
         assert loaded["eos"] == eos and loaded["size"] == reference.get_vocab_size(), loaded
-        data = f"{shared}/data/valid.jsonl"
         texts = [json.loads(line)["text"] for line in open(data)]
         compare(tool, model, reference, texts[:400])
         joined = [i for text in texts for i in reference.encode(text).ids + [eos]]
@@ -331,8 +329,7 @@ def main():
         check_refusals(tool, f"{root}/added", corpus)
         check_sentencepiece(tool, f"{root}/sp1", corpus, texts, "bpe", "tokenizer.model", normalization_rule_name="identity")
         check_sentencepiece(tool, f"{root}/sp2", corpus, texts, "unigram", "spiece.model")
-    if len(sys.argv) > 2 and os.path.isdir(f"{sys.argv[2]}/models"):
-        check_shared(tool, sys.argv[2])
+    check_trained(tool, trained_models(sys.argv[2], sys.argv[3:]))
 
 
 main()
