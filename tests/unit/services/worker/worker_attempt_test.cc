@@ -33,7 +33,7 @@ TEST_F(WorkerAttempt, RegistersWhatItOffers) {
   EXPECT_EQ(registration.device(), "cpu");
   EXPECT_NE(registration.device_name(), "");
   EXPECT_NE(registration.host(), "");
-  EXPECT_EQ(registration.version(), "0.1.0");
+  EXPECT_EQ(registration.version(), "0.2.0");
   EXPECT_NE(registration.incarnation(), 0u);
 }
 
