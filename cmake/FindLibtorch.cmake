@@ -46,6 +46,8 @@ function(regroup_parallel_sources)
   set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS -fopenmp SKIP_PRECOMPILE_HEADERS ON)
 endfunction()
 
+# For the linker alone. At run time programs in the build folder find libtorch where they were linked with it, which CMake
+# sees to, and libtorch finds the rest by its own RPATH; what is installed looks into lib/regroup (cmake/Install.cmake).
 foreach(_folder IN LISTS _torch_lib _wheel_libs)
-  target_link_options(regroup_torch INTERFACE "LINKER:-rpath,${_folder}" "LINKER:-rpath-link,${_folder}")
+  target_link_options(regroup_torch INTERFACE "LINKER:-rpath-link,${_folder}")
 endforeach()

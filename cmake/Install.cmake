@@ -1,0 +1,102 @@
+# What `cmake --install` puts where, below the prefix. Components: cli, coordinator, worker (the trainer is the worker's).
+#
+#   bin                    the programs, which look for one another beside themselves
+#   lib/regroup            private: modules that the trainer loads at run time, and the shared libraries that it needs
+#                          and that come from no folder of the system (libtorch and what its wheel stands on)
+#   lib/systemd, lib/sysusers.d, lib/tmpfiles.d    the services, their account and their folders
+#   share/regroup          the proto files; the configuration that the services start with
+#   share/doc              licences, the operator's guide, example job files
+include(GNUInstallDirs)
+set(REGROUP_PRIVATE_LIBDIR lib/regroup)
+set(_guide_folder ${CMAKE_INSTALL_DATADIR}/doc/regroup)
+
+# regroup_install_program(<target> <component>)
+function(regroup_install_program target component)
+  set_target_properties(${target} PROPERTIES INSTALL_RPATH "")
+  install(TARGETS ${target} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT ${component})
+endfunction()
+
+# regroup_install_module(<target>)
+function(regroup_install_module target)
+  set_target_properties(${target} PROPERTIES INSTALL_RPATH "$ORIGIN")
+  install(TARGETS ${target} LIBRARY DESTINATION ${REGROUP_PRIVATE_LIBDIR} COMPONENT worker ${ARGN})
+endfunction()
+
+# regroup_install_service(<component>): the unit with the programs of the prefix that is installed into, and what makes
+# its account and its folders. Both services have a file of their own with the same account, so that either may be there
+# without the other.
+function(regroup_install_service component)
+  set(source ${PROJECT_SOURCE_DIR}/deploy/systemd)
+  install(CODE "
+    file(READ ${source}/regroup-${component}.service unit)
+    string(REPLACE /usr/ \"\${CMAKE_INSTALL_PREFIX}/\" unit \"\${unit}\")
+    file(WRITE ${PROJECT_BINARY_DIR}/install/regroup-${component}.service \"\${unit}\")
+    file(INSTALL ${PROJECT_BINARY_DIR}/install/regroup-${component}.service
+         DESTINATION \"\${CMAKE_INSTALL_PREFIX}/lib/systemd/system\")
+    file(READ ${source}/regroup-${component}.tmpfiles folders)
+    string(REPLACE /usr/ \"\${CMAKE_INSTALL_PREFIX}/\" folders \"\${folders}\")
+    file(WRITE ${PROJECT_BINARY_DIR}/install/regroup-${component}.conf \"\${folders}\")
+    file(INSTALL ${PROJECT_BINARY_DIR}/install/regroup-${component}.conf
+         DESTINATION \"\${CMAKE_INSTALL_PREFIX}/lib/tmpfiles.d\")" COMPONENT ${component})
+  install(FILES ${source}/regroup.sysusers DESTINATION lib/sysusers.d RENAME regroup-${component}.conf
+          COMPONENT ${component})
+  install(FILES ${source}/${component}.conf DESTINATION ${CMAKE_INSTALL_DATADIR}/regroup COMPONENT ${component})
+endfunction()
+
+# What the documentation of a package must hold: the licence of everything in it.
+function(regroup_install_copyright component)
+  install(FILES ${ARGN} DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/regroup-${component} COMPONENT ${component})
+endfunction()
+
+regroup_install_program(regroup cli)
+install(CODE "
+  file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/install/completion)
+  execute_process(COMMAND $<TARGET_FILE:regroup> completion bash
+                  OUTPUT_FILE ${PROJECT_BINARY_DIR}/install/completion/regroup COMMAND_ERROR_IS_FATAL ANY)
+  file(INSTALL ${PROJECT_BINARY_DIR}/install/completion/regroup
+       DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/bash-completion/completions\")" COMPONENT cli)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/proto/regroup ${PROJECT_SOURCE_DIR}/proto/google
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/regroup/proto COMPONENT cli FILES_MATCHING PATTERN *.proto)
+install(FILES ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/CHANGELOG.md ${PROJECT_SOURCE_DIR}/SECURITY.md
+              ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/deploy/OPERATIONS.md
+        DESTINATION ${_guide_folder} COMPONENT cli)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/deploy/examples DESTINATION ${_guide_folder} COMPONENT cli)
+regroup_install_copyright(cli ${PROJECT_SOURCE_DIR}/deploy/debian/copyright)
+
+regroup_install_program(regroup-coordinator coordinator)
+regroup_install_service(coordinator)
+regroup_install_copyright(coordinator ${PROJECT_SOURCE_DIR}/deploy/debian/copyright)
+
+regroup_install_program(regroup-worker worker)
+regroup_install_program(regroup-rsh worker)
+regroup_install_service(worker)
+regroup_install_copyright(worker ${PROJECT_SOURCE_DIR}/deploy/debian/copyright)
+if(NOT REGROUP_TRAINER)
+  return()
+endif()
+
+file(RELATIVE_PATH _private_from_bin /${CMAKE_INSTALL_BINDIR} /${REGROUP_PRIVATE_LIBDIR})
+set_target_properties(regroup-trainer PROPERTIES INSTALL_RPATH "$ORIGIN/${_private_from_bin}")
+install(TARGETS regroup-trainer RUNTIME_DEPENDENCY_SET regroup_trainer_libraries
+        RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT worker)
+regroup_install_module(regroup_sentencepiece_module)
+if(TARGET regroup_cuda_plugin)
+  # Alone: what it needs is gigabytes, and is looked for only on a machine with a GPU (deploy/OPERATIONS.md).
+  regroup_install_module(regroup_cuda_plugin)
+endif()
+# All that the trainer needs, from wherever it was linked, but for what the system's own packages bring. libtorch's
+# libraries look for each other beside themselves.
+install(RUNTIME_DEPENDENCY_SET regroup_trainer_libraries
+        PRE_EXCLUDE_REGEXES "^ld-linux" POST_EXCLUDE_REGEXES "^/lib" "^/usr/lib"
+        LIBRARY DESTINATION ${REGROUP_PRIVATE_LIBDIR} COMPONENT worker)
+
+# Their licences, which the wheels bring. A libtorch from elsewhere has its own beside its libraries.
+file(GLOB _torch_licences ${_site_packages}/torch-*.dist-info/licenses ${REGROUP_TORCH_PREFIX}/LICENSE)
+file(GLOB _cuda_licences ${_site_packages}/nvidia_cuda_runtime-*.dist-info/licenses/License.txt)
+install(DIRECTORY ${_torch_licences} DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/regroup-worker COMPONENT worker)
+install(FILES ${PROJECT_SOURCE_DIR}/deploy/debian/intel-onemkl.txt
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/regroup-worker/licenses RENAME INTEL-ONEMKL COMPONENT worker)
+if(_cuda_licences)
+  install(FILES ${_cuda_licences} DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/regroup-worker/licenses
+          RENAME NVIDIA-CUDA COMPONENT worker)
+endif()

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Makes the Debian packages regroup-cli, regroup-coordinator and regroup-worker in build/release/packages.
+set -euo pipefail
+
+usage() {
+  cat <<'TEXT'
+Usage: deploy/package.sh [--no-install] [--no-build]
+
+  --no-install   neither apt nor pip: what the build needs must be there
+  --no-build     neither install nor build: pack the programs that are in build/release/bin
+
+The packages are for this Debian release and processor family: install them with apt-get install ./regroup-*.deb
+TEXT
+}
+
+install=yes build=yes
+for argument in "$@"; do
+  case $argument in
+    --no-install) install=no ;;
+    --no-build) install=no build=no ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; echo "package: unknown option $argument" >&2; exit 2 ;;
+  esac
+done
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [ $install = yes ]; then deploy/install.sh; fi
+if [ $build = yes ]; then deploy/build.sh; fi
+rm -rf build/release/packages
+if ! (cd build/release && cpack -G DEB) > build/package.log 2>&1; then
+  tail -n 20 build/package.log >&2
+  echo "package: failed; all of it is in build/package.log" >&2
+  exit 1
+fi
+rm -rf build/release/packages/_CPack_Packages
+du -h build/release/packages/*.deb
