@@ -4,7 +4,9 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
+import tempfile
 import unittest
 
 from harness import cluster, places, processes
@@ -18,6 +20,9 @@ FAMILIES, METHOD = "trainer/families/README.md", "trainer/alignment/README.md"
 SIMILARITIES = "trainer/alignment/similarities/README.md"
 # Pages about the code: every file, function and flag that they name is looked for.
 CODE_PAGES = (LIFE, STORE, STAGES, FAMILIES, METHOD, SIMILARITIES)
+# Pages for those who arrive; their scripts and presets are looked up.
+FRONT_PAGES = ("CONTRIBUTING.md",)
+VERSION = re.search(r"project\(regroup VERSION ([\d.]+)", (ROOT / "CMakeLists.txt").read_text(encoding="utf-8"))[1]
 
 LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]*)?\)")
 CODE = re.compile(r"`([^`\n]+)`")
@@ -53,7 +58,7 @@ def anchors_of(text):
 
 def commands_of(page):
     """Indented lines that begin with a word and go on; diagrams and lists of names do not."""
-    programs = ("regroup", "build/", "cmake", "ctest")
+    programs = ("regroup", "build/", "cmake", "ctest", "deploy/", "tests/", "ninja")
     return [command for command in COMMAND.findall(text_of(page)) if command.startswith(programs)]
 
 
@@ -115,6 +120,55 @@ class Names(unittest.TestCase):
             self.assertIn(f"{len(words)} families", text_of(page))
 
 
+class Api(unittest.TestCase):
+    """proto/API.md holds what the proto files say."""
+
+    def make(self, folder, *arguments):
+        return subprocess.run([folder / "make_api_page.py", *arguments], capture_output=True, text=True)
+
+    def test_the_page_is_up_to_date(self):
+        done = self.make(ROOT / "proto", "--check")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_every_name_and_comment_is_in_it(self):
+        page = re.sub(r"\[([^]]*)\]\([^)]*\)|<br>|\\\\", r"\1 ", text_of("proto/API.md"))
+        words = set(re.findall(r"\w+", page))
+        for file in (ROOT / "proto/regroup/v1").glob("*.proto"):
+            text = file.read_text(encoding="utf-8")
+            names = re.findall(r"^\s*(?:rpc|message|enum|service) (\w+)|(\w+) = \d+;", text, re.MULTILINE)
+            self.assertEqual({name for pair in names for name in pair if name} - words, set(), file.name)
+            comments = set(re.findall(r"\w+", " ".join(re.findall(r"^\s*//(.*)$", text, re.MULTILINE))))
+            self.assertEqual(comments - words, set(), file.name)
+
+    def test_a_changed_comment_and_a_line_that_is_not_understood_are_noticed(self):
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = pathlib.Path(temporary) / "proto"
+            shutil.copytree(ROOT / "proto", folder)
+            self.assertEqual(self.make(folder, "--check").returncode, 0)
+            job = folder / "regroup/v1/job.proto"
+            text = job.read_text(encoding="utf-8")
+            job.write_text(text.replace("// The shape of the result.", "// The form of the result.", 1), encoding="utf-8")
+            self.assertIn("run proto/make_api_page.py", self.make(folder, "--check").stderr)
+            job.write_text(text.replace("string name = 1;", "string name = 1 [deprecated = true];", 1), encoding="utf-8")
+            self.assertIn("not understood", self.make(folder).stderr)
+
+
+class Releases(unittest.TestCase):
+    def test_one_version_stands_everywhere(self):
+        chart = text_of("helm/regroup/Chart.yaml")
+        self.assertEqual(re.findall(r"^(?:appVersion|version): (.*)$", chart, re.MULTILINE), [VERSION] * 2)
+        for file in ("deploy/compose/compose.yaml", "deploy/container/Containerfile"):
+            self.assertEqual(set(re.findall(r"regroup:(\d[\d.]*)", text_of(file))), {VERSION}, file)
+        self.assertEqual(re.findall(r"^## \[(\d.*?)\]", text_of("CHANGELOG.md"), re.MULTILINE)[0], VERSION)
+        self.assertRegex(text_of("SECURITY.md"), rf"\| {re.escape(VERSION.rpartition('.')[0])} \| yes \|")
+
+    def test_nothing_needs_a_folder_outside_the_repository(self):
+        """What CMake and the scripts of tests take by default lies within it."""
+        for file in repository_files():
+            if file.suffix in (".txt", ".cmake", ".py", ".sh", ".md") and file != pathlib.Path(__file__).resolve():
+                self.assertNotRegex(file.read_text(encoding="utf-8"), r"\.\./shared\b|ROOT\.parent", file)
+
+
 class Commands(ProgramTest):
     def run_in_root(self, command):
         command = re.sub(r"^build/release/bin", str(places.PROGRAMS), command).replace("build/release ", f"{BUILD} ")
@@ -133,6 +187,19 @@ class Commands(ProgramTest):
             listed = self.run_in_root(command + " -N")
             for name in pattern.split("|"):
                 self.assertRegex(listed, rf"Test +#\d+: {name}\n")
+        elif command.startswith("cmake --preset"):
+            presets = json.loads(text_of("CMakePresets.json"))["configurePresets"]
+            self.assertIn(command.split()[-1], [preset["name"] for preset in presets])
+        elif command.startswith("ninja"):
+            targets = self.run_in_root("ninja -C build/release -t targets all")
+            for name in re.match(r"ninja -C build/release (.*?)(?: &&|$)", command).group(1).split():
+                self.assertRegex(targets, rf"(?m)^{name}: ")
+        elif command.startswith(("deploy/", "tests/")):
+            script, *arguments = command.split()
+            self.assertTrue(os.access(ROOT / script, os.X_OK), script)
+            for argument in arguments:
+                if argument.startswith("--"):
+                    self.assertIn(argument, text_of(script))
         else:
             return self.run_in_root(command)
         return ""
@@ -152,6 +219,15 @@ class Commands(ProgramTest):
             done = running.regroup(*command.replace("JOB", job).split()[1:])
             self.assertEqual(done.returncode, 0, f"{command}\n{done.stdout}{done.stderr}")
             self.assertTrue(done.stdout.strip(), command)
+
+    def test_of_the_front_pages(self):
+        for page in FRONT_PAGES:
+            named = commands_of(page) + re.findall(r"`((?:cmake|deploy/|tests/|\.ci/)[^`]*?)`", text_of(page))
+            self.assertGreater(len(named), 8, page)
+            for command in named:
+                with self.subTest(command):
+                    if not (ROOT / command).exists():
+                        self.follow(command)
 
     @unittest.skipUnless((places.PROGRAMS / "regroup-trainer").exists(), "the trainer is not built")
     def test_of_the_pages_for_those_who_add_something(self):
