@@ -1,4 +1,4 @@
-# What `cmake --install` puts where, below the prefix. Components: cli, coordinator, worker (the trainer is the worker's).
+# `cmake --install` puts everything below the prefix. Components: cli, coordinator, worker (the trainer is the worker's).
 #
 #   bin                    the programs, which look for one another beside themselves
 #   lib/regroup            private: modules that the trainer loads at run time, and the shared libraries that it needs
@@ -16,10 +16,10 @@ function(regroup_install_program target component)
   install(TARGETS ${target} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT ${component})
 endfunction()
 
-# regroup_install_module(<target>)
+# regroup_install_module(<target>): a module that the trainer loads at run time.
 function(regroup_install_module target)
   set_target_properties(${target} PROPERTIES INSTALL_RPATH "$ORIGIN")
-  install(TARGETS ${target} LIBRARY DESTINATION ${REGROUP_PRIVATE_LIBDIR} COMPONENT worker ${ARGN})
+  install(TARGETS ${target} LIBRARY DESTINATION ${REGROUP_PRIVATE_LIBDIR} COMPONENT worker)
 endfunction()
 
 # regroup_install_service(<component>): the unit with the programs of the prefix that is installed into, and what makes
@@ -43,7 +43,7 @@ function(regroup_install_service component)
   install(FILES ${source}/${component}.conf DESTINATION ${CMAKE_INSTALL_DATADIR}/regroup COMPONENT ${component})
 endfunction()
 
-# What the documentation of a package must hold: the licence of everything in it.
+# regroup_install_copyright(<component> <file>...): the licences of everything in a package.
 function(regroup_install_copyright component)
   install(FILES ${ARGN} DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/regroup-${component} COMPONENT ${component})
 endfunction()

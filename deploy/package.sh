@@ -9,7 +9,7 @@ Usage: deploy/package.sh [--no-install] [--no-build]
   --no-install   neither apt nor pip: what the build needs must be there
   --no-build     neither install nor build: pack the programs that are in build/release/bin
 
-The packages are for this Debian release and processor family: install them with apt-get install ./regroup-*.deb
+The packages are for this Debian release and CPU family: install them with apt-get install ./regroup-*.deb
 TEXT
 }
 

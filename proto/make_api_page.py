@@ -15,7 +15,7 @@ import sys
 FOLDER = pathlib.Path(__file__).resolve().parent
 PAGE = FOLDER / "API.md"
 # In the order in which a reader meets them.
-FILES = ("job", "job_service", "cluster_service", "error_reason", "worker_service", "trainer_service", "gang_service")
+FILES = ("job", "job_service", "plan", "cluster_service", "error_reason", "worker_service", "trainer_service", "gang_service")
 HEAD = """# API
 
 Made from `regroup/v1/*.proto` by `proto/make_api_page.py`; change the comments there. How to call it, what may change

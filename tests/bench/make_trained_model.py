@@ -5,7 +5,7 @@
 
 Reads the stories that deploy/demo/make_text.py makes: no download takes part. Writes a folder of the form that
 REGROUP_TRAINED_MODELS names: models/llama-mha-6m, data/train.jsonl and data/valid.jsonl. Seeded, so that two runs on one
-machine give one model; its last digits depend on the processor and on the libraries. Prints the perplexity on valid.jsonl.
+machine give one model; its last digits depend on the CPU and on the libraries. Prints the perplexity on valid.jsonl.
 """
 
 import argparse

@@ -1,5 +1,5 @@
-"""Where the benchmarks find a trained model and its texts: in the folder that REGROUP_TRAINED_MODELS names, by default the
-one that make_trained_model.py makes; the demonstration's where there is none."""
+"""Paths of the trained model and its texts that the benchmarks read: in the folder that REGROUP_TRAINED_MODELS names, by
+default the one that make_trained_model.py makes; the demonstration's where there is none."""
 
 import os
 import pathlib

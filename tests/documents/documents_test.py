@@ -163,7 +163,7 @@ class Releases(unittest.TestCase):
         self.assertRegex(text_of("SECURITY.md"), rf"\| {re.escape(VERSION.rpartition('.')[0])} \| yes \|")
 
     def test_nothing_needs_a_folder_outside_the_repository(self):
-        """What CMake and the scripts of tests take by default lies within it."""
+        """Defaults of CMake and of the scripts of tests lie within it."""
         for file in repository_files():
             if file.suffix in (".txt", ".cmake", ".py", ".sh", ".md") and file != pathlib.Path(__file__).resolve():
                 self.assertNotRegex(file.read_text(encoding="utf-8"), r"\.\./shared\b|ROOT\.parent", file)
