@@ -57,6 +57,10 @@ function(regroup_program name)
   target_link_libraries(${name} PRIVATE regroup_options ${arg_DEPS})
 endfunction()
 
+# The machine's half cores, as tests/run.sh hands them out. A test's PROCESSORS counts half cores, so that tests that
+# mostly wait can run beside others.
+set(REGROUP_ALL_HALF_CORES 4)
+
 # regroup_test(<name> SOURCES <file>... [DEPS <target>...] [LABELS fast|slow ...] [TORCH] [TIMEOUT <seconds>])
 # A GoogleTest program of its own, registered as one ctest entry. One on libtorch is left out without the trainer.
 function(regroup_test name)
@@ -78,7 +82,7 @@ function(regroup_test name)
   endif()
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
+  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} PROCESSORS 2)
 endfunction()
 
 # libtorch's headers cost most of a file's compile time; one precompiled header serves every torch target.

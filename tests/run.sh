@@ -13,5 +13,6 @@ echo "tests: building"
 deploy/build.sh --all
 without_gpu=()
 [ -e /dev/nvidiactl ] || without_gpu=(-LE gpu)
-# Two at a time, whatever the number of cores: most tests wait for timers, and those that compute on both cores run alone.
-exec ctest --test-dir build/release -j 2 --output-on-failure --no-tests=error "${without_gpu[@]}" "$@"
+# Four half cores, REGROUP_ALL_HALF_CORES in cmake/RegroupTargets.cmake: as many tests that wait for timers, two that
+# compute, or one that takes the machine.
+exec ctest --test-dir build/release -j 4 --output-on-failure --no-tests=error "${without_gpu[@]}" "$@"
