@@ -1,4 +1,4 @@
-# What the GPU plug-in needs: libtorch_cuda, the CUDA runtime's headers and NCCL, from the pip wheels or a toolkit.
+# Finds what the GPU plug-in needs: libtorch_cuda, the CUDA runtime's headers and NCCL, from pip wheels or a toolkit.
 # Defines regroup::cuda, unless REGROUP_CUDA is OFF, or AUTO and something is missing.
 if(NOT REGROUP_CUDA STREQUAL "OFF")
   file(GLOB _nccl_hints ${_site_packages}/nvidia/nccl)
@@ -16,7 +16,7 @@ if(NOT REGROUP_CUDA STREQUAL "OFF")
     add_library(regroup::cuda ALIAS regroup_cuda)
     target_include_directories(regroup_cuda SYSTEM INTERFACE
       ${REGROUP_NCCL_INCLUDE} ${REGROUP_CUDA_INCLUDE} ${REGROUP_CUSPARSE_INCLUDE})
-    # What libtorch_cuda itself needs is there on a machine with a GPU; building must not ask for it.
+    # The libraries that libtorch_cuda itself needs exist on a machine with a GPU; building must not ask for them.
     target_link_options(regroup_cuda INTERFACE LINKER:--no-as-needed LINKER:--unresolved-symbols=ignore-in-shared-libs)
     target_link_libraries(regroup_cuda INTERFACE regroup::torch ${REGROUP_TORCH_CUDA}
       ${REGROUP_TORCH_PREFIX}/lib/libc10_cuda.so ${REGROUP_NCCL_LIBRARY})

@@ -88,7 +88,8 @@ FENCES = {
                         "coordinator/main/", "trainer/main.cc"]),
 }
 
-# What a part must not reach, not even through a header that it includes: a pattern, and the folders that it is refused in.
+# Headers that a part must not reach, not even through a header that it includes: a pattern, and the folders in which
+# it is refused.
 REFUSALS = {
     "gRPC": (r"grpc(pp)?/|.*\.grpc\.pb\.h$|services/common/rpc/",
              ["coordinator/job/", "coordinator/schedule/", "coordinator/store/"]),

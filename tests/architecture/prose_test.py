@@ -38,7 +38,8 @@ DEFAULT_ADVICE = 'a full sentence with a verb, or the noun itself'
 
 # A pattern, and what to write instead. Searched in comments, messages and pages, with all white space made one space.
 PHRASES = [(re.compile(pattern, re.IGNORECASE), advice) for pattern, advice in (
-    (r"(?<![-_])\bprocessors?\b", '"CPU", "CPUs"'),
+    # Not PROCESSORS, a property of CMake.
+    (r"(?<![-_])\b(?-i:[Pp]rocessors?)\b", '"CPU", "CPUs"'),
     (r"\bmend(s|ing)?\b", '"fix"'),
     (r"(?<!\bthere )(?<!\bwhich )\b(is|are) no (?!(longer|more|better|worse|less|fewer|larger|smaller)\b)[a-z]",
      '"is not a ..."; of a resource name: "is malformed"'),
