@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "coordinator/job/job.h"
+#include "services/common/base/error.h"
 #include "services/common/base/status_macros.h"
 #include "tests/load/history.h"
 #include "tests/load/puppet_worker.h"
