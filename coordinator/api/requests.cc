@@ -12,7 +12,7 @@ namespace regroup {
 namespace {
 
 constexpr size_t kLongestId = 63;
-/// Of an existing resource; a malformed id up to this length is reported as NOT_FOUND.
+/// Limits names of existing resources; a malformed id up to this length is reported as NOT_FOUND.
 constexpr size_t kLongestNamedId = 128;
 constexpr size_t kLargestPage = 1000;
 

@@ -1,5 +1,6 @@
 #include "services/common/programs/spawn.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
@@ -45,6 +46,21 @@ TEST(Spawn, TheChildInheritsTheEnvironmentAndNoDescriptor) {
   EXPECT_THAT(text, HasSubstr("seen\n"));
   // Standard input, output, error, and the folder that ls reads.
   EXPECT_THAT(text, EndsWith("\n4\n"));
+}
+
+TEST(Spawn, TheChildKeepsDescriptorsThatExecLeavesOpenIfItIsTold) {
+  const std::filesystem::path file = std::filesystem::path(testing::TempDir()) / "spawn_test-kept";
+  std::filesystem::remove(file);
+  const OwnedDescriptor output = OpenForAppending(file).value();
+  const OwnedDescriptor kept(fcntl(output.number(), F_DUPFD, 50));
+  const pid_t child = Spawn({.arguments = {"/bin/sh", "-c", "test -e /proc/self/fd/" + std::to_string(kept.number())},
+                             .output = output.number(),
+                             .error = output.number(),
+                             .keeps_descriptors = true})
+                          .value();
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 TEST(WaitForExits, ReturnsOnceAllHaveEnded) {
