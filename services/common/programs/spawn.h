@@ -21,10 +21,12 @@ struct SpawnPlan {
   std::optional<std::vector<std::string>> environment;
   /// Empty: this process's own.
   std::filesystem::path working_folder;
-  /// Descriptors for standard output and error, which the caller closes. Standard input is empty, and no other
-  /// descriptor is inherited.
+  /// Descriptors for standard output and error, which the caller closes. Standard input is empty.
   int output = -1;
   int error = -1;
+  /// True: the child also has the descriptors that were opened without O_CLOEXEC, such as that of an inherited
+  /// FileLock.
+  bool inherits_descriptors = false;
   bool leads_process_group = false;
   /// The signal that the child gets when the thread that started it ends; 0 for none.
   int parent_death_signal = 0;
