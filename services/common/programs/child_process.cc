@@ -71,7 +71,7 @@ absl::StatusOr<ChildProcess> ChildProcess::Start(const std::filesystem::path& pr
   REGROUP_ASSIGN_OR_RETURN(const pid_t id, Spawn({.arguments = CommandOf(program, arguments),
                                                   .output = output.number(),
                                                   .error = output.number(),
-                                                  .keeps_descriptors = true,
+                                                  .inherits_descriptors = true,
                                                   .leads_process_group = true}));
   return ChildProcess(id);
 }

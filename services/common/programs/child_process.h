@@ -17,7 +17,8 @@ namespace regroup {
 /// Killed and waited for on destruction if it still runs.
 class ChildProcess {
  public:
-  /// Starts `program` with standard output and error appended to `log`. NOT_FOUND where the program is missing.
+  /// Starts `program` with standard output and error appended to `log`. It inherits the locks that this process holds
+  /// with is_inherited (services/common/base/file_lock.h). NOT_FOUND where the program is missing.
   static absl::StatusOr<ChildProcess> Start(const std::filesystem::path& program,
                                             const std::vector<std::string>& arguments,
                                             const std::filesystem::path& log);

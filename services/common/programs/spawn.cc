@@ -32,7 +32,7 @@ struct ChildImage {
   const char* join_file;
   int output;
   int error;
-  bool keeps_descriptors;
+  bool inherits_descriptors;
   bool leads_process_group;
   int parent_death_signal;
   pid_t parent;
@@ -52,7 +52,7 @@ ChildImage MakeImage(const SpawnPlan& plan) {
           .join_file = plan.join_file.c_str(),
           .output = plan.output,
           .error = plan.error,
-          .keeps_descriptors = plan.keeps_descriptors,
+          .inherits_descriptors = plan.inherits_descriptors,
           .leads_process_group = plan.leads_process_group,
           .parent_death_signal = plan.parent_death_signal,
           .parent = getpid()};
@@ -103,7 +103,7 @@ bool PrepareChild(const ChildImage& image) {
 /// Never returns. A failure is written to `error_fd` as an errno; success closes it by exec.
 [[noreturn]] void ExecuteChild(const ChildImage& image, int error_fd) {
   if (PrepareChild(image)) {
-    if (!image.keeps_descriptors) syscall(SYS_close_range, 3u, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */);
+    if (!image.inherits_descriptors) syscall(SYS_close_range, 3u, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */);
     execve(image.arguments[0], image.arguments.data(), image.environment.empty() ? environ : image.environment.data());
   }
   const int error_number = errno;

@@ -24,9 +24,9 @@ struct SpawnPlan {
   /// Descriptors for standard output and error, which the caller closes. Standard input is empty.
   int output = -1;
   int error = -1;
-  /// True if the child keeps this process's other descriptors that exec leaves open, such as an inherited lock
-  /// (services/common/base/file_lock.h).
-  bool keeps_descriptors = false;
+  /// True: the child also has the descriptors that were opened without O_CLOEXEC, such as that of an inherited
+  /// FileLock.
+  bool inherits_descriptors = false;
   bool leads_process_group = false;
   /// The signal that the child gets when the thread that started it ends; 0 for none.
   int parent_death_signal = 0;

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "services/common/base/logging.h"
+#include "services/worker/attempt/gang_helper_attempt.h"
+#include "services/worker/attempt/task_attempt.h"
 
 namespace regroup {
 
@@ -53,7 +55,13 @@ void AttemptTable::Start(const v1::TaskAssignment& assignment) {
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[key];
   entry.slots = slots_.Take(RanksHere(assignment));
-  entry.attempt = SupervisedAttempt::Start(assignment, slots_.VisibleDevices(entry.slots), services_, on_end);
+  const std::string devices = slots_.VisibleDevices(entry.slots);
+  if (assignment.gang().member() > 0) {
+    entry.attempt = std::make_shared<GangHelperAttempt>(assignment, devices, services_);
+  } else {
+    entry.attempt = std::make_shared<TaskAttempt>(assignment, devices, services_);
+  }
+  entry.attempt->Start(on_end);
 }
 
 void AttemptTable::Stop(const std::vector<AttemptKey>& keys, const StopRequest& request) {

@@ -26,7 +26,7 @@ struct LaunchContext {
   std::filesystem::path temporary_folder;
   /// Takes what the ranks of a helper share in memory.
   std::filesystem::path shared_memory_folder;
-  /// Processors of this machine that the worker may use.
+  /// CPUs of this machine that the worker may use.
   int cores = 1;
   /// Value of CUDA_VISIBLE_DEVICES; empty hides all.
   std::string visible_devices;

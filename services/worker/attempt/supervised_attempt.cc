@@ -10,8 +10,6 @@
 #include "services/common/base/logging.h"
 #include "services/common/base/random_bytes.h"
 #include "services/common/base/status_macros.h"
-#include "services/worker/attempt/gang_helper_attempt.h"
-#include "services/worker/attempt/task_attempt.h"
 
 namespace regroup {
 namespace {
@@ -30,18 +28,6 @@ v1::TaskAssignment WithAtLeastOneRank(v1::TaskAssignment assignment) {
 
 }  // namespace
 
-std::unique_ptr<SupervisedAttempt> SupervisedAttempt::Start(v1::TaskAssignment assignment, std::string visible_devices,
-                                                            const AttemptServices* services, EndCallback on_end) {
-  std::unique_ptr<SupervisedAttempt> attempt;
-  if (assignment.gang().member() > 0) {
-    attempt = std::make_unique<GangHelperAttempt>(std::move(assignment), std::move(visible_devices), services);
-  } else {
-    attempt = std::make_unique<TaskAttempt>(std::move(assignment), std::move(visible_devices), services);
-  }
-  attempt->Begin(std::move(on_end));
-  return attempt;
-}
-
 SupervisedAttempt::SupervisedAttempt(v1::TaskAssignment assignment, std::string visible_devices,
                                      const AttemptServices* services)
     : assignment_(WithAtLeastOneRank(std::move(assignment))),
@@ -54,7 +40,7 @@ SupervisedAttempt::SupervisedAttempt(v1::TaskAssignment assignment, std::string 
       collector_(services->collectors->Add(key_, services->options.id)),
       visible_devices_(std::move(visible_devices)) {}
 
-void SupervisedAttempt::Begin(EndCallback on_end) {
+void SupervisedAttempt::Start(EndCallback on_end) {
   thread_ = std::thread([this, on_end = std::move(on_end)] { RunAndAnnounce(on_end); });
 }
 

@@ -53,14 +53,13 @@ class SupervisedAttempt {
   /// Called from the attempt's thread, once, as the last thing it does.
   using EndCallback = std::function<void(const AttemptKey&, const v1::TaskOutcome&)>;
 
-  /// Starts the part of the attempt that the assignment gives to this worker. `visible_devices` are those of its slots.
-  static std::unique_ptr<SupervisedAttempt> Start(v1::TaskAssignment assignment, std::string visible_devices,
-                                                  const AttemptServices* services, EndCallback on_end);
-
   /// Each subclass kills what runs and waits for the thread, see EndThread.
   virtual ~SupervisedAttempt() = default;
 
   const AttemptKey& key() const { return key_; }
+
+  /// Starts the thread; called once.
+  void Start(EndCallback on_end);
 
   /// Asks for the end. The first request's verdict counts; a later one can only make the stop immediate.
   void RequestStop(StopRequest request);
@@ -78,6 +77,7 @@ class SupervisedAttempt {
   virtual absl::Status StartDaemon(std::shared_ptr<DaemonRun> run);
 
  protected:
+  /// `visible_devices` are those of the slots that the attempt takes.
   SupervisedAttempt(v1::TaskAssignment assignment, std::string visible_devices, const AttemptServices* services);
 
   /// Kills what runs and waits for the thread. Every subclass calls it first in its destructor, because the thread uses
@@ -131,7 +131,6 @@ class SupervisedAttempt {
   bool ended_ = false;
 
  private:
-  void Begin(EndCallback on_end);
   void RunAndAnnounce(const EndCallback& on_end);
   bool MustKill(SteadyTime now);
 

@@ -56,7 +56,7 @@ absl::Status CheckSetting(const v1::DaemonSetting& setting, const std::filesyste
     return Refuse(setting.name(), "does not lie in the attempt's folder");
   }
   const auto form = Forms().find(setting.name());
-  if (form == Forms().end()) return Refuse(setting.name(), "is no setting that a gang's daemon may be given");
+  if (form == Forms().end()) return Refuse(setting.name(), "is not a setting that a gang's daemon may be given");
   const bool fits = setting.value().size() <= kLongestValue && std::regex_match(setting.value(), form->second);
   return fits ? absl::OkStatus() : Refuse(setting.name(), "has a value of a form that is not allowed");
 }

@@ -1,6 +1,6 @@
-// What the lead's worker, mpirun, regroup-rsh and a helper's worker agree on: names, files, and the only command that
-// one worker can make another run, which is Open MPI's daemon with settings that each match a pattern of a fixed list.
-// Pure.
+// Terms on which the lead's worker, mpirun, regroup-rsh and a helper's worker agree: names, files, and the only command
+// that one worker can make another run, which is Open MPI's daemon with settings that each match a pattern of a fixed
+// list. Pure.
 //
 // The lead writes the host file for mpirun and the gang file for regroup-rsh into the attempt's temporary folder, and
 // recognises in mpirun's output what regroup-rsh says of a lost worker.

@@ -1,5 +1,6 @@
 // Does the work of regroup-rsh: mpirun starts it where it would start ssh, and it has another worker of the gang start
-// Open MPI's daemon. It is no shell: of the command it takes the daemon's settings, and the other worker checks each.
+// Open MPI's daemon. It is not a shell: of the command it takes the daemon's settings, and the other worker checks
+// each.
 #pragma once
 
 #include <string>

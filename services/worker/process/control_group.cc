@@ -11,7 +11,8 @@
 namespace regroup {
 namespace {
 
-/// Where cgroup version 2 is mounted: the field before " - cgroup2" is optional, so the mount point is field five.
+/// Returns the mount point of cgroup version 2. The field before " - cgroup2" is optional, so the mount point is field
+/// five.
 std::optional<std::filesystem::path> MountPoint() {
   std::ifstream mounts("/proc/self/mountinfo");
   for (std::string line; std::getline(mounts, line);) {
