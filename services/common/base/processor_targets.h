@@ -5,10 +5,6 @@
 typedef float Lanes __attribute__((vector_size(64), aligned(4), may_alias));
 inline constexpr int kLanes = 16;
 
-/// Eight doubles, alike.
-typedef double DoubleLanes __attribute__((vector_size(64), aligned(8), may_alias));
-inline constexpr int kDoubleLanes = 8;
-
 // The choice is made before a sanitizer is ready, and other compilers spell it differently.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
     !defined(__SANITIZE_THREAD__)

@@ -2,13 +2,23 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+#include <limits>
 #include <utility>
 #include <vector>
 
-#include "trainer/alignment/nuclear_norm.h"
 #include "trainer/alignment/parallel_tasks.h"
 
 namespace regroup {
+namespace {
+
+// The methods multiply Grams with one another: one whose squares overflow has no norm, so that AlignLayer refuses it.
+double NuclearNorm(const at::Tensor& matrix) {
+  if (!std::isfinite(matrix.square().sum().item<double>())) return std::numeric_limits<double>::quiet_NaN();
+  return at::linalg_svdvals(matrix).sum().item<double>();
+}
+
+}  // namespace
 
 at::Tensor ForPairsOfHeads(int64_t heads, int64_t width, const std::function<double(int64_t, int64_t)>& figure) {
   std::vector<std::pair<int64_t, int64_t>> pairs;

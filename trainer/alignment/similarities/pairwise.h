@@ -13,8 +13,9 @@ namespace regroup {
 /// ParallelTasks.
 at::Tensor ForPairsOfHeads(int64_t heads, int64_t width, const std::function<double(int64_t, int64_t)>& figure);
 
-/// Sum of singular values of every block G_ij, i != j, of a Gram [H, w, H, w]: max over orthogonal Q of tr(G_ij Q),
-/// which is how alike two heads can be made by turning one.
+/// Returns the sum of singular values of every block G_ij, i != j, of a Gram [H, w, H, w], and 0 on the diagonal; NaN
+/// where the sum of a block's squares is not finite. It is the maximum over orthogonal Q of tr(G_ij Q): how alike two
+/// heads can be made by turning one.
 at::Tensor BlockNuclearNorms(const at::Tensor& gram);
 
 /// Returns the traces [H] of the diagonal blocks of a Gram [H, w, H, w].
