@@ -21,7 +21,7 @@ import monitoring_files as files
 EMPTY_PANELS = {
     ("regroup-fleet", "Alerts"): "no alert waits or fires",
     ("regroup-job", "Alerts of this job"): "no alert waits or fires",
-    ("regroup-job", "Use of the devices"): "the peak of a CPU is not known",
+    ("regroup-job", "Device utilization"): "the peak of a CPU is not known",
 }
 
 
