@@ -202,7 +202,7 @@ class DocumentationTest(unittest.TestCase):
             self.assertNotIn("<no value>", notes)
             self.assertNotIn("\n\n\n", notes)
         outside = chart.render({"coordinator": {"service": {"type": "LoadBalancer"}}}, name="release")
-        self.assertIn("Nobody outside the cluster is let in yet", next(text for path, text in outside.items() if path.endswith("NOTES.txt")))
+        self.assertIn("The network policy blocks all clients outside the cluster", next(text for path, text in outside.items() if path.endswith("NOTES.txt")))
 
 
 def set_value(values, path, text):
