@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs everything without libtorch under the address and undefined-behaviour sanitizers, then coordinator and worker under
-# the thread sanitizer.
+# Runs everything without libtorch under the address and undefined-behaviour sanitizers, then coordinator and worker
+# under the thread sanitizer.
 set -euo pipefail
 
 usage() {
