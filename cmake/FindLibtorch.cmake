@@ -31,9 +31,9 @@ target_compile_options(regroup_torch INTERFACE
   "SHELL:-idirafter ${REGROUP_TORCH_PREFIX}/include/torch/csrc/api/include")
 target_link_libraries(regroup_torch INTERFACE ${_torch_lib}/libtorch_cpu.so ${_torch_lib}/libc10.so)
 
-# at::parallel_for is a template: if the file that calls it is compiled without -fopenmp, it silently runs on one thread.
-# regroup_parallel_sources(<file>...) sets the flag for the files; they link libtorch's own OpenMP runtime, so that there
-# is only one thread pool.
+# at::parallel_for is a template: if the file that calls it is compiled without -fopenmp, it silently runs on one
+# thread. regroup_parallel_sources(<file>...) sets the flag for the files; they link libtorch's own OpenMP runtime, so
+# that there is only one thread pool.
 file(GLOB _torch_gomp ${_torch_lib}/libgomp*.so*)
 if(_torch_gomp)
   list(GET _torch_gomp 0 _torch_gomp)

@@ -17,8 +17,8 @@ function(regroup_library name)
   target_link_libraries(${name} PUBLIC regroup_options ${arg_DEPS})
 endfunction()
 
-# regroup_torch_library(...) does the same for a library on libtorch, with the shared precompiled header. It does nothing
-# if the trainer is not built.
+# regroup_torch_library(...) does the same for a library on libtorch, with the shared precompiled header. It does
+# nothing if the trainer is not built.
 function(regroup_torch_library name)
   if(NOT REGROUP_TRAINER)
     return()
@@ -62,7 +62,7 @@ endfunction()
 set(REGROUP_ALL_HALF_CORES 4)
 
 # regroup_test(<name> SOURCES <file>... [DEPS <target>...] [LABELS fast|slow ...] [TORCH] [TIMEOUT <seconds>])
-# Declares a GoogleTest program and registers it as one ctest entry. A TORCH test is skipped if the trainer is not built.
+# Declares a GoogleTest program and registers it as one ctest entry. A TORCH test is left out without the trainer.
 function(regroup_test name)
   cmake_parse_arguments(arg "TORCH" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
   if(arg_TORCH AND NOT REGROUP_TRAINER)

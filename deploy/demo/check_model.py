@@ -28,7 +28,7 @@ def texts_of(path):
 
 
 def stream_of(tokenizer, texts):
-    """Returns all texts as one list of tokens; each text starts with the begin token and is followed by the end token."""
+    """Returns all texts as one list of tokens; each starts with the begin token and is followed by the end token."""
     end = tokenizer.token_to_id("</s>")
     return [token for encoding in tokenizer.encode_batch(texts) for token in encoding.ids + [end]]
 
@@ -127,7 +127,7 @@ def merge_keys_mean(keys, queries, _):
 
 
 def merge_keys_procrustes(keys, queries, moment):
-    """Finds unit complex factors c per head and pair by cyclic updates; (q c, k c) does not change the score conj(q) k."""
+    """Finds unit complex factors c per head and pair by cyclic updates; (q c, k c) keeps the score conj(q) k."""
     keys, queries = as_complex(keys), as_complex(queries)
     s = len(keys)
     grams = torch.einsum("ith,hk,jtk->tij", keys.conj(), moment.to(keys.dtype), keys)

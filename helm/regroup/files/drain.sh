@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs before a worker's pod stops: drains the worker and waits until its running tasks are finished. Kubernetes ends the
-# wait after terminationGracePeriodSeconds; tasks that are still running then start again elsewhere from their last
+# Runs before a worker's pod stops: drains the worker and waits until its running tasks are finished. Kubernetes ends
+# the wait after terminationGracePeriodSeconds; tasks that are still running then start again elsewhere from their last
 # checkpoint.
 export REGROUP_TOKEN_FILE="$REGROUP_OPERATOR_TOKEN_FILE"
 
