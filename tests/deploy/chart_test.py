@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The chart: lint, schema, every rendering valid for two versions of Kubernetes, and the policies it promises."""
+"""Checks the chart: lint, schema, every rendering valid for two versions of Kubernetes, and the promised policies."""
 
 import re
 import shlex
@@ -206,7 +206,7 @@ class DocumentationTest(unittest.TestCase):
 
 
 def set_value(values, path, text):
-    """As Helm reads --set: braces hold a list."""
+    """Sets a value as Helm's --set does: braces hold a list."""
     *folders, last = path.split(".")
     for folder in folders:
         values = values.setdefault(folder, {})
