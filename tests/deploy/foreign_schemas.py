@@ -1,7 +1,8 @@
 """Schemas of other projects' kinds that the chart creates and that kubernetes-validate does not know.
 
 Each allows only the fields that the chart uses, so a misspelt field, or a new one that is not added here, fails a test.
-They are based on the documentation of monitoring.coreos.com/v1 and cert-manager.io/v1. """
+They are based on the documentation of monitoring.coreos.com/v1 and cert-manager.io/v1.
+"""
 
 import jsonschema
 from jsonschema import ValidationError

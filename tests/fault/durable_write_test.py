@@ -4,7 +4,8 @@ every state: after a restart the same call is repeated, and everything continues
 
 By default the test takes a few of the writes that fsync, spread over all; REGROUP_TEST_WRITES=all takes every one of
 them, and REGROUP_TEST_WRITES=each also every other write of the file. A preloaded library ends the coordinator; the
-program itself is the one that is shipped. """
+program itself is the one that is shipped.
+"""
 
 import collections
 import os

@@ -7,7 +7,8 @@ success, although what it should have made durable is gone (seen with Linux 6.18
 appends and syncs, in none of 150 with the pause); a real cut gives such a call no answer at all.
 
 It makes REGROUP_TEST_CUTS cuts (default 3) at moments from REGROUP_TEST_SEED. The test needs root, loop devices and
-mkfs.ext4 and is skipped without them. """
+mkfs.ext4 and is skipped without them.
+"""
 
 import fcntl
 import os

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Stops a worker with SIGSTOP for good: its ranks, which keep running, exit by themselves when the last lease that it
-passed on ends, before another worker starts them again; the result is the same, bit for bit. """
+passed on ends, before another worker starts them again; the result is the same, bit for bit.
+"""
 
 import signal
 import unittest

@@ -1,7 +1,8 @@
 """Creates nodes as network namespaces of this machine, joined by a bridge, and a cluster over mutual TLS on them.
 
 The coordinator runs in its own namespace, the hub. Every namespace has this process's id in its name and is removed at
-the end of the test; leftovers of a killed test are removed by the next test. """
+the end of the test; leftovers of a killed test are removed by the next test.
+"""
 
 import os
 import pathlib
