@@ -114,7 +114,7 @@ int Main(int argc, char** argv) {
   }
   fmt::print("{} layers of width {}, {} windows of {} tokens at once, {} threads, best of {}\n\n", model.config.layers,
              model.config.hidden_size, at_once, length, at::get_num_threads(), turns);
-  fmt::print("{:<38} {:>10} {:>10} {:>26}\n", "", "tokens/s", "of bare", "of bare, processor's time");
+  fmt::print("{:<38} {:>10} {:>10} {:>26}\n", "", "tokens/s", "of bare", "of bare, CPU time");
   Print("bare forward pass", best[0], best[0], tokens);
   Print("with moments (distance, residual)", best[1], best[0], tokens);
   Print("with unit-length Grams too (cosine)", best[2], best[0], tokens);
