@@ -1,4 +1,4 @@
-# Every dependency of Regroup, found in one place. Targets that other folders link:
+# Finds every dependency of Regroup. Targets that other folders link:
 #   regroup::grpc  regroup::json  regroup::sqlite  regroup::postgresql  regroup::sentencepiece  regroup::pcre2  regroup::lemon
 #   regroup::torch  regroup::mpi
 # and the imported targets of the packages' own configuration files.

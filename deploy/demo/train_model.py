@@ -34,7 +34,7 @@ WARM_UP_STEPS = 100
 
 
 def train_tokenizer(texts, vocabulary=VOCABULARY):
-    """Byte-level BPE; encoding a text puts the begin token in front of it."""
+    """Trains a byte-level BPE tokenizer, which puts the begin token in front of every encoded text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
