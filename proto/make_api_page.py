@@ -3,7 +3,8 @@
 
 usage: proto/make_api_page.py [--check]
 
-
+--check writes nothing and fails if the page does not match the files. A line that cannot be parsed is an error, so that
+nothing is silently left out of the page.
 """
 
 import dataclasses

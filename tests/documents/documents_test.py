@@ -57,7 +57,7 @@ def anchors_of(text):
 
 
 def commands_of(page):
-    """Indented lines that begin with a word and go on; diagrams and lists of names do not."""
+    """Returns indented lines that start with a word and continue; diagrams and lists of names do not."""
     programs = ("regroup", "build/", "cmake", "ctest", "deploy/", "tests/", "ninja")
     return [command for command in COMMAND.findall(text_of(page)) if command.startswith(programs)]
 

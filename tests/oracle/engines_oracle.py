@@ -1,8 +1,8 @@
 """Runs the converted model, unchanged, in third-party inference engines and compares their output with Transformers'.
 
 usage: engines_oracle.py <regroup> <logits_tool> <source folder> [trained models' folder]
-Checks Transformers itself, and CTranslate2 where the package `ctranslate2` is installed; exits with 77, which ctest
-counts as skipped, where it is not. See engines.md for the versions that were tried.
+It checks Transformers itself, and CTranslate2 if the package `ctranslate2` is installed; otherwise it exits with 77, which
+ctest counts as skipped. See engines.md for the versions that were tried.
 """
 
 import importlib.util

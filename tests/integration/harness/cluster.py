@@ -88,7 +88,7 @@ class Cluster:
         return name
 
     def stop(self):
-        """As an administrator would: SIGTERM, workers first."""
+        """Stops the programs as an administrator would: SIGTERM, workers first."""
         for programs in (self.workers.values(), self.coordinators()):
             running = [process for process in programs if process and process.poll() is None]
             for process in running:

@@ -60,7 +60,7 @@ def accepted_successes(logs):
 
 
 def refused_ends(logs):
-    """(job, task, epoch) of attempts whose end came too late, as the workers' logs tell."""
+    """Returns (job, task, epoch) of attempts whose end was reported too late, from the workers' logs."""
     words = ("the coordinator rejected the outcome; discarding it", "the result was not published")
     return [(line["job"], line["task"], line["epoch"]) for line in _lines(logs)
             if line.get("message") in words and " is over; " in line.get("reason", "")]
