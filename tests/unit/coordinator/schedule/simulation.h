@@ -309,7 +309,7 @@ class Simulation {
     return record;
   }
 
-  /// What the coordinator stores of a changed job.
+  /// The record that the coordinator stores for a changed job.
   JobRecord AsSealed(JobRecord record, const std::optional<Job>& before) const {
     if (Has(Defect::kLosesRevisions) && before) record.job.set_revision(before->proto().revision());
     return record;
