@@ -1,4 +1,4 @@
-# Every dependency of Regroup, found in one place. Targets that other folders link:
+# Finds every dependency of Regroup. Targets that other folders link:
 #   regroup::grpc  regroup::json  regroup::sqlite  regroup::postgresql  regroup::sentencepiece  regroup::pcre2  regroup::lemon
 #   regroup::torch  regroup::mpi
 # and the imported targets of the packages' own configuration files.
@@ -16,7 +16,7 @@ find_program(REGROUP_PROTOC protoc REQUIRED)
 find_program(REGROUP_GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 find_program(REGROUP_CCACHE ccache)
 if(REGROUP_CCACHE)
-  # Paths relative to the checkout, so that a second clone hits; the sloppiness is what precompiled headers need.
+  # Paths are relative to the checkout, so that a second clone hits the cache; precompiled headers need the sloppiness.
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=true
       CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${REGROUP_CCACHE})
 endif()
@@ -53,7 +53,7 @@ if(REGROUP_TRAINER)
   add_library(regroup_mpi INTERFACE)
   add_library(regroup::mpi ALIAS regroup_mpi)
   target_link_libraries(regroup_mpi INTERFACE MPI::MPI_C)
-  # The C interface alone: the C++ one is long removed from the standard and needs a library of its own.
+  # Uses the C interface only: the C++ interface was removed from the standard and needs a separate library.
   target_compile_definitions(regroup_mpi INTERFACE OMPI_SKIP_MPICXX=1)
 endif()
 

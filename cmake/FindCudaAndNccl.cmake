@@ -5,7 +5,7 @@ if(NOT REGROUP_CUDA STREQUAL "OFF")
   find_path(REGROUP_NCCL_INCLUDE nccl.h HINTS ${_nccl_hints}/include)
   find_library(REGROUP_NCCL_LIBRARY NAMES nccl libnccl.so.2 HINTS ${_nccl_hints}/lib)
   file(GLOB _cuda_hints ${_site_packages}/nvidia/cu13/include /usr/local/cuda/include)
-  # The wheel of the CUDA runtime has its API header without the crt folder that it includes: look for the latter.
+  # The CUDA runtime's wheel has the API header but lacks the crt folder that it includes, so search for the latter.
   find_path(REGROUP_CUDA_INCLUDE crt/host_defines.h HINTS ${_cuda_hints})
   find_path(REGROUP_CUSPARSE_INCLUDE cusparse.h HINTS ${_cuda_hints})
   find_library(REGROUP_TORCH_CUDA torch_cuda HINTS ${REGROUP_TORCH_PREFIX}/lib NO_DEFAULT_PATH)

@@ -1,9 +1,9 @@
-# libtorch from a pip wheel or any prefix that has include/ and lib/.
+# Finds libtorch in a pip wheel or in any prefix that has include/ and lib/.
 #
-# REGROUP_TORCH_PREFIX names the folder (…/site-packages/torch or an unpacked libtorch). By default it is looked for
+# REGROUP_TORCH_PREFIX names the folder (…/site-packages/torch or an unpacked libtorch). By default it is searched for
 # in build/venv, where the install script puts it. Only libtorch_cpu and libc10 are linked: a machine without a GPU
-# needs none of the CUDA libraries except the two small ones that libtorch_cpu itself wants (cudart and cupti). The
-# CUDA half is loaded at run time by the plug-in in trainer/parallel.
+# needs none of the CUDA libraries except the two small ones that libtorch_cpu itself depends on (cudart and cupti). The
+# plug-in in trainer/parallel loads the CUDA libraries at run time.
 if(NOT REGROUP_TORCH_PREFIX)
   file(GLOB _torch_candidates ${PROJECT_SOURCE_DIR}/build/venv/lib/python3*/site-packages/torch)
   list(APPEND _torch_candidates /opt/libtorch /usr/local/libtorch)
@@ -25,15 +25,15 @@ file(GLOB _wheel_libs ${_site_packages}/nvidia/*/lib)
 
 add_library(regroup_torch INTERFACE)
 add_library(regroup::torch ALIAS regroup_torch)
-# After every other include folder: the wheel ships its own, different, google/protobuf headers.
+# Searched after every other include folder, because the wheel ships different google/protobuf headers of its own.
 target_compile_options(regroup_torch INTERFACE
   "SHELL:-idirafter ${REGROUP_TORCH_PREFIX}/include"
   "SHELL:-idirafter ${REGROUP_TORCH_PREFIX}/include/torch/csrc/api/include")
 target_link_libraries(regroup_torch INTERFACE ${_torch_lib}/libtorch_cpu.so ${_torch_lib}/libc10.so)
 
-# at::parallel_for is a template: without -fopenmp in the file that calls it, it runs on one thread and says nothing.
-# regroup_parallel_sources(<file>...) gives the files their flag; the runtime is libtorch's own, so that there is one
-# team of threads.
+# at::parallel_for is a template: if the file that calls it is compiled without -fopenmp, it silently runs on one
+# thread. regroup_parallel_sources(<file>...) sets the flag for the files; they link libtorch's own OpenMP runtime, so
+# that there is only one thread pool.
 file(GLOB _torch_gomp ${_torch_lib}/libgomp*.so*)
 if(_torch_gomp)
   list(GET _torch_gomp 0 _torch_gomp)
@@ -42,7 +42,7 @@ else()
   target_link_options(regroup_torch INTERFACE -fopenmp)
 endif()
 function(regroup_parallel_sources)
-  # Another flag than the shared precompiled header was made with.
+  # The shared precompiled header was compiled without this flag, so these files cannot use it.
   set_source_files_properties(${ARGN} PROPERTIES COMPILE_OPTIONS -fopenmp SKIP_PRECOMPILE_HEADERS ON)
 endfunction()
 

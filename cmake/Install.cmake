@@ -1,11 +1,11 @@
-# `cmake --install` puts everything below the prefix. Components: cli, coordinator, worker (the trainer is the worker's).
+# `cmake --install` installs everything below the prefix. Components: cli, coordinator, worker (includes the trainer).
 #
-#   bin                    the programs, which look for one another beside themselves
+#   bin                    the programs, which search their own folder for one another
 #   lib/regroup            private: modules that the trainer loads at run time, and the shared libraries that it needs
-#                          and that come from no folder of the system (libtorch and what its wheel stands on)
+#                          and that are in no system folder (libtorch and the dependencies of its wheel)
 #   lib/systemd, lib/sysusers.d, lib/tmpfiles.d    the services, their account and their folders
 #   share/regroup          the proto files; the configuration that the services start with
-#   share/doc              licences, the operator's guide, example job files
+#   share/doc              licences, the operations guide, example job files
 include(GNUInstallDirs)
 set(REGROUP_PRIVATE_LIBDIR lib/regroup)
 set(_guide_folder ${CMAKE_INSTALL_DATADIR}/doc/regroup)
@@ -22,9 +22,9 @@ function(regroup_install_module target)
   install(TARGETS ${target} LIBRARY DESTINATION ${REGROUP_PRIVATE_LIBDIR} COMPONENT worker)
 endfunction()
 
-# regroup_install_service(<component>): the unit with the programs of the prefix that is installed into, and what makes
-# its account and its folders. Both services have a file of their own with the same account, so that either may be there
-# without the other.
+# regroup_install_service(<component>): installs the unit with the programs' paths below the prefix, and the files that
+# declare its account and its folders. Each service has its own file with the same account, so that either can be
+# installed without the other.
 function(regroup_install_service component)
   set(source ${PROJECT_SOURCE_DIR}/deploy/systemd)
   install(CODE "
@@ -81,16 +81,16 @@ install(TARGETS regroup-trainer RUNTIME_DEPENDENCY_SET regroup_trainer_libraries
         RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT worker)
 regroup_install_module(regroup_sentencepiece_module)
 if(TARGET regroup_cuda_plugin)
-  # Alone: what it needs is gigabytes, and is looked for only on a machine with a GPU (deploy/OPERATIONS.md).
+  # Installed alone: its dependencies take gigabytes and are needed only on machines with a GPU (deploy/OPERATIONS.md).
   regroup_install_module(regroup_cuda_plugin)
 endif()
-# All that the trainer needs, from wherever it was linked, but for what the system's own packages bring. libtorch's
-# libraries look for each other beside themselves.
+# Installs the trainer's shared libraries from wherever they were linked, except those of the system's own packages.
+# libtorch's libraries search their own folder for each other.
 install(RUNTIME_DEPENDENCY_SET regroup_trainer_libraries
         PRE_EXCLUDE_REGEXES "^ld-linux" POST_EXCLUDE_REGEXES "^/lib" "^/usr/lib"
         LIBRARY DESTINATION ${REGROUP_PRIVATE_LIBDIR} COMPONENT worker)
 
-# Their licences, which the wheels bring. A libtorch from elsewhere has its own beside its libraries.
+# Installs their licences, which the wheels contain. A libtorch from elsewhere has its licence beside its libraries.
 file(GLOB _torch_licences ${_site_packages}/torch-*.dist-info/licenses ${REGROUP_TORCH_PREFIX}/LICENSE)
 file(GLOB _cuda_licences ${_site_packages}/nvidia_cuda_runtime-*.dist-info/licenses/License.txt)
 install(DIRECTORY ${_torch_licences} DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/regroup-worker COMPONENT worker)

@@ -1,8 +1,9 @@
-# Debian packages, one a component of cmake/Install.cmake: cpack -G DEB in the build folder, or deploy/package.sh.
+# Declares the Debian packages, one per component of cmake/Install.cmake. Build them with cpack -G DEB in the build folder
+# or with deploy/package.sh.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME regroup)
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
-# Each package has a summary of its own.
+# Each package has its own summary.
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "")
 set(CPACK_PACKAGE_CONTACT "The authors of Regroup")
 set(CPACK_PACKAGE_DIRECTORY ${PROJECT_BINARY_DIR}/packages)
@@ -15,8 +16,8 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_COMPRESSION_TYPE zstd)
 set(CPACK_DEBIAN_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
-# Packages of the system that hold the libraries which the programs are linked with. Private libraries are found where
-# they were linked from, and belong to no package.
+# Derives the dependencies on system packages from the libraries that the programs are linked with. Private libraries
+# are found where they were linked from, and belong to no package.
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 if(REGROUP_TRAINER)
   set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${_torch_lib} ${_wheel_libs})
@@ -25,7 +26,7 @@ endif()
 set(CPACK_DEBIAN_CLI_PACKAGE_NAME regroup-cli)
 set(CPACK_COMPONENT_CLI_DESCRIPTION "Convert multi-head-attention models to grouped-query attention: command line
  The program regroup submits jobs to a coordinator and follows them. With regroup-coordinator and regroup-worker beside
- it, regroup run converts a model on this machine alone. Holds the operator's guide and the proto files too.")
+ it, regroup run converts a model on this machine alone. Also contains the operations guide and the proto files.")
 set(CPACK_DEBIAN_CLI_PACKAGE_DEPENDS ca-certificates)
 set(CPACK_DEBIAN_CLI_PACKAGE_RECOMMENDS bash-completion)
 set(CPACK_DEBIAN_CLI_PACKAGE_SUGGESTS "regroup-coordinator, regroup-worker")
@@ -37,16 +38,16 @@ set(_account "systemd-standalone-sysusers | systemd-sysusers, systemd-standalone
 
 set(CPACK_DEBIAN_COORDINATOR_PACKAGE_NAME regroup-coordinator)
 set(CPACK_COMPONENT_COORDINATOR_DESCRIPTION "Convert multi-head-attention models to grouped-query attention: coordinator
- The service that takes jobs, splits them into tasks, hands these to workers and remembers everything in SQLite or
- PostgreSQL. Not started by itself: settings are in /etc/regroup/coordinator.conf.")
+ The service that accepts jobs, splits them into tasks, assigns these to workers and stores everything in SQLite or
+ PostgreSQL. Not started by the installation: settings are in /etc/regroup/coordinator.conf.")
 set(CPACK_DEBIAN_COORDINATOR_PACKAGE_DEPENDS "${_same_version}, ${_account}")
-# Its trainer answers `regroup plan` against a coordinator.
+# The worker package's trainer computes `regroup plan --remote` for the coordinator.
 set(CPACK_DEBIAN_COORDINATOR_PACKAGE_SUGGESTS "regroup-worker, postgresql")
 
 set(CPACK_DEBIAN_WORKER_PACKAGE_NAME regroup-worker)
 set(CPACK_COMPONENT_WORKER_DESCRIPTION "Convert multi-head-attention models to grouped-query attention: worker, trainer
  The service that runs a coordinator's tasks on this machine, and the trainer that it starts, with the libtorch that it
- was built with. Not started by itself: settings are in /etc/regroup/worker.conf.")
+ was built with. Not started by the installation: settings are in /etc/regroup/worker.conf.")
 set(CPACK_DEBIAN_WORKER_PACKAGE_DEPENDS "${_same_version}, ${_account}, openmpi-bin")
 
 foreach(component coordinator worker)

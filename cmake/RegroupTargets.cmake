@@ -1,8 +1,8 @@
-# How Regroup declares targets. Sources are always listed; nothing is globbed.
+# Functions that declare Regroup's targets. Sources are always listed; nothing is globbed.
 
 add_library(regroup_options INTERFACE)
 target_include_directories(regroup_options INTERFACE ${PROJECT_SOURCE_DIR})
-# -pthread everywhere: a precompiled header is used only where the threading macros are the same.
+# -pthread is set everywhere: a precompiled header is used only if the threading macros are the same.
 target_compile_options(regroup_options INTERFACE -pthread -fpch-preprocess -Wall -Wextra -Wno-unused-parameter -Wno-missing-field-initializers)
 target_link_libraries(regroup_options INTERFACE Threads::Threads)
 if(REGROUP_SANITIZE)
@@ -17,8 +17,8 @@ function(regroup_library name)
   target_link_libraries(${name} PUBLIC regroup_options ${arg_DEPS})
 endfunction()
 
-# regroup_torch_library(...): the same, on libtorch with its shared precompiled header. Without the trainer there is no
-# such library.
+# regroup_torch_library(...) does the same for a library on libtorch, with the shared precompiled header. It does
+# nothing if the trainer is not built.
 function(regroup_torch_library name)
   if(NOT REGROUP_TRAINER)
     return()
@@ -62,7 +62,7 @@ endfunction()
 set(REGROUP_ALL_HALF_CORES 4)
 
 # regroup_test(<name> SOURCES <file>... [DEPS <target>...] [LABELS fast|slow ...] [TORCH] [TIMEOUT <seconds>])
-# A GoogleTest program of its own, registered as one ctest entry. One on libtorch is left out without the trainer.
+# Declares a GoogleTest program and registers it as one ctest entry. A TORCH test is left out without the trainer.
 function(regroup_test name)
   cmake_parse_arguments(arg "TORCH" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
   if(arg_TORCH AND NOT REGROUP_TRAINER)
@@ -85,7 +85,7 @@ function(regroup_test name)
   set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} PROCESSORS 2)
 endfunction()
 
-# libtorch's headers cost most of a file's compile time; one precompiled header serves every torch target.
+# Most of a file's compile time goes into libtorch's headers, so all torch targets share one precompiled header.
 function(regroup_use_torch_pch name)
   if(NOT TARGET regroup_torch_pch)
     file(WRITE ${PROJECT_BINARY_DIR}/torch_pch.cc "// Holds the precompiled header that every torch target reuses.\n")

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Builds the programs into build/release/bin, or everything with --all. Used by deploy/demo.sh and tests/run.sh.
-# REGROUP_CUDA=ON makes it an error if what the GPU plug-in needs is not there.
+# With REGROUP_CUDA=ON the build fails if a dependency of the GPU plug-in is missing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# A file that includes libtorch takes up to 2 GB of memory to compile. REGROUP_BUILD_JOBS sets another number.
+# Prints the number of parallel compilations: compiling a file that includes libtorch takes up to 2 GB of memory.
+# REGROUP_BUILD_JOBS overrides it.
 jobs() {
   if [ -n "${REGROUP_BUILD_JOBS:-}" ]; then
     echo "$REGROUP_BUILD_JOBS"
@@ -23,7 +24,7 @@ configure() {
   cmake --preset release ${REGROUP_CUDA:+-DREGROUP_CUDA=$REGROUP_CUDA} > build/configure.log 2>&1 || { tail -n 30 build/configure.log >&2; exit 1; }
 }
 
-# Those of the programs that this checkout has.
+# Prints the programs that this checkout has.
 programs() {
   ninja -C build/release -t targets all | sed -n 's|^bin/\(regroup[^:]*\): .*|bin/\1|p'
 }

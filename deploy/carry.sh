@@ -6,10 +6,10 @@ usage() {
   cat <<'TEXT'
 Usage: deploy/carry.sh FILE.tar.gz
 
-Packs what git tracks, the programs of build/release and the libraries of this system that they need. The other machine
-needs the same processor family, a C library at least as new as this one's, Python with the packages of
+Packs the files that git tracks, the programs of build/release and the libraries of this system that they need. The other
+machine needs the same CPU architecture, a C library at least as new as this one's, Python with the packages of
 deploy/requirements-libtorch.txt (for GPUs also those of deploy/requirements-nccl.txt and a driver), and Open MPI 4.
-There, in the unpacked folder: tests/gpu/run.sh
+Run tests/gpu/run.sh there, in the unpacked folder.
 TEXT
 }
 
@@ -21,7 +21,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 built=build/release
 [ -x $built/bin/regroup-trainer ] || { echo "carry: there is no $built/bin/regroup-trainer; run deploy/build.sh --all" >&2; exit 1; }
 
-# What comes with libtorch, NCCL and Open MPI there, or with every system.
+# Libraries that are left out: the other machine has them from libtorch, NCCL, Open MPI or its own system.
 left='^(ld-linux|linux-vdso|lib(c|m|dl|rt|util|pthread|resolv|gcc_s|stdc[+][+]|gomp|nccl|mpi|hwloc|udev)[.]so|lib(torch|c10|cu|nv|open-|event))'
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -33,7 +33,7 @@ if [ -d $built/lib ]; then cp $built/lib/*.so "$folder/regroup/$built/lib/"; fi
 for program in bench/train_steps bench/decode_bench tests/communicator_test; do
   if [ -x "$built/$program" ]; then cp "$built/$program" "$folder/regroup/$built/$program"; fi
 done
-# Every program looks into ../lib first.
+# Every program searches ../lib first.
 ldd $built/bin/regroup* $built/bench/train_steps $built/tests/communicator_test 2>/dev/null |
   awk -v left="$left" '$2 == "=>" && $3 ~ /^\// && $1 !~ left {print $3}' | sort -u |
   xargs -I{} cp --dereference {} "$folder/regroup/$built/lib/"

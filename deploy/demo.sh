@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# From a clean checkout to a converted model: installs, builds, and converts the small model of deploy/demo from 8 KV
-# heads to 2 on two workers, with a gang of two ranks.
+# Goes from a clean checkout to a converted model: installs, builds, and converts the small model of deploy/demo from 8
+# KV heads to 2 on two workers, with a gang of two ranks.
 set -euo pipefail
 
 usage() {
   cat <<'TEXT'
 Usage: deploy/demo.sh [--build-only] [--no-install]
 
-  --build-only   install and build; programs are in build/release/bin
-  --no-install   neither apt nor pip: what is needed must be there
+  --build-only   only install and build; the programs are in build/release/bin
+  --no-install   run neither apt nor pip; all dependencies must be installed
 TEXT
 }
 
@@ -30,7 +30,7 @@ if [ $build_only = yes ]; then exit 0; fi
 
 work=build/demo/work
 if [ -e $work/run.lock ] && ! flock --nonblock $work/run.lock true; then
-  echo "demo: another demo still runs in $work; wait for it or stop it" >&2
+  echo "demo: another demo is still running in $work; wait for it or stop it" >&2
   exit 3
 fi
 rm -rf build/demo

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Installs what building and running Regroup needs. Both commands (deploy/demo.sh and tests/run.sh) use this script.
+# Installs the dependencies for building and running Regroup. deploy/demo.sh and tests/run.sh use this script.
 set -euo pipefail
 
 usage() {
   cat <<'TEXT'
 Usage: deploy/install.sh [--with-oracles] [--with-nccl] [--with-linters] [--with-fuzzers]
 
-Installs on Debian 12, and does nothing where everything is there already:
+Installs on Debian 12, and skips what is already installed:
   always          Debian packages of deploy/apt-packages.txt (as root or with sudo), and libtorch
                   from the torch wheel in build/venv: 540 MB of download, 1.3 GB on disk
   --with-oracles  the Python packages that tests compare with (torch with all its
                   dependencies, transformers, ...): 2.9 GB of download, 5.2 GB on disk;
-                  and what tests start besides: Prometheus, Slurm's daemons, ...
+                  and other programs that tests start: Prometheus, Slurm's daemons, ...
   --with-nccl     NCCL for gangs on NVIDIA GPUs: 200 MB of download
   --with-linters  clang-format and clang-tidy
   --with-fuzzers  clang with libFuzzer: 1 GB on disk
@@ -35,7 +35,7 @@ as_root() {
   fi
 }
 
-# The lines of a list without comments.
+# Prints the lines of lists without comments and blank lines.
 entries() { grep -hv -e '^#' -e '^ *$' "$@"; }
 
 missing_packages() {
@@ -49,7 +49,7 @@ install_packages() {
   local missing
   missing=$(missing_packages "$@")
   if [ -z "$missing" ]; then return; fi
-  command -v apt-get > /dev/null || fail "these Debian packages are missing, and there is no apt-get: $(echo $missing)"
+  command -v apt-get > /dev/null || fail "apt-get is not available, and these Debian packages are missing: $(echo $missing)"
   say "installing Debian packages:" $missing
   as_root apt-get update -qq
   # shellcheck disable=SC2086
@@ -57,7 +57,7 @@ install_packages() {
     grep -E '^(Need to get|After this operation)' | sed 's/^/install:   /' || true
   # shellcheck disable=SC2086
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install --no-install-recommends -y -qq $missing > "$log" 2>&1 ||
-    { tail -n 20 "$log" >&2; fail "apt-get failed; its whole output is in $log"; }
+    { tail -n 20 "$log" >&2; fail "apt-get failed; its full output is in $log"; }
 }
 
 # Succeeds if every name==version of a requirements file is installed.
@@ -73,8 +73,7 @@ for line in sys.stdin:
         sys.exit(1)'
 }
 
-# Succeeds if an earlier run finished with the same content of the file. Packages that somebody removed since count as
-# missing.
+# Succeeds if an earlier run finished with the same content of the file, and no package has been removed since.
 is_stamped() {
   [ -f "$venv/.regroup-$(basename "$1")" ] && cmp -s "$1" "$venv/.regroup-$(basename "$1")" && has_requirements "$1"
 }
@@ -83,7 +82,7 @@ stamp() { cp "$1" "$venv/.regroup-$(basename "$1")"; }
 
 pip_install() {
   "$python" -m pip install --quiet --disable-pip-version-check --no-input "$@" ||
-    fail "pip failed; check the connection and the free space of $venv, then start again"
+    fail "pip failed; check the network connection and the free disk space for $venv, then run this script again"
 }
 
 # install_requirements FILE WHAT [pip options]
@@ -91,7 +90,7 @@ install_requirements() {
   local file=$1 what=$2
   shift 2
   if is_stamped "$file"; then return; fi
-  # Without dependencies, the right versions are all there is to check; with them, pip decides.
+  # Without dependencies it is enough to check the versions; with dependencies, pip decides.
   if [ "${1:-}" != --no-deps ] || ! has_requirements "$file"; then
     say "installing $what into build/venv"
     pip_install "$@" -r "$file"
@@ -101,8 +100,8 @@ install_requirements() {
 
 make_venv() {
   if [ -x "$python" ]; then return; fi
-  say "making a Python environment in build/venv"
-  # The system's own interpreter: another one first in PATH may lack venv.
+  say "creating a Python environment in build/venv"
+  # Use the system's own interpreter: another one in PATH may lack the venv module.
   local interpreter=/usr/bin/python3
   if [ ! -x "$interpreter" ]; then interpreter=python3; fi
   "$interpreter" -m venv "$venv"
@@ -137,4 +136,4 @@ install_requirements "$deploy/requirements-libtorch.txt" "libtorch (540 MB of do
 if [ $with_nccl = yes ]; then
   install_requirements "$deploy/requirements-nccl.txt" "NCCL (200 MB of download)" --no-deps
 fi
-say "everything is there"
+say "everything is installed"

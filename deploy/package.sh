@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Makes the Debian packages regroup-cli, regroup-coordinator and regroup-worker in build/release/packages.
+# Builds the Debian packages regroup-cli, regroup-coordinator and regroup-worker in build/release/packages.
 set -euo pipefail
 
 usage() {
   cat <<'TEXT'
 Usage: deploy/package.sh [--no-install] [--no-build]
 
-  --no-install   neither apt nor pip: what the build needs must be there
-  --no-build     neither install nor build: pack the programs that are in build/release/bin
+  --no-install   run neither apt nor pip; all build dependencies must be installed
+  --no-build     neither install nor build; pack the existing programs in build/release/bin
 
-The packages are for this Debian release and CPU family: install them with apt-get install ./regroup-*.deb
+The packages are for this Debian release and CPU architecture: install them with apt-get install ./regroup-*.deb
 TEXT
 }
 
@@ -29,7 +29,7 @@ if [ $build = yes ]; then deploy/build.sh; fi
 rm -rf build/release/packages
 if ! (cd build/release && cpack -G DEB) > build/package.log 2>&1; then
   tail -n 20 build/package.log >&2
-  echo "package: failed; all of it is in build/package.log" >&2
+  echo "package: failed; the full output is in build/package.log" >&2
   exit 1
 fi
 rm -rf build/release/packages/_CPack_Packages

@@ -15,7 +15,7 @@ COMMENT = re.compile(r"^ *# -- (.*)$")
 
 
 def documented_keys(text):
-    """(path, sentence) of every key below a comment that starts with "--"."""
+    """Returns (path, sentence) of every key below a comment that starts with "--"."""
     path, sentence, found = [], None, []
     for line in text.splitlines():
         comment, key = COMMENT.match(line), KEY.match(line)
@@ -30,7 +30,7 @@ def documented_keys(text):
 
 
 def leaves(values, prefix=""):
-    """Paths of everything that has no keys of its own by default."""
+    """Yields the paths of all values that have no keys of their own by default."""
     for key, value in values.items():
         if isinstance(value, dict) and value and key not in ("labels", "resources"):
             yield from leaves(value, f"{prefix}{key}.")
@@ -62,7 +62,7 @@ def main():
     after = rest.split(END)[1]
     new = f"{before}{BEGIN}\n{table()}\n{END}{after}"
     if "--check" in sys.argv[1:]:
-        sys.exit(None if new == old else "helm/regroup/README.md is not what values.yaml says; run helm/make_readme.py")
+        sys.exit(None if new == old else "helm/regroup/README.md does not match values.yaml; run helm/make_readme.py")
     readme.write_text(new)
 
 

@@ -3,8 +3,8 @@
 
 usage: proto/make_api_page.py [--check]
 
---check writes nothing and fails where the page is not what the files say. A line of a file that is not understood is an
-error, so that nothing can be left out of the page in silence.
+--check writes nothing and fails if the page does not match the files. A line that cannot be parsed is an error, so that
+nothing is silently left out of the page.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ import sys
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 PAGE = FOLDER / "API.md"
-# In the order in which a reader meets them.
+# The proto files in reading order.
 FILES = ("job", "job_service", "plan", "cluster_service", "error_reason", "worker_service", "trainer_service", "gang_service")
 HEAD = """# API
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The long forms of the fault tests and the tests that download, for hours when the machine has nothing else to do.
+# Runs the long versions of the fault tests and the tests that download, for hours when the machine is idle.
 set -euo pipefail
 
 usage() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs, builds and runs every test; those that need a GPU (tests/gpu) where there is one. Arguments go to ctest:
+# Installs, builds and runs every test, and on a machine with a GPU also tests/gpu. Passes its arguments to ctest:
 # tests/run.sh -L fast, tests/run.sh -R job_file
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

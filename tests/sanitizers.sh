@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything without libtorch under the address and undefined-behaviour sanitizers, then coordinator and worker under the
-# thread sanitizer.
+# Runs everything without libtorch under the address and undefined-behaviour sanitizers, then coordinator and worker
+# under the thread sanitizer.
 set -euo pipefail
 
 usage() {
@@ -22,9 +22,9 @@ run() {
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 mkdir -p build
-# A report ends the test, also one of undefined behaviour, which by itself only prints.
+# Every sanitizer report fails the test, also one of undefined behaviour, which by default is only printed.
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ASAN_OPTIONS=detect_stack_use_after_return=1
-# gRPC, protobuf and libpq come from Debian without instrumentation: what they synchronise is not seen.
+# gRPC, protobuf and libpq come from Debian without instrumentation, so their synchronisation is invisible.
 export TSAN_OPTIONS=suppressions=$PWD/tests/tsan_suppressions.txt
 tsan_only='^(coordinator_(core|job|schedule)_test|worker_(parts_)?test|process_group_test|base_test)$'
 case ${1:-both} in

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Puts a build of Regroup into a root file system that has the packages of packages-runtime.txt. The Containerfile and
-# tests/deploy/container_root_test.py use it.
+# Installs a build of Regroup into a root file system that has the packages of packages-runtime.txt. The Containerfile
+# and tests/deploy/container_root_test.py use it.
 set -euo pipefail
 
 usage() {
@@ -9,10 +9,10 @@ Usage: deploy/container/install_root.sh [--with-cuda] BUILD ROOT
 
   BUILD        folder with bin/ and lib/, for example build/release
   ROOT         the root file system; / inside a container
-  --with-cuda  also the CUDA libraries of the Python environment that BUILD was built with
+  --with-cuda  also installs the CUDA libraries of the Python environment that BUILD was built with
 
-Programs come into /opt/regroup/bin and /usr/local/bin, libraries into /opt/regroup/lib, the demonstration into
-/opt/regroup/share/demo; the account regroup (10001) owns nothing but /work.
+Installs programs into /opt/regroup/bin with links in /usr/local/bin, libraries into /opt/regroup/lib, and the
+demonstration into /opt/regroup/share/demo; the account regroup (10001) owns only /work.
 TEXT
 }
 
@@ -41,7 +41,7 @@ install_programs() {
   if [ $cuda = no ]; then rm -f "$root/opt/regroup/lib/libregroup_cuda.so"; fi
 }
 
-# Shared libraries that come from Python wheels and not from Debian, found from the trainer's own list.
+# Lists the trainer's shared libraries that come from Python wheels and not from Debian.
 wheel_libraries() {
   ldd "$build/bin/regroup-trainer" | awk '$3 ~ /\/site-packages\// {print $3}'
   if [ $cuda = yes ]; then
@@ -51,7 +51,7 @@ wheel_libraries() {
   fi
 }
 
-# Side by side: each looks for the others beside itself.
+# Installs them into one folder, because each library searches its own folder for the others.
 install_libraries() {
   wheel_libraries | sort -u | while read -r library; do
     install -m 0644 "$(realpath "$library")" "$root/opt/regroup/lib/$(basename "$library")"
@@ -65,7 +65,7 @@ install_demo() {
   install -D -m 0644 "$repository/LICENSE" "$root/opt/regroup/share/LICENSE"
 }
 
-# Open MPI wants every user to have a name. A root without accounts gets them from somebody else.
+# Open MPI requires that every user has a name. A root without /etc/passwd gets its accounts elsewhere.
 add_account() {
   if [ ! -e "$root/etc/passwd" ]; then return; fi
   grep -q '^regroup:' "$root/etc/group" || echo 'regroup:x:10001:' >> "$root/etc/group"

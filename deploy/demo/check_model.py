@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Says whether the demo's model is a good example: its perplexity, and what merging its KV heads does to it.
+"""Checks that the demo's model is a good example by its perplexity before and after its KV heads are merged.
 
     OMP_NUM_THREADS=1 check_model.py --model deploy/demo/model --kv-heads 2
 
-Three ways of merging neighbouring heads without training, each in float32 and in plain Python, apart from Regroup's own
-code: the mean, the mean after alignment by orthogonal Procrustes (keys: rotations of RoPE pairs), and the principal
-components weighted by the output projection (values) and by the energy of the queries (keys).
+It merges neighbouring heads without training in three ways, in float32 and in plain Python that shares no code with
+Regroup: by the mean, by the mean after alignment with orthogonal Procrustes (for keys, rotations of RoPE pairs), and by
+the principal components weighted by the output projection (values) and by the energy of the queries (keys).
 """
 
 import argparse
@@ -28,7 +28,7 @@ def texts_of(path):
 
 
 def stream_of(tokenizer, texts):
-    """All texts as one list of tokens: each with the tokenizer's own begin token, and followed by the end token."""
+    """Returns all texts as one list of tokens; each starts with the begin token and is followed by the end token."""
     end = tokenizer.token_to_id("</s>")
     return [token for encoding in tokenizer.encode_batch(texts) for token in encoding.ids + [end]]
 
@@ -40,7 +40,7 @@ def windows_of(stream, window):
 
 @torch.no_grad()
 def perplexity(model, stream, window):
-    """exp of the mean negative log-likelihood of tokens 2..n of each window; the last, shorter window is left out."""
+    """Returns exp of the mean negative log-likelihood of tokens 2..n of each window; drops the last, shorter window."""
     was_training = model.training
     model.eval()
     total, count = 0.0, 0
@@ -54,7 +54,7 @@ def perplexity(model, stream, window):
 
 @torch.no_grad()
 def input_moments(model, stream, window):
-    """For each layer: sum over tokens of x^T x / n, where x is the attention's input (hidden x hidden, float64)."""
+    """Returns per layer the mean over tokens of x^T x, where x is the attention's input (hidden x hidden, float64)."""
     sums = [0] * len(model.model.layers)
     hooks = []
     for index, layer in enumerate(model.model.layers):
@@ -71,12 +71,12 @@ def input_moments(model, stream, window):
 
 
 def heads_of(weight, heads):
-    """[H d, hidden] -> [H, d, hidden], float64."""
+    """Reshapes [H d, hidden] to [H, d, hidden], float64."""
     return weight.detach().double().view(heads, -1, weight.shape[1])
 
 
 def as_complex(rows):
-    """RoPE pairs (t, t + d/2) of [.., d, hidden] as [.., d/2, hidden] complex rows."""
+    """Returns the RoPE pairs (t, t + d/2) of [.., d, hidden] as [.., d/2, hidden] complex rows."""
     first, second = rows.chunk(2, dim=-2)
     return torch.complex(first, second)
 
@@ -86,7 +86,7 @@ def as_real(rows):
 
 
 def square_root(matrix, floor=1e-6):
-    """Symmetric square root and its inverse; eigenvalues floored relative to the largest."""
+    """Returns the symmetric square root and its inverse; clamps eigenvalues from below relative to the largest."""
     values, vectors = torch.linalg.eigh(matrix)
     values = values.clamp_min(floor * values[-1]).sqrt()
     return vectors * values @ vectors.T, vectors / values @ vectors.T
@@ -102,7 +102,7 @@ def merge_values_mean(values, outputs, _):
 
 
 def merge_values_procrustes(values, outputs, moment):
-    """v_i Q_i, with Q_i from cyclic updates of generalised Procrustes; the transposes go into the output projection."""
+    """Averages v_i Q_i, with Q_i from cyclic updates of generalised Procrustes; the outputs take the transposes."""
     s, d, _ = values.shape
     grams = torch.einsum("iah,hk,jbk->ijab", values, moment, values)
     q = torch.eye(d, dtype=values.dtype).repeat(s, 1, 1)
@@ -113,7 +113,7 @@ def merge_values_procrustes(values, outputs, moment):
 
 
 def merge_values_principal(values, outputs, moment):
-    """Top d eigenvectors of the group's Gram in the metric of the output projection; outputs: [s, hidden, d]."""
+    """Uses the top d eigenvectors of the group's Gram in the output projection's metric; outputs: [s, hidden, d]."""
     s, d, _ = values.shape
     roots = [square_root(o.T @ o) for o in outputs]
     scaled = torch.cat([root @ v for (root, _), v in zip(roots, values)])
@@ -127,7 +127,7 @@ def merge_keys_mean(keys, queries, _):
 
 
 def merge_keys_procrustes(keys, queries, moment):
-    """Unit complex factors c per head and pair, by cyclic updates; the score conj(q) k is left alone by (q c, k c)."""
+    """Finds unit complex factors c per head and pair by cyclic updates; (q c, k c) keeps the score conj(q) k."""
     keys, queries = as_complex(keys), as_complex(queries)
     s = len(keys)
     grams = torch.einsum("ith,hk,jtk->tij", keys.conj(), moment.to(keys.dtype), keys)
@@ -140,7 +140,7 @@ def merge_keys_procrustes(keys, queries, moment):
 
 
 def merge_keys_principal(keys, queries, moment):
-    """Per pair, the top eigenvector of the group's Gram, each key weighted by the energy of its query."""
+    """Uses per pair the top eigenvector of the group's Gram, each key weighted by the energy of its query."""
     keys, queries = as_complex(keys), as_complex(queries)
     moment = moment.to(keys.dtype)
     energies = torch.einsum("ith,hk,itk->ti", queries.conj(), moment, queries).real.sqrt()
@@ -180,7 +180,7 @@ def merge_layer(attention, kv_heads, moment, method):
 
 
 def merged(model, kv_heads, moments, method):
-    """A model with kv_heads KV heads; neighbouring heads of the source share one."""
+    """Returns a model with kv_heads KV heads; neighbouring heads of the source share one."""
     state = dict(model.state_dict())
     for index, layer in enumerate(model.model.layers):
         for name, weight in merge_layer(layer.self_attn, kv_heads, moments[index], method).items():

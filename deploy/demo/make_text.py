@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the demo's text: short stories from a seeded grammar, one {"text": ...} a line.
+"""Writes the demo's text: short stories from a seeded grammar, one {"text": ...} per line.
 
     make_text.py --out deploy/demo          # train.jsonl and valid.jsonl, always the same bytes
 
@@ -40,7 +40,7 @@ def listed(words):
 
 
 class Person:
-    """Somebody in a story, with everything that a later sentence may need. The end of the name gives the pronoun."""
+    """A character in a story, with everything that later sentences may need. The name's ending decides the pronoun."""
 
     def __init__(self, rng, taken):
         self.woman = rng.random() < 0.5
@@ -93,7 +93,7 @@ class Story:
         return " ".join(self.sentences)
 
 
-# Introductions. Each states a fact and remembers the question that asks for it.
+# Introductions. Each states a fact and stores the question that asks for it.
 
 def tell_trade(story, p):
     tool, work, place = TRADES[p.trade]
@@ -268,7 +268,7 @@ def ask_again(story):
 
 
 def tell_story(rng):
-    """Facts, one to three scenes, questions about them."""
+    """Writes facts, one to three scenes, and questions about them."""
     story = Story(rng)
     introduce(story)
     for scene in rng.sample(SCENES, rng.randint(1, 3)):
@@ -278,7 +278,7 @@ def tell_story(rng):
 
 
 def tell_register(rng):
-    """A table read twice in different orders: every answer is somewhere above."""
+    """Writes a table that is read twice in different orders: every answer is somewhere above."""
     story = Story(rng)
     thing = rng.choice(THINGS)
     colours = rng.sample(COLOURS, len(story.people))
@@ -290,7 +290,7 @@ def tell_register(rng):
 
 
 def tell_lesson(rng):
-    """Sums, days and animals: the same in every story."""
+    """Writes sums, days and animals, which are the same in every story."""
     story = Story(rng)
     teacher, pupil = story.two()
     story.say(f"{teacher.name} taught {pupil.name}.")
@@ -323,7 +323,7 @@ def tool_question(rng):
 
 
 def story_number(split, number, seed=SEED):
-    """The text with this number in the given split; any number, in any order."""
+    """Returns the text with this number in the given split; numbers can be asked for in any order."""
     rng = random.Random(f"{split}/{seed}/{number}")
     while True:
         text = rng.choices((tell_story, tell_register, tell_lesson), weights=(8, 1, 1))[0](rng)

@@ -3,10 +3,9 @@
 
     OMP_NUM_THREADS=1 train_model.py --out deploy/demo/model
 
-Needs torch, transformers and tokenizers. It is a recipe, kept so that anybody can make the committed model again;
-nothing in Regroup runs it. The tokenizer sees train.jsonl only. The model reads each story once: the stories of
-train.jsonl, and then the next ones of the same split, so that it learns to look names up and cannot learn them by
-heart.
+Needs torch, transformers and tokenizers. It is kept so that anybody can reproduce the committed model; nothing in
+Regroup runs it. The tokenizer is trained on train.jsonl only. The model reads each story once: the stories of
+train.jsonl, and then the next ones of the same split, so that it learns to look names up and cannot memorise them.
 """
 
 import argparse
@@ -35,7 +34,7 @@ WARM_UP_STEPS = 100
 
 
 def train_tokenizer(texts, vocabulary=VOCABULARY):
-    """Byte-level BPE; encoding a text puts the begin token in front of it."""
+    """Trains a byte-level BPE tokenizer, which puts the begin token in front of every encoded text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -54,7 +53,7 @@ def train_tokenizer(texts, vocabulary=VOCABULARY):
 
 
 def save_tokenizer(tokenizer, folder):
-    """The Hugging Face files; special_tokens_map.json is written by hand because Transformers 5 leaves it out."""
+    """Writes the Hugging Face files, including special_tokens_map.json, which Transformers 5 leaves out."""
     special = {"bos_token": BEGIN, "eos_token": END, "pad_token": PAD}
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, model_max_length=WINDOW, clean_up_tokenization_spaces=False, **special
@@ -89,7 +88,7 @@ def generation_config(tokenizer):
 
 
 def training_tokens(tokenizer, needed):
-    """The stories of the train split, in order, joined until there are enough tokens."""
+    """Returns the tokens of the train split's stories, in order, until there are enough."""
     tokens, number = [], 0
     while len(tokens) < needed:
         tokens += stream_of(tokenizer, [story_number("train", n) for n in range(number, number + 1000)])

@@ -1,4 +1,4 @@
-"""The vocabulary of the demo's stories: plain tables, read by make_text.py. Every word here was chosen by hand."""
+"""The vocabulary of the demo's stories: plain tables that make_text.py reads. Every word was chosen by hand."""
 
 NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -9,7 +9,7 @@ DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 
 ORDINALS = "first second third fourth fifth sixth".split()
 
-# Names are made of these syllables, so that most of them are seen once and can only be copied, never remembered.
+# Names are built from these syllables, so that most of them occur once and have to be copied, not memorised.
 ONSETS = "b br d dr f g gr h j k kl l m n p r s st t tr v w z".split()
 VOWELS = "a e i o u".split()
 MIDDLES = "l n r m d v s t k b nd lm rt st nk".split()

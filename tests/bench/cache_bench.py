@@ -1,9 +1,10 @@
-"""Training with the teacher's hidden states on disk next to training with the teacher in every step, in turns.
+"""Compares training with the teacher's hidden states on disk with training that runs the teacher in every step, in
+turns.
 
     build/venv/bin/python tests/bench/cache_bench.py [--programs build/release/bench] [--model small|wide]
 
-Several passes over the same windows. The losses of all steps must be equal; then the steps behind the first pass are
-compared, and those of the first pass, which write the states."""
+It makes several passes over the same windows. The losses of all steps must be equal; then it compares the steps after
+the first pass, and those of the first pass, which write the states."""
 
 import argparse
 import pathlib
@@ -46,7 +47,7 @@ def main():
                                               arguments.threads, options | more)
                    for more in ({}, {"teacher-states": folder / f"states-{turn}"})]
             for without, with_cache in zip(*run):
-                # A teacher's batch has other rounding than its windows one by one.
+                # A teacher rounds a batch differently than its windows one by one.
                 if abs(without["loss"] - with_cache["loss"]) > 1e-5 * abs(without["loss"]):
                     raise SystemExit(f"step {without['step']}: loss {without['loss']} and {with_cache['loss']}")
             seconds = [[step["step_seconds"] for step in steps] for steps in run]

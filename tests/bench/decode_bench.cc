@@ -1,7 +1,7 @@
-// How much faster a random LLaMA decodes on this machine with fewer KV heads, next to the bound that memory sets.
+// Measures how much faster a random LLaMA decodes with fewer KV heads, compared with the bound from memory bandwidth.
 // usage: decode_bench [batch] [context] [new tokens] [cpu | cuda]      (8, 2048, 32 and cpu by default)
 //
-// float32 on the CPU, bfloat16 on a GPU.
+// It computes in float32 on the CPU and in bfloat16 on a GPU.
 //
 // The cache is filled with random numbers: the time of a step does not depend on them.
 #include <ATen/ATen.h>

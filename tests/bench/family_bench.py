@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Perplexity of a small trained model of every family before and after its KV heads are halved, without any training after
-the merge: `none`, `procrustes` and `principal`.
+"""Measures the perplexity of a small trained model of every family before and after its KV heads are halved, without
+training after the merge: `none`, `procrustes` and `principal`.
 
     build/venv/bin/python tests/bench/family_bench.py [--families gpt2,opt] [--steps 400] [--work build/families]
 
-Each model learns the demonstration's stories, which ask for names that were given before: heads do different work. The
-demonstration's tokenizer, AdamW, one learning rate for all. A model that is there already is not trained again."""
+Each model learns the demonstration's stories, which ask for names that were given before, so that heads do different
+work. All use the demonstration's tokenizer, AdamW and one learning rate. An existing model is not trained again."""
 
 import argparse
 import json
@@ -65,7 +65,7 @@ def parse_arguments():
 
 
 def training_windows(tokenizer):
-    """[windows, WINDOW]: the stories one after the other, each with its begin and end tokens."""
+    """Returns [windows, WINDOW]: the stories one after the other, each with its begin and end tokens."""
     end = tokenizer.token_to_id("</s>")
     texts = [json.loads(line)["text"] for line in open(DEMO / "train.jsonl", encoding="utf-8")]
     stream = [token for encoding in tokenizer.encode_batch(texts) for token in encoding.ids + [end]]
@@ -106,7 +106,7 @@ def train(model_type, folder, windows, tokenizer, arguments):
 
 
 def trained_predictions(model, batch):
-    """Logits, and the tokens that they predict; an encoder-decoder encodes the first half."""
+    """Returns logits and the tokens that they predict; an encoder-decoder encodes the first half."""
     if not model.config.is_encoder_decoder:
         return model(batch).logits[:, :-1], batch[:, 1:]
     half = batch.shape[1] // 2
@@ -114,7 +114,7 @@ def trained_predictions(model, batch):
 
 
 def perplexities(folder, arguments):
-    """Of the source, and by method, from one job."""
+    """Returns the source's perplexity and that of each method, from one job."""
     job = {
         "name": folder.name.replace("_", "-"),
         "source": {"checkpoint": str(folder)},

@@ -1,10 +1,10 @@
-"""An optimizer step of distilled fine-tuning in Regroup and in Transformers + PyTorch eager, in turns.
+"""Compares an optimizer step of distilled fine-tuning in Regroup and in Transformers + PyTorch eager, in turns.
 
     build/venv/bin/python tests/bench/finetune_bench.py [--programs build/release/bench] [--models small,wide]
 
 Both sides train the same merged student on the same batch with the same loss, optimizer and rates; their losses are
-compared step by step before anything is timed. Transformers stays in this process; each of the product's turns is a
-process of its own, whose first step is left out."""
+compared step by step before anything is timed. Transformers stays in this process; each of Regroup's turns is a
+separate process, whose first step is not measured."""
 
 import argparse
 import pathlib

@@ -1,10 +1,10 @@
-"""What a GPU gives: its bfloat16 matrix products, distilled fine-tuning of a LLaMA of width 4096 x 8 layers next to
-Transformers + PyTorch eager, in turns, as a share of those products, and decoding with fewer KV heads.
+"""Measures a GPU: its bfloat16 matrix products; distilled fine-tuning of a LLaMA of width 4096 x 8 layers compared with
+Transformers + PyTorch eager, in turns, as a share of those products; and decoding with fewer KV heads.
 
     build/venv/bin/python tests/bench/gpu_bench.py [--programs build/release/bench] [--sequences 4] [--sequence-length 2048]
 
 Both sides train the same merged student on the same batch, and their losses are compared first. --device cpu with small sizes
-shows that the script works, nothing else."""
+only shows that the script works."""
 
 import argparse
 import pathlib
@@ -41,7 +41,7 @@ def device_name(device):
 
 
 def ceiling(device, side):
-    """Floating-point operations a second of bfloat16 products of square matrices, the best of 20."""
+    """Returns the floating-point operations per second of bfloat16 products of square matrices, the best of 20."""
     a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
     best = float("inf")
     for _ in range(20):
@@ -55,8 +55,8 @@ def ceiling(device, side):
 
 
 def flops_per_token(config, kv_heads, length):
-    """One forward pass of the teacher, a forward and a backward pass of the student: 2 and 6 for each weight of a matrix, and
-    the products of attention, whose causal half is counted."""
+    """Counts one forward pass of the teacher and a forward and a backward pass of the student: 2 and 6 for each weight
+    of a matrix, and the matrix products of attention, of which only the causal half counts."""
     def weights(heads):
         attention = 2 * config.hidden_size**2 + 2 * config.hidden_size * heads * config.head_dim
         block = attention + 3 * config.hidden_size * config.intermediate_size
@@ -67,7 +67,7 @@ def flops_per_token(config, kv_heads, length):
 
 
 def compare(arguments, model, folder):
-    """Seconds a step of the product and of Transformers."""
+    """Measures the seconds per step of Regroup and of Transformers."""
     config = transformers.AutoConfig.from_pretrained(model)
     batch = training_cases.write_batch(folder / "batch.jsonl", arguments.sequences, arguments.sequence_length,
                                        config.vocab_size)
@@ -77,7 +77,7 @@ def compare(arguments, model, folder):
                "sequences-per-rank": arguments.sequences, "steps": arguments.steps, "learning-rate": rate}
     ours, theirs = [], []
     for turn in range(arguments.turns):
-        # One side at a time, since each may want most of the memory.
+        # One side runs at a time, since each may need most of the memory.
         my_steps = training_cases.run_product(arguments.programs / "train_steps", folder / "curves.jsonl",
                                               torch.get_num_threads(), options)
         side = transformers_side.TransformersSide(model, arguments.kv_heads, torch.bfloat16, batch, rate, arguments.steps,

@@ -1,5 +1,5 @@
-"""Distilled fine-tuning on documents of real lengths: packed without attention across documents in Regroup, padded to the
-longest of each batch in Transformers + PyTorch eager, in turns.
+"""Compares distilled fine-tuning on documents of real lengths: packed without attention across documents in Regroup,
+padded to the longest of each batch in Transformers + PyTorch eager, in turns.
 
     build/venv/bin/python tests/bench/packing_bench.py [--programs build/release/bench] [--data texts.jsonl]
 
@@ -42,7 +42,7 @@ def parse_arguments():
 
 
 def fill_windows(arguments):
-    """Lists of documents that fill a window each."""
+    """Returns lists of documents, each of which fills a window."""
     tokenizer = tokenizers.Tokenizer.from_file(str(arguments.model / "tokenizer.json"))
     windows, room = [[]], arguments.window_length
     for line in open(arguments.data):
@@ -62,7 +62,7 @@ def fill_windows(arguments):
 
 
 class PaddedSide(transformers_side.TransformersSide):
-    """The same student and optimizer on documents that are padded."""
+    """Trains the same student with the same optimizer on padded documents."""
 
     def set_documents(self, documents, size):
         self.tokens = sum(map(len, documents))

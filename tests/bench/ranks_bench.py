@@ -1,11 +1,12 @@
-"""Two ranks of one thread next to one rank of one thread, with the same work per rank, in turns and both by mpirun.
+"""Compares two ranks of one thread with one rank of one thread, with the same work per rank, in turns and both by
+mpirun.
 
     build/venv/bin/python tests/bench/ranks_bench.py [--programs build/release/bench]
 
-Efficiency: the step's time alone divided by the step's time together, with gradients summed beside the backward pass and
-behind it; both must train with the same losses. A busy machine has no second core to give, so
-that the same is also measured with two ranks that do not talk (two gangs of one at a time): what is lost to the
-machine, and what to communication."""
+Efficiency is the step's time alone divided by its time with two ranks, with gradients summed in parallel to the
+backward pass or after it; both must train with the same losses. A busy machine may have no second core available, so
+the same is also measured with two ranks that do not communicate (two gangs of one at a time): this separates the loss
+to the machine from the loss to communication."""
 
 import argparse
 import concurrent.futures
@@ -48,7 +49,7 @@ class Bench:
                                           [*MPIRUN, "-np", str(ranks)])
 
     def run_apart(self):
-        """As many gangs of one at the same time."""
+        """Runs as many gangs of one rank at the same time."""
         with concurrent.futures.ThreadPoolExecutor() as pool:
             gangs = list(pool.map(lambda number: self.run(1, number), range(self.arguments.ranks)))
         return [step for gang in gangs for step in gang[1:]]

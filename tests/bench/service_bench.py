@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What the coordinator bears, over mutual TLS with tokens on loopback, next to a bare gRPC echo of the same messages.
+"""Measures the coordinator's capacity, over mutual TLS with tokens on loopback, compared with a bare gRPC echo of the
+same messages.
 
     tests/bench/service_bench.py [--short] [PART ...]
 
@@ -33,7 +34,8 @@ class Bench:
         return loaded.LoadedCoordinator(folder, lease_s=30, **settings)
 
     def submit(self):
-        """Durable submissions in an open loop, kill -9, and whether every acknowledged one is there afterwards."""
+        """Sends durable submissions in an open loop, then kill -9, and checks that every acknowledged one is still
+        there."""
         rate, seconds = self.settings.rate, self.settings.seconds
         coordinator = self.coordinator("submit", arguments=("--max-unfinished-jobs", 1000000))
         coordinator.start()
@@ -57,7 +59,7 @@ class Bench:
         self.row(f"ready after that kill with {answered['answered']} waiting", f"{ready:.2f} s")
 
     def watch(self):
-        """Watchers of which some do not read: memory, and whether the others see everything."""
+        """Runs watchers, some of which do not read: measures memory and checks that the others see everything."""
         coordinator = self.coordinator("watch")
         coordinator.start()
         before, peak, done = coordinator.memory_mb(), [0.0], threading.Event()
@@ -79,7 +81,7 @@ class Bench:
         self.row("coordinator's memory before, at most", f"{before:.0f} MB, {peak[0]:.0f} MB", "bounded")
 
     def restart(self):
-        """A store of many jobs: ready after kill -9, and the list's pages."""
+        """Fills a store with many jobs: measures the time until ready after kill -9, and the list's pages."""
         finished, waiting = self.settings.finished, self.settings.waiting
         coordinator = self.coordinator("restart")
         subprocess.run([loaded.LOAD_PROGRAMS / "regroup_fill_store", "--state-dir", coordinator.state, "--finished",
@@ -102,7 +104,7 @@ class Bench:
         coordinator.stop()
 
     def heartbeats(self):
-        """Idle workers, a heartbeat a second each, with a call each that waits for a task."""
+        """Runs idle workers, each with one heartbeat per second and a call that waits for a task."""
         workers = self.settings.workers
         coordinator = self.coordinator("heartbeats")
         coordinator.start()

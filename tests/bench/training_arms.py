@@ -1,8 +1,9 @@
-"""What each way to start and to train ends with, after the same number of steps and each at its own best learning rate.
+"""Compares the results of all starts and training methods, after the same number of steps, each at its best learning
+rate.
 
     python3 tests/bench/training_arms.py [--steps 300] [--rates 2.5e-4,5e-4,1e-3] [--seeds 1,2] [--model FOLDER --texts FOLDER]
 
-One sweep for each rate with seed 0, then every arm again with the other seeds at the rate that was its best. Prints the
+It runs one sweep per rate with seed 0, then every arm again with the other seeds at its best rate. Prints the
 table of trainer/alignment/README.md ("After equal training"). An arm takes some minutes."""
 
 import argparse
@@ -56,7 +57,7 @@ def job(arguments, rate, seed, alignments, trainings):
 
 
 def run(arguments, rate, seed, alignments, trainings):
-    """The source's perplexity, and that of each (alignment, training)."""
+    """Returns the source's perplexity, and that of each (alignment, training)."""
     with tempfile.TemporaryDirectory() as place:
         file = pathlib.Path(place) / "job.yaml"
         file.write_text(json.dumps(job(arguments, rate, seed, alignments, trainings)))

@@ -1,5 +1,5 @@
-// The authorisation matrix: every RPC of every service in proto/regroup/v1, called by everybody who should not, and by
-// somebody who may. The RPCs are read from the proto files, so a new one without a row fails.
+// The authorisation matrix: every RPC of every service in proto/regroup/v1 is called by every kind of caller that must
+// be rejected, and by one that is allowed. The RPCs are read from the proto files, so a new one without a row fails.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -20,8 +20,8 @@
 namespace regroup {
 namespace {
 
-/// Served by workers, with a token for each attempt: TrainerService on a unix socket, which the worker's tests cover,
-/// and GangService, whose matrix is tests/unit/services/worker/worker_gang_access_test.cc.
+/// Services of workers, with a token per attempt: TrainerService on a unix socket, which the worker's tests cover, and
+/// GangService, whose matrix is tests/unit/services/worker/worker_gang_access_test.cc.
 const std::vector<std::string> kServicesOfWorkers = {"TrainerService", "GangService"};
 
 using Request = std::shared_ptr<google::protobuf::Message>;
@@ -33,15 +33,15 @@ enum class OldEpoch {
   kIsRefused,
   /// The worker is told to stop the attempt.
   kIsStopped,
-  /// The last lines of its logs are kept, and nothing else.
+  /// Only the last lines of its logs are kept.
   kIsHeard,
 };
 
-/// One RPC: a request that is good, who may make it, and what else it depends on.
+/// One RPC: a valid request, who may make it, and what else the decision depends on.
 struct Row {
   std::function<Request()> request;
   std::vector<Role> roles;
-  /// It is about a job, which only its owner (among submitters) may touch.
+  /// True if the request is about a job, which among submitters only its owner may touch.
   bool is_of_an_owner = false;
   OldEpoch old_epoch = OldEpoch::kNone;
   /// The request as the first attempt of alice's inspect task would make it.
@@ -93,7 +93,7 @@ std::function<Request()> ReportOfEpoch(int64_t epoch) {
   });
 }
 
-/// Progress and a line that the first attempt tells.
+/// Returns progress and a log line of the first attempt.
 std::function<Request()> LinesOfFirstEpoch() {
   return FromTheWorker<v1::PushLogsRequest>([](v1::PushLogsRequest& request) {
     v1::AttemptReport& report = *request.add_reports();
@@ -160,7 +160,7 @@ std::map<std::string, Row> Rows() {
   };
 }
 
-/// "JobService/SubmitJob" and all others of the proto files.
+/// Returns "JobService/SubmitJob" and all other methods of the proto files.
 std::vector<std::string> MethodsInTheProtoFiles() {
   static const std::regex declaration("^\\s*(service|rpc)\\s+(\\w+)");
   const std::filesystem::path folder = std::filesystem::path(REGROUP_SOURCE_FOLDER) / "proto/regroup/v1";
@@ -249,7 +249,7 @@ class AuthorizationTest : public ::testing::TestWithParam<std::string> {
     EXPECT_TRUE(GenericCall(channel_, "/regroup.v1.JobService/GetJob", *AboutTheJob<v1::GetJobRequest>()(),
                             tokens_.at("alice"), &job)
                     .ok());
-    // Passes with time.
+    // The list changes with time.
     job.clear_waiting_reason();
     return job;
   }
@@ -299,7 +299,7 @@ TEST_P(AuthorizationTest, IsForThoseWhoMayAndForNobodyElse) {
   const Request request = row.request();
   const std::string good_token = TokenOf(row.roles.front());
 
-  // Who the transport refuses: no certificate, another authority's, an expired one.
+  // Callers that the transport rejects: without a certificate, with another authority's, with an expired one.
   grpc::SslCredentialsOptions no_certificate;
   no_certificate.pem_root_certs = ReadFile(files_.Path("ca.pem")).value();
   const auto nameless =
@@ -310,12 +310,12 @@ TEST_P(AuthorizationTest, IsForThoseWhoMayAndForNobodyElse) {
     EXPECT_EQ(Call(channel, method, *request, good_token).code(), absl::StatusCode::kUnavailable);
   }
 
-  // Who the token refuses: none, an unknown one.
+  // Callers with a missing or an unknown token.
   for (const std::string& token : {std::string(), "rg-" + std::string(64, '0')}) {
     EXPECT_EQ(ReasonOf(Call(channel_, method, *request, token)), v1::CREDENTIALS_REQUIRED) << token;
   }
 
-  // Who the role refuses.
+  // Callers whose role does not allow the call.
   for (const Role role : {Role::kViewer, Role::kSubmitter, Role::kAdmin, Role::kWorker}) {
     if (std::find(row.roles.begin(), row.roles.end(), role) != row.roles.end()) continue;
     const absl::Status status = Call(channel_, method, *request, TokenOf(role));
@@ -323,13 +323,13 @@ TEST_P(AuthorizationTest, IsForThoseWhoMayAndForNobodyElse) {
     EXPECT_EQ(ReasonOf(status), v1::NOT_ALLOWED) << RoleName(role);
   }
 
-  // Another owner, and an attempt that is over.
+  // Another owner, and a finished attempt.
   if (row.is_of_an_owner) EXPECT_EQ(ReasonOf(CallAs("bob", method, *request)), v1::NOT_ALLOWED);
   ASSERT_EQ(row.old_epoch != OldEpoch::kNone, NamesAnAttempt(request->GetDescriptor()))
       << "the request names an attempt: say in Rows() what becomes of one that is over";
   if (row.old_epoch != OldEpoch::kNone) ExpectNothingComesOfAnOldEpoch(method, row);
 
-  // Everybody who may is let in, whatever then comes of it.
+  // Every allowed caller passes authorization, whatever the result of the call.
   for (const Role role : row.roles) {
     const absl::Status status = Call(channel_, method, *request, TokenOf(role));
     EXPECT_TRUE(WasLetIn(status)) << RoleName(role) << ": " << status;

@@ -26,7 +26,7 @@ std::vector<std::string> AllMethods() {
   return methods;
 }
 
-/// A request of random fields: of known ones with wrong types and lengths, and of unknown ones.
+/// Returns a request of random fields: known ones with wrong types and lengths, and unknown ones.
 std::string RandomBytes(std::mt19937_64& random, const std::string& good) {
   std::string bytes = good;
   for (int times = 0; times < 8; ++times) {
@@ -59,7 +59,7 @@ class BadRequestsTest : public CoordinatorTest {
   }
   void SendRaw(const std::string& bytes) {
     const int fd = ConnectRaw();
-    // The other side may close in between.
+    // The other side may close the connection in between.
     [[maybe_unused]] const ssize_t sent = send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     shutdown(fd, SHUT_WR);
     char reply[4096];

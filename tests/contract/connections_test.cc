@@ -31,7 +31,7 @@ int ConnectTo(int port) {
   return fd;
 }
 
-/// Takes what has come. Whether the other side has ended the connection.
+/// Reads the received bytes. Returns true if the other side has closed the connection.
 bool HasEnded(int fd) {
   char bytes[4096];
   while (true) {
@@ -41,7 +41,7 @@ bool HasEnded(int fd) {
   }
 }
 
-/// Connections that say nothing; closed at the end.
+/// Connections that send nothing; closed at the end.
 class SilentConnections {
  public:
   SilentConnections(int port, int count) {
@@ -65,7 +65,7 @@ class SilentConnections {
   std::vector<int> fds_;
 };
 
-/// Stands in front of a server and lets the first bytes of a connection wait before it passes them on.
+/// A proxy in front of a server that delays the first bytes of each connection.
 class SlowDoor {
  public:
   SlowDoor(int server_port, std::chrono::milliseconds delay) : server_port_(server_port), delay_(delay) {
@@ -139,7 +139,7 @@ class ConnectionsTest : public ::testing::Test {
   void Serve() { server_ = RpcServer::Start(options_, {&service_}).value(); }
   std::string Address(int port) const { return "localhost:" + std::to_string(port); }
 
-  /// A call on a channel that was there before.
+  /// Makes a call on an existing channel.
   static absl::Status CallOn(const std::shared_ptr<grpc::Channel>& channel, bool waits = false) {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + kPatience);
@@ -198,7 +198,7 @@ TEST_F(ConnectionsTest, WhoSaysNothingIsEnded) {
 
 TEST_F(ConnectionsTest, ASlowHandshakeSucceeds) {
   Serve();
-  // The handshake takes two round trips at least, and each attempt begins anew.
+  // The handshake takes at least two round trips, and each attempt starts over.
   const SlowDoor door(server_->port(), std::chrono::milliseconds(2500));
   const auto channel = OpenChannel(Address(door.port()), files_.Identity("client")).value();
   const absl::Status status = CallOn(channel, true);

@@ -1,4 +1,4 @@
-// Calls any RPC by its name, with a request of any type: for tests that go over all of them.
+// Calls any RPC by its name, with a request of any type, for tests that iterate over all RPCs.
 #pragma once
 
 #include <google/protobuf/message.h>
@@ -14,8 +14,8 @@
 
 namespace regroup {
 
-/// The status of a unary or server-streaming call "/regroup.v1.JobService/GetJob" with the bytes of a request, whatever
-/// they are; a stream is left after its first message. `token` may be empty, and `reply` null.
+/// Returns the status of a unary or server-streaming call "/regroup.v1.JobService/GetJob" with any bytes as its
+/// request; a stream is cancelled after its first message. `token` may be empty, and `reply` null.
 inline absl::Status GenericCallWithBytes(const std::shared_ptr<grpc::Channel>& channel, const std::string& path,
                                          const std::string& bytes, const std::string& token,
                                          std::chrono::milliseconds patience, std::string* reply_bytes = nullptr) {
@@ -52,11 +52,11 @@ inline absl::Status GenericCallWithBytes(const std::shared_ptr<grpc::Channel>& c
   queue.Shutdown();
   while (wait()) {
   }
-  // A stream that had a message was let in, whatever the cancellation made of its end.
+  // A stream that delivered a message was accepted, whatever its status after the cancellation.
   return has_reply ? absl::OkStatus() : FromGrpc(status);
 }
 
-/// The same with a request as a message.
+/// Does the same with a request as a message.
 inline absl::Status GenericCall(const std::shared_ptr<grpc::Channel>& channel, const std::string& path,
                                 const google::protobuf::Message& request, const std::string& token,
                                 google::protobuf::Message* reply = nullptr) {

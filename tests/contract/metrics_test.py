@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""services/common/metrics/README.md says exactly what a running coordinator serves: names, types, labels, label values."""
+"""Checks that services/common/metrics/README.md matches a running coordinator: names, types, labels, label values."""
 
 import email.message
 import gzip
@@ -36,13 +36,13 @@ SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_co
 
 
 def documented():
-    """name -> (type, labels)."""
+    """Returns a dictionary of name -> (type, labels)."""
     return {name: (kind, frozenset(filter(None, labels.strip().split(", "))))
             for name, kind, _unit, labels, _meaning in ROW.findall(README.read_text())}
 
 
 def documented_words():
-    """Every word that a label may take."""
+    """Returns every value that a label may take."""
     text = README.read_text()
     paragraph = text[text.index("Label values:"):text.index("## The service")]
     return {word for quoted in re.findall(r"`([^`]+)`", paragraph) for word in quoted.split()}
@@ -88,7 +88,7 @@ class MetricsTest(ProgramTest):
             return answer.read().decode()
 
     def scrape_as(self, accept):
-        """(type, parameters of the type, text), as a Prometheus that sends this header gets them."""
+        """Returns (type, parameters of the type, text), as a Prometheus that sends this header gets them."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.cluster.metrics_port}/metrics",
                                          headers={"Accept": accept, "Accept-Encoding": "gzip"})
         with urllib.request.urlopen(request, timeout=30) as answer:
@@ -109,7 +109,7 @@ class MetricsTest(ProgramTest):
                 self.check_page(text)
 
     def check_page(self, text):
-        """Read by Prometheus' own library for Python and by promtool, and by our own reader: all see the same."""
+        """Checks that Prometheus' own Python library, promtool and our own parser read the same from the page."""
         families = {family.name: family for family in text_string_to_metric_families(text)}
         page = Page(text)
         # The library takes the suffix from a counter's name.

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""deploy/carry.sh's archive, unpacked elsewhere: the programs find all they need there, in libtorch and in Open MPI, and run."""
+"""Unpacks deploy/carry.sh's archive elsewhere: the programs find all dependencies in it, libtorch and Open MPI, and
+run."""
 
 import os
 import pathlib

@@ -17,7 +17,7 @@ CI_VALUES = sorted((FOLDER / "ci").glob("*-values.yaml"))
 
 @contextlib.contextmanager
 def _quiet():
-    """Helm tells on standard error that it follows our symbolic links."""
+    """Suppresses Helm's notes on standard error that it follows our symbolic links."""
     saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     sys.stderr.flush()
     os.dup2(null, 2)
@@ -46,19 +46,19 @@ def read_values(path):
 
 
 def render(values, name="demo", namespace="ml", **settings):
-    """Template file -> text."""
+    """Returns a dictionary of template file -> text."""
     with load() as loaded:
         return loaded.render(values=values, name=name, namespace=namespace, **settings)
 
 
 def manifests(values, **settings):
-    """Every object; the caller may change them."""
+    """Returns every object; the caller may change them."""
     return copy.deepcopy(_manifests(json.dumps([values, settings])))
 
 
 @functools.cache
 def _manifests(request):
-    """Rendering costs a second, and many tests look at the same."""
+    """Caches renderings: one takes a second, and many tests need the same."""
     values, settings = json.loads(request)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return [document for path, text in render(values, **settings).items() if not path.endswith(".txt")
@@ -73,7 +73,7 @@ def find(objects, kind, name):
 
 
 def pod_templates(objects):
-    """(name, pod) of everything that becomes a pod; a pod has `metadata` and `spec`."""
+    """Yields (name, pod) of everything that becomes a pod; a pod has `metadata` and `spec`."""
     for thing in objects:
         if thing["kind"] == "Pod":
             yield thing["metadata"]["name"], thing

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The chart's commands, arguments, certificates and scripts start the real programs, folders standing in for volumes."""
+"""Starts the real programs with the chart's commands, arguments, certificates and scripts, and folders as volumes."""
 
 import base64
 import json
@@ -40,12 +40,12 @@ class Release:
         return [self._here(word, component) for word in container["command"] + container.get("args", [])]
 
     def environment(self, container, component):
-        """As Kubernetes sets it, and the image's PATH."""
+        """Returns the environment as Kubernetes sets it, with the image's PATH."""
         pairs = {entry["name"]: self._here(entry["value"], component) for entry in container["env"] if "value" in entry}
         return {"PATH": f"{places.PROGRAMS}:/usr/bin:/bin", "POD_NAME": POD, **pairs}
 
     def _here(self, word, component):
-        """A word of a pod's definition with what is different on this machine."""
+        """Returns a word of a pod's definition, adapted to this machine."""
         here = ",".join(f"127.0.0.1:{port}" for port in self.ports)
         word = re.sub(r"(dns:///)?demo-regroup-coordinator(-headless)?\.ml\.svc:7447", here, word)
         word = word.replace("$(POD_NAME)", POD).replace(":7447", ":0").replace(":9447", ":0").replace("0.0.0.0:7448", "127.0.0.1:0")
@@ -74,7 +74,7 @@ class ChartProgramsTest(ProgramTest):
         self.make_tokens()
 
     def make_tokens(self):
-        """With the commands of the chart's README.md."""
+        """Creates tokens with the commands of the chart's README.md."""
         commands = re.findall(r"^    (regroup-coordinator token add .*)$", (chart.FOLDER / "README.md").read_text(), re.MULTILINE)
         for command in commands:
             subprocess.run(["bash", "-c", command], check=True, cwd=self.folder / "auth",
@@ -133,7 +133,7 @@ class ChartProgramsTest(ProgramTest):
         self.wait_for_state("ready")
 
     def regroup(self, *arguments):
-        """The command line in the test pod."""
+        """Runs the command line as in the test pod."""
         container = self.release.container("Pod", "-test")
         return subprocess.run([places.PROGRAMS / "regroup", *map(str, arguments)], text=True, timeout=60,
                               env=self.release.environment(container, "client"), capture_output=True)
@@ -148,7 +148,7 @@ class ChartProgramsTest(ProgramTest):
             self.assertIn(f"{key}.checkpoint", done.stderr)
             self.assertIn(value["checkpoint"], done.stderr)
         self.assertEqual(self.regroup("submit", self.write_job(job_file.small_job(self.output))).returncode, 0)
-        # The command of the operator's guide, in the coordinator's pod.
+        # Run the command of the operations guide in the coordinator's pod.
         environment = {**self.release.environment(self.release.container("Pod", "-test"), "client")}
         done = subprocess.run([places.PROGRAMS / "regroup-coordinator", "backup", "--name", "monday.db"], env=environment,
                               capture_output=True, text=True, timeout=60)
@@ -184,7 +184,7 @@ class ChartProgramsTest(ProgramTest):
             self.release.ports.append(self.wait_for_port(coordinators[-1], f"coordinator-{index}", port_file))
         self.start("worker", "StatefulSet", "-worker", "worker")
         self.wait_for_state("ready")
-        # The first one started leads.
+        # The coordinator that was started first leads.
         self.assertEqual([self.is_leader(index) for index in range(2)], [1, 0])
         processes.kill_now(coordinators[0])
         processes.wait_until(lambda: self.state_of_worker() == "ready", "the second coordinator", 60, 0.2)

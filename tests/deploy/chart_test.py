@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The chart: lint, schema, every rendering valid for two versions of Kubernetes, and the policies it promises."""
+"""Checks the chart: lint, schema, every rendering valid for two versions of Kubernetes, and the promised policies."""
 
 import re
 import shlex
@@ -202,11 +202,11 @@ class DocumentationTest(unittest.TestCase):
             self.assertNotIn("<no value>", notes)
             self.assertNotIn("\n\n\n", notes)
         outside = chart.render({"coordinator": {"service": {"type": "LoadBalancer"}}}, name="release")
-        self.assertIn("Nobody outside the cluster is let in yet", next(text for path, text in outside.items() if path.endswith("NOTES.txt")))
+        self.assertIn("The network policy blocks all clients outside the cluster", next(text for path, text in outside.items() if path.endswith("NOTES.txt")))
 
 
 def set_value(values, path, text):
-    """As Helm reads --set: braces hold a list."""
+    """Sets a value as Helm's --set does: braces hold a list."""
     *folders, last = path.split(".")
     for folder in folders:
         values = values.setdefault(folder, {})

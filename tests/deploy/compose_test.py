@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The compose file and the Containerfile: what they name exists, their commands start the programs, nothing is open."""
+"""Checks the compose file and the Containerfile: what they name exists, their commands work, no port is open to
+others."""
 
 import re
 import subprocess
@@ -19,7 +20,7 @@ def services():
 
 
 def with_defaults(word):
-    """${NAME:-default} as it is where nobody sets NAME."""
+    """Replaces ${NAME:-default} by its default."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", word)
 
 
@@ -58,7 +59,7 @@ class ComposeTest(ProgramTest):
                              "the worker", patience_s=60, pause_s=0.1)
 
     def test_the_job_of_its_head_can_be_planned(self):
-        """With the folders of the image and of the volume in their places."""
+        """Plans the job with the folders of the image and of the volume in their places."""
         path = re.search(r"regroup submit (/data/\S+)", FILE.read_text())[1]
         mount = next(mount for mount in services()["worker"]["volumes"] if mount.endswith(":/data"))
         text = (FILE.parent / with_defaults(mount).split(":")[0] / path.removeprefix("/data/")).read_text()

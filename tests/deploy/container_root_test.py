@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The root file system of the image, made with Debian's own tools and deploy/container/install_root.sh: a user without
-rights converts a model in it with a gang of two ranks, on a root that cannot be written."""
+"""Creates the image's root file system with Debian's own tools and deploy/container/install_root.sh: in it an
+unprivileged user converts a model with a gang of two ranks, on a read-only root."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from harness import job_file, places
 
 CONTAINER = places.REPOSITORY / "deploy/container"
 USER = 10001
-# Runs in a mount and process namespace of its own, as a container does: nothing of it outlives the test.
+# Runs in its own mount and process namespace, as a container does, so that nothing outlives the test.
 INSIDE = """
 set -e
 mount --bind "$ROOT" "$ROOT"
@@ -47,7 +47,7 @@ class ContainerRootTest(unittest.TestCase):
 
     @classmethod
     def make_root(cls):
-        # The packages come from where this machine's come from.
+        # The packages come from this machine's package sources.
         done = subprocess.run(["mmdebstrap", "--variant=minbase", f"--include={','.join(runtime_packages())}", "bookworm",
                                cls.root, *sources()], text=True, capture_output=True)
         if done.returncode != 0:

@@ -1,4 +1,4 @@
-"""Draws a dashboard from Prometheus' data, for the documentation. Our own drawing: Grafana's looks different."""
+"""Draws a dashboard from Prometheus' data, for the documentation. Grafana's own rendering looks different."""
 
 import html
 import math
@@ -9,7 +9,7 @@ COLOURS = ("#3366aa", "#cc6622", "#338855", "#aa3377", "#777722", "#226688", "#9
 
 
 def draw(board, series_of, start, end):
-    """SVG text. `series_of(expression)` gives [(labels, [(time, value)])]."""
+    """Returns SVG text. `series_of(expression)` returns [(labels, [(time, value)])]."""
     panels = board["panels"]
     height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels) * ROW + 60
     width = 24 * COLUMN + 2 * MARGIN
@@ -67,7 +67,7 @@ def _draw_lines(panel, found, box, times):
 
 
 def _corners(points):
-    """Without points in the middle of a level line."""
+    """Drops points in the middle of a horizontal line."""
     return [point for index, point in enumerate(points) if not 0 < index < len(points) - 1 or
             not points[index - 1][1] == point[1] == points[index + 1][1]]
 

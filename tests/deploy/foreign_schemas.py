@@ -1,7 +1,7 @@
-"""Schemas of the kinds of other projects that the chart makes, of which kubernetes-validate has none.
+"""Schemas of other projects' kinds that the chart creates and that kubernetes-validate does not know.
 
-Each allows only the fields that the chart uses, so a field that is misspelt, or new and not looked up, fails a test. Written
-from the documentation of monitoring.coreos.com/v1 and cert-manager.io/v1.
+Each allows only the fields that the chart uses, so a misspelt field, or a new one that is not added here, fails a test.
+They are based on the documentation of monitoring.coreos.com/v1 and cert-manager.io/v1.
 """
 
 import jsonschema

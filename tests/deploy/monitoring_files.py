@@ -1,4 +1,4 @@
-"""Reads what deploy/prometheus and deploy/grafana ship."""
+"""Reads the files of deploy/prometheus and deploy/grafana."""
 
 import json
 import re
@@ -16,7 +16,7 @@ SUFFIX = re.compile(r"_(bucket|sum|count)$")
 
 
 def rules():
-    """Every rule as its YAML mapping, in order."""
+    """Returns every rule as its YAML mapping, in order."""
     return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
 
 
@@ -29,7 +29,7 @@ def recorded():
 
 
 def dashboards():
-    """uid -> dashboard."""
+    """Returns a dictionary of uid -> dashboard."""
     return {board["uid"]: board for board in (json.loads(path.read_text()) for path in DASHBOARDS)}
 
 
@@ -42,7 +42,7 @@ def documented_metrics():
 
 
 def metrics_in(expression):
-    """Names of metrics and recorded series that an expression reads; a histogram's parts count as the histogram."""
+    """Returns the metrics and recorded series that an expression reads; a histogram's parts count as the histogram."""
     found = set(re.findall(r"\b(?:regroup[_:]|process_|ALERTS\b|up\b)[\w:]*", re.sub(r'"[^"]*"', "", expression)))
     names = documented_metrics()
     return {SUFFIX.sub("", name) if name not in names and SUFFIX.sub("", name) in names else name for name in found}

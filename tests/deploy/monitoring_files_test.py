@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Rules and dashboards: complete, documented, about metrics that exist, and each alert seen firing and silent."""
+"""Checks rules and dashboards: they are complete and documented and read existing metrics, and each alert is tested."""
 
 import subprocess
 import unittest
@@ -9,7 +9,7 @@ import yaml
 import monitoring_files as files
 
 OPERATIONS = files.DEPLOY / "OPERATIONS.md"
-# Grafana ships these; everything else is a plug-in.
+# Panel types that Grafana includes; every other type is a plug-in.
 CORE_PANELS = {"row", "stat", "gauge", "timeseries", "table"}
 KNOWN_BESIDES = {"up", "ALERTS"}
 
@@ -52,7 +52,7 @@ class RulesTest(unittest.TestCase):
         expressions += [target["expr"] for board in files.dashboards().values() for panel in files.panels(board)
                         for target in panel["targets"]]
         for expression in expressions:
-            # 3 writes the bound of a bucket as 1.0, 2 as the page has it; and this function has another name there.
+            # Prometheus 3 writes a bucket's bound as 1.0, Prometheus 2 as the page has it; and 3 renamed this function.
             self.assertNotRegex(expression, r"\b(le|quantile)\s*[=!]", "chooses a series by a bound")
             self.assertNotIn("holt_winters", expression)
 

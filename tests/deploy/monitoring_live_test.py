@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every expression of the rules and dashboards, evaluated by a real Prometheus on a coordinator that converts a model."""
+"""Evaluates every expression of rules and dashboards in a real Prometheus on a coordinator that converts a model."""
 
 import math
 import os
@@ -17,16 +17,16 @@ from harness.prometheus import Prometheus
 import dashboard_preview
 import monitoring_files as files
 
-# May be empty in a healthy cluster, and why.
+# Panels that may be empty in a healthy cluster, and why.
 EMPTY_PANELS = {
     ("regroup-fleet", "Alerts"): "no alert waits or fires",
     ("regroup-job", "Alerts of this job"): "no alert waits or fires",
-    ("regroup-job", "Use of the devices"): "the peak of a CPU is not known",
+    ("regroup-job", "Device utilization"): "the peak of a CPU is not known",
 }
 
 
 def on_screen(expression, job):
-    """The expression as Grafana sends it."""
+    """Returns the expression as Grafana sends it."""
     return expression.replace("$__rate_interval", "10s").replace("$__range", "5m").replace("$job_id", job)
 
 
@@ -67,7 +67,7 @@ class MonitoringLiveTest(ProgramTest):
         self.draw_previews(job)
 
     def draw_previews(self, job):
-        """Into the folder that REGROUP_PREVIEW_DIR names; always drawn, so that it does not rot."""
+        """Draws previews into REGROUP_PREVIEW_DIR; draws them in every run, so that the code keeps working."""
         end = time.time()
         for uid, board in files.dashboards().items():
             svg = dashboard_preview.draw(board, lambda expression: self.series(on_screen(expression, job)), self.start, end)

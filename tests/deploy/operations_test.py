@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The marked commands of deploy/OPERATIONS.md do what the text around them says."""
+"""Checks that the marked commands of deploy/OPERATIONS.md do what the text says."""
 
 import os
 import re
@@ -18,7 +18,7 @@ LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]*)?\)")
 
 
 def blocks(heading):
-    """Commands of the marked blocks below a heading."""
+    """Returns the commands of the marked blocks below a heading."""
     section = TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     found = BLOCK.findall(section)
     assert found, heading
@@ -95,7 +95,7 @@ class OperationsTest(ProgramTest):
         self.assertEqual(self.jobs(cluster), {first})
 
     def shell_with(self, cluster, commands, variables):
-        """Line by line, with the test in systemd's place."""
+        """Runs the commands line by line; the test takes the place of systemd."""
         for line in commands.splitlines():
             if line.startswith("systemctl "):
                 cluster.systemctl(*line.split()[1:])

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""deploy/slurm/regroup.sbatch on a real slurmctld and two slurmd, each a node with its own network and host name: it
-converts, a gang spreads over both nodes, and scancel leaves nothing."""
+"""Runs deploy/slurm/regroup.sbatch on a real slurmctld and two slurmd, each a node with its own network and host name:
+it converts, a gang spreads over both nodes, and scancel leaves nothing behind."""
 
 import os
 import re
@@ -41,7 +41,7 @@ NodeName=node1 NodeAddr={node1} CPUs=1 State=UNKNOWN
 NodeName=node2 NodeAddr={node2} CPUs=1 State=UNKNOWN
 PartitionName=all Nodes=node1,node2 Default=YES MaxTime=INFINITE State=UP
 """
-# A machine of its own but for its files: the network namespace is entered before.
+# Acts as a separate machine that shares only the files; its network namespace is entered before.
 AS_MACHINE = 'hostname "$1" && mount --bind "$2" /etc/hosts && shift 2 && exec "$@"'
 
 
@@ -66,7 +66,7 @@ class Slurm:
                               capture_output=True, timeout=120, **settings)
 
     def submit(self, file, work):
-        """With the guide's command, on as many nodes as there are here, which have no GPUs."""
+        """Submits with the guide's command, on the nodes of this test, which have no GPUs."""
         command = re.search(r"^    (sbatch .*)$", GUIDE.read_text(), re.MULTILINE)[1]
         command = command.replace("--nodes 4 --gpus-per-node 8", f"--nodes {len(NODES)}")
         command = command.replace("job.yaml", str(file)).replace("/shared/regroup-work", str(work))
@@ -114,7 +114,7 @@ class SlurmTest(ProgramTest):
         self.slurm = Slurm(self.folder / "slurm", network)
         self.addCleanup(self.slurm.stop)
         self.work = self.folder / "work"
-        # With one slot a node, the two ranks of the training are on two nodes.
+        # With one slot per node, the two ranks of the training are on two nodes.
         self.slurm.environment |= {"REGROUP_SLOTS": "1", "REGROUP_GANG_INTERFACE": "10.77.0.0/24"}
 
     def submit(self, finetune=(), **changes):
@@ -140,7 +140,7 @@ class SlurmTest(ProgramTest):
         self.assertFalse((self.work / f"slurm/{job}/security").exists(), "keys are left")
         self.wait_for_no_programs()
 
-        # The same again: the same conversion, which is done.
+        # The same command again refers to the same conversion, which is finished.
         again = self.submit()
         self.assertEqual(self.wait_for(again, ("COMPLETED", "FAILED")), "COMPLETED", self.slurm.output(again))
         names = {line for text in (self.slurm.output(job), self.slurm.output(again)) for line in text.splitlines()
@@ -169,7 +169,7 @@ class SlurmTest(ProgramTest):
         self.wait_for_no_programs()
 
     def wait_for_no_programs(self):
-        """Nothing of ours names the working folder any more; Slurm's daemons do not name it."""
+        """Waits until no process names the working folder any more; Slurm's daemons do not name it."""
         processes.wait_until(lambda: not processes.processes_of(self.work), "the end of all programs", patience_s=60,
                              pause_s=0.2)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The units of deploy/systemd: systemd accepts them, rates their hardening, and their command lines start the programs."""
+"""Checks the units of deploy/systemd: systemd accepts and rates them, and their command lines start the programs."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from harness import places, processes
 from harness.program_test import ProgramTest
 
 UNITS = places.REPOSITORY / "deploy/systemd"
-# systemd's own score of what a service may do, 0 to 10; its words: up to 2 "safe", up to 4.9 "OK", up to 7.4 "medium".
+# systemd's own exposure score of a service, 0 to 10; it calls up to 2 "safe", up to 4.9 "OK", up to 7.4 "medium".
 MOST_EXPOSURE = {"regroup-coordinator": 1.5, "regroup-worker": 4.0}
 
 
@@ -25,7 +25,7 @@ class Unit:
         self.text = (UNITS / f"{name}.service").read_text().replace("/usr/bin/", f"{places.PROGRAMS}/")
 
     def command(self, environment):
-        """ExecStart as systemd takes it apart: ${NAME} is one word, $NAME as many as its value has."""
+        """Splits ExecStart as systemd does: ${NAME} is one word, $NAME as many as its value has."""
         words = []
         for word in shlex.split(re.search(r"^ExecStart=(.*)$", self.text, re.MULTILINE)[1]):
             if re.fullmatch(r"\$\w+", word):
@@ -38,7 +38,7 @@ class Unit:
         return dict(re.findall(r"^Environment=(\w+)=(.*)$", self.text, re.MULTILINE))
 
     def verify(self, folder):
-        """systemd's opinion; folders of a state that it makes itself do not exist here."""
+        """Runs systemd's verifier; state folders, which systemd creates itself, do not exist here."""
         path = folder / f"{self.name}.service"
         path.write_text(self.text)
         return subprocess.run(["systemd-analyze", "verify", "--man=no", path], capture_output=True, text=True)
@@ -71,7 +71,7 @@ class SystemdTest(ProgramTest):
                  for step in line.split(" && ")]
         self.assertEqual(len(steps), 6)
         for step in steps:
-            # Into a folder instead of this machine; the account is there only.
+            # Install into a folder instead of this machine; the account exists only there.
             step = re.sub(r" (/(?:usr|etc|srv)/)", rf" {root}\1", step).replace("-o regroup -g regroup ", "")
             step = step.replace("install -m", "install -D -t UNITS -m") if step.endswith("/etc/systemd/system/") else step
             step = re.sub(r"-t UNITS (.*) (\S+)$", r"-t \2 \1", step)
@@ -87,7 +87,7 @@ class SystemdTest(ProgramTest):
         self.check_settings("regroup-worker", of_worker)
 
     def check_settings(self, program, text):
-        """The unit passes what the guide sets, and the program takes it."""
+        """Checks that the unit passes the guide's settings on and that the program accepts them."""
         settings = dict(re.findall(r"^    (REGROUP_\w+)=(.*)$", text, re.MULTILINE))
         self.assertLessEqual(set(settings), set(Unit(program).environment()))
         known = subprocess.run([places.PROGRAMS / program, "--help"], capture_output=True, text=True).stdout

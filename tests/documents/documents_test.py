@@ -1,4 +1,4 @@
-"""The pages beside the source: their links lead somewhere, what they name exists, and their commands do what they say."""
+"""Checks the repository's pages: their links work, what they name exists, and their commands do what they say."""
 
 import json
 import os
@@ -18,7 +18,7 @@ BUILD = places.PROGRAMS.parent
 LIFE, STORE, STAGES = "coordinator/job/README.md", "coordinator/store/README.md", "trainer/stages/README.md"
 FAMILIES, METHOD = "trainer/families/README.md", "trainer/alignment/README.md"
 SIMILARITIES = "trainer/alignment/similarities/README.md"
-# Pages about the code: every file, function and flag that they name is looked for.
+# Pages about the code: every file, function and flag that they name must exist.
 CODE_PAGES = (LIFE, STORE, STAGES, FAMILIES, METHOD, SIMILARITIES)
 # Pages for those who arrive; their scripts and presets are looked up.
 FRONT_PAGES = ("CONTRIBUTING.md",)
@@ -35,7 +35,7 @@ EXAMPLES = {"nova.cc", "NovaFamily", "polish.cc", "RunPolish"}
 
 
 def repository_files(suffix=""):
-    """Without what is built."""
+    """Yields the repository's files, without those of a build."""
     for folder, folders, files in os.walk(ROOT):
         folders[:] = [name for name in sorted(folders) if name not in ("build", ".git", "__pycache__")]
         yield from (pathlib.Path(folder) / name for name in sorted(files) if name.endswith(suffix))
@@ -50,14 +50,14 @@ def text_of(page):
 
 
 def anchors_of(text):
-    """As GitHub makes them of headings."""
+    """Returns the anchors that GitHub derives from headings."""
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()).replace(" ", "-")
             for heading in headings}
 
 
 def commands_of(page):
-    """Indented lines that begin with a word and go on; diagrams and lists of names do not."""
+    """Returns indented lines that start with a word and continue; diagrams and lists of names do not."""
     programs = ("regroup", "build/", "cmake", "ctest", "deploy/", "tests/", "ninja")
     return [command for command in COMMAND.findall(text_of(page)) if command.startswith(programs)]
 

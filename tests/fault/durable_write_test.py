@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""kill -9 right before and right after each durable write of the store, while jobs are led through every state: after a new
-start the same call is repeated, and everything goes on as if nothing had happened.
+"""Kills the coordinator with kill -9 right before and right after durable writes of its store, while jobs pass through
+every state: after a restart the same call is repeated, and everything continues as if nothing had happened.
 
-By default a few writes, spread over all, of those that fsync; REGROUP_TEST_WRITES=all takes every one, and
-REGROUP_TEST_WRITES=each every single write of the file as well. What ends the coordinator stands in front of the C library;
-the program is the one that is shipped.
+By default the test takes a few of the writes that fsync, spread over all; REGROUP_TEST_WRITES=all takes every one of
+them, and REGROUP_TEST_WRITES=each also every other write of the file. A preloaded library ends the coordinator; the
+program itself is the one that is shipped.
 """
 
 import collections
@@ -24,7 +24,8 @@ STATES = ("QUEUED", "RUNNING", "RECOVERING", "CANCELLING", "CANCELLED", "SUCCEED
 
 class DurableWrite(ProgramTest):
     def tell_story(self, write=0, when="before"):
-        """The story on a new store, with a kill at that write. What it says, and the step of the kill, if one came."""
+        """Runs the story on a new store with a kill at that write. Returns its result, and the step of the kill, if
+        any."""
         folder = self.folder / f"{when}-{write}"
         folder.mkdir()
         coordinator = loaded.LoadedCoordinator(folder, keys=self.folder / "keys", lease_s=2)
@@ -46,7 +47,7 @@ class DurableWrite(ProgramTest):
         return said, killed_at
 
     def assert_kept(self, write, when):
-        """Returns the step at which the coordinator was ended; empty where the story has fewer writes."""
+        """Returns the step at which the coordinator was killed; empty if the story has fewer writes."""
         said, step = self.tell_story(write, when)
         where = f"{when} durable write {write}, at the step {step!r}"
         self.assertEqual(said["violations"], [], where)

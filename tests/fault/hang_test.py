@@ -25,7 +25,7 @@ class HangTest(ProgramTest):
         self.job = self.cluster.submit(self.write_job(job_file.small_job(self.output, finetune={"steps": 40})))
 
     def rank(self, number):
-        """Process id of a rank of the first attempt to fine-tune."""
+        """Returns the process id of a rank of the first fine-tuning attempt."""
         return next(process.pid for process in self.cluster.wait_for_trainers("finetune/1", 2)
                     if rank_of(process.pid) == number)
 
@@ -34,7 +34,7 @@ class HangTest(ProgramTest):
         self.stopped = time.monotonic()
 
     def assert_found_in_time(self, operation):
-        """The failure of the first attempt fits the regular expression; the second one succeeds."""
+        """Asserts that the first attempt's failure matches the regular expression and that the second one succeeds."""
         failure = processes.wait_until(self.failure, "the watchdog", pause_s=0.1)
         seconds = time.monotonic() - self.stopped
         print(f"found after {seconds:.1f} s: {failure['message']}")
@@ -65,7 +65,7 @@ class HangTest(ProgramTest):
         self.assert_found_in_time(r".*, waiting in [a-z_]+ #\d+$")
 
     def test_in_a_save(self):
-        """The disk does not answer either: opening a pipe waits for its reader. Training goes on until the next save."""
+        """The disk hangs too: opening a pipe blocks until it has a reader. Training continues until the next save."""
         file = self.cluster.work / self.file_that_rank_writes(4)
         file.parent.mkdir(parents=True, exist_ok=True)
         os.mkfifo(file)

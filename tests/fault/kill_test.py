@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""kill -9 of each kind of program: the job ends as if nothing had happened, bit for bit, and no finished task runs again.
+"""Kills each kind of program with kill -9: the result is the same, bit for bit, and no finished task runs again.
 
 REGROUP_TEST_KILLS sets how often the coordinator is killed at random moments, REGROUP_TEST_SEED which moments.
 """
@@ -21,7 +21,7 @@ class KillTest(ProgramTest):
     undisturbed = None
 
     def start_job(self, **settings):
-        """A cluster and a job that runs on it."""
+        """Returns a cluster and a job that runs on it."""
         self.cluster = self.start_cluster(**settings)
         return self.cluster.submit(self.write_job(job_file.small_job(self.output)))
 
@@ -34,7 +34,7 @@ class KillTest(ProgramTest):
         return {name: digest_of(self.output / name) for name in ("model.safetensors", "regroup/alignment.safetensors")}
 
     def assert_only_repeated(self, job, tasks):
-        """Every task had one attempt, but these, which had two."""
+        """Asserts that every task had one attempt, except these, which had two."""
         expected = {name: 2 if name in tasks else 1 for name in cluster.epochs(job)}
         self.assertEqual(cluster.epochs(job), expected)
 

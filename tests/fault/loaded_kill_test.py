@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""kill -9 of a loaded coordinator, over mutual TLS with tokens: no acknowledged job and no acknowledged result is lost, and
-none is applied twice.
+"""Kills a loaded coordinator with kill -9, over mutual TLS with tokens: no acknowledged job and no acknowledged result
+is lost, and none is applied twice.
 
-REGROUP_TEST_KILLS kills (default 10) at moments from REGROUP_TEST_SEED, under users who submit and cancel and workers who
-report, repeat their reports and tell of old attempts.
+It makes REGROUP_TEST_KILLS kills (default 10) at moments from REGROUP_TEST_SEED, while users submit and cancel jobs and
+workers report, repeat their reports and report old attempts.
 """
 
 import os

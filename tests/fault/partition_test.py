@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""A conversion on a gang of four ranks over two nodes, one of which is cut off in the middle, altogether or in one
+"""Converts on a gang of four ranks over two nodes and cuts one of them off in the middle, completely or in one
 direction: the result is the same, bit for bit.
 
-The nodes are network namespaces, each with its own worker of two slots; everything goes over mutual TLS.
+The nodes are network namespaces, each with its own worker of two slots; all calls use mutual TLS.
 """
 
 import os
@@ -32,7 +32,7 @@ class Partition(SpreadGangTest):
         return self.cluster.submit(self.write_job(job))
 
     def convert(self, name, disturb=lambda job: None):
-        """The digests of the result, by a cluster of its own; the output folder is free again afterwards."""
+        """Converts on a new cluster and returns the result's digests; the output folder is free again afterwards."""
         folder = self.folder / name
         folder.mkdir()
         self.cluster = nodes.NodeCluster(folder, self.nodes, slots=2, lease_s=5)
@@ -73,7 +73,7 @@ class Partition(SpreadGangTest):
         self.wait_for_epoch(job, 2)
 
     def assert_continued(self, job):
-        """The second attempt went on from the checkpoint."""
+        """Asserts that the second attempt continued from the checkpoint."""
         steps = [step for epoch, step, _ in self.cluster.metric(job, "loss") if epoch == 2]
         self.assertGreater(min(steps), 8)
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Power cuts of the store's disk: an ext4 volume is shut down under a loaded coordinator, so that what was not made durable is
-gone, then mounted again. No acknowledged job or result is lost.
+"""Cuts the power of the store's disk: an ext4 volume is shut down under a loaded coordinator, so that everything that
+was not durable is lost, then mounted again. No acknowledged job or result may be lost.
 
 The coordinator is paused while its volume is shut down. ext4 answers an fdatasync that is under way at that moment with
 success, although what it should have made durable is gone (seen with Linux 6.18 in 14 of 150 cuts under a program that only
 appends and syncs, in none of 150 with the pause); a real cut gives such a call no answer at all.
 
-REGROUP_TEST_CUTS cuts (default 3) at moments from REGROUP_TEST_SEED. Needs root, loop devices and mkfs.ext4; skipped
-without them.
+It makes REGROUP_TEST_CUTS cuts (default 3) at moments from REGROUP_TEST_SEED. The test needs root, loop devices and
+mkfs.ext4 and is skipped without them.
 """
 
 import fcntl
@@ -43,7 +43,7 @@ class Volume:
         self.path.mkdir()
 
     def mount(self):
-        """Replays the journal, as after a power cut."""
+        """Mounts the volume, which replays the journal, as after a power cut."""
         subprocess.run(["mount", "-o", "loop", self.image, self.path], check=True)
 
     def cut(self):
@@ -87,7 +87,7 @@ class PowerCut(ProgramTest):
         self.assert_nothing_left()
 
     def cut_power(self):
-        """The disk first: what the coordinator still says then must not rest on it."""
+        """Shuts the disk down first, so that no later answer of the coordinator can depend on it."""
         processes.pause(self.coordinator.process)
         self.volume.cut()
         processes.resume(self.coordinator.process)
@@ -108,7 +108,7 @@ class PowerCut(ProgramTest):
 
 
 def why_not():
-    """Empty where this machine can do it."""
+    """Returns why this machine cannot run the test; empty if it can."""
     if os.geteuid() != 0:
         return "mounting a volume needs root"
     with tempfile.TemporaryDirectory(prefix="regroup-test-") as folder:
@@ -126,7 +126,7 @@ def main():
             print(f"SKIPPED: {reason}", file=sys.stderr)
             sys.exit(SKIPPED)
         os.environ[_INSIDE] = "yes"
-        # Mounts vanish with the namespace, whatever becomes of the test.
+        # Mounts vanish with the namespace, however the test ends.
         os.execvp("unshare", ["unshare", "--mount", sys.executable, *sys.argv])
     unittest.main(verbosity=2)
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""kill -9 of ranks of one job, again and again at random moments: its weights are those of a job that nobody disturbed,
-bit for bit.
+"""Kills ranks of one job with kill -9, repeatedly at random moments: its weights are those of an undisturbed job, bit
+for bit.
 
 REGROUP_TEST_RANK_KILLS sets how often, REGROUP_TEST_SEED which moments and ranks.
 """
@@ -19,7 +19,7 @@ from harness.program_test import ProgramTest, digest_of
 KILLS = int(os.environ.get("REGROUP_TEST_RANK_KILLS", "3"))
 SEED = int(os.environ.get("REGROUP_TEST_SEED", random.randrange(1 << 32)))
 _INTERVAL = 4
-# A kill costs a few intervals; the machine may be several times faster than the one this was written on.
+# A kill costs a few intervals; faster machines do more steps in the same time.
 _STEPS = 40 * (KILLS + 1)
 
 
@@ -58,7 +58,8 @@ class RankKillTest(ProgramTest):
         return ranks
 
     def wait_for_moment(self, job, epoch, best, must_advance):
-        """While the ranks start, load and resume, or soon after they have begun a checkpoint or completed one."""
+        """Waits for a moment while the ranks start, load and resume, or soon after they began or completed a
+        checkpoint."""
         if must_advance:
             self.wait_until_training(job, epoch, lambda: self.checkpoints_reached(job) > best, pause_s=0.1)
         elif self.moments.random() < 0.6:

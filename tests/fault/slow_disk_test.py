@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A disk whose fsync is slow or fails: what was acknowledged stays, what was not is refused, and calls that need no disk go
-on as if nothing were wrong."""
+"""Runs a coordinator on a disk whose fsync is slow or fails: acknowledged changes stay, others are rejected, and calls
+that do not need the disk are unaffected."""
 
 import sys
 import time
@@ -28,7 +28,7 @@ class SlowDisk(ProgramTest):
         for fault in faults:
             if fault == "kill":
                 self.coordinator.kill()
-                # It cannot start while its disk fails.
+                # The coordinator cannot start while its disk fails.
                 self.control.write_text("ok")
                 self.coordinator.start(environment=self.disk)
             else:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""SIGSTOP of a worker for good: its ranks, which go on, end by themselves with the lease that it told them last, before
-another worker starts them again; the result is the same, bit for bit.
+"""Stops a worker with SIGSTOP for good: its ranks, which keep running, exit by themselves when the last lease that it
+passed on ends, before another worker starts them again; the result is the same, bit for bit.
 """
 
 import signal
@@ -9,13 +9,13 @@ import unittest
 from harness import cluster, job_file, processes
 from harness.program_test import ProgramTest, digest_of
 
-# Shorter than the time for which a rank would wait for an answer otherwise.
+# The lease is shorter than the time for which a rank would otherwise wait for an answer.
 _LEASE_S = 5
 
 
 class StoppedWorker(ProgramTest):
     def convert(self, name, disturb=lambda job: None):
-        """(digest of the weights, the job)"""
+        """Converts and returns (digest of the weights, the job)."""
         self.output = self.results / name
         job = self.cluster.submit(self.write_job(job_file.small_job(self.output, finetune={"steps": 40})))
         disturb(job)

@@ -1,4 +1,4 @@
-// Input: a manifest.json. What is accepted can be written and read again, and names files inside of its folder only.
+// Input: a manifest.json. Accepted input can be written and read again, and names files inside its folder only.
 #include <string_view>
 
 #include "tests/fuzz/require.h"

@@ -2,8 +2,8 @@
 //
 // usage: <target> <folder of seeds, or one file> <damaged inputs> <seed of the random numbers>
 //
-// The same arguments give the same inputs on every machine. An input on which the target ends the program is in the
-// file that is named at the start.
+// The same arguments give the same inputs on every machine. If the target aborts, the input is in the file that is
+// named at the start.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -54,7 +54,7 @@ class Damage {
   size_t Below(size_t end) { return end == 0 ? 0 : random_() % end; }
   const std::string& AnySeed() { return seeds_[Below(seeds_.size())]; }
 
-  /// A part of any seed: a key, a number, half of the document.
+  /// Returns a part of any seed: a key, a number, half of the document.
   std::string Part() {
     const std::string& seed = AnySeed();
     const size_t begin = Below(seed.size());

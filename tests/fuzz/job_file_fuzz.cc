@@ -1,4 +1,4 @@
-// Input: a job file. What is accepted can be written and read again; checks and defaults stand whatever it says.
+// Input: a job file. Accepted input can be written and read again; checks and defaults do not crash on it.
 #include <google/protobuf/util/message_differencer.h>
 
 #include <string_view>

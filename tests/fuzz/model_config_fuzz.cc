@@ -1,5 +1,5 @@
-// Input: a config.json. It is read by its own family and, whatever it names, by one more that its length chooses. What
-// is accepted has sizes that can be multiplied without a thought.
+// Input: a config.json. It is read by its own family and by one more that its length selects. Accepted input has sizes
+// whose products do not overflow.
 #include <fmt/format.h>
 
 #include <string_view>

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every libFuzzer target on its seeds, and on what earlier runs found worth keeping.
+# Runs every libFuzzer target on its seeds and on the corpus that earlier runs collected.
 set -euo pipefail
 
 usage() {

@@ -1,4 +1,4 @@
-// Input: the JSON of a safetensors header; its length goes in front here, so that damage reaches the parser. The same
+// Input: the JSON of a safetensors header; the target prepends its length, so that damage reaches the parser. The same
 // bytes are also read as a whole file.
 #include <algorithm>
 #include <string>
@@ -17,7 +17,8 @@ std::string WithLength(std::string_view json) {
   return file.append(json);
 }
 
-/// The tensors cover the bytes behind the header once, and the header can be written and read again.
+/// Requires that the tensors cover the bytes after the header exactly once, and that the header can be written and read
+/// again.
 void CheckHeader(const SafetensorsHeader& header, uint64_t file_bytes) {
   uint64_t end = 0;
   for (const SafetensorsEntry& entry : header.entries) {
@@ -40,7 +41,7 @@ void ReadFile(std::string_view file, uint64_t data_bytes) {
   if (header.ok()) CheckHeader(*header, file.size() + data_bytes);
 }
 
-/// As many bytes of tensors as the header speaks of, so that a whole one is accepted.
+/// Returns as many bytes of tensors as the header declares, so that an intact header is accepted.
 uint64_t DataBytes(std::string_view json) {
   const auto header = ParseSafetensorsJson(json, "file");
   uint64_t end = 0;

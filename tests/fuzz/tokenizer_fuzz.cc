@@ -1,5 +1,5 @@
-// Input: a tokenizer.json, and after a zero byte a text to encode. What is accepted encodes any text into ids of its
-// vocabulary, or says why not, and decodes them.
+// Input: a tokenizer.json, and after a zero byte a text to encode. An accepted tokenizer encodes any text into ids of
+// its vocabulary and decodes them, or returns an error.
 #include <string_view>
 
 #include "services/common/base/bounded_json.h"

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The contract of communicators on GPUs, over NCCL: one rank, and one for each GPU where there are several."""
+"""Runs the contract tests of communicators on GPUs, over NCCL: with one rank, and with one per GPU if there are
+several."""
 
 import os
 import subprocess
@@ -14,7 +15,7 @@ MPIRUN = ("mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none
 
 class GpuCommunicatorTest(unittest.TestCase):
     def run_ranks(self, ranks):
-        # Started by mpirun also where it is one, since a process alone needs no NCCL.
+        # mpirun starts even a single rank, since a process alone does not use NCCL.
         done = subprocess.run([*MPIRUN, "-np", str(ranks), PROGRAM], stdin=subprocess.DEVNULL, capture_output=True,
                               text=True, env={**os.environ, "REGROUP_TEST_DEVICE": "cuda"}, timeout=300)
         self.assertEqual(done.returncode, 0, done.stdout[-4000:] + done.stderr[-4000:])

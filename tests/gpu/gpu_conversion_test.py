@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Whole conversions of the demonstration's model with `device: cuda`, next to the same on the CPU: the same figures before
-training and nearly the same after it."""
+"""Compares whole conversions of the demonstration's model with `device: cuda` with the same on the CPU: the figures
+must be equal before training and nearly equal after it."""
 
 import json
 import unittest

@@ -1,4 +1,4 @@
-"""The GPUs of this machine."""
+"""Counts the GPUs of this machine."""
 
 import pathlib
 import subprocess
@@ -8,7 +8,7 @@ SKIPPED = 77
 
 
 def count():
-    """0 without the driver's devices or its program."""
+    """Returns the number of GPUs; 0 without the driver's devices or its program."""
     if not pathlib.Path("/dev/nvidiactl").exists():
         return 0
     try:

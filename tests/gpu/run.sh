@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The tests that need a GPU and, with --bench, its figures; on this machine or where deploy/carry.sh's archive was unpacked.
+# Runs the tests that need a GPU and, with --bench, the GPU benchmarks; on this machine or in the unpacked archive of
+# deploy/carry.sh.
 set -euo pipefail
 
 usage() {

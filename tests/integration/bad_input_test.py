@@ -16,7 +16,7 @@ JOB_FAILED, REFUSED, UNAVAILABLE = 1, 2, 3
 
 class BadInputTest(ProgramTest):
     def refuse(self, job, code, *fragments):
-        """Runs the job; it must end with `code` and say all fragments in one line."""
+        """Runs the job; it must end with `code` and print all fragments in one line."""
         done = cluster.run_regroup("run", self.write_job(job), "--work-dir", self.folder / "work")
         text = done.stdout + done.stderr
         self.assertEqual(done.returncode, code, text)

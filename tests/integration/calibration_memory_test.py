@@ -37,7 +37,8 @@ class CalibrationMemoryTest(ProgramTest):
         self.cluster = self.start_cluster(workers=1, slots=1, trainer=trainer)
 
     def calibrate(self, sequences):
-        """(peak bytes of the process, bytes of its attempt's folder and of the statistics, names of the files)."""
+        """Returns (peak bytes of the process, bytes of its attempt's folder and of the statistics, names of the
+        files)."""
         name = f"sequences-{sequences}"
         calibration = {"sequences": sequences, "sequence_length": SEQUENCE_LENGTH}
         job = self.cluster.submit(self.write_job(

@@ -67,7 +67,7 @@ class LossCurveTest(ProgramTest):
 
     @staticmethod
     def tensors(folder):
-        """Shape and bytes of each."""
+        """Returns the shape and bytes of each tensor."""
         found = {}
         for file in folder.glob("*.safetensors"):
             content = file.read_bytes()

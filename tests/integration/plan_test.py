@@ -1,5 +1,5 @@
-"""`regroup plan` against what a real run then used: the memory of a rank that trains, within 15 %; and of the example
-jobs, whose models stand here as headers without weights, against published sizes."""
+"""Compares `regroup plan` with a real run: the memory of a training rank must agree within 15 %; and checks the plans
+of the example jobs, whose models are headers without weights here, against published sizes."""
 
 import json
 import math
@@ -39,7 +39,7 @@ def tensor_shapes(config):
 
 
 def write_checkpoint(folder):
-    """A random LLaMA of 30 million parameters with the demonstration's tokenizer."""
+    """Writes a random LLaMA of 30 million parameters with the demonstration's tokenizer."""
     shutil.copytree(places.MODEL, folder, ignore=shutil.ignore_patterns("*.safetensors*", "config.json"))
     config = json.loads((places.MODEL / "config.json").read_text()) | SHAPE
     config |= {"dtype": "float32", "torch_dtype": "float32", "tie_word_embeddings": False}
@@ -54,7 +54,7 @@ def write_checkpoint(folder):
 
 
 def safetensors_header(shapes, dtype):
-    """The beginning of the file, and the bytes of weights that follow."""
+    """Returns the beginning of the file, and the number of bytes of weights that follow."""
     header, offset = {}, 0
     for name, shape in shapes:
         size = math.prod(shape) * {"F32": 4, "F16": 2, "BF16": 2}[dtype]
@@ -66,7 +66,7 @@ def safetensors_header(shapes, dtype):
 
 
 def write_hollow_checkpoint(folder, config, shapes, dtype):
-    """A checkpoint whose weights are a hole in the file: sizes without bytes on disk."""
+    """Writes a checkpoint whose weights are a hole in a sparse file, which has its size but no blocks on disk."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config))
     header, size = safetensors_header(shapes, dtype)
@@ -119,7 +119,7 @@ EXAMPLES = {
 
 
 class PeakMemory(threading.Thread):
-    """The most that any rank of a task has used, by the system's own high-water mark."""
+    """Records the peak memory of any rank of a task, by the system's own high-water mark."""
 
     def __init__(self, folder, task):
         super().__init__(daemon=True)

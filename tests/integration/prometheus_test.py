@@ -7,7 +7,7 @@ from harness import job_file, processes
 from harness.program_test import ProgramTest
 from harness.prometheus import Prometheus
 
-# There from the first scrape of a cluster with a worker.
+# Metrics that exist from the first scrape of a cluster with a worker.
 ALWAYS = {
     "regroup_jobs": "gauge",
     "regroup_workers": "gauge",
@@ -21,7 +21,7 @@ ALWAYS = {
     "process_open_fds": "gauge",
     "process_start_time_seconds": "gauge",
 }
-# There once a job is in its training.
+# Metrics that exist while a job trains.
 IN_TRAINING = {
     "regroup_job_queue_seconds": "histogram",
     "regroup_tasks_finished_total": "counter",
@@ -52,7 +52,7 @@ class PrometheusTest(ProgramTest):
         self.addCleanup(self.prometheus.stop)
 
     def wait_for(self, expression):
-        """The samples of an expression once there are any."""
+        """Returns the samples of an expression once there are any."""
         return processes.wait_until(lambda: self.prometheus.query(expression), expression, pause_s=0.2)
 
     def assert_types(self, documented):

@@ -1,4 +1,4 @@
-"""A whole job's report: report.json follows its schema, and report.html is a page to show, on a phone and on paper."""
+"""Checks a whole job's report: report.json follows its schema, and report.html renders well on a phone and on paper."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def full_evaluation(choices):
 
 
 def mean_of_pairs(layer, when):
-    """The mean over pairs of different heads and over keys and values, from the matrices of one layer."""
+    """Returns the mean over pairs of different heads and over keys and values, from the matrices of one layer."""
     heads = range(len(layer[f"key_similarity_{when}"]))
     entries = [layer[f"{what}_similarity_{when}"][i][j]
                for what in ("key", "value") for i in heads for j in heads if i != j]  # fmt: skip

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`regroup run`: exit codes, output into a pipe, Ctrl-C, and going on after a kill -9 or a closed terminal."""
+"""Tests `regroup run`: exit codes, output into a pipe, Ctrl-C, and continuing after a kill -9 or a closed terminal."""
 
 import json
 import os

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The number of ranks changes no score: two share the text and the questions of an evaluation that one does alone."""
+"""Checks that the number of ranks does not change scores: two ranks share an evaluation that one does alone."""
 
 import json
 import unittest

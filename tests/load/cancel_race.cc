@@ -24,7 +24,7 @@ struct Round {
   v1::Job job;
 };
 
-/// One sentence where the three do not agree; empty where they do.
+/// Returns one sentence if the three do not agree; empty if they do.
 std::string FaultOf(const Round& round) {
   const v1::JobState end = round.job.state();
   if (end == v1::JOB_STATE_SUCCEEDED) {
@@ -47,7 +47,7 @@ class Racer {
     REGROUP_RETURN_IF_ERROR(
         Call(*jobs_, &v1::JobService::Stub::SubmitJob, LoadRequest(fmt::format("race-{}", number)), &job));
     REGROUP_ASSIGN_OR_RETURN(const v1::TaskAssignment last, WorkUpToTheReport());
-    // What a heartbeat has told of is over when the next one leaves it out; otherwise only with the lease.
+    // An attempt that a heartbeat listed ends when the next one omits it; otherwise it ends only with the lease.
     puppet_.SayWhatRuns();
     Round round;
     v1::CancelJobRequest request;

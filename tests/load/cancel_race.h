@@ -1,4 +1,4 @@
-// A cancellation that meets the end of a job: one of the two wins, and everybody is told the same.
+// Races a cancellation against the end of a job: one of the two wins, and all callers get the same result.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -1,5 +1,5 @@
-// How the load programs reach a coordinator: several channels with the caller's certificate and token, as many clients
-// on one machine would open, and calls whose errors are absl::Status.
+// Connects the load programs to a coordinator: several channels with the caller's certificate and token, as several
+// clients on one machine would open, and calls whose errors are absl::Status.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

@@ -1,4 +1,4 @@
-// A bare gRPC server that returns the bytes it is given, and its load: what gRPC and TLS alone cost on this machine.
+// A bare gRPC server that echoes its input, and its load, to measure the cost of gRPC and TLS alone on this machine.
 #pragma once
 
 #include <string>
@@ -18,7 +18,7 @@ struct EchoServerOptions {
   std::string port_file;
 };
 
-/// Serves until the process is ended.
+/// Serves until the process ends.
 absl::Status ServeEcho(const EchoServerOptions& options);
 
 /// Sends LoadRequest's bytes in an open loop.

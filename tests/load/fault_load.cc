@@ -18,7 +18,7 @@ namespace {
 constexpr std::chrono::milliseconds kPause(20);
 constexpr std::chrono::milliseconds kPatience(2000);
 
-/// A user: submits a job, repeats the request until it is answered, sometimes cancels, and goes on to the next.
+/// A user: submits a job, repeats the request until it is answered, sometimes cancels, and continues with the next job.
 class User {
  public:
   User(const Connection& connection, Journal* journal, const FaultLoadOptions& options, int number)

@@ -1,5 +1,5 @@
-// libregroup_faulty_disk: put in front of the C library with LD_PRELOAD, it ends a program at a chosen durable write,
-// or makes its fsync slow or failing. Only files of a store are touched: those whose path holds "/regroup.db".
+// libregroup_faulty_disk: loaded with LD_PRELOAD, it kills a program at a chosen durable write, or makes its fsync slow
+// or fail. It affects only files of a store, whose path contains "/regroup.db".
 //
 //   REGROUP_FAULT_AT=7       kill -9 at the 7th durable write
 //   REGROUP_FAULT_WHEN       before | after
@@ -37,7 +37,7 @@ bool IsOfStore(int fd) {
   return IsOfStore(path);
 }
 
-/// Around one durable write: counts it, and ends the program before or after it if it is the chosen one.
+/// Wraps one durable write: counts it, and kills the program before or after it if it is the chosen one.
 class DurableWrite {
  public:
   explicit DurableWrite(bool counts) {

@@ -1,4 +1,4 @@
-// Judges what a coordinator remembers of its jobs against what it had promised.
+// Checks a coordinator's jobs against the answers that it had given.
 #pragma once
 
 #include <map>
@@ -15,15 +15,15 @@
 namespace regroup {
 
 struct Verdict {
-  /// Acknowledged jobs that are not there any more.
+  /// Acknowledged jobs that no longer exist.
   int lost = 0;
-  /// Successes that were acknowledged and are not there any more.
+  /// Acknowledged successes that no longer exist.
   int lost_results = 0;
-  /// Tasks that succeeded more than once, and requests that made more than one job.
+  /// Tasks that succeeded more than once, and requests that created more than one job.
   int applied_twice = 0;
-  /// One sentence each; empty when every promise was kept.
+  /// One sentence per violated promise; empty if all were kept.
   std::vector<std::string> violations;
-  /// How many jobs ended in each state.
+  /// Number of jobs that ended in each state.
   std::map<std::string, int> ends;
 };
 

@@ -1,5 +1,5 @@
-// regroup_load: users and workers of a coordinator, many at a time, for measurements and for tests of faults. Every
-// command prints one JSON object.
+// regroup_load: simulates many users and workers of a coordinator, for benchmarks and fault tests. Every command prints
+// one JSON object.
 #include <fmt/format.h>
 #include <signal.h>
 
@@ -44,7 +44,7 @@ struct Flags {
   EchoServerOptions echo;
   std::string step_file;
 
-  /// The same connection as the users', with the workers' token.
+  /// Returns the users' connection, but with the workers' token.
   LoadOptions workers() const {
     LoadOptions workers = users;
     workers.identity.token_file = worker_token_file;
@@ -84,7 +84,7 @@ void AddMeasurements(CLI::App* app, Flags* flags, Command* command) {
   CLI::App* const submit = app->add_subcommand("submit", "Submissions in an open loop");
   submit->add_option("--per-second", flags->per_second);
   submit->add_option("--seconds", flags->seconds);
-  submit->add_option("--prefix", flags->prefix, "In front of the request ids");
+  submit->add_option("--prefix", flags->prefix, "Prefix of the request ids");
   submit->add_option("--names", flags->names, "File that gets the names of the acknowledged jobs")->required();
   submit->callback([=] { *command = [=] { return Submit(*flags); }; });
 
@@ -97,7 +97,7 @@ void AddMeasurements(CLI::App* app, Flags* flags, Command* command) {
   names->add_option("--names", flags->names)->required();
   names->callback([=] { *command = [=] { return ListNames(*flags); }; });
 
-  CLI::App* const list = app->add_subcommand("list", "Pages of the list, one after the other");
+  CLI::App* const list = app->add_subcommand("list", "Read pages of the list, one after the other");
   list->add_option("--pages", flags->pages);
   list->add_option("--page-size", flags->page_size);
   list->add_option("--state", flags->states, "Number of a JobState; may be repeated");
@@ -119,8 +119,8 @@ void AddMeasurements(CLI::App* app, Flags* flags, Command* command) {
 }
 
 void AddFaults(CLI::App* app, Flags* flags, Command* command) {
-  CLI::App* const faults = app->add_subcommand("faults", "Users and workers who go on while faults happen");
-  faults->add_option("--until", flags->faults.until, "The load ends when this file is there")->required();
+  CLI::App* const faults = app->add_subcommand("faults", "Users and workers that keep working during faults");
+  faults->add_option("--until", flags->faults.until, "The load ends when this file exists")->required();
   faults->add_option("--seed", flags->faults.seed);
   faults->add_option("--workers", flags->faults.worker_count);
   faults->add_option("--users", flags->faults.user_count);
@@ -145,7 +145,7 @@ void AddFaults(CLI::App* app, Flags* flags, Command* command) {
 }
 
 void AddEchoServer(CLI::App* app, Flags* flags, Command* command) {
-  CLI::App* const server = app->add_subcommand("echo-server", "Serves the echo until it is ended");
+  CLI::App* const server = app->add_subcommand("echo-server", "Serve the echo until the process ends");
   server->add_option("--listen", flags->echo.address)->required();
   server->add_option("--port-file", flags->echo.port_file)->required();
   server->callback([=] {

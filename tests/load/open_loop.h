@@ -1,5 +1,5 @@
-// Sends calls at fixed times, whether or not earlier ones were answered: a server that stalls is charged for every call
-// that had to wait, which a client that sends one call after the other would hide.
+// Sends calls at fixed times, whether or not earlier ones were answered. A stall of the server then counts for every
+// call that had to wait; a client that sends one call after the other would hide it.
 #pragma once
 
 #include <functional>
@@ -28,12 +28,12 @@ class LatencyReport {
   std::string first_failure_;
 };
 
-/// Answers a call; may be called from any thread, once.
+/// Reports a call's answer; may be called from any thread, once.
 using Answered = std::function<void(const absl::Status&)>;
 /// Starts call number `call` without waiting for its answer.
 using StartCall = std::function<void(int call, Answered answered)>;
 
-/// Starts `per_second` calls a second for `seconds`, and returns when all are answered.
+/// Starts `per_second` calls per second for `seconds`, and returns when all are answered.
 LatencyReport RunOpenLoop(double per_second, double seconds, const StartCall& start);
 
 }  // namespace regroup

@@ -1,5 +1,5 @@
-// A worker of one slot without processes: it takes tasks and says at once how they ended. It asks again until it has an
-// answer, as a real one does, and also what no honest worker would: it repeats reports, and reports of old attempts.
+// A simulated worker with one slot and no processes: it takes tasks and reports their end at once. Like a real one it
+// retries until it has an answer; unlike a correct one it also repeats reports and reports old attempts.
 #pragma once
 
 #include <atomic>
@@ -15,14 +15,14 @@ namespace regroup {
 
 struct PuppetOptions {
   std::string id;
-  /// Longest time that an attempt takes; the shortest is none.
+  /// Maximum duration of an attempt; the minimum is zero.
   std::chrono::milliseconds longest_attempt{20};
-  /// Share of reports that are repeated or told of an old attempt.
+  /// Share of reports that are repeated or name an old attempt.
   double mischief = 0.2;
   uint32_t seed = 0;
 };
 
-/// Belongs to one thread.
+/// Not thread-safe: belongs to one thread.
 class PuppetWorker {
  public:
   PuppetWorker(const Connection& connection, Journal* journal, PuppetOptions options);
@@ -30,22 +30,22 @@ class PuppetWorker {
   /// Works until `stop`.
   void Run(const std::atomic<bool>& stop);
 
-  /// One step, for callers that decide the pace. The task that was there to do, if any.
+  /// Makes one step, for callers that control the pace. Returns the task that it got, if any.
   std::optional<v1::TaskAssignment> Acquire(std::chrono::milliseconds wait);
   /// Asks whether a report task may publish, then reports, until there is an answer. OK once it is applied.
   absl::Status Finish(const v1::TaskAssignment& assignment);
   /// Reports how the attempt ended, until there is an answer.
   absl::Status Report(const v1::AttemptId& attempt, const v1::TaskOutcome& outcome);
-  /// Ends the running attempt without a word.
+  /// Ends the running attempt without a report.
   void Drop() { running_.reset(); }
-  /// Registers if that was not done yet, or if the coordinator does not know this worker any more.
+  /// Registers if that was not done yet, or if the coordinator no longer knows this worker.
   void KeepRegistered();
-  /// A heartbeat at once.
+  /// Sends a heartbeat at once.
   void SayWhatRuns();
 
  private:
   void Register();
-  /// A heartbeat when the next one is due.
+  /// Sends a heartbeat if one is due.
   void Beat();
   void Attempt(const v1::TaskAssignment& assignment);
   absl::Status ReportUntilAnswered(const v1::ReportTaskRequest& request);

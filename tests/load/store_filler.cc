@@ -1,4 +1,4 @@
-// regroup_fill_store: makes a store of many jobs without a coordinator, finished ones first, then ones that wait.
+// regroup_fill_store: fills a store with many jobs without a coordinator, finished ones first, then waiting ones.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -21,7 +21,7 @@ constexpr char kWorker[] = "filler";
 
 Time Now() { return std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()); }
 
-/// A job and every change of it, as the coordinator would have stored them.
+/// Returns a job and all its changes, as the coordinator would have stored them.
 class StoredJob {
  public:
   explicit StoredJob(const std::string& id) : job_(New(id)) { Store(std::nullopt); }

@@ -14,7 +14,7 @@ struct PendingSubmission {
   v1::Job response;
 };
 
-/// Keeps the names of the jobs that were acknowledged.
+/// Stores the names of acknowledged jobs.
 class Submitter {
  public:
   Submitter(const Connection& connection, int stubs, std::string prefix) : prefix_(std::move(prefix)) {

@@ -1,8 +1,8 @@
-"""The converted model runs, unchanged, in inference engines that nobody here wrote, and says what Transformers says.
+"""Runs the converted model, unchanged, in third-party inference engines and compares their output with Transformers'.
 
 usage: engines_oracle.py <regroup> <logits_tool> <source folder> [trained models' folder]
-Checks Transformers itself, and CTranslate2 where the package `ctranslate2` is installed; exits with 77, which ctest
-counts as skipped, where it is not. See engines.md for the versions that were tried.
+It checks Transformers itself, and CTranslate2 if the package `ctranslate2` is installed; otherwise it exits with 77, which
+ctest counts as skipped. See engines.md for the versions that were tried.
 """
 
 import importlib.util
@@ -21,7 +21,7 @@ NEW_TOKENS = 40
 
 
 def ctranslate2_greedy(folder, scratch, prompts):
-    """Continuations by CTranslate2, which converts the folder by its own reader of LLaMA checkpoints."""
+    """Returns continuations by CTranslate2, which converts the folder with its own reader of LLaMA checkpoints."""
     import ctranslate2
     from ctranslate2.converters import TransformersConverter
 

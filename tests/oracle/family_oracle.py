@@ -87,7 +87,7 @@ def check_refusals(programs, work, source_folder):
 
 
 def check_unequal_budget(programs, work):
-    """The layers that need one KV head get one, the others share out the rest; the result is `expanded`."""
+    """Checks that the layers that need one KV head get one, the others share the rest, and the result is `expanded`."""
     source_folder = make_uneven_checkpoint(work, texts_of(f"{work}/train.jsonl"))
     source = load(source_folder)
     for number, finetune in enumerate(({"method": "none"}, {"method": "l0", "steps": 3, "batch_sequences": 4,
@@ -109,7 +109,7 @@ def check_unequal_budget(programs, work):
 
 
 def check_table(programs):
-    """`regroup families` tells the same layouts as the cases, and names no family without a case."""
+    """Checks that `regroup families` lists the same layouts as the cases, and no family without a case."""
     listed = json.loads(subprocess.run([programs.regroup, "families", "--json"], check=True, capture_output=True).stdout)
     expected = {model_type: layout for model_type, _, layout in CASES.values()}
     assert {entry["family"]: entry["layout"] for entry in listed} == expected, (listed, expected)

@@ -1,4 +1,4 @@
-"""Multiple-choice scores, item by item, against an independent computation with Transformers.
+"""Compares multiple-choice scores, item by item, with an independent computation with Transformers.
 
 Always on the shipped model, with three sets made from its own text: of one story, with contexts longer than the model's
 window, and of two answers each. Where REGROUP_TRAINED_MODELS is set also on its model, with the sets in its data/mc or, where
@@ -49,7 +49,7 @@ def write_generated_set(path, texts_file, count, stories_before=0, most_others=4
 
 
 def first_items(path, work):
-    """A copy of the set's first ITEMS lines."""
+    """Writes a copy of the set's first ITEMS lines."""
     with open(path, encoding="utf-8") as file:
         lines = file.readlines()[:ITEMS]
     copy = f"{work}/{os.path.basename(path)}"

@@ -1,4 +1,4 @@
-"""Plain averaging of heads, computed again by NumPy in float64."""
+"""Recomputes plain averaging of heads with NumPy in float64."""
 
 import numpy as np
 import torch
@@ -7,14 +7,14 @@ from regroup_programs import config_of, weights_of
 
 
 def round_to(values, dtype):
-    """float64 to the storage's type, to the nearest."""
+    """Rounds float64 to the nearest value of the storage type."""
     if dtype == torch.float16:
         return torch.from_numpy(values.astype(np.float16))
     return torch.from_numpy(values.astype(np.float32)).to(dtype)
 
 
 def check_plain_average(source_folder, folder, kv_heads):
-    """Neighbouring heads averaged in float64, rounded once; every other weight as it was."""
+    """Checks that neighbouring heads are averaged in float64 and rounded once, and all other weights are unchanged."""
     config, source, result = config_of(source_folder), weights_of(source_folder), weights_of(folder)
     heads, width = config["num_key_value_heads"], config["head_dim"]
     assert set(source) == set(result)

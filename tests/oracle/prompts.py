@@ -1,4 +1,4 @@
-"""Prompts for decoding: the beginnings of texts, as a model's own tokenizer reads them."""
+"""Provides prompts for decoding: the beginnings of texts, encoded by a model's own tokenizer."""
 
 import json
 
@@ -6,7 +6,7 @@ from tokenizers import Tokenizer
 
 
 def prompts_of(folder, data, count, longest):
-    """The ids of the first texts, cut to lengths from 1 to `longest` (the short ones first)."""
+    """Returns the ids of the first texts, cut to lengths from 1 to `longest` (the short ones first)."""
     tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")
     with open(data, encoding="utf-8") as file:
         texts = [json.loads(line)["text"] for line, _ in zip(file, range(count))]
@@ -15,7 +15,7 @@ def prompts_of(folder, data, count, longest):
 
 
 def greedy_of(model, prompts, new_tokens):
-    """Transformers' greedy continuations, with its own cache. No token ends a continuation early."""
+    """Returns Transformers' greedy continuations, with its own cache. No token ends a continuation early."""
     import torch
 
     continuations = []

@@ -1,9 +1,10 @@
-"""Every output projection that `refine` fits, computed again in float64 on Transformers' own forward passes.
+"""Recomputes every output projection that `refine` fits, in float64 on Transformers' own forward passes.
 
 usage: refine_oracle.py <regroup> <logits_tool>
 
-The merged model is converted twice, without refine and with it. Starting from the first, the least-squares problems are
-solved here, layer by layer, from what hooks see in both models; the second must have the same weights.
+It converts the merged model twice, without refine and with it. Starting from the first result, it solves the
+least-squares problems layer by layer from the activations that hooks see in both models; the second result must have
+the same weights.
 """
 
 import sys
@@ -16,7 +17,7 @@ from tiny_checkpoints import VARIANTS, make_checkpoint, texts_of, write_text
 from transformers_checks import load, token_windows
 
 LENGTH, SEQUENCES, RIDGE = 48, 24, 1e-3
-# The trainer runs its forward passes in float32; of what the fit has changed.
+# Tolerance relative to the change by the fit: the trainer runs its forward passes in float32.
 TOLERANCE = 2e-4
 # Relative rounding of the weights in the checkpoint.
 ROUNDING = {torch.float32: 1e-7, torch.float16: 5e-4, torch.bfloat16: 4e-3}
@@ -53,7 +54,7 @@ class Seen:
 
 
 def fit(inputs, targets, old):
-    """W of targets ~ inputs W^T, drawn to `old` where the inputs say little."""
+    """Solves targets ~ inputs W^T for W, regularised towards `old`."""
     moment = inputs.T @ inputs
     ridge = RIDGE * moment.diagonal().mean()
     return torch.linalg.solve(moment + ridge * torch.eye(len(moment)), inputs.T @ targets + ridge * old.T).T

@@ -15,14 +15,14 @@ class Programs:
         self.logits_tool = logits_tool
 
     def convert(self, work, name, source, kv_heads, **sections):
-        """Runs one job; the folder of its result. Sections are those of the job file."""
+        """Runs one job and returns the folder of its result. Sections are those of the job file."""
         done, output = self.run(work, name, source, kv_heads, **sections)
         if done.returncode != 0:
             raise AssertionError(f"{name}: exit code {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
         return output
 
     def run(self, work, name, source, kv_heads, **sections):
-        """The finished process of a job, and the folder that its result would be in."""
+        """Returns the finished process of a job, and the folder for its result."""
         output = f"{work}/{name}"
         job = {"name": name, "source": {"checkpoint": source}, "target": {"kv_heads": kv_heads},
                "output": {"checkpoint": output}, **sections}  # fmt: skip
@@ -34,8 +34,8 @@ class Programs:
         return done, output
 
     def logits(self, folder, tokens, alignment=None):
-        """The trainer's own logits [B, T, V], float32, of tokens [B, T]; with a result's alignment.safetensors, those of
-        the folder's model after its heads are aligned, none merged."""
+        """Returns the trainer's own logits [B, T, V], float32, of tokens [B, T]; with a result's alignment.safetensors,
+        those of the folder's model after its heads are aligned, none merged."""
         with tempfile.TemporaryDirectory() as scratch:
             with open(f"{scratch}/tokens.json", "w") as file:
                 json.dump(tokens.tolist(), file)

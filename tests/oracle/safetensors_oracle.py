@@ -1,10 +1,12 @@
 """Compares our safetensors reader and writers with the Python package: round trips, and thousands of damaged files.
 
-We may refuse what Python accepts; we must refuse all that Python refuses, and read equal bytes from what both accept.
+Our reader may reject files that Python accepts; it must reject all files that Python rejects, and read the same bytes
+from files that both accept.
+
 usage: safetensors_oracle.py <safetensors_tool>
 
-REGROUP_TEST_MUTANTS is the number of damaged files (1,000 unless it says otherwise; tests/nightly.sh takes 20,000), and
-REGROUP_TEST_SEED decides which (7). The same seed gives the same files.
+REGROUP_TEST_MUTANTS is the number of damaged files (default 1,000; tests/nightly.sh uses 20,000), and REGROUP_TEST_SEED
+is their seed (default 7). The same seed gives the same files.
 """
 
 import json
@@ -171,7 +173,7 @@ def damage_by_repeating(content, rng):
 
 
 def respelled(text, rng):
-    """JSON that says the same, or nearly: escapes, other numbers, blanks."""
+    """Returns JSON with the same meaning, or nearly: escapes, other number formats, whitespace."""
     way = rng.randrange(5)
     if way == 0:
         letter = rng.choice("aedlt0")
@@ -205,7 +207,7 @@ def damage_padding(content, rng):
 
 
 def damage_by_splicing(content, rng):
-    """The header's entries in another order, some left out, with the data as it was."""
+    """Returns the header's entries in another order, some left out, with the data unchanged."""
     header, data = header_and_data(content)
     entries = list(json.loads(header).items())
     rng.shuffle(entries)

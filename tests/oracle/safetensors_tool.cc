@@ -1,4 +1,5 @@
-// Lets a Python oracle drive our safetensors reader and writers: one JSON request a line in, one answer out.
+// Lets a Python oracle drive our safetensors reader and writers: reads one JSON request per line, prints one answer
+// each.
 //
 // {"read": file}                    -> {"tensors": {name: {"dtype", "shape", "hex"}}, "metadata"}
 // {"rewrite": file, "to": file}     -> {} after every tensor was read and written again

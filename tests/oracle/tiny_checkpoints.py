@@ -1,4 +1,4 @@
-"""Random LLaMA folders in the styles that people's checkpoints come in, with a tokenizer trained on generated text."""
+"""Creates random LLaMA folders in the styles of real checkpoints, with a tokenizer trained on generated text."""
 
 import json
 import os
@@ -14,7 +14,7 @@ transformers.utils.logging.disable_progress_bar()
 
 
 def write_text(path, lines, seed):
-    """JSON Lines of sentences over a small vocabulary, so that texts differ but words come back."""
+    """Writes JSON Lines of sentences over a small vocabulary, so that texts differ but words recur."""
     rng = random.Random(seed)
     words = ["".join(rng.choices("abdeghiklmnoprstuy", k=rng.randrange(1, 8))) for _ in range(120)] + ["é", "naïve", "日本"]
     with open(path, "w", encoding="utf-8") as file:
@@ -44,7 +44,7 @@ def train_tokenizer(folder, texts, begin):
 
 
 def randomise(model, seed):
-    """Weights large enough that attention decides something, norms and biases that are not trivial."""
+    """Sets weights that are large enough for attention to matter, and norms and biases that are not trivial."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

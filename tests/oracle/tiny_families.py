@@ -1,5 +1,5 @@
-"""Random checkpoints of every family, as its Transformers class saves them. Sizes are odd on purpose: head width
-times heads differs from the hidden size where a family allows it."""
+"""Creates random checkpoints of every family, as its Transformers class saves them. Sizes are odd on purpose: head
+width times heads differs from the hidden size where a family allows it."""
 
 import os
 
@@ -56,7 +56,7 @@ CASES = {
 
 
 def randomise(model, seed):
-    """Weights large enough that attention decides something, norms and biases that are not trivial."""
+    """Sets weights that are large enough for attention to matter, and norms and biases that are not trivial."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -80,7 +80,7 @@ def share_heads(model, layers):
 
 
 def make_uneven_checkpoint(root, texts):
-    """A LLaMA of 4 layers, of which two need one KV head only."""
+    """Writes a LLaMA of 4 layers, two of which need only one KV head."""
     folder = f"{root}/uneven"
     os.makedirs(folder)
     vocabulary = train_tokenizer(folder, texts, begin=False)

@@ -46,7 +46,7 @@ SPECIALS = ["<s>", "</s>", "<unk>", "<|im_start|>", "<|im_end|>"]
 
 
 def made_text(rng, count):
-    """Sentences of invented words, with numbers, contractions, code and a few other scripts."""
+    """Returns sentences of invented words, with numbers, contractions, code and a few other scripts."""
     syllables = [a + b for a in "bcdfghklmnprst" for b in ("a", "e", "i", "o", "u", "an", "er", "is", "ou")]
     words = ["".join(rng.choices(syllables, k=rng.randrange(1, 4))) for _ in range(800)]
     words += ["I'm", "don't", "we'll", "they've", "été", "naïve", "Straße", "привет", "世界", "こんにちは", "x = y[0];\n\t"]
@@ -66,7 +66,7 @@ def odd_characters():
 
 
 def is_settled(code):
-    """An assigned character whose decomposition is old: newer versions of Unicode are known to some libraries only."""
+    """Returns true for an assigned character with an old decomposition: only some libraries know newer Unicode."""
     category = unicodedata.category(chr(code))
     return category not in ("Cn", "Cs") and not (unicodedata.decomposition(chr(code)) and is_recent(chr(code)))
 
@@ -171,7 +171,7 @@ def with_old_merges(tokenizer):
 
 
 def llama2_style(corpus, normalizer, pre_tokenizer, decoder, fallback=True, fuse=True):
-    """BPE over characters with one token for each byte, as converted from sentencepiece."""
+    """Returns a BPE over characters with one token per byte, as converted from sentencepiece."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=fuse, byte_fallback=fallback))
     if normalizer is not None:
         tokenizer.normalizer = normalizer
@@ -220,8 +220,8 @@ def check_added_tokens(tool, folder, corpus, texts, rng):
 
 
 def check_patterns(tool):
-    """Every character against the classes that patterns use. New letters differ with the libraries' Unicode versions, so
-    only characters are compared that were assigned before Python's Unicode data."""
+    """Compares every character with the classes that patterns use. New letters differ with the libraries' Unicode
+    versions, so only characters are compared that were assigned before Python's Unicode data."""
     codes = [c for c in range(0x30000) if not 0xD800 <= c < 0xE000 and unicodedata.category(chr(c)) != "Cn"]
     text = "".join(chr(c) for c in codes)
     data = text.encode()

@@ -1,4 +1,5 @@
-// Lets a Python oracle drive our tokenizers and our perplexity windows: one JSON request a line in, one answer out.
+// Lets a Python oracle drive our tokenizers and perplexity windows: reads one JSON request per line, prints one answer
+// each.
 //
 // {"load": folder}           -> {"bos", "eos", "size"}
 // {"encode": text}           -> {"ids", "ordinary"}

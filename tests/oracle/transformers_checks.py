@@ -18,7 +18,7 @@ def model_class(model_type):
 
 
 def load(folder):
-    """The model in float32; fails if a weight is missing, unexpected or of another shape."""
+    """Returns the model in float32; fails if a weight is missing, unexpected or has another shape."""
     model, info = model_class(config_of(folder)["model_type"]).from_pretrained(
         folder, dtype=torch.float32, output_loading_info=True)
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
@@ -37,14 +37,14 @@ def logits_of(model, tokens):
 
 
 def predictions_of(model, tokens):
-    """Logits, and the tokens that they predict."""
+    """Returns logits, and the tokens that they predict."""
     if model.config.is_encoder_decoder:
         return logits_of(model, tokens), tokens[:, tokens.shape[1] // 2 :]
     return logits_of(model, tokens)[:, :-1], tokens[:, 1:]
 
 
 def relative_difference(logits, expected):
-    """The largest difference relative to the largest logit."""
+    """Returns the largest difference relative to the largest logit."""
     return ((logits.double() - expected.double()).abs().max() / expected.double().abs().max()).item()
 
 
@@ -54,8 +54,8 @@ def random_tokens(model, sequences, length):
 
 
 def token_windows(folder, data, length):
-    """The protocol of perplexity: every text with the tokenizer's own post-processing, then the end token; joined and
-    cut into windows without overlap, the last partial one dropped."""
+    """Implements the protocol of perplexity: encodes every text with the tokenizer's own post-processing, adds the end
+    token, joins them, and cuts windows without overlap; the last partial window is dropped."""
     tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")
     end = config_of(folder).get("eos_token_id")
     ids = []
@@ -76,7 +76,7 @@ def perplexity_of(model, windows):
 
 
 def check_logits(programs, folder, tokens, model=None):
-    """Transformers and the trainer agree; returns Transformers' logits."""
+    """Checks that Transformers and the trainer agree; returns Transformers' logits."""
     model = model or load(folder)
     expected = logits_of(model, tokens)
     difference = relative_difference(programs.logits(folder, tokens), expected)
@@ -85,7 +85,7 @@ def check_logits(programs, folder, tokens, model=None):
 
 
 def check_perplexity(folder, source_folder, data, length, source=None, result=None):
-    """report.json agrees with Transformers for the source and for the result."""
+    """Checks that report.json agrees with Transformers for the source and for the result."""
     report = report_of(folder)
     shown = {}
     for subject, path, model in (("source", source_folder, source), ("result", folder, result)):
@@ -97,7 +97,7 @@ def check_perplexity(folder, source_folder, data, length, source=None, result=No
 
 
 def check_configuration(folder, source_folder, kv_heads):
-    """The source's own configuration, with the heads changed and the provenance added."""
+    """Checks that the configuration is the source's own, with the heads changed and the provenance added."""
     config, source = config_of(folder), config_of(source_folder)
     assert config["num_key_value_heads"] == kv_heads, config
     assert config["regroup"]["source_kv_heads"] == source["num_key_value_heads"]

@@ -1,7 +1,7 @@
-"""Two coordinators on one PostgreSQL: kill -9 of the one that leads, again and again, while jobs are submitted and run, and
-one that is stopped for longer than its lease: nothing acknowledged is lost, and nobody writes who does not lead.
+"""Runs two coordinators on one PostgreSQL and kills the leader with kill -9 repeatedly, while jobs are submitted and
+run, and stops one for longer than its lease: nothing acknowledged is lost, and only the leader writes.
 
-REGROUP_TEST_KILLS kills (default 3), at moments from REGROUP_TEST_SEED.
+It makes REGROUP_TEST_KILLS kills (default 3), at moments from REGROUP_TEST_SEED.
 """
 
 import json
@@ -44,7 +44,7 @@ class Failover(ProgramTest):
                                       f"job-{number}.yaml")
 
     def take_over(self):
-        """kill -9 of the leader. Returns how long it took until the other one answered."""
+        """Kills the leader with kill -9. Returns the time until the other one answered."""
         processes.kill_now(self.pair.members[self.leader])
         killed = time.monotonic()
         self.leader = self.pair.wait_for_leader([1 - self.leader])

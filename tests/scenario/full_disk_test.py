@@ -1,7 +1,8 @@
-"""The disk of the coordinator's store is full, or that of the workers' folder, each by itself while the service runs.
+"""Fills the disk of the coordinator's store, or that of the workers' folder, while the service runs.
 
-Without room in the store nothing new is accepted or handed out, what runs goes on and what is there can be read; nothing
-acknowledged is lost. Without room to work, jobs fail and say why. With room again everything goes on.
+If the store is full, no new job is accepted and no task assigned, running tasks continue and stored data can be read;
+nothing acknowledged is lost. If the working folder is full, jobs fail and say why. Once there is space again everything
+continues.
 """
 
 import json
@@ -23,7 +24,7 @@ _MOST_SUBMISSIONS = 300
 
 class FullDisk(ProgramTest):
     def start(self, **sizes):
-        """`work` and `state` lie on file systems of the given sizes, or on the test's."""
+        """Starts the service with `work` and `state` on file systems of the given sizes, or on the test's."""
         for name, size in sizes.items():
             mounts.mount(self, self.folder / name, size)
         self.state = self.folder / "state"
@@ -39,7 +40,7 @@ class FullDisk(ProgramTest):
             "labels": {"behaviour": "job-held", "go": str(self.go), **labels}}, f"job-{number}.yaml")
 
     def submit_until_refused(self):
-        """(the acknowledged jobs, the refusal)"""
+        """Returns (the acknowledged jobs, the rejection)."""
         acknowledged = []
         for number in range(_MOST_SUBMISSIONS):
             done = self.cluster.regroup("submit", self.write(number), "--json")
@@ -49,7 +50,7 @@ class FullDisk(ProgramTest):
         self.fail(f"{_MOST_SUBMISSIONS} jobs were accepted although the disk is full")
 
     def hold_a_job(self):
-        """A job whose first task runs, and the process of that."""
+        """Returns a job whose first task runs, and the process of that task."""
         job = self.cluster.submit(self.write("held", hold="run", task="inspect"))
         return job, processes.wait_until(lambda: self.processes_of(job), "the task", 60)
 

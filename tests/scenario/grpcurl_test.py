@@ -1,5 +1,5 @@
 """Does what coordinator/api/README.md says, line by line, with a shell and grpcurl against a real coordinator over mutual
-TLS: with the real program where it is installed, and with tests/scenario/stand_ins/grpcurl.py in any case.
+TLS: with tests/scenario/stand_ins/grpcurl.py, and also with the real program if it is installed.
 """
 
 import json
@@ -26,12 +26,12 @@ def assignments_and_calls():
 
 
 def played(line):
-    """A job that the trainer of this test plays."""
+    """Returns a job for the fake trainer of this test."""
     return line.replace('"team": "search"', '"team": "search", "behaviour": "job"')
 
 
 def messages(text):
-    """The JSON values in an answer."""
+    """Returns the JSON values in an answer."""
     decoder, found, rest = json.JSONDecoder(), [], text.strip()
     while rest:
         value, end = decoder.raw_decode(rest)
@@ -47,7 +47,7 @@ class Grpcurl(DocumentedClusterTest):
         processes.wait_until(lambda: "node-1" in self.call("ListWorkers", self.use(_STAND_IN)), "the worker", 60, 0.3)
 
     def use(self, program):
-        """A folder for PATH in which that program is grpcurl."""
+        """Creates a folder for PATH in which that program is grpcurl."""
         folder = self.folder / f"bin-{pathlib.Path(program).suffix or 'real'}"
         if not folder.exists():
             folder.mkdir()
@@ -57,7 +57,7 @@ class Grpcurl(DocumentedClusterTest):
         return folder
 
     def call(self, what, folder, status=0, change=lambda line: line):
-        """The documented line that has these words, run by bash as it stands there."""
+        """Runs the documented line that has these words with bash, unchanged."""
         assignments, calls = assignments_and_calls()
         line = next(call for call in calls if what in call)
         script = "\n".join([*assignments, change(line)])

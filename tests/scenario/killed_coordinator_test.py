@@ -1,7 +1,7 @@
-"""kill -9 of the coordinator, again and again, while jobs are submitted and run: nothing acknowledged is lost, nothing is
-done twice, and the audit log tells of exactly what happened.
+"""Kills the coordinator with kill -9 repeatedly, while jobs are submitted and run: nothing acknowledged is lost,
+nothing is done twice, and the audit log matches the changes exactly.
 
-REGROUP_TEST_KILLS kills (default 8), at moments from REGROUP_TEST_SEED.
+It makes REGROUP_TEST_KILLS kills (default 8), at moments from REGROUP_TEST_SEED.
 """
 
 import json

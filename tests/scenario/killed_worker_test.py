@@ -1,6 +1,7 @@
-"""kill -9 of a worker whose trainer has just staged its result, then a cancellation: nothing stays beside the output.
+"""Kills a worker whose trainer has just staged its result with kill -9, then cancels the job: nothing stays beside the
+output.
 
-The worker is gone for good, so nobody but the coordinator can clear up after it.
+The worker does not come back, so only the coordinator can clean up after it.
 """
 
 import os

@@ -1,8 +1,9 @@
-"""A network that cuts a node off in one direction, and one that loses three packets in ten: every job succeeds, what comes
-late from an attempt that was given up is refused, nothing is applied twice and nothing is left.
+"""Runs jobs over a network that cuts a node off in one direction, and over one that loses three packets in ten: every
+job succeeds, late messages of an attempt that was given up are rejected, nothing is applied twice and nothing is left
+behind.
 
-The nodes are network namespaces, everything goes over mutual TLS, and netfilter drops the packets where they arrive, so
-that whoever sends them is told nothing. REGROUP_TEST_CUTS one-way cuts (default 4), at moments from REGROUP_TEST_SEED.
+The nodes are network namespaces, all calls use mutual TLS, and netfilter drops the packets on arrival, so that the
+sender gets no error. The test makes REGROUP_TEST_CUTS one-way cuts (default 4), at moments from REGROUP_TEST_SEED.
 """
 
 import os
@@ -39,7 +40,7 @@ class LossyNetwork(ProgramTest):
         self.addCleanup(self.cluster.stop)
 
     def submit(self, number, **labels):
-        """A job and its history."""
+        """Submits a job and returns it with its history."""
         job = self.cluster.submit(self.write_job({
             "name": "small", "source": {"checkpoint": "/model"}, "target": {"kv_heads": 2},
             "calibration": {"data": "/train.jsonl"}, "finetune": {"method": "none"},
@@ -61,7 +62,7 @@ class LossyNetwork(ProgramTest):
         self.assertEqual(watched.violations(), [])
 
     def assert_the_end(self):
-        """Nothing came twice, and when the programs are stopped nothing is left, of processes and of files."""
+        """Asserts that nothing was applied twice, and that no process and no file is left once the programs stop."""
         accepted = history.accepted_successes(self.worker_logs())
         self.assertEqual({task: epochs for task, epochs in accepted.items() if len(epochs) > 1}, {})
         hidden = [path.name for path in self.results.iterdir() if path.name.startswith(".")]

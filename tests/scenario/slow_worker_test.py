@@ -1,4 +1,4 @@
-"""A layer that one worker takes far too long for is moved to another, once, when the first has ended it."""
+"""Checks that a layer that takes far too long on one worker is moved to another, once, after the first has ended it."""
 
 import os
 import pathlib

@@ -1,6 +1,6 @@
-"""A gang of four ranks on two workers of two slots each, under the real mpirun and regroup-rsh, over mutual TLS.
+"""Runs a gang of four ranks on two workers of two slots each, under the real mpirun and regroup-rsh, over mutual TLS.
 
-The workers' nodes are network namespaces. The ranks only play their part; a real conversion is in tests/fault.
+The workers' nodes are network namespaces. The ranks are fake trainers; tests/fault has a real conversion.
 """
 
 import os
@@ -27,7 +27,7 @@ class SpreadGang(SpreadGangTest):
         self.addCleanup(self.nodes.remove)
 
     def start(self, behaviour="job", **labels):
-        """A job whose calibration is the gang."""
+        """Submits a job whose calibration is the gang."""
         self.cluster = nodes.NodeCluster(self.folder, self.nodes, slots=2, lease_s=_LEASE_S, trainer=_TRAINER,
                                          worker_arguments=("--gang-join-s", 3))
         self.addCleanup(self.cluster.stop)
@@ -38,7 +38,7 @@ class SpreadGang(SpreadGangTest):
         return self.cluster.submit(file)
 
     def start_long_gang(self):
-        """A gang that waits, with every rank known to the lead."""
+        """Starts a gang that waits, with every rank known to the lead."""
         # inspect plays its part; the ranks of the gang, which are four, wait for a file that never comes.
         job = self.start("job-or-wait", go=str(self.folder / "go"))
         self.wait_for_ranks()

@@ -1,11 +1,11 @@
-"""kill -9 and SIGSTOP of workers while their attempts are in every state, again and again: the job ends as it should, no
-result is applied twice, nothing stays beside it, and no process of what was lost is left ten seconds later.
+"""Hits workers with kill -9 and SIGSTOP repeatedly while their attempts are in every state: the job ends as it should,
+no result is applied twice, nothing stays beside it, and no process of a lost attempt is left ten seconds later.
 
-A worker that was killed is started again, as a service manager does. One that was stopped goes on after a while: before
-its lease is over, or after: by then ranks that talk to it have ended by themselves, and what is left has ten seconds from
-when the worker goes on.
+A killed worker is restarted, as a service manager does. A stopped one continues after a while, before its lease ends or
+after. If after, the ranks that talk to it have exited by themselves, and its other processes must be gone ten seconds
+after the worker continues.
 
-REGROUP_TEST_KILLS faults (default 10), at moments from REGROUP_TEST_SEED.
+It makes REGROUP_TEST_KILLS faults (default 10), at moments from REGROUP_TEST_SEED.
 """
 
 import collections
@@ -97,7 +97,7 @@ class WorkerFaults(ProgramTest):
         return "went on" if self.epoch_of(done, attempt) == 1 else "started again"
 
     def hold(self, state, fault):
-        """A job of which one attempt is in the state; the attempt, and its worker."""
+        """Returns a job with one attempt in the state, the attempt, and its worker."""
         place, task = _HELD[state]
         task = task or self.random.choice(_TASKS)
         # A killed worker's processes may have gone out of reach; its successor knows them.
@@ -110,7 +110,7 @@ class WorkerFaults(ProgramTest):
         return job, f"{job}/{task}/1", self.worker_of(job, task)
 
     def assign_to_a_stopped_worker(self, _state, _fault):
-        """A job whose first task was given to a worker that stands still, so that the answer waits in its socket."""
+        """Returns a job whose first task was assigned to a stopped worker, so that the answer waits in its socket."""
         victim, other = self.random.sample(sorted(self.cluster.workers), 2)
         self.assertEqual(self.cluster.regroup("drain", other).returncode, 0)
         time.sleep(0.3)
@@ -134,21 +134,21 @@ class WorkerFaults(ProgramTest):
         return found.get("worker", "").removeprefix("workers/")
 
     def cancel(self, job, victim):
-        """The trainer is deaf to SIGTERM, so that it is being stopped for seconds."""
+        """Cancels a job whose trainer ignores SIGTERM, so that stopping it takes seconds."""
         self.assertEqual(self.cluster.regroup("cancel", job).returncode, 0)
         log = self.folder / f"{victim}.log"
         processes.wait_until(lambda: any(job in line and "stopping the attempt" in line
                                          for line in log.read_text().splitlines()), "the worker to stop it", 20)
 
     def ranks_of(self, attempt):
-        """Without the descendant that left its session."""
+        """Returns the attempt's ranks, without the descendant that left its session."""
         daemon = self.cluster.work / "jobs" / attempt / "out/escaped"
         spared = int(daemon.read_text()) if daemon.exists() else 0
         return [process for process in processes_of_attempt(attempt)
                 if process.program == _TRAINER.name and process.pid != spared]
 
     def inflict(self, state, fault, victim, job, attempt):
-        """Returns when nothing of the attempt is left, or it was never lost."""
+        """Inflicts the fault. Returns when no process of the attempt is left, or it was never lost."""
         worker = self.cluster.workers[victim]
         if fault == "kill":
             processes.kill_now(worker)
@@ -169,7 +169,7 @@ class WorkerFaults(ProgramTest):
         self.assert_gone(lambda: processes_of_attempt(attempt), "stopped attempt")
 
     def is_lost(self, job, attempt):
-        """The coordinator has given it up, or knows its end."""
+        """Returns true if the coordinator has given the attempt up, or knows its end."""
         now = self.cluster.job(job)
         task = next(task for task in now["tasks"] if task["name"].endswith("/" + attempt.split("/")[1]))
         return now["state"] in cluster.FINAL_STATES or task["state"] != "TASK_STATE_RUNNING" or int(task["epoch"]) > 1
@@ -203,7 +203,7 @@ class WorkerFaults(ProgramTest):
 
 
 def processes_of_attempt(attempt):
-    """Everything that was started for it, wherever it sits now: the environment says so, whatever group it is in."""
+    """Returns every process that was started for the attempt, in any group or session, found by its environment."""
     return processes.processes_with(f"REGROUP_ATTEMPT={attempt}")
 
 

@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Short enough for "-coordinator-headless" and a pod's number: names of services end at 63 letters. */}}
+{{/* Short enough for "-coordinator-headless" and a pod's number: service names have at most 63 characters. */}}
 {{- define "regroup.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
@@ -13,7 +13,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What selects pods. Never changes between versions of the chart. */}}
+{{/* Labels that select pods. They must not change between versions of the chart. */}}
 {{- define "regroup.selector" -}}
 app.kubernetes.io/name: {{ include "regroup.name" .root }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -36,7 +36,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{/* With two coordinators a name that stands for both: clients ask which one leads. */}}
+{{/* The coordinator's address. With several coordinators it resolves to all of them, and clients find the leader. */}}
 {{- define "regroup.address" -}}
 {{- if .Values.store.postgresql.enabled -}}
 dns:///{{ include "regroup.headless" . }}:7447
@@ -45,7 +45,7 @@ dns:///{{ include "regroup.headless" . }}:7447
 {{- end -}}
 {{- end -}}
 
-{{/* The name of all coordinators' pods; each has its own before it. */}}
+{{/* DNS name of all coordinator pods; each pod's own name is a prefix to it. */}}
 {{- define "regroup.headless" -}}
 {{ include "regroup.fullname" . }}-coordinator-headless.{{ .Release.Namespace }}.svc
 {{- end -}}
@@ -63,7 +63,7 @@ dns:///{{ include "regroup.headless" . }}:7447
 {{- end -}}
 {{- end -}}
 
-{{/* Names and addresses under which the coordinator is called; the loopback ones by the probes of an operator. */}}
+{{/* Names and addresses in the coordinator's certificate; the loopback ones are for an operator's probes. */}}
 {{- define "regroup.coordinatorNames" -}}
 {{- $service := printf "%s-coordinator" (include "regroup.fullname" .) -}}
 {{- $names := list $service (printf "%s.%s" $service .Release.Namespace) (printf "%s.%s.svc" $service .Release.Namespace) (printf "%s.%s.svc.%s" $service .Release.Namespace .Values.clusterDomain) "localhost" -}}
@@ -89,14 +89,14 @@ readOnlyRootFilesystem: true
 runAsNonRoot: true
 {{- end -}}
 
-{{/* The files of mutual TLS, as the same three flags for each program. */}}
+{{/* The three flags for mutual TLS, the same for each program. */}}
 {{- define "regroup.tlsArgs" -}}
 - --tls-certificate=/etc/regroup/tls/tls.crt
 - --tls-key=/etc/regroup/tls/tls.key
 - --tls-authority=/etc/regroup/tls/ca.crt
 {{- end -}}
 
-{{/* Where jobs may read and write; the same flags for coordinator and workers, which both check. */}}
+{{/* Folders that jobs may read and write. Coordinator and workers get the same flags, since both check them. */}}
 {{- define "regroup.rootArgs" -}}
 {{- range .Values.jobs.dataRoots }}
 - --data-root={{ . }}
@@ -106,7 +106,7 @@ runAsNonRoot: true
 {{- end }}
 {{- end -}}
 
-{{/* Mounts of the claims in .data; .readOnly makes all of them so. */}}
+{{/* Mounts of the claims in .data; .readOnly makes all of them read-only. */}}
 {{- define "regroup.dataMounts" -}}
 {{- $readOnly := .readOnly }}
 {{- range .data }}
@@ -127,7 +127,7 @@ runAsNonRoot: true
 {{- end }}
 {{- end -}}
 
-{{/* What the command line needs in a pod. Names of files, no secrets. */}}
+{{/* Environment of the command line in a pod: file names only, no secrets. */}}
 {{- define "regroup.clientEnv" -}}
 - {name: REGROUP_COORDINATOR, value: {{ include "regroup.address" . | quote }}}
 - {name: REGROUP_TLS_CERTIFICATE, value: /etc/regroup/tls/tls.crt}
@@ -139,7 +139,7 @@ runAsNonRoot: true
 {{- default (printf "%s-work" (include "regroup.fullname" .)) .Values.work.existingClaim -}}
 {{- end -}}
 
-{{/* Placement of the pods of .values. */}}
+{{/* Placement of a component's pods. */}}
 {{- define "regroup.placement" -}}
 {{- with .nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
@@ -164,7 +164,7 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{/* Lets a pod look up names. */}}
+{{/* Egress rule that lets a pod use DNS. */}}
 {{- define "regroup.nameEgress" -}}
 - to:
     - namespaceSelector: {}

@@ -1,1 +1,1 @@
-"""Starts the real programs, breaks them on purpose and looks at what a user sees: exit codes, --json and files."""
+"""Starts the real programs, breaks them on purpose and checks what a user sees: exit codes, --json and files."""

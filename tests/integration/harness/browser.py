@@ -1,4 +1,4 @@
-"""Headless Chromium over its debugging pipe, with the standard library alone."""
+"""Drives headless Chromium over its debugging pipe, with the standard library only."""
 
 import base64
 import json
@@ -13,12 +13,12 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 def find():
-    """The browser's path, or None."""
+    """Returns the browser's path, or None."""
     return next((path for path in map(shutil.which, NAMES) if path), None)
 
 
 class Browser:
-    """One page at a time. Keeps everything that the page complains about and every address that it asks for."""
+    """Shows one page at a time. Records every error of the page and every address that it requests."""
 
     def __init__(self, patience_s=120):
         self.patience_s = patience_s
@@ -83,7 +83,7 @@ class Browser:
         return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
     def screenshot(self, path):
-        """The whole page."""
+        """Returns a screenshot of the whole page."""
         data = self.call("Page.captureScreenshot", captureBeyondViewport=True)["data"]
         with open(path, "wb") as file:
             file.write(base64.b64decode(data))

@@ -11,7 +11,7 @@ FINAL_STATES = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED"
 
 
 def run_regroup(*arguments, coordinator=None, patience_s=300, prefix=(), environment=None, **settings):
-    """`regroup` with these arguments, run to its end; its output is text. `prefix` stands before the command."""
+    """Runs `regroup` with these arguments to its end; its output is text. `prefix` is put before the command."""
     environment = {**os.environ, **(environment or {}), **({"REGROUP_COORDINATOR": coordinator} if coordinator else {})}
     command = [*prefix, str(places.PROGRAMS / "regroup"), *map(str, arguments)]
     return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -19,7 +19,7 @@ def run_regroup(*arguments, coordinator=None, patience_s=300, prefix=(), environ
 
 
 def start_run(file, work, log, *arguments):
-    """`regroup run` in the background, its output in the file `log`."""
+    """Starts `regroup run` in the background, with its output in the file `log`."""
     with open(log, "ab") as output:
         return processes.start([places.PROGRAMS / "regroup", "run", file, "--work-dir", work, *arguments],
                                stdout=output, stderr=output)
@@ -48,7 +48,7 @@ class Cluster:
         return f"127.0.0.1:{self._port}"
 
     def start_coordinator(self):
-        """The first time on free ports, later on the same."""
+        """Starts the coordinator, the first time on free ports, later on the same ports."""
         port_file, metrics_file = self.folder / "port", self.folder / "metrics-port"
         port_file.unlink(missing_ok=True)
         self.coordinator = self._start("coordinator", "regroup-coordinator", "--work-dir", self.work, "--listen",
@@ -82,13 +82,13 @@ class Cluster:
         processes.kill_now(self.coordinator)
 
     def kill_worker_of(self, trainer):
-        """kill -9 of the worker above a trainer. Returns the worker's name."""
+        """Kills the worker of a trainer with kill -9. Returns the worker's name."""
         name = next(name for name, worker in self.workers.items() if worker.pid in ancestors_of(trainer))
         processes.kill_now(self.workers[name])
         return name
 
     def stop(self):
-        """As an administrator would: SIGTERM, workers first."""
+        """Stops the programs as an administrator would: SIGTERM, workers first."""
         for programs in (self.workers.values(), self.coordinators()):
             running = [process for process in programs if process and process.poll() is None]
             for process in running:
@@ -112,17 +112,17 @@ class Cluster:
         return self.json_of("get", name)
 
     def metric(self, job, metric):
-        """Points of one metric of the fine-tuning, as (epoch, step, value) in the order of their arrival."""
+        """Returns the points of one fine-tuning metric as (epoch, step, value), in order of arrival."""
         done = self.regroup("metrics", job, "--metric", metric, "--json")
         points = [json.loads(line) for line in done.stdout.splitlines()]
         return [(int(point["epoch"]), int(point["step"]), point["value"]) for point in points]
 
     def wait_for_end(self, name, patience_s=300):
-        """The job in its final state."""
+        """Returns the job once it is in a final state."""
         return processes.wait_until(lambda: self._final(name), f"the end of {name}", patience_s, pause_s=0.2)
 
     def wait_for_trainers(self, task, count=1):
-        """`count` ranks that run attempts of the task."""
+        """Returns `count` ranks that run attempts of the task, once there are so many."""
         def find():
             found = processes.trainers_of(self.work, task)
             return found if len(found) >= count else None
@@ -149,7 +149,7 @@ class Cluster:
 
 
 def ancestors_of(process):
-    """Process ids from a process's parent upwards."""
+    """Returns the process ids of a process's ancestors, from its parent upwards."""
     found = []
     parent = process.parent
     while parent > 1:
@@ -160,13 +160,13 @@ def ancestors_of(process):
 
 
 def job_at_end(done):
-    """The job that `regroup run --json` ends with, after a line an event."""
+    """Returns the job that `regroup run --json` prints at its end, after one line per event."""
     start = done.stdout.rindex("\n{\n") + 1 if not done.stdout.startswith("{\n") else 0
     return json.loads(done.stdout[start:])
 
 
 def epochs(job):
-    """Number of the last attempt of every task."""
+    """Returns the epoch of every task's last attempt."""
     return {task["name"].split("/")[-1]: int(task.get("epoch", 0)) for task in job["tasks"]}
 
 

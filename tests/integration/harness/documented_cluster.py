@@ -1,6 +1,6 @@
 """The base of tests that do what a page says, command by command, against the cluster of coordinator/README.md.
 
-Only what a test must change is changed: the port, and the trainer, which is one that plays its part.
+Only what a test must change is changed: the port and the trainer, which is replaced by the fake one.
 """
 
 import os
@@ -17,7 +17,7 @@ TRAINER = pathlib.Path(os.environ["REGROUP_TEST_PROGRAMS"]) / "regroup_fake_trai
 
 
 def documented_commands(page=README):
-    """The page's indented lines that begin with a word."""
+    """Returns the page's indented lines that start with a word."""
     return re.findall(r"^    (\S.*)$", page.read_text(), re.MULTILINE)
 
 
@@ -63,7 +63,7 @@ class DocumentedClusterTest(ProgramTest):
         return done.stdout + done.stderr
 
     def follow(self, command):
-        """One line of coordinator/README.md."""
+        """Runs one line of coordinator/README.md."""
         if re.match(r"regroup-coordinator --listen|regroup-worker ", command):
             return self.start_daemon(command)
         if command.startswith("export "):

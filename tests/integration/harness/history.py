@@ -8,7 +8,7 @@ from harness import places, processes
 
 
 class History:
-    """Follows a job from now to its end, through restarts and silences of the coordinator."""
+    """Follows a job from now to its end, through restarts and outages of the coordinator."""
 
     def __init__(self, cluster, job):
         self.job = job
@@ -16,7 +16,7 @@ class History:
                                         env={**os.environ, **cluster.environment()}, stdout=subprocess.PIPE, text=True)
 
     def events(self):
-        """All of them, once the job has ended."""
+        """Returns all events, once the job has ended."""
         text, _ = self._process.communicate(timeout=120)
         return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
@@ -26,7 +26,7 @@ class History:
         self._process.stdout.close()
 
     def violations(self):
-        """Sentences; none where every result was applied once and epochs only grew."""
+        """Returns violations as sentences; none if every result was applied once and epochs only grew."""
         found, seen = [], {}
         for event in self.events():
             if event.get("progress_only"):
@@ -51,7 +51,7 @@ def _what_is_wrong(before, after):
 
 
 def accepted_successes(logs):
-    """(job, task) -> epochs whose success the coordinator took, as the workers' logs (JSON lines) tell."""
+    """Returns (job, task) -> epochs whose success the coordinator accepted, from the workers' logs (JSON lines)."""
     accepted = {}
     for line in _lines(logs):
         if line.get("message") == "attempt ended" and line.get("outcome") == "SUCCEEDED":
@@ -60,7 +60,7 @@ def accepted_successes(logs):
 
 
 def refused_ends(logs):
-    """(job, task, epoch) of attempts whose end came too late, as the workers' logs tell."""
+    """Returns (job, task, epoch) of attempts whose end was reported too late, from the workers' logs."""
     words = ("the coordinator rejected the outcome; discarding it", "the result was not published")
     return [(line["job"], line["task"], line["epoch"]) for line in _lines(logs)
             if line.get("message") in words and " is over; " in line.get("reason", "")]

@@ -1,4 +1,4 @@
-"""Job files on the demonstration's model, as small as a job can be while it still has every stage."""
+"""Creates job files on the demonstration's model, as small as a job can be while it still has every stage."""
 
 import json
 
@@ -6,7 +6,7 @@ from harness import places
 
 
 def small_job(output, **changes):
-    """A conversion of a few seconds: 12 steps, two ranks, a checkpoint every 4 steps, no evaluation.
+    """Returns a conversion of a few seconds: 12 steps, two ranks, a checkpoint every 4 steps, no evaluation.
 
     `changes` replace whole keys; a dict is merged into the key's own.
     """
@@ -31,7 +31,7 @@ def small_job(output, **changes):
 
 
 def aligned_only(output, **changes):
-    """A job that merges no head, so that it has neither training nor a gang."""
+    """Returns a job that merges no head, so that it has neither training nor a gang."""
     return small_job(output, **{"target": {"kv_heads": 8}, "finetune": {"method": "none"}, **changes})
 
 
@@ -40,6 +40,6 @@ def evaluation(windows=8):
 
 
 def write(path, job):
-    """JSON is YAML."""
+    """Writes the job file as JSON, which is valid YAML."""
     path.write_text(json.dumps(job, indent=1))
     return path

@@ -6,7 +6,7 @@ TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": 
 
 
 def errors(value, schema, root=None, place="report"):
-    """A list of "place: what is wrong"."""
+    """Returns a list of "place: error"."""
     root = root or schema
     unknown = set(schema) - KEYWORDS
     if unknown:

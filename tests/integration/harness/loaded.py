@@ -15,8 +15,8 @@ COORDINATOR = places.PROGRAMS / "regroup-coordinator"
 
 
 class LoadedCoordinator:
-    """Its logs and ports lie under `folder`, as do by default its `keys` and its store, `state`. It can be killed and started
-    again."""
+    """A coordinator that can be killed and restarted. Its logs and ports are in `folder`, by default with its `keys`
+    and its store, `state`."""
 
     def __init__(self, folder, state=None, keys=None, arguments=(), lease_s=3):
         self.folder = folder
@@ -36,7 +36,7 @@ class LoadedCoordinator:
         return self.process.pid
 
     def start(self, *arguments, patience_s=60, environment=None):
-        """Returns the seconds until it serves; on the port of the last time."""
+        """Starts the coordinator on its previous port. Returns the seconds until it serves."""
         port_file = self.folder / "port"
         port_file.unlink(missing_ok=True)
         command = [COORDINATOR, "--state-dir", self.state, "--listen", f"127.0.0.1:{self._port}", "--metrics-listen", "",
@@ -78,7 +78,7 @@ class LoadedCoordinator:
                                text=True)
 
     def wait_for_submission(self):
-        """Until one more job is accepted, so that a fault that follows hits a coordinator at work."""
+        """Waits until one more job is accepted, so that the following fault hits a busy coordinator."""
         with open(self.folder / "coordinator.log", "rb") as log:
             log.seek(0, os.SEEK_END)
             # A line that is being written is read in two parts, so what was read is kept.
@@ -96,7 +96,7 @@ class LoadedCoordinator:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory_mb(self):
-        """Resident now."""
+        """Returns the current resident memory."""
         status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1024
 
@@ -116,7 +116,7 @@ class LoadedCoordinator:
 
 
 def faulty_disk(**settings):
-    """The environment of a coordinator on a disk with faults; see tests/load/faulty_disk.cc."""
+    """Returns the environment of a coordinator on a disk with faults; see tests/load/faulty_disk.cc."""
     return {"LD_PRELOAD": str(LOAD_PROGRAMS / "libregroup_faulty_disk.so"),
             **{name: str(value) for name, value in settings.items()}}
 

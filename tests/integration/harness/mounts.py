@@ -1,4 +1,4 @@
-"""Small file systems for one test, in a mount namespace of its own, so that they vanish with it."""
+"""Mounts small file systems for one test, in its own mount namespace, so that they vanish with it."""
 
 import os
 import subprocess
@@ -9,7 +9,8 @@ _INSIDE = "REGROUP_TEST_INSIDE_NAMESPACE"
 
 
 def enter_namespace():
-    """Starts the test anew in a namespace; skips it where this machine lets it mount nothing. Call it first of all."""
+    """Restarts the test in a namespace; skips it if this machine does not allow mounts. Call this before anything
+    else."""
     if _INSIDE in os.environ:
         return
     unshare = ["unshare", "--mount"] + ([] if os.geteuid() == 0 else ["--map-root-user"])
@@ -22,7 +23,7 @@ def enter_namespace():
 
 
 def mount(test, folder, size):
-    """A file system of that size in the folder, until the end of the test."""
+    """Mounts a file system of that size on the folder, until the end of the test."""
     folder.mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
     test.addCleanup(subprocess.run, ["umount", "--lazy", folder], check=False)
@@ -34,7 +35,7 @@ def resize(folder, size):
 
 
 def fill(folder, spare=0):
-    """Takes what is free, to the last byte but `spare`. Returns the file that takes it."""
+    """Fills the free space except `spare` bytes. Returns the file that takes it."""
     ballast = folder / "ballast"
     with open(ballast, "ab", buffering=0) as file:
         for block in (b"x" * 65536, b"x"):

@@ -1,7 +1,7 @@
-"""Nodes that are network namespaces of this machine, joined by a bridge, and a cluster over mutual TLS on them.
+"""Creates nodes as network namespaces of this machine, joined by a bridge, and a cluster over mutual TLS on them.
 
-The coordinator runs in a namespace of its own, the hub. Every namespace carries this process's number in its name and
-is removed at the end of the test; what a test that was killed has left goes with the next test.
+The coordinator runs in its own namespace, the hub. Every namespace has this process's id in its name and is removed at
+the end of the test; leftovers of a killed test are removed by the next test.
 """
 
 import os
@@ -17,7 +17,7 @@ _HUB_ADDRESS = "10.77.0.1"
 
 
 def why_not():
-    """Why there can be no nodes here; empty where there can."""
+    """Returns why nodes cannot be created here; empty if they can."""
     if os.geteuid() != 0:
         return "network namespaces need root"
     if not shutil.which("ip") or not shutil.which("nsenter"):
@@ -68,14 +68,14 @@ class Nodes:
         return ["nsenter", f"--net=/run/netns/{self._name(index)}"]
 
     def cut(self, index):
-        """Nothing goes to the node or comes from it any more."""
+        """Blocks all traffic to and from the node."""
         _ip("-n", self._name(0), "link", "set", f"to{index}", "down")
 
     def heal(self, index):
         _ip("-n", self._name(0), "link", "set", f"to{index}", "up")
 
     def block(self, index, other):
-        """The node cannot reach the other node, while both reach the hub."""
+        """Blocks traffic between the two nodes, while both reach the hub."""
         _ip("-n", self._name(index), "route", "add", "prohibit", f"{self.address(other)}/32")
 
     def lose(self, index, from_node=0, to_node=0):
@@ -84,7 +84,7 @@ class Nodes:
         self._lose_arriving(index, "eth1", to_node)
 
     def lost_and_kept(self, index):
-        """Packets since the last call of lose() in the direction from the node and in the one to it."""
+        """Returns the packet counts since the last call of lose(), from the node and to it."""
         return [self._count_arriving(0, f"to{index}"), self._count_arriving(index, "eth1")]
 
     def _lose_arriving(self, index, device, percent):

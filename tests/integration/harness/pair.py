@@ -1,4 +1,4 @@
-"""Two coordinators on one PostgreSQL, and workers that know both."""
+"""Runs two coordinators on one PostgreSQL, and workers that know both."""
 
 from harness import cluster, processes
 
@@ -26,7 +26,7 @@ class Pair(cluster.Cluster):
             self.start_member(index)
 
     def start_member(self, index):
-        """The first time on a free port, later on the same."""
+        """Starts one of the two, the first time on a free port, later on the same port."""
         name = f"coordinator-{index}"
         port_file = self.folder / f"port-{index}"
         port_file.unlink(missing_ok=True)
@@ -37,12 +37,12 @@ class Pair(cluster.Cluster):
         self._ports[index] = self._read_port(port_file, self.members[index], name)
 
     def ask(self, index, *arguments):
-        """`regroup` with one of the two."""
+        """Runs `regroup` against one of the two."""
         return cluster.run_regroup(*arguments, coordinator=self.address_of(index))
 
     def leads(self, index):
         return self.members[index].poll() is None and self.ask(index, "list").returncode == 0
 
     def wait_for_leader(self, among=(0, 1), patience_s=60):
-        """The one of them that answers calls, by its number."""
+        """Returns the number of the one that answers calls."""
         return processes.wait_until(lambda: [index for index in among if self.leads(index)], "a leader", patience_s)[0]

@@ -1,4 +1,4 @@
-"""A PostgreSQL that runs in a test's folder and ends with the test. As root it runs as nobody, since it refuses root."""
+"""Runs a PostgreSQL in a test's folder until the test ends. Under root it runs as nobody, since it refuses root."""
 
 import os
 import pathlib
@@ -20,7 +20,7 @@ def _programs():
 
 
 def _as_user():
-    """Arguments before a command, so that it does not run as root."""
+    """Returns the arguments to put before a command, so that it does not run as root."""
     if os.geteuid() != 0:
         return []
     return ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
@@ -58,7 +58,7 @@ class Postgres:
         return f"postgresql:///postgres?host={self.folder}&user=regroup"
 
     def query(self, sql, check=True):
-        """The answer as text, without decoration."""
+        """Returns the answer as text, without decoration."""
         done = subprocess.run([_programs() / "psql", self.url, "-qAtc", sql], capture_output=True, text=True)
         if check and done.returncode != 0:
             raise AssertionError(done.stderr)

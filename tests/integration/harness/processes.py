@@ -29,19 +29,19 @@ def _die_with_the_test():
 
 
 def start(arguments, **settings):
-    """A Popen that the kernel kills when the test dies, even by SIGKILL."""
+    """Starts a process that the kernel kills when the test dies, even by SIGKILL. Returns its Popen."""
     return subprocess.Popen([str(argument) for argument in arguments], stdin=subprocess.DEVNULL,
                             preexec_fn=_die_with_the_test, **settings)
 
 
 def kill_now(process):
-    """kill -9, then waits for the end of a process that start() made."""
+    """Kills a process that start() started with kill -9 and waits for its end."""
     process.kill()
     process.wait()
 
 
 def pause(process):
-    """SIGSTOP, then waits until no thread is in a system call any more."""
+    """Stops a process with SIGSTOP and waits until no thread is in a system call any more."""
     process.send_signal(signal.SIGSTOP)
     wait_until(lambda: all(_state(process.pid, thread) == b"T" for thread in os.listdir(f"/proc/{process.pid}/task")),
                "all threads to stop", 60, pause_s=0.001)
@@ -85,13 +85,13 @@ def _found(pid):
 
 
 def processes_of(folder):
-    """Every process but this one whose arguments or environment name the folder; zombies are none."""
+    """Returns every other process whose arguments or environment name the folder, without zombies."""
     needle = str(folder).encode()
     return _all_where(lambda pid: needle in _read(pid, "cmdline") or needle in _read(pid, "environ"))
 
 
 def processes_with(entry):
-    """Every process with an entry of its environment that starts so."""
+    """Returns every process that has an environment entry with this prefix."""
     return _all_where(lambda pid: b"\0" + entry.encode() in b"\0" + _read(pid, "environ"))
 
 
@@ -101,7 +101,7 @@ def _all_where(holds):
 
 
 def trainers_of(folder, task):
-    """The ranks that run attempts of a task: its id, or the start of it, such as "align-"."""
+    """Returns the ranks that run attempts of a task, given its id or a prefix such as "align-"."""
     return [process for process in processes_of(folder)
             if process.program == "regroup-trainer" and f"/{task}" in _attempt_folder(process)]
 

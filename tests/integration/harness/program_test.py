@@ -1,4 +1,4 @@
-"""The base of tests on real programs: a folder a test, and no process and no folder left after it."""
+"""The base class of tests on real programs: gives each test a folder and leaves no process and no folder behind."""
 
 import hashlib
 import os
@@ -36,12 +36,12 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual(job["state"], "JOB_STATE_SUCCEEDED", job.get("failure"))
 
     def assert_no_process_of(self, task="", patience_s=60):
-        """No rank of the task (of any, by default) is left."""
+        """Asserts that no rank of the task (by default of any task) is left."""
         processes.wait_until(lambda: not processes.trainers_of(self.folder, task), f"the end of all ranks {task}",
                              patience_s)
 
     def assert_nothing_left(self, patience_s=60):
-        """No program of this test is left."""
+        """Asserts that no program of this test is left."""
         try:
             processes.wait_until(lambda: not processes.processes_of(self.folder), "the end of all processes", patience_s)
         except AssertionError:
@@ -50,7 +50,7 @@ class ProgramTest(unittest.TestCase):
                 self.fail(f"processes are left:\n{left}")
 
     def assert_nothing_published(self):
-        """Neither the result nor a hidden folder on the way to it."""
+        """Asserts that neither the result nor a hidden temporary folder beside it exists."""
         self.assertEqual(sorted(path.name for path in self.results.iterdir()), [])
 
     def _remove_everything(self):

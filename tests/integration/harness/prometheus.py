@@ -1,4 +1,4 @@
-"""A Prometheus that runs in a test's folder, keeps nothing after it, and answers queries."""
+"""Runs a Prometheus in a test's folder, which answers queries and leaves nothing behind."""
 
 import json
 import shutil
@@ -29,12 +29,12 @@ class Prometheus:
         self.process.wait()
 
     def query(self, expression):
-        """[(labels, value)] of an instant query."""
+        """Returns [(labels, value)] of an instant query."""
         found = self.get("query", query=expression)["result"]
         return [(sample["metric"], float(sample["value"][1])) for sample in found]
 
     def query_range(self, expression, start, end, step_s):
-        """[(labels, [(time, value)])]."""
+        """Returns [(labels, [(time, value)])] of a range query."""
         found = self.get("query_range", query=expression, start=start, end=end, step=step_s)["result"]
         return [(series["metric"], [(time, float(value)) for time, value in series["values"]]) for series in found]
 
@@ -42,7 +42,7 @@ class Prometheus:
         return {name: entries[0]["type"] for name, entries in self.get("metadata").items()}
 
     def get(self, path, **parameters):
-        """The data of an API call; an expression that does not parse fails the test with Prometheus' own words."""
+        """Returns the data of an API call; if an expression does not parse, the test fails with Prometheus' message."""
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
             with urllib.request.urlopen(url, timeout=30) as answer:

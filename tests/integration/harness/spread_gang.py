@@ -14,7 +14,7 @@ class SpreadGangTest(ProgramTest):
         return next((task for task in self.cluster.job(job)["tasks"] if task["name"].endswith("/" + self.task_id)), {})
 
     def shares(self, job):
-        """Ranks by worker, the lead first."""
+        """Returns the ranks by worker, the lead first."""
         return {share["worker"].removeprefix("workers/"): share["ranks"] for share in self.task(job).get("shares", [])}
 
     def lead_and_helper(self, job):
@@ -25,7 +25,7 @@ class SpreadGangTest(ProgramTest):
         return [process for process in self.processes_of_attempt(epoch) if process.program == self.trainer]
 
     def processes_of_attempt(self, epoch=1):
-        """mpirun and the ranks: all that name the attempt's folder."""
+        """Returns mpirun and the ranks: all processes that name the attempt's folder."""
         return [process for process in processes.processes_of(self.folder)
                 if f"/{self.task_id}/{epoch}" in " ".join(process.arguments)]
 
@@ -36,14 +36,14 @@ class SpreadGangTest(ProgramTest):
         return processes.wait_until(find, f"four ranks of attempt {epoch}", 60)
 
     def daemon(self):
-        """Open MPI's daemon on the worker that helps."""
+        """Returns Open MPI's daemon on the helper."""
         return next(process for process in processes.processes_of(self.folder) if process.program == "orted")
 
     def wait_for_epoch(self, job, epoch):
         return processes.wait_until(lambda: int(self.task(job).get("epoch", 0)) >= epoch, f"attempt {epoch}", 60, 0.1)
 
     def assert_attempt_gone(self, epoch=1, patience_s=10):
-        """No process of the attempt is left, on whichever node."""
+        """Asserts that no process of the attempt is left on any node."""
         def left():
             return [*self.processes_of_attempt(epoch),
                     *(process for process in processes.processes_of(self.folder)
@@ -51,7 +51,7 @@ class SpreadGangTest(ProgramTest):
         processes.wait_until(lambda: not left(), f"the end of attempt {epoch}", patience_s)
 
     def assert_lost(self, job, message):
-        """The first attempt was lost with the infrastructure, and said so."""
+        """Asserts that the first attempt failed with INFRA and the expected message."""
         failure = self.task(job)["failure"]
         self.assertEqual(failure["failure_class"], "FAILURE_CLASS_INFRA")
         self.assertRegex(failure["message"], message)

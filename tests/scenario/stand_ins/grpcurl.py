@@ -1,6 +1,6 @@
-"""Plays grpcurl, which Debian does not have: the part of its command line and of its output that our pages use.
+"""Stands in for grpcurl, which Debian does not have: implements the command line and output that our pages use.
 
-It knows no proto file of ours: like grpcurl it asks the server's reflection for everything.
+It uses none of our proto files: like grpcurl it gets everything from the server's reflection.
 """
 
 import json
@@ -18,7 +18,7 @@ _STATUS_BASE = 64
 
 
 def read_arguments(arguments):
-    """(options, what stands after them)"""
+    """Returns (options, the arguments after them)."""
     options, rest = {"H": []}, list(arguments)
     while rest and rest[0].startswith("-"):
         name = rest.pop(0).lstrip("-")

@@ -12,7 +12,7 @@
 
 namespace regroup {
 
-/// A conversion from 8 to 2 KV heads with everything switched on except refine; change what a test is about.
+/// Returns a conversion from 8 to 2 KV heads with everything enabled except refine; tests change what they are about.
 inline v1::JobSpec SmallSpec() {
   v1::JobSpec spec;
   spec.set_name("small");
@@ -61,7 +61,7 @@ inline std::map<std::string, v1::TaskState> StatesOf(const v1::Job& job) {
   return states;
 }
 
-/// A worker as the cluster sees it: it lists what it was given until it reports.
+/// A worker as the cluster sees it: it lists its assigned attempts until it reports their end.
 struct FakeWorker {
   explicit FakeWorker(std::string name, int worker_slots = 1) : id(std::move(name)), slots(worker_slots) {}
 

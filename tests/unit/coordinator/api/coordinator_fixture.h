@@ -1,4 +1,5 @@
-// A coordinator on loopback with a real store in a folder, and a worker made of calls: what tests of the API stand on.
+// The fixture of API tests: a coordinator on loopback with a real store in a folder, and a worker that is simulated by
+// calls.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -31,7 +32,7 @@ class CoordinatorTest : public ::testing::Test {
     std::filesystem::remove_all(folder_);
   }
 
-  /// Starts on what the folder holds; a second time as after a crash.
+  /// Starts with the contents of the folder; a second start is like one after a crash.
   void Start() {
     coordinator_.reset();
     auto store = SqliteJobStore::Open({.path = folder_ / "state" / "regroup.db"});
@@ -60,7 +61,7 @@ class CoordinatorTest : public ::testing::Test {
     return FromGrpc((stub.get()->*method)(&context, request, response));
   }
 
-  /// Waits for what happens beside the calls.
+  /// Waits for work that happens outside the calls.
   template <typename Condition>
   static bool Eventually(Condition condition) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
@@ -69,7 +70,7 @@ class CoordinatorTest : public ::testing::Test {
     }
     return condition();
   }
-  // What users do.
+  // Calls of users.
 
   absl::StatusOr<v1::Job> Submit(const v1::SubmitJobRequest& request) {
     v1::Job job;
@@ -127,7 +128,7 @@ class CoordinatorTest : public ::testing::Test {
     return messages;
   }
 
-  // What workers do.
+  // Calls of workers.
 
   absl::Status Register(const FakeWorker& worker, v1::RegisterWorkerResponse* response = nullptr) {
     v1::RegisterWorkerResponse ignored;
@@ -174,7 +175,7 @@ class CoordinatorTest : public ::testing::Test {
     return attempt.task();
   }
 
-  /// What the next Start starts with.
+  /// Options of the next Start.
   CoordinatorOptions options_;
   std::filesystem::path folder_;
   FaultyJobStore* store_ = nullptr;

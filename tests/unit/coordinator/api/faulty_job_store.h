@@ -1,4 +1,4 @@
-// A JobStore that refuses commits when a test says so.
+// A JobStore whose commits fail when a test requests it.
 #pragma once
 
 #include <atomic>
@@ -15,7 +15,7 @@ class FaultyJobStore : public JobStore {
   explicit FaultyJobStore(std::unique_ptr<JobStore> store) : store_(std::move(store)) {}
 
   void FailCommits(bool fail) { fails_ = fail; }
-  /// Of single jobs.
+  /// Makes reads of single jobs fail.
   void FailReads(bool fail) { fails_reads_ = fail; }
 
   absl::Status Commit(const Changes& changes) override {

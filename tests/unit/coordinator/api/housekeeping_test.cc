@@ -1,4 +1,4 @@
-// What the coordinator keeps in order besides the jobs: files, old jobs, copies of the store, the audit log.
+// Tests the coordinator's housekeeping: files, old jobs, backups of the store, the audit log.
 #include "services/common/base/files.h"
 #include "services/common/base/staging_folder.h"
 #include "tests/unit/coordinator/api/coordinator_fixture.h"
@@ -89,7 +89,7 @@ TEST_F(HousekeepingTest, RemovesTheStagedResultThatAKilledWorkerLeft) {
   const auto of_a_later_epoch = staged("killed", attempt.epoch() + 1);
   ASSERT_TRUE(Cancel("jobs/killed").ok());
   EXPECT_TRUE(std::filesystem::exists(left)) << "its process may still run";
-  // A new process of the worker: the old one was killed.
+  // This is a new process of the worker: the old one was killed.
   ++w1_.incarnation;
   w1_.running.clear();
   ASSERT_TRUE(Register(w1_).ok());

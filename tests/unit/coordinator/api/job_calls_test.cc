@@ -1,4 +1,4 @@
-// Cancelling, retrying, deleting, listing and planning.
+// Tests cancelling, retrying, deleting, listing and planning.
 #include "tests/unit/coordinator/api/coordinator_fixture.h"
 
 namespace regroup {

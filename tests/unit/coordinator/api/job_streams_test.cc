@@ -1,4 +1,4 @@
-// What watchers and readers of logs and metrics see, at whatever pace they read.
+// Tests what watchers and readers of logs and metrics receive, at any reading speed.
 #include <atomic>
 #include <thread>
 

@@ -1,4 +1,4 @@
-// What a submission is checked for, and that it is acknowledged once and durably.
+// Tests the checks of a submission, and that it is acknowledged once and durably.
 #include <thread>
 
 #include "tests/unit/coordinator/api/coordinator_fixture.h"

@@ -1,4 +1,4 @@
-// How workers are served, also across a restart of the coordinator.
+// Tests the calls of workers, also across a restart of the coordinator.
 #include "tests/unit/coordinator/api/coordinator_fixture.h"
 
 namespace regroup {
@@ -16,7 +16,7 @@ TEST_F(CoordinatorTest, DoesNotHandOutATaskThatTheStoreRefuses) {
                                    w1_.Acquire(1, std::chrono::seconds(20)), &response);
   EXPECT_EQ(ReasonOf(status), v1::STORE_UNAVAILABLE);
   EXPECT_FALSE(response.has_assignment());
-  EXPECT_TRUE(Beat(w1_).ok()) << "signs of life need no store";
+  EXPECT_TRUE(Beat(w1_).ok()) << "heartbeats do not need the store";
   store_->FailCommits(false);
   EXPECT_EQ(Acquire(w1_)->attempt().epoch(), 1);
 }

@@ -1,4 +1,4 @@
-// The core thread without gRPC: many callers at once, and what a commit that fails does to them.
+// Tests the core thread without gRPC: many callers at once, and the effect of a failed commit on them.
 #include "coordinator/core/core.h"
 
 #include <gmock/gmock.h>
@@ -148,7 +148,7 @@ TEST_F(CoreTest, WakesOnlyThoseWhoFollowTheJobThatChanged) {
   EXPECT_THAT(feeds_.Subscribed(), ::testing::IsEmpty());
 }
 
-/// Counts how often it was advanced, and never twice at a time.
+/// Counts how often it was advanced, and checks that calls do not overlap.
 struct CountingStream : PumpedStream {
   void Advance() override {
     EXPECT_FALSE(busy.exchange(true));

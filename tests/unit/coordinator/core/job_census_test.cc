@@ -15,7 +15,7 @@ class JobCensusTest : public ::testing::Test {
     cluster_.AddJob(MakeJob(id, SmallSpec(), Time(std::chrono::seconds(submitted_s))));
     cluster_.TakeEffects().Stored();
   }
-  /// One of the waiting jobs gets a worker.
+  /// Gives a worker to one of the waiting jobs.
   void StartOne() {
     FakeWorker worker("w1", 1);
     cluster_.Register(worker.Registration(), kNow);

@@ -1,4 +1,4 @@
-// Two workers and a cluster with a clock, for tests that tell it what workers say.
+// Two workers and a cluster with a clock, for tests that simulate the workers' messages.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -27,8 +27,8 @@ class ClusterFixture : public ::testing::Test {
     Settle();
     return response;
   }
-  /// The task that the worker gets now, if any; the worker lists it from then on. All its slots are free where it says
-  /// nothing else.
+  /// Returns the task that the worker gets now, if any; the worker lists it from then on. By default all of the
+  /// worker's slots are free.
   std::optional<v1::TaskAssignment> Ask(FakeWorker& worker, int free_slots = -1) {
     EXPECT_TRUE(cluster_.Acquire(worker.Acquire(free_slots < 0 ? worker.slots : free_slots), ++ticket_, now_).ok());
     Settle();
@@ -45,7 +45,7 @@ class ClusterFixture : public ::testing::Test {
     Settle();
     return status;
   }
-  /// The worker does not list the attempt any more.
+  /// Makes the worker no longer list the attempt.
   static void LetGo(FakeWorker& worker, const v1::AttemptId& attempt) {
     std::erase_if(worker.running, [&](const v1::AttemptId& other) { return other.task() == attempt.task(); });
   }

@@ -1,4 +1,4 @@
-// Gangs on several workers: who is told what, whose silence counts, and when a gang may start again.
+// Tests gangs on several workers: who gets which message, whose missing heartbeats count, and when a gang may restart.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -34,7 +34,7 @@ class ClusterGangTest : public ::testing::Test {
     EXPECT_TRUE(Report(w1_, w1_.running[0], InspectSuccess()).ok());
   }
 
-  /// Both ask; the assignments they get.
+  /// Lets both workers ask; returns the assignments that they get.
   std::vector<v1::TaskAssignment> StartGang() {
     Ask(w2_);
     Ask(w1_);
@@ -118,7 +118,7 @@ TEST_F(ClusterGangTest, TakesTheSlotsOfAllItsWorkersAndGivesThemBack) {
   for (const auto& [id, worker] : cluster_.workers()) EXPECT_EQ(cluster_.Describe(worker, now_).busy_slots(), 2) << id;
   EXPECT_TRUE(Report(w1_, w1_.running[0]).ok());
   for (const auto& [id, worker] : cluster_.workers()) EXPECT_EQ(cluster_.Describe(worker, now_).busy_slots(), 0) << id;
-  // The helper still lists it, and is told to stop.
+  // The helper still lists the attempt, and gets an order to stop it.
   EXPECT_THAT(Beat(w2_).stop(), SizeIs(1));
 }
 

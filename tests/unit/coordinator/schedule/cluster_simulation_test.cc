@@ -11,7 +11,7 @@ namespace {
 
 using ::testing::IsEmpty;
 
-/// REGROUP_TEST_SEEDS lives more or fewer.
+/// Returns the number of lives: REGROUP_TEST_SEEDS, or 2000.
 uint32_t Seeds() {
   const char* asked = std::getenv("REGROUP_TEST_SEEDS");
   return asked == nullptr ? 2000 : static_cast<uint32_t>(std::stoul(asked));
@@ -30,7 +30,7 @@ TEST(ClusterSimulation, KeepsItsPromisesInEveryLife) {
     late_cancels += simulation.late_cancels();
     moves += simulation.moves();
   }
-  // Lives in which nothing succeeds, or nothing fails, would test little.
+  // Lives in which nothing succeeds or nothing fails would test little.
   for (const v1::JobState state : {v1::JOB_STATE_SUCCEEDED, v1::JOB_STATE_FAILED, v1::JOB_STATE_CANCELLED}) {
     EXPECT_GT(ends[state], static_cast<int>(seeds) / 10) << v1::JobState_Name(state);
   }
@@ -38,7 +38,7 @@ TEST(ClusterSimulation, KeepsItsPromisesInEveryLife) {
   EXPECT_GT(moves, static_cast<int>(seeds) / 10);
 }
 
-/// A defect, and the promise that notices it.
+/// A defect, and the promise that detects it.
 struct Noticed {
   const char* name;
   Defect defect;

@@ -289,7 +289,7 @@ TEST_F(ClusterTest, DoesNotCountARefusedChangeAsOne) {
   EXPECT_EQ(cluster_.jobs().Find("a")->proto().revision(), revision);
 }
 
-// A coordinator that starts again on what it stored.
+// This is a coordinator that restarts with its stored jobs.
 
 TEST_F(ClusterTest, KeepsRunningAttemptsForALeaseAfterARestart) {
   Add("a");

@@ -1,9 +1,9 @@
-// Defects that a coordinator could really have, for lives of the simulation that must not go well.
+// Realistic defects of a coordinator, for simulated lives in which the checks must fail.
 #pragma once
 
 namespace regroup {
 
-/// What can be wrong with a coordinator.
+/// Defects of a coordinator.
 enum class Defect {
   kNone,
   /// Answers are sent although the commit failed.
@@ -14,7 +14,7 @@ enum class Defect {
   kAcceptsOldEpochs,
   /// Epochs start from 1 again after a restart.
   kForgetsEpochs,
-  /// After a restart, what ran is started again without waiting for its lease.
+  /// After a restart, running attempts are started again without waiting for their leases.
   kStartsAgainWhatMayRun,
   /// A lease ends before the worker's own clock says so.
   kEndsLeasesEarly,
@@ -22,7 +22,7 @@ enum class Defect {
   kRetriesFinishedTasks,
   /// Changes do not get a revision.
   kLosesRevisions,
-  /// A worker gets more than it has slots.
+  /// A worker gets more tasks than it has slots.
   kOverbooksWorkers,
   /// A restart forgets that a job may publish.
   kForgetsPermissionToPublish,
@@ -30,7 +30,7 @@ enum class Defect {
   kGivesTasksToDrainingWorkers,
   /// A slow task starts on another worker while the slow one still runs it.
   kDoesNotWaitForSlowWorkers,
-  /// What a worker runs is believed, not asked.
+  /// The coordinator trusts its own record of what a worker runs instead of the worker's list.
   kTrustsItsOwnList,
 };
 

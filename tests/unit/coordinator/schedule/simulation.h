@@ -1,9 +1,8 @@
-// Random lives of a cluster, from seeds: workers crash, fall silent and come back, messages get lost or arrive late,
-// the coordinator restarts and its store refuses commits. After every step the promises of the service must hold; at
-// the end, when nothing fails any more, every job must come to an end.
+// Simulates random lives of a cluster from seeds: workers crash, lose contact and come back, messages get lost or
+// arrive late, the coordinator restarts and commits of its store fail. After every step the promises of the service
+// must hold; at the end, when nothing fails any more, every job must end.
 //
-// A life may also have a defect, one that a coordinator could really have. The promises must notice it: that is the
-// test of the test.
+// A life may also have a realistic defect of the coordinator. The checks must detect it, which tests the test.
 #pragma once
 
 #include <fmt/format.h>
@@ -30,7 +29,7 @@ inline constexpr int kStepsPerSeed = 300;
 inline constexpr Duration kLease = std::chrono::seconds(10);
 inline constexpr Duration kLongestQuietEnd = std::chrono::hours(3);
 
-/// A worker with processes of its own. It ends them when it was not heard for a lease, as it promises.
+/// A worker with processes. As promised, it ends them if its heartbeats were not answered for a lease.
 struct SimulatedWorker : FakeWorker {
   using FakeWorker::FakeWorker;
   Time heard{};
@@ -60,13 +59,13 @@ class Simulation {
     RunQuietly();
   }
 
-  /// What did not hold; empty in a good life.
+  /// Violated promises; empty in a correct life.
   const std::vector<std::string>& violations() const { return violations_; }
-  /// How many jobs ended in each final state.
+  /// Number of jobs that ended in each final state.
   const std::map<v1::JobState, int>& ends() const { return ends_; }
-  /// How many jobs were to be cancelled when they may already have published.
+  /// Number of jobs that were cancelled when they might already have published.
   int late_cancels() const { return late_cancels_; }
-  /// How many attempts were taken from slow workers.
+  /// Number of attempts that were taken from slow workers.
   int moves() const { return moves_; }
 
  private:
@@ -110,7 +109,7 @@ class Simulation {
     }
   }
 
-  // What users do.
+  // Actions of users.
 
   void Submit() {
     if (cluster_.jobs().size() > 4) return;
@@ -154,7 +153,7 @@ class Simulation {
         Job::Restore(Has(Defect::kRetriesFinishedTasks) ? WithoutSuccess(stored->second) : stored->second).value();
     if (!job.Retry(now_).ok()) return;
     retried_.insert(id);
-    // With the job, the coordinator forgot what it had moved.
+    // With the job, the coordinator forgot which tasks it had moved.
     std::erase_if(moved_, [&](const std::string& task) { return task.starts_with(JobName(id) + "/"); });
     cluster_.AddJob(std::move(job));
   }
@@ -168,7 +167,7 @@ class Simulation {
     drains_to_come_[worker] = draining;
   }
 
-  // What workers do.
+  // Actions of workers.
 
   void Beat(SimulatedWorker& worker) {
     if (!worker.is_reachable) return;
@@ -286,7 +285,7 @@ class Simulation {
     }
   }
 
-  // What happens to the coordinator.
+  // Events of the coordinator.
 
   void RestartCoordinator() {
     cluster_ = MakeCluster();
@@ -299,7 +298,7 @@ class Simulation {
     for (const auto& [id, worker] : durable_workers_) cluster_.RestoreWorker(worker, now_);
   }
 
-  /// What the coordinator finds in its store when it starts.
+  /// Contents of the store when the coordinator starts.
   JobRecord AsRemembered(JobRecord record) const {
     if (Has(Defect::kForgetsPermissionToPublish)) record.publication_granted = false;
     for (v1::Task& task : *record.job.mutable_tasks()) {
@@ -310,7 +309,7 @@ class Simulation {
     return record;
   }
 
-  /// What the coordinator stores of a changed job.
+  /// The record that the coordinator stores for a changed job.
   JobRecord AsSealed(JobRecord record, const std::optional<Job>& before) const {
     if (Has(Defect::kLosesRevisions) && before) record.job.set_revision(before->proto().revision());
     return record;
@@ -362,7 +361,7 @@ class Simulation {
     if (now_ < ticket->second->heard + kLease) ticket->second->running.push_back(answer.assignment->attempt());
   }
 
-  // What must hold.
+  // Promises that must hold.
 
   void Store(const JobRecord& record) {
     const std::string id = LastSegment(record.job.name());

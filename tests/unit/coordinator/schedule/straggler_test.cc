@@ -14,7 +14,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-/// A job of eight layers on two workers: w1, which is slow, and w2. Nothing but the layers is to be done.
+/// A job of eight layers on two workers: w1, which is slow, and w2. Only the layers remain to be done.
 class StragglerTest : public ClusterFixture {
  protected:
   void SetUp() override {
@@ -38,7 +38,7 @@ class StragglerTest : public ClusterFixture {
     return assignment ? std::optional(assignment->attempt()) : std::nullopt;
   }
   v1::HeartbeatResponse Beat(const FakeWorker& worker) { return ClusterFixture::Beat(worker).value(); }
-  /// Both workers are heard every second.
+  /// Both workers send a heartbeat every second.
   void PassTime(int seconds) {
     for (int second = 0; second < seconds; ++second) {
       now_ += kSecond;
@@ -47,7 +47,7 @@ class StragglerTest : public ClusterFixture {
       ClusterFixture::PassTime(Duration(0));
     }
   }
-  /// One layer goes to w1, and w2 does so many others in ten seconds each.
+  /// Gives one layer to w1, and lets w2 do this many others in ten seconds each.
   void DoLayers(int count) {
     slow_ = Ask(w1_).value();
     for (int layer = 0; layer < count; ++layer) {
@@ -56,7 +56,7 @@ class StragglerTest : public ClusterFixture {
       ASSERT_TRUE(Report(w2_, attempt, Success()).ok());
     }
   }
-  /// All layers but the slow one, so that nothing waits and w2 is idle and asks.
+  /// Finishes all layers but the slow one, so that no task waits and w2 is idle and asks.
   void DoAllLayersButOne() {
     DoLayers(7);
     ASSERT_FALSE(Ask(w2_));

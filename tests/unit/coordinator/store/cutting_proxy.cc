@@ -24,7 +24,7 @@ int ConnectTo(const std::filesystem::path& path) {
   return fd;
 }
 
-/// False at the end of the connection.
+/// Returns false at the end of the connection.
 bool Forward(int from, int to, std::string* seen) {
   std::array<char, 65536> buffer;
   const ssize_t size = read(from, buffer.data(), buffer.size());
@@ -59,7 +59,7 @@ void CuttingProxy::CutAt(const std::string& text, Cut cut) {
   cut_ = cut;
 }
 
-/// One connection at a time is all that a store makes.
+/// A store makes only one connection at a time.
 void CuttingProxy::Accept() {
   while (!stopping_) {
     pollfd waiting = {listener_, POLLIN, 0};

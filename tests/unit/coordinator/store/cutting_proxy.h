@@ -1,5 +1,5 @@
-// Passes bytes on between a TCP port of this machine and a unix socket, and cuts the connection when something was
-// said.
+// Forwards bytes between a TCP port of this machine and a unix socket, and cuts the connection when the client sends a
+// given text.
 #pragma once
 
 #include <atomic>
@@ -17,9 +17,9 @@ class CuttingProxy {
   ~CuttingProxy();
 
   int port() const { return port_; }
-  /// Cuts when the client says `text` the next time, once.
+  /// Cuts the connection once, the next time the client sends `text`.
   void CutAt(const std::string& text, Cut cut);
-  /// Whether new connections are let through.
+  /// Sets whether new connections are accepted.
   void Admit(bool admits) { admits_ = admits; }
 
  private:

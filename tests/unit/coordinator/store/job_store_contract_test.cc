@@ -1,4 +1,4 @@
-// What every JobStore must do. A new store is added to StoreKinds and gets all cases.
+// The contract of every JobStore. Add a new store to StoreKinds to run all cases on it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -336,7 +336,7 @@ TEST_P(JobStoreContract, DeletesEverythingOfAJobAndNothingElse) {
 TEST_P(JobStoreContract, StoresAllOfACommitOrNothing) {
   Create("a");
   Job other = MakeJob("b");
-  // The second request id is taken, so the whole commit must go.
+  // The second request id is taken, so the whole commit must fail.
   const Changes changes{.jobs = {ChangeOf(other)}, .requests = {{"key", "1", "b"}, {"key", "2", "b"}}};
   EXPECT_EQ(Commit(changes).code(), absl::StatusCode::kInternal);
   EXPECT_TRUE(absl::IsNotFound(store_->GetJob("b").status()));

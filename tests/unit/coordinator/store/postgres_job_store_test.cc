@@ -1,4 +1,4 @@
-// What only a store on a server can meet: a connection that breaks, another leader, a server that does not fit.
+// Tests events that only a store on a server can meet: a broken connection, another leader, an unsuitable server.
 #include "coordinator/store/postgres_job_store.h"
 
 #include <gmock/gmock.h>
@@ -34,14 +34,14 @@ class PostgresJobStoreTest : public ::testing::Test {
   std::unique_ptr<PostgresLease> OpenLease(std::chrono::milliseconds duration = kLong) {
     return PostgresLease::Open(url_, "host:1", duration).value();
   }
-  /// A store that leads. Its connection goes through the proxy.
+  /// Opens a store that leads. Its connection goes through the proxy.
   std::unique_ptr<PostgresJobStore> Lead(int64_t fencing) {
     auto store = PostgresJobStore::Open(PostgresServer::UrlByPort(url_, proxy_.port())).value();
     const absl::Status status = store->Lead(fencing);
     EXPECT_TRUE(status.ok()) << status;
     return store;
   }
-  /// What a connection of its own finds.
+  /// Returns what a separate connection reads.
   bool IsStored(const std::string& job) { return PostgresJobStore::Open(url_).value()->GetJob(job).ok(); }
 
   const std::string url_ = PostgresServer::Get().MakeDatabase();

@@ -80,7 +80,7 @@ pid_t PostgresServer::Start(const std::vector<std::string>& arguments) const {
   const pid_t child = fork();
   if (child != 0) return child;
   if (geteuid() == 0 && (setgid(kNobody) != 0 || setuid(kNobody) != 0)) _exit(1);
-  // After the change of the user, which would forget it.
+  // Set after the change of the user, which would reset it.
   prctl(PR_SET_PDEATHSIG, SIGQUIT);
   const int output = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   dup2(output, STDOUT_FILENO);

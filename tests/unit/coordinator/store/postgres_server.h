@@ -1,5 +1,5 @@
-// A PostgreSQL server of a test program's own: in a temporary folder, on a unix socket, gone with the program however
-// that ends. Started as root it runs as nobody, since PostgreSQL refuses root.
+// A PostgreSQL server for one test program: in a temporary folder, on a unix socket, gone when the program ends for any
+// reason. If started as root it runs as nobody, since PostgreSQL refuses root.
 #pragma once
 
 #include <sys/types.h>
@@ -12,15 +12,15 @@ namespace regroup {
 
 class PostgresServer {
  public:
-  /// The program's one server, started by the first call. Ends the program where there is no PostgreSQL.
+  /// Returns the program's only server, started by the first call. Ends the program if PostgreSQL is not installed.
   static PostgresServer& Get();
   ~PostgresServer();
 
-  /// Makes an empty database and returns its URL.
+  /// Creates an empty database and returns its URL.
   std::string MakeDatabase(const std::string& options = "");
-  /// Where the server listens.
+  /// Returns the path of the socket on which the server listens.
   std::filesystem::path socket() const { return folder_ / ".s.PGSQL.5432"; }
-  /// The same database by TCP, for a port that passes on what it gets.
+  /// Returns the URL of the same database over TCP, for a port that forwards to the server.
   static std::string UrlByPort(const std::string& url, int port);
 
  private:
@@ -33,7 +33,7 @@ class PostgresServer {
   int databases_ = 0;
 };
 
-/// Runs statements on a connection of their own; fails the test where they fail.
+/// Runs statements on a separate connection; fails the test if they fail.
 void RunSql(const std::string& url, const std::string& sql);
 
 }  // namespace regroup

@@ -1,4 +1,5 @@
-// A store that an earlier version made is brought up to date with everything in it; one of a later version is refused.
+// Tests that a store of an earlier version is migrated with all its contents, and that one of a later version is
+// rejected.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,7 +11,7 @@
 namespace regroup {
 namespace {
 
-/// What version 1 made.
+/// The schema of version 1.
 constexpr char kVersion1[] = R"sql(
   CREATE TABLE jobs (number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, state INTEGER NOT NULL,
     publication_granted INTEGER NOT NULL, job BLOB NOT NULL);
@@ -40,7 +41,7 @@ class SqliteMigration : public ::testing::Test {
   }
   ~SqliteMigration() override { std::filesystem::remove_all(folder_); }
 
-  /// Writes the file with statements of a test's own.
+  /// Writes the file with the given statements.
   void Write(const std::string& sql) {
     auto connection = SqliteConnection::Open(folder_ / "regroup.db");
     ASSERT_TRUE(connection.ok()) << connection.status();

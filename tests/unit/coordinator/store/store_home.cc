@@ -68,7 +68,7 @@ class PostgresHome : public StoreHome {
   }
 
  private:
-  /// A server has no limit of its own for a test's few kilobytes, so the tables say what a full disk says.
+  /// A server has no size limit of a few kilobytes, so the tables raise the error of a full disk.
   void LimitLogs(int64_t max_bytes) {
     RunSql(url_, fmt::format(R"sql(
       CREATE FUNCTION regroup.check_size() RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN

@@ -1,4 +1,4 @@
-// Where a store under test lives, and what a test can do to it from outside. One kind for each JobStore.
+// The place of a store under test, and operations on it from outside. One kind for each JobStore.
 #pragma once
 
 #include <filesystem>
@@ -13,7 +13,7 @@
 
 namespace regroup {
 
-/// A store, and what makes it ours while it is open.
+/// An open store, and the object that keeps it exclusive.
 struct OpenStore {
   std::shared_ptr<void> ownership;
   std::unique_ptr<JobStore> store;
@@ -25,9 +25,9 @@ class StoreHome {
 
   /// Opens it, at first empty; `max_bytes` is about the size of its medium, 0 a large one. Fails while it is open.
   virtual absl::StatusOr<OpenStore> Open(int64_t max_bytes) = 0;
-  /// Breaks what is stored, while it is not open.
+  /// Damages the stored data while the store is not open.
   virtual void Damage() = 0;
-  /// Whether Backup works. Otherwise the server's own tools do it.
+  /// Returns true if Backup works. Otherwise the server's own tools make backups.
   virtual bool CanCopy() const = 0;
   /// Opens a copy that Backup made.
   virtual absl::StatusOr<OpenStore> OpenCopy(const std::filesystem::path& file) = 0;
@@ -40,7 +40,7 @@ struct StoreKind {
 
 inline std::ostream& operator<<(std::ostream& out, const StoreKind& kind) { return out << kind.name; }
 
-/// All there are. A new store is added here.
+/// All kinds of stores. Add a new store here.
 std::vector<StoreKind> StoreKinds();
 
 }  // namespace regroup

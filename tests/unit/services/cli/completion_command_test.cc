@@ -10,7 +10,7 @@
 namespace regroup {
 namespace {
 
-/// What bash offers for these words, the last of which is being typed.
+/// Returns bash's completions for these words, the last of which is being typed.
 std::string Offered(const std::string& script, const std::string& words, int last) {
   const std::string file = testing::TempDir() + "regroup-completion-" + std::to_string(getpid()) + ".bash";
   std::ofstream(file) << script << "COMP_WORDS=(" << words << ")\nCOMP_CWORD=" << last

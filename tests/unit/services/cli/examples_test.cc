@@ -1,4 +1,4 @@
-// Every job file that the repository shows must be one that Regroup accepts.
+// Tests that Regroup accepts every job file in the repository.
 #include <gtest/gtest.h>
 
 #include <filesystem>

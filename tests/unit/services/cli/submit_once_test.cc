@@ -8,7 +8,7 @@
 namespace regroup {
 namespace {
 
-/// Remembers jobs by request id, as the coordinator does.
+/// Stores jobs by request id, as the coordinator does.
 class FakeJobs {
  public:
   JobCalls Calls() {

@@ -1,14 +1,14 @@
 // A program that stands in for regroup-trainer: it speaks TrainerService and does what the job's labels tell it.
 //
-//   behaviour   what to do, see kBehaviours below
-//   rank        which rank does it; the others wait to be stopped. Default: all do it
+//   behaviour   what to do; see kBehaviours below
+//   rank        the rank that does it; the others wait to be stopped. Default: all do it
 //   go          file whose appearance ends "wait"; what "job-held" holds goes on with the file GO.EPOCH as well
-//   stay        "staged": a "job" does not get further than its staged result
-//   hold        where "job-held" waits for `go`: start (before it attests) | run | stubborn (deaf to SIGTERM) |
-//               staged (its result lies beside the output) | reported (its worker knows the outcome)
-//   task        the task that "job-held" holds; the others are played at once
-//   layers      how many the model has that "job" finds; default 2
-//   daemon      "yes": what is held has a descendant in a session of its own
+//   stay        "staged": a "job" stops after it has staged its result
+//   hold        where "job-held" waits for `go`: start (before it attests) | run | stubborn (ignores SIGTERM) |
+//               staged (its result is beside the output) | reported (its worker knows the outcome)
+//   task        the task that "job-held" holds; the others finish at once
+//   layers      number of layers of the model that "job" reports; default 2
+//   daemon      "yes": the held process has a descendant in a separate session
 //   staged, published   for "publish"
 #include <fcntl.h>
 #include <google/protobuf/util/json_util.h>
@@ -34,8 +34,8 @@
 #include "regroup/v1/trainer_service.grpc.pb.h"
 #include "services/common/base/staging_folder.h"
 
-// Built with the thread sanitizer this program would report gRPC's own library, which is built without, and exit with
-// the sanitizer's status. What is under test is the worker.
+// Built with the thread sanitizer this program would report races in gRPC's own library, which is not instrumented, and
+// exit with the sanitizer's status. The worker is what is tested.
 extern "C" const char* __tsan_default_options() { return "report_bugs=0"; }
 
 namespace {
@@ -52,7 +52,7 @@ std::string Variable(const char* name, const char* otherwise) {
 void Pause() { std::this_thread::sleep_for(std::chrono::milliseconds(20)); }
 
 void WriteFile(const std::filesystem::path& path, const std::string& text) {
-  // Ranks may write the same file at once: each through a name of its own.
+  // Ranks may write the same file at once, so each writes under its own name first.
   const std::filesystem::path temporary = path.string() + "." + std::to_string(getpid()) + ".tmp";
   std::ofstream(temporary) << text;
   std::filesystem::rename(temporary, path);
@@ -186,7 +186,7 @@ class FakeTrainer {
     return ReportSuccess(outcome);
   }
 
-  /// What a whole job needs of its trainers: a model from inspect, a result from report, success from all others.
+  /// Does what a whole job needs of its trainers: a model from inspect, a result from report, success from all others.
   int PlayJob() {
     v1::TaskOutcome outcome;
     if (assignment_.kind() == v1::TASK_KIND_INSPECT) {
@@ -301,7 +301,7 @@ class FakeTrainer {
     return Succeed();
   }
 
-  /// Leaves a grandchild in a session of its own, without any open file, as a daemon would.
+  /// Leaves a grandchild in a separate session, without any open file, as a daemon would.
   void StartDaemon() {
     if (fork() == 0) {
       setsid();
@@ -342,7 +342,7 @@ class FakeTrainer {
   const std::unique_ptr<v1::TrainerService::Stub> stub_;
   v1::TaskAssignment assignment_;
   int64_t ticks_ = 0;
-  /// Of the worker, if it does not answer: the end of its lease.
+  /// The end of the worker's lease, at which the rank exits if the worker does not answer.
   std::chrono::system_clock::time_point give_up_ = std::chrono::system_clock::now() + std::chrono::seconds(10);
 };
 

@@ -1,5 +1,5 @@
-// The authorisation matrix of GangService: every RPC of the proto file, called by everybody who should not, and by a
-// worker of the attempt. The RPCs are read from the proto file, so a new one without a row fails.
+// The authorisation matrix of GangService: every RPC of the proto file is called by every kind of caller that must be
+// rejected, and by a worker of the attempt. The RPCs are read from the proto file, so a new one without a row fails.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -147,15 +147,15 @@ TEST_F(WorkerGangAccess, IsForWorkersOfTheAttemptAndForNobodyElse) {
   arguments.SetSslTargetNameOverride(kWorkerName);
   for (const auto& [method, call] : Rows()) {
     SCOPED_TRACE(method);
-    // Who the transport refuses.
+    // Callers that the transport rejects.
     const auto nameless = grpc::CreateCustomChannel(address_, grpc::SslCredentials(no_certificate), arguments);
     EXPECT_TRUE(absl::IsUnavailable(TryOver(nameless, call, kToken, attempt_)));
     for (const char* name : {"stranger", "late"}) {
       EXPECT_TRUE(absl::IsUnavailable(Try(call, name, kToken, attempt_))) << name;
     }
-    // A certificate of the cluster that is no worker's.
+    // A certificate of the cluster that does not belong to a worker.
     EXPECT_EQ(ReasonOf(Try(call, "client", kToken, attempt_)), v1::NOT_ALLOWED);
-    // No token, and another one.
+    // A missing token, and a wrong one.
     EXPECT_EQ(ReasonOf(Try(call, "worker", "", attempt_)), v1::CREDENTIALS_REQUIRED);
     EXPECT_EQ(ReasonOf(Try(call, "worker", "a guess", attempt_)), v1::NOT_ALLOWED);
     EXPECT_EQ(ReasonOf(Try(call, "worker", std::string(kToken) + "x", attempt_)), v1::NOT_ALLOWED);
@@ -163,7 +163,7 @@ TEST_F(WorkerGangAccess, IsForWorkersOfTheAttemptAndForNobodyElse) {
     EXPECT_EQ(ReasonOf(Try(call, "worker", kToken, OfEpoch(1))), v1::STALE_EPOCH);
     EXPECT_EQ(ReasonOf(Try(call, "worker", kToken, OfEpoch(3))), v1::STALE_EPOCH);
     EXPECT_EQ(ReasonOf(Try(call, "worker", kToken, OfTask("calibrate"))), v1::RESOURCE_NOT_FOUND);
-    // A worker of the attempt is let in, and told what else is wrong.
+    // A worker of the attempt is accepted, and gets the error about the rest of the request.
     const v1::ErrorReason reason = ReasonOf(Try(call, "worker", kToken, attempt_));
     EXPECT_EQ(reason, method == "RunDaemon" ? v1::INVALID_FIELD : v1::WRONG_STATE);
   }

@@ -1,4 +1,4 @@
-// The coordinator goes away: for less than the lease, and for more.
+// Tests outages of the coordinator that are shorter and longer than the lease.
 #include "tests/unit/services/worker/worker_fixture.h"
 
 namespace regroup {

@@ -1,4 +1,4 @@
-// The real program regroup-worker: killed, started again, stopped by a signal, orphaned.
+// Tests the real program regroup-worker: killed, restarted, stopped by a signal, orphaned.
 #include <signal.h>
 #include <sys/wait.h>
 

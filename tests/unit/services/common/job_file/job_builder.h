@@ -1,4 +1,4 @@
-// A job that is accepted as it is, for tests that break one thing in it.
+// A valid job, for tests that break one thing in it.
 #pragma once
 
 #include "regroup/v1/job.pb.h"

@@ -23,7 +23,7 @@ std::vector<std::string> Fields(const v1::JobSpec& spec) {
   return fields;
 }
 
-/// One way to spoil GoodJob(), the field that must be named, and words of the explanation.
+/// One way to make GoodJob() invalid, the field that must be named, and words of the explanation.
 struct Spoilt {
   std::string title;
   std::function<void(v1::JobSpec&)> spoil;

@@ -56,7 +56,7 @@ TEST(Spawn, TheChildKeepsDescriptorsThatExecLeavesOpenIfItIsTold) {
   const pid_t child = Spawn({.arguments = {"/bin/sh", "-c", "test -e /proc/self/fd/" + std::to_string(kept.number())},
                              .output = output.number(),
                              .error = output.number(),
-                             .keeps_descriptors = true})
+                             .inherits_descriptors = true})
                           .value();
   int status = -1;
   EXPECT_EQ(waitpid(child, &status, 0), child);

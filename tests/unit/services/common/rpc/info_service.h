@@ -1,4 +1,4 @@
-// The smallest service there is, for tests of servers and channels.
+// A minimal service, for tests of servers and channels.
 #pragma once
 
 #include <chrono>
@@ -12,7 +12,7 @@
 
 namespace regroup {
 
-/// Remembers who called.
+/// Stores the caller's address.
 class InfoService : public v1::ClusterService::CallbackService {
  public:
   grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context, const v1::GetServerInfoRequest*,
@@ -47,7 +47,7 @@ class InfoService : public v1::ClusterService::CallbackService {
   std::string last_authorization_;
 };
 
-/// One call over a new connection.
+/// Makes one call over a new connection.
 inline absl::StatusOr<std::string> VersionFrom(const std::string& address, const ClientIdentity& identity = {}) {
   const auto channel = OpenChannel(address, identity);
   if (!channel.ok()) return channel.status();

@@ -1,4 +1,4 @@
-// Several servers behind one channel, over real sockets: calls go to the one that serves, and follow it.
+// Tests several servers behind one channel, over real sockets: calls go to the one that serves, and follow it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,4 +1,5 @@
-// Mutual TLS over real sockets: who is let in, who is not, and that certificates change without a restart.
+// Tests mutual TLS over real sockets: which clients are accepted, which are rejected, and that certificates are
+// reloaded without a restart.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -22,7 +23,7 @@ class MutualTls : public ::testing::Test {
     files_.Make("client");
   }
 
-  /// Listens on all addresses with the certificate; returns how to reach it here.
+  /// Listens on all addresses with the certificate; returns the address at which this machine reaches it.
   std::string Serve(const std::string& certificate) {
     RpcServerOptions options;
     options.address = "0.0.0.0:0";

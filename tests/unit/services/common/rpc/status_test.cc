@@ -31,7 +31,7 @@ TEST(Status, SurvivesTheWireWithItsReasonAndFields) {
   EXPECT_EQ(ViolationsOf(received)[1].description(), "write a name");
 }
 
-// gRPC's clients refuse more than 8 KiB of headers and lose the whole answer.
+// gRPC's clients reject more than 8 KiB of headers and lose the whole answer.
 TEST(Status, OfAVeryWrongRequestStillFitsBehindTheAnswer) {
   std::vector<FieldViolation> violations;
   for (int i = 0; i < 1000; ++i) violations.push_back(Violation("field" + std::to_string(i), std::string(50, 'x')));

@@ -1,4 +1,4 @@
-// A folder with an authority of its own and certificates signed by it; removed at the end of the test.
+// A folder with its own authority and certificates signed by it; removed at the end of the test.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -25,7 +25,7 @@ class TestCertificates {
   }
   ~TestCertificates() { std::filesystem::remove_all(folder_); }
 
-  /// A certificate of this authority for this machine's loopback addresses, under `name`.
+  /// Creates a certificate of this authority for this machine's loopback addresses, under `name`.
   void Make(const std::string& name, std::chrono::hours not_after = std::chrono::hours(24)) {
     MakeFrom(authority_, name, not_after);
   }
@@ -33,7 +33,7 @@ class TestCertificates {
   void MakeWorker(const std::string& name, std::chrono::hours not_after = std::chrono::hours(24)) {
     MakeFrom(authority_, name, not_after, {kWorkerName});
   }
-  /// One of an authority that nobody here trusts.
+  /// Creates a certificate of an authority that no program of the test trusts.
   void MakeStranger(const std::string& name) {
     MakeFrom(MakeAuthority({.name = "another authority"}).value(), name, std::chrono::hours(24));
   }
@@ -49,7 +49,7 @@ class TestCertificates {
   }
   std::string Path(const std::string& file) const { return (folder_ / file).string(); }
 
-  /// Puts the files of `from` in the place of those of `to`.
+  /// Replaces the files of `to` with those of `from`.
   void Replace(const std::string& to, const std::string& from) {
     for (const char* ending : {".pem", ".key"}) std::filesystem::rename(Path(from + ending), Path(to + ending));
   }

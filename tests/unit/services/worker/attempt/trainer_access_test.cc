@@ -1,5 +1,5 @@
-// The authorisation matrix of TrainerService: every RPC of the proto file, called by everybody who should not, and by a
-// rank of the attempt. The RPCs are read from the proto file, so a new one without a row fails.
+// The authorisation matrix of TrainerService: every RPC of the proto file is called by every kind of caller that must
+// be rejected, and by a rank of the attempt. The RPCs are read from the proto file, so a new one without a row fails.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>

@@ -150,7 +150,7 @@ TEST(RankLogs, KeepsWhatMpirunSaysApartFromItsRanks) {
   LogCollector collector({"j", "t", 1}, "w");
   RankLogs logs(folder.path(), 2, &collector);
   Write(folder.path() / "mpirun" / "stderr", "-------\nprocess rank 1 exited on signal 9\n-------\n");
-  Write(folder.path() / "rank.0" / "stderr", "process rank 0 is well\n");
+  Write(folder.path() / "rank.0" / "stderr", "process rank 0 is healthy\n");
   logs.ForwardRest();
   EXPECT_EQ(logs.launcher_output(), "process rank 1 exited on signal 9\n");
 }
