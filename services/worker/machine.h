@@ -1,4 +1,4 @@
-// Finds the processors and GPUs of this machine. Reads /dev and /proc; no CUDA library is needed. Thread-safe.
+// Finds the CPUs and GPUs of this machine. Reads /dev and /proc; no CUDA library is needed. Thread-safe.
 #pragma once
 
 #include <string>
@@ -8,16 +8,16 @@
 
 namespace regroup {
 
-/// Processors this process may use.
+/// Returns the number of CPUs that this process may use.
 int UsableCores();
 
-/// "cuda" where an NVIDIA GPU is visible, else "cpu".
+/// Returns "cuda" if an NVIDIA GPU is visible, else "cpu".
 std::string DetectDevice();
 
-/// The GPUs this process may use, as CUDA_VISIBLE_DEVICES names them; empty for device "cpu".
+/// Returns the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; empty for device "cpu".
 std::vector<std::string> UsableGpus(const std::string& device);
 
-/// "NVIDIA H200", or the processor's name.
+/// Returns the GPU's name, such as "NVIDIA H200", or the CPU's.
 std::string DeviceName(const std::string& device);
 
 }  // namespace regroup
