@@ -15,7 +15,7 @@ namespace {
 
 constexpr uint32_t kLongestDelayUs = 10000;
 
-/// The answers that each side received, and the job's final state.
+/// Stores the answers that each side received, and the job's final state.
 struct Round {
   absl::Status cancelled;
   v1::JobState told = v1::JOB_STATE_UNSPECIFIED;
@@ -23,7 +23,7 @@ struct Round {
   v1::Job job;
 };
 
-/// One sentence where the three do not agree; empty where they do.
+/// Returns one sentence if the three contradict each other; empty if they agree.
 std::string FaultOf(const Round& round) {
   const v1::JobState end = round.job.state();
   if (end == v1::JOB_STATE_SUCCEEDED) {
@@ -32,8 +32,8 @@ std::string FaultOf(const Round& round) {
     return round.told == v1::JOB_STATE_SUCCEEDED ? "" : "a cancellation was acknowledged and the job succeeded";
   }
   if (end != v1::JOB_STATE_CANCELLED) return "the job ended as " + v1::JobState_Name(end);
-  if (round.finished.ok()) return "the last result was taken and the job is cancelled";
-  return round.cancelled.ok() ? "" : "the cancellation was refused and the job is cancelled";
+  if (round.finished.ok()) return "the last result was accepted and the job is cancelled";
+  return round.cancelled.ok() ? "" : "the cancellation was rejected and the job is cancelled";
 }
 
 class Racer {
@@ -46,7 +46,7 @@ class Racer {
     REGROUP_RETURN_IF_ERROR(
         Call(*jobs_, &v1::JobService::Stub::SubmitJob, LoadRequest(fmt::format("race-{}", number)), &job));
     REGROUP_ASSIGN_OR_RETURN(const v1::TaskAssignment last, WorkUpToTheReport());
-    // What a heartbeat has told of is over when the next one leaves it out; otherwise only with the lease.
+    // An attempt that a heartbeat has listed ends when the next one leaves it out; otherwise only when the lease ends.
     puppet_.SayWhatRuns();
     Round round;
     v1::CancelJobRequest request;
@@ -80,7 +80,7 @@ class Racer {
     return absl::DeadlineExceededError("no report task came");
   }
 
-  /// A cancelled attempt ends when its worker no longer lists it.
+  /// Waits for the job's end; a cancelled attempt ends when its worker no longer lists it.
   absl::StatusOr<v1::Job> WaitForEnd(const std::string& name) {
     const auto deadline = std::chrono::steady_clock::now() + kCallPatience;
     v1::GetJobRequest request;

@@ -1,4 +1,4 @@
-// A cancellation that meets the end of a job: one of the two wins, and everybody is told the same.
+// A race between a cancellation and the end of a job: one of the two wins, and all callers get consistent answers.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -13,7 +13,7 @@ struct CancelRace {
   uint32_t seed = 0;
 };
 
-/// {"rounds", "succeeded", "cancelled", "violations"}. Needs a coordinator without other jobs and workers.
+/// Returns {"rounds", "succeeded", "cancelled", "violations"}. Needs a coordinator without other jobs and workers.
 absl::StatusOr<nlohmann::json> RaceCancel(const LoadOptions& users, const LoadOptions& workers, const CancelRace& race);
 
 }  // namespace regroup

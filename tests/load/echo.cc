@@ -10,7 +10,7 @@
 namespace regroup {
 namespace {
 
-/// One call: reads the message, writes it back, ends.
+/// Handles one call: reads the message, writes it back, ends.
 class EchoCall : public grpc::ServerGenericBidiReactor {
  public:
   EchoCall() { StartRead(&bytes_); }

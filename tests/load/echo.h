@@ -1,4 +1,5 @@
-// A bare gRPC server that returns the bytes it is given, and its load: what gRPC and TLS alone cost on this machine.
+// A bare gRPC server that returns the bytes it receives, and its load: they measure the cost of gRPC and TLS alone on
+// this machine.
 #pragma once
 
 #include <string>
@@ -14,11 +15,11 @@ namespace regroup {
 struct EchoServerOptions {
   std::string address;
   TlsFiles tls;
-  /// Gets the port once it is open.
+  /// The file to which the port is written once it is open.
   std::string port_file;
 };
 
-/// Serves until the process is ended.
+/// Serves until the process ends.
 absl::Status ServeEcho(const EchoServerOptions& options);
 
 /// Sends LoadRequest's bytes in an open loop.

@@ -18,7 +18,8 @@ namespace {
 constexpr std::chrono::milliseconds kPause(20);
 constexpr std::chrono::milliseconds kPatience(2000);
 
-/// A user: submits a job, repeats the request until it is answered, sometimes cancels, and goes on to the next.
+/// Simulates a user, who submits a job, repeats the request until it is answered, sometimes cancels the job, and goes
+/// on to the next.
 class User {
  public:
   User(const Connection& connection, Journal* journal, const FaultLoadOptions& options, int number)
@@ -44,7 +45,7 @@ class User {
       const absl::Status status = Call(*stub_, &v1::JobService::Stub::SubmitJob, request, &job, kPatience);
       if (status.ok()) journal_->Submitted(request_id, job.name());
       if (status.ok()) return job.name();
-      if (!IsUnanswered(status)) journal_->Violated("a submission was refused: " + status.ToString());
+      if (!IsUnanswered(status)) journal_->Violated("a submission was rejected: " + status.ToString());
       std::this_thread::sleep_for(kPause);
     }
   }

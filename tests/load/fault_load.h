@@ -1,4 +1,4 @@
-// Users and workers who go on while a coordinator is killed under them, and then look at what it kept.
+// Users and workers that keep working while the coordinator is killed, and then check what it has kept.
 #pragma once
 
 #include <string>
@@ -12,21 +12,21 @@ namespace regroup {
 
 struct FaultLoadOptions {
   LoadOptions users;
-  /// The identity of the workers.
+  /// The connection and identity of the workers.
   LoadOptions workers;
   int worker_count = 6;
   int user_count = 3;
   /// Rate of each user.
   double jobs_per_second = 5;
   double cancelled_share = 0.15;
-  /// The load ends when this file is there.
+  /// The load ends when this file exists.
   std::string until;
   uint32_t seed = 0;
   std::chrono::seconds patience{120};
 };
 
-/// {"acknowledged", "results", "lost", "lost_results", "applied_twice", "violations", "ends", "cancelled"}. UNAVAILABLE
-/// or DEADLINE_EXCEEDED where the coordinator does not come back, or its jobs do not end.
+/// Returns {"acknowledged", "results", "lost", "lost_results", "applied_twice", "violations", "ends", "cancelled"}.
+/// UNAVAILABLE or DEADLINE_EXCEEDED if the coordinator does not come back, or its jobs do not end.
 absl::StatusOr<nlohmann::json> RunFaultLoad(const FaultLoadOptions& options);
 
 }  // namespace regroup

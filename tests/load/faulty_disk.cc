@@ -1,5 +1,5 @@
-// libregroup_faulty_disk: put in front of the C library with LD_PRELOAD, it ends a program at a chosen durable write,
-// or makes its fsync slow or failing. Only files of a store are touched: those whose path holds "/regroup.db".
+// libregroup_faulty_disk: loaded before the C library with LD_PRELOAD, it kills a program at a chosen durable write, or
+// makes its fsync slow or fail. Only files of a store are affected: those whose path contains "/regroup.db".
 //
 //   REGROUP_FAULT_AT=7       kill -9 at the 7th durable write
 //   REGROUP_FAULT_WHEN       before | after
@@ -37,7 +37,7 @@ bool IsOfStore(int fd) {
   return IsOfStore(path);
 }
 
-/// Around one durable write: counts it, and ends the program before or after it if it is the chosen one.
+/// Wraps one durable write: counts it, and kills the program before or after it if it is the chosen one.
 class DurableWrite {
  public:
   explicit DurableWrite(bool counts) {
@@ -53,7 +53,7 @@ class DurableWrite {
  private:
   static void End() {
     kill(getpid(), SIGKILL);
-    // The signal is on its way; nothing may happen meanwhile.
+    // Waits for the signal to arrive; nothing may run until then.
     while (true) pause();
   }
 
@@ -70,7 +70,7 @@ Function Real(const char* name) {
   return reinterpret_cast<Function>(dlsym(RTLD_NEXT, name));
 }
 
-/// Does what the control file asks for. Returns false if the sync must fail.
+/// Follows the control file. Returns false if the sync must fail.
 bool ObeyControl() {
   static const std::string control = Setting("REGROUP_FAULT_CONTROL");
   FILE* const file = control.empty() ? nullptr : fopen(control.c_str(), "r");

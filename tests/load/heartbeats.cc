@@ -58,7 +58,7 @@ class IdleWorker {
                               [call, answered](const grpc::Status& status) { answered(FromGrpc(status)); });
   }
 
-  /// Waits for a task, again and again.
+  /// Waits for a task, over and over.
   void Acquire() {
     const auto call = std::make_shared<PendingAcquire>();
     {
@@ -71,7 +71,7 @@ class IdleWorker {
     call->request.set_incarnation(1);
     call->request.set_free_slots(2);
     *call->request.mutable_wait() = ToProto(Duration(kWait));
-    // Without the lock: gRPC may answer at once, on this thread.
+    // Called without the lock: gRPC may answer at once, on this thread.
     stub_->async()->AcquireTask(&call->context, &call->request, &call->response,
                                 [this, call](const grpc::Status&) { Acquire(); });
   }

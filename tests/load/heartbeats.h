@@ -1,5 +1,5 @@
-// Many idle workers on one machine: each with a connection of its own, a heartbeat a second and a call that waits for a
-// task, as a real one has.
+// Many idle workers on one machine: like a real worker, each has its own connection, a heartbeat every second and a
+// call that waits for a task.
 #pragma once
 
 #include "absl/status/statusor.h"

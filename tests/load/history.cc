@@ -17,7 +17,7 @@
 namespace regroup {
 namespace {
 
-/// Follows the changes of one job.
+/// Checks the changes of one job.
 class JobHistory {
  public:
   explicit JobHistory(std::string id) : id_(std::move(id)) {}
@@ -34,14 +34,15 @@ class JobHistory {
   }
 
   const v1::Job& job() const { return job_; }
-  /// The task as it was last, or null.
+  /// Returns the task in its last known state, or null.
   const v1::Task* Find(const std::string& task) const {
     const auto found = tasks_.find(task);
     return found == tasks_.end() ? nullptr : &found->second;
   }
 
  private:
-  /// Only somebody who asks for it makes a final job go on, and never one that succeeded.
+  /// Returns true if a final job may change to `next`: only a user's retry allows that, and never for a job that
+  /// succeeded.
   bool IsRetried(v1::JobState next) const {
     return next == v1::JOB_STATE_QUEUED && job_.state() != v1::JOB_STATE_SUCCEEDED;
   }
@@ -112,10 +113,10 @@ void JudgeSubmissions(const std::vector<v1::Job>& jobs, const Promises& promises
     ++verdict->lost;
     verdict->violations.push_back(name + " is lost");
   }
-  // Every request was repeated until it was answered, so that each job belongs to one.
+  // Every request was repeated until it was answered, so each job belongs to one request.
   for (const std::string& name : listed) {
     ++verdict->applied_twice;
-    verdict->violations.push_back(name + " was made by a request that made another");
+    verdict->violations.push_back(name + " was created by a request that created another");
   }
 }
 
@@ -124,7 +125,7 @@ size_t CountFinal(const std::vector<v1::Job>& jobs) {
       std::count_if(jobs.begin(), jobs.end(), [](const v1::Job& job) { return IsFinalState(job.state()); }));
 }
 
-/// The patience is for the next job to end, so that a busy machine may take its time for all of them.
+/// Applies `patience` to the next job that ends, so that a busy machine may take longer for all of them.
 absl::StatusOr<std::vector<v1::Job>> WaitUntilFinal(const Connection& connection, std::chrono::seconds patience) {
   auto deadline = std::chrono::steady_clock::now() + patience;
   size_t ended = 0;

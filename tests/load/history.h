@@ -1,4 +1,4 @@
-// Judges what a coordinator remembers of its jobs against what it had promised.
+// Compares what a coordinator has kept of its jobs with what it had promised.
 #pragma once
 
 #include <map>
@@ -15,23 +15,23 @@
 namespace regroup {
 
 struct Verdict {
-  /// Acknowledged jobs that are not there any more.
+  /// Number of acknowledged jobs that no longer exist.
   int lost = 0;
-  /// Successes that were acknowledged and are not there any more.
+  /// Number of acknowledged successes that no longer exist.
   int lost_results = 0;
-  /// Tasks that succeeded more than once, and requests that made more than one job.
+  /// Number of tasks that succeeded more than once, and of requests that created more than one job.
   int applied_twice = 0;
   /// One sentence each; empty when every promise was kept.
   std::vector<std::string> violations;
-  /// How many jobs ended in each state.
+  /// The number of jobs that ended in each state.
   std::map<std::string, int> ends;
 };
 
-/// Waits until all jobs are final, with workers still at work and for at most `patience` from one end to the next, then
-/// looks at every change of every job. A job whose attempts were lost too often may have FAILED.
+/// Waits until all jobs are final while workers still run, for at most `patience` between the ends of two jobs, then
+/// checks every change of every job. A job whose attempts were lost too often may have FAILED.
 absl::StatusOr<Verdict> Judge(const Connection& connection, const Journal& journal, std::chrono::seconds patience);
 
-/// {"acknowledged", "results", "cancelled", "lost", "lost_results", "applied_twice", "violations", "ends"}
+/// Returns {"acknowledged", "results", "cancelled", "lost", "lost_results", "applied_twice", "violations", "ends"}.
 nlohmann::json ToJson(const Verdict& verdict, const Promises& promises);
 
 }  // namespace regroup

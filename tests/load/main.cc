@@ -1,5 +1,5 @@
-// regroup_load: users and workers of a coordinator, many at a time, for measurements and for tests of faults. Every
-// command prints one JSON object.
+// regroup_load: simulates many users and workers of a coordinator, for measurements and fault tests. Every command
+// prints one JSON object.
 #include <fmt/format.h>
 #include <signal.h>
 
@@ -44,7 +44,7 @@ struct Flags {
   EchoServerOptions echo;
   std::string step_file;
 
-  /// The same connection as the users', with the workers' token.
+  /// Returns the users' options with the workers' token.
   LoadOptions workers() const {
     LoadOptions workers = users;
     workers.identity.token_file = worker_token_file;
@@ -75,29 +75,29 @@ absl::StatusOr<nlohmann::json> JsonOf(const absl::StatusOr<LatencyReport>& repor
 
 void AddConnectionFlags(CLI::App* app, Flags* flags) {
   app->add_option("--coordinator", flags->users.coordinator, "host:port");
-  app->add_option("--connections", flags->users.connections, "Connections that calls are spread over");
+  app->add_option("--connections", flags->users.connections, "Number of connections that calls are spread over");
   app->add_option("--worker-token-file", flags->worker_token_file, "Token of the simulated workers");
   AddIdentityFlags(app, &flags->users.identity);
 }
 
 void AddMeasurements(CLI::App* app, Flags* flags, Command* command) {
-  CLI::App* const submit = app->add_subcommand("submit", "Submissions in an open loop");
+  CLI::App* const submit = app->add_subcommand("submit", "Submits jobs in an open loop");
   submit->add_option("--per-second", flags->per_second);
   submit->add_option("--seconds", flags->seconds);
-  submit->add_option("--prefix", flags->prefix, "In front of the request ids");
-  submit->add_option("--names", flags->names, "File that gets the names of the acknowledged jobs")->required();
+  submit->add_option("--prefix", flags->prefix, "Prefix of the request ids");
+  submit->add_option("--names", flags->names, "File to write the names of the acknowledged jobs to")->required();
   submit->callback([=] { *command = [=] { return Submit(*flags); }; });
 
-  CLI::App* const echo = app->add_subcommand("echo", "The same calls to an echo server");
+  CLI::App* const echo = app->add_subcommand("echo", "Sends the same messages to an echo server");
   echo->add_option("--per-second", flags->per_second);
   echo->add_option("--seconds", flags->seconds);
   echo->callback([=] { *command = [=] { return JsonOf(LoadEcho(flags->users, flags->per_second, flags->seconds)); }; });
 
-  CLI::App* const names = app->add_subcommand("names", "Names of all jobs");
+  CLI::App* const names = app->add_subcommand("names", "Lists the names of all jobs");
   names->add_option("--names", flags->names)->required();
   names->callback([=] { *command = [=] { return ListNames(*flags); }; });
 
-  CLI::App* const list = app->add_subcommand("list", "Pages of the list, one after the other");
+  CLI::App* const list = app->add_subcommand("list", "Reads pages of the list, one after the other");
   list->add_option("--pages", flags->pages);
   list->add_option("--page-size", flags->page_size);
   list->add_option("--state", flags->states, "Number of a JobState; may be repeated");
@@ -105,12 +105,12 @@ void AddMeasurements(CLI::App* app, Flags* flags, Command* command) {
     *command = [=] { return JsonOf(LoadLists(flags->users, flags->pages, flags->page_size, flags->states)); };
   });
 
-  CLI::App* const beats = app->add_subcommand("heartbeats", "Idle workers");
+  CLI::App* const beats = app->add_subcommand("heartbeats", "Simulates idle workers");
   beats->add_option("--workers", flags->heartbeats.workers);
   beats->add_option("--seconds", flags->heartbeats.seconds);
   beats->callback([=] { *command = [=] { return JsonOf(LoadHeartbeats(flags->workers(), flags->heartbeats)); }; });
 
-  CLI::App* const watch = app->add_subcommand("watch", "Watchers of running jobs, some of which do not read");
+  CLI::App* const watch = app->add_subcommand("watch", "Simulates watchers of running jobs, some of which do not read");
   watch->add_option("--watchers", flags->watch.watchers);
   watch->add_option("--silent", flags->watch.silent);
   watch->add_option("--jobs", flags->watch.jobs);
@@ -119,12 +119,12 @@ void AddMeasurements(CLI::App* app, Flags* flags, Command* command) {
 }
 
 void AddFaults(CLI::App* app, Flags* flags, Command* command) {
-  CLI::App* const faults = app->add_subcommand("faults", "Users and workers who go on while faults happen");
-  faults->add_option("--until", flags->faults.until, "The load ends when this file is there")->required();
+  CLI::App* const faults = app->add_subcommand("faults", "Simulates users and workers that keep working during faults");
+  faults->add_option("--until", flags->faults.until, "The load ends when this file exists")->required();
   faults->add_option("--seed", flags->faults.seed);
   faults->add_option("--workers", flags->faults.worker_count);
   faults->add_option("--users", flags->faults.user_count);
-  faults->add_option("--jobs-per-second", flags->faults.jobs_per_second, "Of one user");
+  faults->add_option("--jobs-per-second", flags->faults.jobs_per_second, "Submissions a second of one user");
   faults->callback([=] {
     *command = [=] {
       FaultLoadOptions options = flags->faults;
@@ -134,18 +134,18 @@ void AddFaults(CLI::App* app, Flags* flags, Command* command) {
     };
   });
 
-  CLI::App* const story = app->add_subcommand("story", "Jobs led through every state, step by step");
-  story->add_option("--step-file", flags->step_file, "File that holds the name of the step")->required();
+  CLI::App* const story = app->add_subcommand("story", "Takes jobs through every state, step by step");
+  story->add_option("--step-file", flags->step_file, "File that holds the name of the current step")->required();
   story->callback([=] { *command = [=] { return TellStory({flags->users, flags->workers(), flags->step_file}); }; });
 
-  CLI::App* const race = app->add_subcommand("race", "Cancellations that meet the end of their jobs");
+  CLI::App* const race = app->add_subcommand("race", "Cancels jobs just as they end");
   race->add_option("--rounds", flags->race.rounds);
   race->add_option("--seed", flags->race.seed);
   race->callback([=] { *command = [=] { return RaceCancel(flags->users, flags->workers(), flags->race); }; });
 }
 
 void AddEchoServer(CLI::App* app, Flags* flags, Command* command) {
-  CLI::App* const server = app->add_subcommand("echo-server", "Serves the echo until it is ended");
+  CLI::App* const server = app->add_subcommand("echo-server", "Runs the echo server until the process ends");
   server->add_option("--listen", flags->echo.address)->required();
   server->add_option("--port-file", flags->echo.port_file)->required();
   server->callback([=] {

@@ -1,5 +1,5 @@
-// Sends calls at fixed times, whether or not earlier ones were answered: a server that stalls is charged for every call
-// that had to wait, which a client that sends one call after the other would hide.
+// Sends calls at fixed times, whether or not earlier ones were answered: if the server stalls, the latency of every
+// call that had to wait counts, which a client that sends one call after the other would hide.
 #pragma once
 
 #include <functional>
@@ -12,14 +12,14 @@
 
 namespace regroup {
 
-/// Latencies in milliseconds, counted from the time at which the call was due.
+/// Collects latencies in milliseconds, counted from the time at which each call was due.
 class LatencyReport {
  public:
   void Add(double milliseconds) { milliseconds_.push_back(milliseconds); }
   void AddFailure(const absl::Status& status);
   size_t answered() const { return milliseconds_.size(); }
   size_t failed() const { return failed_; }
-  /// {"answered", "failed", "first_failure", "p50_ms", "p90_ms", "p99_ms", "max_ms"}
+  /// Returns {"answered", "failed", "first_failure", "p50_ms", "p90_ms", "p99_ms", "max_ms"}.
   nlohmann::json ToJson() const;
 
  private:
@@ -28,7 +28,7 @@ class LatencyReport {
   std::string first_failure_;
 };
 
-/// Answers a call; may be called from any thread, once.
+/// Reports that a call was answered; called once, from any thread.
 using Answered = std::function<void(const absl::Status&)>;
 /// Starts call number `call` without waiting for its answer.
 using StartCall = std::function<void(int call, Answered answered)>;

@@ -1,5 +1,6 @@
-// A worker of one slot without processes: it takes tasks and says at once how they ended. It asks again until it has an
-// answer, as a real one does, and also what no honest worker would: it repeats reports, and reports of old attempts.
+// A worker with one slot and without processes: it takes tasks and soon reports an outcome. Like a real worker, it
+// repeats a call until it is answered. Unlike a correct worker, it also repeats reports that were answered, and reports
+// on old attempts.
 #pragma once
 
 #include <atomic>
@@ -15,14 +16,14 @@ namespace regroup {
 
 struct PuppetOptions {
   std::string id;
-  /// Longest time that an attempt takes; the shortest is none.
+  /// The longest duration of an attempt; the shortest is zero.
   std::chrono::milliseconds longest_attempt{20};
-  /// Share of reports that are repeated or told of an old attempt.
+  /// Share of reports that are repeated or sent for an old attempt.
   double mischief = 0.2;
   uint32_t seed = 0;
 };
 
-/// Belongs to one thread.
+/// Used by one thread only.
 class PuppetWorker {
  public:
   PuppetWorker(const Connection& connection, Journal* journal, PuppetOptions options);
@@ -30,22 +31,23 @@ class PuppetWorker {
   /// Works until `stop`.
   void Run(const std::atomic<bool>& stop);
 
-  /// One step, for callers that decide the pace. The task that was there to do, if any.
+  /// Makes one AcquireTask call, for callers that decide the pace. Returns the task that was received, if any.
   std::optional<v1::TaskAssignment> Acquire(std::chrono::milliseconds wait);
-  /// Asks whether a report task may publish, then reports, until there is an answer. OK once it is applied.
+  /// Asks for permission to publish a report task's result, then reports success; repeats both until answered. OK once
+  /// it is applied.
   absl::Status Finish(const v1::TaskAssignment& assignment);
-  /// Reports how the attempt ended, until there is an answer.
+  /// Reports how the attempt ended; repeats the call until it is answered.
   absl::Status Report(const v1::AttemptId& attempt, const v1::TaskOutcome& outcome);
-  /// Ends the running attempt without a word.
+  /// Ends the running attempt without reporting it.
   void Drop() { running_.reset(); }
-  /// Registers if that was not done yet, or if the coordinator does not know this worker any more.
+  /// Registers unless the coordinator already knows this worker.
   void KeepRegistered();
-  /// A heartbeat at once.
+  /// Sends a heartbeat at once.
   void SayWhatRuns();
 
  private:
   void Register();
-  /// A heartbeat when the next one is due.
+  /// Sends a heartbeat if one is due.
   void Beat();
   void Attempt(const v1::TaskAssignment& assignment);
   absl::Status ReportUntilAnswered(const v1::ReportTaskRequest& request);

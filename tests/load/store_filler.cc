@@ -1,4 +1,5 @@
-// regroup_fill_store: makes a store of many jobs without a coordinator, finished ones first, then ones that wait.
+// regroup_fill_store: fills a store with many jobs without running a coordinator: first finished jobs, then waiting
+// ones.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -21,7 +22,7 @@ constexpr char kWorker[] = "filler";
 
 Time Now() { return std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()); }
 
-/// A job and every change of it, as the coordinator would have stored them.
+/// Stores a job and each of its changes, as the coordinator would.
 class StoredJob {
  public:
   explicit StoredJob(const std::string& id) : job_(New(id)) { Store(std::nullopt); }
@@ -91,7 +92,7 @@ int main(int argc, char** argv) {
   std::string folder;
   int finished = 100000;
   int waiting = 10000;
-  CLI::App app("Fills the store of a coordinator that does not run.");
+  CLI::App app("Fills the store of a coordinator that is not running.");
   app.add_option("--state-dir", folder)->required();
   app.add_option("--finished", finished);
   app.add_option("--waiting", waiting);

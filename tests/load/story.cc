@@ -84,7 +84,7 @@ class Story {
     REGROUP_ASSIGN_OR_RETURN(const v1::TaskAssignment lost, TakeTask());
     BeginStep("RECOVERING: report a lost node");
     const absl::Status told = puppet_.Report(lost.attempt(), FailureOf(v1::FAILURE_CLASS_INFRA));
-    // A report that was taken and not answered ends the attempt: repeated, it is one of an old epoch.
+    // A report that was applied but not answered ends the attempt; repeated, it belongs to an old epoch.
     if (!told.ok() && ReasonOf(told) != v1::STALE_EPOCH) return told;
     puppet_.Drop();
     BeginStep("RECOVERING: take the task again");
@@ -97,7 +97,7 @@ class Story {
     return Delete(job);
   }
 
-  // One step each, repeated until it is answered.
+  // Each of these is one step, repeated until it is answered.
 
   absl::StatusOr<std::string> Submit(const std::string& request_id) {
     BeginStep("QUEUED: submit");
@@ -130,7 +130,7 @@ class Story {
     v1::Job job;
     const absl::Status status =
         UntilAnswered([&] { return Call(*jobs_, &v1::JobService::Stub::RetryJob, request, &job, kPatience); });
-    // The first of two calls may have done it without an answer.
+    // The first of two calls may have succeeded without an answer.
     return ReasonOf(status) == v1::WRONG_STATE ? absl::OkStatus() : status;
   }
 
@@ -149,7 +149,7 @@ class Story {
     return absl::IsNotFound(found) ? absl::OkStatus() : absl::InternalError("a deleted job is still there");
   }
 
-  /// Waits for the state, with a worker that goes on to say what it runs.
+  /// Waits for the state, while the worker keeps sending heartbeats.
   absl::Status Expect(const std::string& name, v1::JobState state) {
     const auto deadline = std::chrono::steady_clock::now() + kLongestStep;
     v1::Job job;

@@ -1,5 +1,5 @@
-// One user and one worker who lead jobs through every state, one step after the other, and repeat each step until it is
-// answered: for a coordinator that may end at any of its durable writes.
+// One user and one worker that take jobs through every state, one step after the other, and repeat each step until it
+// is answered: for a coordinator that may be killed at any of its durable writes.
 #pragma once
 
 #include <string>
@@ -14,11 +14,11 @@ namespace regroup {
 struct StoryOptions {
   LoadOptions users;
   LoadOptions workers;
-  /// Always holds the name of the step that is being made.
+  /// File that always holds the name of the current step.
   std::string step_file;
 };
 
-/// Returns what RunFaultLoad returns, and "steps": the names of all. An error names the step whose answer was wrong.
+/// Returns what RunFaultLoad returns, and "steps" with all their names. An error names the step whose answer was wrong.
 absl::StatusOr<nlohmann::json> TellStory(const StoryOptions& options);
 
 }  // namespace regroup

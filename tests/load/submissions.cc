@@ -14,7 +14,7 @@ struct PendingSubmission {
   v1::Job response;
 };
 
-/// Keeps the names of the jobs that were acknowledged.
+/// Submits jobs and keeps the names of those that were acknowledged.
 class Submitter {
  public:
   Submitter(const Connection& connection, int stubs, std::string prefix) : prefix_(std::move(prefix)) {

@@ -1,4 +1,4 @@
-// Submissions in an open loop, and reading lists back: what a user was told against what is there.
+// Submits jobs in an open loop, and reads lists back to compare the answers that a user got with what is stored.
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@ namespace regroup {
 struct SubmissionLoad {
   double per_second = 500;
   double seconds = 10;
-  /// In front of every request id.
+  /// Prefix of every request id.
   std::string prefix = "load";
 };
 
@@ -26,7 +26,7 @@ struct Submitted {
 
 absl::StatusOr<Submitted> LoadSubmissions(const LoadOptions& options, const SubmissionLoad& load);
 
-/// All jobs, newest first, without their tasks.
+/// Returns all jobs, newest first, without their tasks.
 absl::StatusOr<std::vector<v1::Job>> ListAll(const Connection& connection, int page_size = 1000);
 
 /// Reads `pages` pages of the list with these states, one after the other and from the newest again after the last.

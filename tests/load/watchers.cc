@@ -17,7 +17,7 @@ namespace {
 constexpr std::chrono::milliseconds kProgressInterval(100);
 constexpr size_t kPhaseBytes = 2000;
 
-/// Opens a stream and leaves it there: what was sent fills the connection's window, and nobody takes it out.
+/// Opens a stream and never reads from it, so that the messages fill the connection's window.
 class SilentWatcher : public grpc::ClientReadReactor<v1::JobEvent> {
  public:
   SilentWatcher(const LoadOptions& options, const std::string& job) {
@@ -52,7 +52,7 @@ class SilentWatcher : public grpc::ClientReadReactor<v1::JobEvent> {
   bool is_done_ = false;
 };
 
-/// Events that one reader saw.
+/// Records the events that one reader saw.
 struct Seen {
   int64_t events = 0;
   int64_t progress = 0;
@@ -86,7 +86,7 @@ Seen ReadToTheEnd(v1::JobService::Stub& stub, const std::string& job) {
   return seen;
 }
 
-/// Runs one task at a time; each takes its share of the time, with progress that changes all along.
+/// Runs one task at a time; each takes its share of the time, with progress that keeps changing.
 class BusyWorker {
  public:
   BusyWorker(const Connection& connection, int number, double task_seconds)
@@ -177,7 +177,7 @@ absl::StatusOr<nlohmann::json> LoadWatchers(const LoadOptions& users, const Load
   for (size_t i = 0; i < seen.size(); ++i) {
     threads.emplace_back([&, i] { seen[i] = ReadToTheEnd(*connection->jobs(), job_of(static_cast<int>(i))); });
   }
-  // Six tasks a job; where its layers are aligned side by side it takes a little less than the time.
+  // A job has six tasks; if its layers are aligned in parallel, it takes a little less than the given time.
   std::atomic<bool> stop = false;
   std::vector<std::thread> worker_threads;
   for (int i = 0; i < load.jobs; ++i) {

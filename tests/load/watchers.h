@@ -1,4 +1,4 @@
-// Many watchers of running jobs, of which some open their stream and never read from it.
+// Many watchers of running jobs; some open their stream and never read from it.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -12,12 +12,12 @@ struct WatchLoad {
   int watchers = 200;
   int silent = 10;
   int jobs = 20;
-  /// How long the jobs run while their progress changes ten times a second.
+  /// Duration of the jobs, whose progress changes ten times a second.
   double seconds = 10;
 };
 
-/// {"readers", "complete", "events", "progress", "silent", "first_fault"}: how many of those that read saw every
-/// revision once, in order, to the end.
+/// Returns {"readers", "complete", "events", "progress", "silent", "first_fault"}: "complete" is the number of readers
+/// that saw every revision once, in order, to the end.
 absl::StatusOr<nlohmann::json> LoadWatchers(const LoadOptions& users, const LoadOptions& workers,
                                             const WatchLoad& load);
 

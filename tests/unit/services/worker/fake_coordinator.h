@@ -1,5 +1,5 @@
-// A coordinator for tests: hands out the assignments it is given, and remembers everything that workers tell it. It can
-// go away and come back on the same port, after which it knows no worker. Thread-safe.
+// A coordinator for tests: it hands out the assignments that it is given, and records everything that workers send. It
+// can stop and come back on the same port, after which it knows no worker. Thread-safe.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -31,21 +31,21 @@ class FakeCoordinator final : public v1::WorkerService::Service {
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
 
   void Assign(const v1::TaskAssignment& assignment);
-  /// Heartbeats ask for its end.
+  /// From now on, answers to heartbeats ask the worker to stop the attempt.
   void AskToStop(const AttemptKey& key);
-  /// Its reports are refused.
+  /// From now on, reports of the attempt are rejected.
   void MakeStale(const AttemptKey& key);
-  /// Registrations and heartbeats fail, everything else goes on.
+  /// Makes registrations and heartbeats fail; all other calls still work.
   void IgnoreSignsOfLife(bool ignore);
-  /// The next ReportTask with an outcome is applied but its answer lost.
+  /// Applies the next ReportTask with an outcome, but loses the answer.
   void LoseNextAnswer();
 
-  /// Waits up to 60 s for the outcome of an attempt; a test failure if it does not come.
+  /// Waits up to 60 s for the outcome of an attempt; the test fails if it does not arrive.
   v1::TaskOutcome WaitForOutcome(const AttemptKey& key);
   /// Waits up to 60 s until the condition holds; it is called with the lock held.
   bool WaitUntil(const std::function<bool()>& condition);
 
-  // What was told. Read inside WaitUntil's condition, or when the worker is silent.
+  // These record what workers sent. Read them inside WaitUntil's condition, or while the worker sends nothing.
   std::vector<v1::RegisterWorkerRequest> registrations;
   std::vector<v1::LogEntry> logs;
   std::vector<v1::MetricPoint> metrics;

@@ -1,15 +1,15 @@
-// A program that stands in for regroup-trainer: it speaks TrainerService and does what the job's labels tell it.
+// A program that replaces regroup-trainer: it calls TrainerService and behaves as the job's labels say.
 //
 //   behaviour   what to do, see kBehaviours below
-//   rank        which rank does it; the others wait to be stopped. Default: all do it
-//   go          file whose appearance ends "wait"; what "job-held" holds goes on with the file GO.EPOCH as well
-//   stay        "staged": a "job" does not get further than its staged result
-//   hold        where "job-held" waits for `go`: start (before it attests) | run | stubborn (deaf to SIGTERM) |
-//               staged (its result lies beside the output) | reported (its worker knows the outcome)
-//   task        the task that "job-held" holds; the others are played at once
-//   layers      how many the model has that "job" finds; default 2
-//   daemon      "yes": what is held has a descendant in a session of its own
-//   staged, published   for "publish"
+//   rank        the rank that does it, while the others wait to be stopped; default: all ranks do it
+//   go          file whose appearance ends "wait"; "job-held" also continues when the file GO.EPOCH appears
+//   stay        "staged": a "job" stays at its staged result
+//   hold        the point at which "job-held" waits for `go`: start (before it attests) | run | stubborn (ignores
+//               SIGTERM) | staged (its result is staged beside the output) | reported (its worker knows the outcome)
+//   task        the task that "job-held" holds; the others succeed at once
+//   layers      number of layers of the model that "job" reports; default 2
+//   daemon      "yes": the held task has a descendant in a session of its own
+//   staged, published   the folders for "publish"
 #include <fcntl.h>
 #include <google/protobuf/util/json_util.h>
 #include <google/protobuf/util/time_util.h>
@@ -34,8 +34,8 @@
 #include "regroup/v1/trainer_service.grpc.pb.h"
 #include "services/common/base/staging_folder.h"
 
-// Built with the thread sanitizer this program would report gRPC's own library, which is built without, and exit with
-// the sanitizer's status. What is under test is the worker.
+// Built with the thread sanitizer, this program would report races in gRPC's library, which is built without it, and
+// exit with the sanitizer's status. The program under test is the worker.
 extern "C" const char* __tsan_default_options() { return "report_bugs=0"; }
 
 namespace {
@@ -52,7 +52,7 @@ std::string Variable(const char* name, const char* otherwise) {
 void Pause() { std::this_thread::sleep_for(std::chrono::milliseconds(20)); }
 
 void WriteFile(const std::filesystem::path& path, const std::string& text) {
-  // Ranks may write the same file at once: each through a name of its own.
+  // Ranks may write the same file at once, so each writes to a name of its own first.
   const std::filesystem::path temporary = path.string() + "." + std::to_string(getpid()) + ".tmp";
   std::ofstream(temporary) << text;
   std::filesystem::rename(temporary, path);
@@ -129,7 +129,7 @@ class FakeTrainer {
 
   bool AttestFirst() { return Attest(world_size_, Variable("REGROUP_ATTEMPT_TOKEN", "")).ok(); }
 
-  /// False if the worker is gone or wants the rank to exit.
+  /// Returns false if the worker is gone or wants the rank to exit.
   bool Report(v1::ReportRequest request) {
     grpc::ClientContext context;
     context.AddMetadata("regroup-attempt-token", Variable("REGROUP_ATTEMPT_TOKEN", ""));
@@ -186,7 +186,8 @@ class FakeTrainer {
     return ReportSuccess(outcome);
   }
 
-  /// What a whole job needs of its trainers: a model from inspect, a result from report, success from all others.
+  /// Returns what a whole job needs from its trainers: a model from inspect, a result from report, success from the
+  /// others.
   int PlayJob() {
     v1::TaskOutcome outcome;
     if (assignment_.kind() == v1::TASK_KIND_INSPECT) {
@@ -217,7 +218,7 @@ class FakeTrainer {
     return HoldAt("run") && HoldAt("stubborn") ? PlayJob() : 94;
   }
 
-  /// Waits for `go` if this is the place; false if the worker is gone or wants the rank to exit.
+  /// Waits for `go` if the task is held here; returns false if the worker is gone or wants the rank to exit.
   bool HoldAt(const std::string& place) {
     if (Label("hold") != place || Label("task") != assignment_.attempt().task()) return true;
     if (place == "stubborn") signal(SIGTERM, SIG_IGN);
@@ -232,7 +233,7 @@ class FakeTrainer {
     return true;
   }
 
-  /// A gang that can be interrupted: each rank says that it waits.
+  /// Plays a gang that can be interrupted: each rank writes a file to say that it waits.
   int WaitThenPlay() {
     WriteFile(Out("waits." + std::to_string(rank_)), "");
     while (!std::filesystem::exists(Label("go"))) {
@@ -256,7 +257,7 @@ class FakeTrainer {
     return 3;
   }
 
-  /// Reports, but never a new tick.
+  /// Reports, but never with a new tick.
   int Hang() {
     v1::ReportRequest request;
     request.mutable_activity()->set_step(12);
@@ -342,7 +343,7 @@ class FakeTrainer {
   const std::unique_ptr<v1::TrainerService::Stub> stub_;
   v1::TaskAssignment assignment_;
   int64_t ticks_ = 0;
-  /// Of the worker, if it does not answer: the end of its lease.
+  /// The end of the worker's lease, after which the rank exits if the worker does not answer.
   std::chrono::system_clock::time_point give_up_ = std::chrono::system_clock::now() + std::chrono::seconds(10);
 };
 

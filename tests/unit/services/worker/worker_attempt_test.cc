@@ -1,4 +1,4 @@
-// An attempt that goes well: what the trainer is given, what reaches the coordinator.
+// Tests attempts that succeed: what the trainer receives, and what reaches the coordinator.
 #include <algorithm>
 #include <sstream>
 
@@ -42,7 +42,7 @@ TEST_F(WorkerAttempt, SucceedsAndBringsFiguresLogsMetricsAndProgress) {
   const v1::TaskOutcome outcome = RunTask("inspect", "succeed");
   EXPECT_FALSE(outcome.has_failure()) << outcome.failure().ShortDebugString();
   EXPECT_EQ(outcome.figures().at("ranks"), 1);
-  // Everything an attempt says arrives before its end.
+  // Everything that an attempt logs arrives before its outcome.
   StopWorker();
   EXPECT_THAT(coordinator_.logs, Contains(Line("from json step=3", v1::LOG_SEVERITY_ERROR)));
   EXPECT_THAT(coordinator_.logs, Contains(Line("plain from rank 0", v1::LOG_SEVERITY_INFO)));

@@ -1,4 +1,4 @@
-// Attempts that end badly, and attempts that are stopped.
+// Tests attempts that fail, and attempts that are stopped.
 #include <signal.h>
 
 #include "tests/unit/services/worker/worker_fixture.h"

@@ -1,4 +1,4 @@
-// What the tests of a whole worker share: a coordinator, a working folder, a worker inside the test's process, and
+// The fixture of all tests of a whole worker: a coordinator, a working folder, a worker inside the test's process, and
 // assignments for the fake trainer.
 #pragma once
 
@@ -27,29 +27,29 @@ class WorkerFixture : public testing::Test {
   void StartWorker();
   void StopWorker() { worker_.reset(); }
 
-  /// Epoch 1 of task `task` of job "demo", for the fake trainer.
+  /// Returns epoch 1 of task `task` of job "demo", for the fake trainer.
   static v1::TaskAssignment MakeAssignment(const std::string& task, const std::string& behaviour, int ranks = 1,
                                            const Labels& labels = {});
-  /// Hands it to the coordinator.
+  /// Gives the assignment to the coordinator.
   AttemptKey Assign(const v1::TaskAssignment& assignment);
   AttemptKey Assign(const std::string& task, const std::string& behaviour, int ranks = 1, const Labels& labels = {});
-  /// Assigns it and waits for its end.
+  /// Assigns a task and waits for its outcome.
   v1::TaskOutcome RunTask(const std::string& task, const std::string& behaviour, int ranks = 1,
                           const Labels& labels = {});
 
-  /// A file of the attempt's results.
+  /// Returns the path of a file among the attempt's results.
   std::filesystem::path Out(const AttemptKey& key, const std::string& name) const;
-  /// The number in such a file, once it is there.
+  /// Waits for such a file and returns the number in it.
   pid_t WaitForPid(const AttemptKey& key, const std::string& name) const;
   void WaitForFile(const std::filesystem::path& file) const;
   void WaitFor(const std::function<bool()>& condition, const std::string& what) const;
   void Touch(const std::filesystem::path& file) const;
 
-  /// Processes that carry this worker's marker.
+  /// Returns the processes that carry this worker's marker.
   std::vector<pid_t> Alive() const;
 
   TemporaryFolder folder_;
-  /// Where workers make their sockets.
+  /// The folder in which workers create their sockets.
   const std::filesystem::path runtime_base_ = folder_.path() / "run";
   FakeCoordinator coordinator_;
   WorkerOptions options_;

@@ -1,5 +1,5 @@
-// The authorisation matrix of GangService: every RPC of the proto file, called by everybody who should not, and by a
-// worker of the attempt. The RPCs are read from the proto file, so a new one without a row fails.
+// The authorisation matrix of GangService: every RPC of the proto file, called by everybody who must not call it, and
+// by a worker of the attempt. The RPCs are read from the proto file, so a new one without a row fails.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -125,7 +125,7 @@ class WorkerGangAccess : public WorkerFixture {
     return attempt;
   }
 
-  /// Puts a script in the place of Open MPI's daemon.
+  /// Installs a script instead of Open MPI's daemon.
   void WriteDaemon(const std::string& script) const {
     const std::filesystem::path daemon = folder_.path() / "orted";
     std::ofstream(daemon) << "#!/bin/sh\n" << script;
@@ -147,23 +147,23 @@ TEST_F(WorkerGangAccess, IsForWorkersOfTheAttemptAndForNobodyElse) {
   arguments.SetSslTargetNameOverride(kWorkerName);
   for (const auto& [method, call] : Rows()) {
     SCOPED_TRACE(method);
-    // Who the transport refuses.
+    // The transport rejects these callers.
     const auto nameless = grpc::CreateCustomChannel(address_, grpc::SslCredentials(no_certificate), arguments);
     EXPECT_TRUE(absl::IsUnavailable(TryOver(nameless, call, kToken, attempt_)));
     for (const char* name : {"stranger", "late"}) {
       EXPECT_TRUE(absl::IsUnavailable(Try(call, name, kToken, attempt_))) << name;
     }
-    // A certificate of the cluster that is no worker's.
+    // This certificate of the cluster does not belong to a worker.
     EXPECT_EQ(ReasonOf(Try(call, "client", kToken, attempt_)), v1::NOT_ALLOWED);
-    // No token, and another one.
+    // These calls have no token, or a wrong one.
     EXPECT_EQ(ReasonOf(Try(call, "worker", "", attempt_)), v1::CREDENTIALS_REQUIRED);
     EXPECT_EQ(ReasonOf(Try(call, "worker", "a guess", attempt_)), v1::NOT_ALLOWED);
     EXPECT_EQ(ReasonOf(Try(call, "worker", std::string(kToken) + "x", attempt_)), v1::NOT_ALLOWED);
-    // Another epoch, and an attempt that this worker was not given.
+    // These calls name another epoch, or an attempt that this worker was not assigned.
     EXPECT_EQ(ReasonOf(Try(call, "worker", kToken, OfEpoch(1))), v1::STALE_EPOCH);
     EXPECT_EQ(ReasonOf(Try(call, "worker", kToken, OfEpoch(3))), v1::STALE_EPOCH);
     EXPECT_EQ(ReasonOf(Try(call, "worker", kToken, OfTask("calibrate"))), v1::RESOURCE_NOT_FOUND);
-    // A worker of the attempt is let in, and told what else is wrong.
+    // A worker of the attempt is admitted; the error then names what else is wrong.
     const v1::ErrorReason reason = ReasonOf(Try(call, "worker", kToken, attempt_));
     EXPECT_EQ(reason, method == "RunDaemon" ? v1::INVALID_FIELD : v1::WRONG_STATE);
   }

@@ -1,4 +1,4 @@
-// Gangs of several ranks under a real mpirun.
+// Tests gangs of several ranks under a real mpirun.
 #include <fmt/format.h>
 #include <signal.h>
 

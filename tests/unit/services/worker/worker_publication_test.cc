@@ -1,4 +1,4 @@
-// The report task's result under its final name: asked for first, done once.
+// Tests that the report task's result gets its final name only with the coordinator's permission, and only once.
 #include <fstream>
 
 #include "services/common/base/files.h"

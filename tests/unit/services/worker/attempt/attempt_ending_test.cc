@@ -10,7 +10,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-/// As waitpid encodes them on Linux.
+/// These return wait statuses as waitpid encodes them on Linux.
 constexpr int Exited(int code) { return code << 8; }
 constexpr int Killed(int signal_number) { return signal_number; }
 

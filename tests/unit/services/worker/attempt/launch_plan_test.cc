@@ -106,7 +106,7 @@ TEST(LaunchPlan, EveryAttemptHasAMarkerOfItsOwn) {
   for (const std::string& entry : plan.marker) EXPECT_THAT(plan.environment, Contains(entry));
 }
 
-/// Four ranks on two workers.
+/// Returns the assignment of four ranks on two workers.
 v1::TaskAssignment SpreadAssignment(int member) {
   v1::TaskAssignment assignment = Assignment(4);
   v1::Gang& gang = *assignment.mutable_gang();
@@ -127,7 +127,7 @@ TEST(LaunchPlan, ASpreadGangReachesTheOtherWorkersThroughOurRemoteShellOnly) {
   EXPECT_THAT(plan.arguments,
               AllOf(Contains("/opt/regroup-rsh"), Contains("/tmp/t1/hosts"), Contains("eth1"), Contains("slot")));
   EXPECT_THAT(plan.arguments, Each(Not(HasSubstr("secret-token"))));
-  // What it exported would reach the ranks of the other worker, whose socket and devices are others.
+  // Exported variables would reach the ranks of the other worker, which has another socket and other devices.
   EXPECT_THAT(plan.arguments, AllOf(Not(Contains("-x")), Not(Contains("--oversubscribe"))));
   EXPECT_THAT(plan.environment,
               AllOf(Contains("REGROUP_GANG_FILE=/tmp/t1/gang.json"), Contains("NCCL_SOCKET_IFNAME=eth1")));

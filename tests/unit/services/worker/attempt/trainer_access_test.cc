@@ -1,5 +1,5 @@
-// The authorisation matrix of TrainerService: every RPC of the proto file, called by everybody who should not, and by a
-// rank of the attempt. The RPCs are read from the proto file, so a new one without a row fails.
+// The authorisation matrix of TrainerService: every RPC of the proto file, called by everybody who must not call it,
+// and by a rank of the attempt. The RPCs are read from the proto file, so a new one without a row fails.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -91,7 +91,8 @@ TEST_F(TrainerAccess, IsForRanksOfTheAttemptAndForNobodyElse) {
     SCOPED_TRACE(method);
     EXPECT_EQ(Try(call, "", right), StatusCode::UNAUTHENTICATED);
     EXPECT_EQ(Try(call, "a guess", right), StatusCode::PERMISSION_DENIED);
-    EXPECT_EQ(Try(call, kTokenOfAnother, right), StatusCode::FAILED_PRECONDITION) << "a token is for one attempt";
+    EXPECT_EQ(Try(call, kTokenOfAnother, right), StatusCode::FAILED_PRECONDITION)
+        << "a token is valid for one attempt only";
     EXPECT_EQ(Try(call, kToken, Attempt("finetune", 1)), StatusCode::FAILED_PRECONDITION) << "an old epoch";
     EXPECT_EQ(Try(call, kToken, Attempt("finetune", 3)), StatusCode::FAILED_PRECONDITION);
     EXPECT_EQ(Try(call, kToken, Attempt("export", 1)), StatusCode::FAILED_PRECONDITION);

@@ -16,7 +16,7 @@ using testing::Not;
 
 constexpr char kLogs[] = "/work/jobs/j/t/1/logs";
 
-/// As Open MPI 4.1.4 gives it to a remote shell, one argument a line.
+/// The command that Open MPI 4.1.4 gives to a remote shell.
 constexpr char kCommand[] =
     R"x( orted -mca orte_leave_session_attached "1" -mca ess "env" -mca ess_base_jobid "1068630016" -mca ess_base_vpid 1)x"
     R"x( -mca ess_base_num_procs "2" -mca orte_node_regex "vm,regroup-node-[1:1]@0(2)" -mca orte_hnp_uri)x"

@@ -107,8 +107,8 @@ TEST_F(LogFileTailTest, KeepsOnlyTheEndOfWhatItReadOnTheDisk) {
   EXPECT_EQ(lines, 5000u) << "nothing is lost on the way";
   struct stat info {};
   ASSERT_EQ(stat(file_.c_str(), &info), 0);
-  EXPECT_EQ(info.st_size, 5'000'000) << "whoever appends sees the length it expects";
-  if (info.st_blocks * 512 >= info.st_size) GTEST_SKIP() << "this file system gives no blocks back";
+  EXPECT_EQ(info.st_size, 5'000'000) << "the process that appends sees the length that it expects";
+  if (info.st_blocks * 512 >= info.st_size) GTEST_SKIP() << "this file system releases no blocks";
   EXPECT_LE(info.st_blocks * 512, 4 * kKept);
   EXPECT_EQ(ReadFile(file_)->substr(5'000'000 - 1000), line + "\n");
 }
@@ -150,7 +150,7 @@ TEST(RankLogs, KeepsWhatMpirunSaysApartFromItsRanks) {
   LogCollector collector({"j", "t", 1}, "w");
   RankLogs logs(folder.path(), 2, &collector);
   Write(folder.path() / "mpirun" / "stderr", "-------\nprocess rank 1 exited on signal 9\n-------\n");
-  Write(folder.path() / "rank.0" / "stderr", "process rank 0 is well\n");
+  Write(folder.path() / "rank.0" / "stderr", "process rank 0 is healthy\n");
   logs.ForwardRest();
   EXPECT_EQ(logs.launcher_output(), "process rank 1 exited on signal 9\n");
 }
