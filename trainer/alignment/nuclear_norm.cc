@@ -15,20 +15,20 @@ namespace regroup {
 namespace {
 
 constexpr int kRowsAtOnce = 4;
-/// Of a matrix whose trace is one: the squared norm of a row that counts as zero. Far below rounding, and far from
-/// where its inverse squared is no number any more.
+/// The squared norm below which a row counts as zero, in a matrix whose trace is one. It is far below rounding, and its
+/// squared inverse is still far from overflow.
 constexpr double kNothing = 1e-60;
 
 REGROUP_INLINE DoubleLanes& LanesAt(double* entries) { return *reinterpret_cast<DoubleLanes*>(entries); }
 
-/// H = 1 - factor v v^T, which takes a row to (beside, 0, 0, ...).
+/// The reflection H = 1 - factor v v^T, which maps a row to (beside, 0, 0, ...).
 struct Reflection {
   double* v;
   double factor;
   double beside;
 };
 
-/// Makes the reflection of row[first] ... row[size - 1]; `v` holds zeros before them.
+/// Returns the reflection of row[first] ... row[size - 1]; `v` is zero before `first`.
 REGROUP_INLINE Reflection Reflect(const double* row, int64_t first, int64_t size, double* v) {
   double squares = 0;
   for (int64_t j = first; j < size; ++j) squares += row[j] * row[j];
@@ -40,13 +40,13 @@ REGROUP_INLINE Reflection Reflect(const double* row, int64_t first, int64_t size
   return {v, 1 / (squares - row[first] * beside), beside};
 }
 
-/// What the previous reflection still has to do to all other rows: A -= v w^T + w v^T.
+/// The update by the previous reflection that all other rows still need: A -= v w^T + w v^T.
 struct Pending {
   double* v;
   double* w;
 };
 
-/// Brings `Count` rows from `row` on up to date in columns [begin, size) and multiplies them by `next`.
+/// Applies the pending update to `Count` rows from `row` on, in columns [begin, size), and multiplies them by `next`.
 template <int Count>
 REGROUP_INLINE void UpdateAndMultiply(double* matrix, int64_t row, int64_t begin, int64_t size, const Pending& pending,
                                       double* next, double* products) {
@@ -96,14 +96,15 @@ REGROUP_FOR_EACH_PROCESSOR void Tridiagonalise(double* matrix, int64_t size, dou
   }
 }
 
-/// The shift of a QL step from its two uppermost rows (Wilkinson's).
+/// Returns Wilkinson's shift of a QL step, from its two uppermost rows.
 double Shift(double first, double second, double square) {
   const double root = std::sqrt(square);
   const double half = (second - first) / (2 * root);
   return first - root / (half + std::copysign(std::sqrt(half * half + 1), half));
 }
 
-/// One QL step on rows [first, last] of a tridiagonal matrix with the squares of what is beside its diagonal.
+/// Makes one QL step on rows [first, last] of a tridiagonal matrix; `squares` are those of the entries beside its
+/// diagonal.
 void StepOfQl(std::vector<double>& diagonal, std::vector<double>& squares, size_t first, size_t last) {
   const double shift = Shift(diagonal[first], diagonal[first + 1], squares[first]);
   double cosine = 1, sine = 0;  // both squared
@@ -124,7 +125,7 @@ void StepOfQl(std::vector<double>& diagonal, std::vector<double>& squares, size_
   diagonal[first] = shift + gamma;
 }
 
-/// Puts the eigenvalues in the place of `diagonal`.
+/// Replaces `diagonal` by the eigenvalues.
 void Diagonalise(std::vector<double>& diagonal, std::vector<double>& squares) {
   constexpr double kRounding = std::numeric_limits<double>::epsilon() / 2;
   size_t steps_left = 30 * diagonal.size();
@@ -158,7 +159,7 @@ double NuclearNorm(const at::Tensor& matrix) {
   if (missing > 0) gram = at::constant_pad_nd(gram, {0, missing, 0, missing});
   std::vector<double> diagonal(gram.size(0)), beside(gram.size(0) - 1);
   Tridiagonalise(gram.mutable_data_ptr<double>(), gram.size(0), diagonal.data(), beside.data());
-  // QL wants the large entries below; reflections leave them above.
+  // QL converges best with the large entries at the bottom; reflections leave them at the top.
   std::reverse(diagonal.begin(), diagonal.end());
   std::reverse(beside.begin(), beside.end());
   for (double& entry : beside) entry *= entry;

@@ -1,4 +1,4 @@
-// Computes a figure for every pair of heads, each as a task of its own. Pure; may be called from any thread.
+// Computes a number for every pair of heads, each in a task of its own. Pure; may be called from any thread.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -13,8 +13,8 @@ namespace regroup {
 /// ParallelTasks.
 at::Tensor ForPairsOfHeads(int64_t heads, int64_t width, const std::function<double(int64_t, int64_t)>& figure);
 
-/// Sum of singular values of every block G_ij, i != j, of a Gram [H, w, H, w]: max over orthogonal Q of tr(G_ij Q),
-/// which is how alike two heads can be made by turning one.
+/// Returns the sum of singular values of every block G_ij, i != j, of a Gram [H, w, H, w]: the maximum of tr(G_ij Q)
+/// over orthogonal Q, which measures how alike two heads become when one is rotated.
 at::Tensor BlockNuclearNorms(const at::Tensor& gram);
 
 /// Returns the traces [H] of the diagonal blocks of a Gram [H, w, H, w].
@@ -24,8 +24,8 @@ at::Tensor BlockTraces(const at::Tensor& gram);
 /// each of which may turn on its own.
 at::Tensor PairModuli(const at::Tensor& gram);
 
-/// Returns what two key heads have in common at most, E <k_i, k_j turned> [H, H], from the complex Gram of rotary pairs
-/// and the Gram of the other coordinates. Keys behind a norm may not be turned and are compared as they are.
+/// Returns the largest inner product of two key heads, E <k_i, k_j rotated> [H, H], from the complex Gram of rotary
+/// pairs and the Gram of the other coordinates. Keys behind a norm may not be rotated and are compared as they are.
 at::Tensor KeyInnerProducts(const at::Tensor& pairs, const at::Tensor& free, const AttentionShape& shape);
 
 /// Returns sum_t G_ii,t [H].
