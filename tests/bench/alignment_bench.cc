@@ -1,7 +1,7 @@
-// Grouping and transforms of one layer of LLaMA-2-7B's shape, from its statistics, next to the paper's own procedure on
-// activations (published_alignment.h) with the same tokens, similarity (cosine of values) and method.
-// usage: alignment_bench [tokens] [heads] [head width] [opponents]      (8192, 32, 128 and both by default)
-//        opponents: both | literal | accelerated | none
+// Groups and aligns one layer of LLaMA-2-7B's shape from its statistics, and compares this with the paper's own
+// procedure on activations (published_alignment.h) with the same tokens, similarity (cosine of values) and method.
+// usage: alignment_bench [tokens] [heads] [head width] [opponents]      (8192, 32, 128 and both by default) opponents:
+// both | literal | accelerated | none
 //
 // Heads are made alike: those of one kind are noisy rotated copies of each other, so that grouping has something to
 // find. Both results are judged on the activations, by the paper's objective: the sum over pairs of heads in a group of
@@ -42,7 +42,7 @@ at::Tensor RandomPairRotation(int64_t width) {
   return at::cat({at::cat({cosine, sine}, 1), at::cat({-sine, cosine}, 1)}, 0);
 }
 
-/// Projections [heads x width, hidden]: rotated copies of one of a few kinds, each with noise of its own.
+/// Returns projections [heads x width, hidden]: rotated copies of a few kinds, each with noise of its own.
 at::Tensor AlikeHeads(int64_t heads, int64_t width, int64_t hidden, at::Tensor (*rotation)(int64_t)) {
   const at::Tensor kinds = at::randn({kKinds, width, hidden});
   std::vector<at::Tensor> rows;
@@ -60,7 +60,7 @@ Layer MakeLayer(int64_t tokens, int64_t heads, int64_t width, LayerStatistics* s
                    .key = AlikeHeads(heads, width, hidden, RandomPairRotation),
                    .value = AlikeHeads(heads, width, hidden, RandomRotation),
                    .output = at::randn({hidden, hidden}) / std::sqrt(static_cast<double>(hidden))};
-  // A spectrum that falls, as that of real activations does.
+  // The spectrum falls, as that of real activations does.
   const at::Tensor spectrum = at::arange(1, hidden + 1, at::kFloat).pow(-0.5);
   std::vector<at::Tensor> values, keys;
   for (int64_t done = 0; done < tokens; done += 2048) {
@@ -75,7 +75,7 @@ Layer MakeLayer(int64_t tokens, int64_t heads, int64_t width, LayerStatistics* s
   return layer;
 }
 
-/// Complex factors of pairs as maps on row vectors, [heads, width, width].
+/// Returns complex factors of pairs as maps on row vectors, [heads, width, width].
 at::Tensor MapsOfPairs(const at::Tensor& factors) {
   const at::Tensor real = at::diag_embed(factors.select(-1, 0)), imaginary = at::diag_embed(factors.select(-1, 1));
   return at::cat({at::cat({real, imaginary}, 2), at::cat({-imaginary, real}, 2)}, 1);
@@ -129,7 +129,7 @@ struct Timed {
   Times times;
 };
 
-/// The best of three, since other programs share the machine.
+/// Returns the best of three runs, since other programs share the machine.
 Timed Align(const LayerGrams& grams, const AttentionWeights& weights, const AlignmentOptions& options) {
   Timed best{.times = {1e300, 1e300}};
   for (int turn = 0; turn < 3; ++turn) {
@@ -149,11 +149,11 @@ void Print(const Objective& objective) {
 }
 
 void PrintRatio(const std::string& method, const Times& opponent, const Times& own) {
-  fmt::print("    {} takes 1 / {:.1f} of it, 1 / {:.1f} of the processor's\n", method, opponent.seconds / own.seconds,
+  fmt::print("    {} takes 1 / {:.1f} of it, 1 / {:.1f} of its CPU time\n", method, opponent.seconds / own.seconds,
              opponent.processor_seconds / own.processor_seconds);
 }
 
-/// Prints one size of groups; false if procrustes ends below an opponent.
+/// Prints the figures for one group size; returns false if procrustes ends below an opponent.
 bool Compare(const Layer& layer, const LayerGrams& grams, int64_t size, const std::vector<Opponent>& opponents) {
   const int64_t groups = layer.shape.kv_heads / size;
   AlignmentOptions options{.method = "procrustes", .compare = "value", .similarity = "cosine", .groups = groups};
@@ -163,7 +163,7 @@ bool Compare(const Layer& layer, const LayerGrams& grams, int64_t size, const st
   const LayerAlignment& own = procrustes.alignment;
   const Objective ours =
       Judge(layer, ToMatrix(own.grouping_similarity), own.Groups(), own.value_align, MapsOfPairs(own.key_pairs_align));
-  fmt::print("\ngroups of {}               seconds  of processor    grouping     values       keys\n", size);
+  fmt::print("\ngroups of {}               seconds   CPU seconds    grouping     values       keys\n", size);
   Print("procrustes", procrustes.times);
   Print(ours);
   Print("principal", principal.times);
@@ -204,11 +204,11 @@ int Main(int argc, char** argv) {
   const Times times = Measure([&] { grams = BuildGrams(statistics, layer.weights); });
   if (!grams.ok()) return 1;
   fmt::print("one layer of {} heads x {}, {} tokens, {} threads\n", heads, width, tokens, at::get_num_threads());
-  fmt::print("Grams from the statistics, once a layer: {:.2f} s, {:.2f} s of processor\n", times.seconds,
+  fmt::print("Grams from the statistics, once a layer: {:.2f} s, {:.2f} s of CPU time\n", times.seconds,
              times.processor_seconds);
   bool as_good = true;
   for (const int64_t size : {2, 4, 8}) as_good = Compare(layer, *grams, size, opponents) && as_good;
-  if (!as_good) fmt::print("\nprocrustes ends below the published procedure: that is a fault\n");
+  if (!as_good) fmt::print("\nerror: procrustes ends below the published procedure\n");
   return as_good ? 0 : 1;
 }
 

@@ -1,4 +1,4 @@
-// What several benchmarks share.
+// Functions that several benchmarks share.
 #pragma once
 
 #include <cstdint>
@@ -7,10 +7,10 @@
 
 namespace regroup {
 
-/// A LLaMA of width 1024 with 16 heads of 64 and random float32 weights, from ATen's default generator.
+/// Returns a LLaMA of width 1024 with 16 heads of 64 and random float32 weights, from ATen's default generator.
 Model RandomLlama(int64_t layers, int64_t kv_heads);
 
-/// Seconds of the processor that this program has used, which other programs on the machine hardly change.
+/// Returns the CPU seconds that this program has used, which other programs on the machine hardly change.
 double ProcessorSeconds();
 
 }  // namespace regroup

@@ -1,8 +1,8 @@
-"""Training with the teacher's hidden states on disk next to training with the teacher in every step, in turns.
+"""Compares training with the teacher's hidden states on disk with training that runs the teacher in every step, in turns.
 
     build/venv/bin/python tests/bench/cache_bench.py [--programs build/release/bench] [--model small|wide]
 
-Several passes over the same windows. The losses of all steps must be equal; then the steps behind the first pass are
+Several passes over the same windows. The losses of all steps must be equal; then the steps after the first pass are
 compared, and those of the first pass, which write the states."""
 
 import argparse
@@ -20,9 +20,9 @@ def parse_arguments():
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=3, help="of one pass over the data")
+    parser.add_argument("--steps", type=int, default=3, help="steps of one pass over the data")
     parser.add_argument("--passes", type=int, default=3)
-    parser.add_argument("--sequences", type=int, default=8, help="of a step")
+    parser.add_argument("--sequences", type=int, default=8, help="sequences of a step")
     parser.add_argument("--sequence-length", type=int, default=256)
     return parser.parse_args()
 
@@ -46,7 +46,7 @@ def main():
                                               arguments.threads, options | more)
                    for more in ({}, {"teacher-states": folder / f"states-{turn}"})]
             for without, with_cache in zip(*run):
-                # A teacher's batch has other rounding than its windows one by one.
+                # A batch of the teacher rounds differently from its windows one by one.
                 if abs(without["loss"] - with_cache["loss"]) > 1e-5 * abs(without["loss"]):
                     raise SystemExit(f"step {without['step']}: loss {without['loss']} and {with_cache['loss']}")
             seconds = [[step["step_seconds"] for step in steps] for steps in run]

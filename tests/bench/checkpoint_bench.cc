@@ -1,9 +1,9 @@
-// How long training stands still for a checkpoint that is written in the background, next to one that is waited for.
+// Measures how long training pauses for a checkpoint that is written in the background, and for one that it waits for.
 // usage: checkpoint_bench [megabytes of state] [saves] [steps between] [folder]      (200, 6, 40 and . by default)
 //
 // Both sides save in turns, with the same number of steps after each save: products of matrices and an update of the
-// whole state. What those steps lose to the thread that writes is given apart. Both write equal bytes, which is
-// checked.
+// whole state. The slowdown of those steps by the writing thread is printed separately. Both sides must write equal
+// bytes, which is checked.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
@@ -30,7 +30,7 @@ struct Setting {
   fs::path folder;
 };
 
-/// Seconds, one entry a save.
+/// Seconds, one entry per save.
 struct Times {
   std::vector<double> stall;
   std::vector<double> steps_after;
@@ -73,7 +73,7 @@ class CheckpointBench {
       waited_.stall.push_back(Seconds(
           [&] { Check(SaveTrainingCheckpoint(setting_.folder / "waited", save, optimizer_, *communicator_)); }));
       waited_.steps_after.push_back(Seconds([&] { Steps(); }));
-      // As training does it: wait for the save before, which a long enough interval has completed.
+      // Like training, this waits for the previous save, which has ended if the interval is long enough.
       continuing_ = 0;
       const double begin = Seconds([&] { saver_.Begin(save, optimizer_); });
       const double steps = Seconds([&] { Steps(); });
@@ -97,8 +97,8 @@ class CheckpointBench {
     fmt::print("{} MB of state, {} saves, {} steps of {:.0f} ms between them, {} threads\n", setting_.megabytes,
                setting_.saves, setting_.steps_between,
                Mean(waited_.steps_after) / static_cast<double>(setting_.steps_between) * 1e3, at::get_num_threads());
-    fmt::print("waited for:        training stands still for {:.3f} s a save\n", waited);
-    fmt::print("in the background: training stands still for {:.3f} s a save, the first {:.3f} s\n", background,
+    fmt::print("waited for:        training pauses for {:.3f} s per save\n", waited);
+    fmt::print("in the background: training pauses for {:.3f} s per save, {:.3f} s for the first\n", background,
                background_.stall.front());
     fmt::print("ratio {:.3f}\n", background / waited);
     fmt::print("the steps after a save took {:.3f} s and {:.3f} s\n", Mean(waited_.steps_after),

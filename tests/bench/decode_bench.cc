@@ -1,5 +1,6 @@
-// How much faster a random LLaMA decodes on this machine with fewer KV heads, next to the bound that memory sets.
-// usage: decode_bench [batch] [context] [new tokens] [cpu | cuda]      (8, 2048, 32 and cpu by default)
+// Measures how much faster a random LLaMA decodes on this machine with fewer KV heads, and compares this with the bound
+// set by memory bandwidth. usage: decode_bench [batch] [context] [new tokens] [cpu | cuda]      (8, 2048, 32 and cpu by
+// default)
 //
 // float32 on the CPU, bfloat16 on a GPU.
 //

@@ -4,8 +4,8 @@ the merge: `none`, `procrustes` and `principal`.
 
     build/venv/bin/python tests/bench/family_bench.py [--families gpt2,opt] [--steps 400] [--work build/families]
 
-Each model learns the demonstration's stories, which ask for names that were given before: heads do different work. The
-demonstration's tokenizer, AdamW, one learning rate for all. A model that is there already is not trained again."""
+Each model learns the demonstration's stories, which ask for names given earlier, so that heads do different work. The
+tokenizer is the demonstration's, with AdamW and one learning rate for all. An existing model is not retrained."""
 
 import argparse
 import json
@@ -31,7 +31,7 @@ COMMON = {"num_hidden_layers": LAYERS, "hidden_size": WIDTH, "num_attention_head
           "max_position_embeddings": WINDOW}
 LLAMA_LIKE = {**COMMON, "num_key_value_heads": HEADS}
 GPT = {"n_layer": LAYERS, "n_embd": WIDTH, "n_head": HEADS, "n_positions": WINDOW, "n_inner": 2 * WIDTH}
-# By model type.
+# Configurations by model type.
 FAMILIES = {
     "llama": LLAMA_LIKE,
     "mistral": {**LLAMA_LIKE, "sliding_window": None},
@@ -65,7 +65,7 @@ def parse_arguments():
 
 
 def training_windows(tokenizer):
-    """[windows, WINDOW]: the stories one after the other, each with its begin and end tokens."""
+    """Returns [windows, WINDOW]: the stories one after the other, each with its begin and end tokens."""
     end = tokenizer.token_to_id("</s>")
     texts = [json.loads(line)["text"] for line in open(DEMO / "train.jsonl", encoding="utf-8")]
     stream = [token for encoding in tokenizer.encode_batch(texts) for token in encoding.ids + [end]]
@@ -106,7 +106,7 @@ def train(model_type, folder, windows, tokenizer, arguments):
 
 
 def trained_predictions(model, batch):
-    """Logits, and the tokens that they predict; an encoder-decoder encodes the first half."""
+    """Returns logits and the tokens that they predict; an encoder-decoder encodes the first half."""
     if not model.config.is_encoder_decoder:
         return model(batch).logits[:, :-1], batch[:, 1:]
     half = batch.shape[1] // 2
@@ -114,7 +114,7 @@ def trained_predictions(model, batch):
 
 
 def perplexities(folder, arguments):
-    """Of the source, and by method, from one job."""
+    """Returns the perplexity of the source and of each method, from one job."""
     job = {
         "name": folder.name.replace("_", "-"),
         "source": {"checkpoint": str(folder)},

@@ -1,4 +1,4 @@
-"""What a GPU gives: its bfloat16 matrix products, distilled fine-tuning of a LLaMA of width 4096 x 8 layers next to
+"""Measures a GPU: its bfloat16 matrix products, distilled fine-tuning of a LLaMA of width 4096 x 8 layers next to
 Transformers + PyTorch eager, in turns, as a share of those products, and decoding with fewer KV heads.
 
     build/venv/bin/python tests/bench/gpu_bench.py [--programs build/release/bench] [--sequences 4] [--sequence-length 2048]
@@ -30,9 +30,9 @@ def parse_arguments():
     parser.add_argument("--kv-heads", type=int, default=8)
     parser.add_argument("--sequences", type=int, default=4)
     parser.add_argument("--sequence-length", type=int, default=2048)
-    parser.add_argument("--product-side", type=int, default=8192, help="of the square matrices that are multiplied")
+    parser.add_argument("--product-side", type=int, default=8192, help="side of the square matrices that are multiplied")
     parser.add_argument("--turns", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=6, help="of one turn, the first of which is not measured")
+    parser.add_argument("--steps", type=int, default=6, help="steps of one turn, the first of which is not measured")
     return parser.parse_args()
 
 
@@ -41,7 +41,7 @@ def device_name(device):
 
 
 def ceiling(device, side):
-    """Floating-point operations a second of bfloat16 products of square matrices, the best of 20."""
+    """Returns the floating-point operations per second of bfloat16 products of square matrices, the best of 20."""
     a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
     best = float("inf")
     for _ in range(20):
@@ -55,7 +55,7 @@ def ceiling(device, side):
 
 
 def flops_per_token(config, kv_heads, length):
-    """One forward pass of the teacher, a forward and a backward pass of the student: 2 and 6 for each weight of a matrix, and
+    """Counts one forward pass of the teacher and a forward and backward pass of the student: 2 and 6 per matrix weight, and
     the products of attention, whose causal half is counted."""
     def weights(heads):
         attention = 2 * config.hidden_size**2 + 2 * config.hidden_size * heads * config.head_dim
@@ -67,7 +67,7 @@ def flops_per_token(config, kv_heads, length):
 
 
 def compare(arguments, model, folder):
-    """Seconds a step of the product and of Transformers."""
+    """Returns the seconds per step of the product and of Transformers."""
     config = transformers.AutoConfig.from_pretrained(model)
     batch = training_cases.write_batch(folder / "batch.jsonl", arguments.sequences, arguments.sequence_length,
                                        config.vocab_size)
@@ -77,7 +77,7 @@ def compare(arguments, model, folder):
                "sequences-per-rank": arguments.sequences, "steps": arguments.steps, "learning-rate": rate}
     ours, theirs = [], []
     for turn in range(arguments.turns):
-        # One side at a time, since each may want most of the memory.
+        # The sides run one at a time, since each may need most of the memory.
         my_steps = training_cases.run_product(arguments.programs / "train_steps", folder / "curves.jsonl",
                                               torch.get_num_threads(), options)
         side = transformers_side.TransformersSide(model, arguments.kv_heads, torch.bfloat16, batch, rate, arguments.steps,

@@ -1,10 +1,10 @@
-// How near simulated annealing comes to the best partition of heads, where that can be found exactly: by maximum-weight
-// matching for pairs, by dynamic programming over subsets for up to 16 heads.
-// usage: grouping_bench [cases of each kind] [alignment file]...      (20 by default)
+// Measures how close simulated annealing comes to the best partition of heads where that can be computed exactly: by
+// maximum-weight matching for pairs, by dynamic programming over subsets for up to 16 heads. usage: grouping_bench
+// [cases of each kind] [alignment file]...      (20 by default)
 //
-// Similarities are uniform noise, or planted kinds under noise as alike heads give; files add the matrices of real
-// layers (`grouping_similarity` of an align task's results). The gap is the share of the optimum's lead over random
-// groups that annealing misses.
+// Similarities are uniform noise, or noise over planted kinds of similar heads; files add the matrices of real layers
+// (`grouping_similarity` of an align task's results). The gap is the share of the optimum's lead over random groups
+// that annealing misses.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -23,7 +23,7 @@ namespace {
 
 constexpr int64_t kMostHeadsForSubsets = 16;
 
-/// Uniform in [0, 1), and more by `planted` where two heads are of one of four kinds.
+/// Returns numbers uniform in [0, 1), plus `planted` if two heads are of the same of four kinds.
 SimilarityMatrix MakeSimilarity(int64_t heads, double planted, uint64_t seed) {
   RandomNumbers random(seed);
   std::vector<int64_t> kinds;
@@ -38,7 +38,7 @@ SimilarityMatrix MakeSimilarity(int64_t heads, double planted, uint64_t seed) {
   return similarity;
 }
 
-/// What a random partition has on average.
+/// Returns the average objective of a random partition.
 double MeanObjective(const SimilarityMatrix& similarity, int64_t size) {
   double sum = 0;
   for (int64_t a = 0; a < similarity.size; ++a) {

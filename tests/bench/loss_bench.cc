@@ -1,6 +1,6 @@
-// The distillation loss in chunks next to the plain one, which keeps the logits of all tokens: value and gradients,
-// peak memory and time. Memory is what tensors take beyond the inputs, gradients included, as libtorch's own
-// allocator reports it.
+// Compares the distillation loss in chunks with the plain one, which keeps the logits of all tokens: value and
+// gradients, peak memory and time. Memory is the bytes of tensors beyond the inputs, gradients included, as libtorch's
+// own allocator reports them.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <c10/core/Allocator.h>
@@ -19,7 +19,7 @@
 namespace regroup {
 namespace {
 
-/// Bytes that tensors of this thread take, and the most they took.
+/// Tracks the bytes that tensors of this thread take, and their maximum.
 class MemoryMeter final : public c10::MemoryReportingInfoBase {
  public:
   void reportMemoryUsage(void*, int64_t change, size_t, size_t, c10::Device) override {
@@ -63,7 +63,7 @@ at::Tensor OurLoss(const Inputs& inputs) {
                        inputs.weight);
 }
 
-/// Inputs as they come after a forward pass: a teacher close to the student.
+/// Returns inputs like those after a forward pass, with a teacher close to the student.
 Inputs MakeInputs(int64_t tokens, int64_t hidden, int64_t vocabulary, at::ScalarType dtype) {
   at::manual_seed(3);
   const at::Tensor states = at::randn({tokens, hidden});
@@ -103,7 +103,7 @@ double Median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-/// Of gradients: the distance relative to their length.
+/// Returns the distance of two gradients relative to their length.
 double Distance(const at::Tensor& value, const at::Tensor& expected) {
   return ((value.to(at::kFloat) - expected.to(at::kFloat)).norm() / expected.to(at::kFloat).norm()).item<double>();
 }

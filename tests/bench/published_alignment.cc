@@ -22,14 +22,14 @@ double MeanCosine(const at::Tensor& a, const at::Tensor& b) {
   return (UnitRows(a) * UnitRows(b)).sum(-1).mean().item<double>();
 }
 
-/// The orthogonal map that takes `rows` [tokens, width] closest to `target`.
+/// Returns the orthogonal map that takes `rows` [tokens, width] closest to `target`.
 at::Tensor BestRotation(const at::Tensor& rows, const at::Tensor& target) {
   const auto [u, s, v] = at::linalg_svd(at::mm(rows.t(), target));
   return at::mm(u, v);
 }
 
-/// The same with one rotation, without reflection, for each pair of coordinates (t, t + width / 2): in closed form, the
-/// angle of the sum of conj(z) target.
+/// Does the same with one rotation, without reflection, for each pair of coordinates (t, t + width / 2); its angle is,
+/// in closed form, that of the sum of conj(z) target.
 at::Tensor BestPairRotations(const at::Tensor& rows, const at::Tensor& target) {
   const int64_t pairs = rows.size(1) / 2;
   const at::Tensor x = rows.narrow(1, 0, pairs), y = rows.narrow(1, pairs, pairs);
@@ -39,7 +39,8 @@ at::Tensor BestPairRotations(const at::Tensor& rows, const at::Tensor& target) {
   return at::cat({at::cat({cosine, sine}, 1), at::cat({-sine, cosine}, 1)}, 0);
 }
 
-/// The same as published: a decomposition for each pair, whose last left direction turns round where it reflects.
+/// Does the same as published: with one decomposition for each pair, whose last left direction is reversed if it
+/// reflects.
 at::Tensor PairRotationsOneByOne(const at::Tensor& rows, const at::Tensor& target) {
   const int64_t width = rows.size(1), pairs = width / 2;
   at::Tensor map = at::zeros({width, width}, rows.options());
@@ -120,7 +121,7 @@ double SumOfPairs(const std::vector<at::Tensor>& turned) {
   return sum;
 }
 
-/// Maps of one group's heads, each [tokens, width].
+/// Returns the maps of one group's heads, each [tokens, width].
 std::vector<at::Tensor> AlignGroup(const std::vector<at::Tensor>& heads, Rotation rotation) {
   const size_t count = heads.size();
   std::vector<at::Tensor> maps(count), turned(count);

@@ -1,7 +1,7 @@
 // The paper's own procedure on activations, as its published program does it, for comparison: similarities from one
-// Procrustes problem a pair of heads on unit-length rows, hill climbing from 200 random groupings with 3,000 random
+// Procrustes problem per pair of heads on unit-length rows, hill climbing from 200 random groupings with 3,000 random
 // swaps each, and in each group alignment to the running mean until the sum of cosines gains less than 1e-5, at most
-// 100 times. Written anew.
+// 100 times. This is a new implementation.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -26,11 +26,11 @@ struct PublishedAlignment {
   at::Tensor value_maps, key_maps;
 };
 
-/// From values and keys of one layer [heads, tokens, width], float64. Keys turn in pairs (t, t + width / 2).
+/// Aligns values and keys of one layer [heads, tokens, width], float64. Keys rotate in pairs (t, t + width / 2).
 PublishedAlignment AlignAsPublished(const at::Tensor& values, const at::Tensor& keys, int64_t groups,
                                     PublishedMode mode, uint64_t seed);
 
-/// Sum over groups and pairs of their heads of the mean cosine of rows, after each head's map.
+/// Returns the mean cosine of rows after each head's map, summed over the pairs of heads in each group.
 double SumOfCosines(const at::Tensor& heads, const at::Tensor& maps, const HeadGroups& groups);
 
 }  // namespace regroup

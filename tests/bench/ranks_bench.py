@@ -1,11 +1,11 @@
-"""Two ranks of one thread next to one rank of one thread, with the same work per rank, in turns and both by mpirun.
+"""Compares two ranks of one thread with one rank of one thread, with the same work per rank, in turns, both by mpirun.
 
     build/venv/bin/python tests/bench/ranks_bench.py [--programs build/release/bench]
 
-Efficiency: the step's time alone divided by the step's time together, with gradients summed beside the backward pass and
-behind it; both must train with the same losses. A busy machine has no second core to give, so
-that the same is also measured with two ranks that do not talk (two gangs of one at a time): what is lost to the
-machine, and what to communication."""
+Efficiency: the step's time alone divided by the step's time together, with gradients summed during the backward pass and
+after it; both must train with the same losses. A busy machine may have no second core free, so
+two ranks that do not communicate (two gangs of one at a time) are measured too: they show what is lost to the
+machine and what to communication."""
 
 import argparse
 import concurrent.futures
@@ -25,7 +25,7 @@ def parse_arguments():
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--sequences", type=int, default=8, help="of one rank")
+    parser.add_argument("--sequences", type=int, default=8, help="sequences of one rank")
     parser.add_argument("--dtype", default="float32")
     return parser.parse_args()
 
@@ -48,7 +48,7 @@ class Bench:
                                           [*MPIRUN, "-np", str(ranks)])
 
     def run_apart(self):
-        """As many gangs of one at the same time."""
+        """Runs as many gangs of one rank at the same time."""
         with concurrent.futures.ThreadPoolExecutor() as pool:
             gangs = list(pool.map(lambda number: self.run(1, number), range(self.arguments.ranks)))
         return [step for gang in gangs for step in gang[1:]]
@@ -84,7 +84,7 @@ def main():
             efficiencies.append(statistics.median(one) / statistics.median(many))
             shares.append(statistics.median(separate) / statistics.median(many))
     print(f"one rank                     {training_cases.spread(alone)}")
-    print(f"{arguments.ranks} ranks that do not talk      {training_cases.spread(apart)}")
+    print(f"{arguments.ranks} ranks without communication {training_cases.spread(apart)}")
     print(f"{arguments.ranks} ranks together              {training_cases.spread(together)}, "
           f"of which waiting for collectives {statistics.median(waits):.3f} s")
     print(f"  without overlap            {training_cases.spread(behind)}, "

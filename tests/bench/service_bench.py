@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the coordinator bears, over mutual TLS with tokens on loopback, next to a bare gRPC echo of the same messages.
+"""Measures the load a coordinator sustains, over mutual TLS with tokens on loopback, next to a bare gRPC echo.
 
     tests/bench/service_bench.py [--short] [PART ...]
 
@@ -33,7 +33,7 @@ class Bench:
         return loaded.LoadedCoordinator(folder, lease_s=30, **settings)
 
     def submit(self):
-        """Durable submissions in an open loop, kill -9, and whether every acknowledged one is there afterwards."""
+        """Submits durably in an open loop, kills with -9, and checks that every acknowledged job is still there."""
         rate, seconds = self.settings.rate, self.settings.seconds
         coordinator = self.coordinator("submit", arguments=("--max-unfinished-jobs", 1000000))
         coordinator.start()
@@ -57,7 +57,7 @@ class Bench:
         self.row(f"ready after that kill with {answered['answered']} waiting", f"{ready:.2f} s")
 
     def watch(self):
-        """Watchers of which some do not read: memory, and whether the others see everything."""
+        """Runs watchers, some of which do not read: measures memory, and checks that the others see everything."""
         coordinator = self.coordinator("watch")
         coordinator.start()
         before, peak, done = coordinator.memory_mb(), [0.0], threading.Event()
@@ -79,7 +79,7 @@ class Bench:
         self.row("coordinator's memory before, at most", f"{before:.0f} MB, {peak[0]:.0f} MB", "bounded")
 
     def restart(self):
-        """A store of many jobs: ready after kill -9, and the list's pages."""
+        """Measures a store of many jobs: the time to be ready after kill -9, and the list's pages."""
         finished, waiting = self.settings.finished, self.settings.waiting
         coordinator = self.coordinator("restart")
         subprocess.run([loaded.LOAD_PROGRAMS / "regroup_fill_store", "--state-dir", coordinator.state, "--finished",
@@ -90,10 +90,10 @@ class Bench:
         ready = coordinator.start()
         coordinator.load("list", "--pages", 1)
         self.row(f"{finished} finished and {waiting} waiting jobs: ready after kill -9", f"{ready:.2f} s", "5 s")
-        # The newest pages are those of waiting jobs; then the whole list; then the rare state.
+        # The newest pages hold waiting jobs; then follow the whole list and the rare state.
         for what, arguments in (("pages of 50, the newest", ("--pages", 100)),
                                 ("pages of 1000, all", ("--pages", (finished + waiting) // 1000, "--page-size", 1000)),
-                                ("pages of 50 of FAILED, of which there is none", ("--pages", 20, "--state", 6))):
+                                ("pages of 50 of FAILED, a state of no job", ("--pages", 20, "--state", 6))):
             self.row(f"list, {what}", latency(coordinator.load("list", *arguments)), "p99 < 200 ms")
         cpu = coordinator.cpu_seconds()
         time.sleep(5)
@@ -102,7 +102,7 @@ class Bench:
         coordinator.stop()
 
     def heartbeats(self):
-        """Idle workers, a heartbeat a second each, with a call each that waits for a task."""
+        """Runs idle workers, each with a heartbeat per second and a call that waits for a task."""
         workers = self.settings.workers
         coordinator = self.coordinator("heartbeats")
         coordinator.start()
@@ -137,9 +137,9 @@ def lines(file):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help="submit, watch, restart, heartbeats")
-    parser.add_argument("--short", action="store_true", help="a tenth of the time and of the jobs")
+    parser.add_argument("--short", action="store_true", help="use a tenth of the time and of the jobs")
     parser.add_argument("--rate", type=int, default=500, help="submissions a second")
-    parser.add_argument("--seconds", type=int, default=60, help="of submitting and watching")
+    parser.add_argument("--seconds", type=int, default=60, help="seconds of submitting and watching")
     parser.add_argument("--watchers", type=int, default=200)
     parser.add_argument("--silent", type=int, default=10, help="watchers that do not read")
     parser.add_argument("--finished", type=int, default=100000)
@@ -164,7 +164,7 @@ def main():
     finally:
         processes.kill_all_of(folder)
         shutil.rmtree(folder, ignore_errors=True)
-    print("\n| measured | figure | asked |\n|---|---|---|")
+    print("\n| measured | figure | target |\n|---|---|---|")
     for row in bench.rows:
         print("| " + " | ".join(row) + " |")
 

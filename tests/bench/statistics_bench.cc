@@ -1,6 +1,6 @@
-// Tokens per second of calibration (forward passes with statistics, as the calibrate stage makes them) next to those
-// of the bare forward pass, in turns.
-// usage: statistics_bench [model folder or -] [tokens a window] [batches] [turns]      (-, 512, 2 and 3 by default)
+// Compares the tokens per second of calibration (forward passes with statistics, as in the calibrate stage) with those
+// of the bare forward pass, in turns. usage: statistics_bench [model folder or -] [tokens a window] [batches] [turns]
+// (-, 512, 2 and 3 by default)
 //
 // Without a folder the model is a random LLaMA of width 1024 with 4 layers. Before anything is timed, the hidden states
 // with and without statistics must be equal, and the sums must be those of the inputs in float64.
@@ -53,7 +53,7 @@ Pass Run(const Model& model, const std::vector<at::Tensor>& windows, Kept kept) 
   return pass;
 }
 
-/// The sums of the first layer against the inputs themselves.
+/// Returns true if the first layer's sums equal those computed from the inputs.
 bool SumsAreThoseOfTheInputs(const Model& model, const std::vector<at::Tensor>& windows, const Pass& pass) {
   at::Tensor moment;
   for (const at::Tensor& window : windows) {
@@ -99,7 +99,7 @@ int Main(int argc, char** argv) {
     windows.push_back(at::randint(model.config.vocabulary, {at_once, length}, at::kLong));
   }
   if (!Check(model, windows)) {
-    fmt::print("statistics change the forward pass or are not the sums of its inputs: that is a fault\n");
+    fmt::print("error: statistics change the forward pass or are not the sums of its inputs\n");
     return 1;
   }
   Pass best[3];
@@ -114,7 +114,7 @@ int Main(int argc, char** argv) {
   }
   fmt::print("{} layers of width {}, {} windows of {} tokens at once, {} threads, best of {}\n\n", model.config.layers,
              model.config.hidden_size, at_once, length, at::get_num_threads(), turns);
-  fmt::print("{:<38} {:>10} {:>10} {:>26}\n", "", "tokens/s", "of bare", "of bare, processor's time");
+  fmt::print("{:<38} {:>10} {:>10} {:>26}\n", "", "tokens/s", "of bare", "of bare, CPU time");
   Print("bare forward pass", best[0], best[0], tokens);
   Print("with moments (distance, residual)", best[1], best[0], tokens);
   Print("with unit-length Grams too (cosine)", best[2], best[0], tokens);

@@ -1,5 +1,6 @@
-// Runs some steps of the product's own training loop on one batch, for a script that measures it next to something
-// else: the merged model (heads averaged over neighbours, `direct`) learns from its source. By mpirun on several ranks.
+// Runs some steps of the product's own training loop on one batch, for a script that compares it with another program:
+// the merged model (averages of neighbouring heads, `direct`) learns from its source. Start it with mpirun for several
+// ranks.
 //
 // The data file has one window a line, {"text": "<ids with spaces>"}, so that any other program can read the same
 // batch.
@@ -31,18 +32,18 @@ struct Arguments {
   int64_t kv_heads = 2;
   int64_t sequence_length = 256;
   int64_t sequences_per_rank = 8;
-  /// 0: all of a rank's.
+  /// 0 means all of a rank's sequences.
   int64_t micro_batch_sequences = 0;
   int64_t steps = 4;
   double learning_rate = 1e-4;
   std::string recompute = "none";
   bool overlap = true;
   bool across_documents = true;
-  /// Empty: the teacher computes in every step.
+  /// If empty, the teacher computes in every step.
   std::string teacher_states;
 };
 
-/// A text is a list of ids.
+/// Reads texts that are lists of ids.
 class NumberTokenizer final : public Tokenizer {
  public:
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const override { return EncodeOrdinary(text); }
@@ -110,7 +111,7 @@ absl::Status Run(const Arguments& arguments) {
 }
 
 int Main(int argc, char** argv) {
-  // As regroup-trainer does.
+  // Same setting as in regroup-trainer.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, -1);
   mallopt(M_TOP_PAD, 64 << 20);
@@ -118,10 +119,10 @@ int Main(int argc, char** argv) {
   CLI::App app("train_steps");
   app.add_option("--model", arguments.model, "checkpoint folder")->required();
   app.add_option("--data", arguments.data, "windows of ids")->required();
-  app.add_option("--curves", arguments.curves, "figures of the steps are appended here")->required();
+  app.add_option("--curves", arguments.curves, "file to append the figures of the steps to")->required();
   app.add_option("--dtype", arguments.dtype)->check(CLI::IsMember({"float32", "bfloat16"}));
   app.add_option("--device", arguments.device)->check(CLI::IsMember({"cpu", "cuda"}));
-  app.add_option("--recompute", arguments.recompute, "activations again in the backward pass")
+  app.add_option("--recompute", arguments.recompute, "activations to recompute in the backward pass")
       ->check(CLI::IsMember({"none", "selective", "full"}));
   app.add_option("--kv-heads", arguments.kv_heads);
   app.add_option("--sequence-length", arguments.sequence_length);
@@ -129,8 +130,8 @@ int Main(int argc, char** argv) {
   app.add_option("--micro-batch", arguments.micro_batch_sequences, "sequences of one forward and backward pass");
   app.add_option("--steps", arguments.steps);
   app.add_option("--learning-rate", arguments.learning_rate);
-  app.add_option("--overlap", arguments.overlap, "sum gradients beside the backward pass");
-  app.add_option("--across-documents", arguments.across_documents, "attention reaches over the ends of texts");
+  app.add_option("--overlap", arguments.overlap, "sum gradients during the backward pass");
+  app.add_option("--across-documents", arguments.across_documents, "let attention cross the ends of texts");
   app.add_option("--teacher-states", arguments.teacher_states, "keep the teacher's hidden states in this folder");
   CLI11_PARSE(app, argc, argv);
 

@@ -1,4 +1,4 @@
-"""What each way to start and to train ends with, after the same number of steps and each at its own best learning rate.
+"""Compares all alignments and training methods after the same number of steps, each at its own best learning rate.
 
     python3 tests/bench/training_arms.py [--steps 300] [--rates 2.5e-4,5e-4,1e-3] [--seeds 1,2] [--model FOLDER --texts FOLDER]
 
@@ -35,10 +35,10 @@ def parse_arguments():
     parser.add_argument("--rates", type=numbers(float), default=[2.5e-4, 5e-4, 1e-3])
     parser.add_argument("--seeds", type=numbers(int), default=[1, 2])
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--sequences", type=int, default=2, help="of a step")
+    parser.add_argument("--sequences", type=int, default=2, help="sequences of a step")
     parser.add_argument("--sequence-length", type=int, default=256)
     parser.add_argument("--calibration-sequences", type=int, default=94)
-    parser.add_argument("--windows", type=int, default=0, help="to measure at most; 0: all")
+    parser.add_argument("--windows", type=int, default=0, help="maximum number of windows to measure; 0: all")
     return parser.parse_args()
 
 
@@ -56,7 +56,7 @@ def job(arguments, rate, seed, alignments, trainings):
 
 
 def run(arguments, rate, seed, alignments, trainings):
-    """The source's perplexity, and that of each (alignment, training)."""
+    """Returns the source's perplexity, and that of each (alignment, training)."""
     with tempfile.TemporaryDirectory() as place:
         file = pathlib.Path(place) / "job.yaml"
         file.write_text(json.dumps(job(arguments, rate, seed, alignments, trainings)))

@@ -1,4 +1,4 @@
-"""What the training benchmarks share: the models, one batch that both sides read, and the product's own loop."""
+"""Parts that the training benchmarks share: the models, one batch that both sides read, and the product's own loop."""
 
 import json
 import os
@@ -15,19 +15,19 @@ SMALL_MODEL = trained_model.MODEL
 WIDE = {"hidden_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 16, "num_key_value_heads": 16,
         "head_dim": 64, "intermediate_size": 2816, "vocab_size": 32000, "max_position_embeddings": 2048,
         "tie_word_embeddings": False}
-# Of one step's loss, relative.
+# Relative tolerance of one step's loss.
 TOLERANCE = {"float32": 2e-4, "bfloat16": 3e-2}
 
 
 def write_wide_model(folder, dtype=torch.float32, **changes):
-    """A random LLaMA of width 1024 x 4 layers with LLaMA-2's vocabulary, where nothing is changed."""
+    """Makes a random LLaMA, by default of width 1024 x 4 layers with LLaMA-2's vocabulary."""
     torch.manual_seed(1)
     LlamaForCausalLM(LlamaConfig(**{**WIDE, **changes}, rope_theta=10000.0)).to(dtype).save_pretrained(folder)
     return folder
 
 
 def write_batch(file, sequences, sequence_length, vocabulary):
-    """A window of random ids a line, as train_steps reads it; returns [sequences, sequence_length]."""
+    """Writes one window of random ids per line, as train_steps reads it; returns [sequences, sequence_length]."""
     batch = torch.randint(3, vocabulary, (sequences, sequence_length), generator=torch.Generator().manual_seed(7))
     with open(file, "w") as stream:
         for row in batch.tolist():
@@ -36,7 +36,7 @@ def write_batch(file, sequences, sequence_length, vocabulary):
 
 
 def write_windows(file, windows):
-    """Texts of ids, each on a line, window after window."""
+    """Writes texts of ids, one per line, window after window."""
     with open(file, "w") as stream:
         for texts in windows:
             for ids in texts:
@@ -44,7 +44,7 @@ def write_windows(file, windows):
 
 
 def run_product(program, curves, threads, options, mpirun=()):
-    """Runs train_steps; the figures of its steps, one dictionary each."""
+    """Runs train_steps; returns the figures of its steps, one dictionary each."""
     curves.unlink(missing_ok=True)
     command = [*mpirun, str(program), "--curves", str(curves)]
     for name, value in options.items():
@@ -58,7 +58,7 @@ def run_product(program, curves, threads, options, mpirun=()):
 
 
 def check_losses(ours, theirs, dtype):
-    """Prints both sides' losses of every step; ends the benchmark where they are not the same computation."""
+    """Prints both sides' losses of every step; ends the benchmark if they differ by more than the tolerance."""
     for step, (mine, other) in enumerate(zip(ours, theirs)):
         difference = abs(mine["loss"] - other["loss"]) / abs(other["loss"])
         print(f"  step {step}: loss {mine['loss']:.6f} Regroup, {other['loss']:.6f} Transformers, "
@@ -68,7 +68,7 @@ def check_losses(ours, theirs, dtype):
 
 
 def step_seconds(steps):
-    """Without the first, which warms up."""
+    """Returns the seconds of all steps but the first, which warms up."""
     return [step["step_seconds"] for step in steps[1:]]
 
 

@@ -1,4 +1,4 @@
-"""One optimizer step of distillation with Transformers and PyTorch in eager mode, as the product's `direct` does it: the
+"""Runs an optimizer step of distillation with Transformers and PyTorch in eager mode, as the product's `direct` does: the
 same averaged KV heads, batch, loss, clipping, AdamW, rates and precision. In bfloat16 weights and activations are
 bfloat16 and AdamW works on float32 master weights."""
 
@@ -16,12 +16,12 @@ SHARED_RATE = 2.0
 
 
 def average_neighbours(weight, kv_heads, head_width):
-    """[H d, D] -> [G d, D]: the mean of each group of neighbouring heads."""
+    """Maps [H d, D] to [G d, D]: the mean of each group of neighbouring heads."""
     return weight.view(kv_heads, -1, head_width, weight.shape[1]).mean(1).flatten(0, 1)
 
 
 def merged_model(source, kv_heads):
-    """The same weights in a model whose config.json has `kv_heads` KV heads."""
+    """Returns the same weights in a model whose config.json has `kv_heads` KV heads."""
     config = copy.deepcopy(source.config)
     config.num_key_value_heads = kv_heads
     weights = {
@@ -89,7 +89,7 @@ class TransformersSide:
             torch.cuda.synchronize()
 
     def step(self):
-        """{"loss": ..., "step_seconds": ...}, like a line of the product's curves.jsonl."""
+        """Returns {"loss": ..., "step_seconds": ...}, like a line of the product's curves.jsonl."""
         start = time.perf_counter()
         loss = self.loss()
         loss.backward()

@@ -1,6 +1,6 @@
 // Treats keys and queries behind a norm (AttentionShape::key_norm).
 //
-// The norm is not linear: of the maps in README.md, "What may be turned", only the exchange of heads is left for
+// The norm is not linear: of the maps in README.md, "Which maps are allowed", only the exchange of heads is left for
 // queries and keys. The shared key is the mean of its heads, whose rows are first scaled to the same size under
 // KeyNorm::kPerHead, and queries do not change. Values are as free as without a norm.
 //
