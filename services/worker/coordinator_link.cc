@@ -12,7 +12,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kCallPatience{10'000};
-/// The coordinator answers an Acquire when its wait is over; this much later it counts as lost.
+/// The coordinator answers an Acquire when its wait is over; this much later the call counts as lost.
 constexpr milliseconds kAnswerSlack{5'000};
 
 void SetDeadline(grpc::ClientContext& context, milliseconds patience) {

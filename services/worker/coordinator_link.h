@@ -1,4 +1,5 @@
-// A worker's calls to its coordinator. Thread-safe; each call blocks its thread, and Cancel ends those in progress.
+// A worker's calls to its coordinator. Thread-safe; each call blocks its thread, and CancelAcquire ends the Acquire
+// calls in progress.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -18,10 +19,10 @@
 
 namespace regroup {
 
-/// Stands in every request of the worker.
+/// Sent with every request of the worker.
 struct WorkerIdentity {
   std::string id;
-  /// Distinguishes this process from its predecessors of the same id.
+  /// Distinguishes this process from its predecessors with the same id.
   uint64_t incarnation = 0;
 };
 
@@ -32,7 +33,7 @@ struct WorkerDescription {
   std::string device_name;
   std::string host;
   std::string version;
-  /// Empty where it takes no part in gangs over several workers.
+  /// Empty if the worker takes no part in gangs over several workers.
   std::string gang_address;
 };
 
@@ -45,13 +46,13 @@ class CoordinatorLink {
                                                       std::chrono::milliseconds patience);
   absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const std::vector<AttemptKey>& running,
                                                   std::chrono::milliseconds patience);
-  /// Returns nothing if there was nothing to do for `wait`.
+  /// Returns nothing if there was no task for `wait`.
   absl::StatusOr<std::optional<v1::TaskAssignment>> Acquire(int free_slots, std::chrono::milliseconds wait);
   absl::Status AskToPublish(const AttemptKey& attempt);
   absl::Status ReportOutcome(const AttemptKey& attempt, const v1::TaskOutcome& outcome);
   absl::Status PushLogs(const v1::AttemptReport& report);
 
-  /// Ends waiting Acquire calls, now and later: the worker is stopping.
+  /// Ends all Acquire calls, present and future: the worker is stopping.
   void CancelAcquire();
 
  private:

@@ -17,11 +17,11 @@ namespace regroup {
 namespace {
 
 constexpr std::chrono::milliseconds kVisitInterval{100};
-/// A daemon's call lasts as long as its task, so its connection may not be ended for its age; the longest that gRPC can
-/// count in milliseconds is 24 days.
+/// A daemon's call lasts as long as its task, so its connection must not be closed for its age; the longest age that
+/// gRPC can count in milliseconds is 24 days.
 constexpr std::chrono::hours kConnectionAge{24 * 24};
 
-/// Compares digests, so that the time it takes tells nothing about how much of a guess is right.
+/// Compares digests, so that the time it takes does not reveal how much of a guess is right.
 bool IsSameSecret(const std::string& a, const std::string& b) { return Sha256Of(a) == Sha256Of(b); }
 
 }  // namespace
@@ -61,7 +61,7 @@ absl::StatusOr<std::shared_ptr<SupervisedAttempt>> GangServer::Admit(const grpc:
   }
   if (attempt == nullptr) {
     return MakeError(absl::StatusCode::kNotFound, v1::RESOURCE_NOT_FOUND,
-                     fmt::format("worker {} was not given attempt {}", options_->id, ToString(key)));
+                     fmt::format("worker {} was not assigned attempt {}", options_->id, ToString(key)));
   }
   if (attempt->gang_token().empty() || !IsSameSecret(attempt->gang_token(), token)) {
     return MakeError(absl::StatusCode::kPermissionDenied, v1::NOT_ALLOWED, "the token is not that of the attempt");
@@ -84,7 +84,7 @@ grpc::Status GangServer::RunDaemon(grpc::ServerContext* context, const v1::RunDa
                                    grpc::ServerWriter<v1::RunDaemonResponse>* writer) {
   const absl::StatusOr<std::shared_ptr<DaemonRun>> run = StartDaemon(*context, *request);
   if (!run.ok()) {
-    LogWarning("a gang's daemon was refused",
+    LogWarning("rejected a request to start a gang's daemon",
                {{"attempt", ToString(KeyOf(request->attempt()))}, {"reason", std::string(run.status().message())}});
     return ToGrpc(run.status());
   }

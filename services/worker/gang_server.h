@@ -1,7 +1,7 @@
-// The GangService of a worker, for the other workers of its gangs.
+// The GangService of a worker, which the other workers of its gangs call.
 //
-// Owned by the worker. Thread-safe. Over mutual TLS, unless it listens on this machine only; who calls must be a worker
-// and show the secret that the coordinator gave to the attempt's workers.
+// Owned by the worker. Thread-safe. It uses mutual TLS, unless it listens on this machine only; a caller must be a
+// worker and send the token that the coordinator gave to the attempt's workers.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -34,7 +34,7 @@ class GangServer final : private v1::GangService::Service {
   grpc::Status RelayReport(grpc::ServerContext* context, const v1::RelayReportRequest* request,
                            v1::ReportResponse* response) override;
 
-  /// Returns the attempt that the call is about, if its caller may speak of it.
+  /// Returns the attempt that the call is about, if the caller is authorised for it.
   absl::StatusOr<std::shared_ptr<SupervisedAttempt>> Admit(const grpc::ServerContext& context,
                                                            const v1::AttemptId& id) const;
   absl::StatusOr<std::shared_ptr<RankContact>> FindContact(const grpc::ServerContext& context,

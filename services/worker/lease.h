@@ -1,7 +1,7 @@
-// Counts how long a worker may go on without its coordinator.
+// Tracks how long a worker may go on without its coordinator.
 //
-// The keeper's thread alone counts by a Lease, which is not thread-safe; LeaseEnd tells everybody else, on any thread.
-// Pure: callers give the time.
+// Only the keeper's thread uses a Lease, which is not thread-safe; LeaseEnd tells every other thread when it ends.
+// Pure: callers pass the time.
 #pragma once
 
 #include <algorithm>
@@ -16,8 +16,8 @@ class Lease {
   using Time = std::chrono::steady_clock::time_point;
   using Milliseconds = std::chrono::milliseconds;
 
-  /// The coordinator grants `length` in answer to a call that was sent at `sent`, which is when its own count started
-  /// at the earliest. A tenth of it, at most a second, is kept for killing what runs.
+  /// Notes that the coordinator granted `length` in answer to a call sent at `sent`, the earliest time at which its own
+  /// count can have started. A tenth of it, at most a second, is kept for killing the attempts.
   void Grant(Milliseconds length, Time sent) {
     usable_ = length - std::min(length / 10, Milliseconds(1'000));
     Renew(sent);
@@ -26,14 +26,14 @@ class Lease {
   /// Notes that another call, sent at `sent`, was answered.
   void Renew(Time sent) { end_ = sent + usable_; }
 
-  /// Gives the lease up: nothing runs on it any more.
+  /// Gives up the lease: no attempt depends on it any more.
   void Drop() { end_.reset(); }
 
   const std::optional<Time>& end() const { return end_; }
   bool held() const { return end_.has_value(); }
   bool Expired(Time now) const { return end_ && now >= *end_; }
 
-  /// Returns the time until it expires, at most `most`; `most` where none is held.
+  /// Returns the time until it expires, at most `most`; `most` if none is held.
   Milliseconds Remaining(Time now, Milliseconds most) const {
     if (!end_) return most;
     return std::clamp(std::chrono::ceil<Milliseconds>(*end_ - now), Milliseconds(1), most);
@@ -47,13 +47,13 @@ class Lease {
 /// Holds the end of the worker's lease for those who do not renew it. Thread-safe.
 class LeaseEnd {
  public:
-  /// No value says that none is held.
+  /// No value means that none is held.
   void Set(std::optional<Lease::Time> end) {
     const std::lock_guard lock(mutex_);
     end_ = end;
   }
 
-  /// Returns the time until the end, not below zero; no value where none is held.
+  /// Returns the time until the end, not below zero; no value if none is held.
   std::optional<Lease::Milliseconds> Remaining(Lease::Time now) const {
     const std::lock_guard lock(mutex_);
     if (!end_) return std::nullopt;

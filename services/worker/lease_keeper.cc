@@ -132,11 +132,11 @@ void LeaseKeeper::StopAttempts(const google::protobuf::RepeatedPtrField<v1::Atte
   table_->Stop(keys, {.verdict = {v1::FAILURE_CLASS_INFRA, "stopped at the coordinator's request"}});
 }
 
-/// Nothing may run without a lease, not even a task whose assignment came in after its end.
+/// Stops everything if there is no lease, even a task whose assignment arrived after the end of the lease.
 void LeaseKeeper::CheckLease() {
   const bool expired = lease_.Expired(std::chrono::steady_clock::now());
   if (lease_.held() && !expired) return;
-  if (expired) LogError("the lease ran out; everything that runs is stopped");
+  if (expired) LogError("the lease expired; stopping all attempts");
   lease_.Drop();
   NoteContact(false, false);
   const std::string reason =

@@ -1,5 +1,5 @@
-// Keeps a worker registered and its lease alive; stops attempts that the coordinator no longer wants, and all of them
-// when it cannot be reached for longer than the lease.
+// Keeps a worker registered and renews its lease; stops the attempts that the coordinator no longer wants, and all
+// attempts when the coordinator cannot be reached for longer than the lease.
 //
 // Owned by the worker. Has a thread of its own; the public functions may be called from any thread.
 #pragma once
@@ -17,16 +17,16 @@ namespace regroup {
 
 class LeaseKeeper {
  public:
-  /// Registers the worker as `description` says and keeps `end` up to date. Announces in `signal` when
-  /// MayAcquire may have become true. The pointers outlive the keeper.
+  /// Registers the worker with `description` and keeps `end` up to date. Notifies `signal` when MayAcquire may have
+  /// become true. The pointers outlive the keeper.
   LeaseKeeper(CoordinatorLink* link, AttemptTable* table, LeaseEnd* end, WorkerDescription description,
               ChangeSignal* signal);
   ~LeaseKeeper();
 
-  /// Registered, and not draining: the worker may ask for tasks.
+  /// Returns true if the worker is registered and not draining, so that it may ask for tasks.
   bool MayAcquire() const;
 
-  /// The coordinator said that it does not know this worker.
+  /// Call this when the coordinator answered that it does not know this worker.
   void RegisterAgain();
 
  private:
@@ -45,7 +45,7 @@ class LeaseKeeper {
   const WorkerDescription description_;
   ChangeSignal* const signal_;
 
-  // The keeper's thread alone.
+  // Used by the keeper's thread only.
   Lease lease_;
   Lease::Milliseconds interval_;
   Lease::Milliseconds granted_{0};

@@ -13,7 +13,7 @@ constexpr std::chrono::milliseconds kVisitInterval{100};
 constexpr std::chrono::milliseconds kPushInterval{1'000};
 constexpr size_t kEarlyLines = 200;
 
-/// Another try may help; anything else would be refused again.
+/// Returns true if a retry may help; any other error would repeat itself.
 bool IsTransient(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsCancelled(status) ||
          absl::IsUnauthenticated(status) || ReasonOf(status) == v1::WORKER_NOT_REGISTERED;
@@ -41,7 +41,7 @@ void LogPusher::Run() {
   }
 }
 
-/// False when the worker stops.
+/// Returns false when the worker stops.
 bool LogPusher::WaitForWork() {
   const auto due = std::chrono::steady_clock::now() + kPushInterval;
   std::unique_lock lock(mutex_);
@@ -69,12 +69,13 @@ void LogPusher::Collect() {
   }
 }
 
-/// False if the coordinator cannot be reached; what is pending stays.
+/// Returns false if the coordinator cannot be reached; the pending reports are kept.
 bool LogPusher::SendPending() {
   while (!pending_.empty()) {
     const absl::Status status = link_->PushLogs(pending_.front());
     if (!status.ok() && IsTransient(status)) return false;
-    if (!status.ok()) LogWarning("log lines were refused", {{"reason", std::string(status.message())}});
+    if (!status.ok())
+      LogWarning("the coordinator rejected log lines; discarding them", {{"reason", std::string(status.message())}});
     pending_.pop_front();
   }
   return true;

@@ -1,7 +1,7 @@
-// Sends what the attempts say to the coordinator: every second, or when 200 lines wait.
+// Sends the attempts' log lines, metrics and progress to the coordinator: every second, or when 200 lines wait.
 //
-// Owned by the worker. Has a thread of its own; Flush may be called from any thread. What cannot be sent is kept for
-// the next try; while it waits the collectors fill up and count what they drop.
+// Owned by the worker. Has a thread of its own; Flush may be called from any thread. A report that cannot be sent is
+// kept for the next try; meanwhile the collectors fill up and count what they drop.
 #pragma once
 
 #include <condition_variable>
@@ -21,7 +21,7 @@ class LogPusher {
   LogPusher(CoordinatorLink* link, const LogCollectors* collectors);
   ~LogPusher();
 
-  /// Sends everything that one attempt has said up to now; gives up at the first error.
+  /// Sends everything that one attempt has logged so far; gives up at the first error.
   void Flush(const AttemptKey& key);
 
  private:
@@ -38,7 +38,7 @@ class LogPusher {
   std::condition_variable stopping_condition_;
   bool stopping_ = false;
 
-  /// One sender at a time, so that lines arrive in order.
+  /// Held while sending, so that lines arrive in order.
   std::mutex sending_;
   std::deque<v1::AttemptReport> pending_;
 

@@ -19,7 +19,7 @@ std::vector<std::string> Split(const std::string& text) {
   return parts;
 }
 
-/// Device files are nvidia0, nvidia1, ...; nvidiactl and others stand beside them.
+/// Counts the device files nvidia0, nvidia1, ...; nvidiactl and other files in the same folder do not count.
 int CountGpus() {
   int count = 0;
   while (std::filesystem::exists("/dev/nvidia" + std::to_string(count))) ++count;

@@ -11,13 +11,13 @@ namespace regroup {
 /// Returns the number of CPUs that this process may use.
 int UsableCores();
 
-/// Returns "cuda" where an NVIDIA GPU is visible, else "cpu".
+/// Returns "cuda" if an NVIDIA GPU is visible, else "cpu".
 std::string DetectDevice();
 
 /// Returns the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; empty for device "cpu".
 std::vector<std::string> UsableGpus(const std::string& device);
 
-/// Returns the name of the GPU ("NVIDIA H200") or of the CPU.
+/// Returns the GPU's name, such as "NVIDIA H200", or the CPU's.
 std::string DeviceName(const std::string& device);
 
 }  // namespace regroup

@@ -15,7 +15,7 @@
 namespace regroup {
 namespace {
 
-/// The signals that end the worker, blocked in this thread and in all that it starts.
+/// Blocks the signals that end the worker, in this thread and in all threads that it starts, and returns them.
 sigset_t BlockStopSignals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -31,11 +31,11 @@ absl::Status RunUntilSignal(const WorkerFlags& flags, const sigset_t& signals) {
   REGROUP_RETURN_IF_ERROR(MakeFolders(flags.worker.work_folder));
   REGROUP_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel, OpenChannel(flags.coordinator, flags.identity));
   REGROUP_ASSIGN_OR_RETURN(std::unique_ptr<Worker> worker, Worker::Start(flags.worker, std::move(channel)));
-  LogInfo("worker runs", {{"id", flags.worker.id},
-                          {"coordinator", flags.coordinator},
-                          {"work_dir", flags.worker.work_folder.string()},
-                          {"slots", flags.worker.slots},
-                          {"device", flags.worker.device}});
+  LogInfo("worker started", {{"id", flags.worker.id},
+                             {"coordinator", flags.coordinator},
+                             {"work_dir", flags.worker.work_folder.string()},
+                             {"slots", flags.worker.slots},
+                             {"device", flags.worker.device}});
   int signal_number = 0;
   sigwait(&signals, &signal_number);
   LogInfo("signal received", {{"signal", signal_number}});

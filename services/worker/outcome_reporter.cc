@@ -75,7 +75,7 @@ void OutcomeReporter::TryAll() {
 
 OutcomeReporter::Answer OutcomeReporter::Try(const EndedAttempt& ended) {
   const auto& [key, outcome, forget] = ended;
-  // The lines first: who follows the logs of a job stops reading when it ends.
+  // Log lines are sent first: a client that follows a job's logs stops reading when the job ends.
   pusher_->Flush(key);
   const bool publishes = !outcome.has_failure() && outcome.has_publication();
   return publishes ? PublishThenReport(key, outcome) : Report(key, outcome);
@@ -115,7 +115,8 @@ OutcomeReporter::Answer OutcomeReporter::Report(const AttemptKey& key, const v1:
   return answer;
 }
 
-/// An outcome that the coordinator will never take is dropped; everything else is tried again.
+/// Decides what to do after an error: an outcome that the coordinator will never accept is dropped; all others are
+/// retried.
 OutcomeReporter::Answer OutcomeReporter::AnswerOf(const absl::Status& status) {
   if (status.ok()) return Answer::kTaken;
   switch (status.code()) {

@@ -1,7 +1,7 @@
-// Brings the ends of attempts to the coordinator, however long that takes, and publishes results on the way.
+// Reports the outcomes of attempts to the coordinator, retrying for as long as it takes, and publishes results first.
 //
-// Owned by the worker. Has a thread of its own; Add may be called from any thread. An end is kept until the coordinator
-// takes it or refuses it as stale, over restarts of the coordinator; only then is the attempt forgotten.
+// Owned by the worker. Has a thread of its own; Add may be called from any thread. An outcome is kept, across restarts
+// of the coordinator, until the coordinator accepts it or rejects it as stale; only then is the attempt forgotten.
 #pragma once
 
 #include <condition_variable>
@@ -23,7 +23,7 @@ class OutcomeReporter {
   OutcomeReporter(CoordinatorLink* link, LogPusher* pusher);
   ~OutcomeReporter();
 
-  /// Ends the thread. Ends that are added later are kept and never sent. To be called before the attempts' table is
+  /// Ends the thread. Attempts that are added later are kept and never sent. Call it before the table of attempts is
   /// destroyed.
   void Shutdown();
 

@@ -1,7 +1,7 @@
-// Asks the coordinator for tasks while slots are free, and starts what it gets.
+// Asks the coordinator for tasks while slots are free, and starts those it receives.
 //
-// Owned by the worker. A call offers the slots that are free when it is made and waits long, so when more come free
-// meanwhile a second call is made, upon which the coordinator ends the first: two threads take turns.
+// Owned by the worker. A call offers the slots that are free when it is made, and waits long. When more become free
+// meanwhile, a second call is made and the coordinator ends the first: two threads take turns.
 #pragma once
 
 #include <array>
@@ -18,15 +18,15 @@ namespace regroup {
 
 class TaskAcquirer {
  public:
-  /// All outlive the acquirer. `signal` tells of slots that came free and of what the keeper allows; `wait` is the
-  /// longest call.
+  /// All outlive the acquirer. `signal` is notified when slots become free and when the keeper's permission changes;
+  /// `wait` is the longest duration of a call.
   TaskAcquirer(CoordinatorLink* link, AttemptTable* table, LeaseKeeper* keeper, ChangeSignal* signal,
                std::chrono::milliseconds wait);
   /// Ends the calls in progress.
   ~TaskAcquirer();
 
  private:
-  /// The slots to offer, and the number of the call.
+  /// The slots to offer, and the call's number.
   struct Offer {
     int slots = 0;
     int call = 0;
@@ -49,7 +49,7 @@ class TaskAcquirer {
 
   mutable std::mutex mutex_;
   int calls_ = 0;
-  /// The slots that the latest call offers while it lasts, else 0.
+  /// The slots that the latest call offers while it is in progress, else 0.
   int offered_ = 0;
   SteadyTime not_before_{};
   bool stopping_ = false;

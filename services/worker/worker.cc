@@ -14,9 +14,9 @@ namespace regroup {
 namespace {
 
 constexpr const char* kLockFile = "lock";
-/// A predecessor that was told to stop needs this long at most.
+/// A predecessor that was asked to stop needs at most this long.
 constexpr std::chrono::seconds kLockPatience{15};
-/// A worker that stops tries for this long to tell the coordinator how its attempts ended.
+/// A worker that stops tries for this long to report its attempts' outcomes to the coordinator.
 constexpr std::chrono::seconds kFarewellPatience{3};
 
 uint64_t RandomIncarnation() {
@@ -29,7 +29,7 @@ std::string EnvironmentVariable(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-/// Makes the folder and locks it, again if a predecessor that ends removes it in between.
+/// Makes the folder and locks it; repeats this if a predecessor that is ending removes the folder in between.
 absl::StatusOr<WorkerLock> ClaimRuntimeFolder(const WorkerOptions& options, std::filesystem::path& folder) {
   while (true) {
     REGROUP_ASSIGN_OR_RETURN(folder, MakeRuntimeFolder(WorkerKey(options), EnvironmentVariable("XDG_RUNTIME_DIR")));
@@ -79,7 +79,7 @@ void Worker::StartReporting(std::shared_ptr<grpc::Channel> channel) {
 absl::Status Worker::StartGangServer() {
   if (services_.options.gang.listen.empty()) return absl::OkStatus();
   REGROUP_ASSIGN_OR_RETURN(gang_server_, GangServer::Start(&services_.options, table_.get()));
-  LogInfo("listens for gangs", {{"address", gang_server_->address()}});
+  LogInfo("listening for other workers of gangs", {{"address", gang_server_->address()}});
   return absl::OkStatus();
 }
 
@@ -105,13 +105,13 @@ void Worker::Stop() {
   table_->StopAll({.verdict = {v1::FAILURE_CLASS_INFRA, "the worker was stopped"}});
   table_->WaitForEnds();
   const bool told = table_->WaitUntilEmpty(std::chrono::steady_clock::now() + kFarewellPatience);
-  if (!told) LogWarning("the coordinator could not be told how the last attempts ended");
+  if (!told) LogWarning("could not report the last attempts' outcomes to the coordinator");
   keeper_.reset();
 }
 
 Worker::~Worker() {
   Stop();
-  // Ends that the reporter has taken must not reach a table that is gone; those that come later stay with the reporter.
+  // The reporter must not call a destroyed table; attempts that end later stay with the reporter.
   if (reporter_ != nullptr) reporter_->Shutdown();
   gang_server_.reset();
   table_.reset();

@@ -1,4 +1,4 @@
-// The worker daemon, put together: what it owns, in what order it starts and how it stops.
+// The worker daemon as a whole: its parts, the order in which they start, and how they stop.
 //
 // Threads: LeaseKeeper (registration, heartbeats, lease), two of TaskAcquirer, LogPusher, OutcomeReporter, one for each
 // attempt, and gRPC's for the ranks. Start and Stop are called from one thread, main's.
@@ -25,13 +25,13 @@ namespace regroup {
 
 class Worker {
  public:
-  /// Kills what a predecessor left, then begins to work. The coordinator need not be there yet.
+  /// Kills the processes that a predecessor left, then begins to work. The coordinator need not be reachable yet.
   static absl::StatusOr<std::unique_ptr<Worker>> Start(const WorkerOptions& options,
                                                        std::shared_ptr<grpc::Channel> channel);
-  /// Stop, if it was not called.
+  /// Calls Stop if it was not called.
   ~Worker();
 
-  /// Stops all attempts, politely first, and tells the coordinator if it listens.
+  /// Stops all attempts, with SIGTERM first, and reports their outcomes if the coordinator can be reached.
   void Stop();
 
  private:
@@ -43,12 +43,12 @@ class Worker {
   void StartAsking();
   WorkerDescription Describe() const;
 
-  // In the order in which they are made: each knows only those above it.
+  // In the order of their creation: each uses only those above it.
   WorkerLock lock_;
   AttemptServices services_;
   LeaseEnd lease_end_;
   LogCollectors collectors_;
-  /// Slots came free, or the keeper changed what it allows.
+  /// Notified when slots become free or the keeper's permission changes.
   ChangeSignal may_ask_;
   std::unique_ptr<TrainerServer> trainer_server_;
   std::unique_ptr<CoordinatorLink> link_;

@@ -1,5 +1,5 @@
-// Makes sure that one worker of an id runs on a working folder of this machine at a time. The kernel releases the lock
-// when the process ends, however it ends. Not thread-safe.
+// Makes sure that on this machine at most one worker with a given id uses a working folder. The kernel releases the
+// lock when the process ends, however it ends. Not thread-safe.
 #pragma once
 
 #include <chrono>

@@ -19,7 +19,7 @@ namespace {
 
 constexpr int kUsageError = 2;
 
-/// The host's name with everything but letters, digits, hyphens and dots turned into hyphens.
+/// Returns the host's name, with every character but letters, digits, hyphens and dots replaced by a hyphen.
 std::string DefaultId() {
   std::string id = HostName();
   std::transform(id.begin(), id.end(), id.begin(), [](unsigned char c) {
@@ -40,7 +40,7 @@ std::filesystem::path BesideThis(const char* program) {
   return std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / program;
 }
 
-/// Open MPI reads names and subnets, separated by commas; anything else would be refused by the other workers.
+/// Returns an error unless `interface` has the form that Open MPI reads; the other workers would reject anything else.
 std::string CheckInterface(const std::string& interface) {
   const bool good = std::all_of(interface.begin(), interface.end(), [](unsigned char c) {
     return std::isalnum(c) || std::string_view(".:/,_@-").find(static_cast<char>(c)) != std::string_view::npos;
@@ -50,15 +50,15 @@ std::string CheckInterface(const std::string& interface) {
 
 void AddGangOptions(CLI::App& app, GangOptions& gang) {
   app.add_option("--gang-listen", gang.listen,
-                 "Address to listen on for other workers, host:port; default: no gangs over several workers");
+                 "Address to listen on for other workers, host:port; default: no gangs on several workers");
   app.add_option("--gang-address", gang.address,
-                 "host:port that other workers are told; default: from --gang-listen, or the host's name");
+                 "host:port at which other workers reach this one; default: from --gang-listen, or the host's name");
   app.add_option("--gang-interface", gang.interface,
-                 "Network interfaces or subnets of the ranks' traffic, such as eth1 or 10.1.0.0/16; default: all")
+                 "Network interfaces or subnets for the ranks' traffic, such as eth1 or 10.1.0.0/16; default: all")
       ->check(CLI::Validator(CheckInterface, "NET"));
   app.add_option_function<int>(
          "--gang-join-s", [&gang](int seconds) { gang.join_patience = std::chrono::seconds(seconds); },
-         "Seconds after which a worker that has not joined a gang is given up; default: 30")
+         "Seconds to wait for the other workers of a gang to join; default: 30")
       ->check(CLI::Range(1, 3600));
 }
 
@@ -66,12 +66,13 @@ void AddOptions(CLI::App& app, WorkerFlags& flags) {
   WorkerOptions& worker = flags.worker;
   const std::map<std::string, LogFormat> formats = {{"json", LogFormat::kJson}, {"text", LogFormat::kText}};
   app.add_option("--coordinator", flags.coordinator,
-                 "Address of the coordinator, host:port; of several, separated by commas")
+                 "Address of the coordinator, host:port; several are separated by commas")
       ->required();
   app.add_option("--work-dir", worker.work_folder, "Folder shared by the coordinator's workers")->required();
-  app.add_option("--id", worker.id, "Name of this worker, the same after a restart; default: the host's name")
+  app.add_option("--id", worker.id,
+                 "Name of this worker, which must stay the same across restarts; default: the host's name")
       ->check(CLI::Validator(CheckId, "ID"));
-  app.add_option("--slots", worker.slots, "Trainer processes that run at once")
+  app.add_option("--slots", worker.slots, "Maximum number of trainer processes that run at once")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
   app.add_option("--device", worker.device, "cpu | cuda; default: cuda where there is an NVIDIA GPU")
@@ -80,7 +81,7 @@ void AddOptions(CLI::App& app, WorkerFlags& flags) {
   app.add_option("--data-root", worker.allowed_paths.data_roots,
                  "Folder that jobs may read from; may be repeated; default: all");
   app.add_option("--output-root", worker.allowed_paths.output_roots,
-                 "Folder that results may appear in; may be repeated; default: all");
+                 "Folder that jobs may write results to; may be repeated; default: all");
   app.add_option("--mpirun", worker.mpirun, "Program mpirun of Open MPI")->capture_default_str();
   AddGangOptions(app, worker.gang);
   AddTlsFlags(&app, &flags.identity.tls);
@@ -92,7 +93,7 @@ void AddOptions(CLI::App& app, WorkerFlags& flags) {
   app.add_flag("--die-with-parent", flags.die_with_parent, "Stop when the program that started this one ends");
 }
 
-/// regroup-rsh runs in another folder.
+/// Makes the paths absolute, because regroup-rsh runs in another folder.
 TlsFiles AbsoluteFiles(TlsFiles files) {
   for (std::string* file : {&files.certificate, &files.private_key, &files.certificate_authority}) {
     if (!file->empty()) *file = std::filesystem::absolute(*file);

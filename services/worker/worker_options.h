@@ -1,4 +1,5 @@
-// The settings of a worker and the command line that gives them. Plain values, read once by main and then by everybody.
+// The settings of a worker and the command line that sets them. Plain values that do not change after main has read
+// them.
 #pragma once
 
 #include <chrono>
@@ -13,18 +14,19 @@
 
 namespace regroup {
 
-/// Says how a worker takes part in gangs that are spread over several workers.
+/// Settings for gangs that are spread over several workers.
 struct GangOptions {
-  /// host:port to listen on for other workers; empty: this worker runs such gangs neither as lead nor as helper.
+  /// host:port to listen on for other workers; if empty, this worker neither leads nor helps such gangs.
   std::string listen;
-  /// host:port that other workers are told; empty: the host's name, or the address listened on, with its port.
+  /// host:port at which other workers reach this one; if empty, the host's name or the address listened on, with its
+  /// port.
   std::string address;
-  /// Network interfaces or subnets for the ranks' traffic, as Open MPI's btl_tcp_if_include; empty: all.
+  /// Network interfaces or subnets for the ranks' traffic, in the form of Open MPI's btl_tcp_if_include; empty for all.
   std::string interface;
   TlsFiles tls;
-  /// The program that mpirun starts in the place of a remote shell.
+  /// The program that mpirun starts instead of a remote shell.
   std::filesystem::path remote_shell;
-  /// A worker that has not joined a gang by then is given up.
+  /// A gang fails if one of its workers has not joined by then.
   std::chrono::milliseconds join_patience{30'000};
 };
 
@@ -33,13 +35,13 @@ struct WorkerOptions {
   std::string id;
   /// Shared with the coordinator and the other workers; absolute.
   std::filesystem::path work_folder;
-  /// Processes that run at once.
+  /// Maximum number of trainer processes that run at once.
   int slots = 1;
   /// cpu | cuda
   std::string device = "cpu";
   /// The trainer program, absolute.
   std::filesystem::path trainer;
-  /// Absolute, or a name that is looked for in PATH.
+  /// An absolute path, or a name that is looked up in PATH.
   std::string mpirun = "mpirun";
   AllowedPaths allowed_paths;
   GangOptions gang;
@@ -54,14 +56,14 @@ struct WorkerOptions {
   std::chrono::milliseconds acquire_wait{20'000};
 };
 
-/// Returns 12 hexadecimal digits that name this worker of this working folder on this machine: for sockets, locks and
-/// groups.
+/// Returns 12 hexadecimal digits that identify this worker and its working folder on this machine, for the names of
+/// sockets, locks and groups.
 std::string WorkerKey(const WorkerOptions& options);
 
-/// Returns what the names of this worker's control groups start with.
+/// Returns the prefix of the names of this worker's control groups.
 std::string ControlGroupPrefix(const WorkerOptions& options);
 
-/// Returns the entry ("NAME=value") that stands in the environment of every process of this worker.
+/// Returns the entry ("NAME=value") that is in the environment of every process of this worker.
 std::string WorkerMarker(const WorkerOptions& options);
 
 /// The whole command line of regroup-worker.
@@ -75,8 +77,8 @@ struct WorkerFlags {
   bool die_with_parent = false;
 };
 
-/// Reads the command line and fills in what it leaves open. Otherwise prints why (or the help) and returns nothing,
-/// with the exit status in `exit_status`.
+/// Reads the command line and fills in defaults. If that fails, prints the reason (or the help), stores the exit status
+/// in `exit_status` and returns nothing.
 std::optional<WorkerFlags> ParseWorkerFlags(int argc, char** argv, int* exit_status);
 
 }  // namespace regroup

@@ -153,7 +153,7 @@ void PrintRatio(const std::string& method, const Times& opponent, const Times& o
              opponent.processor_seconds / own.processor_seconds);
 }
 
-/// Prints one size of groups; false if procrustes ends below an opponent.
+/// Prints the figures for one group size; returns false if procrustes ends below an opponent.
 bool Compare(const Layer& layer, const LayerGrams& grams, int64_t size, const std::vector<Opponent>& opponents) {
   const int64_t groups = layer.shape.kv_heads / size;
   AlignmentOptions options{.method = "procrustes", .compare = "value", .similarity = "cosine", .groups = groups};

@@ -21,9 +21,9 @@ def parse_arguments():
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=3, help="of one pass over the data")
+    parser.add_argument("--steps", type=int, default=3, help="steps of one pass over the data")
     parser.add_argument("--passes", type=int, default=3)
-    parser.add_argument("--sequences", type=int, default=8, help="of a step")
+    parser.add_argument("--sequences", type=int, default=8, help="sequences of a step")
     parser.add_argument("--sequence-length", type=int, default=256)
     return parser.parse_args()
 

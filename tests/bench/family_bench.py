@@ -31,7 +31,7 @@ COMMON = {"num_hidden_layers": LAYERS, "hidden_size": WIDTH, "num_attention_head
           "max_position_embeddings": WINDOW}
 LLAMA_LIKE = {**COMMON, "num_key_value_heads": HEADS}
 GPT = {"n_layer": LAYERS, "n_embd": WIDTH, "n_head": HEADS, "n_positions": WINDOW, "n_inner": 2 * WIDTH}
-# By model type.
+# Configurations by model type.
 FAMILIES = {
     "llama": LLAMA_LIKE,
     "mistral": {**LLAMA_LIKE, "sliding_window": None},

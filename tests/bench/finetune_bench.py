@@ -27,9 +27,9 @@ def parse_arguments():
     parser.add_argument("--dtypes", default="float32,bfloat16")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=4, help="of one turn, the first of which is not measured")
+    parser.add_argument("--steps", type=int, default=4, help="steps of one turn, the first of which is not measured")
     parser.add_argument("--kv-heads", type=int, default=2)
-    parser.add_argument("--sequences", type=int, help="of a batch")
+    parser.add_argument("--sequences", type=int, help="sequences of a batch")
     parser.add_argument("--sequence-length", type=int)
     return parser.parse_args()
 

@@ -30,9 +30,9 @@ def parse_arguments():
     parser.add_argument("--kv-heads", type=int, default=8)
     parser.add_argument("--sequences", type=int, default=4)
     parser.add_argument("--sequence-length", type=int, default=2048)
-    parser.add_argument("--product-side", type=int, default=8192, help="of the square matrices that are multiplied")
+    parser.add_argument("--product-side", type=int, default=8192, help="side of the square matrices that are multiplied")
     parser.add_argument("--turns", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=6, help="of one turn, the first of which is not measured")
+    parser.add_argument("--steps", type=int, default=6, help="steps of one turn, the first of which is not measured")
     return parser.parse_args()
 
 

@@ -5,7 +5,7 @@ padded to the longest of each batch in Transformers + PyTorch eager, in turns.
 
 Both sides see the same tokens in the same documents, and the mean loss over them is compared step by step before
 anything is timed. Documents fill windows in their order in the file; the one that reaches the end of a window is cut
-there, since equal outputs need equal documents. Tokens per second count no padding."""
+there, since equal outputs need equal documents. Tokens per second do not count padding."""
 
 import argparse
 import json
@@ -33,9 +33,9 @@ def parse_arguments():
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=4, help="of one turn, the first of which is not measured")
+    parser.add_argument("--steps", type=int, default=4, help="steps of one turn, the first of which is not measured")
     parser.add_argument("--kv-heads", type=int, default=2)
-    parser.add_argument("--windows", type=int, default=8, help="of a step")
+    parser.add_argument("--windows", type=int, default=8, help="windows of a step")
     parser.add_argument("--window-length", type=int, default=256)
     parser.add_argument("--padded-batch", type=int, default=16, help="documents of one pass of Transformers")
     return parser.parse_args()

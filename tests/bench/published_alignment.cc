@@ -120,7 +120,7 @@ double SumOfPairs(const std::vector<at::Tensor>& turned) {
   return sum;
 }
 
-/// Maps of one group's heads, each [tokens, width].
+/// Returns the maps of one group's heads, each [tokens, width].
 std::vector<at::Tensor> AlignGroup(const std::vector<at::Tensor>& heads, Rotation rotation) {
   const size_t count = heads.size();
   std::vector<at::Tensor> maps(count), turned(count);

@@ -26,7 +26,7 @@ def parse_arguments():
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--sequences", type=int, default=8, help="of one rank")
+    parser.add_argument("--sequences", type=int, default=8, help="sequences of one rank")
     parser.add_argument("--dtype", default="float32")
     return parser.parse_args()
 
@@ -85,7 +85,7 @@ def main():
             efficiencies.append(statistics.median(one) / statistics.median(many))
             shares.append(statistics.median(separate) / statistics.median(many))
     print(f"one rank                     {training_cases.spread(alone)}")
-    print(f"{arguments.ranks} ranks that do not talk      {training_cases.spread(apart)}")
+    print(f"{arguments.ranks} ranks without communication {training_cases.spread(apart)}")
     print(f"{arguments.ranks} ranks together              {training_cases.spread(together)}, "
           f"of which waiting for collectives {statistics.median(waits):.3f} s")
     print(f"  without overlap            {training_cases.spread(behind)}, "

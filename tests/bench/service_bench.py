@@ -92,10 +92,10 @@ class Bench:
         ready = coordinator.start()
         coordinator.load("list", "--pages", 1)
         self.row(f"{finished} finished and {waiting} waiting jobs: ready after kill -9", f"{ready:.2f} s", "5 s")
-        # The newest pages are those of waiting jobs; then the whole list; then the rare state.
+        # The newest pages hold waiting jobs; then follow the whole list and the rare state.
         for what, arguments in (("pages of 50, the newest", ("--pages", 100)),
                                 ("pages of 1000, all", ("--pages", (finished + waiting) // 1000, "--page-size", 1000)),
-                                ("pages of 50 of FAILED, of which there is none", ("--pages", 20, "--state", 6))):
+                                ("pages of 50 of FAILED, a state of no job", ("--pages", 20, "--state", 6))):
             self.row(f"list, {what}", latency(coordinator.load("list", *arguments)), "p99 < 200 ms")
         cpu = coordinator.cpu_seconds()
         time.sleep(5)
@@ -139,9 +139,9 @@ def lines(file):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", help="submit, watch, restart, heartbeats")
-    parser.add_argument("--short", action="store_true", help="a tenth of the time and of the jobs")
+    parser.add_argument("--short", action="store_true", help="use a tenth of the time and of the jobs")
     parser.add_argument("--rate", type=int, default=500, help="submissions a second")
-    parser.add_argument("--seconds", type=int, default=60, help="of submitting and watching")
+    parser.add_argument("--seconds", type=int, default=60, help="seconds of submitting and watching")
     parser.add_argument("--watchers", type=int, default=200)
     parser.add_argument("--silent", type=int, default=10, help="watchers that do not read")
     parser.add_argument("--finished", type=int, default=100000)
@@ -166,7 +166,7 @@ def main():
     finally:
         processes.kill_all_of(folder)
         shutil.rmtree(folder, ignore_errors=True)
-    print("\n| measured | figure | asked |\n|---|---|---|")
+    print("\n| measured | figure | target |\n|---|---|---|")
     for row in bench.rows:
         print("| " + " | ".join(row) + " |")
 

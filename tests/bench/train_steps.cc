@@ -42,7 +42,7 @@ struct Arguments {
   std::string teacher_states;
 };
 
-/// A text is a list of ids.
+/// Reads texts that are lists of ids.
 class NumberTokenizer final : public Tokenizer {
  public:
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const override { return EncodeOrdinary(text); }
@@ -110,7 +110,7 @@ absl::Status Run(const Arguments& arguments) {
 }
 
 int Main(int argc, char** argv) {
-  // As regroup-trainer does.
+  // Same setting as in regroup-trainer.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, -1);
   mallopt(M_TOP_PAD, 64 << 20);

@@ -36,10 +36,10 @@ def parse_arguments():
     parser.add_argument("--rates", type=numbers(float), default=[2.5e-4, 5e-4, 1e-3])
     parser.add_argument("--seeds", type=numbers(int), default=[1, 2])
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--sequences", type=int, default=2, help="of a step")
+    parser.add_argument("--sequences", type=int, default=2, help="sequences of a step")
     parser.add_argument("--sequence-length", type=int, default=256)
     parser.add_argument("--calibration-sequences", type=int, default=94)
-    parser.add_argument("--windows", type=int, default=0, help="to measure at most; 0: all")
+    parser.add_argument("--windows", type=int, default=0, help="maximum number of windows to measure; 0: all")
     return parser.parse_args()
 
 

@@ -16,7 +16,7 @@ namespace {
 
 constexpr uint32_t kLongestDelayUs = 10000;
 
-/// The answers that each side received, and the job's final state.
+/// Stores the answers that each side received, and the job's final state.
 struct Round {
   absl::Status cancelled;
   v1::JobState told = v1::JOB_STATE_UNSPECIFIED;
@@ -33,8 +33,8 @@ std::string FaultOf(const Round& round) {
     return round.told == v1::JOB_STATE_SUCCEEDED ? "" : "a cancellation was acknowledged and the job succeeded";
   }
   if (end != v1::JOB_STATE_CANCELLED) return "the job ended as " + v1::JobState_Name(end);
-  if (round.finished.ok()) return "the last result was taken and the job is cancelled";
-  return round.cancelled.ok() ? "" : "the cancellation was refused and the job is cancelled";
+  if (round.finished.ok()) return "the last result was accepted and the job is cancelled";
+  return round.cancelled.ok() ? "" : "the cancellation was rejected and the job is cancelled";
 }
 
 class Racer {
@@ -81,7 +81,7 @@ class Racer {
     return absl::DeadlineExceededError("no report task came");
   }
 
-  /// A cancelled attempt ends when its worker no longer lists it.
+  /// Waits for the job's end; a cancelled attempt ends when its worker no longer lists it.
   absl::StatusOr<v1::Job> WaitForEnd(const std::string& name) {
     const auto deadline = std::chrono::steady_clock::now() + kCallPatience;
     v1::GetJobRequest request;

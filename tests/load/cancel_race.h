@@ -13,7 +13,7 @@ struct CancelRace {
   uint32_t seed = 0;
 };
 
-/// {"rounds", "succeeded", "cancelled", "violations"}. Needs a coordinator without other jobs and workers.
+/// Returns {"rounds", "succeeded", "cancelled", "violations"}. Needs a coordinator without other jobs and workers.
 absl::StatusOr<nlohmann::json> RaceCancel(const LoadOptions& users, const LoadOptions& workers, const CancelRace& race);
 
 }  // namespace regroup

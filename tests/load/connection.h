@@ -33,7 +33,7 @@ class Connection {
  public:
   static absl::StatusOr<std::unique_ptr<Connection>> Open(const LoadOptions& options);
 
-  /// One of the channels, in turn.
+  /// Returns the channels in turn.
   const std::shared_ptr<grpc::Channel>& channel() const { return channels_[next_++ % channels_.size()]; }
   std::unique_ptr<v1::JobService::Stub> jobs() const { return v1::JobService::NewStub(channel()); }
   std::unique_ptr<v1::WorkerService::Stub> workers() const { return v1::WorkerService::NewStub(channel()); }
@@ -43,7 +43,7 @@ class Connection {
   mutable std::atomic<size_t> next_ = 0;
 };
 
-/// A unary call with a deadline: Call(*stub, &v1::JobService::Stub::GetJob, request, &response).
+/// Makes a unary call with a deadline: Call(*stub, &v1::JobService::Stub::GetJob, request, &response).
 template <typename Stub, typename Request, typename Response>
 absl::Status Call(Stub& stub, grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                   const Request& request, Response* response, std::chrono::milliseconds patience = kCallPatience) {
@@ -57,7 +57,7 @@ inline bool IsUnanswered(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsCancelled(status);
 }
 
-/// A submission of a conversion with six tasks: inspect, calibrate, two layers, export, report.
+/// Returns a submission of a conversion with six tasks: inspect, calibrate, two layers, export, report.
 v1::SubmitJobRequest LoadRequest(const std::string& request_id);
 
 }  // namespace regroup

@@ -14,7 +14,7 @@ namespace regroup {
 struct EchoServerOptions {
   std::string address;
   TlsFiles tls;
-  /// Gets the port once it is open.
+  /// The file to which the port is written once it is open.
   std::string port_file;
 };
 

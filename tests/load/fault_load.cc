@@ -44,7 +44,7 @@ class User {
       const absl::Status status = Call(*stub_, &v1::JobService::Stub::SubmitJob, request, &job, kPatience);
       if (status.ok()) journal_->Submitted(request_id, job.name());
       if (status.ok()) return job.name();
-      if (!IsUnanswered(status)) journal_->Violated("a submission was refused: " + status.ToString());
+      if (!IsUnanswered(status)) journal_->Violated("a submission was rejected: " + status.ToString());
       std::this_thread::sleep_for(kPause);
     }
   }

@@ -12,7 +12,7 @@ namespace regroup {
 
 struct FaultLoadOptions {
   LoadOptions users;
-  /// The identity of the workers.
+  /// The connection and identity of the workers.
   LoadOptions workers;
   int worker_count = 6;
   int user_count = 3;

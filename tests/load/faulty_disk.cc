@@ -53,7 +53,7 @@ class DurableWrite {
  private:
   static void End() {
     kill(getpid(), SIGKILL);
-    // The signal is on its way; nothing may happen meanwhile.
+    // Waits for the signal to arrive; nothing may run until then.
     while (true) pause();
   }
 
@@ -70,7 +70,7 @@ Function Real(const char* name) {
   return reinterpret_cast<Function>(dlsym(RTLD_NEXT, name));
 }
 
-/// Does what the control file asks for. Returns false if the sync must fail.
+/// Follows the control file. Returns false if the sync must fail.
 bool ObeyControl() {
   static const std::string control = Setting("REGROUP_FAULT_CONTROL");
   FILE* const file = control.empty() ? nullptr : fopen(control.c_str(), "r");

@@ -58,7 +58,7 @@ class IdleWorker {
                               [call, answered](const grpc::Status& status) { answered(FromGrpc(status)); });
   }
 
-  /// Waits for a task, again and again.
+  /// Waits for a task, over and over.
   void Acquire() {
     const auto call = std::make_shared<PendingAcquire>();
     {

@@ -17,7 +17,7 @@
 namespace regroup {
 namespace {
 
-/// Follows the changes of one job.
+/// Checks the changes of one job.
 class JobHistory {
  public:
   explicit JobHistory(std::string id) : id_(std::move(id)) {}
@@ -115,7 +115,7 @@ void JudgeSubmissions(const std::vector<v1::Job>& jobs, const Promises& promises
   // Every request was repeated until it was answered, so each job belongs to one request.
   for (const std::string& name : listed) {
     ++verdict->applied_twice;
-    verdict->violations.push_back(name + " was made by a request that made another");
+    verdict->violations.push_back(name + " was created by a request that created another");
   }
 }
 

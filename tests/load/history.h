@@ -27,11 +27,11 @@ struct Verdict {
   std::map<std::string, int> ends;
 };
 
-/// Waits until all jobs are final, with workers still at work and for at most `patience` from one end to the next, then
-/// looks at every change of every job. A job whose attempts were lost too often may have FAILED.
+/// Waits until all jobs are final while workers still run, for at most `patience` between the ends of two jobs, then
+/// checks every change of every job. A job whose attempts were lost too often may have FAILED.
 absl::StatusOr<Verdict> Judge(const Connection& connection, const Journal& journal, std::chrono::seconds patience);
 
-/// {"acknowledged", "results", "cancelled", "lost", "lost_results", "applied_twice", "violations", "ends"}
+/// Returns {"acknowledged", "results", "cancelled", "lost", "lost_results", "applied_twice", "violations", "ends"}.
 nlohmann::json ToJson(const Verdict& verdict, const Promises& promises);
 
 }  // namespace regroup

@@ -1,4 +1,4 @@
-// Records what the coordinator has promised so far: every positive answer that a caller got. Thread-safe.
+// Records what the coordinator has promised so far: every positive answer that a caller received. Thread-safe.
 #pragma once
 
 #include <map>
@@ -21,7 +21,7 @@ struct Promises {
   std::set<std::string> published;
   /// Jobs, by their ids, whose cancellation was acknowledged.
   std::set<std::string> cancelled;
-  /// Answers that were wrong by themselves.
+  /// Answers that were wrong in themselves.
   std::vector<std::string> violations;
 };
 
@@ -30,14 +30,14 @@ class Journal {
   void Submitted(const std::string& request_id, const std::string& job) {
     const std::lock_guard lock(mutex_);
     const auto [known, is_new] = promises_.jobs.emplace(request_id, job);
-    if (known->second != job) Note(request_id + " made two jobs, " + known->second + " and " + job);
+    if (known->second != job) Note(request_id + " created two jobs, " + known->second + " and " + job);
   }
   void Succeeded(const v1::AttemptId& attempt) {
     const std::lock_guard lock(mutex_);
     const auto [known, is_new] =
         promises_.successes.emplace(std::make_pair(attempt.job(), attempt.task()), attempt.epoch());
     if (known->second != attempt.epoch())
-      Note("two results of " + attempt.job() + "/" + attempt.task() + " were taken");
+      Note("two results of " + attempt.job() + "/" + attempt.task() + " were accepted");
   }
   void MayPublish(const std::string& job) {
     const std::lock_guard lock(mutex_);

@@ -75,25 +75,25 @@ absl::StatusOr<nlohmann::json> JsonOf(const absl::StatusOr<LatencyReport>& repor
 
 void AddConnectionFlags(CLI::App* app, Flags* flags) {
   app->add_option("--coordinator", flags->users.coordinator, "host:port");
-  app->add_option("--connections", flags->users.connections, "Connections that calls are spread over");
+  app->add_option("--connections", flags->users.connections, "Number of connections that calls are spread over");
   app->add_option("--worker-token-file", flags->worker_token_file, "Token of the simulated workers");
   AddIdentityFlags(app, &flags->users.identity);
 }
 
 void AddMeasurements(CLI::App* app, Flags* flags, Command* command) {
-  CLI::App* const submit = app->add_subcommand("submit", "Submissions in an open loop");
+  CLI::App* const submit = app->add_subcommand("submit", "Submits jobs in an open loop");
   submit->add_option("--per-second", flags->per_second);
   submit->add_option("--seconds", flags->seconds);
   submit->add_option("--prefix", flags->prefix, "Prefix of the request ids");
   submit->add_option("--names", flags->names, "File that gets the names of the acknowledged jobs")->required();
   submit->callback([=] { *command = [=] { return Submit(*flags); }; });
 
-  CLI::App* const echo = app->add_subcommand("echo", "The same calls to an echo server");
+  CLI::App* const echo = app->add_subcommand("echo", "Sends the same messages to an echo server");
   echo->add_option("--per-second", flags->per_second);
   echo->add_option("--seconds", flags->seconds);
   echo->callback([=] { *command = [=] { return JsonOf(LoadEcho(flags->users, flags->per_second, flags->seconds)); }; });
 
-  CLI::App* const names = app->add_subcommand("names", "Names of all jobs");
+  CLI::App* const names = app->add_subcommand("names", "Lists the names of all jobs");
   names->add_option("--names", flags->names)->required();
   names->callback([=] { *command = [=] { return ListNames(*flags); }; });
 
@@ -105,12 +105,12 @@ void AddMeasurements(CLI::App* app, Flags* flags, Command* command) {
     *command = [=] { return JsonOf(LoadLists(flags->users, flags->pages, flags->page_size, flags->states)); };
   });
 
-  CLI::App* const beats = app->add_subcommand("heartbeats", "Idle workers");
+  CLI::App* const beats = app->add_subcommand("heartbeats", "Simulates idle workers");
   beats->add_option("--workers", flags->heartbeats.workers);
   beats->add_option("--seconds", flags->heartbeats.seconds);
   beats->callback([=] { *command = [=] { return JsonOf(LoadHeartbeats(flags->workers(), flags->heartbeats)); }; });
 
-  CLI::App* const watch = app->add_subcommand("watch", "Watchers of running jobs, some of which do not read");
+  CLI::App* const watch = app->add_subcommand("watch", "Simulates watchers of running jobs, some of which do not read");
   watch->add_option("--watchers", flags->watch.watchers);
   watch->add_option("--silent", flags->watch.silent);
   watch->add_option("--jobs", flags->watch.jobs);
@@ -124,7 +124,7 @@ void AddFaults(CLI::App* app, Flags* flags, Command* command) {
   faults->add_option("--seed", flags->faults.seed);
   faults->add_option("--workers", flags->faults.worker_count);
   faults->add_option("--users", flags->faults.user_count);
-  faults->add_option("--jobs-per-second", flags->faults.jobs_per_second, "Of one user");
+  faults->add_option("--jobs-per-second", flags->faults.jobs_per_second, "Submissions a second of one user");
   faults->callback([=] {
     *command = [=] {
       FaultLoadOptions options = flags->faults;
@@ -134,11 +134,11 @@ void AddFaults(CLI::App* app, Flags* flags, Command* command) {
     };
   });
 
-  CLI::App* const story = app->add_subcommand("story", "Jobs led through every state, step by step");
-  story->add_option("--step-file", flags->step_file, "File that holds the name of the step")->required();
+  CLI::App* const story = app->add_subcommand("story", "Takes jobs through every state, step by step");
+  story->add_option("--step-file", flags->step_file, "File that holds the name of the current step")->required();
   story->callback([=] { *command = [=] { return TellStory({flags->users, flags->workers(), flags->step_file}); }; });
 
-  CLI::App* const race = app->add_subcommand("race", "Cancellations that meet the end of their jobs");
+  CLI::App* const race = app->add_subcommand("race", "Cancels jobs just as they end");
   race->add_option("--rounds", flags->race.rounds);
   race->add_option("--seed", flags->race.seed);
   race->callback([=] { *command = [=] { return RaceCancel(flags->users, flags->workers(), flags->race); }; });

@@ -11,7 +11,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Collects answers that arrive on other threads.
+/// Collects answers, which arrive on other threads.
 class Collector {
  public:
   void Take(Clock::time_point due, const absl::Status& status) {

@@ -12,14 +12,14 @@
 
 namespace regroup {
 
-/// Latencies in milliseconds, counted from the time at which the call was due.
+/// Collects latencies in milliseconds, counted from the time at which each call was due.
 class LatencyReport {
  public:
   void Add(double milliseconds) { milliseconds_.push_back(milliseconds); }
   void AddFailure(const absl::Status& status);
   size_t answered() const { return milliseconds_.size(); }
   size_t failed() const { return failed_; }
-  /// {"answered", "failed", "first_failure", "p50_ms", "p90_ms", "p99_ms", "max_ms"}
+  /// Returns {"answered", "failed", "first_failure", "p50_ms", "p90_ms", "p99_ms", "max_ms"}.
   nlohmann::json ToJson() const;
 
  private:

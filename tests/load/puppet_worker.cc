@@ -150,13 +150,13 @@ void PuppetWorker::MakeMischief(const v1::ReportTaskRequest& request) {
   const std::string name = request.attempt().job() + "/" + request.attempt().task();
   absl::Status status = Call(*stub_, &v1::WorkerService::Stub::ReportTask, other, &response, kPatience);
   if (!status.ok() && !IsUnanswered(status)) {
-    journal_->Violated("a repeated report of " + name + " was refused: " + status.ToString());
+    journal_->Violated("a repeated report of " + name + " was rejected: " + status.ToString());
   }
   other.mutable_attempt()->set_epoch(request.attempt().epoch() - 1);
   other.mutable_outcome()->mutable_failure()->set_failure_class(v1::FAILURE_CLASS_USER);
   other.mutable_outcome()->mutable_failure()->set_message("told of an old attempt");
   status = Call(*stub_, &v1::WorkerService::Stub::ReportTask, other, &response, kPatience);
-  if (status.ok()) journal_->Violated("a report of an old attempt of " + name + " was taken");
+  if (status.ok()) journal_->Violated("a report of an old attempt of " + name + " was accepted");
 }
 
 }  // namespace regroup

@@ -32,9 +32,10 @@ class PuppetWorker {
 
   /// Makes one step, for callers that control the pace. Returns the task that it got, if any.
   std::optional<v1::TaskAssignment> Acquire(std::chrono::milliseconds wait);
-  /// Asks whether a report task may publish, then reports, until there is an answer. OK once it is applied.
+  /// Asks for permission to publish a report task's result, then reports success; repeats both until answered. OK once
+  /// it is applied.
   absl::Status Finish(const v1::TaskAssignment& assignment);
-  /// Reports how the attempt ended, until there is an answer.
+  /// Reports how the attempt ended; repeats the call until it is answered.
   absl::Status Report(const v1::AttemptId& attempt, const v1::TaskOutcome& outcome);
   /// Ends the running attempt without a report.
   void Drop() { running_.reset(); }

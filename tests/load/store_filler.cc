@@ -91,7 +91,7 @@ int main(int argc, char** argv) {
   std::string folder;
   int finished = 100000;
   int waiting = 10000;
-  CLI::App app("Fills the store of a coordinator that does not run.");
+  CLI::App app("Fills the store of a coordinator that is not running.");
   app.add_option("--state-dir", folder)->required();
   app.add_option("--finished", finished);
   app.add_option("--waiting", waiting);

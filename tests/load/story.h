@@ -18,7 +18,7 @@ struct StoryOptions {
   std::string step_file;
 };
 
-/// Returns what RunFaultLoad returns, and "steps": the names of all. An error names the step whose answer was wrong.
+/// Returns what RunFaultLoad returns, and "steps" with all their names. An error names the step whose answer was wrong.
 absl::StatusOr<nlohmann::json> TellStory(const StoryOptions& options);
 
 }  // namespace regroup

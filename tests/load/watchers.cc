@@ -52,7 +52,7 @@ class SilentWatcher : public grpc::ClientReadReactor<v1::JobEvent> {
   bool is_done_ = false;
 };
 
-/// Events that one reader saw.
+/// Records the events that one reader saw.
 struct Seen {
   int64_t events = 0;
   int64_t progress = 0;

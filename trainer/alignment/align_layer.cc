@@ -181,7 +181,7 @@ absl::StatusOr<LayerAlignment> AverageNeighbours(const AttentionShape& shape, in
   REGROUP_RETURN_IF_ERROR(CheckGroupCount(shape, groups));
   const HeadGroups neighbours = NeighbourGroups(shape.kv_heads, groups);
   LayerAlignment alignment = EmptyAlignment(shape, neighbours);
-  LayerGrams sizes;  // averaging looks at nothing else
+  LayerGrams sizes;  // averaging uses nothing else
   sizes.shape = shape;
   sizes.shape.kv_heads = shape.kv_heads / groups;
   sizes.shape.query_heads = shape.query_heads / groups;

@@ -18,18 +18,18 @@
 namespace regroup {
 
 struct AlignmentOptions {
-  /// Names an entry of AlignmentMethods(): none | procrustes | principal.
+  /// Name of an entry of AlignmentMethods(): none | procrustes | principal.
   std::string method = "procrustes";
-  /// Chooses what decides the groups: none (neighbours) | key | value | joint.
+  /// The part of the heads whose similarity decides the groups: none (neighbours) | key | value | joint.
   std::string compare = "value";
-  /// Names an entry of Similarities(): cosine | distance | residual.
+  /// Name of an entry of Similarities(): cosine | distance | residual.
   std::string similarity = "cosine";
   /// Number of KV heads of the result; must divide the layer's number.
   int64_t groups = 1;
-  /// Seeds the grouping's annealing.
+  /// Seed of the grouping's annealing.
   int64_t seed = 0;
-  /// With procrustes, scales each shared head to the mean energy of the heads it replaces. With principal, chooses the
-  /// free scale of each shared row so that it has the norm of the rows it replaces, which leaves the function
+  /// With procrustes, scales each shared head to the mean energy of the heads that it replaces. With principal, chooses
+  /// the free scale of each shared row so that it has the norm of the rows that it replaces, which leaves the function
   /// unchanged. The default is false for none and procrustes, true for principal.
   std::optional<bool> restore_norm;
   /// Scales shared keys to the logit energy of the keys they replace (logit_energy.h). Has no effect under a norm of
@@ -40,14 +40,14 @@ struct AlignmentOptions {
 /// Returns true if these options read the unit-length Grams of LayerStatistics.
 bool NeedsUnitGrams(const AlignmentOptions& options);
 
-/// Returns the layer's groups and maps. Fails with INVALID_ARGUMENT for a word that no table has, a group count that
-/// does not divide, weights of another shape, or statistics that lack what the options need (the message says which);
-/// with FAILED_PRECONDITION for no tokens, or values that are not finite.
+/// Returns the layer's groups and maps. Fails with INVALID_ARGUMENT for an unknown name, a group count that does not
+/// divide, weights of another shape, or statistics that lack what the options need (the message says which); with
+/// FAILED_PRECONDITION for no tokens, or values that are not finite.
 absl::StatusOr<LayerAlignment> AlignLayer(const LayerStatistics& statistics, const AttentionWeights& weights,
                                           const AlignmentOptions& options);
 
-/// Does the same from Grams at hand. Making them (BuildGrams) is most of the work of a wide layer and depends on the
-/// statistics only. The weights are read for the free gauge and for the sizes of keys behind a norm.
+/// Does the same from existing Grams. Building them (BuildGrams) is most of the work for a wide layer and depends on
+/// the statistics only. The weights are read for the free gauge and for the sizes of keys behind a norm.
 absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& grams, const AttentionWeights& weights,
                                           const AlignmentOptions& options);
 

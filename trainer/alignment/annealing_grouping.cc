@@ -2,7 +2,7 @@
 //
 // pull[h][g], the sum of similarities of head h to the members of group g, makes the gain of a swap O(1) and its
 // bookkeeping O(heads). Each start cools from the spread of the similarities down to a thousandth of it, then descends
-// until no swap improves. The best of all starts wins, or the neighbours where nothing beats them.
+// until no swap improves. The best of all starts wins, or the neighbours if none is better.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>

@@ -78,8 +78,8 @@ void FillResiduals(LayerAlignment& alignment, const LayerGrams& grams) {
   alignment.residual_key = share(keys);
 }
 
-// Returns E<a_i R_i, a_j R_j> [H, H]; with undefined maps, R = 1. Products are in float32: users read these figures,
-// and nothing is computed from them.
+// Returns E<a_i R_i, a_j R_j> [H, H]; with undefined maps, R = 1. Products are computed in float32: users read these
+// figures, and nothing is computed from them.
 at::Tensor InnerProducts(const at::Tensor& gram, const at::Tensor& maps) {
   if (gram.numel() == 0) return at::zeros({gram.size(0), gram.size(0)}, at::kDouble);
   if (!maps.defined()) return gram.diagonal(0, 1, 3).sum(2);
@@ -111,7 +111,7 @@ at::Tensor Cosines(const at::Tensor& inner) {
   return at::where(scale > 0, (inner / scale).clamp(-1, 1), at::zeros_like(inner));
 }
 
-// Returns the mean over pairs of different heads in one group; 1 where there is none.
+// Returns the mean over pairs of different heads in one group; 1 if there is none.
 double MeanInsideGroups(const at::Tensor& cosines, const LayerAlignment& alignment) {
   const int64_t size = alignment.GroupSize();
   if (size < 2) return 1;

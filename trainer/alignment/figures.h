@@ -1,4 +1,4 @@
-// Computes the figures of a finished alignment: how alike the heads are, and how much energy merging loses.
+// Computes the figures of a finished alignment: the similarity of the heads, and the energy that merging loses.
 //
 // Pure; may be called from any thread, and uses the threads of ATen.
 #pragma once

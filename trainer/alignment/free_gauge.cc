@@ -12,7 +12,7 @@ namespace {
 
 constexpr double kLargestScale = 1e6;
 
-// Returns natural / actual, or 1 where there is nothing to compare with.
+// Returns natural / actual, or 1 if there is nothing to compare with.
 at::Tensor Scales(const at::Tensor& natural, const at::Tensor& actual) {
   const auto scale = natural / at::maximum(actual, natural / kLargestScale);
   return at::where(natural > 0, scale, at::ones_like(scale));

@@ -26,8 +26,8 @@ at::Tensor RotationByDecomposition(const at::Tensor& matrix) {
 constexpr double kSmallestRatio = 1e-8;
 
 // Returns the orthogonal matrix nearest to `matrix`. The eigenvectors of M^T M take half as long as singular values but
-// square the condition: where that would cost more than half of the digits, singular values are used. One step of
-// Newton and Schulz brings the result back to full precision.
+// square the condition: if that would cost more than half of the digits, singular values are used. One step of Newton
+// and Schulz brings the result back to full precision.
 at::Tensor NearestRotation(const at::Tensor& matrix) {
   const auto [values, vectors] = at::linalg_eigh(matrix.t().mm(matrix));
   const double largest = values[-1].item<double>();
@@ -49,9 +49,9 @@ class RotationProblem {
     return {maps.view({count_, width_, width_}), Objective(maps), 0};
   }
 
-  // Sweeps until one gains less than `relative_gain`, with momentum: a sweep looks at where the other heads are going,
-  // maps + b (maps - previous), which needs several times fewer sweeps. One that lowers the objective is taken back and
-  // the momentum dropped, so the objective never falls; only a sweep without momentum may end the iteration.
+  // Sweeps until one gains less than `relative_gain`, with momentum: a sweep uses the extrapolated maps of the other
+  // heads, maps + b (maps - previous), which takes several times fewer sweeps. A sweep that lowers the objective is
+  // undone and the momentum dropped, so the objective never falls; only a sweep without momentum may end the iteration.
   ProcrustesMaps Ascend(ProcrustesMaps from, double relative_gain) const {
     auto maps = from.maps.reshape({count_ * width_, width_});
     auto previous = maps;
@@ -77,7 +77,7 @@ class RotationProblem {
     return from;
   }
 
-  // These give the starts, as [s w, w].
+  // These return the starts, as [s w, w].
   at::Tensor AlignedToFirst() const {
     std::vector<at::Tensor> maps = {at::eye(width_, gram_.options())};
     for (int64_t i = 1; i < count_; ++i) maps.push_back(NearestRotation(Block(i, 0)));
@@ -96,12 +96,12 @@ class RotationProblem {
   at::Tensor Rows(const at::Tensor& stacked, int64_t i) const { return stacked.narrow(0, i * width_, width_); }
   at::Tensor Block(int64_t i, int64_t j) const { return Rows(gram_, i).narrow(1, j * width_, width_); }
 
-  // Each head in turn takes the best map against the others as they are in `seen`, and is seen there from then on.
-  // Returns the maps and their objective: what each head has in common with those before it.
+  // Gives each head in turn the best map against the others in `seen`, and stores it there. Returns the maps and their
+  // objective: the inner products of each head with those before it.
   //
-  // A little of the map that the head had is added to what it is drawn to, by the norm, which bounds the largest
+  // A little of the head's previous map is added to its pull, in proportion to the norm, which bounds the largest
   // singular value. The objective still never falls, and directions without energy, where the best map is undefined,
-  // stay as they were instead of asking for singular values.
+  // stay as they were, so that no singular values are needed.
   std::pair<at::Tensor, double> Sweep(at::Tensor seen, const at::Tensor& maps) const {
     const double share = 1.5 * std::sqrt(kSmallestRatio);
     double objective = 0;

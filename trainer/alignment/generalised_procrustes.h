@@ -5,11 +5,11 @@
 // best against all others. Two starts are tried, every head aligned to the first one (the paper's) and the leading
 // eigenvectors of the Gram; the one that leads once sweeps gain less than 1e-4 is finished.
 //
-// Rotations gain ever less in directions that hardly any energy passes through, for hundreds of sweeps. They end where
-// a sweep gains less than 1e-5 of the objective; the paper's own rule leaves 1e-4 of it. Phases, which cost next to
+// Rotations gain ever less in directions with hardly any energy, for hundreds of sweeps. They end when a sweep gains
+// less than 1e-5 of the objective; the paper's own rule stops 1e-4 below the optimum. Phases, which cost next to
 // nothing, end at 1e-9. Two heads need one decomposition only.
 //
-// The functions are pure and may be called from any thread; inside ParallelTasks they stay on it.
+// The functions are pure and may be called from any thread; inside ParallelTasks they run on that thread alone.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -19,9 +19,9 @@
 namespace regroup {
 
 struct ProcrustesMaps {
-  /// Holds orthogonal maps [s, w, w], or complex numbers of modulus 1 [s, pairs].
+  /// Orthogonal maps [s, w, w], or complex numbers of modulus 1 [s, pairs].
   at::Tensor maps;
-  /// Is the sum over i < j of the aligned inner products.
+  /// The sum over i < j of the aligned inner products.
   double objective = 0;
   int64_t sweeps = 0;
 };

@@ -34,15 +34,15 @@ double GroupingObjective(const SimilarityMatrix& similarity, const HeadGroups& g
 /// Returns the groups sorted inside and by their first head.
 HeadGroups SortedGroups(HeadGroups groups);
 
-// GroupHeads has three solvers, each in its own file.
+// The three solvers of GroupHeads, each in a file of its own.
 /// Returns the exact answer by dynamic programming over subsets, in at most 2^size * C(size - 1, group size - 1) steps;
 /// size <= 20.
 HeadGroups GroupBySubsets(const SimilarityMatrix& similarity, int64_t groups);
 /// Returns the exact answer for pairs, a maximum-weight perfect matching, in O(size^3 log size). Similarities are
-/// rounded to 2^-40 of their range. Neighbours stay together where no other pairs are better.
+/// rounded to 2^-40 of their range. Neighbours stay together if no other pairs are better.
 HeadGroups GroupByMatching(const SimilarityMatrix& similarity);
 /// Returns the best of several runs of simulated annealing over swaps, each followed by descent until no swap improves.
-/// Neighbours stay together where no run is better.
+/// Neighbours stay together if no run is better.
 HeadGroups GroupByAnnealing(const SimilarityMatrix& similarity, int64_t groups, uint64_t seed);
 
 }  // namespace regroup

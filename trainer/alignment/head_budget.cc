@@ -33,7 +33,7 @@ absl::StatusOr<std::vector<int64_t>> SpendHeads(const std::vector<LossOfHeads>& 
   }
   if (least[total] == kImpossible) {
     return absl::InvalidArgumentError(
-        fmt::format("no choice over {} layers has {} KV heads in all", layers.size(), total));
+        fmt::format("no choice over {} layers has {} KV heads in total", layers.size(), total));
   }
   std::vector<int64_t> heads(layers.size());
   for (size_t layer = layers.size(); layer-- > 0;) {

@@ -1,4 +1,4 @@
-// Chooses unequal numbers of KV heads: the same total, spent on the layers that lose most by sharing.
+// Chooses unequal numbers of KV heads with the same total: layers that lose most by sharing keep more.
 //
 // Pure functions; they may be called from any thread.
 #pragma once
@@ -11,7 +11,7 @@
 
 namespace regroup {
 
-/// Maps a number of KV heads to what a layer loses with it.
+/// Maps a number of KV heads to a layer's loss with it.
 using LossOfHeads = std::map<int64_t, double>;
 
 /// Chooses a number of KV heads for every layer such that their sum is `total` and the sum of losses is least; of equal
@@ -19,7 +19,7 @@ using LossOfHeads = std::map<int64_t, double>;
 /// INVALID_ARGUMENT if no choice has this sum.
 absl::StatusOr<std::vector<int64_t>> SpendHeads(const std::vector<LossOfHeads>& layers, int64_t total);
 
-/// Returns 1 and every other divisor of `heads`, rising.
+/// Returns all divisors of `heads` in ascending order, 1 included.
 std::vector<int64_t> DivisorsOf(int64_t heads);
 
 }  // namespace regroup

@@ -1,10 +1,10 @@
 // Treats keys and queries behind a norm (AttentionShape::key_norm).
 //
-// The norm is not linear: of the maps in README.md, "What may be turned", only the exchange of heads is left for
-// queries and keys. The shared key is the mean of its heads, under KeyNorm::kPerHead each with rows of the same size,
-// and queries stay. Values are as free as without a norm.
+// The norm is not linear: of the maps in README.md, "Which maps are allowed", only the exchange of heads is left for
+// queries and keys. The shared key is the mean of its heads, whose rows are first scaled to the same size under
+// KeyNorm::kPerHead, and queries do not change. Values are as free as without a norm.
 //
-// The functions may be called from any thread; those that change an alignment need it for themselves.
+// The functions may be called from any thread; those that change an alignment need exclusive access to it.
 #pragma once
 
 #include "trainer/alignment/attention.h"
@@ -14,16 +14,16 @@
 namespace regroup {
 
 /// Returns the layer with its norms replaced by linear maps, for Grams and figures: the root mean square over a token's
-/// entries gives way to that over the calibration tokens, and the norms' weights go into the projections. A layer
-/// without norms is returned as it is.
+/// entries is replaced by that over the calibration tokens, and the norms' weights are multiplied into the projections.
+/// A layer without norms is returned as it is.
 AttentionWeights LineariseNorms(const AttentionWeights& weights, const AttentionShape& shape,
                                 const LayerStatistics& statistics);
 
-/// Puts means in place of the maps of keys and queries.
+/// Replaces the maps of keys and queries by plain means.
 void AverageKeys(LayerAlignment& alignment, const AttentionShape& shape);
 
-/// Under KeyNorm::kPerHead, lets every head count the same in the mean of the layer's own rows, by the Frobenius norm
-/// of its rows, since the norm takes sizes away. Scaling by the energy of a head's keys on the calibration tokens,
+/// Under KeyNorm::kPerHead, gives every head the same weight in the mean of the layer's own rows, by the Frobenius norm
+/// of its rows, since the norm removes their sizes. Scaling by the energy of a head's keys on the calibration tokens,
 /// which the residuals assume, gives no better model: perplexities of a small Qwen3 were 1 % higher.
 void EqualiseKeys(LayerAlignment& alignment, const AttentionWeights& weights, const AttentionShape& shape);
 

@@ -1,4 +1,4 @@
-// Holds the result of aligning one attention layer: which KV heads share, and the maps into the shared head.
+// The result of aligning one attention layer: its groups of KV heads, and the maps into each group's shared head.
 //
 // It is a plain value, written to one file per layer, and may be read from any thread. All tensors are on the CPU,
 // float64 unless said otherwise, and indexed by the source's own head order. Formulas are written for row vectors: head
@@ -41,24 +41,24 @@ struct LayerAlignment {
   at::Tensor key_free_merge;  // E
   at::Tensor query_free;      // N
 
-  // The figures' matrices are over all KV heads, [kv_heads, kv_heads]; undefined where there were no statistics.
-  /// Is what grouping maximised inside the groups; undefined where neighbours were taken.
+  // The figures' matrices are over all KV heads, [kv_heads, kv_heads]; undefined if there were no statistics.
+  /// The similarities whose sum inside the groups was maximised; undefined if neighbours were grouped.
   at::Tensor grouping_similarity;
-  /// Hold the energy-weighted cosine of two heads over the calibration tokens, E<a, b> / sqrt(E|a|^2 E|b|^2), before
-  /// and after each head's own map. Every method has the same definition, but compare methods by residuals: `principal`
-  /// may stretch coordinates that the shared head drops, so that its figure afterwards is low where its residual is low
+  /// The energy-weighted cosine of two heads over the calibration tokens, E<a, b> / sqrt(E|a|^2 E|b|^2), before and
+  /// after each head's own map. Every method has the same definition, but compare methods by residuals: `principal` may
+  /// stretch coordinates that the shared head drops, so that its figure afterwards is low where its residual is low
   /// too.
   at::Tensor value_similarity_before, value_similarity_after;
   at::Tensor key_similarity_before, key_similarity_after;
-  /// Are the means of the above over pairs inside groups, keys and values alike; 1 where a group has one head.
+  /// The means of these cosines over pairs inside groups, keys and values together; 1 if groups have one head.
   double similarity_before = 1;
   double similarity_after = 1;
-  /// Are the shares of the energy that merging loses, by one measure for all methods: values as the output projection
+  /// The shares of the energy that merging loses, by the same measure for all methods: values as the output projection
   /// sees them, sum_i E|(v_i - v_g O_i) Wo_i|^2 / sum_i E|v_i Wo_i|^2; keys as the queries see them, likewise with the
   /// queries' second moment in place of Wo Wo^T. 0 is lossless; plain averaging may exceed 1.
   double residual_value = 0;
   double residual_key = 0;
-  /// Counts the sweeps of the slowest group.
+  /// Number of sweeps of the slowest group.
   int64_t iterations = 0;
 
   std::vector<std::vector<int64_t>> Groups() const;
@@ -66,7 +66,7 @@ struct LayerAlignment {
   int64_t GroupSize() const { return groups.size(1); }
 
   NamedTensors ToTensors() const;
-  /// Takes back what ToTensors gave. Returns INVALID_ARGUMENT with the name of a missing or misshapen tensor.
+  /// Restores the result of ToTensors. Returns INVALID_ARGUMENT with the name of a missing or misshapen tensor.
   static absl::StatusOr<LayerAlignment> FromTensors(const AttentionShape& shape, const TensorMap& tensors);
 };
 

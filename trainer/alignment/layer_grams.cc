@@ -15,8 +15,8 @@
 namespace regroup {
 namespace {
 
-// Products over inputs at least this wide are made in float32: their time is most of an alignment's, and the moments
-// themselves are sums of float32 products.
+// Products over inputs at least this wide are computed in float32: they take most of an alignment's time, and the
+// moments themselves are sums of float32 products.
 constexpr int64_t kSinglePrecisionWidth = 2048;
 
 // Describes the input of a projection by its mean and its second moment around the mean. Means are added back in
@@ -32,7 +32,7 @@ InputMoments Moments(const at::Tensor& moment, const at::Tensor& sum, double tok
   return {mean, covariance.to(mean.size(0) < kSinglePrecisionWidth ? at::kDouble : at::kFloat)};
 }
 
-// Holds a projection with what its outputs share with its inputs.
+// A projection, with the covariance of its outputs and inputs.
 struct Projection {
   Projection(const at::Tensor& weight, const at::Tensor& bias, int64_t heads, const InputMoments& input) {
     const auto exact = weight.to(at::kCPU, at::kDouble);
@@ -169,7 +169,7 @@ absl::StatusOr<LayerGrams> BuildGrams(const LayerStatistics& statistics, const A
   REGROUP_RETURN_IF_ERROR(CheckWeights(weights, grams.shape));
   if (statistics.Tokens() <= 0 || statistics.QueryTokens() <= 0) {
     return absl::FailedPreconditionError(
-        "no calibration token reached this attention layer; give longer calibration text");
+        "no calibration token reached this attention layer; use a longer calibration text");
   }
   const auto& shape = grams.shape;
   const auto input = Moments(statistics.InputMoment(), statistics.InputSum(), statistics.Tokens());

@@ -1,9 +1,9 @@
-// Holds the second moments of keys, values and queries of one layer, which is all that grouping and alignment look at.
+// The second moments of keys, values and queries of one layer, from which grouping and alignment are computed.
 //
-// They are made from LayerStatistics and the weights: with x the input, G_v = W_v C W_v^T (biases through the mean of
-// x), and the same for keys and queries. All are averages over tokens, float64, on the CPU. H is the number of KV
-// heads; the query figures and the output metric of a KV head are sums over its query heads, which is what its merging
-// error meets.
+// They are computed from LayerStatistics and the weights: with x the input, G_v = W_v C W_v^T (biases through the mean
+// of x), and the same for keys and queries. All are averages over tokens, float64, on the CPU. H is the number of KV
+// heads; the query figures and the output metric of a KV head are sums over its query heads, because all of them see
+// its merging error.
 //
 // A plain value, which may be read from any thread.
 #pragma once
@@ -27,16 +27,16 @@ struct LayerGrams {
   at::Tensor query_free;         // [H, f, f]: E q^T q
   at::Tensor output_metric;      // [H, w, w]: Wo Wo^T
 
-  // These are the same for heads of unit length; undefined unless the statistics have them.
+  // The same for heads of unit length; undefined unless the statistics have them.
   at::Tensor unit_value;
   at::Tensor unit_key_pairs;
   at::Tensor unit_key_free;
 
-  /// Returns the Grams of the heads listed, which is what one group's transforms depend on.
+  /// Returns the Grams of the given heads, on which one group's transforms depend.
   LayerGrams Select(const std::vector<int64_t>& heads) const;
 };
 
-/// Returns FAILED_PRECONDITION without tokens or where a figure is not finite.
+/// Returns the Grams; FAILED_PRECONDITION if there are no tokens or a value is not finite.
 absl::StatusOr<LayerGrams> BuildGrams(const LayerStatistics& statistics, const AttentionWeights& weights);
 
 }  // namespace regroup

@@ -13,8 +13,8 @@ namespace {
 
 // Longer float32 sums than this would cost digits; shorter ones cost time.
 constexpr int64_t kBlockTokens = 4096;
-// A symmetric product of wider matrices is made in strips that begin at the diagonal, so that little more than one half
-// is computed.
+// A symmetric product of wider matrices is computed in strips that begin at the diagonal, so that little more than one
+// half is computed.
 constexpr int64_t kSymmetricWidth = 512;
 constexpr int64_t kSymmetricBlocks = 8;
 

@@ -5,7 +5,7 @@
 // of keys, queries and values follow from them by the weights. For the similarity `cosine` it also keeps the Grams of
 // keys and values scaled to unit length per head and token, which do not follow from C.
 //
-// Products are made in float32 over blocks of tokens, running sums are float64 on the device of the activations.
+// Products are computed in float32 over blocks of tokens; running sums are float64 on the device of the activations.
 // Memory does not depend on the number of tokens. One object belongs to one layer and to one thread at a time.
 #pragma once
 
@@ -25,16 +25,16 @@ namespace regroup {
 /// Holds one batch of an attention layer. All tensors have the same leading axes, any number of them, and may be of any
 /// floating type.
 struct AttentionActivations {
-  /// Is the input of the key and value projections [..., hidden].
+  /// Input of the key and value projections [..., hidden].
   at::Tensor input;
-  /// Holds keys before rotation, with their bias [..., kv_heads * head_width]; read only for unit-length Grams.
+  /// Keys before rotation, with their bias [..., kv_heads * head_width]; read only for unit-length Grams.
   at::Tensor keys;
-  /// Holds values with their bias [..., kv_heads * value_width]; read only for unit-length Grams.
+  /// Values with their bias [..., kv_heads * value_width]; read only for unit-length Grams.
   at::Tensor values;
-  /// Is true for tokens that count, boolean [...]; if it is undefined, all count. Padding must be false.
+  /// True for tokens that count, boolean [...]; if undefined, all count. Padding must be false.
   at::Tensor mask;
-  /// Are the input of the query projection [..., query_hidden] and its mask, for cross attention only, with leading
-  /// axes of their own.
+  /// Input of the query projection [..., query_hidden] and its mask, for cross attention only, with leading axes of
+  /// their own.
   at::Tensor query_input;
   at::Tensor query_mask;
 };
@@ -44,7 +44,7 @@ AttentionActivations ProjectKeysAndValues(const at::Tensor& input, const Attenti
 
 class LayerStatistics {
  public:
-  /// Starts with no tokens; `unit_grams` asks to keep what the similarity `cosine` needs as well.
+  /// Starts with no tokens; `unit_grams` keeps the sums that the similarity `cosine` needs as well.
   LayerStatistics(const AttentionShape& shape, bool unit_grams);
   // Tensors are handles: a copy would share the sums.
   LayerStatistics(const LayerStatistics&) = delete;
@@ -73,7 +73,7 @@ class LayerStatistics {
   /// Returns the number of tokens that counted.
   double Tokens() const;
 
-  // These return the sums, not divided by the number of tokens; undefined where they are not kept.
+  // These return the sums, not divided by the number of tokens; undefined if they are not kept.
   at::Tensor InputMoment() const { return Whole(sums_.input_moment); }  // [hidden, hidden]
   const at::Tensor& InputSum() const { return sums_.input_sum; }        // [hidden]
   double QueryTokens() const;                                           // = Tokens() without cross attention

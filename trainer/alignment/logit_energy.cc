@@ -5,7 +5,7 @@
 namespace regroup {
 namespace {
 
-/// Returns sqrt(wanted / given), or 1 where there is nothing to scale.
+/// Returns sqrt(wanted / given), or 1 if there is nothing to scale.
 at::Tensor ScaleTo(const at::Tensor& wanted, const at::Tensor& given) {
   const auto lost = given <= 1e-12 * wanted;
   return at::where(lost, at::ones_like(wanted), at::sqrt(wanted / at::where(lost, at::ones_like(given), given)));

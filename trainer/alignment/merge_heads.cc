@@ -10,7 +10,7 @@
 namespace regroup {
 namespace {
 
-// Holds the rows of a projection with its bias as one more column, since a bias transforms like a column of weights.
+// The rows of a projection, with its bias as one more column, since a bias transforms like a column of weights.
 struct Rows {
   at::Tensor all;  // float64 [heads, width, n] or [heads, width, n + 1]
   bool has_bias = false;
@@ -70,20 +70,20 @@ at::Tensor MapCoordinates(const at::Tensor& rows, const CoordinateMaps& maps, co
   return mapped;
 }
 
-// The query head at each place reads KV head `owners[place]` of the source.
+// Returns, for each place, the source's KV head that its query head reads.
 at::Tensor OwnersOf(const std::vector<int64_t>& query_order, const AttentionShape& shape) {
   std::vector<int64_t> owners;
   for (const int64_t head : query_order) owners.push_back(head / shape.QueriesPerHead());
   return Index(owners);
 }
 
-// A norm over all heads has a weight for each; the weights move with their heads.
+// Reorders the weights of a norm over all heads, which move with their heads.
 at::Tensor OrderNorm(const at::Tensor& norm, const std::vector<int64_t>& order, const AttentionShape& shape) {
   if (shape.key_norm != KeyNorm::kAllHeads) return norm;
   return norm.view({-1, shape.head_width}).index_select(0, Index(order).to(norm.device())).flatten();
 }
 
-// Puts queries and outputs into the new order, which aligned and merged layers have in common.
+// Puts queries and outputs into the new order, which is the same for aligned and merged layers.
 void PutQueriesAndOutput(AttentionWeights& result, const AttentionWeights& weights, const LayerAlignment& alignment,
                          const AttentionShape& shape) {
   const auto order = QueryHeadOrder(alignment, shape);

@@ -30,7 +30,7 @@ absl::StatusOr<AttentionWeights> MergeHeads(const AttentionWeights& weights, con
 /// Returns the shape of MergeHeads' result.
 AttentionShape MergedShape(const AttentionShape& shape, int64_t groups);
 
-/// Return the source's KV head, or its query head, at each place of the new order.
+/// These return the source's KV head, or its query head, at each place of the new order.
 std::vector<int64_t> KvHeadOrder(const LayerAlignment& alignment);
 std::vector<int64_t> QueryHeadOrder(const LayerAlignment& alignment, const AttentionShape& shape);
 

@@ -11,7 +11,8 @@ namespace regroup {
 /// second ones.
 at::Tensor StackPairs(const at::Tensor& heads, const AttentionShape& shape);
 
-/// Turns [tokens, heads, head_width] into [pairs, tokens, 2 * heads]: does the same with rows, transposed, in one copy.
+/// Turns [tokens, heads, head_width] into [pairs, tokens, 2 * heads]: the same for the rows of tokens, transposed, in
+/// one copy.
 at::Tensor PairsOfTokens(const at::Tensor& heads, const AttentionShape& shape);
 
 /// Turns products of stacked pairs B = Z Z^T or Z C Z^T [pairs, 2H, 2H] into the Gram of complex numbers,

@@ -9,10 +9,10 @@
 
 namespace regroup {
 
-/// Runs task(0) ... task(count - 1) on ATen's threads; on the calling one where `width`, the size of the matrices the
-/// tasks are about, is so small that waking another would take longer. Tasks run without gradients; the first exception
-/// is thrown on. Tasks must not share output. parallel_tasks.cc is compiled with -fopenmp (its CMake file): without,
-/// all of this would run on one thread.
+/// Runs task(0) ... task(count - 1) on ATen's threads; on the calling thread alone if `width`, the size of the matrices
+/// that the tasks decompose, is so small that waking another thread would take longer. Tasks run without gradients; the
+/// first exception is rethrown. Tasks must not share output. parallel_tasks.cc is compiled with -fopenmp (its CMake
+/// file): without it, everything would run on one thread.
 void ParallelTasks(int64_t count, int64_t width, const std::function<void(int64_t)>& task);
 
 }  // namespace regroup

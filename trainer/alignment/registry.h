@@ -1,4 +1,4 @@
-// Gives the tables of alignment methods and similarities, which CMake generates from the lists in CMakeLists.txt.
+// Declares the tables of alignment methods and similarities, which CMake generates from the lists in CMakeLists.txt.
 //
 // To add one: write <name>.cc in methods/ or similarities/ that defines the object declared by its table, and add its
 // name to the list. Entries are constant and may be used from any thread.
@@ -22,37 +22,37 @@ struct GroupMaps {
   int64_t iterations = 0;
 };
 
-/// Holds what a method is told besides the Grams.
+/// Options that a method gets in addition to the Grams.
 struct MethodOptions {
-  /// Is AlignmentOptions::restore_norm, or the method's default.
+  /// AlignmentOptions::restore_norm, or the method's default.
   bool restore_norm = false;
-  /// Asks to look at keys and values scaled to unit length, where the method can.
+  /// True to use keys and values scaled to unit length, if the method can.
   bool unit_length = false;
 };
 
-/// Describes how the heads of one group are made alike and merged.
+/// Aligns and merges the heads of one group.
 struct AlignmentMethod {
   std::string_view name;
-  /// Describes the method for users in one phrase.
+  /// A phrase that describes the method to users.
   std::string_view summary;
-  /// Is the default of AlignmentOptions::restore_norm.
+  /// The default of AlignmentOptions::restore_norm.
   bool restore_norm;
-  /// Is true if a scale that leaves the function unchanged is chosen afterwards, when restore_norm is set.
+  /// True if a scale that leaves the function unchanged is chosen afterwards, when restore_norm is set.
   bool free_gauge;
-  /// Is true if the method looks at unit-length heads where the similarity does.
+  /// True if the method uses unit-length heads whenever the similarity does.
   bool follows_similarity;
   /// Finds the maps; `group` holds the Grams of the group's heads only. Runs on one thread, for several groups at once.
   GroupMaps (*solve)(const LayerGrams& group, const MethodOptions& options);
 };
 
-/// Describes a measure of how alike two heads are.
+/// A measure of how alike two heads are.
 struct Similarity {
   std::string_view name;
   std::string_view summary;
-  /// Is true if it reads unit-length Grams.
+  /// True if it reads unit-length Grams.
   bool unit_grams;
   /// `pairs` is symmetric [H, H], larger for heads that are more alike; its diagonal may hold anything. `self` [H] is
-  /// what a head has in common with itself: `joint` divides by its mean before it adds keys and values.
+  /// the similarity of a head with itself: `joint` divides by its mean before it adds keys and values.
   struct Matrix {
     at::Tensor pairs;
     at::Tensor self;
@@ -63,7 +63,7 @@ struct Similarity {
 
 std::span<const AlignmentMethod* const> AlignmentMethods();
 std::span<const Similarity* const> Similarities();
-/// Return the entry with this name, or null.
+/// These return the entry with this name, or null.
 const AlignmentMethod* FindAlignmentMethod(std::string_view name);
 const Similarity* FindSimilarity(std::string_view name);
 

@@ -52,14 +52,15 @@ std::vector<std::string> NotesOn(const ModelConfig& config) {
   std::vector<std::string> notes;
   if (config.query_key_norm != QueryKeyNorm::kNone) {
     notes.emplace_back(
-        "queries and keys are normalised: no map of single coordinates passes through the norm, so that shared keys "
-        "are "
-        "averages in every alignment method; values are aligned as usual");
+        "queries and keys are normalised: maps of a head's coordinates do not commute with the norm, so that shared "
+        "keys "
+        "are averages in every alignment method; values are aligned as usual");
   }
   if (config.HasEncoder()) {
     notes.emplace_back(
-        "an encoder-decoder: its attention layers are counted through, those of the encoder first and then, for each "
-        "layer of the decoder, its self-attention and its cross attention; all get the same number of KV heads");
+        "an encoder-decoder: its attention layers are numbered in one sequence, those of the encoder first and then, "
+        "for each layer of the decoder, its self-attention and its cross attention; all get the same number of KV "
+        "heads");
   }
   return notes;
 }

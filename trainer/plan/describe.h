@@ -1,4 +1,4 @@
-// What `regroup families` and `regroup inspect` show, as JSON.
+// Builds the output of `regroup families` and `regroup inspect`, as JSON.
 #pragma once
 
 #include <filesystem>
@@ -11,19 +11,20 @@
 
 namespace regroup {
 
-/// [{"family", "model_types", "layout"}]
+/// Returns [{"family", "model_types", "layout"}].
 nlohmann::ordered_json DescribeFamilies();
 
-/// Family, sizes, KV cache bytes per token and the KV heads it can be converted to.
+/// Returns the family, the sizes, the KV cache bytes per token and the numbers of KV heads that the model can be
+/// converted to.
 absl::StatusOr<nlohmann::ordered_json> DescribeCheckpoint(const std::filesystem::path& folder);
 
-/// What the conversion cannot do for a model of this kind, one sentence each.
+/// Returns the limits of the conversion for a model of this kind, one sentence each.
 std::vector<std::string> NotesOn(const ModelConfig& config);
 
-/// Everything but the digests.
+/// Returns the summary of the source, without the digests.
 v1::ModelSummary SummaryOf(const SourceModel& source);
 
-/// "float32", "float16" or "bfloat16".
+/// Returns the type's name, such as "float32" or "bfloat16".
 std::string DtypeName(at::ScalarType type);
 
 }  // namespace regroup

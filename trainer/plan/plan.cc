@@ -23,10 +23,10 @@ namespace {
 
 using Arms = std::vector<v1::Arm>;
 
-/// English text has about this many bytes for a token.
+/// The approximate number of bytes per token in English text.
 constexpr double kBytesPerToken = 4;
 
-/// Products of the shapes that a model has, for about a second.
+/// Measures this machine's rate on matrix products of the model's shapes, for about a second.
 double ProbeFlopsPerSecond(const ModelConfig& config) {
   const int64_t tokens = 256;
   const at::Tensor x = at::randn({tokens, config.hidden_size});
@@ -82,11 +82,11 @@ int64_t MostCachedTokens(const v1::Evaluation::Latency& latency) {
   return most;
 }
 
-/// Returns the bytes that training this arm takes beside the program and the mapped source.
+/// Returns the bytes that training this arm takes in addition to the program and the mapped source.
 double ArmTrainingBytes(const v1::Finetune& finetune, const v1::Arm& arm, const SourceModel& source) {
   const PlannedTraining training = PlanTraining(finetune, source.config(), arm.kv_heads(), arm.finetune() == "l0",
                                                 finetune.precision() == "bfloat16" ? 2 : 4);
-  // Tokens are held as 4 bytes each.
+  // Each token takes 4 bytes in memory.
   const double text = FileBytes(finetune.data()) / kBytesPerToken * 4;
   return text + TrainingBytes(source.config(), source.ParameterCount(), training);
 }
@@ -122,11 +122,11 @@ double JobFlops(const v1::JobSpec& spec, const Arms& arms, const ModelConfig& co
     const double training = TrainingFlops(config, arm.kv_heads(), arm.finetune() == "l0", length);
     flops += training * TrainingTokens(spec.finetune(), config);
   }
-  // Evaluation: source, averages, alignment, result, and the agreement of result and source.
+  // Evaluation runs the source, the averages, the alignment and the result, and compares the result with the source.
   return flops + source * tokens.evaluation() * (1 + 4 * static_cast<double>(arms.size()));
 }
 
-/// Two checkpoints of training, the statistics, and each result.
+/// Returns the bytes of two training checkpoints, the statistics, and each result.
 double StorageBytes(const Arms& arms, const SourceModel& source) {
   const ModelConfig& config = source.config();
   const double element = static_cast<double>(at::elementSize(source.dtype()));
@@ -167,15 +167,15 @@ v1::JobPlan::KvBytesPerToken CacheBytes(const SourceModel& source, int64_t fewes
 
 void AddNotes(const v1::JobSpec& spec, v1::JobPlan& plan) {
   if (spec.evaluation().has_perplexity() && plan.tokens().evaluation() == 0) {
-    plan.add_notes("the evaluation's file is not on this machine: it counts nothing here");
+    plan.add_notes("the evaluation's file is not on this machine; the figures leave it out");
   }
   if (plan.tokens().evaluation() > 0) {
-    plan.add_notes("tokens of the evaluation are estimated from the size of its file");
+    plan.add_notes("the evaluation's tokens are estimated from the size of its file");
   }
-  if (spec.has_sweep()) plan.add_notes("a sweep: operations, storage and time are those of all combinations");
+  if (spec.has_sweep()) plan.add_notes("sweep: operations, storage and time cover all combinations");
 }
 
-/// Adds what holds for this machine only.
+/// Adds the figures that hold for this machine only.
 void AddMachine(const ModelConfig& config, const PlanOptions& options, v1::JobPlan& plan) {
   const double memory = MachineBytes();
   plan.set_machine_memory_bytes(memory);
@@ -193,8 +193,7 @@ void AddMachine(const ModelConfig& config, const PlanOptions& options, v1::JobPl
   }
   plan.add_machine_notes(
       "the estimate of the time covers matrix multiplications only, on ranks like this machine; reading text and "
-      "loading "
-      "models come on top");
+      "loading models come on top");
 }
 
 absl::Status CheckTargets(const std::vector<int32_t>& targets, const ModelConfig& config) {
@@ -217,7 +216,7 @@ absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const PlanOptio
   const std::vector<int32_t> targets = TargetsOf(resolved);
   REGROUP_RETURN_IF_ERROR(CheckTargets(targets, config));
   const Arms arms = ArmsOf(resolved);
-  // The largest result needs most.
+  // The result with the most KV heads needs the most memory.
   const int32_t kv_heads = targets.front();
   v1::JobPlan plan;
   *plan.mutable_model() = DescribeModel(*source);

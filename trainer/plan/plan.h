@@ -1,4 +1,4 @@
-// What a job would need and save, before anything is run: for `regroup plan`.
+// Estimates what a job needs and what it saves, before anything runs, for `regroup plan`.
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -8,12 +8,12 @@
 namespace regroup {
 
 struct PlanOptions {
-  /// Floating-point operations per second of one rank; 0 measures this machine for a second.
+  /// Floating-point operations per second of one rank; if 0, the rate is measured on this machine for about a second.
   double flops_per_second = 0;
 };
 
-/// Plans a job with all defaults filled in; every field is set that the job has a figure for. Errors: those of opening
-/// the source; INVALID_ARGUMENT for KV heads that do not divide the source's.
+/// Returns the plan of a job whose defaults are filled in; sets every field for which the job has a figure. Fails with
+/// the errors of opening the source, and with INVALID_ARGUMENT for KV heads that do not divide the source's.
 absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const PlanOptions& options);
 
 }  // namespace regroup

@@ -5,7 +5,7 @@
 namespace regroup {
 namespace {
 
-/// Key and value weights of all layers for this many KV heads in all of them together.
+/// Returns the number of key and value weights of all layers, which together have this many KV heads.
 int64_t KeyValueParameters(const ModelConfig& config, int64_t kv_heads_of_all_layers) {
   return 2 * kv_heads_of_all_layers * config.head_width * config.hidden_size;
 }
@@ -14,24 +14,26 @@ int64_t SourceKeyValueParameters(const ModelConfig& config) {
   return KeyValueParameters(config, config.KvHeadsOfAllLayers());
 }
 
-/// Of all tokens of a window, the share that a layer works on: an encoder-decoder's layers see one half each.
+/// Returns the share of a window's tokens that a layer processes: each layer of an encoder-decoder sees one half.
 double TokenShare(const ModelConfig& config) { return config.HasEncoder() ? 0.5 : 1.0; }
 
-/// Matrices of the feed-forward.
+/// Returns the number of matrices of a feed-forward.
 double FeedForwardMatrices(const ModelConfig& config) { return config.gated_feed_forward ? 3 : 2; }
 
-/// What the backward pass keeps of a feed-forward for each token, in elements: four steps of a gated one, or two.
+/// Returns the elements that the backward pass keeps of a feed-forward for each token: four intermediate results if it
+/// is gated, else two.
 double FeedForwardElements(const ModelConfig& config) {
   return (config.gated_feed_forward ? 4.0 : 2.0) * static_cast<double>(config.intermediate_size);
 }
 
-/// And of the rest of a layer: input, scaled and normalised input of both norms; queries, repeated keys and values,
-/// attention's output and its copy.
+/// Returns the elements that it keeps of the rest of a layer: input, scaled and normalised input of both norms;
+/// queries, repeated keys and values, the attention's output and its copy.
 double OtherElements(const ModelConfig& config) {
   return 6.0 * static_cast<double>(config.hidden_size) + 5.0 * static_cast<double>(config.heads * config.head_width);
 }
 
-/// The layer whose backward pass runs has all of its own again.
+/// Returns the elements kept per token in all layers. With recomputation, the layer whose backward pass runs has all
+/// its elements in memory.
 double KeptElementsOfAllLayers(const ModelConfig& config, Recompute recompute) {
   const double layers = static_cast<double>(config.layers);
   const double inner = FeedForwardElements(config), other = OtherElements(config);
@@ -46,13 +48,13 @@ double KeptElementsOfAllLayers(const ModelConfig& config, Recompute recompute) {
   return layers * (other + inner);
 }
 
-/// Query and output projections, and those of the given KV heads.
+/// Returns the number of weights of the query and output projections and of those for the given number of KV heads.
 int64_t AttentionParameters(const ModelConfig& config, int64_t kv_heads) {
   return 2 * config.layers * config.heads * config.head_width * config.hidden_size +
          KeyValueParameters(config, config.layers * kv_heads);
 }
 
-/// Linear maps of the blocks but keys and values: those of the attention, and all.
+/// These return the number of weights of the blocks' linear maps without keys and values: in the attention, and in all.
 int64_t QueryOutputParameters(const ModelConfig& config) { return AttentionParameters(config, 0); }
 
 int64_t AdaptedParameters(const ModelConfig& config) {
@@ -61,7 +63,7 @@ int64_t AdaptedParameters(const ModelConfig& config) {
          config.FeedForwards() * matrices * config.hidden_size * config.intermediate_size;
 }
 
-/// rank x (in + out) for each of these maps.
+/// Returns rank x (in + out) summed over these maps.
 int64_t AdapterParameters(const ModelConfig& config, int64_t rank) {
   const int64_t attention = config.hidden_size + config.heads * config.head_width;
   const auto matrices = static_cast<int64_t>(FeedForwardMatrices(config));
@@ -79,7 +81,7 @@ int64_t TrainedParameters(const ModelConfig& config, int64_t parameters, const P
                                              : ParametersWith(config, parameters, training.kv_heads));
 }
 
-/// Entries of the student that do not train and are not the teacher's: see PlannedTraining.
+/// Returns the number of the student's entries that neither train nor belong to the teacher: see PlannedTraining.
 int64_t FrozenParameters(const ModelConfig& config, const PlannedTraining& training) {
   if (training.adapter_rank == 0) return 0;
   return QueryOutputParameters(config) + AdaptedParameters(config) +
@@ -126,7 +128,7 @@ double TrainingBytes(const ModelConfig& config, int64_t parameters, const Planne
   const double state = student * (2 * e + (training.sums_apart ? 4 : 0) + shard / ranks);
   const double teacher = e * static_cast<double>(parameters);
   const double backward = e * tokens * TokenShare(config) * KeptElementsOfAllLayers(config, training.recompute);
-  // Mixed weights, what their gradient needs, and that gradient.
+  // These are the mixed weights, the values that their gradient needs, and that gradient.
   const double mixing = 3 * e * original;
   const double frozen = e * static_cast<double>(FrozenParameters(config, training));
   return state + frozen + teacher + backward + mixing + LossBytes(config, tokens);

@@ -1,7 +1,7 @@
-// What a job costs, from shapes alone. Pure.
+// Estimates a job's cost from the model's shapes alone. Pure.
 //
-// Legend: P parameters, D hidden size, A = heads x width, K = KV heads x width, I feed-forward width, V vocabulary,
-// n tokens of a micro-batch, R ranks, e bytes of an element in training.
+// Symbols: P parameters, D hidden size, A = heads x width, K = KV heads x width, I feed-forward width, V vocabulary, n
+// tokens of a micro-batch, R ranks, e bytes of an element in training.
 #pragma once
 
 #include <cstdint>
@@ -12,32 +12,32 @@
 namespace regroup {
 
 struct PlannedTraining {
-  /// KV heads of the result.
+  /// Number of KV heads of the result.
   int64_t kv_heads = 0;
   bool gated = false;
   int64_t ranks = 1;
   int64_t micro_batch_tokens = 0;
   int64_t sequence_length = 0;
   int64_t element_bytes = 4;
-  /// Gradients of several micro-batches are summed in float32 beside those of the last one.
+  /// True if gradients of several micro-batches are summed in float32, apart from those of the last one.
   bool sums_apart = false;
-  /// The state is copied before it is written.
+  /// True if the state is copied before it is written to a checkpoint.
   bool writes_checkpoints = false;
   bool attention_only = false;
-  /// Above 0 only adapters of this rank and the shared heads train.
+  /// If above 0, only adapters of this rank and the shared heads train.
   int64_t adapter_rank = 0;
   Recompute recompute = Recompute::kNothing;
 };
 
-/// Parameters of the model with another number of KV heads.
+/// Returns the number of parameters of the model with another number of KV heads.
 int64_t ParametersWith(const ModelConfig& config, int64_t parameters, int64_t kv_heads);
 
-/// Floating-point operations of one token's forward pass: 2 for every weight of a product, and attention over
-/// `sequence_length` tokens, of which each reads half on average.
+/// Returns the floating-point operations of one token's forward pass: 2 for every weight of a matrix product, and
+/// attention over `sequence_length` tokens, of which each token reads half on average.
 double ForwardFlops(const ModelConfig& config, int64_t kv_heads, int64_t sequence_length);
 
-/// Of one token in training: the teacher's forward pass, the student's, and its backward pass, which costs twice as
-/// much. A gated student has all of the source's KV heads.
+/// Returns the floating-point operations of one token in training: the teacher's forward pass, the student's, and its
+/// backward pass, which costs twice as much. A gated student has all of the source's KV heads.
 double TrainingFlops(const ModelConfig& config, int64_t kv_heads, bool gated, int64_t sequence_length);
 
 /// Bytes that one rank of fine-tuning holds beside the program itself and the mapped source:
@@ -54,8 +54,8 @@ double TrainingFlops(const ModelConfig& config, int64_t kv_heads, bool gated, in
 ///             loss. Recomputing feed-forwards keeps no I, recomputing blocks one D a layer, but of one layer all.
 double TrainingBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training);
 
-/// Bytes of evaluating the result: float32 weights of result and source, and for latency those of the averaged model
-/// and the caches of all three.
+/// Returns the bytes that evaluating the result takes: float32 weights of result and source, and for latency also the
+/// averaged model's weights and the caches of all three.
 double EvaluationBytes(const ModelConfig& config, int64_t parameters, int64_t kv_heads, bool with_source,
                        bool with_latency, int64_t most_cached_tokens);
 

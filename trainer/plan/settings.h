@@ -1,4 +1,4 @@
-// What the job's spec means for a given model.
+// Derives settings for a given model from the job's spec.
 #pragma once
 
 #include "regroup/v1/worker_service.pb.h"
@@ -7,20 +7,20 @@
 
 namespace regroup {
 
-/// The written length, or 2048 where the model can take it.
+/// Returns the spec's length; by default the smaller of 2048 and the model's maximum.
 template <typename Message>
 int64_t SequenceLength(const Message& message, const ModelConfig& config) {
   if (message.has_sequence_length()) return message.sequence_length();
   return std::min<int64_t>(2048, config.max_positions);
 }
 
-/// Windows that calibration sends through the model together: 2,048 tokens are few enough for memory, and enough for
-/// what a sum costs whatever it adds.
+/// Returns the number of windows that calibration passes through the model together: 2,048 tokens are few enough for
+/// memory, and enough to spread the fixed cost of a sum.
 inline int64_t CalibrationWindowsAtOnce(int64_t sequence_length) {
   return std::max<int64_t>(1, 2048 / sequence_length);
 }
 
-/// The options of one arm.
+/// Returns the alignment options of one arm.
 inline AlignmentOptions AlignmentOptionsOf(const v1::JobSpec& spec, const v1::Arm& arm) {
   AlignmentOptions options;
   options.method = arm.alignment();
@@ -33,7 +33,7 @@ inline AlignmentOptions AlignmentOptionsOf(const v1::JobSpec& spec, const v1::Ar
   return options;
 }
 
-/// Whether layers may get unequal numbers of KV heads.
+/// Returns true if layers may get unequal numbers of KV heads.
 inline bool SpendsHeadsPerLayer(const v1::JobSpec& spec) { return spec.target().per_layer() == "auto"; }
 
 }  // namespace regroup

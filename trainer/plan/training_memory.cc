@@ -19,7 +19,7 @@ double ProgramBytes() {
 
 double MachineBytes() {
   const double machine = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-  // "max" where there is no limit, which is no number.
+  // Without a limit the file holds "max", which does not parse as a number.
   double limit = 0;
   return std::ifstream("/sys/fs/cgroup/memory.max") >> limit ? std::min(machine, limit) : machine;
 }
@@ -53,7 +53,7 @@ absl::Status CheckTrainingMemory(const ModelConfig& config, int64_t parameters, 
   if (all <= MachineBytes()) return absl::OkStatus();
   constexpr double kGiB = 1 << 30;
   return absl::InvalidArgumentError(fmt::format(
-      "finetune: a rank needs {:.1f} GiB and {} of them run on this machine, which has {:.1f} GiB; what helps: "
+      "finetune: a rank needs {:.1f} GiB and {} of them run on this machine, which has {:.1f} GiB; to reduce memory: "
       "recompute: block, train: lora or attention, fewer micro_batch_sequences, precision: bfloat16, or ranks on more "
       "machines",
       each / kGiB, ranks_here, MachineBytes() / kGiB));

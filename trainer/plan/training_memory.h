@@ -1,4 +1,5 @@
-// What fine-tuning needs in memory, told by `regroup plan` and checked before a model is loaded.
+// Estimates the memory that fine-tuning needs, which `regroup plan` shows and which is checked before a model is
+// loaded.
 #pragma once
 
 #include "absl/status/status.h"
@@ -9,21 +10,21 @@
 
 namespace regroup {
 
-/// Bytes of this program with its libraries, as it stands.
+/// Returns the bytes that this program and its libraries take now.
 double ProgramBytes();
 
-/// Memory of this machine, or of its container where that has less.
+/// Returns the memory of this machine, or the container's limit if that is lower.
 double MachineBytes();
 
-/// finetune.recompute as the forward pass takes it.
+/// Converts finetune.recompute to the forward pass's option.
 Recompute RecomputeOf(const v1::Finetune& finetune);
 
-/// The memory of a rank follows from these by TrainingBytes.
+/// Returns the quantities from which TrainingBytes computes the memory of a rank.
 PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& config, int64_t kv_heads, bool gated,
                              int64_t element_bytes);
 
-/// INVALID_ARGUMENT if the ranks that run on this machine need more than it has: they would be killed in the middle of
-/// the first step. Names the settings that help.
+/// Returns INVALID_ARGUMENT, with the settings that reduce memory, if the ranks on this machine need more than it has:
+/// they would be killed in the middle of the first step.
 absl::Status CheckTrainingMemory(const ModelConfig& config, int64_t parameters, const PlannedTraining& training,
                                  int64_t ranks_here);
 

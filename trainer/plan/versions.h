@@ -1,4 +1,4 @@
-// What this program was built from, for reports.
+// Versions of Regroup and of libtorch that this program was built from, for reports.
 #pragma once
 
 #include <string>

@@ -4,7 +4,7 @@
 
 namespace regroup {
 
-// Series colours are told apart by people with any kind of colour vision, and carry a dash and a label besides.
+// The colours of series can be told apart with any kind of colour vision; each series also has its own dash and label.
 const char* const kReportStyle = R"(
 :root { color-scheme: light dark; --paper: #fff; --ink: #1b1f24; --soft: #57606a; --line: #d0d7de; --card: #f6f8fa;
   --s0: #0b5cad; --s1: #b3470a; --s2: #1f7a52; --s3: #8a3fa0; --s4: #6b5a00; --s5: #444c56; }

@@ -1,5 +1,4 @@
-// What the pages of the report are built of: HTML blocks and their style, and words and numbers as the report shows
-// them. Pure.
+// Parts of the report's pages: HTML blocks and their style, and words and numbers as the report shows them. Pure.
 #pragma once
 
 #include <cstdint>
@@ -13,17 +12,17 @@
 
 namespace regroup {
 
-/// The style of report.html: light and dark by the reader's setting, paper in light, one column on a phone. A table
-/// that is wider than the page has a shadow on the side where it goes on.
+/// The style of report.html: light or dark by the reader's setting, light in print, one column on a phone. A table that
+/// is wider than the page has a shadow on the side on which it continues.
 extern const char* const kReportStyle;
 
-/// Stands in a cell without a value.
+/// The text of a cell without a value.
 inline constexpr const char* kMissing = "–";
 
 /// A table of the page. The first column is a heading, the others are right-aligned; a wide one scrolls by itself.
 class HtmlTable {
  public:
-  /// Cells are HTML: escape what is not ours.
+  /// Cells are HTML: escape text that comes from outside.
   explicit HtmlTable(const std::vector<std::string>& header);
 
   void Add(const std::vector<std::string>& cells);
@@ -38,13 +37,13 @@ class HtmlTable {
 /// Returns the text in a form that is safe inside an HTML element or a quoted attribute.
 std::string Escape(const std::string& text);
 
-/// Returns the number under `key`; nothing where it is missing or null.
+/// Returns the number under `key`; nothing if it is missing or null.
 std::optional<double> NumberIn(const nlohmann::ordered_json& object, const char* key);
 
 /// Returns "+3.4 %" for 1.034.
 std::string ChangeText(double ratio);
 
-/// Returns "1 head", "3 heads".
+/// Returns a text such as "1 head" or "3 heads".
 std::string CountText(size_t count, const std::string& word);
 
 }  // namespace regroup

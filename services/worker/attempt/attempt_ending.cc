@@ -14,12 +14,13 @@ namespace regroup {
 namespace {
 
 struct SignalDeath {
-  /// -1: not known.
+  /// -1 if unknown.
   int rank;
   int signal_number;
 };
 
-/// The rank that mpirun names: "mpirun noticed that process rank 1 with PID 7 on node a exited on signal 9 (Killed)."
+/// Returns the rank that mpirun names: "mpirun noticed that process rank 1 with PID 7 on node a exited on signal 9
+/// (Killed)."
 std::optional<SignalDeath> DeathNamedByMpirun(const std::string& launcher_output) {
   static const std::regex pattern("process rank (\\d+) with PID \\d+ on node \\S+\\s+exited on\\s+signal (\\d+)");
   std::smatch match;
@@ -35,7 +36,7 @@ std::optional<SignalDeath> FindSignalDeath(const AttemptEvidence& evidence) {
   }
   if (std::optional<SignalDeath> named = DeathNamedByMpirun(evidence.launcher_output)) return named;
   if (WIFSIGNALED(evidence.wait_status)) return SignalDeath{-1, WTERMSIG(evidence.wait_status)};
-  // As a shell does, mpirun exits with 128 and the signal's number.
+  // Like a shell, mpirun exits with 128 plus the signal's number.
   const bool signalled = WIFEXITED(evidence.wait_status) && WEXITSTATUS(evidence.wait_status) > 128;
   if (signalled) return SignalDeath{-1, WEXITSTATUS(evidence.wait_status) - 128};
   return std::nullopt;
@@ -59,7 +60,7 @@ std::optional<std::string> FindGangLoss(const AttemptEvidence& evidence) {
   return fmt::format("the gang did not form: {}", evidence.missing);
 }
 
-/// A loss that explains why the ranks could not go on.
+/// Returns the lost worker or rank that explains why the other ranks could not go on, if there is one.
 std::optional<std::string> FindLoss(const AttemptEvidence& evidence) {
   if (std::optional<std::string> lost_worker = FindGangLoss(evidence)) return lost_worker;
   const std::optional<SignalDeath> death = FindSignalDeath(evidence);
@@ -78,7 +79,7 @@ v1::TaskOutcome ReportedFailure(const AttemptEvidence& evidence, const std::opti
   const v1::Failure& failure = evidence.reported->failure();
   const bool unclear =
       failure.failure_class() == v1::FAILURE_CLASS_INTERNAL || failure.failure_class() == v1::FAILURE_CLASS_UNSPECIFIED;
-  // The survivors of a killed rank see a broken connection, which looks to them like a defect.
+  // The surviving ranks see a broken connection, which to them looks like an internal error.
   if (unclear && loss) {
     return Failed(v1::FAILURE_CLASS_INFRA,
                   fmt::format("{}; rank {} said: {}", *loss, evidence.reported_by, failure.message()), evidence);

@@ -33,7 +33,7 @@ std::vector<std::shared_ptr<SupervisedAttempt>> AttemptTable::AttemptsOfSameTask
   return attempts;
 }
 
-/// False if a newer attempt, or this very one, is here.
+/// Stops older attempts of the same task. Returns false if this worker holds this attempt or a newer one.
 bool AttemptTable::StopOlder(const AttemptKey& key) {
   for (const std::shared_ptr<SupervisedAttempt>& other : AttemptsOfSameTask(key)) {
     if (other->key().epoch >= key.epoch) return false;
@@ -46,7 +46,7 @@ bool AttemptTable::StopOlder(const AttemptKey& key) {
 void AttemptTable::Start(const v1::TaskAssignment& assignment) {
   const AttemptKey key = KeyOf(assignment.attempt());
   if (!StopOlder(key)) {
-    LogWarning("the attempt is here already", {{"job", key.job}, {"task", key.task}, {"epoch", key.epoch}});
+    LogWarning("this worker already holds the attempt", {{"job", key.job}, {"task", key.task}, {"epoch", key.epoch}});
     return;
   }
   const auto on_end = [this](const AttemptKey& ended, const v1::TaskOutcome& outcome) {
@@ -78,7 +78,7 @@ void AttemptTable::StopAll(const StopRequest& request) {
 }
 
 void AttemptTable::Remove(const AttemptKey& key) {
-  // Destroyed outside of the lock, because that waits for the attempt's thread.
+  // Destroyed outside the lock, because the destructor waits for the attempt's thread.
   std::shared_ptr<SupervisedAttempt> removed;
   {
     const std::lock_guard lock(mutex_);

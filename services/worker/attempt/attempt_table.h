@@ -1,7 +1,7 @@
-// The attempts that a worker holds: those that run, and those whose end has not been acknowledged yet.
+// The attempts that a worker holds: those that run, and those whose outcome has not been acknowledged yet.
 //
-// Owned by the worker; thread-safe. An attempt keeps its slots and stays in the list until it is
-// forgotten: the coordinator would take one that is not listed for lost.
+// Owned by the worker; thread-safe. An attempt keeps its slots and stays in the list until it is forgotten: the
+// coordinator treats an attempt that is not listed as lost.
 #pragma once
 
 #include <condition_variable>
@@ -17,34 +17,35 @@
 
 namespace regroup {
 
-/// An attempt of which no process is left, for whoever tells the coordinator.
+/// An attempt that has no process left, on its way to the outcome reporter.
 struct EndedAttempt {
   AttemptKey key;
   v1::TaskOutcome outcome;
-  /// Takes the attempt out of the table and frees its slots. To be called once the coordinator knows of the end, and
-  /// before the table is destroyed.
+  /// Takes the attempt out of the table and frees its slots. Call it once the coordinator knows the outcome, and before
+  /// the table is destroyed.
   std::function<void()> forget;
 };
 
 class AttemptTable {
  public:
-  /// `services` outlives the table. `on_end` is called from the attempts' threads, `on_free` whenever slots come free.
+  /// `services` outlives the table. `on_end` is called from the attempts' threads, `on_free` whenever slots become
+  /// free.
   AttemptTable(const AttemptServices* services, std::vector<std::string> gpus, std::function<void(EndedAttempt)> on_end,
                std::function<void()> on_free);
-  /// Kills whatever runs.
+  /// Kills the attempts that still run.
   ~AttemptTable();
 
-  /// Starts an attempt, after the end of any older attempt of the same task, for which it waits. An attempt that is
-  /// here already, or is older than one that is here, is left alone.
+  /// Waits for the end of any older attempt of the same task, then starts the attempt. Does nothing if this worker
+  /// already holds the attempt or a newer one.
   void Start(const v1::TaskAssignment& assignment);
 
-  /// Stops those of `keys` that are here.
+  /// Stops those attempts of `keys` that this worker holds.
   void Stop(const std::vector<AttemptKey>& keys, const StopRequest& request);
   void StopAll(const StopRequest& request);
 
   std::vector<AttemptKey> Keys() const;
 
-  /// Null if it is not here.
+  /// Returns null if this worker does not hold the attempt.
   std::shared_ptr<SupervisedAttempt> Find(const AttemptKey& key) const;
   bool HoldsOtherEpochOf(const AttemptKey& key) const;
 
@@ -53,7 +54,7 @@ class AttemptTable {
   /// Waits until no process of any attempt is left.
   void WaitForEnds() const;
 
-  /// Waits until no attempt is left; false if `deadline` comes first.
+  /// Waits until no attempt is left; returns false if `deadline` comes first.
   bool WaitUntilEmpty(SteadyTime deadline);
 
  private:

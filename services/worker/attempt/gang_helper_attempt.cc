@@ -17,10 +17,10 @@ namespace regroup {
 namespace {
 
 constexpr std::chrono::milliseconds kVisitInterval{100};
-/// Time for the daemon to end by itself: when mpirun ends, its agents may be gone before its daemons are.
+/// Time for the daemon to exit by itself: when mpirun ends, its agents may exit before its daemons do.
 constexpr std::chrono::seconds kLeaveGrace{2};
 constexpr size_t kBytesPerVisit = 64 << 10;
-/// The exit status by which a shell says that a program could not be started.
+/// The exit status with which a shell reports that a program could not be started.
 constexpr int kCannotStart = 127;
 
 v1::DaemonExit ExitOf(int wait_status) {
@@ -46,7 +46,7 @@ absl::Status GangHelperAttempt::StartDaemon(std::shared_ptr<DaemonRun> run) {
     return Precondition(fmt::format("{}: {}", violations.front().field(), violations.front().description()));
   }
   const std::lock_guard lock(mutex_);
-  if (run_ != nullptr) return Precondition("the daemon of this attempt was started before");
+  if (run_ != nullptr) return Precondition("the daemon of this attempt was already started");
   if (stop_request_ || ended_) return Precondition("the attempt is being stopped");
   run_ = std::move(run);
   changed_.notify_all();
@@ -70,13 +70,13 @@ bool GangHelperAttempt::WaitForCall() {
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, services_->options.attest_patience, [this] { return stop_request_ || run_ != nullptr; });
   if (run_ != nullptr) return true;
-  // From here on StartDaemon refuses.
+  // From here on StartDaemon rejects calls.
   if (!stop_request_) stop_request_ = StopRequest{{v1::FAILURE_CLASS_INFRA, "the lead never called"}, true};
-  LogInfo("the gang's daemon was never asked for", {{"job", key_.job},
-                                                    {"task", key_.task},
-                                                    {"epoch", key_.epoch},
-                                                    {"lead", assignment_.gang().members(0).worker()},
-                                                    {"reason", stop_request_->verdict.message}});
+  LogInfo("the gang's lead never asked for the daemon", {{"job", key_.job},
+                                                         {"task", key_.task},
+                                                         {"epoch", key_.epoch},
+                                                         {"lead", assignment_.gang().members(0).worker()},
+                                                         {"reason", stop_request_->verdict.message}});
   return false;
 }
 
@@ -121,7 +121,7 @@ absl::Status GangHelperAttempt::StartRanks() {
 std::optional<StopRequest> GangHelperAttempt::FindReasonToStop(SteadyTime now) {
   if (run_->is_abandoned()) {
     LogInfo("the lead's call ended", {{"job", key_.job}, {"task", key_.task}, {"epoch", key_.epoch}});
-    // The daemon ends by itself, as mpirun did.
+    // The daemon exits by itself, as mpirun did.
     kill_time_ = now + kLeaveGrace;
   }
   return std::nullopt;

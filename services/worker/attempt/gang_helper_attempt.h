@@ -1,5 +1,5 @@
-// This worker's part of a gang that another worker leads: it holds the slots, starts Open MPI's daemon when the lead
-// asks, relays what the ranks say, and ends everything when the lead's call ends.
+// This worker's part of a gang that another worker leads: it holds the slots, starts Open MPI's daemon at the lead's
+// request, relays the ranks' calls, and kills its processes when the lead's call ends.
 //
 // The lead decides how the attempt ended; the outcome of this part is empty.
 #pragma once
@@ -30,17 +30,17 @@ class GangHelperAttempt : public SupervisedAttempt {
   std::optional<StopRequest> FindReasonToStop(SteadyTime now) override;
   void OnStop(const StopRequest& request) override;
 
-  /// False if the attempt ends before the lead has called.
+  /// Returns false if the attempt ends before the lead has called.
   bool WaitForCall();
   v1::DaemonExit RunDaemon();
   absl::Status StartRanks();
 
-  // The attempt's thread alone.
+  // Used by the attempt's thread only.
   std::filesystem::path shared_memory_folder_;
   std::optional<LogFileTail> stdout_;
   std::optional<LogFileTail> stderr_;
 
-  /// Set once, under the mutex of the base.
+  /// Set once, under the base class's mutex.
   std::shared_ptr<DaemonRun> run_;
 };
 

@@ -15,7 +15,7 @@
 namespace regroup {
 namespace {
 
-/// These names are handed on to trainers. Everything else, secrets among it, stays behind.
+/// The variables that are passed on to trainers. No other is, so that no secret leaks.
 constexpr std::array<std::string_view, 12> kInherited = {"PATH",
                                                          "HOME",
                                                          "USER",
@@ -28,7 +28,7 @@ constexpr std::array<std::string_view, 12> kInherited = {"PATH",
                                                          "NVIDIA_VISIBLE_DEVICES",
                                                          "NVIDIA_DRIVER_CAPABILITIES",
                                                          "REGROUP_PEAK_FLOPS"};
-/// Settings of the libraries below a trainer.
+/// Settings of the libraries that a trainer uses.
 constexpr std::array<std::string_view, 6> kInheritedPrefixes = {"NCCL_", "UCX_", "FI_", "MKL_", "PYTORCH_", "TORCH_"};
 constexpr std::string_view kMpiPrefix = "OMPI_MCA_";
 
@@ -57,19 +57,19 @@ std::vector<std::string> TrainerArguments(const WorkerOptions& options, const La
           options.work_folder.string()};
 }
 
-/// Returns what all gangs are started with.
+/// Returns the arguments that every gang is started with.
 std::vector<std::string> CommonMpirunArguments(const std::filesystem::path& mpirun, int ranks,
                                                const std::filesystem::path& log_folder) {
   return {mpirun.string(), "--allow-run-as-root", "--bind-to", "none", "-np", std::to_string(ranks),
-          // A file a rank: complete lines, whatever the ranks print at once.
+          // One file per rank keeps lines whole, even when ranks print at the same time.
           "--output-filename", OutputFilename(log_folder),
-          // No InfiniBand verbs, whose absence it would warn about.
+          // Disables InfiniBand verbs: Open MPI would warn that there are none.
           "-mca", "btl", "^openib"};
 }
 
-/// `exported` are handed on by name only: their values never stand in a command line, which everybody can read.
+/// Passes on `exported` by name only: everybody can read a command line, so no value may appear in it.
 std::vector<std::string> LocalMpirunArguments(const Environment& exported) {
-  // One host: no remote shell is needed, and none may be looked for.
+  // With one host mpirun needs no remote shell and must not look for one.
   std::vector<std::string> arguments = {"--oversubscribe", "-mca", "plm", "isolated"};
   for (const auto& [name, value] : exported) {
     arguments.push_back("-x");
@@ -78,18 +78,18 @@ std::vector<std::string> LocalMpirunArguments(const Environment& exported) {
   return arguments;
 }
 
-/// Nothing is exported: each worker's ranks take their variables from their own worker.
+/// Exports nothing: ranks take their variables from the worker that runs them.
 std::vector<std::string> SpreadMpirunArguments(const WorkerOptions& options, const LaunchContext& context) {
   std::vector<std::string> arguments = {
       "--hostfile", (context.temporary_folder / kHostFile).string(),
-      // Ranks are numbered in the order of the workers, each of which has exactly its share.
+      // Ranks are numbered in the order of the workers, each of which runs exactly its share.
       "--map-by", "slot",
-      // The names are ours, and Open MPI's folders may differ between nodes.
+      // The host names are invented, and Open MPI may be installed in different folders on different nodes.
       "--do-not-resolve", "--noprefix", "-mca", "plm", "rsh", "-mca", "plm_rsh_agent",
       options.gang.remote_shell.string(),
-      // Every daemon is started from here, where the other workers are known.
+      // Starts every daemon from this worker, which knows the other ones.
       "-mca", "plm_rsh_no_tree_spawn", "1",
-      // The call that holds a daemon lasts as long as the daemon, so that the end of either ends the other.
+      // Makes the call that starts a daemon last as long as the daemon, so that the end of either ends the other.
       "-mca", "orte_leave_session_attached", "1"};
   if (options.gang.interface.empty()) return arguments;
   for (const char* setting : {"btl_tcp_if_include", "oob_tcp_if_include"}) {
@@ -100,21 +100,21 @@ std::vector<std::string> SpreadMpirunArguments(const WorkerOptions& options, con
 
 bool IsSpread(const v1::TaskAssignment& assignment) { return assignment.gang().members_size() > 1; }
 
-/// Defaults that the worker's own environment may overrule.
+/// Sets defaults that the worker's own environment may override.
 void AddMpiSettings(Environment& environment) {
-  // Ranks wait by spinning, which on shared cores starves the rank they wait for.
+  // Ranks wait by spinning, which on shared cores starves the rank that they wait for.
   environment.emplace("OMPI_MCA_mpi_yield_when_idle", "1");
-  // Containers forbid the system call by which one rank reads another's memory.
+  // Containers forbid the system call with which one rank reads another's memory.
   environment.emplace("OMPI_MCA_btl_vader_single_copy_mechanism", "none");
 }
 
-/// NCCL takes names of interfaces only.
+/// Sets NCCL's interface, if `interface` is a name: NCCL does not accept subnets.
 void AddNcclSettings(const std::string& interface, Environment& environment) {
   const bool is_name = !interface.empty() && interface.find('/') == std::string::npos;
   if (is_name) environment.emplace("NCCL_SOCKET_IFNAME", interface);
 }
 
-/// Everything that a process of the attempt has in its environment.
+/// Returns the whole environment of a process of the attempt.
 Environment FullEnvironment(const WorkerOptions& options, const v1::TaskAssignment& assignment,
                             const LaunchContext& context, const Environment& own) {
   const bool gang = assignment.ranks() > 1;
@@ -175,7 +175,7 @@ ProcessPlan MakeDaemonPlan(const WorkerOptions& options, const v1::TaskAssignmen
   const Environment own = OwnVariables(options, assignment, context);
   Environment environment = FullEnvironment(options, assignment, context, own);
   environment["OMPI_MCA_btl_vader_backing_directory"] = context.shared_memory_folder.string();
-  // It belongs to the same installation as mpirun.
+  // The daemon belongs to the same installation as mpirun.
   const std::filesystem::path daemon = FindMpirun(options, environment).parent_path() / "orted";
   std::vector<std::string> all = {daemon.string()};
   all.insert(all.end(), arguments.begin(), arguments.end());
@@ -184,7 +184,7 @@ ProcessPlan MakeDaemonPlan(const WorkerOptions& options, const v1::TaskAssignmen
           .working_folder = context.temporary_folder,
           .stdout_file = context.temporary_folder / "daemon.stdout",
           .stderr_file = context.temporary_folder / "daemon.stderr",
-          // It ends its ranks, which a daemon that is killed leaves behind.
+          // On SIGTERM the daemon ends its ranks; a daemon that is killed leaves them behind.
           .parent_death_signal = SIGTERM,
           .marker = {"REGROUP_ATTEMPT=" + own.at("REGROUP_ATTEMPT"), WorkerMarker(options)}};
 }

@@ -1,4 +1,4 @@
-// Decides how an attempt is started: arguments and environment. Pure, so that what a trainer inherits can be tested.
+// Decides how an attempt is started: arguments and environment. Pure, so that tests can check what a trainer inherits.
 #pragma once
 
 #include <filesystem>
@@ -14,41 +14,42 @@ namespace regroup {
 
 using Environment = std::map<std::string, std::string>;
 
-/// Holds what an attempt is given besides its assignment.
+/// Holds what an attempt receives in addition to its assignment.
 struct LaunchContext {
   /// Unix socket of the trainer server.
   std::filesystem::path socket;
-  /// The secret that the trainers show.
+  /// The token that the trainers send.
   std::string token;
   /// The attempt's folder, absolute.
   std::filesystem::path attempt_folder;
-  /// Takes temporary files and Open MPI's session folder; its path is short.
+  /// Folder with a short path for temporary files and Open MPI's session folder.
   std::filesystem::path temporary_folder;
-  /// Takes what the ranks of a helper share in memory.
+  /// Folder for the shared memory files of a helper's ranks.
   std::filesystem::path shared_memory_folder;
-  /// CPUs of this machine that the worker may use.
+  /// Number of this machine's CPUs that the worker may use.
   int cores = 1;
-  /// Value of CUDA_VISIBLE_DEVICES; empty hides all.
+  /// Value of CUDA_VISIBLE_DEVICES; an empty value hides all GPUs.
   std::string visible_devices;
-  /// The worker's own environment, of which only a fixed list is handed on.
+  /// The worker's own environment; only a fixed list of its variables is passed on.
   Environment inherited;
 };
 
 /// Returns the folder for the output of each rank: <folder>/rank.<n>/{stdout,stderr}.
 std::filesystem::path RankLogFolder(const std::filesystem::path& attempt_folder);
 
-/// One rank: the trainer itself, and nothing of MPI. Several: mpirun, which starts them.
+/// Returns the plan that starts the trainer itself, without MPI, for one rank, or mpirun for several.
 ProcessPlan MakeProcessPlan(const WorkerOptions& options, const v1::TaskAssignment& assignment,
                             const LaunchContext& context);
 
-/// Open MPI's daemon, for the ranks that a helper runs; `arguments` are those behind its name.
+/// Returns the plan that starts Open MPI's daemon for the ranks of a helper; `arguments` follow the program's name.
 ProcessPlan MakeDaemonPlan(const WorkerOptions& options, const v1::TaskAssignment& assignment,
                            const LaunchContext& context, const std::vector<std::string>& arguments);
 
-/// This process's environment as a map.
+/// Returns this process's environment as a map.
 Environment CurrentEnvironment();
 
-/// Finds `program` in the folders of `path` ("a:b"), unless it has a slash; empty when there is none.
+/// Returns the path of `program`, looked up in the folders of `path` ("a:b") unless it has a slash; empty if there is
+/// none.
 std::filesystem::path FindProgram(const std::string& program, const std::string& path);
 
 }  // namespace regroup

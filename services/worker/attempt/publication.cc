@@ -14,7 +14,7 @@ namespace {
 
 constexpr const char* kRecords[] = {"report.json", "job.json"};
 
-/// The job named under "job" in a JSON file, without "jobs/"; empty if there is none.
+/// Returns the job named under "job" in a JSON file, without "jobs/"; empty if there is none.
 std::string JobNamedIn(const std::filesystem::path& file) {
   const absl::StatusOr<std::string> text = ReadFile(file);
   if (!text.ok()) return "";
@@ -55,7 +55,7 @@ absl::Status Publish(const v1::Publication& publication, const std::string& job)
   if (!absl::IsAlreadyExists(renamed)) return renamed;
   RemoveStaged(publication);
   return absl::AlreadyExistsError(
-      fmt::format("output.checkpoint {} exists and was not made by this job; remove it or name another folder",
+      fmt::format("output.checkpoint {} exists and was not made by this job; remove it or choose another folder",
                   published.string()));
 }
 

@@ -8,19 +8,20 @@
 
 namespace regroup {
 
-/// Renames staged to published without replacing anything. OK too if `published` holds a result of the same job
-/// already, because an earlier try of ours may have got this far. ALREADY_EXISTS if something else has the name. In
-/// both cases the staged folder is removed.
+/// Renames staged to published without replacing anything. Also OK if `published` already holds a result of the same
+/// job, because an earlier try may have got this far. ALREADY_EXISTS if anything else has the name. In both cases the
+/// staged folder is removed.
 absl::Status Publish(const v1::Publication& publication, const std::string& job);
 
-/// Removes what will not be published: it is hidden beside the result, where nobody would look for it.
+/// Removes a staged folder that will not be published: it is a hidden folder beside the result, where nobody would look
+/// for it.
 void RemoveStaged(const v1::Publication& publication);
 
-/// Removes what a failed or stopped report attempt had staged, whether or not it lived to say so. Other tasks have
-/// none.
+/// Removes the staged folder of a failed or stopped report attempt, even if the attempt died before reporting it. Other
+/// tasks stage nothing.
 void RemoveStaged(const v1::TaskAssignment& assignment);
 
-/// The failure that stands for an error of Publish.
+/// Returns the task failure for an error of Publish.
 v1::Failure PublicationFailure(const absl::Status& status);
 
 }  // namespace regroup

@@ -9,10 +9,10 @@
 namespace regroup {
 namespace {
 
-/// A rank reports twice a second, whatever it waits for. One that does not for so long has itself stopped.
+/// A rank reports twice a second, whatever it waits for. A rank that is silent for longer than this has itself stopped.
 constexpr std::chrono::seconds kSilence{3};
 
-/// "rank 1 made no progress for 60 s at step 12 in backward, waiting in reduce_scatter #7"
+/// Returns a sentence such as "rank 1 made no progress for 60 s at step 12 in backward, waiting in reduce_scatter #7".
 std::string Describe(size_t rank, const v1::Activity& activity, std::chrono::seconds idle) {
   std::string text = fmt::format("rank {} made no progress for {} s at step {}", rank, idle.count(), activity.step());
   if (!activity.phase().empty()) text += " in " + activity.phase();
@@ -51,11 +51,11 @@ absl::Status RankBoard::CheckAttest(const v1::AttestRequest& request, int member
   }
   const Rank& rank = ranks_[static_cast<size_t>(request.rank())];
   if (rank.member != member) {
-    return Refuse(fmt::format("rank {} runs on worker {} of the gang where it was to run on worker {}", request.rank(),
-                              member, rank.member));
+    return Refuse(
+        fmt::format("rank {} runs on worker {} of the gang instead of worker {}", request.rank(), member, rank.member));
   }
   if (rank.attested && (rank.process_id != request.process_id() || rank.host != request.host())) {
-    return Refuse(fmt::format("two processes say that they are rank {}", request.rank()));
+    return Refuse(fmt::format("two processes claim to be rank {}", request.rank()));
   }
   return absl::OkStatus();
 }
@@ -146,8 +146,8 @@ std::optional<std::string> RankBoard::FindHang(std::chrono::seconds patience, St
     if (ranks_[rank].attested && now - ranks_[rank].last_progress >= patience) stuck.push_back(rank);
   }
   if (stuck.empty()) return std::nullopt;
-  // The culprit is the rank that does not even report; else the one outside of any collective; else the one that has
-  // got nothing done for longest. The others wait for it.
+  // The culprit is the rank that stopped reporting; else the one outside any collective; else the one that has made no
+  // progress for longest. The others wait for it.
   const auto place = [&](size_t number) {
     const Rank& rank = ranks_[number];
     const bool reports = now - rank.last_report < kSilence;

@@ -1,7 +1,7 @@
-// Keeps what the ranks of one attempt have told their worker: who is there, what each does, and how it ended.
+// Stores what the ranks of one attempt have reported: which are there, what each does, and how the attempt ended.
 //
-// Thread-safe. The trainer server's threads write, the attempt's thread reads. No clock inside: callers give the time,
-// so that every rule can be tested without waiting.
+// Thread-safe. The trainer server's threads write, the attempt's thread reads. Callers pass the time, so that every
+// rule can be tested without waiting.
 #pragma once
 
 #include <chrono>
@@ -23,43 +23,45 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 class RankBoard {
  public:
   RankBoard(AttemptKey attempt, int ranks);
-  /// A gang on several workers: how many ranks each runs, in the order of the ranks.
+  /// For a gang on several workers: takes the number of ranks of each, in the order of the ranks.
   RankBoard(AttemptKey attempt, const std::vector<int>& ranks_of_members);
 
-  /// FAILED_PRECONDITION if the epoch, the world size, the rank or the worker that it runs on is not what was promised,
-  /// or if the rank is taken by another process. The first refusal is kept: a gang that fell apart must not succeed.
+  /// Returns FAILED_PRECONDITION if the epoch, the world size, the rank or the worker that it runs on is not the
+  /// expected one, or if another process has the rank. Keeps the first refusal: a gang that fell apart must not
+  /// succeed.
   absl::Status Attest(const v1::AttestRequest& request, SteadyTime now, int member = 0);
 
-  /// FAILED_PRECONDITION for another attempt or a rank that has not attested. True if the rank should exit.
+  /// Returns true if the rank should exit; FAILED_PRECONDITION for another attempt or a rank that has not attested.
   absl::StatusOr<bool> Report(const v1::ReportRequest& request, SteadyTime now);
 
-  /// From now on Report answers that the rank should exit.
+  /// Makes every later Report answer that the rank should exit.
   void Stop();
 
-  /// Returns why the first refused Attest was refused; empty if none was.
+  /// Returns the reason for the first rejected Attest; empty if none was rejected.
   std::string refusal() const;
 
   int attested() const;
-  /// The first member of the gang some of whose ranks have not attested, if any.
+  /// Returns the first member of the gang with a rank that has not attested, if any.
   std::optional<int> FirstMissingMember() const;
 
-  /// The outcome: a failure of any rank, else the success that rank 0 reported.
+  /// Returns the outcome: a failure of any rank, else the success that rank 0 reported.
   std::optional<v1::TaskOutcome> outcome() const;
 
-  /// The rank that reported it; 0 where there is none.
+  /// Returns the rank that reported the outcome; 0 if there is none.
   int outcome_rank() const;
 
-  /// Returns the time at which the outcome came.
+  /// Returns the time at which the outcome arrived.
   std::optional<SteadyTime> outcome_time() const;
 
-  /// One sentence about the rank that hangs, or nothing. A rank hangs when its ticks have not changed for `patience`,
-  /// except that one which waits in a collective operation is excused while any other rank gets something done. Of
-  /// several, the one that has fallen silent is named: a stopped process does not report that it waits for others.
+  /// Returns one sentence about the rank that hangs, or nothing. A rank hangs when its ticks have not changed for
+  /// `patience`, except that a rank which waits in a collective operation is excused while any other rank makes
+  /// progress. If several hang, the rank that stopped reporting is named: a stopped process does not report that it
+  /// waits for others.
   std::optional<std::string> FindHang(std::chrono::seconds patience, SteadyTime now) const;
 
  private:
   struct Rank {
-    /// Position in the gang of the worker that runs it.
+    /// The worker that runs the rank, as its position in the gang.
     int member = 0;
     bool attested = false;
     int32_t process_id = 0;

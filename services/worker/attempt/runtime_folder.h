@@ -9,23 +9,24 @@
 
 namespace regroup {
 
-/// $XDG_RUNTIME_DIR/regroup-<user>-<key>, or the same in /tmp, made with mode 0700. An existing one is used again if it
-/// is a folder, ours and private; PERMISSION_DENIED otherwise, because somebody else could listen there.
+/// Returns $XDG_RUNTIME_DIR/regroup-<user>-<key>, or the same in /tmp, created with mode 0700. An existing one is
+/// reused if it is a private folder of this user; PERMISSION_DENIED otherwise, because somebody else could listen
+/// there.
 absl::StatusOr<std::filesystem::path> MakeRuntimeFolder(const std::string& key, const std::string& xdg_runtime_dir);
 
-/// Removes everything in the folder but `keep`.
+/// Removes everything in the folder except `keep`.
 void EmptyRuntimeFolder(const std::filesystem::path& folder, const std::filesystem::path& keep);
 
-/// Removes the folder and, as the last thing in it, the lock that the caller holds. A successor may make both again at
-/// any moment: what it made stays.
+/// Removes the folder and, as the last thing in it, the lock that the caller holds. A successor may re-create both at
+/// any moment; its files are left in place.
 void RemoveRuntimeFolder(const std::filesystem::path& folder, const std::filesystem::path& lock);
 
-/// A private folder for what the ranks of one attempt share in memory: below /dev/shm, or `otherwise` where that cannot
-/// be used. Open MPI names its files there by the machine and the rank's number on its node, so that two workers of one
-/// machine that take part in one gang would take each other's.
+/// Creates a private folder for the shared memory files of one attempt's ranks: below /dev/shm, or `otherwise` if that
+/// cannot be used. Open MPI names these files after the machine and the rank's number on its node, so two workers on
+/// one machine that take part in one gang would overwrite each other's files.
 std::filesystem::path MakeSharedMemoryFolder(const std::string& key, int number,
                                              const std::filesystem::path& otherwise);
-/// Removes those that a worker which was killed left behind.
+/// Removes the shared memory folders that a killed worker left behind.
 void RemoveSharedMemoryFolders(const std::string& key);
 
 }  // namespace regroup

@@ -1,4 +1,4 @@
-// Keeps count of the slots of a worker that are taken, and of the GPUs behind them. Not thread-safe.
+// Tracks which slots of a worker are taken, and which GPU each slot uses. Not thread-safe.
 #pragma once
 
 #include <string>
@@ -8,8 +8,8 @@ namespace regroup {
 
 class SlotPool {
  public:
-  /// `devices` are the GPUs' names as CUDA_VISIBLE_DEVICES writes them; empty on CPU. Slot i computes on device i
-  /// modulo their number.
+  /// `devices` are the GPUs' names as CUDA_VISIBLE_DEVICES writes them; empty on CPU. Slot i uses device i modulo their
+  /// number.
   SlotPool(int slots, std::vector<std::string> devices);
 
   int free_slots() const;
@@ -18,7 +18,7 @@ class SlotPool {
   std::vector<int> Take(int count);
   void Release(const std::vector<int>& slots);
 
-  /// CUDA_VISIBLE_DEVICES for these slots: each device once, "" on CPU.
+  /// Returns CUDA_VISIBLE_DEVICES for these slots: each device once, "" on CPU.
   std::string VisibleDevices(const std::vector<int>& slots) const;
 
  private:

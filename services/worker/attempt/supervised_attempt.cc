@@ -130,7 +130,7 @@ bool SupervisedAttempt::MustKill(SteadyTime now) {
 }
 
 void SupervisedAttempt::KillEverything() {
-  // The end may be announced only when nothing is left.
+  // The end may be announced only when no process is left.
   while (true) {
     const absl::Status status = processes_->KillEverything();
     if (status.ok()) return;

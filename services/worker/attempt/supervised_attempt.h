@@ -1,6 +1,6 @@
-// One attempt as far as this worker runs it: all of it (TaskAttempt), or a part of a gang that another worker leads
-// (GangHelperAttempt). This base has what both do: the thread, the temporary folder, the processes, requests to stop,
-// and the end.
+// This worker's share of one attempt: all of it (TaskAttempt), or a part of a gang that another worker leads
+// (GangHelperAttempt). This base class has what both share: the thread, the temporary folder, the processes, requests
+// to stop, and the end.
 //
 // Owned by the AttemptTable. A thread of its own does everything, from the first folder to the last process; the public
 // functions may be called from any thread. The end is announced only when no process of the attempt is left on this
@@ -35,16 +35,16 @@ struct AttemptServices {
   WorkerOptions options;
   TrainerServer* trainer_server = nullptr;
   LogCollectors* collectors = nullptr;
-  /// Private folder with a short path.
+  /// A private folder with a short path.
   std::filesystem::path runtime_folder;
   Environment inherited;
   int cores = 1;
 };
 
-/// Says why and how fast an attempt is to be stopped.
+/// Says why and how fast an attempt must stop.
 struct StopRequest {
   Verdict verdict;
-  /// True: without a polite signal and its grace.
+  /// If true, the processes are killed without SIGTERM and its grace period.
   bool at_once = false;
 };
 
@@ -53,7 +53,7 @@ class SupervisedAttempt {
   /// Called from the attempt's thread, once, as the last thing it does.
   using EndCallback = std::function<void(const AttemptKey&, const v1::TaskOutcome&)>;
 
-  /// Each subclass kills what runs and waits for the thread, see EndThread.
+  /// Each subclass kills its processes and waits for the thread, see EndThread.
   virtual ~SupervisedAttempt() = default;
 
   const AttemptKey& key() const { return key_; }
@@ -61,7 +61,7 @@ class SupervisedAttempt {
   /// Starts the thread; called once.
   void Start(EndCallback on_end);
 
-  /// Asks for the end. The first request's verdict counts; a later one can only make the stop immediate.
+  /// Asks the attempt to stop. The first request's verdict wins; a later request can only make the stop immediate.
   void RequestStop(StopRequest request);
 
   /// Returns when no process of the attempt is left.
@@ -69,42 +69,43 @@ class SupervisedAttempt {
 
   // For the other workers of a gang.
 
-  /// The secret that they show; empty where there are none.
+  /// The token that the other workers send; empty if there are none.
   const std::string& gang_token() const { return assignment_.gang().token(); }
-  /// Takes what the helpers' ranks say; null where this worker does not lead.
+  /// Returns the contact that answers the helpers' ranks; null if this worker does not lead.
   virtual std::shared_ptr<RankContact> ContactOfHelpers() { return nullptr; }
-  /// Starts the gang's daemon here. FAILED_PRECONDITION where this worker does not help, or was asked before.
+  /// Starts the gang's daemon on this worker. FAILED_PRECONDITION if this worker is not a helper, or has already been
+  /// asked.
   virtual absl::Status StartDaemon(std::shared_ptr<DaemonRun> run);
 
  protected:
   /// `visible_devices` are those of the slots that the attempt takes.
   SupervisedAttempt(v1::TaskAssignment assignment, std::string visible_devices, const AttemptServices* services);
 
-  /// Kills what runs and waits for the thread. Every subclass calls it first in its destructor, because the thread uses
-  /// the subclass's members.
+  /// Kills the processes and waits for the thread. Every subclass calls it first in its destructor, because the thread
+  /// uses the subclass's members.
   void EndThread();
 
   // The attempt's thread calls these.
 
-  /// Does everything, and returns how it ended.
+  /// Runs the attempt from start to end, and returns its outcome.
   virtual v1::TaskOutcome Run() = 0;
-  /// Reads what the processes wrote.
+  /// Reads and forwards what the processes wrote.
   virtual void ForwardOutput() = 0;
-  /// Returns a reason of the attempt's own to stop it, if there is one; may set the time to kill it instead. Not asked
-  /// once the attempt is being stopped.
+  /// Returns the attempt's own reason to stop, if it has one; may set `kill_time_` instead. Not called once the attempt
+  /// is stopping.
   virtual std::optional<StopRequest> FindReasonToStop(SteadyTime now) = 0;
-  /// The attempt begins to stop, politely unless the request says otherwise.
+  /// Called when the attempt begins to stop: with SIGTERM first, unless the request says otherwise.
   virtual void OnStop(const StopRequest& request) = 0;
 
   // For the subclass, on the attempt's thread.
 
-  /// Lets the ranks that show the attempt's token talk to `contact`, until the attempt ends.
+  /// Lets `contact` answer the ranks that send the attempt's token, until the attempt ends.
   void AcceptRanks(std::shared_ptr<RankContact> contact);
   LaunchContext MakeLaunchContext() const;
   absl::Status StartProcesses(const ProcessPlan& plan);
-  /// Visits the attempt at this interval until its leader ends; true if the worker must kill it before that.
+  /// Checks the attempt at this interval until its leader exits; returns true if the worker must kill it before that.
   bool Supervise(std::chrono::milliseconds interval);
-  /// Returns when no process of the attempt is left; one that the kernel holds on to delays it.
+  /// Kills all processes of the attempt and returns when none is left; a process stuck in the kernel delays it.
   void KillEverything();
   std::optional<StopRequest> stop_request() const;
 
@@ -113,15 +114,15 @@ class SupervisedAttempt {
   const v1::TaskAssignment assignment_;
   const AttemptKey key_;
   const AttemptServices* const services_;
-  /// Distinguishes what the attempts of this process make outside of their own folders.
+  /// Tells apart the files and groups that the attempts of this process create outside their own folders.
   const int number_;
   const std::filesystem::path folder_;
   const std::filesystem::path temporary_folder_;
-  /// The secret that the ranks show.
+  /// The token that the ranks send.
   const std::string token_;
   const std::shared_ptr<LogCollector> collector_;
 
-  // The attempt's thread alone.
+  // Used by the attempt's thread only.
   std::optional<SteadyTime> kill_time_;
 
   mutable std::mutex mutex_;
@@ -138,10 +139,10 @@ class SupervisedAttempt {
   std::thread thread_;
 };
 
-/// Makes an empty folder, whatever was there before.
+/// Makes an empty folder; removes whatever was there before.
 absl::Status MakeFreshFolder(const std::filesystem::path& folder);
 
-/// Returns the number of its ranks that this worker runs, which is the number of slots that it takes.
+/// Returns the number of ranks that this worker runs, which is the number of slots that the attempt takes.
 int RanksHere(const v1::TaskAssignment& assignment);
 
 }  // namespace regroup

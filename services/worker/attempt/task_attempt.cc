@@ -18,7 +18,7 @@
 namespace regroup {
 namespace {
 
-/// The time between two looks at logs and rules.
+/// The interval at which logs are forwarded and the rules to stop are checked.
 constexpr std::chrono::milliseconds kVisitInterval{200};
 
 bool IsPlainName(const std::string& name) {
@@ -35,7 +35,7 @@ absl::Status WriteJson(const google::protobuf::Message& message, const std::file
   return WriteFileAtomically(path, text);
 }
 
-/// Writes it for the trainers, which need not know how the gang is spread, and whom its secret does not concern.
+/// Writes the assignment for the trainers, without the gang: they need neither its members nor its token.
 absl::Status WriteAssignment(v1::TaskAssignment assignment, const std::filesystem::path& path) {
   assignment.clear_gang();
   return WriteJson(assignment, path);
@@ -90,7 +90,7 @@ v1::TaskOutcome TaskAttempt::FailedToStart(const absl::Status& status) const {
 }
 
 absl::Status TaskAttempt::Prepare() {
-  if (token_.empty()) return absl::InternalError("the system gave no random bytes for the attempt's token");
+  if (token_.empty()) return absl::InternalError("cannot read random bytes for the attempt's token");
   if (!IsPlainName(key_.job) || !IsPlainName(key_.task)) {
     return absl::InvalidArgumentError(fmt::format("{} cannot be the name of a folder", ToString(key_)));
   }

@@ -1,5 +1,5 @@
-// An attempt that this worker runs or, of a gang on several workers, leads: its folder, its processes, its watchdog,
-// and the decision how it ended.
+// An attempt that this worker runs alone or, for a gang on several workers, leads: its folder, its processes, its
+// watchdog, and the decision on its outcome.
 #pragma once
 
 #include <memory>
@@ -28,24 +28,24 @@ class TaskAttempt : public SupervisedAttempt {
   void OnStop(const StopRequest& request) override;
 
   absl::Status Prepare();
-  /// Writes what mpirun and regroup-rsh read of a gang on several workers.
+  /// Writes the files that mpirun and regroup-rsh read, for a gang on several workers.
   absl::Status WriteGangFiles() const;
-  /// Says which worker's ranks have not come; empty where all have, and where no other worker takes part.
+  /// Names the worker whose ranks have not joined; empty if all have, or if no other worker takes part.
   std::string WhoIsMissing() const;
   absl::Status StartRanks();
   std::optional<StopRequest> FindOverdue(SteadyTime now) const;
   AttemptEvidence GatherEvidence();
-  /// Returns a failure where the job names paths that this worker does not allow.
+  /// Returns a failure if the job names paths that this worker does not allow.
   std::optional<v1::TaskOutcome> RefusePaths() const;
   v1::TaskOutcome FailedToStart(const absl::Status& status) const;
 
   const std::shared_ptr<RankBoard> board_;
   const std::shared_ptr<RankContact> contact_;
 
-  // The attempt's thread alone.
+  // Used by the attempt's thread only.
   std::optional<RankLogs> logs_;
   SteadyTime start_time_;
-  /// Unset while the attempt may go on, and when a rank reported a failure before the worker stepped in.
+  /// Not set while the attempt may go on, nor if a rank reported a failure before the worker stopped the attempt.
   std::optional<Verdict> verdict_;
   bool killed_ = false;
 };

@@ -16,7 +16,7 @@ namespace regroup {
 namespace {
 
 constexpr std::chrono::seconds kShutdownPatience{1};
-/// A rank gives its worker up after 10 s without an answer, or when the lease ends.
+/// Shorter than the 10 s without an answer after which a rank gives up its worker; it also does so when the lease ends.
 constexpr std::chrono::seconds kRelayPatience{5};
 
 SteadyTime Now() { return std::chrono::steady_clock::now(); }
@@ -30,7 +30,7 @@ absl::Status LocalContact::Attest(const v1::AttestRequest& request, int member) 
 absl::StatusOr<bool> LocalContact::Report(const v1::ReportRequest& request, int) {
   REGROUP_ASSIGN_OR_RETURN(const bool stop, board_->Report(request, Now()));
   for (const v1::MetricPoint& point : request.metrics()) collector_->AddMetric(point);
-  // Only rank 0 speaks for the attempt's progress.
+  // The attempt's progress is the one that rank 0 reports.
   if (request.rank() == 0 && request.has_progress()) collector_->SetProgress(request.progress());
   return stop;
 }
@@ -73,7 +73,7 @@ absl::StatusOr<std::unique_ptr<TrainerServer>> TrainerServer::Start(const std::f
                                                                     const LeaseEnd* lease) {
   std::unique_ptr<TrainerServer> server(new TrainerServer(socket, lease));
   grpc::ServerBuilder builder;
-  // The file permissions are the protection: nobody else can enter the folder.
+  // File permissions protect the socket: nobody else can enter the folder.
   builder.AddListeningPort("unix:" + socket.string(), grpc::InsecureServerCredentials());
   builder.RegisterService(server.get());
   server->server_ = builder.BuildAndStart();

@@ -1,8 +1,8 @@
-// The TrainerService of a worker: one gRPC server on a unix socket for the ranks of all attempts, and the contacts that
-// answer them, each for one attempt.
+// The TrainerService of a worker: one gRPC server on a unix socket for the ranks of all attempts, and one contact for
+// each attempt, which answers its ranks.
 //
-// The worker owns the server. All of it is thread-safe. A rank is known by the secret token of its attempt, which it
-// sends with every call; the socket lies in a folder that only this user can enter.
+// The worker owns the server. Everything here is thread-safe. A rank is identified by the secret token of its attempt,
+// which it sends with every call; the socket is in a folder that only this user can enter.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -30,13 +30,13 @@ class RankContact {
  public:
   virtual ~RankContact() = default;
 
-  /// `member` is the worker that the rank runs on, by its position in the gang. Errors are those of RankBoard.
+  /// `member` is the worker that the rank runs on, as its position in the gang. Errors are those of RankBoard.
   virtual absl::Status Attest(const v1::AttestRequest& request, int member) = 0;
-  /// True if the rank should exit.
+  /// Returns true if the rank should exit.
   virtual absl::StatusOr<bool> Report(const v1::ReportRequest& request, int member) = 0;
 };
 
-/// On the worker that runs or leads the attempt: writes down what the ranks say.
+/// The contact on the worker that runs or leads the attempt: records what the ranks report.
 class LocalContact : public RankContact {
  public:
   LocalContact(std::shared_ptr<RankBoard> board, std::shared_ptr<LogCollector> collector)
@@ -50,7 +50,7 @@ class LocalContact : public RankContact {
   const std::shared_ptr<LogCollector> collector_;
 };
 
-/// On a helper: passes on to the lead.
+/// The contact on a helper: relays the calls to the lead.
 class RelayContact : public RankContact {
  public:
   /// Connects lazily.
@@ -62,7 +62,7 @@ class RelayContact : public RankContact {
   absl::StatusOr<bool> Report(const v1::ReportRequest& request, int member) override;
 
  private:
-  /// The attempt's token, and how long the lead may take.
+  /// Sets the attempt's token and the deadline of the call to the lead.
   void Prepare(grpc::ClientContext& context) const;
 
   const std::unique_ptr<v1::GangService::Stub> stub_;
@@ -72,15 +72,15 @@ class RelayContact : public RankContact {
 
 class TrainerServer final : private v1::TrainerService::Service {
  public:
-  /// Listens on `socket`, which is replaced if it exists. Tells ranks the end of the worker's lease; `lease` outlives
-  /// the server.
+  /// Listens on `socket`, which is replaced if it exists. Answers ranks with the end of the worker's lease; `lease`
+  /// outlives the server.
   static absl::StatusOr<std::unique_ptr<TrainerServer>> Start(const std::filesystem::path& socket,
                                                               const LeaseEnd* lease);
   ~TrainerServer() override;
 
   const std::filesystem::path& socket() const { return socket_; }
 
-  /// Accepts the ranks that show `token`, until Remove. The contact is shared with the calls in progress.
+  /// Accepts the ranks that send `token`, until Remove. The contact is shared with the calls in progress.
   void Add(const std::string& token, std::shared_ptr<RankContact> contact);
   void Remove(const std::string& token);
 

@@ -3,7 +3,7 @@
 namespace regroup {
 namespace {
 
-/// Lines above this are dropped when a daemon writes faster than the caller reads.
+/// More waiting lines than this are dropped: the daemon writes faster than the caller reads.
 constexpr size_t kMostEvents = 1000;
 
 }  // namespace

@@ -1,4 +1,4 @@
-// One run of a gang's daemon on a helper, between the call that asked for it and the attempt's thread that does it.
+// One run of a gang's daemon on a helper, shared by the call that asked for it and the attempt's thread that runs it.
 // Thread-safe.
 #pragma once
 
@@ -25,15 +25,15 @@ class DaemonRun {
   // For the attempt's thread.
 
   void AddLine(std::string line);
-  /// The last event.
+  /// Adds the last event.
   void End(const v1::DaemonExit& exit);
-  /// Nobody listens any more: the daemon has to end.
+  /// Returns true if the call is over, so that the daemon has to end.
   bool is_abandoned() const;
 
   // For the call.
 
   void Abandon();
-  /// The next event, or nothing if there is none for `patience`.
+  /// Returns the next event, or nothing if there is none for `patience`.
   std::optional<v1::RunDaemonResponse> Next(std::chrono::milliseconds patience);
 
  private:

@@ -18,7 +18,7 @@ constexpr std::string_view kNodePrefix = "regroup-node-";
 constexpr const char* kOutputSetting = "orte_output_filename";
 constexpr size_t kLongestValue = 4096;
 
-/// Name and form of each setting. They come from mpirun 4.1.
+/// Maps each setting's name to the pattern of its value, as mpirun 4.1 writes it.
 const std::map<std::string, std::regex>& Forms() {
   static const std::map<std::string, std::regex> forms = {
       {"ess", std::regex("env")},
@@ -56,9 +56,9 @@ absl::Status CheckSetting(const v1::DaemonSetting& setting, const std::filesyste
     return Refuse(setting.name(), "does not lie in the attempt's folder");
   }
   const auto form = Forms().find(setting.name());
-  if (form == Forms().end()) return Refuse(setting.name(), "is not a setting that a gang's daemon may be given");
+  if (form == Forms().end()) return Refuse(setting.name(), "is not a setting that a gang's daemon accepts");
   const bool fits = setting.value().size() <= kLongestValue && std::regex_match(setting.value(), form->second);
-  return fits ? absl::OkStatus() : Refuse(setting.name(), "has a value of a form that is not allowed");
+  return fits ? absl::OkStatus() : Refuse(setting.name(), "has a value that is not allowed");
 }
 
 }  // namespace

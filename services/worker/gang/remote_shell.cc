@@ -21,7 +21,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kPauseBeforeRetry{200};
-/// A shell adds the signal to this in the exit status of a program that was killed.
+/// The exit status of a killed program is this plus the signal's number, as in a shell.
 constexpr int kSignalBase = 128;
 
 /// A call to one member of the gang.
@@ -37,7 +37,7 @@ class DaemonCall {
     while (true) {
       const absl::Status status = Try(request);
       if (exit_) return ReportExit();
-      // It may not have its assignment yet, or not be reachable for a moment.
+      // The helper may not have its assignment yet, or be unreachable for a moment.
       const bool may_come = absl::IsNotFound(status) || absl::IsUnavailable(status);
       if (has_joined_) return Fail(fmt::format("was lost: {}", std::string(status.message())));
       if (!may_come || Clock::now() > deadline) {
@@ -117,9 +117,9 @@ std::vector<std::string> SplitCommand(const std::string& command) {
 
 absl::StatusOr<std::vector<v1::DaemonSetting>> SettingsOf(const std::vector<std::string>& words) {
   size_t position = 0;
-  // Before it may stand what a login shell would have to be told.
+  // Words for a login shell may come before it.
   while (position < words.size() && words[position] != "orted") ++position;
-  if (position == words.size()) return absl::InvalidArgumentError("mpirun wants something else than orted");
+  if (position == words.size()) return absl::InvalidArgumentError("mpirun's command does not start orted");
   std::vector<v1::DaemonSetting> settings;
   for (++position; position + 2 < words.size() && words[position] == "-mca"; position += 3) {
     if (!IsDaemonSetting(words[position + 1])) continue;
@@ -127,14 +127,14 @@ absl::StatusOr<std::vector<v1::DaemonSetting>> SettingsOf(const std::vector<std:
     settings.back().set_value(words[position + 2]);
   }
   const bool is_end = position == words.size() || words[position] == ")";
-  if (!is_end) return absl::InvalidArgumentError(fmt::format("orted may not be given {}", words[position]));
+  if (!is_end) return absl::InvalidArgumentError(fmt::format("orted may not be started with {}", words[position]));
   return settings;
 }
 
 int RunRemoteDaemon(const v1::GangCall& call, const std::string& node, const std::vector<v1::DaemonSetting>& settings) {
   const std::optional<int> position = MemberOfNode(node);
   if (!position || *position < 1 || *position >= call.gang().members_size()) {
-    return Refuse(fmt::format("no helper of the gang is called {}", node));
+    return Refuse(fmt::format("the gang has no helper named {}", node));
   }
   const v1::GangMember& member = call.gang().members(*position);
   const TlsFiles tls{.certificate = call.tls_certificate(),

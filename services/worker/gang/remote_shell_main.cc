@@ -1,4 +1,4 @@
-// regroup-rsh NODE COMMAND...: the remote shell that mpirun is given for gangs on several workers.
+// regroup-rsh NODE COMMAND...: mpirun uses it as the remote shell for gangs on several workers.
 #include <google/protobuf/util/json_util.h>
 #include <signal.h>
 

@@ -9,7 +9,7 @@ namespace regroup {
 namespace {
 
 constexpr size_t kTailLines = 20;
-/// Far below the largest message that gRPC takes.
+/// Far below gRPC's message size limit.
 constexpr size_t kMostBytes = 1 << 20;
 
 }  // namespace

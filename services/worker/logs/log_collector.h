@@ -1,7 +1,8 @@
-// Collects everything that one attempt says on its way to the coordinator: log lines, metric points, progress.
+// Buffers what one attempt reports to the coordinator: log lines, metric points, progress.
 //
 // Thread-safe. The attempt's thread adds lines, the trainer server's threads add metrics and progress, the pusher's
-// thread takes. Memory is bounded: when nobody takes, the oldest go first, and the next report says how many went.
+// thread takes. Memory is bounded: if nobody takes the entries, the oldest are dropped, and the next report says how
+// many.
 #pragma once
 
 #include <cstdint>
@@ -20,23 +21,23 @@ namespace regroup {
 
 class LogCollector {
  public:
-  /// `worker` stands in each entry.
+  /// `worker` is written into each entry.
   LogCollector(AttemptKey attempt, std::string worker, size_t most_lines = 5'000, size_t most_points = 20'000);
 
   void AddLine(v1::LogEntry entry);
   void AddMetric(v1::MetricPoint point);
   void SetProgress(const v1::Progress& progress);
 
-  /// Returns what came since the last call, about 1 MiB of lines at most; nothing if nothing came.
+  /// Returns what was added since the last call, about 1 MiB of lines at most; nothing if nothing was added.
   std::optional<v1::AttemptReport> Take();
 
-  /// Lines waiting to be taken.
+  /// Returns the number of lines that wait to be taken.
   size_t waiting_lines() const;
 
-  /// Lines dropped since the start.
+  /// Returns the number of lines dropped since the start.
   int64_t dropped_lines() const;
 
-  /// The last lines as "rank 1: message", oldest first; at most 20.
+  /// Returns the last lines as "rank 1: message", oldest first; at most 20.
   std::vector<std::string> Tail() const;
 
  private:
@@ -57,14 +58,14 @@ class LogCollector {
   int64_t announced_drops_ = 0;
 };
 
-/// The collectors of all attempts of a worker, for as long as somebody holds them. Owned by the worker; thread-safe.
+/// Finds the collector of each attempt of a worker, for as long as somebody holds it. Owned by the worker; thread-safe.
 class LogCollectors {
  public:
-  /// Returns a new collector, which stays in the list until the caller lets go of it.
+  /// Returns a new collector, which stays in the list until the caller releases it.
   std::shared_ptr<LogCollector> Add(const AttemptKey& attempt, const std::string& worker);
 
   std::vector<std::shared_ptr<LogCollector>> All() const;
-  /// Null if the attempt has none, or none any more.
+  /// Returns null if the attempt has no collector, or no longer has one.
   std::shared_ptr<LogCollector> Find(const AttemptKey& attempt) const;
 
  private:

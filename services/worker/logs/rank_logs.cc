@@ -18,10 +18,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// Longer messages are cut: a log line is for reading.
+/// Longer messages are cut: log lines are for people to read.
 constexpr size_t kLongestMessage = 16 * 1024;
 
-/// Keys that have a field of their own, or say what the entry's place says already.
+/// Keys that have a field of their own in LogEntry, or that repeat the attempt the entry belongs to.
 constexpr std::array<std::string_view, 8> kKnownKeys = {"message", "severity", "time", "component",
                                                         "rank",    "job",      "task", "epoch"};
 
@@ -33,7 +33,7 @@ v1::LogSeverity SeverityOf(std::string_view name, v1::LogSeverity otherwise) {
   return otherwise;
 }
 
-/// As JSON text the replacement of invalid UTF-8 comes for free.
+/// Replaces invalid UTF-8 by way of the JSON library, which does so when it writes text.
 std::string ValidUtf8(std::string_view text) {
   const std::string quoted = Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
   return Json::parse(quoted).get<std::string>();
@@ -43,7 +43,7 @@ std::string TextOf(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-/// The message, and what other keys say, in the order they were written.
+/// Returns the message, followed by the other keys in the order in which they were written.
 std::string MessageOf(const Json& object) {
   std::string message = TextOf(object["message"]);
   for (const auto& [key, value] : object.items()) {
@@ -65,7 +65,7 @@ void FillFromJson(const Json& object, v1::LogEntry& entry) {
   entry.set_message(MessageOf(object));
 }
 
-/// A line without an end is given out in pieces of this size.
+/// A longer line is passed on in pieces of this size.
 constexpr size_t kLongestLine = 64 * 1024;
 constexpr int64_t kBlockBytes = 4096;
 
@@ -73,7 +73,7 @@ constexpr size_t kBytesPerVisit = 1 << 20;
 constexpr size_t kLauncherBytes = 64 * 1024;
 constexpr std::string_view kRankPrefix = "rank.";
 
-/// The number in "rank.07", or -1. Open MPI pads it with zeros.
+/// Returns the number in "rank.07", or -1. Open MPI pads it with zeros.
 int RankOf(const std::string& name) {
   if (!name.starts_with(kRankPrefix)) return -1;
   int rank = -1;
@@ -82,7 +82,7 @@ int RankOf(const std::string& name) {
   return parsed.ec == std::errc() && parsed.ptr == end ? rank : -1;
 }
 
-/// Open MPI frames what it says with lines of hyphens.
+/// Returns true for the lines of hyphens with which Open MPI frames its messages.
 bool IsDecoration(std::string_view line) { return line.find_first_not_of("- ") == std::string_view::npos; }
 
 }  // namespace
@@ -131,7 +131,7 @@ void LogFileTail::GiveBackOldBlocks() {
   const int64_t end = (read_bytes_ - kept_bytes_) / kBlockBytes * kBlockBytes;
   const int fd = open(path_.c_str(), O_WRONLY | O_CLOEXEC);
   if (fd < 0) return;
-  // Where it fails the file is only larger.
+  // If this fails, the file is only larger.
   (void)fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, given_back_, end - given_back_);
   close(fd);
   given_back_ = end;

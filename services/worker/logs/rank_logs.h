@@ -1,8 +1,8 @@
-// The log files of all ranks of one attempt: read as they grow, taken apart line by line, and fed into its collector.
+// The log files of all ranks of one attempt: read as they grow, parsed line by line, and added to its collector.
 //
 // Each rank's standard output and error go to files, not pipes: lines of different ranks never mix, a slow reader never
 // blocks a trainer, a dying worker never breaks its pipe, and the files stay beside the results. The attempt's thread
-// owns them; nothing here is thread-safe but ParseLogLine, which is pure.
+// owns these objects; only ParseLogLine, which is pure, is thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -20,22 +20,22 @@ namespace regroup {
 
 enum class LogStream { kStdout, kStderr };
 
-/// Returns one line of a trainer's output as a log entry. A JSON object with "message" is taken apart (severity, time,
-/// rank; other keys are appended as key=value). Any other text is the message itself: INFO from standard output,
-/// WARNING from standard error. `rank` is where the line came from and wins over the line's own. Bytes that are not
-/// UTF-8 are replaced. Task, epoch and worker stay unset.
+/// Returns one line of a trainer's output as a log entry. A JSON object with "message" is split into its fields
+/// (severity, time, rank; other keys are appended as key=value). Any other text is the message itself: INFO from
+/// standard output, WARNING from standard error. `rank` is the rank whose file holds the line; it overrides the rank in
+/// the line. Bytes that are not UTF-8 are replaced. Task, epoch and worker are not set.
 v1::LogEntry ParseLogLine(std::string_view line, LogStream stream, int rank);
 
 /// Reads complete lines from a file that another process appends to.
 ///
-/// The file is kept from filling the disk: of what was read, only the end stays; earlier blocks are given back to the
-/// file system while the file keeps its length, so that whoever appends is not disturbed. Where the file system cannot
-/// do that (NFS before 4.2), the file grows.
+/// The file cannot fill the disk: only the end of what was read is kept; earlier blocks are released to the file system
+/// while the file keeps its length, so that the process that appends is not affected. If the file system cannot do that
+/// (NFS before 4.2), the file grows.
 class LogFileTail {
  public:
   static constexpr int64_t kKeptBytes = 16 << 20;
 
-  /// Between `kept_bytes` and twice as much of what was read stays on the disk.
+  /// Keeps on the disk between `kept_bytes` and twice as much of what was read.
   explicit LogFileTail(std::filesystem::path path, int64_t kept_bytes = kKeptBytes)
       : path_(std::move(path)), kept_bytes_(kept_bytes) {}
   LogFileTail(LogFileTail&& other) noexcept;
@@ -43,10 +43,10 @@ class LogFileTail {
   ~LogFileTail();
 
   /// Calls `on_line` for each line that has become complete since the last call; at most about `most_bytes` are read.
-  /// True if there may be more. A file that does not exist yet has no lines.
+  /// Returns true if there may be more. A file that does not exist yet has no lines.
   bool ReadLines(size_t most_bytes, const std::function<void(std::string_view)>& on_line);
 
-  /// Calls it for a last line without an end.
+  /// Calls `on_line` for a last line that has no line break.
   void ReadUnfinishedLine(const std::function<void(std::string_view)>& on_line);
 
  private:
@@ -57,23 +57,23 @@ class LogFileTail {
   const int64_t kept_bytes_;
   int fd_ = -1;
   int64_t read_bytes_ = 0;
-  /// Blocks before this were given back.
+  /// Blocks before this offset were released.
   int64_t given_back_ = 0;
   std::string unfinished_;
 };
 
 class RankLogs {
  public:
-  /// `folder` holds rank.<n>/{stdout,stderr}, as they appear, and mpirun/{stdout,stderr} for a gang.
+  /// `folder` holds rank.<n>/{stdout,stderr}, which may appear later, and mpirun/{stdout,stderr} for a gang.
   RankLogs(std::filesystem::path folder, int ranks, LogCollector* collector);
 
-  /// Forwards the lines that have come.
+  /// Forwards the lines that were written since the last call.
   void Forward();
 
-  /// Does the same to the end, with unfinished lines; called after the last process has gone.
+  /// Forwards the rest, unfinished lines included; called after the last process has ended.
   void ForwardRest();
 
-  /// Returns what mpirun itself printed, at most its last 64 KiB.
+  /// Returns mpirun's own output, at most its last 64 KiB.
   const std::string& launcher_output() const { return launcher_output_; }
 
  private:

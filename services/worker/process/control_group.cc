@@ -11,8 +11,8 @@
 namespace regroup {
 namespace {
 
-/// Returns the mount point of cgroup version 2. The field before " - cgroup2" is optional, so the mount point is field
-/// five.
+/// Returns the mount point of cgroup version 2. It is field five: only the fields just before " - cgroup2" are
+/// optional.
 std::optional<std::filesystem::path> MountPoint() {
   std::ifstream mounts("/proc/self/mountinfo");
   for (std::string line; std::getline(mounts, line);) {
@@ -24,7 +24,7 @@ std::optional<std::filesystem::path> MountPoint() {
   return std::nullopt;
 }
 
-/// Our own group: the line "0::/path" of /proc/self/cgroup.
+/// Returns this process's group: the line "0::/path" of /proc/self/cgroup.
 std::optional<std::filesystem::path> OwnGroup() {
   const std::optional<std::filesystem::path> mount = MountPoint();
   if (!mount) return std::nullopt;
@@ -45,8 +45,8 @@ std::optional<ControlGroup> ControlGroup::Create(const std::string& name) {
     group.folder_.clear();
     return std::nullopt;
   }
-  // A kernel before 5.14 has no cgroup.kill; a container may show the tree without letting us use it. If anything is
-  // wrong the group is removed by the destructor.
+  // A kernel before 5.14 has no cgroup.kill; a container may show the tree but not let us use it. If anything is wrong,
+  // the destructor removes the group.
   const bool usable =
       access((group.folder_ / "cgroup.kill").c_str(), W_OK) == 0 && access(group.join_file().c_str(), W_OK) == 0;
   if (!usable) return std::nullopt;

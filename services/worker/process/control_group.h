@@ -1,7 +1,7 @@
-// A control group (cgroup version 2) that holds every process of one attempt, whatever it does to escape.
+// A control group (cgroup version 2) that holds every process of one attempt; a process cannot escape from it.
 //
-// Made below the worker's own group where the file system allows it; where it does not, the attempt is held by its
-// process group and its environment marker alone. Owned by one ProcessGroup; not thread-safe.
+// It is created below the worker's own group if permissions allow that; otherwise the attempt is held only by its
+// process group and its environment marker. Owned by one ProcessGroup; not thread-safe.
 #pragma once
 
 #include <sys/types.h>
@@ -16,24 +16,24 @@ namespace regroup {
 
 class ControlGroup {
  public:
-  /// A new group, or nothing where this machine gives none to us.
+  /// Returns a new group, or nothing if this user may not create one on this machine.
   static std::optional<ControlGroup> Create(const std::string& name);
 
-  /// Groups that a worker which was killed left behind: those whose name starts with `prefix`.
+  /// Returns the groups that a killed worker left behind: those whose name starts with `prefix`.
   static std::vector<ControlGroup> Leftovers(const std::string& prefix);
 
   ControlGroup(ControlGroup&& other) noexcept;
   ControlGroup& operator=(ControlGroup&&) = delete;
-  /// Removes the group, which works once it is empty.
+  /// Removes the group, which succeeds only if it is empty.
   ~ControlGroup();
 
   /// The file into which a process writes "0" to join.
   std::filesystem::path join_file() const { return folder_ / "cgroup.procs"; }
 
-  /// Kills every process in it, children that are being made included.
+  /// Kills every process in it, including children that are just being created.
   void Kill() const;
 
-  /// Processes in it now.
+  /// Returns the processes that are in it now.
   std::vector<pid_t> Processes() const;
 
  private:

@@ -26,7 +26,7 @@ absl::Status KillLeftovers(const WorkerOptions& options) {
     return left;
   };
   const size_t count = find().size();
-  if (count > 0) LogWarning("killing what a predecessor left running", {{"processes", count}});
+  if (count > 0) LogWarning("killing processes that a predecessor left running", {{"processes", count}});
   return KillUntilGone(find, kPatience, fmt::format("the predecessor of worker {}", options.id));
 }
 

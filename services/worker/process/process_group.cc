@@ -52,7 +52,7 @@ bool ProcessGroup::LeaderEnded() const {
 
 bool ProcessGroup::WaitForExit(std::chrono::milliseconds patience) {
   if (LeaderEnded()) return true;
-  // Where the kernel has no exit descriptors poll ignores the negative number, and the time-out does the work.
+  // If the kernel has no process descriptors, poll ignores the negative number and only the timeout ends the wait.
   pollfd events[] = {{wake_.number(), POLLIN, 0}, {exit_.number(), POLLIN, 0}};
   poll(events, 2, static_cast<int>(patience.count()));
   uint64_t wakes;
@@ -80,7 +80,7 @@ std::vector<pid_t> ProcessGroup::Remaining() const {
 absl::Status ProcessGroup::KillEverything() {
   if (control_group_) control_group_->Kill();
   if (!reaped_) {
-    // The group before the leader is reaped: until then nothing else can be given its number.
+    // Signals the group before the leader is reaped: until then no other process can get its number.
     kill(-leader_, SIGKILL);
     reaped_ = waitpid(leader_, &wait_status_, 0) == leader_;
   }

@@ -20,49 +20,49 @@
 
 namespace regroup {
 
-/// Says what to start, and where its output goes.
+/// The program to start, and where its output goes.
 struct ProcessPlan {
-  /// The program's path first.
+  /// The first is the program's path.
   std::vector<std::string> arguments;
   /// "NAME=value"; nothing else is inherited.
   std::vector<std::string> environment;
   std::filesystem::path working_folder;
   std::filesystem::path stdout_file;
   std::filesystem::path stderr_file;
-  /// Sent to the leader when the worker dies: mpirun needs one that it can act on.
+  /// The signal that the leader receives when the worker dies: mpirun needs one that it can handle.
   int parent_death_signal = 9;
-  /// Entries of `environment` that no other attempt has.
+  /// The entries of `environment` that identify this attempt.
   std::vector<std::string> marker;
 };
 
 class ProcessGroup {
  public:
-  /// Starts the leader in a process group of its own and, where there is one, in `control_group`.
-  /// NOT_FOUND or PERMISSION_DENIED name the program when it cannot be executed.
+  /// Starts the leader in a process group of its own and, if there is one, in `control_group`. NOT_FOUND or
+  /// PERMISSION_DENIED name the program when it cannot be executed.
   static absl::StatusOr<std::unique_ptr<ProcessGroup>> Start(const ProcessPlan& plan,
                                                              std::optional<ControlGroup> control_group);
 
   ProcessGroup(const ProcessGroup&) = delete;
   ProcessGroup& operator=(const ProcessGroup&) = delete;
-  /// Kills what is left.
+  /// Kills the processes that are left.
   ~ProcessGroup();
 
   pid_t leader() const { return leader_; }
   bool has_control_group() const { return control_group_.has_value(); }
 
-  /// Waits until the leader ends, Wake is called or the time is over. True once the leader has ended.
+  /// Waits until the leader ends, Wake is called or the time is over. Returns true once the leader has ended.
   bool WaitForExit(std::chrono::milliseconds patience);
 
   /// The leader's wait status; valid after KillEverything.
   int wait_status() const { return wait_status_; }
 
-  /// Makes a present or the next WaitForExit return early. Any thread.
+  /// Makes the current or the next WaitForExit return early. May be called from any thread.
   void Wake();
 
   /// Sends a signal to the leader's process group.
   void Signal(int signal_number);
 
-  /// Kills every process of the attempt, in whatever group or session it hides, and returns when none is left.
+  /// Kills every process of the attempt, whatever group or session it moved to, and returns when none is left.
   absl::Status KillEverything();
 
  private:

@@ -47,7 +47,7 @@ bool HasEntries(pid_t pid, const std::vector<std::string>& entries) {
 
 std::vector<pid_t> ProcessesWithEnvironment(const std::vector<std::string>& entries) {
   std::vector<pid_t> found;
-  // No entry would match every process of the machine.
+  // An empty list would match every process of the machine.
   if (entries.empty()) return found;
   std::error_code error;
   for (std::filesystem::directory_iterator entry("/proc", error), end; !error && entry != end; entry.increment(error)) {
@@ -68,7 +68,7 @@ absl::Status KillUntilGone(const std::function<std::vector<pid_t>()>& find, std:
           fmt::format("{} processes of {} survived SIGKILL, including pid {}", left.size(), what, left.front()));
     }
     for (const pid_t pid : left) kill(pid, SIGKILL);
-    // Not for long: one of them may have started another meanwhile.
+    // Waits only briefly: one of them may have started another in the meantime.
     WaitForExits(left, kRescanInterval);
   }
 }

@@ -1,12 +1,12 @@
 // Finds the least-squares optimum of merging under all maps that leave the model unchanged (../README.md, "Merging a
 // group").
 //
-// Values. A shared head v_g [w] and one matrix O_i per head replace v_i by v_g O_i. What the model sees is v_i Wo_i, so
-// the loss is sum_i E|(v_i - v_g O_i) Wo_i|^2 = sum_i E|(v_i - v_g O_i) S_i|^2 with S_i = (Wo_i Wo_i^T)^(1/2). Put
-// y = [v_1 S_1, ..., v_s S_s]; v_g may be any w-dimensional linear function of y, so the best rank-w approximation of
-// y decides: its second moment M has blocks S_i G_ij S_j, P = its w leading eigenvectors, P_i the block of head i,
-//     v_g = y P = sum_i v_i S_i P_i        M_i = S_i P_i        O_i = P_i^T S_i^-1
-// The loss is the sum of the discarded eigenvalues. Orthogonal maps with a mean are a special choice of P.
+// Values. A shared head v_g [w] and one matrix O_i per head replace v_i by v_g O_i. The model uses v_i Wo_i, so the
+// loss is sum_i E|(v_i - v_g O_i) Wo_i|^2 = sum_i E|(v_i - v_g O_i) S_i|^2 with S_i = (Wo_i Wo_i^T)^(1/2). Put y = [v_1
+// S_1, ..., v_s S_s]; v_g may be any w-dimensional linear function of y, so the best rank-w approximation of y decides:
+// its second moment M has blocks S_i G_ij S_j, P = its w leading eigenvectors, P_i the block of head i, v_g = y P =
+// sum_i v_i S_i P_i        M_i = S_i P_i        O_i = P_i^T S_i^-1 The loss is the sum of the discarded eigenvalues.
+// Orthogonal maps with a mean are a special choice of P.
 //
 // Keys without rotation. The logit is q k_i^T, its squared error E (q (k_i - k_g O_i)^T)^2 is the same formula with the
 // queries' second moment in place of Wo_i Wo_i^T, and q' = q O_i^T. Keys are centred: a constant cancels.
@@ -35,7 +35,7 @@ struct LinearMaps {
 };
 
 // Returns S_i P_i^-T, with the floor. Singular values take several times as long as an inverse, whose norm bounds the
-// smallest of them: mostly it shows that all lie above the floor.
+// smallest of them: in most cases this bound shows that all are above the floor.
 at::Tensor FlooredInverse(const at::Tensor& root, const at::Tensor& blocks) {
   const auto [inverse, singular] = at::linalg_inv_ex(blocks);
   if (!singular.any().item<bool>() && inverse.norm(2, {1, 2}).max().item<double>() < 1 / kSmallestShare) {

@@ -2,15 +2,14 @@
 // keys, then the mean.
 //
 // Inside a group, Q_i maximises sum_{i<j} tr(Q_i^T G_ij Q_j) (generalised_procrustes.h). Orthogonal maps leave the
-// model unchanged: v_i Q_i with Q_i^T Wo_i, k_i and q_i turned alike. The shared head is the mean of the aligned
-// ones.
+// model unchanged: v_i Q_i with Q_i^T Wo_i, k_i and q_i rotated alike. The shared head is the mean of the aligned ones.
 //
-// As in the authors' programs, G is the Gram of unit-length heads where the similarity is `cosine`, and that of the
-// heads themselves where it is not. Key coordinates without rotation, which the paper does not have, take a free
-// rotation from their covariance.
+// As in the authors' programs, G is the Gram of unit-length heads if the similarity is `cosine`, and that of the heads
+// themselves otherwise. Key coordinates without rotation, which the paper does not have, take a free rotation from
+// their covariance.
 //
 // Averaging heads that agree only in part loses energy. With restore_norm the shared value head is scaled by one number
-// to the mean energy E|v_i|^2 of its heads, the shared key likewise; queries and outputs stay.
+// to the mean energy E|v_i|^2 of its heads, the shared key likewise; queries and outputs do not change.
 #include <ATen/ATen.h>
 
 #include <algorithm>
@@ -22,8 +21,8 @@
 namespace regroup {
 namespace {
 
-// Sums up energies, from which Scale gives the factor of the mean: the square root of
-// s * sum_i E|a_i|^2 / E|sum_i a_i Q_i|^2.
+// Sums up energies, from which Scale computes the factor of the mean: the square root of s * sum_i E|a_i|^2 / E|sum_i
+// a_i Q_i|^2.
 struct Energies {
   double heads = 0;  // sum_i E|a_i|^2
   double sum = 0;    // E|sum_i a_i Q_i|^2

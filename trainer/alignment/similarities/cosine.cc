@@ -1,4 +1,4 @@
-// Measures likeness by the mean cosine of two heads over tokens, after one was turned towards the other as far as the
+// Measures likeness by the mean cosine of two heads over tokens, after one was rotated towards the other as far as the
 // model allows.
 #include <ATen/ATen.h>
 

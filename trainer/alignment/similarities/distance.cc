@@ -1,4 +1,4 @@
-// Measures likeness by the negative mean squared distance of two heads, after one was turned towards the other:
+// Measures likeness by the negative mean squared distance of two heads, after one was rotated towards the other:
 // -(E|a_i|^2 + E|a_j|^2 - 2 max_Q tr(G_ij Q)).
 #include <ATen/ATen.h>
 

@@ -1,4 +1,4 @@
-// Computes a figure for every pair of heads, each as a task of its own. Pure; may be called from any thread.
+// Computes a number for every pair of heads, each in a task of its own. Pure; may be called from any thread.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -25,8 +25,8 @@ at::Tensor BlockTraces(const at::Tensor& gram);
 /// each of which may turn on its own.
 at::Tensor PairModuli(const at::Tensor& gram);
 
-/// Returns what two key heads have in common at most, E <k_i, k_j turned> [H, H], from the complex Gram of rotary pairs
-/// and the Gram of the other coordinates. Keys behind a norm may not be turned and are compared as they are.
+/// Returns the largest inner product of two key heads, E <k_i, k_j rotated> [H, H], from the complex Gram of rotary
+/// pairs and the Gram of the other coordinates. Keys behind a norm may not be rotated and are compared as they are.
 at::Tensor KeyInnerProducts(const at::Tensor& pairs, const at::Tensor& free, const AttentionShape& shape);
 
 /// Returns sum_t G_ii,t [H].

@@ -1,6 +1,6 @@
 // Measures likeness by the negative energy that `principal` would discard if the two heads alone were merged: the sum
 // of the smaller half of the eigenvalues of [S_i G_ii S_i, S_i G_ij S_j; ., S_j G_jj S_j] (methods/principal.cc). A
-// rotary pair's error counts half, because the logit is the real part of a complex product whose angle turns with the
+// rotary pair's error counts half, because the logit is the real part of a complex product whose angle depends on the
 // distance of the tokens.
 #include <ATen/ATen.h>
 

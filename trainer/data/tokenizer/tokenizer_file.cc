@@ -33,7 +33,7 @@ absl::Status CheckTextGrowth(size_t bytes_before, size_t bytes_after) {
   constexpr size_t kMaxFactor = 32, kMaxPrefix = 1024;
   if (bytes_after <= bytes_before * kMaxFactor + kMaxPrefix) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      fmt::format("the tokenizer would make {} bytes of a text of {} bytes", bytes_after, bytes_before));
+      fmt::format("the tokenizer would make {} bytes out of a text of {} bytes", bytes_after, bytes_before));
 }
 
 }  // namespace regroup

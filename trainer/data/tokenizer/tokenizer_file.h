@@ -1,5 +1,5 @@
-// What reading the JSON files of a tokenizer has in common, whatever step reads its part: the file as an object, the
-// "pattern" of a step, and the limit of what a step may make of a text. Functions for any thread.
+// Helpers for the steps of a tokenizer that read its JSON files: the file as an object, the "pattern" of a step, and
+// the limit on how much a step may lengthen a text. The functions may be called from any thread.
 #pragma once
 
 #include <cstddef>
@@ -13,20 +13,20 @@
 
 namespace regroup {
 
-/// Reads a file of a checkpoint folder that must hold a JSON object. NOT_FOUND, or INVALID_ARGUMENT with the path for
-/// text that is not one.
+/// Reads a file of a checkpoint folder that must hold a JSON object. Returns NOT_FOUND if it is missing, and
+/// INVALID_ARGUMENT with the path if it is not a JSON object.
 absl::StatusOr<nlohmann::json> ReadJsonObject(const std::filesystem::path& path);
 
-/// The same, and an empty object where there is no file.
+/// Does the same, but returns an empty object if there is no file.
 absl::StatusOr<nlohmann::json> ReadJsonObjectIfPresent(const std::filesystem::path& path);
 
-/// Parses the "pattern" of a Split or a Replace: {"String": text} or {"Regex": expression}. INVALID_ARGUMENT or
-/// UNIMPLEMENTED.
+/// Parses the "pattern" of a Split or a Replace: {"String": text} or {"Regex": expression}. Returns INVALID_ARGUMENT or
+/// UNIMPLEMENTED otherwise.
 absl::StatusOr<Regex> ParsePattern(const nlohmann::json& json);
 
-/// Refuses a step that makes a text too long: a few lines of tokenizer.json, each of which doubles it, would take all
-/// memory otherwise. INVALID_ARGUMENT for more than 32 times the bytes, which no normal form and no alphabet of bytes
-/// needs, and a kilobyte for prefixes.
+/// Rejects a step that makes a text too long: otherwise a few lines of tokenizer.json, each of which doubles it, would
+/// exhaust memory. Returns INVALID_ARGUMENT for more than 32 times the bytes, which no normal form or byte alphabet
+/// exceeds, plus a kilobyte for prefixes.
 absl::Status CheckTextGrowth(size_t bytes_before, size_t bytes_after);
 
 }  // namespace regroup

@@ -31,7 +31,7 @@ class FakeCoordinator final : public v1::WorkerService::Service {
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
 
   void Assign(const v1::TaskAssignment& assignment);
-  /// Heartbeats ask for its end.
+  /// From now on, answers to heartbeats ask the worker to stop the attempt.
   void AskToStop(const AttemptKey& key);
   /// Its reports are rejected.
   void MakeStale(const AttemptKey& key);

@@ -1,4 +1,4 @@
-// A program that stands in for regroup-trainer: it speaks TrainerService and does what the job's labels tell it.
+// A program that replaces regroup-trainer: it calls TrainerService and behaves as the job's labels say.
 //
 //   behaviour   what to do; see kBehaviours below
 //   rank        the rank that does it; the others wait to be stopped. Default: all do it
@@ -129,7 +129,7 @@ class FakeTrainer {
 
   bool AttestFirst() { return Attest(world_size_, Variable("REGROUP_ATTEMPT_TOKEN", "")).ok(); }
 
-  /// False if the worker is gone or wants the rank to exit.
+  /// Returns false if the worker is gone or wants the rank to exit.
   bool Report(v1::ReportRequest request) {
     grpc::ClientContext context;
     context.AddMetadata("regroup-attempt-token", Variable("REGROUP_ATTEMPT_TOKEN", ""));
@@ -217,7 +217,7 @@ class FakeTrainer {
     return HoldAt("run") && HoldAt("stubborn") ? PlayJob() : 94;
   }
 
-  /// Waits for `go` if this is the place; false if the worker is gone or wants the rank to exit.
+  /// Waits for `go` if the task is held here; returns false if the worker is gone or wants the rank to exit.
   bool HoldAt(const std::string& place) {
     if (Label("hold") != place || Label("task") != assignment_.attempt().task()) return true;
     if (place == "stubborn") signal(SIGTERM, SIG_IGN);
@@ -232,7 +232,7 @@ class FakeTrainer {
     return true;
   }
 
-  /// A gang that can be interrupted: each rank says that it waits.
+  /// Plays a gang that can be interrupted: each rank writes a file to say that it waits.
   int WaitThenPlay() {
     WriteFile(Out("waits." + std::to_string(rank_)), "");
     while (!std::filesystem::exists(Label("go"))) {
@@ -256,7 +256,7 @@ class FakeTrainer {
     return 3;
   }
 
-  /// Reports, but never a new tick.
+  /// Reports, but never with a new tick.
   int Hang() {
     v1::ReportRequest request;
     request.mutable_activity()->set_step(12);

@@ -30,10 +30,10 @@ class WorkerFixture : public testing::Test {
   /// Returns epoch 1 of task `task` of job "demo", for the fake trainer.
   static v1::TaskAssignment MakeAssignment(const std::string& task, const std::string& behaviour, int ranks = 1,
                                            const Labels& labels = {});
-  /// Hands it to the coordinator.
+  /// Gives the assignment to the coordinator.
   AttemptKey Assign(const v1::TaskAssignment& assignment);
   AttemptKey Assign(const std::string& task, const std::string& behaviour, int ranks = 1, const Labels& labels = {});
-  /// Assigns it and waits for its end.
+  /// Assigns a task and waits for its outcome.
   v1::TaskOutcome RunTask(const std::string& task, const std::string& behaviour, int ranks = 1,
                           const Labels& labels = {});
 

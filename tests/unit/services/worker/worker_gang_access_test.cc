@@ -125,7 +125,7 @@ class WorkerGangAccess : public WorkerFixture {
     return attempt;
   }
 
-  /// Puts a script in the place of Open MPI's daemon.
+  /// Installs a script instead of Open MPI's daemon.
   void WriteDaemon(const std::string& script) const {
     const std::filesystem::path daemon = folder_.path() / "orted";
     std::ofstream(daemon) << "#!/bin/sh\n" << script;
@@ -159,7 +159,7 @@ TEST_F(WorkerGangAccess, IsForWorkersOfTheAttemptAndForNobodyElse) {
     EXPECT_EQ(ReasonOf(Try(call, "worker", "", attempt_)), v1::CREDENTIALS_REQUIRED);
     EXPECT_EQ(ReasonOf(Try(call, "worker", "a guess", attempt_)), v1::NOT_ALLOWED);
     EXPECT_EQ(ReasonOf(Try(call, "worker", std::string(kToken) + "x", attempt_)), v1::NOT_ALLOWED);
-    // Another epoch, and an attempt that this worker was not given.
+    // These calls name another epoch, or an attempt that this worker was not assigned.
     EXPECT_EQ(ReasonOf(Try(call, "worker", kToken, OfEpoch(1))), v1::STALE_EPOCH);
     EXPECT_EQ(ReasonOf(Try(call, "worker", kToken, OfEpoch(3))), v1::STALE_EPOCH);
     EXPECT_EQ(ReasonOf(Try(call, "worker", kToken, OfTask("calibrate"))), v1::RESOURCE_NOT_FOUND);

@@ -104,7 +104,7 @@ TEST_F(WorkerWithShortLease, HeartbeatsRenewTheLease) {
   StartWorker();
   const AttemptKey key = Assign("finetune", "wait", 1, {{"go", (folder_.path() / "go").string()}});
   WaitForFile(Out(key, "pid.0"));
-  // Longer than the lease: 40 heartbeats of at least 100 ms.
+  // 40 heartbeats of at least 100 ms take longer than the lease.
   ASSERT_TRUE(coordinator_.WaitUntil([&] { return coordinator_.heartbeats > 40; }));
   Touch(folder_.path() / "go");
   EXPECT_FALSE(coordinator_.WaitForOutcome(key).has_failure());

@@ -26,7 +26,7 @@ class WorkerProgram : public WorkerFixture {
 
   using Flags = std::map<std::string, std::string>;
 
-  /// `changed` replaces or adds flags.
+  /// Returns the worker's command line; `changed` replaces or adds flags.
   std::string CommandLine(const Flags& changed = {}) const {
     Flags flags = changed;
     flags.insert({{"--coordinator", coordinator_.address()},
@@ -72,7 +72,7 @@ TEST_F(WorkerProgram, AfterKillNineTheNextOneEndsWhatWasLeftAndWorks) {
   EXPECT_THAT(Alive(), Contains(daemon)) << "the test's own premise";
   StartProgram();
   ASSERT_TRUE(coordinator_.WaitUntil([&] { return coordinator_.registrations.size() == 2; }));
-  EXPECT_THAT(Alive(), IsEmpty()) << "nothing may be left when it registers";
+  EXPECT_THAT(Alive(), IsEmpty()) << "no process may be left when the worker registers";
   EXPECT_FALSE(RunTask("inspect", "succeed").has_failure());
   ASSERT_TRUE(coordinator_.WaitUntil([] { return true; }));
   EXPECT_EQ(coordinator_.registrations[1].running_size(), 0);

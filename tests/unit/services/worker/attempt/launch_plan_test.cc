@@ -106,7 +106,7 @@ TEST(LaunchPlan, EveryAttemptHasAMarkerOfItsOwn) {
   for (const std::string& entry : plan.marker) EXPECT_THAT(plan.environment, Contains(entry));
 }
 
-/// Four ranks on two workers.
+/// Returns the assignment of four ranks on two workers.
 v1::TaskAssignment SpreadAssignment(int member) {
   v1::TaskAssignment assignment = Assignment(4);
   v1::Gang& gang = *assignment.mutable_gang();

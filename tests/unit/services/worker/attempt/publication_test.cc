@@ -82,7 +82,7 @@ TEST_F(PublicationTest, RemovesWhatAReportAttemptStagedAndNoOther) {
 
   assignment.set_kind(v1::TASK_KIND_EXPORT);
   RemoveStaged(assignment);
-  EXPECT_TRUE(std::filesystem::exists(own)) << "only a report stages";
+  EXPECT_TRUE(std::filesystem::exists(own)) << "only a report task stages a folder";
   assignment.set_kind(v1::TASK_KIND_REPORT);
   RemoveStaged(assignment);
   EXPECT_FALSE(std::filesystem::exists(own));

@@ -164,7 +164,7 @@ TEST(SpreadRankBoard, RefusesARankOnAnotherWorkerThanPromised) {
   EXPECT_TRUE(board.Attest(Attestation(0, 4), kStart, 0).ok());
   EXPECT_EQ(board.FirstMissingMember(), 1);
   EXPECT_TRUE(absl::IsFailedPrecondition(board.Attest(Attestation(2, 4), kStart, 0)));
-  EXPECT_EQ(board.refusal(), "rank 2 runs on worker 0 of the gang where it was to run on worker 1");
+  EXPECT_EQ(board.refusal(), "rank 2 runs on worker 0 of the gang instead of worker 1");
 }
 
 TEST(SpreadRankBoard, KnowsWhenAllAreThere) {

@@ -91,7 +91,8 @@ TEST_F(TrainerAccess, IsForRanksOfTheAttemptAndForNobodyElse) {
     SCOPED_TRACE(method);
     EXPECT_EQ(Try(call, "", right), StatusCode::UNAUTHENTICATED);
     EXPECT_EQ(Try(call, "a guess", right), StatusCode::PERMISSION_DENIED);
-    EXPECT_EQ(Try(call, kTokenOfAnother, right), StatusCode::FAILED_PRECONDITION) << "a token is for one attempt";
+    EXPECT_EQ(Try(call, kTokenOfAnother, right), StatusCode::FAILED_PRECONDITION)
+        << "a token is valid for one attempt only";
     EXPECT_EQ(Try(call, kToken, Attempt("finetune", 1)), StatusCode::FAILED_PRECONDITION) << "an old epoch";
     EXPECT_EQ(Try(call, kToken, Attempt("finetune", 3)), StatusCode::FAILED_PRECONDITION);
     EXPECT_EQ(Try(call, kToken, Attempt("export", 1)), StatusCode::FAILED_PRECONDITION);

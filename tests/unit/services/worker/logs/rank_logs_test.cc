@@ -107,8 +107,8 @@ TEST_F(LogFileTailTest, KeepsOnlyTheEndOfWhatItReadOnTheDisk) {
   EXPECT_EQ(lines, 5000u) << "nothing is lost on the way";
   struct stat info {};
   ASSERT_EQ(stat(file_.c_str(), &info), 0);
-  EXPECT_EQ(info.st_size, 5'000'000) << "whoever appends sees the length it expects";
-  if (info.st_blocks * 512 >= info.st_size) GTEST_SKIP() << "this file system gives no blocks back";
+  EXPECT_EQ(info.st_size, 5'000'000) << "the process that appends sees the length that it expects";
+  if (info.st_blocks * 512 >= info.st_size) GTEST_SKIP() << "this file system releases no blocks";
   EXPECT_LE(info.st_blocks * 512, 4 * kKept);
   EXPECT_EQ(ReadFile(file_)->substr(5'000'000 - 1000), line + "\n");
 }

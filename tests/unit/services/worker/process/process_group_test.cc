@@ -24,7 +24,7 @@ using testing::Not;
 
 class ProcessGroupTest : public testing::Test {
  protected:
-  /// Runs a shell script as the leader.
+  /// Returns a plan that runs a shell script as the leader.
   ProcessPlan Script(const std::string& text) const {
     return {.arguments = {"/bin/sh", "-c", text},
             .environment = {marker_, "PATH=/usr/bin:/bin", "OUT=" + folder_.path().string()},
@@ -78,7 +78,7 @@ TEST_F(ProcessGroupTest, InheritsNothingFromTheWorker) {
   WaitForEnd(*processes);
   EXPECT_THAT(Content("stdout"), HasSubstr(marker_));
   EXPECT_THAT(Content("stdout"), Not(HasSubstr("hidden")));
-  // Standard input, output, error, and the folder that ls reads.
+  // The four are standard input, output, error, and the folder that ls reads.
   EXPECT_THAT(Content("stdout"), HasSubstr("\n4\n"));
 }
 
@@ -114,7 +114,7 @@ TEST_F(ProcessGroupTest, WakeEndsTheWaiting) {
   waker.join();
 }
 
-// The ways in which a process leaves its group and session, each with and without a control group.
+// Tries each way in which a process leaves its group and session, with and without a control group.
 class Escape : public ProcessGroupTest, public testing::WithParamInterface<std::tuple<std::string, bool>> {};
 
 TEST_P(Escape, EndsWithTheAttempt) {
@@ -137,7 +137,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST_F(ProcessGroupTest, TheControlGroupHoldsEvenWhatErasedItsEnvironment) {
   const std::string name = "regroup-test-erase-" + std::to_string(getpid());
   std::optional<ControlGroup> group = ControlGroup::Create(name);
-  if (!group) GTEST_SKIP() << "this machine gives no control group to this user";
+  if (!group) GTEST_SKIP() << "this user may not create a control group on this machine";
   auto started = ProcessGroup::Start(
       Script("setsid env -i sh -c 'echo $$ > " + folder_.path().string() + "/escaped; exec sleep 1000' & sleep 0.1"),
       std::move(group));
