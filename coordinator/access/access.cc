@@ -21,7 +21,7 @@ absl::Status Unauthenticated(const std::string& message) {
   return MakeError(absl::StatusCode::kUnauthenticated, v1::CREDENTIALS_REQUIRED, message);
 }
 
-/// The token of the call; empty where there is none, or more than one.
+/// Returns the call's token; empty if it carries none, or more than one.
 std::string TokenOf(const grpc::ServerContextBase& context) {
   const auto [first, last] = context.client_metadata().equal_range(kAuthorizationHeader);
   if (first == last || std::next(first) != last) return "";
@@ -52,9 +52,9 @@ void Access::ReloadIfChanged() {
   if (stat(token_file_.c_str(), &now) != 0 || IsSameFile(now, seen_)) return;
   const absl::Status status = Load();
   if (status.ok()) {
-    LogInfo("tokens are read again", {{"file", token_file_.string()}, {"tokens", callers_.size()}});
+    LogInfo("tokens reloaded", {{"file", token_file_.string()}, {"tokens", callers_.size()}});
   } else {
-    LogError("cannot read the tokens again", {{"reason", std::string(status.message())}});
+    LogError("cannot reload the tokens", {{"reason", std::string(status.message())}});
     is_open_ = false;
     seen_ = now;
   }
@@ -67,7 +67,7 @@ absl::StatusOr<Caller> Access::Identify(const grpc::ServerContextBase& context) 
   const std::string token = TokenOf(context);
   if (token.empty()) return Unauthenticated("the call carries no token; give one with --token-file");
   const auto found = callers_.find(Sha256Of(token));
-  if (found == callers_.end()) return Unauthenticated("the token is not known here, or was removed");
+  if (found == callers_.end()) return Unauthenticated("the token is unknown or was removed");
   return found->second;
 }
 
@@ -80,13 +80,13 @@ absl::StatusOr<Caller> Access::Admit(const grpc::ServerContextBase& context, std
   }
   const absl::Status refusal =
       caller.ok() ? MakeError(absl::StatusCode::kPermissionDenied, v1::NOT_ALLOWED,
-                              fmt::format("{} is for {}; \"{}\" is {}", method, RolesThatMayCall(method), caller->name,
-                                          RoleName(caller->role)))
+                              fmt::format("{} is allowed for {}; \"{}\" is {}", method, RolesThatMayCall(method),
+                                          caller->name, RoleName(caller->role)))
                   : caller.status();
-  LogWarning("call refused", {{"method", method},
-                              {"peer", context.peer()},
-                              {"caller", caller.ok() ? caller->name : ""},
-                              {"reason", std::string(refusal.message())}});
+  LogWarning("call rejected", {{"method", method},
+                               {"peer", context.peer()},
+                               {"caller", caller.ok() ? caller->name : ""},
+                               {"reason", std::string(refusal.message())}});
   return refusal;
 }
 

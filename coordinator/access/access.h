@@ -1,4 +1,5 @@
-// Lets calls in: by their token, the token's role and the table of rules. May be called from any thread.
+// Authenticates and authorizes calls by their token, the token's role and the table of rules. May be called from any
+// thread.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -19,21 +20,22 @@ namespace regroup {
 
 class Access {
  public:
-  /// Without such a file everybody is let in, as kLocal; from the moment it exists only its tokens are. Changes are
-  /// seen by the next call. A file that cannot be read leaves the tokens as they were.
+  /// Without a token file every caller is admitted as kLocal; once the file exists, only its tokens are. The next call
+  /// sees a changed file. If the file cannot be read, the previous tokens stay valid.
   explicit Access(std::filesystem::path token_file) : token_file_(std::move(token_file)) {}
 
-  /// Reads the file. An error where it is there and cannot be read.
+  /// Reads the token file. Returns an error if it exists but cannot be read.
   absl::Status Load();
 
-  /// Whether everybody is let in.
+  /// Returns true if callers need no token.
   bool IsOpen() const;
 
-  /// Calls of those who may make them are refused with what this says, unless it says OK. Before the first call.
+  /// Sets a check for calls that are otherwise allowed: unless it returns OK, they are rejected with its status. Call
+  /// before the first Admit.
   void OpenOnlyWhile(std::function<absl::Status()> is_ready) { is_ready_ = std::move(is_ready); }
 
-  /// UNAUTHENTICATED (CREDENTIALS_REQUIRED) without a known token, PERMISSION_DENIED (NOT_ALLOWED) where the role may
-  /// not make the call. `method` is as in AccessRules.
+  /// Returns the caller. UNAUTHENTICATED (CREDENTIALS_REQUIRED) without a known token, PERMISSION_DENIED (NOT_ALLOWED)
+  /// if the role may not make the call. `method` is as in AccessRules.
   absl::StatusOr<Caller> Admit(const grpc::ServerContextBase& context, std::string_view method);
 
  private:
@@ -44,12 +46,12 @@ class Access {
   std::function<absl::Status()> is_ready_ = [] { return absl::OkStatus(); };
   mutable std::mutex mutex_;
   bool is_open_ = true;
-  /// By the token's digest.
+  /// Callers by the digest of their token.
   std::map<std::string, Caller> callers_;
   struct stat seen_ {};
 };
 
-/// PERMISSION_DENIED (NOT_ALLOWED) where the job belongs to somebody whose jobs the caller does not see.
+/// Returns PERMISSION_DENIED (NOT_ALLOWED) if the caller may not see jobs of this owner.
 absl::Status CheckOwner(const Caller& caller, const std::string& job, const std::string& owner);
 
 }  // namespace regroup

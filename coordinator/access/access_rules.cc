@@ -46,7 +46,7 @@ std::optional<Role> RoleFromName(std::string_view name) {
 }
 
 const std::vector<AccessRule>& AccessRules() {
-  // Where a submitter may call, the call itself looks at whose job it is.
+  // Calls that are open to submitters check the job's owner themselves.
   static const std::vector<AccessRule> rules = {
       {"JobService/SubmitJob", kSubmitters},
       {"JobService/GetJob", kReaders},

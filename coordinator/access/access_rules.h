@@ -1,5 +1,5 @@
-// Says who may call what: callers and their roles, and one table of the whole API with the roles that may make each
-// call. A call that is not in it is rejected for everybody. Values and pure functions, for any thread.
+// Defines callers, their roles, and one table of the whole API with the roles that may make each call. A call that is
+// not in the table is rejected for every role. Values and pure functions, for any thread.
 #pragma once
 
 #include <optional>
@@ -9,7 +9,7 @@
 
 namespace regroup {
 
-/// Bits, so that a rule can name several.
+/// Roles of callers. The values are bits, so that a rule can name several.
 enum class Role : unsigned {
   /// Sees everything, changes nothing.
   kViewer = 1,
@@ -19,7 +19,7 @@ enum class Role : unsigned {
   kAdmin = 4,
   /// Takes tasks and reports on them.
   kWorker = 8,
-  /// Whoever reaches a coordinator that keeps no tokens, which is this machine only. May do everything.
+  /// Any caller of a coordinator without tokens, which only this machine can reach. May do everything.
   kLocal = 16,
 };
 
@@ -32,10 +32,10 @@ struct Caller {
   /// The token's name; empty for kLocal.
   std::string name;
   Role role = Role::kLocal;
-  /// Where the call came from, as gRPC writes it.
+  /// Address of the caller, as gRPC writes it.
   std::string peer;
 
-  /// A submitter deals with its own jobs only.
+  /// Returns true if the caller may see the owner's jobs; a submitter sees only its own.
   bool SeesJobOf(const std::string& owner) const { return role != Role::kSubmitter || owner == name; }
 };
 
@@ -50,7 +50,7 @@ const std::vector<AccessRule>& AccessRules();
 
 bool MayCall(Role role, std::string_view method);
 
-/// The roles that may, for example "submitter or admin".
+/// Returns the roles that may make the call, for example "submitter or admin".
 std::string RolesThatMayCall(std::string_view method);
 
 }  // namespace regroup

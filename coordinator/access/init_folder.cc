@@ -15,7 +15,7 @@ namespace {
 
 constexpr char kAuthority[] = "authority";
 constexpr char kFirstAdmin[] = "admin";
-/// Certificates are renewed more often than the authority that everybody has to be given.
+/// The authority is valid for longer than certificates: a new one must be distributed to every machine.
 constexpr int kAuthorityYears = 10;
 
 std::vector<std::string> AllHosts(const std::vector<std::string>& given) {
@@ -36,7 +36,7 @@ absl::StatusOr<std::string> InitFolder(const InitOptions& options) {
   REGROUP_RETURN_IF_ERROR(MakeFolders(options.folder));
   if (std::filesystem::exists(options.folder / (std::string(kAuthority) + ".key"))) {
     return absl::AlreadyExistsError(
-        fmt::format("{} holds an authority already; give another --dir", options.folder.string()));
+        fmt::format("{} already holds an authority; choose another --dir", options.folder.string()));
   }
   REGROUP_ASSIGN_OR_RETURN(
       const CertificatePair authority,

@@ -59,7 +59,7 @@ std::string FormatTokens(const Tokens& tokens) {
 
 std::string Now() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
 
-/// No file is an empty one.
+/// Changes the token file under its lock. A missing file counts as empty.
 absl::Status ChangeTokens(const std::filesystem::path& file, const std::function<absl::Status(Tokens&)>& change) {
   REGROUP_ASSIGN_OR_RETURN(const FileLock lock, FileLock::Take(file.string() + ".lock"));
   absl::StatusOr<Tokens> tokens = ReadTokens(file);
@@ -94,15 +94,15 @@ absl::StatusOr<Tokens> ReadTokens(const std::filesystem::path& file) {
 
 absl::StatusOr<std::string> AddToken(const std::filesystem::path& file, const std::string& name, Role role) {
   if (!IsName(name)) {
-    return absl::InvalidArgumentError(fmt::format(
-        "\"{}\" is no name for a token; write lower-case letters, digits, hyphens and dots, at most 63", name));
+    return absl::InvalidArgumentError(
+        fmt::format("\"{}\" is not a token name; use at most 63 lower-case letters, digits, hyphens and dots", name));
   }
   REGROUP_ASSIGN_OR_RETURN(const std::string secret, RandomHex(kTokenBytes));
   const std::string token = kTokenPrefix + secret;
   REGROUP_RETURN_IF_ERROR(ChangeTokens(file, [&](Tokens& tokens) {
     if (std::any_of(tokens.begin(), tokens.end(), Named(name))) {
       return absl::AlreadyExistsError(
-          fmt::format("{} has a token \"{}\" already; remove it first, or take another name", file.string(), name));
+          fmt::format("{} already has a token \"{}\"; remove it first or choose another name", file.string(), name));
     }
     tokens.push_back({name, role, Sha256Of(token), Now()});
     return absl::OkStatus();

@@ -1,5 +1,5 @@
-// The file that says which token stands for whom: a line "NAME ROLE SHA256 TIME" for each. Tokens themselves are never
-// written; a token is 256 random bits, so that its plain SHA-256 cannot be searched.
+// The token file: one line "NAME ROLE SHA256 TIME" for each token. Tokens themselves are never written; a token is 256
+// random bits, so its plain SHA-256 cannot be reversed by search.
 //
 // The file may be changed while coordinators read it: every change is one rename, made under a lock. Functions may be
 // called from any thread and any process.
@@ -21,18 +21,18 @@ struct TokenEntry {
   Role role = Role::kViewer;
   /// SHA-256 of the token, hexadecimal.
   std::string digest;
-  /// When it was made, RFC 3339.
+  /// Creation time, RFC 3339.
   std::string created;
 };
 
-/// NOT_FOUND where there is no file; INVALID_ARGUMENT naming the line that cannot be read.
+/// Returns the file's entries. NOT_FOUND if there is no file; INVALID_ARGUMENT names the malformed line.
 absl::StatusOr<std::vector<TokenEntry>> ReadTokens(const std::filesystem::path& file);
 
-/// Makes a token and returns it: the only time it is seen. ALREADY_EXISTS for a name that is taken, INVALID_ARGUMENT
-/// for one of another form.
+/// Creates a token and returns it; it cannot be read again later. ALREADY_EXISTS if the name is taken, INVALID_ARGUMENT
+/// if the name is malformed.
 absl::StatusOr<std::string> AddToken(const std::filesystem::path& file, const std::string& name, Role role);
 
-/// NOT_FOUND for an unknown name. The token is refused from the next call on.
+/// Removes a token, which is rejected from the next call on. NOT_FOUND for an unknown name.
 absl::Status RemoveToken(const std::filesystem::path& file, const std::string& name);
 
 }  // namespace regroup

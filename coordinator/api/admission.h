@@ -1,4 +1,5 @@
-// What happens at the beginning and at the end of every call: who calls, what it is about, and what is written down.
+// Steps that every call begins and ends with: identifying the caller, extracting the resource's id, writing the audit
+// entry.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -12,25 +13,26 @@
 
 namespace regroup {
 
-/// A call that may go on.
+/// A call that passed the access check.
 struct Admission {
   Caller caller;
   std::string_view method;
-  /// The id in the name that the call is about.
+  /// Id in the name of the resource that the call is about.
   std::string id;
 };
 
-/// Admits the call and takes the id out of "jobs/{job}" for collection "jobs". `method` must be a literal.
+/// Checks access and extracts the id from "jobs/{job}" for collection "jobs". `method` must be a literal.
 absl::StatusOr<Admission> AdmitTo(Access* access, const grpc::ServerContextBase& context, std::string_view method,
                                   std::string_view collection, const std::string& name);
 
-/// Whether the caller may use the job, wherever it is kept. NOT_FOUND, or PERMISSION_DENIED for another owner's.
+/// Returns OK if the caller may use the job, be it live or only in the store. NOT_FOUND for an unknown job,
+/// PERMISSION_DENIED for another owner's.
 absl::Status CheckMayUse(const Caller& caller, const std::string& job, const Turn& turn);
 
-/// Writes down, with the batch that changes it, who changed what.
+/// Adds an audit entry to the batch that makes the change.
 void Audit(const Caller& caller, std::string_view method, const std::string& resource, Turn* turn);
 
-/// Ends a call that did not get further.
+/// Finishes a call with the status.
 grpc::ServerUnaryReactor* FinishWith(grpc::CallbackServerContext* context, const absl::Status& status);
 
 }  // namespace regroup

@@ -22,7 +22,7 @@ namespace {
 constexpr size_t kWorkersPerPage = 100;
 constexpr size_t kEntriesPerPage = 100;
 
-/// The worker without the tasks of jobs that the caller does not see.
+/// Describes the worker without tasks of jobs that the caller may not see.
 v1::Worker Describe(const v1::Worker& worker, const Caller& caller, const Turn& turn) {
   v1::Worker described = turn.cluster.Describe(worker, turn.now);
   std::vector<std::string> seen;
@@ -46,7 +46,7 @@ void FinishWithWorker(grpc::ServerUnaryReactor* reactor, const absl::StatusOr<v1
   reactor->Finish(ToGrpc(worker.status()));
 }
 
-/// Workers in the order of their names, from `position`, and a token where there are more.
+/// Adds workers in the order of their names, from `position`, and sets the page token if more follow.
 void FillPage(const Turn& turn, const Caller& caller, size_t position, size_t limit,
               v1::ListWorkersResponse* response) {
   size_t index = 0;

@@ -15,7 +15,7 @@ class ClusterService : public v1::ClusterService::CallbackService {
     std::filesystem::path backup_folder;
   };
 
-  /// The four must outlive the service; the errands must be stopped after the server.
+  /// All four objects must outlive the service; stop the errands after the server.
   ClusterService(Core* core, JobStore* store, Access* access, Errands* errands, Options options)
       : core_(core), store_(store), access_(access), errands_(errands), options_(std::move(options)) {}
 

@@ -16,7 +16,7 @@ constexpr std::chrono::milliseconds kGraceOnDestruction(500);
 constexpr std::chrono::milliseconds kElectionPause(50);
 constexpr size_t kGangSecretBytes = 32;
 
-/// The workers of a gang keep what was made from the secret, so a coordinator that starts again may have another.
+/// Workers of a gang keep the tokens made from the secret, so a restarted coordinator may use a new one.
 absl::StatusOr<CoordinatorOptions> WithGangSecret(CoordinatorOptions options) {
   REGROUP_ASSIGN_OR_RETURN(options.cluster.gang_secret, RandomBytes(kGangSecretBytes));
   return options;
@@ -60,7 +60,7 @@ Coordinator::Coordinator(const CoordinatorOptions& options, std::unique_ptr<JobS
            .backup_folder = options.backup_folder.empty() ? options.state_folder / "backups" : options.backup_folder}) {
 }
 
-/// Certificates say which machines may connect, tokens who may do what: an address of the network needs both.
+/// Certificates decide which machines may connect, tokens what a caller may do: a network address needs both.
 absl::Status Coordinator::CheckIsClosed(const CoordinatorOptions& options) const {
   if (IsLocalAddress(options.listen) || !access_.IsOpen()) return absl::OkStatus();
   return absl::FailedPreconditionError(fmt::format(
@@ -73,7 +73,7 @@ absl::Status Coordinator::Serve(const CoordinatorOptions& options) {
   REGROUP_RETURN_IF_ERROR(access_.Load());
   REGROUP_RETURN_IF_ERROR(CheckIsClosed(options));
   if (!access_.IsOpen() && (options.allowed_paths.data_roots.empty() || options.allowed_paths.output_roots.empty())) {
-    LogWarning("jobs may name every path that the workers reach; allow some with --data-root and --output-root");
+    LogWarning("jobs may use any path that the workers can reach; restrict them with --data-root and --output-root");
   }
   REGROUP_RETURN_IF_ERROR(ServeMetrics(options.metrics_listen));
   core_.Listen(
@@ -110,7 +110,7 @@ absl::Status Coordinator::Listen(const CoordinatorOptions& options) {
   return absl::OkStatus();
 }
 
-// Sharing the store with other coordinators.
+// Leader election among coordinators that share a store.
 
 absl::Status Coordinator::StandForElection(const CoordinatorOptions& options) {
   access_.OpenOnlyWhile([this] { return CheckLeads(); });
@@ -123,7 +123,7 @@ absl::Status Coordinator::StandForElection(const CoordinatorOptions& options) {
   return absl::OkStatus();
 }
 
-/// Not on the election's own thread, which has to hold the lease while a large store is read.
+/// Runs on its own thread, because the election's thread must keep renewing the lease while a large store is read.
 void Coordinator::FollowElection() {
   bool serves = false;
   while (follows_ && health().ok()) {
@@ -144,7 +144,7 @@ absl::Status Coordinator::Lead() {
 }
 
 absl::Status Coordinator::CheckLeads() const {
-  // The server is open a little before and after the election.
+  // The server listens before the election starts and after it ends.
   if (!follows_) return NotLeader("");
   if (has_recovered_ && health().ok() && election_->IsLeading()) return absl::OkStatus();
   return NotLeader(election_->leader());
@@ -173,12 +173,12 @@ void Coordinator::Stop(std::chrono::milliseconds grace) {
   follows_ = false;
   if (follower_.joinable()) follower_.join();
   SetServing(false);
-  // Waits and streams would otherwise use up the grace.
+  // Otherwise waiting calls and streams would use up the grace period.
   core_.EndWaits();
   pump_.EndStreams();
   server_->Stop(grace);
   core_.Stop();
-  // The next leader finds everything that was decided here.
+  // Only now, so that the next leader finds everything that was decided here.
   if (election_ != nullptr) election_->Stop();
   errands_.Stop();
   pump_.Stop();

@@ -1,4 +1,4 @@
-// A running coordinator: store, core thread, services and listeners, put together and taken apart in the right order.
+// A running coordinator: store, core thread, services and listeners, started and stopped in the right order.
 #pragma once
 
 #include <atomic>
@@ -23,24 +23,26 @@ namespace regroup {
 
 struct CoordinatorOptions {
   std::string listen = "127.0.0.1:7447";
-  /// Empty serves no metrics. Metrics are plain HTTP without a password: they show names of jobs and workers, no data.
+  /// Address of the metrics page; empty disables it. The page is plain HTTP without a password; it shows names of jobs
+  /// and workers, no data.
   std::string metrics_listen = "127.0.0.1:9447";
   std::filesystem::path state_folder;
-  /// File with the URL of a PostgreSQL database for the jobs, which several coordinators may share; empty: they are in
-  /// a file in the state folder.
+  /// File with the URL of a PostgreSQL database that stores the jobs and that several coordinators may share. Empty: a
+  /// file in the state folder stores them.
   std::string store_url_file;
-  /// What callers of a coordinator that does not lead are told to call, and how soon another one takes over. Only with
-  /// `store_url_file`. The address is `listen` by default.
+  /// Address that standbys tell callers to use while this coordinator leads (default: `listen`), and the time of
+  /// silence after which another one takes over. Only with `store_url_file`.
   std::string advertised_address;
   std::chrono::milliseconds leader_lease{4000};
-  /// Where workers keep the jobs' files; empty if the coordinator cannot see it, and then files of deleted jobs stay.
+  /// Folder in which workers keep the jobs' files. Empty if the coordinator cannot see it; files of deleted jobs then
+  /// stay.
   std::filesystem::path work_folder;
-  /// Where BackupStore writes; default: backups in the state folder.
+  /// Folder that BackupStore writes to; default: `backups` in the state folder.
   std::filesystem::path backup_folder;
-  /// How long finished jobs are kept; 0 keeps them for ever.
+  /// Time for which finished jobs are kept; 0 keeps them forever.
   Duration keep_finished{0};
   TlsFiles tls;
-  /// See Access. Where other machines can reach `listen`, it must hold a token.
+  /// Token file, see Access. It must hold a token if other machines can reach `listen`.
   std::filesystem::path token_file;
   AllowedPaths allowed_paths;
   ClusterOptions cluster;
@@ -48,24 +50,25 @@ struct CoordinatorOptions {
 
 class Coordinator {
  public:
-  /// Recovers what the store has and serves. The error names the address, the file or the flag. Where coordinators
-  /// share the store, calls are refused (NOT_LEADER) and health answers NOT_SERVING until this one leads.
+  /// Recovers the stored state and serves. Errors name the address, the file or the flag. If coordinators share the
+  /// store, calls are rejected (NOT_LEADER) and health answers NOT_SERVING until this one leads.
   static absl::StatusOr<std::unique_ptr<Coordinator>> Start(const CoordinatorOptions& options);
 
-  /// Starts with a store of the caller's, for tests.
+  /// Starts with the given store; for tests.
   static absl::StatusOr<std::unique_ptr<Coordinator>> Start(const CoordinatorOptions& options,
                                                             std::unique_ptr<JobStore> store);
   ~Coordinator();
 
-  /// Ends waits and streams, lets running calls end, and closes the store. Workers go on with their tasks.
+  /// Ends waiting calls and streams, gives running calls `grace` to finish, and closes the store. Workers continue
+  /// their tasks.
   void Stop(std::chrono::milliseconds grace);
 
-  /// OK until this coordinator cannot go on, because another one has taken over or what is stored cannot be used.
+  /// Returns OK until this coordinator must stop because another one has taken over or the stored state cannot be used.
   absl::Status health() const;
 
   int port() const { return server_->port(); }
   const std::string& address() const { return server_->address(); }
-  /// 0 where no metrics are served.
+  /// Returns 0 if no metrics are served.
   int metrics_port() const { return metrics_port_; }
   CoordinatorMetrics& metrics() { return metrics_; }
 
@@ -76,14 +79,14 @@ class Coordinator {
   absl::Status Serve(const CoordinatorOptions& options);
   absl::Status ServeMetrics(const std::string& address);
   absl::Status Listen(const CoordinatorOptions& options);
-  /// Loads what the store has and starts to decide.
+  /// Loads the stored state and starts the core thread.
   absl::Status Lead();
   absl::Status StandForElection(const CoordinatorOptions& options);
   void FollowElection();
-  /// The first failure is what health tells; OK changes nothing.
+  /// Stores the first failure for health(); OK changes nothing.
   void Fail(const absl::Status& why);
   absl::Status CheckLeads() const;
-  /// Tells callers and Prometheus whether this coordinator decides.
+  /// Tells health checks and Prometheus whether this coordinator serves.
   void SetServing(bool serves);
 
   CoordinatorMetrics metrics_;
@@ -100,7 +103,7 @@ class Coordinator {
   std::unique_ptr<RpcServer> server_;
   bool is_stopped_ = false;
 
-  /// The store, where coordinators share it, and who of them leads.
+  /// The store and the election if coordinators share the store; otherwise null.
   PostgresJobStore* shared_store_ = nullptr;
   std::unique_ptr<LeaderElection> election_;
   std::atomic<bool> has_recovered_ = false;

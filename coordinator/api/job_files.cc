@@ -15,10 +15,10 @@ void Remove(const std::filesystem::path& path, const std::string& job) {
   std::error_code error;
   std::filesystem::remove_all(path, error);
   if (!error) return;
-  LogWarning("files of a job stay", {{"job", job}, {"path", path.string()}, {"reason", error.message()}});
+  LogWarning("cannot remove files of a job", {{"job", job}, {"path", path.string()}, {"reason", error.message()}});
 }
 
-/// The epoch in the name of a staging folder.
+/// Returns the epoch in the name of a staging folder; nothing for any other name.
 std::optional<int64_t> EpochIn(const std::string& name, const std::string& prefix) {
   if (!name.starts_with(prefix)) return std::nullopt;
   int64_t epoch = 0;

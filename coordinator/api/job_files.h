@@ -1,5 +1,5 @@
-// Files that outlive a job and that nobody else removes. Functions may be called from any thread; what cannot be
-// removed is logged and stays.
+// Removes files that outlive a job and that nothing else removes. Functions may be called from any thread; files that
+// cannot be removed are logged and stay.
 #pragma once
 
 #include <filesystem>
@@ -9,11 +9,11 @@
 
 namespace regroup {
 
-/// The working files of a job that is forgotten. Does nothing where the coordinator sees no working folder.
+/// Removes the working files of a deleted job. Does nothing if the coordinator sees no working folder.
 void RemoveJobFiles(const std::filesystem::path& work_folder, const std::string& job);
 
-/// Staged results beside the output of a job that ended: a worker that was killed leaves them. Only those of attempts
-/// that were over then are removed: a retried job stages under a later epoch.
+/// Removes staged results that killed workers left beside the output of a job that has ended. Only those of attempts
+/// that had ended by then are removed: a retried job stages under a later epoch.
 void RemoveStagedResults(const v1::Job& job);
 
 }  // namespace regroup

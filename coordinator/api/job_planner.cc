@@ -12,10 +12,10 @@ namespace regroup {
 namespace {
 
 constexpr int kMostWaiting = 16;
-/// The answer has no times, so that no speed need be measured.
+/// Any speed will do, because the answer has no times; 0 would measure one.
 constexpr double kAnyFlopsPerSecond = 1;
 
-/// Clears what holds for the coordinator's machine only: the job will run on others.
+/// Clears the fields that describe the coordinator's machine: the job will run on others.
 void ClearMachine(v1::JobPlan& plan) {
   plan.clear_machine_memory_bytes();
   plan.clear_fits();

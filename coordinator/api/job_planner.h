@@ -1,4 +1,4 @@
-// PlanJob: asks the trainer beside this program, on a thread of its own, one job after the other.
+// Answers PlanJob by running the trainer beside this program, on its own thread, one job at a time.
 //
 // Plan may be called from any thread.
 #pragma once
@@ -17,8 +17,8 @@ class JobPlanner {
  public:
   using Done = std::function<void(const absl::StatusOr<v1::PlanJobResponse>& plan)>;
 
-  /// Calls `done` on the planner's thread. RESOURCE_EXHAUSTED (LIMIT_REACHED) at once where too many wait;
-  /// INVALID_ARGUMENT with the trainer's reason; UNAVAILABLE where there is no trainer.
+  /// Calls `done` on the planner's thread, or at once with RESOURCE_EXHAUSTED (LIMIT_REACHED) if too many plans wait.
+  /// INVALID_ARGUMENT carries the trainer's reason; UNAVAILABLE means that there is no trainer.
   void Plan(const v1::JobSpec& resolved, Done done);
 
  private:

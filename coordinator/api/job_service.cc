@@ -24,7 +24,7 @@ void FinishWithJob(grpc::ServerUnaryReactor* reactor, const absl::StatusOr<v1::J
 
 absl::Status CancelJobIn(const std::string& job, Turn& turn) {
   if (turn.cluster.jobs().Find(job) != nullptr) return turn.cluster.CancelJob(job, turn.now);
-  // Only final jobs are not in the cluster, and these stay as they are.
+  // A stored job outside of the cluster is final and stays as it is.
   return turn.store.GetJob(job).status();
 }
 
@@ -56,7 +56,7 @@ absl::Status DeleteJobIn(const std::string& id, Turn& turn) {
   return absl::OkStatus();
 }
 
-/// One change of one job by its caller, and the entry about it.
+/// Applies a caller's change to a job and adds its audit entry.
 absl::Status ChangeIn(const Admission& admission, absl::Status (*change)(const std::string& job, Turn& turn),
                       Turn& turn) {
   REGROUP_RETURN_IF_ERROR(CheckMayUse(admission.caller, admission.id, turn));
@@ -103,7 +103,7 @@ absl::StatusOr<JobQuery> JobQueryOf(const v1::ListJobsRequest& request, const Ca
   if (query.owner.empty() && caller.role == Role::kSubmitter) query.owner = caller.name;
   if (caller.SeesJobOf(query.owner)) return query;
   return MakeError(absl::StatusCode::kPermissionDenied, v1::NOT_ALLOWED,
-                   fmt::format("\"{}\" sees its own jobs only; leave out owner", caller.name));
+                   fmt::format("\"{}\" may list only its own jobs; leave out owner", caller.name));
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ namespace regroup {
 
 class JobService : public v1::JobService::CallbackService {
  public:
-  /// The five must outlive the service.
+  /// All five objects must outlive the service.
   JobService(Core* core, JobStore* store, JobFeeds* feeds, StreamPump* pump, Access* access, AllowedPaths allowed_paths)
       : core_(core),
         store_(store),
@@ -47,7 +47,7 @@ class JobService : public v1::JobService::CallbackService {
                                                            const v1::StreamMetricsRequest* request) override;
 
  private:
-  /// Applies a change to the job that `name` names and answers with the job after it.
+  /// Applies a change to the job called `name` and answers with the changed job.
   grpc::ServerUnaryReactor* ChangeJob(grpc::CallbackServerContext* context, std::string_view method,
                                       const std::string& name,
                                       absl::Status (*change)(const std::string& job, Turn& turn), v1::Job* response);

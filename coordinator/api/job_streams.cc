@@ -20,7 +20,7 @@ class JobEventSource : public StreamSource<v1::JobEvent> {
     if (ahead_.empty()) REGROUP_RETURN_IF_ERROR(ReadAhead());
     if (!ahead_.empty()) return SendAhead(event);
     if (is_final_) return Next::kEnd;
-    // Nothing more is stored; the job may still have gone on without it.
+    // No further event is stored; the job may still have advanced past events that are no longer kept.
     REGROUP_ASSIGN_OR_RETURN(const JobRecord record, store_->GetJob(job_));
     if (record.job.revision() != *revision_) return ReadAfterGap(event);
     if (IsFinalState(record.job.state())) return Next::kEnd;
@@ -38,7 +38,7 @@ class JobEventSource : public StreamSource<v1::JobEvent> {
   }
 
   absl::StatusOr<Next> ReadAfterGap(v1::JobEvent* event) {
-    // A change may have been stored just after the last look for one.
+    // A change may have been stored since the last read.
     REGROUP_RETURN_IF_ERROR(ReadAhead());
     if (!ahead_.empty()) return SendAhead(event);
     event->set_gap(true);
@@ -75,7 +75,7 @@ class JobEventSource : public StreamSource<v1::JobEvent> {
   JobStore* const store_;
   const JobFeeds* const feeds_;
   const std::string job_;
-  /// Of the last event sent.
+  /// Revision of the last event sent; none before the first.
   std::optional<int64_t> revision_;
   std::deque<v1::JobEvent> ahead_;
   int64_t sent_version_ = 0;
@@ -104,7 +104,7 @@ class PagedSource : public StreamSource<Message> {
 
  private:
   absl::Status ReadPage() {
-    // The state comes first: what a final job has written is stored by now.
+    // Read the state first: everything that a final job wrote is stored by then.
     REGROUP_ASSIGN_OR_RETURN(const JobRecord record, store_->GetJob(query_.job));
     is_final_ = IsFinalState(record.job.state());
     REGROUP_ASSIGN_OR_RETURN(auto page, ReadNext(store_, query_));

@@ -1,4 +1,4 @@
-// What the streams of JobService send: a job's changes, its logs and its metric points, read from the store.
+// Sources for the streams of JobService: a job's changes, its logs and its metric points, read from the store.
 //
 // Each source first sends what is stored, then waits for more until the job is final.
 #pragma once
@@ -11,8 +11,8 @@
 
 namespace regroup {
 
-/// The changes of a job after a revision; without one it starts with the job as it is. Where changes are no longer
-/// known, sends the whole job and marks the gap.
+/// Sends the changes of a job after a revision; without a revision it starts with the job as it is. If changes are no
+/// longer stored, it sends the whole job and marks the gap.
 std::unique_ptr<StreamSource<v1::JobEvent>> MakeJobEventSource(JobStore* store, const JobFeeds* feeds, std::string job,
                                                                std::optional<int64_t> after_revision);
 

@@ -20,7 +20,7 @@ namespace {
 constexpr size_t kSuffixLength = 6;
 constexpr size_t kLongestRequestId = 128;
 
-/// Equal messages have equal bytes, also where they hold maps.
+/// Serialises deterministically: equal messages have equal bytes, even if they hold maps.
 std::string CanonicalBytes(const google::protobuf::Message& message) {
   std::string bytes;
   google::protobuf::io::StringOutputStream stream(&bytes);
@@ -51,7 +51,7 @@ absl::StatusOr<std::string> FreeId(const v1::SubmitJobRequest& request, const Tu
     REGROUP_ASSIGN_OR_RETURN(const bool is_taken, IsTaken(request.job_id(), turn));
     if (!is_taken) return request.job_id();
     return MakeError(absl::StatusCode::kAlreadyExists, v1::JOB_ID_TAKEN,
-                     fmt::format("there is a job \"{}\" already; write another job_id", request.job_id()));
+                     fmt::format("job \"{}\" already exists; choose another job_id", request.job_id()));
   }
   while (true) {
     REGROUP_ASSIGN_OR_RETURN(const std::string suffix, RandomSuffix());
@@ -61,13 +61,13 @@ absl::StatusOr<std::string> FreeId(const v1::SubmitJobRequest& request, const Tu
   }
 }
 
-/// Request ids are each caller's own.
+/// Returns the store's key of a request id, which belongs to one caller.
 std::string RequestKey(const JobSubmission& submission) {
   const std::string& owner = submission.caller.name;
   return owner.empty() ? submission.request.request_id() : owner + "\n" + submission.request.request_id();
 }
 
-/// The job that the request made before, if it did.
+/// Returns the job that an earlier call with this request id created, if any.
 absl::StatusOr<std::optional<std::string>> EarlierJob(const JobSubmission& submission, const Turn& turn) {
   const std::string& id = submission.request.request_id();
   if (id.empty()) return std::nullopt;
@@ -78,9 +78,10 @@ absl::StatusOr<std::optional<std::string>> EarlierJob(const JobSubmission& submi
   }
   if (!earlier) return std::nullopt;
   if (earlier->digest == submission.digest) return earlier->job;
-  return MakeError(absl::StatusCode::kAlreadyExists, v1::REQUEST_ID_REUSED,
-                   fmt::format("request_id \"{}\" was used for another request, which made job \"{}\"; write a new one",
-                               id, earlier->job));
+  return MakeError(
+      absl::StatusCode::kAlreadyExists, v1::REQUEST_ID_REUSED,
+      fmt::format("request_id \"{}\" was used for another request, which created job \"{}\"; use a new one", id,
+                  earlier->job));
 }
 
 absl::Status PathsNotAllowed(const std::vector<FieldViolation>& violations) {
@@ -92,7 +93,7 @@ absl::Status CheckLimit(const Turn& turn) {
   const size_t limit = turn.cluster.options().max_unfinished_jobs;
   if (turn.cluster.jobs().size() < limit) return absl::OkStatus();
   return MakeError(absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
-                   fmt::format("{} jobs are unfinished; submit again when some are done", limit));
+                   fmt::format("{} jobs are unfinished; submit again when some have finished", limit));
 }
 
 }  // namespace
@@ -104,8 +105,8 @@ absl::StatusOr<JobSubmission> CheckSubmission(const v1::SubmitJobRequest& reques
     violations.push_back(Violation("job_id", "write lower-case letters, digits and hyphens, at most 63"));
   }
   if (!IsPlainText(request.request_id(), kLongestRequestId)) {
-    violations.push_back(
-        Violation("request_id", fmt::format("write at most {} characters, none of them a control", kLongestRequestId)));
+    violations.push_back(Violation(
+        "request_id", fmt::format("write at most {} characters and no control characters", kLongestRequestId)));
   }
   if (!violations.empty()) return InvalidFields(violations);
   violations = CheckAllowedPaths(request.spec(), allowed);

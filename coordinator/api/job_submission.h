@@ -1,4 +1,5 @@
-// From a SubmitJobRequest to a job: checks, defaults, an id, and the same answer for the same request.
+// Turns a SubmitJobRequest into a job: checks it, fills in defaults, chooses an id, and answers a repeated request with
+// the same job.
 #pragma once
 
 #include <string>
@@ -11,17 +12,17 @@
 
 namespace regroup {
 
-/// A request that passed every check that needs no state.
+/// A request that passed all stateless checks.
 struct JobSubmission {
   v1::SubmitJobRequest request;
   v1::JobSpec resolved;
-  /// SHA-256 of what makes two requests with one request_id the same.
+  /// SHA-256 of the request without its request_id: a repeated request must have the same digest.
   std::string digest;
   Caller caller;
 };
 
-/// INVALID_ARGUMENT with every field that is wrong, PERMISSION_DENIED (NOT_ALLOWED) with every path that is not
-/// allowed.
+/// Checks the request and fills in the defaults. INVALID_ARGUMENT names every invalid field, PERMISSION_DENIED
+/// (NOT_ALLOWED) every path that is not allowed.
 absl::StatusOr<JobSubmission> CheckSubmission(const v1::SubmitJobRequest& request, const Caller& caller,
                                               const AllowedPaths& allowed);
 
@@ -29,7 +30,7 @@ absl::StatusOr<JobSubmission> CheckSubmission(const v1::SubmitJobRequest& reques
 /// (JOB_ID_TAKEN, REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (LIMIT_REACHED).
 absl::StatusOr<std::string> AcceptSubmission(const JobSubmission& submission, Turn& turn);
 
-/// The job as it would be accepted now, without accepting it; the same errors.
+/// Returns the job as AcceptSubmission would accept it now, without accepting it. Same errors.
 absl::StatusOr<v1::Job> PreviewSubmission(const JobSubmission& submission, const Turn& turn);
 
 }  // namespace regroup

@@ -12,7 +12,7 @@ namespace regroup {
 namespace {
 
 constexpr size_t kLongestId = 63;
-/// Limits names of existing resources; a malformed id up to this length is reported as NOT_FOUND.
+/// Longest id in a resource's name; a malformed id up to this length is reported as NOT_FOUND.
 constexpr size_t kLongestNamedId = 128;
 constexpr size_t kLargestPage = 1000;
 
@@ -55,7 +55,7 @@ absl::StatusOr<int64_t> PositionOf(const std::string& page_token) {
   const char* end = page_token.data() + page_token.size();
   const auto [stop, error] = std::from_chars(page_token.data(), end, position);
   if (error == std::errc() && stop == end && position > 0) return position;
-  return InvalidFields({Violation("page_token", "write the next_page_token of the page before, or leave it empty")});
+  return InvalidFields({Violation("page_token", "write the next_page_token of the previous page, or leave it empty")});
 }
 
 std::string PageToken(int64_t position) { return position == 0 ? "" : std::to_string(position); }

@@ -1,7 +1,7 @@
-// Moves messages from where they lie into server streams, each at its reader's pace.
+// Writes messages from their sources into server streams, each at its reader's pace.
 //
-// A stream asks its source for the next message only when the last one is written, so a slow reader holds one message
-// and delays nobody. One thread serves all streams: it only ever reads the store and hands a message to gRPC.
+// A stream asks its source for the next message only after the last one was written, so a slow reader holds one message
+// and delays no other. One thread serves all streams; it only reads the store and passes messages to gRPC.
 #pragma once
 
 #include <grpcpp/support/server_callback.h>
@@ -21,25 +21,25 @@
 
 namespace regroup {
 
-/// What a source has next.
+/// Result of StreamSource::Read.
 enum class Next { kMessage, kNothingYet, kEnd };
 
-/// Where the messages of one stream come from. Called by the pump's thread only.
+/// Source of the messages of one stream. Called by the pump's thread only.
 template <typename Message>
 class StreamSource {
  public:
   virtual ~StreamSource() = default;
-  /// Fills in the message; kEnd ends the stream well, an error ends it with that error.
+  /// Fills in the message. kEnd ends the stream with OK, an error ends it with that error.
   virtual absl::StatusOr<Next> Read(Message* message) = 0;
 };
 
-/// A stream as the pump sees it.
+/// The pump's interface to a stream.
 class PumpedStream {
  public:
   virtual ~PumpedStream() = default;
-  /// Goes on as far as possible without waiting.
+  /// Sends as much as possible without waiting.
   virtual void Advance() = 0;
-  /// Ends with the status as soon as the message on its way is written.
+  /// Ends the stream with the status as soon as the current message is written.
   virtual void End(const absl::Status& status) = 0;
 
  private:
@@ -52,13 +52,13 @@ class StreamPump {
   explicit StreamPump(size_t max_streams) : max_streams_(max_streams), thread_(&StreamPump::Run, this) {}
   ~StreamPump() { Stop(); }
 
-  /// Keeps the stream until Remove. False if there are too many, or the pump ends.
+  /// Keeps the stream until Remove. Returns false if there are too many streams, or the pump is ending them.
   bool Add(std::shared_ptr<PumpedStream> stream);
   void Remove(const std::shared_ptr<PumpedStream>& stream);
   /// Lets the stream advance soon.
   void Wake(const std::shared_ptr<PumpedStream>& stream);
 
-  /// Ends all streams, present and future, with UNAVAILABLE; the pump still serves their ends.
+  /// Ends all streams, present and future, with UNAVAILABLE; the pump keeps running to end them.
   void EndStreams();
   /// Stops the thread; no stream may be left.
   void Stop();
@@ -76,7 +76,7 @@ class StreamPump {
   std::thread thread_;
 };
 
-/// A server stream that reads from a source. It belongs to the pump until gRPC is done with it.
+/// A server stream that reads from a source. The pump owns it until gRPC is done with it.
 template <typename Message>
 class SourcedStream : public grpc::ServerWriteReactor<Message>,
                       public PumpedStream,
@@ -85,7 +85,7 @@ class SourcedStream : public grpc::ServerWriteReactor<Message>,
   SourcedStream(StreamPump* pump, std::unique_ptr<StreamSource<Message>> source)
       : pump_(pump), source_(std::move(source)) {}
 
-  /// Keeps something, such as a subscription, for as long as the stream lives.
+  /// Keeps an object, such as a subscription, for the life of the stream.
   void Keep(std::shared_ptr<void> kept) { kept_ = std::move(kept); }
 
   void Advance() override {
@@ -131,7 +131,7 @@ class SourcedStream : public grpc::ServerWriteReactor<Message>,
   absl::Status ending_;
 };
 
-/// A server stream that only ends.
+/// A server stream that ends at once with a status.
 template <typename Message>
 class EndedStream : public grpc::ServerWriteReactor<Message> {
  public:

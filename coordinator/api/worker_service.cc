@@ -15,7 +15,7 @@
 namespace regroup {
 namespace {
 
-/// Lines and points that one commit takes; what comes above this is dropped and counted.
+/// Most log lines and metric points of one commit; the rest is dropped and counted.
 constexpr size_t kMostLinesPerCommit = 20000;
 constexpr size_t kLongestWorkerId = 63;
 
@@ -55,8 +55,8 @@ class AcquireCall : public grpc::ServerUnaryReactor {
   uint64_t ticket_ = 0;
 };
 
-/// Whether the job has just ended with this attempt among its last: then the report is a repetition. UNAVAILABLE where
-/// the store cannot say: the worker asks again, and is not told that its work is nothing.
+/// Returns true if the job has ended and this was the last attempt of its task: the report is then a repetition.
+/// UNAVAILABLE if the store cannot tell: the worker must retry rather than discard its result.
 absl::StatusOr<bool> IsRepetition(const v1::AttemptId& attempt, const Turn& turn) {
   const absl::StatusOr<JobRecord> record = turn.store.GetJob(attempt.job());
   if (absl::IsNotFound(record.status())) return false;
@@ -157,7 +157,7 @@ grpc::ServerUnaryReactor* WorkerService::PushLogs(grpc::CallbackServerContext* c
 void WorkerService::TakeReport(const v1::AttemptReport& report, const std::string& worker, Turn& turn) {
   const v1::AttemptId& attempt = report.attempt();
   turn.cluster.NoteProgress(report);
-  // The last lines of an attempt often arrive after its end, so logs do not need a current epoch; a job they do need.
+  // The last lines of an attempt often arrive after its end, so logs need no current epoch, only an existing job.
   const bool has_room = turn.changes.logs.size() + turn.changes.metrics.size() < kMostLinesPerCommit;
   const bool has_lines = report.logs_size() + report.metrics_size() > 0;
   if (!has_lines) return;

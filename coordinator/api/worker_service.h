@@ -1,4 +1,4 @@
-// WorkerService: how workers register, stay alive, get tasks and report.
+// WorkerService: the API through which workers register, send heartbeats, get tasks and report.
 #pragma once
 
 #include "coordinator/api/admission.h"
@@ -9,7 +9,7 @@ namespace regroup {
 
 class WorkerService : public v1::WorkerService::CallbackService {
  public:
-  /// The three must outlive the service.
+  /// All three objects must outlive the service.
   WorkerService(Core* core, CoordinatorMetrics* metrics, Access* access)
       : core_(core), metrics_(metrics), access_(access) {}
 

@@ -12,23 +12,23 @@
 namespace regroup {
 namespace {
 
-/// Metrics that trainers push, by the name they give them, and what the gauge of that name shows.
+/// Metrics that trainers push: the name of each, and the help text of its gauge.
 constexpr std::array<std::pair<const char*, const char*>, 13> kPushed = {{
     {"loss", "Training loss of the last step."},
     {"gate_sparsity", "Expected share of closed gates."},
-    {"gate_sparsity_target", "Share of closed gates that the schedule wants."},
+    {"gate_sparsity_target", "Share of closed gates that the schedule asks for."},
     {"learning_rate", "Learning rate of the last step."},
     {"gradient_norm", "Norm of the gradient before clipping."},
-    {"tokens_per_second", "Training tokens a second, over all ranks."},
+    {"tokens_per_second", "Training tokens per second, over all ranks."},
     {"step_seconds", "Duration of the last step."},
     {"collective_seconds", "Time of the last step that rank 0 spent in collectives, waiting included."},
-    {"flops_per_second", "Floating-point operations a second that the model needs, over all ranks."},
-    {"model_flops_utilization", "Those as a share of what the devices can do."},
-    {"checkpoint_seconds", "Time that writing the last checkpoint took."},
-    {"checkpoint_stall_seconds", "Time that training stood still for the last checkpoint."},
-    {"skipped_steps", "Steps of the current attempt that were skipped for want of a finite gradient."},
+    {"flops_per_second", "Floating-point operations per second that the model needs, over all ranks."},
+    {"model_flops_utilization", "The model's operations per second as a share of the devices' peak."},
+    {"checkpoint_seconds", "Time taken to write the last checkpoint."},
+    {"checkpoint_stall_seconds", "Time that training was paused for the last checkpoint."},
+    {"skipped_steps", "Steps of the current attempt that were skipped because the gradient was not finite."},
 }};
-/// What follows from the points that carry them.
+/// Gauges that follow from the step and the time of the pushed points.
 constexpr const char* kStep = "job_step";
 constexpr const char* kStepTime = "job_step_timestamp_seconds";
 constexpr const char* kCheckpointTime = "job_checkpoint_timestamp_seconds";
@@ -39,20 +39,20 @@ constexpr std::array<v1::TaskState, 2> kLiveTaskStates = {v1::TASK_STATE_READY, 
 constexpr std::array<v1::FailureClass, 6> kFailureClasses = {
     v1::FAILURE_CLASS_USER,  v1::FAILURE_CLASS_DATA, v1::FAILURE_CLASS_QUALITY_GATE,
     v1::FAILURE_CLASS_INFRA, v1::FAILURE_CLASS_HANG, v1::FAILURE_CLASS_INTERNAL};
-/// Cluster::WaitingKindsOf's words.
+/// Values of the label `reason`: the words of Cluster::WaitingKindsOf.
 constexpr std::array<const char*, 7> kWaits = {"no_worker", "no_cuda", "draining", "too_large",
                                                "slots",     "turn",    "pause"};
 constexpr std::array<v1::WorkerState, 3> kWorkerStates = {v1::WORKER_STATE_READY, v1::WORKER_STATE_DRAINING,
                                                           v1::WORKER_STATE_LOST};
 
-/// One or two milliseconds.
+/// Jobs that are counted in one go, which takes one or two milliseconds.
 constexpr size_t kJobsAtOnce = 2000;
 
 double SecondsSince1970(const google::protobuf::Timestamp& time) {
   return static_cast<double>(time.seconds()) + 1e-9 * time.nanos();
 }
 
-/// Empty where the job did not fail, which Prometheus takes for no label.
+/// Returns the labels of a finished job. `failure` is empty if it did not fail, which Prometheus treats as no label.
 MetricLabels LabelsOfEnd(v1::JobState state, v1::FailureClass failure) {
   return {{"state", EnumWord(state)}, {"failure", failure == v1::FAILURE_CLASS_UNSPECIFIED ? "" : EnumWord(failure)}};
 }
@@ -72,7 +72,7 @@ std::string CodeName(grpc::StatusCode code) {
 CoordinatorMetrics::CoordinatorMetrics() {
   DescribeCluster();
   DescribeJobs();
-  // What can be counted is there from the start, so that the first event already is an increase.
+  // Create every counter at the start, so that its first event already shows as an increase.
   metrics_.Count("logs_dropped_total", {}, 0);
   metrics_.Count("store_failures_total", {}, 0);
   metrics_.Count("jobs_finished_total", LabelsOfEnd(v1::JOB_STATE_SUCCEEDED, v1::FAILURE_CLASS_UNSPECIFIED), 0);
@@ -94,28 +94,29 @@ CoordinatorMetrics::CoordinatorMetrics() {
 
 void CoordinatorMetrics::DescribeCluster() {
   metrics_.DescribeGauge("build_info", "1, with the coordinator's version.");
-  metrics_.DescribeGauge("is_leader", "1 while this coordinator decides, 0 while it recovers or another one leads.");
+  metrics_.DescribeGauge("is_leader", "1 while this coordinator leads, 0 while it recovers or another one leads.");
   metrics_.DescribeGauge("jobs", "Unfinished jobs by state.");
-  metrics_.DescribeGauge("jobs_waiting", "Unfinished jobs of which no task runs, by what they wait for.");
+  metrics_.DescribeGauge("jobs_waiting", "Unfinished jobs without a running task, by what they wait for.");
   metrics_.DescribeGauge("oldest_queued_job_age_seconds", "Age of the oldest job that has not started; 0 for none.");
   metrics_.DescribeCounter("jobs_finished_total", "Jobs that reached a final state.");
-  metrics_.DescribeHistogram("job_queue_seconds", "From submission to the start of the first task.", DurationBounds());
+  metrics_.DescribeHistogram("job_queue_seconds", "Time from submission to the start of the first task.",
+                             DurationBounds());
   metrics_.DescribeGauge("tasks", "Tasks that wait for a worker or run, by kind.");
   metrics_.DescribeCounter("tasks_finished_total", "Attempts that ended, by kind and outcome.");
   metrics_.DescribeHistogram("task_seconds", "Duration of successful attempts, by kind.", DurationBounds());
-  metrics_.DescribeHistogram("scheduling_seconds", "From the end of the last task it needs to the start of a task.",
+  metrics_.DescribeHistogram("scheduling_seconds", "Time from the end of a task's last prerequisite to its start.",
                              DurationBounds());
   metrics_.DescribeGauge("workers", "Workers by state.");
   metrics_.DescribeGauge("slots", "Slots of live workers, free and busy.");
   metrics_.DescribeGauge("worker_heartbeat_age_seconds", "Time since the last heartbeat of each worker.");
   metrics_.DescribeHistogram("rpc_seconds", "Duration of calls, by method and code.", DurationBounds());
   metrics_.DescribeCounter("logs_dropped_total", "Log lines that were not stored.");
-  metrics_.DescribeCounter("store_failures_total", "Commits that the store refused.");
+  metrics_.DescribeCounter("store_failures_total", "Commits that failed in the store.");
 }
 
 void CoordinatorMetrics::DescribeJobs() {
   metrics_.DescribeGauge("job_tasks", "Tasks by state of each unfinished job that has started.");
-  metrics_.DescribeGauge("job_planned_steps", "Training steps that an unfinished job that has started asks for.");
+  metrics_.DescribeGauge("job_planned_steps", "Training steps requested by an unfinished job that has started.");
   metrics_.DescribeGauge(kStep, "Last training step.");
   metrics_.DescribeGauge(kStepTime, "When the last training step ended, in seconds since 1970.");
   metrics_.DescribeGauge(kCheckpointTime, "When the last checkpoint was written, in seconds since 1970.");
@@ -148,7 +149,7 @@ void CoordinatorMetrics::ObserveTask(const std::optional<Job>& before, const Job
     for (const size_t need : after.graph().tasks[task].needs) {
       ready = std::max(ready, FromProto(after.task(need).end_time()));
     }
-    // Restarts wait on purpose.
+    // Restarts do not count: they wait on purpose.
     if (now.epoch() == 1) metrics_.Observe("scheduling_seconds", Seconds(FromProto(now.start_time()) - ready));
   } else if (was_running) {
     const bool is_retried = now.state() == v1::TASK_STATE_READY;
@@ -170,7 +171,7 @@ void CoordinatorMetrics::ObservePoint(const std::string& job, const v1::MetricPo
   std::lock_guard lock(mutex_);
   SetOfJob(job, "job_" + point.metric(), point.value(), labels);
   if (point.metric() == "checkpoint_seconds") return SetOfJob(job, kCheckpointTime, time, labels);
-  // The step comes with each of the other points.
+  // Every other point carries the step.
   SetOfJob(job, kStep, static_cast<double>(point.step()), labels);
   SetOfJob(job, kStepTime, time, labels);
 }
@@ -207,7 +208,7 @@ void CoordinatorMetrics::ShowJobs(JobCounts counts, Time now) {
 }
 
 void CoordinatorMetrics::ObserveJob(const Job& job) {
-  // Of thousands that wait there is nothing to see one by one, and each would cost seven series of every scrape.
+  // Waiting jobs get no per-job series: there may be thousands, and each would add seven to every scrape.
   if (!job.proto().has_start_time()) return;
   const std::string& id = job.id();
   std::map<v1::TaskState, int> tasks;

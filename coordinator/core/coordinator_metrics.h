@@ -1,8 +1,7 @@
-// What the coordinator tells Prometheus: jobs, tasks, workers, calls, and the training of running jobs.
+// The coordinator's Prometheus metrics: jobs, tasks, workers, calls, and the training of running jobs.
 //
-// Histograms carry no job; gauges of a job are removed when it ends. Every name stands in
-// services/common/metrics/README.md, which a test compares with what a running coordinator serves. May be called from
-// any thread.
+// Histograms have no job label; the gauges of a job are removed when it ends. services/common/metrics/README.md lists
+// every name, and a test compares the list with what a running coordinator serves. May be called from any thread.
 #pragma once
 
 #include <grpcpp/support/status.h>
@@ -27,13 +26,13 @@ class CoordinatorMetrics {
   CoordinatorMetrics();
 
   void ObserveCall(std::string_view method, grpc::StatusCode code, double seconds);
-  /// A stored change of a job: counts tasks and jobs that ended, and how long they waited.
+  /// Records a stored change of a job: counts the tasks and jobs that ended, and how long they waited.
   void ObserveChange(const std::optional<Job>& before, const Job& after);
-  /// The gauges of a job, which it has from its start to its end. After each change, and when it is loaded from the
-  /// store.
+  /// Sets the gauges of a job, which exist from its start to its end. Call after each change, and when the job is
+  /// loaded from the store.
   void ObserveJob(const Job& job);
   void ObservePoint(const std::string& job, const v1::MetricPoint& point);
-  /// Looks at some of the jobs, and shows all figures when it has seen all. Returns whether it did.
+  /// Counts some of the jobs, and publishes all figures once every job was counted. Returns true if it published.
   bool ObserveCluster(const Cluster& cluster, Time now);
   void CountDroppedLogs(size_t lines);
   void CountStoreFailure();
@@ -47,14 +46,14 @@ class CoordinatorMetrics {
   void ObserveTask(const std::optional<Job>& before, const Job& after, size_t task);
   void ShowJobs(JobCounts counts, Time now);
   void ObserveWorkers(const Cluster& cluster, Time now);
-  /// Sets a gauge that goes when the job ends. Called with the mutex held.
+  /// Sets a gauge that is removed when the job ends. Called with the mutex held.
   void SetOfJob(const std::string& job, const std::string& name, double value, const MetricLabels& labels);
   void ForgetJob(const std::string& job);
 
   Metrics metrics_;
   JobCensus census_;
   std::mutex mutex_;
-  /// Gauges of each job that have been set.
+  /// Gauges that are set, by job.
   std::map<std::string, std::set<std::pair<std::string, MetricLabels>>> gauges_of_job_;
 };
 

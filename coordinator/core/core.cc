@@ -42,7 +42,7 @@ absl::Status Core::Recover() {
     const std::string name = record.job.name();
     const absl::Status status = cluster_.RestoreJob(std::move(record), now);
     // One unreadable job must not keep all others from running.
-    if (!status.ok()) LogError("job cannot go on", {{"job", name}, {"reason", std::string(status.message())}});
+    if (!status.ok()) LogError("cannot restore job", {{"job", name}, {"reason", std::string(status.message())}});
   }
   for (const auto& [id, job] : cluster_.jobs()) metrics_->ObserveJob(job);
   LogInfo("recovered", {{"jobs", cluster_.jobs().size()}, {"workers", cluster_.workers().size()}});
@@ -67,7 +67,7 @@ void Core::Read(std::function<void(const Turn&)> read) {
 
 uint64_t Core::Acquire(const v1::AcquireTaskRequest& request, OnAssignment done) {
   const uint64_t ticket = next_ticket_++;
-  // The ticket is known to the thread before anything can answer it.
+  // The core thread learns the ticket before anything can answer it.
   const auto apply = [this, request, ticket, done = std::move(done)](Turn& turn) {
     waiting_[ticket] = done;
     return waits_end_ ? Stopping() : turn.cluster.Acquire(request, ticket, turn.now);
@@ -114,7 +114,7 @@ void Core::Run() {
   }
 }
 
-/// Whatever has come in by now; waits for something at most until the next tick.
+/// Returns all commands received so far; waits for the first one until the next tick at most.
 std::vector<Core::Command> Core::NextBatch() {
   std::unique_lock lock(mutex_);
   const auto until_tick = std::max(Duration(0), next_tick_ - clock_());
@@ -174,7 +174,7 @@ absl::Status Core::CommitChanges() {
   if (!store_lost_.ok()) return store_lost_;
   const absl::Status stored = store_->Commit(changes_);
   if (ReasonOf(stored) == v1::NOT_LEADER) {
-    // What was undone here may be stored, or be another coordinator's to decide.
+    // The changes undone here may have been stored, or another coordinator may decide by now.
     store_lost_ = stored;
     listener_.store_lost(stored);
   }
@@ -197,7 +197,7 @@ void Core::PublishChanges(const Effects& effects) {
   }
   for (const JobLog& log : changes_.logs) feeds_->Notify(log.job);
   for (const JobMetric& metric : changes_.metrics) {
-    // The last points of a job can arrive after its end, when its gauges are gone for good.
+    // The last points of a job can arrive after its end, when its gauges have been removed.
     const Job* job = cluster_.jobs().Find(metric.job);
     if (job != nullptr && !job->IsFinal()) metrics_->ObservePoint(metric.job, metric.point);
     feeds_->Notify(metric.job);
@@ -214,7 +214,7 @@ void Core::ForgetOldJobs(Time now) {
   const absl::StatusOr<std::vector<std::string>> old = store_->FinishedBefore(now - keep_finished_, kForgottenAtOnce);
   if (!old.ok()) return;
   for (const std::string& job : *old) {
-    // One that is retried in this very batch is not final any more.
+    // A job that was retried in this batch is no longer final.
     if (cluster_.jobs().Find(job) != nullptr) continue;
     changes_.deleted_jobs.push_back(job);
     v1::AuditEntry& entry = changes_.audit.emplace_back();

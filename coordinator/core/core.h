@@ -1,5 +1,5 @@
-// The one thread that decides. It takes what callers want in batches, applies each batch to the Cluster, stores its
-// effects in one durable commit, and only then answers: no reply ever promises what a crash could undo.
+// The core thread, which makes all decisions. It takes commands in batches, applies each batch to the Cluster, stores
+// its effects in one durable commit, and only then answers: no reply promises anything that a crash could undo.
 //
 // If the commit fails, the batch is undone in memory and its callers get the store's error. Everything public may be
 // called from any thread; callbacks run on the core thread and must not block.
@@ -23,62 +23,62 @@
 
 namespace regroup {
 
-/// What a command sees while the core thread runs it.
+/// State that a command sees while the core thread runs it.
 struct Turn {
   Cluster& cluster;
   JobStore& store;
-  /// What the batch stores besides changed jobs and workers.
+  /// Changes that the batch stores in addition to changed jobs and workers.
   Changes& changes;
   Time now;
 
-  /// The job as users see it, wherever it is kept. NOT_FOUND (RESOURCE_NOT_FOUND).
+  /// Returns the job as users see it, live or from the store. NOT_FOUND (RESOURCE_NOT_FOUND) if there is none.
   absl::StatusOr<v1::Job> DescribeJob(const std::string& job) const;
 };
 
-/// What happens around the jobs, outside of the core. Called on the core thread after the commit; must not block.
+/// Callbacks for work outside of the core. Called on the core thread after the commit; must not block.
 struct CoreListener {
-  /// The job has reached a final state.
+  /// Called when a job has reached a final state.
   std::function<void(const v1::Job&)> job_ended = [](const v1::Job&) {};
-  /// The job, by its id, is forgotten.
+  /// Called with the id of a job that was deleted.
   std::function<void(const std::string&)> job_deleted = [](const std::string&) {};
-  /// Another coordinator has taken over the store. Nothing is accepted from now on.
+  /// Called when another coordinator has taken over the store. All changes are rejected from then on.
   std::function<void(const absl::Status&)> store_lost = [](const absl::Status&) {};
 };
 
 class Core {
  public:
   using Apply = std::function<absl::Status(Turn&)>;
-  /// The status is that of Apply, or of the store where the change could not be stored.
+  /// Receives the status of Apply, or the store's if the change could not be stored.
   using Reply = std::function<void(const absl::Status&, const Turn&)>;
   using OnAssignment = std::function<void(const absl::Status&, const std::optional<v1::TaskAssignment>&)>;
 
-  /// The three must outlive the core. `clock` never goes backwards.
+  /// All three objects must outlive the core. `clock` must never go backwards.
   Core(const ClusterOptions& options, JobStore* store, JobFeeds* feeds, CoordinatorMetrics* metrics,
        std::function<Time()> clock);
   ~Core();
 
-  /// Before Start.
+  /// Sets the callbacks. Call before Start.
   void Listen(CoreListener listener) { listener_ = std::move(listener); }
-  /// Jobs are forgotten when they have been final for this long; 0 keeps them for ever. Before Start.
+  /// Deletes jobs that have been final for this long; 0 keeps them forever. Call before Start.
   void KeepFinishedJobs(Duration time) { keep_finished_ = time; }
 
-  /// Loads what the store has; before Start.
+  /// Loads the stored state. Call before Start.
   absl::Status Recover();
   void Start();
   /// Ends all waits for a task, present and future, with UNAVAILABLE: the first step of stopping.
   void EndWaits();
-  /// Answers everything that was given to it and stops. Nothing may be given to it afterwards.
+  /// Answers all commands given so far and stops. No command may be given afterwards.
   void Stop();
 
-  /// Changes something durable.
+  /// Runs a command whose changes are stored before the reply.
   void Change(Apply apply, Reply reply) { Push({std::move(apply), std::move(reply), true}); }
-  /// Changes only what is never stored, so it succeeds even if the store does not.
+  /// Runs a command that changes only what is never stored, so it succeeds even if the store fails.
   void Note(Apply apply, Reply reply) { Push({std::move(apply), std::move(reply), false}); }
   void Read(std::function<void(const Turn&)> read);
 
   /// Waits for a task. `done` is called exactly once. Returns a ticket for StopWaiting.
   uint64_t Acquire(const v1::AcquireTaskRequest& request, OnAssignment done);
-  /// The caller is gone; `done` gets CANCELLED unless it was called before.
+  /// Ends a wait whose caller is gone; `done` gets CANCELLED unless it was called before.
   void StopWaiting(const std::string& worker, uint64_t ticket);
 
  private:
@@ -95,7 +95,7 @@ class Core {
   /// Stores everything that the batch changed in one durable commit.
   absl::Status Store(const Effects& effects);
   absl::Status CommitChanges();
-  /// Logs when the store begins and ceases to fail.
+  /// Logs when the store starts to fail and when it recovers.
   void NoteStored(const absl::Status& stored);
   void CollectChanges(const Effects& effects);
   void PublishChanges(const Effects& effects);
@@ -119,7 +119,7 @@ class Core {
   Time next_retention_{};
   Time next_metrics_{};
   bool store_is_failing_ = false;
-  /// Why nothing may be stored any more, or OK.
+  /// The reason why nothing may be stored any more; OK while storing is allowed.
   absl::Status store_lost_;
 
   std::atomic<uint64_t> next_ticket_ = 1;
@@ -130,7 +130,8 @@ class Core {
   std::thread thread_;
 };
 
-/// Wall-clock time when called first, then advanced by the steady clock: jumps of the wall clock cannot end leases.
+/// Returns a clock that starts at the current wall-clock time and advances by the steady clock: jumps of the wall clock
+/// cannot end leases.
 std::function<Time()> SteadyWallClock();
 
 }  // namespace regroup

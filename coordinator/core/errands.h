@@ -1,4 +1,5 @@
-// A thread for what may take long and nobody decides by: removing files, copying the store. One after the other.
+// Background thread for slow housekeeping that no scheduling decision depends on: removing files, copying the store.
+// Runs one errand at a time.
 //
 // Run may be called from any thread.
 #pragma once
@@ -18,7 +19,7 @@ class Errands {
 
   void Run(std::function<void()> errand);
 
-  /// Returns when everything that was given to it is done. Nothing may be given to it afterwards.
+  /// Returns when all errands given so far are done. Run must not be called afterwards.
   void Stop();
 
  private:

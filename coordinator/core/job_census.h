@@ -1,5 +1,5 @@
-// Counts the unfinished jobs for the metrics, some at a time: one look at tens of thousands of them would keep every
-// caller waiting for longer than a commit does. Owned by the core thread.
+// Counts the unfinished jobs for the metrics, some at a time: counting tens of thousands in one go would delay every
+// caller for longer than a commit does. Owned by the core thread.
 #pragma once
 
 #include <map>
@@ -15,16 +15,16 @@ namespace regroup {
 struct JobCounts {
   std::map<v1::JobState, int> jobs;
   std::map<std::pair<v1::TaskKind, v1::TaskState>, int> tasks;
-  /// By the words of Cluster::WaitingKindsOf.
+  /// Waiting jobs by the words of Cluster::WaitingKindsOf.
   std::map<std::string_view, int> waiting;
-  /// When the first of those that have not started was submitted; none where all have.
+  /// Submission time of the oldest job that has not started; none if all have.
   std::optional<Time> oldest_queued;
 };
 
 class JobCensus {
  public:
-  /// Goes on with at most `most` jobs. The counts once all were looked at, each as it was at its turn; then it begins
-  /// anew.
+  /// Counts at most `most` more jobs. Returns the counts once all jobs were counted, each as it was at its turn, and
+  /// then starts over.
   std::optional<JobCounts> Continue(const Cluster& cluster, Time now, size_t most);
 
  private:

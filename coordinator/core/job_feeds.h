@@ -1,7 +1,7 @@
-// Tells streams that something about their job is new. What is new they read from the store at their own pace, so a
-// slow reader costs nobody anything.
+// Wakes streams when their job has changed. They read the changes from the store at their own pace, so a slow reader
+// delays no other.
 //
-// Progress and the reason for waiting are not stored: of these the latest is kept here while somebody watches.
+// Progress and the reason for waiting are not stored: their latest values are kept here while a stream watches.
 //
 // Every function may be called from any thread; wakes run on the caller of Notify and Publish and must not block.
 #pragma once
@@ -33,9 +33,9 @@ class JobFeeds {
 
   [[nodiscard]] Subscription Subscribe(const std::string& job, Wake wake);
 
-  /// Something was stored about the job.
+  /// Wakes the job's streams after a change was stored.
   void Notify(const std::string& job);
-  /// The job as it is now. Wakes only if the progress or the reason for waiting has changed.
+  /// Keeps the job as it is now. Wakes its streams only if the progress or the reason for waiting has changed.
   void Publish(const std::string& job, v1::Job described);
 
   std::vector<std::string> Subscribed() const;

@@ -1,8 +1,8 @@
-// Takes part in deciding which of several coordinators on one PostgreSQL leads, on a thread of its own: asks for the
-// lease until it gets it, then holds it.
+// Takes part in electing the leader among several coordinators on one PostgreSQL, on its own thread: asks for the lease
+// until it gets it, then renews it.
 //
-// IsLeading is judged by the time at which the lease was last asked for, so it turns false in time also where the
-// database does not answer, or where this process was stopped and goes on. May be called from any thread.
+// IsLeading counts from the time at which the last successful request for the lease was sent, so it turns false in time
+// even if the database does not answer, or if this process was stopped and resumed. May be called from any thread.
 #pragma once
 
 #include <atomic>
@@ -20,7 +20,7 @@ namespace regroup {
 
 struct LeaderElectionOptions {
   std::string store_url;
-  /// What others are told to call.
+  /// Address that other coordinators tell callers to use.
   std::string address;
   std::chrono::milliseconds lease;
 };
@@ -30,15 +30,15 @@ class LeaderElection {
   static absl::StatusOr<std::unique_ptr<LeaderElection>> Start(const LeaderElectionOptions& options);
   ~LeaderElection() { Stop(); }
 
-  /// Gives the lease back. Nothing may be written afterwards.
+  /// Releases the lease. Nothing may be written afterwards.
   void Stop();
 
   bool IsLeading() const { return fencing_ != 0 && Clock::now().time_since_epoch().count() < leads_until_; }
-  /// Whether another coordinator has taken over from this one, which then can never lead again.
+  /// Returns true if another coordinator has taken over from this one, which then can never lead again.
   bool IsOver() const { return is_over_; }
-  /// The number to write with; 0 until this coordinator leads for the first time.
+  /// Returns the fencing number to write with; 0 until this coordinator leads for the first time.
   int64_t fencing() const { return fencing_; }
-  /// The address of whoever leads, as far as is known.
+  /// Returns the address of the current leader; empty if unknown.
   std::string leader() const;
 
  private:
@@ -65,7 +65,7 @@ class LeaderElection {
   std::thread thread_;
 };
 
-/// UNAVAILABLE (NOT_LEADER), with the address to call instead where it is known.
+/// Returns UNAVAILABLE (NOT_LEADER), with the address to call instead if it is known.
 absl::Status NotLeader(const std::string& leader);
 
 }  // namespace regroup

@@ -5,7 +5,7 @@
 namespace regroup {
 namespace {
 
-/// The names under which `reader` finds the results of `ancestor`.
+/// Returns the names under which `reader` finds the results of `ancestor`.
 std::vector<std::string> RolesOf(const Job& job, const TaskNode& ancestor, const TaskNode& reader) {
   const bool is_sweep_report = reader.kind == v1::TASK_KIND_REPORT && job.proto().resolved_spec().has_sweep();
   if (!is_sweep_report || ancestor.arms.empty()) return {ancestor.role};

@@ -14,13 +14,13 @@ namespace {
 
 using Positions = std::vector<size_t>;
 
-/// What has been built of one arm so far.
+/// Tasks of one arm built so far.
 struct Branch {
   v1::Arm arm;
   bool merges = false;
   /// The tasks whose results together are the arm's model at this stage.
   Positions tip;
-  /// The same, before training.
+  /// Tasks whose results together are the arm's model before training.
   Positions aligned;
 };
 
@@ -44,7 +44,7 @@ class GraphBuilder {
   }
 
  private:
-  /// An id that is there already is the same task wanted by one more arm.
+  /// Adds a task and returns its position. If the id exists, another arm needs the same task.
   size_t Add(TaskNode node) {
     const auto [found, is_new] = position_.emplace(node.id, graph_.tasks.size());
     if (is_new) {
@@ -56,7 +56,7 @@ class GraphBuilder {
     return found->second;
   }
 
-  /// Ids name the arm's settings only where a job has several arms.
+  /// Returns a task's id. It names the arm's settings only if the job has several arms.
   std::string Id(std::string_view stage, const std::string& settings) const {
     return spec_.has_sweep() ? fmt::format("{}-{}", stage, settings) : std::string(stage);
   }
@@ -121,7 +121,8 @@ class GraphBuilder {
     }
   }
 
-  /// What the result of a single conversion is compared with; in a sweep the other arms are the comparison.
+  /// Adds the evaluations that the result of a single conversion is compared with; in a sweep the arms are compared
+  /// with each other.
   void AddComparisons(const Branch& branch) {
     if (!branch.merges) return;
     const bool trains = branch.arm.finetune() != "none";
@@ -156,7 +157,7 @@ class GraphBuilder {
   std::vector<Branch> branches_;
   std::map<std::string, size_t> position_;
   size_t inspect_ = 0;
-  /// The task that the aligns wait for.
+  /// Position of the task that the align tasks wait for.
   size_t statistics_ = 0;
   Positions evaluates_;
 };

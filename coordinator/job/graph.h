@@ -1,4 +1,4 @@
-// The tasks of a job and what each needs: a pure function of the job file and of what `inspect` found.
+// Builds the tasks of a job and their dependencies: a pure function of the job file and of the result of `inspect`.
 //
 //   inspect -> calibrate -> align (one per layer) -> [refine] -> [finetune] -> export -> evaluate result -> report
 //        `---> evaluate source, evaluate averaged      `--> evaluate aligned
@@ -18,7 +18,7 @@ namespace regroup {
 
 /// One task, before any attempt.
 struct TaskNode {
-  /// Unique in the job; tells people what it does: "align-003", "finetune-k2-procrustes-l0".
+  /// Unique in the job and readable: "align-003", "finetune-k2-procrustes-l0".
   std::string id;
   v1::TaskKind kind = v1::TASK_KIND_UNSPECIFIED;
   /// The name under which later tasks find its results: "align/3", "evaluate/source".
@@ -28,7 +28,7 @@ struct TaskNode {
   int layer = -1;
   /// For evaluate tasks: source | averaged | aligned | result.
   std::string subject;
-  /// The arms it works for, in order; empty where it does not depend on the arm.
+  /// The arms it works for, in order; empty if it does not depend on the arm.
   std::vector<int> arms;
   /// Positions of the tasks whose success it waits for; always earlier ones.
   std::vector<size_t> needs;
@@ -39,11 +39,11 @@ struct Graph {
   std::vector<TaskNode> tasks;
   std::vector<v1::Arm> arms;
 
-  /// Everything the task builds on, directly or not, in order.
+  /// Returns the positions of all tasks that the task builds on, directly or indirectly, in order.
   std::vector<size_t> AncestorsOf(size_t task) const;
 };
 
-/// The graph of a job. Without a model (before `inspect` is done) it has only `inspect`.
+/// Returns the graph of a job. Without a model (before `inspect` is done) it has only `inspect`.
 Graph BuildGraph(const v1::JobSpec& resolved, const v1::ModelSummary* model);
 
 }  // namespace regroup

@@ -238,7 +238,7 @@ bool Job::NeedsAreMet(size_t task) const {
                      [this](size_t need) { return this->task(need).state() == v1::TASK_STATE_SUCCEEDED; });
 }
 
-/// Only training goes on from where it was; every other task starts anew and so never gets further by restarting.
+/// Only training resumes from a checkpoint; every other task starts over and so makes no progress by restarting.
 int64_t Job::CheckpointAt(size_t task, int64_t done) const {
   if (this->task(task).kind() != v1::TASK_KIND_FINETUNE) return 0;
   const int32_t interval = proto().resolved_spec().finetune().checkpoint_every_steps();
@@ -324,7 +324,7 @@ std::vector<size_t> Job::RunningTasks() const {
 }
 
 std::vector<size_t> Job::TasksChangedSince(const std::optional<Job>& before) const {
-  // Nothing about a task changes without its state or its epoch.
+  // Whenever a task changes, its state or its epoch does.
   const auto is_same = [&](size_t task) {
     return before && task < before->task_count() && before->task(task).state() == this->task(task).state() &&
            before->task(task).epoch() == this->task(task).epoch();

@@ -1,4 +1,4 @@
-// A job as the coordinator sees it: its tasks, what each waits for, and what happens next. Start reading here.
+// The coordinator's state machine of a job: its tasks, their dependencies, and what happens next. Start reading here.
 //
 //   QUEUED --first task starts--> RUNNING <--> RECOVERING   (a task lost its worker and is started again)
 //      |                            |
@@ -7,10 +7,10 @@
 //                                   '--> FAILED      (a task failed for good, and no other runs any more)
 //
 // A task goes BLOCKED -> READY -> RUNNING -> SUCCEEDED | FAILED | CANCELLED, and from RUNNING back to READY when its
-// attempt failed and deserves another. Each attempt has the next epoch; only the current one is listened to.
+// attempt failed and deserves another. Each attempt has the next epoch; reports of any other epoch are rejected.
 //
-// The class is pure: every event brings its time along and changes nothing but the object, so that any order of events
-// can be replayed. It is a value; not thread-safe. Its owner is the Cluster.
+// The class is pure: every event carries its time and changes only the object, so that any order of events can be
+// replayed. It is a value; not thread-safe. Owned by the Cluster.
 #pragma once
 
 #include <memory>
@@ -28,29 +28,29 @@
 
 namespace regroup {
 
-/// A job as the store keeps it: what everybody sees, and what the coordinator remembers besides.
+/// A job as the store keeps it: the public message, and state that only the coordinator uses.
 struct JobRecord {
   v1::Job job;
   /// One for each of job.tasks.
   std::vector<RetryState> retries;
-  /// An attempt of the report task was told that it may publish. Its rename may have happened, so from here on the job
-  /// can no longer be cancelled.
+  /// True once an attempt of the report task was allowed to publish. Its rename may have happened, so the job can no
+  /// longer be cancelled.
   bool publication_granted = false;
 };
 
-/// A job after a change, and which of its tasks the change concerns. A new job has all of them.
+/// A job after a change, and the positions of the changed tasks: all of them for a new job.
 struct JobChange {
   JobRecord record;
   std::vector<size_t> changed_tasks;
 };
 
-/// How far an attempt got before it ended.
+/// Progress of an attempt when it ended.
 struct Reached {
   int64_t done = 0;
   std::vector<std::string> log_tail;
 };
 
-/// A worker's id, and how many ranks of a task it runs.
+/// A worker's id, and the number of ranks of a task that it runs.
 struct WorkerRanks {
   std::string worker;
   int ranks = 1;
@@ -58,11 +58,11 @@ struct WorkerRanks {
 
 class Job {
  public:
-  /// A new job, QUEUED, whose inspect task is READY.
+  /// Returns a new job, QUEUED, whose inspect task is READY.
   static Job Create(const std::string& id, const v1::JobSpec& spec, const v1::JobSpec& resolved, Time now,
                     const std::string& owner = "");
 
-  /// A job from the store. INTERNAL if its tasks are not those of its graph: another version of Regroup made it.
+  /// Restores a job from the store. INTERNAL if its tasks differ from its graph: another version of Regroup made it.
   static absl::StatusOr<Job> Restore(JobRecord record);
 
   // Events.
@@ -71,13 +71,13 @@ class Job {
   int64_t Start(size_t task, const std::vector<WorkerRanks>& workers, Time now);
   int64_t Start(size_t task, const std::string& worker, Time now);
 
-  /// The current attempt of a RUNNING task ended by itself.
+  /// Ends the current attempt of a RUNNING task with the outcome that it reported.
   void Finish(size_t task, const v1::TaskOutcome& outcome, const Reached& reached, Time now);
 
-  /// The current attempt of a RUNNING task is lost, for example with its worker.
+  /// Gives up the current attempt of a RUNNING task that was lost, for example with its worker.
   void Lose(size_t task, const std::string& why, const Reached& reached, Time now);
 
-  /// The current attempt of a RUNNING task is given up although its worker is well, to start it elsewhere at once. It
+  /// Gives up the current attempt of a RUNNING task although its worker is healthy, to start it elsewhere at once. It
   /// counts as a loss of infrastructure, but not as a restart without progress.
   void Move(size_t task, const std::string& why, Time now);
 
@@ -95,7 +95,7 @@ class Job {
   /// Records that the running report task may publish.
   void GrantPublication() { record_.publication_granted = true; }
 
-  /// Called once for each durable change.
+  /// Advances the revision. Call once for each durable change.
   void NextRevision() { record_.job.set_revision(record_.job.revision() + 1); }
 
   // Questions.
@@ -110,15 +110,15 @@ class Job {
   /// Returns the folder of the task's current or last attempt's results, relative to the working folder.
   std::string ResultFolder(size_t task) const;
 
-  /// SUCCEEDED, FAILED or CANCELLED.
+  /// Returns true if the job is SUCCEEDED, FAILED or CANCELLED.
   bool IsFinal() const;
-  /// Nothing new starts, and what runs is to be stopped: the job is cancelled, or one of its tasks failed for good.
+  /// Returns true if no task may start and running ones must stop: the job is cancelled, or a task failed for good.
   bool IsWindingDown() const { return proto().state() == v1::JOB_STATE_CANCELLING || proto().has_failure(); }
   bool IsOverdue(Time now) const;
-  /// Tasks that may start now, in order.
+  /// Returns the tasks that may start now, in order.
   std::vector<size_t> ReadyTasks(Time now) const;
   std::vector<size_t> RunningTasks() const;
-  /// Tasks that are not as they were; all of them where there was no job before.
+  /// Returns the tasks that differ from `before`; all of them without it.
   std::vector<size_t> TasksChangedSince(const std::optional<Job>& before) const;
   bool HasChangedSince(const std::optional<Job>& before) const;
 
@@ -148,7 +148,7 @@ class Job {
   std::shared_ptr<const Graph> graph_;
 };
 
-/// The workers of a task's current or last attempt, the lead first; none before the first.
+/// Returns the workers of a task's current or last attempt, the lead first; none before the first attempt.
 std::vector<WorkerRanks> WorkersOf(const v1::Task& task);
 
 }  // namespace regroup

@@ -1,4 +1,4 @@
-// Whether a failed attempt is worth another one. Pure.
+// Decides if and when a failed attempt is retried. Pure functions.
 //
 //   USER, DATA, QUALITY_GATE   never: the same input gives the same answer
 //   INFRA, HANG                again after a pause of 1, 2, then 4 s, until three restarts in a row brought no progress
@@ -15,11 +15,11 @@ namespace regroup {
 
 inline constexpr int kRestartsWithoutProgress = 3;
 
-/// What the coordinator remembers of a task's failures, beyond what it shows.
+/// The coordinator's internal record of a task's failures.
 struct RetryState {
-  /// Restarts after INFRA or HANG since the task last got further than before.
+  /// Restarts after INFRA or HANG since the task last made progress.
   int restarts_without_progress = 0;
-  /// Checkpoints that the most successful attempt had written.
+  /// Checkpoints written by the attempt that got furthest.
   int64_t best_checkpoint = 0;
   int internal_failures = 0;
   /// The next attempt does not start before this time.
@@ -28,8 +28,8 @@ struct RetryState {
   bool operator==(const RetryState&) const = default;
 };
 
-/// Accounts for a failed attempt that had reached `checkpoint`, and says how long to wait before the next; no value
-/// means that there is none.
+/// Records a failed attempt that had reached `checkpoint`, and returns the pause before the next attempt; no value if
+/// the task must not be retried.
 std::optional<Duration> PauseBeforeRetry(v1::FailureClass failure_class, int64_t checkpoint, RetryState* state);
 
 }  // namespace regroup

@@ -1,4 +1,4 @@
-// Time as data. The coordinator's core never asks for the time; it is told with every event.
+// Time as data: the coordinator's core reads no clock; every event carries its time.
 #pragma once
 
 #include <google/protobuf/duration.pb.h>
@@ -20,7 +20,7 @@ inline google::protobuf::Timestamp ToProto(Time time) {
   return proto;
 }
 
-/// Ten thousand years. What comes over the wire can name any number; beyond this one, microseconds would overflow.
+/// Ten thousand years. A message can contain any number of seconds; beyond this one, microseconds would overflow.
 inline constexpr int64_t kMostSeconds = 315'576'000'000;
 
 inline Duration BoundedDuration(int64_t seconds, int32_t nanos) {

@@ -55,11 +55,11 @@ absl::Status List(const TokenOptions& options) {
 }
 
 void AddInit(CLI::App* app, std::function<absl::Status()>* selected) {
-  CLI::App* const command = app->add_subcommand("init", "Make an authority, certificates and the first token");
+  CLI::App* const command = app->add_subcommand("init", "Create an authority, certificates and the first token");
   const auto options = std::make_shared<InitOptions>();
-  command->add_option("--dir", options->folder, "Folder for them; may not hold an authority yet")->required();
+  command->add_option("--dir", options->folder, "Folder to write them to; must not hold an authority yet")->required();
   command->add_option("--host", options->hosts, "Name or address of the coordinator or a worker; may be repeated");
-  command->add_option("--days", options->days, "How long the certificates are valid")
+  command->add_option("--days", options->days, "Days for which the certificates are valid")
       ->check(CLI::Range(1, 3650))
       ->capture_default_str();
   command->callback([=] { *selected = [=] { return Init(*options); }; });
@@ -71,30 +71,30 @@ void AddTokenCommand(CLI::App* group, const char* name, const char* description,
   CLI::App* const command = group->add_subcommand(name, description);
   const auto options = std::make_shared<TokenOptions>();
   add_options(command, options.get());
-  command->add_option("--tokens", options->file, "The coordinator's file of tokens")->required();
+  command->add_option("--tokens", options->file, "The coordinator's token file")->required();
   command->callback([=] { *selected = [=] { return run(*options); }; });
 }
 
 void AddName(CLI::App* command, TokenOptions* options) {
-  command->add_option("name", options->name, "Whom the token stands for")->required();
+  command->add_option("name", options->name, "Name of the token's holder")->required();
 }
 
 }  // namespace
 
 void AddAccessCommands(CLI::App* app, std::function<absl::Status()>* selected) {
   AddInit(app, selected);
-  CLI::App* const group = app->add_subcommand("token", "Who may call a coordinator");
+  CLI::App* const group = app->add_subcommand("token", "Manage the tokens of a coordinator's callers");
   group->require_subcommand(1);
-  AddTokenCommand(group, "add", "Make a token and write it to standard output, once", Add, selected,
+  AddTokenCommand(group, "add", "Create a token and print it; it cannot be shown again", Add, selected,
                   [](CLI::App* command, TokenOptions* options) {
                     AddName(command, options);
                     command->add_option("--role", options->role, "viewer, submitter, admin or worker")
                         ->required()
                         ->check(CLI::IsMember({"viewer", "submitter", "admin", "worker"}));
                   });
-  AddTokenCommand(group, "list", "List the names and roles", List, selected, [](CLI::App*, TokenOptions*) {});
+  AddTokenCommand(group, "list", "List the tokens' names and roles", List, selected, [](CLI::App*, TokenOptions*) {});
   AddTokenCommand(
-      group, "remove", "Refuse a token from now on",
+      group, "remove", "Remove a token; it is rejected from now on",
       [](const TokenOptions& options) { return RemoveToken(options.file, options.name); }, selected, AddName);
 }
 

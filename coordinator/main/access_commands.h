@@ -1,4 +1,4 @@
-// `regroup-coordinator init` and `regroup-coordinator token ...`: who may reach a coordinator.
+// The commands `regroup-coordinator init` and `regroup-coordinator token ...`, which manage access to a coordinator.
 #pragma once
 
 #include <functional>
@@ -9,7 +9,7 @@
 
 namespace regroup {
 
-/// Adds the commands. The one that is chosen leaves its action in `selected`.
+/// Adds the commands. The chosen one stores its action in `selected`.
 void AddAccessCommands(CLI::App* app, std::function<absl::Status()>* selected);
 
 }  // namespace regroup

@@ -34,12 +34,13 @@ absl::Status Backup(const BackupOptions& options) {
 }  // namespace
 
 void AddBackupCommand(CLI::App* app, std::function<absl::Status()>* selected) {
-  CLI::App* const command = app->add_subcommand("backup", "Let a running coordinator write a copy of its store");
+  CLI::App* const command = app->add_subcommand("backup", "Back up the store of a running coordinator");
   const auto options = std::make_shared<BackupOptions>();
-  command->add_option("--coordinator", options->coordinator, "Its host:port")
+  command->add_option("--coordinator", options->coordinator, "The coordinator's host:port")
       ->envname("REGROUP_COORDINATOR")
       ->capture_default_str();
-  command->add_option("--name", options->name, "The copy's name in the coordinator's --backup-dir; default: the time");
+  command->add_option("--name", options->name,
+                      "File name in the coordinator's --backup-dir; default: from the current time");
   AddIdentityFlags(command, &options->identity);
   command->callback([=] { *selected = [=] { return Backup(*options); }; });
 }

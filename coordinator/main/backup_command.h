@@ -9,7 +9,7 @@
 
 namespace regroup {
 
-/// Adds the command. Where it is chosen it leaves its action in `selected`.
+/// Adds the command. If chosen, it stores its action in `selected`.
 void AddBackupCommand(CLI::App* app, std::function<absl::Status()>* selected);
 
 }  // namespace regroup

@@ -40,13 +40,13 @@ struct Flags {
 
 void AddFlags(CLI::App* app, Flags* flags) {
   app->set_version_flag("--version", std::string(REGROUP_VERSION));
-  app->add_option("--listen", flags->options.listen, "host:port or unix:/path; port 0 takes a free one")
+  app->add_option("--listen", flags->options.listen, "host:port or unix:/path; port 0 picks a free one")
       ->capture_default_str();
   app->add_option("--metrics-listen", flags->options.metrics_listen,
-                  "host:port of /metrics, plain HTTP; 0.0.0.0:9447 shows it to other machines; empty for none")
+                  "host:port of /metrics, plain HTTP; 0.0.0.0:9447 opens it to other machines; empty disables it")
       ->capture_default_str();
-  app->add_option("--work-dir", flags->options.work_folder, "Folder that workers share");
-  app->add_option("--state-dir", flags->options.state_folder, "Folder of the store; default WORK_DIR/coordinator");
+  app->add_option("--work-dir", flags->options.work_folder, "Folder shared with the workers");
+  app->add_option("--state-dir", flags->options.state_folder, "Folder of the store; default: WORK_DIR/coordinator");
   app->add_option("--store-url-file", flags->options.store_url_file,
                   "File with the postgresql:// URL of a database for the store, which several coordinators may share; "
                   "default: a file in STATE_DIR");
@@ -54,46 +54,45 @@ void AddFlags(CLI::App* app, Flags* flags) {
       "--advertise", flags->options.advertised_address,
       "With --store-url-file: the host:port that callers are sent to while this one leads; default: --listen");
   app->add_option("--leader-lease-s", flags->leader_lease_s,
-                  "With --store-url-file: another coordinator takes over when this one is silent for longer")
+                  "With --store-url-file: silence in seconds after which another coordinator takes over")
       ->check(CLI::Range(2, 60))
       ->capture_default_str();
   app->add_option("--data-root", flags->options.allowed_paths.data_roots,
-                  "Folder that jobs may read from; may be repeated; default: all");
+                  "Folder that jobs may read from; may be repeated; default: any");
   app->add_option("--output-root", flags->options.allowed_paths.output_roots,
-                  "Folder that results may appear in; may be repeated; default: all");
-  app->add_option("--backup-dir", flags->options.backup_folder, "Folder of backups; default STATE_DIR/backups");
+                  "Folder that jobs may write results to; may be repeated; default: any");
+  app->add_option("--backup-dir", flags->options.backup_folder, "Folder of backups; default: STATE_DIR/backups");
   app->add_option("--keep-finished-days", flags->keep_finished_days,
-                  "Finished jobs, their logs and working files are deleted after this time; 0 keeps them")
+                  "Delete finished jobs, their logs and working files after this many days; 0 keeps them")
       ->check(CLI::Range(0, 36500))
       ->capture_default_str();
   app->add_option("--max-unfinished-jobs", flags->options.cluster.max_unfinished_jobs,
-                  "New jobs are refused while there are more; each takes some 10 KB of memory")
+                  "Reject new jobs at this number of unfinished ones; each takes about 10 KB of memory")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
-  app->add_option("--lease-s", flags->lease_s, "A worker that is silent for longer loses its tasks")
+  app->add_option("--lease-s", flags->lease_s, "Seconds without a heartbeat after which a worker loses its tasks")
       ->check(CLI::Range(1, 3600))
       ->capture_default_str();
-  app->add_option("--heartbeat-s", flags->heartbeat_s, "Time between two heartbeats of a worker")
+  app->add_option("--heartbeat-s", flags->heartbeat_s, "Seconds between two heartbeats of a worker")
       ->check(CLI::Range(1, 3600))
       ->capture_default_str();
-  app->add_option("--watchdog-s", flags->watchdog_s, "A task without progress for longer is started again")
+  app->add_option("--watchdog-s", flags->watchdog_s, "Seconds without progress after which a task is restarted")
       ->check(CLI::Range(1, 86400))
       ->capture_default_str();
   app->add_option(
          "--slow-task-s", flags->slow_task_s,
-         "A layer that is aligned for longer, and for three times as long as the others took, starts anew on a "
-         "free worker; 0: never")
+         "Seconds after which a layer whose alignment takes three times as long as the others is restarted on a "
+         "free worker; 0 disables this")
       ->check(CLI::Range(0, 86400))
       ->capture_default_str();
-  app->add_option("--port-file", flags->port_file, "File that gets the port once it is open");
-  app->add_option("--metrics-port-file", flags->metrics_port_file, "The same for the metrics' port");
+  app->add_option("--port-file", flags->port_file, "File to write the port to once it is open");
+  app->add_option("--metrics-port-file", flags->metrics_port_file, "File to write the metrics port to once it is open");
   app->add_option("--log-format", flags->log_format, "json or text")
       ->check(CLI::IsMember({"json", "text"}))
       ->capture_default_str();
-  app->add_flag("--die-with-parent", flags->die_with_parent, "Stop when the program that started this one ends");
+  app->add_flag("--die-with-parent", flags->die_with_parent, "Stop when the parent process ends");
   AddTlsFlags(app, &flags->options.tls);
-  app->add_option("--tokens", flags->options.token_file,
-                  "File of the tokens of those who may call; default STATE_DIR/tokens");
+  app->add_option("--tokens", flags->options.token_file, "File with the callers' tokens; default: STATE_DIR/tokens");
 }
 
 absl::Status CompleteOptions(Flags* flags) {
@@ -107,7 +106,7 @@ absl::Status CompleteOptions(Flags* flags) {
     return absl::InvalidArgumentError("--heartbeat-s must be smaller than --lease-s");
   }
   if (!flags->options.store_url_file.empty()) {
-    // Workers stop what they run when they cannot reach a leader for as long as their lease.
+    // Workers kill their attempts when they cannot reach a leader for the length of their lease.
     if (flags->leader_lease_s >= flags->lease_s) {
       return absl::InvalidArgumentError("--leader-lease-s must be smaller than --lease-s");
     }
@@ -125,8 +124,8 @@ absl::Status WritePort(const std::string& file, int port) {
   return file.empty() ? absl::OkStatus() : WriteFileAtomically(file, std::to_string(port) + "\n");
 }
 
-/// The signals are blocked in every thread and taken here, so no handler runs at an awkward moment. Returns 0 when the
-/// coordinator cannot go on.
+/// Waits for a signal. All threads block the signals, so no handler interrupts them. Returns 0 when the coordinator
+/// cannot go on.
 int WaitForSignal(const sigset_t& signals, const Coordinator& coordinator) {
   const timespec pause = {.tv_sec = 0, .tv_nsec = 100'000'000};
   while (coordinator.health().ok()) {
@@ -143,7 +142,7 @@ absl::Status RunCoordinator(Flags flags, const sigset_t& signals) {
   REGROUP_RETURN_IF_ERROR(WritePort(flags.port_file, coordinator->port()));
   LogInfo("serving", {{"address", coordinator->address()}, {"metrics_port", coordinator->metrics_port()}});
   const int signal = WaitForSignal(signals, *coordinator);
-  // What it still believes is not to be told to anybody.
+  // Leadership is lost: skip the graceful stop, the state in memory may be stale.
   if (signal == 0) return coordinator->health();
   LogInfo("stopping", {{"signal", strsignal(signal)}});
   coordinator->Stop(kStopGrace);
@@ -172,7 +171,7 @@ int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
 
   CLI::App app(
-      "Coordinates the conversion of MHA models to GQA: takes jobs, remembers them and gives tasks to workers.");
+      "Coordinates the conversion of MHA models to GQA: accepts and stores jobs, and assigns their tasks to workers.");
   regroup::Flags flags;
   regroup::AddFlags(&app, &flags);
   std::function<absl::Status()> command;

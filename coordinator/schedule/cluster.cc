@@ -3,10 +3,10 @@
 //   STORE      loads jobs and workers at start
 //   USERS      adds and cancels jobs, drains workers
 //   WORKERS    keeps sessions: a worker registers, sends heartbeats, asks for tasks
-//   REPORTS    takes what workers tell about attempts: which ones they run, how far they are, how they ended
+//   REPORTS    takes workers' reports on attempts: which ones they run, their progress, how they ended
 //   CLOCK      ends attempts without a lease, jobs that take too long, and calls that waited long enough
 //   PLACEMENT  gives waiting tasks to workers that ask
-//   MOVES      takes slow tasks from their workers, to start them once more on others
+//   MOVES      takes slow tasks from their workers, to restart them on others
 //   CHANGES    seals what has to be stored, and commits it or rolls it back
 //   ATTEMPTS   keeps what is known of running attempts and never stored (Sighting); all sections above look it up here
 //   QUESTIONS  describes jobs and workers as users see them
@@ -77,7 +77,7 @@ absl::Status Cluster::RestoreJob(JobRecord record, Time now) {
   for (const size_t task : restored.RunningTasks()) SightingOf(restored, task, now);
   NoteWhatRuns({id});
   for (const size_t task : restored.ReadyTasks(Time::max())) {
-    // It may have been given up while its process still ran.
+    // The attempt may have been given up while its process still ran.
     for (const WorkerRanks& share : WorkersOf(restored.task(task))) {
       lingering_.push_back({share.worker, CurrentAttempt(restored, task), now + options_.lease});
     }
@@ -133,7 +133,7 @@ v1::RegisterWorkerResponse Cluster::Register(const v1::RegisterWorkerRequest& re
   AnswerWithNothing(&session);
   session = {
       .registered = true, .incarnation = request.incarnation(), .heartbeat = now, .lease_end = now + options_.lease};
-  // The same process may be about to report what it no longer lists; a new one cannot.
+  // The same process may be about to report an attempt that it no longer lists; a new process cannot.
   if (is_new_process) LoseAttemptsNotIn(request.running(), request.worker(), now);
   NoteListed(request.worker(), request.running(), now);
 
@@ -179,7 +179,7 @@ absl::Status Cluster::CheckSession(const std::string& worker, uint64_t incarnati
     return absl::OkStatus();
   }
   return MakeError(absl::StatusCode::kNotFound, v1::WORKER_NOT_REGISTERED,
-                   fmt::format("this process of worker \"{}\" is not registered", worker));
+                   fmt::format("worker \"{}\" has not registered this process", worker));
 }
 
 void Cluster::AnswerWithNothing(Session* session) {
@@ -199,7 +199,7 @@ void Cluster::NoteListed(const std::string& worker, const AttemptList& listed, T
     presence.lease_end = now + options_.lease;
   }
   for (Lingering& lingering : lingering_) {
-    // It is alive and has not let go yet.
+    // The worker is alive and still runs the attempt.
     if (lingering.worker == worker) lingering.lease_end = now + options_.lease;
   }
   std::erase_if(lingering_, [&](const Lingering& lingering) {
@@ -415,7 +415,7 @@ v1::Gang Cluster::GangOf(const v1::AttemptId& attempt, const std::vector<WorkerR
     member.set_ranks(share.ranks);
     member.set_address(workers_.Find(share.worker)->gang_address());
   }
-  // Twice, so that a token says nothing about that of a longer name.
+  // Hashed twice, so that a token reveals nothing about the token of a longer name.
   const std::string name = fmt::format("{}/{}/{}", attempt.job(), attempt.task(), attempt.epoch());
   gang.set_token(Sha256Of(options_.gang_secret + Sha256Of(options_.gang_secret + name)));
   return gang;
@@ -448,7 +448,7 @@ Capacity Cluster::CapacityOf(const v1::Worker& worker, int busy_slots) const {
   const Session& session = sessions_.at(LastSegment(worker.name()));
   const int free_slots = worker.slots() - busy_slots;
   return {.slots = worker.slots(),
-          // A worker may still be ending a process that no longer counts here.
+          // A worker may still be ending a process that is no longer counted here.
           .free_slots = session.asking ? std::min(free_slots, session.offered_slots) : free_slots,
           .has_cuda = worker.device() == "cuda",
           .is_draining = worker.state() == v1::WORKER_STATE_DRAINING,
@@ -462,13 +462,13 @@ Demand Cluster::DemandOf(const Job& job, size_t task) {
 
 // MOVES
 
-/// The slowest first. A task is moved once: one that is slow everywhere is not helped by moving on.
+/// Returns the slowest first. A task is moved only once: moving again does not help one that is slow everywhere.
 std::vector<Cluster::RunningTask> Cluster::Stragglers(Time now) const {
   std::vector<RunningTask> slow;
   for (const RunningTask& running : Running()) {
     const auto& [job, task] = running;
     const auto moved = moves_.find({job->id(), job->graph().tasks[task].id});
-    // A move that could not be stored did not happen.
+    // A move that could not be stored does not count.
     const bool was_moved = moved != moves_.end() && moved->second < job->task(task).epoch();
     if (!was_moved && !job->IsWindingDown() && IsStraggler(*job, task, options_.straggler, now))
       slow.push_back(running);
@@ -480,7 +480,7 @@ std::vector<Cluster::RunningTask> Cluster::Stragglers(Time now) const {
 }
 
 void Cluster::MoveStragglers(Time now) {
-  // What was moved before and still waits for its old process has a claim on what is free.
+  // A task that was moved before and still waits for its old process has a claim on free slots.
   if (options_.straggler.floor <= Duration(0) || !lingering_.empty()) return;
   const std::vector<RunningTask> slow = Stragglers(now);
   if (slow.empty()) return;
@@ -498,8 +498,7 @@ void Cluster::MoveStragglers(Time now) {
   }
 }
 
-/// From now on the attempt is an old one: its worker is told to stop it, and the next starts when no process of it is
-/// left.
+/// Supersedes the attempt: its worker is told to stop it, and the next one starts when no process of it is left.
 void Cluster::Move(const RunningTask& running, Time now) {
   const auto [job, task] = running;
   const v1::AttemptId attempt = CurrentAttempt(*job, task);
@@ -508,7 +507,7 @@ void Cluster::Move(const RunningTask& running, Time now) {
   }
   moves_[{attempt.job(), attempt.task()}] = attempt.epoch();
   const std::string why = fmt::format(
-      "worker {} was slow: {:.0f} s, where the same takes {:.0f} s for other layers; another worker starts it anew",
+      "worker {} was slow: {:.0f} s, where other layers take {:.0f} s; restarting the task on another worker",
       LastSegment(job->task(task).worker()), Seconds(RunningTime(*job, task, now)),
       Seconds(UsualDuration(*job, task).value_or(Duration(0))));
   jobs_.Edit(attempt.job()).Move(task, why, now);
@@ -576,7 +575,7 @@ void Cluster::Commit() {
 }
 
 void Cluster::Rollback() {
-  // A registration that was not stored did not happen.
+  // A registration that could not be stored does not count.
   for (const auto& [worker, before] : workers_.changes()) sessions_[worker].registered = false;
   const std::set<std::string> changed = ChangedJobs();
   jobs_.Rollback();
@@ -674,7 +673,7 @@ bool Cluster::IsWaiting(const Job& job) { return !job.IsFinal() && !job.IsWindin
 
 std::vector<std::string_view> Cluster::WaitingKindsOf(const std::vector<const Job*>& jobs, Time now) const {
   const std::vector<Capacity> capacities = CapacitiesOf(LiveWorkers(now));
-  // Thousands of jobs differ in a few demands only.
+  // Cache by demand: thousands of jobs have only a few different ones.
   std::map<std::pair<int, bool>, std::string_view> known;
   std::vector<std::string_view> kinds;
   for (const Job* job : jobs) {
@@ -703,7 +702,7 @@ std::vector<std::string> Cluster::WaitingReasonsOf(const std::vector<const Job*>
     std::string& reason = reasons.emplace_back();
     if (!IsWaiting(*job)) continue;
     const std::vector<size_t> ready = job->ReadyTasks(now);
-    reason = ready.empty() ? "a task starts again after a short pause"
+    reason = ready.empty() ? "a task restarts after a short pause"
                            : WaitingReason(DemandOf(*job, ready.front()), capacities);
   }
   return reasons;

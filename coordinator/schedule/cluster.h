@@ -1,15 +1,14 @@
-// Everything the coordinator decides: the jobs that are not final, the workers, and who runs what.
+// All decisions of the coordinator: the jobs that are not final, the workers, and which worker runs which task.
 //
-// Pure: events come in as calls that bring the time along; what has to happen comes out as changed jobs and workers
-// (to be stored), answers to workers that asked for a task (to be sent once the changes are stored), and replies. An
-// event changes memory only. The owner then takes the Effects, stores the changes, and says how that went; where they
-// could not be stored, it is as if the events had never come. Signs of life and progress are not part of that: they are
-// never stored.
+// Pure: events come in as calls that carry the time. The results come out as changed jobs and workers (to be stored),
+// answers to workers that asked for a task (to be sent once the changes are stored), and replies. An event changes
+// memory only. The owner then takes the Effects, stores the changes, and reports the result; if they could not be
+// stored, the events are undone. Heartbeats and progress are exempt: they are never stored.
 //
-// Liveness rests on one rule: an attempt lives as long as its worker lists it. A worker that is silent for a lease
-// loses all its attempts by the same rule as one that forgot a single attempt. A gang on several workers must be listed
-// by each of them, except that a helper may end its part before the lead tells how the attempt ended; and it starts
-// again only when none of them can still run a process of the attempt before.
+// Liveness rests on one rule: an attempt is alive as long as its worker lists it. By the same rule a worker that is
+// silent for a lease loses all its attempts, and one that no longer lists an attempt loses that one. A gang on several
+// workers must be listed by each of them, except that a helper may end its part before the lead reports the outcome;
+// the gang restarts only when none of them can still run a process of the previous attempt.
 //
 // Not thread-safe. Owned by the core thread (coordinator/core/core.h).
 #pragma once
@@ -40,38 +39,38 @@ struct ClusterOptions {
   Duration heartbeat_interval = std::chrono::seconds(2);
   /// An attempt without progress for this long counts as hung.
   Duration watchdog = std::chrono::seconds(300);
-  /// Which tasks are moved to another worker.
+  /// Decides which tasks are moved to another worker.
   StragglerRule straggler;
-  /// What the secrets of gangs are made from; random, of this process alone.
+  /// Key from which the secrets of gangs are derived; random, known to this process only.
   std::string gang_secret;
-  /// New ones are refused above this. Each costs memory, and a little time in every decision.
+  /// New jobs are rejected at this number. Each costs memory, and a little time in every decision.
   size_t max_unfinished_jobs = 10000;
 };
 
-/// The answer to AcquireTask call number `ticket`; without an assignment there was nothing to do in time.
+/// The answer to AcquireTask call number `ticket`; without an assignment no task was available in time.
 struct Answer {
   uint64_t ticket = 0;
   std::optional<v1::TaskAssignment> assignment;
-  /// There was an assignment, which could not be stored.
+  /// True if there was an assignment that could not be stored.
   bool is_lost = false;
 };
 
 class Cluster;
 
-/// What the events since the last time have changed, each changed job with its next revision, and the answers that wait
-/// for it to be stored. An answer comes out only for the word of how storing went, so that nobody can send it before.
-/// Lives within one turn of the cluster's owner, which feeds no event meanwhile.
+/// Changes by the events since the last call, each changed job with its next revision, and the answers that wait for
+/// them to be stored. The answers come out only with the result of storing, so that none can be sent before. Lives
+/// within one turn of the cluster's owner, which feeds no event meanwhile.
 class [[nodiscard]] Effects {
  public:
   const std::map<std::string, std::optional<Job>>& jobs() const;
-  /// What to store of the changed jobs.
+  /// Returns the changes of jobs to store.
   const std::vector<JobChange>& sealed_jobs() const { return sealed_jobs_; }
   const std::map<std::string, std::optional<v1::Worker>>& workers() const;
   bool empty() const { return jobs().empty() && workers().empty(); }
 
-  /// Everything is stored. Returns the answers to send.
+  /// Commits the changes after they were stored. Returns the answers to send.
   std::vector<Answer> Stored() &&;
-  /// Nothing is stored: undoes the changes. Returns the answers, without what they would have given away.
+  /// Undoes the changes after storing failed. Returns the answers without their assignments.
   std::vector<Answer> NotStored() &&;
 
  private:
@@ -87,11 +86,11 @@ class Cluster {
  public:
   explicit Cluster(const ClusterOptions& options) : options_(options) {}
 
-  // From the store, at start. What ran is given one lease to be listed again.
+  // From the store, at start. Running attempts get one lease to be listed again.
   absl::Status RestoreJob(JobRecord record, Time now);
   void RestoreWorker(v1::Worker worker, Time now);
 
-  // From users. NOT_FOUND for a job or worker that is not here: a job in a final state is only in the store.
+  // From users. NOT_FOUND for an unknown job or worker; a job in a final state is only in the store.
   void AddJob(Job job);
   absl::Status CancelJob(const std::string& job, Time now);
   absl::Status SetDraining(const std::string& worker, bool draining);
@@ -99,21 +98,21 @@ class Cluster {
   // From workers. Errors: NOT_FOUND (WORKER_NOT_REGISTERED), FAILED_PRECONDITION (STALE_EPOCH).
   v1::RegisterWorkerResponse Register(const v1::RegisterWorkerRequest& request, Time now);
   absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const v1::HeartbeatRequest& request, Time now);
-  /// The answer comes out of TakeEffects. A second call of a worker ends its first without an assignment.
+  /// Asks for a task; TakeEffects returns the answer. A second call by a worker ends its first without an assignment.
   absl::Status Acquire(const v1::AcquireTaskRequest& request, uint64_t ticket, Time now);
   void StopAsking(const std::string& worker, uint64_t ticket);
   absl::Status Report(const v1::ReportTaskRequest& request, Time now);
-  /// Progress of current attempts, and the last lines of their logs; anything else is ignored.
+  /// Keeps the progress of current attempts and the last lines of their logs; ignores other attempts.
   void NoteProgress(const v1::AttemptReport& report);
 
-  // From the clock: leases, time limits and waits that ran out.
+  // From the clock: ends expired leases, time limits and waits.
   void Tick(Time now);
 
-  /// Gives waiting tasks to asking workers; where nothing waits, takes slow tasks from theirs. Called after each batch
+  /// Gives waiting tasks to asking workers; if none waits, takes slow tasks from their workers. Call after each batch
   /// of events.
   void PlaceTasks(Time now);
 
-  /// Gives each changed job its next revision. Called after each batch of events and PlaceTasks.
+  /// Gives each changed job its next revision and returns the changes. Call after each batch of events and PlaceTasks.
   Effects TakeEffects();
 
   // Questions.
@@ -122,35 +121,35 @@ class Cluster {
   const JournaledMap<v1::Worker>& workers() const { return workers_; }
 
   const ClusterOptions& options() const { return options_; }
-  /// The job with what is never stored: why it waits, and the progress of its running tasks.
+  /// Returns the job with the parts that are never stored: why it waits, and the progress of its running tasks.
   v1::Job Describe(const Job& job, Time now) const;
-  /// Why no task of the job runs; empty while one does, and where nothing is to be run.
+  /// Returns why no task of the job runs; empty while one runs, or if none should.
   std::string WaitingReasonOf(const Job& job, Time now) const;
-  /// The same for each of several jobs, in one look at the workers.
+  /// Returns the reasons of several jobs, computed with one pass over the workers.
   std::vector<std::string> WaitingReasonsOf(const std::vector<const Job*>& jobs, Time now) const;
-  /// What each of several jobs waits for: WaitingKind's words, "pause" before an attempt is repeated, empty where a
-  /// task runs or none is to.
+  /// Returns what each of several jobs waits for: a word of WaitingKind, "pause" before an attempt is retried, empty if
+  /// a task runs or none should.
   std::vector<std::string_view> WaitingKindsOf(const std::vector<const Job*>& jobs, Time now) const;
-  /// The worker with what it runs now.
+  /// Returns the worker with the tasks that it runs now.
   v1::Worker Describe(const v1::Worker& worker, Time now) const;
-  /// The last progress of the task's current attempt; null before the first.
+  /// Returns the last progress of the task's current attempt; null before the first report.
   const v1::Progress* ProgressOf(const Job& job, size_t task) const;
 
  private:
   friend class Effects;
   using TaskKey = std::pair<std::string, std::string>;
 
-  /// What one of an attempt's workers says of it.
+  /// State of an attempt as reported by one of its workers.
   struct Presence {
     Time lease_end{};
-    /// The worker has listed it, so from now on not listing it means that its process is gone.
+    /// True once the worker has listed it; from then on, not listing it means that its process is gone.
     bool was_listed = false;
     bool is_listed = false;
-    /// A helper has said that its part is over.
+    /// True once a helper has reported the end of its part.
     bool has_ended = false;
   };
 
-  /// What is known of a running attempt and not worth storing.
+  /// State of a running attempt that is never stored.
   struct Sighting {
     int64_t epoch = 0;
     std::map<std::string, Presence> workers;
@@ -158,7 +157,7 @@ class Cluster {
     std::deque<std::string> log_tail;
   };
 
-  /// What is known of a worker and not worth storing.
+  /// State of a worker that is never stored.
   struct Session {
     bool registered = false;
     uint64_t incarnation = 0;
@@ -195,22 +194,23 @@ class Cluster {
   Reached ReachedBy(const Job& job, size_t task) const;
   std::optional<RunningTask> FindRunning(const v1::AttemptId& attempt) const;
   std::vector<RunningTask> RunningOn(const std::string& worker) const;
-  /// All of them, by job.
+  /// Returns all running tasks, by job.
   std::vector<RunningTask> Running() const;
-  /// After changes of jobs were stored or undone.
+  /// Updates the indexes of running and started jobs. Call after changes of jobs were stored or undone.
   void NoteWhatRuns(const std::set<std::string>& changed_jobs);
   std::set<std::string> ChangedJobs() const;
   void NoteListed(const std::string& worker, const AttemptList& listed, Time now);
   AttemptList AttemptsToStop(const std::string& worker, const AttemptList& listed) const;
   void LoseAttemptsNotIn(const AttemptList& listed, const std::string& worker, Time now);
   void EndSilentAttempts(Time now);
-  /// Why the attempt has to be given up; empty while it may go on.
+  /// Returns why the attempt must be given up; empty while it may go on.
   std::string WhyLost(const Job& job, size_t task, Time now);
   absl::Status ReportByHelper(const v1::ReportTaskRequest& request, const RunningTask& running);
-  /// Before an attempt ends by what `teller` said or did: the others of its gang may still run.
+  /// Call before ending an attempt on one worker's report or silence: remembers the gang's other workers, which may
+  /// still run it.
   void NoteLingering(const Job& job, size_t task, const std::string& teller);
   bool Lingers(const Job& job, size_t task, Time now) const;
-  /// Until when the worker may run the attempt without having been heard.
+  /// Returns the time until which the worker may run the attempt without a heartbeat.
   Time LeaseEndOf(const Job& job, size_t task, const std::string& worker, Time now) const;
   void ForgetEndedAttempts();
 
@@ -230,11 +230,11 @@ class Cluster {
   std::vector<RunningTask> Stragglers(Time now) const;
   void MoveStragglers(Time now);
   void Move(const RunningTask& running, Time now);
-  /// The worker that the task was taken from and should not go back to; empty for none.
+  /// Returns the worker that the task was taken from and should not go back to; empty if there is none.
   std::string AvoidedBy(const Job& job, size_t task) const;
   void ForgetMovesOfEndedJobs();
 
-  /// Whether no task of the job runs though the job is to go on.
+  /// Returns true if the job should go on but none of its tasks runs.
   static bool IsWaiting(const Job& job);
 
   // Placement.
@@ -248,13 +248,13 @@ class Cluster {
   JournaledMap<v1::Worker> workers_;
   std::map<std::string, Session> sessions_;
   std::map<TaskKey, Sighting> sightings_;
-  /// Ids of all jobs with a running task, and perhaps of some that have none any more: most jobs only wait.
+  /// Ids of all jobs with a running task, and possibly of some that no longer have one: most jobs only wait.
   std::set<std::string> running_jobs_;
   /// Ids of all jobs that have started and not ended.
   std::set<std::string> started_jobs_;
   std::vector<Lingering> lingering_;
-  /// The attempts that were taken from slow workers, by their epoch. Not stored: after a restart, or when its job is
-  /// retried, a task may be moved once more.
+  /// Epochs of the attempts that were taken from slow workers. Not stored: after a restart, or when its job is retried,
+  /// a task may be moved once more.
   std::map<TaskKey, int64_t> moves_;
   std::vector<Answer> answers_;
 };

@@ -8,7 +8,7 @@
 namespace regroup {
 namespace {
 
-/// What an owner would do itself: the higher priority first, then the older job, then the earlier task.
+/// Returns true if the owner would run `a` first: the higher priority, then the older job, then the earlier task.
 bool OwnerPrefers(const Claim& a, const Claim& b) {
   return std::tie(b.priority, a.create_time, a.job, a.task) < std::tie(a.priority, b.create_time, b.job, b.task);
 }
@@ -20,7 +20,7 @@ struct Line {
   int busy_slots = 0;
 };
 
-/// The lines by owner; each as the owner would have it.
+/// Returns each owner's claims in the owner's own order.
 std::map<std::string, Line> LinesOf(const std::vector<Claim>& claims, const std::map<std::string, int>& busy_slots) {
   std::map<std::string, Line> lines;
   for (size_t i = 0; i < claims.size(); ++i) lines[claims[i].owner].claims.push_back(i);
@@ -37,7 +37,8 @@ std::map<std::string, Line> LinesOf(const std::vector<Claim>& claims, const std:
 
 std::vector<size_t> FairOrder(const std::vector<Claim>& claims, const std::map<std::string, int>& busy_slots) {
   std::map<std::string, Line> lines = LinesOf(claims, busy_slots);
-  // Whose turn it is: the fewest slots, then the older claim. Only the line that was served moves to another place.
+  // The next turn goes to the owner with the fewest slots, then to the older claim. Only the line that was served
+  // changes its place.
   const auto comes_later = [&claims](const Line* a, const Line* b) {
     const Claim& first_a = claims[a->claims[a->next]];
     const Claim& first_b = claims[b->claims[b->next]];

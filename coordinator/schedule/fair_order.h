@@ -1,8 +1,8 @@
-// In which order waiting tasks get what is free. Pure.
+// Decides in which order waiting tasks get free slots. Pure.
 //
-// Between owners the one goes first that has the fewest slots, counting what it was just given: so everybody gets an
-// equal share of a full cluster, and all of an idle one. Among its own jobs an owner decides by resources.priority;
-// equal ones go by age. Priority does not reach across owners: otherwise everybody would write the highest.
+// The owner with the fewest slots goes first, counting those it was just given: each gets an equal share of a full
+// cluster, and all of an idle one. Among one owner's jobs resources.priority decides, then age. Priority has no effect
+// between owners: otherwise every owner would set the highest.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@
 
 namespace regroup {
 
-/// A task that could start, as far as its turn is concerned.
+/// A task that could start, with what decides its turn.
 struct Claim {
   std::string owner;
   int priority = 0;
@@ -25,7 +25,8 @@ struct Claim {
   int ranks = 1;
 };
 
-/// Positions in `claims` in the order of precedence. `busy_slots` is what each owner's running tasks take.
+/// Returns positions in `claims` in the order of precedence. `busy_slots` holds the slots of each owner's running
+/// tasks.
 std::vector<size_t> FairOrder(const std::vector<Claim>& claims, const std::map<std::string, int>& busy_slots);
 
 }  // namespace regroup

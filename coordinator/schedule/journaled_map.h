@@ -18,24 +18,24 @@ class JournaledMap {
     return found == values_.end() ? nullptr : &found->second;
   }
 
-  /// The value under an existing key, to be changed.
+  /// Returns the value under an existing key, to be changed.
   Value& Edit(const std::string& key) {
     Value& value = values_.at(key);
     before_.try_emplace(key, value);
     return value;
   }
 
-  /// Adds or replaces.
+  /// Adds or replaces a value.
   Value& Put(const std::string& key, Value value) {
     const Value* old = Find(key);
     before_.try_emplace(key, old != nullptr ? std::optional<Value>(*old) : std::nullopt);
     return values_.insert_or_assign(key, std::move(value)).first->second;
   }
 
-  /// Takes a key off the journal whose value turned out to be the same as before.
+  /// Removes a key from the journal because its value is the same as before.
   void Unmark(const std::string& key) { before_.erase(key); }
 
-  /// Removes without a trace in the journal: forgetting is not a change.
+  /// Removes a value without an entry in the journal: forgetting is not a change.
   void Forget(const std::string& key) {
     values_.erase(key);
     before_.erase(key);
@@ -54,12 +54,12 @@ class JournaledMap {
     before_.clear();
   }
 
-  /// The changed keys, each with the value as it was; no value for a new key.
+  /// Returns the changed keys, each with its previous value; no value for a new key.
   const std::map<std::string, std::optional<Value>>& changes() const { return before_; }
 
   auto begin() const { return values_.begin(); }
   auto end() const { return values_.end(); }
-  /// The first key that is larger.
+  /// Returns the first entry with a larger key.
   auto after(const std::string& key) const { return values_.upper_bound(key); }
   size_t size() const { return values_.size(); }
 

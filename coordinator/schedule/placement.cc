@@ -10,17 +10,17 @@ namespace {
 
 bool HasDevice(const Capacity& worker, const Demand& demand) { return worker.has_cuda || !demand.needs_cuda; }
 
-/// Whether the worker could run the task if it were empty.
+/// Returns true if the worker could run the task if it were idle.
 bool CanEverHold(const Capacity& worker, const Demand& demand) {
   return HasDevice(worker, demand) && !worker.is_draining && worker.slots >= demand.ranks;
 }
 
-/// Whether the worker could run a part of the gang if it were empty.
+/// Returns true if the worker could run a part of the gang if it were idle.
 bool CanEverShare(const Capacity& worker, const Demand& demand) {
   return worker.can_share && HasDevice(worker, demand) && !worker.is_draining;
 }
 
-/// Whether the gang may be spread: no worker is large enough for all of it, several together are.
+/// Returns true if the gang must be spread: no worker is large enough for all of it, but several together are.
 bool MustSpread(const std::vector<Capacity>& workers, const Demand& demand) {
   int together = 0;
   for (const Capacity& worker : workers) {
@@ -65,7 +65,7 @@ class Placer {
     return worker ? std::vector<Share>{{*worker, demand.ranks}} : std::vector<Share>();
   }
 
-  /// The fewest workers with enough free slots, the emptiest first; none if all together have too few.
+  /// Returns the fewest workers with enough free slots together, the emptiest first; none if all together have too few.
   std::vector<Share> Spread(const Demand& demand) const {
     std::vector<Share> shares;
     int missing = demand.ranks;
@@ -78,7 +78,7 @@ class Placer {
     return missing == 0 ? shares : std::vector<Share>();
   }
 
-  /// Those that can run a part of the gang.
+  /// Returns the workers that can run a part of the gang.
   std::vector<size_t> EmptiestFirst(const Demand& demand) const {
     std::vector<size_t> order;
     for (size_t worker = 0; worker < workers_.size(); ++worker) {
@@ -145,7 +145,7 @@ std::string NeedsSlots(const Demand& demand) {
   return demand.ranks == 1 ? "task needs 1 slot" : fmt::format("gang needs {} slots", demand.ranks);
 }
 
-/// What a waiting task finds: the word for it, and how many slots the sentence about it names.
+/// Why a task waits: the word for it, and the number of slots for its message.
 struct Wait {
   std::string_view kind;
   int slots = 0;

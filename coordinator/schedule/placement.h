@@ -1,4 +1,5 @@
-// Which task goes to which worker, and why a task goes nowhere. Pure functions of what waits and what is free.
+// Decides which task goes to which worker, and why a task goes to none. Pure functions of the waiting tasks and the
+// free slots.
 #pragma once
 
 #include <cstddef>
@@ -13,23 +14,23 @@ namespace regroup {
 struct Demand {
   int ranks = 1;
   bool needs_cuda = false;
-  /// The position of a worker that it goes to only where no other could ever hold it.
+  /// Position of a worker that gets the task only if no other could ever hold it.
   std::optional<size_t> avoided;
 };
 
-/// A worker that is alive.
+/// A live worker.
 struct Capacity {
   int slots = 0;
   int free_slots = 0;
   bool has_cuda = false;
   bool is_draining = false;
-  /// It asks for a task right now; only then can it be given one.
+  /// True if it asks for a task now; only then can it be given one.
   bool is_asking = false;
-  /// Other workers can reach it, so it can run a part of a gang.
+  /// True if other workers can reach it, so that it can run a part of a gang.
   bool can_share = false;
 };
 
-/// The ranks that one worker runs of a task; the worker as a position in the list given to Place.
+/// The ranks of a task that one worker runs; the worker is a position in the list given to Place.
 struct Share {
   size_t worker = 0;
   int ranks = 0;
@@ -37,7 +38,7 @@ struct Share {
   bool operator==(const Share&) const = default;
 };
 
-/// Where a task starts.
+/// A task and the workers on which it starts.
 struct Placement {
   /// Position in the list given to Place.
   size_t demand = 0;
@@ -47,21 +48,21 @@ struct Placement {
   bool operator==(const Placement&) const = default;
 };
 
-/// At most one task for each asking worker. `demands` is in the order of precedence.
+/// Returns at most one task for each asking worker. `demands` is in the order of precedence.
 ///
-/// A task takes the fullest worker that holds it, which keeps larger holes for gangs. A gang for which no single worker
+/// A task takes the fullest worker that holds it, which keeps larger gaps for gangs. A gang for which no single worker
 /// is large enough is spread over as few as possible. A gang that fits nowhere yet reserves the emptiest worker, or
 /// workers, that could hold it: nothing of lower precedence starts there, so its slots come free one after the other
 /// and small tasks cannot starve it.
 std::vector<Placement> Place(const std::vector<Demand>& demands, std::vector<Capacity> workers);
 
-/// Whether the worker can start the task now.
+/// Returns true if the worker can start the task now.
 bool CanStart(const Capacity& worker, const Demand& demand);
 
-/// What the task waits for, as a word to count by: no_worker | no_cuda | draining | too_large | slots | turn.
+/// Returns what the task waits for, as a word for metrics: no_worker | no_cuda | draining | too_large | slots | turn.
 std::string_view WaitingKind(const Demand& demand, const std::vector<Capacity>& workers);
 
-/// Why the task does not run, in a few words: "gang needs 4 slots; 2 are free".
+/// Returns why the task does not run, as a message: "gang needs 4 slots; 2 are free".
 std::string WaitingReason(const Demand& demand, const std::vector<Capacity>& workers);
 
 }  // namespace regroup

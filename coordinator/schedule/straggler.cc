@@ -6,7 +6,7 @@
 namespace regroup {
 namespace {
 
-/// Of fewer, one that happened to be short would say too much.
+/// With fewer, a single short task would distort the median.
 constexpr size_t kFewestSiblings = 3;
 
 std::vector<Duration> DurationsOfSiblings(const Job& job, const v1::Task& task) {

@@ -1,8 +1,8 @@
-// Which running tasks take much longer than their siblings did. Pure.
+// Finds running tasks that take much longer than their siblings did. Pure functions.
 //
-// The layers of a model are alike, so the tasks that align them should take the same time. One that does not sits on a
-// slow worker: a machine that is shared, throttled or swapping. Everything after it waits for the slowest, so it is
-// worth starting it once more where there is room.
+// The layers of a model are alike, so the tasks that align them should take the same time. One that takes longer is on
+// a slow worker: a machine that is shared, throttled or swapping. Every later task waits for the slowest, so it is
+// worth restarting it on a free worker.
 #pragma once
 
 #include <cstddef>
@@ -13,21 +13,21 @@
 
 namespace regroup {
 
-/// When a task counts as slow: it runs for longer than `floor`, and `factor` times as long as its siblings took.
+/// A task is slow if it runs for longer than `floor`, and `factor` times as long as its siblings took.
 struct StragglerRule {
-  /// Below it, starting again costs more than it can save. Zero: no task ever counts as slow.
+  /// Below this, a restart costs more than it can save. Zero: no task is ever slow.
   Duration floor = std::chrono::seconds(30);
   int factor = 3;
 };
 
-/// The median duration of the finished siblings of an align task: tasks of its kind and its arm in its job. No value
-/// for another kind of task, and before three of them are finished.
+/// Returns the median duration of the finished siblings of an align task: tasks of its kind and its arm in its job. No
+/// value for another kind of task, or while fewer than three have finished.
 std::optional<Duration> UsualDuration(const Job& job, size_t task);
 
-/// For how long the task runs already.
+/// Returns for how long the task has been running.
 Duration RunningTime(const Job& job, size_t task, Time now);
 
-/// Whether a running task is slow by the rule.
+/// Returns true if a running task is slow by the rule.
 bool IsStraggler(const Job& job, size_t task, const StragglerRule& rule, Time now);
 
 }  // namespace regroup

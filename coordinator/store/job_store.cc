@@ -9,9 +9,9 @@
 namespace regroup {
 namespace {
 
-/// The job without specification and tasks.
+/// Returns the job without specification and tasks.
 v1::Job WithoutSpec(const v1::Job& job) {
-  // Not a copy followed by a clear: most of a job is these.
+  // Do not copy and then clear: specification and tasks are most of a job.
   v1::Job bare;
   bare.set_name(job.name());
   bare.set_state(job.state());

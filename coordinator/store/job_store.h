@@ -1,8 +1,9 @@
-// What survives a crash of the coordinator: jobs, their tasks and changes, workers, logs and metric points.
+// Keeps everything that must survive a crash of the coordinator: jobs, their tasks and changes, workers, logs and
+// metric points.
 //
-// One caller commits (the core thread), any thread may read. Reads see whole commits. Errors: UNAVAILABLE
-// (STORE_UNAVAILABLE) where the medium fails, for example a full disk: then nothing of the commit has happened, and a
-// later one may succeed. INTERNAL where the content is not readable.
+// Only the core thread commits; any thread may read. Reads see whole commits. Errors: UNAVAILABLE (STORE_UNAVAILABLE)
+// if the medium fails, for example with a full disk: nothing of the commit is stored then, and a later one may succeed.
+// INTERNAL if the content is not readable.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,7 @@
 
 namespace regroup {
 
-/// Changes of a job that a watcher can still ask for; older ones are a gap.
+/// Number of changes of a job that a watcher can still ask for; older ones are a gap.
 inline constexpr int kEventsKept = 256;
 
 /// The first submission with a request id.
@@ -41,16 +42,16 @@ struct JobMetric {
   v1::MetricPoint point;
 };
 
-/// What one commit makes durable, all or nothing.
+/// Changes that one commit makes durable, all or nothing.
 struct Changes {
   std::vector<JobChange> jobs;
   std::vector<SubmittedRequest> requests;
   std::vector<v1::Worker> workers;
   std::vector<JobLog> logs;
   std::vector<JobMetric> metrics;
-  /// Who asked for these changes.
+  /// Audit entries: the callers who asked for these changes.
   std::vector<v1::AuditEntry> audit;
-  /// Ids of jobs that are forgotten with everything that belongs to them.
+  /// Ids of jobs to delete with everything that belongs to them.
   std::vector<std::string> deleted_jobs;
 
   bool empty() const {
@@ -73,7 +74,7 @@ struct JobQuery {
 /// Newest first, without tasks.
 struct JobPage {
   std::vector<v1::Job> jobs;
-  /// For JobQuery::before; 0 on the last page.
+  /// Value of JobQuery::before for the next page; 0 on the last page.
   int64_t next = 0;
 };
 
@@ -107,7 +108,7 @@ struct AuditQuery {
   size_t limit = 100;
 };
 
-/// Something in the order in which it was committed.
+/// A message with its number in the order of commits.
 template <typename Message>
 struct Numbered {
   int64_t number = 0;
@@ -120,45 +121,46 @@ class JobStore {
 
   virtual absl::Status Commit(const Changes& changes) = 0;
 
-  /// Jobs that are not in a final state, oldest first.
+  /// Returns the jobs that are not in a final state, oldest first.
   virtual absl::StatusOr<std::vector<JobRecord>> LoadUnfinished() = 0;
   virtual absl::StatusOr<std::vector<v1::Worker>> LoadWorkers() = 0;
 
-  /// NOT_FOUND (RESOURCE_NOT_FOUND) for an unknown id.
+  /// Returns a job. NOT_FOUND (RESOURCE_NOT_FOUND) for an unknown id.
   virtual absl::StatusOr<JobRecord> GetJob(const std::string& job) = 0;
   virtual absl::StatusOr<JobPage> ListJobs(const JobQuery& query) = 0;
   virtual absl::StatusOr<std::optional<SubmittedRequest>> FindRequest(const std::string& request_id) = 0;
 
-  /// Changes after a revision, in order and without gaps, at most `limit`. Empty where there are none, or where the
-  /// next one is no longer known.
+  /// Returns the changes after a revision, in order and without gaps, at most `limit`. Empty if there are none, or if
+  /// the next one is no longer stored.
   virtual absl::StatusOr<std::vector<v1::JobEvent>> ReadEvents(const std::string& job, int64_t after_revision,
                                                                size_t limit) = 0;
 
   virtual absl::StatusOr<std::vector<Numbered<v1::LogEntry>>> ReadLogs(const LogQuery& query) = 0;
-  /// The number after which exactly the last `lines` lines follow that match the query; 0 where there are fewer.
+  /// Returns the number after which exactly the last `lines` matching lines follow; 0 if there are fewer.
   virtual absl::StatusOr<int64_t> StartOfLogTail(const LogQuery& query, int lines) = 0;
   virtual absl::StatusOr<std::vector<Numbered<v1::MetricPoint>>> ReadMetrics(const MetricQuery& query) = 0;
-  /// Jobs that reached a final state before the time, oldest first.
+  /// Returns the jobs that reached a final state before the time, oldest first.
   virtual absl::StatusOr<std::vector<std::string>> FinishedBefore(Time time, size_t limit) = 0;
-  /// Writes a copy of everything as it is at some moment of the call, durably; commits and reads go on meanwhile.
-  /// ALREADY_EXISTS where the file is there.
+  /// Writes a durable copy of the store as of some moment during the call; commits and reads continue meanwhile.
+  /// ALREADY_EXISTS if the file exists.
   virtual absl::Status Backup(const std::filesystem::path& file) = 0;
-  /// Newest first.
+  /// Returns audit entries, newest first.
   virtual absl::StatusOr<std::vector<Numbered<v1::AuditEntry>>> ReadAudit(const AuditQuery& query) = 0;
 };
 
-/// The token with which a watcher continues after a revision, and back. INVALID_ARGUMENT for anything else.
+/// Convert between a revision and the token with which a watcher continues after it. INVALID_ARGUMENT for a malformed
+/// token.
 std::string ResumeToken(int64_t revision);
 absl::StatusOr<int64_t> RevisionOf(const std::string& resume_token);
 
-/// What a store keeps of a change for its watchers: the job with the tasks that changed, without its specification,
-/// which no change touches and which would be most of every event. ReadEvents adds it again.
+/// Returns the event that a store keeps of a change for watchers: the job with its changed tasks, without the
+/// specification, which never changes and would be most of every event. ReadEvents adds it again.
 v1::JobEvent EventOf(const JobChange& change);
 
-/// The job as lists and events show it, without tasks.
+/// Returns the job as lists and events show it, without tasks.
 v1::Job WithoutTasks(const v1::Job& job);
 
-/// NOT_FOUND (RESOURCE_NOT_FOUND) naming the job.
+/// Returns NOT_FOUND (RESOURCE_NOT_FOUND) with the job's name.
 absl::Status JobNotFound(const std::string& job);
 
 }  // namespace regroup

@@ -20,9 +20,9 @@ using Clock = std::chrono::steady_clock;
 
 constexpr char kConnectTimeoutS[] = "3";
 constexpr std::chrono::milliseconds kPauseBetweenAttempts(200);
-/// How long to look for the outcome of a transaction whose connection was lost.
+/// Time limit for determining the outcome of a transaction whose connection was lost.
 constexpr std::chrono::seconds kTimeToFindOut(15);
-/// Statements that are sent before their answers are read: the answers of so many fit into the socket's buffer.
+/// Number of statements sent before their answers are read: this many answers fit into the socket's buffer.
 constexpr size_t kStatementsAtOnce = 100;
 
 std::string TrimmedMessage(const char* message) {
@@ -56,7 +56,7 @@ class Parameters {
       return Point(reinterpret_cast<const char*>(&integers_[i]), sizeof(uint64_t));
     }
     if (const auto* text = std::get_if<std::string>(&value)) {
-      // PostgreSQL's text has no zero bytes.
+      // PostgreSQL's text cannot hold zero bytes.
       texts_[i] = *text;
       std::replace(texts_[i].begin(), texts_[i].end(), '\0', '\x1a');
       return Point(texts_[i].data(), texts_[i].size());
@@ -88,7 +88,7 @@ absl::Status StatusOf(const PGresult* result) {
   return PostgresStatus(state, TrimmedMessage(message == nullptr ? PQresultErrorMessage(result) : message));
 }
 
-/// Whether the server ends the connection with this; a transaction may then have been committed or not.
+/// Returns true if the server ends the connection with this error; a transaction may then have been committed or not.
 bool IsLast(const PGresult* result) {
   const char* severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
   return severity != nullptr && (std::string_view(severity) == "FATAL" || std::string_view(severity) == "PANIC");
@@ -134,7 +134,7 @@ absl::StatusOr<std::unique_ptr<PostgresConnection>> PostgresConnection::Open(con
 }
 
 absl::Status PostgresConnection::Connect() {
-  // The later of two equal names counts, so what the URL says goes before these defaults.
+  // The later of two equal names wins, so the URL's settings override these defaults.
   const std::array<const char*, 6> names = {"connect_timeout", "tcp_user_timeout", "fallback_application_name",
                                             "client_encoding", "dbname",           nullptr};
   const std::array<const char*, 6> values = {kConnectTimeoutS,     "10000", "regroup-coordinator", "UTF8",
@@ -149,7 +149,7 @@ absl::Status PostgresConnection::Connect() {
 }
 
 absl::Status PostgresConnection::EnsureConnected() {
-  // A server that was restarted has closed the connection; this notices, without asking it.
+  // Detects, without a query, that a restarted server has closed the connection.
   if (IsConnected() && PQconsumeInput(connection_.get()) == 1 && IsConnected()) return absl::OkStatus();
   return Connect();
 }
@@ -227,7 +227,7 @@ absl::StatusOr<std::unique_ptr<SqlRows>> PostgresConnection::Query(const SqlComm
   REGROUP_RETURN_IF_ERROR(EnsureConnected());
   absl::StatusOr<Result> result = Run(command);
   if (!result.ok() && !IsConnected()) {
-    // What only reads may be asked twice.
+    // A query only reads, so it may be repeated.
     REGROUP_RETURN_IF_ERROR(Connect());
     result = Run(command);
   }
@@ -258,8 +258,8 @@ absl::Status PostgresConnection::Transact(const Step& prepare, const Step& body)
     status = prepare();
     if (status.ok()) status = TryToTransact(body, &is_complete);
     if (status.ok() || is_complete) return status;
-    // The server has told what is wrong, or it has closed the connection before it was asked to commit anything, as it
-    // does when it is started again; then once more.
+    // Retry once if the server closed the connection before it was asked to commit, as a restarting server does; any
+    // other error is final.
     if (IsConnected()) break;
   }
   return status;
@@ -302,7 +302,7 @@ absl::Status PostgresConnection::RunAll(const std::vector<SqlCommand>& commands)
 absl::Status PostgresConnection::Commit() {
   if (PQsendQuery(connection_.get(), "COMMIT") == 0) return Lose(TrimmedMessage(PQerrorMessage(connection_.get())));
   REGROUP_ASSIGN_OR_RETURN(const Result result, ReceiveLast());
-  // A transaction that has failed answers COMMIT with ROLLBACK, and without an error.
+  // For a failed transaction the server answers COMMIT with ROLLBACK and no error.
   if (std::string_view(PQcmdStatus(result.get())) == "COMMIT") return absl::OkStatus();
   return absl::InternalError("store: the transaction was rolled back");
 }
@@ -336,8 +336,7 @@ absl::Status PostgresConnection::FindOut(int64_t number, const absl::Status& los
     if (found.ok()) return (*rows)->Integer(0) == number ? absl::OkStatus() : lost;
     std::this_thread::sleep_for(kPauseBetweenAttempts);
   }
-  return Superseded(
-      fmt::format("whether the change was stored could not be found out: {}", std::string(lost.message())));
+  return Superseded(fmt::format("could not determine whether the commit succeeded: {}", std::string(lost.message())));
 }
 
 std::string PostgresConnection::Parameter(const char* name) const {
@@ -354,7 +353,7 @@ bool PostgresConnection::IsExposed() const {
 
 absl::Status PostgresStatus(const char* sql_state, const std::string& message) {
   const std::string_view state = sql_state == nullptr ? "08006" : sql_state;
-  // Connection, resources such as a full disk, the server's own trouble, read-only, locks and time limits.
+  // Connection lost, resources such as a full disk, server failures, read-only server, locks and time limits.
   if (IsOneOf(state, {"08", "53", "57", "58", "25006", "25P03", "40001", "40P01", "55P03"})) {
     return Unavailable(message);
   }

@@ -1,8 +1,8 @@
-// The little of libpq that a store needs, with its errors as absl::Status and a deadline for every answer. No SQL of
-// the store is written here.
+// A thin wrapper of libpq: what a store needs, with errors as absl::Status and a deadline for every answer. It contains
+// no SQL of the store.
 //
-// A connection that is lost is opened again by the next call. What is lost in a transaction may have been committed or
-// not: Apply finds out, or says that it could not.
+// A lost connection is reopened by the next call. A transaction whose connection was lost may have been committed or
+// not: Apply determines which, or reports that it could not.
 #pragma once
 
 #include <libpq-fe.h>
@@ -23,47 +23,48 @@
 namespace regroup {
 
 struct PostgresOptions {
-  /// postgresql://..., or keywords, as libpq takes them. What it does not name comes from the environment and from
-  /// ~/.pgpass, as everywhere with libpq.
+  /// postgresql://... or keywords, in libpq's syntax. Settings that it lacks come from the environment and from
+  /// ~/.pgpass, as usual with libpq.
   std::string url;
   /// Statements that every new connection begins with.
   std::string session;
-  /// How long to wait for an answer before the connection is given up.
+  /// Time to wait for an answer before the connection is given up.
   std::chrono::milliseconds patience{10000};
 };
 
-/// What makes a transaction one of those that may happen, and shows afterwards whether it did. It runs as the first
-/// statement and must return one row with one number, else the transaction is not made.
+/// Fencing check: the first statement of every transaction. It must return one row with one number, else the
+/// transaction is not run; afterwards the number tells whether the transaction committed.
 struct PostgresGuard {
   SqlCommand enter;
-  /// Waits for a transaction with this guard that is still on its way, and returns the same number if it was committed.
+  /// Waits for a transaction with this guard that is still in progress, and returns the same number if it committed.
   SqlCommand look;
 };
 
 class PostgresConnection : public SqlConnection {
  public:
-  /// Connects. UNAVAILABLE where no server answers or it refuses to let us in.
+  /// Connects. UNAVAILABLE if no server answers or it rejects the login.
   static absl::StatusOr<std::unique_ptr<PostgresConnection>> Open(const PostgresOptions& options);
 
-  /// From now on every Apply is guarded.
+  /// Guards every Apply from now on.
   void SetGuard(PostgresGuard guard) { guard_ = std::move(guard); }
 
-  /// Runs statements that return nothing of interest; several are one transaction.
+  /// Runs statements and discards their results; several are one transaction.
   absl::Status Execute(const std::string& sql);
 
   absl::StatusOr<std::unique_ptr<SqlRows>> Query(const SqlCommand& command) override;
 
-  /// UNAVAILABLE (STORE_UNAVAILABLE): nothing of it has happened. UNAVAILABLE (NOT_LEADER): the guard refused it, or
-  /// whether it has happened could not be found out, and nobody may go on as if it were known.
+  /// Runs the commands in one transaction. UNAVAILABLE (STORE_UNAVAILABLE): nothing was committed. UNAVAILABLE
+  /// (NOT_LEADER): the guard rejected it, or it could not be determined whether it committed; the caller must then
+  /// assume neither.
   absl::Status Apply(const std::vector<SqlCommand>& commands) override;
-  /// The same for statements without values, separated by semicolons.
+  /// Like Apply, for statements without values, separated by semicolons.
   absl::Status ApplyScript(const std::string& sql);
 
-  /// The server's version as 150004 for 15.4; 0 where the connection is lost.
+  /// Returns the server's version, 150004 for 15.4; 0 if the connection is lost.
   int server_version() const { return PQserverVersion(connection_.get()); }
-  /// A setting that the server reports, such as server_encoding.
+  /// Returns a setting that the server reports, such as server_encoding.
   std::string Parameter(const char* name) const;
-  /// Whether what is sent can be read on the way: no TLS to another machine.
+  /// Returns true if the connection to another machine is not encrypted.
   bool IsExposed() const;
 
  private:
@@ -81,38 +82,38 @@ class PostgresConnection : public SqlConnection {
   bool IsConnected() const { return connection_ != nullptr && PQstatus(connection_.get()) == CONNECTION_OK; }
   absl::Status Connect();
   absl::Status EnsureConnected();
-  /// Forgets the connection, so that the next call opens one.
+  /// Drops the connection, so that the next call opens a new one.
   absl::Status Lose(const std::string& why);
 
-  /// The next result of what was sent; nothing where there are no more.
+  /// Returns the next result of the statements sent; nothing if there are no more.
   absl::StatusOr<Result> Receive();
-  /// The only or last result of a statement that was sent.
+  /// Returns the only or last result of a statement sent.
   absl::StatusOr<Result> ReceiveLast();
   absl::Status Prepare(std::string_view text);
   absl::Status Send(const SqlCommand& command);
   absl::StatusOr<Result> Run(const SqlCommand& command);
   using Step = std::function<absl::Status()>;
-  /// `prepare` is outside of the transaction, since a failed one would leave open which statements the server knows;
-  /// `body` sends what is between BEGIN with the guard and COMMIT.
+  /// Runs a transaction. `prepare` runs outside of it, because after a failed transaction it would be unknown which
+  /// statements the server has prepared; `body` sends the statements between BEGIN with the guard and COMMIT.
   absl::Status Transact(const Step& prepare, const Step& body);
-  /// `is_complete`: the status is the last word, and the transaction must not be tried again.
+  /// Sets `is_complete` if the status is final and the transaction must not be retried.
   absl::Status TryToTransact(const Step& body, bool* is_complete);
   absl::StatusOr<int64_t> Begin();
   absl::Status Commit();
-  /// Sends statements without waiting for each one's answer.
+  /// Sends statements without waiting for each answer.
   absl::Status RunAll(const std::vector<SqlCommand>& commands);
   absl::Status ReceivePipeline(size_t commands);
-  /// Whether the transaction that the guard gave the number was committed.
+  /// Determines whether the transaction with this number of the guard was committed.
   absl::Status FindOut(int64_t number, const absl::Status& lost);
 
   const PostgresOptions options_;
   std::optional<PostgresGuard> guard_;
   std::unique_ptr<PGconn, Finish> connection_;
-  /// Names of the statements that this connection knows.
+  /// Names of the statements prepared on this connection, by their text.
   std::map<std::string, std::string, std::less<>> statements_;
 };
 
-/// UNAVAILABLE (STORE_UNAVAILABLE) where the server or its medium is at fault, otherwise INTERNAL.
+/// Returns UNAVAILABLE (STORE_UNAVAILABLE) if the server or its medium is at fault, otherwise INTERNAL.
 absl::Status PostgresStatus(const char* sql_state, const std::string& message);
 
 }  // namespace regroup

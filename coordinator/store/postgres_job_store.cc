@@ -13,11 +13,11 @@
 namespace regroup {
 namespace {
 
-/// The oldest release that its makers still mend.
+/// The oldest release that PostgreSQL's developers still maintain.
 constexpr int kOldestServer = 130000;
 
-/// Each entry brings the tables from its position to the next; the table `version` counts those applied. Entries are
-/// never edited once released, only added. Columns are as in SqliteJobStore.
+/// Each entry migrates the tables from the version of its position to the next; the table `version` counts those
+/// applied. Entries are never edited once released, only added. Columns are as in SqliteJobStore.
 constexpr std::array<const char*, 1> kMigrations = {R"sql(
   CREATE TABLE version (number BIGINT NOT NULL);
   INSERT INTO version VALUES (0);
@@ -82,7 +82,7 @@ constexpr char kVersionTable[] =
     "SELECT 1::BIGINT FROM information_schema.tables WHERE table_schema = 'regroup' AND table_name = 'version'";
 constexpr char kVersion[] = "SELECT number FROM version";
 
-/// Every table with what is read of it; needs no row to fail.
+/// Reads every column that is used; fails on a missing one even if the table is empty.
 constexpr std::array<const char*, 8> kReads = {
     "SELECT number, id, state, publication_granted, job, owner, end_us FROM jobs LIMIT 0",
     "SELECT job, position, task, restarts_without_progress, best_checkpoint, internal_failures, not_before_us FROM "
@@ -100,7 +100,7 @@ absl::StatusOr<std::string> ReadStoreUrl(const std::string& file) {
   REGROUP_ASSIGN_OR_RETURN(std::string url, ReadFile(file));
   while (!url.empty() && std::isspace(static_cast<unsigned char>(url.back())) != 0) url.pop_back();
   if (url.starts_with("postgresql://") || url.starts_with("postgres://")) return url;
-  // Without showing it: a password may be in it.
+  // Do not quote the content: it may hold a password.
   return absl::InvalidArgumentError(
       fmt::format("--store-url-file {}: write one line postgresql://USER:PASSWORD@HOST/DATABASE into it", file));
 }
@@ -118,25 +118,25 @@ absl::StatusOr<std::unique_ptr<PostgresJobStore>> PostgresJobStore::Open(const s
 absl::Status PostgresJobStore::CheckServer() {
   const int version = connection_->server_version();
   if (version < kOldestServer) {
-    return absl::FailedPreconditionError(fmt::format("PostgreSQL is of version {}.{}; use {} or later", version / 10000,
+    return absl::FailedPreconditionError(fmt::format("PostgreSQL has version {}.{}; use {} or later", version / 10000,
                                                      version % 10000, kOldestServer / 10000));
   }
   if (const std::string encoding = connection_->Parameter("server_encoding"); encoding != "UTF8") {
     return absl::FailedPreconditionError(
-        fmt::format("the database is in {}; make one with CREATE DATABASE ... ENCODING 'UTF8'", encoding));
+        fmt::format("the database is encoded in {}; create one with CREATE DATABASE ... ENCODING 'UTF8'", encoding));
   }
   if (connection_->Parameter("in_hot_standby") == "on" ||
       connection_->Parameter("default_transaction_read_only") == "on") {
     return absl::FailedPreconditionError(
-        "the database only takes reads; name the primary server, for example with target_session_attrs=read-write");
+        "the database is read-only; name the primary server, for example with target_session_attrs=read-write");
   }
   if (connection_->IsExposed()) {
-    LogWarning("what is sent to PostgreSQL can be read on the way; add sslmode=verify-full to its URL");
+    LogWarning("the connection to PostgreSQL is not encrypted; add sslmode=verify-full to its URL");
   }
   return absl::OkStatus();
 }
 
-/// 0 where there is nothing yet.
+/// Returns the version of the tables; 0 if there are none yet.
 absl::StatusOr<int64_t> PostgresJobStore::Version() {
   int64_t version = 0;
   REGROUP_ASSIGN_OR_RETURN(const auto tables, connection_->Query({kVersionTable, {}}));
@@ -147,8 +147,9 @@ absl::StatusOr<int64_t> PostgresJobStore::Version() {
   if (!has_version) return absl::DataLossError("the store is damaged: its version is missing");
   version = rows->Integer(0);
   if (version <= static_cast<int64_t>(kMigrations.size())) return version;
-  return absl::FailedPreconditionError(fmt::format(
-      "a newer Regroup made the store (version {}, this one knows {}); run that one", version, kMigrations.size()));
+  return absl::FailedPreconditionError(
+      fmt::format("the store was created by a newer Regroup (version {}, this one supports {}); run that one", version,
+                  kMigrations.size()));
 }
 
 absl::Status PostgresJobStore::Lead(int64_t fencing) {
@@ -180,8 +181,8 @@ absl::Status PostgresJobStore::Check() {
 
 absl::Status PostgresJobStore::Backup(const std::filesystem::path&) {
   return MakeError(absl::StatusCode::kUnimplemented, v1::NOT_BUILT,
-                   "the store is a PostgreSQL database; copy it with pg_dump --schema=regroup, or as your server is "
-                   "backed up");
+                   "the store is a PostgreSQL database; copy it with pg_dump --schema=regroup, or with your server's "
+                   "own backup");
 }
 
 }  // namespace regroup

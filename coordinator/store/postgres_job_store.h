@@ -1,8 +1,8 @@
 // JobStore in a PostgreSQL database, in a schema named regroup: synchronous_commit on, one transaction per commit.
 //
-// Several coordinators may have it open; only the one that leads (PostgresLease) may write. A commit of one that does
-// not lead any more is refused with UNAVAILABLE (NOT_LEADER), and so is one of which it could not be found out whether
-// it happened: then the coordinator must stop, for what it remembers may not be what is stored.
+// Several coordinators may have it open; only the leader (PostgresLease) may write. A commit by a former leader is
+// rejected with UNAVAILABLE (NOT_LEADER). A commit of unknown outcome returns the same error: the coordinator must then
+// stop, because its memory may differ from the store.
 #pragma once
 
 #include <memory>
@@ -15,15 +15,15 @@ namespace regroup {
 
 class PostgresJobStore : public SqlJobStore {
  public:
-  /// Connects, without changing anything but what the lease needs. UNAVAILABLE where no server answers;
-  /// FAILED_PRECONDITION where it is too old, not in UTF-8, or only takes reads.
+  /// Connects, and changes nothing but what the lease needs. UNAVAILABLE if no server answers; FAILED_PRECONDITION if
+  /// it is too old, not in UTF-8, or read-only.
   static absl::StatusOr<std::unique_ptr<PostgresJobStore>> Open(const std::string& url);
 
-  /// Writes with this fencing number from now on: brings the tables up to date and checks them. FAILED_PRECONDITION
-  /// where a newer version of Regroup made them; DATA_LOSS where something of them is missing.
+  /// Writes with this fencing number from now on: migrates the tables to this version and checks them.
+  /// FAILED_PRECONDITION if a newer version of Regroup created them; DATA_LOSS if parts of them are missing.
   absl::Status Lead(int64_t fencing);
 
-  /// UNIMPLEMENTED: the server's own tools do it.
+  /// Returns UNIMPLEMENTED: the server's own tools make backups.
   absl::Status Backup(const std::filesystem::path& file) override;
 
  private:
@@ -38,7 +38,7 @@ class PostgresJobStore : public SqlJobStore {
   const std::unique_ptr<PostgresConnection> connection_;
 };
 
-/// The connection's address in a file that holds a postgresql:// URL, so that no password stands on a command line.
+/// Reads a postgresql:// URL from a file, so that no password appears on a command line.
 absl::StatusOr<std::string> ReadStoreUrl(const std::string& file);
 
 }  // namespace regroup

@@ -9,12 +9,13 @@
 namespace regroup {
 namespace {
 
-/// A transaction of a coordinator that was stopped in the middle of it keeps the next leader waiting for this long.
+/// Limit for an idle transaction: one of a coordinator that was stopped in the middle delays the next leader for this
+/// long.
 constexpr std::chrono::milliseconds kLongestStandstill(1500);
 constexpr std::chrono::milliseconds kShortestPatience(2000);
 constexpr std::chrono::milliseconds kMargin(200);
 
-/// Two starting at once must not both make them: one waits for the other.
+/// Two coordinators that start at once must not both create the tables: one waits for the other.
 constexpr char kTables[] = R"sql(
   SELECT pg_advisory_xact_lock(723746);
   CREATE SCHEMA IF NOT EXISTS regroup;
@@ -54,7 +55,7 @@ constexpr char kLookAtTerm[] = "SELECT commits FROM regroup.term WHERE fencing =
 absl::StatusOr<std::unique_ptr<PostgresLease>> PostgresLease::Open(const std::string& url, const std::string& address,
                                                                    std::chrono::milliseconds duration) {
   const auto patience = std::max(duration / 2, kShortestPatience);
-  // What we do not wait for any longer must not happen afterwards.
+  // A statement that this process no longer waits for must not take effect later.
   const std::string session = fmt::format("{}; SET statement_timeout = {}", Session(), (patience - kMargin).count());
   REGROUP_ASSIGN_OR_RETURN(auto connection,
                            PostgresConnection::Open({.url = url, .session = session, .patience = patience}));
@@ -71,7 +72,7 @@ std::string PostgresLease::Session() {
 absl::Status PostgresLease::MakeTables(PostgresConnection& connection) { return connection.Execute(kTables); }
 
 absl::StatusOr<std::optional<int64_t>> PostgresLease::TryTake() {
-  // A leader that stands still in the middle of a transaction keeps the row of its term until the server ends it.
+  // A leader that is stopped in the middle of a transaction locks the row of its term until the server ends it.
   REGROUP_ASSIGN_OR_RETURN(const auto rows, connection_->Query({kTake, {address_, int64_t{duration_.count()}}}));
   REGROUP_ASSIGN_OR_RETURN(const bool is_taken, rows->Next());
   return is_taken ? std::optional(rows->Integer(0)) : std::nullopt;

@@ -1,12 +1,13 @@
-// Which of several coordinators on one PostgreSQL leads: a lease in a row, and a number that fences off those before.
+// Decides which of several coordinators on one PostgreSQL leads: a lease in a row, and a number that fences earlier
+// leaders.
 //
-// A lease and not an advisory lock of a session: a lock is gone with its connection, and then a coordinator that still
-// believes in it and another one would both write; and it is held for as long as a stopped process keeps its connection
-// open. The lease runs out by the database's own clock, so the coordinators' clocks do not matter. It alone would still
-// let a coordinator that slept write late. So each leader has a number, one larger than the last, and every
-// transaction that writes begins by changing the row of that number (see PostgresGuard): with an old number there is no
-// such row and the transaction does not happen, and a new leader, which changes the row too, waits for those that were
-// in it. What it then reads is final.
+// This is a lease, not a session's advisory lock: such a lock is lost with its connection, so that a coordinator that
+// still believes in it and another one would both write; and a stopped process holds it for as long as its connection
+// is open. The lease expires by the database's clock, so the coordinators' clocks do not matter. The lease alone would
+// still allow a late write by a coordinator that was stopped. Therefore each leader has a number, one larger than the
+// last, and every transaction that writes begins by changing the row of that number (see PostgresGuard). With an old
+// number there is no such row and the transaction fails; a new leader, which changes the row too, waits for
+// transactions in progress, so the state that it then reads is final.
 //
 // Not thread-safe.
 #pragma once
@@ -24,24 +25,26 @@ namespace regroup {
 
 class PostgresLease {
  public:
-  /// Connects and makes the two rows where they are missing. `address` is what others are told to call.
+  /// Connects, and creates the two rows if they are missing. `address` is the one that other coordinators tell callers
+  /// to use.
   static absl::StatusOr<std::unique_ptr<PostgresLease>> Open(const std::string& url, const std::string& address,
                                                              std::chrono::milliseconds duration);
 
-  /// Takes the lease if nobody has it. The fencing number of the new leader, or nothing.
+  /// Takes the lease if it is free. Returns the fencing number of the new leader, or nothing.
   absl::StatusOr<std::optional<int64_t>> TryTake();
-  /// Holds it for another duration. False where somebody else has taken it since.
+  /// Renews the lease for another duration. Returns false if another coordinator has taken it since.
   absl::StatusOr<bool> Renew(int64_t fencing);
-  /// Lets others take it at once. Nothing may be written afterwards.
+  /// Releases the lease, so that another can take it at once. Nothing may be written afterwards.
   absl::Status Release(int64_t fencing);
-  /// The address of whoever holds it; empty where nobody does.
+  /// Returns the address of the lease's holder; empty if there is none.
   absl::StatusOr<std::string> Holder();
 
-  /// For the connection that the leader writes over.
+  /// Returns the guard for the leader's writing connection.
   static PostgresGuard Guard(int64_t fencing);
-  /// What every connection begins with; a transaction that stands still for long is rolled back by the server.
+  /// Returns the statements that every connection begins with; with them, the server rolls back transactions that are
+  /// idle for long.
   static std::string Session();
-  /// Makes the schema and the rows of the lease, where they are missing.
+  /// Creates the schema and the rows of the lease if they are missing.
   static absl::Status MakeTables(PostgresConnection& connection);
 
  private:

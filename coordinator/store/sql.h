@@ -1,6 +1,6 @@
-// What the SQL stores have in common below their tables: values, statements, rows and a connection.
+// Types that the SQL stores share below their tables: values, statements, rows and a connection.
 //
-// Statements are written for all databases alike: parameters are $1, $2, ... and first occur in that order.
+// Statements use one syntax for all databases: parameters are $1, $2, ... and first occur in that order.
 #pragma once
 
 #include <cstdint>
@@ -34,10 +34,10 @@ class SqlRows {
  public:
   virtual ~SqlRows() = default;
 
-  /// Moves to the next row, at first to the first; false after the last.
+  /// Moves to the next row, initially to the first; returns false after the last.
   virtual absl::StatusOr<bool> Next() = 0;
   virtual int64_t Integer(int column) const = 0;
-  /// Text or a blob; valid until the next row.
+  /// Returns text or a blob; valid until the next row.
   virtual std::string_view Bytes(int column) const = 0;
 };
 
@@ -46,9 +46,9 @@ class SqlConnection {
  public:
   virtual ~SqlConnection() = default;
 
-  /// The rows must go before the connection, and before the same text is queried again.
+  /// Runs a query. Destroy the rows before the connection, and before the same text is queried again.
   virtual absl::StatusOr<std::unique_ptr<SqlRows>> Query(const SqlCommand& command) = 0;
-  /// Everything in one durable transaction, or nothing. For statements that return no rows.
+  /// Runs statements that return no rows in one durable transaction: all or nothing.
   virtual absl::Status Apply(const std::vector<SqlCommand>& commands) = 0;
 };
 

@@ -15,7 +15,7 @@ using Rows = std::unique_ptr<SqlRows>;
 using Commands = std::vector<SqlCommand>;
 
 constexpr int64_t kPastTheNewest = std::numeric_limits<int64_t>::max();
-/// Most rows of one answer where a filter decides how many of them are wanted.
+/// Most rows to read at once while a filter decides how many of them are wanted.
 constexpr int64_t kMostRowsAtOnce = 2000;
 
 constexpr char kSelectJobs[] = "SELECT number, state, job FROM jobs WHERE number < $1 ORDER BY number DESC LIMIT $2";
@@ -43,7 +43,7 @@ bool IsIn(const List& list, const Value& value) {
   return list.empty() || std::find(list.begin(), list.end(), value) != list.end();
 }
 
-/// Gives `take` every row until it returns false. True where the rows ended first.
+/// Passes every row to `take` until it returns false. Returns true if the rows ended first.
 absl::StatusOr<bool> ForEachRow(SqlConnection& connection, const SqlCommand& command,
                                 const std::function<absl::StatusOr<bool>(const SqlRows&)>& take) {
   REGROUP_ASSIGN_OR_RETURN(const Rows rows, connection.Query(command));
@@ -55,9 +55,9 @@ absl::StatusOr<bool> ForEachRow(SqlConnection& connection, const SqlCommand& com
   }
 }
 
-/// The same for rows that are numbered in column 0, where `command` asks for a number of them beyond a position: first
-/// for as many as are wanted, then, because a filter let too few through, for more and more. The mutex is taken for
-/// each answer alone: commits do not wait until all jobs were looked at.
+/// Like ForEachRow, for rows numbered in column 0; `command` asks for a number of rows beyond a position. Reads as many
+/// rows as are wanted first, then more at a time if a filter let too few through. Holds the mutex only while it reads
+/// one batch, so that commits do not wait for a scan of all jobs.
 absl::Status ForEachNumberedRow(SqlConnection& connection, std::mutex& mutex, int64_t position, size_t wanted,
                                 const std::function<SqlCommand(int64_t position, int64_t rows)>& command,
                                 const std::function<absl::StatusOr<bool>(const SqlRows&)>& take) {
@@ -75,7 +75,7 @@ absl::Status ForEachNumberedRow(SqlConnection& connection, std::mutex& mutex, in
   }
 }
 
-// What a commit writes.
+// Statements of a commit.
 
 template <typename Message>
 SqlBlob BlobOf(const Message& message) {
@@ -130,7 +130,8 @@ void DeleteJob(const std::string& job, Commands* commands) {
   }
 }
 
-/// Returns what a commit writes, in the order in which it must be applied. A request id that is taken fails.
+/// Returns what a commit writes, in the order in which it must be applied. A request id that is taken makes the commit
+/// fail.
 Commands CommandsFor(const Changes& changes) {
   Commands commands;
   for (const JobChange& change : changes.jobs) WriteJob(change, &commands);
@@ -164,7 +165,7 @@ absl::Status SqlJobStore::Commit(const Changes& changes) {
 absl::StatusOr<std::vector<JobRecord>> SqlJobStore::LoadUnfinished() {
   std::lock_guard lock(mutex_);
   std::vector<JobRecord> records;
-  // Not "NOT IN" the others: the index finds the few among many that ended.
+  // Listed states instead of "NOT IN": so the index finds the few unfinished jobs among many.
   const SqlCommand command = {
       "SELECT job, publication_granted FROM jobs WHERE state IN ($1, $2, $3, $4) ORDER BY number",
       {int64_t{v1::JOB_STATE_QUEUED}, int64_t{v1::JOB_STATE_RUNNING}, int64_t{v1::JOB_STATE_RECOVERING},
@@ -214,7 +215,7 @@ absl::Status SqlJobStore::ReadTasks(JobRecord* record) {
 absl::StatusOr<JobPage> SqlJobStore::ListJobs(const JobQuery& query) {
   const auto command = [&query](int64_t position, int64_t rows) -> SqlCommand {
     if (!query.owner.empty()) return {kSelectJobsOfOwner, {position, query.owner, rows}};
-    // One that is rare must not be looked for among all jobs.
+    // Use the index: a rare state must not be searched for among all jobs.
     if (query.states.size() == 1) return {kSelectJobsInState, {position, int64_t{query.states.front()}, rows}};
     return {kSelectJobs, {position, rows}};
   };

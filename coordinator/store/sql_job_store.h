@@ -1,5 +1,5 @@
-// All of a JobStore that a database with the tables of kMigrations can do by statements alone. What differs between
-// databases, such as opening, migrating and copying, is in the classes derived from it.
+// The part of a JobStore that is plain SQL on the tables of kMigrations. Derived classes do what differs between
+// databases, such as opening, migrating and copying.
 #pragma once
 
 #include <memory>
@@ -36,7 +36,7 @@ class SqlJobStore : public JobStore {
  private:
   absl::Status ReadRecord(const SqlRows& row, JobRecord* record);
   absl::Status ReadTasks(JobRecord* record);
-  /// What EventOf left out.
+  /// Adds the specification, which EventOf leaves out.
   absl::Status AddSpec(const std::string& job, std::vector<v1::JobEvent>* events);
 
   SqlConnection* const connection_;
@@ -45,7 +45,7 @@ class SqlJobStore : public JobStore {
 /// Returns a time as the tables store it.
 inline int64_t MicrosOf(Time time) { return time.time_since_epoch().count(); }
 
-/// Parses what a row holds. INTERNAL where it is not readable.
+/// Parses a message from a row. INTERNAL if it is not readable.
 template <typename Message>
 absl::Status ParseColumn(const SqlRows& row, int column, Message* message) {
   const std::string_view bytes = row.Bytes(column);

@@ -10,7 +10,7 @@ namespace regroup {
 namespace {
 
 int BindBytes(sqlite3_stmt* statement, int position, const std::string& bytes) {
-  // Text, also for blobs: SQLite stores the bytes as they are, and shows readable ones in its shell.
+  // Bind blobs as text too: SQLite stores the bytes unchanged and its shell shows readable ones.
   return sqlite3_bind_text64(statement, position, bytes.data(), bytes.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
 }
 
@@ -87,7 +87,7 @@ absl::Status SqliteConnection::Apply(const std::vector<SqlCommand>& commands) {
     if (!status.ok()) break;
   }
   if (status.ok()) status = Execute("COMMIT");
-  // SQLite may have rolled back by itself already; then this fails, harmlessly.
+  // If SQLite has already rolled back by itself, this fails without harm.
   if (!status.ok()) (void)Execute("ROLLBACK");
   return status;
 }
@@ -115,7 +115,7 @@ absl::Status SqliteStatus(int code, const std::string& message) {
     case SQLITE_NOMEM:
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-    // What a read that the medium fails with EIO is called as well.
+    // SQLite also reports this if a read fails with EIO.
     case SQLITE_CORRUPT:
       return MakeError(absl::StatusCode::kUnavailable, v1::STORE_UNAVAILABLE,
                        fmt::format("the store cannot be used: {}", message));

@@ -1,4 +1,5 @@
-// The little of SQLite's C interface that a store needs, with its errors as absl::Status. No SQL is written here.
+// A thin wrapper of SQLite's C interface: what a store needs, with errors as absl::Status. It contains no SQL of the
+// store.
 #pragma once
 
 #include <sqlite3.h>
@@ -17,10 +18,10 @@
 
 namespace regroup {
 
-/// One prepared statement while it is used; returned clean to its connection afterwards.
+/// A prepared statement in use; reset and returned to its connection on destruction.
 class SqliteRows : public SqlRows {
  public:
-  /// Binds the values; an error in that is kept until Next.
+  /// Binds the values; Next returns an error of this.
   SqliteRows(sqlite3_stmt* statement, const std::vector<SqlValue>& values);
 
   absl::StatusOr<bool> Next() override;
@@ -42,12 +43,12 @@ class SqliteRows : public SqlRows {
 /// One connection. Not thread-safe.
 class SqliteConnection : public SqlConnection {
  public:
-  /// Creates the file where it is missing.
+  /// Opens the file, and creates it if it is missing.
   static absl::StatusOr<std::unique_ptr<SqliteConnection>> Open(const std::filesystem::path& path);
 
-  /// Runs statements that return nothing of interest.
+  /// Runs statements and discards their results.
   absl::Status Execute(const std::string& sql);
-  /// Runs one that returns no row.
+  /// Runs a statement that returns no rows.
   absl::Status Run(const SqlCommand& command);
 
   absl::StatusOr<std::unique_ptr<SqlRows>> Query(const SqlCommand& command) override;
@@ -65,18 +66,19 @@ class SqliteConnection : public SqlConnection {
 
   explicit SqliteConnection(sqlite3* connection) : connection_(connection) {}
 
-  // Statements go before their connection. They are compiled once per text.
+  // Declared first so that it is destroyed last: statements must go before their connection. Each text is compiled
+  // once.
   std::unique_ptr<sqlite3, Close> connection_;
   std::map<std::string, std::unique_ptr<sqlite3_stmt, Finalize>, std::less<>> statements_;
 };
 
-/// A copy of one database into another, a few pages at a time; changes made through the first connection in between get
-/// into it. Both connections must outlive it.
+/// Copies one database into another, a few pages at a time; changes made through the first connection meanwhile are
+/// included. Both connections must outlive it.
 class SqliteCopy {
  public:
   static absl::StatusOr<SqliteCopy> Start(SqliteConnection& from, SqliteConnection& to);
 
-  /// True when the copy is complete.
+  /// Copies some pages. Returns true when the copy is complete.
   absl::StatusOr<bool> CopyPages(int pages);
 
  private:
@@ -89,7 +91,7 @@ class SqliteCopy {
   std::unique_ptr<sqlite3_backup, Finish> backup_;
 };
 
-/// UNAVAILABLE (STORE_UNAVAILABLE) where the medium or a lock is at fault, otherwise INTERNAL.
+/// Returns UNAVAILABLE (STORE_UNAVAILABLE) if the medium or a lock is at fault, otherwise INTERNAL.
 absl::Status SqliteStatus(int code, const std::string& message);
 
 }  // namespace regroup

@@ -13,8 +13,8 @@
 namespace regroup {
 namespace {
 
-/// Each entry brings the tables from its position to the next; the file's user_version counts those applied. Entries
-/// are never edited once released, only added.
+/// Each entry migrates the tables from the version of its position to the next; the file's user_version counts those
+/// applied. Entries are never edited once released, only added.
 constexpr std::array<const char*, 2> kMigrations = {R"sql(
   CREATE TABLE jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -119,8 +119,8 @@ absl::Status SqliteJobStore::Migrate() {
   }
   const int64_t newest = static_cast<int64_t>(kMigrations.size());
   if (version > newest) {
-    return absl::FailedPreconditionError(
-        fmt::format("a newer Regroup made it (version {}, this one knows {}); run that one", version, newest));
+    return absl::FailedPreconditionError(fmt::format(
+        "it was created by a newer Regroup (version {}, this one supports {}); run that one", version, newest));
   }
   for (; version < newest; ++version) {
     REGROUP_RETURN_IF_ERROR(connection_->Execute("BEGIN"));
@@ -132,7 +132,7 @@ absl::Status SqliteJobStore::Migrate() {
   return absl::OkStatus();
 }
 
-/// For jobs that ended before their table had a column for it.
+/// Fills in the end times of jobs that ended before the table had a column for them.
 absl::Status SqliteJobStore::FillInEndTimes() {
   std::map<int64_t, int64_t> ends;
   {
@@ -170,7 +170,7 @@ absl::Status SqliteJobStore::CopyTo(const std::filesystem::path& file) {
   while (true) {
     REGROUP_ASSIGN_OR_RETURN(const bool is_done, copy.CopyPages(kPagesPerStep));
     if (is_done) return absl::OkStatus();
-    // What is written meanwhile over this connection gets into the copy.
+    // Changes written over this connection meanwhile are included in the copy.
     lock.unlock();
     std::this_thread::yield();
     lock.lock();

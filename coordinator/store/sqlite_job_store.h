@@ -1,6 +1,6 @@
 // JobStore in one SQLite file: write-ahead log, synchronous FULL, one connection, one transaction per commit.
 //
-// The file is locked for as long as the store is open: a second coordinator on the same folder is refused.
+// The file is locked for as long as the store is open: a second coordinator on the same folder is rejected.
 #pragma once
 
 #include <filesystem>
@@ -19,8 +19,8 @@ struct SqliteJobStoreOptions {
 
 class SqliteJobStore : public SqlJobStore {
  public:
-  /// Opens or creates the file, checks it and brings its tables up to date. FAILED_PRECONDITION where a newer version
-  /// of Regroup made it; DATA_LOSS where it is damaged.
+  /// Opens or creates the file, checks it and migrates its tables to this version. FAILED_PRECONDITION if a newer
+  /// version of Regroup created it; DATA_LOSS if it is damaged.
   static absl::StatusOr<std::unique_ptr<SqliteJobStore>> Open(const SqliteJobStoreOptions& options);
 
   absl::Status Backup(const std::filesystem::path& file) override;

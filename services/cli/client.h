@@ -1,4 +1,4 @@
-// The coordinator's API as the commands use it: blocking calls with a deadline, errors as absl::Status.
+// The commands' client of the coordinator's API: blocking calls with a deadline, errors as absl::Status.
 //
 // Every function may be called from any thread.
 #pragma once
@@ -25,26 +25,27 @@ class Client {
   using JobStub = v1::JobService::Stub;
   using ClusterStub = v1::ClusterService::Stub;
 
-  /// Connects with the first call. FAILED_PRECONDITION for another machine without TLS.
+  /// Returns a client that connects with the first call. FAILED_PRECONDITION for another machine without TLS.
   static absl::StatusOr<Client> Open(const std::string& address, const ClientIdentity& identity = {});
 
   const std::string& address() const { return address_; }
 
-  /// One call of the job service, for example Call(&Client::JobStub::GetJob, request). UNAVAILABLE names the address.
+  /// Makes a call of the job service, for example Call(&Client::JobStub::GetJob, request). UNAVAILABLE names the
+  /// address.
   template <typename Request, typename Response>
   absl::StatusOr<Response> Call(grpc::Status (JobStub::*method)(grpc::ClientContext*, const Request&, Response*),
                                 const Request& request) const {
     return CallOn(*jobs_, method, request);
   }
-  /// The same for the cluster service.
+  /// Makes a call of the cluster service.
   template <typename Request, typename Response>
   absl::StatusOr<Response> Call(grpc::Status (ClusterStub::*method)(grpc::ClientContext*, const Request&, Response*),
                                 const Request& request) const {
     return CallOn(*clusters_, method, request);
   }
 
-  /// Reads a stream to its end. `on_message` returns false to leave early, which is OK. `context` may be cancelled from
-  /// another thread.
+  /// Reads a stream to its end. `on_message` returns false to stop early; the result is then OK. `context` may be
+  /// cancelled from another thread.
   template <typename Request, typename Message>
   absl::Status Read(std::unique_ptr<grpc::ClientReader<Message>> (JobStub::*method)(grpc::ClientContext*,
                                                                                     const Request&),

@@ -58,7 +58,7 @@ ExitCode Workers(const CommandLine& line) {
 }
 
 std::string AuditText(const v1::ListAuditEntriesResponse& list) {
-  if (list.entries().empty()) return "nothing was changed\n";
+  if (list.entries().empty()) return "no audit entries\n";
   TextTable table({"TIME", "WHO", "ROLE", "FROM", "DID", "TO"});
   for (const v1::AuditEntry& entry : list.entries()) {
     table.Add({google::protobuf::util::TimeUtil::ToString(entry.time()), entry.caller(), entry.role(), entry.peer(),
@@ -78,8 +78,10 @@ void AddAuditCommand(CLI::App& app, CommandLine& line) {
   CLI::App* const command = app.add_subcommand("audit", "Show who changed what, newest first");
   const auto resource = std::make_shared<std::string>();
   const auto limit = std::make_shared<int>(100);
-  command->add_option("--resource", *resource, "Only changes of this: jobs/JOB or workers/WORKER");
-  command->add_option("--limit", *limit, "At most so many entries")->check(CLI::Range(1, 1000))->capture_default_str();
+  command->add_option("--resource", *resource, "Only changes of this resource: jobs/JOB or workers/WORKER");
+  command->add_option("--limit", *limit, "Maximum number of entries")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   command->callback([&line, resource, limit] {
     line.selected = [resource, limit](const CommandLine& chosen) {
       v1::ListAuditEntriesRequest request;
@@ -112,10 +114,10 @@ void AddByName(CLI::App& app, CommandLine& line, const char* name, const char* d
 
 void AddClusterCommands(CLI::App& app, CommandLine& line) {
   app.add_subcommand("workers", "List the workers")->callback([&line] { line.selected = Workers; });
-  AddByName(app, line, "drain", "Let a worker finish what it runs and take nothing new",
+  AddByName(app, line, "drain", "Let a worker finish its tasks and accept no new ones",
             &Client::ClusterStub::DrainWorker);
   AddAuditCommand(app, line);
-  AddByName(app, line, "undrain", "Let a drained worker take tasks again", &Client::ClusterStub::UndrainWorker);
+  AddByName(app, line, "undrain", "Let a drained worker accept tasks again", &Client::ClusterStub::UndrainWorker);
 }
 
 }  // namespace regroup

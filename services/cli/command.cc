@@ -13,8 +13,8 @@
 namespace regroup {
 namespace {
 
-// The mistakes follow on lines of their own, as editors expect them.
-const std::string kRefused = "the job file is refused:\n";
+// Each mistake follows on its own line, as editors expect.
+const std::string kRefused = "the job file is invalid:\n";
 
 std::string ErrorJson(const absl::Status& status) {
   nlohmann::json error = {{"code", absl::StatusCodeToString(status.code())},

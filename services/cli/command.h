@@ -1,6 +1,6 @@
-// What the parts of the command line share.
+// Types and functions that all commands share.
 //
-// commands.h declares the functions that add commands to the parser. A parsed command leaves its action in `selected`;
+// commands.h declares the functions that add commands to the parser. A parsed command stores its action in `selected`;
 // main runs it.
 #pragma once
 
@@ -35,15 +35,15 @@ struct CommandLine {
   }
 };
 
-/// Reads the job file named on the command line and checks what can be checked here. INVALID_ARGUMENT has one
-/// "file:line:column: ..." a line, and the violations as details.
+/// Reads the job file named on the command line and runs the local checks. INVALID_ARGUMENT has one line
+/// "file:line:column: ..." per mistake, and the violations as details.
 absl::StatusOr<JobFile> ReadCheckedJobFile(const std::string& path);
 
 /// Writes to standard output.
 void Print(std::string_view text);
 
-/// Writes "regroup: message" to standard error, or {"error": {...}} to standard output with --json; returns the exit
-/// status that belongs to it.
+/// Writes "regroup: message" to standard error, or {"error": {...}} to standard output with --json; returns the
+/// matching exit status.
 ExitCode PrintError(const absl::Status& status, bool json);
 
 }  // namespace regroup

@@ -22,26 +22,26 @@ void AddModelCommands(CLI::App& app, CommandLine& line);
 /// Adds plan (plan_command.cc).
 void AddPlanCommand(CLI::App& app, CommandLine& line);
 
-/// Adds report: the figures of a finished job (report_command.cc).
+/// Adds report, which shows the figures of a finished job (report_command.cc).
 void AddReportCommand(CLI::App& app, CommandLine& line);
 
-/// Adds run: a whole conversion on this machine, from one command (run_command.cc).
+/// Adds run, which does a whole conversion on this machine (run_command.cc).
 void AddRunCommand(CLI::App& app, CommandLine& line);
 
 /// Adds watch, logs and metrics, which read a stream until the job is final (stream_commands.cc).
 void AddStreamCommands(CLI::App& app, CommandLine& line);
 
-/// Adds completion (completion_command.cc). Call last: what it prints names the commands that are there when it runs.
+/// Adds completion (completion_command.cc). Call last: the script names the commands that exist when it runs.
 void AddCompletionCommand(CLI::App& app, CommandLine& line);
 
-// What these commands print; pure, for tests.
+// Output of these commands as pure functions, for tests.
 
-/// Returns a script that completes commands, options and file names in bash; with zsh's compatibility in front for
+/// Returns a script that completes commands, options and file names in bash; preceded by zsh's bash compatibility for
 /// `zsh`.
 std::string CompletionScript(const CLI::App& app, const std::string& shell);
 
-/// Returns a plan as text for a terminal of `columns` columns, without the lines of fields that are unset: a
-/// coordinator tells nothing about its own machine.
+/// Returns a plan as text for a terminal of `columns` columns, without lines for unset fields: a coordinator reports
+/// nothing about its own machine.
 std::string PlanText(const v1::JobPlan& plan, size_t columns);
 
 }  // namespace regroup

@@ -1,4 +1,4 @@
-// What the program's exit status says to scripts.
+// Exit status of the program, for scripts.
 #pragma once
 
 #include "absl/status/status.h"
@@ -10,16 +10,16 @@ enum ExitCode : int {
   kExitDone = 0,
   /// The job failed or was cancelled.
   kExitJobFailed = 1,
-  /// The command line or the job file is wrong, or the service refused the request.
+  /// The command line or the job file is invalid, or the service rejected the request.
   kExitUsage = 2,
-  /// The coordinator, or a program that is needed, cannot be reached.
+  /// The coordinator or another required program is not available.
   kExitUnavailable = 3,
 };
 
-/// For an error of a call.
+/// Returns the exit status for the error of a call.
 ExitCode ExitCodeOf(const absl::Status& status);
 
-/// For a job that reached a final state.
+/// Returns the exit status for a job that reached a final state.
 ExitCode ExitCodeOf(const v1::Job& job);
 
 }  // namespace regroup

@@ -46,12 +46,12 @@ class EventReader {
 
   struct Batch {
     std::deque<Received> events;
-    /// Set once no more events will come.
+    /// True once no more events will come.
     bool ended = false;
     absl::Status status;
   };
 
-  /// What arrived since the last call, after at most one turn of waiting.
+  /// Returns the events since the last call; waits for one turn at most.
   Batch Take() {
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, kTurn, [this] { return !events_.empty() || ended_; });
@@ -124,7 +124,7 @@ class EventReader {
   const std::string job_name_;
   const std::chrono::seconds patience_;
 
-  // Of the reading thread alone.
+  // Used by the reading thread only.
   std::string resume_token_;
   Clock::time_point last_heard_ = Clock::now();
   bool final_ = false;
@@ -149,7 +149,7 @@ absl::StatusOr<v1::Job> FollowJob(const Client& client, const std::string& job_n
   while (true) {
     const EventReader::Batch batch = reader.Take();
     for (const auto& [event, first_of_stream] : batch.events) {
-      // The first event of a stream has the whole job, whether or not the stream continues another.
+      // The first event of a stream has the whole job, even if the stream continues an earlier one.
       if (first_of_stream) mirror.ExpectWholeJob();
       mirror.Apply(event);
       if (options.on_event) options.on_event(event);

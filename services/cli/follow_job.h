@@ -14,16 +14,16 @@
 namespace regroup {
 
 struct FollowOptions {
-  /// How long the coordinator may stay away.
+  /// Time for which the coordinator may be unreachable.
   std::chrono::seconds patience{60};
-  /// Called on every turn of the loop (about ten a second) from the calling thread; an error ends the following.
+  /// Called on every turn of the loop (about ten a second) from the calling thread; an error ends FollowJob.
   std::function<absl::Status(const v1::Job& job)> on_turn;
-  /// Every event as it arrives, from the calling thread.
+  /// Called with every event as it arrives, from the calling thread.
   std::function<void(const v1::JobEvent& event)> on_event;
 };
 
-/// Blocks until the job is final and returns it. Errors: what `on_turn` returned, what the service refused with, or
-/// UNAVAILABLE after `patience`.
+/// Blocks until the job is final and returns it. Errors: that of `on_turn`, a rejection by the service, or UNAVAILABLE
+/// after `patience`.
 absl::StatusOr<v1::Job> FollowJob(const Client& client, const std::string& job_name, ProgressView& view,
                                   const FollowOptions& options);
 

@@ -1,4 +1,4 @@
-// Ctrl-C and SIGTERM, as a number that loops look at.
+// Counts Ctrl-C and SIGTERM for loops that poll the count.
 #pragma once
 
 namespace regroup {
@@ -6,7 +6,7 @@ namespace regroup {
 /// From now on SIGINT, SIGTERM and SIGHUP are counted instead of ending the process. Call once, before threads start.
 void CountInterrupts();
 
-/// How often the user asked to stop. From any thread.
+/// Returns how often the user asked to stop. May be called from any thread.
 int Interrupts();
 
 }  // namespace regroup

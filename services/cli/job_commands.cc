@@ -20,7 +20,7 @@ namespace {
 
 double Now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
-/// Everything about one job, for a terminal or a pipe.
+/// Returns everything about one job as text, for a terminal or a pipe.
 std::string JobText(const v1::Job& job) {
   const Terminal terminal = StandardOutput();
   Terminal unlimited = terminal;
@@ -59,7 +59,7 @@ ExitCode Submit(const SubmitOptions& options, const CommandLine& line) {
   if (line.json) {
     Print(JsonOf(*job));
   } else if (options.validate_only) {
-    Print(fmt::format("{} can be accepted\n", options.file));
+    Print(fmt::format("{} is valid\n", options.file));
   } else {
     const std::string id = LastSegment(job->name());
     Print(fmt::format("{} is {}; follow it with: regroup watch {}\n", job->name(), EnumWord(job->state()), id));
@@ -68,12 +68,13 @@ ExitCode Submit(const SubmitOptions& options, const CommandLine& line) {
 }
 
 void AddSubmit(CLI::App& app, CommandLine& line) {
-  CLI::App* const command = app.add_subcommand("submit", "Hand a job file to a coordinator");
+  CLI::App* const command = app.add_subcommand("submit", "Submit a job file");
   const auto options = std::make_shared<SubmitOptions>();
   command->add_option("file", options->file, "The job file")->required();
-  command->add_option("--job-id", options->job_id, "The job's id; default: its name and a random suffix");
-  command->add_option("--request-id", options->request_id, "The same id and file again returns the first job");
-  command->add_flag("--validate-only", options->validate_only, "Check, and accept nothing");
+  command->add_option("--job-id", options->job_id, "Id of the job; default: its name and a random suffix");
+  command->add_option("--request-id", options->request_id,
+                      "Id of this request; repeating it with the same file returns the first job");
+  command->add_flag("--validate-only", options->validate_only, "Check the job file without submitting it");
   command->callback(
       [&line, options] { line.selected = [options](const CommandLine& chosen) { return Submit(*options, chosen); }; });
 }
@@ -84,13 +85,13 @@ struct ListOptions {
   int limit = 50;
 };
 
-/// "failed" -> JOB_STATE_FAILED. INVALID_ARGUMENT for another word.
+/// Returns JOB_STATE_FAILED for "failed". INVALID_ARGUMENT for an unknown word.
 absl::StatusOr<v1::JobState> StateNamed(std::string word) {
   std::transform(word.begin(), word.end(), word.begin(), [](unsigned char c) { return std::toupper(c); });
   v1::JobState state{};
   if (v1::JobState_Parse("JOB_STATE_" + word, &state)) return state;
   return absl::InvalidArgumentError(
-      "--state takes queued, running, recovering, cancelling, succeeded, failed or cancelled");
+      "--state must be queued, running, recovering, cancelling, succeeded, failed or cancelled");
 }
 
 absl::StatusOr<v1::ListJobsRequest> ListRequest(const ListOptions& options) {
@@ -101,13 +102,13 @@ absl::StatusOr<v1::ListJobsRequest> ListRequest(const ListOptions& options) {
   }
   for (const std::string& label : options.labels) {
     const size_t equals = label.find('=');
-    if (equals == std::string::npos) return absl::InvalidArgumentError("--label takes key=value");
+    if (equals == std::string::npos) return absl::InvalidArgumentError("--label must be key=value");
     (*request.mutable_labels())[label.substr(0, equals)] = label.substr(equals + 1);
   }
   return request;
 }
 
-/// Pages until the limit.
+/// Reads pages up to the limit.
 absl::StatusOr<v1::ListJobsResponse> ListAll(const CommandLine& line, v1::ListJobsRequest request, int limit) {
   v1::ListJobsResponse all;
   do {
@@ -143,16 +144,16 @@ ExitCode List(const ListOptions& options, const CommandLine& line) {
 void AddList(CLI::App& app, CommandLine& line) {
   CLI::App* const command = app.add_subcommand("list", "List jobs, newest first");
   const auto options = std::make_shared<ListOptions>();
-  command->add_option("--state", options->states, "Only these states");
+  command->add_option("--state", options->states, "Only jobs in these states");
   command->add_option("--label", options->labels, "Only jobs with this label: key=value");
-  command->add_option("--limit", options->limit, "At most so many")
+  command->add_option("--limit", options->limit, "Maximum number of jobs")
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();
   command->callback(
       [&line, options] { line.selected = [options](const CommandLine& chosen) { return List(*options, chosen); }; });
 }
 
-/// A command whose whole request is the job's name.
+/// Adds a command whose request consists of the job's name.
 template <typename Request, typename Response, typename Show>
 void AddByName(CLI::App& app, CommandLine& line, const char* name, const char* description,
                grpc::Status (Client::JobStub::*method)(grpc::ClientContext*, const Request&, Response*), Show show) {
@@ -189,8 +190,9 @@ void AddJobCommands(CLI::App& app, CommandLine& line) {
   AddByName(app, line, "get", "Show one job", &Client::JobStub::GetJob, ShowJob);
   AddList(app, line);
   AddByName(app, line, "cancel", "Stop a job", &Client::JobStub::CancelJob, ShowState);
-  AddByName(app, line, "retry", "Start the failed tasks of a job again", &Client::JobStub::RetryJob, ShowState);
-  AddByName(app, line, "delete", "Forget a finished job and its working files; published checkpoints stay",
+  AddByName(app, line, "retry", "Restart the unfinished tasks of a failed or cancelled job", &Client::JobStub::RetryJob,
+            ShowState);
+  AddByName(app, line, "delete", "Delete a finished job and its working files; published checkpoints stay",
             &Client::JobStub::DeleteJob, ShowDeleted);
 }
 

@@ -5,7 +5,7 @@
 namespace regroup {
 namespace {
 
-/// The known tasks in their order with changed ones replaced; new ones at the end.
+/// Replaces the changed tasks in place and appends new ones.
 void MergeTasks(const google::protobuf::RepeatedPtrField<v1::Task>& changed, v1::Job& job) {
   std::map<std::string, v1::Task*> known;
   for (v1::Task& task : *job.mutable_tasks()) known[task.name()] = &task;

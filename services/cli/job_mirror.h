@@ -1,4 +1,4 @@
-// A job as its event stream describes it. Pure; not thread-safe.
+// Rebuilds a job from its event stream. Pure; not thread-safe.
 #pragma once
 
 #include <string>
@@ -9,10 +9,11 @@ namespace regroup {
 
 class JobMirror {
  public:
-  /// The first event of a stream (and one after a gap) has the whole job, later ones only the tasks that changed.
+  /// Applies an event. The first event of a stream, and one after a gap, has the whole job; others have only the
+  /// changed tasks.
   void Apply(const v1::JobEvent& event);
 
-  /// The next event is the first of a new stream that starts with the whole job.
+  /// Announces that the next event is the first of a new stream and has the whole job.
   void ExpectWholeJob() { expects_whole_job_ = true; }
 
   const v1::Job& job() const { return job_; }

@@ -15,7 +15,7 @@
 namespace regroup {
 namespace {
 
-/// Figures "<what>/<of which model>" as a grid.
+/// Figures named "<metric>/<model>" as a grid.
 struct FigureGrid {
   std::set<std::string> columns;
   std::map<std::string, std::map<std::string, double>> rows;
@@ -33,7 +33,7 @@ FigureGrid GridOf(const v1::Job& job) {
   return grid;
 }
 
-/// What was done to the model of a row.
+/// Returns the title of a row: the steps that produced its model.
 std::string RowTitle(const std::string& row, const v1::JobSpec& spec) {
   if (row == "source") return "source";
   if (row == "averaged") return "plain averaging";
@@ -112,7 +112,7 @@ std::string SavingText(const v1::Job& job) {
   return fmt::format("  The KV cache is {:.1f} times smaller.\n", *before / *after);
 }
 
-/// The task that ended the job, if one did.
+/// Returns the task that made the job fail, if any.
 const v1::Task* FailedTask(const v1::Job& job) {
   for (const v1::Task& task : job.tasks()) {
     if (task.state() == v1::TASK_STATE_FAILED) return &task;
@@ -120,36 +120,36 @@ const v1::Task* FailedTask(const v1::Job& job) {
   return nullptr;
 }
 
-/// The kernel's own words for a full disk and a quota.
+/// Returns true if the message contains the kernel's text for a full disk or an exceeded quota.
 bool IsForWantOfSpace(const std::string& message) {
   return message.find("No space left on device") != std::string::npos ||
          message.find("Disk quota exceeded") != std::string::npos;
 }
 
 std::string NextStep(const v1::Failure& failure, const std::string& again) {
-  if (IsForWantOfSpace(failure.message())) return "make room on that disk, then continue where it stopped: " + again;
+  if (IsForWantOfSpace(failure.message())) return "free space on that disk, then resume with: " + again;
   switch (failure.failure_class()) {
     case v1::FAILURE_CLASS_USER:
-      return "correct the job file, then: " + again;
+      return "correct the job file, then run: " + again;
     case v1::FAILURE_CLASS_DATA:
-      return "supply, repair or replace the file, then: " + again;
+      return "supply, repair or replace the file, then run: " + again;
     case v1::FAILURE_CLASS_QUALITY_GATE:
       return "keep more KV heads, train for more steps, or raise gates.max_perplexity_ratio; nothing was published";
     case v1::FAILURE_CLASS_INFRA:
     case v1::FAILURE_CLASS_HANG:
-      return "see that the machines are well, then continue where it stopped: " + again;
+      return "check the worker machines, then resume with: " + again;
     default:
-      return "this is a defect of Regroup; please report it with the lines above. To try again: " + again;
+      return "this is a bug in Regroup; please report it with the lines above. To retry: " + again;
   }
 }
 
-/// The failure's sentence without the task's name, which stands before it already.
+/// Returns the failure's message without the task's name, which the line already shows.
 std::string ReasonOf(const v1::Failure& failure, const std::string& task) {
   const std::string prefix = fmt::format("task {} failed: ", task);
   return failure.message().starts_with(prefix) ? failure.message().substr(prefix.size()) : failure.message();
 }
 
-/// The log's end, unless it only repeats the reason.
+/// Returns the last lines of the log, unless they only repeat the reason.
 std::string LogText(const v1::Failure& failure, const std::string& reason) {
   if (failure.log_tail().empty()) return "";
   if (failure.log_tail_size() == 1 && failure.log_tail(0).ends_with(reason)) return "";
@@ -163,7 +163,7 @@ std::string LogText(const v1::Failure& failure, const std::string& reason) {
 std::string ClassWord(v1::FailureClass failure_class) {
   switch (failure_class) {
     case v1::FAILURE_CLASS_USER:
-      return "the request";
+      return "invalid request";
     case v1::FAILURE_CLASS_DATA:
       return "data";
     case v1::FAILURE_CLASS_QUALITY_GATE:

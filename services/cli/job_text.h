@@ -1,4 +1,4 @@
-// A job's result and a job's failure, as text for a person. Pure.
+// Formats a job's result or failure for people. Pure.
 #pragma once
 
 #include <string>
@@ -8,10 +8,10 @@
 
 namespace regroup {
 
-/// The figures as a table (a row for each model that was measured), and where the result and the report are.
+/// Returns the figures as a table with a row for each measured model, and the paths of the result and the report.
 std::string ResultText(const v1::Job& job, const Terminal& terminal);
 
-/// What failed, why, the last log lines, and what to do next. `again` is the command that continues the job.
+/// Returns what failed and why, the last log lines, and the next step. `again` is the command that resumes the job.
 std::string FailureText(const v1::Job& job, const std::string& again, const Terminal& terminal);
 
 /// "quality gate", "infrastructure", ...

@@ -40,7 +40,7 @@ absl::Status LocalCluster::StartAll() {
   std::filesystem::remove(PortFile(), ignored);
   REGROUP_RETURN_IF_ERROR(Launch("regroup-coordinator", "coordinator", CoordinatorArguments("127.0.0.1:0")));
   REGROUP_ASSIGN_OR_RETURN(address_, AwaitAddress());
-  // A restarted coordinator must be found where the first one was.
+  // A restarted coordinator must keep the address of the first one.
   programs_.front().arguments = CoordinatorArguments(address_);
   for (int index = 0; index < options_.workers; ++index) REGROUP_RETURN_IF_ERROR(StartWorker(index));
   return absl::OkStatus();
@@ -95,11 +95,11 @@ absl::StatusOr<std::vector<std::string>> LocalCluster::Supervise() {
     const auto now = std::chrono::steady_clock::now();
     if (now - program.start_time > kHealthyAfter) program.restarts = 0;
     if (program.restarts == kMostRestarts) return EndedError(program.name, how, program.log);
-    // At once after the first time, then more and more patiently.
+    // Restart at once the first time, then after longer and longer pauses.
     if (now - program.start_time < program.restarts * kPauseBetweenRestarts) continue;
     ++program.restarts;
     REGROUP_RETURN_IF_ERROR(Restart(program));
-    notes.push_back(fmt::format("{} ended with {}; started again", program.name, how));
+    notes.push_back(fmt::format("{} ended with {}; restarted", program.name, how));
   }
   return notes;
 }

@@ -30,14 +30,14 @@ class LocalCluster {
   LocalCluster& operator=(LocalCluster&&) = delete;
   ~LocalCluster() { Stop(); }
 
-  /// The coordinator's host:port.
+  /// Returns the coordinator's host:port.
   const std::string& address() const { return address_; }
 
-  /// Starts again what has ended unexpectedly and returns a sentence for each; an error once a program has ended too
-  /// often, with the end of its log.
+  /// Restarts programs that ended unexpectedly and returns a message for each. Returns an error with the end of the log
+  /// once a program has ended too often.
   absl::StatusOr<std::vector<std::string>> Supervise();
 
-  /// Workers first, so that they can say goodbye. Waits for all; kills what does not end.
+  /// Stops the workers first, so that they can sign off. Waits for all programs and kills those that do not end.
   void Stop();
 
  private:

@@ -1,4 +1,4 @@
-// The end of a log file, as a person reads it.
+// Reads the end of a log file as text for people.
 #pragma once
 
 #include <filesystem>
@@ -7,10 +7,10 @@
 
 namespace regroup {
 
-/// The last lines, oldest first; of a JSON line its message and fields. Empty where the file cannot be read.
+/// Returns the last lines, oldest first; for a JSON line its message and fields. Empty if the file cannot be read.
 std::vector<std::string> LogTail(const std::filesystem::path& file, size_t lines);
 
-/// "ERROR message (key value, ...)" for a JSON log line; any other line as it is.
+/// Returns "ERROR message (key value, ...)" for a JSON log line, any other line unchanged.
 std::string ReadableLogLine(const std::string& line);
 
 }  // namespace regroup

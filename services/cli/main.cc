@@ -17,9 +17,9 @@ namespace {
 
 void AddEverything(CLI::App& app, CommandLine& line) {
   app.require_subcommand(1);
-  // Common options may stand before and after the command.
+  // Common options are allowed before and after the command.
   app.fallthrough();
-  app.add_flag("--json", line.json, "Write JSON for programs");
+  app.add_flag("--json", line.json, "Print JSON");
   app.add_option("--coordinator", line.coordinator, "The coordinator's host:port, or of several, separated by commas")
       ->envname("REGROUP_COORDINATOR")
       ->default_val("127.0.0.1:7447");
@@ -40,7 +40,7 @@ std::vector<std::string> CommandNames(const CLI::App& app) {
   return names;
 }
 
-/// The first word, if it is neither an option nor a command.
+/// Returns the first word if it is neither an option nor a command.
 std::optional<std::string> UnknownCommand(const CLI::App& app, int argc, char** argv) {
   if (argc < 2 || argv[1][0] == '-') return std::nullopt;
   const std::string word = argv[1];
@@ -62,12 +62,12 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", REGROUP_VERSION);
   app.footer(
       "A first conversion:\n"
-      "  regroup inspect /models/llama     can it be converted, and to how many KV heads?\n"
-      "  regroup plan job.yaml             memory, time and storage, before anything is run\n"
-      "  regroup run job.yaml              all of it on this machine; again continues after an interruption\n"
-      "  regroup report OUTPUT --open      the figures, and the page to show\n"
-      "Job files to start from are in deploy/examples. Each command explains itself: regroup run --help\n\n"
-      "Exit status: 0 done, 1 the job failed, 2 usage or a refused job file, 3 a service is unavailable.");
+      "  regroup inspect /models/llama     shows if it can be converted, and to how many KV heads\n"
+      "  regroup plan job.yaml             estimates memory, time and storage without running it\n"
+      "  regroup run job.yaml              converts on this machine; run it again to resume\n"
+      "  regroup report OUTPUT --open      shows the figures and opens the report\n"
+      "Example job files are in deploy/examples. Help for a command: regroup run --help\n\n"
+      "Exit status: 0 done, 1 the job failed, 2 usage error or invalid job file, 3 a service is unavailable.");
   CommandLine line;
   AddEverything(app, line);
   if (argc < 2) {

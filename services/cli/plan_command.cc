@@ -112,14 +112,14 @@ std::string PlanText(const v1::JobPlan& plan, size_t columns) {
 }
 
 void AddPlanCommand(CLI::App& app, CommandLine& line) {
-  CLI::App* const command = app.add_subcommand("plan", "State what a job would need and save, without running it");
+  CLI::App* const command = app.add_subcommand("plan", "Estimate what a job needs and saves, without running it");
   const auto settings = std::make_shared<PlanSettings>();
   command->add_option("file", settings->file, "The job file")->required();
   command->add_option("--flops-per-second", settings->flops_per_second,
-                      "Speed of a rank, for example 4e14; default: measured on this machine for a second");
+                      "Speed of a rank in FLOP/s, for example 4e14; default: measured on this machine for a second");
   command->add_flag("--remote", settings->remote,
-                    "Ask the coordinator, for checkpoints that only its machine sees; tells no time");
-  command->footer("Needs no coordinator without --remote. Reads the source's configuration, not its weights.");
+                    "Ask the coordinator, for checkpoints that only its machine sees; gives no time");
+  command->footer("Needs a coordinator only with --remote. Reads the source's configuration, not its weights.");
   command->callback(
       [&line, settings] { line.selected = [settings](const CommandLine& chosen) { return Plan(*settings, chosen); }; });
 }

@@ -16,7 +16,7 @@ namespace {
 constexpr size_t kNameWidth = 17;
 constexpr int kWidestLine = 100;
 
-/// A part of a line; a lower weight is left out first where the line would be too long.
+/// A part of a line; parts of lower weight are dropped first if the line is too long.
 struct Part {
   std::string text;
   int weight = 0;
@@ -120,7 +120,7 @@ size_t WidthOf(const std::vector<Part>& parts) {
   return width;
 }
 
-/// Leaves out the lightest parts until the rest fits, then joins them.
+/// Drops the parts of lowest weight until the rest fits, then joins them.
 std::string Fit(std::vector<Part> parts, size_t columns, const Terminal& terminal) {
   while (parts.size() > 1 && WidthOf(parts) > columns + 2) {
     parts.erase(
@@ -151,7 +151,7 @@ std::string JobLine(const v1::Job& job, double now_s, const Terminal& terminal) 
   return Fit(std::move(parts), ColumnsOf(terminal), terminal);
 }
 
-/// Which stages can be shown in so many lines: finished ones go first, then those that have not begun.
+/// Returns the stages to show in at most `lines` lines: drops finished stages first, then those that have not begun.
 std::vector<StageSummary> Shorten(std::vector<StageSummary> stages, size_t lines) {
   const auto drop_first = [&](auto matches) {
     const auto found = std::find_if(stages.begin(), stages.end(), matches);

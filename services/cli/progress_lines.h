@@ -1,4 +1,4 @@
-// The progress display as text: one line for the job, one a stage. Pure.
+// Formats the progress display: one line for the job, one for each stage. Pure.
 #pragma once
 
 #include <string>
@@ -10,10 +10,11 @@
 
 namespace regroup {
 
-/// Lines that fit the terminal's columns and rows; where rows are short, finished stages go first.
+/// Returns lines that fit the terminal's columns and rows; if there are too few rows, finished stages are dropped
+/// first.
 std::vector<std::string> ProgressLines(const v1::Job& job, double now_s, const Terminal& terminal);
 
-/// "finetune 40 %: step 80/200, 1:02, eta 1:33, 812 tokens/s, loss 2.310", for output that cannot be drawn again.
+/// Returns "finetune 40 %: step 80/200, 1:02, eta 1:33, 812 tokens/s, loss 2.310", for output that cannot be redrawn.
 std::string PlainStageLine(const StageSummary& stage);
 
 }  // namespace regroup

@@ -60,7 +60,7 @@ void LiveProgress::Erase() {
 void PlainProgress::Show(const v1::Job& job, double now_s) {
   const bool changed = job.state() != state_;
   state_ = job.state();
-  // The end of a job is its last line, after the end of its last stage.
+  // The end of the job is printed last, after the end of its last stage.
   if (changed && !IsFinalState(job.state())) PrintState(job, now_s);
   ShowWaiting(job, now_s);
   for (const StageSummary& stage : SummariseStages(job, now_s)) ShowStage(stage, now_s);

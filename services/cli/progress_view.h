@@ -16,9 +16,9 @@ namespace regroup {
 class ProgressView {
  public:
   virtual ~ProgressView() = default;
-  /// The job as it is at `now_s` (seconds since 1970). Called often; shows what is new.
+  /// Shows the job as of `now_s` (seconds since 1970). Called often; prints only news.
   virtual void Show(const v1::Job& job, double now_s) = 0;
-  /// A sentence that stays.
+  /// Prints a message that stays on the screen.
   virtual void Note(std::string_view text) = 0;
 };
 
@@ -37,7 +37,7 @@ class LiveProgress final : public ProgressView {
   std::vector<std::string> drawn_;
 };
 
-/// Lines at the start and the end of a stage and at each tenth of it, where output is piped.
+/// Prints lines at the start and the end of a stage and at each tenth of it, for piped output.
 class PlainProgress final : public ProgressView {
  public:
   void Show(const v1::Job& job, double now_s) override;
@@ -70,7 +70,7 @@ class SilentProgress final : public ProgressView {
   void Note(std::string_view) override {}
 };
 
-/// What fits standard output.
+/// Returns the view that suits standard output.
 std::unique_ptr<ProgressView> MakeProgressView(bool json);
 
 }  // namespace regroup

@@ -1,4 +1,4 @@
-// Rates and times as a person reads them on the terminal, beside the numbers of number_text.h. Pure functions.
+// Formats rates and times for the terminal, in addition to the numbers of number_text.h. Pure functions.
 #pragma once
 
 #include <google/protobuf/timestamp.pb.h>

@@ -26,7 +26,7 @@ struct ReportOptions {
   bool open = false;
 };
 
-/// The folder of the report where `text` names one: a result, or the report's folder itself.
+/// Returns the report's folder if `text` is the folder of a result or of a report.
 std::optional<fs::path> ReportFolderIn(const std::string& text) {
   for (const fs::path& folder : {fs::path(text) / "regroup", fs::path(text)}) {
     if (fs::exists(folder / "report.json")) return folder;
@@ -52,7 +52,7 @@ absl::StatusOr<nlohmann::json> ReadReport(const fs::path& folder) {
   return report;
 }
 
-/// Starts the reader's browser: $BROWSER, or what the desktop opens pages with.
+/// Opens the page in $BROWSER or in the desktop's default browser.
 absl::Status OpenPage(const fs::path& page) {
   const char* const chosen = std::getenv("BROWSER");
   std::string program = chosen == nullptr || *chosen == '\0' ? "xdg-open" : chosen;
@@ -91,8 +91,8 @@ void AddReportCommand(CLI::App& app, CommandLine& line) {
   CLI::App* const command = app.add_subcommand("report", "Show the figures of a finished job");
   const auto options = std::make_shared<ReportOptions>();
   command->add_option("job", options->job, "The job's id, or the folder of a result")->required();
-  command->add_flag("--open", options->open, "Also open the page in a browser ($BROWSER, or the desktop's own)");
-  command->footer("The page report.html needs no network: copy it, print it, send it.");
+  command->add_flag("--open", options->open, "Also open the page in a browser ($BROWSER, or the desktop's default)");
+  command->footer("The page report.html is self-contained and needs no network.");
   command->callback(
       [&line, options] { line.selected = [options](const CommandLine& chosen) { return Report(*options, chosen); }; });
 }

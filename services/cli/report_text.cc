@@ -17,7 +17,7 @@ using Json = nlohmann::json;
 constexpr size_t kWidest = 100;
 constexpr size_t kLabel = 18;
 
-/// An empty object where there is none.
+/// Returns the value of a key; an empty object if it is missing.
 const Json& At(const Json& object, const char* key) {
   static const Json kNothing = Json::object();
   const auto found = object.is_object() ? object.find(key) : object.end();

@@ -1,4 +1,4 @@
-// report.json as text for a terminal, at most as wide as it. Pure.
+// Formats report.json for a terminal, no wider than it. Pure.
 #pragma once
 
 #include <string>
@@ -9,12 +9,12 @@
 
 namespace regroup {
 
-/// The summary, every measured model, multiple choice, decoding and the time of each stage; parts that the report
-/// lacks are left out. Older reports without a summary show the rest.
+/// Returns the summary, every measured model, multiple choice, decoding and the time of each stage, without parts that
+/// the report lacks. Older reports have no summary.
 std::string ReportText(const nlohmann::json& report, const Terminal& terminal);
 
-/// `text` in lines of at most `columns` columns, broken at spaces, each starting with `indent` and ending with a
-/// newline.
+/// Returns `text` in lines of at most `columns` columns, broken at spaces, each starting with `indent` and ending with
+/// a newline.
 std::string WrapText(const std::string& text, size_t columns, const std::string& indent);
 
 }  // namespace regroup

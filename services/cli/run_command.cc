@@ -27,7 +27,7 @@ struct RunOptions {
   std::string file;
   std::string work_folder = "regroup-work";
   int workers = 1;
-  /// 0: as many as the job's largest gang needs, two at least where there are two cores.
+  /// 0: as many as the job's largest gang needs, but at least two on a machine with two cores.
   int slots = 0;
 };
 
@@ -35,7 +35,7 @@ int LargestGang(const v1::JobSpec& spec) {
   return std::max({spec.calibration().ranks(), spec.finetune().ranks(), spec.evaluation().ranks()});
 }
 
-/// INVALID_ARGUMENT where the job's gang would wait for ever.
+/// Returns the slots of a worker. INVALID_ARGUMENT if the job's gang could never start.
 absl::StatusOr<int> SlotsFor(const RunOptions& options, const v1::JobSpec& resolved) {
   const int gang = LargestGang(resolved);
   if (options.slots == 0) {
@@ -59,7 +59,7 @@ JobCalls CallsOf(const Client& client) {
               }};
 }
 
-/// What happens beside the job: dead programs are started again, Ctrl-C cancels.
+/// Attends to a running job: restarts dead programs and cancels on Ctrl-C.
 class Attendant {
  public:
   Attendant(const Client& client, LocalCluster& cluster, ProgressView& view)
@@ -70,7 +70,7 @@ class Attendant {
     for (const std::string& note : notes) view_.Note(note);
     const int interrupts = Interrupts();
     if (interrupts > 1)
-      return absl::CancelledError("stopped without waiting for the cancellation; run again to continue");
+      return absl::CancelledError("stopped without waiting for the cancellation; run it again to resume");
     if (interrupts == 1 && !cancelled_ && !job.name().empty()) return Cancel(job);
     return absl::OkStatus();
   }
@@ -133,15 +133,18 @@ ExitCode Run(const RunOptions& options, const CommandLine& line) {
 }  // namespace
 
 void AddRunCommand(CLI::App& app, CommandLine& line) {
-  CLI::App* const command = app.add_subcommand("run", "Convert on this machine: start everything, follow, stop");
+  CLI::App* const command =
+      app.add_subcommand("run", "Convert a model on this machine with a local coordinator and workers");
   const auto options = std::make_shared<RunOptions>();
   command->add_option("file", options->file, "The job file")->required();
-  command->add_option("--work-dir", options->work_folder, "Store, logs, statistics and checkpoints")
+  command->add_option("--work-dir", options->work_folder, "Folder of the store, logs, statistics and checkpoints")
       ->capture_default_str();
-  command->add_option("--workers", options->workers, "Workers to start")
+  command->add_option("--workers", options->workers, "Number of workers to start")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  command->add_option("--slots", options->slots, "Processes that a worker runs at once; default: what the job needs")
+  command
+      ->add_option("--slots", options->slots,
+                   "Maximum number of processes per worker; default: as many as the job needs")
       ->check(CLI::Range(1, 1024));
   command->callback(
       [&line, options] { line.selected = [options](const CommandLine& chosen) { return Run(*options, chosen); }; });

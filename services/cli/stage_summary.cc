@@ -18,7 +18,7 @@
 namespace regroup {
 namespace {
 
-/// Evaluations of a single conversion are stages of their own, each after the stage whose model it measures.
+/// Evaluations of a single conversion are separate stages, each after the stage whose model it measures.
 struct EvaluateStage {
   std::string_view subject;
   v1::TaskKind after;
@@ -30,15 +30,16 @@ constexpr EvaluateStage kEvaluateStages[] = {{kSourceSubject, v1::TASK_KIND_CALI
 
 /// Sorts stages in the order in which a job runs them.
 struct StageKey {
-  /// In kTaskKinds.
+  /// Position in kTaskKinds.
   size_t position = 0;
-  /// 1 and more for the stages of kEvaluateStages, 0 for others.
+  /// 1 or more for the stages of kEvaluateStages, 0 for others.
   size_t evaluate = 0;
   std::string name;
   auto operator<=>(const StageKey&) const = default;
 };
 
-/// "evaluate source" for a task that measures one of the four models of a job, otherwise its kind.
+/// Returns the stage of a task: "evaluate source" and so on if it measures one of the four models of a job, otherwise
+/// its kind.
 StageKey StageOf(const v1::Task& task) {
   const std::string word = WordOf(task.kind());
   if (task.kind() == v1::TASK_KIND_EVALUATE) {
@@ -95,7 +96,7 @@ void TakeProgress(const v1::Task& task, StageSummary& stage) {
   }
 }
 
-/// From the pace so far, where the task itself gives no estimate.
+/// Estimates the remaining seconds from the pace so far, for a task without an estimate of its own.
 std::optional<double> RemainingOf(const StageSummary& stage) {
   constexpr double shortest_evidence_s = 1;
   if (stage.done <= 0 || stage.total <= stage.done || stage.elapsed_s < shortest_evidence_s) return std::nullopt;
@@ -120,7 +121,7 @@ StageSummary Summarise(const std::string& name, const std::vector<const v1::Task
     stage.total = stage.tasks;
     stage.unit = stage.kind == v1::TASK_KIND_ALIGN ? "layers" : "tasks";
   }
-  // A later attempt goes on from a checkpoint: time and work since the first say nothing about its pace.
+  // A later attempt resumes from a checkpoint, so the time and work since the first attempt do not give its pace.
   if (!stage.remaining_s && stage.epoch <= 1) stage.remaining_s = RemainingOf(stage);
   return stage;
 }

@@ -1,4 +1,4 @@
-// A job's tasks, gathered into the stages a person follows. Pure.
+// Groups a job's tasks into the stages of the progress display. Pure.
 //
 // Align tasks of all layers are one stage. In a sweep the tasks of one kind are one stage, whatever their arm.
 #pragma once
@@ -17,30 +17,31 @@ struct StageSummary {
   std::string name;
   v1::TaskKind kind = v1::TASK_KIND_UNSPECIFIED;
   v1::TaskState state = v1::TASK_STATE_UNSPECIFIED;
-  /// Tasks of the stage, finished and in all.
+  /// Number of tasks of the stage: finished, and in total.
   int tasks_done = 0;
   int tasks = 0;
-  /// Units done and in total: of the task, or the tasks themselves where the stage has several. Total 0: unknown.
+  /// Units done and in total: those of the task, or tasks if the stage has several. A total of 0 is unknown.
   int64_t done = 0;
   int64_t total = 0;
-  /// What is counted: "step", "windows", "layers".
+  /// Unit of `done` and `total`: "step", "windows", "layers".
   std::string unit;
   double elapsed_s = 0;
   std::optional<double> remaining_s;
   std::optional<double> loss;
   std::optional<double> tokens_per_second;
-  /// The highest epoch of its tasks: above 1 something was started again.
+  /// The highest epoch of its tasks: above 1, a task was restarted.
   int64_t epoch = 0;
 
-  /// 0 to 1.
+  /// Returns the finished fraction, 0 to 1.
   double Fraction() const;
   bool IsFinal() const;
 };
 
-/// The stages in the order they run. `now_s` is the time since 1970, for stages that still run.
+/// Returns the stages in the order in which they run. `now_s` is the time in seconds since 1970, for stages that still
+/// run.
 std::vector<StageSummary> SummariseStages(const v1::Job& job, double now_s);
 
-/// Seconds since the job started (or was accepted), until now or its end.
+/// Returns the seconds since the job started (or was accepted), until now or its end.
 double JobSeconds(const v1::Job& job, double now_s);
 
 }  // namespace regroup

@@ -31,7 +31,7 @@ ExitCode Watch(const std::string& job_name, const CommandLine& line) {
   FollowOptions options;
   options.patience = std::chrono::seconds(10);
   options.on_turn = [](const v1::Job&) {
-    return Interrupts() > 0 ? absl::CancelledError("no longer watching; the job goes on") : absl::OkStatus();
+    return Interrupts() > 0 ? absl::CancelledError("stopped watching; the job continues") : absl::OkStatus();
   };
   if (line.json) options.on_event = [](const v1::JobEvent& event) { Print(JsonOf(event, false)); };
   const auto job = FollowJob(*client, FullName(kJobCollection, job_name), *view, options);
@@ -61,7 +61,7 @@ absl::StatusOr<v1::LogSeverity> SeverityNamed(std::string word) {
   std::transform(word.begin(), word.end(), word.begin(), [](unsigned char c) { return std::toupper(c); });
   v1::LogSeverity severity{};
   if (v1::LogSeverity_Parse("LOG_SEVERITY_" + word, &severity)) return severity;
-  return absl::InvalidArgumentError("--severity takes debug, info, warning or error");
+  return absl::InvalidArgumentError("--severity must be debug, info, warning or error");
 }
 
 absl::StatusOr<v1::StreamLogsRequest> LogsRequest(const LogsOptions& options) {
@@ -106,15 +106,14 @@ ExitCode Logs(const LogsOptions& options, const CommandLine& line) {
 }
 
 void AddLogs(CLI::App& app, CommandLine& line) {
-  CLI::App* const command = app.add_subcommand("logs", "Show what a job's processes wrote");
+  CLI::App* const command = app.add_subcommand("logs", "Show the logs of a job's processes");
   const auto options = std::make_shared<LogsOptions>();
   command->add_option("job", options->job, "The job's id")->required();
   command->add_option("--task", options->task, "Only this task, for example finetune");
   command->add_option("--rank", options->ranks, "Only these ranks");
-  command->add_option("--severity", options->severity, "debug, info, warning or error, and what is worse");
-  command->add_option("--tail", options->tail_lines, "Start with the last so many lines")
-      ->check(CLI::NonNegativeNumber);
-  command->add_flag("-f,--follow", options->follow, "Stay until the job ends");
+  command->add_option("--severity", options->severity, "Minimum severity: debug, info, warning or error");
+  command->add_option("--tail", options->tail_lines, "Show only the last N lines first")->check(CLI::NonNegativeNumber);
+  command->add_flag("-f,--follow", options->follow, "Keep following until the job ends");
   command->callback(
       [&line, options] { line.selected = [options](const CommandLine& chosen) { return Logs(*options, chosen); }; });
 }
@@ -140,12 +139,12 @@ ExitCode Metrics(const MetricsOptions& options, const CommandLine& line) {
 }
 
 void AddMetrics(CLI::App& app, CommandLine& line) {
-  CLI::App* const command = app.add_subcommand("metrics", "Show a job's training curves as numbers");
+  CLI::App* const command = app.add_subcommand("metrics", "Show the points of a job's training curves");
   const auto options = std::make_shared<MetricsOptions>();
   command->add_option("job", options->job, "The job's id")->required();
-  command->add_option("--metric", options->metrics, "Only these, for example loss");
-  command->add_option("--after-step", options->after_step, "Only points of later steps");
-  command->add_flag("-f,--follow", options->follow, "Stay until the job ends");
+  command->add_option("--metric", options->metrics, "Only these metrics, for example loss");
+  command->add_option("--after-step", options->after_step, "Only points after this step");
+  command->add_flag("-f,--follow", options->follow, "Keep following until the job ends");
   command->callback(
       [&line, options] { line.selected = [options](const CommandLine& chosen) { return Metrics(*options, chosen); }; });
 }

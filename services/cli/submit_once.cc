@@ -43,7 +43,8 @@ absl::StatusOr<v1::Job> SubmitOnce(const v1::JobSpec& spec, const JobCalls& call
         return job;
     }
   }
-  return absl::ResourceExhaustedError("this job file was run too often in this folder; give another with --work-dir");
+  return absl::ResourceExhaustedError(
+      "this job file was run too often in this folder; use another one with --work-dir");
 }
 
 }  // namespace regroup

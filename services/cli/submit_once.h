@@ -9,22 +9,22 @@
 
 namespace regroup {
 
-/// The calls that are needed, so that tests can stand in for the coordinator.
+/// The calls to the coordinator, which tests replace.
 struct JobCalls {
   std::function<absl::StatusOr<v1::Job>(const v1::SubmitJobRequest&)> submit;
   std::function<absl::StatusOr<v1::Job>(const v1::RetryJobRequest&)> retry;
-  /// Whether what a finished job published is still there.
+  /// Returns true if the published result of a finished job still exists.
   std::function<bool(const v1::Job&)> result_exists;
 };
 
-/// The job that belongs to this spec.
+/// Returns the job of this spec.
 ///
-/// A job that runs or has succeeded with its result still in place is returned as it is. A failed or cancelled one is
-/// retried, so that its finished tasks are kept; where the service does not allow that, and where the result of a
-/// finished job was removed, a new job begins. Errors of the service are returned.
+/// A job that runs, or has succeeded and still has its result, is returned as it is. A failed or cancelled one is
+/// retried, so that its finished tasks are kept. If the service rejects that, or the result of a finished job was
+/// removed, a new job is submitted. Other errors of the service are returned.
 absl::StatusOr<v1::Job> SubmitOnce(const v1::JobSpec& spec, const JobCalls& calls);
 
-/// The request id of the n-th job of a spec, from 1.
+/// Returns the request id of the n-th job of a spec, from 1.
 std::string RequestId(const v1::JobSpec& spec, int n);
 
 }  // namespace regroup

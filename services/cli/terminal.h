@@ -1,4 +1,4 @@
-// What the program may write on its output: colours, redrawing, characters beyond ASCII.
+// Capabilities of the output: colours, redrawing, characters beyond ASCII.
 #pragma once
 
 #include <string>
@@ -8,20 +8,20 @@ namespace regroup {
 
 enum class Colour { kNone, kGreen, kRed, kYellow, kCyan, kDim, kBold };
 
-/// Properties of an output, found once at the start.
+/// Properties of an output, determined once at the start.
 struct Terminal {
-  /// A person watches and lines can be drawn again.
+  /// True if the output is a terminal whose lines can be redrawn.
   bool live = false;
   bool colours = false;
   bool unicode = false;
   int columns = 80;
   int rows = 24;
 
-  /// `text` in a colour, or as it is.
+  /// Returns `text` in a colour, or unchanged if the output has none.
   std::string Paint(Colour colour, std::string_view text) const;
 };
 
-/// Standard output as it is now. Honours NO_COLOR, TERM=dumb and the locale's character set.
+/// Returns the properties of standard output. Honours NO_COLOR, TERM=dumb and the locale's character set.
 Terminal StandardOutput();
 
 }  // namespace regroup

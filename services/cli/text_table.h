@@ -1,4 +1,4 @@
-// Rows of cells, printed in columns. Not thread-safe.
+// Formats rows of cells in columns. Not thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -7,10 +7,10 @@
 
 namespace regroup {
 
-/// Columns that one terminal cell each takes: counts UTF-8 characters, not bytes.
+/// Returns the width in terminal cells: counts UTF-8 characters, not bytes.
 size_t DisplayWidth(const std::string& text);
 
-/// `text` with spaces up to `width`; longer text stays whole.
+/// Returns `text` padded with spaces to `width`; longer text is not cut.
 std::string PadRight(const std::string& text, size_t width);
 std::string PadLeft(const std::string& text, size_t width);
 
@@ -20,10 +20,10 @@ class TextTable {
   explicit TextTable(std::vector<std::string> header) : rows_{std::move(header)} {}
 
   void Add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
-  /// Numbers look better against the right edge.
+  /// Aligns a column to the right, as suits numbers.
   void AlignRight(size_t column) { right_.push_back(column); }
 
-  /// One line a row, two spaces between columns, each line ends with a newline and starts with `indent`.
+  /// Returns one line per row with two spaces between columns; each line starts with `indent` and ends with a newline.
   std::string Render(const std::string& indent = "") const;
 
  private:

@@ -14,7 +14,8 @@
 namespace regroup {
 namespace {
 
-/// "regroup-coordinator (process 12), regroup-worker (process 13)": those of the file's lines that still run.
+/// Returns the processes named in the file that still run: "regroup-coordinator (process 12), regroup-worker (process
+/// 13)".
 std::string Holders(const std::filesystem::path& path) {
   const auto content = ReadFile(path);
   std::istringstream lines(content.ok() ? *content : "");
@@ -36,7 +37,7 @@ absl::StatusOr<WorkFolderLock> WorkFolderLock::Take(const std::filesystem::path&
       FileLock::Take(path, {.patience = std::chrono::milliseconds(0), .is_inherited = true, .mode = 0644});
   if (absl::IsAlreadyExists(file.status())) {
     return absl::FailedPreconditionError(
-        fmt::format("{} is in use by {}; wait for it, stop it, or give another folder with --work-dir", folder.string(),
+        fmt::format("{} is in use by {}; wait for it, stop it, or use another folder with --work-dir", folder.string(),
                     Holders(path)));
   }
   if (!file.ok()) return file.status();

@@ -1,4 +1,4 @@
-// One embedded cluster at a time in a working folder. Not thread-safe.
+// Allows one embedded cluster at a time in a working folder. Not thread-safe.
 #pragma once
 
 #include <sys/types.h>
@@ -14,13 +14,13 @@
 namespace regroup {
 
 /// Holds <folder>/run.lock until destruction. Programs started meanwhile inherit the lock: a coordinator that outlives
-/// a killed `regroup run` still keeps the folder, and its name stands in the file.
+/// a killed `regroup run` still holds the folder, and the file names it.
 class WorkFolderLock {
  public:
-  /// FAILED_PRECONDITION naming the processes that hold it.
+  /// Takes the lock. FAILED_PRECONDITION names the processes that hold it.
   static absl::StatusOr<WorkFolderLock> Take(const std::filesystem::path& folder);
 
-  /// Adds a process to those that are named if somebody else wants the folder.
+  /// Adds a process to those named when another program asks for the folder.
   absl::Status Name(const std::string& program, pid_t id);
 
  private:

@@ -85,7 +85,7 @@ class Killed(RunCommandTest):
             found = next(p for p in processes.processes_of(self.folder) if p.program == program)
             os.kill(found.pid, signal.SIGKILL)
         self.assertEqual(running.wait(timeout=300), 0, self.log.read_text())
-        self.assertIn("started again", self.log.read_text())
+        self.assertIn("; restarted", self.log.read_text())
         self.assert_nothing_left()
 
 

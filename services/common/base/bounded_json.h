@@ -1,7 +1,7 @@
-// JSON that others wrote: files of checkpoints, data, records on disk.
+// Parses untrusted JSON: files of checkpoints, data, records on disk.
 //
-// Copying, comparing and printing a JSON value walk it by recursion, and a megabyte of brackets would end the program
-// there. Such text is refused before it becomes a value. Pure functions, for any thread.
+// Copying, comparing and printing a JSON value is recursive, so a megabyte of brackets would overflow the stack. Such
+// text is rejected before it becomes a value. Pure functions, for any thread.
 #pragma once
 
 #include <cstddef>
@@ -19,19 +19,19 @@ namespace regroup {
 /// Ten times the nesting of any published checkpoint's files.
 inline constexpr size_t kMaxJsonDepth = 100;
 
-/// The deepest nesting of brackets outside of texts. Exact for valid JSON, and for other text up to where it stops
-/// being valid.
+/// Returns the deepest nesting of brackets outside of strings. Exact for valid JSON, and for other text up to its first
+/// error.
 size_t JsonDepth(std::string_view text);
 
-/// INVALID_ARGUMENT says what is wrong, as the end of a sentence that the caller starts with the file's name:
-/// "is not valid JSON: ...".
+/// Parses the text. INVALID_ARGUMENT states the error as the end of a sentence that the caller starts with the file's
+/// name: "is not valid JSON: ...".
 absl::StatusOr<nlohmann::json> ParseJson(std::string_view text);
 
-/// The same for text that must be an object.
+/// Parses text that must hold a JSON object.
 absl::StatusOr<nlohmann::json> ParseJsonObject(std::string_view text);
 
-/// A whole number of `Integer`'s range, whatever way it is written as a number without fraction part; nothing for
-/// anything else, also where get<Integer>() would wrap around.
+/// Returns the value if it is a number without a fraction in `Integer`'s range, in any notation; nothing for any other
+/// value, including those for which get<Integer>() would wrap around.
 template <typename Integer>
 std::optional<Integer> IntegerIn(const nlohmann::json& value) {
   if (value.is_number_unsigned()) {

@@ -1,6 +1,7 @@
-// Tells waiting threads that something they look at has changed, when it is kept in several places with a lock each.
+// Tells waiting threads that state which is kept in several places, each with its own lock, has changed.
 //
-// Thread-safe. Who waits takes the count, looks, and waits for a change after that count, so that none is missed.
+// Thread-safe. A waiting thread reads the count, checks the state, and waits for a change after that count, so that it
+// misses none.
 #pragma once
 
 #include <chrono>
@@ -12,13 +13,13 @@ namespace regroup {
 
 class ChangeSignal {
  public:
-  /// The number of changes up to now.
+  /// Returns the number of changes so far.
   uint64_t count() const {
     const std::lock_guard lock(mutex_);
     return count_;
   }
 
-  /// Wakes all who wait. Called after the change.
+  /// Wakes all waiting threads. Call after the change.
   void Announce() {
     const std::lock_guard lock(mutex_);
     ++count_;
@@ -31,7 +32,7 @@ class ChangeSignal {
     changed_.wait(lock, [&] { return count_ != seen; });
   }
 
-  /// The same, but not beyond `deadline`.
+  /// Waits for a change after the first `seen`, until `deadline` at most.
   void WaitUntil(uint64_t seen, std::chrono::steady_clock::time_point deadline) {
     std::unique_lock lock(mutex_);
     changed_.wait_until(lock, deadline, [&] { return count_ != seen; });

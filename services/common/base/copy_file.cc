@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t kPieceBytes = size_t{1} << 26;
 
-/// 0, or the error number of the first failure.
+/// Returns 0, or the error number of the first failure.
 int CopyContent(int from, int to) {
   while (true) {
     const ssize_t copied = sendfile(to, from, nullptr, kPieceBytes);
@@ -31,7 +31,7 @@ absl::Status CopyFile(const std::filesystem::path& from, const std::filesystem::
   const int target = open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   int error = target < 0 ? errno : CopyContent(source, target);
   close(source);
-  // Some file systems tell of a failed write only here.
+  // Some file systems report a failed write only when the file is closed.
   if (target >= 0 && close(target) != 0 && error == 0) error = errno;
   return error == 0 ? absl::OkStatus() : ErrnoStatus(error, fmt::format("copy {} to", from.string()), to);
 }

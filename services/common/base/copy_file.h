@@ -1,4 +1,4 @@
-// Copies a file durably, with the real reason where it fails: std::filesystem::copy_file calls a full disk an
+// Copies a file durably and reports the real reason of a failure: std::filesystem::copy_file reports a full disk as an
 // input/output error.
 #pragma once
 
@@ -9,7 +9,7 @@
 namespace regroup {
 
 /// Copies the content of `from` into the new file `to` and fsyncs it. ALREADY_EXISTS if `to` exists; other errors as in
-/// services/common/base/files.h. After a failure `to` may be there in part. May be called from any thread.
+/// services/common/base/files.h. After a failure `to` may be incomplete. May be called from any thread.
 absl::Status CopyFile(const std::filesystem::path& from, const std::filesystem::path& to);
 
 }  // namespace regroup

@@ -11,7 +11,7 @@ namespace regroup {
 std::string EnumWord(const google::protobuf::EnumDescriptor& type, int number) {
   const google::protobuf::EnumValueDescriptor* const value = type.FindValueByNumber(number);
   if (value == nullptr) return "";
-  // All names of a type begin like the name of its value 0.
+  // All names of a type have the prefix of its value 0.
   const size_t prefix = type.value(0)->name().size() - std::string_view("UNSPECIFIED").size();
   return absl::AsciiStrToLower(value->name().substr(prefix));
 }

@@ -15,7 +15,7 @@
 
 namespace regroup {
 
-/// Says what is wrong with one field: its path in the job file ("finetune.steps"), and what to write instead.
+/// An error in one field: its path in the job file ("finetune.steps"), and what to write instead.
 using FieldViolation = google::rpc::BadRequest::FieldViolation;
 
 /// Makes an error with its reason and, for bad input, the fields at fault.

@@ -16,8 +16,8 @@ namespace {
 
 constexpr std::chrono::milliseconds kRetryInterval{50};
 
-/// Returns false if a predecessor removed the file when it ended: whoever waited for it then holds a lock that nobody
-/// else can find.
+/// Returns false if the previous holder removed the file when it ended: this process then locked a file that no other
+/// can open.
 bool IsStillNamed(int fd, const std::filesystem::path& file) {
   struct stat held;
   struct stat named;

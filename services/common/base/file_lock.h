@@ -15,9 +15,9 @@
 namespace regroup {
 
 struct FileLockOptions {
-  /// How long to wait for another holder; without a value, for as long as it takes.
+  /// Time to wait for another holder; without a value, there is no limit.
   std::optional<std::chrono::milliseconds> patience;
-  /// True if programs started meanwhile inherit the lock: it is then held until the last of them ends.
+  /// True if programs started while it is held inherit the lock: it is then released when the last of them ends.
   bool is_inherited = false;
   /// Permissions of a new file.
   mode_t mode = 0600;
@@ -36,7 +36,7 @@ class FileLock {
   }
   ~FileLock();
 
-  /// Returns the open file, to read and write; writes append.
+  /// Returns the descriptor of the file, open for reading and appending.
   int fd() const { return fd_; }
 
  private:

@@ -33,7 +33,7 @@ absl::StatusCode CodeOf(int error_number) {
   }
 }
 
-/// Closes on destruction; Close() reports what a late write error says.
+/// Closes the descriptor on destruction; Close() also reports late write errors.
 class FileDescriptor {
  public:
   explicit FileDescriptor(int fd) : fd_(fd) {}

@@ -13,10 +13,10 @@
 
 namespace regroup {
 
-/// Status for `errno`, with what was attempted and on which path.
+/// Returns the status for an errno, with the attempted operation and the path.
 absl::Status ErrnoStatus(int error_number, std::string_view attempted, const std::filesystem::path& path);
 
-/// The whole file.
+/// Returns the content of the file.
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path);
 
 /// Writes a temporary name, fsyncs it, renames it to `path` and fsyncs the folder: readers see the old content or the

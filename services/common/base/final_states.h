@@ -1,4 +1,4 @@
-// Tells the states in which a job or a task has ended. Pure functions, for any thread.
+// Tells whether the state of a job or a task is final. Pure functions, for any thread.
 #pragma once
 
 #include "regroup/v1/job.pb.h"

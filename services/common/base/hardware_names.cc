@@ -8,7 +8,7 @@
 namespace regroup {
 namespace {
 
-/// The text after "key   : " on the first line that starts with `key`.
+/// Returns the text after "key   : " on the first line that starts with `key`.
 std::string FieldOf(const std::filesystem::path& file, const std::string& key) {
   std::ifstream lines(file);
   for (std::string line; std::getline(lines, line);) {

@@ -1,17 +1,17 @@
-// Names of this machine, its processor and its GPU. Reads /proc; no CUDA library is needed. Thread-safe.
+// Names of this machine, its CPU and its GPU. Reads /proc; needs no CUDA library. Thread-safe.
 #pragma once
 
 #include <string>
 
 namespace regroup {
 
-/// Returns the machine's name in its network; "localhost" if the system does not tell.
+/// Returns the machine's host name; "localhost" if the system does not report it.
 std::string HostName();
 
-/// Empty where the system does not tell.
+/// Returns the CPU's model; empty if the system does not report it.
 std::string ProcessorName();
 
-/// The first NVIDIA GPU's model, "NVIDIA H200"; empty where the driver does not tell.
+/// Returns the first NVIDIA GPU's model, "NVIDIA H200"; empty if the driver does not report it.
 std::string GpuName();
 
 }  // namespace regroup

@@ -41,8 +41,8 @@ std::string Timestamp() {
 
 bool IsControl(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
 
-/// Text of others may hold line ends and a terminal's commands. In plain text, where a line is an entry, further lines
-/// of a message are indented, and a field stays on its line.
+/// Escapes untrusted text, which may hold line ends and terminal control sequences. In plain text, where each entry
+/// starts a line, further lines of a message are indented, and a field stays on its line.
 std::string InOneEntry(std::string_view text, std::string_view for_line_end) {
   std::string shown;
   for (const char c : text) {
@@ -57,7 +57,7 @@ std::string InOneEntry(std::string_view text, std::string_view for_line_end) {
   return shown;
 }
 
-/// A field says which thing a line is about; a megabyte of it says nothing more.
+/// Cuts long fields: a field identifies what a line is about, so a megabyte of it is useless.
 std::string_view Shortened(std::string_view value) {
   constexpr size_t kLongestField = 16 * 1024;
   return value.substr(0, kLongestField);

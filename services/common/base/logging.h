@@ -1,4 +1,4 @@
-// Structured logs: one JSON object a line on standard error, or plain text where a person reads.
+// Structured logs on standard error: one JSON object per line, or plain text for people.
 //
 // Keys: time (RFC 3339), severity, message, component, and the fields given, such as job, task, epoch, rank.
 // Every function may be called from any thread once InitLogging has returned.
@@ -17,7 +17,7 @@ enum class LogFormat { kJson, kText };
 /// Sets the component's name and the format; lines below `minimum` ("debug", "info", "warning", "error") are dropped.
 void InitLogging(std::string_view component, LogFormat format, std::string_view minimum = "info");
 
-/// A key and its value, already as text.
+/// A key and its value, formatted as text.
 struct LogField {
   LogField(std::string_view k, std::string_view v) : key(k), value(v) {}
   LogField(std::string_view k, const char* v) : key(k), value(v) {}

@@ -1,4 +1,4 @@
-// Numbers as people read them, the same on the terminal and in the report. Pure functions.
+// Formats numbers for people, equally on the terminal and in the report. Pure functions.
 #pragma once
 
 #include <cstdint>
@@ -12,11 +12,11 @@ std::string BytesText(double bytes);
 /// "1,234,567".
 std::string GroupedText(int64_t value);
 
-/// Four digits that matter, three below one: "33.61", "188.0", "0.568". Whole numbers are grouped, "12,345"; what is
-/// very large or very small has an exponent, "1.23e-06"; what is infinite or undefined is "not a number".
+/// Returns four significant digits, three below one: "33.61", "188.0", "0.568". Whole numbers are grouped, "12,345";
+/// very large or very small ones have an exponent, "1.23e-06"; infinite or undefined ones are "not a number".
 std::string FigureText(double value);
 
-/// "0.4 s", "12 s", "3:05", "1:02:03"; a negative duration counts as none.
+/// "0.4 s", "12 s", "3:05", "1:02:03"; a negative duration counts as zero.
 std::string DurationText(double seconds);
 
 }  // namespace regroup

@@ -1,4 +1,4 @@
-// Ties a process's life to that of the one that started it.
+// Ties the life of a process to that of its parent.
 #pragma once
 
 #include <sys/prctl.h>
@@ -6,7 +6,8 @@
 
 namespace regroup {
 
-/// Asks the kernel for `signal` when the parent ends. Call it early in main. False if the parent ended meanwhile.
+/// Asks the kernel to send `signal` to this process when its parent ends. Call it early in main. Returns false if the
+/// parent has ended already.
 inline bool DieWithParent(int signal) {
   const pid_t parent = getppid();
   return prctl(PR_SET_PDEATHSIG, signal) == 0 && getppid() == parent;

@@ -1,4 +1,4 @@
-// Random bytes of the kernel, good enough for secrets. Thread-safe.
+// Random bytes from the kernel, suitable for secrets. Thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace regroup {
 
-/// Returns `count` random bytes. INTERNAL if the system has none, which a secret must not be made without.
+/// Returns `count` random bytes. INTERNAL if the system provides none; a secret must not be made without them.
 absl::StatusOr<std::string> RandomBytes(size_t count);
 
 /// Returns `count` random bytes as lower-case hexadecimal digits, two a byte.

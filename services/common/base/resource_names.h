@@ -16,10 +16,10 @@ std::string JobName(std::string_view job);
 std::string WorkerName(std::string_view worker);
 std::string TaskName(std::string_view job, std::string_view task);
 
-/// Completes what a person typed: "jobs/x" for "x" and for "jobs/x", with collection "jobs".
+/// Completes a name typed by a person: returns "jobs/x" for "x" and for "jobs/x", with collection "jobs".
 std::string FullName(std::string_view collection, std::string_view text);
 
-/// Returns the id in "<collection>/<id>"; nothing for any other form, which then names no resource that exists.
+/// Returns the id in "<collection>/<id>"; nothing for any other form, which cannot name an existing resource.
 std::optional<std::string> IdIn(std::string_view collection, std::string_view name);
 
 struct TaskNameParts {

@@ -1,4 +1,4 @@
-// SHA-256 over pieces, as lower-case hexadecimal text.
+// SHA-256 of data in pieces, as lower-case hexadecimal text.
 #pragma once
 
 #include <memory>
@@ -9,7 +9,7 @@ struct evp_md_ctx_st;
 
 namespace regroup {
 
-/// Running digest. Not thread-safe.
+/// Digest of data that is added in pieces. Not thread-safe.
 class Sha256 {
  public:
   Sha256();
@@ -18,14 +18,14 @@ class Sha256 {
   ~Sha256();
 
   Sha256& Update(std::string_view bytes);
-  /// 64 hexadecimal digits. The object must not be used afterwards.
+  /// Returns 64 hexadecimal digits. The object must not be used afterwards.
   std::string Finish();
 
  private:
   std::unique_ptr<evp_md_ctx_st, void (*)(evp_md_ctx_st*)> context_;
 };
 
-/// Digest of one piece.
+/// Returns the digest of one piece.
 std::string Sha256Of(std::string_view bytes);
 
 }  // namespace regroup

@@ -1,5 +1,6 @@
-// Where a result is made ready before it is published: a hidden folder beside its final name, because publishing is one
-// rename within one file system. The trainer fills it; the worker renames it, or removes what an attempt left.
+// Names of staging folders, in which a result is completed before it is published: a hidden folder beside the final
+// name, because publishing is one rename within one file system. The trainer fills it; the worker renames it, or
+// removes it after a failed attempt.
 //
 // Every function may be called from any thread.
 #pragma once
@@ -12,12 +13,12 @@
 
 namespace regroup {
 
-/// How the names of all such folders of a job begin; `output` is the final folder.
+/// Returns the prefix of the names of all staging folders of a job; `output` is the final folder.
 inline std::string StagingPrefix(const std::filesystem::path& output, const std::string& job) {
   return fmt::format(".{}.regroup-{}-", output.filename().string(), job);
 }
 
-/// The folder of one attempt. Another epoch has another folder, so that a superseded attempt disturbs nobody.
+/// Returns the staging folder of one attempt. Each epoch has its own, so that a superseded attempt cannot interfere.
 inline std::filesystem::path StagingFolder(const std::filesystem::path& output, const std::string& job, int64_t epoch) {
   return output.parent_path() / fmt::format("{}{}", StagingPrefix(output, job), epoch);
 }

@@ -1,4 +1,4 @@
-// Early return on a failed absl::Status or absl::StatusOr.
+// Macros that return early on a failed absl::Status or absl::StatusOr.
 #pragma once
 
 #include <utility>

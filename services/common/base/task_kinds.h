@@ -1,4 +1,4 @@
-// The kinds of tasks, in one table: what people call each, and whether it computes on the job's device.
+// One table of the kinds of tasks: the word for each, and whether it computes on the job's device.
 //
 // Pure functions, for any thread.
 #pragma once
@@ -12,13 +12,13 @@ namespace regroup {
 
 struct TaskKindRow {
   v1::TaskKind kind;
-  /// Stands in ids of tasks, in metrics and in reports.
+  /// Word for the kind in ids of tasks, in metrics and in reports.
   const char* word;
   /// True if a job with `resources.device: cuda` runs it on workers with a GPU only.
   bool needs_device;
 };
 
-/// In the order in which a job runs them.
+/// All kinds in the order in which a job runs them.
 inline constexpr std::array<TaskKindRow, 8> kTaskKinds = {{
     {v1::TASK_KIND_INSPECT, "inspect", false},
     {v1::TASK_KIND_CALIBRATE, "calibrate", true},
@@ -29,7 +29,7 @@ inline constexpr std::array<TaskKindRow, 8> kTaskKinds = {{
     {v1::TASK_KIND_EVALUATE, "evaluate", true},
     {v1::TASK_KIND_REPORT, "report", false},
 }};
-// The enumeration has besides them only TASK_KIND_UNSPECIFIED.
+// In addition, the enumeration has only TASK_KIND_UNSPECIFIED.
 static_assert(kTaskKinds.size() + 1 == v1::TaskKind_ARRAYSIZE, "a kind of task is missing in the table");
 
 /// Returns the kind's position in the table; its size for a kind that this program does not know.

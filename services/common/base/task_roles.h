@@ -1,6 +1,6 @@
 // Roles: the names under which a task finds the results of earlier tasks among its inputs.
 //
-// The coordinator gives them out with a task (coordinator/job/graph.cc); the trainer's stages look them up
+// The coordinator assigns them with a task (coordinator/job/graph.cc); the trainer's stages look them up
 // (StageContext::Input).
 #pragma once
 
@@ -19,9 +19,9 @@ inline constexpr char kFinetuneRole[] = "finetune";
 inline constexpr char kExportRole[] = "export";
 inline constexpr char kReportRole[] = "report";
 inline std::string AlignRole(int64_t layer) { return fmt::format("align/{}", layer); }
-/// `subject`: the model that was measured.
+/// Returns the role of an evaluate task; `subject` is the measured model.
 inline std::string EvaluateRole(std::string_view subject) { return fmt::format("evaluate/{}", subject); }
-/// Returns the beginning of the roles of the arm with this index, for the report of a sweep.
+/// Returns the prefix of the roles of the arm with this index, for the report of a sweep.
 inline std::string ArmPrefix(int64_t index) { return fmt::format("{}/", index); }
 
 // Subjects: the models that evaluate tasks measure. They are keys of the report too.

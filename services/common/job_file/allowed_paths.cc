@@ -19,7 +19,7 @@ bool LiesUnder(const fs::path& root, const fs::path& path) {
   return at_root == root.end() || (at_root->empty() && std::next(at_root) == root.end());
 }
 
-/// Every symbolic link on the way resolved; what does not exist yet is taken as written.
+/// Returns the path with all symbolic links resolved; parts that do not exist yet stay as written.
 fs::path Resolved(const fs::path& path, std::error_code& error) { return fs::weakly_canonical(path, error); }
 
 bool IsUnderOneOf(const Roots& roots, const fs::path& path) {
@@ -67,8 +67,9 @@ std::vector<FieldViolation> CheckAllowedPaths(const v1::JobSpec& spec, const All
     if (roots.empty() || IsUnderOneOf(roots, path)) return;
     FieldViolation& violation = violations.emplace_back();
     violation.set_field(field);
-    violation.set_description(fmt::format(
-        "'{}' is not, or does not lead, into a folder that this cluster allows; use {}", path, ListOf(roots)));
+    violation.set_description(
+        fmt::format("'{}' is not, or does not resolve to, a path in a folder that this cluster allows; use {}", path,
+                    ListOf(roots)));
   });
   return violations;
 }

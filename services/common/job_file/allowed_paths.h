@@ -1,6 +1,6 @@
-// The paths of a job, and the folders that it may read and write: the roots that the people who run the cluster allow.
-// The coordinator asks when a job is submitted, the worker again before every attempt, because only it sees what the
-// paths lead to by then.
+// Checks a job's paths against the folders that it may read and write: the roots that the cluster's operators allow.
+// The coordinator checks when a job is submitted, and the worker again before every attempt, because only it sees what
+// the paths resolve to by then.
 //
 // May be called from any thread.
 #pragma once
@@ -15,19 +15,19 @@
 
 namespace regroup {
 
-/// Calls `visit` with the job file's path of the field ("calibration.data") and its value, for each field that is a
-/// path and is written. Pure.
+/// Calls `visit` with the job file's path of the field ("calibration.data") and its value, for each path field that is
+/// set. Pure.
 void ForEachPath(v1::JobSpec& spec, const std::function<void(const std::string& field, std::string& path)>& visit);
 
 struct AllowedPaths {
-  /// What a job may read; empty means everything.
+  /// Folders that a job may read; empty means all.
   std::vector<std::filesystem::path> data_roots;
-  /// Where its result may appear; empty means everywhere.
+  /// Folders in which its result may appear; empty means all.
   std::vector<std::filesystem::path> output_roots;
 };
 
-/// Returns the paths of the job that lie, or lead by a symbolic link, outside of the roots; empty if all are allowed.
-/// Looks at the file system.
+/// Returns the paths of the job that are, or resolve by a symbolic link to, outside of the roots; empty if all are
+/// allowed. Reads the file system.
 std::vector<FieldViolation> CheckAllowedPaths(const v1::JobSpec& spec, const AllowedPaths& allowed);
 
 }  // namespace regroup

@@ -15,7 +15,7 @@ std::vector<Value> ValuesOr(const List& listed, const Value& own) {
   return {listed.begin(), listed.end()};
 }
 
-/// Returns true if any listed word, or the job's own where none is listed, is another than "none".
+/// Returns true if any listed word is not "none", or, if none is listed, the job's own is not.
 template <typename List>
 bool AnyOtherThanNone(const List& listed, const std::string& own) {
   if (listed.empty()) return own != "none";

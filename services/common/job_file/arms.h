@@ -1,7 +1,7 @@
 // The arms of a job: one combination of settings each. A job without a sweep has exactly one. Pure functions.
 //
-// Nothing else decides what a sweep's lists mean together with the job's own settings: an empty list takes the job's
-// own value. All functions expect `resolved` with every default filled in.
+// Only this file combines a sweep's lists with the job's own settings: an empty list takes the job's own value. All
+// functions expect `resolved` with every default filled in.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@ namespace regroup {
 /// counted once.
 std::vector<v1::Arm> ArmsOf(const v1::JobSpec& resolved, std::optional<int32_t> model_kv_heads = std::nullopt);
 
-/// Returns the number of combinations without making them: lists that nobody has checked may be long.
+/// Returns the number of combinations without building them: unchecked lists may be long.
 size_t CountCombinations(const v1::JobSpec& resolved);
 
 /// Returns true if the sweep lists any value.

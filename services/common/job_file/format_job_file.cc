@@ -17,7 +17,7 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
 
-/// True where a reader of any YAML version takes the bare text for a text.
+/// Returns true if every YAML version reads the text without quotes as a string.
 bool IsSafeBare(std::string_view text) {
   static constexpr std::string_view words[] = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"};
   if (text.empty() || std::isdigit(static_cast<unsigned char>(text.front())) != 0) return false;
@@ -44,7 +44,8 @@ std::string Text(std::string_view text) {
   return quoted + '"';
 }
 
-/// The shortest text that reads back as the same number, always with a point: YAML 1.1 takes 1e-05 for a text.
+/// Returns the shortest text that reads back as the same number, always with a decimal point: YAML 1.1 reads 1e-05 as a
+/// string.
 std::string Number(double value) {
   std::string text = fmt::format("{}", value);
   if (text.find('.') == std::string::npos) text.insert(std::min(text.find('e'), text.size()), ".0");

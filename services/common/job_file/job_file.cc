@@ -32,7 +32,7 @@ std::vector<std::string_view> KeysOf(const Descriptor& descriptor) {
   return keys;
 }
 
-/// The path of a key of that name anywhere below the descriptor.
+/// Returns the path of a key of that name anywhere below the descriptor.
 std::optional<std::string> FindElsewhere(const Descriptor& descriptor, std::string_view key) {
   for (int i = 0; i < descriptor.field_count(); ++i) {
     const FieldDescriptor& field = *descriptor.field(i);
@@ -43,7 +43,7 @@ std::optional<std::string> FindElsewhere(const Descriptor& descriptor, std::stri
   return std::nullopt;
 }
 
-/// The whole text as a number, or nothing.
+/// Returns the whole text as a number, or nothing.
 template <typename Number>
 std::optional<Number> NumberIn(std::string_view text) {
   if (text.starts_with('+')) text.remove_prefix(1);
@@ -75,7 +75,7 @@ std::string ExpectedOf(const FieldDescriptor& field) {
     case FieldDescriptor::CPPTYPE_MESSAGE:
       return "a mapping with " + ListWords(KeysOf(*field.message_type()));
     default:
-      return "a text";
+      return "a string";
   }
 }
 
@@ -96,7 +96,7 @@ std::string Shown(const YamlNode& node) {
   return fmt::format("{}{}{}{}", quote, node.text.substr(0, longest_shown), cut ? "..." : "", quote);
 }
 
-/// Sets the field, or appends to it where it is a list.
+/// Sets the field, or appends to it if it is a list.
 template <typename Value>
 bool Store(const std::optional<Value>& value, const FieldDescriptor& field, Message& message,
            void (Reflection::*set)(Message*, const FieldDescriptor*, Value) const,
@@ -107,7 +107,7 @@ bool Store(const std::optional<Value>& value, const FieldDescriptor& field, Mess
   return true;
 }
 
-/// False where the text is not of the field's type.
+/// Stores the node's text in the field. Returns false if the text does not have the field's type.
 bool StoreScalar(const YamlNode& node, const FieldDescriptor& field, Message& message) {
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_STRING) {
     return Store<std::string>(node.text, field, message, &Reflection::SetString, &Reflection::AddString);
@@ -127,8 +127,8 @@ bool StoreScalar(const YamlNode& node, const FieldDescriptor& field, Message& me
   }
 }
 
-/// Fills one message from one tree by reflection and keeps every mistake it meets. Handles the field types that JobSpec
-/// has: text, bool, integers, double, messages, lists of these, and maps from text to text.
+/// Fills one message from one tree by reflection and collects every mistake. Handles the field types that JobSpec has:
+/// string, bool, integers, double, messages, lists of these, and maps from string to string.
 class MessageReader {
  public:
   explicit MessageReader(std::string_view file_name) : file_name_(file_name) {}
@@ -136,9 +136,9 @@ class MessageReader {
   /// `node` must be a mapping.
   void Read(const YamlNode& node, Message& message);
 
-  /// One "file:line:column: ..." each, in the order of the file; empty when all was well.
+  /// Returns one "file:line:column: ..." for each mistake, in the order of the file; empty if there is none.
   const std::vector<std::string>& mistakes() const { return mistakes_; }
-  /// Where each key stands, by its path.
+  /// Returns the position of each key by its path.
   const std::map<std::string, Position>& positions() const { return positions_; }
 
  private:
@@ -208,7 +208,7 @@ void MessageReader::ReadList(const YamlNode& node, const std::string& path, cons
 
 void MessageReader::ReadTextMap(const YamlNode& node, const std::string& path, const Field& field, Message& message) {
   if (node.kind != YamlNode::Kind::kMapping) {
-    Refuse(node.position, fmt::format("{} is a mapping from names to texts, not {}", path, Shown(node)));
+    Refuse(node.position, fmt::format("{} is a mapping from names to strings, not {}", path, Shown(node)));
     return;
   }
   for (const YamlNode::Entry& entry : node.entries) {
@@ -253,7 +253,7 @@ void MessageReader::Refuse(Position position, std::string_view message) {
   if (mistakes_.size() < kMaximumMistakes) mistakes_.push_back(AtPosition(file_name_, position, message));
 }
 
-/// Makes the job's paths absolute; what cannot be resolved becomes a mistake.
+/// Makes the job's paths absolute; adds a mistake for each path that cannot be resolved.
 void ResolvePaths(JobFile& file, std::vector<std::string>& mistakes) {
   const std::filesystem::path folder = std::filesystem::absolute(file.file_name).parent_path();
   ForEachPath(file.spec, [&](const std::string& field, std::string& path) {

@@ -1,4 +1,4 @@
-// The words that string fields of a job take. Model families are not here: those are listed in trainer/families.
+// The words that string fields of a job accept. Model families are listed in trainer/families instead.
 #pragma once
 
 #include <array>

@@ -1,4 +1,4 @@
-// Finds what a misspelt word was meant to be. Pure functions.
+// Finds the intended word for a misspelt one. Pure functions.
 #pragma once
 
 #include <optional>
@@ -8,13 +8,14 @@
 
 namespace regroup {
 
-/// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`; letter case counts for nothing.
+/// Returns the number of insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`, ignoring
+/// case.
 int EditDistance(std::string_view a, std::string_view b);
 
-/// The candidate with the smallest edit distance, if at least half of the letters agree.
+/// Returns the candidate with the smallest edit distance, if at least half of the letters agree.
 std::optional<std::string_view> NearestWord(std::string_view word, std::span<const std::string_view> candidates);
 
-/// "a, b or c".
+/// Returns "a, b or c".
 std::string ListWords(std::span<const std::string_view> words);
 
 }  // namespace regroup

@@ -35,7 +35,7 @@ void ResolveFinetune(bool best, const std::string& calibration_data, v1::Finetun
   if (!finetune.has_recompute()) finetune.set_recompute("none");
   if (!finetune.has_teacher()) finetune.set_teacher("compute");
   if (!finetune.has_loss()) finetune.set_loss("kl");
-  // Instructions have nothing to do with their neighbours.
+  // The bild loss is for instructions, which are unrelated to their neighbours.
   if (!finetune.has_across_documents()) finetune.set_across_documents(finetune.loss() != "bild");
   if (!finetune.has_lora_rank()) finetune.set_lora_rank(16);
   if (!finetune.has_lora_alpha()) finetune.set_lora_alpha(2.0 * finetune.lora_rank());
@@ -69,7 +69,7 @@ v1::JobSpec ResolveJobSpec(const v1::JobSpec& spec) {
   ResolveCalibration(*resolved.mutable_calibration());
   ResolveAlignment(best, resolved.sweep().alignment_size() > 0, *resolved.mutable_alignment());
   ResolveFinetune(best, resolved.calibration().data(), *resolved.mutable_finetune());
-  // What training starts from is better unrefined; see "After equal training" in trainer/alignment/README.md.
+  // Training gives better results from an unrefined model; see "After equal training" in trainer/alignment/README.md.
   if (!resolved.refine().has_outputs()) resolved.mutable_refine()->set_outputs(best && !AnyArmTrains(resolved));
   if (resolved.has_evaluation()) ResolveEvaluation(*resolved.mutable_evaluation());
   ResolveResources(*resolved.mutable_resources());

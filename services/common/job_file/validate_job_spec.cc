@@ -22,7 +22,8 @@ bool HasControls(std::string_view text) {
   return std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
 }
 
-/// A text of the user as a violation quotes it; never cut within a character, which a message could not hold.
+/// Returns the user's text as a violation quotes it; never cut within a UTF-8 character, which a message could not
+/// hold.
 std::string_view Shown(std::string_view text) {
   constexpr size_t kLongestShown = 100;
   return HasControls(text) || text.size() > kLongestShown ? "..." : text;
@@ -68,7 +69,7 @@ class Validation {
     if (value < lowest || value > highest) Add(field, "is {}; write a number from {} to {}", value, lowest, highest);
   }
 
-  /// A request of 16 MB has room for millions.
+  /// Rejects long lists: a request of 16 MB has room for millions of items.
   bool IsTooLong(std::string_view field, int items) {
     constexpr int most_items = 256;
     if (items > most_items) Add(field, "has {} items; a job has at most {}", items, most_items);
@@ -84,7 +85,7 @@ class Validation {
     }
   }
 
-  /// Runs `check(field, value)` on every element and refuses a value that stands twice.
+  /// Runs `check(field, value)` on every element and rejects a value that is listed twice.
   template <typename List, typename Check>
   void CheckList(const std::string& field, const List& values, Check check) {
     if (IsTooLong(field, values.size())) return;
@@ -127,7 +128,7 @@ class Validation {
     CheckSequenceLength("calibration.sequence_length", calibration);
     CheckRange("calibration.ranks", calibration.ranks(), 1, kMostRanks);
     if (calibration.ranks() > calibration.sequences()) {
-      Add("calibration.ranks", "is {}, more than calibration.sequences ({}); each rank needs one at least",
+      Add("calibration.ranks", "is {}, more than calibration.sequences ({}); each rank needs at least one",
           calibration.ranks(), calibration.sequences());
     }
   }
@@ -268,9 +269,9 @@ class Validation {
     if (spec_.labels_size() > 16) Add("labels", "has {} labels; a job has at most 16", spec_.labels_size());
     for (const auto& [key, value] : spec_.labels()) {
       if (key.empty() || key.size() > 63 || HasControls(key)) {
-        Add("labels", "'{}' is not a label's name; use 1 to 63 characters, none of them a control", Shown(key));
+        Add("labels", "'{}' is not a label name; use 1 to 63 characters without control characters", Shown(key));
       } else if (value.size() > 63 || HasControls(value)) {
-        Add("labels." + key, "has {} characters; a value has at most 63, none of them a control", value.size());
+        Add("labels." + key, "has {} bytes; a value has at most 63 and no control characters", value.size());
       }
     }
   }
@@ -285,11 +286,11 @@ class Validation {
     } else if (path.front() != '/') {
       Add(field, "'{}' is not an absolute path; start it with '/'", path);
     } else if (("/" + path + "/").find("/../") != std::string::npos) {
-      Add(field, "'{}' has a '..' in it; write the path without", path);
+      Add(field, "'{}' contains '..'; write the path without it", path);
     }
   }
 
-  /// Plain averaging of neighbours is the one conversion that looks at no text.
+  /// Returns true if the conversion reads text: all but plain averaging of neighbours do.
   bool NeedsStatistics() const {
     return AnyArmAligns(spec_) || spec_.alignment().compare() != "none" || AnyArmRefines(spec_);
   }

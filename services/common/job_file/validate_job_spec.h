@@ -1,4 +1,4 @@
-// Checks a job for everything that can be said without opening a file. Pure.
+// Checks everything in a job that can be checked without opening a file. Pure.
 #pragma once
 
 #include <vector>
@@ -8,8 +8,8 @@
 
 namespace regroup {
 
-/// What is wrong with the job, with the job file's path of each field; empty where it can be accepted. Takes the job as
-/// written or as resolved: defaults are filled in before anything is compared.
+/// Returns the violations with the job file's path of each field; empty if the job can be accepted. Takes the job as
+/// written or as resolved: it fills in the defaults before it compares anything.
 std::vector<FieldViolation> ValidateJobSpec(const v1::JobSpec& spec);
 
 }  // namespace regroup

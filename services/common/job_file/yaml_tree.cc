@@ -18,7 +18,7 @@ namespace {
 
 Position PositionOf(const YAML::Mark& mark) { return {mark.line + 1, mark.column + 1}; }
 
-/// Leaves yaml-cpp's parser from inside an event; never leaves this file.
+/// Exception that ends yaml-cpp's parser from inside an event; never leaves this file.
 struct Refusal : std::runtime_error {
   Refusal(Position where, const std::string& message) : std::runtime_error(message), position(where) {}
   Position position;
@@ -64,10 +64,10 @@ class TreeBuilder final : public YAML::EventHandler {
   void OnMapEnd() override { Close(); }
 
  private:
-  /// A collection whose end has not come yet, and in a mapping the key that waits for its value.
+  /// A collection that is still open, and in a mapping the key whose value is still missing.
   struct OpenNode {
     YamlNode node;
-    /// Lines of the keys so far, so that a mapping of many keys is not searched for each.
+    /// Lines of the keys so far, so that a large mapping is not searched for each key.
     std::unordered_map<std::string, int> lines_of_keys;
     bool has_key = false;
     std::string key;

@@ -1,7 +1,7 @@
-// The strict part of YAML that job files use, read into a tree that knows where everything stands.
+// Parses the strict subset of YAML that job files use into a tree with positions.
 //
 // One document of mappings, sequences and scalars. Anchors, aliases, tags, duplicate keys, keys that are not plain
-// text, more than kMaximumDepth levels and more than kMaximumBytes are refused. The only place that knows yaml-cpp.
+// text, more than kMaximumDepth levels and more than kMaximumBytes are rejected. Only this unit uses yaml-cpp.
 #pragma once
 
 #include <cstddef>
@@ -28,7 +28,7 @@ struct YamlNode {
 
   Kind kind = Kind::kNull;
   Position position;
-  /// The text of a scalar, and whether quotes stood around it.
+  /// The text of a scalar, and whether it was quoted.
   std::string text;
   bool quoted = false;
   std::vector<YamlNode> items;
@@ -48,7 +48,7 @@ inline constexpr size_t kMaximumDepth = 16;
 /// "file:line:column: message".
 std::string AtPosition(std::string_view file_name, Position position, std::string_view message);
 
-/// Reads `text`. INVALID_ARGUMENT with file:line:column for anything outside of the strict part. An empty document is
+/// Reads `text`. INVALID_ARGUMENT with file:line:column for anything outside of the strict subset. An empty document is
 /// an empty mapping.
 absl::StatusOr<YamlNode> ParseYamlTree(std::string_view text, std::string_view file_name);
 

@@ -62,7 +62,7 @@ double MostOpenFiles() {
 }
 
 double OpenFiles() {
-  // The entries include ".", ".." and the one that is open for counting.
+  // The entries include ".", ".." and the descriptor opened for counting.
   int entries = -3;
   if (DIR* folder = opendir("/proc/self/fd")) {
     while (readdir(folder) != nullptr) ++entries;
@@ -76,10 +76,10 @@ class ProcessMetrics : public prometheus::Collectable {
  public:
   std::vector<prometheus::MetricFamily> Collect() const override {
     using prometheus::MetricType;
-    return {Single("process_cpu_seconds_total", "Processor time used.", MetricType::Counter, CpuSeconds()),
+    return {Single("process_cpu_seconds_total", "CPU time used.", MetricType::Counter, CpuSeconds()),
             Single("process_resident_memory_bytes", "Memory in use.", MetricType::Gauge, ResidentBytes()),
             Single("process_virtual_memory_bytes", "Address space in use.", MetricType::Gauge, VirtualBytes()),
-            Single("process_max_fds", "Most open files and sockets.", MetricType::Gauge, MostOpenFiles()),
+            Single("process_max_fds", "Maximum number of open files and sockets.", MetricType::Gauge, MostOpenFiles()),
             Single("process_open_fds", "Open files and sockets.", MetricType::Gauge, OpenFiles()),
             Single("process_start_time_seconds", "Start, in seconds since 1970.", MetricType::Gauge, start_time_)};
   }
@@ -103,7 +103,7 @@ struct Metrics::Implementation {
   std::map<std::string, prometheus::Family<prometheus::Gauge>*> gauges;
   std::map<std::string, HistogramFamily> histograms;
   std::map<std::pair<std::string, MetricLabels>, prometheus::Gauge*> gauge_series;
-  // Last, so that scraping stops first.
+  // Declared last, so that scraping stops first.
   std::unique_ptr<prometheus::Exposer> exposer;
 };
 

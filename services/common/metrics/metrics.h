@@ -1,7 +1,7 @@
 // Metrics of one program, scraped by Prometheus over HTTP. Names get the prefix "regroup_".
 //
-// Every name is described once before its first use; using another is a defect of the caller and is ignored. All
-// functions may be called from any thread.
+// Describe every name once before its first use; using an undescribed name is a defect of the caller and is ignored.
+// All functions may be called from any thread.
 #pragma once
 
 #include <map>
@@ -19,7 +19,7 @@ using MetricLabels = std::map<std::string, std::string>;
 
 class Metrics {
  public:
-  /// With the standard metrics of this process: CPU time, memory, open files, start time.
+  /// Creates the standard metrics of this process: CPU time, memory, open files, start time.
   Metrics();
   ~Metrics();
   Metrics(const Metrics&) = delete;
@@ -33,17 +33,17 @@ class Metrics {
   void Count(const std::string& name, const MetricLabels& labels = {}, double amount = 1);
   void Set(const std::string& name, double value, const MetricLabels& labels = {});
   void Observe(const std::string& name, double value, const MetricLabels& labels = {});
-  /// Shows a histogram's series before its first value: Prometheus takes the first page that has it for its beginning,
-  /// so values counted by then would be lost to rates.
+  /// Exposes a histogram's series before its first value. Prometheus treats a series as starting with the first page
+  /// that contains it, so rates would miss the values counted by then.
   void Expect(const std::string& histogram, const MetricLabels& labels = {});
   /// Removes one series of a gauge, for example that of a job that has ended.
   void Forget(const std::string& name, const MetricLabels& labels);
 
-  /// Serves http://address/metrics until destruction. `address`: "host:port"; port 0 takes a free one. UNAVAILABLE
-  /// naming the address if it cannot be had. Returns the port.
+  /// Serves http://address/metrics until destruction. `address` is "host:port"; port 0 picks a free one. Returns the
+  /// port. UNAVAILABLE names an address that is not available.
   absl::StatusOr<int> Serve(const std::string& address);
 
-  /// What a scrape returns, in the text format.
+  /// Returns the page that a scrape gets, in the text format.
   std::string Text() const;
 
  private:
@@ -51,7 +51,7 @@ class Metrics {
   std::unique_ptr<Implementation> implementation_;
 };
 
-/// Upper bounds of buckets for durations from a millisecond to hours, in seconds.
+/// Returns upper bounds, in seconds, of buckets for durations from a millisecond to hours.
 std::vector<double> DurationBounds();
 
 }  // namespace regroup

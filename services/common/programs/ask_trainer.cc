@@ -17,7 +17,7 @@
 namespace regroup {
 namespace {
 
-/// The reason in what the trainer wrote to standard error: its last log message, or else its first line.
+/// Extracts the reason from the trainer's standard error: its last log message, or else its first line.
 std::string ReasonIn(const std::string& standard_error) {
   std::istringstream lines(standard_error);
   std::string first;
@@ -31,7 +31,7 @@ std::string ReasonIn(const std::string& standard_error) {
   return message.empty() ? first : message;
 }
 
-/// A file for as long as the trainer needs it, readable by nobody else.
+/// A temporary file for the trainer, readable by its owner only and removed on destruction.
 class QuestionFile {
  public:
   static absl::StatusOr<QuestionFile> Write(std::string_view content) {
@@ -56,7 +56,8 @@ class QuestionFile {
   std::string path_;
 };
 
-/// Returns what the trainer beside this program printed; INVALID_ARGUMENT with its own message where it refuses.
+/// Returns what the trainer beside this program printed; INVALID_ARGUMENT with the trainer's message if it rejects the
+/// request.
 absl::StatusOr<std::string> RunTrainer(const std::vector<std::string>& arguments) {
   REGROUP_ASSIGN_OR_RETURN(const auto trainer, SiblingProgram("regroup-trainer"));
   REGROUP_ASSIGN_OR_RETURN(Output output, RunToEnd(trainer, arguments));

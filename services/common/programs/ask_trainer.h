@@ -1,4 +1,4 @@
-// Questions about a checkpoint or a job, which only the trainer can answer.
+// Asks the trainer about a checkpoint or a job.
 #pragma once
 
 #include <string>
@@ -13,11 +13,11 @@
 namespace regroup {
 
 /// Runs the regroup-trainer beside this program to its end and returns the JSON that it printed. INVALID_ARGUMENT with
-/// its own message where it refuses.
+/// the trainer's message if it rejects the request.
 absl::StatusOr<nlohmann::json> AskTrainer(const std::vector<std::string>& arguments);
 
-/// Returns what a job would need, from its spec with all defaults. `flops_per_second`: of one rank, or 0 to measure
-/// this machine's for a second. Errors: those of AskTrainer.
+/// Returns the plan of a job from its spec with all defaults. `flops_per_second` is the speed of one rank, or 0 to
+/// measure this machine's for a second. Errors: those of AskTrainer.
 absl::StatusOr<v1::JobPlan> AskForPlan(const v1::JobSpec& resolved, double flops_per_second);
 
 }  // namespace regroup

@@ -24,7 +24,7 @@ std::string EndText(int status) {
   return fmt::format("exit status {}", WEXITSTATUS(status));
 }
 
-/// A pipe whose ends are not inherited.
+/// A pipe whose ends are not inherited by children.
 struct Pipe {
   OwnedDescriptor reader;
   OwnedDescriptor writer;
@@ -36,7 +36,7 @@ absl::StatusOr<Pipe> MakePipe(const std::filesystem::path& program) {
   return Pipe{OwnedDescriptor(ends[0]), OwnedDescriptor(ends[1])};
 }
 
-/// The program's path, then its arguments.
+/// Returns the program's path, followed by its arguments.
 std::vector<std::string> CommandOf(const std::filesystem::path& program, const std::vector<std::string>& arguments) {
   std::vector<std::string> command = {program.string()};
   command.insert(command.end(), arguments.begin(), arguments.end());
@@ -135,8 +135,8 @@ absl::StatusOr<std::filesystem::path> SiblingProgram(const std::string& name) {
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
   const std::filesystem::path sibling = self.parent_path() / name;
   if (!error && access(sibling.c_str(), X_OK) == 0) return sibling;
-  return absl::UnavailableError(
-      fmt::format("{} is not beside {}; build it, or install all programs into one folder", name, self.string()));
+  return absl::UnavailableError(fmt::format(
+      "{} is not in the folder of {}; build it, or install all programs into one folder", name, self.string()));
 }
 
 }  // namespace regroup

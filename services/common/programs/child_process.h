@@ -1,4 +1,4 @@
-// A program started by this one, in a process group of its own so that Ctrl-C reaches only us. Not thread-safe.
+// A child process in its own process group, so that Ctrl-C reaches only its parent. Not thread-safe.
 #pragma once
 
 #include <sys/types.h>
@@ -14,7 +14,7 @@
 
 namespace regroup {
 
-/// Killed and waited for on destruction if it still runs.
+/// A running child. On destruction it is killed and reaped if it still runs.
 class ChildProcess {
  public:
   /// Starts `program` with standard output and error appended to `log`. It inherits the locks that this process holds
@@ -32,7 +32,7 @@ class ChildProcess {
   /// Returns how it ended ("exit status 1", "signal 9 (Killed)"); nothing while it runs.
   const std::optional<std::string>& Ended();
 
-  /// Asks it to end.
+  /// Sends SIGTERM to the child.
   void Terminate();
 
   /// Waits until it ended; kills it after `patience`.
@@ -55,7 +55,7 @@ struct Output {
 /// Runs a program to its end.
 absl::StatusOr<Output> RunToEnd(const std::filesystem::path& program, const std::vector<std::string>& arguments);
 
-/// Returns the program of that name beside this one. UNAVAILABLE with what to do.
+/// Returns the program of that name in this program's folder. UNAVAILABLE says what to do if it is missing.
 absl::StatusOr<std::filesystem::path> SiblingProgram(const std::string& name);
 
 }  // namespace regroup

@@ -20,13 +20,13 @@
 namespace regroup {
 namespace {
 
-/// The time between two looks where the kernel tells nothing.
+/// Polling interval if the kernel gives no notification.
 constexpr std::chrono::milliseconds kBlindInterval{10};
 
-/// Everything that the child needs between fork and exec, where it may not allocate.
+/// Data that the child needs between fork and exec, where it must not allocate.
 struct ChildImage {
   std::vector<char*> arguments;
-  /// Empty: this process's own.
+  /// Empty: this process's environment.
   std::vector<char*> environment;
   const char* working_folder;
   const char* join_file;
@@ -58,10 +58,11 @@ ChildImage MakeImage(const SpawnPlan& plan) {
           .parent = getpid()};
 }
 
-// From here to ExecuteChild only calls that are safe after fork in a program with threads.
+// From here to ExecuteChild, use only calls that are safe after fork in a multi-threaded program.
 
 bool ConnectStandardStreams(const ChildImage& image) {
-  // Copies above the three, because a stream of this process may be closed and its number be one of these.
+  // Duplicate to descriptors above the standard three, because one of those may be closed in this process and in use
+  // for these.
   constexpr int lowest = STDERR_FILENO + 1;
   const int output = fcntl(image.output, F_DUPFD_CLOEXEC, lowest);
   const int error = fcntl(image.error, F_DUPFD_CLOEXEC, lowest);
@@ -111,7 +112,7 @@ bool PrepareChild(const ChildImage& image) {
   _exit(ignored > 0 ? 127 : 126);
 }
 
-/// 0 once the child runs its program, or the errno that kept it from doing so.
+/// Returns 0 once the child runs its program, or the errno that prevented it.
 int ReadStartError(int fd) {
   int error_number = 0;
   ssize_t count;
@@ -121,7 +122,7 @@ int ReadStartError(int fd) {
   return count == sizeof error_number ? error_number : 0;
 }
 
-/// True once the process has ended, false at the deadline.
+/// Returns true once the process has ended, false at the deadline.
 bool WaitForExit(const OwnedDescriptor& exit, std::chrono::steady_clock::time_point deadline) {
   while (true) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());

@@ -1,4 +1,4 @@
-// Starts a program as a child of this one: the one place where a program of ours forks.
+// Starts a program as a child process: the only place where Regroup's programs fork.
 #pragma once
 
 #include <sys/types.h>
@@ -13,13 +13,13 @@
 
 namespace regroup {
 
-/// Says what to start, and what the child has of this process. Every signal does in the child what it does by default.
+/// The program to start, and what it inherits from this process. All signals have their default action in the child.
 struct SpawnPlan {
-  /// The program's path first.
+  /// The program's path, then its arguments.
   std::vector<std::string> arguments;
   /// "NAME=value"; where unset, this process's own environment.
   std::optional<std::vector<std::string>> environment;
-  /// Empty: this process's own.
+  /// Empty: this process's working folder.
   std::filesystem::path working_folder;
   /// Descriptors for standard output and error, which the caller closes. Standard input is empty.
   int output = -1;
@@ -34,11 +34,11 @@ struct SpawnPlan {
   std::filesystem::path join_file;
 };
 
-/// Returns the child once it runs its program; the caller reaps it. NOT_FOUND or PERMISSION_DENIED name the program
-/// where it cannot be executed. Any thread.
+/// Returns the child once it runs its program; the caller reaps it. NOT_FOUND or PERMISSION_DENIED name a program that
+/// cannot be executed. May be called from any thread.
 absl::StatusOr<pid_t> Spawn(const SpawnPlan& plan);
 
-/// A descriptor that is closed at the end.
+/// A descriptor that is closed on destruction.
 class OwnedDescriptor {
  public:
   explicit OwnedDescriptor(int number = -1) : number_(number) {}
@@ -53,11 +53,11 @@ class OwnedDescriptor {
   int number_;
 };
 
-/// Opens a file that a child's output is appended to, and makes it where it is missing.
+/// Opens a file to append a child's output to; creates it if it is missing.
 absl::StatusOr<OwnedDescriptor> OpenForAppending(const std::filesystem::path& file);
 
-/// Returns a descriptor that becomes readable when the process ends; negative where the process is gone or the kernel
-/// (Linux before 5.3) has none.
+/// Returns a descriptor that becomes readable when the process ends; negative if the process is gone or the kernel
+/// (Linux before 5.3) does not support this.
 OwnedDescriptor ExitDescriptor(pid_t process);
 
 /// Waits until all of these processes, which need not be children, have ended, for `patience` at most.

@@ -24,7 +24,7 @@ std::string FirstLine(const std::string& text) {
   return text.substr(start, text.find_first_of(kWhiteSpace, start) - start);
 }
 
-/// Only characters that a header may hold.
+/// Returns true if the text is not empty and holds only characters that are allowed in a header.
 bool IsToken(const std::string& text) {
   return !text.empty() && text.size() <= kLongestToken && std::all_of(text.begin(), text.end(), [](unsigned char c) {
     return std::isalnum(c) || std::string_view("-._~+/=").find(static_cast<char>(c)) != std::string_view::npos;

@@ -1,4 +1,4 @@
-// Watches every call of a server from its first byte to its status.
+// Measures every call of a server from its first byte to its status.
 #pragma once
 
 #include <grpcpp/support/server_interceptor.h>
@@ -9,7 +9,7 @@
 
 namespace regroup {
 
-/// The observer is called from gRPC's threads, once per call.
+/// Returns a factory of interceptors that call the observer once per call, from gRPC's threads.
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> MakeCallObserverFactory(CallObserver observer);
 
 }  // namespace regroup

@@ -99,7 +99,7 @@ std::string AlternativeNames(const std::vector<std::string>& hosts) {
   return names;
 }
 
-/// Everything but the extensions and the signature.
+/// Returns a certificate without extensions and signature.
 absl::StatusOr<Certificate> StartCertificate(const CertificateRequest& request, EVP_PKEY* key) {
   Certificate certificate(X509_new());
   const bool is_set = X509_set_version(certificate.get(), kVersion3) == 1 && SetRandomSerial(certificate.get()) &&

@@ -1,4 +1,4 @@
-// X.509 certificates for mutual TLS: a small authority of one's own, and questions about PEM texts.
+// X.509 certificates for mutual TLS: creates an authority and certificates, and checks PEM texts.
 //
 // Keys are on the curve P-256. Functions may be called from any thread; errors are INTERNAL with OpenSSL's reason.
 #pragma once
@@ -21,22 +21,22 @@ struct CertificatePair {
 struct CertificateRequest {
   /// The subject's common name.
   std::string name;
-  /// Host names and IP addresses under which it is reached; those of a server only.
+  /// Host names and IP addresses of a server; empty for a client.
   std::vector<std::string> hosts;
-  /// From now; the past is allowed, for tests.
+  /// Relative to now; may be in the past, for tests.
   std::chrono::hours not_before{-1};
   std::chrono::hours not_after{24 * 365};
 };
 
-/// A new self-signed authority.
+/// Returns a new self-signed authority.
 absl::StatusOr<CertificatePair> MakeAuthority(const CertificateRequest& request);
 
-/// A new pair that `authority` signed, for both ends of a connection.
+/// Returns a new pair signed by `authority`, valid for both ends of a connection.
 absl::StatusOr<CertificatePair> SignCertificate(const CertificatePair& authority, const CertificateRequest& request);
 
-/// Whether the text begins with a certificate that can be read.
+/// Returns true if the text begins with a valid certificate in PEM format.
 bool IsCertificate(std::string_view pem);
-/// Whether the private key is that of the first certificate.
+/// Returns true if the private key belongs to the first certificate.
 bool KeyFits(std::string_view certificate, std::string_view private_key);
 
 }  // namespace regroup

@@ -24,26 +24,26 @@ grpc::ChannelArguments Arguments() {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10000);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  // A coordinator that was restarted should be found again within a second or two, not after minutes of backing off.
+  // Reconnect to a restarted coordinator within a second or two, not after minutes of backoff.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  // Also the time that one attempt may take, TLS included: on a busy machine that can be more than a second. Of an
-  // address that does not answer the kernel asks again after 1 and 3 s, so that one that is back is found in time.
+  // Also the time limit of one attempt, TLS included, which can take more than a second on a busy machine. The kernel
+  // retries an address that does not answer after 1 and 3 s, so an address that is back is found in time.
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  // Never through a proxy that the environment names: both ends are ours.
+  // Ignore proxies from the environment: both ends belong to Regroup.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return arguments;
 }
 
-/// The address that decides what the channel must be protected with.
+/// Returns the address that decides how the channel must be protected.
 const std::string& MostExposed(const Target& target) {
   const auto exposed = std::find_if_not(target.addresses.begin(), target.addresses.end(), IsLocalAddress);
   return exposed == target.addresses.end() ? target.addresses.front() : *exposed;
 }
 
-/// Connects to all servers and calls only one that its health service says is serving; asks often whether each is still
-/// there, since a machine that is gone does not say so.
+/// Connects to all servers and calls only one whose health service answers SERVING; probes each often, because a
+/// machine that failed does not close its connections.
 void FollowTheLeader(const Target& target, bool has_tls, grpc::ChannelArguments* arguments) {
   arguments->SetServiceConfigJSON(
       R"({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}})");

@@ -1,5 +1,5 @@
-// A gRPC channel with the habits all clients of Regroup share: keepalive, message limits, quick reconnection, and a
-// token with every call.
+// Opens a gRPC channel with the settings that all clients of Regroup share: keepalive, message limits, quick
+// reconnection, and a token with every call.
 #pragma once
 
 #include <grpcpp/channel.h>
@@ -12,14 +12,14 @@
 
 namespace regroup {
 
-/// How a program proves who it is. Empty means plain text without a name, which only this machine allows.
+/// Credentials of a program. Empty means plain text without authentication, which is allowed on this machine only.
 struct ClientIdentity {
   TlsFiles tls;
   std::string token_file;
 };
 
-/// Connects lazily, to one server or to the one of several that leads (TargetOf). FAILED_PRECONDITION for an address on
-/// another machine when TLS is not set, so that a token is never sent in plain text. Each channel connects by itself.
+/// Connects lazily, to one server or to the leader of several (TargetOf). FAILED_PRECONDITION for an address on another
+/// machine when TLS is not set, so that a token is never sent in plain text. Each channel has its own connection.
 absl::StatusOr<std::shared_ptr<grpc::Channel>> OpenChannel(const std::string& address,
                                                            const ClientIdentity& identity = {});
 

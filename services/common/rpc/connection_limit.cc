@@ -40,7 +40,7 @@ bool IsConnectionTo(int port, int descriptor) {
   return getpeername(descriptor, reinterpret_cast<sockaddr*>(&address), &length) == 0;
 }
 
-/// 0 for what is no socket.
+/// Returns the socket's cookie; 0 if the descriptor is not a socket.
 uint64_t CookieOf(int descriptor) {
   uint64_t cookie = 0;
   socklen_t length = sizeof cookie;
@@ -76,11 +76,11 @@ void ConnectionLimit::Run() {
 
 void ConnectionLimit::Enforce() {
   const std::vector<int> descriptors = OpenDescriptors();
-  // Most of the time there are fewer files of all kinds.
+  // Usually fewer descriptors of any kind are open.
   if (descriptors.size() <= most_ / 2) return;
   const std::vector<Connection> connections = Connections(descriptors);
   const bool is_above = connections.size() > most_;
-  if (is_above && !was_above_) LogWarning("too many connections; the youngest are ended", {{"limit", most_}});
+  if (is_above && !was_above_) LogWarning("too many connections; closing the youngest", {{"limit", most_}});
   was_above_ = is_above;
   for (size_t young = most_; young < connections.size(); ++young) End(connections[young]);
 }
@@ -115,8 +115,8 @@ std::vector<ConnectionLimit::Connection> ConnectionLimit::Connections(const std:
   return connections;
 }
 
-/// gRPC owns the descriptor and may have closed it meanwhile, so that its number stands for something else: what is
-/// ended is a copy, looked at once more.
+/// Shuts down a copy of the descriptor after checking it again: gRPC owns the original and may have closed it
+/// meanwhile, so that its number belongs to another file.
 void ConnectionLimit::End(const Connection& connection) const {
   if (dup3(connection.descriptor, held_, O_CLOEXEC) < 0) return;
   if (CookieOf(held_) == connection.cookie) shutdown(held_, SHUT_RDWR);

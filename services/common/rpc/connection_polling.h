@@ -1,12 +1,12 @@
-// How soon a client notices that a connection attempt got further.
+// Sets how soon a client notices progress of a connection attempt.
 #pragma once
 
 namespace regroup {
 
-/// gRPC looks at connections while some thread of the process waits for the answer of a call, and otherwise every 5 s
-/// only. A program whose calls fail at once because the coordinator is being restarted, and who then sleeps a little,
-/// would need half a minute for the few steps of a TLS handshake, and its attempts would be given up before. From now
-/// on it looks ten times a second. Before the first use of gRPC; a value in the environment is left as it is.
+/// gRPC polls connections while a thread of the process waits for a call's answer, and otherwise only every 5 s. A
+/// client whose calls fail at once because the coordinator restarts, and which sleeps in between, would need 30 s for
+/// one TLS handshake and time out first. This makes gRPC poll ten times a second. Call before the first use of gRPC; a
+/// value in the environment takes precedence.
 void PollConnectionsOften();
 
 }  // namespace regroup

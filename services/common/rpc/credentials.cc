@@ -21,7 +21,7 @@ absl::Status CheckComplete(const TlsFiles& tls) {
       "TLS needs three files: give --tls-certificate, --tls-key and --tls-authority together");
 }
 
-/// gRPC would wait silently for files that cannot be used; here they are named.
+/// Checks the files and names those that cannot be used; gRPC would wait for them silently.
 absl::Status CheckFiles(const TlsFiles& tls) {
   REGROUP_RETURN_IF_ERROR(CheckComplete(tls));
   REGROUP_ASSIGN_OR_RETURN(const std::string certificate, ReadFile(tls.certificate));
@@ -67,7 +67,7 @@ bool IsLocalAddress(std::string_view address) {
   for (const std::string_view prefix : {"unix:", "localhost:", "[::1]:"}) {
     if (address.substr(0, prefix.size()) == prefix) return true;
   }
-  // "127." alone could begin a host's name.
+  // A host name could also begin with "127.".
   const std::string_view host = address.substr(0, address.rfind(':'));
   return host.substr(0, 4) == "127." && host.find_first_not_of("0123456789.") == std::string_view::npos;
 }

@@ -4,12 +4,13 @@ namespace regroup {
 
 void AddTlsFlags(CLI::App* app, TlsFiles* tls) {
   app->add_option("--tls-certificate", tls->certificate, "This program's certificate (PEM)");
-  app->add_option("--tls-key", tls->private_key, "Its private key (PEM)");
-  app->add_option("--tls-authority", tls->certificate_authority, "Certificates that signed the other side's (PEM)");
+  app->add_option("--tls-key", tls->private_key, "This program's private key (PEM)");
+  app->add_option("--tls-authority", tls->certificate_authority,
+                  "Authority that signed the other side's certificate (PEM)");
 }
 
 void AddTokenFlag(CLI::App* app, std::string* token_file) {
-  app->add_option("--token-file", *token_file, "File with the token that the coordinator knows this program by");
+  app->add_option("--token-file", *token_file, "File with the token that identifies this program to the coordinator");
 }
 
 void AddIdentityFlags(CLI::App* app, ClientIdentity* identity) {

@@ -1,4 +1,4 @@
-// The flags with which every program names its certificate, its key, the authority and its token: one set, one meaning.
+// Command-line flags for certificate, key, authority and token, the same in every program.
 #pragma once
 
 #include <string>
@@ -9,15 +9,15 @@
 
 namespace regroup {
 
-/// --tls-certificate, --tls-key, --tls-authority. Daemons take them from the command line only: a coordinator and a
-/// worker that `regroup run` starts must not take what is meant for its user's other clusters.
+/// Adds --tls-certificate, --tls-key and --tls-authority. Daemons take them from the command line only: a coordinator
+/// and a worker started by `regroup run` must not use variables meant for the user's other clusters.
 void AddTlsFlags(CLI::App* app, TlsFiles* tls);
 
-/// --token-file.
+/// Adds --token-file.
 void AddTokenFlag(CLI::App* app, std::string* token_file);
 
-/// All of them for a program that a person uses, which also takes them from REGROUP_TLS_CERTIFICATE, REGROUP_TLS_KEY,
-/// REGROUP_TLS_AUTHORITY and REGROUP_TOKEN_FILE.
+/// Adds all of these flags for a program that a person uses, which also reads them from REGROUP_TLS_CERTIFICATE,
+/// REGROUP_TLS_KEY, REGROUP_TLS_AUTHORITY and REGROUP_TOKEN_FILE.
 void AddIdentityFlags(CLI::App* app, ClientIdentity* identity);
 
 }  // namespace regroup

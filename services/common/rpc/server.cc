@@ -25,7 +25,7 @@ constexpr int kKeepaliveMs = 20000;
 constexpr int kKeepaliveTimeoutMs = 10000;
 constexpr int kShortestPingIntervalMs = 5000;
 
-/// gRPC writes its own lines to standard error; what matters of them comes to the caller as a status.
+/// Logs gRPC's own messages at debug level; important errors reach the caller as a status.
 void LogForGrpc(gpr_log_func_args* args) { LogDebug(args->message, {{"component", "grpc"}}); }
 
 void EnableStandardServices() {
@@ -37,7 +37,7 @@ void EnableStandardServices() {
   });
 }
 
-/// gRPC does not say why it cannot listen; binding once more by hand does.
+/// Returns why the address cannot be bound, by binding it again: gRPC does not report the reason.
 std::string WhyNotBindable(const std::string& address) {
   const size_t colon = address.rfind(':');
   if (address.rfind("unix:", 0) == 0 || colon == std::string::npos) return "";
@@ -72,7 +72,7 @@ void SetLimits(const RpcServerOptions& options, grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, Milliseconds(options.max_connection_age_grace));
   builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
                               static_cast<int>(options.handshake_timeout.count()));
-  // Otherwise two servers would share one port and each would get some of the calls.
+  // Otherwise two servers could share one port, and each would get some of the calls.
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);

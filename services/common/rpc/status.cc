@@ -10,19 +10,19 @@ namespace {
 constexpr char kTypePrefix[] = "type.googleapis.com/google.rpc.";
 constexpr char kBadRequest[] = "type.googleapis.com/google.rpc.BadRequest";
 
-// An answer's status travels in HTTP headers, of which gRPC's clients take 8 KiB: the message twice (once percent
-// encoded, once with the details in base64) and the details must stay below.
+// A status is sent in HTTP headers, of which gRPC's clients accept 8 KiB: the message twice (once percent encoded, once
+// with the details in base64) and the details must stay below.
 constexpr size_t kMaxMessageBytes = 1000;
 constexpr size_t kMaxDetailBytes = 2000;
 
-/// The text up to `most` bytes, not cut within a character.
+/// Returns the first `most` bytes of the text, not cut within a UTF-8 character.
 std::string Beginning(std::string text, size_t most) {
   if (text.size() <= most) return text;
   while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0) == 0x80) --most;
   return text.substr(0, most) + " ...";
 }
 
-/// Leaves out the last violations of a long list: what does not fit behind an answer is lost with the whole answer.
+/// Drops the last violations of a long list: if the details do not fit, the client loses the whole answer.
 std::string FittingDetail(const std::string& url, const std::string& value) {
   google::rpc::BadRequest list;
   if (value.size() <= kMaxDetailBytes || url != kBadRequest) return value;

@@ -33,7 +33,7 @@ std::string HostOf(const std::string& address) {
   return host.size() > 1 && host.front() == '[' ? host.substr(1, host.size() - 2) : host;
 }
 
-/// "address:port" in numbers, of one family; empty where the host has none of it.
+/// Returns "address:port" in numbers, of one address family; empty if the host has no address in it.
 absl::StatusOr<std::string> LookUp(const std::string& address, int family) {
   const size_t colon = address.rfind(':');
   if (address.starts_with("unix:") || colon == std::string::npos || colon == 0) {
@@ -54,7 +54,7 @@ absl::StatusOr<std::string> LookUp(const std::string& address, int family) {
   return fmt::format(fmt::runtime(form), host.data(), address.substr(colon));
 }
 
-/// All addresses in numbers; empty where one has none of the family.
+/// Returns all addresses in numbers; empty if one host has no address in the family.
 absl::StatusOr<std::string> LookUpAll(const std::vector<std::string>& addresses, int family) {
   std::string all = family == AF_INET6 ? "ipv6:" : "ipv4:";
   for (size_t i = 0; i < addresses.size(); ++i) {
@@ -76,7 +76,7 @@ absl::StatusOr<Target> TargetOf(const std::string& address) {
     if (!uri.empty()) return Target{uri, true, HostOf(addresses.front()), addresses};
   }
   return absl::UnavailableError(fmt::format(
-      "cannot look up {}: a name is not known, or some have addresses of IPv4 only and others of IPv6 only", address));
+      "cannot look up {}: a name is unknown, or some have only IPv4 and others only IPv6 addresses", address));
 }
 
 }  // namespace regroup

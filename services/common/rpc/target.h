@@ -1,4 +1,4 @@
-// What a channel connects to: one coordinator, or the one that leads among several.
+// Target of a channel: one coordinator, or the leader among several.
 #pragma once
 
 #include <string>
@@ -9,19 +9,19 @@
 namespace regroup {
 
 struct Target {
-  /// As gRPC takes it.
+  /// Target in gRPC's syntax.
   std::string uri;
-  /// Whether several servers may be behind it, of which only one answers SERVING.
+  /// True if it may resolve to several servers, of which only one answers SERVING.
   bool has_several = false;
-  /// The name that every server's certificate must hold; empty: the one in the address.
+  /// Name that every server's certificate must contain; empty: the one in the address.
   std::string name;
-  /// The addresses in it.
+  /// The addresses of the servers.
   std::vector<std::string> addresses;
 };
 
-/// "host:port" or "unix:/path" is one server. "host:port,host:port" and "dns:///host:port", where the name has several
-/// addresses, are several. A list's names are looked up here, once; that of dns:/// again whenever a connection breaks.
-/// INVALID_ARGUMENT, or UNAVAILABLE where a name of a list is not found.
+/// Parses an address. "host:port" and "unix:/path" are one server. "host:port,host:port" and "dns:///host:port", whose
+/// name has several addresses, are several. Names of a list are resolved here, once; gRPC resolves that of dns:///
+/// again whenever a connection breaks. INVALID_ARGUMENT, or UNAVAILABLE if a name of a list is not found.
 absl::StatusOr<Target> TargetOf(const std::string& address);
 
 }  // namespace regroup

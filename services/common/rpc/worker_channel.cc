@@ -14,7 +14,7 @@ namespace regroup {
 namespace {
 
 constexpr int kReconnectMs = 500;
-/// Of one attempt, TLS included.
+/// Time limit of one connection attempt, TLS included.
 constexpr int kConnectMs = 5000;
 constexpr int kKeepaliveMs = 6000;
 constexpr int kKeepaliveTimeoutMs = 3000;

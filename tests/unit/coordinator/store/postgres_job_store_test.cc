@@ -164,7 +164,7 @@ TEST_F(PostgresJobStoreTest, RefusesAServerThatDoesNotFitAndSaysWhatToDo) {
   RunSql(read_only,
          "DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || current_database() || ' SET default_transaction_read_only = on'; "
          "END $$");
-  EXPECT_THAT(why(read_only), HasSubstr("only takes reads"));
+  EXPECT_THAT(why(read_only), HasSubstr("is read-only"));
 }
 
 TEST_F(PostgresJobStoreTest, RefusesTablesOfALaterVersion) {

@@ -72,7 +72,7 @@ TEST(FailureText, NamesTaskClassReasonLogAndNextStep) {
             "  The last lines of its log:\n"
             "    last words\n"
             "\n"
-            "  What to do: supply, repair or replace the file, then: regroup retry x\n");
+            "  What to do: supply, repair or replace the file, then run: regroup retry x\n");
 }
 
 TEST(FailureText, SaysNothingTwice) {
@@ -80,10 +80,10 @@ TEST(FailureText, SaysNothingTwice) {
   job.mutable_failure()->set_message("task align-001 failed: target.kv_heads is wrong");
   job.mutable_failure()->set_log_tail(0, "rank 0: target.kv_heads is wrong");
   EXPECT_EQ(FailureText(job, "AGAIN", Terminal()),
-            "jobs/llama-gqa2-abc failed in align-001 (the request)\n"
+            "jobs/llama-gqa2-abc failed in align-001 (invalid request)\n"
             "  target.kv_heads is wrong\n"
             "\n"
-            "  What to do: correct the job file, then: AGAIN\n");
+            "  What to do: correct the job file, then run: AGAIN\n");
 }
 
 TEST(FailureText, HasAnAdviceForEveryClass) {

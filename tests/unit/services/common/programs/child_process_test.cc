@@ -80,7 +80,7 @@ TEST(RunToEnd, CollectsBothOutputsHoweverLong) {
 TEST(SiblingProgram, SaysWhatIsMissingAndWhere) {
   const auto program = SiblingProgram("regroup-nothing");
   EXPECT_EQ(program.status().code(), absl::StatusCode::kUnavailable);
-  EXPECT_THAT(std::string(program.status().message()), HasSubstr("regroup-nothing is not beside"));
+  EXPECT_THAT(std::string(program.status().message()), HasSubstr("regroup-nothing is not in the folder of"));
 }
 
 }  // namespace
