@@ -1,4 +1,4 @@
-// Builders for the coordinator's tests: a job file, a model, a cluster with a clock, and requests of a worker.
+// Builders for the coordinator's tests: a job file, a model, a cluster with a clock, and a worker's requests.
 #pragma once
 
 #include <map>

@@ -17,7 +17,7 @@ TEST_F(CoordinatorTest, CancelsAndRetriesAndDeletes) {
   EXPECT_EQ(Beat(w1_)->stop_size(), 1);
   ASSERT_TRUE(Report(w1_.Report(w1_.running.back(), FailureOf(v1::FAILURE_CLASS_INTERNAL))).ok());
   EXPECT_EQ(Cancel("jobs/small-1")->state(), v1::JOB_STATE_CANCELLED);
-  EXPECT_EQ(Retry("jobs/small-1")->state(), v1::JOB_STATE_QUEUED) << "a cancelled job may go on";
+  EXPECT_EQ(Retry("jobs/small-1")->state(), v1::JOB_STATE_QUEUED) << "a cancelled job may resume";
   EXPECT_EQ(ReasonOf(Retry("jobs/small-1").status()), v1::WRONG_STATE);
   EXPECT_EQ(Cancel("jobs/small-1")->state(), v1::JOB_STATE_CANCELLED);
   std::filesystem::create_directories(folder_ / "jobs" / "small-1" / "inspect");

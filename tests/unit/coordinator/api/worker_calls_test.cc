@@ -56,8 +56,7 @@ TEST_F(CoordinatorTest, DoesNotDisownAReportThatItCannotLookUp) {
   const auto report = w1_.Report(Acquire(w1_)->attempt(), FailureOf(v1::FAILURE_CLASS_USER));
   EXPECT_TRUE(Report(report).ok());
   store_->FailReads(true);
-  EXPECT_EQ(Report(report).code(), absl::StatusCode::kUnavailable)
-      << "a worker that asks again must not hear NOT_FOUND";
+  EXPECT_EQ(Report(report).code(), absl::StatusCode::kUnavailable) << "a worker that retries must not get NOT_FOUND";
   store_->FailReads(false);
   EXPECT_TRUE(Report(report).ok());
 }

@@ -17,7 +17,7 @@ using ::testing::UnorderedElementsAre;
 
 constexpr Duration kSecond = std::chrono::seconds(1);
 
-/// A job driven by hand: every action takes one second.
+/// Drives a job by hand: every action takes one second.
 class JobTest : public ::testing::Test {
  protected:
   size_t Position(const std::string& task) const { return job_.FindTask(task).value(); }

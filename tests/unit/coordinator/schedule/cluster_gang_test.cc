@@ -164,7 +164,7 @@ TEST_F(ClusterGangTest, AHelperDoesNotDecideTheOutcome) {
 
 TEST_F(ClusterGangTest, StartsAgainOnlyWhenNoWorkerCanStillRunTheOldAttempt) {
   StartGang();
-  // The helper is cut off; the lead notices first.
+  // The helper loses its connection; the lead notices first.
   EXPECT_TRUE(Report(w1_, w1_.running[0], FailureOf(v1::FAILURE_CLASS_INFRA)).ok());
   FakeWorker w3("w3", 2);
   w3.gang_address = "w3:7448";

@@ -10,7 +10,7 @@ enum class Defect {
   kAnswersBeforeTheCommit,
   /// A failed commit is not undone in memory.
   kKeepsWhatWasNotStored,
-  /// A report counts whatever its epoch.
+  /// A report counts regardless of its epoch.
   kAcceptsOldEpochs,
   /// Epochs start from 1 again after a restart.
   kForgetsEpochs,

@@ -21,7 +21,7 @@ TEST(FairOrder, IsThatOfAgeWhereNobodyKeepsOwnersApart) {
 }
 
 TEST(FairOrder, LetsOwnersTakeTurns) {
-  // Alice came first with three jobs; bob's only one is second.
+  // Alice submitted three jobs first; bob's only job comes second.
   EXPECT_THAT(FairOrder({Of("alice", 9), Of("alice", 8), Of("alice", 7), Of("bob", 1)}, {}), ElementsAre(0, 3, 1, 2));
 }
 

@@ -267,7 +267,7 @@ class Simulation {
     report->set_worker(LastSegment(job->task(*task).worker()));
   }
 
-  /// A message from long ago: it may be a repetition, or come from an attempt that was given up.
+  /// Repeats an old message: a repetition, or the report of an attempt that was given up.
   void RepeatOldReport() {
     if (sent_.empty()) return;
     const v1::ReportTaskRequest& report = sent_[static_cast<size_t>(Pick(static_cast<int>(sent_.size())))];
@@ -323,7 +323,7 @@ class Simulation {
   }
 
   Cluster MakeCluster() const {
-    // Tasks take seconds here.
+    // Tasks take seconds in the simulation.
     return Cluster(ClusterOptions{.lease = Has(Defect::kEndsLeasesEarly) ? kLease / 4 : kLease,
                                   .straggler = {.floor = std::chrono::seconds(2), .factor = 2}});
   }
@@ -354,7 +354,7 @@ class Simulation {
     CheckProcesses();
   }
 
-  /// One answer in twenty gets lost on its way.
+  /// Delivers an answer; one in twenty is lost.
   void Take(const Answer& answer) {
     const auto ticket = tickets_.find(answer.ticket);
     if (ticket == tickets_.end() || !answer.assignment || Chance(0.05) || !ticket->second->is_reachable) return;
@@ -419,7 +419,7 @@ class Simulation {
     }
   }
 
-  /// No process of an old epoch outlives the new one.
+  /// Checks that no process of an old epoch runs beside one of a newer epoch.
   void CheckProcesses() {
     std::map<std::string, std::set<int64_t>> epochs;
     for (const SimulatedWorker& worker : workers_) {
@@ -433,7 +433,7 @@ class Simulation {
     }
   }
 
-  /// Without faults every job ends.
+  /// Runs without faults until every job has ended.
   void RunQuietly() {
     const Time deadline = now_ + kLongestQuietEnd;
     for (SimulatedWorker& worker : workers_) {
@@ -468,7 +468,7 @@ class Simulation {
   std::map<std::string, JobRecord> durable_;
   std::map<std::string, v1::Worker> durable_workers_;
   std::map<std::string, bool> draining_;
-  /// Asked for since the last commit.
+  /// Drains requested since the last commit.
   std::map<std::string, bool> drains_to_come_;
   std::set<std::string> retried_;
   int jobs_submitted_ = 0;

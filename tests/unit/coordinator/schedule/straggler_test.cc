@@ -116,7 +116,7 @@ TEST_F(StragglerTest, MovesToAnIdleWorkerWhenNoProcessOfItIsLeft) {
   const v1::HeartbeatResponse told = Beat(w1_);
   ASSERT_EQ(told.stop_size(), 1);
   EXPECT_EQ(told.stop(0).epoch(), 1);
-  // However long that takes.
+  // The move waits however long that takes.
   PassTime(20);
   EXPECT_EQ(Slow().state(), v1::TASK_STATE_READY);
 
@@ -130,7 +130,7 @@ TEST_F(StragglerTest, MovesToAnIdleWorkerWhenNoProcessOfItIsLeft) {
 TEST_F(StragglerTest, DoesNotGoBackToTheSlowWorkerWhileThereIsAnother) {
   DoAllLayersButOne();
   LetGo(w1_, slow_);
-  // The fuller worker would be first otherwise, and w2 does not ask for a moment.
+  // Otherwise the fuller worker would be first; w2 briefly does not ask.
   cluster_.StopAsking("w2", ticket_);
   EXPECT_FALSE(Ask(w1_));
   (void)Beat(w1_);

@@ -80,7 +80,7 @@ TEST_F(SqliteMigration, KeepsTheJobsOfVersion1) {
     EXPECT_EQ((*store)->ListJobs({})->jobs.size(), 2u);
     EXPECT_THAT((*store)->FinishedBefore(Time(std::chrono::seconds(200)), 10).value(),
                 ::testing::ElementsAre("finished"))
-        << "jobs that ended before the new column was there are not kept for ever";
+        << "jobs that ended before the new column existed are not kept forever";
   }
 }
 

@@ -23,13 +23,14 @@ class StoreHome {
  public:
   virtual ~StoreHome() = default;
 
-  /// Opens it, at first empty; `max_bytes` is about the size of its medium, 0 a large one. Fails while it is open.
+  /// Opens the store, which is empty at first. `max_bytes` is the approximate size of its medium, 0 means large. Fails
+  /// while it is open.
   virtual absl::StatusOr<OpenStore> Open(int64_t max_bytes) = 0;
   /// Damages the stored data while the store is not open.
   virtual void Damage() = 0;
   /// Returns true if Backup works. Otherwise the server's own tools make backups.
   virtual bool CanCopy() const = 0;
-  /// Opens a copy that Backup made.
+  /// Opens a copy made by Backup.
   virtual absl::StatusOr<OpenStore> OpenCopy(const std::filesystem::path& file) = 0;
 };
 

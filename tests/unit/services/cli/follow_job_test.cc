@@ -47,7 +47,7 @@ class FakeJobService final : public v1::JobService::Service {
   std::vector<std::string> tokens_;
 };
 
-/// A server on a free loopback port with a client of it.
+/// A server on a free loopback port, and its client.
 class FollowJobTest : public testing::Test {
  protected:
   void Serve(std::vector<FakeJobService::Script> scripts) {

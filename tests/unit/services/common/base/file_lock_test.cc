@@ -52,7 +52,7 @@ TEST_F(FileLockTest, IsWaitedFor) {
   }
 }
 
-// Otherwise two processes would hold what both take for the same lock.
+// Otherwise two processes could both believe that they hold the lock.
 TEST_F(FileLockTest, IsThatOfTheNewFileWhereTheHolderRemovedTheOldOne) {
   std::optional<FileLock> first = *FileLock::Take(file_);
   absl::StatusOr<FileLock> second = absl::UnknownError("waits");

@@ -9,7 +9,7 @@ namespace regroup {
 namespace {
 
 TEST(RandomBytes, AreAsManyAsAsked) {
-  // The kernel gives at most 256 at a time when a signal interrupts it.
+  // The kernel may return only 256 bytes if a signal interrupts it.
   for (const size_t count : {0u, 1u, 32u, 1000u}) EXPECT_EQ(RandomBytes(count)->size(), count);
 }
 

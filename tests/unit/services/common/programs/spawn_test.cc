@@ -15,7 +15,7 @@ namespace {
 using testing::EndsWith;
 using testing::HasSubstr;
 
-/// Runs a program to its end; what it wrote.
+/// Runs a program to its end and returns its output.
 std::string OutputOf(std::vector<std::string> arguments) {
   const std::filesystem::path file = std::filesystem::path(testing::TempDir()) / "spawn_test-output";
   std::filesystem::remove(file);

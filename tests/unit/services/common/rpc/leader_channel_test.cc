@@ -56,7 +56,7 @@ class LeaderChannel : public ::testing::Test {
     second.server->SetServing(true);
     CallUntilItSucceeds();
     for (int call = 0; call < 10; ++call) EXPECT_TRUE(Call().ok());
-    EXPECT_FALSE(first.WasCalled()) << "a server that does not serve is called";
+    EXPECT_FALSE(first.WasCalled()) << "a server that does not serve was called";
     second.server->Stop(std::chrono::milliseconds(0));
     first.server->SetServing(true);
     CallUntilItSucceeds();

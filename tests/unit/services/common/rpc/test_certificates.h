@@ -29,7 +29,7 @@ class TestCertificates {
   void Make(const std::string& name, std::chrono::hours not_after = std::chrono::hours(24)) {
     MakeFrom(authority_, name, not_after);
   }
-  /// The same for a worker.
+  /// Makes a worker's certificate.
   void MakeWorker(const std::string& name, std::chrono::hours not_after = std::chrono::hours(24)) {
     MakeFrom(authority_, name, not_after, {kWorkerName});
   }
