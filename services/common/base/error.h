@@ -22,7 +22,7 @@ using FieldViolation = google::rpc::BadRequest::FieldViolation;
 absl::Status MakeError(absl::StatusCode code, v1::ErrorReason reason, std::string_view message,
                        const std::vector<FieldViolation>& violations = {});
 
-/// Returns INVALID_ARGUMENT with reason INVALID_FIELD. The message is the violations' own text, one a line.
+/// Returns INVALID_ARGUMENT with reason INVALID_FIELD. The message is the violations' text, one per line.
 absl::Status InvalidFields(const std::vector<FieldViolation>& violations);
 
 /// Returns the reason of an error made here or received; ERROR_REASON_UNSPECIFIED if it carries none.

@@ -18,7 +18,7 @@ namespace regroup {
 class ChildProcess {
  public:
   /// Starts `program` with standard output and error appended to `log`. It inherits the locks that this process holds
-  /// with is_inherited (services/common/base/file_lock.h). NOT_FOUND where the program is missing.
+  /// with is_inherited (services/common/base/file_lock.h). NOT_FOUND if the program is missing.
   static absl::StatusOr<ChildProcess> Start(const std::filesystem::path& program,
                                             const std::vector<std::string>& arguments,
                                             const std::filesystem::path& log);
