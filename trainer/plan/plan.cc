@@ -215,7 +215,7 @@ absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const PlanOptio
   const ModelConfig& config = source->config();
   const std::vector<int32_t> targets = TargetsOf(resolved);
   REGROUP_RETURN_IF_ERROR(CheckTargets(targets, config));
-  const Arms arms = ArmsOf(resolved);
+  const Arms arms = ArmsOf(resolved, static_cast<int32_t>(config.kv_heads));
   // The result with the most KV heads needs the most memory.
   const int32_t kv_heads = targets.front();
   v1::JobPlan plan;

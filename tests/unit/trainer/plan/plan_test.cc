@@ -52,5 +52,14 @@ TEST_F(PlanJobTest, ASweepThatTrainsInOneArmIsPlannedWithItsTraining) {
   EXPECT_GT(plan.flops(), untrained.flops());
 }
 
+TEST_F(PlanJobTest, AnArmThatKeepsTheSourcesHeadsIsPlannedWithoutTraining) {
+  spec_.mutable_finetune()->set_method("direct");
+  spec_.mutable_sweep()->add_kv_heads(4);
+  spec_.mutable_sweep()->add_kv_heads(2);
+  const v1::JobPlan plan = Plan();
+  EXPECT_EQ(plan.model().kv_heads(), 4);
+  EXPECT_EQ(plan.tokens().training(), 10 * 4 * 16);
+}
+
 }  // namespace
 }  // namespace regroup
