@@ -58,6 +58,27 @@ def first_items(path, work):
     return copy
 
 
+class ExactRotary(torch.nn.Module):
+    """Replaces Transformers' tables of angles, whose float32 loses four digits at position 255, by float64."""
+
+    def __init__(self, config):
+        super().__init__()
+        width = config.hidden_size // config.num_attention_heads
+        self.frequencies = config.rope_parameters["rope_theta"] ** -(torch.arange(0, width, 2, dtype=torch.float64) / width)
+
+    def forward(self, x, position_ids):
+        angles = position_ids[..., None].double() * self.frequencies
+        angles = torch.cat((angles, angles), -1)
+        return angles.cos(), angles.sin()
+
+
+def exact(folder):
+    """Returns Transformers' model in float64."""
+    model = load(folder).double()
+    model.model.rotary_emb = ExactRotary(model.config)
+    return model
+
+
 def log_likelihood(model, tokenizer, context, choice, longest):
     """Scores " " + choice after the context: one sequence at a time, float64 sums, the context cut at its beginning."""
     before = tokenizer.encode(context).ids
@@ -114,7 +135,7 @@ def check_model(programs, work, trained, sets):
     tokenizer = Tokenizer.from_file(f"{source_folder}/tokenizer.json")
     report = report_of(folder)
     for subject, path in (("source", source_folder), ("result", folder)):
-        model = load(path)
+        model = exact(path)
         [task] = glob.glob(f"{work}/regroup/jobs/{name}*/evaluate-{subject}/1/out")
         for index, (set_name, data) in enumerate(sets.items()):
             worst, accuracy, per_byte = check_set(path, model, tokenizer, data, f"{task}/choices-{set_name}.json")

@@ -3,6 +3,7 @@
 usage: trained_model_oracle.py <regroup> <logits_tool> <source folder> [trained models' folder]
 """
 
+import shutil
 import sys
 import tempfile
 
@@ -15,6 +16,13 @@ from transformers_checks import (check_configuration, check_logits, check_perple
                                  relative_difference)  # fmt: skip
 
 LENGTH = 128
+
+
+def in_float32(trained, folder):
+    """Writes a copy that stores its weights in float32: rounding to bfloat16 would hide how far a conversion moves it."""
+    shutil.copytree(trained.folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    load(trained.folder).save_pretrained(folder)
+    return trained._replace(folder=folder)
 
 
 def check(programs, trained):
@@ -50,7 +58,8 @@ def main():
     regroup, logits_tool, source, *named = sys.argv[1:]
     torch.set_num_threads(1)
     for trained in trained_models(source, named):
-        check(Programs(regroup, logits_tool), trained)
+        with tempfile.TemporaryDirectory() as work:
+            check(Programs(regroup, logits_tool), in_float32(trained, f"{work}/source"))
     print("trained models agree with Transformers")
 
 
