@@ -3,7 +3,7 @@
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME regroup)
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
-# Each package has its own summary.
+# Each package has its own summary; CPack indents the lines that follow it.
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "")
 set(CPACK_PACKAGE_CONTACT "The authors of Regroup")
 set(CPACK_PACKAGE_DIRECTORY ${PROJECT_BINARY_DIR}/packages)
@@ -25,8 +25,8 @@ endif()
 
 set(CPACK_DEBIAN_CLI_PACKAGE_NAME regroup-cli)
 set(CPACK_COMPONENT_CLI_DESCRIPTION "Convert multi-head-attention models to grouped-query attention: command line
- The program regroup submits jobs to a coordinator and follows them. With regroup-coordinator and regroup-worker beside
- it, regroup run converts a model on this machine alone. Also contains the operations guide and the proto files.")
+The program regroup submits jobs to a coordinator and follows them. With regroup-coordinator and regroup-worker beside
+it, regroup run converts a model on this machine alone. Also contains the operations guide and the proto files.")
 set(CPACK_DEBIAN_CLI_PACKAGE_DEPENDS ca-certificates)
 set(CPACK_DEBIAN_CLI_PACKAGE_RECOMMENDS bash-completion)
 set(CPACK_DEBIAN_CLI_PACKAGE_SUGGESTS "regroup-coordinator, regroup-worker")
@@ -38,16 +38,16 @@ set(_account "systemd-standalone-sysusers | systemd-sysusers, systemd-standalone
 
 set(CPACK_DEBIAN_COORDINATOR_PACKAGE_NAME regroup-coordinator)
 set(CPACK_COMPONENT_COORDINATOR_DESCRIPTION "Convert multi-head-attention models to grouped-query attention: coordinator
- The service that accepts jobs, splits them into tasks, assigns these to workers and stores everything in SQLite or
- PostgreSQL. Not started by the installation: settings are in /etc/regroup/coordinator.conf.")
+The service that accepts jobs, splits them into tasks, assigns these to workers and stores everything in SQLite or
+PostgreSQL. Not started by the installation: settings are in /etc/regroup/coordinator.conf.")
 set(CPACK_DEBIAN_COORDINATOR_PACKAGE_DEPENDS "${_same_version}, ${_account}")
 # The worker package's trainer computes `regroup plan --remote` for the coordinator.
 set(CPACK_DEBIAN_COORDINATOR_PACKAGE_SUGGESTS "regroup-worker, postgresql")
 
 set(CPACK_DEBIAN_WORKER_PACKAGE_NAME regroup-worker)
 set(CPACK_COMPONENT_WORKER_DESCRIPTION "Convert multi-head-attention models to grouped-query attention: worker, trainer
- The service that runs a coordinator's tasks on this machine, and the trainer that it starts, with the libtorch that it
- was built with. Not started by the installation: settings are in /etc/regroup/worker.conf.")
+The service that runs a coordinator's tasks on this machine, and the trainer that it starts, with the libtorch that it
+was built with. Not started by the installation: settings are in /etc/regroup/worker.conf.")
 set(CPACK_DEBIAN_WORKER_PACKAGE_DEPENDS "${_same_version}, ${_account}, openmpi-bin")
 
 foreach(component coordinator worker)
