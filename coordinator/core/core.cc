@@ -145,7 +145,7 @@ void Core::RunBatch(const std::vector<Command>& batch) {
   PublishProgress(turn.now);
 }
 
-absl::Status Core::Store(const Effects& effects) {
+absl::Status Core::Store(Effects& effects) {
   CollectChanges(effects);
   const bool has_changes = !changes_.empty();
   const absl::Status stored = has_changes ? CommitChanges() : absl::OkStatus();
@@ -181,8 +181,8 @@ absl::Status Core::CommitChanges() {
   return stored;
 }
 
-void Core::CollectChanges(const Effects& effects) {
-  changes_.jobs = effects.sealed_jobs();
+void Core::CollectChanges(Effects& effects) {
+  changes_.jobs = effects.TakeSealedJobs();
   for (const auto& [id, before] : effects.workers()) {
     changes_.workers.push_back(*cluster_.workers().Find(id));
   }

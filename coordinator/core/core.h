@@ -93,11 +93,11 @@ class Core {
   std::vector<Command> NextBatch();
   void RunBatch(const std::vector<Command>& batch);
   /// Stores everything that the batch changed in one durable commit.
-  absl::Status Store(const Effects& effects);
+  absl::Status Store(Effects& effects);
   absl::Status CommitChanges();
   /// Logs when the store starts to fail and when it recovers.
   void NoteStored(const absl::Status& stored);
-  void CollectChanges(const Effects& effects);
+  void CollectChanges(Effects& effects);
   void PublishChanges(const Effects& effects);
   void PublishProgress(Time now);
   void ForgetOldJobs(Time now);

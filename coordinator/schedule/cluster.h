@@ -57,14 +57,14 @@ struct Answer {
 
 class Cluster;
 
-/// Changes by the events since the last call, each changed job with its next revision, and the answers that wait for
-/// them to be stored. The answers come out only with the result of storing, so that none can be sent before. Lives
-/// within one turn of the cluster's owner, which feeds no event meanwhile.
+/// The changes since the last Stored or NotStored, each changed job with its next revision, and the answers that wait
+/// for them to be stored. The answers come out only with the result of storing, so that none can be sent before. Lives
+/// within one turn of the cluster's owner, which feeds no event meanwhile and ends it by one of the two calls.
 class [[nodiscard]] Effects {
  public:
   const std::map<std::string, std::optional<Job>>& jobs() const;
-  /// Returns the changes of jobs to store.
-  const std::vector<JobChange>& sealed_jobs() const { return sealed_jobs_; }
+  /// Hands over the changes of jobs to store.
+  std::vector<JobChange> TakeSealedJobs() { return std::exchange(sealed_jobs_, {}); }
   const std::map<std::string, std::optional<v1::Worker>>& workers() const;
   bool empty() const { return jobs().empty() && workers().empty(); }
 

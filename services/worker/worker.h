@@ -43,7 +43,8 @@ class Worker {
   void StartAsking();
   WorkerDescription Describe() const;
 
-  // In the order of their creation: each uses only those above it.
+  // In the order of their creation. Shutdown stops the threads that use members below their own, before any is
+  // destroyed.
   WorkerLock lock_;
   AttemptServices services_;
   LeaseEnd lease_end_;

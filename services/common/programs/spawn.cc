@@ -157,7 +157,12 @@ absl::StatusOr<pid_t> Spawn(const SpawnPlan& plan) {
   std::array<int, 2> error_pipe;
   if (pipe2(error_pipe.data(), O_CLOEXEC) != 0) return ErrnoStatus(errno, "make a pipe for", plan.arguments[0]);
   const OwnedDescriptor reader(error_pipe[0]);
-  OwnedDescriptor writer(error_pipe[1]);
+  OwnedDescriptor low_writer(error_pipe[1]);
+  // Where this process has closed a standard descriptor, the pipe may have taken its number, and the child's streams
+  // would replace it.
+  OwnedDescriptor writer(fcntl(low_writer.number(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+  if (writer.number() < 0) return ErrnoStatus(errno, "make a pipe for", plan.arguments[0]);
+  low_writer.Close();
   const pid_t child = fork();
   if (child == 0) ExecuteChild(image, writer.number());
   if (child < 0) return ErrnoStatus(errno, "start", plan.arguments[0]);

@@ -91,10 +91,10 @@ class SupervisedAttempt {
   virtual v1::TaskOutcome Run() = 0;
   /// Reads and forwards what the processes wrote.
   virtual void ForwardOutput() = 0;
-  /// Returns the attempt's own reason to stop, if it has one; may set `kill_time_` instead. Not called once the attempt
-  /// is stopping.
+  /// Returns the attempt's own reason to stop, if it has one. A subclass that needs no reason may set `kill_time_`
+  /// instead. Not called once the attempt is stopping.
   virtual std::optional<StopRequest> FindReasonToStop(SteadyTime now) = 0;
-  /// Called when the attempt begins to stop: with SIGTERM first, unless the request says otherwise.
+  /// Called when the attempt begins to stop, to ask the processes to end; the base kills those that do not.
   virtual void OnStop(const StopRequest& request) = 0;
 
   // For the subclass, on the attempt's thread.

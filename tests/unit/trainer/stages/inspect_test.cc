@@ -32,7 +32,7 @@ class InspectTest : public StageFixture {
   absl::Status Inspect() {
     *assignment_.mutable_spec() = ResolveJobSpec(assignment_.spec());
     StageContext context = Context();
-    return RunInspect(context).status();
+    return FindStage(v1::TASK_KIND_INSPECT)(context).status();
   }
 };
 

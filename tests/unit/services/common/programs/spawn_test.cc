@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "services/common/base/files.h"
 
@@ -60,6 +61,18 @@ TEST(Spawn, TheChildKeepsDescriptorsThatExecLeavesOpenIfItIsTold) {
                           .value();
   int status = -1;
   EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+TEST(Spawn, AProgramThatIsMissingIsAnErrorEvenWithoutStandardStreams) {
+  const pid_t without_streams = fork();
+  if (without_streams == 0) {
+    for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) close(stream);
+    const int output = open("/dev/null", O_WRONLY);
+    _exit(Spawn({.arguments = {"/no/such/program"}, .output = output, .error = output}).ok() ? 1 : 0);
+  }
+  int status = -1;
+  EXPECT_EQ(waitpid(without_streams, &status, 0), without_streams);
   EXPECT_EQ(status, 0);
 }
 
