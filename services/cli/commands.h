@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <string>
 
+#include "regroup/v1/job_service.pb.h"
 #include "regroup/v1/plan.pb.h"
 #include "services/cli/command.h"
 
@@ -39,6 +40,10 @@ void AddCompletionCommand(CLI::App& app, CommandLine& line);
 /// Returns a script that completes commands, options and file names in bash; preceded by zsh's bash compatibility for
 /// `zsh`.
 std::string CompletionScript(const CLI::App& app, const std::string& shell);
+
+/// Returns the plan of a coordinator's answer. A coordinator before 0.2 sends only the figures that the answer itself
+/// holds.
+v1::JobPlan PlanOf(const v1::PlanJobResponse& response);
 
 /// Returns a plan as text for a terminal of `columns` columns, without lines for unset fields: a coordinator reports
 /// nothing about its own machine.

@@ -28,9 +28,7 @@ absl::StatusOr<v1::PlanJobResponse> AskCoordinator(const PlanSettings& settings,
   REGROUP_ASSIGN_OR_RETURN(const JobFile file, ReadCheckedJobFile(settings.file));
   v1::PlanJobRequest request;
   *request.mutable_spec() = file.spec;
-  REGROUP_ASSIGN_OR_RETURN(v1::PlanJobResponse response, line.Call(&Client::JobStub::PlanJob, request));
-  if (!response.has_plan()) return absl::UnimplementedError("the coordinator is older than this program: no plan");
-  return response;
+  return line.Call(&Client::JobStub::PlanJob, request);
 }
 
 absl::StatusOr<v1::JobPlan> AskHere(const PlanSettings& settings) {
@@ -43,7 +41,7 @@ size_t Columns() { return static_cast<size_t>(std::max(20, StandardOutput().colu
 ExitCode PlanRemotely(const PlanSettings& settings, const CommandLine& line) {
   const auto response = AskCoordinator(settings, line);
   if (!response.ok()) return PrintError(response.status(), line.json);
-  Print(line.json ? JsonOf(*response) : PlanText(response->plan(), Columns()));
+  Print(line.json ? JsonOf(*response) : PlanText(PlanOf(*response), Columns()));
   return kExitDone;
 }
 
@@ -83,6 +81,7 @@ std::string MemoryText(const v1::JobPlan& plan) {
   if (memory.has_calibrate()) add("calibrate", memory.calibrate());
   if (memory.has_evaluate()) add("evaluate", memory.evaluate());
   if (memory.has_finetune()) add("finetune", memory.finetune());
+  if (text.empty()) text = Row("memory of a rank", BytesText(plan.memory_bytes_per_rank()));
   if (!plan.has_machine_memory_bytes()) return text;
   return text + Row("", fmt::format("{} the {} of this machine", plan.fits() ? "fits into" : "DOES NOT FIT into",
                                     BytesText(plan.machine_memory_bytes())));
@@ -94,6 +93,27 @@ std::string TimeText(const v1::JobPlan& plan) {
 }
 
 }  // namespace
+
+v1::JobPlan PlanOf(const v1::PlanJobResponse& response) {
+  if (response.has_plan()) return response.plan();
+  v1::JobPlan plan;
+  v1::JobPlan::Model& model = *plan.mutable_model();
+  model.set_family(response.model().family());
+  model.set_layers(response.model().layers());
+  model.set_heads(response.model().heads());
+  model.set_kv_heads(response.model().kv_heads());
+  model.set_head_width(response.model().head_width());
+  model.set_parameters(static_cast<double>(response.model().parameters()));
+  model.set_dtype(response.model().dtype());
+  plan.mutable_kv_bytes_per_token()->set_source(static_cast<double>(response.source_kv_bytes_per_token()));
+  plan.mutable_kv_bytes_per_token()->set_result(static_cast<double>(response.result_kv_bytes_per_token()));
+  plan.mutable_tokens()->set_training(static_cast<double>(response.training_tokens()));
+  plan.set_flops(response.flops());
+  plan.set_memory_bytes_per_rank(static_cast<double>(response.memory_bytes_per_rank()));
+  plan.set_storage_bytes(static_cast<double>(response.storage_bytes()));
+  *plan.mutable_notes() = response.warnings();
+  return plan;
+}
 
 std::string PlanText(const v1::JobPlan& plan, size_t columns) {
   std::string text = Row("model", ModelText(plan.model()));

@@ -113,6 +113,8 @@ Worker::~Worker() {
   Stop();
   // The reporter must not call a destroyed table; attempts that end later stay with the reporter.
   if (reporter_ != nullptr) reporter_->Shutdown();
+  // Before the runtime folder is removed and with it the lock that keeps a successor waiting.
+  pusher_.reset();
   gang_server_.reset();
   table_.reset();
   trainer_server_.reset();

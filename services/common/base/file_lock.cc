@@ -35,11 +35,12 @@ absl::StatusOr<FileLock> FileLock::Take(const std::filesystem::path& file, const
     if (lock.fd_ < 0) return ErrnoStatus(errno, "open", file);
     if (flock(lock.fd_, options.patience ? LOCK_EX | LOCK_NB : LOCK_EX) == 0) {
       if (IsStillNamed(lock.fd_, file)) return lock;
+    } else if (errno == EINTR) {
       continue;
+    } else if (errno != EWOULDBLOCK) {
+      return ErrnoStatus(errno, "lock", file);
     }
-    if (errno != EWOULDBLOCK && errno != EINTR) return ErrnoStatus(errno, "lock", file);
-    if (!options.patience) continue;
-    if (std::chrono::steady_clock::now() - start >= *options.patience) {
+    if (options.patience && std::chrono::steady_clock::now() - start >= *options.patience) {
       return absl::AlreadyExistsError(fmt::format("another process holds {}", file.string()));
     }
     std::this_thread::sleep_for(kRetryInterval);

@@ -92,8 +92,12 @@ ChildProcess::~ChildProcess() {
 }
 
 const std::optional<std::string>& ChildProcess::Ended() {
+  if (ended_) return ended_;
   int status = 0;
-  if (!ended_ && waitpid(id_, &status, WNOHANG) == id_) ended_ = EndText(status);
+  const pid_t found = waitpid(id_, &status, WNOHANG);
+  if (found == id_) ended_ = EndText(status);
+  // The kernel has reaped the child already, because this process ignores SIGCHLD.
+  if (found < 0 && errno == ECHILD) ended_ = "an unknown status";
   return ended_;
 }
 

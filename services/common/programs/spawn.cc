@@ -77,8 +77,11 @@ void JoinControlGroup(const char* join_file) {
   if (fd >= 0) static_cast<void>(!write(fd, "0", 1));
 }
 
-void ResetSignals() {
-  for (int number = 1; number < NSIG; ++number) signal(number, SIG_DFL);
+/// A child in the caller's process group keeps ignoring what the caller ignores: a hangup or an interrupt reaches both.
+void ResetSignals(bool leads_process_group) {
+  for (int number = 1; number < NSIG; ++number) {
+    if (leads_process_group || (number != SIGHUP && number != SIGINT && number != SIGQUIT)) signal(number, SIG_DFL);
+  }
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -96,7 +99,7 @@ bool PrepareChild(const ChildImage& image) {
   if (image.leads_process_group && setpgid(0, 0) != 0) return false;
   if (!DieWithParent(image)) return false;
   JoinControlGroup(image.join_file);
-  ResetSignals();
+  ResetSignals(image.leads_process_group);
   if (*image.working_folder != '\0' && chdir(image.working_folder) != 0) return false;
   return ConnectStandardStreams(image);
 }

@@ -52,5 +52,25 @@ TEST(PlanTextTest, LeavesOutWhatACoordinatorDoesNotTell) {
   }
 }
 
+TEST(PlanOf, ReadsTheFiguresOfACoordinatorThatSendsNoPlan) {
+  v1::PlanJobResponse answer;
+  answer.mutable_model()->set_family("llama");
+  answer.mutable_model()->set_parameters(6738415616);
+  answer.set_source_kv_bytes_per_token(524288);
+  answer.set_result_kv_bytes_per_token(65536);
+  answer.set_training_tokens(4534042624);
+  answer.set_memory_bytes_per_rank(8589934592);
+  answer.add_warnings("an estimate");
+  const v1::JobPlan plan = PlanOf(answer);
+  EXPECT_EQ(plan.model().family(), "llama");
+  EXPECT_EQ(plan.model().parameters(), 6738415616.0);
+  EXPECT_EQ(plan.kv_bytes_per_token().result(), 65536);
+  EXPECT_EQ(plan.tokens().training(), 4534042624.0);
+  EXPECT_EQ(plan.notes(0), "an estimate");
+  EXPECT_THAT(PlanText(plan, 80), testing::HasSubstr("8.0 GiB"));
+  answer.mutable_plan()->mutable_model()->set_family("newer");
+  EXPECT_EQ(PlanOf(answer).model().family(), "newer");
+}
+
 }  // namespace
 }  // namespace regroup
