@@ -71,7 +71,7 @@ Json DescribeMatrix(const Matrix& matrix) {
 
 /// Returns the mean over pairs of different heads; null if the method has no similarities, or a layer has one head.
 Json MeanOfPairs(const Matrix& keys, const Matrix& values) {
-  if (keys.size() < 2 || values.size() < 2) return nullptr;
+  if (keys.size() < 2 || values.size() != keys.size()) return nullptr;
   double sum = 0;
   for (size_t row = 0; row < keys.size(); ++row) {
     for (size_t column = 0; column < keys.size(); ++column) {

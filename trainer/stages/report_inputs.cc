@@ -36,7 +36,10 @@ absl::StatusOr<Json> ReadJsonIfThere(const fs::path& file) {
 absl::Status ReadChoices(const fs::path& folder, Evaluation& evaluation) {
   if (!evaluation.figures.contains("multiple_choice")) return absl::OkStatus();
   for (const Json& set : evaluation.figures["multiple_choice"]) {
-    const std::string name = set.value("name", "");
+    if (!set.is_object() || !set.contains("name") || !set["name"].is_string()) {
+      return absl::DataLossError(fmt::format("{}: a set of multiple_choice has no name", folder.string()));
+    }
+    const std::string name = set["name"].get<std::string>();
     REGROUP_ASSIGN_OR_RETURN(evaluation.choices[name], ReadJsonIfThere(folder / artifacts::ChoiceScores(name)));
   }
   return absl::OkStatus();
@@ -48,6 +51,9 @@ absl::StatusOr<std::optional<Evaluation>> ReadEvaluation(const StageContext& con
   REGROUP_ASSIGN_OR_RETURN(const fs::path folder, context.Input(role));
   Evaluation evaluation{.folder = folder.string()};
   REGROUP_ASSIGN_OR_RETURN(evaluation.figures, ReadJson(folder / artifacts::kEvaluation));
+  if (!evaluation.figures.is_object()) {
+    return absl::DataLossError(fmt::format("{} is not an object", (folder / artifacts::kEvaluation).string()));
+  }
   REGROUP_ASSIGN_OR_RETURN(evaluation.windows, ReadJsonIfThere(folder / artifacts::kWindowScores));
   REGROUP_RETURN_IF_ERROR(ReadChoices(folder, evaluation));
   return evaluation;
@@ -67,8 +73,9 @@ absl::StatusOr<std::vector<std::string>> ReadCurves(const StageContext& context,
   }
   files.push_back(winner / artifacts::kCurves);
   for (const fs::path& file : files) {
-    if (!fs::exists(file)) continue;
-    REGROUP_ASSIGN_OR_RETURN(curves.emplace_back(), ReadFile(file));
+    // A chart is not worth a finished conversion: what cannot be read is left out.
+    const absl::StatusOr<std::string> recorded = ReadFile(file);
+    if (recorded.ok()) curves.push_back(*recorded);
   }
   return curves;
 }

@@ -8,6 +8,117 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+/// A model of two layers with four KV heads of six float32 entries.
+ModelConfig SourceConfig() {
+  ModelConfig config;
+  config.layers = 2;
+  config.heads = 4;
+  config.kv_heads = 4;
+  config.head_width = 6;
+  return config;
+}
+
+Evaluation MakeEvaluation(const std::string& subject, double perplexity, const Json& losses) {
+  return {.folder = "/jobs/evaluate-" + subject,
+          .figures = {{"subject", subject}, {"perplexity", perplexity}},
+          .windows = {{"mean_losses", losses}}};
+}
+
+class BuildReportTest : public testing::Test {
+ protected:
+  BuildReportTest() {
+    assignment_.mutable_model()->set_dtype("float32");
+    arm_.arm.set_kv_heads(2);
+    arm_.arm.set_alignment("procrustes");
+    arm_.arm.set_finetune("direct");
+    arm_.layers = {LayerReport{.kv_heads = 2,
+                               .groups = {{0, 1}, {2, 3}},
+                               .value_similarity_before = {{1, 0.2}, {0.2, 1}},
+                               .key_similarity_before = {{1, 0.4}, {0.4, 1}}}};
+  }
+
+  Json Build(std::vector<ArmReport> arms) {
+    const auto report = BuildReport({.assignment = assignment_,
+                                     .source_config = config_,
+                                     .source = MakeEvaluation("source", 10, {1.0, 2.0, 3.0}),
+                                     .arms = std::move(arms),
+                                     .device = "cpu",
+                                     .device_name = "a CPU",
+                                     .regroup_version = "1.2.3",
+                                     .libtorch_version = "2.11.0"});
+    EXPECT_TRUE(report.ok()) << report.status();
+    return report.value_or(Json::object());
+  }
+
+  const ModelConfig config_ = SourceConfig();
+  v1::TaskAssignment assignment_;
+  ArmReport arm_;
+};
+
+TEST_F(BuildReportTest, ComparesTheResultWithTheSourceWindowByWindow) {
+  arm_.evaluations.emplace("result", MakeEvaluation("result", 11, {1.5, 2.5, 3.5}));
+  const Json report = Build({arm_});
+  EXPECT_EQ(report["result"]["perplexity"], 11);
+  // Every window loses 0.5: the ratio is exp(0.5), and its interval has no width.
+  for (const char* bound : {"ratio", "low", "high"}) {
+    EXPECT_NEAR(report["result"]["perplexity_ratio"][bound].get<double>(), 1.6487212707, 1e-9) << bound;
+  }
+  EXPECT_EQ(report["source"]["kv_bytes_per_token"], 2 * 2 * 4 * 6 * 4);
+  EXPECT_EQ(report["result"]["kv_bytes_per_token"], 2 * 2 * 2 * 6 * 4);
+}
+
+TEST_F(BuildReportTest, MakesNoComparisonOfWindowsThatDoNotMatch) {
+  arm_.evaluations.emplace("result", MakeEvaluation("result", 11, {1.5, 2.5}));
+  EXPECT_FALSE(Build({arm_})["result"].contains("perplexity_ratio"));
+}
+
+TEST_F(BuildReportTest, AveragesTheSimilarityOverPairsOfDifferentHeads) {
+  const Json layer = Build({arm_})["layers"][0];
+  EXPECT_NEAR(layer["overall_similarity_before"].get<double>(), 0.3, 1e-12);
+  EXPECT_TRUE(layer["overall_similarity_after"].is_null());
+  EXPECT_EQ(layer["value_similarity_before"], (Json{{1.0, 0.2}, {0.2, 1.0}}));
+  EXPECT_TRUE(layer["key_similarity_after"].is_null());
+}
+
+TEST_F(BuildReportTest, HasNoOverallSimilarityOfMatricesThatDoNotMatch) {
+  arm_.layers[0].value_similarity_before.pop_back();
+  EXPECT_TRUE(Build({arm_})["layers"][0]["overall_similarity_before"].is_null());
+}
+
+TEST_F(BuildReportTest, TakesARepeatedStepFromTheLaterAttempt) {
+  arm_.curves = {"{\"step\": 1, \"loss\": 4}\n{\"step\": 2, \"loss\": 3}\n{\"step\": 3, \"lo",
+                 "{\"step\": 2, \"loss\": 2.5}\n"};
+  EXPECT_EQ(Build({arm_})["curves"]["loss"], (Json{{1, 4.0}, {2, 2.5}}));
+}
+
+TEST_F(BuildReportTest, ASweepHasARowPerArmWithTheSecondsOfItsTasks) {
+  assignment_.mutable_spec()->mutable_sweep()->add_kv_heads(2);
+  assignment_.mutable_spec()->mutable_sweep()->add_kv_heads(1);
+  (*assignment_.mutable_task_seconds())["align-k2-000"] = 1.5;
+  (*assignment_.mutable_task_seconds())["align-k1-000"] = 2;
+  ArmReport other = arm_;
+  other.arm.set_kv_heads(1);
+  arm_.tasks = {"align-k2-000"};
+  other.tasks = {"align-k1-000"};
+  const Json rows = Build({arm_, other})["rows"];
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0]["kv_heads"], 2);
+  EXPECT_EQ(rows[0]["seconds"], (Json{{"align", 1.5}}));
+  EXPECT_EQ(rows[1]["kv_heads"], 1);
+  EXPECT_EQ(rows[1]["seconds"], (Json{{"align", 2.0}}));
+}
+
+TEST_F(BuildReportTest, ScoresThatNoEvaluationWritesAreDataLoss) {
+  Evaluation broken = MakeEvaluation("result", 11, {"one", "two", "three"});
+  arm_.evaluations.emplace("result", broken);
+  const auto report = BuildReport({.assignment = assignment_,
+                                   .source_config = config_,
+                                   .source = MakeEvaluation("source", 10, {1.0, 2.0, 3.0}),
+                                   .arms = {arm_}});
+  EXPECT_EQ(report.status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(report.status().message()), testing::HasSubstr("/jobs/evaluate-result"));
+}
+
 Json WithPerplexities(const Json& source, const Json& result) {
   return {{"source", {{"perplexity", source}}}, {"result", {{"perplexity", result}}}};
 }

@@ -141,5 +141,16 @@ TEST_F(ReportInputsTest, ARowCountsTheSecondsOfItsOwnTasks) {
   EXPECT_EQ(rows[1]["seconds"], (Json{{"align", 3.5}, {"finetune", 60.0}}));
 }
 
+TEST_F(ReportInputsTest, AnEvaluationThatIsDamagedIsDataLossAndNamesItsFile) {
+  *assignment_.add_arms() = assignment_.arm();
+  AddAlignments("", config_, 2);
+  for (const char* damaged : {"not JSON", "[1]", "{\"multiple_choice\": [1]}"}) {
+    AddInput("evaluate/source", "evaluation.json", damaged);
+    const auto report = CollectReport(Context(), config_);
+    EXPECT_EQ(report.status().code(), absl::StatusCode::kDataLoss) << damaged;
+    EXPECT_THAT(std::string(report.status().message()), testing::HasSubstr("evaluate/source")) << damaged;
+  }
+}
+
 }  // namespace
 }  // namespace regroup
