@@ -92,6 +92,9 @@ install(RUNTIME_DEPENDENCY_SET regroup_trainer_libraries
 
 # Installs their licences, which the wheels contain. A libtorch from elsewhere has its licence beside its libraries.
 file(GLOB _torch_licences ${_site_packages}/torch-*.dist-info/licenses ${REGROUP_TORCH_PREFIX}/LICENSE)
+if(NOT _torch_licences)
+  message(WARNING "No licence was found beside libtorch: packages of this build must not be passed on")
+endif()
 file(GLOB _cuda_licences ${_site_packages}/nvidia_cuda_runtime-*.dist-info/licenses/License.txt)
 install(DIRECTORY ${_torch_licences} DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/regroup-worker COMPONENT worker)
 install(FILES ${PROJECT_SOURCE_DIR}/deploy/debian/intel-onemkl.txt
