@@ -254,7 +254,7 @@ def check_refusals(tool, folder, corpus):
             pre_tokenizer={"type": "Split", "pattern": {"Regex": "[a[b]]"}, "behavior": "Isolated", "invert": False}
         ),
         "needs a token": lambda t: t["model"]["merges"].append(["Q", "qqqq"]),
-        "has the id": lambda t: t["added_tokens"].append({"id": 9000, "content": "<new>", "special": True}),
+        "has id 9000, but": lambda t: t["added_tokens"].append({"id": 9000, "content": "<new>", "special": True}),
     }
     for expected, change in cases.items():
         tree = json.loads(json.dumps(good))

@@ -18,13 +18,13 @@ class DocumentedCluster(DocumentedClusterTest):
         self.assertIn("draining", said["regroup drain node-1 --token-file keys/admin.token"])
         self.assertTrue((self.folder / "work/coordinator/backups/monday.db").exists())
         # The last thing the README does to alice is to remove her token.
-        self.assertIn("not known", self.shell("regroup list", status=2))
+        self.assertIn("is unknown or was removed", self.shell("regroup list", status=2))
         self.assertIn("nodes", self.shell("regroup-coordinator token list --tokens keys/tokens"))
 
     def test_nobody_gets_further_than_the_readme_says(self):
         for command in documented_commands()[:7]:
             self.follow(command)
-        self.assertIn("is for admin", self.shell("regroup drain node-1", status=2))
+        self.assertIn("is allowed for admin", self.shell("regroup drain node-1", status=2))
         self.assertIn("no token", self.shell("env -u REGROUP_TOKEN_FILE regroup list", status=2))
         outside = self.shell("sed s:results/model:elsewhere: job.yaml > other.yaml; regroup submit other.yaml", status=2)
         self.assertIn("output.checkpoint", outside)

@@ -8,11 +8,11 @@
 namespace regroup {
 namespace {
 
-constexpr double kNow = 1000;
+constexpr double kSummaryTime = 1000;
 
 std::vector<std::string> Names(const v1::Job& job) {
   std::vector<std::string> names;
-  for (const StageSummary& stage : SummariseStages(job, kNow)) names.push_back(stage.name);
+  for (const StageSummary& stage : SummariseStages(job, kSummaryTime)) names.push_back(stage.name);
   return names;
 }
 
@@ -21,7 +21,7 @@ TEST(StageSummary, OrdersStagesAsTheyRunWhateverTheOrderOfTheTasks) {
 }
 
 TEST(StageSummary, GathersTheLayersOfAlignIntoOneStage) {
-  const StageSummary align = SummariseStages(HalfAlignedJob(), kNow)[1];
+  const StageSummary align = SummariseStages(HalfAlignedJob(), kSummaryTime)[1];
   EXPECT_EQ(align.state, v1::TASK_STATE_RUNNING);
   EXPECT_EQ(align.done, 1);
   EXPECT_EQ(align.total, 2);
@@ -31,7 +31,7 @@ TEST(StageSummary, GathersTheLayersOfAlignIntoOneStage) {
 }
 
 TEST(StageSummary, EstimatesTheRestFromThePaceSoFar) {
-  EXPECT_DOUBLE_EQ(SummariseStages(HalfAlignedJob(), kNow)[1].remaining_s.value(), 40);
+  EXPECT_DOUBLE_EQ(SummariseStages(HalfAlignedJob(), kSummaryTime)[1].remaining_s.value(), 40);
 }
 
 TEST(StageSummary, PrefersTheEstimateOfTheTaskItself) {
@@ -42,7 +42,7 @@ TEST(StageSummary, PrefersTheEstimateOfTheTaskItself) {
   task.mutable_progress()->set_total(100);
   task.mutable_progress()->mutable_remaining()->set_seconds(77);
   (*task.mutable_progress()->mutable_metrics())["loss"] = 2.5;
-  const StageSummary finetune = SummariseStages(job, kNow)[2];
+  const StageSummary finetune = SummariseStages(job, kSummaryTime)[2];
   EXPECT_EQ(finetune.name, "finetune");
   EXPECT_DOUBLE_EQ(finetune.remaining_s.value(), 77);
   EXPECT_DOUBLE_EQ(finetune.loss.value(), 2.5);
@@ -50,13 +50,13 @@ TEST(StageSummary, PrefersTheEstimateOfTheTaskItself) {
 }
 
 TEST(StageSummary, StopsTheClockOfAFinishedStage) {
-  EXPECT_DOUBLE_EQ(SummariseStages(HalfAlignedJob(), kNow)[0].elapsed_s, 2);
+  EXPECT_DOUBLE_EQ(SummariseStages(HalfAlignedJob(), kSummaryTime)[0].elapsed_s, 2);
 }
 
 TEST(StageSummary, OneFailedLayerFailsTheStage) {
   v1::Job job = HalfAlignedJob();
   job.mutable_tasks(3)->set_state(v1::TASK_STATE_FAILED);
-  EXPECT_EQ(SummariseStages(job, kNow)[1].state, v1::TASK_STATE_FAILED);
+  EXPECT_EQ(SummariseStages(job, kSummaryTime)[1].state, v1::TASK_STATE_FAILED);
 }
 
 TEST(StageSummary, KeepsTheMeasuredModelsOfAJobApart) {
@@ -82,8 +82,8 @@ TEST(StageSummary, GathersTheArmsOfASweep) {
 TEST(StageSummary, AJobThatHasNotStartedCountsFromItsCreation) {
   v1::Job job;
   job.mutable_create_time()->set_seconds(990);
-  EXPECT_DOUBLE_EQ(JobSeconds(job, kNow), 10);
-  EXPECT_DOUBLE_EQ(JobSeconds(HalfAlignedJob(), kNow), 100);
+  EXPECT_DOUBLE_EQ(JobSeconds(job, kSummaryTime), 10);
+  EXPECT_DOUBLE_EQ(JobSeconds(HalfAlignedJob(), kSummaryTime), 100);
 }
 
 }  // namespace

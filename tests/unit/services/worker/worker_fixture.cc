@@ -9,7 +9,7 @@
 namespace regroup {
 namespace {
 
-constexpr std::chrono::seconds kPatience{60};
+constexpr std::chrono::seconds kFixturePatience{60};
 
 }  // namespace
 
@@ -66,7 +66,7 @@ std::filesystem::path WorkerFixture::Out(const AttemptKey& key, const std::strin
 }
 
 void WorkerFixture::WaitFor(const std::function<bool()>& condition, const std::string& what) const {
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  const auto deadline = std::chrono::steady_clock::now() + kFixturePatience;
   while (!condition()) {
     ASSERT_LT(std::chrono::steady_clock::now(), deadline) << what << " did not happen";
     std::this_thread::sleep_for(std::chrono::milliseconds(10));

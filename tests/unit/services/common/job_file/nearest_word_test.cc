@@ -7,7 +7,7 @@
 namespace regroup {
 namespace {
 
-constexpr std::array<std::string_view, 3> kWords = {"none", "procrustes", "principal"};
+constexpr std::array<std::string_view, 3> kChoices = {"none", "procrustes", "principal"};
 
 TEST(NearestWord, CountsOneForEachSlipOfTheFinger) {
   EXPECT_EQ(EditDistance("steps", "steps"), 0);
@@ -19,13 +19,13 @@ TEST(NearestWord, CountsOneForEachSlipOfTheFinger) {
 
 TEST(NearestWord, IgnoresLetterCase) { EXPECT_EQ(EditDistance("Steps", "sTEPS"), 0); }
 
-TEST(NearestWord, FindsTheMeantWord) { EXPECT_EQ(NearestWord("procustes", kWords), "procrustes"); }
+TEST(NearestWord, FindsTheMeantWord) { EXPECT_EQ(NearestWord("procustes", kChoices), "procrustes"); }
 
-TEST(NearestWord, FindsNothingWhereNothingIsNear) { EXPECT_EQ(NearestWord("zebra", kWords), std::nullopt); }
+TEST(NearestWord, FindsNothingWhereNothingIsNear) { EXPECT_EQ(NearestWord("zebra", kChoices), std::nullopt); }
 
 TEST(NearestWord, ListsWordsAsASentenceDoes) {
-  EXPECT_EQ(ListWords(kWords), "none, procrustes or principal");
-  EXPECT_EQ(ListWords(std::span(kWords).first(1)), "none");
+  EXPECT_EQ(ListWords(kChoices), "none, procrustes or principal");
+  EXPECT_EQ(ListWords(std::span(kChoices).first(1)), "none");
   EXPECT_EQ(ListWords({}), "");
 }
 

@@ -10,7 +10,7 @@ using std::chrono::seconds;
 using testing::HasSubstr;
 
 const AttemptKey kAttempt{"job", "finetune", 2};
-constexpr SteadyTime kStart = SteadyTime(seconds(1000));
+constexpr SteadyTime kBoardStart = SteadyTime(seconds(1000));
 constexpr seconds kPatience{60};
 
 v1::AttestRequest Attestation(int rank, int world_size, int process_id = 100) {
@@ -46,11 +46,11 @@ v1::ReportRequest Ending(int rank, bool failed) {
 class TwoRanks : public testing::Test {
  protected:
   TwoRanks() {
-    EXPECT_TRUE(board_.Attest(Attestation(0, 2), kStart).ok());
-    EXPECT_TRUE(board_.Attest(Attestation(1, 2), kStart).ok());
+    EXPECT_TRUE(board_.Attest(Attestation(0, 2), kBoardStart).ok());
+    EXPECT_TRUE(board_.Attest(Attestation(1, 2), kBoardStart).ok());
   }
   void Tell(const v1::ReportRequest& request, seconds after) {
-    EXPECT_TRUE(board_.Report(request, kStart + after).ok());
+    EXPECT_TRUE(board_.Report(request, kBoardStart + after).ok());
   }
 
   RankBoard board_{kAttempt, 2};
@@ -59,33 +59,33 @@ class TwoRanks : public testing::Test {
 TEST(RankBoard, CountsTheRanksThatAttest) {
   RankBoard board(kAttempt, 2);
   EXPECT_EQ(board.attested(), 0);
-  EXPECT_TRUE(board.Attest(Attestation(1, 2), kStart).ok());
-  EXPECT_TRUE(board.Attest(Attestation(1, 2), kStart).ok()) << "a repeated call is harmless";
+  EXPECT_TRUE(board.Attest(Attestation(1, 2), kBoardStart).ok());
+  EXPECT_TRUE(board.Attest(Attestation(1, 2), kBoardStart).ok()) << "a repeated call is harmless";
   EXPECT_EQ(board.attested(), 1);
   EXPECT_EQ(board.refusal(), "");
 }
 
 TEST(RankBoard, RefusesAGangThatFellApart) {
   RankBoard board(kAttempt, 2);
-  EXPECT_TRUE(absl::IsFailedPrecondition(board.Attest(Attestation(0, 1), kStart)));
+  EXPECT_TRUE(absl::IsFailedPrecondition(board.Attest(Attestation(0, 1), kBoardStart)));
   EXPECT_THAT(board.refusal(), HasSubstr("sees 1 ranks where 2 were started"));
 }
 
 TEST(RankBoard, RefusesASecondProcessOfTheSameRank) {
   RankBoard board(kAttempt, 2);
-  EXPECT_TRUE(board.Attest(Attestation(0, 2, 100), kStart).ok());
-  EXPECT_FALSE(board.Attest(Attestation(0, 2, 200), kStart).ok());
+  EXPECT_TRUE(board.Attest(Attestation(0, 2, 100), kBoardStart).ok());
+  EXPECT_FALSE(board.Attest(Attestation(0, 2, 200), kBoardStart).ok());
   EXPECT_THAT(board.refusal(), HasSubstr("two processes"));
 }
 
 TEST(RankBoard, RefusesRanksOutsideTheGangAndOtherEpochs) {
   RankBoard board(kAttempt, 2);
-  EXPECT_FALSE(board.Attest(Attestation(2, 2), kStart).ok());
+  EXPECT_FALSE(board.Attest(Attestation(2, 2), kBoardStart).ok());
   v1::AttestRequest older = Attestation(0, 2);
   older.mutable_attempt()->set_epoch(1);
-  EXPECT_FALSE(board.Attest(older, kStart).ok());
-  EXPECT_FALSE(board.Report(Ticking(0, 1), kStart).ok()) << "it has not attested";
-  EXPECT_FALSE(board.Report(Ticking(-1, 1), kStart).ok());
+  EXPECT_FALSE(board.Attest(older, kBoardStart).ok());
+  EXPECT_FALSE(board.Report(Ticking(0, 1), kBoardStart).ok()) << "it has not attested";
+  EXPECT_FALSE(board.Report(Ticking(-1, 1), kBoardStart).ok());
 }
 
 TEST_F(TwoRanks, TheSuccessOfRankZeroIsTheOutcome) {
@@ -93,7 +93,7 @@ TEST_F(TwoRanks, TheSuccessOfRankZeroIsTheOutcome) {
   EXPECT_FALSE(board_.outcome().has_value());
   Tell(Ending(0, false), seconds(2));
   ASSERT_TRUE(board_.outcome().has_value());
-  EXPECT_EQ(board_.outcome_time(), kStart + seconds(2));
+  EXPECT_EQ(board_.outcome_time(), kBoardStart + seconds(2));
 }
 
 TEST_F(TwoRanks, AFailureOfAnyRankOutweighsASuccess) {
@@ -105,15 +105,15 @@ TEST_F(TwoRanks, AFailureOfAnyRankOutweighsASuccess) {
 }
 
 TEST_F(TwoRanks, ReportsAnswerWhetherToExit) {
-  EXPECT_FALSE(*board_.Report(Ticking(0, 1), kStart));
+  EXPECT_FALSE(*board_.Report(Ticking(0, 1), kBoardStart));
   board_.Stop();
-  EXPECT_TRUE(*board_.Report(Ticking(0, 2), kStart));
+  EXPECT_TRUE(*board_.Report(Ticking(0, 2), kBoardStart));
 }
 
 TEST_F(TwoRanks, ProgressOfAllRanksIsNoHang) {
   Tell(Ticking(0, 1), seconds(50));
   Tell(Ticking(1, 1), seconds(50));
-  EXPECT_FALSE(board_.FindHang(kPatience, kStart + seconds(109)));
+  EXPECT_FALSE(board_.FindHang(kPatience, kBoardStart + seconds(109)));
 }
 
 TEST_F(TwoRanks, ReportsWithoutNewTicksAreNoProgress) {
@@ -121,55 +121,55 @@ TEST_F(TwoRanks, ReportsWithoutNewTicksAreNoProgress) {
     Tell(Ticking(0, second), seconds(second));
     Tell(Ticking(1, 5), seconds(second));
   }
-  EXPECT_EQ(board_.FindHang(kPatience, kStart + seconds(99)),
+  EXPECT_EQ(board_.FindHang(kPatience, kBoardStart + seconds(99)),
             "rank 1 made no progress for 99 s at step 12 in backward");
 }
 
 TEST_F(TwoRanks, ARankThatWaitsForAWorkingOneDoesNotHang) {
   for (int second = 0; second < 200; ++second) Tell(Ticking(0, second), seconds(second));
   Tell(Ticking(1, 1, "all_reduce #3"), seconds(10));
-  EXPECT_FALSE(board_.FindHang(kPatience, kStart + seconds(199)));
+  EXPECT_FALSE(board_.FindHang(kPatience, kBoardStart + seconds(199)));
 }
 
 TEST_F(TwoRanks, TheRankOutsideTheCollectiveIsToBlame) {
   Tell(Ticking(0, 1, "all_reduce #3"), seconds(10));
   Tell(Ticking(1, 1), seconds(20));
-  EXPECT_THAT(board_.FindHang(kPatience, kStart + seconds(85)).value_or(""),
+  EXPECT_THAT(board_.FindHang(kPatience, kBoardStart + seconds(85)).value_or(""),
               HasSubstr("rank 1 made no progress for 65 s"));
 }
 
 TEST_F(TwoRanks, AllWaitingInCollectivesIsADeadlock) {
   Tell(Ticking(0, 1, "all_reduce #3"), seconds(10));
   Tell(Ticking(1, 1, "broadcast #4"), seconds(20));
-  EXPECT_EQ(board_.FindHang(kPatience, kStart + seconds(85)),
+  EXPECT_EQ(board_.FindHang(kPatience, kBoardStart + seconds(85)),
             "rank 0 made no progress for 75 s at step 12 in backward, waiting in all_reduce #3");
 }
 
 TEST_F(TwoRanks, AProcessStoppedInsideACollectiveIsToBlameThoughTheOtherEnteredItFirst) {
   for (int second = 10; second < 85; ++second) Tell(Ticking(0, 1, "all_reduce #3"), seconds(second));
   Tell(Ticking(1, 1, "all_reduce #3"), seconds(20));
-  EXPECT_EQ(board_.FindHang(kPatience, kStart + seconds(85)),
+  EXPECT_EQ(board_.FindHang(kPatience, kBoardStart + seconds(85)),
             "rank 1 made no progress for 65 s at step 12 in backward, waiting in all_reduce #3");
 }
 
 TEST_F(TwoRanks, SilenceAfterAttestingIsAHang) {
-  EXPECT_FALSE(board_.FindHang(kPatience, kStart + seconds(59)));
-  EXPECT_TRUE(board_.FindHang(kPatience, kStart + seconds(60)));
+  EXPECT_FALSE(board_.FindHang(kPatience, kBoardStart + seconds(59)));
+  EXPECT_TRUE(board_.FindHang(kPatience, kBoardStart + seconds(60)));
 }
 
 TEST(SpreadRankBoard, RefusesARankOnAnotherWorkerThanPromised) {
   RankBoard board(kAttempt, std::vector<int>{2, 2});
-  EXPECT_TRUE(board.Attest(Attestation(1, 4), kStart, 0).ok());
+  EXPECT_TRUE(board.Attest(Attestation(1, 4), kBoardStart, 0).ok());
   EXPECT_EQ(board.FirstMissingMember(), 0);
-  EXPECT_TRUE(board.Attest(Attestation(0, 4), kStart, 0).ok());
+  EXPECT_TRUE(board.Attest(Attestation(0, 4), kBoardStart, 0).ok());
   EXPECT_EQ(board.FirstMissingMember(), 1);
-  EXPECT_TRUE(absl::IsFailedPrecondition(board.Attest(Attestation(2, 4), kStart, 0)));
+  EXPECT_TRUE(absl::IsFailedPrecondition(board.Attest(Attestation(2, 4), kBoardStart, 0)));
   EXPECT_EQ(board.refusal(), "rank 2 runs on worker 0 of the gang instead of worker 1");
 }
 
 TEST(SpreadRankBoard, KnowsWhenAllAreThere) {
   RankBoard board(kAttempt, std::vector<int>{1, 1});
-  for (const int rank : {0, 1}) EXPECT_TRUE(board.Attest(Attestation(rank, 2), kStart, rank).ok());
+  for (const int rank : {0, 1}) EXPECT_TRUE(board.Attest(Attestation(rank, 2), kBoardStart, rank).ok());
   EXPECT_EQ(board.FirstMissingMember(), std::nullopt);
 }
 
