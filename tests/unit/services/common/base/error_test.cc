@@ -3,15 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/unit/services/common/base/violation.h"
+
 namespace regroup {
 namespace {
-
-FieldViolation Violation(const std::string& field, const std::string& description) {
-  FieldViolation violation;
-  violation.set_field(field);
-  violation.set_description(description);
-  return violation;
-}
 
 TEST(Error, CarriesItsCodeMessageReasonAndFields) {
   const absl::Status error = MakeError(absl::StatusCode::kNotFound, v1::RESOURCE_NOT_FOUND, "no job \"x\"",

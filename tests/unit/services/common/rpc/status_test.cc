@@ -6,16 +6,10 @@
 #include "absl/strings/cord.h"
 #include "google/rpc/status.pb.h"
 #include "services/common/base/error.h"
+#include "tests/unit/services/common/base/violation.h"
 
 namespace regroup {
 namespace {
-
-FieldViolation Violation(const std::string& field, const std::string& description) {
-  FieldViolation violation;
-  violation.set_field(field);
-  violation.set_description(description);
-  return violation;
-}
 
 TEST(Status, SurvivesTheWireWithItsReasonAndFields) {
   const absl::Status sent =
