@@ -192,6 +192,19 @@ class IncludeEdges(unittest.TestCase):
                    if header.startswith((".", "src/")) or "../" in header]
         self.assertEqual(outside, [])
 
+    def test_precompile_only_headers_of_libraries(self):
+        """A compiler cache may hand the precompiled header of one checkout to another one. The compiler then takes the
+        repository's own headers, which it knows by the first checkout's paths, for other files and reads them twice."""
+        listed = re.compile(r"target_precompile_headers\(\w+ (?:PRIVATE|PUBLIC|INTERFACE) ([^)]*)\)")
+        files = [*REPOSITORY.glob("cmake/*.cmake"), *(file for folder in (*PARTS, "tests")
+                                                      for file in (REPOSITORY / folder).rglob("CMakeLists.txt"))]
+        headers = [(file.name, header) for file in files
+                   for found in listed.findall(file.read_text()) for header in found.split()]
+        self.assertTrue(headers, "found no precompiled headers")
+        own = [(file, header) for file, header in headers if not re.fullmatch(r"<[^<>]+>", header)
+               or header[1:].startswith((*(f"{part}/" for part in PARTS), "tests/", "regroup/"))]
+        self.assertEqual(own, [])
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
