@@ -10,7 +10,10 @@ namespace regroup {
 /// Returns the settings that decide the transforms of the arm's heads, for example "k2-procrustes".
 std::string AlignmentName(const v1::Arm& arm);
 
-/// Returns all settings of the arm, for example "k2-procrustes-l0" or "k2-principal-refined-none".
+/// Returns the settings that decide the merged model that `refine` starts from, for example "k2-principal-layerwise".
+std::string MergedName(const v1::Arm& arm);
+
+/// Returns all settings of the arm, for example "k2-procrustes-l0" or "k2-principal-layerwise-none".
 std::string ArmName(const v1::Arm& arm);
 
 }  // namespace regroup

@@ -38,6 +38,7 @@ v1::TaskAssignment MakeAssignment(const Job& job, size_t task, Duration watchdog
   *assignment.mutable_spec() = job.proto().resolved_spec();
   if (job.proto().has_model()) *assignment.mutable_model() = job.proto().model();
   assignment.set_layer(node.layer);
+  assignment.set_layers(node.layers);
   assignment.set_subject(node.subject);
   *assignment.mutable_arm() = job.graph().arms[static_cast<size_t>(job.task(task).arm())];
   assignment.mutable_arms()->Assign(job.graph().arms.begin(), job.graph().arms.end());

@@ -20,21 +20,24 @@ struct Branch {
   bool merges = false;
   /// The tasks whose results together are the arm's model at this stage.
   Positions tip;
-  /// Tasks whose results together are the arm's model before training.
+  /// Tasks whose results together are the arm's model before any training, and after that of its layers.
   Positions aligned;
+  Positions distilled;
 };
 
 class GraphBuilder {
  public:
   GraphBuilder(const v1::JobSpec& spec, const v1::ModelSummary& model) : spec_(spec), model_(model) {
     graph_.arms = ArmsOf(spec, model.kv_heads());
-    for (const v1::Arm& arm : graph_.arms) branches_.push_back({arm, MergesHeads(arm, model.kv_heads()), {}, {}});
+    for (const v1::Arm& arm : graph_.arms) branches_.push_back({arm, MergesHeads(arm, model.kv_heads())});
   }
 
   Graph Build() {
     inspect_ = Add({.id = "inspect", .kind = v1::TASK_KIND_INSPECT, .role = kInspectRole});
     statistics_ = spec_.calibration().data().empty() ? inspect_ : AddCalibrate();
     for (Branch& branch : branches_) AddAligns(&branch);
+    if (std::any_of(graph_.arms.begin(), graph_.arms.end(), DistillsLayers)) record_ = AddRecord();
+    for (Branch& branch : branches_) AddLayerwise(&branch);
     for (Branch& branch : branches_) AddRefine(&branch);
     for (Branch& branch : branches_) AddFinetune(&branch);
     if (!spec_.has_sweep()) AddExport(&branches_.front());
@@ -75,21 +78,49 @@ class GraphBuilder {
                                  .kind = v1::TASK_KIND_ALIGN,
                                  .role = AlignRole(layer),
                                  .layer = layer,
+                                 .layers = 1,
                                  .arms = {branch->arm.index()},
                                  .needs = {statistics_}}));
     }
     branch->aligned = branch->tip;
   }
 
+  size_t AddRecord() {
+    return Add({.id = "record",
+                .kind = v1::TASK_KIND_RECORD,
+                .role = kRecordRole,
+                .ranks = CalibrationRanks(),
+                .needs = {inspect_}});
+  }
+
+  void AddLayerwise(Branch* branch) {
+    if (!DistillsLayers(branch->arm)) return;
+    const int each = LayersPerTask(spec_, model_.layers());
+    Positions needs = branch->tip;
+    needs.push_back(record_);
+    Positions blocks;
+    for (int first = 0; first < model_.layers(); first += each) {
+      blocks.push_back(Add({.id = fmt::format("{}-{:03}", Id("layerwise", AlignmentName(branch->arm)), first),
+                            .kind = v1::TASK_KIND_LAYERWISE,
+                            .role = LayerwiseRole(first),
+                            .layer = first,
+                            .layers = std::min(each, model_.layers() - first),
+                            .arms = {branch->arm.index()},
+                            .needs = needs}));
+    }
+    branch->tip = branch->distilled = std::move(blocks);
+  }
+
   void AddRefine(Branch* branch) {
     if (!branch->arm.refine()) return;
-    branch->tip = {Add({.id = Id("refine", AlignmentName(branch->arm)),
+    branch->tip = {Add({.id = Id("refine", MergedName(branch->arm)),
                         .kind = v1::TASK_KIND_REFINE,
                         .role = kRefineRole,
                         .ranks = CalibrationRanks(),
                         .arms = {branch->arm.index()},
                         .needs = branch->tip})};
-    branch->aligned = branch->tip;
+    // What was refined directly after merging counts as the aligned model.
+    (DistillsLayers(branch->arm) ? branch->distilled : branch->aligned) = branch->tip;
   }
 
   void AddFinetune(Branch* branch) {
@@ -126,9 +157,11 @@ class GraphBuilder {
   void AddComparisons(const Branch& branch) {
     if (!branch.merges) return;
     const bool trains = branch.arm.finetune() != "none";
-    const bool is_plain_average = branch.arm.alignment() == "none" && !branch.arm.refine() && !trains;
+    const bool distills = DistillsLayers(branch.arm);
+    const bool is_plain_average = branch.arm.alignment() == "none" && !branch.arm.refine() && !trains && !distills;
     if (!is_plain_average) AddEvaluate("evaluate-averaged", kAveragedSubject, {0}, {inspect_});
-    if (trains) AddEvaluate("evaluate-aligned", kAlignedSubject, {0}, branch.aligned);
+    if (trains || distills) AddEvaluate("evaluate-aligned", kAlignedSubject, {0}, branch.aligned);
+    if (trains && distills) AddEvaluate("evaluate-layerwise", kLayerwiseSubject, {0}, branch.distilled);
   }
 
   void AddEvaluate(const std::string& id, const std::string& subject, std::vector<int> arms, Positions needs) {
@@ -159,6 +192,8 @@ class GraphBuilder {
   size_t inspect_ = 0;
   /// Position of the task that the align tasks wait for.
   size_t statistics_ = 0;
+  /// Position of the task whose streams the layerwise tasks read, if there are any.
+  size_t record_ = 0;
   Positions evaluates_;
 };
 

@@ -1,7 +1,10 @@
 // Builds the tasks of a job and their dependencies: a pure function of the job file and of the result of `inspect`.
 //
-//   inspect -> calibrate -> align (one per layer) -> [refine] -> [finetune] -> export -> evaluate result -> report
-//        `---> evaluate source, evaluate averaged      `--> evaluate aligned
+//   inspect -> calibrate -> align (one per layer) -> [layerwise (one per block)] -> [refine] -> [finetune] -> export
+//        |---> [record] -----------------------------'
+//        `---> evaluate source, evaluate averaged      export -> evaluate result -> report
+//
+// In addition, "evaluate aligned" and "evaluate layerwise" measure the model before what follows.
 //
 // A sweep repeats the middle for each arm, shares whatever is equal between arms, exports nothing and reports once.
 // The graph is never stored; it is built again from the job, so it cannot disagree with it.
@@ -24,9 +27,11 @@ struct TaskNode {
   /// The name under which later tasks find its results: "align/3", "evaluate/source".
   std::string role;
   int ranks = 1;
-  /// Attention layer of an align task; -1 otherwise.
+  /// Attention layer of an align task, or the first one of a layerwise task; -1 otherwise.
   int layer = -1;
-  /// For evaluate tasks: source | averaged | aligned | result.
+  /// Number of layers of these tasks.
+  int layers = 0;
+  /// For evaluate tasks: source | averaged | aligned | layerwise | result.
   std::string subject;
   /// The arms it works for, in order; empty if it does not depend on the arm.
   std::vector<int> arms;

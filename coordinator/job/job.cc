@@ -213,6 +213,7 @@ void Job::AppendTask(size_t position) {
   task.set_state(v1::TASK_STATE_BLOCKED);
   task.set_ranks(node.ranks);
   task.set_layer(node.layer);
+  task.set_layers(node.layers);
   task.set_arm(node.arms.empty() ? 0 : node.arms.front());
   record_.retries.emplace_back();
 }

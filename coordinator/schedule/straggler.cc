@@ -9,12 +9,16 @@ namespace {
 /// With fewer, a single short task would distort the median.
 constexpr size_t kFewestSiblings = 3;
 
+/// The last block of layers may be shorter than the others.
+int LayersOf(const v1::Task& task) { return std::max(1, task.layers()); }
+
+/// Returns the time that each finished sibling took for one layer.
 std::vector<Duration> DurationsOfSiblings(const Job& job, const v1::Task& task) {
   std::vector<Duration> durations;
   for (const v1::Task& other : job.proto().tasks()) {
     const bool is_sibling = other.kind() == task.kind() && other.arm() == task.arm();
     if (!is_sibling || other.state() != v1::TASK_STATE_SUCCEEDED) continue;
-    durations.push_back(FromProto(other.end_time()) - FromProto(other.start_time()));
+    durations.push_back((FromProto(other.end_time()) - FromProto(other.start_time())) / LayersOf(other));
   }
   return durations;
 }
@@ -22,12 +26,13 @@ std::vector<Duration> DurationsOfSiblings(const Job& job, const v1::Task& task) 
 }  // namespace
 
 std::optional<Duration> UsualDuration(const Job& job, size_t task) {
-  if (job.task(task).kind() != v1::TASK_KIND_ALIGN) return std::nullopt;
+  const v1::TaskKind kind = job.task(task).kind();
+  if (kind != v1::TASK_KIND_ALIGN && kind != v1::TASK_KIND_LAYERWISE) return std::nullopt;
   std::vector<Duration> durations = DurationsOfSiblings(job, job.task(task));
   if (durations.size() < kFewestSiblings) return std::nullopt;
   const auto middle = durations.begin() + static_cast<std::ptrdiff_t>(durations.size() / 2);
   std::nth_element(durations.begin(), middle, durations.end());
-  return *middle;
+  return *middle * LayersOf(job.task(task));
 }
 
 Duration RunningTime(const Job& job, size_t task, Time now) { return now - FromProto(job.task(task).start_time()); }

@@ -27,6 +27,16 @@ inline constexpr char kAlignment[] = "alignment.safetensors";
 /// The same for one of several numbers of KV heads, if layers may get different ones (target.per_layer).
 inline std::string AlignmentWith(int64_t kv_heads) { return fmt::format("alignment-{}.safetensors", kv_heads); }
 
+// record
+/// {"folder": the shared folder of the streams, relative to the working folder}
+inline constexpr char kStreamsPointer[] = "streams.json";
+
+// layerwise
+/// The trained attention of one layer, by the names of VisitBlock.
+inline std::string TrainedAttention(int64_t layer) { return fmt::format("attention-{:03}.safetensors", layer); }
+/// What training the layer did, {"layer", "error_before", "error_after", ...}; written after the weights.
+inline std::string LayerRecord(int64_t layer) { return fmt::format("layer-{:03}.json", layer); }
+
 // refine
 inline constexpr char kRefinedOutputs[] = "outputs.safetensors";
 /// Tensor of that file: the layer's output projection, [hidden, heads x width].

@@ -19,10 +19,12 @@ struct TaskKindRow {
 };
 
 /// All kinds in the order in which a job runs them.
-inline constexpr std::array<TaskKindRow, 8> kTaskKinds = {{
+inline constexpr std::array<TaskKindRow, 10> kTaskKinds = {{
     {v1::TASK_KIND_INSPECT, "inspect", false},
     {v1::TASK_KIND_CALIBRATE, "calibrate", true},
     {v1::TASK_KIND_ALIGN, "align", true},
+    {v1::TASK_KIND_RECORD, "record", true},
+    {v1::TASK_KIND_LAYERWISE, "layerwise", true},
     {v1::TASK_KIND_REFINE, "refine", true},
     {v1::TASK_KIND_FINETUNE, "finetune", true},
     {v1::TASK_KIND_EXPORT, "export", false},

@@ -14,11 +14,14 @@ namespace regroup {
 
 inline constexpr char kInspectRole[] = "inspect";
 inline constexpr char kCalibrateRole[] = "calibrate";
+inline constexpr char kRecordRole[] = "record";
 inline constexpr char kRefineRole[] = "refine";
 inline constexpr char kFinetuneRole[] = "finetune";
 inline constexpr char kExportRole[] = "export";
 inline constexpr char kReportRole[] = "report";
 inline std::string AlignRole(int64_t layer) { return fmt::format("align/{}", layer); }
+/// Returns the role of the layerwise task whose block of layers begins with this one.
+inline std::string LayerwiseRole(int64_t first_layer) { return fmt::format("layerwise/{}", first_layer); }
 /// Returns the role of an evaluate task; `subject` is the measured model.
 inline std::string EvaluateRole(std::string_view subject) { return fmt::format("evaluate/{}", subject); }
 /// Returns the prefix of the roles of the arm with this index, for the report of a sweep.
@@ -28,6 +31,7 @@ inline std::string ArmPrefix(int64_t index) { return fmt::format("{}/", index); 
 inline constexpr char kSourceSubject[] = "source";
 inline constexpr char kAveragedSubject[] = "averaged";
 inline constexpr char kAlignedSubject[] = "aligned";
+inline constexpr char kLayerwiseSubject[] = "layerwise";
 inline constexpr char kResultSubject[] = "result";
 
 }  // namespace regroup

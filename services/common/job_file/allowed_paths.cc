@@ -46,6 +46,7 @@ void ForEachPath(v1::JobSpec& spec, const std::function<void(const std::string& 
   };
   if (spec.has_source()) visit_written("source.checkpoint", spec.mutable_source()->mutable_checkpoint());
   if (spec.has_calibration()) visit_written("calibration.data", spec.mutable_calibration()->mutable_data());
+  if (spec.has_layerwise()) visit_written("layerwise.data", spec.mutable_layerwise()->mutable_data());
   if (spec.has_finetune()) visit_written("finetune.data", spec.mutable_finetune()->mutable_data());
   if (spec.has_output()) visit_written("output.checkpoint", spec.mutable_output()->mutable_checkpoint());
   if (!spec.has_evaluation()) return;

@@ -12,6 +12,7 @@ inline constexpr std::array<std::string_view, 2> kPerLayerWords = {"none", "auto
 inline constexpr std::array<std::string_view, 3> kAlignmentMethods = {"none", "procrustes", "principal"};
 inline constexpr std::array<std::string_view, 4> kCompareWords = {"none", "key", "value", "joint"};
 inline constexpr std::array<std::string_view, 3> kSimilarities = {"cosine", "distance", "residual"};
+inline constexpr std::array<std::string_view, 2> kLayerwiseMethods = {"none", "distill"};
 inline constexpr std::array<std::string_view, 3> kFinetuneMethods = {"none", "direct", "l0"};
 inline constexpr std::array<std::string_view, 3> kTrainedWords = {"all", "attention", "lora"};
 inline constexpr std::array<std::string_view, 3> kRecomputeWords = {"none", "feed_forward", "block"};

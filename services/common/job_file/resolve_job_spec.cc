@@ -21,12 +21,32 @@ void ResolveAlignment(bool best, bool method_varies, v1::Alignment& alignment) {
   if (!alignment.has_restore_norm() && !method_varies) alignment.set_restore_norm(alignment.method() == "principal");
 }
 
+/// Returns text to train on where the job names none for this stage.
+const std::string& FirstOf(const std::string& preferred, const std::string& other) {
+  return preferred.empty() ? other : preferred;
+}
+
+void ResolveLayerwise(bool best, const v1::JobSpec& spec, v1::Layerwise& layerwise) {
+  if (!layerwise.has_method()) layerwise.set_method(best ? "distill" : "none");
+  if (layerwise.data().empty()) layerwise.set_data(FirstOf(spec.finetune().data(), spec.calibration().data()));
+  if (!layerwise.has_sequences()) layerwise.set_sequences(512);
+  if (!layerwise.has_passes()) layerwise.set_passes(2);
+  if (!layerwise.has_batch_sequences()) layerwise.set_batch_sequences(2);
+  if (!layerwise.has_map_weight()) layerwise.set_map_weight(1.0);
+  if (!layerwise.has_seed()) layerwise.set_seed(0);
+}
+
+/// Leaves the rate unset where only some arms of a sweep distill their layers: FinetuneRate (arms.h) knows the arm.
+void ResolveLearningRate(const v1::JobSpec& spec, v1::Finetune& finetune) {
+  if (finetune.has_learning_rate() || spec.sweep().layerwise_size() > 0) return;
+  finetune.set_learning_rate(DefaultFinetuneRate(spec.layerwise().method() == "distill"));
+}
+
 void ResolveFinetune(bool best, const std::string& calibration_data, v1::Finetune& finetune) {
   if (!finetune.has_method()) finetune.set_method(best ? "direct" : "l0");
   if (finetune.data().empty()) finetune.set_data(calibration_data);
   if (!finetune.has_batch_sequences()) finetune.set_batch_sequences(64);
   if (!finetune.has_micro_batch_sequences()) finetune.set_micro_batch_sequences(1);
-  if (!finetune.has_learning_rate()) finetune.set_learning_rate(1e-5);
   if (!finetune.has_ranks()) finetune.set_ranks(1);
   if (!finetune.has_precision()) finetune.set_precision("auto");
   if (!finetune.has_checkpoint_every_steps()) finetune.set_checkpoint_every_steps(200);
@@ -68,9 +88,12 @@ v1::JobSpec ResolveJobSpec(const v1::JobSpec& spec) {
   const bool best = IsBest(resolved);
   ResolveCalibration(*resolved.mutable_calibration());
   ResolveAlignment(best, resolved.sweep().alignment_size() > 0, *resolved.mutable_alignment());
+  ResolveLayerwise(best, resolved, *resolved.mutable_layerwise());
   ResolveFinetune(best, resolved.calibration().data(), *resolved.mutable_finetune());
+  ResolveLearningRate(resolved, *resolved.mutable_finetune());
   // Training gives better results from an unrefined model; see "After equal training" in trainer/alignment/README.md.
-  if (!resolved.refine().has_outputs()) resolved.mutable_refine()->set_outputs(best && !AnyArmTrains(resolved));
+  const bool trains = AnyArmTrains(resolved) || AnyArmDistillsLayers(resolved);
+  if (!resolved.refine().has_outputs()) resolved.mutable_refine()->set_outputs(best && !trains);
   if (resolved.has_evaluation()) ResolveEvaluation(*resolved.mutable_evaluation());
   ResolveResources(*resolved.mutable_resources());
   return resolved;

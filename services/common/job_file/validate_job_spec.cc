@@ -41,6 +41,7 @@ class Validation {
     CheckTarget();
     CheckCalibration();
     CheckAlignment();
+    CheckLayerwise();
     CheckFinetune();
     CheckEvaluation();
     CheckGates();
@@ -146,6 +147,30 @@ class Validation {
     if (alignment.seed() < 0) Add("alignment.seed", "is {}; write 0 or more", alignment.seed());
   }
 
+  void CheckLayerwise() {
+    const v1::Layerwise& layerwise = spec_.layerwise();
+    CheckWord("layerwise.method", layerwise.method(), kLayerwiseMethods);
+    if (AnyArmDistillsLayers(spec_)) {
+      Require("layerwise.data", layerwise.data(), "write a JSON Lines file with a \"text\" field in each line");
+    }
+    CheckRange("layerwise.sequences", layerwise.sequences(), 1, 1 << 24);
+    CheckSequenceLength("layerwise.sequence_length", layerwise);
+    CheckRange("layerwise.passes", layerwise.passes(), 1, 1 << 16);
+    CheckRange("layerwise.batch_sequences", layerwise.batch_sequences(), 1, 1 << 16);
+    if (layerwise.has_layers_per_task()) {
+      CheckRange("layerwise.layers_per_task", layerwise.layers_per_task(), 1, 1 << 16);
+    }
+    if (layerwise.has_learning_rate()) CheckRate("layerwise.learning_rate", layerwise.learning_rate());
+    if (!(layerwise.map_weight() >= 0 && layerwise.map_weight() <= 1e6)) {
+      Add("layerwise.map_weight", "is {}; write a number from 0 to 1,000,000", layerwise.map_weight());
+    }
+    if (layerwise.seed() < 0) Add("layerwise.seed", "is {}; write 0 or more", layerwise.seed());
+  }
+
+  void CheckRate(std::string_view field, double rate) {
+    if (!(rate > 0 && rate <= 1)) Add(field, "is {}; write a number above 0 and at most 1", rate);
+  }
+
   void CheckFinetune() {
     const v1::Finetune& finetune = spec_.finetune();
     CheckWord("finetune.method", finetune.method(), kFinetuneMethods);
@@ -168,9 +193,7 @@ class Validation {
     if (!(finetune.lora_alpha() > 0 && finetune.lora_alpha() <= 1e6)) {
       Add("finetune.lora_alpha", "is {}; write a number above 0 and at most 1,000,000", finetune.lora_alpha());
     }
-    if (!(finetune.learning_rate() > 0 && finetune.learning_rate() <= 1)) {
-      Add("finetune.learning_rate", "is {}; write a number above 0 and at most 1", finetune.learning_rate());
-    }
+    if (finetune.has_learning_rate()) CheckRate("finetune.learning_rate", finetune.learning_rate());
     if (finetune.seed() < 0) Add("finetune.seed", "is {}; write 0 or more", finetune.seed());
     CheckBatch();
   }
@@ -236,11 +259,13 @@ class Validation {
               [&](const std::string& item, int32_t value) { CheckRange(item, value, 1, kMostHeads); });
     CheckList("sweep.alignment", sweep.alignment(),
               [&](const std::string& item, const std::string& word) { CheckWord(item, word, kAlignmentMethods); });
+    CheckList("sweep.layerwise", sweep.layerwise(),
+              [&](const std::string& item, const std::string& word) { CheckWord(item, word, kLayerwiseMethods); });
     CheckList("sweep.refine", sweep.refine(), [](const std::string&, bool) {});
     CheckList("sweep.finetune", sweep.finetune(),
               [&](const std::string& item, const std::string& word) { CheckWord(item, word, kFinetuneMethods); });
     if (spec_.has_sweep() && !VariesAnything(spec_))
-      Add("sweep", "varies nothing; list values of kv_heads, alignment, refine or finetune");
+      Add("sweep", "varies nothing; list values of kv_heads, alignment, layerwise, refine or finetune");
     constexpr size_t most_arms = 256;
     const size_t arms = CountCombinations(spec_);
     if (arms > most_arms) Add("sweep", "has {} combinations; a job has at most {}", arms, most_arms);
