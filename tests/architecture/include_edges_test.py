@@ -68,9 +68,11 @@ EDGES = {
                      "trainer/parallel"],
     "trainer/training": ["trainer/alignment", "trainer/checkpoint", "trainer/data", "trainer/distill", "trainer/link",
                          "trainer/model_folder", "trainer/nn", "trainer/optim", "trainer/parallel"],
-    "trainer/stages": ["services/common/job_file", "trainer/alignment", "trainer/data", "trainer/eval", "trainer/link",
-                       "trainer/model_folder", "trainer/nn", "trainer/parallel", "trainer/plan", "trainer/report",
-                       "trainer/training"],
+    "trainer/layerwise": ["trainer/data", "trainer/distill", "trainer/model_folder", "trainer/nn", "trainer/optim",
+                          "trainer/parallel", "trainer/training"],
+    "trainer/stages": ["services/common/job_file", "trainer/alignment", "trainer/data", "trainer/eval",
+                       "trainer/layerwise", "trainer/link", "trainer/model_folder", "trainer/nn", "trainer/parallel",
+                       "trainer/plan", "trainer/report", "trainer/training"],
     "trainer/main.cc": ["trainer/parallel", "trainer/plan", "trainer/stages"],
 }
 

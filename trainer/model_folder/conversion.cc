@@ -1,6 +1,7 @@
 #include "trainer/model_folder/conversion.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 
@@ -29,8 +30,34 @@ ModelConfig Conversion::MergedConfig() const {
   return config;
 }
 
+namespace {
+
+/// Replaces the tensors of the block that are listed, in its own type and on its own device.
+absl::Status Replace(Block& block, int64_t layer, const std::map<std::string, at::Tensor>& tensors) {
+  std::string wrong;
+  size_t used = 0;
+  VisitBlock(block, layer, [&](const std::string& name, at::Tensor& tensor) {
+    const auto found = tensors.find(name);
+    if (found == tensors.end()) return;
+    ++used;
+    if (!tensor.defined() || tensor.sizes() != found->second.sizes()) {
+      wrong = name;
+    } else {
+      tensor = found->second.to(tensor.options());
+    }
+  });
+  if (wrong.empty() && used == tensors.size()) return absl::OkStatus();
+  return absl::DataLossError(wrong.empty() ? fmt::format("layer {}: a trained tensor has an unknown name", layer)
+                                           : fmt::format("the trained tensor '{}' does not fit its layer", wrong));
+}
+
+}  // namespace
+
 absl::Status Conversion::Merge(Block& block, int64_t layer) const {
   REGROUP_RETURN_IF_ERROR(MergeBlock(block, source_config_, layer, alignments_[layer]));
+  if (const auto trained = trained_.find(layer); trained != trained_.end()) {
+    REGROUP_RETURN_IF_ERROR(Replace(block, layer, trained->second));
+  }
   if (!outputs_.empty()) block.attention.output.weight = outputs_[layer].to(block.attention.output.weight.options());
   return absl::OkStatus();
 }

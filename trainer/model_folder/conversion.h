@@ -1,7 +1,10 @@
-// Describes how the source's layers become merged ones: the alignment of every layer and, after `refine`, its refitted
-// output projection. Plain value; any thread may read.
+// Describes how the source's layers become merged ones: the alignment of every layer and, where they were trained or
+// refitted afterwards, its attention after `layerwise` and its output projection after `refine`. Plain value; any
+// thread may read.
 #pragma once
 
+#include <map>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -14,15 +17,19 @@ namespace regroup {
 class Conversion {
  public:
   Conversion() = default;
-  /// `alignments` has one entry per layer. `outputs` has the refitted output projections [hidden, heads x width], one
-  /// per layer; it is empty without refine.
-  Conversion(ModelConfig source_config, std::vector<LayerAlignment> alignments, std::vector<at::Tensor> outputs = {})
-      : source_config_(std::move(source_config)), alignments_(std::move(alignments)), outputs_(std::move(outputs)) {}
+  /// `alignments` has one entry per layer.
+  Conversion(ModelConfig source_config, std::vector<LayerAlignment> alignments)
+      : source_config_(std::move(source_config)), alignments_(std::move(alignments)) {}
+
+  /// Sets tensors that replace those of the merged layer, by the names of VisitBlock.
+  void SetTrained(int64_t layer, std::map<std::string, at::Tensor> tensors) { trained_[layer] = std::move(tensors); }
+  /// Sets the refitted output projections [hidden, heads x width], one per layer.
+  void SetOutputs(std::vector<at::Tensor> outputs) { outputs_ = std::move(outputs); }
 
   /// Averages neighbouring heads without any alignment.
   static absl::StatusOr<Conversion> Average(const ModelConfig& config, int64_t kv_heads);
 
-  /// Replaces the attention of a source block by the merged one.
+  /// Replaces the attention of a source block by the merged one. DATA_LOSS if a trained tensor has another shape.
   absl::Status Merge(Block& block, int64_t layer) const;
 
   const std::vector<LayerAlignment>& alignments() const { return alignments_; }
@@ -32,6 +39,7 @@ class Conversion {
  private:
   ModelConfig source_config_;
   std::vector<LayerAlignment> alignments_;
+  std::map<int64_t, std::map<std::string, at::Tensor>> trained_;
   std::vector<at::Tensor> outputs_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <optional>
 
 #include "trainer/nn/packed_linear.h"
@@ -74,27 +75,38 @@ AttentionRows RowsOfAttention(const AttentionInputs& inputs, const AttentionProj
   return {inputs, Project(inputs.memory, weights.key), Project(inputs.memory, weights.value)};
 }
 
+AttentionHeads HeadsOfAttention(const AttentionRows& rows, const AttentionProjections& weights,
+                                const ModelConfig& config, const PositionTables& positions) {
+  const auto rotated = [&](const at::Tensor& projected, const Norm& norm) {
+    return ApplyRotary(QueryOrKeyHeads(projected, norm, config), config.rotary, positions.rotary);
+  };
+  return {.query = rotated(Project(rows.query, weights.query), weights.query_norm),
+          .key = rotated(rows.keys, weights.key_norm),
+          .value = SplitHeads(rows.values, config.head_width),
+          .bias = AttentionBias(positions, weights.head_order),
+          .causal = positions.causal,
+          .scale = config.scaled_attention ? 1.0 / std::sqrt(static_cast<double>(config.head_width)) : 1.0};
+}
+
+at::Tensor JoinHeads(const at::Tensor& heads) { return heads.transpose(1, 2).flatten(-2); }
+
 at::Tensor AttendHeads(const AttentionRows& rows, const AttentionProjections& weights, const ModelConfig& config,
                        const PositionTables& positions, const CachedLayer& cached) {
-  const at::Tensor query_rows = Project(rows.query, weights.query);
-  const at::Tensor query =
-      ApplyRotary(QueryOrKeyHeads(query_rows, weights.query_norm, config), config.rotary, positions.rotary);
-  const at::Tensor key =
-      ApplyRotary(QueryOrKeyHeads(rows.keys, weights.key_norm, config), config.rotary, positions.rotary);
-  const at::Tensor value = SplitHeads(rows.values, config.head_width);
-  const int64_t heads = query.size(1);
-  const at::Tensor bias = AttentionBias(positions, weights.head_order);
+  const AttentionHeads heads = HeadsOfAttention(rows, weights, config, positions);
   if (cached.cache != nullptr) {
-    return cached.cache->Attend(cached.layer, query, key, value, bias).transpose(1, 2).flatten(-2);
+    return JoinHeads(cached.cache->Attend(cached.layer, heads.query, heads.key, heads.value, heads.bias));
   }
   std::optional<at::Tensor> mask;
-  if (bias.defined()) mask = bias.to(query.scalar_type());
-  std::optional<double> scale;
-  if (!config.scaled_attention) scale = 1.0;
-  const at::Tensor attended =
-      at::scaled_dot_product_attention(query, RepeatHeads(key, heads), RepeatHeads(value, heads), mask,
-                                       /*dropout_p=*/0.0, /*is_causal=*/positions.causal && !mask, scale);
-  return attended.transpose(1, 2).flatten(-2);
+  if (heads.bias.defined()) mask = heads.bias.to(heads.query.scalar_type());
+  const int64_t count = heads.query.size(1);
+  return JoinHeads(at::scaled_dot_product_attention(
+      heads.query, RepeatHeads(heads.key, count), RepeatHeads(heads.value, count), mask,
+      /*dropout_p=*/0.0, /*is_causal=*/heads.causal && !mask, heads.scale));
+}
+
+at::Tensor AttentionBranch(const at::Tensor& heads, const Block& block, const ModelConfig& config) {
+  const at::Tensor attended = Project(heads, block.attention.output);
+  return config.layout == BlockLayout::kNormAfter ? Normalise(attended, block.attention_norm, config) : attended;
 }
 
 at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation) {
@@ -116,7 +128,8 @@ at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConf
   const AttentionRows rows = RowsOfAttention(inputs, block.attention);
   if (context.observer) context.observer(rows);
   const at::Tensor attended =
-      Project(AttendHeads(rows, block.attention, config, context.positions, context.cached), block.attention.output);
+      AttentionBranch(AttendHeads(rows, block.attention, config, context.positions, context.cached), block, config);
+  if (context.branch_observer) context.branch_observer(attended);
   const auto feed_forward = [&](const at::Tensor& x) {
     return context.recompute_feed_forward ? RunFeedForwardRecomputed(x, block.feed_forward, config.activation)
                                           : RunFeedForward(x, block.feed_forward, config.activation);
@@ -128,7 +141,7 @@ at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConf
     case BlockLayout::kParallelTwoNorms:
       return x_BTD + attended + feed_forward(second_norm(x_BTD));
     case BlockLayout::kNormAfter: {
-      const at::Tensor middle = x_BTD + Normalise(attended, block.attention_norm, config);
+      const at::Tensor middle = x_BTD + attended;
       return middle + second_norm(feed_forward(middle));
     }
     case BlockLayout::kSequential:

@@ -38,6 +38,22 @@ struct AttentionRows : AttentionInputs {
 };
 AttentionRows RowsOfAttention(const AttentionInputs& inputs, const AttentionProjections& weights);
 
+/// The heads as they enter the softmax. Query head j reads KV head j / (H / G).
+struct AttentionHeads {
+  at::Tensor query;       // [B, H, T, d]
+  at::Tensor key, value;  // [B, G, tokens read, d]
+  /// Added to the logits, see PositionTables::bias; undefined if plain causal attention, or none, is sufficient.
+  at::Tensor bias;
+  bool causal = true;
+  /// Factor on the products of queries and keys.
+  double scale = 1.0;
+};
+AttentionHeads HeadsOfAttention(const AttentionRows& rows, const AttentionProjections& weights,
+                                const ModelConfig& config, const PositionTables& positions);
+
+/// Returns [B, heads, T, d] as [B, T, heads x d].
+at::Tensor JoinHeads(const at::Tensor& heads);
+
 /// Returns the concatenated head outputs before the output projection, [B, T, H d]. The keys determine the number of KV
 /// heads; query head j reads KV head j / (H / G). With a cache the tokens follow those in it, and `positions` are
 /// theirs.
@@ -51,6 +67,9 @@ at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, A
 AttentionInputs InputsOfAttention(const at::Tensor& x_BTD, const at::Tensor& memory, const Block& block,
                                   const ModelConfig& config);
 
+/// Returns what the attention adds to the residual stream, from the head outputs [B, T, H d].
+at::Tensor AttentionBranch(const at::Tensor& heads, const Block& block, const ModelConfig& config);
+
 /// The inputs of a block other than its hidden states.
 struct BlockContext {
   const PositionTables& positions;
@@ -58,6 +77,8 @@ struct BlockContext {
   at::Tensor memory = {};
   /// If set, it is called with the inputs of attention.
   std::function<void(const AttentionRows&)> observer = {};
+  /// If set, it is called with AttentionBranch, [B, T, D].
+  std::function<void(const at::Tensor&)> branch_observer = {};
   CachedLayer cached = {};
   bool recompute_feed_forward = false;
 };

@@ -66,6 +66,9 @@ at::Tensor WindowRunner::RunPart(const at::Tensor& stream_BTD, const Block& bloc
   if (options_.observer) {
     context.observer = [&](const AttentionRows& rows) { options_.observer(layer, rows); };
   }
+  if (options_.branch_observer) {
+    context.branch_observer = [&](const at::Tensor& branch) { options_.branch_observer(layer, branch); };
+  }
   context.recompute_feed_forward = options_.recompute == Recompute::kFeedForward;
   const at::Tensor part = PartOf(stream_BTD, layer);
   return options_.recompute == Recompute::kBlock ? RunBlockRecomputed(part, block, config_, context)

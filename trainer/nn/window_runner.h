@@ -28,6 +28,8 @@ struct WindowOptions {
   /// it. Not for encoder-decoders. Undefined: the whole window is one document.
   at::Tensor documents = {};
   AttentionObserver observer = {};
+  /// Called with what the attention of each layer adds to its part of the stream, [B, tokens of the part, D].
+  std::function<void(int64_t layer, const at::Tensor& branch)> branch_observer = {};
 };
 
 class WindowRunner {

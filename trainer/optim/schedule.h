@@ -1,4 +1,4 @@
-// Learning rate over the steps of a training: linear warm-up, then half a cosine.
+// Learning rate over the steps of a training: linear warm-up, then half a cosine or a straight line to the final rate.
 #pragma once
 
 #include <algorithm>
@@ -8,12 +8,15 @@
 
 namespace regroup {
 
+enum class RateDecay { kCosine, kLinear };
+
 struct RateSchedule {
   double peak = 1e-5;
   int64_t steps = 1;
   int64_t warm_up_steps = 32;
   /// Rate at the end, relative to the peak.
   double final_ratio = 0.0;
+  RateDecay decay = RateDecay::kCosine;
 
   /// Returns the rate of step `step`, counted from 0.
   double At(int64_t step) const {
@@ -21,8 +24,9 @@ struct RateSchedule {
     if (step < warm_up) return peak * static_cast<double>(step + 1) / static_cast<double>(warm_up);
     const double done =
         static_cast<double>(step - warm_up) / static_cast<double>(std::max<int64_t>(1, steps - warm_up));
-    const double cosine = 0.5 * (1.0 + std::cos(std::numbers::pi * std::min(1.0, done)));
-    return peak * (final_ratio + (1.0 - final_ratio) * cosine);
+    const double left = decay == RateDecay::kLinear ? 1.0 - std::min(1.0, done)
+                                                    : 0.5 * (1.0 + std::cos(std::numbers::pi * std::min(1.0, done)));
+    return peak * (final_ratio + (1.0 - final_ratio) * left);
   }
 };
 

@@ -1,6 +1,9 @@
 // Derives settings for a given model from the job's spec.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
+
 #include "regroup/v1/worker_service.pb.h"
 #include "trainer/alignment/align_layer.h"
 #include "trainer/nn/model_config.h"
@@ -18,6 +21,13 @@ int64_t SequenceLength(const Message& message, const ModelConfig& config) {
 /// memory, and enough to spread the fixed cost of a sum.
 inline int64_t CalibrationWindowsAtOnce(int64_t sequence_length) {
   return std::max<int64_t>(1, 2048 / sequence_length);
+}
+
+/// Returns the peak learning rate of layerwise distillation: the spec's, else by the width of the model, see
+/// trainer/layerwise/README.md.
+inline double LayerwiseRate(const v1::Layerwise& layerwise, const ModelConfig& config) {
+  if (layerwise.has_learning_rate()) return layerwise.learning_rate();
+  return 4e-3 * std::sqrt(256.0 / static_cast<double>(config.hidden_size));
 }
 
 /// Returns the alignment options of one arm.

@@ -1,6 +1,6 @@
 // evaluate: measures the quality of one subject: the source, the source with plainly averaged heads, the aligned and
-// merged model before training, or the result as it will be published. For the result the source is loaded too, because
-// agreement and decoding speed compare the two in one run.
+// merged model before training, that after layerwise distillation, or the result as it will be published. For the
+// result the source is loaded too, because agreement and decoding speed compare the two in one run.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -36,7 +36,7 @@ absl::StatusOr<Model> LoadSubject(const StageContext& context, const SourceModel
                              Conversion::Average(source.config(), context.assignment.arm().kv_heads()));
     return LoadMerged(source, averages, at::kFloat, context.device);
   }
-  if (subject == kAlignedSubject) {
+  if (subject == kAlignedSubject || subject == kLayerwiseSubject) {
     REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, source.config()));
     return LoadMerged(source, conversion, at::kFloat, context.device);
   }
@@ -49,6 +49,7 @@ std::string FigureRow(const StageContext& context) {
   if (!context.spec().has_sweep() || subject == kSourceSubject) return subject;
   const v1::Arm& arm = context.assignment.arm();
   std::string row = fmt::format("{} {}, {}", arm.kv_heads(), arm.kv_heads() == 1 ? "head" : "heads", arm.alignment());
+  if (arm.layerwise() == "distill") row += " + layerwise";
   if (arm.refine()) row += " + refine";
   if (subject != kResultSubject) return fmt::format("{}, {}", row, subject);
   if (arm.finetune() != "none") row += " + " + arm.finetune();

@@ -9,6 +9,7 @@
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/job_file/arms.h"
 #include "trainer/data/token_windows.h"
 #include "trainer/model_folder/converted_folder.h"
 #include "trainer/parallel/device_name.h"
@@ -150,7 +151,7 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   const DistillSettings settings{.steps = finetune.steps(),
                                  .batch_sequences = finetune.batch_sequences(),
                                  .micro_batch_sequences = finetune.micro_batch_sequences(),
-                                 .learning_rate = finetune.learning_rate(),
+                                 .learning_rate = FinetuneRate(context.spec(), context.assignment.arm()),
                                  .flops_per_token = TrainingFlops(source.config(), conversion.MergedConfig().kv_heads,
                                                                   gated, windows.sequence_length()),
                                  .peak_flops_per_second = PeakOfAll(context, type),

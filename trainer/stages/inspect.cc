@@ -92,6 +92,10 @@ absl::Status CheckData(const v1::JobSpec& spec, const ModelConfig& config) {
     REGROUP_RETURN_IF_ERROR(CheckTextFile("calibration.data", spec.calibration().data()));
     REGROUP_RETURN_IF_ERROR(CheckLength("calibration", spec.calibration(), config));
   }
+  if (AnyArmDistillsLayers(spec)) {
+    REGROUP_RETURN_IF_ERROR(CheckTextFile("layerwise.data", spec.layerwise().data()));
+    REGROUP_RETURN_IF_ERROR(CheckLength("layerwise", spec.layerwise(), config));
+  }
   if (AnyArmTrains(spec) && !spec.finetune().data().empty()) {
     REGROUP_RETURN_IF_ERROR(CheckTextFile("finetune.data", spec.finetune().data()));
     REGROUP_RETURN_IF_ERROR(CheckLength("finetune", spec.finetune(), config));
@@ -112,9 +116,9 @@ absl::Status CheckData(const v1::JobSpec& spec, const ModelConfig& config) {
   return absl::OkStatus();
 }
 
-/// Adds the digests of the files that calibration and training read.
+/// Adds the digests of the files that calibration, layerwise distillation and training read.
 absl::Status AddDataDigests(const v1::JobSpec& spec, v1::ModelSummary& summary) {
-  std::set<std::string> files{spec.calibration().data(), spec.finetune().data()};
+  std::set<std::string> files{spec.calibration().data(), spec.finetune().data(), spec.layerwise().data()};
   files.erase("");
   for (const std::string& file : files) {
     REGROUP_ASSIGN_OR_RETURN((*summary.mutable_data_digests())[file], FileDigest(file));

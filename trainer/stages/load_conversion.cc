@@ -53,6 +53,27 @@ absl::StatusOr<std::vector<LayerAlignment>> LoadSpentHeads(const StageContext& c
   return alignments;
 }
 
+/// Returns the folder of the layerwise task whose block begins with this layer, if there is one.
+std::optional<std::filesystem::path> BlockThatBeginsWith(const StageContext& context, const std::string& prefix,
+                                                         int64_t layer) {
+  const auto found = context.assignment.inputs().find(prefix + LayerwiseRole(layer));
+  if (found == context.assignment.inputs().end()) return std::nullopt;
+  return context.work_folder / found->second;
+}
+
+/// Adds the trained attention of every layer, if the job trained its layers one by one.
+absl::Status AddTrainedLayers(const StageContext& context, const ModelConfig& config, const std::string& prefix,
+                              Conversion& conversion) {
+  std::optional<std::filesystem::path> folder;
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    if (auto next = BlockThatBeginsWith(context, prefix, layer)) folder = std::move(next);
+    if (!folder.has_value()) return absl::OkStatus();
+    REGROUP_ASSIGN_OR_RETURN(TensorMap tensors, LoadTensors(*folder / artifacts::TrainedAttention(layer)));
+    conversion.SetTrained(layer, {tensors.begin(), tensors.end()});
+  }
+  return absl::OkStatus();
+}
+
 /// Returns an empty list if the job does not refine.
 absl::StatusOr<std::vector<at::Tensor>> LoadRefinedOutputs(const StageContext& context, const ModelConfig& config,
                                                            const std::string& prefix) {
@@ -78,8 +99,11 @@ absl::StatusOr<Conversion> LoadConversion(const StageContext& context, const Mod
   REGROUP_ASSIGN_OR_RETURN(std::vector<LayerAlignment> alignments,
                            SpendsHeadsPerLayer(context.spec()) ? LoadSpentHeads(context, config, prefix, mean_heads)
                                                                : LoadAlignments(context, config, prefix));
+  Conversion conversion(config, std::move(alignments));
+  REGROUP_RETURN_IF_ERROR(AddTrainedLayers(context, config, prefix, conversion));
   REGROUP_ASSIGN_OR_RETURN(std::vector<at::Tensor> outputs, LoadRefinedOutputs(context, config, prefix));
-  return Conversion(config, std::move(alignments), std::move(outputs));
+  if (!outputs.empty()) conversion.SetOutputs(std::move(outputs));
+  return conversion;
 }
 
 }  // namespace regroup

@@ -1,0 +1,87 @@
+// Carries the residual streams of windows through the source, one layer at a time, so that memory holds one block
+// whatever the size of the model. One thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "trainer/data/token_windows.h"
+#include "trainer/layerwise/residual_streams.h"
+#include "trainer/model_folder/source_model.h"
+#include "trainer/nn/window_runner.h"
+
+namespace regroup {
+
+/// Sums over tokens of what a layer's attention adds to the stream.
+class BranchMoments {
+ public:
+  /// Adds [..., hidden size].
+  void Add(const at::Tensor& branch);
+  /// Returns E |a - E a|^2, the variance summed over the entries of a.
+  double Variance() const;
+
+ private:
+  at::Tensor sum_;  // [hidden size], float64
+  double square_ = 0;
+  int64_t tokens_ = 0;
+};
+
+class SourcePass {
+ public:
+  /// Reads the parts of the source that are outside its blocks. `tick` is called after each batch. `source` must
+  /// outlive it.
+  static absl::StatusOr<SourcePass> Make(const SourceModel& source, int64_t sequence_length, at::ScalarType dtype,
+                                         at::Device device, std::function<void()> tick);
+
+  /// Returns the source's block in the type and on the device of the pass.
+  absl::StatusOr<Block> LoadBlock(int64_t layer) const;
+
+  /// Writes the streams before the first layer. `windows` are indices into `text`; window i goes to place places[i].
+  void Start(const TokenWindows& text, const std::vector<int64_t>& windows, const std::vector<int64_t>& places,
+             ResidualStreams& streams) const;
+
+  /// What one layer's pass leaves behind in addition to the streams.
+  struct Branches {
+    ResidualStreams* streams = nullptr;
+    BranchMoments moments;
+  };
+
+  /// Writes to `after` the streams behind a layer; `before` and `after` may be the same object. Stores what the
+  /// attention adds in `branches`. Either may be null; without `after`, only the attention is computed.
+  void Advance(const Block& block, int64_t layer, const ResidualStreams& before, ResidualStreams* after,
+               Branches* branches = nullptr) const;
+
+  /// Returns the number of tokens of a window to which the attention of a layer adds.
+  int64_t BranchTokens(int64_t layer) const;
+
+  const WindowRunner& runner() const { return *runner_; }
+  at::ScalarType dtype() const { return dtype_; }
+  at::Device device() const { return device_; }
+  const ModelConfig& config() const { return source_->config(); }
+
+ private:
+  SourcePass() = default;
+
+  const SourceModel* source_ = nullptr;
+  int64_t sequence_length_ = 0;
+  at::ScalarType dtype_ = at::kFloat;
+  at::Device device_ = at::kCPU;
+  std::function<void()> tick_;
+  /// Without blocks. On the heap, because the runner refers to it.
+  std::shared_ptr<const Model> outer_;
+  std::shared_ptr<const WindowRunner> runner_;
+  /// The branch of the batch that Advance computes, set by the runner's observer.
+  std::shared_ptr<at::Tensor> branch_;
+};
+
+/// Returns the number of windows of this length that pass through a layer together: about 2,048 tokens.
+int64_t WindowsAtOnce(int64_t sequence_length);
+
+/// Calls `visit` with 0 .. count - 1 in batches of at most `at_once`.
+void ForEachBatch(int64_t count, int64_t at_once, const std::function<void(const std::vector<int64_t>&)>& visit);
+
+}  // namespace regroup

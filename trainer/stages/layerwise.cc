@@ -1,0 +1,278 @@
+// layerwise: trains the merged attention layers of one block, each alone, on the source's own inputs.
+//
+// The task reads the recorded streams before its first layer and carries them through the source's own layers. It can
+// be killed at any time: layers that an earlier attempt finished are taken over, and the layer in training continues
+// from its last checkpoint, with the same bits.
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "services/common/base/copy_file.h"
+#include "services/common/base/files.h"
+#include "services/common/base/logging.h"
+#include "services/common/base/status_macros.h"
+#include "services/common/base/stopwatch.h"
+#include "trainer/alignment/merge_heads.h"
+#include "trainer/data/file_digest.h"
+#include "trainer/layerwise/layer_distiller.h"
+#include "trainer/model_folder/convert_block.h"
+#include "trainer/model_folder/tensor_file.h"
+#include "trainer/plan/settings.h"
+#include "trainer/stages/artifacts.h"
+#include "trainer/stages/job_streams.h"
+#include "trainer/stages/load_conversion.h"
+#include "trainer/stages/stage.h"
+#include "trainer/training/training_checkpoint.h"
+
+namespace regroup {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Shortest time between two reports of a step's figures: steps of small models take milliseconds.
+constexpr double kReportEvery = 0.25;
+constexpr double kCheckpointEvery = 20;
+
+class BlockOfLayers {
+ public:
+  BlockOfLayers(StageContext& context, const SourceModel& source, const Conversion& conversion, SourcePass pass)
+      : context_(context),
+        source_(source),
+        conversion_(conversion),
+        pass_(std::move(pass)),
+        first_(context.assignment.layer()),
+        end_(first_ + context.assignment.layers()) {}
+
+  absl::Status Run() {
+    REGROUP_ASSIGN_OR_RETURN(streams_, OpenFirst());
+    for (int64_t layer = first_; layer < end_; ++layer) {
+      REGROUP_ASSIGN_OR_RETURN(const Block block, pass_.LoadBlock(layer));
+      REGROUP_ASSIGN_OR_RETURN(std::optional<ResidualStreams> next, MakeNext(layer));
+      ResidualStreams* const after = next.has_value() ? &*next : nullptr;
+      REGROUP_ASSIGN_OR_RETURN(const bool taken_over, TakeOver(layer));
+      if (!taken_over) {
+        REGROUP_RETURN_IF_ERROR(Train(layer, block, after));
+      } else if (after != nullptr) {
+        pass_.Advance(block, layer, *streams_, after);
+      }
+      if (next.has_value()) streams_ = std::move(next);
+    }
+    RemoveWork();
+    return absl::OkStatus();
+  }
+
+ private:
+  const v1::Layerwise& layerwise() const { return context_.spec().layerwise(); }
+
+  StreamShape Shape(int64_t windows, int64_t tokens) const {
+    return {.windows = windows, .tokens = tokens, .hidden_size = source_.config().hidden_size};
+  }
+
+  /// Opens the recorded streams before the first layer, or computes them again if they were removed.
+  absl::StatusOr<ResidualStreams> OpenFirst() {
+    REGROUP_ASSIGN_OR_RETURN(const RecordedStreams recorded, ReadStreamsPointer(context_));
+    const int64_t tokens = SequenceLength(layerwise(), source_.config());
+    const auto open = [&](const fs::path& folder, int64_t ranks) {
+      std::vector<fs::path> files;
+      for (int64_t rank = 0; rank < ranks; ++rank) files.push_back(folder / StreamFile(first_, rank, ranks));
+      return ResidualStreams::Open(files, Shape(recorded.windows, tokens));
+    };
+    auto found = open(context_.work_folder / recorded.folder, recorded.ranks);
+    if (found.ok() || !absl::IsNotFound(found.status())) return found;
+    LogWarning("the recorded streams were removed; computing them again",
+               {{"folder", (context_.work_folder / recorded.folder).string()}});
+    REGROUP_ASSIGN_OR_RETURN(const TokenWindows text, ReadLayerwiseText(context_, source_));
+    std::vector<int64_t> all;
+    for (int64_t window = 0; window < text.windows(); ++window) all.push_back(window);
+    const fs::path folder = context_.attempt_folder / "streams";
+    REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
+    REGROUP_RETURN_IF_ERROR(
+        RecordStreams(context_, pass_, text, all, {0, first_}, first_, folder, /*rank=*/0, /*ranks=*/1));
+    return open(folder, 1);
+  }
+
+  /// Returns the file for the streams behind a layer, or nothing if no layer of this block follows.
+  absl::StatusOr<std::optional<ResidualStreams>> MakeNext(int64_t layer) {
+    if (layer + 1 == end_) return std::nullopt;
+    // The streams before the layer are in the other one of two files.
+    const fs::path file = context_.attempt_folder / fmt::format("stream-{}", layer % 2);
+    REGROUP_ASSIGN_OR_RETURN(ResidualStreams made, ResidualStreams::Create(file, streams_->shape()));
+    return std::optional(std::move(made));
+  }
+
+  fs::path OutOf(int64_t epoch) const { return context_.attempt_folder.parent_path() / std::to_string(epoch) / "out"; }
+
+  /// Copies the layer's results from an earlier attempt that finished it.
+  absl::StatusOr<bool> TakeOver(int64_t layer) {
+    for (int64_t epoch = context_.assignment.attempt().epoch() - 1; epoch >= 1; --epoch) {
+      const fs::path weights = OutOf(epoch) / artifacts::TrainedAttention(layer);
+      const fs::path record = OutOf(epoch) / artifacts::LayerRecord(layer);
+      const auto text = ReadFile(record);
+      if (!text.ok()) continue;
+      const nlohmann::json figures = nlohmann::json::parse(*text, nullptr, false);
+      const auto digest = FileDigest(weights);
+      if (!figures.is_object() || !digest.ok() || figures.value("sha256", "") != *digest) continue;
+      REGROUP_RETURN_IF_ERROR(CopyFile(weights, context_.out() / artifacts::TrainedAttention(layer)));
+      REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context_.out() / artifacts::LayerRecord(layer), *text));
+      LogInfo("taken over from an earlier attempt", {{"layer", layer}, {"epoch", epoch}});
+      return true;
+    }
+    return false;
+  }
+
+  fs::path Checkpoints(int64_t epoch, int64_t layer) const {
+    return context_.attempt_folder.parent_path() / std::to_string(epoch) / artifacts::kTrainingCheckpoints /
+           fmt::format("layer-{:03}", layer);
+  }
+
+  LayerSettings Settings(int64_t layer) const {
+    return {.passes = layerwise().passes(),
+            .batch_sequences = layerwise().batch_sequences(),
+            .learning_rate = LayerwiseRate(layerwise(), source_.config()),
+            .map_weight = layerwise().map_weight(),
+            .seed = static_cast<uint64_t>(layerwise().seed()),
+            .checkpoints = Checkpoints(context_.assignment.attempt().epoch(), layer),
+            .checkpoint_every_s = kCheckpointEvery};
+  }
+
+  absl::Status Resume(int64_t layer, LayerDistiller& distiller) const {
+    std::vector<fs::path> folders;
+    for (int64_t epoch = 1; epoch <= context_.assignment.attempt().epoch(); ++epoch) {
+      folders.push_back(Checkpoints(epoch, layer));
+    }
+    const std::optional<TrainingCheckpoint> found = FindTrainingCheckpoint(folders);
+    if (!found.has_value()) return absl::OkStatus();
+    LogInfo("resumed", {{"layer", layer}, {"step", found->step}, {"checkpoint", found->folder.string()}});
+    return distiller.Resume(*found);
+  }
+
+  void Publish(int64_t layer, const LayerDistiller::StepFigures& figures) {
+    context_.link.activity().SetStep(figures.step);
+    context_.link.SetProgress("steps", (layer - first_) * figures.steps + figures.step,
+                              (end_ - first_) * figures.steps);
+    if (since_report_.Seconds() < kReportEvery && figures.step != figures.steps) return;
+    since_report_ = Stopwatch();
+    context_.link.AddMetrics(figures.step,
+                             {{"layer", static_cast<double>(layer)},
+                              {"layer_loss", figures.loss},
+                              {"gradient_norm", figures.gradient_norm},
+                              {"learning_rate", figures.learning_rate},
+                              {"step_seconds", figures.seconds},
+                              {"tokens_per_second", static_cast<double>(figures.tokens) / figures.seconds}});
+  }
+
+  absl::StatusOr<Block> MergedBlock(int64_t layer) const {
+    REGROUP_ASSIGN_OR_RETURN(Block block, source_.MapBlock(layer));
+    REGROUP_RETURN_IF_ERROR(conversion_.Merge(block, layer));
+    ConvertBlock(block, pass_.dtype(), pass_.device());
+    return block;
+  }
+
+  absl::Status Train(int64_t layer, const Block& block, ResidualStreams* after) {
+    context_.link.activity().SetPhase(fmt::format("targets of layer {}", layer));
+    const Stopwatch watch;
+    const fs::path targets_file = context_.attempt_folder / "targets";
+    REGROUP_ASSIGN_OR_RETURN(
+        ResidualStreams targets,
+        ResidualStreams::Create(targets_file, Shape(streams_->shape().windows, pass_.BranchTokens(layer))));
+    SourcePass::Branches branches{.streams = &targets};
+    pass_.Advance(block, layer, *streams_, after, &branches);
+    REGROUP_ASSIGN_OR_RETURN(const Block merged, MergedBlock(layer));
+    const double variance = branches.moments.Variance();
+    if (!std::isfinite(variance)) {
+      return absl::InvalidArgumentError(
+          fmt::format("source.checkpoint: the attention output of layer {} is not finite on layerwise.data", layer));
+    }
+    // A layer without any output is merged without error.
+    if (variance == 0) return Save(layer, merged, {{"error_before", 0.0}, {"error_after", 0.0}, {"steps", 0}});
+    const LayerLesson lesson{
+        .layer = layer,
+        .pass = &pass_,
+        .source = &block,
+        .head_order = QueryHeadOrder(conversion_.alignments()[layer], AttentionShapeOf(source_.config(), layer)),
+        .inputs = &*streams_,
+        .targets = &targets,
+        .variance = variance};
+    return Distill(lesson, merged, watch);
+  }
+
+  absl::Status Distill(const LayerLesson& lesson, const Block& merged, const Stopwatch& watch) {
+    const int64_t layer = lesson.layer;
+    const LayerSettings settings = Settings(layer);
+    LayerDistiller distiller(settings, lesson, merged,
+                             [&](const LayerDistiller::StepFigures& figures) { Publish(layer, figures); });
+    const double before = distiller.Error();
+    REGROUP_RETURN_IF_ERROR(Resume(layer, distiller));
+    context_.link.activity().SetPhase(fmt::format("layer {}", layer));
+    const absl::Status trained = distiller.Run();
+    if (!trained.ok() && !absl::IsFailedPrecondition(trained)) return trained;
+    const double reached = trained.ok() ? distiller.Error() : before;
+    const bool keeps_start = !trained.ok() || !(reached <= before);
+    if (keeps_start) {
+      LogWarning(trained.ok() ? fmt::format("layer {}: training raised the error from {:.4f} to {:.4f}, so the merged "
+                                            "layer stays as it was; a smaller layerwise.learning_rate may help",
+                                            layer, before, reached)
+                              : std::string(trained.message()));
+    }
+    const double after = keeps_start ? before : reached;
+    context_.link.AddMetrics(layer, {{"layer_error_before", before}, {"layer_error_after", after}});
+    LogInfo("layer trained", {{"layer", layer}, {"error_before", before}, {"error_after", after}});
+    return Save(layer, keeps_start ? merged : distiller.block(),
+                {{"error_before", before},
+                 {"error_after", after},
+                 {"kept_start", keeps_start},
+                 {"steps", distiller.steps()},
+                 {"learning_rate", settings.learning_rate},
+                 {"seconds", watch.Seconds()}});
+  }
+
+  /// Writes the weights and then the record, which makes them valid.
+  absl::Status Save(int64_t layer, Block block, nlohmann::ordered_json record) {
+    NamedTensors tensors;
+    VisitBlock(block, layer, [&](const std::string& name, at::Tensor& tensor) {
+      if (!tensor.defined() || name.find(".attention.") == std::string::npos) return;
+      tensors.emplace_back(name, tensor.detach().to(at::kCPU).contiguous());
+    });
+    const fs::path file = context_.out() / artifacts::TrainedAttention(layer);
+    REGROUP_RETURN_IF_ERROR(SaveTensors(file, tensors));
+    record["layer"] = layer;
+    REGROUP_ASSIGN_OR_RETURN(record["sha256"], FileDigest(file));
+    return WriteFileAtomically(context_.out() / artifacts::LayerRecord(layer), record.dump(1) + "\n");
+  }
+
+  void RemoveWork() const {
+    std::error_code error;
+    for (const char* name : {"stream-0", "stream-1", "targets", "streams", artifacts::kTrainingCheckpoints}) {
+      fs::remove_all(context_.attempt_folder / name, error);
+    }
+  }
+
+  StageContext& context_;
+  const SourceModel& source_;
+  const Conversion& conversion_;
+  const SourcePass pass_;
+  const int64_t first_, end_;
+  /// The source's streams before the current layer.
+  std::optional<ResidualStreams> streams_;
+  Stopwatch since_report_;
+};
+
+}  // namespace
+
+absl::StatusOr<v1::TaskOutcome> RunLayerwise(StageContext& context) {
+  context.link.SetProgress("load", 0, 0);
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
+  REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, source.config()));
+  REGROUP_ASSIGN_OR_RETURN(SourcePass pass, MakeSourcePass(context, source));
+  BlockOfLayers block(context, source, conversion, std::move(pass));
+  REGROUP_RETURN_IF_ERROR(block.Run());
+  return v1::TaskOutcome();
+}
+
+}  // namespace regroup

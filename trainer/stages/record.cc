@@ -1,0 +1,71 @@
+// record: runs the source over the text of layerwise distillation, shared among the ranks, and writes its residual
+// stream at the border before each block of layers.
+//
+// The source passes layer by layer, so that memory holds one block and the disk the streams. Jobs with the same source,
+// text and borders share the result (job_streams.h).
+#include <ATen/ATen.h>
+
+#include <filesystem>
+
+#include "services/common/base/files.h"
+#include "services/common/base/status_macros.h"
+#include "trainer/stages/job_streams.h"
+#include "trainer/stages/stage.h"
+
+namespace regroup {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Returns this rank's windows: every `size`-th one, starting with the rank's.
+std::vector<int64_t> OwnWindows(const Communicator& communicator, int64_t windows) {
+  std::vector<int64_t> own;
+  for (int64_t window = communicator.rank(); window < windows; window += communicator.size()) own.push_back(window);
+  return own;
+}
+
+absl::Status Record(StageContext& context, const SourceModel& source, const TokenWindows& text,
+                    const fs::path& published) {
+  const fs::path staged = context.attempt_folder / "streams";
+  const std::vector<int64_t> borders = BlockBorders(context);
+  REGROUP_RETURN_IF_ERROR(MakeFolders(staged));
+  if (context.leads()) {
+    const StreamShape shape{
+        .windows = text.windows(), .tokens = text.sequence_length(), .hidden_size = source.config().hidden_size};
+    MakeRoomForStreams(published.parent_path(), shape.Bytes() * static_cast<int64_t>(borders.size()));
+  }
+  REGROUP_ASSIGN_OR_RETURN(const SourcePass pass, MakeSourcePass(context, source));
+  REGROUP_RETURN_IF_ERROR(RecordStreams(context, pass, text, OwnWindows(context.communicator, text.windows()), borders,
+                                        borders.back(), staged, context.communicator.rank(),
+                                        context.communicator.size()));
+  REGROUP_RETURN_IF_ERROR(context.communicator.RestingBarrier());
+  if (!context.leads()) return absl::OkStatus();
+  REGROUP_RETURN_IF_ERROR(MakeFolders(published.parent_path()));
+  const absl::Status renamed = RenameWithoutReplacing(staged, published);
+  return absl::IsAlreadyExists(renamed) ? absl::OkStatus() : renamed;
+}
+
+}  // namespace
+
+absl::StatusOr<v1::TaskOutcome> RunRecord(StageContext& context) {
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
+  REGROUP_ASSIGN_OR_RETURN(const TokenWindows text, ReadLayerwiseText(context, source));
+  const std::string folder = "streams/" + StreamsKey(context, text);
+  const fs::path published = context.work_folder / folder;
+  // All ranks must take the same branch, even if another job publishes at the same time: rank 0 decides.
+  at::Tensor known = at::tensor(fs::exists(published) ? 1.0 : 0.0, at::kDouble).reshape({1});
+  REGROUP_RETURN_IF_ERROR(context.communicator.Broadcast(known, 0));
+  if (known.item<double>() == 0.0) {
+    REGROUP_RETURN_IF_ERROR(Record(context, source, text, published));
+  } else if (context.leads()) {
+    std::error_code error;
+    fs::last_write_time(published, fs::file_time_type::clock::now(), error);
+  }
+  if (context.leads()) {
+    REGROUP_RETURN_IF_ERROR(WriteStreamsPointer(
+        context, {.folder = folder, .windows = text.windows(), .ranks = context.communicator.size()}));
+  }
+  return v1::TaskOutcome();
+}
+
+}  // namespace regroup
