@@ -1,7 +1,7 @@
 // Attention of a student that also returns how far its probabilities are from a teacher's.
 //
 // The divergence needs the probabilities themselves, which fused attention does not give. The gradient of both results
-// has a closed form, so one function computes the probabilities of a head while they are in the processor's cache, and
+// has a closed form, so one function computes the probabilities of a head while they are in the CPU's cache, and
 // keeps what the backward pass needs: two matrices [T, tokens read] for each head.
 #pragma once
 

@@ -91,32 +91,42 @@ at::Tensor LayerDistiller::Branch(const AttentionRows& rows, at::Tensor* diverge
   return AttentionBranch(JoinHeads(compared.attended), block_, config);
 }
 
-at::Tensor LayerDistiller::LossOf(const std::vector<int64_t>& windows, bool with_map) const {
-  const SourcePass& pass = *lesson_.pass;
-  const at::Tensor target = lesson_.targets->Read(windows, at::kFloat, pass.device());
+absl::StatusOr<at::Tensor> LayerDistiller::Inputs(const std::vector<int64_t>& windows) const {
+  return lesson_.inputs->Read(windows, lesson_.pass->dtype(), lesson_.pass->device());
+}
+
+absl::StatusOr<at::Tensor> LayerDistiller::Targets(const std::vector<int64_t>& windows) const {
+  return lesson_.targets->Read(windows, at::kFloat, lesson_.pass->device());
+}
+
+absl::StatusOr<at::Tensor> LayerDistiller::LossOf(const std::vector<int64_t>& windows, bool with_map) const {
+  REGROUP_ASSIGN_OR_RETURN(const at::Tensor streams, Inputs(windows));
+  REGROUP_ASSIGN_OR_RETURN(const at::Tensor target, Targets(windows));
   const double tokens = static_cast<double>(settings_.batch_sequences * target.size(1));
-  const double heads = static_cast<double>(pass.config().heads);
+  const double heads = static_cast<double>(lesson_.pass->config().heads);
   at::Tensor divergence;
-  const at::Tensor branch = Branch(RowsOf(lesson_.inputs->Read(windows, pass.dtype(), pass.device())),
-                                   with_map ? &divergence : nullptr, settings_.map_weight / (tokens * heads));
+  const at::Tensor branch =
+      Branch(RowsOf(streams), with_map ? &divergence : nullptr, settings_.map_weight / (tokens * heads));
   const at::Tensor error = (branch.to(at::kFloat) - target).square().sum() / (tokens * lesson_.variance);
   return divergence.defined() ? error + divergence : error;
 }
 
-double LayerDistiller::Error() const {
+absl::StatusOr<double> LayerDistiller::Error() const {
   const at::NoGradGuard no_gradients;
-  const SourcePass& pass = *lesson_.pass;
   const int64_t first = measured_windows_ > 0 ? trained_windows_ : 0;
   const int64_t count = measured_windows_ > 0 ? measured_windows_ : trained_windows_;
   double squares = 0;
   int64_t tokens = 0;
-  ForEachBatch(count, WindowsAtOnce(lesson_.inputs->shape().tokens), [&](std::vector<int64_t> windows) {
+  const auto measure = [&](std::vector<int64_t> windows) -> absl::Status {
     for (int64_t& window : windows) window += first;
-    const at::Tensor target = lesson_.targets->Read(windows, at::kFloat, pass.device());
-    const at::Tensor branch = Branch(RowsOf(lesson_.inputs->Read(windows, pass.dtype(), pass.device())), nullptr, 0);
+    REGROUP_ASSIGN_OR_RETURN(const at::Tensor streams, Inputs(windows));
+    REGROUP_ASSIGN_OR_RETURN(const at::Tensor target, Targets(windows));
+    const at::Tensor branch = Branch(RowsOf(streams), nullptr, 0);
     squares += (branch.to(at::kFloat) - target).square().sum(at::kDouble).item<double>();
     tokens += target.size(0) * target.size(1);
-  });
+    return absl::OkStatus();
+  };
+  REGROUP_RETURN_IF_ERROR(ForEachBatch(count, WindowsAtOnce(lesson_.inputs->shape().tokens), measure));
   return squares / static_cast<double>(tokens) / lesson_.variance;
 }
 
@@ -141,14 +151,16 @@ absl::StatusOr<LayerDistiller::StepFigures> LayerDistiller::RunStep() {
   const int64_t tokens = lesson_.inputs->shape().tokens;
   optimizer_->ZeroGradients();
   double loss = 0;
-  ForEachBatch(static_cast<int64_t>(windows.size()), WindowsAtOnce(tokens), [&](const std::vector<int64_t>& places) {
+  const auto learn = [&](const std::vector<int64_t>& places) -> absl::Status {
     std::vector<int64_t> batch;
     for (const int64_t place : places) batch.push_back(windows[place]);
     if (places.front() > 0) optimizer_->AccumulateGradients();
-    const at::Tensor share = LossOf(batch, with_map);
+    REGROUP_ASSIGN_OR_RETURN(const at::Tensor share, LossOf(batch, with_map));
     share.backward();
     loss += share.item<double>();
-  });
+    return absl::OkStatus();
+  };
+  REGROUP_RETURN_IF_ERROR(ForEachBatch(static_cast<int64_t>(windows.size()), WindowsAtOnce(tokens), learn));
   StepFigures figures{.step = done_ + 1, .steps = steps_, .loss = loss, .learning_rate = rate_.At(done_)};
   REGROUP_ASSIGN_OR_RETURN(figures.gradient_norm, optimizer_->Step(figures.learning_rate));
   figures.seconds = watch.Seconds();

@@ -41,7 +41,7 @@ struct LayerSettings {
   double checkpoint_every_s = 60;
 };
 
-/// What a layer learns from. All pointers must outlive the distiller.
+/// The source's part in the training of a layer. All pointers must outlive the distiller.
 struct LayerLesson {
   int64_t layer = 0;
   const SourcePass* pass = nullptr;
@@ -76,7 +76,7 @@ class LayerDistiller {
   LayerDistiller& operator=(const LayerDistiller&) = delete;
 
   /// Returns E |a' - a|^2 / E |a - E a|^2 on the windows that training does not read.
-  double Error() const;
+  absl::StatusOr<double> Error() const;
 
   /// Continues after the checkpoint's step.
   absl::Status Resume(const TrainingCheckpoint& checkpoint);
@@ -90,7 +90,10 @@ class LayerDistiller {
 
  private:
   /// Returns the share of the step's loss that these windows have; differentiable.
-  at::Tensor LossOf(const std::vector<int64_t>& windows, bool with_map) const;
+  absl::StatusOr<at::Tensor> LossOf(const std::vector<int64_t>& windows, bool with_map) const;
+  /// Returns the source's streams before the layer, and what its attention adds to them in float32.
+  absl::StatusOr<at::Tensor> Inputs(const std::vector<int64_t>& windows) const;
+  absl::StatusOr<at::Tensor> Targets(const std::vector<int64_t>& windows) const;
   at::Tensor Branch(const AttentionRows& rows, at::Tensor* divergence, double weight) const;
   AttentionRows RowsOf(const at::Tensor& streams) const;
   std::vector<int64_t> WindowsOfStep(int64_t step) const;

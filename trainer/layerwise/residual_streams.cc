@@ -5,42 +5,73 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <utility>
+#include <cerrno>
 
 #include "services/common/base/files.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
-namespace {
 
-at::Tensor Map(const std::filesystem::path& file, const StreamShape& shape, bool writable) {
-  const int64_t entries = shape.windows * shape.tokens * shape.hidden_size;
-  if (entries == 0) return at::empty({shape.windows, shape.tokens, shape.hidden_size}, at::kBFloat16);
-  return at::from_file(file.string(), /*shared=*/writable, entries, at::TensorOptions(at::kBFloat16))
-      .view({shape.windows, shape.tokens, shape.hidden_size});
-}
+class ResidualStreams::Part {
+ public:
+  static absl::StatusOr<std::shared_ptr<const Part>> Open(const std::filesystem::path& path, int flags) {
+    const int descriptor = open(path.c_str(), flags | O_CLOEXEC, 0666);
+    if (descriptor < 0) return ErrnoStatus(errno, "open", path);
+    return std::shared_ptr<const Part>(new Part(descriptor, path));
+  }
+  Part(const Part&) = delete;
+  Part& operator=(const Part&) = delete;
+  ~Part() { close(descriptor_); }
 
-/// Creates the file with all its blocks: writing to a mapped file on a full disk would end the process.
-absl::Status Reserve(const std::filesystem::path& file, int64_t bytes) {
-  const int descriptor = open(file.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (descriptor < 0) return ErrnoStatus(errno, "create", file);
-  const int error = bytes == 0 ? 0 : posix_fallocate(descriptor, 0, bytes);
-  close(descriptor);
-  return error == 0 ? absl::OkStatus() : ErrnoStatus(error, "reserve space for", file);
-}
+  /// Reserves the blocks, so that a full disk shows before the work and not in the middle of it.
+  absl::Status Reserve(int64_t bytes) const {
+    const int error = bytes == 0 ? 0 : posix_fallocate(descriptor_, 0, bytes);
+    return error == 0 ? absl::OkStatus() : ErrnoStatus(error, "reserve space for", path_);
+  }
 
-}  // namespace
+  absl::Status Read(char* bytes, int64_t count, int64_t offset) const {
+    while (count > 0) {
+      const ssize_t got = pread(descriptor_, bytes, static_cast<size_t>(count), offset);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return ErrnoStatus(errno, "read", path_);
+      if (got == 0) return absl::DataLossError(fmt::format("{} ends at byte {}", path_.string(), offset));
+      bytes += got;
+      count -= got;
+      offset += got;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Write(const char* bytes, int64_t count, int64_t offset) const {
+    while (count > 0) {
+      const ssize_t put = pwrite(descriptor_, bytes, static_cast<size_t>(count), offset);
+      if (put < 0 && errno == EINTR) continue;
+      if (put < 0) return ErrnoStatus(errno, "write", path_);
+      bytes += put;
+      count -= put;
+      offset += put;
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  Part(int descriptor, std::filesystem::path path) : descriptor_(descriptor), path_(std::move(path)) {}
+
+  const int descriptor_;
+  const std::filesystem::path path_;
+};
 
 int64_t WindowsInPart(int64_t windows, int64_t part, int64_t parts) { return (windows - part + parts - 1) / parts; }
 
 absl::StatusOr<ResidualStreams> ResidualStreams::Create(const std::filesystem::path& file, const StreamShape& shape) {
-  REGROUP_RETURN_IF_ERROR(Reserve(file, shape.Bytes()));
-  return ResidualStreams({Map(file, shape, /*writable=*/true)}, shape);
+  REGROUP_ASSIGN_OR_RETURN(std::shared_ptr<const Part> part, Part::Open(file, O_RDWR | O_CREAT | O_TRUNC));
+  REGROUP_RETURN_IF_ERROR(part->Reserve(shape.Bytes()));
+  return ResidualStreams({std::move(part)}, shape);
 }
 
 absl::StatusOr<ResidualStreams> ResidualStreams::Open(const std::vector<std::filesystem::path>& files,
                                                       const StreamShape& shape) {
-  std::vector<at::Tensor> parts;
+  std::vector<std::shared_ptr<const Part>> parts;
   const auto count = static_cast<int64_t>(files.size());
   for (int64_t part = 0; part < count; ++part) {
     StreamShape own = shape;
@@ -52,24 +83,39 @@ absl::StatusOr<ResidualStreams> ResidualStreams::Open(const std::vector<std::fil
       return absl::DataLossError(
           fmt::format("{} has {} bytes instead of {}", files[part].string(), bytes, own.Bytes()));
     }
-    parts.push_back(Map(files[part], own, /*writable=*/false));
+    REGROUP_ASSIGN_OR_RETURN(parts.emplace_back(), Part::Open(files[part], O_RDONLY));
   }
   return ResidualStreams(std::move(parts), shape);
 }
 
-at::Tensor ResidualStreams::Row(int64_t window) const {
-  const auto parts = static_cast<int64_t>(parts_.size());
-  return parts_[window % parts].select(0, window / parts);
+const ResidualStreams::Part& ResidualStreams::PartOf(int64_t window) const {
+  return *parts_[window % static_cast<int64_t>(parts_.size())];
 }
 
-at::Tensor ResidualStreams::Read(const std::vector<int64_t>& windows, at::ScalarType dtype, at::Device device) const {
-  std::vector<at::Tensor> rows;
-  for (const int64_t window : windows) rows.push_back(Row(window));
-  return at::stack(rows).to(device, dtype);
+int64_t ResidualStreams::OffsetOf(int64_t window) const {
+  return window / static_cast<int64_t>(parts_.size()) * RowBytes();
 }
 
-void ResidualStreams::Write(const std::vector<int64_t>& windows, const at::Tensor& streams) {
-  for (size_t i = 0; i < windows.size(); ++i) Row(windows[i]).copy_(streams.select(0, static_cast<int64_t>(i)));
+absl::StatusOr<at::Tensor> ResidualStreams::Read(const std::vector<int64_t>& windows, at::ScalarType dtype,
+                                                 at::Device device) const {
+  at::Tensor streams =
+      at::empty({static_cast<int64_t>(windows.size()), shape_.tokens, shape_.hidden_size}, at::kBFloat16);
+  char* row = static_cast<char*>(streams.mutable_data_ptr());
+  for (const int64_t window : windows) {
+    REGROUP_RETURN_IF_ERROR(PartOf(window).Read(row, RowBytes(), OffsetOf(window)));
+    row += RowBytes();
+  }
+  return streams.to(device, dtype);
+}
+
+absl::Status ResidualStreams::Write(const std::vector<int64_t>& windows, const at::Tensor& streams) {
+  const at::Tensor rounded = streams.detach().to(at::kCPU, at::kBFloat16).contiguous();
+  const char* row = static_cast<const char*>(rounded.const_data_ptr());
+  for (const int64_t window : windows) {
+    REGROUP_RETURN_IF_ERROR(PartOf(window).Write(row, RowBytes(), OffsetOf(window)));
+    row += RowBytes();
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace regroup

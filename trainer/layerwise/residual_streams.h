@@ -1,14 +1,17 @@
-// Keeps the residual streams of many windows at one border between layers, in memory-mapped files.
+// Keeps the residual streams of many windows at one border between layers, in files.
 //
 // A stream is [windows, tokens, hidden size] in bfloat16, 2 bytes x hidden size for each token. Between two layers it
 // is always rounded to that type, so that a stream is the same whether it was read at a border or computed up to there.
-// One thread at a time may write.
+// The
+// files are read and written in pieces, so that they take no memory. One thread at a time.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -33,17 +36,23 @@ class ResidualStreams {
                                               const StreamShape& shape);
 
   const StreamShape& shape() const { return shape_; }
-  /// Returns the streams of these windows, [windows, tokens, hidden size].
-  at::Tensor Read(const std::vector<int64_t>& windows, at::ScalarType dtype, at::Device device) const;
+  /// Returns the streams of these windows, [windows, tokens, hidden size]. Returns errors of the disk, and DATA_LOSS
+  /// for a file that has become shorter.
+  absl::StatusOr<at::Tensor> Read(const std::vector<int64_t>& windows, at::ScalarType dtype, at::Device device) const;
   /// Writes [windows, tokens, hidden size], rounded.
-  void Write(const std::vector<int64_t>& windows, const at::Tensor& streams);
+  absl::Status Write(const std::vector<int64_t>& windows, const at::Tensor& streams);
 
  private:
-  ResidualStreams(std::vector<at::Tensor> parts, const StreamShape& shape) : parts_(std::move(parts)), shape_(shape) {}
-  at::Tensor Row(int64_t window) const;
+  /// An open file.
+  class Part;
+  ResidualStreams(std::vector<std::shared_ptr<const Part>> parts, const StreamShape& shape)
+      : parts_(std::move(parts)), shape_(shape) {}
+  const Part& PartOf(int64_t window) const;
+  /// Returns the place of the window in its file, in bytes.
+  int64_t OffsetOf(int64_t window) const;
+  int64_t RowBytes() const { return 2 * shape_.tokens * shape_.hidden_size; }
 
-  /// [rows, tokens, hidden size] of each file.
-  std::vector<at::Tensor> parts_;
+  std::vector<std::shared_ptr<const Part>> parts_;
   StreamShape shape_;
 };
 

@@ -27,74 +27,77 @@ double BranchMoments::Variance() const {
 
 int64_t WindowsAtOnce(int64_t sequence_length) { return std::max<int64_t>(1, 2048 / sequence_length); }
 
-void ForEachBatch(int64_t count, int64_t at_once, const std::function<void(const std::vector<int64_t>&)>& visit) {
+absl::Status ForEachBatch(int64_t count, int64_t at_once,
+                          const std::function<absl::Status(const std::vector<int64_t>&)>& visit) {
   for (int64_t first = 0; first < count; first += at_once) {
     std::vector<int64_t> batch(static_cast<size_t>(std::min(at_once, count - first)));
     std::iota(batch.begin(), batch.end(), first);
-    visit(batch);
+    REGROUP_RETURN_IF_ERROR(visit(batch));
   }
+  return absl::OkStatus();
 }
 
-absl::StatusOr<SourcePass> SourcePass::Make(const SourceModel& source, int64_t sequence_length, at::ScalarType dtype,
-                                            at::Device device, std::function<void()> tick) {
+absl::StatusOr<SourcePass> SourcePass::Make(const SourceModel& source, Options options) {
   SourcePass pass;
   pass.source_ = &source;
-  pass.sequence_length_ = sequence_length;
-  pass.dtype_ = dtype;
-  pass.device_ = device;
-  pass.tick_ = std::move(tick);
+  pass.options_ = std::move(options);
   REGROUP_ASSIGN_OR_RETURN(Model outer, source.MapOuter());
+  outer.head = {};
+  if (!pass.options_.with_embeddings) outer.embedding = outer.positions = at::Tensor();
   VisitOuter(outer, [&](const std::string&, at::Tensor& tensor) {
-    if (tensor.defined()) tensor = tensor.to(device, dtype);
+    if (tensor.defined()) tensor = tensor.to(pass.device(), pass.dtype());
   });
   pass.outer_ = std::make_shared<const Model>(std::move(outer));
   pass.branch_ = std::make_shared<at::Tensor>();
   const auto keep = [branch = pass.branch_](int64_t, const at::Tensor& added) { *branch = added; };
-  pass.runner_ = std::make_shared<const WindowRunner>(*pass.outer_, sequence_length, device,
+  pass.runner_ = std::make_shared<const WindowRunner>(*pass.outer_, pass.options_.sequence_length, pass.device(),
                                                       WindowOptions{.branch_observer = keep});
   return pass;
 }
 
 absl::StatusOr<Block> SourcePass::LoadBlock(int64_t layer) const {
   REGROUP_ASSIGN_OR_RETURN(Block block, source_->MapBlock(layer));
-  ConvertBlock(block, dtype_, device_);
+  ConvertBlock(block, dtype(), device());
   return block;
 }
 
-void SourcePass::Start(const TokenWindows& text, const std::vector<int64_t>& windows,
-                       const std::vector<int64_t>& places, ResidualStreams& streams) const {
+absl::Status SourcePass::Start(const TokenWindows& text, const std::vector<int64_t>& windows,
+                               const std::vector<int64_t>& places, ResidualStreams& streams) const {
   const at::NoGradGuard no_gradients;
   for (size_t i = 0; i < windows.size(); ++i) {
-    at::Tensor tokens = at::empty({1, sequence_length_}, at::kLong);
+    at::Tensor tokens = at::empty({1, options_.sequence_length}, at::kLong);
     text.Copy(windows[i], tokens.mutable_data_ptr<int64_t>());
-    streams.Write({places[i]}, runner_->Start(tokens.to(device_)));
-    tick_();
+    REGROUP_RETURN_IF_ERROR(streams.Write({places[i]}, runner_->Start(tokens.to(device()))));
+    options_.tick();
   }
+  return absl::OkStatus();
 }
 
 int64_t SourcePass::BranchTokens(int64_t layer) const {
-  const int64_t encoder = config().EncoderTokens(sequence_length_);
-  return config().Role(layer) == AttentionRole::kEncoder ? encoder : sequence_length_ - encoder;
+  const int64_t encoder = config().EncoderTokens(options_.sequence_length);
+  return config().Role(layer) == AttentionRole::kEncoder ? encoder : options_.sequence_length - encoder;
 }
 
-void SourcePass::Advance(const Block& block, int64_t layer, const ResidualStreams& before, ResidualStreams* after,
-                         Branches* branches) const {
+absl::Status SourcePass::Advance(const Block& block, int64_t layer, const ResidualStreams& before,
+                                 ResidualStreams* after, Branches* branches) const {
   const at::NoGradGuard no_gradients;
-  ForEachBatch(before.shape().windows, WindowsAtOnce(sequence_length_), [&](const std::vector<int64_t>& windows) {
-    const at::Tensor streams = before.Read(windows, dtype_, device_);
+  const auto advance = [&](const std::vector<int64_t>& windows) -> absl::Status {
+    REGROUP_ASSIGN_OR_RETURN(const at::Tensor streams, before.Read(windows, dtype(), device()));
     if (after != nullptr) {
-      after->Write(windows, runner_->Advance(streams, block, layer));
+      REGROUP_RETURN_IF_ERROR(after->Write(windows, runner_->Advance(streams, block, layer)));
     } else {
       const AttentionRows rows = RowsOfAttention(runner_->InputsOf(streams, block, layer), block.attention);
       *branch_ =
           AttentionBranch(AttendHeads(rows, block.attention, config(), runner_->positions(layer)), block, config());
     }
     if (branches != nullptr) {
-      branches->streams->Write(windows, *branch_);
+      REGROUP_RETURN_IF_ERROR(branches->streams->Write(windows, *branch_));
       branches->moments.Add(*branch_);
     }
-    tick_();
-  });
+    options_.tick();
+    return absl::OkStatus();
+  };
+  return ForEachBatch(before.shape().windows, WindowsAtOnce(options_.sequence_length), advance);
 }
 
 }  // namespace regroup

@@ -32,19 +32,27 @@ class BranchMoments {
 
 class SourcePass {
  public:
-  /// Reads the parts of the source that are outside its blocks. `tick` is called after each batch. `source` must
-  /// outlive it.
-  static absl::StatusOr<SourcePass> Make(const SourceModel& source, int64_t sequence_length, at::ScalarType dtype,
-                                         at::Device device, std::function<void()> tick);
+  struct Options {
+    int64_t sequence_length = 0;
+    at::ScalarType dtype = at::kFloat;
+    at::Device device = at::kCPU;
+    /// Start needs the embeddings, the largest tensors outside the blocks.
+    bool with_embeddings = true;
+    /// Called after each batch.
+    std::function<void()> tick;
+  };
+
+  /// Reads the parts of the source outside its blocks that it needs. `source` must outlive it.
+  static absl::StatusOr<SourcePass> Make(const SourceModel& source, Options options);
 
   /// Returns the source's block in the type and on the device of the pass.
   absl::StatusOr<Block> LoadBlock(int64_t layer) const;
 
   /// Writes the streams before the first layer. `windows` are indices into `text`; window i goes to place places[i].
-  void Start(const TokenWindows& text, const std::vector<int64_t>& windows, const std::vector<int64_t>& places,
-             ResidualStreams& streams) const;
+  absl::Status Start(const TokenWindows& text, const std::vector<int64_t>& windows, const std::vector<int64_t>& places,
+                     ResidualStreams& streams) const;
 
-  /// What one layer's pass leaves behind in addition to the streams.
+  /// Collects what the attention of one layer adds to the streams.
   struct Branches {
     ResidualStreams* streams = nullptr;
     BranchMoments moments;
@@ -52,25 +60,22 @@ class SourcePass {
 
   /// Writes to `after` the streams behind a layer; `before` and `after` may be the same object. Stores what the
   /// attention adds in `branches`. Either may be null; without `after`, only the attention is computed.
-  void Advance(const Block& block, int64_t layer, const ResidualStreams& before, ResidualStreams* after,
-               Branches* branches = nullptr) const;
+  absl::Status Advance(const Block& block, int64_t layer, const ResidualStreams& before, ResidualStreams* after,
+                       Branches* branches = nullptr) const;
 
   /// Returns the number of tokens of a window to which the attention of a layer adds.
   int64_t BranchTokens(int64_t layer) const;
 
   const WindowRunner& runner() const { return *runner_; }
-  at::ScalarType dtype() const { return dtype_; }
-  at::Device device() const { return device_; }
+  at::ScalarType dtype() const { return options_.dtype; }
+  at::Device device() const { return options_.device; }
   const ModelConfig& config() const { return source_->config(); }
 
  private:
   SourcePass() = default;
 
   const SourceModel* source_ = nullptr;
-  int64_t sequence_length_ = 0;
-  at::ScalarType dtype_ = at::kFloat;
-  at::Device device_ = at::kCPU;
-  std::function<void()> tick_;
+  Options options_;
   /// Without blocks. On the heap, because the runner refers to it.
   std::shared_ptr<const Model> outer_;
   std::shared_ptr<const WindowRunner> runner_;
@@ -81,7 +86,8 @@ class SourcePass {
 /// Returns the number of windows of this length that pass through a layer together: about 2,048 tokens.
 int64_t WindowsAtOnce(int64_t sequence_length);
 
-/// Calls `visit` with 0 .. count - 1 in batches of at most `at_once`.
-void ForEachBatch(int64_t count, int64_t at_once, const std::function<void(const std::vector<int64_t>&)>& visit);
+/// Calls `visit` with 0 .. count - 1 in batches of at most `at_once`, until it returns an error.
+absl::Status ForEachBatch(int64_t count, int64_t at_once,
+                          const std::function<absl::Status(const std::vector<int64_t>&)>& visit);
 
 }  // namespace regroup

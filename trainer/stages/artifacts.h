@@ -34,7 +34,8 @@ inline constexpr char kStreamsPointer[] = "streams.json";
 // layerwise
 /// The trained attention of one layer, by the names of VisitBlock.
 inline std::string TrainedAttention(int64_t layer) { return fmt::format("attention-{:03}.safetensors", layer); }
-/// What training the layer did, {"layer", "error_before", "error_after", ...}; written after the weights.
+/// {"layer", "error_before", "error_after", "kept_start", "steps", "learning_rate", "seconds", "sha256": of the
+/// weights}; written after the weights, which it makes valid.
 inline std::string LayerRecord(int64_t layer) { return fmt::format("layer-{:03}.json", layer); }
 
 // refine

@@ -47,10 +47,12 @@ absl::StatusOr<TokenWindows> ReadLayerwiseText(StageContext& context, const Sour
       {.sequence_length = SequenceLength(layerwise, source.config()), .max_windows = layerwise.sequences()});
 }
 
-absl::StatusOr<SourcePass> MakeSourcePass(StageContext& context, const SourceModel& source) {
-  return SourcePass::Make(source, SequenceLength(context.spec().layerwise(), source.config()),
-                          StreamPrecision(context.device), context.device,
-                          [&context] { context.link.activity().Tick(); });
+absl::StatusOr<SourcePass> MakeSourcePass(StageContext& context, const SourceModel& source, bool with_embeddings) {
+  return SourcePass::Make(source, {.sequence_length = SequenceLength(context.spec().layerwise(), source.config()),
+                                   .dtype = StreamPrecision(context.device),
+                                   .device = context.device,
+                                   .with_embeddings = with_embeddings,
+                                   .tick = [&context] { context.link.activity().Tick(); }});
 }
 
 std::string StreamsKey(const StageContext& context, const TokenWindows& text) {
@@ -103,7 +105,7 @@ absl::Status RecordStreams(StageContext& context, const SourcePass& pass, const 
   std::vector<int64_t> places;
   for (int64_t place = 0; place < shape.windows; ++place) places.push_back(place);
   REGROUP_ASSIGN_OR_RETURN(ResidualStreams first, ResidualStreams::Create(border(0), shape));
-  pass.Start(text, windows, places, first);
+  REGROUP_RETURN_IF_ERROR(pass.Start(text, windows, places, first));
   auto current = std::make_shared<ResidualStreams>(std::move(first));
   // Between borders, the streams of a layer replace those of the one before.
   const fs::path between = context.attempt_folder / fmt::format("stream-{}", rank);
@@ -118,7 +120,7 @@ absl::Status RecordStreams(StageContext& context, const SourcePass& pass, const 
       if (!at_border) work = next;
     }
     REGROUP_ASSIGN_OR_RETURN(const Block block, pass.LoadBlock(layer));
-    pass.Advance(block, layer, *current, next.get());
+    REGROUP_RETURN_IF_ERROR(pass.Advance(block, layer, *current, next.get()));
     current = next;
     context.link.SetProgress("layers", layer + 1, last);
   }

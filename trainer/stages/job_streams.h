@@ -22,7 +22,7 @@ namespace regroup {
 absl::StatusOr<TokenWindows> ReadLayerwiseText(StageContext& context, const SourceModel& source);
 
 /// Returns the pass through the source in the precision of layerwise distillation: bfloat16 on a GPU, float32 on a CPU.
-absl::StatusOr<SourcePass> MakeSourcePass(StageContext& context, const SourceModel& source);
+absl::StatusOr<SourcePass> MakeSourcePass(StageContext& context, const SourceModel& source, bool with_embeddings);
 
 /// The content of artifacts::kStreamsPointer.
 struct RecordedStreams {

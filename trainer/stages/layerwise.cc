@@ -59,7 +59,7 @@ class BlockOfLayers {
       if (!taken_over) {
         REGROUP_RETURN_IF_ERROR(Train(layer, block, after));
       } else if (after != nullptr) {
-        pass_.Advance(block, layer, *streams_, after);
+        REGROUP_RETURN_IF_ERROR(pass_.Advance(block, layer, *streams_, after));
       }
       if (next.has_value()) streams_ = std::move(next);
     }
@@ -90,10 +90,11 @@ class BlockOfLayers {
     REGROUP_ASSIGN_OR_RETURN(const TokenWindows text, ReadLayerwiseText(context_, source_));
     std::vector<int64_t> all;
     for (int64_t window = 0; window < text.windows(); ++window) all.push_back(window);
+    REGROUP_ASSIGN_OR_RETURN(const SourcePass pass, MakeSourcePass(context_, source_, /*with_embeddings=*/true));
     const fs::path folder = context_.attempt_folder / "streams";
     REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
     REGROUP_RETURN_IF_ERROR(
-        RecordStreams(context_, pass_, text, all, {0, first_}, first_, folder, /*rank=*/0, /*ranks=*/1));
+        RecordStreams(context_, pass, text, all, {0, first_}, first_, folder, /*rank=*/0, /*ranks=*/1));
     return open(folder, 1);
   }
 
@@ -167,11 +168,14 @@ class BlockOfLayers {
                               {"tokens_per_second", static_cast<double>(figures.tokens) / figures.seconds}});
   }
 
-  absl::StatusOr<Block> MergedBlock(int64_t layer) const {
-    REGROUP_ASSIGN_OR_RETURN(Block block, source_.MapBlock(layer));
-    REGROUP_RETURN_IF_ERROR(conversion_.Merge(block, layer));
-    ConvertBlock(block, pass_.dtype(), pass_.device());
-    return block;
+  /// Returns the merged layer; all but the attention is the source's.
+  absl::StatusOr<Block> MergedBlock(int64_t layer, Block source) const {
+    REGROUP_ASSIGN_OR_RETURN(Block merged, source_.MapBlock(layer));
+    REGROUP_RETURN_IF_ERROR(conversion_.Merge(merged, layer));
+    merged.feed_forward = {};
+    ConvertBlock(merged, pass_.dtype(), pass_.device());
+    source.attention = merged.attention;
+    return source;
   }
 
   absl::Status Train(int64_t layer, const Block& block, ResidualStreams* after) {
@@ -182,8 +186,8 @@ class BlockOfLayers {
         ResidualStreams targets,
         ResidualStreams::Create(targets_file, Shape(streams_->shape().windows, pass_.BranchTokens(layer))));
     SourcePass::Branches branches{.streams = &targets};
-    pass_.Advance(block, layer, *streams_, after, &branches);
-    REGROUP_ASSIGN_OR_RETURN(const Block merged, MergedBlock(layer));
+    REGROUP_RETURN_IF_ERROR(pass_.Advance(block, layer, *streams_, after, &branches));
+    REGROUP_ASSIGN_OR_RETURN(const Block merged, MergedBlock(layer, block));
     const double variance = branches.moments.Variance();
     if (!std::isfinite(variance)) {
       return absl::InvalidArgumentError(
@@ -207,12 +211,15 @@ class BlockOfLayers {
     const LayerSettings settings = Settings(layer);
     LayerDistiller distiller(settings, lesson, merged,
                              [&](const LayerDistiller::StepFigures& figures) { Publish(layer, figures); });
-    const double before = distiller.Error();
+    REGROUP_ASSIGN_OR_RETURN(const double before, distiller.Error());
     REGROUP_RETURN_IF_ERROR(Resume(layer, distiller));
     context_.link.activity().SetPhase(fmt::format("layer {}", layer));
     const absl::Status trained = distiller.Run();
     if (!trained.ok() && !absl::IsFailedPrecondition(trained)) return trained;
-    const double reached = trained.ok() ? distiller.Error() : before;
+    double reached = before;
+    if (trained.ok()) {
+      REGROUP_ASSIGN_OR_RETURN(reached, distiller.Error());
+    }
     const bool keeps_start = !trained.ok() || !(reached <= before);
     if (keeps_start) {
       LogWarning(trained.ok() ? fmt::format("layer {}: training raised the error from {:.4f} to {:.4f}, so the merged "
@@ -269,7 +276,7 @@ absl::StatusOr<v1::TaskOutcome> RunLayerwise(StageContext& context) {
   context.link.SetProgress("load", 0, 0);
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, source.config()));
-  REGROUP_ASSIGN_OR_RETURN(SourcePass pass, MakeSourcePass(context, source));
+  REGROUP_ASSIGN_OR_RETURN(SourcePass pass, MakeSourcePass(context, source, /*with_embeddings=*/false));
   BlockOfLayers block(context, source, conversion, std::move(pass));
   REGROUP_RETURN_IF_ERROR(block.Run());
   return v1::TaskOutcome();

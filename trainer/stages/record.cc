@@ -34,7 +34,7 @@ absl::Status Record(StageContext& context, const SourceModel& source, const Toke
         .windows = text.windows(), .tokens = text.sequence_length(), .hidden_size = source.config().hidden_size};
     MakeRoomForStreams(published.parent_path(), shape.Bytes() * static_cast<int64_t>(borders.size()));
   }
-  REGROUP_ASSIGN_OR_RETURN(const SourcePass pass, MakeSourcePass(context, source));
+  REGROUP_ASSIGN_OR_RETURN(const SourcePass pass, MakeSourcePass(context, source, /*with_embeddings=*/true));
   REGROUP_RETURN_IF_ERROR(RecordStreams(context, pass, text, OwnWindows(context.communicator, text.windows()), borders,
                                         borders.back(), staged, context.communicator.rank(),
                                         context.communicator.size()));
