@@ -34,7 +34,7 @@ inline constexpr char kStreamsPointer[] = "streams.json";
 // layerwise
 /// The trained attention of one layer, by the names of VisitBlock.
 inline std::string TrainedAttention(int64_t layer) { return fmt::format("attention-{:03}.safetensors", layer); }
-/// What training the layer did, {"layer", "error_before", "error_after", ...}; written after the weights.
+/// Record of how the layer was trained, {"layer", "error_before", "error_after", ...}; written after the weights.
 inline std::string LayerRecord(int64_t layer) { return fmt::format("layer-{:03}.json", layer); }
 
 // refine
