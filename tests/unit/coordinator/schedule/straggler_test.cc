@@ -112,7 +112,7 @@ TEST_F(StragglerTest, MovesToAnIdleWorkerWhenNoProcessOfItIsLeft) {
   DoAllLayersButOne();
   EXPECT_EQ(Slow().state(), v1::TASK_STATE_READY);
   EXPECT_EQ(Slow().failure().failure_class(), v1::FAILURE_CLASS_INFRA);
-  EXPECT_THAT(Slow().failure().message(), HasSubstr("worker w1 was slow: 70 s, where other layers take 10 s"));
+  EXPECT_THAT(Slow().failure().message(), HasSubstr("worker w1 was slow: 70 s, where tasks like this take 10 s"));
   EXPECT_EQ(Slow().infrastructure_failures(), 1);
   EXPECT_EQ(last_seen_.at("a").retries[3].restarts_without_progress, 0);
 
