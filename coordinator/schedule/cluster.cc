@@ -507,7 +507,7 @@ void Cluster::Move(const RunningTask& running, Time now) {
   }
   moves_[{attempt.job(), attempt.task()}] = attempt.epoch();
   const std::string why = fmt::format(
-      "worker {} was slow: {:.0f} s, where other layers take {:.0f} s; restarting the task on another worker",
+      "worker {} was slow: {:.0f} s, where tasks like this take {:.0f} s; restarting the task on another worker",
       LastSegment(job->task(task).worker()), Seconds(RunningTime(*job, task, now)),
       Seconds(UsualDuration(*job, task).value_or(Duration(0))));
   jobs_.Edit(attempt.job()).Move(task, why, now);

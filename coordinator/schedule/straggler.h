@@ -1,8 +1,8 @@
 // Finds running tasks that take much longer than their siblings did. Pure functions.
 //
-// The layers of a model are alike, so the tasks that align or train them should take the same time for each layer. One that takes longer is on
-// a slow worker: a machine that is shared, throttled or swapping. Every later task waits for the slowest, so it is
-// worth restarting it on a free worker.
+// The layers of a model are alike, so the tasks that align or train them should take the same time for each layer. One
+// that takes longer is on a slow worker: a machine that is shared, throttled or swapping. Every later task waits for
+// the slowest, so it is worth restarting it on a free worker.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,8 @@ struct StragglerRule {
 };
 
 /// Returns the median duration of the finished siblings of an align or layerwise task, scaled to its number of layers:
-/// tasks of its kind and its arm in its job. No value for another kind of task, or while fewer than three have finished.
+/// tasks of its kind and its arm in its job. No value for another kind of task, or while fewer than three have
+/// finished.
 std::optional<Duration> UsualDuration(const Job& job, size_t task);
 
 /// Returns for how long the task has been running.

@@ -96,8 +96,7 @@ size_t CountCombinations(const v1::JobSpec& resolved) {
   const v1::Sweep& sweep = resolved.sweep();
   const auto at_least_one = [](int size) { return static_cast<size_t>(std::max(size, 1)); };
   return at_least_one(sweep.kv_heads_size()) * at_least_one(sweep.alignment_size()) *
-         at_least_one(sweep.layerwise_size()) * at_least_one(sweep.refine_size()) *
-         at_least_one(sweep.finetune_size());
+         at_least_one(sweep.layerwise_size()) * at_least_one(sweep.refine_size()) * at_least_one(sweep.finetune_size());
 }
 
 bool VariesAnything(const v1::JobSpec& resolved) {

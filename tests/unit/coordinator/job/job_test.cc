@@ -10,8 +10,10 @@
 namespace regroup {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
 using ::testing::Pair;
 using ::testing::UnorderedElementsAre;
 
@@ -197,7 +199,7 @@ TEST_F(JobTest, RetryKeepsFinishedTasksAndStartsTheOthersAgain) {
   EXPECT_EQ(job_.proto().state(), v1::JOB_STATE_QUEUED);
   EXPECT_FALSE(job_.proto().has_failure());
   EXPECT_EQ(State("align-000"), v1::TASK_STATE_SUCCEEDED);
-  EXPECT_THAT(Ready(), ::testing::Contains("finetune"));
+  EXPECT_THAT(Ready(), Contains("finetune"));
   EXPECT_EQ(Start("finetune"), 2);
 }
 
@@ -221,6 +223,35 @@ TEST_F(JobTest, IsTheSameJobAfterAStoreGaveItBack) {
   EXPECT_EQ(restored->ReadyTasks(now_), job_.ReadyTasks(now_));
 }
 
+/// Makes the record of a job the one that release 0.2.0 stored: without what was added for layerwise distillation.
+JobRecord AsStoredBefore(JobRecord record) {
+  record.job.mutable_resolved_spec()->clear_layerwise();
+  for (v1::Task& task : *record.job.mutable_tasks()) task.clear_layers();
+  return record;
+}
+
+TEST_F(JobTest, OfAReleaseWithoutLayerwiseGoesOn) {
+  RunUntilTraining();
+  absl::StatusOr<Job> restored = Job::Restore(AsStoredBefore(job_.record()));
+  ASSERT_TRUE(restored.ok()) << restored.status();
+  EXPECT_EQ(restored->ReadyTasks(now_), job_.ReadyTasks(now_));
+  job_ = *std::move(restored);
+  Start("finetune");
+  const v1::TaskAssignment assignment = MakeAssignment(job_, Position("finetune"), kSecond);
+  EXPECT_EQ(assignment.arm().finetune(), "l0");
+  EXPECT_THAT(assignment.inputs(), Contains(Pair("align/1", "jobs/small-1/align-001/1/out")));
+}
+
+TEST_F(JobTest, OfAReleaseWithoutLayerwiseLearnsNoTasksOfItFromInspect) {
+  v1::JobSpec spec = SmallSpec();
+  spec.set_recipe("best");
+  job_ = *Job::Restore(AsStoredBefore(MakeJob("small-1", spec, now_).record()));
+  Run("inspect", InspectSuccess());
+  EXPECT_FALSE(job_.FindTask("record"));
+  EXPECT_FALSE(job_.FindTask("layerwise-000"));
+  EXPECT_TRUE(job_.FindTask("finetune"));
+}
+
 TEST_F(JobTest, IsNotRestoredWithTasksThatAreNotItsOwn) {
   JobRecord record = job_.record();
   record.job.mutable_tasks(0)->set_name("jobs/small-1/tasks/unpack");
@@ -242,6 +273,45 @@ TEST_F(JobTest, AssignsTheResultsOfTheSuccessfulAttempts) {
   EXPECT_EQ(assignment.arm().kv_heads(), 2);
   EXPECT_EQ(assignment.watchdog_s(), 60);
   EXPECT_EQ(assignment.task_seconds().at("inspect"), 1.0);
+}
+
+TEST_F(JobTest, AssignsALayerwiseTaskItsBlockAndWhatItReads) {
+  v1::JobSpec spec = SmallSpec();
+  spec.mutable_layerwise()->set_method("distill");
+  spec.mutable_layerwise()->set_layers_per_task(2);
+  job_ = MakeJob("small-1", spec, now_);
+  Run("inspect", InspectSuccess(SmallModel(3)));
+  for (const char* task : {"calibrate", "align-000", "align-001", "align-002", "record"}) Run(task);
+  Start("layerwise-002");
+  EXPECT_EQ(job_.task(Position("layerwise-000")).layers(), 2);
+  EXPECT_EQ(job_.task(Position("layerwise-002")).layer(), 2);
+  EXPECT_EQ(job_.task(Position("layerwise-002")).layers(), 1);
+  const v1::TaskAssignment assignment = MakeAssignment(job_, Position("layerwise-002"), kSecond);
+  EXPECT_EQ(assignment.kind(), v1::TASK_KIND_LAYERWISE);
+  EXPECT_EQ(assignment.layer(), 2);
+  EXPECT_EQ(assignment.layers(), 1);
+  EXPECT_EQ(assignment.arm().layerwise(), "distill");
+  EXPECT_THAT(
+      assignment.inputs(),
+      IsSupersetOf({Pair("align/0", "jobs/small-1/align-000/1/out"), Pair("align/1", "jobs/small-1/align-001/1/out"),
+                    Pair("align/2", "jobs/small-1/align-002/1/out"), Pair("record", "jobs/small-1/record/1/out")}));
+  EXPECT_EQ(MakeAssignment(job_, Position("layerwise-000"), kSecond).layers(), 2);
+}
+
+TEST_F(JobTest, AssignsWhatFollowsTheResultsOfEachBlock) {
+  v1::JobSpec spec = SmallSpec();
+  spec.mutable_layerwise()->set_method("distill");
+  job_ = MakeJob("small-1", spec, now_);
+  RunUntilTraining();
+  for (const char* task : {"record", "layerwise-000", "layerwise-001"}) Run(task);
+  for (const char* task : {"finetune", "evaluate-layerwise"}) {
+    Start(task);
+    const v1::TaskAssignment assignment = MakeAssignment(job_, Position(task), kSecond);
+    EXPECT_THAT(assignment.inputs(), IsSupersetOf({Pair("layerwise/0", "jobs/small-1/layerwise-000/1/out"),
+                                                   Pair("layerwise/1", "jobs/small-1/layerwise-001/1/out")}))
+        << task;
+    EXPECT_EQ(assignment.layers(), 0) << task;
+  }
 }
 
 TEST_F(JobTest, GivesASweepsReportTheResultsOfEachArm) {

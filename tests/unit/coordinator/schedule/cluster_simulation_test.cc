@@ -22,6 +22,7 @@ TEST(ClusterSimulation, KeepsItsPromisesInEveryLife) {
   std::map<v1::JobState, int> ends;
   int late_cancels = 0;
   int moves = 0;
+  int layerwise_moves = 0;
   for (uint32_t seed = 1; seed <= seeds; ++seed) {
     Simulation simulation(seed);
     simulation.Run();
@@ -29,6 +30,7 @@ TEST(ClusterSimulation, KeepsItsPromisesInEveryLife) {
     for (const auto& [state, count] : simulation.ends()) ends[state] += count;
     late_cancels += simulation.late_cancels();
     moves += simulation.moves();
+    layerwise_moves += simulation.layerwise_moves();
   }
   // Lives in which nothing succeeds or nothing fails would test little.
   for (const v1::JobState state : {v1::JOB_STATE_SUCCEEDED, v1::JOB_STATE_FAILED, v1::JOB_STATE_CANCELLED}) {
@@ -36,6 +38,7 @@ TEST(ClusterSimulation, KeepsItsPromisesInEveryLife) {
   }
   EXPECT_GT(late_cancels, 0);
   EXPECT_GT(moves, static_cast<int>(seeds) / 10);
+  EXPECT_GT(layerwise_moves, static_cast<int>(seeds) / 20);
 }
 
 /// A defect, and the promise that detects it.

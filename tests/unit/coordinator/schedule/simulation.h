@@ -67,6 +67,8 @@ class Simulation {
   int late_cancels() const { return late_cancels_; }
   /// Number of attempts that were taken from slow workers.
   int moves() const { return moves_; }
+  /// Number of them that trained layers.
+  int layerwise_moves() const { return layerwise_moves_; }
 
  private:
   bool Has(Defect defect) const { return defect_ == defect; }
@@ -117,6 +119,7 @@ class Simulation {
     spec.mutable_finetune()->set_ranks(1 + Pick(workers_[0].gang_address.empty() ? 2 : 4));
     spec.mutable_resources()->set_priority(Pick(3));
     if (Chance(0.5)) MakeShort(&spec);
+    if (layers_ > 2 && Chance(0.5)) spec.mutable_layerwise()->set_method("distill");
     cluster_.AddJob(MakeJob(fmt::format("job-{}", ++jobs_submitted_), spec, now_, Chance(0.5) ? "alice" : "bob"));
   }
 
@@ -395,7 +398,9 @@ class Simulation {
     if (before.state() == v1::TASK_STATE_RUNNING && IsMoved(after) && before.epoch() == after.epoch()) {
       ++moves_;
       Check(moved_.insert(after.name()).second, "a slow task is moved once");
-      Check(before.kind() == v1::TASK_KIND_ALIGN, "only layers are moved");
+      const bool is_of_layers = before.kind() == v1::TASK_KIND_ALIGN || before.kind() == v1::TASK_KIND_LAYERWISE;
+      Check(is_of_layers, "only layers are moved");
+      if (before.kind() == v1::TASK_KIND_LAYERWISE) ++layerwise_moves_;
     }
     const bool is_started = before.epoch() < after.epoch();
     Check(!is_started || before.state() != v1::TASK_STATE_RUNNING, "a task has one live attempt");
@@ -476,6 +481,7 @@ class Simulation {
   int late_cancels_ = 0;
   int layers_ = 2;
   int moves_ = 0;
+  int layerwise_moves_ = 0;
   /// Tasks that this coordinator has moved.
   std::set<std::string> moved_;
 };

@@ -1,5 +1,6 @@
 #include "coordinator/schedule/straggler.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -17,16 +18,18 @@ using ::testing::HasSubstr;
 /// A job of eight layers on two workers: w1, which is slow, and w2. Only the layers remain to be done.
 class StragglerTest : public ClusterFixture {
  protected:
-  void SetUp() override {
+  void SetUp() override { Submit(SmallSpec(), 1); }
+
+  /// Submits the job, and lets w2 do what comes before the layers: `inspect` and this many tasks.
+  void Submit(v1::JobSpec spec, int tasks_before) {
     Register(w1_);
     Register(w2_);
-    v1::JobSpec spec = SmallSpec();
     spec.clear_evaluation();
     spec.mutable_finetune()->set_method("none");
     Add("a", spec);
     const v1::AttemptId inspect = Ask(w2_).value();
     ASSERT_TRUE(Report(w2_, inspect, InspectSuccess(SmallModel(8))).ok());
-    ASSERT_TRUE(Report(w2_, Ask(w2_).value(), Success()).ok());
+    for (int task = 0; task < tasks_before; ++task) ASSERT_TRUE(Report(w2_, Ask(w2_).value(), Success()).ok());
   }
 
   void Register(FakeWorker& worker) {
@@ -109,7 +112,7 @@ TEST_F(StragglerTest, MovesToAnIdleWorkerWhenNoProcessOfItIsLeft) {
   DoAllLayersButOne();
   EXPECT_EQ(Slow().state(), v1::TASK_STATE_READY);
   EXPECT_EQ(Slow().failure().failure_class(), v1::FAILURE_CLASS_INFRA);
-  EXPECT_THAT(Slow().failure().message(), HasSubstr("worker w1 was slow: 70 s, where other layers take 10 s"));
+  EXPECT_THAT(Slow().failure().message(), HasSubstr("worker w1 was slow: 70 s, where tasks like this take 10 s"));
   EXPECT_EQ(Slow().infrastructure_failures(), 1);
   EXPECT_EQ(last_seen_.at("a").retries[3].restarts_without_progress, 0);
 
@@ -207,6 +210,78 @@ TEST_F(StragglerTest, WaitsForItsOldProcessAlsoAfterARestartOfTheCoordinator) {
   (void)Beat(w1_);
   EXPECT_EQ(Slow().state(), v1::TASK_STATE_RUNNING);
   EXPECT_EQ(Slow().worker(), "workers/w2");
+}
+
+/// The same, with layers that are trained: what remains to be done are the eight layerwise tasks.
+class LayerwiseStragglerTest : public StragglerTest {
+ protected:
+  void SetUp() override {
+    v1::JobSpec spec = SmallSpec();
+    spec.mutable_layerwise()->set_method("distill");
+    Submit(spec, 10);
+  }
+};
+
+TEST_F(LayerwiseStragglerTest, MovesToAnIdleWorkerToo) {
+  DoAllLayersButOne();
+  EXPECT_EQ(Slow().kind(), v1::TASK_KIND_LAYERWISE);
+  EXPECT_EQ(Slow().state(), v1::TASK_STATE_READY);
+  EXPECT_THAT(Slow().failure().message(), HasSubstr("worker w1 was slow: 70 s"));
+  LetGo(w1_, slow_);
+  (void)Beat(w1_);
+  EXPECT_EQ(Slow().state(), v1::TASK_STATE_RUNNING);
+  EXPECT_EQ(Slow().worker(), "workers/w2");
+}
+
+/// A job whose layers are trained in blocks of three; the last block has two layers.
+class BlocksOfLayers : public ::testing::Test {
+ protected:
+  BlocksOfLayers() {
+    Run("inspect", 1, InspectSuccess(SmallModel(14)));
+    Run("calibrate", 1);
+    // They do not count as siblings: a layer is aligned much faster than it is trained.
+    for (int layer = 0; layer < 14; ++layer) Run(fmt::format("align-{:03}", layer), 1);
+    Run("record", 1);
+  }
+
+  static Job MakeBlocks() {
+    v1::JobSpec spec = SmallSpec();
+    spec.mutable_layerwise()->set_method("distill");
+    spec.mutable_layerwise()->set_layers_per_task(3);
+    return MakeJob("a", spec);
+  }
+  size_t Start(const std::string& task) {
+    const size_t position = job_.FindTask(task).value();
+    job_.Start(position, "w1", start_);
+    return position;
+  }
+  /// Runs a task that takes this many seconds.
+  void Run(const std::string& task, int seconds, const v1::TaskOutcome& outcome = Success()) {
+    job_.Finish(Start(task), outcome, {}, start_ + seconds * kSecond);
+  }
+
+  Time start_{std::chrono::seconds(1000)};
+  Job job_ = MakeBlocks();
+};
+
+TEST_F(BlocksOfLayers, GiveAShorterBlockLessTime) {
+  Run("layerwise-000", 30);
+  Run("layerwise-003", 33);
+  const size_t shorter = Start("layerwise-012");
+  EXPECT_FALSE(UsualDuration(job_, shorter)) << "two siblings are too few";
+  Run("layerwise-006", 36);
+  EXPECT_EQ(UsualDuration(job_, shorter), 22 * kSecond);
+  EXPECT_FALSE(IsStraggler(job_, shorter, {}, start_ + 66 * kSecond));
+  EXPECT_TRUE(IsStraggler(job_, shorter, {}, start_ + 67 * kSecond));
+  EXPECT_EQ(UsualDuration(job_, Start("layerwise-009")), 33 * kSecond);
+}
+
+TEST_F(BlocksOfLayers, CountAShorterBlockByTheTimeOfItsLayers) {
+  Run("layerwise-000", 30);
+  Run("layerwise-003", 39);
+  Run("layerwise-012", 24);
+  const size_t running = Start("layerwise-006");
+  EXPECT_EQ(UsualDuration(job_, running), 36 * kSecond) << "the median layer took 12 s, in the shorter block";
 }
 
 }  // namespace

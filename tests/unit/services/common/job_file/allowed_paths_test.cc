@@ -86,7 +86,7 @@ TEST_F(AllowedPathsTest, TellWhatIsReadFromWhatIsWritten) {
 /// Text fields that are words or names, never paths.
 const std::set<std::string> kWords = {"name",   "recipe", "method",    "compare",   "similarity", "precision",
                                       "device", "train",  "recompute", "teacher",   "alignment",  "finetune",
-                                      "key",    "value",  "labels",    "per_layer", "loss"};
+                                      "key",    "value",  "labels",    "per_layer", "loss",       "layerwise"};
 
 /// Writes a path into every other text field of the message.
 int FillPaths(google::protobuf::Message* message) {
@@ -111,7 +111,7 @@ int FillPaths(google::protobuf::Message* message) {
 TEST(PathFields, AreAllTextFieldsThatAreNoWords) {
   v1::JobSpec spec;
   const int filled = FillPaths(&spec);
-  EXPECT_EQ(filled, 6) << "source, calibration, finetune, two of evaluation, output";
+  EXPECT_EQ(filled, 7) << "source, calibration, layerwise, finetune, two of evaluation, output";
   const auto violations = CheckAllowedPaths(spec, {{"/data"}, {"/results"}});
   EXPECT_EQ(violations.size(), static_cast<size_t>(filled)) << "a new path: add it to ForEachPath; a word: to kWords";
 }

@@ -26,11 +26,23 @@ TEST(FormatJobFile, WritesOneKeyALineInTheOrderOfTheContract) {
   spec.mutable_finetune()->set_learning_rate(1e-5);
   spec.mutable_sweep()->add_kv_heads(4);
   spec.mutable_sweep()->add_kv_heads(2);
+  spec.mutable_sweep()->add_layerwise("none");
+  spec.mutable_sweep()->add_layerwise("distill");
+  spec.mutable_layerwise()->set_layers_per_task(4);
+  spec.mutable_layerwise()->set_map_weight(0.5);
   EXPECT_EQ(FormatJobFile(spec),
-            "name: a\ntarget:\n  kv_heads: 2\nfinetune:\n  learning_rate: 1.0e-05\nsweep:\n  kv_heads: [4, 2]\n");
+            "name: a\ntarget:\n  kv_heads: 2\nfinetune:\n  learning_rate: 1.0e-05\nsweep:\n  kv_heads: [4, 2]\n"
+            "  layerwise: [none, distill]\nlayerwise:\n  map_weight: 0.5\n  layers_per_task: 4\n");
 }
 
-TEST(FormatJobFile, AResolvedJobReadsBackEqual) { ExpectReadsBack(ResolveJobSpec(GoodJob())); }
+TEST(FormatJobFile, AResolvedJobReadsBackEqual) {
+  v1::JobSpec spec = GoodJob();
+  ExpectReadsBack(ResolveJobSpec(spec));
+  spec.set_recipe("best");
+  ExpectReadsBack(ResolveJobSpec(spec));
+  spec.mutable_sweep()->add_layerwise("none");
+  ExpectReadsBack(ResolveJobSpec(spec));
+}
 
 TEST(FormatJobFile, TextsThatLookLikeSomethingElseReadBackAsTexts) {
   for (const char* text : {"",       "true", "No",         "null",        "~",         "1.5",     "-",        "- a",

@@ -25,6 +25,8 @@ recipe:      paper
 target:      {kv_heads: 2}
 calibration: {data: /data/train.jsonl, sequences: 128, sequence_length: 2048, ranks: 1}
 alignment:   {method: procrustes, compare: value, similarity: cosine, seed: 0}
+layerwise:   {method: distill, data: /data/train.jsonl, sequences: 512, sequence_length: 2048, passes: 2, batch_sequences: 2,
+              learning_rate: 3.0e-3, map_weight: 1.0, layers_per_task: 4, seed: 0}
 refine:      {outputs: true}
 finetune:    {method: l0, data: /data/train.jsonl, steps: 1000, batch_sequences: 64, micro_batch_sequences: 1, sequence_length: 2048,
               learning_rate: 1.0e-5, ranks: 2, precision: auto, checkpoint_every_steps: 200}
@@ -32,7 +34,8 @@ evaluation:  {perplexity: {data: /data/valid.jsonl, sequence_length: 2048},
               multiple_choice: [{name: arc_e, data: /data/arc_e.jsonl}],
               latency: {batch_sizes: [1, 8], context_lengths: [512, 2048], new_tokens: 64}}
 gates:       {max_perplexity_ratio: 1.5}
-sweep:       {kv_heads: [4, 2, 1], alignment: [none, procrustes, principal], refine: [false, true], finetune: [none, direct, l0]}
+sweep:       {kv_heads: [4, 2, 1], alignment: [none, procrustes, principal], layerwise: [none, distill], refine: [false, true],
+              finetune: [none, direct, l0]}
 output:      {checkpoint: /models/llama-gqa2}
 resources:   {device: auto, max_runtime_s: 86400, priority: 0}
 labels:      {team: serving, "2": "3"}
@@ -44,12 +47,23 @@ TEST(JobFile, ReadsEverySectionOfTheDocumentedFile) {
   EXPECT_EQ(spec->name(), "llama-gqa2");
   EXPECT_EQ(spec->target().kv_heads(), 2);
   EXPECT_EQ(spec->calibration().sequence_length(), 2048);
+  EXPECT_EQ(spec->layerwise().method(), "distill");
+  EXPECT_EQ(spec->layerwise().data(), "/data/train.jsonl");
+  EXPECT_EQ(spec->layerwise().sequences(), 512);
+  EXPECT_EQ(spec->layerwise().sequence_length(), 2048);
+  EXPECT_EQ(spec->layerwise().passes(), 2);
+  EXPECT_EQ(spec->layerwise().batch_sequences(), 2);
+  EXPECT_DOUBLE_EQ(spec->layerwise().learning_rate(), 3e-3);
+  EXPECT_DOUBLE_EQ(spec->layerwise().map_weight(), 1.0);
+  EXPECT_EQ(spec->layerwise().layers_per_task(), 4);
+  EXPECT_TRUE(spec->layerwise().has_seed());
   EXPECT_TRUE(spec->refine().outputs());
   EXPECT_DOUBLE_EQ(spec->finetune().learning_rate(), 1e-5);
   ASSERT_EQ(spec->evaluation().multiple_choice_size(), 1);
   EXPECT_EQ(spec->evaluation().multiple_choice(0).name(), "arc_e");
   EXPECT_THAT(spec->evaluation().latency().batch_sizes(), testing::ElementsAre(1, 8));
   EXPECT_THAT(spec->sweep().alignment(), testing::ElementsAre("none", "procrustes", "principal"));
+  EXPECT_THAT(spec->sweep().layerwise(), testing::ElementsAre("none", "distill"));
   EXPECT_THAT(spec->sweep().refine(), testing::ElementsAre(false, true));
   EXPECT_EQ(spec->resources().max_runtime_s(), 86400);
   EXPECT_EQ(spec->labels().at("2"), "3");
@@ -70,6 +84,8 @@ TEST(JobFile, DistinguishesAWrittenZeroFromAnUnwrittenKey) {
 
 TEST(JobFile, RefusesAnUnknownKeyAndNamesTheNearest) {
   EXPECT_EQ(ErrorOf("finetune:\n  stpes: 3\n"), "/jobs/job.yaml:2:3: unknown key 'stpes'; did you mean 'steps'?");
+  EXPECT_EQ(ErrorOf("layerwise: {layers_per_tasks: 3}\n"),
+            "/jobs/job.yaml:1:13: unknown key 'layers_per_tasks'; did you mean 'layers_per_task'?");
   EXPECT_EQ(ErrorOf("calibrate: {}\n"), "/jobs/job.yaml:1:1: unknown key 'calibrate'; did you mean 'calibration'?");
 }
 
@@ -100,6 +116,9 @@ TEST(JobFile, RefusesValuesOfAnotherType) {
   EXPECT_THAT(ErrorOf("finetune: {learning_rate: .inf}\n"), HasSubstr("a number, not '.inf'"));
   EXPECT_THAT(ErrorOf("finetune: {learning_rate: inf}\n"), HasSubstr("a number, not 'inf'"));
   EXPECT_THAT(ErrorOf("finetune: {learning_rate: nan}\n"), HasSubstr("a number, not 'nan'"));
+  EXPECT_THAT(ErrorOf("layerwise: {passes: many}\n"), HasSubstr("layerwise.passes is a whole number, not 'many'"));
+  EXPECT_THAT(ErrorOf("layerwise: {map_weight: half}\n"), HasSubstr("layerwise.map_weight is a number, not 'half'"));
+  EXPECT_THAT(ErrorOf("sweep: {layerwise: distill}\n"), HasSubstr("sweep.layerwise is a list"));
   EXPECT_THAT(ErrorOf("sweep: {kv_heads: 4}\n"), HasSubstr("sweep.kv_heads is a list"));
   EXPECT_THAT(ErrorOf("sweep: {kv_heads: [4, x]}\n"), HasSubstr("sweep.kv_heads[1] is a whole number"));
   EXPECT_THAT(ErrorOf("labels: [a]\n"), HasSubstr("labels is a mapping"));
@@ -117,12 +136,14 @@ TEST(JobFile, ResolvesRelativePathsAgainstItsOwnFolder) {
   const auto spec = ParseJobFile(
       "source: {checkpoint: model/}\n"
       "calibration: {data: ../data/train.jsonl}\n"
+      "layerwise: {data: ../data/layers.jsonl}\n"
       "evaluation: {multiple_choice: [{name: a, data: a.jsonl}]}\n"
       "output: {checkpoint: /out}\n",
       "/jobs/demo/job.yaml");
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_EQ(spec->source().checkpoint(), "/jobs/demo/model");
   EXPECT_EQ(spec->calibration().data(), "/jobs/data/train.jsonl");
+  EXPECT_EQ(spec->layerwise().data(), "/jobs/data/layers.jsonl");
   EXPECT_EQ(spec->evaluation().multiple_choice(0).data(), "/jobs/demo/a.jsonl");
   EXPECT_EQ(spec->output().checkpoint(), "/out");
 }

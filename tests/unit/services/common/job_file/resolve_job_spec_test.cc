@@ -21,6 +21,14 @@ TEST(ResolveJobSpec, FillsTheDocumentedDefaults) {
   EXPECT_FALSE(spec.alignment().restore_norm());
   EXPECT_TRUE(spec.refine().has_outputs());
   EXPECT_FALSE(spec.refine().outputs());
+  EXPECT_EQ(spec.layerwise().method(), "none");
+  EXPECT_EQ(spec.layerwise().data(), "/data/train.jsonl");
+  EXPECT_EQ(spec.layerwise().sequences(), 512);
+  EXPECT_EQ(spec.layerwise().passes(), 2);
+  EXPECT_EQ(spec.layerwise().batch_sequences(), 2);
+  EXPECT_DOUBLE_EQ(spec.layerwise().map_weight(), 1.0);
+  EXPECT_TRUE(spec.layerwise().has_seed());
+  EXPECT_EQ(spec.layerwise().seed(), 0);
   EXPECT_EQ(spec.finetune().method(), "l0");
   EXPECT_EQ(spec.finetune().data(), "/data/train.jsonl");
   EXPECT_EQ(spec.finetune().batch_sequences(), 64);
@@ -43,23 +51,67 @@ TEST(ResolveJobSpec, FillsTheDocumentedDefaults) {
   EXPECT_TRUE(spec.evaluation().perplexity().has_max_windows());
 }
 
-TEST(ResolveJobSpec, RecipeBestMeansPrincipalAndDirect) {
+TEST(ResolveJobSpec, RecipeBestMeansPrincipalAndTrainingOfLayersAndModel) {
   v1::JobSpec written = GoodJob();
   written.set_recipe("best");
   const v1::JobSpec spec = ResolveJobSpec(written);
   EXPECT_EQ(spec.alignment().method(), "principal");
   EXPECT_TRUE(spec.alignment().restore_norm());
+  EXPECT_EQ(spec.layerwise().method(), "distill");
   EXPECT_FALSE(spec.refine().outputs());
   EXPECT_EQ(spec.finetune().method(), "direct");
+  EXPECT_DOUBLE_EQ(spec.finetune().learning_rate(), 2.5e-6);
 }
 
 TEST(ResolveJobSpec, RecipeBestRefinesWhereNothingIsTrained) {
   v1::JobSpec written = GoodJob();
   written.set_recipe("best");
   written.mutable_finetune()->set_method("none");
+  EXPECT_FALSE(ResolveJobSpec(written).refine().outputs()) << "its layers are trained";
+  written.mutable_layerwise()->set_method("none");
   EXPECT_TRUE(ResolveJobSpec(written).refine().outputs());
+  written.mutable_finetune()->set_method("direct");
+  EXPECT_FALSE(ResolveJobSpec(written).refine().outputs()) << "the model is trained";
+  written.mutable_finetune()->set_method("none");
   written.set_recipe("paper");
   EXPECT_FALSE(ResolveJobSpec(written).refine().outputs());
+}
+
+TEST(ResolveJobSpec, TrainsLayersOnTheTextOfFinetuneUnlessToldOtherwise) {
+  v1::JobSpec written = GoodJob();
+  EXPECT_EQ(ResolveJobSpec(written).layerwise().data(), written.calibration().data());
+  written.mutable_finetune()->set_data("/data/finetune.jsonl");
+  EXPECT_EQ(ResolveJobSpec(written).layerwise().data(), "/data/finetune.jsonl");
+  written.mutable_layerwise()->set_data("/data/layerwise.jsonl");
+  EXPECT_EQ(ResolveJobSpec(written).layerwise().data(), "/data/layerwise.jsonl");
+  EXPECT_EQ(ResolveJobSpec(written).finetune().data(), "/data/finetune.jsonl");
+}
+
+TEST(ResolveJobSpec, FinetunesMoreGentlyAfterLayerwiseDistillation) {
+  v1::JobSpec written = GoodJob();
+  written.mutable_layerwise()->set_method("none");
+  EXPECT_DOUBLE_EQ(ResolveJobSpec(written).finetune().learning_rate(), 1e-5);
+  written.mutable_layerwise()->set_method("distill");
+  EXPECT_DOUBLE_EQ(ResolveJobSpec(written).finetune().learning_rate(), 2.5e-6);
+  written.mutable_sweep()->add_kv_heads(4);
+  EXPECT_DOUBLE_EQ(ResolveJobSpec(written).finetune().learning_rate(), 2.5e-6);
+}
+
+TEST(ResolveJobSpec, LeavesTheRateOfFinetuneToEachArmOfASweepOverLayerwise) {
+  v1::JobSpec written = GoodJob();
+  written.mutable_sweep()->add_layerwise("none");
+  written.mutable_sweep()->add_layerwise("distill");
+  EXPECT_FALSE(ResolveJobSpec(written).finetune().has_learning_rate());
+}
+
+TEST(ResolveJobSpec, KeepsAWrittenRateOfFinetune) {
+  v1::JobSpec written = GoodJob();
+  written.mutable_finetune()->set_learning_rate(3e-4);
+  written.mutable_layerwise()->set_method("distill");
+  EXPECT_DOUBLE_EQ(ResolveJobSpec(written).finetune().learning_rate(), 3e-4);
+  written.mutable_sweep()->add_layerwise("none");
+  written.mutable_sweep()->add_layerwise("distill");
+  EXPECT_DOUBLE_EQ(ResolveJobSpec(written).finetune().learning_rate(), 3e-4);
 }
 
 TEST(ResolveJobSpec, InstructionsDoNotSeeEachOtherUnlessAskedTo) {
@@ -74,17 +126,39 @@ TEST(ResolveJobSpec, WrittenKeysWinOverTheRecipe) {
   v1::JobSpec written = GoodJob();
   written.set_recipe("best");
   written.mutable_alignment()->set_method("none");
+  written.mutable_layerwise()->set_method("none");
   written.mutable_refine()->set_outputs(false);
   written.mutable_finetune()->set_method("none");
   const v1::JobSpec spec = ResolveJobSpec(written);
   EXPECT_EQ(spec.alignment().method(), "none");
+  EXPECT_EQ(spec.layerwise().method(), "none");
   EXPECT_FALSE(spec.refine().outputs());
   EXPECT_EQ(spec.finetune().method(), "none");
 }
 
-TEST(ResolveJobSpec, LeavesSequenceLengthsToTheModel) {
+TEST(ResolveJobSpec, KeepsEveryWrittenKeyOfLayerwise) {
+  v1::JobSpec written = GoodJob();
+  written.set_recipe("best");
+  v1::Layerwise& layerwise = *written.mutable_layerwise();
+  layerwise.set_method("none");
+  layerwise.set_data("/data/layerwise.jsonl");
+  layerwise.set_sequences(64);
+  layerwise.set_sequence_length(512);
+  layerwise.set_passes(3);
+  layerwise.set_batch_sequences(4);
+  layerwise.set_learning_rate(1e-3);
+  layerwise.set_map_weight(0);
+  layerwise.set_layers_per_task(5);
+  layerwise.set_seed(7);
+  EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(ResolveJobSpec(written).layerwise(), layerwise));
+}
+
+TEST(ResolveJobSpec, LeavesToTheModelWhatDependsOnItsShape) {
   const v1::JobSpec spec = ResolveJobSpec(GoodJob());
   EXPECT_FALSE(spec.calibration().has_sequence_length());
+  EXPECT_FALSE(spec.layerwise().has_sequence_length());
+  EXPECT_FALSE(spec.layerwise().has_learning_rate());
+  EXPECT_FALSE(spec.layerwise().has_layers_per_task());
   EXPECT_FALSE(spec.finetune().has_sequence_length());
   EXPECT_FALSE(spec.evaluation().perplexity().has_sequence_length());
 }
@@ -101,7 +175,12 @@ TEST(ResolveJobSpec, TheBestRecipeRefinesWhereNoArmOfASweepTrains) {
   written.set_recipe("best");
   written.mutable_finetune()->set_method("none");
   written.mutable_sweep()->add_finetune("none");
+  EXPECT_FALSE(ResolveJobSpec(written).refine().outputs()) << "the recipe's own layerwise";
+  written.mutable_sweep()->add_layerwise("none");
   EXPECT_TRUE(ResolveJobSpec(written).refine().outputs());
+  v1::JobSpec distilling = written;
+  distilling.mutable_sweep()->add_layerwise("distill");
+  EXPECT_FALSE(ResolveJobSpec(distilling).refine().outputs());
   written.mutable_sweep()->add_finetune("direct");
   EXPECT_FALSE(ResolveJobSpec(written).refine().outputs());
 }
@@ -116,8 +195,11 @@ TEST(ResolveJobSpec, ResolvingTwiceChangesNothing) {
   for (const char* recipe : {"", "paper", "best"}) {
     v1::JobSpec written = GoodJob();
     written.set_recipe(recipe);
-    const v1::JobSpec once = ResolveJobSpec(written);
-    EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(once, ResolveJobSpec(once)));
+    for (const bool sweeps : {false, true}) {
+      if (sweeps) written.mutable_sweep()->add_layerwise("distill");
+      const v1::JobSpec once = ResolveJobSpec(written);
+      EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(once, ResolveJobSpec(once))) << recipe << sweeps;
+    }
   }
 }
 

@@ -23,6 +23,15 @@ std::vector<std::string> Fields(const v1::JobSpec& spec) {
   return fields;
 }
 
+/// Makes the job one that reads no text and trains nothing: plain averaging of neighbours.
+void NeedNoText(v1::JobSpec& spec) {
+  spec.clear_calibration();
+  spec.mutable_alignment()->set_method("none");
+  spec.mutable_alignment()->set_compare("none");
+  spec.mutable_finetune()->set_method("none");
+  spec.mutable_finetune()->clear_data();
+}
+
 /// One way to make GoodJob() invalid, the field that must be named, and words of the explanation.
 struct Spoilt {
   std::string title;
@@ -73,6 +82,47 @@ const Spoilt kSpoilt[] = {
      "none, key, value or joint"},
     {"UnknownSimilarity", [](auto& s) { s.mutable_alignment()->set_similarity("cosin"); }, "alignment.similarity",
      "did you mean 'cosine'"},
+    {"UnknownLayerwise", [](auto& s) { s.mutable_layerwise()->set_method("distil"); }, "layerwise.method",
+     "did you mean 'distill'? Known: none or distill"},
+    {"LayerwiseWithoutText",
+     [](auto& s) {
+       NeedNoText(s);
+       s.mutable_layerwise()->set_method("distill");
+     },
+     "layerwise.data", "\"text\""},
+    {"RelativeLayerwiseText", [](auto& s) { s.mutable_layerwise()->set_data("text.jsonl"); }, "layerwise.data",
+     "absolute"},
+    {"NoLayerwiseSequences", [](auto& s) { s.mutable_layerwise()->set_sequences(0); }, "layerwise.sequences",
+     "is 0; write a number from 1"},
+    {"TooManyLayerwiseSequences", [](auto& s) { s.mutable_layerwise()->set_sequences((1 << 24) + 1); },
+     "layerwise.sequences", "to 16777216"},
+    {"OneTokenLayerwiseSequences", [](auto& s) { s.mutable_layerwise()->set_sequence_length(1); },
+     "layerwise.sequence_length", "from 2"},
+    {"NoPasses", [](auto& s) { s.mutable_layerwise()->set_passes(0); }, "layerwise.passes", "from 1"},
+    {"TooManyPasses", [](auto& s) { s.mutable_layerwise()->set_passes(65537); }, "layerwise.passes", "to 65536"},
+    {"EmptyLayerwiseBatch", [](auto& s) { s.mutable_layerwise()->set_batch_sequences(0); }, "layerwise.batch_sequences",
+     "from 1"},
+    {"TooLargeLayerwiseBatch", [](auto& s) { s.mutable_layerwise()->set_batch_sequences(65537); },
+     "layerwise.batch_sequences", "to 65536"},
+    {"NoLayersInATask", [](auto& s) { s.mutable_layerwise()->set_layers_per_task(0); }, "layerwise.layers_per_task",
+     "from 1"},
+    {"TooManyLayersInATask", [](auto& s) { s.mutable_layerwise()->set_layers_per_task(65537); },
+     "layerwise.layers_per_task", "to 65536"},
+    {"ZeroLayerwiseRate", [](auto& s) { s.mutable_layerwise()->set_learning_rate(0); }, "layerwise.learning_rate",
+     "above 0"},
+    {"LayerwiseRateAboveOne", [](auto& s) { s.mutable_layerwise()->set_learning_rate(1.5); }, "layerwise.learning_rate",
+     "is 1.5; write a number above 0 and at most 1"},
+    {"LayerwiseRateNotANumber",
+     [](auto& s) { s.mutable_layerwise()->set_learning_rate(std::numeric_limits<double>::quiet_NaN()); },
+     "layerwise.learning_rate", "above 0"},
+    {"NegativeMapWeight", [](auto& s) { s.mutable_layerwise()->set_map_weight(-0.5); }, "layerwise.map_weight",
+     "is -0.5; write a number from 0"},
+    {"HugeMapWeight", [](auto& s) { s.mutable_layerwise()->set_map_weight(2e6); }, "layerwise.map_weight",
+     "to 1,000,000"},
+    {"MapWeightNotANumber",
+     [](auto& s) { s.mutable_layerwise()->set_map_weight(std::numeric_limits<double>::quiet_NaN()); },
+     "layerwise.map_weight", "from 0"},
+    {"NegativeLayerwiseSeed", [](auto& s) { s.mutable_layerwise()->set_seed(-1); }, "layerwise.seed", "0 or more"},
     {"UnknownFinetune", [](auto& s) { s.mutable_finetune()->set_method("lo"); }, "finetune.method",
      "did you mean 'l0'"},
     {"UnknownPrecision", [](auto& s) { s.mutable_finetune()->set_precision("float16"); }, "finetune.precision",
@@ -114,6 +164,14 @@ const Spoilt kSpoilt[] = {
     {"EmptySweep", [](auto& s) { s.mutable_sweep(); }, "sweep", "varies nothing"},
     {"UnknownWordInSweep", [](auto& s) { s.mutable_sweep()->add_alignment("mean"); }, "sweep.alignment[0]",
      "none, procrustes or principal"},
+    {"UnknownLayerwiseInSweep", [](auto& s) { s.mutable_sweep()->add_layerwise("distil"); }, "sweep.layerwise[0]",
+     "did you mean 'distill'"},
+    {"LayerwiseTwiceInSweep",
+     [](auto& s) {
+       s.mutable_sweep()->add_layerwise("distill");
+       s.mutable_sweep()->add_layerwise("distill");
+     },
+     "sweep.layerwise[1]", "listed twice"},
     {"ValueTwiceInSweep",
      [](auto& s) {
        s.mutable_sweep()->add_kv_heads(2);
@@ -155,7 +213,9 @@ TEST(ValidateJobSpec, NamesAListOfVeryManyItemsOnceInsteadOfEachItem) {
   spec.clear_evaluation();
   for (int i = 0; i < 100'000; ++i) spec.mutable_evaluation()->add_multiple_choice();
   for (int i = 0; i < 100'000; ++i) spec.mutable_sweep()->add_alignment("wrong");
-  EXPECT_THAT(Fields(spec), testing::IsSupersetOf({"evaluation.multiple_choice", "sweep.alignment"}));
+  for (int i = 0; i < 100'000; ++i) spec.mutable_sweep()->add_layerwise("wrong");
+  EXPECT_THAT(Fields(spec),
+              testing::IsSupersetOf({"evaluation.multiple_choice", "sweep.alignment", "sweep.layerwise"}));
   EXPECT_LT(Fields(spec).size(), 10U);
 }
 
@@ -194,23 +254,62 @@ TEST(ValidateJobSpec, ASweepThatTrainsSomewhereNeedsSteps) {
 TEST(ValidateJobSpec, ASweepThatTrainsSomewhereNeedsTrainingData) {
   v1::JobSpec spec = GoodJob();
   spec.clear_output();
-  spec.clear_calibration();
-  spec.mutable_alignment()->set_method("none");
-  spec.mutable_alignment()->set_compare("none");
-  spec.mutable_finetune()->set_method("none");
-  spec.mutable_finetune()->clear_data();
+  NeedNoText(spec);
   spec.mutable_sweep()->add_finetune("none");
   EXPECT_THAT(Fields(spec), IsEmpty());
   spec.mutable_sweep()->add_finetune("direct");
   EXPECT_THAT(Fields(spec), testing::ElementsAre("finetune.data"));
 }
 
+TEST(ValidateJobSpec, ASweepThatTrainsLayersSomewhereNeedsText) {
+  v1::JobSpec spec = GoodJob();
+  spec.clear_output();
+  NeedNoText(spec);
+  spec.mutable_layerwise()->set_method("distill");
+  spec.mutable_sweep()->add_layerwise("none");
+  EXPECT_THAT(Fields(spec), IsEmpty());
+  spec.mutable_sweep()->add_layerwise("distill");
+  EXPECT_THAT(Fields(spec), testing::ElementsAre("layerwise.data"));
+  spec.mutable_layerwise()->set_data("/data/layerwise.jsonl");
+  EXPECT_THAT(Fields(spec), IsEmpty());
+}
+
+TEST(ValidateJobSpec, AcceptsTheLeastAndTheMostOfEveryKeyOfLayerwise) {
+  v1::JobSpec spec = GoodJob();
+  v1::Layerwise& layerwise = *spec.mutable_layerwise();
+  layerwise.set_method("distill");
+  layerwise.set_sequences(1);
+  layerwise.set_sequence_length(2);
+  layerwise.set_passes(1);
+  layerwise.set_batch_sequences(1);
+  layerwise.set_learning_rate(1e-12);
+  layerwise.set_map_weight(0);
+  layerwise.set_layers_per_task(1);
+  layerwise.set_seed(0);
+  EXPECT_THAT(Fields(spec), IsEmpty());
+  layerwise.set_sequences(1 << 24);
+  layerwise.set_sequence_length(1 << 22);
+  layerwise.set_passes(1 << 16);
+  layerwise.set_batch_sequences(1 << 16);
+  layerwise.set_learning_rate(1);
+  layerwise.set_map_weight(1e6);
+  layerwise.set_layers_per_task(1 << 16);
+  layerwise.set_seed(std::numeric_limits<int64_t>::max());
+  EXPECT_THAT(Fields(spec), IsEmpty());
+}
+
+TEST(ValidateJobSpec, AcceptsARateOfFinetuneThatASweepOverLayerwiseLeavesUnset) {
+  v1::JobSpec spec = GoodJob();
+  spec.mutable_sweep()->add_layerwise("none");
+  spec.mutable_sweep()->add_layerwise("distill");
+  EXPECT_THAT(Fields(ResolveJobSpec(spec)), IsEmpty());
+  spec.mutable_finetune()->set_learning_rate(-1);
+  EXPECT_THAT(Fields(spec), testing::ElementsAre("finetune.learning_rate"));
+}
+
 TEST(ValidateJobSpec, PlainAveragingOfNeighboursNeedsNoCalibration) {
   v1::JobSpec spec = GoodJob();
-  spec.clear_calibration();
-  spec.mutable_alignment()->set_method("none");
-  spec.mutable_alignment()->set_compare("none");
-  spec.mutable_finetune()->set_method("none");
+  NeedNoText(spec);
   EXPECT_THAT(Fields(spec), IsEmpty());
 }
 
@@ -219,6 +318,16 @@ TEST(ValidateJobSpec, RefusesASweepOfTooManyCombinations) {
   spec.clear_output();
   for (int heads = 1; heads <= 100; ++heads) spec.mutable_sweep()->add_kv_heads(heads);
   for (const char* method : {"none", "procrustes", "principal"}) spec.mutable_sweep()->add_alignment(method);
+  EXPECT_THAT(Fields(spec), testing::ElementsAre("sweep"));
+}
+
+TEST(ValidateJobSpec, CountsLayerwiseAmongTheCombinations) {
+  v1::JobSpec spec = GoodJob();
+  spec.clear_output();
+  for (int heads = 1; heads <= 128; ++heads) spec.mutable_sweep()->add_kv_heads(heads);
+  for (const char* method : {"none", "distill"}) spec.mutable_sweep()->add_layerwise(method);
+  EXPECT_THAT(Fields(spec), IsEmpty());
+  spec.mutable_sweep()->add_kv_heads(129);
   EXPECT_THAT(Fields(spec), testing::ElementsAre("sweep"));
 }
 
