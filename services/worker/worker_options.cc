@@ -75,6 +75,10 @@ void AddOptions(CLI::App& app, WorkerFlags& flags) {
   app.add_option("--slots", worker.slots, "Maximum number of trainer processes that run at once")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
+  app.add_option("--workers-on-machine", worker.workers_on_machine,
+                 "Number of workers on this machine, which share its cores equally")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
   app.add_option("--device", worker.device, "cpu | cuda; default: cuda where there is an NVIDIA GPU")
       ->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--trainer", worker.trainer, "Program regroup-trainer; default: beside this program");

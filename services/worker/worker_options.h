@@ -37,6 +37,8 @@ struct WorkerOptions {
   std::filesystem::path work_folder;
   /// Maximum number of trainer processes that run at once.
   int slots = 1;
+  /// Number of workers, this one included, among which the machine's cores are divided.
+  int workers_on_machine = 1;
   /// cpu | cuda
   std::string device = "cpu";
   /// The trainer program, absolute.

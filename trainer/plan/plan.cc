@@ -54,6 +54,27 @@ double TrainingTokens(const v1::Finetune& finetune, const ModelConfig& config) {
          static_cast<double>(SequenceLength(finetune, config));
 }
 
+double LayeredArms(const Arms& arms) {
+  return static_cast<double>(std::count_if(arms.begin(), arms.end(), DistillsLayers));
+}
+
+/// Returns the tokens of the text of layerwise distillation: at most those that the job asks for.
+double LayerwiseTextTokens(const v1::Layerwise& layerwise, const ModelConfig& config) {
+  const double asked =
+      static_cast<double>(layerwise.sequences()) * static_cast<double>(SequenceLength(layerwise, config));
+  const double there = FileBytes(layerwise.data()) / kBytesPerToken;
+  return there > 0 ? std::min(asked, there) : asked;
+}
+
+PlannedLayers PlanLayers(const v1::Layerwise& layerwise, const ModelConfig& config, int64_t kv_heads) {
+  const int64_t length = SequenceLength(layerwise, config);
+  return {.kv_heads = kv_heads,
+          .sequence_length = length,
+          .sequences_at_once = CalibrationWindowsAtOnce(length),
+          .element_bytes = 4,
+          .with_map = layerwise.map_weight() > 0};
+}
+
 double EvaluationTokens(const v1::Evaluation& evaluation, const ModelConfig& config) {
   if (!evaluation.has_perplexity()) return 0;
   const v1::Evaluation::Perplexity& perplexity = evaluation.perplexity();
@@ -69,6 +90,10 @@ v1::JobPlan::Tokens TokensOf(const v1::JobSpec& spec, const Arms& arms, const Mo
                          static_cast<double>(SequenceLength(spec.calibration(), config)));
   tokens.set_training(TrainedArms(arms) * TrainingTokens(spec.finetune(), config));
   tokens.set_evaluation(EvaluationTokens(spec.evaluation(), config));
+  if (LayeredArms(arms) > 0) {
+    tokens.set_layerwise(LayeredArms(arms) * static_cast<double>(spec.layerwise().passes()) *
+                         LayerwiseTextTokens(spec.layerwise(), config));
+  }
   return tokens;
 }
 
@@ -101,6 +126,14 @@ v1::JobPlan::MemoryBytes PlanMemory(const v1::JobSpec& spec, const Arms& arms, c
     if (!Trains(arm)) continue;
     memory.set_finetune(std::max(memory.finetune(), shared + ArmTrainingBytes(spec.finetune(), arm, source)));
   }
+  const ModelConfig& config = source.config();
+  for (const v1::Arm& arm : arms) {
+    if (!DistillsLayers(arm)) continue;
+    const double block = mapped / static_cast<double>(config.layers);
+    const double task = ProgramBytes() + block * LayersPerTask(spec, static_cast<int32_t>(config.layers)) +
+                        LayerwiseBytes(config, PlanLayers(spec.layerwise(), config, arm.kv_heads()));
+    memory.set_layerwise(std::max(memory.layerwise(), task));
+  }
   const v1::Evaluation& evaluation = spec.evaluation();
   memory.set_evaluate(shared + EvaluationBytes(source.config(), parameters, kv_heads, evaluation.has_perplexity(),
                                                evaluation.has_latency(), MostCachedTokens(evaluation.latency())));
@@ -109,7 +142,7 @@ v1::JobPlan::MemoryBytes PlanMemory(const v1::JobSpec& spec, const Arms& arms, c
 }
 
 double Largest(const v1::JobPlan::MemoryBytes& memory) {
-  return std::max({memory.calibrate(), memory.evaluate(), memory.finetune()});
+  return std::max({memory.calibrate(), memory.evaluate(), memory.finetune(), memory.layerwise()});
 }
 
 double JobFlops(const v1::JobSpec& spec, const Arms& arms, const ModelConfig& config,
@@ -117,6 +150,14 @@ double JobFlops(const v1::JobSpec& spec, const Arms& arms, const ModelConfig& co
   const int64_t length = SequenceLength(spec.finetune(), config);
   const double source = ForwardFlops(config, config.kv_heads, length);
   double flops = source * tokens.calibration();
+  for (const v1::Arm& arm : arms) {
+    if (!DistillsLayers(arm)) continue;
+    const double text = LayerwiseTextTokens(spec.layerwise(), config);
+    const PlannedLayers planned = PlanLayers(spec.layerwise(), config, arm.kv_heads());
+    // The source passes once to record its streams, and once more to collect the targets.
+    const double once = ForwardFlops(config, config.kv_heads, planned.sequence_length);
+    flops += text * (2 * once + static_cast<double>(spec.layerwise().passes()) * LayerwiseFlops(config, planned));
+  }
   for (const v1::Arm& arm : arms) {
     if (!Trains(arm)) continue;
     const double training = TrainingFlops(config, arm.kv_heads(), arm.finetune() == "l0", length);
@@ -126,13 +167,25 @@ double JobFlops(const v1::JobSpec& spec, const Arms& arms, const ModelConfig& co
   return flops + source * tokens.evaluation() * (1 + 4 * static_cast<double>(arms.size()));
 }
 
-/// Returns the bytes of two training checkpoints, the statistics, and each result.
-double StorageBytes(const Arms& arms, const SourceModel& source) {
+/// Returns the bytes of the recorded streams, and of the working copies of one task: streams before and behind a layer,
+/// and what its attention adds.
+double StreamBytes(const v1::JobSpec& spec, const Arms& arms, const ModelConfig& config) {
+  if (LayeredArms(arms) == 0) return 0;
+  const double each = 2 * LayerwiseTextTokens(spec.layerwise(), config) * static_cast<double>(config.hidden_size);
+  const int32_t layers = static_cast<int32_t>(config.layers);
+  const int32_t in_task = std::min(layers, LayersPerTask(spec, layers));
+  const int32_t borders = (layers + in_task - 1) / in_task;
+  return each * (borders + 1 + std::min(2, in_task - 1));
+}
+
+/// Returns the bytes of two training checkpoints, the statistics, the streams, and each result.
+double StorageBytes(const v1::JobSpec& spec, const Arms& arms, const SourceModel& source) {
   const ModelConfig& config = source.config();
   const double element = static_cast<double>(at::elementSize(source.dtype()));
   const double inner = static_cast<double>(config.kv_heads * config.head_width);
   const double hidden = static_cast<double>(config.hidden_size);
   double bytes = static_cast<double>(config.layers) * 8 * (hidden * hidden + inner * inner);
+  bytes += StreamBytes(spec, arms, config);
   for (const v1::Arm& arm : arms) {
     const double result = static_cast<double>(ParametersWith(config, source.ParameterCount(), arm.kv_heads()));
     bytes += result * element;
@@ -171,6 +224,11 @@ void AddNotes(const v1::JobSpec& spec, v1::JobPlan& plan) {
   }
   if (plan.tokens().evaluation() > 0) {
     plan.add_notes("the evaluation's tokens are estimated from the size of its file");
+  }
+  if (plan.stream_bytes() > 0) {
+    plan.add_notes(
+        "the streams of layerwise distillation include the working copies of one task; each task that runs beside it "
+        "needs as much again");
   }
   if (spec.has_sweep()) plan.add_notes("sweep: operations, storage and time cover all combinations");
 }
@@ -227,7 +285,8 @@ absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const PlanOptio
   plan.set_flops(JobFlops(resolved, arms, config, plan.tokens()));
   *plan.mutable_memory_bytes() = PlanMemory(resolved, arms, *source, kv_heads);
   plan.set_memory_bytes_per_rank(Largest(plan.memory_bytes()));
-  plan.set_storage_bytes(StorageBytes(arms, *source));
+  plan.set_storage_bytes(StorageBytes(resolved, arms, *source));
+  plan.set_stream_bytes(StreamBytes(resolved, arms, config));
   plan.set_ranks(TrainedArms(arms) > 0 ? std::max(1, resolved.finetune().ranks()) : 1);
   AddNotes(resolved, plan);
   AddMachine(config, options, plan);

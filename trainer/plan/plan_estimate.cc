@@ -134,6 +134,39 @@ double TrainingBytes(const ModelConfig& config, int64_t parameters, const Planne
   return state + frozen + teacher + backward + mixing + LossBytes(config, tokens);
 }
 
+double LayerwiseBytes(const ModelConfig& config, const PlannedLayers& planned) {
+  const double e = static_cast<double>(planned.element_bytes);
+  const double hidden = static_cast<double>(config.hidden_size);
+  const double attention = static_cast<double>(config.heads * config.head_width);
+  const double inner = static_cast<double>(config.intermediate_size);
+  const double kv = static_cast<double>(planned.kv_heads * config.head_width);
+  const double source_kv = static_cast<double>(config.kv_heads * config.head_width);
+  const double feed_forward = FeedForwardMatrices(config) * hidden * inner;
+  const double block = e * (2 * hidden * (attention + source_kv) + feed_forward);
+  // The merged weights stay, beside the student's: weights, gradients, their shard, moments and master weights.
+  const double student = 2 * hidden * (attention + kv) * (e + 3 * e + 8 + (e == 4 ? 0 : 4));
+  const double tokens = static_cast<double>(planned.sequences_at_once * planned.sequence_length);
+  const double rows = e * tokens * TokenShare(config) * (8 * hidden + 9 * attention + 4 * kv);
+  const double of_forward = e * tokens * TokenShare(config) * (FeedForwardElements(config) + 4 * hidden);
+  const double maps = planned.with_map ? 2 * 4.0 * static_cast<double>(config.heads) * tokens * TokenShare(config) *
+                                             static_cast<double>(planned.sequence_length) * TokenShare(config)
+                                       : 0;
+  return block + student + std::max(rows + maps, of_forward);
+}
+
+double LayerwiseFlops(const ModelConfig& config, const PlannedLayers& planned) {
+  const double hidden = static_cast<double>(config.hidden_size);
+  const double attention = static_cast<double>(config.heads * config.head_width);
+  const double length = static_cast<double>(planned.sequence_length) * TokenShare(config);
+  const auto layer = [&](int64_t kv_heads, double products) {
+    const double kv = static_cast<double>(kv_heads * config.head_width);
+    return 2 * (2 * hidden * (attention + kv) + products * attention * length);
+  };
+  // Probabilities take one product of full length, since explicit masks do not halve them.
+  const double teacher = planned.with_map ? 0.4 * layer(config.kv_heads, 1) : 0;
+  return static_cast<double>(config.layers) * TokenShare(config) * (3 * layer(planned.kv_heads, 1) + teacher);
+}
+
 double EvaluationBytes(const ModelConfig& config, int64_t parameters, int64_t kv_heads, bool with_source,
                        bool with_latency, int64_t most_cached_tokens) {
   const double result = 4.0 * static_cast<double>(ParametersWith(config, parameters, kv_heads));

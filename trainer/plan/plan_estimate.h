@@ -29,6 +29,18 @@ struct PlannedTraining {
   Recompute recompute = Recompute::kNothing;
 };
 
+/// The part of a layerwise task that memory and operations depend on.
+struct PlannedLayers {
+  /// Number of KV heads of the result.
+  int64_t kv_heads = 0;
+  int64_t sequence_length = 0;
+  /// Sequences that pass through a layer together.
+  int64_t sequences_at_once = 1;
+  int64_t element_bytes = 4;
+  /// True if the divergence of attention probabilities is part of the loss.
+  bool with_map = true;
+};
+
 /// Returns the number of parameters of the model with another number of KV heads.
 int64_t ParametersWith(const ModelConfig& config, int64_t parameters, int64_t kv_heads);
 
@@ -53,6 +65,16 @@ double TrainingFlops(const ModelConfig& config, int64_t kv_heads, bool gated, in
 ///   backward  n e (6 D + 5 A + 4 I) a layer (2 I without a gate), the mixed weights of gates, and the chunks of the
 ///             loss. Recomputing feed-forwards keeps no I, recomputing blocks one D a layer, but of one layer all.
 double TrainingBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training);
+
+/// Returns the bytes that a layerwise task holds beside the program: one block of the source, the merged attention with
+/// its gradients and the optimizer's state (e elements, 20 bytes a weight in float32), and for the sequences that pass
+/// together their activations: 2 matrices of attention probabilities a head while they are part of the loss, or those
+/// of the source's feed-forward.
+double LayerwiseBytes(const ModelConfig& config, const PlannedLayers& planned);
+
+/// Returns the floating-point operations of one token in one pass over all layers of layerwise distillation: the
+/// forward and the backward pass of each merged attention, and the source's probabilities in 40 % of the steps.
+double LayerwiseFlops(const ModelConfig& config, const PlannedLayers& planned);
 
 /// Returns the bytes that evaluating the result takes: float32 weights of result and source, and for latency also the
 /// averaged model's weights and the caches of all three.
