@@ -78,24 +78,34 @@ class BlockOfLayers {
   absl::StatusOr<ResidualStreams> OpenFirst() {
     REGROUP_ASSIGN_OR_RETURN(const RecordedStreams recorded, ReadStreamsPointer(context_));
     const int64_t tokens = SequenceLength(layerwise(), source_.config());
-    const auto open = [&](const fs::path& folder, int64_t ranks) {
+    const auto open = [&](const fs::path& folder) {
       std::vector<fs::path> files;
-      for (int64_t rank = 0; rank < ranks; ++rank) files.push_back(folder / StreamFile(first_, rank, ranks));
+      for (int64_t rank = 0; rank < recorded.ranks; ++rank) {
+        files.push_back(folder / StreamFile(first_, rank, recorded.ranks));
+      }
       return ResidualStreams::Open(files, Shape(recorded.windows, tokens));
     };
-    auto found = open(context_.work_folder / recorded.folder, recorded.ranks);
+    auto found = open(context_.work_folder / recorded.folder);
     if (found.ok() || !absl::IsNotFound(found.status())) return found;
     LogWarning("the recorded streams were removed; computing them again",
                {{"folder", (context_.work_folder / recorded.folder).string()}});
-    REGROUP_ASSIGN_OR_RETURN(const TokenWindows text, ReadLayerwiseText(context_, source_));
-    std::vector<int64_t> all;
-    for (int64_t window = 0; window < text.windows(); ++window) all.push_back(window);
-    REGROUP_ASSIGN_OR_RETURN(const SourcePass pass, MakeSourcePass(context_, source_, /*with_embeddings=*/true));
     const fs::path folder = context_.attempt_folder / "streams";
+    REGROUP_RETURN_IF_ERROR(RecordAgain(recorded, folder));
+    return open(folder);
+  }
+
+  /// Writes the streams before the first layer rank by rank, because the number of windows in a product may change its
+  /// bits.
+  absl::Status RecordAgain(const RecordedStreams& recorded, const fs::path& folder) {
+    REGROUP_ASSIGN_OR_RETURN(const TokenWindows text, ReadLayerwiseText(context_, source_));
+    REGROUP_ASSIGN_OR_RETURN(const SourcePass pass, MakeSourcePass(context_, source_, /*with_embeddings=*/true));
     REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
-    REGROUP_RETURN_IF_ERROR(
-        RecordStreams(context_, pass, text, all, {0, first_}, first_, folder, /*rank=*/0, /*ranks=*/1));
-    return open(folder, 1);
+    for (int64_t rank = 0; rank < recorded.ranks; ++rank) {
+      const std::vector<int64_t> own = WindowsOfRank(text.windows(), rank, recorded.ranks);
+      REGROUP_RETURN_IF_ERROR(
+          RecordStreams(context_, pass, text, own, {0, first_}, first_, folder, rank, recorded.ranks));
+    }
+    return absl::OkStatus();
   }
 
   /// Returns the file for the streams behind a layer, or nothing if no layer of this block follows.

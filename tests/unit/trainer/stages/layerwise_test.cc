@@ -325,9 +325,7 @@ TEST_F(LayerwiseTest, StreamsThatSeveralRanksRecordedAreComputedAgainToTheSameBy
   const TokenWindows text = *ReadLayerwiseText(context, source);
   const SourcePass pass = *MakeSourcePass(context, source, /*with_embeddings=*/true);
   for (int64_t rank = 0; rank < 3; ++rank) {
-    std::vector<int64_t> own;
-    for (int64_t window = rank; window < kWindows; window += 3) own.push_back(window);
-    ASSERT_TRUE(RecordStreams(context, pass, text, own, {0, 2}, 2, folder, rank, 3).ok());
+    ASSERT_TRUE(RecordStreams(context, pass, text, WindowsOfRank(kWindows, rank, 3), {0, 2}, 2, folder, rank, 3).ok());
   }
   ASSERT_TRUE(WriteStreamsPointer(context, {.folder = "streams/by-three", .windows = kWindows, .ranks = 3}).ok());
   (*assignment_.mutable_inputs())[kRecordRole] = "record/1/out";
