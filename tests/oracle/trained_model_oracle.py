@@ -3,7 +3,6 @@
 usage: trained_model_oracle.py <regroup> <logits_tool> <source folder> [trained models' folder]
 """
 
-import shutil
 import sys
 import tempfile
 
@@ -12,17 +11,10 @@ import torch
 from plain_average import check_plain_average
 from regroup_programs import Programs
 from trained_models import trained_models
-from transformers_checks import (check_configuration, check_logits, check_perplexity, load, logits_of, random_tokens,
-                                 relative_difference)  # fmt: skip
+from transformers_checks import (check_configuration, check_logits, check_perplexity, in_float32, load, logits_of,
+                                 random_tokens, relative_difference)  # fmt: skip
 
 LENGTH = 128
-
-
-def in_float32(trained, folder):
-    """Writes a copy that stores its weights in float32: rounding to bfloat16 would hide how far a conversion moves it."""
-    shutil.copytree(trained.folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
-    load(trained.folder).save_pretrained(folder)
-    return trained._replace(folder=folder)
 
 
 def check(programs, trained):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import torch
 import transformers
@@ -25,6 +26,13 @@ def load(folder):
         assert not info[kind], (folder, kind, info[kind])
     assert not info.get("error_msgs"), info["error_msgs"]
     return model.eval()
+
+
+def in_float32(trained, folder):
+    """Copies a trained model with weights in float32: rounding to bfloat16 would hide how far a conversion moves it."""
+    shutil.copytree(trained.folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    load(trained.folder).save_pretrained(folder)
+    return trained._replace(folder=folder)
 
 
 def logits_of(model, tokens):

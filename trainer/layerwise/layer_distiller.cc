@@ -99,10 +99,11 @@ absl::StatusOr<at::Tensor> LayerDistiller::Targets(const std::vector<int64_t>& w
   return lesson_.targets->Read(windows, at::kFloat, lesson_.pass->device());
 }
 
-absl::StatusOr<at::Tensor> LayerDistiller::LossOf(const std::vector<int64_t>& windows, bool with_map) const {
+absl::StatusOr<at::Tensor> LayerDistiller::LossOf(const std::vector<int64_t>& windows, int64_t of_step,
+                                                  bool with_map) const {
   REGROUP_ASSIGN_OR_RETURN(const at::Tensor streams, Inputs(windows));
   REGROUP_ASSIGN_OR_RETURN(const at::Tensor target, Targets(windows));
-  const double tokens = static_cast<double>(settings_.batch_sequences * target.size(1));
+  const double tokens = static_cast<double>(of_step * target.size(1));
   const double heads = static_cast<double>(lesson_.pass->config().heads);
   at::Tensor divergence;
   const at::Tensor branch =
@@ -151,20 +152,21 @@ absl::StatusOr<LayerDistiller::StepFigures> LayerDistiller::RunStep() {
   const int64_t tokens = lesson_.inputs->shape().tokens;
   optimizer_->ZeroGradients();
   double loss = 0;
+  const auto count = static_cast<int64_t>(windows.size());
   const auto learn = [&](const std::vector<int64_t>& places) -> absl::Status {
     std::vector<int64_t> batch;
     for (const int64_t place : places) batch.push_back(windows[place]);
     if (places.front() > 0) optimizer_->AccumulateGradients();
-    REGROUP_ASSIGN_OR_RETURN(const at::Tensor share, LossOf(batch, with_map));
+    REGROUP_ASSIGN_OR_RETURN(const at::Tensor share, LossOf(batch, count, with_map));
     share.backward();
     loss += share.item<double>();
     return absl::OkStatus();
   };
-  REGROUP_RETURN_IF_ERROR(ForEachBatch(static_cast<int64_t>(windows.size()), WindowsAtOnce(tokens), learn));
+  REGROUP_RETURN_IF_ERROR(ForEachBatch(count, WindowsAtOnce(tokens), learn));
   StepFigures figures{.step = done_ + 1, .steps = steps_, .loss = loss, .learning_rate = rate_.At(done_)};
   REGROUP_ASSIGN_OR_RETURN(figures.gradient_norm, optimizer_->Step(figures.learning_rate));
   figures.seconds = watch.Seconds();
-  figures.tokens = static_cast<int64_t>(windows.size()) * tokens;
+  figures.tokens = count * tokens;
   return figures;
 }
 

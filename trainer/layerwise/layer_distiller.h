@@ -75,7 +75,8 @@ class LayerDistiller {
   LayerDistiller(const LayerDistiller&) = delete;
   LayerDistiller& operator=(const LayerDistiller&) = delete;
 
-  /// Returns E |a' - a|^2 / E |a - E a|^2 on the windows that training does not read.
+  /// Returns E |a' - a|^2 on the windows that training does not read, divided by LayerLesson::variance, which is that
+  /// of all windows. A single window is trained on and measured.
   absl::StatusOr<double> Error() const;
 
   /// Continues after the checkpoint's step.
@@ -89,8 +90,9 @@ class LayerDistiller {
   const Block& block() const { return block_; }
 
  private:
-  /// Returns the share of the step's loss that these windows have; differentiable.
-  absl::StatusOr<at::Tensor> LossOf(const std::vector<int64_t>& windows, bool with_map) const;
+  /// Returns the share of the step's loss that these windows have, some of the `of_step` that the step reads;
+  /// differentiable.
+  absl::StatusOr<at::Tensor> LossOf(const std::vector<int64_t>& windows, int64_t of_step, bool with_map) const;
   /// Returns the source's streams before the layer, and what its attention adds to them in float32.
   absl::StatusOr<at::Tensor> Inputs(const std::vector<int64_t>& windows) const;
   absl::StatusOr<at::Tensor> Targets(const std::vector<int64_t>& windows) const;

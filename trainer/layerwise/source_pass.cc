@@ -10,6 +10,12 @@
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
+namespace {
+
+/// Share of the energy up to which a variance is rounding: the branches are computed in float32 or less.
+constexpr double kRounding = 1e-12;
+
+}  // namespace
 
 void BranchMoments::Add(const at::Tensor& branch) {
   const at::Tensor rows = branch.flatten(0, -2).to(at::kDouble);
@@ -21,8 +27,10 @@ void BranchMoments::Add(const at::Tensor& branch) {
 
 double BranchMoments::Variance() const {
   if (tokens_ == 0) return 0;
-  const double tokens = static_cast<double>(tokens_);
-  return std::max(0.0, square_ / tokens - (sum_ / tokens).square().sum().item<double>());
+  const double tokens = static_cast<double>(tokens_), energy = square_ / tokens;
+  const double variance = energy - (sum_ / tokens).square().sum().item<double>();
+  // A number that is not finite has to show, which it would not as an argument of std::max.
+  return variance <= kRounding * energy ? 0.0 : variance;
 }
 
 int64_t WindowsAtOnce(int64_t sequence_length) { return std::max<int64_t>(1, 2048 / sequence_length); }

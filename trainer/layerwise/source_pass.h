@@ -21,7 +21,8 @@ class BranchMoments {
  public:
   /// Adds [..., hidden size].
   void Add(const at::Tensor& branch);
-  /// Returns E |a - E a|^2, the variance summed over the entries of a.
+  /// Returns E |a - E a|^2, the variance summed over the entries of a: 0 if a is the same for every token, and not
+  /// finite if a number was not.
   double Variance() const;
 
  private:

@@ -24,7 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kFormat = 1;
-constexpr int64_t kMostStreamBytes = int64_t{64} << 30;
 
 at::ScalarType StreamPrecision(at::Device device) { return device.is_cuda() ? at::kBFloat16 : at::kFloat; }
 
@@ -71,6 +70,12 @@ std::string StreamFile(int64_t layer, int64_t rank, int64_t ranks) {
   return fmt::format("layer-{:03}-part-{}-of-{}", layer, rank, ranks);
 }
 
+std::vector<int64_t> WindowsOfRank(int64_t windows, int64_t rank, int64_t ranks) {
+  std::vector<int64_t> own;
+  for (int64_t window = rank; window < windows; window += ranks) own.push_back(window);
+  return own;
+}
+
 std::vector<int64_t> BlockBorders(const StageContext& context) {
   const int32_t layers = context.assignment.model().layers();
   std::vector<int64_t> borders;
@@ -88,8 +93,11 @@ absl::StatusOr<RecordedStreams> ReadStreamsPointer(const StageContext& context) 
   REGROUP_ASSIGN_OR_RETURN(const fs::path recorded, context.Input(kRecordRole));
   REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadFile(recorded / artifacts::kStreamsPointer));
   const nlohmann::json pointer = nlohmann::json::parse(text, nullptr, false);
-  if (!pointer.is_object() || !pointer.contains("folder") || !pointer.contains("windows") ||
-      !pointer.contains("ranks")) {
+  const auto has = [&](const char* key, nlohmann::json::value_t type) {
+    return pointer.contains(key) && pointer[key].type() == type;
+  };
+  using Type = nlohmann::json::value_t;
+  if (!has("folder", Type::string) || !has("windows", Type::number_unsigned) || !has("ranks", Type::number_unsigned)) {
     return absl::DataLossError(fmt::format("{} is damaged", (recorded / artifacts::kStreamsPointer).string()));
   }
   return RecordedStreams{.folder = pointer["folder"], .windows = pointer["windows"], .ranks = pointer["ranks"]};
@@ -132,7 +140,7 @@ absl::Status RecordStreams(StageContext& context, const SourcePass& pass, const 
   return absl::OkStatus();
 }
 
-void MakeRoomForStreams(const fs::path& root, int64_t needed_bytes) {
+void MakeRoomForStreams(const fs::path& root, int64_t needed_bytes, int64_t most_bytes) {
   struct Folder {
     fs::file_time_type used;
     fs::path path;
@@ -147,7 +155,7 @@ void MakeRoomForStreams(const fs::path& root, int64_t needed_bytes) {
   int64_t all = needed_bytes;
   for (const Folder& folder : folders) all += folder.bytes;
   for (const Folder& folder : folders) {
-    if (all <= kMostStreamBytes) return;
+    if (all <= most_bytes) return;
     LogInfo("removing recorded streams that were not used for the longest time", {{"folder", folder.path.string()}});
     fs::remove_all(folder.path, error);
     all -= folder.bytes;

@@ -37,6 +37,9 @@ std::string StreamsKey(const StageContext& context, const TokenWindows& text);
 /// Returns the name of one rank's file at the border before `layer`.
 std::string StreamFile(int64_t layer, int64_t rank, int64_t ranks);
 
+/// Returns the windows that a rank records: every `ranks`-th one, starting with the rank's.
+std::vector<int64_t> WindowsOfRank(int64_t windows, int64_t rank, int64_t ranks);
+
 /// Returns the first layer of every block.
 std::vector<int64_t> BlockBorders(const StageContext& context);
 
@@ -49,8 +52,11 @@ absl::Status RecordStreams(StageContext& context, const SourcePass& pass, const 
                            const std::vector<int64_t>& windows, const std::vector<int64_t>& borders, int64_t last,
                            const std::filesystem::path& folder, int64_t rank, int64_t ranks);
 
+/// Streams of all jobs may take this much disk.
+inline constexpr int64_t kMostStreamBytes = int64_t{64} << 30;
+
 /// Removes the streams that were not used for the longest time, until those in `root` and `needed_bytes` together take
-/// at most 64 GiB.
-void MakeRoomForStreams(const std::filesystem::path& root, int64_t needed_bytes);
+/// at most `most_bytes`.
+void MakeRoomForStreams(const std::filesystem::path& root, int64_t needed_bytes, int64_t most_bytes = kMostStreamBytes);
 
 }  // namespace regroup

@@ -78,24 +78,34 @@ class BlockOfLayers {
   absl::StatusOr<ResidualStreams> OpenFirst() {
     REGROUP_ASSIGN_OR_RETURN(const RecordedStreams recorded, ReadStreamsPointer(context_));
     const int64_t tokens = SequenceLength(layerwise(), source_.config());
-    const auto open = [&](const fs::path& folder, int64_t ranks) {
+    const auto open = [&](const fs::path& folder) {
       std::vector<fs::path> files;
-      for (int64_t rank = 0; rank < ranks; ++rank) files.push_back(folder / StreamFile(first_, rank, ranks));
+      for (int64_t rank = 0; rank < recorded.ranks; ++rank) {
+        files.push_back(folder / StreamFile(first_, rank, recorded.ranks));
+      }
       return ResidualStreams::Open(files, Shape(recorded.windows, tokens));
     };
-    auto found = open(context_.work_folder / recorded.folder, recorded.ranks);
+    auto found = open(context_.work_folder / recorded.folder);
     if (found.ok() || !absl::IsNotFound(found.status())) return found;
     LogWarning("the recorded streams were removed; computing them again",
                {{"folder", (context_.work_folder / recorded.folder).string()}});
-    REGROUP_ASSIGN_OR_RETURN(const TokenWindows text, ReadLayerwiseText(context_, source_));
-    std::vector<int64_t> all;
-    for (int64_t window = 0; window < text.windows(); ++window) all.push_back(window);
-    REGROUP_ASSIGN_OR_RETURN(const SourcePass pass, MakeSourcePass(context_, source_, /*with_embeddings=*/true));
     const fs::path folder = context_.attempt_folder / "streams";
+    REGROUP_RETURN_IF_ERROR(RecordAgain(recorded, folder));
+    return open(folder);
+  }
+
+  /// Writes the streams before the first layer rank by rank, because the number of windows in a product may change its
+  /// bits.
+  absl::Status RecordAgain(const RecordedStreams& recorded, const fs::path& folder) {
+    REGROUP_ASSIGN_OR_RETURN(const TokenWindows text, ReadLayerwiseText(context_, source_));
+    REGROUP_ASSIGN_OR_RETURN(const SourcePass pass, MakeSourcePass(context_, source_, /*with_embeddings=*/true));
     REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
-    REGROUP_RETURN_IF_ERROR(
-        RecordStreams(context_, pass, text, all, {0, first_}, first_, folder, /*rank=*/0, /*ranks=*/1));
-    return open(folder, 1);
+    for (int64_t rank = 0; rank < recorded.ranks; ++rank) {
+      const std::vector<int64_t> own = WindowsOfRank(text.windows(), rank, recorded.ranks);
+      REGROUP_RETURN_IF_ERROR(
+          RecordStreams(context_, pass, text, own, {0, first_}, first_, folder, rank, recorded.ranks));
+    }
+    return absl::OkStatus();
   }
 
   /// Returns the file for the streams behind a layer, or nothing if no layer of this block follows.
@@ -118,7 +128,7 @@ class BlockOfLayers {
       if (!text.ok()) continue;
       const nlohmann::json figures = nlohmann::json::parse(*text, nullptr, false);
       const auto digest = FileDigest(weights);
-      if (!figures.is_object() || !digest.ok() || figures.value("sha256", "") != *digest) continue;
+      if (!figures.is_object() || !digest.ok() || figures.value("sha256", nlohmann::json()) != *digest) continue;
       REGROUP_RETURN_IF_ERROR(CopyFile(weights, context_.out() / artifacts::TrainedAttention(layer)));
       REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context_.out() / artifacts::LayerRecord(layer), *text));
       LogInfo("taken over from an earlier attempt", {{"layer", layer}, {"epoch", epoch}});
@@ -194,7 +204,7 @@ class BlockOfLayers {
           fmt::format("source.checkpoint: the attention output of layer {} is not finite on layerwise.data", layer));
     }
     // A layer without any output is merged without error.
-    if (variance == 0) return Save(layer, merged, {{"error_before", 0.0}, {"error_after", 0.0}, {"steps", 0}});
+    if (variance == 0) return Finish(layer, merged, {.seconds = watch.Seconds()});
     const LayerLesson lesson{
         .layer = layer,
         .pass = &pass_,
@@ -227,16 +237,35 @@ class BlockOfLayers {
                                             layer, before, reached)
                               : std::string(trained.message()));
     }
-    const double after = keeps_start ? before : reached;
-    context_.link.AddMetrics(layer, {{"layer_error_before", before}, {"layer_error_after", after}});
-    LogInfo("layer trained", {{"layer", layer}, {"error_before", before}, {"error_after", after}});
-    return Save(layer, keeps_start ? merged : distiller.block(),
-                {{"error_before", before},
-                 {"error_after", after},
-                 {"kept_start", keeps_start},
-                 {"steps", distiller.steps()},
-                 {"learning_rate", settings.learning_rate},
-                 {"seconds", watch.Seconds()}});
+    return Finish(layer, keeps_start ? merged : distiller.block(),
+                  {.error_before = before,
+                   .error_after = keeps_start ? before : reached,
+                   .kept_start = keeps_start,
+                   .steps = distiller.steps(),
+                   .seconds = watch.Seconds()});
+  }
+
+  struct Result {
+    double error_before = 0;
+    double error_after = 0;
+    bool kept_start = false;
+    int64_t steps = 0;
+    double seconds = 0;
+  };
+
+  absl::Status Finish(int64_t layer, const Block& block, const Result& result) {
+    context_.link.AddMetrics(layer,
+                             {{"layer_error_before", result.error_before}, {"layer_error_after", result.error_after}});
+    LogInfo("layer trained",
+            {{"layer", layer}, {"error_before", result.error_before}, {"error_after", result.error_after}});
+    return Save(layer, block,
+                {{"layer", layer},
+                 {"error_before", result.error_before},
+                 {"error_after", result.error_after},
+                 {"kept_start", result.kept_start},
+                 {"steps", result.steps},
+                 {"learning_rate", LayerwiseRate(layerwise(), source_.config())},
+                 {"seconds", result.seconds}});
   }
 
   /// Writes the weights and then the record, which makes them valid.
@@ -248,7 +277,6 @@ class BlockOfLayers {
     });
     const fs::path file = context_.out() / artifacts::TrainedAttention(layer);
     REGROUP_RETURN_IF_ERROR(SaveTensors(file, tensors));
-    record["layer"] = layer;
     REGROUP_ASSIGN_OR_RETURN(record["sha256"], FileDigest(file));
     return WriteFileAtomically(context_.out() / artifacts::LayerRecord(layer), record.dump(1) + "\n");
   }

@@ -17,13 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Returns this rank's windows: every `size`-th one, starting with the rank's.
-std::vector<int64_t> OwnWindows(const Communicator& communicator, int64_t windows) {
-  std::vector<int64_t> own;
-  for (int64_t window = communicator.rank(); window < windows; window += communicator.size()) own.push_back(window);
-  return own;
-}
-
 absl::Status Record(StageContext& context, const SourceModel& source, const TokenWindows& text,
                     const fs::path& published) {
   const fs::path staged = context.attempt_folder / "streams";
@@ -35,9 +28,9 @@ absl::Status Record(StageContext& context, const SourceModel& source, const Toke
     MakeRoomForStreams(published.parent_path(), shape.Bytes() * static_cast<int64_t>(borders.size()));
   }
   REGROUP_ASSIGN_OR_RETURN(const SourcePass pass, MakeSourcePass(context, source, /*with_embeddings=*/true));
-  REGROUP_RETURN_IF_ERROR(RecordStreams(context, pass, text, OwnWindows(context.communicator, text.windows()), borders,
-                                        borders.back(), staged, context.communicator.rank(),
-                                        context.communicator.size()));
+  REGROUP_RETURN_IF_ERROR(RecordStreams(
+      context, pass, text, WindowsOfRank(text.windows(), context.communicator.rank(), context.communicator.size()),
+      borders, borders.back(), staged, context.communicator.rank(), context.communicator.size()));
   REGROUP_RETURN_IF_ERROR(context.communicator.RestingBarrier());
   if (!context.leads()) return absl::OkStatus();
   REGROUP_RETURN_IF_ERROR(MakeFolders(published.parent_path()));
