@@ -2,8 +2,7 @@
 //
 // A stream is [windows, tokens, hidden size] in bfloat16, 2 bytes x hidden size for each token. Between two layers it
 // is always rounded to that type, so that a stream is the same whether it was read at a border or computed up to there.
-// The
-// files are read and written in pieces, so that they take no memory. One thread at a time.
+// The files are read and written in pieces, so that they take no memory. One thread at a time.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""Kills trainers and a worker with kill -9 while layers are trained alone: the weights are those of an undisturbed job,
+bit for bit, and layers that an earlier attempt finished are not trained again.
+
+REGROUP_TEST_RANK_KILLS sets how often trainers are killed, REGROUP_TEST_SEED at which moments.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+import unittest
+
+from harness import cluster, job_file, processes
+from harness.program_test import ProgramTest, digest_of
+
+KILLS = int(os.environ.get("REGROUP_TEST_RANK_KILLS", "3"))
+SEED = int(os.environ.get("REGROUP_TEST_SEED", random.randrange(1 << 32)))
+# Two tasks of two layers each.
+_TASKS = ("layerwise-000", "layerwise-002")
+_LAYERWISE = {"method": "distill", "sequences": 128, "sequence_length": 128, "passes": 6, "layers_per_task": 2}
+
+
+class LayerwiseKillTest(ProgramTest):
+    def convert(self, name, disturb=lambda job: None):
+        """Returns (digest of the weights, the job)."""
+        self.output = self.results / name
+        job = self.cluster.submit(self.write_job(job_file.small_job(
+            self.output, name=name, alignment={"method": "principal"}, layerwise=_LAYERWISE,
+            finetune={"method": "none"})))
+        disturb(job)
+        done = self.cluster.wait_for_end(job, 600)
+        self.assert_succeeded(done)
+        return digest_of(self.output / "model.safetensors"), done
+
+    def records(self, job, epoch="*"):
+        return sorted(self.cluster.work.glob(f"jobs/{job}/layerwise-*/{epoch}/out/layer-*.json"))
+
+    def trainer_in_training(self, moments):
+        """Returns a trainer of a layerwise task some time after it has begun."""
+        def running():
+            return [trainer for task in _TASKS for trainer in processes.trainers_of(self.cluster.work, f"{task}/")]
+        processes.wait_until(running, "a layerwise task")
+        time.sleep(moments.uniform(0.5, 4))
+        return moments.choice(processes.wait_until(running, "a layerwise task"))
+
+    def test_killed_trainers_change_no_bit(self):
+        print(f"REGROUP_TEST_SEED={SEED} REGROUP_TEST_RANK_KILLS={KILLS}", file=sys.stderr)
+        moments = random.Random(SEED)
+        self.cluster = self.start_cluster(workers=1, slots=2)
+        undisturbed, _ = self.convert("undisturbed")
+
+        def kill(job):
+            for _ in range(KILLS):
+                os.kill(self.trainer_in_training(moments).pid, signal.SIGKILL)
+
+        digest, job = self.convert("disturbed", kill)
+        self.assertEqual(digest, undisturbed)
+        epochs = cluster.epochs(job)
+        self.assertEqual(sum(epochs[task] - 1 for task in _TASKS), KILLS)
+
+    def test_a_killed_worker_changes_no_bit_and_finished_layers_are_kept(self):
+        self.cluster = self.start_cluster(workers=2, slots=1, worker_arguments=("--workers-on-machine", "2"))
+        undisturbed, _ = self.convert("undisturbed")
+
+        def kill(job):
+            processes.wait_until(lambda: self.records(job), "a finished layer")
+            [first, *_] = self.records(job)
+            task = first.parents[2].name
+            [trainer] = self.cluster.wait_for_trainers(f"{task}/1", 1)
+            self.cluster.kill_worker_of(trainer)
+            self.killed = task, first.name, json.loads(first.read_text())
+
+        digest, job = self.convert("disturbed", kill)
+        self.assertEqual(digest, undisturbed)
+        task, name, record = self.killed
+        self.assertEqual(cluster.epochs(job)[task], 2)
+        # Its time would differ if the layer had been trained again.
+        again = self.cluster.work / "jobs" / job["name"].removeprefix("jobs/") / task / "2/out" / name
+        self.assertEqual(json.loads(again.read_text()), record)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
