@@ -61,7 +61,7 @@ absl::Status Worker::StartTrainerServer(const std::filesystem::path& folder) {
   services_.collectors = &collectors_;
   services_.runtime_folder = folder;
   services_.inherited = CurrentEnvironment();
-  services_.cores = std::max(1, UsableCores() / services_.options.workers_on_machine);
+  services_.cores = UsableCores();
   return absl::OkStatus();
 }
 

@@ -39,6 +39,11 @@ bool IsInherited(std::string_view name, bool gang) {
                      [&](std::string_view prefix) { return name.starts_with(prefix); });
 }
 
+/// Returns the number of threads of one rank: its share of the cores if every slot of every worker here is busy.
+int ThreadsOf(const WorkerOptions& options, int cores) {
+  return std::max(1, cores / std::max(1, options.workers_on_machine) / std::max(1, options.slots));
+}
+
 /// Returns the variables that identify the attempt and tell the trainer how to reach its worker.
 Environment OwnVariables(const WorkerOptions& options, const v1::TaskAssignment& assignment,
                          const LaunchContext& context) {
@@ -47,7 +52,7 @@ Environment OwnVariables(const WorkerOptions& options, const v1::TaskAssignment&
           {"REGROUP_ATTEMPT", fmt::format("{}@{}", ToString(KeyOf(assignment.attempt())), WorkerKey(options))},
           {"REGROUP_WORKER_SOCKET", context.socket.string()},
           {"REGROUP_ATTEMPT_TOKEN", context.token},
-          {"OMP_NUM_THREADS", std::to_string(std::max(1, context.cores / std::max(1, options.slots)))},
+          {"OMP_NUM_THREADS", std::to_string(ThreadsOf(options, context.cores))},
           {"CUDA_VISIBLE_DEVICES", context.visible_devices},
           {"TMPDIR", context.temporary_folder.string()}};
 }

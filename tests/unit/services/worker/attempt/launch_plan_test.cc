@@ -98,6 +98,17 @@ TEST(LaunchPlan, MoreSlotsThanCoresStillGiveAThread) {
   EXPECT_THAT(MakeProcessPlan(Options(), Assignment(1), context).environment, Contains("OMP_NUM_THREADS=1"));
 }
 
+TEST(LaunchPlan, WorkersOfOneMachineDivideItsCores) {
+  WorkerOptions options = Options();
+  options.slots = 1;
+  options.workers_on_machine = 3;
+  LaunchContext context = Context();
+  context.cores = 7;
+  EXPECT_THAT(MakeProcessPlan(options, Assignment(1), context).environment, Contains("OMP_NUM_THREADS=2"));
+  context.cores = 2;
+  EXPECT_THAT(MakeProcessPlan(options, Assignment(1), context).environment, Contains("OMP_NUM_THREADS=1"));
+}
+
 TEST(LaunchPlan, EveryAttemptHasAMarkerOfItsOwn) {
   v1::TaskAssignment next = Assignment(1);
   next.mutable_attempt()->set_epoch(3);
