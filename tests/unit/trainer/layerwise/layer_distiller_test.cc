@@ -189,6 +189,26 @@ TEST_F(LayerDistillerTest, HeadsThatAreNotMergedHaveNoError) {
   }
 }
 
+TEST_F(LayerDistillerTest, ComparesEveryHeadWithTheSourcesOwn) {
+  for (const char* family : {"llama", "llama-grouped", "qwen3", "bloom", "t5"}) {
+    const bool grouped = std::string_view(family) == "llama-grouped";
+    Open(family, grouped ? 2 : 4);
+    // The source's layers with their KV heads in another order, none of them merged.
+    std::vector<LayerAlignment> alignments = conversion_.alignments();
+    for (LayerAlignment& alignment : alignments) {
+      alignment.groups =
+          grouped ? at::tensor({1, 0}, at::kLong).view({2, 1}) : at::tensor({2, 0, 3, 1}, at::kLong).view({4, 1});
+    }
+    conversion_ = Conversion(source_->config(), alignments);
+    for (const int64_t layer : {0, 1}) {
+      Prepare(layer);
+      EXPECT_FALSE(at::equal(merged_.attention.query.weight, source_block_.attention.query.weight));
+      Train({.passes = 1, .learning_rate = 1e-30, .map_weight = 100});
+      EXPECT_LT(published_.front().loss, 1e-4) << family << ", layer " << layer;
+    }
+  }
+}
+
 /// Checkpoints of the training in all its steps, kept apart from the folder that removes old ones.
 class LayerDistillerResumeTest : public LayerDistillerTest {
  protected:
