@@ -14,6 +14,7 @@
 #include "tests/unit/trainer/fixtures/family_folder.h"
 #include "tests/unit/trainer/stages/stage_fixture.h"
 #include "trainer/data/file_digest.h"
+#include "trainer/layerwise/layer_distiller.h"
 #include "trainer/stages/artifacts.h"
 #include "trainer/stages/job_streams.h"
 #include "trainer/stages/load_conversion.h"
@@ -304,6 +305,44 @@ TEST_F(LayerwiseTest, ALaterAttemptTrainsWhatIsMissingOrDamagedToTheSameBytes) {
     damaged_and_repeated("record-" + std::to_string(++number),
                          [&](const fs::path& out) { std::ofstream(out / artifacts::LayerRecord(3)) << content; });
   }
+}
+
+TEST_F(LayerwiseTest, ALaterAttemptContinuesFromTheLastCheckpointOfTheLayer) {
+  layerwise().set_layers_per_task(1);
+  Record();
+  const fs::path straight = TrainLayers("straight", 1, 1);
+  // The same training leaves checkpoints behind, the last one before its last step.
+  const auto killed_with_seed = [&](const std::string& task, uint64_t seed) {
+    const SourceModel source = *SourceModel::Open(source_folder());
+    StageContext context = ContextOf(task, 1);
+    fs::create_directories(context.out());
+    const SourcePass pass = *MakeSourcePass(context, source, /*with_embeddings=*/false);
+    const StreamShape shape{.windows = kWindows, .tokens = kLength, .hidden_size = 10};
+    const ResidualStreams inputs = *ResidualStreams::Open({StreamsOf("record") / StreamFile(1, 0, 1)}, shape);
+    ResidualStreams targets = *ResidualStreams::Create(work() / "targets", shape);
+    const Block block = *pass.LoadBlock(1);
+    SourcePass::Branches branches{.streams = &targets};
+    EXPECT_TRUE(pass.Advance(block, 1, inputs, nullptr, &branches).ok());
+    Block merged = *source.MapBlock(1);
+    EXPECT_TRUE(Conversion::Average(source.config(), 2)->Merge(merged, 1).ok());
+    const LayerSettings settings{.passes = 3,
+                                 .learning_rate = 1e-2,
+                                 .seed = seed,
+                                 .checkpoints = AttemptOf(task, 1) / artifacts::kTrainingCheckpoints / "layer-001",
+                                 .checkpoint_every_s = 0};
+    const LayerLesson lesson{.layer = 1,
+                             .pass = &pass,
+                             .source = &block,
+                             .head_order = {0, 1, 2, 3},
+                             .inputs = &inputs,
+                             .targets = &targets,
+                             .variance = branches.moments.Variance()};
+    EXPECT_TRUE(LayerDistiller(settings, lesson, merged, [](const auto&) {}).Run().ok());
+    return TrainLayers(task, 1, 1, 2);
+  };
+  ExpectSame(killed_with_seed("killed", 0), straight, 1);
+  // One step alone does not bring the weights of another order of the text to these: the checkpoint was read.
+  EXPECT_NE(WeightsOf(killed_with_seed("other-seed", 5), 1), WeightsOf(straight, 1));
 }
 
 TEST_F(LayerwiseTest, StreamsThatWereRemovedAreComputedAgainToTheSameBytes) {
