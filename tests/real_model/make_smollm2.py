@@ -125,7 +125,7 @@ def save_tokenizer(file, folder):
 
 
 def compare_logits(folder, logits_tool):
-    """Prints the largest difference between Regroup's logits and Transformers' for each prompt. Exits above TOLERANCE."""
+    """Prints the largest difference of Regroup's logits from Transformers' for each prompt. Exits above TOLERANCE."""
     import safetensors.torch
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
