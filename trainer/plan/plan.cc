@@ -116,6 +116,13 @@ double ArmTrainingBytes(const v1::Finetune& finetune, const v1::Arm& arm, const 
   return text + TrainingBytes(source.config(), source.ParameterCount(), training);
 }
 
+/// Returns the bytes of the sums over tokens, in float64: second moments of inputs, and the Grams of unit-length heads.
+double StatisticsBytes(const ModelConfig& config) {
+  const double inner = static_cast<double>(config.kv_heads * config.head_width);
+  const double hidden = static_cast<double>(config.hidden_size);
+  return static_cast<double>(config.layers) * 8 * (hidden * hidden + inner * inner);
+}
+
 v1::JobPlan::MemoryBytes PlanMemory(const v1::JobSpec& spec, const Arms& arms, const SourceModel& source,
                                     int64_t kv_heads) {
   const int64_t parameters = source.ParameterCount();
@@ -137,7 +144,10 @@ v1::JobPlan::MemoryBytes PlanMemory(const v1::JobSpec& spec, const Arms& arms, c
   const v1::Evaluation& evaluation = spec.evaluation();
   memory.set_evaluate(shared + EvaluationBytes(source.config(), parameters, kv_heads, evaluation.has_perplexity(),
                                                evaluation.has_latency(), MostCachedTokens(evaluation.latency())));
-  memory.set_calibrate(shared + 4.0 * static_cast<double>(parameters));
+  const double together = static_cast<double>(CalibrationWindowsAtOnce(SequenceLength(spec.calibration(), config)) *
+                                              SequenceLength(spec.calibration(), config));
+  memory.set_calibrate(shared + 4.0 * static_cast<double>(parameters) + StatisticsBytes(config) +
+                       ForwardBytes(config, together));
   return memory;
 }
 
@@ -182,9 +192,7 @@ double StreamBytes(const v1::JobSpec& spec, const Arms& arms, const ModelConfig&
 double StorageBytes(const v1::JobSpec& spec, const Arms& arms, const SourceModel& source) {
   const ModelConfig& config = source.config();
   const double element = static_cast<double>(at::elementSize(source.dtype()));
-  const double inner = static_cast<double>(config.kv_heads * config.head_width);
-  const double hidden = static_cast<double>(config.hidden_size);
-  double bytes = static_cast<double>(config.layers) * 8 * (hidden * hidden + inner * inner);
+  double bytes = StatisticsBytes(config);
   bytes += StreamBytes(spec, arms, config);
   for (const v1::Arm& arm : arms) {
     const double result = static_cast<double>(ParametersWith(config, source.ParameterCount(), arm.kv_heads()));

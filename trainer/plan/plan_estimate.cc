@@ -134,6 +134,12 @@ double TrainingBytes(const ModelConfig& config, int64_t parameters, const Planne
   return state + frozen + teacher + backward + mixing + LossBytes(config, tokens);
 }
 
+double ForwardBytes(const ModelConfig& config, double tokens) {
+  const double attention = static_cast<double>(config.heads * config.head_width);
+  return 4 * tokens * TokenShare(config) *
+         (FeedForwardElements(config) + 4 * static_cast<double>(config.hidden_size) + 4 * attention);
+}
+
 double LayerwiseBytes(const ModelConfig& config, const PlannedLayers& planned) {
   const double e = static_cast<double>(planned.element_bytes);
   const double hidden = static_cast<double>(config.hidden_size);
@@ -147,7 +153,7 @@ double LayerwiseBytes(const ModelConfig& config, const PlannedLayers& planned) {
   const double student = 2 * hidden * (attention + kv) * (e + 3 * e + 8 + (e == 4 ? 0 : 4));
   const double tokens = static_cast<double>(planned.sequences_at_once * planned.sequence_length);
   const double rows = e * tokens * TokenShare(config) * (8 * hidden + 9 * attention + 4 * kv);
-  const double of_forward = e * tokens * TokenShare(config) * (FeedForwardElements(config) + 4 * hidden);
+  const double of_forward = ForwardBytes(config, tokens);
   const double maps = planned.with_map ? 2 * 4.0 * static_cast<double>(config.heads) * tokens * TokenShare(config) *
                                              static_cast<double>(planned.sequence_length) * TokenShare(config)
                                        : 0;

@@ -66,6 +66,9 @@ double TrainingFlops(const ModelConfig& config, int64_t kv_heads, bool gated, in
 ///             loss. Recomputing feed-forwards keeps no I, recomputing blocks one D a layer, but of one layer all.
 double TrainingBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training);
 
+/// Returns the bytes of the activations that a forward pass without gradients holds in one layer, in float32.
+double ForwardBytes(const ModelConfig& config, double tokens);
+
 /// Returns the bytes that a layerwise task holds beside the program: one block of the source, the merged attention with
 /// its gradients and the optimizer's state (e elements, 20 bytes a weight in float32), and for the sequences that pass
 /// together their activations: 2 matrices of attention probabilities a head while they are part of the loss, or those
