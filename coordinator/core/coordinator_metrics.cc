@@ -7,14 +7,18 @@
 #include <utility>
 
 #include "services/common/base/enum_words.h"
+#include "services/common/base/final_states.h"
+#include "services/common/base/resource_names.h"
 #include "services/common/base/task_kinds.h"
 
 namespace regroup {
 namespace {
 
 /// Metrics that trainers push: the name of each, and the help text of its gauge.
-constexpr std::array<std::pair<const char*, const char*>, 13> kPushed = {{
+constexpr std::array<std::pair<const char*, const char*>, 15> kPushed = {{
     {"loss", "Training loss of the last step."},
+    {"layer_loss", "Training loss of the last step of the layer in training, in layerwise distillation."},
+    {"layer", "Index of the layer in training, in layerwise distillation."},
     {"gate_sparsity", "Expected share of closed gates."},
     {"gate_sparsity_target", "Share of closed gates that the schedule asks for."},
     {"learning_rate", "Learning rate of the last step."},
@@ -28,6 +32,10 @@ constexpr std::array<std::pair<const char*, const char*>, 13> kPushed = {{
     {"checkpoint_stall_seconds", "Time that training was paused for the last checkpoint."},
     {"skipped_steps", "Steps of the current attempt that were skipped because the gradient was not finite."},
 }};
+/// Pushed errors of a layer, whose index is the point's step: the name of each, and the label of its gauge.
+constexpr std::array<std::pair<const char*, const char*>, 2> kLayerErrors = {
+    {{"layer_error_before", "before"}, {"layer_error_after", "after"}}};
+constexpr const char* kLayerError = "job_layer_error";
 /// Gauges that follow from the step and the time of the pushed points.
 constexpr const char* kStep = "job_step";
 constexpr const char* kStepTime = "job_step_timestamp_seconds";
@@ -47,6 +55,20 @@ constexpr std::array<v1::WorkerState, 3> kWorkerStates = {v1::WORKER_STATE_READY
 
 /// Jobs that are counted in one go, which takes one or two milliseconds.
 constexpr size_t kJobsAtOnce = 2000;
+
+/// Returns the known metric of a point, or nullptr.
+template <size_t size>
+const std::pair<const char*, const char*>* FindMetric(
+    const std::array<std::pair<const char*, const char*>, size>& known, const v1::MetricPoint& point) {
+  const auto found =
+      std::find_if(known.begin(), known.end(), [&](const auto& one) { return point.metric() == one.first; });
+  return found == known.end() ? nullptr : &*found;
+}
+
+bool HasEnded(const Job& job, const std::string& task) {
+  const std::optional<size_t> position = job.FindTask(task);
+  return position && IsFinalState(job.task(*position).state());
+}
 
 double SecondsSince1970(const google::protobuf::Timestamp& time) {
   return static_cast<double>(time.seconds()) + 1e-9 * time.nanos();
@@ -118,8 +140,10 @@ void CoordinatorMetrics::DescribeJobs() {
   metrics_.DescribeGauge("job_tasks", "Tasks by state of each unfinished job that has started.");
   metrics_.DescribeGauge("job_planned_steps", "Training steps requested by an unfinished job that has started.");
   metrics_.DescribeGauge(kStep, "Last training step.");
-  metrics_.DescribeGauge(kStepTime, "When the last training step ended, in seconds since 1970.");
+  metrics_.DescribeGauge(kStepTime, "When the last step of a running task ended, in seconds since 1970.");
   metrics_.DescribeGauge(kCheckpointTime, "When the last checkpoint was written, in seconds since 1970.");
+  metrics_.DescribeGauge(kLayerError,
+                         "Share of a layer's output variance that is missed before and after its training.");
   for (const auto& [name, help] : kPushed) metrics_.DescribeGauge(std::string("job_") + name, help);
 }
 
@@ -152,6 +176,7 @@ void CoordinatorMetrics::ObserveTask(const std::optional<Job>& before, const Job
     // Restarts do not count: they wait on purpose.
     if (now.epoch() == 1) metrics_.Observe("scheduling_seconds", Seconds(FromProto(now.start_time()) - ready));
   } else if (was_running) {
+    if (IsFinalState(now.state())) ForgetStepTime(after.id(), std::string(LastSegment(now.name())));
     const bool is_retried = now.state() == v1::TASK_STATE_READY;
     metrics_.Count("tasks_finished_total",
                    {{"kind", kind}, {"outcome", is_retried ? "retried" : EnumWord(now.state())}});
@@ -162,18 +187,30 @@ void CoordinatorMetrics::ObserveTask(const std::optional<Job>& before, const Job
   }
 }
 
-void CoordinatorMetrics::ObservePoint(const std::string& job, const v1::MetricPoint& point) {
-  const auto pushed =
-      std::find_if(kPushed.begin(), kPushed.end(), [&](const auto& known) { return point.metric() == known.first; });
-  if (pushed == kPushed.end()) return;
-  const MetricLabels labels = {{"job_id", job}, {"task", point.task()}};
+void CoordinatorMetrics::ObservePoint(const Job& job, const v1::MetricPoint& point) {
+  const std::string& id = job.id();
+  MetricLabels labels = {{"job_id", id}, {"task", point.task()}};
   const double time = SecondsSince1970(point.time());
   std::lock_guard lock(mutex_);
-  SetOfJob(job, "job_" + point.metric(), point.value(), labels);
-  if (point.metric() == "checkpoint_seconds") return SetOfJob(job, kCheckpointTime, time, labels);
+  if (const auto* const error = FindMetric(kLayerErrors, point)) {
+    labels.insert({{"layer", std::to_string(point.step())}, {"when", error->second}});
+    return SetOfJob(id, kLayerError, point.value(), labels);
+  }
+  if (FindMetric(kPushed, point) == nullptr) return;
+  SetOfJob(id, "job_" + point.metric(), point.value(), labels);
+  if (point.metric() == "checkpoint_seconds") return SetOfJob(id, kCheckpointTime, time, labels);
   // Every other point carries the step.
-  SetOfJob(job, kStep, static_cast<double>(point.step()), labels);
-  SetOfJob(job, kStepTime, time, labels);
+  SetOfJob(id, kStep, static_cast<double>(point.step()), labels);
+  if (!HasEnded(job, point.task())) SetOfJob(id, kStepTime, time, labels);
+}
+
+void CoordinatorMetrics::ForgetStepTime(const std::string& job, const std::string& task) {
+  const MetricLabels labels = {{"job_id", job}, {"task", task}};
+  std::lock_guard lock(mutex_);
+  const auto gauges = gauges_of_job_.find(job);
+  if (gauges != gauges_of_job_.end() && gauges->second.erase({kStepTime, labels}) > 0) {
+    metrics_.Forget(kStepTime, labels);
+  }
 }
 
 void CoordinatorMetrics::SetOfJob(const std::string& job, const std::string& name, double value,

@@ -31,7 +31,8 @@ class CoordinatorMetrics {
   /// Sets the gauges of a job, which exist from its start to its end. Call after each change, and when the job is
   /// loaded from the store.
   void ObserveJob(const Job& job);
-  void ObservePoint(const std::string& job, const v1::MetricPoint& point);
+  /// Sets the gauge of a pushed point. Points may arrive after their task's end, but not after the job's.
+  void ObservePoint(const Job& job, const v1::MetricPoint& point);
   /// Counts some of the jobs, and publishes all figures once every job was counted. Returns true if it published.
   bool ObserveCluster(const Cluster& cluster, Time now);
   void CountDroppedLogs(size_t lines);
@@ -48,6 +49,8 @@ class CoordinatorMetrics {
   void ObserveWorkers(const Cluster& cluster, Time now);
   /// Sets a gauge that is removed when the job ends. Called with the mutex held.
   void SetOfJob(const std::string& job, const std::string& name, double value, const MetricLabels& labels);
+  /// Removes the time of a task's last step: a task that has ended is not one that stalls.
+  void ForgetStepTime(const std::string& job, const std::string& task);
   void ForgetJob(const std::string& job);
 
   Metrics metrics_;

@@ -199,7 +199,7 @@ void Core::PublishChanges(const Effects& effects) {
   for (const JobMetric& metric : changes_.metrics) {
     // The last points of a job can arrive after its end, when its gauges have been removed.
     const Job* job = cluster_.jobs().Find(metric.job);
-    if (job != nullptr && !job->IsFinal()) metrics_->ObservePoint(metric.job, metric.point);
+    if (job != nullptr && !job->IsFinal()) metrics_->ObservePoint(*job, metric.point);
     feeds_->Notify(metric.job);
   }
   for (const std::string& job : changes_.deleted_jobs) {

@@ -39,11 +39,15 @@ std::string RowTitle(const std::string& row, const v1::JobSpec& spec) {
   if (row == "averaged") return "plain averaging";
   const std::string aligned = spec.alignment().method() == "none" ? "averaged" : "aligned";
   const std::string refined = spec.refine().outputs() ? " + refined" : "";
-  if (row == "aligned") return fmt::format("{}{}", aligned, refined);
+  const bool distills = spec.layerwise().method() == "distill";
+  // Refining comes after layerwise distillation, which starts from the aligned model.
+  if (row == "aligned") return fmt::format("{}{}", aligned, distills ? "" : refined);
+  const std::string merged = fmt::format("{}{}{}", aligned, distills ? " + layerwise" : "", refined);
+  if (row == "layerwise") return merged;
   if (row != "result") return row;
   const std::string& method = spec.finetune().method();
   const bool trained = !method.empty() && method != "none";
-  return fmt::format("{}{}{}{} (result)", aligned, refined, trained ? " + " : "", trained ? method : "");
+  return fmt::format("{}{}{} (result)", merged, trained ? " + " : "", trained ? method : "");
 }
 
 std::string ColumnTitle(const std::string& column) {
@@ -60,7 +64,7 @@ std::string CellText(const std::string& column, double value) {
 
 std::vector<std::string> RowOrder(const FigureGrid& grid) {
   std::vector<std::string> order;
-  for (const char* known : {"source", "averaged", "aligned", "result"}) {
+  for (const char* known : {"source", "averaged", "aligned", "layerwise", "result"}) {
     if (grid.rows.count(known) > 0) order.emplace_back(known);
   }
   for (const auto& [row, cells] : grid.rows) {

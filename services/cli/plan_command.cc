@@ -68,8 +68,17 @@ std::string CacheText(const v1::JobPlan::KvBytesPerToken& bytes) {
 }
 
 std::string TokensText(const v1::JobPlan::Tokens& tokens) {
-  return fmt::format("{} to calibrate, {} to train, {} to evaluate", ShortCountText(tokens.calibration()),
-                     ShortCountText(tokens.training()), ShortCountText(tokens.evaluation()));
+  const std::string text =
+      Row("tokens", fmt::format("{} to calibrate, {} to train, {} to evaluate", ShortCountText(tokens.calibration()),
+                                ShortCountText(tokens.training()), ShortCountText(tokens.evaluation())));
+  if (tokens.layerwise() <= 0) return text;
+  return text + Row("", fmt::format("{} to distill each layer", ShortCountText(tokens.layerwise())));
+}
+
+std::string StorageText(const v1::JobPlan& plan) {
+  const std::string text = BytesText(plan.storage_bytes());
+  if (plan.stream_bytes() <= 0) return text;
+  return fmt::format("{}, of which {} for the streams of layerwise", text, BytesText(plan.stream_bytes()));
 }
 
 std::string MemoryText(const v1::JobPlan& plan) {
@@ -80,6 +89,7 @@ std::string MemoryText(const v1::JobPlan& plan) {
   const v1::JobPlan::MemoryBytes& memory = plan.memory_bytes();
   if (memory.has_calibrate()) add("calibrate", memory.calibrate());
   if (memory.has_evaluate()) add("evaluate", memory.evaluate());
+  if (memory.has_layerwise()) add("layerwise", memory.layerwise());
   if (memory.has_finetune()) add("finetune", memory.finetune());
   if (text.empty()) text = Row("memory of a rank", BytesText(plan.memory_bytes_per_rank()));
   if (!plan.has_machine_memory_bytes()) return text;
@@ -120,10 +130,10 @@ std::string PlanText(const v1::JobPlan& plan, size_t columns) {
   text += Row("parameters", fmt::format("{} become {}", ShortCountText(plan.model().parameters()),
                                         ShortCountText(plan.result_parameters())));
   text += Row("KV cache per token", CacheText(plan.kv_bytes_per_token()));
-  text += Row("tokens", TokensText(plan.tokens()));
+  text += TokensText(plan.tokens());
   text += Row("operations", ShortCountText(plan.flops()) + "FLOP");
   text += MemoryText(plan);
-  text += Row("storage", BytesText(plan.storage_bytes()));
+  text += Row("storage", StorageText(plan));
   if (plan.has_seconds()) text += Row("time, at least", TimeText(plan));
   for (const auto& notes : {plan.machine_notes(), plan.notes()}) {
     for (const std::string& note : notes) text += "\n" + WrapText("note: " + note, columns, "  ");

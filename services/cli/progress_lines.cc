@@ -13,7 +13,7 @@
 namespace regroup {
 namespace {
 
-constexpr size_t kNameWidth = 17;
+constexpr size_t kNameWidth = 18;
 constexpr int kWidestLine = 100;
 
 /// A part of a line; parts of lower weight are dropped first if the line is too long.
@@ -102,7 +102,7 @@ std::vector<Part> RunningParts(const StageSummary& stage, const Terminal& termin
 
 std::vector<Part> FinishedParts(const StageSummary& stage) {
   std::vector<Part> parts = {{DurationText(stage.elapsed_s), 9}};
-  if (stage.tasks > 1) parts.push_back({fmt::format("{} {}", stage.tasks_done, stage.unit), 8, Colour::kDim});
+  if (stage.tasks > 1) parts.push_back({fmt::format("{} {}", stage.done, stage.unit), 8, Colour::kDim});
   if (stage.loss) parts.push_back({"loss " + FigureText(*stage.loss), 6, Colour::kDim});
   if (stage.state != v1::TASK_STATE_SUCCEEDED) parts.push_back({EnumWord(stage.state), 9, ColourOf(stage.state)});
   return parts;

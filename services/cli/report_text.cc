@@ -60,16 +60,18 @@ void AddModel(TextTable& table, const std::string& title, const Json& subject) {
 std::string RowTitle(const Json& row) {
   const std::string finetune = Text(row, "finetune");
   std::string title = Text(row, "alignment");
+  if (Text(row, "layerwise") == "distill") title += " + layerwise";
   if (At(row, "refine") == true) title += " + refine";
   return finetune.empty() || finetune == "none" ? title : title + " + " + finetune;
 }
 
 std::string QualityText(const Json& report) {
-  TextTable table({"", "KV heads", "KV cache/token", "perplexity", "/ source"});
+  TextTable table({"", "KV heads", "cache/token", "perplexity", "/ source"});
   for (size_t column = 1; column <= 4; ++column) table.AlignRight(column);
   AddModel(table, "source", At(report, "source"));
   AddModel(table, "plain averaging", At(report, "averaged"));
   AddModel(table, "aligned and merged", At(report, "aligned"));
+  AddModel(table, "aligned + layerwise", At(report, "layerwise"));
   AddModel(table, "result", At(report, "result"));
   for (const Json& row : At(report, "rows")) AddModel(table, RowTitle(row), At(row, "result"));
   return "\n" + table.Render("  ");

@@ -1,6 +1,7 @@
 // Groups a job's tasks into the stages of the progress display. Pure.
 //
-// Align tasks of all layers are one stage. In a sweep the tasks of one kind are one stage, whatever their arm.
+// Align tasks of all layers are one stage, and so are layerwise tasks of all blocks of layers. In a sweep the tasks of
+// one kind are one stage, whatever their arm.
 #pragma once
 
 #include <cstdint>
@@ -20,13 +21,16 @@ struct StageSummary {
   /// Number of tasks of the stage: finished, and in total.
   int tasks_done = 0;
   int tasks = 0;
-  /// Units done and in total: those of the task, or tasks if the stage has several. A total of 0 is unknown.
+  /// Units done and in total: those of the task, or layers or tasks if the stage has several. A total of 0 is unknown.
   int64_t done = 0;
   int64_t total = 0;
+  /// Parts of further units that running tasks have done, added up; only where the units are layers of running tasks.
+  double partly_done = 0;
   /// Unit of `done` and `total`: "step", "windows", "layers".
   std::string unit;
   double elapsed_s = 0;
   std::optional<double> remaining_s;
+  /// Training loss; that of layerwise distillation is the mean over the layers in training.
   std::optional<double> loss;
   std::optional<double> tokens_per_second;
   /// The highest epoch of its tasks: above 1, a task was restarted.

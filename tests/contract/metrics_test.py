@@ -20,7 +20,7 @@ ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([^|]*)\| ([^|]*)\| ([^|]+)\|$", re.M
 SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)(?: \d+)?$")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 # Labels whose values are names or numbers.
-FREE = {"job_id", "worker", "task", "version", "code", "method", "quantile"}
+FREE = {"job_id", "worker", "task", "layer", "version", "code", "method", "quantile"}
 # The header that each sends; 3 refuses a page whose type it does not know, and may read names that need quotes.
 ACCEPT = {
     "Prometheus 2": "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
@@ -52,7 +52,7 @@ class Page:
     """A scraped page, read by a parser that knows the text format and nothing else."""
 
     def __init__(self, text):
-        self.types, self.labels, self.values = {}, {}, []
+        self.types, self.labels, self.values, self.samples = {}, {}, [], []
         for line in filter(None, text.splitlines()):
             if line.startswith("# TYPE "):
                 _, _, name, kind = line.split()
@@ -71,7 +71,12 @@ class Page:
         if name.endswith("_bucket"):
             pairs.pop("le")
         self.values += list(pairs.items())
+        self.samples.append((name, tuple(sorted(pairs.items()))))
         self.labels.setdefault(family, set()).update(pairs)
+
+    def series(self, name):
+        """Returns the labels of every sample with this name."""
+        return {labels for sample, labels in self.samples if sample == name}
 
     def _family(self, name):
         for family, kind in self.types.items():
@@ -126,16 +131,28 @@ class MetricsTest(ProgramTest):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def page_of_a_training_job(self):
-        job = self.cluster.submit(self.write_job(job_file.small_job(self.output, finetune={"steps": 100000})))
+        job = self.cluster.submit(self.write_job(job_file.small_job(
+            self.output, finetune={"steps": 100000},
+            layerwise={"method": "distill", "sequences": 8, "sequence_length": 32, "layers_per_task": 2})))  # fmt: skip
         processes.wait_until(lambda: "regroup_job_checkpoint_timestamp_seconds{" in self.scrape(), "a checkpoint",
                              patience_s=120, pause_s=0.3)
         return job, Page(self.scrape())
+
+    def check_layers(self, page, job):
+        """Checks that both errors of each layer are there, and that the tasks that trained them count as ended."""
+        self.assertEqual(page.series("regroup_job_layer_error"),
+                         {(("job_id", job), ("layer", str(layer)), ("task", f"layerwise-{layer // 2 * 2:03}"), ("when", when))
+                          for layer in range(4) for when in ("before", "after")})  # fmt: skip
+        self.assertEqual(page.series("regroup_job_layer"),
+                         {(("job_id", job), ("task", f"layerwise-{first:03}")) for first in (0, 2)})
+        self.assertEqual(page.series("regroup_job_step_timestamp_seconds"), {(("job_id", job), ("task", "finetune"))})
 
     @mock.patch.dict(os.environ, REGROUP_PEAK_FLOPS="1e12")
     def test_the_table_is_what_the_coordinator_serves(self):
         self.cluster = self.start_cluster(workers=1)
         job, page = self.page_of_a_training_job()
         self.check_what_each_prometheus_gets()
+        self.check_layers(page, job)
         table = documented()
         self.assertEqual(page.types, {name: kind for name, (kind, _) in table.items()})
         self.assertEqual(page.labels, {name: set(labels) for name, (_, labels) in table.items()})

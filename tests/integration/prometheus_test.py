@@ -29,6 +29,9 @@ IN_TRAINING = {
     "regroup_scheduling_seconds": "histogram",
     "regroup_job_step": "gauge",
     "regroup_job_loss": "gauge",
+    "regroup_job_layer": "gauge",
+    "regroup_job_layer_loss": "gauge",
+    "regroup_job_layer_error": "gauge",
     "regroup_job_gate_sparsity": "gauge",
     "regroup_job_gate_sparsity_target": "gauge",
     "regroup_job_learning_rate": "gauge",
@@ -68,16 +71,24 @@ class PrometheusTest(ProgramTest):
         self.wait_for('regroup_slots{state="free"} == 2')
         self.assert_types(ALWAYS)
 
-        job = self.cluster.submit(self.write_job(job_file.small_job(self.output, finetune={"steps": 100000})))
-        self.wait_for("regroup_job_step > 1")
+        job = self.cluster.submit(self.write_job(job_file.small_job(
+            self.output, finetune={"steps": 100000},
+            layerwise={"method": "distill", "sequences": 8, "sequence_length": 32, "layers_per_task": 2})))  # fmt: skip
+        self.wait_for('regroup_job_step{task="finetune"} > 1')
         self.wait_for('regroup_jobs{state="running"} == 1')
         self.wait_for('regroup_slots{state="busy"} == 2')
         self.assert_types(IN_TRAINING)
-        for kind, tasks in {"inspect": 1, "calibrate": 1, "align": 4}.items():
+        for kind, tasks in {"inspect": 1, "calibrate": 1, "align": 4, "record": 1, "layerwise": 2}.items():
             finished = self.prometheus.query(f'regroup_tasks_finished_total{{kind="{kind}",outcome="succeeded"}}')
             self.assertEqual([value for _, value in finished], [tasks], kind)
         labels, _ = self.prometheus.query("regroup_job_loss")[0]
         self.assertEqual((labels["job_id"], labels["task"]), (job, "finetune"))
+        errors = self.prometheus.query('count by (task, when) (regroup_job_layer_error)')
+        self.assertEqual({(labels["task"], labels["when"]): value for labels, value in errors},
+                         {(f"layerwise-{first:03}", when): 2 for first in (0, 2) for when in ("before", "after")})
+        # Only a task that runs can stall.
+        running = self.prometheus.query("regroup_job_step_timestamp_seconds")
+        self.assertEqual([labels["task"] for labels, _ in running], ["finetune"])
         histograms = self.prometheus.query('{__name__=~"regroup_.*_bucket"}')
         self.assertEqual([labels for labels, _ in histograms if job in labels.values()], [],
                          "a histogram has a series a job")

@@ -12,6 +12,7 @@ from harness.program_test import ProgramTest
 SCHEMA = places.REPOSITORY / "trainer/report/report.schema.json"
 PAGE = places.REPOSITORY / "trainer/report/README.md"
 MOST_BYTES = 1 << 20
+LAYERWISE = {"method": "distill", "sequences": 32, "sequence_length": 64, "layers_per_task": 3}
 PHONE, DESKTOP = 390, 1280
 
 
@@ -88,7 +89,7 @@ class ReportTest(ProgramTest):
         self.assertIn("report.html", opened.read_text())
 
     def test_a_conversion(self):
-        job = job_file.small_job(self.output, evaluation=full_evaluation(self.write_choices()))
+        job = job_file.small_job(self.output, evaluation=full_evaluation(self.write_choices()), layerwise=LAYERWISE)
         self.run_job(job)
         report = self.check_json(self.output / "regroup")
         self.assertEqual(report["source"]["kv_heads"], 8)
@@ -97,22 +98,31 @@ class ReportTest(ProgramTest):
         self.assertEqual(report["curves"]["loss"][0][0], 1)
         self.assertEqual(report["result"]["multiple_choice"][0]["items"], 12)
         self.assertEqual(len(report["summary"]["figures"]), 4)
+        self.assertLess(report["layerwise"]["perplexity"], report["aligned"]["perplexity"])
+        for layer in report["layers"]:
+            self.assertLess(layer["error_after"], layer["error_before"], layer["name"])
+        stages = [stage["name"] for stage in report["stages"]]
+        self.assertEqual(stages, ["inspect", "calibrate", "align", "record", "layerwise", "finetune", "export", "evaluate"])
         self.follow_commands_of_readme(self.output)
         self.check_page(self.output / "regroup")
 
     def test_a_sweep(self):
-        job = job_file.small_job(self.output, evaluation=job_file.evaluation(),
-                                 sweep={"kv_heads": [4, 2], "alignment": ["none", "procrustes"], "finetune": ["none"]})  # fmt: skip
+        job = job_file.small_job(self.output, evaluation=job_file.evaluation(), layerwise=LAYERWISE,
+                                 sweep={"kv_heads": [4, 2], "alignment": ["none", "procrustes"], "finetune": ["none"],
+                                        "layerwise": ["none", "distill"]})  # fmt: skip
         for key in ("output", "target"):
             del job[key]
         self.run_job(job)
         [folder] = (self.folder / "work" / "jobs").glob("small*/report/*/out")
         report = self.check_json(folder)
-        self.assertEqual(len(report["rows"]), 4)
+        self.assertEqual([row["layerwise"] for row in report["rows"]].count("distill"), 4)
+        self.assertEqual(len(report["rows"]), 8)
         self.assertTrue(all(row["result"]["perplexity_ratio"]["low"] > 0.5 for row in report["rows"]))
         for row in report["rows"]:
-            self.assertEqual(set(row["seconds"]), {"align", "evaluate"})
+            distills = row["layerwise"] == "distill"
+            self.assertEqual(set(row["seconds"]), {"align", "evaluate"} | ({"layerwise"} if distills else set()))
             for layer in row["layers"]:
+                self.assertEqual("error_after" in layer, distills)
                 for when in ("before", "after"):
                     self.assertAlmostEqual(layer[f"overall_similarity_{when}"], mean_of_pairs(layer, when), delta=1e-4)
         self.check_page(folder)

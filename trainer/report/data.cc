@@ -7,8 +7,11 @@
 
 #include "services/common/base/status_macros.h"
 #include "services/common/base/task_kinds.h"
+#include "services/common/base/task_roles.h"
+#include "services/common/job_file/arms.h"
 #include "services/common/job_file/job_file.h"
 #include "trainer/report/curves.h"
+#include "trainer/report/html.h"
 #include "trainer/report/summary.h"
 
 namespace regroup {
@@ -88,21 +91,28 @@ std::string LayerName(const ModelConfig& config, int64_t index) {
 }
 
 Json DescribeLayer(const ModelConfig& config, int64_t index, const LayerReport& layer) {
-  return {{"index", index},
-          {"name", LayerName(config, index)},
-          {"kv_heads", layer.kv_heads},
-          {"groups", layer.groups},
-          {"similarity_before", layer.similarity_before},
-          {"similarity_after", layer.similarity_after},
-          {"overall_similarity_before", MeanOfPairs(layer.key_similarity_before, layer.value_similarity_before)},
-          {"overall_similarity_after", MeanOfPairs(layer.key_similarity_after, layer.value_similarity_after)},
-          {"residual_key", layer.residual_key},
-          {"residual_value", layer.residual_value},
-          {"iterations", layer.iterations},
-          {"value_similarity_before", DescribeMatrix(layer.value_similarity_before)},
-          {"value_similarity_after", DescribeMatrix(layer.value_similarity_after)},
-          {"key_similarity_before", DescribeMatrix(layer.key_similarity_before)},
-          {"key_similarity_after", DescribeMatrix(layer.key_similarity_after)}};
+  Json described = {
+      {"index", index},
+      {"name", LayerName(config, index)},
+      {"kv_heads", layer.kv_heads},
+      {"groups", layer.groups},
+      {"similarity_before", layer.similarity_before},
+      {"similarity_after", layer.similarity_after},
+      {"overall_similarity_before", MeanOfPairs(layer.key_similarity_before, layer.value_similarity_before)},
+      {"overall_similarity_after", MeanOfPairs(layer.key_similarity_after, layer.value_similarity_after)},
+      {"residual_key", layer.residual_key},
+      {"residual_value", layer.residual_value},
+      {"iterations", layer.iterations},
+      {"value_similarity_before", DescribeMatrix(layer.value_similarity_before)},
+      {"value_similarity_after", DescribeMatrix(layer.value_similarity_after)},
+      {"key_similarity_before", DescribeMatrix(layer.key_similarity_before)},
+      {"key_similarity_after", DescribeMatrix(layer.key_similarity_after)}};
+  if (layer.training.has_value()) {
+    described["error_before"] = layer.training->error_before;
+    described["error_after"] = layer.training->error_after;
+    described["kept_start"] = layer.training->kept_start;
+  }
+  return described;
 }
 
 Json DescribeLayers(const ModelConfig& config, const std::vector<LayerReport>& layers) {
@@ -118,7 +128,7 @@ absl::StatusOr<Json> DescribeArm(const ReportInputs& inputs, const ArmReport& me
   const Json shape = Shape(inputs, arm.kv_heads());
   Json row = {{"alignment", arm.alignment()}, {"refine", arm.refine()}, {"finetune", arm.finetune()}};
   row.update(shape);
-  for (const char* subject : {"averaged", "aligned", "result"}) {
+  for (const char* subject : {kAveragedSubject, kAlignedSubject, kLayerwiseSubject, kResultSubject}) {
     const auto evaluation = measured.evaluations.find(subject);
     if (evaluation == measured.evaluations.end()) continue;
     Json described = DescribeSubject(shape, evaluation->second);
@@ -160,6 +170,20 @@ double MeasuredPerplexity(const Json& report, const char* subject) {
 
 }  // namespace
 
+absl::StatusOr<LayerTraining> ParseLayerRecord(const Json& record, int64_t layer, const std::string& file) {
+  const auto damaged = [&](const char* what) { return absl::DataLossError(fmt::format("{}: {}", file, what)); };
+  if (!record.is_object()) return damaged("the record of a layer is not an object");
+  if (!record.contains("layer") || record["layer"] != layer) return damaged("the record is not that of its layer");
+  const std::optional<double> before = NumberIn(record, "error_before"), after = NumberIn(record, "error_after");
+  if (!before || !after || !(*before >= 0) || !(*after >= 0)) {
+    return damaged("error_before and error_after must be numbers of at least 0");
+  }
+  if (!record.contains("kept_start") || !record["kept_start"].is_boolean()) {
+    return damaged("kept_start must be true or false");
+  }
+  return LayerTraining{.error_before = *before, .error_after = *after, .kept_start = record["kept_start"].get<bool>()};
+}
+
 absl::StatusOr<Json> BuildReport(const ReportInputs& inputs) {
   const v1::TaskAssignment& assignment = inputs.assignment;
   Json report = {{"version", kVersion}, {"job", assignment.attempt().job()}, {"name", assignment.spec().name()}};
@@ -168,13 +192,15 @@ absl::StatusOr<Json> BuildReport(const ReportInputs& inputs) {
   if (assignment.spec().has_sweep()) {
     for (const ArmReport& arm : inputs.arms) {
       REGROUP_ASSIGN_OR_RETURN(Json row, DescribeArm(inputs, arm));
+      row["layerwise"] = DistillsLayers(arm.arm) ? arm.arm.layerwise() : "none";
       row["seconds"] = RowSeconds(inputs, arm);
       report["rows"].push_back(std::move(row));
     }
   } else {
     REGROUP_ASSIGN_OR_RETURN(Json only, DescribeArm(inputs, inputs.arms.front()));
     report["result"] = only["result"];
-    for (const char* key : {"averaged", "aligned", "alignment", "refine", "finetune", "layers", "curves"}) {
+    for (const char* key : {kAveragedSubject, kAlignedSubject, kLayerwiseSubject, "alignment", "refine", "finetune",
+                            "layers", "curves"}) {
       if (only.contains(key)) report[key] = only[key];
     }
   }

@@ -17,6 +17,14 @@
 
 namespace regroup {
 
+/// Errors of a layer before and after layerwise distillation: the share of the variance of the source's attention
+/// output that the merged layer misses, on held-out sequences. 0 is a perfect copy, and 1 is as bad as the mean output.
+struct LayerTraining {
+  double error_before = 0, error_after = 0;
+  /// True if training made the layer worse and its start was kept; both errors are equal then.
+  bool kept_start = false;
+};
+
 /// Describes how a layer's heads were grouped and how much merging them loses; see trainer/alignment/layer_alignment.h.
 struct LayerReport {
   /// Rows of a matrix over pairs of heads; empty if it was not measured.
@@ -29,12 +37,14 @@ struct LayerReport {
   int64_t iterations = 0;
   Matrix value_similarity_before, value_similarity_after;
   Matrix key_similarity_before, key_similarity_after;
+  /// Unset if the layer was not trained alone.
+  std::optional<LayerTraining> training;
 };
 
 /// Measurements of one arm; a job without a sweep has one arm.
 struct ArmReport {
   v1::Arm arm;
-  /// By subject: "averaged", "aligned" and "result", if they were evaluated.
+  /// By subject: "averaged", "aligned", "layerwise" and "result", if they were evaluated.
   std::map<std::string, Evaluation> evaluations;
   std::vector<LayerReport> layers;
   /// The records of each attempt of fine-tuning, the oldest first (see curves.h).
@@ -53,8 +63,13 @@ struct ReportInputs {
   std::string regroup_version, libtorch_version;
 };
 
-/// Returns the content of report.json: figures of source, averaged, aligned and result, seconds of each stage, layers;
-/// rows for a sweep. DATA_LOSS for scores that do not have the form that an evaluation writes.
+/// Returns what the record of a trained layer says. DATA_LOSS names `file` if it is not the record of this layer, or if
+/// an error is not a number of at least 0.
+absl::StatusOr<LayerTraining> ParseLayerRecord(const nlohmann::ordered_json& record, int64_t layer,
+                                               const std::string& file);
+
+/// Returns the content of report.json: figures of source, averaged, aligned, layerwise and result, seconds of each
+/// stage, layers; rows for a sweep. DATA_LOSS for scores that do not have the form that an evaluation writes.
 absl::StatusOr<nlohmann::ordered_json> BuildReport(const ReportInputs& inputs);
 
 /// Returns OUT_OF_RANGE if the job's gates do not allow the result to be published.

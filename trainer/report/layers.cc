@@ -1,6 +1,7 @@
 // The sections of report.html about layers and provenance.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "trainer/report/chart.h"
@@ -76,6 +77,42 @@ std::string LayerHeatmaps(const Json& layers) {
          cards + "</div>\n";
 }
 
+bool AnyError(const Json& layers) {
+  return std::any_of(layers.begin(), layers.end(),
+                     [](const Json& layer) { return NumberIn(layer, "error_after").has_value(); });
+}
+
+/// Returns nothing for a single layer, which the table shows as well.
+std::string ErrorChart(const Json& layers, ChartOptions options) {
+  if (layers.size() < 2 || !AnyError(layers)) return "";
+  options.title = "Error of each layer";
+  options.y_label = "share of the variance";
+  return LineChart(options, {LayerSeries(layers, "before layerwise distillation", "error_before"),
+                             LayerSeries(layers, "after", "error_after")});
+}
+
+std::string ErrorText(const Json& layer, const char* key) {
+  const auto error = NumberIn(layer, key);
+  return error ? fmt::format("{:.2f} %", 100 * *error) : kMissing;
+}
+
+std::string ErrorTable(const Json& layers) {
+  if (!AnyError(layers)) return "";
+  HtmlTable table({"Layer", "Error before", "Error after"});
+  bool kept = false;
+  for (const Json& layer : layers) {
+    const bool kept_start = layer.value("kept_start", false);
+    kept = kept || kept_start;
+    table.Add({LayerLabel(layer), ErrorText(layer, "error_before"),
+               ErrorText(layer, "error_after") + (kept_start ? " (start kept)" : "")});
+  }
+  return "<h3>Layerwise distillation</h3>\n" + table.Render() +
+         "<p class=\"note\">The error is the share of the variance of the source's attention output that the merged "
+         "layer misses, on sequences that training did not read and with the source's own inputs: 0 % is a perfect "
+         "copy, and a layer that always gives the mean output has 100 %." +
+         (kept ? " Training made the marked layers worse, so that they kept their start." : "") + "</p>\n";
+}
+
 std::string StageTable(const Json& report) {
   double total = 0;
   for (const Json& stage : report["stages"]) total += stage["seconds"].get<double>();
@@ -135,7 +172,7 @@ std::string LayersSection(const Json& report) {
                    {LayerSeries(layers, "keys", "residual_key"), LayerSeries(layers, "values", "residual_value")}) +
          LineChart(similarity, {LayerSeries(layers, "before alignment", "similarity_before"),
                                 LayerSeries(layers, "after alignment", "similarity_after")}) +
-         "</div>\n" + LayerHeatmaps(layers) + "</section>\n";
+         ErrorChart(layers, by_layer) + "</div>\n" + ErrorTable(layers) + LayerHeatmaps(layers) + "</section>\n";
 }
 
 std::string ProvenanceSection(const Json& report) {

@@ -22,6 +22,7 @@ std::vector<Measured> MeasuredModels(const Json& report) {
   std::vector<Measured> models = {{"source", &report["source"]}};
   if (report.contains("averaged")) models.push_back({"plain averaging", &report["averaged"]});
   if (report.contains("aligned")) models.push_back({"aligned and merged", &report["aligned"]});
+  if (report.contains("layerwise")) models.push_back({"after layerwise distillation", &report["layerwise"]});
   if (report.contains("result")) models.push_back({"result", &report["result"]});
   if (!report.contains("rows")) return models;
   for (const Json& row : report["rows"])

@@ -135,11 +135,15 @@ const Json* BestRow(const Json& report) {
   return best;
 }
 
+std::string MergeTitle(const Json& row) {
+  const bool distills = row.value("layerwise", std::string("none")) != "none";
+  return row.value("alignment", std::string("none")) + (distills ? " + layerwise" : "");
+}
+
 std::string ArmTitle(const Json& row) {
   const std::string finetune = row.value("finetune", std::string("none"));
-  return fmt::format("{}, {}{}{}", CountText(row["kv_heads"].get<int64_t>(), "head"),
-                     row.value("alignment", std::string("none")), row.value("refine", false) ? " + refine" : "",
-                     finetune == "none" ? "" : " + " + finetune);
+  return fmt::format("{}, {}{}{}", CountText(row["kv_heads"].get<int64_t>(), "head"), MergeTitle(row),
+                     row.value("refine", false) ? " + refine" : "", finetune == "none" ? "" : " + " + finetune);
 }
 
 std::string LayerLabel(const Json& layer) {

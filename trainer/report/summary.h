@@ -13,7 +13,10 @@ nlohmann::ordered_json SummariseReport(const nlohmann::ordered_json& report);
 /// Returns the row of a sweep with the lowest perplexity; null without rows or perplexities.
 const nlohmann::ordered_json* BestRow(const nlohmann::ordered_json& report);
 
-/// Returns, for example, "2 heads, procrustes + refine + l0".
+/// Returns the alignment of a row of a sweep and whether layers were trained one by one: "procrustes + layerwise".
+std::string MergeTitle(const nlohmann::ordered_json& row);
+
+/// Returns, for example, "2 heads, procrustes + layerwise + refine + l0".
 std::string ArmTitle(const nlohmann::ordered_json& row);
 
 /// Returns the escaped name of a layer, or its number in older reports, which have no names.

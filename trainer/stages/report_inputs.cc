@@ -104,6 +104,23 @@ LayerReport DescribeLayer(const LayerAlignment& layer) {
           .key_similarity_after = Rows(layer.key_similarity_after)};
 }
 
+/// Adds the errors of each layer that a layerwise task trained.
+absl::Status AddTraining(const StageContext& context, const std::string& prefix, std::vector<LayerReport>& layers) {
+  fs::path folder;
+  for (int64_t layer = 0; layer < std::ssize(layers); ++layer) {
+    const std::string role = prefix + LayerwiseRole(layer);
+    if (context.assignment.inputs().contains(role)) {
+      REGROUP_ASSIGN_OR_RETURN(folder, context.Input(role));
+    }
+    if (folder.empty()) return absl::OkStatus();
+    const fs::path file = folder / artifacts::LayerRecord(layer);
+    if (!fs::exists(file)) return absl::DataLossError(fmt::format("{} is missing", file.string()));
+    REGROUP_ASSIGN_OR_RETURN(const Json record, ReadJson(file));
+    REGROUP_ASSIGN_OR_RETURN(layers[layer].training, ParseLayerRecord(record, layer, file.string()));
+  }
+  return absl::OkStatus();
+}
+
 /// Returns the tasks whose results have roles that begin with `prefix`.
 std::vector<std::string> TasksOf(const StageContext& context, const std::string& prefix) {
   std::vector<std::string> tasks;
@@ -117,13 +134,14 @@ std::vector<std::string> TasksOf(const StageContext& context, const std::string&
 absl::StatusOr<ArmReport> ReadArm(const StageContext& context, const ModelConfig& config, const v1::Arm& arm,
                                   const std::string& prefix) {
   ArmReport report{.arm = arm};
-  for (const char* subject : {kAveragedSubject, kAlignedSubject, kResultSubject}) {
+  for (const char* subject : {kAveragedSubject, kAlignedSubject, kLayerwiseSubject, kResultSubject}) {
     REGROUP_ASSIGN_OR_RETURN(std::optional<Evaluation> evaluation,
                              ReadEvaluation(context, prefix + EvaluateRole(subject)));
     if (evaluation.has_value()) report.evaluations.emplace(subject, std::move(*evaluation));
   }
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, config, prefix, arm.kv_heads()));
   for (const LayerAlignment& layer : conversion.alignments()) report.layers.push_back(DescribeLayer(layer));
+  REGROUP_RETURN_IF_ERROR(AddTraining(context, prefix, report.layers));
   REGROUP_ASSIGN_OR_RETURN(report.curves, ReadCurves(context, prefix + kFinetuneRole));
   report.tasks = TasksOf(context, prefix);
   return report;

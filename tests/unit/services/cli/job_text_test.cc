@@ -42,6 +42,30 @@ TEST(ResultText, ShowsEveryMeasuredModelAndWhereTheResultIs) {
             "  report  /out/model/regroup/report.html\n");
 }
 
+TEST(ResultText, ShowsTheModelAfterLayerwiseDistillation) {
+  v1::Job job = FinishedJob();
+  job.mutable_resolved_spec()->mutable_layerwise()->set_method("distill");
+  job.mutable_resolved_spec()->mutable_finetune()->set_method("direct");
+  (*job.mutable_figures())["perplexity/layerwise"] = 45.5;
+  EXPECT_THAT(ResultText(job, Terminal()),
+              HasSubstr("  aligned                                     84.50\n"
+                        "  aligned + layerwise                         45.50\n"
+                        "  aligned + layerwise + direct (result)       41.20             1,536 B\n"));
+  job.mutable_resolved_spec()->mutable_refine()->set_outputs(true);
+  job.mutable_resolved_spec()->mutable_alignment()->set_method("none");
+  const std::string refined = ResultText(job, Terminal());
+  EXPECT_THAT(refined, HasSubstr("  averaged    "));
+  EXPECT_THAT(refined, HasSubstr("  averaged + layerwise + refined    "));
+  EXPECT_THAT(refined, HasSubstr("  averaged + layerwise + refined + direct (result) "));
+}
+
+TEST(ResultText, ALayerwiseResultWithoutFineTuningHasOneRow) {
+  v1::Job job = FinishedJob();
+  job.mutable_resolved_spec()->mutable_layerwise()->set_method("distill");
+  job.mutable_resolved_spec()->mutable_finetune()->set_method("none");
+  EXPECT_THAT(ResultText(job, Terminal()), HasSubstr("  aligned + layerwise (result)       41.20 "));
+}
+
 TEST(ResultText, ShowsTheRowsOfASweepUnderTheirOwnNames) {
   v1::Job job = FinishedJob();
   job.mutable_resolved_spec()->mutable_sweep()->add_kv_heads(2);

@@ -41,6 +41,21 @@ TEST(PlanTextTest, FitsEightyColumns) {
   for (std::string line; std::getline(lines, line);) EXPECT_LE(DisplayWidth(line), 80u) << line;
 }
 
+TEST(PlanTextTest, SaysWhatLayerwiseDistillationNeeds) {
+  v1::JobPlan plan = SomePlan();
+  EXPECT_THAT(PlanText(plan, 80), testing::Not(testing::ContainsRegex("layer(wise|$)|streams")));
+  plan.mutable_tokens()->set_layerwise(2'097'152);
+  plan.mutable_memory_bytes()->set_layerwise(3e9);
+  plan.set_stream_bytes(8.6e9);
+  const std::string text = PlanText(plan, 80);
+  for (const char* shown : {"                      2.1M to distill each layer\n", "2.8 GiB for layerwise\n",
+                            "149.0 GiB, of which 8.0 GiB for the streams of layerwise\n"}) {
+    EXPECT_THAT(text, testing::HasSubstr(shown));
+  }
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(DisplayWidth(line), 80u) << line;
+}
+
 TEST(PlanTextTest, LeavesOutWhatACoordinatorDoesNotTell) {
   v1::JobPlan plan = SomePlan();
   plan.clear_machine_memory_bytes();

@@ -26,13 +26,13 @@ v1::Job BusyJob() {
 
 TEST(ProgressLines, ShowOneLineForTheJobAndOneForEachStage) {
   EXPECT_THAT(ProgressLines(HalfAlignedJob(), kNow, Terminal()),
-              testing::ElementsAre("llama-gqa2-abc  running  1:40", "  + inspect            2.0 s",
-                                   "  * align              ###...  1/2  40 s  eta 40 s", "  . report"));
+              testing::ElementsAre("llama-gqa2-abc  running  1:40", "  + inspect             2.0 s",
+                                   "  * align               ###...  1/2  40 s  eta 40 s", "  . report"));
 }
 
 TEST(ProgressLines, UseBlocksWhereTheTerminalHasThem) {
   EXPECT_EQ(ProgressLines(HalfAlignedJob(), kNow, Terminal{.unicode = true})[2],
-            "  ● align              ███░░░  1/2  40 s  eta 40 s");
+            "  ● align               ███░░░  1/2  40 s  eta 40 s");
 }
 
 TEST(ProgressLines, ShowEveryFigureOfATrainingStepAtEightyColumns) {
@@ -44,7 +44,16 @@ TEST(ProgressLines, ShowEveryFigureOfATrainingStepAtEightyColumns) {
   (*task.mutable_progress()->mutable_metrics())["loss"] = 0.4884;
   (*task.mutable_progress()->mutable_metrics())["tokens_per_second"] = 4712;
   EXPECT_EQ(ProgressLines(job, kNow, Terminal())[3],
-            "  * finetune           ###...  120/240  1:00  eta 1:00  4.7k tok/s  loss 0.488");
+            "  * finetune            ###...  120/240  1:00  eta 1:00  4.7k tok/s  loss 0.488");
+}
+
+TEST(ProgressLines, ShowTheLayersAndTheLossOfLayerwiseDistillationAtEightyColumns) {
+  v1::Job job = HalfDistilledJob();
+  const std::vector<std::string> lines = ProgressLines(job, kNow, Terminal());
+  EXPECT_THAT(lines, testing::Contains("  * layerwise           ###...  5/11  1:00  eta 1:00  4.7k tok/s  loss 0.250"));
+  for (int task = 4; task <= 6; ++task) job.mutable_tasks(task)->set_state(v1::TASK_STATE_SUCCEEDED);
+  for (int task = 4; task <= 6; ++task) SetTimes(*job.mutable_tasks(task), 940, 980);
+  EXPECT_THAT(ProgressLines(job, kNow, Terminal()), testing::Contains("  + layerwise           40 s  11 layers"));
 }
 
 TEST(ProgressLines, AreNeverWiderThanTheTerminal) {

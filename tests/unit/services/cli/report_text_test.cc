@@ -46,6 +46,33 @@ TEST(ReportTextTest, FitsEightyColumnsWithoutColours) {
   for (std::string line; std::getline(lines, line);) EXPECT_LE(DisplayWidth(line), 80u) << line;
 }
 
+TEST(ReportTextTest, ShowsLayerwiseDistillationBetweenAlignedAndResult) {
+  json report = FullReport();
+  report["aligned"] = {{"kv_heads", 2}, {"perplexity", 30.5}};
+  report["layerwise"] = {{"kv_heads", 2}, {"perplexity", 20.5}};
+  const std::string text = ReportText(report, Terminal());
+  EXPECT_LT(text.find("aligned and merged"), text.find("aligned + layerwise"));
+  EXPECT_LT(text.find("aligned + layerwise"), text.find("\n  result"));
+  EXPECT_THAT(text, HasSubstr("20.50"));
+}
+
+TEST(ReportTextTest, NamesTheArmsOfASweepWithLayerwiseDistillationInEightyColumns) {
+  json report = FullReport();
+  report.erase("result");
+  const json subject = {{"kv_heads", 2},
+                        {"kv_bytes_per_token", 524288},
+                        {"perplexity", 10321.5},
+                        {"perplexity_ratio", {{"ratio", 1032.15}}}};
+  report["rows"] = {
+      {{"alignment", "procrustes"}, {"layerwise", "none"}, {"finetune", "none"}, {"result", subject}},
+      {{"alignment", "procrustes"}, {"layerwise", "distill"}, {"finetune", "direct"}, {"result", subject}}};
+  const std::string text = ReportText(report, Terminal());
+  EXPECT_THAT(text, HasSubstr("\n  procrustes  "));
+  EXPECT_THAT(text, HasSubstr("\n  procrustes + layerwise + direct  "));
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(DisplayWidth(line), 80u) << line;
+}
+
 TEST(ReportTextTest, LeavesOutWhatTheReportLacksOrHasInAnotherShape) {
   const std::string text = ReportText(json::parse(R"({"source": {"kv_heads": 8}, "result": 5, "stages": {}})"), {});
   EXPECT_THAT(text, HasSubstr("source"));

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "job_builder.h"
 
 namespace regroup {
@@ -67,6 +69,63 @@ TEST(StageSummary, KeepsTheMeasuredModelsOfAJobApart) {
   }
   EXPECT_THAT(Names(job),
               testing::ElementsAre("evaluate source", "evaluate averaged", "evaluate aligned", "evaluate result"));
+}
+
+const StageSummary& Layerwise(const std::vector<StageSummary>& stages) {
+  return *std::find_if(stages.begin(), stages.end(),
+                       [](const StageSummary& stage) { return stage.kind == v1::TASK_KIND_LAYERWISE; });
+}
+
+TEST(StageSummary, PutsLayerwiseDistillationBetweenTheModelsThatItsGainIsMeasuredBy) {
+  EXPECT_THAT(
+      Names(HalfDistilledJob()),
+      testing::ElementsAre("inspect", "evaluate source", "evaluate averaged", "align", "evaluate aligned", "record",
+                           "layerwise", "evaluate layerwise", "finetune", "export", "evaluate result", "report"));
+}
+
+TEST(StageSummary, WithoutLayerwiseDistillationTheAlignedModelIsTheRefinedOne) {
+  v1::Job job;
+  job.set_name("jobs/a");
+  for (const auto& [id, kind] : {std::pair{"evaluate-aligned", v1::TASK_KIND_EVALUATE},
+                                 {"refine", v1::TASK_KIND_REFINE},
+                                 {"align-000", v1::TASK_KIND_ALIGN}}) {
+    AddTask(job, id, kind, v1::TASK_STATE_BLOCKED);
+  }
+  EXPECT_THAT(Names(job), testing::ElementsAre("align", "refine", "evaluate aligned"));
+}
+
+TEST(StageSummary, CountsTheLayersThatBlocksHaveFinished) {
+  const std::vector<StageSummary> stages = SummariseStages(HalfDistilledJob(), kSummaryTime);
+  const StageSummary& layerwise = Layerwise(stages);
+  EXPECT_EQ(layerwise.state, v1::TASK_STATE_RUNNING);
+  EXPECT_EQ(layerwise.unit, "layers");
+  // Four layers of the first block, and one and a half of the second.
+  EXPECT_EQ(layerwise.done, 5);
+  EXPECT_EQ(layerwise.total, 11);
+  EXPECT_DOUBLE_EQ(layerwise.Fraction(), 0.5);
+  EXPECT_DOUBLE_EQ(layerwise.remaining_s.value(), 60);
+}
+
+TEST(StageSummary, ShowsTheMeanLossAndTheSpeedOfTheBlocksThatRun) {
+  v1::Job job = HalfDistilledJob();
+  v1::Task& next = *job.mutable_tasks(6);
+  next.set_state(v1::TASK_STATE_RUNNING);
+  (*next.mutable_progress()->mutable_metrics())["layer_loss"] = 0.75;
+  (*next.mutable_progress()->mutable_metrics())["tokens_per_second"] = 288;
+  (*job.mutable_tasks(4)->mutable_progress()->mutable_metrics())["layer_loss"] = 100;
+  const std::vector<StageSummary> stages = SummariseStages(job, kSummaryTime);
+  EXPECT_DOUBLE_EQ(Layerwise(stages).loss.value(), 0.5);
+  EXPECT_DOUBLE_EQ(Layerwise(stages).tokens_per_second.value(), 5000);
+}
+
+TEST(StageSummary, ASingleBlockShowsItsSteps) {
+  v1::Job job = HalfDistilledJob();
+  job.mutable_tasks()->DeleteSubrange(6, 1);
+  job.mutable_tasks()->DeleteSubrange(4, 1);
+  const std::vector<StageSummary> stages = SummariseStages(job, kSummaryTime);
+  EXPECT_EQ(Layerwise(stages).unit, "step");
+  EXPECT_EQ(Layerwise(stages).done, 720);
+  EXPECT_DOUBLE_EQ(Layerwise(stages).loss.value(), 0.25);
 }
 
 TEST(StageSummary, GathersTheArmsOfASweep) {

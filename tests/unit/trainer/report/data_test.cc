@@ -108,6 +108,75 @@ TEST_F(BuildReportTest, ASweepHasARowPerArmWithTheSecondsOfItsTasks) {
   EXPECT_EQ(rows[1]["seconds"], (Json{{"align", 2.0}}));
 }
 
+TEST_F(BuildReportTest, HasTheErrorsOfLayersThatWereTrainedAlone) {
+  EXPECT_FALSE(Build({arm_})["layers"][0].contains("error_before"));
+  arm_.layers[0].training = LayerTraining{.error_before = 0.12, .error_after = 0.04};
+  const Json layer = Build({arm_})["layers"][0];
+  EXPECT_EQ(layer["error_before"], 0.12);
+  EXPECT_EQ(layer["error_after"], 0.04);
+  EXPECT_EQ(layer["kept_start"], false);
+}
+
+TEST_F(BuildReportTest, ComparesEveryMeasuredModelWithTheSource) {
+  for (const char* subject : {"result", "layerwise", "averaged", "aligned"}) {
+    arm_.evaluations.emplace(subject, MakeEvaluation(subject, 11, {1.5, 2.5, 3.5}));
+  }
+  const Json report = Build({arm_});
+  std::vector<std::string> measured;
+  for (const auto& [key, value] : report.items()) {
+    if (value.is_object() && value.contains("perplexity_ratio")) measured.push_back(key);
+  }
+  EXPECT_THAT(measured, testing::UnorderedElementsAre("averaged", "aligned", "layerwise", "result"));
+  EXPECT_NEAR(report["layerwise"]["perplexity_ratio"]["ratio"].get<double>(), 1.6487212707, 1e-9);
+}
+
+TEST_F(BuildReportTest, ListsTheTimesOfLayerwiseDistillationBetweenAlignmentAndRefining) {
+  for (const char* task : {"refine", "record", "layerwise-000", "layerwise-004", "evaluate-layerwise", "align-000"}) {
+    (*assignment_.mutable_task_seconds())[task] = 2;
+  }
+  EXPECT_EQ(Build({arm_})["stages"], (Json{{{"name", "align"}, {"seconds", 2.0}},
+                                           {{"name", "record"}, {"seconds", 2.0}},
+                                           {{"name", "layerwise"}, {"seconds", 4.0}},
+                                           {{"name", "refine"}, {"seconds", 2.0}},
+                                           {{"name", "evaluate"}, {"seconds", 2.0}}}));
+}
+
+TEST_F(BuildReportTest, ARowOfASweepSaysWhetherItsLayersWereTrainedAlone) {
+  assignment_.mutable_spec()->mutable_sweep()->add_layerwise("none");
+  ArmReport distilled = arm_;
+  distilled.arm.set_layerwise("distill");
+  const Json rows = Build({arm_, distilled})["rows"];
+  EXPECT_EQ(rows[0]["layerwise"], "none");
+  EXPECT_EQ(rows[1]["layerwise"], "distill");
+}
+
+TEST(ParseLayerRecordTest, ReadsWhatTheTrainerWrites) {
+  const auto training = ParseLayerRecord(
+      {{"layer", 3}, {"error_before", 0.12}, {"error_after", 0.04}, {"steps", 480}, {"kept_start", false}}, 3, "file");
+  ASSERT_TRUE(training.ok()) << training.status();
+  EXPECT_EQ(training->error_before, 0.12);
+  EXPECT_EQ(training->error_after, 0.04);
+  EXPECT_FALSE(training->kept_start);
+}
+
+TEST(ParseLayerRecordTest, ARecordThatIsDamagedOrOfAnotherLayerIsDataLossOfItsFile) {
+  const Json whole = {{"layer", 3}, {"error_before", 0.12}, {"error_after", 0.12}, {"kept_start", true}};
+  std::vector<Json> broken = {Json(), Json::array(), Json(5)};
+  for (const char* key : {"layer", "error_before", "error_after", "kept_start"}) {
+    broken.emplace_back(whole).erase(key);
+    broken.emplace_back(whole)[key] = "text";
+  }
+  broken.emplace_back(whole)["layer"] = 4;
+  broken.emplace_back(whole)["error_after"] = -0.5;
+  broken.emplace_back(whole)["error_before"] = nullptr;
+  ASSERT_TRUE(ParseLayerRecord(whole, 3, "out/layer-003.json").ok());
+  for (const Json& record : broken) {
+    const absl::Status status = ParseLayerRecord(record, 3, "out/layer-003.json").status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << record;
+    EXPECT_THAT(std::string(status.message()), testing::HasSubstr("out/layer-003.json")) << record;
+  }
+}
+
 TEST_F(BuildReportTest, ScoresThatNoEvaluationWritesAreDataLoss) {
   Evaluation broken = MakeEvaluation("result", 11, {"one", "two", "three"});
   arm_.evaluations.emplace("result", broken);

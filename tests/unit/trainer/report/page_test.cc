@@ -76,6 +76,77 @@ Json Layer(int index, double residual_key, double similarity_after) {
           {"overall_similarity_after", nullptr}};
 }
 
+Json TrainedLayer(int index, double before, double after) {
+  Json layer = Layer(index, 0.1, 0.5);
+  layer.update({{"error_before", before}, {"error_after", after}, {"kept_start", before == after}});
+  return layer;
+}
+
+TEST(ReportPageTest, ShowsTheErrorsOfLayersOnlyIfTheyWereTrainedAlone) {
+  Json report = BareReport();
+  report["layers"] = {Layer(0, 0.1, 0.5), Layer(1, 0.3, 0.75)};
+  for (const char* absent : {"Layerwise distillation", "Error before", "Error of each layer"}) {
+    EXPECT_THAT(RenderReport(report), Not(HasSubstr(absent)));
+  }
+  report["layers"] = {TrainedLayer(0, 0.12, 0.0404), TrainedLayer(1, 0.3, 0.3)};
+  const std::string page = RenderReport(report);
+  EXPECT_THAT(page, HasSubstr("<th scope=\"row\">layer 0</th><td>12.00 %</td><td>4.04 %</td>"));
+  EXPECT_THAT(page, HasSubstr("<th scope=\"row\">layer 1</th><td>30.00 %</td><td>30.00 % (start kept)</td>"));
+  EXPECT_THAT(page, HasSubstr("so that they kept their start"));
+  EXPECT_THAT(page, HasSubstr("aria-label=\"Error of each layer\""));
+}
+
+TEST(ReportPageTest, AChartOfErrorsNeedsTwoLayers) {
+  Json report = BareReport();
+  report["layers"] = {TrainedLayer(0, 0.12, 0.04)};
+  const std::string page = RenderReport(report);
+  EXPECT_THAT(page, HasSubstr("<td>12.00 %</td><td>4.00 %</td>"));
+  EXPECT_THAT(page, Not(HasSubstr("Error of each layer")));
+  EXPECT_THAT(page, Not(HasSubstr("kept their start")));
+}
+
+TEST(ReportPageTest, ShowsTheModelAfterLayerwiseDistillationBetweenAlignedAndResult) {
+  Json report = BareReport();
+  report["aligned"] = {{"kv_heads", 2}, {"kv_bytes_per_token", 1024}, {"perplexity", 30.5}};
+  report["layerwise"] = {{"kv_heads", 2}, {"kv_bytes_per_token", 1024}, {"perplexity", 20.5}};
+  report["result"]["perplexity"] = 12.5;
+  const std::string page = RenderReport(report);
+  const size_t aligned = page.find("<td>30.50</td>"), layerwise = page.find("<td>20.50</td>");
+  const size_t result = page.find("<td>12.50</td>");
+  ASSERT_NE(result, std::string::npos);
+  EXPECT_LT(aligned, layerwise);
+  EXPECT_LT(layerwise, result);
+  EXPECT_THAT(page, HasSubstr("<th scope=\"row\">after layerwise distillation</th>"));
+}
+
+TEST(ReportPageTest, ASweepComparesArmsWithAndWithoutLayerwiseDistillation) {
+  Json report = BareReport();
+  report.erase("result");
+  report.erase("layers");
+  const auto row = [](const char* layerwise, bool refine, const Json& layers, double perplexity) -> Json {
+    return {{"kv_heads", 2},
+            {"alignment", "principal"},
+            {"layerwise", layerwise},
+            {"refine", refine},
+            {"finetune", "none"},
+            {"layers", layers},
+            {"result", {{"kv_heads", 2}, {"kv_bytes_per_token", 1024}, {"perplexity", perplexity}}}};
+  };
+  const Json trained = {TrainedLayer(0, 0.12, 0.04), TrainedLayer(1, 0.3, 0.1)};
+  report["rows"] = {row("none", true, {Layer(0, 0.1, 0.5), Layer(1, 0.3, 0.75)}, 14.0),
+                    row("distill", false, trained, 12.0), row("distill", true, trained, 13.0)};
+  report["summary"] = SummariseReport(report);
+  const std::string page = RenderReport(report);
+  EXPECT_THAT(page, HasSubstr("2 heads, principal + layerwise has the lowest perplexity"));
+  EXPECT_THAT(page, HasSubstr("2 heads, principal + layerwise + refine"));
+  EXPECT_THAT(page, HasSubstr("<td>0.210&nbsp;→ 0.070</td>"));
+  // The errors appear once for each trained merge, in the arms' table and the best arm's.
+  EXPECT_THAT(page,
+              HasSubstr("<th scope=\"col\">Layer</th><th scope=\"col\">2 heads, principal + layerwise</th></tr>"));
+  EXPECT_THAT(page, HasSubstr("<th scope=\"row\">layer 1</th><td>10.00</td></tr>"));
+  EXPECT_THAT(page, HasSubstr("<h2>Layers: 2 heads, principal + layerwise</h2>"));
+}
+
 TEST(ReportPageTest, ASweepShowsDegradationAgainstRatioForEachTraining) {
   Json report = BareReport();
   report.erase("result");
@@ -98,7 +169,7 @@ TEST(ReportPageTest, ASweepShowsDegradationAgainstRatioForEachTraining) {
   }
   report["summary"] = SummariseReport(report);
   const std::string page = RenderReport(report);
-  EXPECT_THAT(page, HasSubstr("Without training"));
+  EXPECT_THAT(page, HasSubstr("Without fine-tuning"));
   EXPECT_THAT(page, HasSubstr("After l0 training"));
   EXPECT_THAT(page, HasSubstr("2 heads, principal + refine + l0"));
   // Cells are means over the layers; a value that the method does not have is shown as missing.
