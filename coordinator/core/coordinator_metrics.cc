@@ -193,6 +193,8 @@ void CoordinatorMetrics::ObservePoint(const Job& job, const v1::MetricPoint& poi
   const double time = SecondsSince1970(point.time());
   std::lock_guard lock(mutex_);
   if (const auto* const error = FindMetric(kLayerErrors, point)) {
+    // A faulty worker must not add series without bound.
+    if (point.step() < 0 || point.step() >= job.proto().model().layers()) return;
     labels.insert({{"layer", std::to_string(point.step())}, {"when", error->second}});
     return SetOfJob(id, kLayerError, point.value(), labels);
   }

@@ -2,7 +2,7 @@
 """Kills trainers and a worker with kill -9 while layers are trained alone: the weights are those of an undisturbed job,
 bit for bit, and layers that an earlier attempt finished are not trained again.
 
-REGROUP_TEST_RANK_KILLS sets how often trainers are killed, REGROUP_TEST_SEED at which moments.
+REGROUP_TEST_LAYER_KILLS sets how often trainers are killed, REGROUP_TEST_SEED at which moments.
 """
 
 import json
@@ -16,7 +16,7 @@ import unittest
 from harness import cluster, job_file, processes
 from harness.program_test import ProgramTest, digest_of
 
-KILLS = int(os.environ.get("REGROUP_TEST_RANK_KILLS", "3"))
+KILLS = int(os.environ.get("REGROUP_TEST_LAYER_KILLS", "3"))
 SEED = int(os.environ.get("REGROUP_TEST_SEED", random.randrange(1 << 32)))
 # Two tasks of two layers each.
 _TASKS = ("layerwise-000", "layerwise-002")
@@ -47,7 +47,7 @@ class LayerwiseKillTest(ProgramTest):
         return moments.choice(processes.wait_until(running, "a layerwise task"))
 
     def test_killed_trainers_change_no_bit(self):
-        print(f"REGROUP_TEST_SEED={SEED} REGROUP_TEST_RANK_KILLS={KILLS}", file=sys.stderr)
+        print(f"REGROUP_TEST_SEED={SEED} REGROUP_TEST_LAYER_KILLS={KILLS}", file=sys.stderr)
         moments = random.Random(SEED)
         self.cluster = self.start_cluster(workers=1, slots=2)
         undisturbed, _ = self.convert("undisturbed")

@@ -222,6 +222,9 @@ class BlockOfLayers {
     LayerDistiller distiller(settings, lesson, merged,
                              [&](const LayerDistiller::StepFigures& figures) { Publish(layer, figures); });
     REGROUP_ASSIGN_OR_RETURN(const double before, distiller.Error());
+    if (!std::isfinite(before)) {
+      return absl::InvalidArgumentError(fmt::format("layer {}: the merged attention's output is not finite", layer));
+    }
     REGROUP_RETURN_IF_ERROR(Resume(layer, distiller));
     context_.link.activity().SetPhase(fmt::format("layer {}", layer));
     const absl::Status trained = distiller.Run();

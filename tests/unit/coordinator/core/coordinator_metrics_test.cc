@@ -86,6 +86,14 @@ TEST_F(CoordinatorMetricsTest, TheErrorsOfALayerHaveItsIndexAndAreNoStep) {
   EXPECT_THAT(page, Not(HasSubstr("regroup_job_step_timestamp_seconds{")));
 }
 
+TEST_F(CoordinatorMetricsTest, LayersThatTheModelDoesNotHaveAddNoSeries) {
+  Start("layerwise-002");
+  for (const int64_t layer : {int64_t{-1}, int64_t{job_.proto().model().layers()}, int64_t{1} << 40}) {
+    Push("layerwise-002", "layer_error_after", layer, 0.5);
+  }
+  EXPECT_THAT(Page(), Not(HasSubstr("regroup_job_layer_error{")));
+}
+
 TEST_F(CoordinatorMetricsTest, ATaskThatHasEndedHasNoTimeOfItsLastStep) {
   Start("layerwise-000");
   Start("layerwise-002");
