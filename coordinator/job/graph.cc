@@ -119,7 +119,7 @@ class GraphBuilder {
                         .ranks = CalibrationRanks(),
                         .arms = {branch->arm.index()},
                         .needs = branch->tip})};
-    // What was refined directly after merging counts as the aligned model.
+    // A model that was refined directly after merging counts as the aligned one.
     (DistillsLayers(branch->arm) ? branch->distilled : branch->aligned) = branch->tip;
   }
 

@@ -20,7 +20,7 @@
 #include "trainer/model_folder/convert_block.h"
 #include "trainer/model_folder/source_model.h"
 #include "trainer/nn/window_runner.h"
-#include "trainer/plan/settings.h"
+#include "trainer/nn/windows_at_once.h"
 
 namespace regroup {
 namespace {
@@ -93,7 +93,7 @@ int Main(int argc, char** argv) {
   const Model model =
       folder == "-" ? RandomLlama(4, 16) : SourceModel::Open(folder)->Load(at::kFloat, at::kCPU).value();
   const int64_t length = number(2, 512), batches = number(3, 2), turns = number(4, 3);
-  const int64_t at_once = CalibrationWindowsAtOnce(length), tokens = batches * at_once * length;
+  const int64_t at_once = WindowsAtOnce(length), tokens = batches * at_once * length;
   std::vector<at::Tensor> windows;
   for (int64_t i = 0; i < batches; ++i) {
     windows.push_back(at::randint(model.config.vocabulary, {at_once, length}, at::kLong));

@@ -11,6 +11,8 @@
 #include "services/common/base/stopwatch.h"
 #include "trainer/data/shuffled_order.h"
 #include "trainer/distill/attention_map_loss.h"
+#include "trainer/nn/parameter_names.h"
+#include "trainer/nn/windows_at_once.h"
 
 namespace regroup {
 namespace {
@@ -26,7 +28,7 @@ int64_t MeasuredWindows(int64_t windows) { return windows < 2 ? 0 : std::clamp<i
 std::vector<at::Tensor*> TrainedTensors(Block& block) {
   std::vector<at::Tensor*> tensors;
   VisitBlock(block, 0, [&](const std::string& name, at::Tensor& tensor) {
-    if (tensor.defined() && name.find(".attention.") != std::string::npos) tensors.push_back(&tensor);
+    if (tensor.defined() && IsOfAttention(name)) tensors.push_back(&tensor);
   });
   return tensors;
 }

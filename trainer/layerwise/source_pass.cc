@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "services/common/base/status_macros.h"
+#include "trainer/nn/windows_at_once.h"
 
 namespace regroup {
 namespace {
@@ -32,8 +33,6 @@ double BranchMoments::Variance() const {
   // A number that is not finite has to show, which it would not as an argument of std::max.
   return variance <= kRounding * energy ? 0.0 : variance;
 }
-
-int64_t WindowsAtOnce(int64_t sequence_length) { return std::max<int64_t>(1, 2048 / sequence_length); }
 
 absl::Status ForEachBatch(int64_t count, int64_t at_once,
                           const std::function<absl::Status(const std::vector<int64_t>&)>& visit) {

@@ -84,9 +84,6 @@ class SourcePass {
   std::shared_ptr<at::Tensor> branch_;
 };
 
-/// Returns the number of windows of this length that pass through a layer together: about 2,048 tokens.
-int64_t WindowsAtOnce(int64_t sequence_length);
-
 /// Calls `visit` with 0 .. count - 1 in batches of at most `at_once`, until it returns an error.
 absl::Status ForEachBatch(int64_t count, int64_t at_once,
                           const std::function<absl::Status(const std::vector<int64_t>&)>& visit);

@@ -12,6 +12,7 @@
 #include "services/common/base/stopwatch.h"
 #include "services/common/job_file/arms.h"
 #include "trainer/model_folder/source_model.h"
+#include "trainer/nn/windows_at_once.h"
 #include "trainer/parallel/device_name.h"
 #include "trainer/plan/describe.h"
 #include "trainer/plan/plan_estimate.h"
@@ -70,7 +71,7 @@ PlannedLayers PlanLayers(const v1::Layerwise& layerwise, const ModelConfig& conf
   const int64_t length = SequenceLength(layerwise, config);
   return {.kv_heads = kv_heads,
           .sequence_length = length,
-          .sequences_at_once = CalibrationWindowsAtOnce(length),
+          .sequences_at_once = WindowsAtOnce(length),
           .element_bytes = 4,
           .with_map = layerwise.map_weight() > 0};
 }
@@ -144,7 +145,7 @@ v1::JobPlan::MemoryBytes PlanMemory(const v1::JobSpec& spec, const Arms& arms, c
   const v1::Evaluation& evaluation = spec.evaluation();
   memory.set_evaluate(shared + EvaluationBytes(source.config(), parameters, kv_heads, evaluation.has_perplexity(),
                                                evaluation.has_latency(), MostCachedTokens(evaluation.latency())));
-  const double together = static_cast<double>(CalibrationWindowsAtOnce(SequenceLength(spec.calibration(), config)) *
+  const double together = static_cast<double>(WindowsAtOnce(SequenceLength(spec.calibration(), config)) *
                                               SequenceLength(spec.calibration(), config));
   memory.set_calibrate(shared + 4.0 * static_cast<double>(parameters) + StatisticsBytes(config) +
                        ForwardBytes(config, together));

@@ -17,12 +17,6 @@ int64_t SequenceLength(const Message& message, const ModelConfig& config) {
   return std::min<int64_t>(2048, config.max_positions);
 }
 
-/// Returns the number of windows that calibration passes through the model together: 2,048 tokens are few enough for
-/// memory, and enough to spread the fixed cost of a sum.
-inline int64_t CalibrationWindowsAtOnce(int64_t sequence_length) {
-  return std::max<int64_t>(1, 2048 / sequence_length);
-}
-
 /// Returns the peak learning rate of layerwise distillation: the spec's, else by the width of the model, see
 /// trainer/layerwise/README.md.
 inline double LayerwiseRate(const v1::Layerwise& layerwise, const ModelConfig& config) {

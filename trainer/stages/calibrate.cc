@@ -18,9 +18,11 @@
 #include "trainer/model_folder/convert_block.h"
 #include "trainer/model_folder/tensor_file.h"
 #include "trainer/nn/window_runner.h"
+#include "trainer/nn/windows_at_once.h"
 #include "trainer/plan/settings.h"
 #include "trainer/stages/artifacts.h"
 #include "trainer/stages/job_text.h"
+#include "trainer/stages/shared_folder.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {
@@ -65,7 +67,7 @@ void AccumulateWindows(StageContext& context, const Model& model, const TokenWin
     context.link.activity().Tick();
   };
   const int64_t ranks = context.communicator.size();
-  const int64_t at_once = CalibrationWindowsAtOnce(windows.sequence_length());
+  const int64_t at_once = WindowsAtOnce(windows.sequence_length());
   for (int64_t done = 0; done < windows.windows(); done += ranks * at_once) {
     const int64_t end = std::min(done + ranks * at_once, windows.windows());
     std::vector<int64_t> batch;
@@ -91,9 +93,7 @@ absl::Status Publish(const StageContext& context, const std::vector<LayerStatist
     REGROUP_RETURN_IF_ERROR(
         SaveTensors(staged / artifacts::LayerStatistics(static_cast<int64_t>(layer)), statistics[layer].ToTensors()));
   }
-  REGROUP_RETURN_IF_ERROR(MakeFolders(published.parent_path()));
-  const absl::Status renamed = RenameWithoutReplacing(staged, published);
-  return absl::IsAlreadyExists(renamed) ? absl::OkStatus() : renamed;
+  return PublishShared(staged, published);
 }
 
 absl::Status Compute(StageContext& context, const SourceModel& source, int64_t sequence_length, bool unit_grams,
@@ -118,10 +118,8 @@ absl::StatusOr<v1::TaskOutcome> RunCalibrate(StageContext& context) {
   const bool unit_grams = NeedsUnitGrams(context.assignment);
   const std::string folder = "statistics/" + StatisticsKey(context, sequence_length, unit_grams);
   const std::filesystem::path published = context.work_folder / folder;
-  // All ranks must take the same branch, even if another job publishes at the same time: rank 0 decides.
-  at::Tensor known = at::tensor(std::filesystem::exists(published) ? 1.0 : 0.0, at::kDouble).reshape({1});
-  REGROUP_RETURN_IF_ERROR(context.communicator.Broadcast(known, 0));
-  if (known.item<double>() == 0.0) {
+  REGROUP_ASSIGN_OR_RETURN(const bool is_published, IsPublished(context, published));
+  if (!is_published) {
     REGROUP_RETURN_IF_ERROR(Compute(context, source, sequence_length, unit_grams, published));
   }
   if (context.leads()) {

@@ -70,12 +70,6 @@ std::string StreamFile(int64_t layer, int64_t rank, int64_t ranks) {
   return fmt::format("layer-{:03}-part-{}-of-{}", layer, rank, ranks);
 }
 
-std::vector<int64_t> WindowsOfRank(int64_t windows, int64_t rank, int64_t ranks) {
-  std::vector<int64_t> own;
-  for (int64_t window = rank; window < windows; window += ranks) own.push_back(window);
-  return own;
-}
-
 std::vector<int64_t> BlockBorders(const StageContext& context) {
   const int32_t layers = context.assignment.model().layers();
   std::vector<int64_t> borders;

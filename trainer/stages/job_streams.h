@@ -37,9 +37,6 @@ std::string StreamsKey(const StageContext& context, const TokenWindows& text);
 /// Returns the name of one rank's file at the border before `layer`.
 std::string StreamFile(int64_t layer, int64_t rank, int64_t ranks);
 
-/// Returns the windows that a rank records: every `ranks`-th one, starting with the rank's.
-std::vector<int64_t> WindowsOfRank(int64_t windows, int64_t rank, int64_t ranks);
-
 /// Returns the first layer of every block.
 std::vector<int64_t> BlockBorders(const StageContext& context);
 

@@ -138,4 +138,10 @@ absl::StatusOr<TokenWindows> ReadWindows(StageContext& context, std::string_view
   return windows;
 }
 
+std::vector<int64_t> WindowsOfRank(int64_t windows, int64_t rank, int64_t ranks) {
+  std::vector<int64_t> own;
+  for (int64_t window = rank; window < windows; window += ranks) own.push_back(window);
+  return own;
+}
+
 }  // namespace regroup

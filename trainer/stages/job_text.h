@@ -4,8 +4,10 @@
 // tokenizer, where all ranks, later tasks and attempts, the arms of a sweep and other jobs map them.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "trainer/data/token_windows.h"
@@ -22,5 +24,8 @@ absl::Status AtKey(std::string_view key, const absl::Status& status);
 /// progress, while the others wait.
 absl::StatusOr<TokenWindows> ReadWindows(StageContext& context, std::string_view key, const std::string& data,
                                          const SourceModel& source, TokenWindowsOptions options);
+
+/// Returns a rank's share of the windows: every `ranks`-th one, starting with the rank's.
+std::vector<int64_t> WindowsOfRank(int64_t windows, int64_t rank, int64_t ranks);
 
 }  // namespace regroup

@@ -23,9 +23,11 @@
 #include "trainer/layerwise/layer_distiller.h"
 #include "trainer/model_folder/convert_block.h"
 #include "trainer/model_folder/tensor_file.h"
+#include "trainer/nn/parameter_names.h"
 #include "trainer/plan/settings.h"
 #include "trainer/stages/artifacts.h"
 #include "trainer/stages/job_streams.h"
+#include "trainer/stages/job_text.h"
 #include "trainer/stages/load_conversion.h"
 #include "trainer/stages/stage.h"
 #include "trainer/training/training_checkpoint.h"
@@ -275,7 +277,7 @@ class BlockOfLayers {
   absl::Status Save(int64_t layer, Block block, nlohmann::ordered_json record) {
     NamedTensors tensors;
     VisitBlock(block, layer, [&](const std::string& name, at::Tensor& tensor) {
-      if (!tensor.defined() || name.find(".attention.") == std::string::npos) return;
+      if (!tensor.defined() || !IsOfAttention(name)) return;
       tensors.emplace_back(name, tensor.detach().to(at::kCPU).contiguous());
     });
     const fs::path file = context_.out() / artifacts::TrainedAttention(layer);

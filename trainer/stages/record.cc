@@ -10,6 +10,8 @@
 #include "services/common/base/files.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/stages/job_streams.h"
+#include "trainer/stages/job_text.h"
+#include "trainer/stages/shared_folder.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {
@@ -33,9 +35,7 @@ absl::Status Record(StageContext& context, const SourceModel& source, const Toke
       borders, borders.back(), staged, context.communicator.rank(), context.communicator.size()));
   REGROUP_RETURN_IF_ERROR(context.communicator.RestingBarrier());
   if (!context.leads()) return absl::OkStatus();
-  REGROUP_RETURN_IF_ERROR(MakeFolders(published.parent_path()));
-  const absl::Status renamed = RenameWithoutReplacing(staged, published);
-  return absl::IsAlreadyExists(renamed) ? absl::OkStatus() : renamed;
+  return PublishShared(staged, published);
 }
 
 }  // namespace
@@ -45,10 +45,8 @@ absl::StatusOr<v1::TaskOutcome> RunRecord(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows text, ReadLayerwiseText(context, source));
   const std::string folder = "streams/" + StreamsKey(context, text);
   const fs::path published = context.work_folder / folder;
-  // All ranks must take the same branch, even if another job publishes at the same time: rank 0 decides.
-  at::Tensor known = at::tensor(fs::exists(published) ? 1.0 : 0.0, at::kDouble).reshape({1});
-  REGROUP_RETURN_IF_ERROR(context.communicator.Broadcast(known, 0));
-  if (known.item<double>() == 0.0) {
+  REGROUP_ASSIGN_OR_RETURN(const bool is_published, IsPublished(context, published));
+  if (!is_published) {
     REGROUP_RETURN_IF_ERROR(Record(context, source, text, published));
   } else if (context.leads()) {
     std::error_code error;

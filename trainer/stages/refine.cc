@@ -40,12 +40,11 @@ class OutputRefiner {
  public:
   OutputRefiner(StageContext& context, const SourceModel& source, const Conversion& conversion,
                 const TokenWindows& windows)
-      : context_(context), source_(source), conversion_(conversion), windows_(windows) {
-    for (int64_t window = context.communicator.rank(); window < windows.windows();
-         window += context.communicator.size()) {
-      own_.push_back(window);
-    }
-  }
+      : context_(context),
+        source_(source),
+        conversion_(conversion),
+        windows_(windows),
+        own_(WindowsOfRank(windows.windows(), context.communicator.rank(), context.communicator.size())) {}
 
   absl::StatusOr<NamedTensors> Run() {
     REGROUP_ASSIGN_OR_RETURN(outer_, source_.MapOuter());
@@ -153,7 +152,7 @@ class OutputRefiner {
   Model outer_;
   std::optional<WindowRunner> runner_;
   /// Windows of this rank.
-  std::vector<int64_t> own_;
+  const std::vector<int64_t> own_;
   at::Tensor source_stream_;
   at::Tensor converted_stream_;
 };

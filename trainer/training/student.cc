@@ -8,6 +8,7 @@
 #include "services/common/base/status_macros.h"
 #include "trainer/alignment/merge_heads.h"
 #include "trainer/model_folder/convert_block.h"
+#include "trainer/nn/parameter_names.h"
 #include "trainer/training/gates.h"
 
 namespace regroup {
@@ -19,8 +20,6 @@ constexpr double kSharedRate = 2.0;
 at::Tensor OwnedCopy(const at::Tensor& tensor, at::ScalarType dtype, at::Device device) {
   return tensor.defined() ? tensor.to(device, dtype, /*non_blocking=*/false, /*copy=*/true) : tensor;
 }
-
-bool IsOfAttention(const std::string& parameter) { return parameter.find(".attention.") != std::string::npos; }
 
 bool IsOfSharedHeads(const std::string& parameter) {
   return parameter.find("attention.key") != std::string::npos || parameter.find("attention.value") != std::string::npos;

@@ -17,6 +17,7 @@
 #include "trainer/alignment/merge_heads.h"
 #include "trainer/model_folder/conversion.h"
 #include "trainer/model_folder/convert_block.h"
+#include "trainer/nn/windows_at_once.h"
 
 namespace regroup {
 namespace {
@@ -184,7 +185,7 @@ TEST_F(LayerDistillerTest, HeadsThatAreNotMergedHaveNoError) {
   for (const char* family : {"llama", "llama-grouped", "bloom", "t5"}) {
     Open(family, std::string_view(family) == "llama-grouped" ? 2 : 4);
     Prepare(1);
-    // What is left is the rounding of the targets.
+    // The rounding of the targets remains.
     EXPECT_LT(*Make({})->Error(), 1e-5) << family;
   }
 }

@@ -12,6 +12,7 @@
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
 #include "tests/unit/trainer/fixtures/family_folder.h"
 #include "tests/unit/trainer/fixtures/letter_windows.h"
+#include "trainer/nn/windows_at_once.h"
 
 namespace regroup {
 namespace {

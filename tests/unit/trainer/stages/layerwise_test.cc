@@ -17,6 +17,7 @@
 #include "trainer/layerwise/layer_distiller.h"
 #include "trainer/stages/artifacts.h"
 #include "trainer/stages/job_streams.h"
+#include "trainer/stages/job_text.h"
 #include "trainer/stages/load_conversion.h"
 
 namespace regroup {

@@ -1,0 +1,11 @@
+// Questions about the names that VisitBlock and VisitParameters give to parameters.
+#pragma once
+
+#include <string>
+
+namespace regroup {
+
+/// Returns true for the projections of an attention, their biases, and its norms of queries and keys.
+inline bool IsOfAttention(const std::string& parameter) { return parameter.find(".attention.") != std::string::npos; }
+
+}  // namespace regroup
