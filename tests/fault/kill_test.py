@@ -88,8 +88,8 @@ class WorkerKilled(KillTest):
 
     def test_during_finetune_and_never_started_again_the_other_worker_continues(self):
         job = self.start_job()
-        self.cluster.wait_for_checkpoint(job, 4)
-        self.cluster.kill_worker_of(self.cluster.wait_for_trainers("finetune/", 2)[0])
+        with self.cluster.held_at_checkpoint(job, 4) as ranks:
+            self.cluster.kill_worker_of(ranks[0])
         after = self.cluster.wait_for_end(job)
         self.assert_as_undisturbed(after)
         self.assert_only_repeated(after, ["finetune"])
@@ -100,9 +100,8 @@ class WorkerKilled(KillTest):
 class RankKilled(KillTest):
     def test_during_finetune_the_gang_continues_from_its_checkpoint(self):
         job = self.start_job()
-        self.cluster.wait_for_checkpoint(job, 4)
-        ranks = self.cluster.wait_for_trainers("finetune/1", 2)
-        os.kill(ranks[1].pid, 9)
+        with self.cluster.held_at_checkpoint(job, 4) as ranks:
+            os.kill(ranks[1].pid, 9)
         after = self.cluster.wait_for_end(job)
         self.assert_as_undisturbed(after)
         self.assert_only_repeated(after, ["finetune"])
@@ -113,9 +112,9 @@ class RankKilled(KillTest):
 class CoordinatorKilled(KillTest):
     def test_during_finetune_the_ranks_go_on(self):
         job = self.start_job()
-        self.cluster.wait_for_checkpoint(job, 4)
-        ranks = {rank.pid for rank in self.cluster.wait_for_trainers("finetune/", 2)}
-        self.cluster.kill_coordinator()
+        with self.cluster.held_at_checkpoint(job, 4) as held:
+            ranks = {rank.pid for rank in held}
+            self.cluster.kill_coordinator()
         self.cluster.start_coordinator()
         self.assertEqual({rank.pid for rank in processes.trainers_of(self.folder, "finetune/")} - ranks, set())
         after = self.cluster.wait_for_end(job)

@@ -14,7 +14,7 @@ from harness import job_file, nodes, processes
 from harness.program_test import digest_of
 from harness.spread_gang import SpreadGangTest
 
-# Long enough that the cut comes in the middle, short enough for a test.
+# Some steps are left after the checkpoint at which the nodes are parted.
 _STEPS = int(os.environ.get("REGROUP_TEST_STEPS", "24"))
 
 
@@ -37,19 +37,24 @@ class Partition(SpreadGangTest):
         folder.mkdir()
         self.cluster = nodes.NodeCluster(folder, self.nodes, slots=2, lease_s=5)
         self.addCleanup(self.cluster.stop)
-        job = self.submit()
-        disturb(job)
-        done = self.cluster.wait_for_end(job, 600)
-        self.assert_succeeded(done)
+        try:
+            job = self.submit()
+            disturb(job)
+            return self.assert_converted(job)
+        finally:
+            self.cluster.stop()
+            self.assert_nothing_left(10)
+            shutil.rmtree(self.output, ignore_errors=True)
+
+    def assert_converted(self, job):
+        """Asserts that the job succeeds on both nodes. Returns the result's digests and finetune's last epoch."""
+        self.assert_succeeded(self.cluster.wait_for_end(job, 600))
         self.assertEqual(sorted(self.shares(job).values()), [2, 2])
         digests = {name: digest_of(self.output / name)
                    for name in ("model.safetensors", "regroup/alignment.safetensors")}
         epoch = int(self.task(job)["epoch"])
         if epoch > 1:
             self.assert_continued(job)
-        self.cluster.stop()
-        self.assert_nothing_left(10)
-        shutil.rmtree(self.output)
         return digests, epoch
 
     def cut_the_helper(self, job):
@@ -65,11 +70,13 @@ class Partition(SpreadGangTest):
         self.disturb(job, 0, lambda node: self.nodes.lose(node, from_node=100), self.nodes.lose)
 
     def disturb(self, job, member, cut, heal):
-        self.cluster.wait_for_checkpoint(job, 8)
-        node = int(self.lead_and_helper(job)[member][-1])
-        cut(node)
-        self.assert_attempt_gone(patience_s=20)
-        heal(node)
+        with self.cluster.held_at_checkpoint(job, 8, ranks=4):
+            node = int(self.lead_and_helper(job)[member][-1])
+            cut(node)
+        try:
+            self.assert_attempt_gone(patience_s=20)
+        finally:
+            heal(node)
         self.wait_for_epoch(job, 2)
 
     def assert_continued(self, job):

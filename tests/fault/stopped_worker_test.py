@@ -24,11 +24,10 @@ class StoppedWorker(ProgramTest):
         return digest_of(self.output / "model.safetensors"), done
 
     def stop_the_worker(self, job):
-        self.cluster.wait_for_checkpoint(job, 4)
-        ranks = self.cluster.wait_for_trainers("finetune/1", 2)
-        self.stopped = next(worker for worker in self.cluster.workers.values()
-                            if worker.pid in cluster.ancestors_of(ranks[0]))
-        self.stopped.send_signal(signal.SIGSTOP)
+        with self.cluster.held_at_checkpoint(job, 4) as ranks:
+            self.stopped = next(worker for worker in self.cluster.workers.values()
+                                if worker.pid in cluster.ancestors_of(ranks[0]))
+            self.stopped.send_signal(signal.SIGSTOP)
         self.addCleanup(self.stopped.send_signal, signal.SIGCONT)
         old = f"REGROUP_ATTEMPT={job}/finetune/1"
         processes.wait_until(lambda: processes.trainers_of(self.folder, "finetune/2"), "the next attempt", 60)

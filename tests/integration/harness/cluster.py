@@ -1,5 +1,6 @@
 """A coordinator and workers on loopback, each of which a test can kill and start again."""
 
+import contextlib
 import json
 import os
 import signal
@@ -131,6 +132,24 @@ class Cluster:
     def wait_for_checkpoint(self, job, step):
         manifests = f"jobs/{job}/finetune/*/checkpoints/step-{step:08d}/manifest.json"
         return processes.wait_until(lambda: list(self.work.glob(manifests)), f"the checkpoint of step {step}")
+
+    @contextlib.contextmanager
+    def held_at_checkpoint(self, job, step, ranks=2):
+        """Stops the ranks of finetune after this checkpoint while the block runs, so that the training, which takes a
+        second or two, cannot end before the test disturbs it. Yields the ranks; those still alive go on afterwards.
+        """
+        self.wait_for_checkpoint(job, step)
+        held = processes.trainers_of(self.work, "finetune/")
+        for rank in held:
+            processes.signal_if_alive(rank.pid, signal.SIGSTOP)
+        try:
+            if len(held) != ranks:
+                raise AssertionError(f"{len(held)} of {ranks} ranks were left to stop after step {step}: "
+                                     "finetune has too few steps for this test")
+            yield held
+        finally:
+            for rank in held:
+                processes.signal_if_alive(rank.pid, signal.SIGCONT)
 
     def _final(self, name):
         job = self.job(name)

@@ -1,5 +1,6 @@
 """Finds the processes of one test by the folder that all of them name, and starts new ones that cannot outlive it."""
 
+import contextlib
 import ctypes
 import dataclasses
 import os
@@ -49,6 +50,11 @@ def pause(process):
 
 def _state(pid, thread):
     return _read(pid, f"task/{thread}/stat").rpartition(b") ")[2][:1]
+
+
+def signal_if_alive(pid, number):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def resume(process):
@@ -113,7 +119,4 @@ def _attempt_folder(process):
 
 def kill_all_of(folder):
     for process in processes_of(folder):
-        try:
-            os.kill(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        signal_if_alive(process.pid, signal.SIGKILL)
