@@ -139,6 +139,14 @@ absl::Status LayerDistiller::Resume(const TrainingCheckpoint& checkpoint) {
   return absl::OkStatus();
 }
 
+Block LayerDistiller::Trained() const {
+  Block trained = block_;
+  const std::vector<at::Tensor> weights = optimizer_->MasterWeights();
+  const std::vector<at::Tensor*> places = TrainedTensors(trained);
+  for (size_t i = 0; i < places.size(); ++i) *places[i] = weights[i];
+  return trained;
+}
+
 std::vector<int64_t> LayerDistiller::WindowsOfStep(int64_t step) const {
   const auto all = static_cast<int64_t>(order_.size());
   const int64_t first = step * settings_.batch_sequences;

@@ -86,8 +86,10 @@ class LayerDistiller {
   absl::Status Run();
 
   int64_t steps() const { return steps_; }
-  /// The layer with its attention as trained so far.
+  /// The layer with its attention as trained so far, in the precision of the pass.
   const Block& block() const { return block_; }
+  /// Returns the same with the float32 weights of the attention, which a pass in bfloat16 rounds.
+  Block Trained() const;
 
  private:
   /// Returns the share of the step's loss that these windows have, some of the `of_step` that the step reads;

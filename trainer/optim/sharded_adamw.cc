@@ -203,6 +203,22 @@ std::vector<std::pair<std::string, at::Tensor>> ShardedAdamW::ShardState() const
   return state;
 }
 
+std::vector<at::Tensor> ShardedAdamW::MasterWeights() const {
+  TORCH_CHECK(communicator_.size() == 1, "the master weights are spread over ", communicator_.size(), " ranks");
+  const at::NoGradGuard no_gradients;
+  std::vector<at::Tensor> weights;
+  for (const Group& group : groups_) {
+    for (const ParameterBucket& bucket : group.buckets) {
+      int64_t first = 0;
+      for (const at::Tensor* slot : bucket.slots()) {
+        weights.push_back(bucket.master.narrow(0, first, slot->numel()).view(slot->sizes()).clone());
+        first += slot->numel();
+      }
+    }
+  }
+  return weights;
+}
+
 absl::Status ShardedAdamW::LoadState(const std::string& name, const at::Tensor& master, const at::Tensor& first_moment,
                                      const at::Tensor& second_moment, const at::Tensor& step) {
   at::NoGradGuard no_gradients;

@@ -75,6 +75,10 @@ class ShardedAdamW {
   /// bucket, form the full state. The tensors are live, not copies.
   std::vector<std::pair<std::string, at::Tensor>> ShardState() const;
 
+  /// Returns copies of the float32 master weights of all parameters, in the order of the groups, with the parameters'
+  /// shapes. Of a single rank only, because another one has but its slice.
+  std::vector<at::Tensor> MasterWeights() const;
+
   /// Takes the full (unsharded) state of a group, keeps this rank's slice, and then distributes the weights.
   absl::Status LoadState(const std::string& group, const at::Tensor& master, const at::Tensor& first_moment,
                          const at::Tensor& second_moment, const at::Tensor& step);

@@ -72,7 +72,7 @@ PlannedLayers PlanLayers(const v1::Layerwise& layerwise, const ModelConfig& conf
   return {.kv_heads = kv_heads,
           .sequence_length = length,
           .sequences_at_once = WindowsAtOnce(length),
-          .element_bytes = 4,
+          .element_bytes = layerwise.precision() == "bfloat16" ? 2 : 4,
           .with_map = layerwise.map_weight() > 0};
 }
 

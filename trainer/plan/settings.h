@@ -1,8 +1,12 @@
 // Derives settings for a given model from the job's spec.
 #pragma once
 
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "regroup/v1/worker_service.pb.h"
 #include "trainer/alignment/align_layer.h"
@@ -15,6 +19,13 @@ template <typename Message>
 int64_t SequenceLength(const Message& message, const ModelConfig& config) {
   if (message.has_sequence_length()) return message.sequence_length();
   return std::min<int64_t>(2048, config.max_positions);
+}
+
+/// Returns the type of activations and gradients for a `precision` of the job file; auto depends on the device.
+inline at::ScalarType TrainingType(std::string_view precision, at::Device device) {
+  if (precision == "bfloat16") return at::kBFloat16;
+  if (precision == "float32") return at::kFloat;
+  return device.is_cuda() ? at::kBFloat16 : at::kFloat;
 }
 
 /// Returns the peak learning rate of layerwise distillation: the spec's, else by the width of the model, see

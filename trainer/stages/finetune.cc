@@ -43,12 +43,6 @@ std::optional<double> PeakOfAll(const StageContext& context, at::ScalarType type
   return peak;
 }
 
-at::ScalarType TrainingType(const v1::Finetune& finetune, at::Device device) {
-  if (finetune.precision() == "bfloat16") return at::kBFloat16;
-  if (finetune.precision() == "float32") return at::kFloat;
-  return device.is_cuda() ? at::kBFloat16 : at::kFloat;
-}
-
 /// Checks only CPU memory: a GPU reports itself when memory does not suffice.
 absl::Status CheckMemory(const StageContext& context, const SourceModel& source, const PlannedTraining& training) {
   if (context.device.is_cuda()) return absl::OkStatus();
@@ -134,7 +128,7 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
     return absl::InvalidArgumentError(
         "finetune.loss: bild does not support models with an encoder; write loss: kl for this source");
   }
-  const at::ScalarType type = TrainingType(finetune, context.device);
+  const at::ScalarType type = TrainingType(finetune.precision(), context.device);
   const bool gated = context.assignment.arm().finetune() == "l0";
   const PlannedTraining planned = PlanTraining(finetune, source.config(), conversion.MergedConfig().kv_heads, gated,
                                                static_cast<int64_t>(at::elementSize(type)));

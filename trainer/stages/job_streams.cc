@@ -23,9 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kFormat = 1;
-
-at::ScalarType StreamPrecision(at::Device device) { return device.is_cuda() ? at::kBFloat16 : at::kFloat; }
+constexpr int kFormat = 2;
 
 int64_t BytesIn(const fs::path& folder) {
   int64_t bytes = 0;
@@ -48,21 +46,23 @@ absl::StatusOr<TokenWindows> ReadLayerwiseText(StageContext& context, const Sour
 
 absl::StatusOr<SourcePass> MakeSourcePass(StageContext& context, const SourceModel& source, bool with_embeddings) {
   return SourcePass::Make(source, {.sequence_length = SequenceLength(context.spec().layerwise(), source.config()),
-                                   .dtype = StreamPrecision(context.device),
+                                   .dtype = TrainingType(context.spec().layerwise().precision(), context.device),
                                    .device = context.device,
                                    .with_embeddings = with_embeddings,
                                    .tick = [&context] { context.link.activity().Tick(); }});
 }
 
 std::string StreamsKey(const StageContext& context, const TokenWindows& text) {
-  const nlohmann::json key = {{"format", kFormat},
-                              {"source", context.assignment.model().digest()},
-                              {"text", text.digest()},
-                              {"windows", text.windows()},
-                              {"sequence_length", text.sequence_length()},
-                              {"borders", BlockBorders(context)},
-                              {"ranks", context.communicator.size()},
-                              {"cuda", context.device.is_cuda()}};
+  const nlohmann::json key = {
+      {"format", kFormat},
+      {"source", context.assignment.model().digest()},
+      {"text", text.digest()},
+      {"windows", text.windows()},
+      {"sequence_length", text.sequence_length()},
+      {"borders", BlockBorders(context)},
+      {"ranks", context.communicator.size()},
+      {"precision", c10::toString(TrainingType(context.spec().layerwise().precision(), context.device))},
+      {"cuda", context.device.is_cuda()}};
   return Sha256Of(key.dump());
 }
 

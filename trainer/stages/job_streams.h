@@ -21,7 +21,7 @@ namespace regroup {
 /// Returns the text of layerwise distillation. All ranks must call it together.
 absl::StatusOr<TokenWindows> ReadLayerwiseText(StageContext& context, const SourceModel& source);
 
-/// Returns the pass through the source in the precision of layerwise distillation: bfloat16 on a GPU, float32 on a CPU.
+/// Returns the pass through the source in the precision of layerwise distillation.
 absl::StatusOr<SourcePass> MakeSourcePass(StageContext& context, const SourceModel& source, bool with_embeddings);
 
 /// The content of artifacts::kStreamsPointer.

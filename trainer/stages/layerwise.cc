@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -40,6 +41,8 @@ namespace fs = std::filesystem;
 /// Shortest time between two reports of a step's figures: steps of small models take milliseconds.
 constexpr double kReportEvery = 0.25;
 constexpr double kCheckpointEvery = 20;
+/// Share of the rate at which a layer is trained again if its error rose.
+constexpr double kSmallerRate = 0.125;
 
 class BlockOfLayers {
  public:
@@ -139,25 +142,26 @@ class BlockOfLayers {
     return false;
   }
 
-  fs::path Checkpoints(int64_t epoch, int64_t layer) const {
+  fs::path Checkpoints(int64_t epoch, int64_t layer, bool again) const {
     return context_.attempt_folder.parent_path() / std::to_string(epoch) / artifacts::kTrainingCheckpoints /
-           fmt::format("layer-{:03}", layer);
+           fmt::format("layer-{:03}{}", layer, again ? "-again" : "");
   }
 
-  LayerSettings Settings(int64_t layer) const {
+  /// Returns the settings of the first training of a layer, or of the one that is tried after it.
+  LayerSettings Settings(int64_t layer, bool again) const {
     return {.passes = layerwise().passes(),
             .batch_sequences = layerwise().batch_sequences(),
-            .learning_rate = LayerwiseRate(layerwise(), source_.config()),
+            .learning_rate = LayerwiseRate(layerwise(), source_.config()) * (again ? kSmallerRate : 1),
             .map_weight = layerwise().map_weight(),
             .seed = static_cast<uint64_t>(layerwise().seed()),
-            .checkpoints = Checkpoints(context_.assignment.attempt().epoch(), layer),
+            .checkpoints = Checkpoints(context_.assignment.attempt().epoch(), layer, again),
             .checkpoint_every_s = kCheckpointEvery};
   }
 
-  absl::Status Resume(int64_t layer, LayerDistiller& distiller) const {
+  absl::Status Resume(int64_t layer, bool again, LayerDistiller& distiller) const {
     std::vector<fs::path> folders;
     for (int64_t epoch = 1; epoch <= context_.assignment.attempt().epoch(); ++epoch) {
-      folders.push_back(Checkpoints(epoch, layer));
+      folders.push_back(Checkpoints(epoch, layer, again));
     }
     const std::optional<TrainingCheckpoint> found = FindTrainingCheckpoint(folders);
     if (!found.has_value()) return absl::OkStatus();
@@ -180,11 +184,17 @@ class BlockOfLayers {
                               {"tokens_per_second", static_cast<double>(figures.tokens) / figures.seconds}});
   }
 
-  /// Returns the merged layer; all but the attention is the source's.
-  absl::StatusOr<Block> MergedBlock(int64_t layer, Block source) const {
+  /// Returns the merged layer without its feed-forward, in float32.
+  absl::StatusOr<Block> MergedBlock(int64_t layer) const {
     REGROUP_ASSIGN_OR_RETURN(Block merged, source_.MapBlock(layer));
     REGROUP_RETURN_IF_ERROR(conversion_.Merge(merged, layer));
     merged.feed_forward = {};
+    ConvertBlock(merged, at::kFloat, pass_.device());
+    return merged;
+  }
+
+  /// Returns the layer to train, in the precision of the pass; all but the attention is the source's.
+  Block StudentOf(Block merged, Block source) const {
     ConvertBlock(merged, pass_.dtype(), pass_.device());
     source.attention = merged.attention;
     return source;
@@ -199,14 +209,17 @@ class BlockOfLayers {
         ResidualStreams::Create(targets_file, Shape(streams_->shape().windows, pass_.BranchTokens(layer))));
     SourcePass::Branches branches{.streams = &targets};
     REGROUP_RETURN_IF_ERROR(pass_.Advance(block, layer, *streams_, after, &branches));
-    REGROUP_ASSIGN_OR_RETURN(const Block merged, MergedBlock(layer, block));
+    REGROUP_ASSIGN_OR_RETURN(const Block merged, MergedBlock(layer));
     const double variance = branches.moments.Variance();
     if (!std::isfinite(variance)) {
       return absl::InvalidArgumentError(
           fmt::format("source.checkpoint: the attention output of layer {} is not finite on layerwise.data", layer));
     }
     // A layer without any output is merged without error.
-    if (variance == 0) return Finish(layer, merged, {.seconds = watch.Seconds()});
+    if (variance == 0) {
+      return Finish(layer, merged,
+                    {.learning_rate = LayerwiseRate(layerwise(), source_.config()), .seconds = watch.Seconds()});
+    }
     const LayerLesson lesson{
         .layer = layer,
         .pass = &pass_,
@@ -218,45 +231,60 @@ class BlockOfLayers {
     return Distill(lesson, merged, watch);
   }
 
-  absl::Status Distill(const LayerLesson& lesson, const Block& merged, const Stopwatch& watch) {
-    const int64_t layer = lesson.layer;
-    const LayerSettings settings = Settings(layer);
-    LayerDistiller distiller(settings, lesson, merged,
-                             [&](const LayerDistiller::StepFigures& figures) { Publish(layer, figures); });
-    REGROUP_ASSIGN_OR_RETURN(const double before, distiller.Error());
-    if (!std::isfinite(before)) {
-      return absl::InvalidArgumentError(fmt::format("layer {}: the merged attention's output is not finite", layer));
-    }
-    REGROUP_RETURN_IF_ERROR(Resume(layer, distiller));
-    context_.link.activity().SetPhase(fmt::format("layer {}", layer));
-    const absl::Status trained = distiller.Run();
-    if (!trained.ok() && !absl::IsFailedPrecondition(trained)) return trained;
-    double reached = before;
-    if (trained.ok()) {
-      REGROUP_ASSIGN_OR_RETURN(reached, distiller.Error());
-    }
-    const bool keeps_start = !trained.ok() || !(reached <= before);
-    if (keeps_start) {
-      LogWarning(trained.ok() ? fmt::format("layer {}: training raised the error from {:.4f} to {:.4f}, so the merged "
-                                            "layer stays as it was; a smaller layerwise.learning_rate may help",
-                                            layer, before, reached)
-                              : std::string(trained.message()));
-    }
-    return Finish(layer, keeps_start ? merged : distiller.block(),
-                  {.error_before = before,
-                   .error_after = keeps_start ? before : reached,
-                   .kept_start = keeps_start,
-                   .steps = distiller.steps(),
-                   .seconds = watch.Seconds()});
-  }
-
   struct Result {
     double error_before = 0;
     double error_after = 0;
     bool kept_start = false;
     int64_t steps = 0;
+    double learning_rate = 0;
     double seconds = 0;
   };
+
+  /// Trains at the job's rate, and again from the start at a smaller one if that raised the error: the best rate
+  /// differs by layer, and a layer that begins near the source needs the smallest.
+  absl::Status Distill(const LayerLesson& lesson, const Block& merged, const Stopwatch& watch) {
+    const int64_t layer = lesson.layer;
+    Result result;
+    for (const bool again : {false, true}) {
+      const LayerSettings settings = Settings(layer, again);
+      LayerDistiller distiller(settings, lesson, StudentOf(merged, *lesson.source),
+                               [&](const LayerDistiller::StepFigures& figures) { Publish(layer, figures); });
+      if (!again) {
+        REGROUP_ASSIGN_OR_RETURN(result.error_before, distiller.Error());
+        if (!std::isfinite(result.error_before)) {
+          return absl::InvalidArgumentError(
+              fmt::format("layer {}: the merged attention's output is not finite", layer));
+        }
+      }
+      REGROUP_ASSIGN_OR_RETURN(const double reached, TrainAt(layer, settings.learning_rate, again, distiller));
+      result.error_after = reached;
+      result.steps = distiller.steps();
+      result.learning_rate = settings.learning_rate;
+      result.seconds = watch.Seconds();
+      if (reached <= result.error_before) return Finish(layer, distiller.Trained(), result);
+      LogWarning(fmt::format("layer {}: training at rate {:.2g} raised the error from {:.4f} to {:.4f}; {}", layer,
+                             settings.learning_rate, result.error_before, reached,
+                             again ? "the merged layer stays as it was; a smaller layerwise.learning_rate may help"
+                                   : "trying a smaller rate"));
+    }
+    result.error_after = result.error_before;
+    result.kept_start = true;
+    return Finish(layer, merged, result);
+  }
+
+  /// Returns the error reached; infinity if ten gradients in a row were not finite.
+  absl::StatusOr<double> TrainAt(int64_t layer, double rate, bool again, LayerDistiller& distiller) {
+    REGROUP_RETURN_IF_ERROR(Resume(layer, again, distiller));
+    context_.link.activity().SetPhase(fmt::format("layer {} at rate {:.2g}", layer, rate));
+    const absl::Status trained = distiller.Run();
+    if (absl::IsFailedPrecondition(trained)) {
+      LogWarning(std::string(trained.message()));
+      return std::numeric_limits<double>::infinity();
+    }
+    REGROUP_RETURN_IF_ERROR(trained);
+    REGROUP_ASSIGN_OR_RETURN(const double reached, distiller.Error());
+    return std::isfinite(reached) ? reached : std::numeric_limits<double>::infinity();
+  }
 
   absl::Status Finish(int64_t layer, const Block& block, const Result& result) {
     context_.link.AddMetrics(layer,
@@ -269,7 +297,7 @@ class BlockOfLayers {
                  {"error_after", result.error_after},
                  {"kept_start", result.kept_start},
                  {"steps", result.steps},
-                 {"learning_rate", LayerwiseRate(layerwise(), source_.config())},
+                 {"learning_rate", result.learning_rate},
                  {"seconds", result.seconds}});
   }
 

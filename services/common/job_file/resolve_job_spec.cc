@@ -34,6 +34,7 @@ void ResolveLayerwise(bool best, const v1::JobSpec& spec, v1::Layerwise& layerwi
   if (!layerwise.has_batch_sequences()) layerwise.set_batch_sequences(2);
   if (!layerwise.has_map_weight()) layerwise.set_map_weight(1.0);
   if (!layerwise.has_seed()) layerwise.set_seed(0);
+  if (!layerwise.has_precision()) layerwise.set_precision("auto");
 }
 
 /// Leaves the rate unset where only some arms of a sweep distill their layers: FinetuneRate (arms.h) knows the arm.

@@ -164,6 +164,7 @@ class Validation {
     if (!(layerwise.map_weight() >= 0 && layerwise.map_weight() <= 1e6)) {
       Add("layerwise.map_weight", "is {}; write a number from 0 to 1,000,000", layerwise.map_weight());
     }
+    CheckWord("layerwise.precision", layerwise.precision(), kPrecisions);
     if (layerwise.seed() < 0) Add("layerwise.seed", "is {}; write 0 or more", layerwise.seed());
   }
 

@@ -208,6 +208,7 @@ TEST_P(StateTest, MasterWeightsKeepWhatTheParametersRoundAway) {
   }
   EXPECT_LT(Distance(optimizer.ShardState()[0].second.view({7, 5}), matrix.parameter), 1e-5);
   EXPECT_TRUE(at::equal(matrix_.detach(), optimizer.ShardState()[0].second.view({7, 5}).to(GetParam())));
+  EXPECT_TRUE(at::equal(optimizer.MasterWeights()[0], optimizer.ShardState()[0].second.view({7, 5})));
 }
 
 TEST_P(StateTest, SumsOverMicroBatchesLoseNothing) {

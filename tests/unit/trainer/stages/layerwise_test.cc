@@ -421,16 +421,50 @@ TEST_F(LayerwiseTest, ALayerWithoutOutputIsMergedWithoutError) {
 
 TEST_F(LayerwiseTest, ALayerThatTrainingMakesWorseKeepsItsStart) {
   Record();
-  // The first rate gives a worse layer, the second one numbers that are not finite.
-  for (const double rate : {3.0, 1e30}) {
+  // The first rate and an eighth of it give a worse layer, the second one numbers that are not finite.
+  for (const double rate : {300.0, 1e30}) {
     layerwise().set_learning_rate(rate);
-    const fs::path out = TrainLayers("rate-" + std::to_string(rate > 10), 0, 1);
+    const fs::path out = TrainLayers("rate-" + std::to_string(rate > 1000), 0, 1);
     const json record = RecordOf(out, 0);
     EXPECT_EQ(record["kept_start"], true);
     EXPECT_GT(record["error_before"], 0.05);
     EXPECT_EQ(record["error_after"], record["error_before"]);
     ExpectMerged(out, 0);
   }
+}
+
+TEST_F(LayerwiseTest, ALayerThatTheRateMakesWorseIsTrainedAgainAtASmallerOne) {
+  Record();
+  layerwise().set_learning_rate(2.0);
+  const fs::path out = TrainLayers("too-fast", 0, 1);
+  const json record = RecordOf(out, 0);
+  EXPECT_EQ(record["kept_start"], false);
+  EXPECT_EQ(record["learning_rate"], 0.25);
+  EXPECT_LT(record["error_after"], record["error_before"]);
+  // The second training starts from the merged layer, as one at that rate does.
+  layerwise().set_learning_rate(0.25);
+  ExpectSame(TrainLayers("slower", 0, 1), out, 0);
+}
+
+TEST_F(LayerwiseTest, BFloat16TrainsAsFloat32DoesAndWritesWhatItsMasterWeightsHold) {
+  Record();
+  const fs::path wide = TrainLayers("float32", 0, 2);
+  layerwise().set_precision("bfloat16");
+  Record("record-in-bfloat16");
+  EXPECT_NE(PointerOf("record-in-bfloat16"), PointerOf("record"));
+  const fs::path narrow = TrainLayers("bfloat16", 0, 2);
+  for (const int64_t layer : {0, 1}) {
+    const double expected = RecordOf(wide, layer)["error_after"];
+    EXPECT_NEAR(RecordOf(narrow, layer)["error_after"], expected, 0.1 * expected) << layer;
+    const TensorMap written = *LoadTensors(narrow / artifacts::TrainedAttention(layer));
+    for (const auto& [name, tensor] : written) {
+      EXPECT_EQ(tensor.scalar_type(), at::kFloat) << name;
+      EXPECT_FALSE(at::equal(tensor, tensor.to(at::kBFloat16).to(at::kFloat))) << name;
+    }
+  }
+  // A layer that stays as it was is not rounded either.
+  layerwise().set_learning_rate(300);
+  ExpectMerged(TrainLayers("too-fast", 0, 1), 0);
 }
 
 TEST_F(LayerwiseTest, LaterStagesReadTheTrainedAttention) {

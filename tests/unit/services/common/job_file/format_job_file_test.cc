@@ -31,8 +31,8 @@ TEST(FormatJobFile, WritesOneKeyALineInTheOrderOfTheContract) {
   spec.mutable_layerwise()->set_layers_per_task(4);
   spec.mutable_layerwise()->set_map_weight(0.5);
   EXPECT_EQ(FormatJobFile(spec),
-            "name: a\ntarget:\n  kv_heads: 2\nfinetune:\n  learning_rate: 1.0e-05\nsweep:\n  kv_heads: [4, 2]\n"
-            "  layerwise: [none, distill]\nlayerwise:\n  map_weight: 0.5\n  layers_per_task: 4\n");
+            "name: a\ntarget:\n  kv_heads: 2\nlayerwise:\n  map_weight: 0.5\n  layers_per_task: 4\nfinetune:\n"
+            "  learning_rate: 1.0e-05\nsweep:\n  kv_heads: [4, 2]\n  layerwise: [none, distill]\n");
 }
 
 TEST(FormatJobFile, AResolvedJobReadsBackEqual) {

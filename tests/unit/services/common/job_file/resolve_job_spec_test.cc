@@ -29,6 +29,7 @@ TEST(ResolveJobSpec, FillsTheDocumentedDefaults) {
   EXPECT_DOUBLE_EQ(spec.layerwise().map_weight(), 1.0);
   EXPECT_TRUE(spec.layerwise().has_seed());
   EXPECT_EQ(spec.layerwise().seed(), 0);
+  EXPECT_EQ(spec.layerwise().precision(), "auto");
   EXPECT_EQ(spec.finetune().method(), "l0");
   EXPECT_EQ(spec.finetune().data(), "/data/train.jsonl");
   EXPECT_EQ(spec.finetune().batch_sequences(), 64);

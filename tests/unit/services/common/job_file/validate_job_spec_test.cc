@@ -122,6 +122,8 @@ const Spoilt kSpoilt[] = {
     {"MapWeightNotANumber",
      [](auto& s) { s.mutable_layerwise()->set_map_weight(std::numeric_limits<double>::quiet_NaN()); },
      "layerwise.map_weight", "from 0"},
+    {"LayerwisePrecision", [](auto& s) { s.mutable_layerwise()->set_precision("half"); }, "layerwise.precision",
+     "float32"},
     {"NegativeLayerwiseSeed", [](auto& s) { s.mutable_layerwise()->set_seed(-1); }, "layerwise.seed", "0 or more"},
     {"UnknownFinetune", [](auto& s) { s.mutable_finetune()->set_method("lo"); }, "finetune.method",
      "did you mean 'l0'"},
