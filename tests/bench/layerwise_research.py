@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains merged attention layers with PyTorch and Transformers in other ways than the product does, and compares them.
 
-    build/venv/bin/python tests/bench/layerwise_research.py [--recipes plain,joint,...] [--kv-heads 2] [--sequences 600]
+    build/venv/bin/python tests/bench/layerwise_research.py [--recipes "plain|keys first"] [--kv-heads 2] [--sequences 600]
         [--eval-windows 200] [--model FOLDER --texts FOLDER]
 
 The merged model comes from the product (`principal`, nothing trained). For every recipe the script trains the layers,
@@ -13,6 +13,7 @@ implementation of the equations of its own, which also checks the product's. Mod
 import argparse
 import copy
 import dataclasses
+import itertools
 import json
 import math
 import pathlib
@@ -84,6 +85,8 @@ RECIPES = {
     "then global + attention 0.1": Recipe(global_steps=300, attention_weight=0.1),
     "then global + attention 0.3": Recipe(global_steps=300, attention_weight=0.3),
     "then global + attention 1": Recipe(global_steps=300, attention_weight=1),
+    "correcting, then global": Recipe(inputs="student", correct=True, global_steps=300),
+    "2 layers together, then global": Recipe(span=2, global_steps=300),
     "then global at 1.2e-4": Recipe(global_steps=300, global_rate=1.2e-4),
     "then global at 1.2e-4 + attention 0.3": Recipe(global_steps=300, global_rate=1.2e-4, attention_weight=0.3),
 }
@@ -98,7 +101,7 @@ def parse_arguments():
     parser.add_argument("--programs", type=folder, default=trained_model.ROOT / "build/release/bin")
     parser.add_argument("--model", type=folder, default=trained_model.MODEL)
     parser.add_argument("--texts", type=folder, default=trained_model.TEXTS, help="train.jsonl, valid.jsonl")
-    parser.add_argument("--recipes", type=lambda text: text.split(","), default=["plain"])
+    parser.add_argument("--recipes", type=lambda text: text.split("|"), default=["plain"], metavar="NAME|NAME")
     parser.add_argument("--rates", type=lambda text: [float(rate) for rate in text.split(",")], default=[0.0])
     parser.add_argument("--layers", type=lambda text: [int(layer) for layer in text.split(",")], help="default: all")
     parser.add_argument("--kv-heads", type=int, default=2)
@@ -106,6 +109,7 @@ def parse_arguments():
     parser.add_argument("--sequence-length", type=int, default=256)
     parser.add_argument("--eval-windows", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--budgets", action="store_true", help="compare numbers of heads by layer instead of recipes")
     return parser.parse_args()
 
 
@@ -123,9 +127,15 @@ def windows_of(model, file, length, count):
     return torch.tensor(tokens[:count * length]).view(count, length)
 
 
-def merge(arguments, place):
+def merge(arguments, kv_heads):
     """Converts with the product. Returns the merged model and, by layer, the source's query head at each place."""
-    job = {"name": "research", "source": {"checkpoint": str(arguments.model)}, "target": {"kv_heads": arguments.kv_heads},
+    with tempfile.TemporaryDirectory() as place:
+        model, order = merge_in(arguments, kv_heads, pathlib.Path(place))
+    return model.requires_grad_(False), order
+
+
+def merge_in(arguments, kv_heads, place):
+    job = {"name": "research", "source": {"checkpoint": str(arguments.model)}, "target": {"kv_heads": kv_heads},
            "calibration": {"data": str(arguments.texts / "train.jsonl"), "sequences": 96,
                            "sequence_length": arguments.sequence_length},
            "alignment": {"method": "principal"}, "refine": {"outputs": False}, "finetune": {"method": "none"},
@@ -171,7 +181,7 @@ class Layers:
     """The source's model and the student's, with what the training of layers needs of both."""
 
     def __init__(self, source, student, order, windows):
-        self.source, self.student, self.order = source, student, order
+        self.source, self.student, self.order, self.tokens = source, student, order, windows
         positions = torch.arange(windows.shape[1])[None]
         self.rotary = source.model.rotary_emb(source.model.embed_tokens.weight[None, :1], positions)
         self.streams = [in_batches(windows, source.model.embed_tokens)]
@@ -382,6 +392,49 @@ def train_globally(layers, recipe, windows, seed):
         parameter.requires_grad_(False)
 
 
+def compose(merged, trained, heads_of_layers):
+    """Returns a model with each layer's attention from the model that was trained with that number of KV heads."""
+    model = copy.deepcopy(merged)
+    for layer, heads in enumerate(heads_of_layers):
+        model.model.layers[layer].self_attn = trained[heads].model.layers[layer].self_attn
+    return model
+
+
+def best_budget(costs, total):
+    """Returns the heads of each layer with the smallest sum of costs[heads][layer] among those with `total` heads."""
+    layers = len(next(iter(costs.values())))
+    fitting = (choice for choice in itertools.product(costs, repeat=layers) if sum(choice) == total)
+    return min(fitting, key=lambda choice: sum(costs[heads][layer] for layer, heads in enumerate(choice)))
+
+
+def compare_budgets(arguments, source, tokens, held_out_text, base, rate):
+    """Trains the layers with 1, 2 and 4 KV heads each and spends the heads of a uniform model by the errors reached."""
+    windows, held_out = torch.arange(len(tokens) - HELD_OUT), torch.arange(len(tokens) - HELD_OUT, len(tokens))
+    trained, errors = {}, {}
+    for heads in (1, 2, 4):
+        merged, order = merge(arguments, heads)
+        layers = Layers(source, merged, order, tokens)
+        recipe = Recipe(rate=rate)
+        errors[heads] = [after for _, after in train_layers(layers, recipe, windows, held_out, arguments.seed, range(len(order)))]
+        trained[heads] = merged
+    count = len(errors[1])
+
+    def excess(choice):
+        return perplexity(compose(source, trained, choice), held_out_text) - base
+
+    # What one layer of 2 heads alone costs, by its error: how much the model's loss depends on the layer.
+    alone = []
+    for layer in range(count):
+        model = copy.deepcopy(source)
+        model.model.layers[layer].self_attn = trained[2].model.layers[layer].self_attn
+        alone.append((perplexity(model, held_out_text) - base) / errors[2][layer])
+    weighted = {heads: [error * weight for error, weight in zip(errors[heads], alone)] for heads in errors}
+    for name, choice in (("2 heads everywhere", (2,) * count), ("by error", best_budget(errors, 2 * count)),
+                         ("by error and loss", best_budget(weighted, 2 * count))):
+        print(f"| {name} | {choice} | {excess(choice):.3f} |", flush=True)
+    print(f"errors: {errors}")
+
+
 def perplexity(model, windows):
     losses = []
     with torch.no_grad():
@@ -396,19 +449,19 @@ def main():
     arguments = parse_arguments()
     torch.set_num_threads(1)
     source = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32).requires_grad_(False)
-    with tempfile.TemporaryDirectory() as place:
-        merged, order = merge(arguments, pathlib.Path(place))
-    merged.requires_grad_(False)
     tokens = windows_of(arguments.model, arguments.texts / "train.jsonl", arguments.sequence_length,
                         arguments.sequences + HELD_OUT)
     held_out_text = windows_of(arguments.model, arguments.texts / "valid.jsonl", arguments.sequence_length,
                                arguments.eval_windows)
-    layers = Layers(source, merged, order, tokens)
-    layers.tokens = tokens
-    chosen = arguments.layers if arguments.layers is not None else range(len(layers.variances))
-    windows, held_out = torch.arange(len(tokens) - HELD_OUT), torch.arange(len(tokens) - HELD_OUT, len(tokens))
     base = perplexity(source, held_out_text) if arguments.eval_windows else 0
     rule = 4e-3 * math.sqrt(256 / source.config.hidden_size)
+    if arguments.budgets:
+        print(f"source: {base:.3f}\n| heads | by layer | excess |\n|---|---|---|", flush=True)
+        return compare_budgets(arguments, source, tokens, held_out_text, base, rule)
+    merged, order = merge(arguments, arguments.kv_heads)
+    layers = Layers(source, merged, order, tokens)
+    chosen = arguments.layers if arguments.layers is not None else range(len(layers.variances))
+    windows, held_out = torch.arange(len(tokens) - HELD_OUT), torch.arange(len(tokens) - HELD_OUT, len(tokens))
     print(f"source: {base:.3f}\n| recipe | rate | error before | after | excess | seconds |\n|---|---|---|---|---|---|", flush=True)
     for name in arguments.recipes:
         for rate in arguments.rates:

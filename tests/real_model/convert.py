@@ -33,6 +33,7 @@ def parse_arguments():
     parser.add_argument("--calibration-sequences", type=int, default=128)
     parser.add_argument("--refine", choices=("yes", "no"), help="default: yes if nothing is trained")
     parser.add_argument("--layerwise-sequences", type=int, default=0, help="0 leaves layerwise distillation out")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="of both trainings")
     parser.add_argument("--layerwise-passes", type=int, default=2)
     parser.add_argument("--layerwise-rate", type=float, help="default: Regroup's own")
     parser.add_argument("--finetune-steps", type=int, default=0, help="0 leaves the training of the whole model out")
@@ -44,7 +45,7 @@ def parse_arguments():
 
 def layerwise(arguments):
     settings = {"method": "distill", "sequences": arguments.layerwise_sequences, "passes": arguments.layerwise_passes,
-                "sequence_length": arguments.sequence_length}
+                "sequence_length": arguments.sequence_length, "precision": arguments.precision}
     if arguments.layerwise_rate is not None:
         settings["learning_rate"] = arguments.layerwise_rate
     return settings
@@ -54,7 +55,7 @@ def finetune(arguments):
     if arguments.finetune_steps == 0:
         return {"method": "none"}
     settings = {"method": "direct", "steps": arguments.finetune_steps, "batch_sequences": arguments.finetune_batch,
-                "sequence_length": arguments.sequence_length}
+                "sequence_length": arguments.sequence_length, "precision": arguments.precision}
     if arguments.finetune_rate is not None:
         settings["learning_rate"] = arguments.finetune_rate
     return settings

@@ -143,6 +143,9 @@ void WriteField(const Message& message, const FieldDescriptor& field, const std:
 void WriteMessage(const Message& message, const std::string& indent, std::string& out) {
   std::vector<const FieldDescriptor*> fields;
   message.GetReflection()->ListFields(message, &fields);
+  // The order in which job.proto declares them, which is that of the work; ListFields sorts by number.
+  std::sort(fields.begin(), fields.end(),
+            [](const auto* one, const auto* other) { return one->index() < other->index(); });
   for (const FieldDescriptor* field : fields) WriteField(message, *field, indent, out);
 }
 

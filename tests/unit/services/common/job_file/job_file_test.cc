@@ -26,7 +26,7 @@ target:      {kv_heads: 2}
 calibration: {data: /data/train.jsonl, sequences: 128, sequence_length: 2048, ranks: 1}
 alignment:   {method: procrustes, compare: value, similarity: cosine, seed: 0}
 layerwise:   {method: distill, data: /data/train.jsonl, sequences: 512, sequence_length: 2048, passes: 2, batch_sequences: 2,
-              learning_rate: 3.0e-3, map_weight: 1.0, layers_per_task: 4, seed: 0}
+              learning_rate: 3.0e-3, map_weight: 1.0, layers_per_task: 4, seed: 0, precision: auto}
 refine:      {outputs: true}
 finetune:    {method: l0, data: /data/train.jsonl, steps: 1000, batch_sequences: 64, micro_batch_sequences: 1, sequence_length: 2048,
               learning_rate: 1.0e-5, ranks: 2, precision: auto, checkpoint_every_steps: 200}
@@ -56,6 +56,7 @@ TEST(JobFile, ReadsEverySectionOfTheDocumentedFile) {
   EXPECT_DOUBLE_EQ(spec->layerwise().learning_rate(), 3e-3);
   EXPECT_DOUBLE_EQ(spec->layerwise().map_weight(), 1.0);
   EXPECT_EQ(spec->layerwise().layers_per_task(), 4);
+  EXPECT_EQ(spec->layerwise().precision(), "auto");
   EXPECT_TRUE(spec->layerwise().has_seed());
   EXPECT_TRUE(spec->refine().outputs());
   EXPECT_DOUBLE_EQ(spec->finetune().learning_rate(), 1e-5);

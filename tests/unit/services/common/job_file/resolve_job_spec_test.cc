@@ -151,6 +151,7 @@ TEST(ResolveJobSpec, KeepsEveryWrittenKeyOfLayerwise) {
   layerwise.set_map_weight(0);
   layerwise.set_layers_per_task(5);
   layerwise.set_seed(7);
+  layerwise.set_precision("bfloat16");
   EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(ResolveJobSpec(written).layerwise(), layerwise));
 }
 
