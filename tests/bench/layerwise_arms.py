@@ -30,7 +30,7 @@ ARMS = {
     "layerwise": ("principal", "distill", ["none", "direct"], 300, 6e-5),
     "paper": ("procrustes", "none", ["l0"], 300, 5e-4),
     # As many sequences as layerwise and direct read together: its two local passes, and 300 steps.
-    "paper, 900 steps": ("procrustes", "none", ["l0"], 900, 5e-4),
+    "paper 900 steps": ("procrustes", "none", ["l0"], 900, 5e-4),
 }
 
 

@@ -69,12 +69,12 @@ absl::StatusOr<Block> SourcePass::LoadBlock(int64_t layer) const {
 }
 
 absl::Status SourcePass::Start(const TokenWindows& text, const std::vector<int64_t>& windows,
-                               const std::vector<int64_t>& places, ResidualStreams& streams) const {
+                               ResidualStreams& streams) const {
   const at::NoGradGuard no_gradients;
   for (size_t i = 0; i < windows.size(); ++i) {
     at::Tensor tokens = at::empty({1, options_.sequence_length}, at::kLong);
     text.Copy(windows[i], tokens.mutable_data_ptr<int64_t>());
-    REGROUP_RETURN_IF_ERROR(streams.Write({places[i]}, runner_->Start(tokens.to(device()))));
+    REGROUP_RETURN_IF_ERROR(streams.Write({static_cast<int64_t>(i)}, runner_->Start(tokens.to(device()))));
     options_.tick();
   }
   return absl::OkStatus();

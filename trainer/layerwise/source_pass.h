@@ -49,9 +49,8 @@ class SourcePass {
   /// Returns the source's block in the type and on the device of the pass.
   absl::StatusOr<Block> LoadBlock(int64_t layer) const;
 
-  /// Writes the streams before the first layer. `windows` are indices into `text`; window i goes to place places[i].
-  absl::Status Start(const TokenWindows& text, const std::vector<int64_t>& windows, const std::vector<int64_t>& places,
-                     ResidualStreams& streams) const;
+  /// Writes the streams before the first layer. `windows` are indices into `text`; window windows[i] goes to place i.
+  absl::Status Start(const TokenWindows& text, const std::vector<int64_t>& windows, ResidualStreams& streams) const;
 
   /// Collects what the attention of one layer adds to the streams.
   struct Branches {

@@ -104,10 +104,8 @@ absl::Status RecordStreams(StageContext& context, const SourcePass& pass, const 
                           .tokens = text.sequence_length(),
                           .hidden_size = pass.config().hidden_size};
   const auto border = [&](int64_t layer) { return folder / StreamFile(layer, rank, ranks); };
-  std::vector<int64_t> places;
-  for (int64_t place = 0; place < shape.windows; ++place) places.push_back(place);
   REGROUP_ASSIGN_OR_RETURN(ResidualStreams first, ResidualStreams::Create(border(0), shape));
-  REGROUP_RETURN_IF_ERROR(pass.Start(text, windows, places, first));
+  REGROUP_RETURN_IF_ERROR(pass.Start(text, windows, first));
   auto current = std::make_shared<ResidualStreams>(std::move(first));
   // Between borders, the streams of a layer replace those of the one before.
   const fs::path between = context.attempt_folder / fmt::format("stream-{}", rank);

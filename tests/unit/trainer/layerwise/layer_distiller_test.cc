@@ -56,7 +56,7 @@ class LayerDistillerTest : public testing::Test {
     for (int64_t window = 0; window < text_->windows(); ++window) all.push_back(window);
     const StreamShape shape{.windows = text_->windows(), .tokens = kLength, .hidden_size = hidden};
     inputs_ = *ResidualStreams::Create(folder_.path() / "inputs", shape);
-    ASSERT_TRUE(pass_->Start(*text_, all, all, *inputs_).ok());
+    ASSERT_TRUE(pass_->Start(*text_, all, *inputs_).ok());
     for (int64_t earlier = 0; earlier < layer; ++earlier) {
       ASSERT_TRUE(pass_->Advance(*pass_->LoadBlock(earlier), earlier, *inputs_, &*inputs_).ok());
     }
