@@ -128,10 +128,14 @@ double TrainingBytes(const ModelConfig& config, int64_t parameters, const Planne
   const double state = student * (2 * e + (training.sums_apart ? 4 : 0) + shard / ranks);
   const double teacher = e * static_cast<double>(parameters);
   const double backward = e * tokens * TokenShare(config) * KeptElementsOfAllLayers(config, training.recompute);
+  // The teacher's outputs, and in float32 the targets and the differences that the backward pass needs.
+  const double compared = training.compares_attention ? (e + 8) * tokens * TokenShare(config) *
+                                                            static_cast<double>(config.layers * config.hidden_size)
+                                                      : 0;
   // These are the mixed weights, the values that their gradient needs, and that gradient.
   const double mixing = 3 * e * original;
   const double frozen = e * static_cast<double>(FrozenParameters(config, training));
-  return state + frozen + teacher + backward + mixing + LossBytes(config, tokens);
+  return state + frozen + teacher + backward + compared + mixing + LossBytes(config, tokens);
 }
 
 double ForwardBytes(const ModelConfig& config, double tokens) {

@@ -26,6 +26,8 @@ struct PlannedTraining {
   bool attention_only = false;
   /// If above 0, only adapters of this rank and the shared heads train.
   int64_t adapter_rank = 0;
+  /// True if the loss compares what the attention layers add.
+  bool compares_attention = false;
   Recompute recompute = Recompute::kNothing;
 };
 

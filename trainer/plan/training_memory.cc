@@ -43,6 +43,7 @@ PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& co
           .writes_checkpoints = finetune.checkpoint_every_steps() > 0,
           .attention_only = finetune.train() == "attention",
           .adapter_rank = finetune.train() == "lora" ? finetune.lora_rank() : 0,
+          .compares_attention = finetune.attention_weight() > 0,
           .recompute = RecomputeOf(finetune)};
 }
 

@@ -156,7 +156,8 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
                                  .across_documents = finetune.across_documents(),
                                  // On the CPU, ranks need their cores for the backward pass itself.
                                  .overlap = context.device.is_cuda(),
-                                 .loss = bild ? DistillLoss::kBild : DistillLoss::kKl};
+                                 .loss = bild ? DistillLoss::kBild : DistillLoss::kKl,
+                                 .attention_weight = finetune.attention_weight()};
   DistillTrainer trainer(settings, student, teacher, windows, context.communicator, context.link, context.device);
   std::optional<TeacherStates> states;
   if (finetune.teacher() == "cache") {

@@ -5,10 +5,13 @@
 
 #include <chrono>
 #include <cmath>
+#include <functional>
+#include <vector>
 
 #include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/distill/bild_loss.h"
+#include "trainer/distill/branch_loss.h"
 #include "trainer/distill/kl_loss.h"
 #include "trainer/nn/window_runner.h"
 
@@ -25,6 +28,11 @@ MicroBatch Moved(MicroBatch batch, at::Device device) {
     if (tensor->defined()) *tensor = tensor->to(device, /*non_blocking=*/true);
   }
   return batch;
+}
+
+/// Returns an observer that appends what each attention layer adds.
+std::function<void(int64_t, const at::Tensor&)> KeepIn(std::vector<at::Tensor>& branches) {
+  return [&branches](int64_t, const at::Tensor& branch) { branches.push_back(branch); };
 }
 
 BatchSettings BatchesOf(const DistillSettings& settings, const Communicator& communicator, at::Device device) {
@@ -149,11 +157,13 @@ at::Tensor DistillTrainer::GateValuesAt(int64_t step) const {
   return GateValues(student_.scores(), GateNoise(student_.gates(), settings_.seed, step).to(device_));
 }
 
-absl::StatusOr<at::Tensor> DistillTrainer::TeacherHidden(const MicroBatch& batch) {
+absl::StatusOr<at::Tensor> DistillTrainer::TeacherHidden(const MicroBatch& batch, std::vector<at::Tensor>& branches) {
   at::NoGradGuard no_gradients;
   link_.activity().SetPhase("teacher forward");
   const auto compute = [&](const at::Tensor& tokens, const at::Tensor& documents) {
-    return RunHiddenStates(teacher_, tokens, {.documents = documents}).flatten(0, 1);
+    WindowOptions options{.documents = documents};
+    if (settings_.attention_weight > 0) options.branch_observer = KeepIn(branches);
+    return RunHiddenStates(teacher_, tokens, options).flatten(0, 1);
   };
   if (teacher_states_ == nullptr) return compute(batch.tokens, batch.documents);
   std::vector<at::Tensor> rows;
@@ -182,12 +192,18 @@ at::Tensor DistillTrainer::LossOf(const Model& model, at::Tensor hidden, at::Ten
 }
 
 absl::StatusOr<double> DistillTrainer::RunMicroBatch(int64_t step, const MicroBatch& batch, int64_t answers) {
-  REGROUP_ASSIGN_OR_RETURN(const at::Tensor teacher_hidden, TeacherHidden(batch));
+  std::vector<at::Tensor> teacher_branches, branches;
+  REGROUP_ASSIGN_OR_RETURN(const at::Tensor teacher_hidden, TeacherHidden(batch, teacher_branches));
   link_.activity().SetPhase("forward");
   const Model model = student_.Effective(GateValuesAt(step));
-  const WindowOptions options{.recompute = settings_.recompute, .documents = batch.documents};
+  WindowOptions options{.recompute = settings_.recompute, .documents = batch.documents};
+  if (settings_.attention_weight > 0) options.branch_observer = KeepIn(branches);
   const at::Tensor hidden = RunHiddenStates(model, batch.tokens, options).flatten(0, 1);
-  const at::Tensor loss = LossOf(model, hidden, teacher_hidden, batch, answers);
+  at::Tensor loss = LossOf(model, hidden, teacher_hidden, batch, answers);
+  if (settings_.attention_weight > 0) {
+    loss = loss + BranchLoss(branches, teacher_branches,
+                             settings_.attention_weight / static_cast<double>(settings_.batch_sequences));
+  }
   link_.activity().SetPhase("backward");
   loss.backward();
   return loss.item<double>();

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "trainer/data/token_windows.h"
@@ -49,6 +50,8 @@ struct DistillSettings {
   /// Sums gradients over ranks during the backward pass. The bits are the same either way.
   bool overlap = true;
   DistillLoss loss = DistillLoss::kKl;
+  /// Weight of BranchLoss beside the loss on the predictions; above 0 not with recompute kBlock or with kept states.
+  double attention_weight = 0;
 };
 
 class DistillTrainer {
@@ -79,8 +82,9 @@ class DistillTrainer {
   absl::StatusOr<StepFigures> RunStep(int64_t step);
   /// Returns the gate values; undefined when every gate is closed. Differentiable; each micro-batch gets its own graph.
   at::Tensor GateValuesAt(int64_t step) const;
-  /// Returns the teacher's states of the windows, [windows x positions, hidden size of the teacher].
-  absl::StatusOr<at::Tensor> TeacherHidden(const MicroBatch& batch);
+  /// Returns the teacher's states of the windows, [windows x positions, hidden size of the teacher]. With an
+  /// attention_weight, fills `branches` with what its attention layers add.
+  absl::StatusOr<at::Tensor> TeacherHidden(const MicroBatch& batch, std::vector<at::Tensor>& branches);
   /// Returns the loss over the tokens that it covers. `answers` is the number of answer tokens on all ranks.
   at::Tensor LossOf(const Model& model, at::Tensor hidden, at::Tensor teacher_hidden, const MicroBatch& batch,
                     int64_t answers) const;

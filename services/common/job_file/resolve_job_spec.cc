@@ -56,6 +56,7 @@ void ResolveFinetune(bool best, const std::string& calibration_data, v1::Finetun
   if (!finetune.has_recompute()) finetune.set_recompute("none");
   if (!finetune.has_teacher()) finetune.set_teacher("compute");
   if (!finetune.has_loss()) finetune.set_loss("kl");
+  if (!finetune.has_attention_weight()) finetune.set_attention_weight(0);
   // The bild loss is for instructions, which are unrelated to their neighbours.
   if (!finetune.has_across_documents()) finetune.set_across_documents(finetune.loss() != "bild");
   if (!finetune.has_lora_rank()) finetune.set_lora_rank(16);

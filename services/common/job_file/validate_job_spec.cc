@@ -195,8 +195,28 @@ class Validation {
       Add("finetune.lora_alpha", "is {}; write a number above 0 and at most 1,000,000", finetune.lora_alpha());
     }
     if (finetune.has_learning_rate()) CheckRate("finetune.learning_rate", finetune.learning_rate());
+    CheckAttentionWeight();
     if (finetune.seed() < 0) Add("finetune.seed", "is {}; write 0 or more", finetune.seed());
     CheckBatch();
+  }
+
+  void CheckAttentionWeight() {
+    const v1::Finetune& finetune = spec_.finetune();
+    const double weight = finetune.attention_weight();
+    if (!(weight >= 0 && weight <= 1e6)) {
+      Add("finetune.attention_weight", "is {}; write a number from 0 to 1,000,000", weight);
+    }
+    if (!(weight > 0)) return;
+    if (finetune.teacher() == "cache") {
+      Add("finetune.attention_weight",
+          "needs the teacher's attention outputs, which teacher: cache does not keep; write "
+          "teacher: compute");
+    }
+    if (finetune.recompute() == "block") {
+      Add("finetune.attention_weight",
+          "needs the attention outputs that recompute: block does not keep; write "
+          "recompute: feed_forward or none");
+    }
   }
 
   void CheckBatch() {

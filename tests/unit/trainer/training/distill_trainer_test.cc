@@ -15,6 +15,7 @@
 #include "tests/unit/trainer/fixtures/tiny_llama.h"
 #include "tests/unit/trainer/fixtures/world.h"
 #include "trainer/distill/bild_loss.h"
+#include "trainer/distill/branch_loss.h"
 #include "trainer/distill/kl_loss.h"
 #include "trainer/eval/window_batch.h"
 #include "trainer/model_folder/conversion.h"
@@ -104,6 +105,21 @@ class DistillTrainerTest : public testing::TestWithParam<bool> {
                          1.0 / static_cast<double>(tokens.numel()))
         .item<double>();
   }
+  /// Returns the mean over windows of BranchLoss, each model on its own stream.
+  double BranchError(const Student& student) const {
+    at::NoGradGuard no_gradients;
+    std::vector<int64_t> all(windows_->windows());
+    std::iota(all.begin(), all.end(), 0);
+    const at::Tensor tokens = WindowBatch(*windows_, all, at::kCPU);
+    const auto branches_of = [&](const Model& model) {
+      std::vector<at::Tensor> branches;
+      RunHiddenStates(model, tokens,
+                      {.branch_observer = [&](int64_t, const at::Tensor& branch) { branches.push_back(branch); }});
+      return branches;
+    };
+    return BranchLoss(branches_of(student.Effective({})), branches_of(teacher_), 1.0 / static_cast<double>(all.size()))
+        .item<double>();
+  }
 
   const std::filesystem::path folder_ = SharedFolder("distill");
   const std::unique_ptr<Communicator> self_ = MakeSelfCommunicator();
@@ -132,6 +148,24 @@ TEST_P(DistillTrainerTest, MicroBatchesDoNotChangeWhatIsLearned) {
   large.micro_batch_sequences = 2;
   const at::Tensor expected = Weights(Train(Settings(10), World()));
   EXPECT_LT((Weights(Train(large, World())) - expected).abs().max().item<double>(), 1e-5);
+}
+
+TEST_P(DistillTrainerTest, TheAttentionLossBringsTheLayersCloserThanThePredictionsAlone) {
+  DistillSettings settings = Settings(60);
+  const double without = BranchError(Train(settings, World()));
+  settings.attention_weight = 3;
+  const Student student = Train(settings, World());
+  EXPECT_LT(BranchError(student), 0.8 * without) << "without " << without;
+  EXPECT_LT(Loss(student), 0.8 * Loss(MakeStudent()));
+}
+
+TEST_P(DistillTrainerTest, MicroBatchesDoNotChangeWhatTheAttentionLossTeaches) {
+  DistillSettings settings = Settings(10);
+  settings.attention_weight = 1;
+  const at::Tensor expected = Weights(Train(settings, World()));
+  settings.micro_batch_sequences = 2;
+  EXPECT_LT((Weights(Train(settings, World())) - expected).abs().max().item<double>(), 1e-5);
+  EXPECT_GT((Weights(Train(Settings(10), World())) - expected).abs().max().item<double>(), 1e-4);
 }
 
 TEST_P(DistillTrainerTest, TheSameSeedGivesTheSameBits) {

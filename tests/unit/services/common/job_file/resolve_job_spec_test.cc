@@ -43,6 +43,8 @@ TEST(ResolveJobSpec, FillsTheDocumentedDefaults) {
   EXPECT_EQ(spec.finetune().teacher(), "compute");
   EXPECT_TRUE(spec.finetune().across_documents());
   EXPECT_EQ(spec.finetune().loss(), "kl");
+  EXPECT_TRUE(spec.finetune().has_attention_weight());
+  EXPECT_EQ(spec.finetune().attention_weight(), 0);
   EXPECT_EQ(spec.finetune().lora_rank(), 16);
   EXPECT_DOUBLE_EQ(spec.finetune().lora_alpha(), 32);
   EXPECT_FALSE(spec.alignment().match_energy());

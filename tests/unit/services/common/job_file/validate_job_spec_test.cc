@@ -122,6 +122,20 @@ const Spoilt kSpoilt[] = {
     {"MapWeightNotANumber",
      [](auto& s) { s.mutable_layerwise()->set_map_weight(std::numeric_limits<double>::quiet_NaN()); },
      "layerwise.map_weight", "from 0"},
+    {"NegativeAttentionWeight", [](auto& s) { s.mutable_finetune()->set_attention_weight(-1); },
+     "finetune.attention_weight", "from 0"},
+    {"AttentionWeightWithKeptStates",
+     [](auto& s) {
+       s.mutable_finetune()->set_attention_weight(0.3);
+       s.mutable_finetune()->set_teacher("cache");
+     },
+     "finetune.attention_weight", "write teacher: compute"},
+    {"AttentionWeightWithRecomputedBlocks",
+     [](auto& s) {
+       s.mutable_finetune()->set_attention_weight(0.3);
+       s.mutable_finetune()->set_recompute("block");
+     },
+     "finetune.attention_weight", "write recompute: feed_forward or none"},
     {"LayerwisePrecision", [](auto& s) { s.mutable_layerwise()->set_precision("half"); }, "layerwise.precision",
      "float32"},
     {"NegativeLayerwiseSeed", [](auto& s) { s.mutable_layerwise()->set_seed(-1); }, "layerwise.seed", "0 or more"},
