@@ -11,6 +11,7 @@ implementation of the equations of its own, which also checks the product's. Mod
 """
 
 import argparse
+import contextlib
 import copy
 import dataclasses
 import itertools
@@ -311,7 +312,8 @@ def train_layer(layers, index, recipe, inputs, windows, seed):
         solve_values_and_outputs(layers, index, windows, recipe.solve)
     parameters = trained_parameters(layers, index, recipe)
     generator = torch.Generator().manual_seed(seed * 1000 + index)
-    order = torch.cat([windows[torch.randperm(len(windows), generator=generator)] for _ in range(recipe.passes)] or [windows[:0]])
+    order = torch.cat([windows[:0], *(windows[torch.randperm(len(windows), generator=generator)]
+                                      for _ in range(recipe.passes))])
     steps = len(order) // recipe.batch
     optimizer = torch.optim.AdamW(parameters, lr=recipe.rate, betas=(0.9, 0.95), weight_decay=0)
     averages = [parameter.detach().clone() for parameter in parameters]
@@ -322,7 +324,8 @@ def train_layer(layers, index, recipe, inputs, windows, seed):
         with_map = recipe.map_weight > 0 and step < recipe.map_share * steps
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * rate_at(step, steps)
-        layers.loss(index, recipe.span, recipe, inputs, order[step * recipe.batch:(step + 1) * recipe.batch], with_map).backward()
+        batch = order[step * recipe.batch:(step + 1) * recipe.batch]
+        layers.loss(index, recipe.span, recipe, inputs, batch, with_map).backward()
         if recipe.first and step < recipe.first_share * steps:
             for parameter in parameters:
                 if id(parameter) not in early:
@@ -357,11 +360,15 @@ def train_layers(layers, recipe, windows, held_out, seed, chosen):
     return errors
 
 
-def branches_of(model):
-    """Keeps the output of every attention of the next forward pass."""
-    caught = []
-    hooks = [layer.self_attn.register_forward_hook(lambda _, __, out: caught.append(out[0])) for layer in model.model.layers]
-    return caught, hooks
+@contextlib.contextmanager
+def branches_of(*models):
+    """Yields, for each model, a list to which its forward passes append the output of every attention."""
+    lists = [[] for _ in models]
+    hooks = [layer.self_attn.register_forward_hook(lambda _, __, out, caught=caught: caught.append(out[0]))
+             for model, caught in zip(models, lists) for layer in model.model.layers]
+    yield lists
+    for hook in hooks:
+        hook.remove()
 
 
 def train_globally(layers, recipe, windows, seed):
@@ -370,24 +377,25 @@ def train_globally(layers, recipe, windows, seed):
     optimizer = torch.optim.AdamW(parameters, lr=recipe.global_rate, betas=(0.9, 0.95), weight_decay=1e-4)
     generator = torch.Generator().manual_seed(seed + 77)
     order = windows[torch.randperm(len(windows), generator=generator)]
-    theirs, ours = (branches_of(model)[0] for model in (source, student))
-    for step in range(recipe.global_steps):
-        theirs.clear()
-        ours.clear()
-        warm = min(1, (step + 1) / 32)
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.global_rate * warm * 0.5 * (1 + math.cos(math.pi * max(0, step - 32) / recipe.global_steps))
-        batch = torch.stack([layers.tokens[window] for window in order[(2 * step) % len(order):][:2]])
-        with torch.no_grad():
-            wanted = source(batch).logits.log_softmax(-1)
-        loss = divergence(wanted, student(batch).logits.log_softmax(-1))
-        if recipe.attention_weight and step < recipe.attention_share * recipe.global_steps:
-            loss = loss + recipe.attention_weight * sum(
-                (a - b).square().sum(-1).mean() / variance for a, b, variance in zip(ours, theirs, layers.variances))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1)
-        optimizer.step()
-        optimizer.zero_grad()
+    with branches_of(source, student) as (theirs, ours):
+        for step in range(recipe.global_steps):
+            theirs.clear()
+            ours.clear()
+            warm = min(1, (step + 1) / 32)
+            for group in optimizer.param_groups:
+                decay = 0.5 * (1 + math.cos(math.pi * max(0, step - 32) / recipe.global_steps))
+                group["lr"] = recipe.global_rate * warm * decay
+            batch = torch.stack([layers.tokens[window] for window in order[(2 * step) % len(order):][:2]])
+            with torch.no_grad():
+                wanted = source(batch).logits.log_softmax(-1)
+            loss = divergence(wanted, student(batch).logits.log_softmax(-1))
+            if recipe.attention_weight and step < recipe.attention_share * recipe.global_steps:
+                loss = loss + recipe.attention_weight * sum(
+                    (a - b).square().sum(-1).mean() / variance for a, b, variance in zip(ours, theirs, layers.variances))
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1)
+            optimizer.step()
+            optimizer.zero_grad()
     for parameter in parameters:
         parameter.requires_grad_(False)
 
@@ -415,7 +423,8 @@ def compare_budgets(arguments, source, tokens, held_out_text, base, rate):
         merged, order = merge(arguments, heads)
         layers = Layers(source, merged, order, tokens)
         recipe = Recipe(rate=rate)
-        errors[heads] = [after for _, after in train_layers(layers, recipe, windows, held_out, arguments.seed, range(len(order)))]
+        trained_errors = train_layers(layers, recipe, windows, held_out, arguments.seed, range(len(order)))
+        errors[heads] = [after for _, after in trained_errors]
         trained[heads] = merged
     count = len(errors[1])
 
@@ -462,7 +471,7 @@ def main():
     layers = Layers(source, merged, order, tokens)
     chosen = arguments.layers if arguments.layers is not None else range(len(layers.variances))
     windows, held_out = torch.arange(len(tokens) - HELD_OUT), torch.arange(len(tokens) - HELD_OUT, len(tokens))
-    print(f"source: {base:.3f}\n| recipe | rate | error before | after | excess | seconds |\n|---|---|---|---|---|---|", flush=True)
+    print(f"source: {base:.3f}\n| recipe | rate | error before | after | excess | seconds |\n" + "|---" * 6 + "|", flush=True)
     for name in arguments.recipes:
         for rate in arguments.rates:
             recipe = RECIPES[name]
@@ -475,7 +484,8 @@ def main():
             seconds = time.monotonic() - started
             excess = perplexity(layers.student, held_out_text) - base if arguments.eval_windows else float("nan")
             before, after = (sum(column) / len(errors) for column in zip(*errors))
-            print(f"| {name} | {recipe.rate:.2g} | {before:.4f} | {after:.4f} | {excess:.3f} | {seconds:.0f} |", flush=True)
+            print(f"| {name} | {recipe.rate:.2g} | {before:.4f} | {after:.4f} | {excess:.3f} | {seconds:.0f} |",
+                  flush=True)
 
 
 if __name__ == "__main__":
