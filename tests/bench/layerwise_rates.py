@@ -4,14 +4,13 @@
     build/venv/bin/python tests/bench/layerwise_rates.py [--widths 128,256,512,1024] [--rates 5e-4,1e-3,2e-3,4e-3,8e-3,1.6e-2]
 
 For each width it trains a LLaMA of two layers from random weights on the texts, merges its KV heads by four with the
-product (`principal`), trains the layers of the merged model at every rate as layerwise_research.py does, and prints their
+product (`principal`), trains the layers of the merged model at every rate as layerwise_lessons.py does, and prints their
 mean error (L_out on held-out windows) by rate. An existing model is not trained again.
 """
 
 import argparse
 import copy
-import math
-import pathlib
+import sys
 
 import torch
 from tokenizers import Tokenizer
@@ -19,10 +18,13 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging
 
 import trained_model
-from layerwise_research import HELD_OUT, Layers, Recipe, folder, merge, train_layers, windows_of
+from layerwise_lessons import HELD_OUT, Layers, Recipe, folder, merge, train_layers, windows_of
 
-LAYERS, LENGTH, HEAD_WIDTH = 2, 256, 64
-BATCH, WARM_UP = 4, 30
+sys.path.insert(0, str(trained_model.ROOT / "deploy/demo"))
+import train_model  # noqa: E402
+from train_model import WINDOW  # noqa: E402
+
+LAYERS, HEAD_WIDTH = 2, 64
 
 
 def parse_arguments():
@@ -47,20 +49,9 @@ def train_source(width, place, windows, arguments):
     torch.manual_seed(width)
     model = LlamaForCausalLM(LlamaConfig(
         vocab_size=tokenizer.get_vocab_size(), hidden_size=width, intermediate_size=2 * width, num_hidden_layers=LAYERS,
-        num_attention_heads=heads, num_key_value_heads=heads, max_position_embeddings=LENGTH, bos_token_id=0,
+        num_attention_heads=heads, num_key_value_heads=heads, max_position_embeddings=WINDOW, bos_token_id=0,
         eos_token_id=1))
-    rate = 3e-3 * math.sqrt(128 / width)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.1)
-    for step in range(arguments.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min((step + 1) / WARM_UP, (arguments.steps - step) / arguments.steps)
-        batch = windows[torch.arange(step * BATCH, (step + 1) * BATCH) % len(windows)]
-        loss = model(batch, labels=batch).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1)
-        optimizer.step()
-        optimizer.zero_grad()
-    print(f"width {width}, {heads} heads: loss {loss.item():.3f} after {arguments.steps} steps", flush=True)
+    train_model.train(model, windows.flatten(), arguments.steps, lambda step: None)
     model.save_pretrained(place)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (place / name).write_bytes((arguments.model / name).read_bytes())
@@ -70,17 +61,14 @@ def errors_by_rate(width, arguments, text):
     place = arguments.work / f"width-{width}"
     if not (place / "tokenizer_config.json").exists():
         train_source(width, place, text, arguments)
-    arguments.model = place
     source = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32).requires_grad_(False)
-    arguments.sequence_length = LENGTH
-    merged, order = merge(arguments, source.config.num_attention_heads // 4)
+    of_source = argparse.Namespace(**{**vars(arguments), "model": place, "sequence_length": WINDOW})
+    merged, order = merge(of_source, source.config.num_attention_heads // 4)
     layers = Layers(source, merged, order, text[:arguments.sequences + HELD_OUT])
-    windows = torch.arange(arguments.sequences)
-    held_out = torch.arange(arguments.sequences, arguments.sequences + HELD_OUT)
     means = []
     for rate in arguments.rates:
         layers.student = copy.deepcopy(merged)
-        errors = train_layers(layers, Recipe(rate=rate), windows, held_out, arguments.seed, range(LAYERS))
+        errors = train_layers(layers, Recipe(rate=rate), arguments.seed)
         means.append(sum(after for _, after in errors) / LAYERS)
     return means, sum(before for before, _ in errors) / LAYERS
 
@@ -89,12 +77,11 @@ def main():
     arguments = parse_arguments()
     torch.set_num_threads(1)
     logging.disable_progress_bar()
-    text = windows_of(arguments.model, arguments.texts / "train.jsonl", LENGTH, max(arguments.sequences + HELD_OUT, 1200))
+    needed = max(arguments.sequences + HELD_OUT, arguments.steps * train_model.WINDOWS_A_STEP)
+    text = windows_of(arguments.model, arguments.texts / "train.jsonl", WINDOW, needed)
     print(f"| width | before | {' | '.join(f'{rate:.2g}' for rate in arguments.rates)} | best |")
     print("|---" * (len(arguments.rates) + 3) + "|")
-    tokenizer_of = arguments.model
     for width in arguments.widths:
-        arguments.model = tokenizer_of
         means, before = errors_by_rate(width, arguments, text)
         best = arguments.rates[min(range(len(means)), key=means.__getitem__)]
         print(f"| {width} | {before:.4f} | {' | '.join(f'{mean:.4f}' for mean in means)} | {best:.2g} |", flush=True)

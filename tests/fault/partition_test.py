@@ -10,7 +10,7 @@ import shutil
 import sys
 import unittest
 
-from harness import job_file, nodes, processes
+from harness import job_file, nodes
 from harness.program_test import digest_of
 from harness.spread_gang import SpreadGangTest
 

@@ -75,10 +75,7 @@ class RankKillTest(ProgramTest):
     def kill_some_ranks(self, job, epoch):
         ranks = self.ranks(job, epoch)
         for rank in self.moments.sample(ranks, self.moments.randint(1, len(ranks))):
-            try:
-                os.kill(rank.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            processes.signal_if_alive(rank.pid, signal.SIGKILL)
 
     def kill_again_and_again(self, job):
         best, without_progress = 0, 0

@@ -67,12 +67,17 @@ double LayerwiseTextTokens(const v1::Layerwise& layerwise, const ModelConfig& co
   return there > 0 ? std::min(asked, there) : asked;
 }
 
+/// Returns the bytes of an activation; the plan does not know the device and takes auto for that of a CPU.
+int64_t ElementBytes(std::string_view precision) {
+  return static_cast<int64_t>(at::elementSize(TrainingType(precision, at::kCPU)));
+}
+
 PlannedLayers PlanLayers(const v1::Layerwise& layerwise, const ModelConfig& config, int64_t kv_heads) {
   const int64_t length = SequenceLength(layerwise, config);
   return {.kv_heads = kv_heads,
           .sequence_length = length,
           .sequences_at_once = WindowsAtOnce(length),
-          .element_bytes = layerwise.precision() == "bfloat16" ? 2 : 4,
+          .element_bytes = ElementBytes(layerwise.precision()),
           .with_map = layerwise.map_weight() > 0};
 }
 
@@ -111,7 +116,7 @@ int64_t MostCachedTokens(const v1::Evaluation::Latency& latency) {
 /// Returns the bytes that training this arm takes in addition to the program and the mapped source.
 double ArmTrainingBytes(const v1::Finetune& finetune, const v1::Arm& arm, const SourceModel& source) {
   const PlannedTraining training = PlanTraining(finetune, source.config(), arm.kv_heads(), arm.finetune() == "l0",
-                                                finetune.precision() == "bfloat16" ? 2 : 4);
+                                                ElementBytes(finetune.precision()));
   // Each token takes 4 bytes in memory.
   const double text = FileBytes(finetune.data()) / kBytesPerToken * 4;
   return text + TrainingBytes(source.config(), source.ParameterCount(), training);

@@ -25,6 +25,10 @@ namespace fs = std::filesystem;
 
 constexpr int kFormat = 2;
 
+at::ScalarType StreamPrecision(const StageContext& context) {
+  return TrainingType(context.spec().layerwise().precision(), context.device);
+}
+
 int64_t BytesIn(const fs::path& folder) {
   int64_t bytes = 0;
   std::error_code error;
@@ -46,23 +50,22 @@ absl::StatusOr<TokenWindows> ReadLayerwiseText(StageContext& context, const Sour
 
 absl::StatusOr<SourcePass> MakeSourcePass(StageContext& context, const SourceModel& source, bool with_embeddings) {
   return SourcePass::Make(source, {.sequence_length = SequenceLength(context.spec().layerwise(), source.config()),
-                                   .dtype = TrainingType(context.spec().layerwise().precision(), context.device),
+                                   .dtype = StreamPrecision(context),
                                    .device = context.device,
                                    .with_embeddings = with_embeddings,
                                    .tick = [&context] { context.link.activity().Tick(); }});
 }
 
 std::string StreamsKey(const StageContext& context, const TokenWindows& text) {
-  const nlohmann::json key = {
-      {"format", kFormat},
-      {"source", context.assignment.model().digest()},
-      {"text", text.digest()},
-      {"windows", text.windows()},
-      {"sequence_length", text.sequence_length()},
-      {"borders", BlockBorders(context)},
-      {"ranks", context.communicator.size()},
-      {"precision", c10::toString(TrainingType(context.spec().layerwise().precision(), context.device))},
-      {"cuda", context.device.is_cuda()}};
+  const nlohmann::json key = {{"format", kFormat},
+                              {"source", context.assignment.model().digest()},
+                              {"text", text.digest()},
+                              {"windows", text.windows()},
+                              {"sequence_length", text.sequence_length()},
+                              {"borders", BlockBorders(context)},
+                              {"ranks", context.communicator.size()},
+                              {"precision", c10::toString(StreamPrecision(context))},
+                              {"cuda", context.device.is_cuda()}};
   return Sha256Of(key.dump());
 }
 

@@ -161,11 +161,13 @@ class Validation {
       CheckRange("layerwise.layers_per_task", layerwise.layers_per_task(), 1, 1 << 16);
     }
     if (layerwise.has_learning_rate()) CheckRate("layerwise.learning_rate", layerwise.learning_rate());
-    if (!(layerwise.map_weight() >= 0 && layerwise.map_weight() <= 1e6)) {
-      Add("layerwise.map_weight", "is {}; write a number from 0 to 1,000,000", layerwise.map_weight());
-    }
+    CheckWeight("layerwise.map_weight", layerwise.map_weight());
     CheckWord("layerwise.precision", layerwise.precision(), kPrecisions);
     if (layerwise.seed() < 0) Add("layerwise.seed", "is {}; write 0 or more", layerwise.seed());
+  }
+
+  void CheckWeight(std::string_view field, double weight) {
+    if (!(weight >= 0 && weight <= 1e6)) Add(field, "is {}; write a number from 0 to 1,000,000", weight);
   }
 
   void CheckRate(std::string_view field, double rate) {
@@ -202,20 +204,15 @@ class Validation {
 
   void CheckAttentionWeight() {
     const v1::Finetune& finetune = spec_.finetune();
-    const double weight = finetune.attention_weight();
-    if (!(weight >= 0 && weight <= 1e6)) {
-      Add("finetune.attention_weight", "is {}; write a number from 0 to 1,000,000", weight);
-    }
-    if (!(weight > 0)) return;
+    constexpr std::string_view field = "finetune.attention_weight";
+    CheckWeight(field, finetune.attention_weight());
+    if (!(finetune.attention_weight() > 0)) return;
     if (finetune.teacher() == "cache") {
-      Add("finetune.attention_weight",
-          "needs the teacher's attention outputs, which teacher: cache does not keep; write "
-          "teacher: compute");
+      Add(field, "needs the teacher's attention outputs, which teacher: cache does not keep; write teacher: compute");
     }
     if (finetune.recompute() == "block") {
-      Add("finetune.attention_weight",
-          "needs the attention outputs that recompute: block does not keep; write "
-          "recompute: feed_forward or none");
+      Add(field,
+          "needs the attention outputs that recompute: block does not keep; write recompute: feed_forward or none");
     }
   }
 

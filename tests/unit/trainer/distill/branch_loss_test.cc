@@ -11,8 +11,8 @@ at::Tensor Rows(std::vector<double> values, int64_t windows, int64_t tokens) {
 }
 
 TEST(BranchLoss, IsTheErrorOfEachWindowRelativeToItsVariance) {
-  // Of the first window: mean (2, 0), variance (1 + 1) / 2 = 1, error (4 + 0) / 2 = 2.
-  // Of the second one: mean (0, 3), variance (9 + 9) / 2 = 9, error (0 + 9) / 2 = 4.5.
+  // The first window has the mean (2, 0), the variance (1 + 1) / 2 = 1 and the error (4 + 0) / 2 = 2.
+  // The second one has the mean (0, 3), the variance (9 + 9) / 2 = 9 and the error (0 + 9) / 2 = 4.5.
   const at::Tensor teacher = Rows({1, 0, 3, 0, 0, 0, 0, 6}, 2, 2);
   const at::Tensor student = Rows({1, 2, 3, 0, 0, 0, 3, 6}, 2, 2);
   EXPECT_FLOAT_EQ(BranchLoss({student}, {teacher}, 1).item<float>(), 2 + 0.5);

@@ -1,6 +1,5 @@
-// Tests the stages record and layerwise one after the other on a tiny model of four layers.
+// Tests the stage layerwise, behind record, on a tiny model of four layers.
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -11,8 +10,7 @@
 #include <string>
 
 #include "services/common/base/files.h"
-#include "tests/unit/trainer/fixtures/family_folder.h"
-#include "tests/unit/trainer/stages/stage_fixture.h"
+#include "tests/unit/trainer/stages/layerwise_fixture.h"
 #include "trainer/data/file_digest.h"
 #include "trainer/layerwise/layer_distiller.h"
 #include "trainer/stages/artifacts.h"
@@ -23,197 +21,10 @@
 namespace regroup {
 namespace {
 
-namespace fs = std::filesystem;
-using nlohmann::json;
 using testing::AllOf;
 using testing::HasSubstr;
 
-constexpr int64_t kLayers = 4, kLength = 16, kWindows = 36;
-
-/// Returns a tokenizer whose tokens are letters; 22 ends a text.
-std::string LetterTokenizer() {
-  json vocabulary = {{"</s>", 22}};
-  for (int letter = 0; letter < 22; ++letter) vocabulary[std::string(1, static_cast<char>('a' + letter))] = letter;
-  const json tokenizer = {{"added_tokens", json::array()},
-                          {"normalizer", nullptr},
-                          {"pre_tokenizer", nullptr},
-                          {"post_processor", nullptr},
-                          {"decoder", nullptr},
-                          {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", json::array()}}}};
-  return tokenizer.dump();
-}
-
-class LayerwiseTest : public StageFixture {
- protected:
-  LayerwiseTest() {
-    at::set_num_threads(1);
-    WriteSource();
-    std::ofstream text(work() / "text.jsonl");
-    at::manual_seed(12);
-    const at::Tensor letters = at::randint(0, 22, {30, 20}, at::kLong);
-    for (int64_t line = 0; line < letters.size(0); ++line) {
-      text << "{\"text\": \"";
-      for (int64_t i = 0; i < letters.size(1); ++i) text << static_cast<char>('a' + letters[line][i].item<int64_t>());
-      text << "\"}\n";
-    }
-    text.close();
-    v1::Layerwise& layerwise = *assignment_.mutable_spec()->mutable_layerwise();
-    layerwise.set_method("distill");
-    layerwise.set_data((work() / "text.jsonl").string());
-    layerwise.set_sequences(kWindows);
-    layerwise.set_sequence_length(kLength);
-    layerwise.set_passes(3);
-    layerwise.set_batch_sequences(2);
-    layerwise.set_map_weight(1);
-    layerwise.set_learning_rate(1e-2);
-    layerwise.set_layers_per_task(2);
-    assignment_.mutable_model()->set_layers(kLayers);
-    AddAlignments("", SourceModel::Open(source_folder())->config(), 2);
-  }
-
-  void WriteSource(const std::function<void(std::map<std::string, at::Tensor>&)>& change = {}) {
-    json config = FamilyConfig("llama");
-    config["num_hidden_layers"] = kLayers;
-    WriteFamilyFolder(source_folder(), config, 7);
-    if (change) {
-      const auto stored = LoadTensors(source_folder() / "model.safetensors");
-      std::map<std::string, at::Tensor> tensors;
-      for (const auto& [name, tensor] : *stored) tensors[name] = tensor.clone();
-      change(tensors);
-      WriteFolder(source_folder(), config, tensors);
-    }
-    std::ofstream(source_folder() / "tokenizer.json") << LetterTokenizer();
-  }
-  v1::Layerwise& layerwise() { return *assignment_.mutable_spec()->mutable_layerwise(); }
-
-  fs::path AttemptOf(const std::string& task, int epoch) const { return work() / task / std::to_string(epoch); }
-
-  /// Runs one attempt and returns its folder of results.
-  absl::StatusOr<fs::path> Run(v1::TaskKind kind, const std::string& task, int epoch) {
-    assignment_.mutable_attempt()->set_task(task);
-    assignment_.mutable_attempt()->set_epoch(epoch);
-    StageContext context = ContextOf(task, epoch);
-    fs::create_directories(context.out());
-    const auto outcome = FindStage(kind)(context);
-    if (!outcome.ok()) return outcome.status();
-    return context.out();
-  }
-  StageContext ContextOf(const std::string& task, int epoch) {
-    return {assignment_, work(), AttemptOf(task, epoch), *communicator_, *link_, at::Device(at::kCPU)};
-  }
-
-  /// Records the streams, and makes them the input of later tasks.
-  void Record(const std::string& task = "record") {
-    const auto recorded = Run(v1::TASK_KIND_RECORD, task, 1);
-    ASSERT_TRUE(recorded.ok()) << recorded.status();
-    (*assignment_.mutable_inputs())[kRecordRole] = task + "/1/out";
-  }
-  absl::StatusOr<fs::path> TryLayers(const std::string& task, int64_t first, int64_t layers, int epoch = 1) {
-    assignment_.set_layer(static_cast<int32_t>(first));
-    assignment_.set_layers(static_cast<int32_t>(layers));
-    return Run(v1::TASK_KIND_LAYERWISE, task, epoch);
-  }
-  fs::path TrainLayers(const std::string& task, int64_t first, int64_t layers, int epoch = 1) {
-    const auto trained = TryLayers(task, first, layers, epoch);
-    EXPECT_TRUE(trained.ok()) << trained.status();
-    return trained.value_or("");
-  }
-
-  json PointerOf(const std::string& task) const {
-    return json::parse(*ReadFile(AttemptOf(task, 1) / "out" / artifacts::kStreamsPointer));
-  }
-  fs::path StreamsOf(const std::string& task) const { return work() / PointerOf(task)["folder"].get<std::string>(); }
-  static json RecordOf(const fs::path& folder, int64_t layer) {
-    return json::parse(*ReadFile(folder / artifacts::LayerRecord(layer)));
-  }
-  static std::string WeightsOf(const fs::path& folder, int64_t layer) {
-    return *ReadFile(folder / artifacts::TrainedAttention(layer));
-  }
-  /// Compares what two attempts wrote for a layer; only the time may differ.
-  static void ExpectSame(const fs::path& one, const fs::path& other, int64_t layer) {
-    EXPECT_EQ(WeightsOf(one, layer), WeightsOf(other, layer)) << layer;
-    json first = RecordOf(one, layer), second = RecordOf(other, layer);
-    first.erase("seconds");
-    second.erase("seconds");
-    EXPECT_EQ(first, second);
-  }
-  static std::set<std::string> NamesIn(const fs::path& folder) {
-    std::set<std::string> names;
-    for (const auto& entry : fs::directory_iterator(folder)) names.insert(entry.path().filename().string());
-    return names;
-  }
-  /// Returns the attention of the merged layer before training, by the names of VisitBlock.
-  std::map<std::string, at::Tensor> Merged(int64_t layer) {
-    const SourceModel source = *SourceModel::Open(source_folder());
-    Block block = *source.MapBlock(layer);
-    EXPECT_TRUE(Conversion::Average(source.config(), 2)->Merge(block, layer).ok());
-    std::map<std::string, at::Tensor> tensors;
-    VisitBlock(block, layer, [&](const std::string& name, at::Tensor& tensor) {
-      if (tensor.defined() && name.find(".attention.") != std::string::npos) tensors[name] = tensor;
-    });
-    return tensors;
-  }
-  void ExpectMerged(const fs::path& folder, int64_t layer) {
-    const auto written = LoadTensors(folder / artifacts::TrainedAttention(layer));
-    ASSERT_TRUE(written.ok()) << written.status();
-    const std::map<std::string, at::Tensor> expected = Merged(layer);
-    EXPECT_EQ(written->size(), expected.size());
-    for (const auto& [name, tensor] : expected) {
-      ASSERT_TRUE(written->contains(name)) << name;
-      EXPECT_TRUE(at::equal(written->at(name), tensor)) << name;
-    }
-  }
-};
-
-TEST_F(LayerwiseTest, RecordWritesTheSourcesStreamsBeforeEveryBlock) {
-  Record();
-  EXPECT_EQ(NamesIn(AttemptOf("record", 1)), std::set<std::string>{"out"});
-  const json pointer = PointerOf("record");
-  EXPECT_EQ(pointer["windows"], kWindows);
-  EXPECT_EQ(pointer["ranks"], 1);
-  EXPECT_EQ(NamesIn(StreamsOf("record")), (std::set<std::string>{"layer-000-part-0-of-1", "layer-002-part-0-of-1"}));
-
-  const SourceModel source = *SourceModel::Open(source_folder());
-  StageContext context = ContextOf("record", 1);
-  const TokenWindows text = *ReadLayerwiseText(context, source);
-  const Model model = *source.Load(at::kFloat, at::kCPU);
-  const WindowRunner runner(model, kLength, at::kCPU);
-  for (const int64_t layer : {0, 2}) {
-    const auto streams = ResidualStreams::Open({StreamsOf("record") / StreamFile(layer, 0, 1)},
-                                               {.windows = kWindows, .tokens = kLength, .hidden_size = 10});
-    ASSERT_TRUE(streams.ok()) << streams.status();
-    for (const int64_t window : {0, 17, 35}) {
-      at::Tensor tokens = at::empty({1, kLength}, at::kLong);
-      text.Copy(window, tokens.mutable_data_ptr<int64_t>());
-      at::Tensor expected = runner.Start(tokens);
-      for (int64_t earlier = 0; earlier < layer; ++earlier) {
-        expected = runner.Advance(expected, model.blocks[earlier], earlier);
-      }
-      const at::Tensor ours = *streams->Read({window}, at::kFloat, at::kCPU);
-      EXPECT_LT((ours - expected).norm().item<double>(), 1e-2 * expected.norm().item<double>()) << layer;
-    }
-  }
-}
-
-TEST_F(LayerwiseTest, JobsWithTheSameTextAndBordersShareTheStreams) {
-  Record();
-  const fs::path file = StreamsOf("record") / StreamFile(2, 0, 1);
-  const fs::file_time_type written = fs::last_write_time(file);
-  const auto long_ago = written - std::chrono::hours(1);
-  fs::last_write_time(StreamsOf("record"), long_ago);
-  Record("record-of-another-job");
-  EXPECT_EQ(PointerOf("record-of-another-job"), PointerOf("record"));
-  EXPECT_EQ(fs::last_write_time(file), written);
-  // Its use keeps the folder from being removed first.
-  EXPECT_GT(fs::last_write_time(StreamsOf("record")), long_ago);
-
-  layerwise().set_layers_per_task(1);
-  Record("other-borders");
-  EXPECT_NE(PointerOf("other-borders"), PointerOf("record"));
-  assignment_.mutable_model()->set_digest("another");
-  Record("other-source");
-  EXPECT_NE(PointerOf("other-source"), PointerOf("other-borders"));
-}
+class LayerwiseTest : public LayerwiseFixture {};
 
 TEST_F(LayerwiseTest, WritesTheTrainedAttentionAndARecordOfEveryLayer) {
   Record();
@@ -488,20 +299,6 @@ TEST_F(LayerwiseTest, LaterStagesReadTheTrainedAttention) {
   }
 }
 
-TEST_F(LayerwiseTest, ADamagedPointerIsDataLossThatNamesTheFile) {
-  Record();
-  const fs::path pointer = AttemptOf("record", 1) / "out" / artifacts::kStreamsPointer;
-  for (const char* content :
-       {"", "[]", R"({"folder": "streams/a", "windows": 36})", R"({"folder": 3, "windows": 36, "ranks": 1})",
-        R"({"folder": "streams/a", "windows": "36", "ranks": 1})",
-        R"({"folder": "streams/a", "windows": 36, "ranks": null})"}) {
-    std::ofstream(pointer) << content;
-    const auto read = ReadStreamsPointer(ContextOf("layerwise-0", 1));
-    EXPECT_EQ(read.status().code(), absl::StatusCode::kDataLoss) << content;
-    EXPECT_THAT(std::string(read.status().message()), HasSubstr(pointer.string())) << content;
-  }
-}
-
 TEST_F(LayerwiseTest, AStreamOfAnotherSizeIsDataLossThatNamesTheFile) {
   Record();
   const fs::path file = StreamsOf("record") / StreamFile(2, 0, 1);
@@ -509,49 +306,6 @@ TEST_F(LayerwiseTest, AStreamOfAnotherSizeIsDataLossThatNamesTheFile) {
   const absl::Status status = TryLayers("layerwise-2", 2, 2).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
   EXPECT_THAT(std::string(status.message()), HasSubstr(file.string()));
-}
-
-class MakeRoomForStreamsTest : public testing::Test {
- protected:
-  /// Writes folders of 1,000 bytes, in two files each, the first of which was used last.
-  MakeRoomForStreamsTest() {
-    for (int i = 0; i < 4; ++i) {
-      const fs::path folder = folder_.path() / std::string(1, static_cast<char>('a' + i));
-      fs::create_directories(folder);
-      std::ofstream(folder / "one") << std::string(400, 'x');
-      std::ofstream(folder / "two") << std::string(600, 'x');
-      fs::last_write_time(folder, fs::file_time_type::clock::now() - std::chrono::hours(i + 1));
-    }
-  }
-  /// Returns the names of what is left.
-  std::string LeftOver(int64_t needed, int64_t limit) {
-    MakeRoomForStreams(folder_.path(), needed, limit);
-    std::string left;
-    for (const char name : {'a', 'b', 'c', 'd'}) {
-      if (fs::exists(folder_.path() / std::string(1, name))) left += name;
-    }
-    return left;
-  }
-
-  TemporaryFolder folder_;
-};
-
-TEST_F(MakeRoomForStreamsTest, RemovesNothingWhileThereIsRoom) {
-  EXPECT_EQ(LeftOver(1000, 5000), "abcd");
-  MakeRoomForStreams(folder_.path(), int64_t{1} << 30);
-  EXPECT_EQ(LeftOver(0, 4000), "abcd");
-}
-
-TEST_F(MakeRoomForStreamsTest, RemovesThoseThatWereNotUsedForTheLongestTimeAndNoMoreThanNecessary) {
-  EXPECT_EQ(LeftOver(1001, 5000), "abc");
-  EXPECT_EQ(LeftOver(3500, 5000), "a");
-}
-
-TEST_F(MakeRoomForStreamsTest, RemovesAllWhereTheNeedAloneIsTooLarge) { EXPECT_EQ(LeftOver(6000, 5000), ""); }
-
-TEST_F(MakeRoomForStreamsTest, AFolderThatDoesNotExistYetHasRoom) {
-  MakeRoomForStreams(folder_.path() / "none", 6000, 5000);
-  EXPECT_FALSE(fs::exists(folder_.path() / "none"));
 }
 
 }  // namespace
