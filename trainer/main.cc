@@ -64,7 +64,18 @@ absl::Status RunAttempt(const Arguments& arguments) {
   communicator->set_activity(&link->activity());
   StageContext context{assignment, arguments.work_folder, attempt_folder, *communicator, *link, device};
   REGROUP_RETURN_IF_ERROR(MakeFolders(context.out()));
-  const absl::StatusOr<v1::TaskOutcome> outcome = RunStage(context);
+  absl::StatusOr<v1::TaskOutcome> outcome = RunStage(context);
+  // All ranks have written what they write.
+  if (outcome.ok()) REGROUP_RETURN_IF_ERROR(communicator->RestingBarrier());
+  if (outcome.ok() && context.leads()) {
+    link->SetProgress("checksums", 0, 0);
+    auto sha256 = WriteChecksums(context.out());
+    if (sha256.ok()) {
+      outcome->set_outputs_sha256(*sha256);
+    } else {
+      outcome = sha256.status();
+    }
+  }
   if (!outcome.ok()) {
     LogError(std::string(outcome.status().message()), {{"rank", communicator->rank()}});
     link->Finish(FailedOutcome(outcome.status())).IgnoreError();

@@ -18,10 +18,11 @@ void AddInputs(const Job& job, size_t task, v1::TaskAssignment* assignment) {
   const TaskNode& reader = job.graph().tasks[task];
   for (const size_t ancestor : job.graph().AncestorsOf(task)) {
     const std::string folder = job.ResultFolder(ancestor);
+    const v1::Task& done = job.task(ancestor);
     for (const std::string& role : RolesOf(job, job.graph().tasks[ancestor], reader)) {
       (*assignment->mutable_inputs())[role] = folder;
+      if (!done.outputs_sha256().empty()) (*assignment->mutable_input_sha256())[role] = done.outputs_sha256();
     }
-    const v1::Task& done = job.task(ancestor);
     (*assignment->mutable_task_seconds())[job.graph().tasks[ancestor].id] =
         Seconds(FromProto(done.end_time()) - FromProto(done.start_time()));
   }

@@ -156,6 +156,7 @@ bool Job::FailIfOverdue(Time now) {
 void Job::Succeed(size_t task, const v1::TaskOutcome& outcome) {
   MutableTask(task).set_state(v1::TASK_STATE_SUCCEEDED);
   MutableTask(task).clear_failure();
+  MutableTask(task).set_outputs_sha256(outcome.outputs_sha256());
   for (const auto& [name, value] : outcome.figures()) (*record_.job.mutable_figures())[name] = value;
   if (this->task(task).kind() == v1::TASK_KIND_REPORT) record_.job.set_report_folder(ReportFolder(task, outcome));
   if (this->task(task).kind() == v1::TASK_KIND_INSPECT) {

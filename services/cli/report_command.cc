@@ -12,6 +12,7 @@
 #include "services/cli/commands.h"
 #include "services/cli/json_text.h"
 #include "services/cli/report_text.h"
+#include "services/common/base/checksums.h"
 #include "services/common/base/files.h"
 #include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
@@ -24,6 +25,7 @@ namespace fs = std::filesystem;
 struct ReportOptions {
   std::string job;
   bool open = false;
+  bool check = false;
 };
 
 /// Returns the report's folder if `text` is the folder of a result or of a report.
@@ -52,6 +54,18 @@ absl::StatusOr<nlohmann::json> ReadReport(const fs::path& folder) {
   return report;
 }
 
+/// Compares the files of a published result with the checksums in its report.
+absl::Status CheckResult(const fs::path& report) {
+  const fs::path sums = report / kChecksumFile;
+  const absl::StatusOr<Checksums> checksums = ReadChecksums(sums);
+  if (absl::IsNotFound(checksums.status())) {
+    return absl::FailedPreconditionError(fmt::format(
+        "{} does not exist: only a published result has checksums, and only since release 0.3.0", sums.string()));
+  }
+  REGROUP_RETURN_IF_ERROR(checksums.status());
+  return CheckFiles(fs::absolute(report / "..").lexically_normal(), *checksums);
+}
+
 /// Opens the page in $BROWSER or in the desktop's default browser.
 absl::Status OpenPage(const fs::path& page) {
   const char* const chosen = std::getenv("BROWSER");
@@ -72,6 +86,10 @@ absl::Status OpenPage(const fs::path& page) {
 ExitCode Report(const ReportOptions& options, const CommandLine& line) {
   const auto folder = FindReport(options.job, line);
   if (!folder.ok()) return PrintError(folder.status(), line.json);
+  if (options.check) {
+    const absl::Status checked = CheckResult(*folder);
+    if (!checked.ok()) return PrintError(checked, line.json);
+  }
   const auto report = ReadReport(*folder);
   if (!report.ok()) return PrintError(report.status(), line.json);
   const fs::path page = *folder / "report.html";
@@ -79,6 +97,7 @@ ExitCode Report(const ReportOptions& options, const CommandLine& line) {
     Print(report->dump(2) + "\n");
   } else {
     Print(ReportText(*report, StandardOutput()) + fmt::format("\n  {}\n", page.string()));
+    if (options.check) Print("  every file is as it was published\n");
   }
   if (!options.open) return kExitDone;
   const absl::Status opened = OpenPage(page);
@@ -92,6 +111,7 @@ void AddReportCommand(CLI::App& app, CommandLine& line) {
   const auto options = std::make_shared<ReportOptions>();
   command->add_option("job", options->job, "The job's id, or the folder of a result")->required();
   command->add_flag("--open", options->open, "Also open the page in a browser ($BROWSER, or the desktop's default)");
+  command->add_flag("--check", options->check, "First compare every file of the result with its checksum");
   command->footer("The page report.html is self-contained and needs no network.");
   command->callback(
       [&line, options] { line.selected = [options](const CommandLine& chosen) { return Report(*options, chosen); }; });

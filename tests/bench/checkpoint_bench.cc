@@ -14,8 +14,8 @@
 #include <functional>
 #include <numeric>
 
+#include "services/common/base/file_digest.h"
 #include "services/common/base/stopwatch.h"
-#include "trainer/data/file_digest.h"
 #include "trainer/training/checkpoint_saver.h"
 
 namespace regroup {

@@ -51,7 +51,7 @@ absl::StatusOr<Json> Rewrite(const std::string& from, const std::string& to) {
 
 absl::StatusOr<Json> Describe(const std::string& path) {
   REGROUP_ASSIGN_OR_RETURN(const auto folder, CheckpointFolder::Open(path));
-  REGROUP_ASSIGN_OR_RETURN(const std::string digest, folder->Digest());
+  const std::string digest = DigestOf(folder->Digests());
   Json tensors = Json::object();
   for (const TensorInfo& tensor : folder->tensors()) {
     tensors[tensor.name] = {SafetensorsDtypeName(tensor.dtype), tensor.shape};

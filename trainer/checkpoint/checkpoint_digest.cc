@@ -1,4 +1,5 @@
-// CheckpointFolder::Digest: hashes each tensor, on several threads, and then hashes the list of those digests.
+// The digests of CheckpointFolder: hashes each tensor, on several threads, and then hashes the list of those digests;
+// compares a tensor with the digest that it had before.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -6,10 +7,18 @@
 #include <thread>
 
 #include "services/common/base/sha256.h"
+#include "services/common/base/status_macros.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
 
 namespace regroup {
 namespace {
+
+/// Returns the entry of CheckpointDigests::tensors.
+std::string Entry(const TensorInfo& tensor, const std::string& sha256) {
+  std::string entry(SafetensorsDtypeName(tensor.dtype));
+  for (const int64_t size : tensor.shape) entry += fmt::format(" {}", size);
+  return fmt::format("{}\n{}", entry, sha256);
+}
 
 /// Returns the digests of the pieces, in their order.
 std::vector<std::string> DigestEach(const std::vector<std::string_view>& pieces, int threads) {
@@ -27,22 +36,44 @@ std::vector<std::string> DigestEach(const std::vector<std::string_view>& pieces,
 
 }  // namespace
 
-absl::StatusOr<std::string> CheckpointFolder::Digest(int threads) const {
+CheckpointDigests CheckpointFolder::Digests(int threads) const {
   std::vector<std::string_view> pieces;
-  for (const TensorInfo& tensor : tensors_) {
-    pieces.push_back(files_[file_by_name_.find(tensor.name)->second]->Bytes(tensor.name).value());
-  }
+  for (const TensorInfo& tensor : tensors_) pieces.push_back(FileOf(tensor.name).Bytes(tensor.name).value());
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  const std::vector<std::string> digests = DigestEach(pieces, threads > 0 ? threads : cores);
+  const std::vector<std::string> each = DigestEach(pieces, threads > 0 ? threads : cores);
+  CheckpointDigests digests{.config = Sha256Of(config_text_)};
+  for (size_t i = 0; i < tensors_.size(); ++i) digests.tensors[tensors_[i].name] = Entry(tensors_[i], each[i]);
+  return digests;
+}
+
+std::string DigestOf(const CheckpointDigests& digests) {
   Sha256 whole;
-  whole.Update(fmt::format("regroup checkpoint 1\n{}\n", Sha256Of(config_text_)));
-  for (size_t i = 0; i < tensors_.size(); ++i) {
-    const TensorInfo& tensor = tensors_[i];
-    whole.Update(fmt::format("{}\n{}\n{}", tensor.name.size(), tensor.name, SafetensorsDtypeName(tensor.dtype)));
-    for (const int64_t size : tensor.shape) whole.Update(fmt::format(" {}", size));
-    whole.Update(fmt::format("\n{}\n", digests[i]));
-  }
+  whole.Update(fmt::format("regroup checkpoint 1\n{}\n", digests.config));
+  for (const auto& [name, entry] : digests.tensors) whole.Update(fmt::format("{}\n{}\n{}\n", name.size(), name, entry));
   return whole.Finish();
+}
+
+absl::Status CheckpointFolder::CheckConfig() const {
+  if (expected_ == nullptr || Sha256Of(config_text_) == expected_->config) return absl::OkStatus();
+  return absl::DataLossError(fmt::format("{} changed after it was inspected", (path_ / "config.json").string()));
+}
+
+absl::Status CheckpointFolder::CheckTensor(std::string_view name) const {
+  if (expected_ == nullptr) return absl::OkStatus();
+  {
+    const std::lock_guard lock(checking_);
+    if (checked_.contains(name)) return absl::OkStatus();
+  }
+  const SafetensorsFile& file = FileOf(name);
+  REGROUP_ASSIGN_OR_RETURN(const std::string_view bytes, file.Bytes(name));
+  const auto found = expected_->tensors.find(name);
+  if (found == expected_->tensors.end() || found->second != Entry(*Find(name), Sha256Of(bytes))) {
+    return absl::DataLossError(
+        fmt::format("{}: tensor \"{}\" changed after it was inspected", file.path().string(), name));
+  }
+  const std::lock_guard lock(checking_);
+  checked_.emplace(name);
+  return absl::OkStatus();
 }
 
 }  // namespace regroup

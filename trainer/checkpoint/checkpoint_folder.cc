@@ -165,12 +165,15 @@ int64_t TensorInfo::elements() const {
   return product;
 }
 
-absl::StatusOr<std::shared_ptr<const CheckpointFolder>> CheckpointFolder::Open(const std::filesystem::path& folder) {
+absl::StatusOr<std::shared_ptr<const CheckpointFolder>> CheckpointFolder::Open(
+    const std::filesystem::path& folder, std::shared_ptr<const CheckpointDigests> expected) {
   REGROUP_RETURN_IF_ERROR(CheckIsFolder(folder));
   std::shared_ptr<CheckpointFolder> checkpoint(new CheckpointFolder());
   checkpoint->path_ = folder;
+  checkpoint->expected_ = std::move(expected);
   const std::filesystem::path config_path = folder / "config.json";
   REGROUP_ASSIGN_OR_RETURN(checkpoint->config_text_, ReadFile(config_path));
+  REGROUP_RETURN_IF_ERROR(checkpoint->CheckConfig());
   REGROUP_ASSIGN_OR_RETURN(checkpoint->config_, ParseObject(config_path, checkpoint->config_text_));
   REGROUP_ASSIGN_OR_RETURN(checkpoint->files_, OpenWeights(folder));
   checkpoint->ListTensors();
@@ -198,6 +201,7 @@ absl::StatusOr<at::Tensor> CheckpointFolder::Tensor(std::string_view name) const
   if (found == file_by_name_.end()) {
     return absl::NotFoundError(fmt::format("checkpoint {} has no tensor \"{}\"", path_.string(), name));
   }
+  REGROUP_RETURN_IF_ERROR(CheckTensor(name));
   return files_[found->second]->Tensor(name);
 }
 

@@ -9,6 +9,8 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,12 +32,26 @@ struct TensorInfo {
   int64_t elements() const;
 };
 
+/// Digests of a folder's content at an earlier time.
+struct CheckpointDigests {
+  /// SHA-256 of config.json.
+  std::string config;
+  /// By name, a tensor's element type and shape, and the SHA-256 of its bytes: "BF16 4096 4096\n0a1b...".
+  std::map<std::string, std::string, std::less<>> tensors;
+};
+
+/// Returns one SHA-256 over all of them. It does not depend on how the tensors are spread over files.
+std::string DigestOf(const CheckpointDigests& digests);
+
 class CheckpointFolder {
  public:
   /// Reads config.json and the headers of model.safetensors, or of the shards that model.safetensors.index.json lists.
   /// NOT_FOUND for a missing folder or file; INVALID_ARGUMENT for a malformed one, for an index that does not agree
   /// with its shards, and for a folder that has pickle files only (the message says how to convert them).
-  static absl::StatusOr<std::shared_ptr<const CheckpointFolder>> Open(const std::filesystem::path& folder);
+  /// With `expected`, config.json, and each tensor when it is first handed out, are compared with what was read
+  /// before; DATA_LOSS names the file or the tensor that changed.
+  static absl::StatusOr<std::shared_ptr<const CheckpointFolder>> Open(
+      const std::filesystem::path& folder, std::shared_ptr<const CheckpointDigests> expected = nullptr);
 
   const std::filesystem::path& path() const { return path_; }
   /// Returns config.json, which is always an object.
@@ -58,13 +74,15 @@ class CheckpointFolder {
   /// Lists the number of tensors of each dtype, most elements first: "BF16 (290 tensors), F32 (1 tensor)".
   std::string DtypeSummary() const;
 
-  /// Returns the SHA-256 over config.json and every tensor's name, dtype, shape and bytes. It does not depend on how
-  /// the tensors are spread over files. Reads all bytes, on up to `threads` threads (0: all cores).
-  absl::StatusOr<std::string> Digest(int threads = 0) const;
+  /// Reads all bytes, on up to `threads` threads (0: all cores).
+  CheckpointDigests Digests(int threads = 0) const;
 
  private:
   CheckpointFolder() = default;
   void ListTensors();
+  const SafetensorsFile& FileOf(std::string_view name) const { return *files_[file_by_name_.find(name)->second]; }
+  absl::Status CheckConfig() const;
+  absl::Status CheckTensor(std::string_view name) const;
 
   std::filesystem::path path_;
   nlohmann::json config_;
@@ -72,6 +90,10 @@ class CheckpointFolder {
   std::vector<std::shared_ptr<const SafetensorsFile>> files_;
   std::vector<TensorInfo> tensors_;
   std::map<std::string, size_t, std::less<>> file_by_name_;
+  std::shared_ptr<const CheckpointDigests> expected_;
+  mutable std::mutex checking_;
+  /// Tensors whose bytes are as expected.
+  mutable std::set<std::string, std::less<>> checked_;
 };
 
 }  // namespace regroup

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <vector>
 
 #include "services/common/base/bounded_json.h"
 #include "services/common/base/files.h"
@@ -43,6 +44,8 @@ absl::StatusOr<std::optional<nlohmann::json>> JsonLinesReader::Next() {
   while (std::getline(stream_, line_)) {
     ++line_number_;
     bytes_read_ += line_.size() + 1;
+    digest_.Update(line_);
+    if (!stream_.eof()) digest_.Update("\n");  // Only the last line may lack its end.
     if (IsBlank(line_)) continue;
     if (JsonDepth(line_) > kMaxJsonDepth) return ErrorHere("the line nests lists or objects too deeply");
     nlohmann::json object = nlohmann::json::parse(line_, nullptr, /*allow_exceptions=*/false);
@@ -52,6 +55,15 @@ absl::StatusOr<std::optional<nlohmann::json>> JsonLinesReader::Next() {
   }
   if (stream_.bad()) return ErrnoStatus(EIO, "read", path_);
   return std::nullopt;
+}
+
+absl::StatusOr<std::string> JsonLinesReader::Digest() {
+  std::vector<char> buffer(1 << 20);
+  while (stream_.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || stream_.gcount() > 0) {
+    digest_.Update({buffer.data(), static_cast<size_t>(stream_.gcount())});
+  }
+  if (stream_.bad()) return ErrnoStatus(EIO, "read", path_);
+  return digest_.Finish();
 }
 
 absl::Status JsonLinesReader::ErrorHere(std::string_view what) const {

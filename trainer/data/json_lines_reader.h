@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "services/common/base/sha256.h"
 
 namespace regroup {
 
@@ -25,6 +26,10 @@ class JsonLinesReader {
   /// Returns the next object, or nullopt at the end. INVALID_ARGUMENT "file:line: ..." for a line that is not a JSON
   /// object.
   absl::StatusOr<std::optional<nlohmann::json>> Next();
+
+  /// Reads the rest of the file, and returns the SHA-256 of all its bytes, each as it was read. Called once, at the
+  /// end.
+  absl::StatusOr<std::string> Digest();
 
   /// Returns INVALID_ARGUMENT for the last line read: "file:line: <what>".
   absl::Status ErrorHere(std::string_view what) const;
@@ -44,6 +49,7 @@ class JsonLinesReader {
   int64_t line_number_ = 0;
   uint64_t bytes_read_ = 0;
   uint64_t file_bytes_ = 0;
+  Sha256 digest_;
 };
 
 }  // namespace regroup

@@ -21,6 +21,8 @@ class TextReader {
   /// Returns the next text, or nullopt at the end.
   absl::StatusOr<std::optional<std::string>> Next();
   const JsonLinesReader& lines() const { return lines_; }
+  /// See JsonLinesReader::Digest.
+  absl::StatusOr<std::string> Digest() { return lines_.Digest(); }
 
  private:
   explicit TextReader(JsonLinesReader lines) : lines_(std::move(lines)) {}
@@ -38,6 +40,8 @@ class InstructionReader {
   static absl::StatusOr<InstructionReader> Open(const std::filesystem::path& path);
   absl::StatusOr<std::optional<InstructionRecord>> Next();
   const JsonLinesReader& lines() const { return lines_; }
+  /// See JsonLinesReader::Digest.
+  absl::StatusOr<std::string> Digest() { return lines_.Digest(); }
 
  private:
   explicit InstructionReader(JsonLinesReader lines) : lines_(std::move(lines)) {}
@@ -56,6 +60,8 @@ class MultipleChoiceReader {
  public:
   static absl::StatusOr<MultipleChoiceReader> Open(const std::filesystem::path& path);
   absl::StatusOr<std::optional<MultipleChoiceRecord>> Next();
+  /// See JsonLinesReader::Digest.
+  absl::StatusOr<std::string> Digest() { return lines_.Digest(); }
 
  private:
   explicit MultipleChoiceReader(JsonLinesReader lines) : lines_(std::move(lines)) {}

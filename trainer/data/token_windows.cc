@@ -36,9 +36,9 @@ absl::StatusOr<TokenWindows> TokenWindows::Build(const std::filesystem::path& da
     tokens.insert(tokens.end(), text.ids.begin(), text.ids.end());
     return absl::OkStatus();
   };
-  REGROUP_RETURN_IF_ERROR(Tokenise(
-      data, tokenizer,
-      {.kind = options.kind, .enough_tokens = enough, .threads = options.threads, .progress = options.progress}, take));
+  const TokeniseOptions reading{
+      .kind = options.kind, .enough_tokens = enough, .threads = options.threads, .progress = options.progress};
+  REGROUP_RETURN_IF_ERROR(Tokenise(data, tokenizer, reading, take).status());
   return Cut(TokenStore::InMemory(std::move(tokens), std::move(starts), std::move(answers)), data, options);
 }
 

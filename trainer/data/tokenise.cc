@@ -46,6 +46,9 @@ class LineReader {
     if (!text) return std::nullopt;
     return InstructionRecord{.prompt = *std::move(text)};
   }
+  absl::StatusOr<std::string> Digest() {
+    return std::visit([](auto& reader) { return reader.Digest(); }, reader_);
+  }
   const JsonLinesReader& lines() const {
     return std::visit([](const auto& reader) -> const JsonLinesReader& { return reader.lines(); }, reader_);
   }
@@ -101,8 +104,9 @@ std::vector<Encoded> EncodeAll(const Tokenizer& tokenizer, const std::vector<Ins
 
 }  // namespace
 
-absl::Status Tokenise(const std::filesystem::path& data, const Tokenizer& tokenizer, const TokeniseOptions& options,
-                      const std::function<absl::Status(const TokenisedText&)>& take) {
+absl::StatusOr<std::string> Tokenise(const std::filesystem::path& data, const Tokenizer& tokenizer,
+                                     const TokeniseOptions& options,
+                                     const std::function<absl::Status(const TokenisedText&)>& take) {
   REGROUP_ASSIGN_OR_RETURN(LineReader reader, LineReader::Open(data, options.kind));
   TokeniseProgress progress;
   while (options.enough_tokens == 0 || progress.tokens < options.enough_tokens) {
@@ -118,7 +122,7 @@ absl::Status Tokenise(const std::filesystem::path& data, const Tokenizer& tokeni
     progress.file_bytes = reader.lines().file_bytes();
     if (options.progress) options.progress(progress);
   }
-  return absl::OkStatus();
+  return reader.Digest();
 }
 
 }  // namespace regroup

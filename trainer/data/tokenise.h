@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -39,9 +40,10 @@ struct TokenisedText {
   int64_t prompt = 0;
 };
 
-/// Passes every text to `take`, on the caller's thread. Returns the errors of the file, its lines, the tokenizer, and
-/// `take`.
-absl::Status Tokenise(const std::filesystem::path& data, const Tokenizer& tokenizer, const TokeniseOptions& options,
-                      const std::function<absl::Status(const TokenisedText&)>& take);
+/// Passes every text to `take`, on the caller's thread. Returns the SHA-256 of the whole file, of which every byte is
+/// read once, or the errors of the file, its lines, the tokenizer, and `take`.
+absl::StatusOr<std::string> Tokenise(const std::filesystem::path& data, const Tokenizer& tokenizer,
+                                     const TokeniseOptions& options,
+                                     const std::function<absl::Status(const TokenisedText&)>& take);
 
 }  // namespace regroup

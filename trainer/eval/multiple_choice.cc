@@ -85,7 +85,10 @@ absl::StatusOr<Questions> ReadQuestions(const std::filesystem::path& data, const
   REGROUP_ASSIGN_OR_RETURN(MultipleChoiceReader reader, MultipleChoiceReader::Open(data));
   while (true) {
     REGROUP_ASSIGN_OR_RETURN(const std::optional<MultipleChoiceRecord> record, reader.Next());
-    if (!record.has_value()) return questions;
+    if (!record.has_value()) {
+      REGROUP_ASSIGN_OR_RETURN(questions.result.data_digest, reader.Digest());
+      return questions;
+    }
     ChoiceItem& item = questions.result.items.emplace_back();
     item.label = record->label;
     for (size_t choice = 0; choice < record->choices.size(); ++choice) {

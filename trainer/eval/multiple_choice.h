@@ -31,6 +31,8 @@ struct ChoiceItem {
 
 struct MultipleChoice {
   std::vector<ChoiceItem> items;
+  /// SHA-256 of the data file.
+  std::string data_digest;
 
   /// Returns the share of items whose best choice is correct; the next function returns its standard error.
   double Accuracy(bool per_byte) const;

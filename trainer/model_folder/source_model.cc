@@ -6,6 +6,7 @@
 
 #include <charconv>
 
+#include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/checkpoint/torch_dtype.h"
 #include "trainer/families/packing.h"
@@ -20,6 +21,10 @@ int64_t LayerOf(std::string_view ours) {
   int64_t layer = 0;
   if (ours.starts_with(kPrefix)) std::from_chars(ours.data() + kPrefix.size(), ours.data() + ours.size(), layer);
   return layer;
+}
+
+std::shared_ptr<const CheckpointDigests> Shared(const CheckpointDigests* digests) {
+  return digests == nullptr ? nullptr : std::make_shared<const CheckpointDigests>(*digests);
 }
 
 bool Contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
@@ -60,9 +65,10 @@ std::vector<int64_t> ExpectedShape(const ModelConfig& config, std::string_view o
   return linear(config.intermediate_size, config.hidden_size);
 }
 
-absl::StatusOr<SourceModel> SourceModel::Open(const std::filesystem::path& folder) {
+absl::StatusOr<SourceModel> SourceModel::Open(const std::filesystem::path& folder, const SourceDigests* expected) {
   SourceModel source;
-  REGROUP_ASSIGN_OR_RETURN(source.folder_, CheckpointFolder::Open(folder));
+  REGROUP_ASSIGN_OR_RETURN(source.folder_,
+                           CheckpointFolder::Open(folder, Shared(expected ? &expected->checkpoint : nullptr)));
   const std::string where = (folder / "config.json").string();
   const auto in_file = [&](const absl::Status& status) {
     std::string message(status.message());
@@ -78,16 +84,29 @@ absl::StatusOr<SourceModel> SourceModel::Open(const std::filesystem::path& folde
   source.config_ = *config;
   const std::string embedding = PlaceOf(*source.family_, source.config_, "embedding.weight")->name;
   source.bare_names_ = !source.family_->prefix.empty() && !source.folder_->Has(embedding);
-  REGROUP_RETURN_IF_ERROR(source.OpenCompact());
+  REGROUP_RETURN_IF_ERROR(source.OpenCompact(expected));
   REGROUP_RETURN_IF_ERROR(source.CheckTensors());
   return source;
 }
 
-absl::Status SourceModel::OpenCompact() {
+absl::Status SourceModel::OpenCompact(const SourceDigests* expected) {
   const std::filesystem::path folder = folder_->path() / kCompactFolder;
   if (!IsExpanded(folder_->config())) return absl::OkStatus();
-  REGROUP_ASSIGN_OR_RETURN(compact_, CheckpointFolder::Open(folder));
+  const CheckpointDigests none;
+  const CheckpointDigests* const compact = expected ? &(expected->compact ? *expected->compact : none) : nullptr;
+  REGROUP_ASSIGN_OR_RETURN(compact_, CheckpointFolder::Open(folder, Shared(compact)));
   return ReadCompactConfig(compact_->config(), config_);
+}
+
+SourceDigests SourceModel::Digests() const {
+  SourceDigests digests{.checkpoint = folder_->Digests()};
+  if (compact_ != nullptr) digests.compact = compact_->Digests();
+  return digests;
+}
+
+std::string DigestOf(const SourceDigests& digests) {
+  const std::string own = DigestOf(digests.checkpoint);
+  return digests.compact ? Sha256Of(own + DigestOf(*digests.compact)) : own;
 }
 
 bool SourceModel::IsCompact(std::string_view ours) const {

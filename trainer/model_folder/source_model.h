@@ -4,6 +4,8 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
@@ -12,11 +14,22 @@
 
 namespace regroup {
 
+/// Digests of a source's content at an earlier time.
+struct SourceDigests {
+  CheckpointDigests checkpoint;
+  /// Digests of the compact tensors of an expanded checkpoint (compact_attention.h).
+  std::optional<CheckpointDigests> compact;
+};
+
+/// Returns one SHA-256 over all of them.
+std::string DigestOf(const SourceDigests& digests);
+
 class SourceModel {
  public:
   /// Opens the folder and checks that every tensor of the family exists with the shape that config.json requires; reads
   /// no weights. INVALID_ARGUMENT or NOT_FOUND names the key, the file or the tensor.
-  static absl::StatusOr<SourceModel> Open(const std::filesystem::path& folder);
+  /// With `expected`, whatever is read must be what was inspected; DATA_LOSS names the file or the tensor that changed.
+  static absl::StatusOr<SourceModel> Open(const std::filesystem::path& folder, const SourceDigests* expected = nullptr);
 
   const Family& family() const { return *family_; }
   const ModelConfig& config() const { return config_; }
@@ -24,6 +37,9 @@ class SourceModel {
   /// Returns the element type of the weights, which the result keeps.
   at::ScalarType dtype() const;
   int64_t ParameterCount() const;
+
+  /// Reads all bytes of the folder's tensors.
+  SourceDigests Digests() const;
 
   /// Returns the weights of one layer as stored in the file (memory-mapped, read-only).
   absl::StatusOr<Block> MapBlock(int64_t layer) const;
@@ -36,7 +52,7 @@ class SourceModel {
 
  private:
   SourceModel() = default;
-  absl::Status OpenCompact();
+  absl::Status OpenCompact(const SourceDigests* expected);
   absl::Status CheckTensors() const;
   absl::Status CheckTensor(const std::string& ours) const;
   /// Returns an undefined tensor if the family or the checkpoint does not have this optional parameter.

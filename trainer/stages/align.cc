@@ -11,6 +11,8 @@
 #include "trainer/model_folder/tensor_file.h"
 #include "trainer/plan/settings.h"
 #include "trainer/stages/artifacts.h"
+#include "trainer/stages/job_source.h"
+#include "trainer/stages/shared_folder.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {
@@ -19,9 +21,11 @@ namespace {
 absl::StatusOr<LayerStatistics> ReadStatistics(const StageContext& context, const AttentionShape& shape) {
   REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path calibrated, context.Input(kCalibrateRole));
   REGROUP_ASSIGN_OR_RETURN(const std::string pointer, ReadFile(calibrated / artifacts::kStatisticsPointer));
-  const std::string folder = nlohmann::json::parse(pointer).at("folder");
+  const nlohmann::json named = nlohmann::json::parse(pointer);
+  const SharedFolder shared{.folder = named.at("folder"), .sha256 = named.value("sha256", "")};
   const std::string file = artifacts::LayerStatistics(context.assignment.layer());
-  REGROUP_ASSIGN_OR_RETURN(const TensorMap tensors, LoadTensors(context.work_folder / folder / file));
+  REGROUP_RETURN_IF_ERROR(CheckShared(context, shared, {file}));
+  REGROUP_ASSIGN_OR_RETURN(const TensorMap tensors, LoadTensors(context.work_folder / shared.folder / file));
   return LayerStatistics::FromTensors(shape, tensors);
 }
 
@@ -38,7 +42,7 @@ absl::Status AlignAndSave(const StageContext& context, const LayerStatistics& st
 }  // namespace
 
 absl::StatusOr<v1::TaskOutcome> RunAlign(StageContext& context) {
-  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context));
   const AttentionShape shape = AttentionShapeOf(source.config(), context.assignment.layer());
   context.link.SetProgress("align", 0, 1);
   REGROUP_ASSIGN_OR_RETURN(const LayerStatistics statistics, ReadStatistics(context, shape));

@@ -15,8 +15,12 @@
 
 namespace regroup::artifacts {
 
+// inspect
+/// The digests of the source's files and tensors (job_source.h).
+inline constexpr char kInspectedSource[] = "source.json";
+
 // calibrate
-/// {"folder": the shared folder of the statistics, relative to the working folder}
+/// {"folder": the shared folder of the statistics, relative to the working folder; "sha256": of its checksums}
 inline constexpr char kStatisticsPointer[] = "statistics.json";
 /// A file in that shared folder.
 inline std::string LayerStatistics(int64_t layer) { return fmt::format("layer-{:03}.safetensors", layer); }
@@ -28,7 +32,8 @@ inline constexpr char kAlignment[] = "alignment.safetensors";
 inline std::string AlignmentWith(int64_t kv_heads) { return fmt::format("alignment-{}.safetensors", kv_heads); }
 
 // record
-/// {"folder": the shared folder of the streams, relative to the working folder}
+/// {"folder": the shared folder of the streams, relative to the working folder; "windows", "ranks"; "sha256": of its
+/// checksums}
 inline constexpr char kStreamsPointer[] = "streams.json";
 
 // layerwise

@@ -21,6 +21,7 @@
 #include "trainer/nn/windows_at_once.h"
 #include "trainer/plan/settings.h"
 #include "trainer/stages/artifacts.h"
+#include "trainer/stages/job_source.h"
 #include "trainer/stages/job_text.h"
 #include "trainer/stages/shared_folder.h"
 #include "trainer/stages/stage.h"
@@ -28,7 +29,7 @@
 namespace regroup {
 namespace {
 
-constexpr int kFormat = 1;
+constexpr int kFormat = 2;
 
 /// Returns true if any arm of the job compares unit-length heads.
 bool NeedsUnitGrams(const v1::TaskAssignment& assignment) {
@@ -38,16 +39,15 @@ bool NeedsUnitGrams(const v1::TaskAssignment& assignment) {
   return assignment.arms_size() == 0;
 }
 
-std::string StatisticsKey(const StageContext& context, int64_t sequence_length, bool unit_grams) {
-  const v1::ModelSummary& model = context.assignment.model();
-  const v1::Calibration& calibration = context.spec().calibration();
-  const auto digest = model.data_digests().find(calibration.data());
-  nlohmann::json key = {{"format", kFormat},
-                        {"source", model.digest()},
-                        {"data", digest == model.data_digests().end() ? "" : digest->second},
-                        {"sequences", calibration.sequences()},
-                        {"sequence_length", sequence_length},
-                        {"unit_grams", unit_grams}};
+/// Names the statistics by what they are computed from: the source, every tensor of which is compared with the digest
+/// that is in the source's, and the tokens, which name text and tokenizer.
+std::string StatisticsKey(const StageContext& context, const TokenWindows& windows, bool unit_grams) {
+  const nlohmann::json key = {{"format", kFormat},
+                              {"source", context.assignment.model().digest()},
+                              {"text", windows.digest()},
+                              {"windows", windows.windows()},
+                              {"sequence_length", windows.sequence_length()},
+                              {"unit_grams", unit_grams}};
   return Sha256Of(key.dump());
 }
 
@@ -96,12 +96,8 @@ absl::Status Publish(const StageContext& context, const std::vector<LayerStatist
   return PublishShared(staged, published);
 }
 
-absl::Status Compute(StageContext& context, const SourceModel& source, int64_t sequence_length, bool unit_grams,
+absl::Status Compute(StageContext& context, const SourceModel& source, const TokenWindows& windows, bool unit_grams,
                      const std::filesystem::path& published) {
-  const v1::Calibration& calibration = context.spec().calibration();
-  REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
-                           ReadWindows(context, "calibration.data", calibration.data(), source,
-                                       {.sequence_length = sequence_length, .max_windows = calibration.sequences()}));
   REGROUP_ASSIGN_OR_RETURN(const Model model, source.Load(at::kFloat, context.device));
   std::vector<LayerStatistics> statistics = EmptyStatistics(source.config(), unit_grams);
   AccumulateWindows(context, model, windows, statistics);
@@ -113,17 +109,22 @@ absl::Status Compute(StageContext& context, const SourceModel& source, int64_t s
 }  // namespace
 
 absl::StatusOr<v1::TaskOutcome> RunCalibrate(StageContext& context) {
-  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context));
   const int64_t sequence_length = SequenceLength(context.spec().calibration(), source.config());
   const bool unit_grams = NeedsUnitGrams(context.assignment);
-  const std::string folder = "statistics/" + StatisticsKey(context, sequence_length, unit_grams);
+  const v1::Calibration& calibration = context.spec().calibration();
+  REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
+                           ReadWindows(context, "calibration.data", calibration.data(), source,
+                                       {.sequence_length = sequence_length, .max_windows = calibration.sequences()}));
+  const std::string folder = "statistics/" + StatisticsKey(context, windows, unit_grams);
   const std::filesystem::path published = context.work_folder / folder;
   REGROUP_ASSIGN_OR_RETURN(const bool is_published, IsPublished(context, published));
   if (!is_published) {
-    REGROUP_RETURN_IF_ERROR(Compute(context, source, sequence_length, unit_grams, published));
+    REGROUP_RETURN_IF_ERROR(Compute(context, source, windows, unit_grams, published));
   }
   if (context.leads()) {
-    const nlohmann::json pointer = {{"folder", folder}};
+    REGROUP_ASSIGN_OR_RETURN(const SharedFolder shared, DescribeShared(context, folder));
+    const nlohmann::json pointer = {{"folder", shared.folder}, {"sha256", shared.sha256}};
     REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context.out() / artifacts::kStatisticsPointer, pointer.dump(2) + "\n"));
   }
   return v1::TaskOutcome();

@@ -8,6 +8,7 @@
 #include "services/common/base/status_macros.h"
 #include "trainer/stages/artifacts.h"
 #include "trainer/stages/evaluate_quality.h"
+#include "trainer/stages/job_source.h"
 #include "trainer/stages/latency.h"
 #include "trainer/stages/load_conversion.h"
 #include "trainer/stages/stage.h"
@@ -90,7 +91,7 @@ absl::Status CompareWithSource(StageContext& context, const SourceModel& source,
 
 absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context) {
   context.link.SetProgress("load", 0, 0);
-  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context));
   REGROUP_ASSIGN_OR_RETURN(Model model, LoadSubject(context, source));
   const std::string& subject = context.assignment.subject();
   const int64_t kv_bytes = model.config.KvCacheBytesPerToken(static_cast<int64_t>(at::elementSize(source.dtype())));

@@ -12,6 +12,7 @@
 #include "trainer/eval/perplexity.h"
 #include "trainer/plan/settings.h"
 #include "trainer/stages/artifacts.h"
+#include "trainer/stages/job_source.h"
 #include "trainer/stages/job_text.h"
 
 namespace regroup {
@@ -76,7 +77,7 @@ absl::Status AddPerplexity(StageContext& context, const SourceModel& source, con
 absl::Status AddMultipleChoice(StageContext& context, const SourceModel& source, const Model& model,
                                EvaluationRecord& record) {
   if (context.spec().evaluation().multiple_choice().empty()) return absl::OkStatus();
-  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(source.folder().path()));
+  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadSourceTokenizer(context, source));
   for (const v1::Evaluation::MultipleChoice& set : context.spec().evaluation().multiple_choice()) {
     const auto progress = [&](int64_t done, int64_t total) {
       context.link.SetProgress(set.name() + " choices", done, total);
@@ -84,6 +85,9 @@ absl::Status AddMultipleChoice(StageContext& context, const SourceModel& source,
     REGROUP_ASSIGN_OR_RETURN(
         const MultipleChoice result,
         MeasureMultipleChoice(model, set.data(), *tokenizer, context.device, context.communicator, progress));
+    if (result.data_digest != InspectedDataDigest(context, set.data()).value_or(result.data_digest)) {
+      return AtKey("evaluation.multiple_choice", DataChanged(set.data()));
+    }
     record.measured["multiple_choice"].push_back(DescribeSet(set.name(), result));
     record.SetFigure(set.name(), result.Accuracy(false));
     REGROUP_RETURN_IF_ERROR(WriteScores(context, artifacts::ChoiceScores(set.name()), DescribeItems(result)));

@@ -7,6 +7,7 @@
 #include "trainer/model_folder/convert_block.h"
 #include "trainer/model_folder/converted_folder.h"
 #include "trainer/stages/artifacts.h"
+#include "trainer/stages/job_source.h"
 #include "trainer/stages/load_conversion.h"
 #include "trainer/stages/stage.h"
 
@@ -51,7 +52,7 @@ absl::Status WriteWeights(StageContext& context, const SourceModel& source, cons
 }  // namespace
 
 absl::StatusOr<v1::TaskOutcome> RunExport(StageContext& context) {
-  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context));
   const std::filesystem::path folder = context.out() / artifacts::kCheckpoint;
   REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
   REGROUP_RETURN_IF_ERROR(WriteWeights(context, source, folder));

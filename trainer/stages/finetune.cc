@@ -19,6 +19,7 @@
 #include "trainer/plan/settings.h"
 #include "trainer/plan/training_memory.h"
 #include "trainer/stages/artifacts.h"
+#include "trainer/stages/job_source.h"
 #include "trainer/stages/job_text.h"
 #include "trainer/stages/load_conversion.h"
 #include "trainer/stages/stage.h"
@@ -121,7 +122,7 @@ absl::Status WriteResult(const StageContext& context, const SourceModel& source,
 absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   const v1::Finetune& finetune = context.spec().finetune();
   context.link.SetProgress("load", 0, 0);
-  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context));
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, source.config()));
   const bool bild = finetune.loss() == "bild";
   if (bild && source.config().HasEncoder()) {

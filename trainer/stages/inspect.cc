@@ -5,15 +5,16 @@
 
 #include <set>
 
+#include "services/common/base/file_digest.h"
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/arms.h"
-#include "trainer/data/file_digest.h"
 #include "trainer/data/text_reader.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/plan/describe.h"
 #include "trainer/plan/settings.h"
+#include "trainer/stages/job_source.h"
 #include "trainer/stages/job_text.h"
 #include "trainer/stages/latency.h"
 #include "trainer/stages/stage.h"
@@ -116,9 +117,11 @@ absl::Status CheckData(const v1::JobSpec& spec, const ModelConfig& config) {
   return absl::OkStatus();
 }
 
-/// Adds the digests of the files that calibration, layerwise distillation and training read.
+/// Adds the digests of all data files.
 absl::Status AddDataDigests(const v1::JobSpec& spec, v1::ModelSummary& summary) {
   std::set<std::string> files{spec.calibration().data(), spec.finetune().data(), spec.layerwise().data()};
+  files.insert(spec.evaluation().perplexity().data());
+  for (const v1::Evaluation::MultipleChoice& set : spec.evaluation().multiple_choice()) files.insert(set.data());
   files.erase("");
   for (const std::string& file : files) {
     REGROUP_ASSIGN_OR_RETURN((*summary.mutable_data_digests())[file], FileDigest(file));
@@ -146,7 +149,10 @@ absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
   v1::TaskOutcome outcome;
   v1::ModelSummary& summary = *outcome.mutable_model();
   summary = SummaryOf(*source);
-  REGROUP_ASSIGN_OR_RETURN(*summary.mutable_digest(), source->folder().Digest());
+  const SourceDigests digests = source->Digests();
+  summary.set_digest(DigestOf(digests));
+  REGROUP_ASSIGN_OR_RETURN(const std::string tokenizer_digest, TokenizerDigest(spec.source().checkpoint()));
+  REGROUP_RETURN_IF_ERROR(WriteInspectedSource(context, {.weights = digests, .tokenizer = tokenizer_digest}));
   REGROUP_RETURN_IF_ERROR(AddDataDigests(spec, summary));
   const int64_t element_bytes = static_cast<int64_t>(at::elementSize(source->dtype()));
   auto& figures = *outcome.mutable_figures();

@@ -23,7 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kFormat = 2;
+constexpr int kFormat = 3;
 
 at::ScalarType StreamPrecision(const StageContext& context) {
   return TrainingType(context.spec().layerwise().precision(), context.device);
@@ -81,8 +81,10 @@ std::vector<int64_t> BlockBorders(const StageContext& context) {
 }
 
 absl::Status WriteStreamsPointer(const StageContext& context, const RecordedStreams& recorded) {
-  const nlohmann::json pointer = {
-      {"folder", recorded.folder}, {"windows", recorded.windows}, {"ranks", recorded.ranks}};
+  const nlohmann::json pointer = {{"folder", recorded.shared.folder},
+                                  {"sha256", recorded.shared.sha256},
+                                  {"windows", recorded.windows},
+                                  {"ranks", recorded.ranks}};
   return WriteFileAtomically(context.out() / artifacts::kStreamsPointer, pointer.dump(2) + "\n");
 }
 
@@ -94,10 +96,13 @@ absl::StatusOr<RecordedStreams> ReadStreamsPointer(const StageContext& context) 
     return pointer.contains(key) && pointer[key].type() == type;
   };
   using Type = nlohmann::json::value_t;
-  if (!has("folder", Type::string) || !has("windows", Type::number_unsigned) || !has("ranks", Type::number_unsigned)) {
+  if (!has("folder", Type::string) || !has("sha256", Type::string) || !has("windows", Type::number_unsigned) ||
+      !has("ranks", Type::number_unsigned)) {
     return absl::DataLossError(fmt::format("{} is damaged", (recorded / artifacts::kStreamsPointer).string()));
   }
-  return RecordedStreams{.folder = pointer["folder"], .windows = pointer["windows"], .ranks = pointer["ranks"]};
+  return RecordedStreams{.shared = {.folder = pointer["folder"], .sha256 = pointer["sha256"]},
+                         .windows = pointer["windows"],
+                         .ranks = pointer["ranks"]};
 }
 
 absl::Status RecordStreams(StageContext& context, const SourcePass& pass, const TokenWindows& text,

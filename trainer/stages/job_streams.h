@@ -14,6 +14,7 @@
 #include "trainer/data/token_windows.h"
 #include "trainer/layerwise/residual_streams.h"
 #include "trainer/layerwise/source_pass.h"
+#include "trainer/stages/shared_folder.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {
@@ -26,8 +27,7 @@ absl::StatusOr<SourcePass> MakeSourcePass(StageContext& context, const SourceMod
 
 /// The content of artifacts::kStreamsPointer.
 struct RecordedStreams {
-  /// Relative to the working folder.
-  std::string folder;
+  SharedFolder shared;
   int64_t windows = 0;
   /// Number of files at each border.
   int64_t ranks = 1;

@@ -4,33 +4,22 @@
 #include <fmt/format.h>
 
 #include <cstring>
+#include <optional>
 
 #include <nlohmann/json.hpp>
 
+#include "services/common/base/file_digest.h"
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
-#include "trainer/data/file_digest.h"
+#include "trainer/stages/job_source.h"
 
 namespace regroup {
 namespace {
 
 constexpr int kFormat = 1;
 constexpr int64_t kDigestLength = 64;
-
-/// Returns a digest of the files that make up the folder's tokenizer.
-absl::StatusOr<std::string> TokenizerDigest(const std::filesystem::path& folder) {
-  std::string digests;
-  for (const char* name : {"tokenizer.json", "tokenizer.model", "spiece.model", "tokenizer_config.json",
-                           "special_tokens_map.json", "config.json"}) {
-    std::error_code error;
-    if (!std::filesystem::exists(folder / name, error)) continue;
-    REGROUP_ASSIGN_OR_RETURN(const std::string digest, FileDigest(folder / name));
-    digests += fmt::format("{} {}\n", name, digest);
-  }
-  return Sha256Of(digests);
-}
 
 std::filesystem::path StorePath(const StageContext& context, const std::string& digest) {
   return context.work_folder / "tokens" / (digest + ".tokens");
@@ -39,16 +28,29 @@ std::filesystem::path StorePath(const StageContext& context, const std::string& 
 /// Identifies the tokens of a given part of the file.
 class StoreKey {
  public:
-  static absl::StatusOr<StoreKey> Of(std::string_view key, const std::string& data, const SourceModel& source,
-                                     DataKind kind) {
-    auto digest = FileDigest(data);
-    if (!digest.ok()) return AtKey(key, digest.status());
+  /// Takes the digests that `inspect` made, so that the files are read again only if their tokens are not there.
+  static absl::StatusOr<StoreKey> Of(const StageContext& context, std::string_view key, const std::string& data,
+                                     const SourceModel& source, DataKind kind) {
     StoreKey result;
-    result.data_ = *std::move(digest);
     result.kind_ = kind;
-    REGROUP_ASSIGN_OR_RETURN(result.tokenizer_, TokenizerDigest(source.folder().path()));
+    if (const std::optional<std::string> inspected = InspectedDataDigest(context, data)) {
+      result.data_ = *inspected;
+    } else {
+      auto digest = FileDigest(data);
+      if (!digest.ok()) return AtKey(key, digest.status());
+      result.data_ = *std::move(digest);
+    }
+    REGROUP_ASSIGN_OR_RETURN(const std::optional<InspectedSource> inspected, ReadInspectedSource(context));
+    if (inspected) {
+      result.tokenizer_ = inspected->tokenizer;
+    } else {
+      REGROUP_ASSIGN_OR_RETURN(result.tokenizer_, TokenizerDigest(source.folder().path()));
+    }
     return result;
   }
+
+  /// SHA-256 of the data file.
+  const std::string& data() const { return data_; }
 
   std::string Digest(int64_t enough_tokens) const {
     const nlohmann::json key = {{"format", kFormat},
@@ -73,10 +75,11 @@ bool IsIntact(const std::filesystem::path& path) {
   return status.ok();
 }
 
+/// Tokenises the file, whose content must have the digest of `store`.
 absl::Status MakeStore(StageContext& context, std::string_view key, const std::string& data, const SourceModel& source,
-                       const TokenWindowsOptions& options, const std::filesystem::path& path) {
+                       const TokenWindowsOptions& options, const StoreKey& store, const std::filesystem::path& path) {
   context.link.SetProgress("tokenise", 0, 0);
-  const auto tokenizer = LoadTokenizer(source.folder().path());
+  const auto tokenizer = LoadSourceTokenizer(context, source);
   if (!tokenizer.ok()) return AtKey("source.checkpoint", tokenizer.status());
   REGROUP_RETURN_IF_ERROR(MakeFolders(path.parent_path()));
   REGROUP_ASSIGN_OR_RETURN(TokenStoreWriter writer, TokenStoreWriter::Create(path, (*tokenizer)->vocabulary_size(),
@@ -87,9 +90,12 @@ absl::Status MakeStore(StageContext& context, std::string_view key, const std::s
                              static_cast<int64_t>(progress.file_bytes));
   };
   const TokeniseOptions reading{.kind = options.kind, .enough_tokens = enough, .progress = show};
-  REGROUP_RETURN_IF_ERROR(AtKey(key, Tokenise(data, **tokenizer, reading, [&](const TokenisedText& text) {
-                                  return writer.Add(text.ids, text.prompt);
-                                })));
+  const auto digest = Tokenise(data, **tokenizer, reading,
+                               [&](const TokenisedText& text) { return writer.Add(text.ids, text.prompt); });
+  // A line that cannot be read may be one that `inspect` never saw.
+  const std::string found = digest.ok() ? *digest : FileDigest(data).value_or(store.data());
+  if (found != store.data()) return AtKey(key, DataChanged(data));
+  if (!digest.ok()) return AtKey(key, digest.status());
   return writer.Finish();
 }
 
@@ -97,7 +103,7 @@ absl::Status MakeStore(StageContext& context, std::string_view key, const std::s
 absl::StatusOr<std::string> FindOrMakeStore(StageContext& context, std::string_view key, const std::string& data,
                                             const SourceModel& source, const TokenWindowsOptions& options) {
   context.link.SetProgress("read the tokens", 0, 0);
-  REGROUP_ASSIGN_OR_RETURN(const StoreKey store, StoreKey::Of(key, data, source, options.kind));
+  REGROUP_ASSIGN_OR_RETURN(const StoreKey store, StoreKey::Of(context, key, data, source, options.kind));
   auto enough = EnoughTokens(options);
   if (!enough.ok()) return AtKey(key, enough.status());
   // A file with all tokens serves every request.
@@ -105,7 +111,7 @@ absl::StatusOr<std::string> FindOrMakeStore(StageContext& context, std::string_v
   const std::string whole = store.Digest(0), wanted = store.Digest(*enough);
   if (std::filesystem::exists(StorePath(context, whole), error) && IsIntact(StorePath(context, whole))) return whole;
   if (wanted != whole && IsIntact(StorePath(context, wanted))) return wanted;
-  REGROUP_RETURN_IF_ERROR(MakeStore(context, key, data, source, options, StorePath(context, wanted)));
+  REGROUP_RETURN_IF_ERROR(MakeStore(context, key, data, source, options, store, StorePath(context, wanted)));
   return wanted;
 }
 

@@ -15,18 +15,19 @@
 #include <nlohmann/json.hpp>
 
 #include "services/common/base/copy_file.h"
+#include "services/common/base/file_digest.h"
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/base/stopwatch.h"
 #include "trainer/alignment/merge_heads.h"
-#include "trainer/data/file_digest.h"
 #include "trainer/layerwise/layer_distiller.h"
 #include "trainer/model_folder/convert_block.h"
 #include "trainer/model_folder/tensor_file.h"
 #include "trainer/nn/parameter_names.h"
 #include "trainer/plan/settings.h"
 #include "trainer/stages/artifacts.h"
+#include "trainer/stages/job_source.h"
 #include "trainer/stages/job_streams.h"
 #include "trainer/stages/job_text.h"
 #include "trainer/stages/load_conversion.h"
@@ -79,21 +80,21 @@ class BlockOfLayers {
     return {.windows = windows, .tokens = tokens, .hidden_size = source_.config().hidden_size};
   }
 
-  /// Opens the recorded streams before the first layer, or computes them again if they were removed.
+  /// Opens the recorded streams before the first layer, or computes them again if they were removed or damaged.
   absl::StatusOr<ResidualStreams> OpenFirst() {
     REGROUP_ASSIGN_OR_RETURN(const RecordedStreams recorded, ReadStreamsPointer(context_));
-    const int64_t tokens = SequenceLength(layerwise(), source_.config());
+    const StreamShape shape = Shape(recorded.windows, SequenceLength(layerwise(), source_.config()));
+    std::vector<std::string> names;
+    for (int64_t rank = 0; rank < recorded.ranks; ++rank) names.push_back(StreamFile(first_, rank, recorded.ranks));
     const auto open = [&](const fs::path& folder) {
       std::vector<fs::path> files;
-      for (int64_t rank = 0; rank < recorded.ranks; ++rank) {
-        files.push_back(folder / StreamFile(first_, rank, recorded.ranks));
-      }
-      return ResidualStreams::Open(files, Shape(recorded.windows, tokens));
+      for (const std::string& name : names) files.push_back(folder / name);
+      return ResidualStreams::Open(files, shape);
     };
-    auto found = open(context_.work_folder / recorded.folder);
-    if (found.ok() || !absl::IsNotFound(found.status())) return found;
-    LogWarning("the recorded streams were removed; computing them again",
-               {{"folder", (context_.work_folder / recorded.folder).string()}});
+    const absl::Status intact = CheckShared(context_, recorded.shared, names);
+    if (intact.ok()) return open(context_.work_folder / recorded.shared.folder);
+    if (!absl::IsNotFound(intact) && !absl::IsDataLoss(intact)) return intact;
+    LogWarning(fmt::format("computing the recorded streams again: {}", std::string(intact.message())));
     const fs::path folder = context_.attempt_folder / "streams";
     REGROUP_RETURN_IF_ERROR(RecordAgain(recorded, folder));
     return open(folder);
@@ -335,7 +336,7 @@ class BlockOfLayers {
 
 absl::StatusOr<v1::TaskOutcome> RunLayerwise(StageContext& context) {
   context.link.SetProgress("load", 0, 0);
-  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context));
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, source.config()));
   REGROUP_ASSIGN_OR_RETURN(SourcePass pass, MakeSourcePass(context, source, /*with_embeddings=*/false));
   BlockOfLayers block(context, source, conversion, std::move(pass));

@@ -9,6 +9,7 @@
 
 #include "services/common/base/files.h"
 #include "services/common/base/status_macros.h"
+#include "trainer/stages/job_source.h"
 #include "trainer/stages/job_streams.h"
 #include "trainer/stages/job_text.h"
 #include "trainer/stages/shared_folder.h"
@@ -41,7 +42,7 @@ absl::Status Record(StageContext& context, const SourceModel& source, const Toke
 }  // namespace
 
 absl::StatusOr<v1::TaskOutcome> RunRecord(StageContext& context) {
-  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context));
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows text, ReadLayerwiseText(context, source));
   const std::string folder = "streams/" + StreamsKey(context, text);
   const fs::path published = context.work_folder / folder;
@@ -53,8 +54,9 @@ absl::StatusOr<v1::TaskOutcome> RunRecord(StageContext& context) {
     fs::last_write_time(published, fs::file_time_type::clock::now(), error);
   }
   if (context.leads()) {
+    REGROUP_ASSIGN_OR_RETURN(const SharedFolder shared, DescribeShared(context, folder));
     REGROUP_RETURN_IF_ERROR(WriteStreamsPointer(
-        context, {.folder = folder, .windows = text.windows(), .ranks = context.communicator.size()}));
+        context, {.shared = shared, .windows = text.windows(), .ranks = context.communicator.size()}));
   }
   return v1::TaskOutcome();
 }

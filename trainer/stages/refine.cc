@@ -20,6 +20,7 @@
 #include "trainer/nn/window_runner.h"
 #include "trainer/plan/settings.h"
 #include "trainer/stages/artifacts.h"
+#include "trainer/stages/job_source.h"
 #include "trainer/stages/job_text.h"
 #include "trainer/stages/load_conversion.h"
 #include "trainer/stages/stage.h"
@@ -163,7 +164,7 @@ absl::StatusOr<v1::TaskOutcome> RunRefine(StageContext& context) {
   at::NoGradGuard no_gradients;
   context.link.SetProgress("load", 0, 0);
   const v1::Calibration& calibration = context.spec().calibration();
-  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context));
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, source.config()));
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
                            ReadWindows(context, "calibration.data", calibration.data(), source,

@@ -14,6 +14,7 @@
 #include "trainer/report/data.h"
 #include "trainer/report/page.h"
 #include "trainer/stages/artifacts.h"
+#include "trainer/stages/job_source.h"
 #include "trainer/stages/load_conversion.h"
 #include "trainer/stages/report_inputs.h"
 #include "trainer/stages/stage.h"
@@ -52,6 +53,18 @@ absl::StatusOr<fs::path> StageCheckpoint(const StageContext& context, const fs::
   return staged;
 }
 
+/// Writes the checksums of the staged folder: those of the exported files as their task recorded them, which the links
+/// share, and those of the report.
+absl::Status WritePublishedChecksums(const StageContext& context, const fs::path& staged, const fs::path& report) {
+  REGROUP_ASSIGN_OR_RETURN(const Checksums exported, context.InputChecksums(kExportRole));
+  REGROUP_ASSIGN_OR_RETURN(const Checksums own, ChecksumsOf(report));
+  Checksums all;
+  const std::string prefix = std::string(artifacts::kCheckpoint) + "/";
+  for (const auto& [path, digest] : exported) all[path.substr(prefix.size())] = digest;
+  for (const auto& [path, digest] : own) all[(report.lexically_relative(staged) / path).string()] = digest;
+  return WriteFileAtomically(report / kChecksumFile, FormatChecksums(all));
+}
+
 absl::Status WriteReport(const fs::path& folder, const nlohmann::ordered_json& report) {
   REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
   REGROUP_RETURN_IF_ERROR(WriteFileAtomically(folder / artifacts::kReport, report.dump(1) + "\n"));
@@ -74,7 +87,7 @@ absl::Status WriteAlignments(const StageContext& context, const ModelConfig& con
 }  // namespace
 
 absl::StatusOr<v1::TaskOutcome> RunReport(StageContext& context) {
-  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(context.spec().source().checkpoint()));
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context));
   REGROUP_ASSIGN_OR_RETURN(const nlohmann::ordered_json report, CollectReport(context, source.config()));
   REGROUP_RETURN_IF_ERROR(WriteReport(context.out(), report));
   REGROUP_RETURN_IF_ERROR(CheckGates(context.spec().gates(), report));
@@ -88,6 +101,7 @@ absl::StatusOr<v1::TaskOutcome> RunReport(StageContext& context) {
   REGROUP_RETURN_IF_ERROR(WriteReport(folder, report));
   REGROUP_RETURN_IF_ERROR(WriteAlignments(context, source.config(), folder / artifacts::kAlignment));
   REGROUP_RETURN_IF_ERROR(WriteFileAtomically(folder / "job.yaml", FormatJobFile(context.spec())));
+  REGROUP_RETURN_IF_ERROR(WritePublishedChecksums(context, staged, folder));
   REGROUP_RETURN_IF_ERROR(SyncPath(staged));
   outcome.mutable_publication()->set_staged(staged.string());
   outcome.mutable_publication()->set_published(output.string());

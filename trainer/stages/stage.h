@@ -9,12 +9,14 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
 #include "regroup/v1/worker_service.pb.h"
+#include "services/common/base/checksums.h"
 #include "trainer/link/worker_link.h"
 #include "trainer/model_folder/source_model.h"
 #include "trainer/parallel/communicator.h"
@@ -34,9 +36,18 @@ struct StageContext {
   /// Folder to which this attempt writes its results; it exists.
   std::filesystem::path out() const { return attempt_folder / "out"; }
   bool leads() const { return communicator.rank() == 0; }
-  /// Returns the folder with the results of an earlier task, by its role. INTERNAL if the coordinator gave none.
+  /// Returns the folder with the results of an earlier task, by its role. INTERNAL if the coordinator gave none;
+  /// DATA_LOSS names the file that is not as its task left it. Files are compared once for each role.
   absl::StatusOr<std::filesystem::path> Input(const std::string& role) const;
+  /// Returns the checksums of that folder.
+  absl::StatusOr<Checksums> InputChecksums(const std::string& role) const;
+
+  /// Roles whose files were compared.
+  mutable std::set<std::string> checked_inputs = {};
 };
+
+/// Writes the checksums of `out` beside it, durably, and returns the SHA-256 of that list.
+absl::StatusOr<std::string> WriteChecksums(const std::filesystem::path& out);
 
 using Stage = absl::StatusOr<v1::TaskOutcome> (*)(StageContext& context);
 

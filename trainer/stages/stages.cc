@@ -1,9 +1,28 @@
 #include <fmt/format.h>
 
+#include "services/common/base/file_digest.h"
+#include "services/common/base/files.h"
+#include "services/common/base/sha256.h"
+#include "services/common/base/status_macros.h"
 #include "services/common/base/task_kinds.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {
+namespace {
+
+std::filesystem::path ChecksumFileOf(const std::filesystem::path& out) { return out.parent_path() / kChecksumFile; }
+
+/// Reads the checksums of a task's results, whose own digest is `sha256`.
+absl::StatusOr<Checksums> ReadSums(const std::filesystem::path& out, const std::string& sha256) {
+  const std::filesystem::path file = ChecksumFileOf(out);
+  REGROUP_ASSIGN_OR_RETURN(const std::string digest, FileDigest(file));
+  if (digest != sha256) {
+    return absl::DataLossError(fmt::format("{} is not the one that its task wrote", file.string()));
+  }
+  return ReadChecksums(file);
+}
+
+}  // namespace
 
 Stage FindStage(v1::TaskKind kind) {
   for (const NamedStage& stage : AllStages()) {
@@ -18,7 +37,26 @@ absl::StatusOr<std::filesystem::path> StageContext::Input(const std::string& rol
     return absl::InternalError(
         fmt::format("the assignment of {} has no input '{}'", assignment.attempt().task(), role));
   }
-  return work_folder / entry->second;
+  const std::filesystem::path folder = work_folder / entry->second;
+  if (!assignment.input_sha256().contains(role) || checked_inputs.contains(role)) return folder;
+  REGROUP_ASSIGN_OR_RETURN(const Checksums checksums, ReadSums(folder, assignment.input_sha256().at(role)));
+  REGROUP_RETURN_IF_ERROR(CheckFiles(folder, checksums));
+  checked_inputs.insert(role);
+  return folder;
+}
+
+absl::StatusOr<Checksums> StageContext::InputChecksums(const std::string& role) const {
+  REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path folder, Input(role));
+  // The attempt of an earlier release left none.
+  if (!assignment.input_sha256().contains(role)) return ChecksumsOf(folder);
+  return ReadSums(folder, assignment.input_sha256().at(role));
+}
+
+absl::StatusOr<std::string> WriteChecksums(const std::filesystem::path& out) {
+  REGROUP_ASSIGN_OR_RETURN(const Checksums checksums, ChecksumsOf(out));
+  const std::string text = FormatChecksums(checksums);
+  REGROUP_RETURN_IF_ERROR(WriteFileAtomically(ChecksumFileOf(out), text));
+  return Sha256Of(text);
 }
 
 }  // namespace regroup

@@ -8,10 +8,10 @@
 #include <cstring>
 #include <type_traits>
 
+#include "services/common/base/file_digest.h"
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
-#include "trainer/data/file_digest.h"
 #include "trainer/model_folder/tensor_file.h"
 #include "trainer/training/checkpoint_manifest.h"
 

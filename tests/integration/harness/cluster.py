@@ -151,6 +151,18 @@ class Cluster:
             for rank in held:
                 processes.signal_if_alive(rank.pid, signal.SIGCONT)
 
+    @contextlib.contextmanager
+    def held_after(self, job, task):
+        """Runs the block after the task and before any later one: the only worker takes no task meanwhile."""
+        [trainer] = self.wait_for_trainers(f"{task}/", 1)
+        processes.signal_if_alive(trainer.pid, signal.SIGSTOP)
+        [worker] = self.workers
+        self.regroup("drain", worker, check=True)
+        processes.signal_if_alive(trainer.pid, signal.SIGCONT)
+        processes.wait_until(lambda: task in finished_tasks(self.job(job)), f"the end of {task}", pause_s=0.1)
+        yield
+        self.regroup("undrain", worker, check=True)
+
     def _final(self, name):
         job = self.job(name)
         return job if job["state"] in FINAL_STATES else None

@@ -93,10 +93,14 @@ TEST(CheckpointFolderTest, NeverReadsAPickleAndSaysHowToConvertIt) {
   EXPECT_THAT(error, HasSubstr("safe_serialization"));
 }
 
-std::string DigestOf(const std::filesystem::path& folder, int threads = 1) {
+CheckpointDigests DigestsOf(const std::filesystem::path& folder, int threads = 1) {
   const auto checkpoint = CheckpointFolder::Open(folder);
   EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
-  return *(*checkpoint)->Digest(threads);
+  return (*checkpoint)->Digests(threads);
+}
+
+std::string DigestOf(const std::filesystem::path& folder, int threads = 1) {
+  return DigestOf(DigestsOf(folder, threads));
 }
 
 TEST(CheckpointFolderTest, DigestDependsOnContentAndNotOnShardsOrThreads) {
@@ -115,6 +119,70 @@ TEST(CheckpointFolderTest, DigestDependsOnContentAndNotOnShardsOrThreads) {
   const std::string before = DigestOf(whole.path());
   whole.Write("config.json", R"({"model_type": "gpt2"})");
   EXPECT_NE(DigestOf(whole.path()), before);
+}
+
+class ChangedCheckpointTest : public testing::Test {
+ protected:
+  static constexpr char kConfig[] = R"({"model_type": "llama"})";
+
+  ChangedCheckpointTest() { Write(at::ones({2}), at::zeros({3})); }
+
+  void Write(const at::Tensor& a, const at::Tensor& b) {
+    folder_.Write("config.json", kConfig);
+    // As someone would who replaces a file: the old one stays mapped where it is open.
+    const std::filesystem::path next = folder_.path() / "next";
+    EXPECT_TRUE(WriteSafetensors(next, {{"a", a}, {"b", b}}).ok());
+    std::filesystem::rename(next, folder_.path() / "model.safetensors");
+  }
+
+  absl::StatusOr<std::shared_ptr<const CheckpointFolder>> Reopen() const {
+    return CheckpointFolder::Open(folder_.path(), std::make_shared<const CheckpointDigests>(digests_));
+  }
+
+  TemporaryFolder folder_;
+  CheckpointDigests digests_;
+};
+
+TEST_F(ChangedCheckpointTest, ATensorThatChangedIsNotHandedOut) {
+  digests_ = DigestsOf(folder_.path());
+  Write(at::ones({2}), at::full({3}, 0.5));
+  const auto checkpoint = Reopen();
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_TRUE((*checkpoint)->Tensor("a").ok());
+  const absl::Status changed = (*checkpoint)->Tensor("b").status();
+  EXPECT_EQ(changed.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(changed.message()), HasSubstr("model.safetensors: tensor \"b\" changed"));
+}
+
+TEST_F(ChangedCheckpointTest, TheSameBytesAsAnotherTypeOrShapeAreAChange) {
+  digests_ = DigestsOf(folder_.path());
+  Write(at::ones({2}).view(at::kInt), at::zeros({1, 3}));
+  const auto checkpoint = Reopen();
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_EQ((*checkpoint)->Tensor("a").status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ((*checkpoint)->Tensor("b").status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(ChangedCheckpointTest, ATensorThatWasAddedIsAChange) {
+  digests_ = DigestsOf(folder_.path());
+  digests_.tensors.erase("a");
+  EXPECT_EQ((*Reopen())->Tensor("a").status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(ChangedCheckpointTest, AConfigThatChangedDoesNotOpen) {
+  digests_ = DigestsOf(folder_.path());
+  folder_.Write("config.json", R"({"model_type": "gpt2"})");
+  const absl::Status changed = Reopen().status();
+  EXPECT_EQ(changed.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(changed.message()), HasSubstr("config.json changed"));
+}
+
+TEST_F(ChangedCheckpointTest, WhatDidNotChangeOpens) {
+  digests_ = DigestsOf(folder_.path());
+  const auto checkpoint = Reopen();
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_TRUE((*checkpoint)->Tensor("a").ok());
+  EXPECT_TRUE((*checkpoint)->Tensor("b").ok());
 }
 
 }  // namespace

@@ -3,9 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "services/common/base/file_digest.h"
 #include "services/common/base/sha256.h"
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
-#include "trainer/data/file_digest.h"
 
 namespace regroup {
 namespace {

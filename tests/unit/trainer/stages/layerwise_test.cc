@@ -9,9 +9,9 @@
 #include <set>
 #include <string>
 
+#include "services/common/base/file_digest.h"
 #include "services/common/base/files.h"
 #include "tests/unit/trainer/stages/layerwise_fixture.h"
-#include "trainer/data/file_digest.h"
 #include "trainer/layerwise/layer_distiller.h"
 #include "trainer/stages/artifacts.h"
 #include "trainer/stages/job_streams.h"
@@ -167,18 +167,28 @@ TEST_F(LayerwiseTest, StreamsThatWereRemovedAreComputedAgainToTheSameBytes) {
   EXPECT_EQ(NamesIn(AttemptOf("second-again", 1)), std::set<std::string>{"out"});
 }
 
+TEST_F(LayerwiseTest, StreamsThatAreDamagedAreComputedAgainToTheSameBytes) {
+  Record();
+  const fs::path intact = TrainLayers("intact", 2, 2);
+  FlipBit(StreamsOf("record") / StreamFile(2, 0, 1), 1001);
+  const fs::path again = TrainLayers("again", 2, 2);
+  for (const int64_t layer : {2, 3}) ExpectSame(again, intact, layer);
+}
+
 TEST_F(LayerwiseTest, StreamsThatSeveralRanksRecordedAreComputedAgainToTheSameBytes) {
   const SourceModel source = *SourceModel::Open(source_folder());
-  const fs::path folder = work() / "streams" / "by-three";
-  fs::create_directories(folder);
+  const fs::path folder = work() / "streams" / "by-three", staged = work() / "staged";
+  fs::create_directories(staged);
   fs::create_directories(AttemptOf("record", 1) / "out");
   StageContext context = ContextOf("record", 1);
   const TokenWindows text = *ReadLayerwiseText(context, source);
   const SourcePass pass = *MakeSourcePass(context, source, /*with_embeddings=*/true);
   for (int64_t rank = 0; rank < 3; ++rank) {
-    ASSERT_TRUE(RecordStreams(context, pass, text, WindowsOfRank(kWindows, rank, 3), {0, 2}, 2, folder, rank, 3).ok());
+    ASSERT_TRUE(RecordStreams(context, pass, text, WindowsOfRank(kWindows, rank, 3), {0, 2}, 2, staged, rank, 3).ok());
   }
-  ASSERT_TRUE(WriteStreamsPointer(context, {.folder = "streams/by-three", .windows = kWindows, .ranks = 3}).ok());
+  ASSERT_TRUE(PublishShared(staged, folder).ok());
+  const SharedFolder shared = *DescribeShared(context, "streams/by-three");
+  ASSERT_TRUE(WriteStreamsPointer(context, {.shared = shared, .windows = kWindows, .ranks = 3}).ok());
   (*assignment_.mutable_inputs())[kRecordRole] = "record/1/out";
   const fs::path with = TrainLayers("with", 2, 2);
   fs::remove_all(folder);
@@ -299,13 +309,12 @@ TEST_F(LayerwiseTest, LaterStagesReadTheTrainedAttention) {
   }
 }
 
-TEST_F(LayerwiseTest, AStreamOfAnotherSizeIsDataLossThatNamesTheFile) {
+TEST_F(LayerwiseTest, AStreamOfAnotherSizeIsComputedAgain) {
   Record();
-  const fs::path file = StreamsOf("record") / StreamFile(2, 0, 1);
-  fs::resize_file(file, 10);
-  const absl::Status status = TryLayers("layerwise-2", 2, 2).status();
-  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
-  EXPECT_THAT(std::string(status.message()), HasSubstr(file.string()));
+  const fs::path intact = TrainLayers("intact", 2, 2);
+  fs::resize_file(StreamsOf("record") / StreamFile(2, 0, 1), 10);
+  const fs::path again = TrainLayers("again", 2, 2);
+  for (const int64_t layer : {2, 3}) ExpectSame(again, intact, layer);
 }
 
 }  // namespace

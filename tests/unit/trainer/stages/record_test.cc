@@ -25,7 +25,8 @@ TEST_F(RecordTest, WritesTheSourcesStreamsBeforeEveryBlock) {
   const json pointer = PointerOf("record");
   EXPECT_EQ(pointer["windows"], kWindows);
   EXPECT_EQ(pointer["ranks"], 1);
-  EXPECT_EQ(NamesIn(StreamsOf("record")), (std::set<std::string>{"layer-000-part-0-of-1", "layer-002-part-0-of-1"}));
+  EXPECT_EQ(NamesIn(StreamsOf("record")),
+            (std::set<std::string>{"SHA256SUMS", "layer-000-part-0-of-1", "layer-002-part-0-of-1"}));
 
   const SourceModel source = *SourceModel::Open(source_folder());
   StageContext context = ContextOf("record", 1);
@@ -72,10 +73,11 @@ TEST_F(RecordTest, JobsWithTheSameTextAndBordersShareTheStreams) {
 TEST_F(RecordTest, ADamagedPointerIsDataLossThatNamesTheFile) {
   Record();
   const fs::path pointer = AttemptOf("record", 1) / "out" / artifacts::kStreamsPointer;
-  for (const char* content :
-       {"", "[]", R"({"folder": "streams/a", "windows": 36})", R"({"folder": 3, "windows": 36, "ranks": 1})",
-        R"({"folder": "streams/a", "windows": "36", "ranks": 1})",
-        R"({"folder": "streams/a", "windows": 36, "ranks": null})"}) {
+  for (const char* content : {"", "[]", R"({"folder": "streams/a", "sha256": "", "windows": 36})",
+                              R"({"folder": 3, "sha256": "", "windows": 36, "ranks": 1})",
+                              R"({"folder": "streams/a", "windows": 36, "ranks": 1})",
+                              R"({"folder": "streams/a", "sha256": "", "windows": "36", "ranks": 1})",
+                              R"({"folder": "streams/a", "sha256": "", "windows": 36, "ranks": null})"}) {
     std::ofstream(pointer) << content;
     const auto read = ReadStreamsPointer(ContextOf("layerwise-0", 1));
     EXPECT_EQ(read.status().code(), absl::StatusCode::kDataLoss) << content;

@@ -17,6 +17,17 @@
 
 namespace regroup {
 
+/// Flips the lowest bit of one byte of a file, as a failing disk would.
+inline void FlipBit(const std::filesystem::path& path, int64_t place) {
+  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+  ASSERT_TRUE(file.is_open()) << path;
+  file.seekg(place);
+  const int byte = file.get();
+  ASSERT_NE(byte, EOF) << path;
+  file.seekp(place);
+  file.put(static_cast<char>(byte ^ 1));
+}
+
 class StageFixture : public testing::Test {
  protected:
   StageFixture() {

@@ -1,4 +1,4 @@
-#include "trainer/data/file_digest.h"
+#include "services/common/base/file_digest.h"
 
 #include <cerrno>
 #include <fstream>

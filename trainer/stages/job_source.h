@@ -1,0 +1,48 @@
+// The job's source and data as `inspect` read them. Stages that read them later get the same bytes or DATA_LOSS: a file
+// that changed in between, by mistake or on purpose, must not give results under the digest of what was inspected.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "trainer/data/tokenizer.h"
+#include "trainer/model_folder/source_model.h"
+#include "trainer/stages/stage.h"
+
+namespace regroup {
+
+/// Digests of the source as `inspect` found it.
+struct InspectedSource {
+  SourceDigests weights;
+  /// See TokenizerDigest.
+  std::string tokenizer;
+};
+
+/// Returns a digest of the files that make up the folder's tokenizer.
+absl::StatusOr<std::string> TokenizerDigest(const std::filesystem::path& folder);
+
+/// Writes what `inspect` found into its `out` folder.
+absl::Status WriteInspectedSource(const StageContext& context, const InspectedSource& inspected);
+
+/// Returns what `inspect` found; nothing if this task follows none, or one of a release that recorded nothing.
+absl::StatusOr<std::optional<InspectedSource>> ReadInspectedSource(const StageContext& context);
+
+/// Opens the job's source. Every tensor that is read, and config.json, must be what `inspect` read: DATA_LOSS names the
+/// file or the tensor that changed.
+absl::StatusOr<SourceModel> OpenSource(const StageContext& context);
+
+/// Loads the source's tokenizer. DATA_LOSS if its files changed.
+absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadSourceTokenizer(const StageContext& context,
+                                                                     const SourceModel& source);
+
+/// Returns the SHA-256 of a data file as `inspect` read it; nothing if it read none of that name.
+std::optional<std::string> InspectedDataDigest(const StageContext& context, const std::string& data);
+
+/// Returns the error for a data file whose content is not what `inspect` read.
+absl::Status DataChanged(const std::string& data);
+
+}  // namespace regroup
