@@ -10,7 +10,9 @@
 #include <CLI/CLI.hpp>
 
 #include "google/protobuf/util/json_util.h"
+#include "services/common/base/bounded_json.h"
 #include "services/common/base/files.h"
+#include "services/common/base/input_file.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/parent_death.h"
 #include "services/common/base/status_macros.h"
@@ -28,6 +30,7 @@ struct Arguments {
   std::string work_folder = ".";
   std::string inspect_folder;
   std::string plan_file;
+  std::vector<std::filesystem::path> data_roots;
   double flops_per_second = 0;
   bool families = false;
 };
@@ -38,6 +41,21 @@ absl::StatusOr<v1::TaskAssignment> ReadAssignment(const std::filesystem::path& a
   const auto parsed = google::protobuf::util::JsonStringToMessage(json, &assignment);
   if (!parsed.ok()) return absl::InternalError("assignment.json: " + parsed.ToString());
   return assignment;
+}
+
+/// Confines this process to the folders that both the coordinator and the worker allow. The list of the worker comes by
+/// its environment, because the ranks of a gang share the assignment but not the worker.
+absl::Status ConfineInputs(const v1::TaskAssignment& assignment, const std::filesystem::path& work_folder) {
+  const char* const listed = std::getenv(kDataRootsVariable);
+  std::vector<std::filesystem::path> of_worker;
+  if (listed != nullptr) {
+    REGROUP_ASSIGN_OR_RETURN(const nlohmann::json roots, ParseJson(listed));
+    for (const nlohmann::json& root : roots) of_worker.emplace_back(root.get<std::string>());
+  }
+  const std::vector<std::filesystem::path> of_coordinator(assignment.data_roots().begin(),
+                                                          assignment.data_roots().end());
+  SetInputRules({.roots = CommonRoots(of_coordinator, of_worker), .own_folder = work_folder});
+  return absl::OkStatus();
 }
 
 absl::StatusOr<v1::TaskOutcome> RunStage(StageContext& context) {
@@ -57,6 +75,7 @@ absl::StatusOr<v1::TaskOutcome> RunStage(StageContext& context) {
 absl::Status RunAttempt(const Arguments& arguments) {
   const std::filesystem::path attempt_folder = arguments.attempt_folder;
   REGROUP_ASSIGN_OR_RETURN(const v1::TaskAssignment assignment, ReadAssignment(attempt_folder));
+  REGROUP_RETURN_IF_ERROR(ConfineInputs(assignment, arguments.work_folder));
   REGROUP_ASSIGN_OR_RETURN(const at::Device device, ChooseDevice(assignment.spec().resources().device()));
   REGROUP_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> communicator, JoinGang(device));
   REGROUP_ASSIGN_OR_RETURN(const std::unique_ptr<WorkerLink> link,
@@ -88,6 +107,7 @@ absl::Status RunAttempt(const Arguments& arguments) {
 }
 
 absl::Status PrintPlan(const Arguments& arguments) {
+  if (!arguments.data_roots.empty()) SetInputRules({.roots = arguments.data_roots});
   REGROUP_ASSIGN_OR_RETURN(const std::string json, ReadFile(arguments.plan_file));
   v1::JobSpec spec;
   const auto parsed = google::protobuf::util::JsonStringToMessage(json, &spec);
@@ -117,6 +137,7 @@ int Main(int argc, char** argv) {
   app.add_option("--inspect", arguments.inspect_folder, "Describe a checkpoint folder as JSON");
   app.add_option("--plan", arguments.plan_file, "Estimate the resources of the job in this file (a JobSpec as JSON)");
   app.add_option("--flops-per-second", arguments.flops_per_second, "For --plan: speed of a rank; measured by default");
+  app.add_option("--data-root", arguments.data_roots, "For --plan: a folder that may be read; default: all");
   app.add_flag("--families", arguments.families, "List the model families as JSON");
   CLI11_PARSE(app, argc, argv);
   InitLogging("trainer", isatty(STDERR_FILENO) ? LogFormat::kText : LogFormat::kJson);

@@ -22,6 +22,12 @@ absl::StatusOr<CoordinatorOptions> WithGangSecret(CoordinatorOptions options) {
   return options;
 }
 
+/// Workers run in folders of their own.
+std::vector<std::filesystem::path> Absolute(std::vector<std::filesystem::path> folders) {
+  for (std::filesystem::path& folder : folders) folder = std::filesystem::absolute(folder);
+  return folders;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const CoordinatorOptions& options) {
@@ -53,7 +59,7 @@ Coordinator::Coordinator(const CoordinatorOptions& options, std::unique_ptr<JobS
       access_(options.token_file),
       core_(options.cluster, store_.get(), &feeds_, &metrics_, SteadyWallClock()),
       job_service_(&core_, store_.get(), &feeds_, &pump_, &access_, options.allowed_paths),
-      worker_service_(&core_, &metrics_, &access_),
+      worker_service_(&core_, &metrics_, &access_, Absolute(options.allowed_paths.data_roots)),
       cluster_service_(
           &core_, store_.get(), &access_, &errands_,
           {.start_time = SteadyWallClock()(),

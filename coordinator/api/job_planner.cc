@@ -54,8 +54,9 @@ v1::PlanJobResponse ResponseOf(v1::JobPlan plan) {
   return response;
 }
 
-absl::StatusOr<v1::PlanJobResponse> Ask(const v1::JobSpec& resolved) {
-  REGROUP_ASSIGN_OR_RETURN(v1::JobPlan plan, AskForPlan(resolved, kAnyFlopsPerSecond));
+absl::StatusOr<v1::PlanJobResponse> Ask(const v1::JobSpec& resolved,
+                                        const std::vector<std::filesystem::path>& data_roots) {
+  REGROUP_ASSIGN_OR_RETURN(v1::JobPlan plan, AskForPlan(resolved, kAnyFlopsPerSecond, data_roots));
   return ResponseOf(std::move(plan));
 }
 
@@ -68,7 +69,7 @@ void JobPlanner::Plan(const v1::JobSpec& resolved, Done done) {
                           fmt::format("{} plans are waiting already; try again later", kMostWaiting)));
   }
   errands_.Run([this, resolved, done = std::move(done)] {
-    done(Ask(resolved));
+    done(Ask(resolved, data_roots_));
     --waiting_;
   });
 }

@@ -23,7 +23,8 @@ class JobService : public v1::JobService::CallbackService {
         feeds_(feeds),
         pump_(pump),
         access_(access),
-        allowed_paths_(std::move(allowed_paths)) {}
+        allowed_paths_(std::move(allowed_paths)),
+        planner_(allowed_paths_.data_roots) {}
 
   grpc::ServerUnaryReactor* SubmitJob(grpc::CallbackServerContext* context, const v1::SubmitJobRequest* request,
                                       v1::Job* response) override;

@@ -37,11 +37,16 @@ absl::Status CheckRegistration(const v1::RegisterWorkerRequest& request) {
 /// A call that waits for a task, and tells the core when its caller gives up.
 class AcquireCall : public grpc::ServerUnaryReactor {
  public:
-  AcquireCall(Core* core, const v1::AcquireTaskRequest& request, v1::AcquireTaskResponse* response)
+  AcquireCall(Core* core, const std::vector<std::filesystem::path>& data_roots, const v1::AcquireTaskRequest& request,
+              v1::AcquireTaskResponse* response)
       : core_(core), worker_(request.worker()) {
     ticket_ = core->Acquire(
-        request, [this, response](const absl::Status& status, const std::optional<v1::TaskAssignment>& assignment) {
-          if (assignment) *response->mutable_assignment() = *assignment;
+        request,
+        [this, &data_roots, response](const absl::Status& status, const std::optional<v1::TaskAssignment>& assignment) {
+          if (assignment) {
+            *response->mutable_assignment() = *assignment;
+            for (const std::filesystem::path& root : data_roots) response->mutable_assignment()->add_data_roots(root);
+          }
           Finish(ToGrpc(status));
         });
   }
@@ -119,7 +124,7 @@ grpc::ServerUnaryReactor* WorkerService::AcquireTask(grpc::CallbackServerContext
                                                      v1::AcquireTaskResponse* response) {
   const absl::StatusOr<Caller> caller = access_->Admit(*context, "WorkerService/AcquireTask");
   if (!caller.ok()) return FinishWith(context, caller.status());
-  return new AcquireCall(core_, *request, response);
+  return new AcquireCall(core_, data_roots_, *request, response);
 }
 
 grpc::ServerUnaryReactor* WorkerService::ReportTask(grpc::CallbackServerContext* context,

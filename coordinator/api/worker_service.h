@@ -1,6 +1,10 @@
 // WorkerService: the API through which workers register, send heartbeats, get tasks and report.
 #pragma once
 
+#include <filesystem>
+#include <utility>
+#include <vector>
+
 #include "coordinator/api/admission.h"
 #include "coordinator/core/core.h"
 #include "regroup/v1/worker_service.grpc.pb.h"
@@ -9,9 +13,9 @@ namespace regroup {
 
 class WorkerService : public v1::WorkerService::CallbackService {
  public:
-  /// All three objects must outlive the service.
-  WorkerService(Core* core, CoordinatorMetrics* metrics, Access* access)
-      : core_(core), metrics_(metrics), access_(access) {}
+  /// The objects must outlive the service. Every assignment carries the roots.
+  WorkerService(Core* core, CoordinatorMetrics* metrics, Access* access, std::vector<std::filesystem::path> data_roots)
+      : core_(core), metrics_(metrics), access_(access), data_roots_(std::move(data_roots)) {}
 
   grpc::ServerUnaryReactor* RegisterWorker(grpc::CallbackServerContext* context,
                                            const v1::RegisterWorkerRequest* request,
@@ -31,6 +35,7 @@ class WorkerService : public v1::WorkerService::CallbackService {
   Core* const core_;
   CoordinatorMetrics* const metrics_;
   Access* const access_;
+  const std::vector<std::filesystem::path> data_roots_;
 };
 
 }  // namespace regroup

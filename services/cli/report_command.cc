@@ -48,7 +48,7 @@ absl::StatusOr<fs::path> FindReport(const std::string& text, const CommandLine& 
 
 absl::StatusOr<nlohmann::json> ReadReport(const fs::path& folder) {
   const fs::path path = folder / "report.json";
-  REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxReportBytes));
   nlohmann::json report = nlohmann::json::parse(text, nullptr, false);
   if (!report.is_object()) return absl::DataLossError(fmt::format("{} is not JSON", path.string()));
   return report;

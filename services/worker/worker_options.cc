@@ -110,6 +110,7 @@ void Complete(WorkerOptions& worker) {
   worker.gang.remote_shell = BesideThis("regroup-rsh");
   worker.trainer = std::filesystem::absolute(worker.trainer);
   worker.work_folder = std::filesystem::absolute(worker.work_folder).lexically_normal();
+  for (std::filesystem::path& root : worker.allowed_paths.data_roots) root = std::filesystem::absolute(root);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "services/common/base/bounded_json.h"
 #include "services/common/base/files.h"
+#include "services/common/base/input_file.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -71,7 +72,7 @@ bool IsPlainFileName(const std::string& name) {
 }
 
 absl::StatusOr<WeightMap> ReadIndex(const std::filesystem::path& path) {
-  REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadInput(path));
   REGROUP_ASSIGN_OR_RETURN(const nlohmann::json json, ParseObject(path, text));
   const auto found = json.find("weight_map");
   if (found == json.end() || !found->is_object()) {
@@ -172,7 +173,7 @@ absl::StatusOr<std::shared_ptr<const CheckpointFolder>> CheckpointFolder::Open(
   checkpoint->path_ = folder;
   checkpoint->expected_ = std::move(expected);
   const std::filesystem::path config_path = folder / "config.json";
-  REGROUP_ASSIGN_OR_RETURN(checkpoint->config_text_, ReadFile(config_path));
+  REGROUP_ASSIGN_OR_RETURN(checkpoint->config_text_, ReadInput(config_path));
   REGROUP_RETURN_IF_ERROR(checkpoint->CheckConfig());
   REGROUP_ASSIGN_OR_RETURN(checkpoint->config_, ParseObject(config_path, checkpoint->config_text_));
   REGROUP_ASSIGN_OR_RETURN(checkpoint->files_, OpenWeights(folder));

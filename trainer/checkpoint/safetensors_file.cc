@@ -1,15 +1,13 @@
 #include "trainer/checkpoint/safetensors_file.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <utility>
 
 #include "services/common/base/files.h"
+#include "services/common/base/input_file.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/checkpoint/torch_dtype.h"
 
@@ -21,23 +19,12 @@ struct Mapping {
   size_t bytes = 0;
 };
 
-absl::StatusOr<Mapping> MapDescriptor(int fd, const std::filesystem::path& path) {
-  struct stat info;
-  if (fstat(fd, &info) != 0) return ErrnoStatus(errno, "examine", path);
-  if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError(fmt::format("{} is not a regular file", path.string()));
-  if (info.st_size == 0) return Mapping{};
-  const auto bytes = static_cast<size_t>(info.st_size);
-  void* data = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (data == MAP_FAILED) return ErrnoStatus(errno, "map", path);
-  return Mapping{static_cast<const char*>(data), bytes};
-}
-
 absl::StatusOr<Mapping> MapFile(const std::filesystem::path& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return ErrnoStatus(errno, "open", path);
-  absl::StatusOr<Mapping> mapping = MapDescriptor(fd, path);
-  close(fd);
-  return mapping;
+  REGROUP_ASSIGN_OR_RETURN(const InputFile file, InputFile::Open(path));
+  if (file.bytes() == 0) return Mapping{};
+  void* data = mmap(nullptr, file.bytes(), PROT_READ, MAP_PRIVATE, file.descriptor(), 0);
+  if (data == MAP_FAILED) return ErrnoStatus(errno, "map", path);
+  return Mapping{static_cast<const char*>(data), file.bytes()};
 }
 
 bool IsAligned(const char* data, int64_t element_bytes) {

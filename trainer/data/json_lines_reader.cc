@@ -2,15 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <cerrno>
-#include <vector>
-
 #include "services/common/base/bounded_json.h"
-#include "services/common/base/files.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {
+
+constexpr size_t kPieceBytes = size_t{1} << 18;
 
 std::string FieldNames(const nlohmann::json& object) {
   std::string names;
@@ -30,22 +28,43 @@ absl::StatusOr<JsonLinesReader> JsonLinesReader::Open(const std::filesystem::pat
   if (std::filesystem::is_directory(path, error)) {
     return absl::InvalidArgumentError(fmt::format("{} is a folder; name a JSON Lines file", path.string()));
   }
-  JsonLinesReader reader;
-  reader.path_ = path;
-  errno = 0;
-  reader.stream_.open(path, std::ios::binary);
-  if (!reader.stream_) return ErrnoStatus(errno != 0 ? errno : EIO, "open", path);
-  const uintmax_t bytes = std::filesystem::file_size(path, error);
-  reader.file_bytes_ = error ? 0 : bytes;
-  return reader;
+  REGROUP_ASSIGN_OR_RETURN(InputFile file, InputFile::Open(path));
+  return JsonLinesReader(std::move(file));
+}
+
+absl::Status JsonLinesReader::ReadPiece() {
+  buffer_.resize(kPieceBytes);
+  used_ = 0;
+  REGROUP_ASSIGN_OR_RETURN(filled_, file_.Read(buffer_.data(), buffer_.size()));
+  digest_.Update({buffer_.data(), filled_});
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> JsonLinesReader::ReadLine() {
+  line_.clear();
+  ++line_number_;
+  while (true) {
+    if (used_ == filled_) {
+      REGROUP_RETURN_IF_ERROR(ReadPiece());
+      if (filled_ == 0) return !line_.empty();
+    }
+    const std::string_view rest(buffer_.data() + used_, filled_ - used_);
+    const size_t end = rest.find('\n');
+    const std::string_view part = rest.substr(0, end);
+    if (line_.size() + part.size() > kMaxLineBytes) {
+      return ErrorHere(fmt::format("the line has more than {} bytes; cut the text into several lines", kMaxLineBytes));
+    }
+    line_ += part;
+    used_ += part.size() + (end == std::string_view::npos ? 0 : 1);
+    if (end != std::string_view::npos) return true;
+  }
 }
 
 absl::StatusOr<std::optional<nlohmann::json>> JsonLinesReader::Next() {
-  while (std::getline(stream_, line_)) {
-    ++line_number_;
+  while (true) {
+    REGROUP_ASSIGN_OR_RETURN(const bool found, ReadLine());
+    if (!found) return std::nullopt;
     bytes_read_ += line_.size() + 1;
-    digest_.Update(line_);
-    if (!stream_.eof()) digest_.Update("\n");  // Only the last line may lack its end.
     if (IsBlank(line_)) continue;
     if (JsonDepth(line_) > kMaxJsonDepth) return ErrorHere("the line nests lists or objects too deeply");
     nlohmann::json object = nlohmann::json::parse(line_, nullptr, /*allow_exceptions=*/false);
@@ -53,21 +72,17 @@ absl::StatusOr<std::optional<nlohmann::json>> JsonLinesReader::Next() {
     if (!object.is_object()) return ErrorHere("the line must be a JSON object");
     return object;
   }
-  if (stream_.bad()) return ErrnoStatus(EIO, "read", path_);
-  return std::nullopt;
 }
 
 absl::StatusOr<std::string> JsonLinesReader::Digest() {
-  std::vector<char> buffer(1 << 20);
-  while (stream_.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || stream_.gcount() > 0) {
-    digest_.Update({buffer.data(), static_cast<size_t>(stream_.gcount())});
-  }
-  if (stream_.bad()) return ErrnoStatus(EIO, "read", path_);
+  do {
+    REGROUP_RETURN_IF_ERROR(ReadPiece());
+  } while (filled_ > 0);
   return digest_.Finish();
 }
 
 absl::Status JsonLinesReader::ErrorHere(std::string_view what) const {
-  return absl::InvalidArgumentError(fmt::format("{}:{}: {}", path_.string(), line_number_, what));
+  return absl::InvalidArgumentError(fmt::format("{}:{}: {}", file_.path().string(), line_number_, what));
 }
 
 absl::StatusOr<std::string> JsonLinesReader::TextField(const nlohmann::json& object, const char* field) const {

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "services/common/base/files.h"
+#include "services/common/base/input_file.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/checkpoint/checkpoint_writer.h"
 #include "trainer/families/packing.h"
@@ -101,12 +102,47 @@ absl::Status WriteCompactTensors(const std::filesystem::path& folder, at::Scalar
   return WriteFileAtomically(folder / "config.json", CompactConfig(model.config).dump(2) + "\n");
 }
 
-bool IsCompanion(const std::filesystem::path& file) {
-  const std::string name = file.filename().string();
-  const std::string extension = file.extension().string();
-  if (name == "config.json" || name.ends_with(".index.json") || name.starts_with(".")) return false;
-  return extension == ".json" || extension == ".model" || extension == ".txt" || extension == ".jinja" ||
-         extension == ".tiktoken" || extension == ".md" || name == "LICENSE";
+/// Files that Transformers writes or reads beside the weights, and those that say who may use them. Others are left
+/// out: a name that is not known may be that of a secret.
+constexpr const char* kCompanions[] = {
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+    "merges.txt",
+    "preprocessor_config.json",
+    "qwen.tiktoken",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+    "COPYING",
+    "LICENSE",
+    "LICENSE.md",
+    "LICENSE.txt",
+    "NOTICE",
+    "NOTICE.md",
+    "NOTICE.txt",
+    "README.md",
+    "USE_POLICY.md",
+};
+constexpr uint64_t kMaxCompanionBytes = uint64_t{64} << 20;
+
+/// Calls `visit` with each companion that the folder has, opened.
+absl::Status ForEachCompanion(const std::filesystem::path& folder,
+                              const std::function<absl::Status(const std::string& name, InputFile& file)>& visit) {
+  for (const std::string name : kCompanions) {
+    absl::StatusOr<InputFile> file = InputFile::Open(folder / name, InputLinks::kWithinFolder);
+    if (absl::IsNotFound(file.status())) continue;
+    REGROUP_RETURN_IF_ERROR(file.status());
+    if (file->bytes() > kMaxCompanionBytes) return TooLarge(file->path(), file->bytes(), kMaxCompanionBytes);
+    REGROUP_RETURN_IF_ERROR(visit(name, *file));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -137,12 +173,14 @@ absl::Status WriteConvertedFolder(const std::filesystem::path& folder, const Sou
 }
 
 absl::Status CopyCompanionFiles(const std::filesystem::path& from, const std::filesystem::path& to) {
-  for (const auto& entry : std::filesystem::directory_iterator(from)) {
-    if (!entry.is_regular_file() || !IsCompanion(entry.path())) continue;
-    REGROUP_ASSIGN_OR_RETURN(const std::string content, ReadFile(entry.path()));
-    REGROUP_RETURN_IF_ERROR(WriteFileAtomically(to / entry.path().filename(), content));
-  }
-  return absl::OkStatus();
+  return ForEachCompanion(from, [&](const std::string& name, InputFile& file) -> absl::Status {
+    REGROUP_ASSIGN_OR_RETURN(const std::string content, file.ReadAll(kMaxCompanionBytes));
+    return WriteFileAtomically(to / name, content);
+  });
+}
+
+absl::Status CheckCompanionFiles(const std::filesystem::path& folder) {
+  return ForEachCompanion(folder, [](const std::string&, InputFile&) { return absl::OkStatus(); });
 }
 
 }  // namespace regroup

@@ -32,7 +32,12 @@ struct ConvertedModel {
 absl::Status WriteConvertedFolder(const std::filesystem::path& folder, const SourceModel& source,
                                   const nlohmann::json& provenance, at::ScalarType dtype, const ConvertedModel& model);
 
-/// Copies all files of the source other than weights, configuration and index: tokenizer and generation files.
+/// Copies the files of the source that belong beside the weights: those of the tokenizer, of generation, the model card
+/// and the licence, by a list of their names. A link is followed within the folder, to the blobs of its Hugging Face
+/// cache and to the data roots; PERMISSION_DENIED for one that leaves them.
 absl::Status CopyCompanionFiles(const std::filesystem::path& from, const std::filesystem::path& to);
+
+/// Returns the error that CopyCompanionFiles would return for the files as they are.
+absl::Status CheckCompanionFiles(const std::filesystem::path& folder);
 
 }  // namespace regroup

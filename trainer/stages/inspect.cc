@@ -12,6 +12,7 @@
 #include "services/common/job_file/arms.h"
 #include "trainer/data/text_reader.h"
 #include "trainer/data/tokenizer.h"
+#include "trainer/model_folder/converted_folder.h"
 #include "trainer/plan/describe.h"
 #include "trainer/plan/settings.h"
 #include "trainer/stages/job_source.h"
@@ -141,6 +142,7 @@ absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
   REGROUP_RETURN_IF_ERROR(CheckOutput(spec));
   const auto tokenizer = LoadTokenizer(spec.source().checkpoint());
   if (!tokenizer.ok()) return AtKey("source.checkpoint", tokenizer.status());
+  REGROUP_RETURN_IF_ERROR(AtKey("source.checkpoint", CheckCompanionFiles(spec.source().checkpoint())));
   REGROUP_RETURN_IF_ERROR(CheckData(spec, config));
 
   for (const std::string& note : NotesOn(config)) LogWarning(note);

@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 absl::StatusOr<Json> ReadJson(const fs::path& file) {
-  REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadFile(file));
+  REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadFile(file, kMaxReportBytes));
   Json value = Json::parse(text, nullptr, false);
   if (value.is_discarded()) return absl::DataLossError(fmt::format("{} is not JSON", file.string()));
   return value;
@@ -74,7 +74,7 @@ absl::StatusOr<std::vector<std::string>> ReadCurves(const StageContext& context,
   files.push_back(winner / artifacts::kCurves);
   for (const fs::path& file : files) {
     // A chart is not worth a finished conversion: what cannot be read is left out.
-    const absl::StatusOr<std::string> recorded = ReadFile(file);
+    const absl::StatusOr<std::string> recorded = ReadFile(file, kMaxReportBytes);
     if (recorded.ok()) curves.push_back(*recorded);
   }
   return curves;

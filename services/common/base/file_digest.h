@@ -8,8 +8,8 @@
 
 namespace regroup {
 
-/// Returns the SHA-256 of the file's bytes, reading them in pieces. NOT_FOUND, PERMISSION_DENIED or INTERNAL with the
-/// path. Any thread.
+/// Returns the SHA-256 of the file's bytes, reading them in pieces. The errors are those of
+/// InputFile. Any thread.
 absl::StatusOr<std::string> FileDigest(const std::filesystem::path& path);
 
 }  // namespace regroup

@@ -3,11 +3,13 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
+#include "services/common/base/file_descriptor.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -33,27 +35,6 @@ absl::StatusCode CodeOf(int error_number) {
   }
 }
 
-/// Closes the descriptor on destruction; Close() also reports late write errors.
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  ~FileDescriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  int get() const { return fd_; }
-  bool valid() const { return fd_ >= 0; }
-  int Close() {
-    const int fd = fd_;
-    fd_ = -1;
-    return close(fd);
-  }
-
- private:
-  int fd_;
-};
-
 absl::Status WriteAll(int fd, std::string_view content, const std::filesystem::path& path) {
   while (!content.empty()) {
     const ssize_t written = write(fd, content.data(), content.size());
@@ -73,9 +54,20 @@ absl::Status ErrnoStatus(int error_number, std::string_view attempted, const std
                       fmt::format("cannot {} {}: {}", attempted, path.string(), std::strerror(error_number)));
 }
 
-absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path) {
-  FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+absl::Status TooLarge(const std::filesystem::path& path, uint64_t bytes, uint64_t most) {
+  return absl::InvalidArgumentError(
+      fmt::format("{} has {} bytes or more; such a file may have at most {}", path.string(), bytes, most));
+}
+
+absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, uint64_t most) {
+  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return ErrnoStatus(errno, "open", path);
+  struct stat info;
+  if (fstat(file.get(), &info) != 0) return ErrnoStatus(errno, "examine", path);
+  // Files of /proc have no size, and pipes neither.
+  if (S_ISREG(info.st_mode) && static_cast<uint64_t>(info.st_size) > most) {
+    return TooLarge(path, static_cast<uint64_t>(info.st_size), most);
+  }
   std::string content;
   char buffer[1 << 16];
   while (true) {
@@ -86,6 +78,7 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path) {
       return ErrnoStatus(errno, "read", path);
     }
     content.append(buffer, static_cast<size_t>(count));
+    if (content.size() > most) return TooLarge(path, content.size(), most);
   }
 }
 
@@ -121,7 +114,7 @@ absl::Status RenameWithoutReplacing(const std::filesystem::path& from, const std
 
 absl::Status SyncPath(const std::filesystem::path& path) {
   const std::filesystem::path target = path.empty() ? std::filesystem::path(".") : path;
-  FileDescriptor file(open(target.c_str(), O_RDONLY | O_CLOEXEC));
+  const FileDescriptor file(open(target.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return ErrnoStatus(errno, "open", target);
   if (fsync(file.get()) != 0) return ErrnoStatus(errno, "fsync", target);
   return absl::OkStatus();

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <string>
 
+#include "services/common/base/input_file.h"
+
 namespace regroup {
 namespace {
 
@@ -12,12 +14,6 @@ namespace fs = std::filesystem;
 using Roots = std::vector<fs::path>;
 
 constexpr char kOutputField[] = "output.checkpoint";
-
-bool LiesUnder(const fs::path& root, const fs::path& path) {
-  const auto [at_root, at_path] = std::mismatch(root.begin(), root.end(), path.begin(), path.end());
-  // "/data/" ends with an empty name.
-  return at_root == root.end() || (at_root->empty() && std::next(at_root) == root.end());
-}
 
 /// Returns the path with all symbolic links resolved; parts that do not exist yet stay as written.
 fs::path Resolved(const fs::path& path, std::error_code& error) { return fs::weakly_canonical(path, error); }
@@ -28,7 +24,7 @@ bool IsUnderOneOf(const Roots& roots, const fs::path& path) {
   if (error) return false;
   return std::any_of(roots.begin(), roots.end(), [&](const fs::path& root) {
     std::error_code ignored;
-    return LiesUnder(Resolved(root, ignored), resolved);
+    return LiesBeneath(Resolved(root, ignored), resolved);
   });
 }
 

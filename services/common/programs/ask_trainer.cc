@@ -71,13 +71,18 @@ absl::StatusOr<std::string> RunTrainer(const std::vector<std::string>& arguments
 
 }  // namespace
 
-absl::StatusOr<v1::JobPlan> AskForPlan(const v1::JobSpec& resolved, double flops_per_second) {
+absl::StatusOr<v1::JobPlan> AskForPlan(const v1::JobSpec& resolved, double flops_per_second,
+                                       const std::vector<std::filesystem::path>& data_roots) {
   std::string question;
   const auto written = google::protobuf::util::MessageToJsonString(resolved, &question);
   if (!written.ok()) return absl::InternalError("the job cannot be written as JSON");
   REGROUP_ASSIGN_OR_RETURN(const QuestionFile file, QuestionFile::Write(question));
-  REGROUP_ASSIGN_OR_RETURN(const std::string answer, RunTrainer({"--plan", file.path(), "--flops-per-second",
-                                                                 fmt::format("{:g}", flops_per_second)}));
+  std::vector<std::string> arguments = {"--plan", file.path(), "--flops-per-second",
+                                        fmt::format("{:g}", flops_per_second)};
+  for (const std::filesystem::path& root : data_roots) {
+    arguments.insert(arguments.end(), {"--data-root", std::filesystem::absolute(root).string()});
+  }
+  REGROUP_ASSIGN_OR_RETURN(const std::string answer, RunTrainer(arguments));
   v1::JobPlan plan;
   const auto read = google::protobuf::util::JsonStringToMessage(answer, &plan);
   if (!read.ok()) return absl::InternalError("regroup-trainer wrote something that is not a plan: " + read.ToString());

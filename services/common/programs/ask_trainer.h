@@ -1,6 +1,7 @@
 // Asks the trainer about a checkpoint or a job.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,9 @@ namespace regroup {
 absl::StatusOr<nlohmann::json> AskTrainer(const std::vector<std::string>& arguments);
 
 /// Returns the plan of a job from its spec with all defaults. `flops_per_second` is the speed of one rank, or 0 to
-/// measure this machine's for a second. Errors: those of AskTrainer.
-absl::StatusOr<v1::JobPlan> AskForPlan(const v1::JobSpec& resolved, double flops_per_second);
+/// measure this machine's for a second. The source must lie in one of `data_roots`, unless there is none. Errors: those
+/// of AskTrainer.
+absl::StatusOr<v1::JobPlan> AskForPlan(const v1::JobSpec& resolved, double flops_per_second,
+                                       const std::vector<std::filesystem::path>& data_roots = {});
 
 }  // namespace regroup

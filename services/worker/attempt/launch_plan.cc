@@ -9,6 +9,9 @@
 #include <sstream>
 #include <string_view>
 
+#include <nlohmann/json.hpp>
+
+#include "services/common/base/input_file.h"
 #include "services/worker/attempt_key.h"
 #include "services/worker/gang/gang_protocol.h"
 
@@ -48,10 +51,13 @@ int ThreadsOf(const WorkerOptions& options, int cores) {
 Environment OwnVariables(const WorkerOptions& options, const v1::TaskAssignment& assignment,
                          const LaunchContext& context) {
   const std::string marker = WorkerMarker(options);
+  nlohmann::json roots = nlohmann::json::array();
+  for (const std::filesystem::path& root : options.allowed_paths.data_roots) roots.push_back(root.string());
   return {{"REGROUP_WORKER", marker.substr(marker.find('=') + 1)},
           {"REGROUP_ATTEMPT", fmt::format("{}@{}", ToString(KeyOf(assignment.attempt())), WorkerKey(options))},
           {"REGROUP_WORKER_SOCKET", context.socket.string()},
           {"REGROUP_ATTEMPT_TOKEN", context.token},
+          {kDataRootsVariable, roots.dump()},
           {"OMP_NUM_THREADS", std::to_string(ThreadsOf(options, context.cores))},
           {"CUDA_VISIBLE_DEVICES", context.visible_devices},
           {"TMPDIR", context.temporary_folder.string()}};

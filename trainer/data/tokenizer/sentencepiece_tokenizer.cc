@@ -8,7 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/common/base/files.h"
+#include "services/common/base/input_file.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/data/tokenizer/tokenizer_file.h"
 #include "trainer/data/tokenizer/utf8.h"
@@ -41,7 +41,7 @@ absl::StatusOr<AddedToken> ParseAddedToken(const std::string& key, const nlohman
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> SentencePieceTokenizer::Open(const std::filesystem::path& folder,
                                                                               const std::string& file) {
-  REGROUP_ASSIGN_OR_RETURN(const std::string content, ReadFile(folder / file));
+  REGROUP_ASSIGN_OR_RETURN(const std::string content, ReadInput(folder / file));
   std::string error;
   std::unique_ptr<SentencePieceModel> model = SentencePieceModel::Parse(content, error);
   if (model == nullptr) {

@@ -5,13 +5,13 @@
 #include <string>
 
 #include "services/common/base/bounded_json.h"
-#include "services/common/base/files.h"
+#include "services/common/base/input_file.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
 
 absl::StatusOr<nlohmann::json> ReadJsonObject(const std::filesystem::path& path) {
-  REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadInput(path));
   absl::StatusOr<nlohmann::json> json = ParseJsonObject(text);
   if (json.ok()) return json;
   return absl::InvalidArgumentError(fmt::format("{} {}", path.string(), std::string(json.status().message())));

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "services/common/base/file_digest.h"
 #include "services/common/base/sha256.h"
@@ -51,6 +52,57 @@ TEST(TextReaderTest, NamesAFileThatCannotBeOpened) {
   TemporaryFolder folder;
   EXPECT_EQ(TextReader::Open(folder.path() / "no.jsonl").status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(TextReader::Open(folder.path()).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(TextReaderTest, ReadsLinesThatAreLongerThanItsBuffer) {
+  TemporaryFolder folder;
+  std::string content;
+  for (const size_t size : {size_t{1}, size_t{300'000}, size_t{262'132}, size_t{1'000'000}}) {
+    content += "{\"text\": \"" + std::string(size, 'x') + "\"}\n";
+  }
+  auto reader = TextReader::Open(folder.Write("x.jsonl", content));
+  ASSERT_TRUE(reader.ok());
+  for (const size_t size : {size_t{1}, size_t{300'000}, size_t{262'132}, size_t{1'000'000}}) {
+    EXPECT_EQ((**reader->Next()).size(), size);
+  }
+  EXPECT_EQ(*reader->Next(), std::nullopt);
+  EXPECT_EQ(reader->lines().bytes_read(), reader->lines().file_bytes());
+}
+
+TEST(TextReaderTest, RefusesALineAboveTheBoundWithoutKeepingIt) {
+  TemporaryFolder folder;
+  const std::filesystem::path path = folder.Write("endless.jsonl", "{\"text\": \"a\"}\n");
+  std::filesystem::resize_file(path, uintmax_t{64} << 30);
+  auto reader = TextReader::Open(path);
+  ASSERT_TRUE(reader.ok());
+  EXPECT_EQ(**reader->Next(), "a");
+  const auto next = reader->Next();
+  EXPECT_EQ(next.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(next.status().message()),
+              HasSubstr("endless.jsonl:2: the line has more than 16777216 bytes"));
+}
+
+TEST(TextReaderTest, SaysThatAFileBecameShorter) {
+  TemporaryFolder folder;
+  std::string content;
+  for (int line = 0; line < 100'000; ++line) content += "{\"text\": \"a\"}\n";
+  const std::filesystem::path path = folder.Write("x.jsonl", content);
+  auto reader = TextReader::Open(path);
+  ASSERT_TRUE(reader.ok());
+  ASSERT_TRUE(reader->Next().ok());
+  std::filesystem::resize_file(path, 1000);
+  auto record = reader->Next();
+  while (record.ok() && record->has_value()) record = reader->Next();
+  EXPECT_EQ(record.status().code(), absl::StatusCode::kDataLoss)
+      << "the end of a shorter file is not the end of the text";
+  EXPECT_THAT(std::string(record.status().message()), HasSubstr("x.jsonl became shorter"));
+}
+
+TEST(TextReaderTest, RefusesAFifoWithoutWaiting) {
+  TemporaryFolder folder;
+  ASSERT_EQ(mkfifo((folder.path() / "fifo").c_str(), 0600), 0);
+  EXPECT_EQ(TextReader::Open(folder.path() / "fifo").status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(FileDigest(folder.path() / "fifo").status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(InstructionReaderTest, ReadsPromptAndCompletion) {

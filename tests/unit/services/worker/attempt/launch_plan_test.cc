@@ -57,6 +57,18 @@ TEST(LaunchPlan, ASingleRankIsTheTrainerItselfWithoutMpi) {
   EXPECT_EQ(plan.stdout_file, "/work-folder/jobs/j/calibrate/2/logs/rank.0/stdout");
 }
 
+TEST(LaunchPlan, TrainersLearnTheDataRootsOfTheirOwnWorker) {
+  WorkerOptions options = Options();
+  EXPECT_THAT(MakeProcessPlan(options, Assignment(1), Context()).environment, Contains("REGROUP_DATA_ROOTS=[]"));
+  options.allowed_paths.data_roots = {"/models", "/data: \"odd\""};
+  const std::string expected = R"(REGROUP_DATA_ROOTS=["/models","/data: \"odd\""])";
+  EXPECT_THAT(MakeProcessPlan(options, Assignment(1), Context()).environment, Contains(expected));
+  const ProcessPlan gang = MakeProcessPlan(options, Assignment(2), Context());
+  EXPECT_THAT(gang.environment, Contains(expected));
+  EXPECT_THAT(gang.arguments, Contains("REGROUP_DATA_ROOTS"));
+  EXPECT_THAT(MakeDaemonPlan(options, Assignment(2), Context(), {}).environment, Contains(expected));
+}
+
 TEST(LaunchPlan, AGangIsStartedByMpirun) {
   const ProcessPlan plan = MakeProcessPlan(Options(), Assignment(2), Context());
   EXPECT_EQ(plan.arguments.front(), "/usr/bin/mpirun");
