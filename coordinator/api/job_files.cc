@@ -41,7 +41,7 @@ void RemoveJobFiles(const std::filesystem::path& work_folder, const std::string&
 }
 
 void RemoveStagedResults(const v1::Job& job) {
-  const std::filesystem::path output = job.resolved_spec().output().checkpoint();
+  const std::filesystem::path output = NamedFolder(job.resolved_spec().output().checkpoint());
   const int64_t last_epoch = EpochOfReport(job);
   if (output.empty() || last_epoch == 0) return;
   const std::string id = LastSegment(job.name());

@@ -95,7 +95,7 @@ absl::StatusOr<v1::TaskOutcome> RunReport(StageContext& context) {
   outcome.set_report_folder(fs::absolute(context.out()).string());
   if (context.spec().has_sweep()) return outcome;
 
-  const fs::path output = context.spec().output().checkpoint();
+  const fs::path output = NamedFolder(context.spec().output().checkpoint());
   REGROUP_ASSIGN_OR_RETURN(const fs::path staged, StageCheckpoint(context, output));
   const fs::path folder = staged / "regroup";
   REGROUP_RETURN_IF_ERROR(WriteReport(folder, report));

@@ -81,10 +81,18 @@ void ResolveResources(v1::Resources& resources) {
   if (!resources.has_priority()) resources.set_priority(0);
 }
 
+/// Removes slashes and "/." from the end, as the completion of a shell writes them: the folder's own name must come
+/// last, because the result is staged beside it.
+void RemoveEnd(std::string& path) {
+  while (path.size() > 1 && (path.ends_with('/') || path.ends_with("/."))) path.pop_back();
+}
+
 }  // namespace
 
 v1::JobSpec ResolveJobSpec(const v1::JobSpec& spec) {
   v1::JobSpec resolved = spec;
+  if (resolved.has_source()) RemoveEnd(*resolved.mutable_source()->mutable_checkpoint());
+  if (resolved.has_output()) RemoveEnd(*resolved.mutable_output()->mutable_checkpoint());
   if (resolved.recipe().empty()) resolved.set_recipe("paper");
   if (!resolved.target().has_per_layer()) resolved.mutable_target()->set_per_layer("none");
   const bool best = IsBest(resolved);

@@ -8,6 +8,22 @@
 namespace regroup {
 namespace {
 
+TEST(ResolveJobSpec, RemovesTheSlashThatAShellPutsBehindAFolder) {
+  for (const char* end : {"", "/", "//", "/.", "/./"}) {
+    v1::JobSpec spec = GoodJob();
+    spec.mutable_output()->set_checkpoint(std::string("/models/llama-gqa2") + end);
+    spec.mutable_source()->set_checkpoint(std::string("/models/llama.v2") + end);
+    const v1::JobSpec resolved = ResolveJobSpec(spec);
+    EXPECT_EQ(resolved.output().checkpoint(), "/models/llama-gqa2") << end;
+    EXPECT_EQ(resolved.source().checkpoint(), "/models/llama.v2") << end;
+  }
+  v1::JobSpec spec = GoodJob();
+  spec.mutable_output()->set_checkpoint("//");
+  EXPECT_EQ(ResolveJobSpec(spec).output().checkpoint(), "/");
+  spec.clear_output();
+  EXPECT_FALSE(ResolveJobSpec(spec).has_output());
+}
+
 TEST(ResolveJobSpec, FillsTheDocumentedDefaults) {
   const v1::JobSpec spec = ResolveJobSpec(GoodJob());
   EXPECT_EQ(spec.recipe(), "paper");

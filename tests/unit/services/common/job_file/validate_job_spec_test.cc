@@ -66,6 +66,8 @@ const Spoilt kSpoilt[] = {
     {"NoTarget", [](auto& s) { s.clear_target(); }, "target.kv_heads", "is missing"},
     {"ZeroHeads", [](auto& s) { s.mutable_target()->set_kv_heads(0); }, "target.kv_heads", "from 1"},
     {"NegativeHeads", [](auto& s) { s.mutable_target()->set_kv_heads(-2); }, "target.kv_heads", "from 1"},
+    {"OutputAboveTheSourceWithASlash", [](auto& s) { s.mutable_output()->set_checkpoint("/models/"); },
+     "output.checkpoint", "overlap"},
     {"NoCalibration", [](auto& s) { s.clear_calibration(); }, "calibration.data", "\"text\""},
     {"NoSequences", [](auto& s) { s.mutable_calibration()->set_sequences(0); }, "calibration.sequences", "from 1"},
     {"MoreRanksThanSequences",

@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "services/common/base/staging_folder.h"
 #include "tests/unit/services/worker/temporary_folder.h"
 
 namespace regroup {
@@ -68,6 +69,12 @@ TEST_F(PublicationTest, AMissingStagedFolderIsALossOfInfrastructure) {
   const absl::Status status = PublishAs("demo-1");
   EXPECT_TRUE(absl::IsNotFound(status));
   EXPECT_EQ(PublicationFailure(status).failure_class(), v1::FAILURE_CLASS_INFRA);
+}
+
+TEST_F(PublicationTest, StagesBesideAnOutputThatIsWrittenWithASlash) {
+  const std::filesystem::path expected = folder_.path() / ".published.regroup-demo-1-2";
+  EXPECT_EQ(StagingFolder(published_, "demo-1", 2), expected);
+  EXPECT_EQ(StagingFolder(published_ / "", "demo-1", 2), expected);
 }
 
 TEST_F(PublicationTest, RemovesWhatAReportAttemptStagedAndNoOther) {
