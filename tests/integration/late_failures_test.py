@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Jobs that used to fail after all of their work, or that ended well without a result."""
 
+import json
 import shutil
 import unittest
 
-from harness import cluster, job_file
-from harness.program_test import ProgramTest
+from harness import cluster, job_file, places
+from harness.program_test import ProgramTest, digest_of
 
 JOB_FAILED = 1
 
@@ -20,6 +21,9 @@ class LateFailuresTest(ProgramTest):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done
 
+    def report(self):
+        return json.loads((self.output / "regroup" / "report.json").read_text())
+
     def test_an_output_with_a_slash_at_its_end(self):
         for end in ("/", "//", "/."):
             with self.subTest(end):
@@ -27,6 +31,39 @@ class LateFailuresTest(ProgramTest):
                 self.assertEqual([path.name for path in self.results.iterdir()], ["model"])
                 self.assertTrue((self.output / "model.safetensors").exists())
                 shutil.rmtree(self.output)
+
+    def plain_average(self, **changes):
+        job = job_file.small_job(self.output, alignment={"method": "none", "compare": "none"},
+                                 finetune={"method": "none"}, evaluation=job_file.evaluation(), **changes)
+        del job["calibration"]
+        return job
+
+    def test_plain_averages_without_calibration_text(self):
+        self.succeed(self.plain_average())
+        report = self.report()
+        self.assertIsNone(report["layers"][0]["residual_key"])
+        self.assertIsNone(report["layers"][0]["similarity_before"])
+        self.assertGreater(report["result"]["perplexity"], report["source"]["perplexity"])
+        without = digest_of(self.output / "model.safetensors")
+        shutil.rmtree(self.output)
+        job = self.plain_average()
+        job["calibration"] = {"data": str(places.TRAINING_TEXT), "sequences": 8, "sequence_length": 64}
+        self.succeed(job)
+        self.assertEqual(digest_of(self.output / "model.safetensors"), without)
+        self.assertIsNotNone(self.report()["layers"][0]["residual_key"])
+
+    def test_a_sweep_of_plain_averages_without_calibration_text(self):
+        job = self.plain_average(sweep={"kv_heads": [4, 2]})
+        done = self.succeed(job)
+        self.assertNotIn("null", done.stdout)
+        pages = list((self.folder / "work").glob("jobs/*/report/*/out/report.html"))
+        self.assertEqual(len(pages), 1)
+        self.assertIn("Residual of each layer", pages[0].read_text())
+
+    def test_training_after_plain_averages_without_calibration_text(self):
+        job = self.plain_average()
+        job["finetune"] = job_file.small_job(self.output)["finetune"] | {"data": str(places.TRAINING_TEXT)}
+        self.succeed(job)
 
 
 if __name__ == "__main__":

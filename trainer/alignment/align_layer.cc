@@ -176,6 +176,21 @@ absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& grams, const Attenti
   return alignment;
 }
 
+absl::StatusOr<LayerAlignment> AlignWithoutStatistics(const AttentionShape& shape, const AttentionWeights& weights,
+                                                      const AlignmentOptions& options) {
+  const at::NoGradGuard no_grad;
+  REGROUP_RETURN_IF_ERROR(CheckOptions(options, shape, /*has_unit_grams=*/true));
+  REGROUP_RETURN_IF_ERROR(CheckWeights(weights, shape));
+  if (options.method != "none" || options.compare != "none" || options.match_energy) {
+    return absl::InvalidArgumentError(
+        "calibration.data: is missing; only alignment.method none with compare none and without match_energy needs "
+        "none");
+  }
+  REGROUP_ASSIGN_OR_RETURN(LayerAlignment alignment, AverageNeighbours(shape, options.groups));
+  if (shape.key_norm == KeyNorm::kPerHead) EqualiseKeys(alignment, weights, shape);
+  return alignment;
+}
+
 absl::StatusOr<LayerAlignment> AverageNeighbours(const AttentionShape& shape, int64_t groups) {
   REGROUP_RETURN_IF_ERROR(CheckShape(shape));
   REGROUP_RETURN_IF_ERROR(CheckGroupCount(shape, groups));

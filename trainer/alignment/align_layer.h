@@ -51,6 +51,11 @@ absl::StatusOr<LayerAlignment> AlignLayer(const LayerStatistics& statistics, con
 absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& grams, const AttentionWeights& weights,
                                           const AlignmentOptions& options);
 
+/// Does the same for a job without calibration text: method none with compare none, without match_energy. The maps are
+/// those that AlignLayer returns, and there are no figures. INVALID_ARGUMENT for any other options.
+absl::StatusOr<LayerAlignment> AlignWithoutStatistics(const AttentionShape& shape, const AttentionWeights& weights,
+                                                      const AlignmentOptions& options);
+
 /// Returns the plain averages of neighbouring heads, which need no statistics and have no figures.
 absl::StatusOr<LayerAlignment> AverageNeighbours(const AttentionShape& shape, int64_t groups);
 

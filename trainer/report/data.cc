@@ -91,17 +91,21 @@ std::string LayerName(const ModelConfig& config, int64_t index) {
 }
 
 Json DescribeLayer(const ModelConfig& config, int64_t index, const LayerReport& layer) {
+  // A job without calibration text has no statistics to compute the figures from.
+  const auto measured = [&layer](double figure) {
+    return layer.value_similarity_before.empty() ? Json() : Json(figure);
+  };
   Json described = {
       {"index", index},
       {"name", LayerName(config, index)},
       {"kv_heads", layer.kv_heads},
       {"groups", layer.groups},
-      {"similarity_before", layer.similarity_before},
-      {"similarity_after", layer.similarity_after},
+      {"similarity_before", measured(layer.similarity_before)},
+      {"similarity_after", measured(layer.similarity_after)},
       {"overall_similarity_before", MeanOfPairs(layer.key_similarity_before, layer.value_similarity_before)},
       {"overall_similarity_after", MeanOfPairs(layer.key_similarity_after, layer.value_similarity_after)},
-      {"residual_key", layer.residual_key},
-      {"residual_value", layer.residual_value},
+      {"residual_key", measured(layer.residual_key)},
+      {"residual_value", measured(layer.residual_value)},
       {"iterations", layer.iterations},
       {"value_similarity_before", DescribeMatrix(layer.value_similarity_before)},
       {"value_similarity_after", DescribeMatrix(layer.value_similarity_after)},

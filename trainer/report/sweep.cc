@@ -131,8 +131,8 @@ std::string ResidualTable(const Json& rows) {
     std::vector<std::string> cells = {LayerLabel((*merges.front())[layer])};
     for (const Json* layers : merges) {
       const Json& one = (*layers)[layer];
-      cells.push_back(fmt::format("{:.1f}&nbsp;/&nbsp;{:.1f}", 100 * one["residual_key"].get<double>(),
-                                  100 * one["residual_value"].get<double>()));
+      const auto keys = NumberIn(one, "residual_key"), values = NumberIn(one, "residual_value");
+      cells.push_back(keys && values ? fmt::format("{:.1f}&nbsp;/&nbsp;{:.1f}", 100 * *keys, 100 * *values) : kMissing);
     }
     table.Add(cells);
   }

@@ -2,6 +2,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <optional>
+
 #include <nlohmann/json.hpp>
 
 #include "services/common/base/files.h"
@@ -18,7 +20,10 @@
 namespace regroup {
 namespace {
 
-absl::StatusOr<LayerStatistics> ReadStatistics(const StageContext& context, const AttentionShape& shape) {
+/// Returns nothing for a job without calibration text.
+absl::StatusOr<std::optional<LayerStatistics>> ReadStatistics(const StageContext& context,
+                                                              const AttentionShape& shape) {
+  if (!context.assignment.inputs().contains(kCalibrateRole)) return std::nullopt;
   REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path calibrated, context.Input(kCalibrateRole));
   REGROUP_ASSIGN_OR_RETURN(const std::string pointer, ReadFile(calibrated / artifacts::kStatisticsPointer));
   const nlohmann::json named = nlohmann::json::parse(pointer);
@@ -29,9 +34,13 @@ absl::StatusOr<LayerStatistics> ReadStatistics(const StageContext& context, cons
   return LayerStatistics::FromTensors(shape, tensors);
 }
 
-absl::Status AlignAndSave(const StageContext& context, const LayerStatistics& statistics, const Block& block,
+/// Aligns by the statistics, or without them where the job has no calibration text.
+absl::Status AlignAndSave(const StageContext& context, const AttentionShape& shape,
+                          const std::optional<LayerStatistics>& statistics, const Block& block,
                           const AlignmentOptions& options, const std::string& file) {
-  const auto alignment = AlignLayer(statistics, AttentionWeightsOf(block), options);
+  const AttentionWeights weights = AttentionWeightsOf(block);
+  const auto alignment =
+      statistics ? AlignLayer(*statistics, weights, options) : AlignWithoutStatistics(shape, weights, options);
   if (!alignment.ok()) {
     return absl::Status(alignment.status().code(), fmt::format("layer {}: {}", context.assignment.layer(),
                                                                std::string(alignment.status().message())));
@@ -45,7 +54,7 @@ absl::StatusOr<v1::TaskOutcome> RunAlign(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context));
   const AttentionShape shape = AttentionShapeOf(source.config(), context.assignment.layer());
   context.link.SetProgress("align", 0, 1);
-  REGROUP_ASSIGN_OR_RETURN(const LayerStatistics statistics, ReadStatistics(context, shape));
+  REGROUP_ASSIGN_OR_RETURN(const std::optional<LayerStatistics> statistics, ReadStatistics(context, shape));
   REGROUP_ASSIGN_OR_RETURN(const Block block, source.MapBlock(context.assignment.layer()));
   AlignmentOptions options = AlignmentOptionsOf(context.spec(), context.assignment.arm());
   if (SpendsHeadsPerLayer(context.spec())) {
@@ -53,10 +62,11 @@ absl::StatusOr<v1::TaskOutcome> RunAlign(StageContext& context) {
     // prepared.
     for (const int64_t heads : DivisorsOf(shape.kv_heads)) {
       options.groups = heads;
-      REGROUP_RETURN_IF_ERROR(AlignAndSave(context, statistics, block, options, artifacts::AlignmentWith(heads)));
+      REGROUP_RETURN_IF_ERROR(
+          AlignAndSave(context, shape, statistics, block, options, artifacts::AlignmentWith(heads)));
     }
   } else {
-    REGROUP_RETURN_IF_ERROR(AlignAndSave(context, statistics, block, options, artifacts::kAlignment));
+    REGROUP_RETURN_IF_ERROR(AlignAndSave(context, shape, statistics, block, options, artifacts::kAlignment));
   }
   context.link.SetProgress("align", 1, 1);
   return v1::TaskOutcome();

@@ -335,7 +335,8 @@ class Validation {
 
   /// Returns true if the conversion reads text: all but plain averaging of neighbours do.
   bool NeedsStatistics() const {
-    return AnyArmAligns(spec_) || spec_.alignment().compare() != "none" || AnyArmRefines(spec_);
+    return AnyArmAligns(spec_) || spec_.alignment().compare() != "none" || AnyArmRefines(spec_) ||
+           spec_.alignment().match_energy() || spec_.target().per_layer() == "auto";
   }
 
   static constexpr int64_t kMostHeads = 1 << 16;

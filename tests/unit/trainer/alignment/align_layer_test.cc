@@ -85,6 +85,36 @@ class AlignLayerTest : public testing::TestWithParam<AttentionCase> {
  protected:
   CalibratedLayer layer_{GetParam(), 21};
 };
+
+TEST_P(AlignLayerTest, PlainAveragesAreTheSameWithoutStatistics) {
+  const AlignmentOptions options{
+      .method = "none", .compare = "none", .similarity = "distance", .groups = layer_.shape.kv_heads / 2};
+  const auto with = AlignLayer(layer_.statistics, layer_.weights, options);
+  const auto without = AlignWithoutStatistics(layer_.shape, layer_.weights, options);
+  ASSERT_TRUE(with.ok()) << with.status();
+  ASSERT_TRUE(without.ok()) << without.status();
+  const NamedTensors ours = without->ToTensors();
+  const NamedTensors all = with->ToTensors();
+  const TensorMap theirs(all.begin(), all.end());
+  for (const auto& [name, tensor] : ours) {
+    if (name != "figures") EXPECT_TRUE(at::equal(tensor, theirs.at(name))) << name;
+  }
+  EXPECT_FALSE(without->value_similarity_before.defined());
+  EXPECT_TRUE(LayerAlignment::FromTensors(layer_.shape, {ours.begin(), ours.end()}).ok());
+}
+
+TEST(AlignWithoutStatistics, RefusesWhatNeedsThem) {
+  const CalibratedLayer layer(CaseNamed("rotary"), 5);
+  const auto refuses = [&](const AlignmentOptions& options) {
+    const auto status = AlignWithoutStatistics(layer.shape, layer.weights, options).status();
+    return status.code() == absl::StatusCode::kInvalidArgument &&
+           std::string(status.message()).find("calibration.data") != std::string::npos;
+  };
+  EXPECT_TRUE(refuses({.method = "procrustes", .compare = "none", .groups = 2}));
+  EXPECT_TRUE(refuses({.method = "none", .compare = "value", .groups = 2}));
+  EXPECT_TRUE(refuses({.method = "none", .compare = "none", .groups = 2, .match_energy = true}));
+}
+
 INSTANTIATE_TEST_SUITE_P(Every, AlignLayerTest, testing::ValuesIn(AttentionCases()),
                          [](const auto& info) { return info.param.name; });
 

@@ -50,6 +50,20 @@ TEST(KeyNorm, KeysAreAveragedAndValuesStillFollowTheMethod) {
   }
 }
 
+TEST(KeyNorm, PlainAveragesAreTheSameWithoutStatistics) {
+  for (const KeyNorm norm : {KeyNorm::kPerHead, KeyNorm::kAllHeads}) {
+    const CalibratedLayer layer = LayerBehindNorm(norm);
+    const AlignmentOptions options{.method = "none", .compare = "none", .groups = 2};
+    const auto with = Align(layer, options);
+    const auto without = AlignWithoutStatistics(layer.shape, layer.weights, options);
+    ASSERT_TRUE(without.ok()) << without.status();
+    EXPECT_TRUE(without->key_pairs_merge.equal(with.key_pairs_merge));
+    EXPECT_TRUE(without->key_free_merge.equal(with.key_free_merge));
+    EXPECT_TRUE(without->query_pairs.equal(with.query_pairs));
+    EXPECT_TRUE(without->value_merge.equal(with.value_merge));
+  }
+}
+
 // Heads that are similar only after a rotation do not count as similar if heads may not be rotated.
 TEST(KeyNorm, OppositeKeysAreNotAlike) {
   for (const KeyNorm norm : {KeyNorm::kPerHead, KeyNorm::kAllHeads}) {

@@ -75,6 +75,7 @@ TEST_F(BuildReportTest, MakesNoComparisonOfWindowsThatDoNotMatch) {
 TEST_F(BuildReportTest, AveragesTheSimilarityOverPairsOfDifferentHeads) {
   const Json layer = Build({arm_})["layers"][0];
   EXPECT_NEAR(layer["overall_similarity_before"].get<double>(), 0.3, 1e-12);
+  EXPECT_TRUE(layer["residual_key"].is_number() && layer["similarity_before"].is_number());
   EXPECT_TRUE(layer["overall_similarity_after"].is_null());
   EXPECT_EQ(layer["value_similarity_before"], (Json{{1.0, 0.2}, {0.2, 1.0}}));
   EXPECT_TRUE(layer["key_similarity_after"].is_null());

@@ -70,7 +70,7 @@ TEST_F(ReportInputsTest, DescribesEveryLayer) {
   EXPECT_EQ(layers[1]["index"], 1);
   EXPECT_EQ(layers[1]["groups"], (Json{{0, 1}, {2, 3}}));
   for (const char* key : {"similarity_before", "similarity_after", "residual_key", "residual_value"}) {
-    EXPECT_TRUE(layers[0][key].is_number()) << key;
+    EXPECT_TRUE(layers[0][key].is_null()) << key << ": these averages were made without statistics";
   }
 }
 

@@ -66,6 +66,18 @@ const Spoilt kSpoilt[] = {
     {"NoTarget", [](auto& s) { s.clear_target(); }, "target.kv_heads", "is missing"},
     {"ZeroHeads", [](auto& s) { s.mutable_target()->set_kv_heads(0); }, "target.kv_heads", "from 1"},
     {"NegativeHeads", [](auto& s) { s.mutable_target()->set_kv_heads(-2); }, "target.kv_heads", "from 1"},
+    {"PlainAveragesThatMatchTheEnergyOfLogits",
+     [](auto& s) {
+       NeedNoText(s);
+       s.mutable_alignment()->set_match_energy(true);
+     },
+     "calibration.data", "\"text\""},
+    {"PlainAveragesWithHeadsForEachLayer",
+     [](auto& s) {
+       NeedNoText(s);
+       s.mutable_target()->set_per_layer("auto");
+     },
+     "calibration.data", "\"text\""},
     {"OutputAboveTheSourceWithASlash", [](auto& s) { s.mutable_output()->set_checkpoint("/models/"); },
      "output.checkpoint", "overlap"},
     {"NoCalibration", [](auto& s) { s.clear_calibration(); }, "calibration.data", "\"text\""},
