@@ -19,8 +19,8 @@ std::string NameOfEnd(const v1::TaskOutcome& outcome) {
 
 }  // namespace
 
-OutcomeReporter::OutcomeReporter(CoordinatorLink* link, LogPusher* pusher)
-    : link_(link), pusher_(pusher), thread_([this] { Run(); }) {}
+OutcomeReporter::OutcomeReporter(CoordinatorLink* link, LogPusher* pusher, std::filesystem::path work_folder)
+    : link_(link), pusher_(pusher), work_folder_(std::move(work_folder)), thread_([this] { Run(); }) {}
 
 OutcomeReporter::~OutcomeReporter() { Shutdown(); }
 
@@ -91,7 +91,7 @@ OutcomeReporter::Answer OutcomeReporter::PublishThenReport(const AttemptKey& key
     RemoveStaged(outcome.publication());
   }
   if (answer != Answer::kTaken) return answer;
-  const absl::Status published = Publish(outcome.publication(), key.job);
+  const absl::Status published = Publish(outcome.publication(), AttemptFolder(work_folder_, key).parent_path());
   if (!published.ok()) {
     *outcome.mutable_failure() = PublicationFailure(published);
     outcome.clear_publication();

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <filesystem>
 #include <map>
 #include <mutex>
 #include <string>
@@ -19,8 +20,8 @@ namespace regroup {
 
 class OutcomeReporter {
  public:
-  /// Both outlive the reporter.
-  OutcomeReporter(CoordinatorLink* link, LogPusher* pusher);
+  /// The objects outlive the reporter. `work_folder` is the one shared by the workers.
+  OutcomeReporter(CoordinatorLink* link, LogPusher* pusher, std::filesystem::path work_folder);
   ~OutcomeReporter();
 
   /// Ends the thread. Attempts that are added later are kept and never sent. Call it before the table of attempts is
@@ -41,6 +42,7 @@ class OutcomeReporter {
 
   CoordinatorLink* const link_;
   LogPusher* const pusher_;
+  const std::filesystem::path work_folder_;
 
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -69,7 +69,7 @@ void Worker::StartReporting(std::shared_ptr<grpc::Channel> channel) {
   link_ = std::make_unique<CoordinatorLink>(
       std::move(channel), WorkerIdentity{.id = services_.options.id, .incarnation = RandomIncarnation()});
   pusher_ = std::make_unique<LogPusher>(link_.get(), &collectors_);
-  reporter_ = std::make_unique<OutcomeReporter>(link_.get(), pusher_.get());
+  reporter_ = std::make_unique<OutcomeReporter>(link_.get(), pusher_.get(), services_.options.work_folder);
   table_ = std::make_unique<AttemptTable>(
       &services_, UsableGpus(services_.options.device),
       [reporter = reporter_.get()](EndedAttempt ended) { reporter->Add(std::move(ended)); },

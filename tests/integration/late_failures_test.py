@@ -2,6 +2,7 @@
 """Jobs that used to fail after all of their work, or that ended well without a result."""
 
 import json
+import re
 import shutil
 import unittest
 
@@ -64,6 +65,17 @@ class LateFailuresTest(ProgramTest):
         job = self.plain_average()
         job["finetune"] = job_file.small_job(self.output)["finetune"] | {"data": str(places.TRAINING_TEXT)}
         self.succeed(job)
+
+    def test_a_folder_that_claims_to_be_the_result(self):
+        service = self.start_cluster(workers=1)
+        name = service.submit(self.write_job(job_file.aligned_only(self.output)))
+        service.wait_for_trainers("calibrate")
+        (self.output / "regroup").mkdir(parents=True)
+        (self.output / "regroup" / "report.json").write_text(json.dumps({"version": 1, "job": name}))
+        done = service.wait_for_end(name)
+        self.assertEqual(done["state"], "JOB_STATE_FAILED", done)
+        self.assertRegex(done["failure"]["message"], "output.checkpoint.*" + re.escape(str(self.output)))
+        self.assertEqual(done["failure"]["failure_class"], "FAILURE_CLASS_USER")
 
 
 if __name__ == "__main__":

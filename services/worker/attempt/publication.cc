@@ -1,32 +1,47 @@
 #include "services/worker/attempt/publication.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <filesystem>
+#include <string>
 
-#include <nlohmann/json.hpp>
-
+#include "services/common/base/file_descriptor.h"
 #include "services/common/base/files.h"
+#include "services/common/base/input_file.h"
+#include "services/common/base/sha256.h"
 #include "services/common/base/staging_folder.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {
 
-constexpr const char* kRecords[] = {"report.json", "job.json"};
+namespace fs = std::filesystem;
 
-/// Returns the job named under "job" in a JSON file, without "jobs/"; empty if there is none.
-std::string JobNamedIn(const std::filesystem::path& file) {
-  const absl::StatusOr<std::string> text = ReadFile(file);
-  if (!text.ok()) return "";
-  const auto record = nlohmann::json::parse(*text, nullptr, false);
-  if (!record.is_object() || !record.contains("job") || !record["job"].is_string()) return "";
-  const std::string name = record["job"].get<std::string>();
-  return name.starts_with("jobs/") ? name.substr(5) : name;
+constexpr char kReport[] = "report.json";
+
+/// Opens the report of a published folder without following a link, so that nobody can point at a report elsewhere.
+absl::StatusOr<std::string> DigestOfPublished(const fs::path& published) {
+  const FileDescriptor folder(open(published.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!folder.valid()) return ErrnoStatus(errno, "open", published);
+  const FileDescriptor inner(openat(folder.get(), "regroup", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!inner.valid()) return ErrnoStatus(errno, "open", published / "regroup");
+  const FileDescriptor report(openat(inner.get(), kReport, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (!report.valid()) return ErrnoStatus(errno, "open", published / "regroup" / kReport);
+  const fs::path handle = fmt::format("/proc/self/fd/{}", report.get());
+  REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadInput(handle, kMaxReportBytes));
+  return Sha256Of(text);
 }
 
-bool WasPublishedBy(const std::filesystem::path& published, const std::string& job) {
-  for (const char* record : kRecords) {
-    if (JobNamedIn(published / "regroup" / record) == job) return true;
+/// Returns true if the folder was made from the report of an attempt of this task.
+bool WasPublishedBy(const fs::path& published, const fs::path& task_folder) {
+  const absl::StatusOr<std::string> digest = DigestOfPublished(published);
+  if (!digest.ok()) return false;
+  std::error_code error;
+  for (fs::directory_iterator attempt(task_folder, error), end; !error && attempt != end; attempt.increment(error)) {
+    const absl::StatusOr<std::string> own = ReadFile(attempt->path() / "out" / kReport, kMaxReportBytes);
+    if (own.ok() && Sha256Of(*own) == *digest) return true;
   }
   return false;
 }
@@ -45,9 +60,9 @@ void RemoveStaged(const v1::TaskAssignment& assignment) {
   std::filesystem::remove_all(StagingFolder(output, assignment.attempt().job(), assignment.attempt().epoch()), ignored);
 }
 
-absl::Status Publish(const v1::Publication& publication, const std::string& job) {
+absl::Status Publish(const v1::Publication& publication, const std::filesystem::path& task_folder) {
   const std::filesystem::path published = publication.published();
-  if (WasPublishedBy(published, job)) {
+  if (WasPublishedBy(published, task_folder)) {
     RemoveStaged(publication);
     return absl::OkStatus();
   }

@@ -1,17 +1,18 @@
 // Makes a finished result visible under its final name. Thread-safe.
 #pragma once
 
-#include <string>
+#include <filesystem>
 
 #include "absl/status/status.h"
 #include "regroup/v1/worker_service.pb.h"
 
 namespace regroup {
 
-/// Renames staged to published without replacing anything. Also OK if `published` already holds a result of the same
-/// job, because an earlier try may have got this far. ALREADY_EXISTS if anything else has the name. In both cases the
-/// staged folder is removed.
-absl::Status Publish(const v1::Publication& publication, const std::string& job);
+/// Renames staged to published without replacing anything. Also OK if `published` already holds the result of the same
+/// task, because an earlier try may have got this far: its report must be, byte for byte, one that an attempt of the
+/// task left in `task_folder` (jobs/<job>/<task> of the working folder), whatever job it names. ALREADY_EXISTS if
+/// anything else has the name. In both cases the staged folder is removed.
+absl::Status Publish(const v1::Publication& publication, const std::filesystem::path& task_folder);
 
 /// Removes a staged folder that will not be published: it is a hidden folder beside the result, where nobody would look
 /// for it.

@@ -179,8 +179,15 @@ class FakeTrainer {
     return ReportSuccess(outcome);
   }
 
+  /// Keeps a copy of the staged report, as the real stage does.
+  void KeepReport(const std::filesystem::path& staged) const {
+    std::error_code ignored;
+    std::filesystem::copy_file(staged / "regroup" / "report.json", Out("report.json"), ignored);
+  }
+
   int Publish() {
     v1::TaskOutcome outcome;
+    KeepReport(Label("staged"));
     outcome.mutable_publication()->set_staged(Label("staged"));
     outcome.mutable_publication()->set_published(Label("published"));
     return ReportSuccess(outcome);
@@ -200,6 +207,7 @@ class FakeTrainer {
       const auto staged = regroup::StagingFolder(output, assignment_.attempt().job(), assignment_.attempt().epoch());
       std::filesystem::create_directories(staged / "regroup");
       WriteFile(staged / "regroup" / "report.json", R"({"job": "jobs/)" + assignment_.attempt().job() + R"("})");
+      KeepReport(staged);
       if (Label("stay") == "staged") return WaitForever();
       if (!HoldAt("staged")) return 94;
       outcome.mutable_publication()->set_staged(staged);

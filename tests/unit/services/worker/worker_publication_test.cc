@@ -61,6 +61,14 @@ TEST_F(WorkerPublication, PublishingAgainAfterALostAnswerIsHarmless) {
   EXPECT_FALSE(coordinator_.WaitForOutcome(next).has_failure()) << "the next epoch finds its job's result";
 }
 
+TEST_F(WorkerPublication, AFolderThatClaimsToBeTheResultIsNotBelieved) {
+  std::filesystem::create_directories(published_ / "regroup");
+  std::ofstream(published_ / "regroup" / "report.json") << R"({"job": "demo", "model": "none"})";
+  const v1::TaskOutcome outcome = coordinator_.WaitForOutcome(Assign(Report(1)));
+  EXPECT_EQ(outcome.failure().failure_class(), v1::FAILURE_CLASS_USER);
+  EXPECT_THAT(outcome.failure().message(), HasSubstr(published_.string()));
+}
+
 TEST_F(WorkerPublication, AFolderOfSomebodyElseIsNotReplaced) {
   Stage(published_, "another-job");
   const v1::TaskOutcome outcome = coordinator_.WaitForOutcome(Assign(Report(1)));

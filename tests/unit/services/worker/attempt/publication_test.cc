@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <fstream>
 
@@ -15,15 +16,26 @@ using testing::HasSubstr;
 
 class PublicationTest : public testing::Test {
  protected:
-  void Stage(const std::string& record, const std::string& job) {
-    std::filesystem::create_directories(staged_ / "regroup");
-    std::ofstream(staged_ / "regroup" / record) << R"({"version": 1, "job": ")" << job << R"("})";
+  void Stage(const std::string& job, const std::string& note = "") { Write(staged_, job, note); }
+  static void Write(const std::filesystem::path& folder, const std::string& job, const std::string& note = "") {
+    std::filesystem::create_directories(folder / "regroup");
+    std::ofstream(folder / "regroup" / "report.json") << ReportOf(job, note);
   }
   absl::Status PublishAs(const std::string& job) {
     v1::Publication publication;
     publication.set_staged(staged_.string());
     publication.set_published(published_.string());
-    return Publish(publication, job);
+    return Publish(publication, TaskFolder(job));
+  }
+  /// Leaves the report in the folder of an attempt, as the stage does.
+  void Attempt(int epoch, const std::string& job, const std::string& note = "") {
+    const std::filesystem::path out = TaskFolder(job) / std::to_string(epoch) / "out";
+    std::filesystem::create_directories(out);
+    std::ofstream(out / "report.json") << ReportOf(job, note);
+  }
+  std::filesystem::path TaskFolder(const std::string& job) const { return folder_.path() / "work" / job / "report"; }
+  static std::string ReportOf(const std::string& job, const std::string& note = "") {
+    return R"({"version": 1, "job": ")" + job + R"(", "note": ")" + note + "\"}";
   }
 
   TemporaryFolder folder_;
@@ -32,26 +44,53 @@ class PublicationTest : public testing::Test {
 };
 
 TEST_F(PublicationTest, RenamesTheStagedFolder) {
-  Stage("report.json", "demo-1");
+  Stage("demo-1");
   EXPECT_TRUE(PublishAs("demo-1").ok());
   EXPECT_TRUE(std::filesystem::exists(published_ / "regroup" / "report.json"));
   EXPECT_FALSE(std::filesystem::exists(staged_));
 }
 
 TEST_F(PublicationTest, PublishingTwiceIsDoneOnce) {
-  Stage("report.json", "jobs/demo-1");
+  Stage("demo-1", "first");
+  Attempt(1, "demo-1", "first");
   ASSERT_TRUE(PublishAs("demo-1").ok());
   EXPECT_TRUE(PublishAs("demo-1").ok());
-  Stage("job.json", "demo-1");
+  Stage("demo-1", "second, with other times");
+  Attempt(2, "demo-1", "second, with other times");
   EXPECT_TRUE(PublishAs("demo-1").ok());
   EXPECT_TRUE(std::filesystem::exists(published_ / "regroup" / "report.json")) << "the first result stays";
   EXPECT_FALSE(std::filesystem::exists(staged_)) << "nobody would find it beside the result";
 }
 
+TEST_F(PublicationTest, DoesNotBelieveAFolderThatOnlyClaimsToBeTheResult) {
+  Attempt(1, "demo-1");
+  const auto refuses = [&](const char* what) {
+    Stage("demo-1");
+    EXPECT_TRUE(absl::IsAlreadyExists(PublishAs("demo-1"))) << what;
+    EXPECT_FALSE(std::filesystem::exists(staged_)) << what;
+    std::filesystem::remove_all(published_);
+  };
+  Write(published_, "demo-1", "no model is here");
+  refuses("a report that names the job");
+
+  const std::filesystem::path own = TaskFolder("demo-1") / "1" / "out";
+  std::filesystem::create_directories(published_ / "regroup");
+  std::filesystem::create_symlink(own / "report.json", published_ / "regroup" / "report.json");
+  refuses("a link to the report");
+
+  std::filesystem::create_directories(published_);
+  std::filesystem::create_symlink(own, published_ / "regroup");
+  refuses("a link to its folder");
+
+  std::filesystem::create_directories(published_ / "regroup");
+  ASSERT_EQ(mkfifo((published_ / "regroup" / "report.json").c_str(), 0600), 0);
+  refuses("a FIFO");
+}
+
 TEST_F(PublicationTest, NeverReplacesTheResultOfAnotherJob) {
-  Stage("report.json", "demo-1");
+  Stage("demo-1");
   ASSERT_TRUE(PublishAs("demo-1").ok());
-  Stage("report.json", "demo-2");
+  Stage("demo-2");
   const absl::Status status = PublishAs("demo-2");
   EXPECT_TRUE(absl::IsAlreadyExists(status));
   EXPECT_THAT(std::string(status.message()), HasSubstr("output.checkpoint"));
@@ -60,7 +99,7 @@ TEST_F(PublicationTest, NeverReplacesTheResultOfAnotherJob) {
 }
 
 TEST_F(PublicationTest, AnEmptyFolderOfThatNameIsNotReplacedEither) {
-  Stage("report.json", "demo-1");
+  Stage("demo-1");
   std::filesystem::create_directories(published_);
   EXPECT_TRUE(absl::IsAlreadyExists(PublishAs("demo-1")));
 }
