@@ -14,6 +14,8 @@
 #include "services/common/base/files.h"
 #include "services/common/base/input_file.h"
 #include "services/common/base/logging.h"
+#include "services/common/base/mapped_files.h"
+#include "services/common/base/out_of_memory.h"
 #include "services/common/base/parent_death.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/parallel/device.h"
@@ -64,12 +66,15 @@ absl::StatusOr<v1::TaskOutcome> RunStage(StageContext& context) {
     return absl::UnimplementedError(
         fmt::format("this trainer cannot run {}", v1::TaskKind_Name(context.assignment.kind())));
   }
+  absl::StatusOr<v1::TaskOutcome> outcome = absl::UnknownError("");
   try {
-    return stage(context);
+    outcome = stage(context);
   } catch (const std::exception& error) {
-    // This is the only place where libtorch's exceptions become a status.
-    return absl::InternalError(std::string(error.what()).substr(0, 2000));
+    // Besides the side lane's thread, this is the only place where libtorch's exceptions become a status.
+    outcome = StatusOfException(error);
   }
+  if (outcome.ok()) return outcome;
+  return ExplainMemory(outcome.status(), context.assignment.kind(), context.link.phase());
 }
 
 absl::Status RunAttempt(const Arguments& arguments) {
@@ -81,6 +86,12 @@ absl::Status RunAttempt(const Arguments& arguments) {
   REGROUP_ASSIGN_OR_RETURN(const std::unique_ptr<WorkerLink> link,
                            WorkerLink::Connect(assignment.attempt(), communicator->rank(), communicator->size()));
   communicator->set_activity(&link->activity());
+  WatchMappedFiles([&link, rank = communicator->rank()](const absl::Status& status) {
+    LogError(std::string(status.message()), {{"rank", rank}});
+    link->Finish(FailedOutcome(status)).IgnoreError();
+    std::fflush(nullptr);
+    _exit(1);
+  });
   StageContext context{assignment, arguments.work_folder, attempt_folder, *communicator, *link, device};
   REGROUP_RETURN_IF_ERROR(MakeFolders(context.out()));
   absl::StatusOr<v1::TaskOutcome> outcome = RunStage(context);
@@ -122,6 +133,27 @@ absl::Status PrintPlan(const Arguments& arguments) {
   return absl::OkStatus();
 }
 
+absl::Status PrintDescription(const std::string& folder) {
+  REGROUP_ASSIGN_OR_RETURN(const nlohmann::ordered_json description, DescribeCheckpoint(folder));
+  fmt::print("{}\n", description.dump(2));
+  return absl::OkStatus();
+}
+
+/// Does what the arguments ask for; an exception becomes a status here, because nothing above would say what it was.
+absl::Status DoAsTold(const Arguments& arguments) {
+  try {
+    if (!arguments.inspect_folder.empty()) return PrintDescription(arguments.inspect_folder);
+    if (!arguments.plan_file.empty()) return PrintPlan(arguments);
+    if (!arguments.attempt_folder.empty()) {
+      // A rank must not outlive its parent, which is mpirun or the worker.
+      return DieWithParent(SIGKILL) ? RunAttempt(arguments) : absl::AbortedError("the parent has ended");
+    }
+    return absl::InvalidArgumentError("specify --attempt, --inspect, --plan or --families");
+  } catch (const std::exception& error) {
+    return StatusOfException(error);
+  }
+}
+
 /// Makes malloc keep large blocks: returned to the kernel, they would cost page faults at every step.
 void KeepLargeBlocks() {
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
@@ -146,20 +178,7 @@ int Main(int argc, char** argv) {
     fmt::print("{}\n", DescribeFamilies().dump(2));
     return 0;
   }
-  absl::Status status;
-  if (!arguments.inspect_folder.empty()) {
-    const auto description = DescribeCheckpoint(arguments.inspect_folder);
-    if (description.ok()) fmt::print("{}\n", description->dump(2));
-    status = description.status();
-  } else if (!arguments.plan_file.empty()) {
-    status = PrintPlan(arguments);
-  } else if (!arguments.attempt_folder.empty()) {
-    // A rank must not outlive its parent, which is mpirun or the worker.
-    if (!DieWithParent(SIGKILL)) return 1;
-    status = RunAttempt(arguments);
-  } else {
-    status = absl::InvalidArgumentError("specify --attempt, --inspect, --plan or --families");
-  }
+  const absl::Status status = DoAsTold(arguments);
   if (status.ok()) return 0;
   LogError(std::string(status.message()));
   return status.code() == absl::StatusCode::kInvalidArgument || status.code() == absl::StatusCode::kNotFound ? 2 : 1;

@@ -3,6 +3,7 @@
 
 import json
 import re
+import resource
 import shutil
 import unittest
 
@@ -76,6 +77,37 @@ class LateFailuresTest(ProgramTest):
         self.assertEqual(done["state"], "JOB_STATE_FAILED", done)
         self.assertRegex(done["failure"]["message"], "output.checkpoint.*" + re.escape(str(self.output)))
         self.assertEqual(done["failure"]["failure_class"], "FAILURE_CLASS_USER")
+
+    def test_a_training_that_runs_out_of_memory(self):
+        """The address space of all programs has 2 GiB, which a small job needs half of, and the job 3.6 GiB."""
+        limit = 2 << 30
+        training = {"steps": 1, "batch_sequences": 192, "micro_batch_sequences": 192, "sequence_length": 256, "ranks": 1,
+                    "checkpoint_every_steps": 1}
+        job = job_file.small_job(self.output, finetune=training)
+        done = self.run_alone(job, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+        text = done.stdout + done.stderr
+        self.assertEqual(done.returncode, JOB_FAILED, text)
+        self.assertRegex(text, "finetune, [a-z ]+: out of memory: [0-9]+ bytes more were asked for")
+        self.assertIn("finetune.micro_batch_sequences", text)
+        self.assertNotIn("bug in Regroup", text)
+        self.assert_nothing_published()
+
+    def test_an_expression_of_the_tokenizer_that_gives_up(self):
+        source = shutil.copytree(places.MODEL, self.folder / "source")
+        tokenizer = json.loads((source / "tokenizer.json").read_text())
+        split = {"type": "Split", "pattern": {"Regex": "(x+x+)+[yz]"}, "behavior": "Isolated", "invert": False}
+        tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, tokenizer["pre_tokenizer"]]}
+        (source / "tokenizer.json").write_text(json.dumps(tokenizer))
+        data = self.folder / "x.jsonl"
+        data.write_text(json.dumps({"text": "x" * 60}) + "\n" + places.TRAINING_TEXT.read_text())
+        service = self.start_cluster(workers=1)
+        job = job_file.aligned_only(self.output, source={"checkpoint": str(source)}, calibration={"data": str(data)})
+        done = service.wait_for_end(service.submit(self.write_job(job)))
+        self.assertEqual(done["failure"]["failure_class"], "FAILURE_CLASS_DATA", done)
+        self.assertIn(f"{source}/tokenizer.json", done["failure"]["message"])
+        self.assertIn("10000000 steps", done["failure"]["message"])
+        calibrate = next(task for task in done["tasks"] if task["name"].endswith("/calibrate"))
+        self.assertEqual(calibrate["epoch"], "1", "the same text would fail again")
 
 
 if __name__ == "__main__":

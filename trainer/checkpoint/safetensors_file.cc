@@ -34,7 +34,7 @@ bool IsAligned(const char* data, int64_t element_bytes) {
 }  // namespace
 
 SafetensorsFile::SafetensorsFile(std::filesystem::path path, const char* mapping, size_t mapped_bytes)
-    : path_(std::move(path)), mapping_(mapping), mapped_bytes_(mapped_bytes) {}
+    : path_(std::move(path)), mapping_(mapping), mapped_bytes_(mapped_bytes), known_(mapping, mapped_bytes, path_) {}
 
 SafetensorsFile::~SafetensorsFile() {
   if (mapping_ != nullptr) munmap(const_cast<char*>(mapping_), mapped_bytes_);

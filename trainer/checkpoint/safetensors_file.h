@@ -1,7 +1,8 @@
 // A memory-mapped safetensors file: the bytes of a tensor are read from disk on first access.
 //
 // Shared: every tensor handed out keeps the mapping alive. Immutable; any thread may call any function. The mapping is
-// read-only, so writing to a tensor faults: clone() it first. The file must not be truncated while it is open.
+// read-only, so writing to a tensor faults: clone() it first. If the file becomes shorter while it is open, an access is
+// told to WatchMappedFiles.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "services/common/base/mapped_files.h"
 #include "trainer/checkpoint/safetensors_header.h"
 
 namespace regroup {
@@ -51,6 +53,7 @@ class SafetensorsFile : public std::enable_shared_from_this<SafetensorsFile> {
   std::filesystem::path path_;
   const char* mapping_;
   size_t mapped_bytes_;
+  MappedFile known_;
   SafetensorsHeader header_;
   std::unordered_map<std::string_view, size_t> index_by_name_;
 };

@@ -29,6 +29,7 @@ absl::StatusOr<TokenizerPtr> LoadJson(const std::filesystem::path& folder) {
                              return (*tokenizer)->IdOf(token);
                            }));
   (*tokenizer)->SetSpecialIds(ids);
+  (*tokenizer)->SetFile(path.string());
   return *std::move(tokenizer);
 }
 

@@ -9,6 +9,7 @@
 #include <utility>
 #include <variant>
 
+#include "services/common/base/out_of_memory.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/data/text_reader.h"
 
@@ -93,7 +94,14 @@ std::vector<Encoded> EncodeAll(const Tokenizer& tokenizer, const std::vector<Ins
   std::vector<Encoded> encoded(lines.size());
   std::atomic<size_t> next = 0;
   const auto work = [&] {
-    for (size_t i = next++; i < lines.size(); i = next++) encoded[i] = Encode(tokenizer, lines[i], kind);
+    for (size_t i = next++; i < lines.size(); i = next++) {
+      // An exception must not leave a thread.
+      try {
+        encoded[i] = Encode(tokenizer, lines[i], kind);
+      } catch (const std::exception& error) {
+        encoded[i] = StatusOfException(error);
+      }
+    }
   };
   std::vector<std::jthread> helpers;
   for (int i = 1; i < threads; ++i) helpers.emplace_back(work);

@@ -94,8 +94,9 @@ absl::StatusOr<Questions> ReadQuestions(const std::filesystem::path& data, const
     for (size_t choice = 0; choice < record->choices.size(); ++choice) {
       auto sequence = Encode(*record, choice, tokenizer, max_positions);
       if (!sequence.ok()) {
-        return absl::InvalidArgumentError(fmt::format("{}: item {}: {}", data.string(), questions.result.items.size(),
-                                                      std::string(sequence.status().message())));
+        return absl::Status(sequence.status().code(),
+                            fmt::format("{}: item {}: {}", data.string(), questions.result.items.size(),
+                                        std::string(sequence.status().message())));
       }
       sequence->item = questions.result.items.size() - 1;
       questions.sequences.push_back(*std::move(sequence));

@@ -92,6 +92,11 @@ std::optional<double> WorkerLink::RemainingSeconds(std::string_view phase, int64
   return seconds / static_cast<double>(own) * static_cast<double>(total - done);
 }
 
+std::string WorkerLink::phase() {
+  const std::lock_guard lock(mutex_);
+  return progress_.phase();
+}
+
 void WorkerLink::SetProgress(std::string_view phase, int64_t done, int64_t total) {
   std::lock_guard lock(mutex_);
   progress_.clear_remaining();

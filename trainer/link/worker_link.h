@@ -35,6 +35,8 @@ class WorkerLink {
 
   /// Sets the current phase and its progress; a `total` of 0 means unknown.
   void SetProgress(std::string_view phase, int64_t done, int64_t total);
+  /// Returns the current phase; empty before the first.
+  std::string phase();
   /// Adds the values of one training step to the series; the latest values are also shown.
   void AddMetrics(int64_t step, std::initializer_list<std::pair<std::string_view, double>> values);
   /// Also appends the values of later calls to `file`, which the report reads: one JSON object {"step": ..., "loss":

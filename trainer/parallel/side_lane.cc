@@ -9,6 +9,8 @@
 #include <thread>
 #include <utility>
 
+#include "services/common/base/out_of_memory.h"
+
 namespace regroup {
 namespace {
 
@@ -62,7 +64,7 @@ class ThreadLane final : public SideLane {
     try {
       status = call();
     } catch (const std::exception& error) {
-      status = absl::InternalError(error.what());
+      status = StatusOfException(error);
     }
     lock.lock();
     running_ = false;

@@ -106,9 +106,15 @@ absl::StatusOr<std::vector<int32_t>> JsonTokenizer::EncodeOrdinary(std::string_v
       continue;
     }
     const std::string_view part = text.substr(split.range.begin, split.range.end - split.range.begin);
-    REGROUP_RETURN_IF_ERROR(AppendNormalized(part, split.range.begin == 0, ids));
+    const absl::Status status = AppendNormalized(part, split.range.begin == 0, ids);
+    if (!status.ok()) return AtFile(status);
   }
   return ids;
+}
+
+absl::Status JsonTokenizer::AtFile(const absl::Status& status) const {
+  if (file_.empty()) return status;
+  return absl::Status(status.code(), fmt::format("{}: {}", file_, std::string(status.message())));
 }
 
 absl::Status JsonTokenizer::AppendNormalized(std::string_view part, bool starts_text, std::vector<int32_t>& ids) const {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
@@ -41,6 +42,8 @@ class JsonTokenizer : public Tokenizer {
   std::optional<int32_t> IdOf(std::string_view token) const;
   /// Must be called before the tokenizer is shared.
   void SetSpecialIds(SpecialIds ids) { special_ = ids; }
+  /// Sets the file that errors of the tokenizer's own steps name. Must be called before the tokenizer is shared.
+  void SetFile(std::string file) { file_ = std::move(file); }
 
  private:
   explicit JsonTokenizer(std::unique_ptr<BpeModel> model) : model_(std::move(model)) {}
@@ -49,6 +52,8 @@ class JsonTokenizer : public Tokenizer {
   absl::Status CheckPostProcessor() const;
   absl::Status AddToken(AddedToken token);
   int64_t NextAddedId() const;
+  /// Returns the error with the tokenizer's file before it.
+  absl::Status AtFile(const absl::Status& status) const;
   absl::Status AppendNormalized(std::string_view part, bool starts_text, std::vector<int32_t>& ids) const;
   absl::Status AppendPieces(TextPiece piece, std::vector<int32_t>& ids) const;
 
@@ -63,6 +68,7 @@ class JsonTokenizer : public Tokenizer {
   AddedTokenFinder raw_finder_;
   AddedTokenFinder normalized_finder_;
   SpecialIds special_;
+  std::string file_;
 };
 
 }  // namespace regroup

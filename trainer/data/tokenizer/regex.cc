@@ -16,6 +16,26 @@ std::string Pcre2Message(int code) {
   return reinterpret_cast<const char*>(text);
 }
 
+uint32_t LimitOf(uint32_t which) {
+  uint32_t limit = 0;
+  pcre2_config(which, &limit);
+  return limit;
+}
+
+/// Returns why the matcher gave up; for one of PCRE2's limits, which one and how large it is.
+std::string ReasonOf(int code) {
+  switch (code) {
+    case PCRE2_ERROR_MATCHLIMIT:
+      return fmt::format("more than {} steps, PCRE2's limit", LimitOf(PCRE2_CONFIG_MATCHLIMIT));
+    case PCRE2_ERROR_DEPTHLIMIT:
+      return fmt::format("more than {} levels of backtracking, PCRE2's limit", LimitOf(PCRE2_CONFIG_DEPTHLIMIT));
+    case PCRE2_ERROR_HEAPLIMIT:
+      return fmt::format("more than {} KiB of memory, PCRE2's limit", LimitOf(PCRE2_CONFIG_HEAPLIMIT));
+    default:
+      return Pcre2Message(code);
+  }
+}
+
 PCRE2_SPTR Bytes(std::string_view text) { return reinterpret_cast<PCRE2_SPTR>(text.data()); }
 
 /// Finds one match at or after `start`. The machine code has a small stack; if that overflows, the interpreter takes
@@ -49,7 +69,7 @@ absl::StatusOr<Regex> Regex::FromPcre(std::string_view pattern) {
         fmt::format("regular expression \"{}\": {} at byte {}", pattern, Pcre2Message(error), offset));
   }
   pcre2_jit_compile(code.get(), PCRE2_JIT_COMPLETE);  // If this fails, the interpreter is used.
-  return Regex(std::move(code));
+  return Regex(std::move(code), std::string(pattern));
 }
 
 absl::StatusOr<Regex> Regex::FromRuby(std::string_view pattern) {
@@ -74,7 +94,10 @@ absl::StatusOr<std::vector<ByteRange>> Regex::FindAll(std::string_view text) con
   while (position < text.size()) {
     const int result = MatchFrom(code_.get(), text, position, match.get());
     if (result == PCRE2_ERROR_NOMATCH) break;
-    if (result < 0) return absl::InternalError(fmt::format("regular expression: {}", Pcre2Message(result)));
+    if (result < 0) {
+      return absl::DataLossError(fmt::format("the regular expression \"{}\" gives up on a text of {} bytes: {}",
+                                             pattern_, text.size(), ReasonOf(result)));
+    }
     const size_t* ends = pcre2_get_ovector_pointer(match.get());
     if (ends[1] > ends[0]) matches.push_back({ends[0], ends[1]});
     position = ends[1] > ends[0] ? ends[1] : NextCharacterStart(text, ends[0]);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -31,12 +32,14 @@ class Regex {
   static absl::StatusOr<Regex> Literal(std::string_view text);
 
   /// Returns all matches from left to right, without overlap and without empty ones. `text` must be valid UTF-8.
-  /// INTERNAL if the matcher gives up.
+  /// DATA_LOSS with the pattern and the limit if the matcher gives up.
   absl::StatusOr<std::vector<ByteRange>> FindAll(std::string_view text) const;
 
  private:
-  explicit Regex(std::shared_ptr<pcre2_real_code_8> code) : code_(std::move(code)) {}
+  Regex(std::shared_ptr<pcre2_real_code_8> code, std::string pattern)
+      : code_(std::move(code)), pattern_(std::move(pattern)) {}
   std::shared_ptr<pcre2_real_code_8> code_;
+  std::string pattern_;
 };
 
 }  // namespace regroup

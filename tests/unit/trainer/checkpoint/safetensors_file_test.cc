@@ -3,6 +3,11 @@
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
 
 #include "services/common/base/files.h"
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
@@ -45,6 +50,28 @@ TEST(SafetensorsFileTest, WritesTensorsThatAreNotContiguous) {
   const at::Tensor transposed = at::arange(12, at::kFloat).view({3, 4}).t();
   ASSERT_TRUE(WriteSafetensors(folder.path() / "x", {{"t", transposed}}).ok());
   EXPECT_TRUE(at::equal(*OpenOrDie(folder.path() / "x")->Tensor("t"), transposed));
+}
+
+TEST(SafetensorsFileTest, TellsOfAFileThatBecomesShorterWhileItIsRead) {
+  TemporaryFolder folder;
+  const auto path = folder.path() / "x.safetensors";
+  ASSERT_TRUE(WriteSafetensors(path, {{"t", at::arange(1 << 20, at::kFloat)}}).ok());
+  const auto read_shortened = [&] {
+    WatchMappedFiles([](const absl::Status& status) {
+      std::fprintf(stderr, "%s\n", status.ToString().c_str());
+      _exit(absl::IsDataLoss(status) ? 3 : 4);
+    });
+    const auto file = OpenOrDie(path);
+    std::filesystem::resize_file(path, 4096);
+    std::fprintf(stderr, "%f\n", file->Tensor("t")->sum().item<double>());
+  };
+  EXPECT_EXIT(read_shortened(), testing::ExitedWithCode(3), "x.safetensors became shorter while it was read");
+}
+
+TEST(SafetensorsFileTest, RefusesAFifoWithoutWaiting) {
+  TemporaryFolder folder;
+  ASSERT_EQ(mkfifo((folder.path() / "x").c_str(), 0600), 0);
+  EXPECT_EQ(SafetensorsFile::Open(folder.path() / "x").status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(SafetensorsFileTest, ViewsTheMappingAndOutlivesTheFileObject) {

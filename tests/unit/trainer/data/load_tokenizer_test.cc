@@ -45,6 +45,21 @@ TEST(LoadTokenizerTest, RefusesAnEndTokenThatTheVocabularyLacks) {
   EXPECT_THAT(ErrorOf(folder, absl::StatusCode::kInvalidArgument), HasSubstr("<end>"));
 }
 
+TEST(LoadTokenizerTest, NamesTheFileWhoseExpressionGivesUpOnAText) {
+  TemporaryFolder folder;
+  std::string content = kTokenizer;
+  const std::string none = "\"pre_tokenizer\": null";
+  content.replace(content.find(none), none.size(),
+                  R"("pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(a+a+)+[yz]"}, "behavior": "Isolated",
+                     "invert": false})");
+  folder.Write("tokenizer.json", content);
+  const auto tokenizer = LoadTokenizer(folder.path());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  const auto ids = (*tokenizer)->Encode(std::string(60, 'a'));
+  EXPECT_EQ(ids.status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(ids.status().message()), HasSubstr((folder.path() / "tokenizer.json").string() + ": "));
+}
+
 TEST(LoadTokenizerTest, NamesTheFileThatIsMissingOrBroken) {
   TemporaryFolder folder;
   EXPECT_THAT(ErrorOf(folder, absl::StatusCode::kNotFound), HasSubstr("tokenizer.model"));

@@ -74,6 +74,15 @@ TEST(RegexTest, MatchesALongRunWithoutGivingUp) {
   EXPECT_EQ((*matches)[0].end, spaces.size() - 1);
 }
 
+TEST(RegexTest, SaysWhichLimitOfPcreAPatternExceeds) {
+  const auto regex = Regex::FromRuby("(x+x+)+[yz]");
+  ASSERT_TRUE(regex.ok());
+  const auto matches = regex->FindAll(std::string(60, 'x'));
+  EXPECT_EQ(matches.status().code(), absl::StatusCode::kDataLoss) << matches.status();
+  EXPECT_THAT(std::string(matches.status().message()), ::testing::HasSubstr("(x+x+)+[yz]"));
+  EXPECT_THAT(std::string(matches.status().message()), ::testing::HasSubstr("more than 10000000 steps"));
+}
+
 TEST(RegexTest, MatchesALiteralWithSigns) {
   const auto regex = Regex::Literal("a.[b]");
   ASSERT_TRUE(regex.ok());
