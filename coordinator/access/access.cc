@@ -2,8 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
+#include <utility>
+
 #include "coordinator/access/token_file.h"
 #include "services/common/base/error.h"
+#include "services/common/base/files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
@@ -17,9 +21,15 @@ bool IsSameFile(const struct stat& a, const struct stat& b) {
          a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
 }
 
+/// Time after which the removal of a token is noticed without a call.
+constexpr std::chrono::milliseconds kWatchInterval(1000);
+
 absl::Status Unauthenticated(const std::string& message) {
   return MakeError(absl::StatusCode::kUnauthenticated, v1::CREDENTIALS_REQUIRED, message);
 }
+
+/// Retrying helps once an administrator has repaired the file, so workers go on meanwhile.
+absl::Status Closed() { return absl::UnavailableError("the coordinator cannot read its token file; its log says why"); }
 
 /// Returns the call's token; empty if it carries none, or more than one.
 std::string TokenOf(const grpc::ServerContextBase& context) {
@@ -31,14 +41,42 @@ std::string TokenOf(const grpc::ServerContextBase& context) {
 
 }  // namespace
 
+Access::Access(AccessOptions options)
+    : options_(std::move(options)),
+      watch_([this](const Caller& caller) { return CheckIsValid(caller); },
+             [this] {
+               const std::lock_guard lock(mutex_);
+               ReloadIfChanged();
+             },
+             kWatchInterval) {}
+
 absl::Status Access::Load() {
+  const std::lock_guard lock(mutex_);
   struct stat now {};
-  if (stat(token_file_.c_str(), &now) != 0) return absl::OkStatus();
-  REGROUP_ASSIGN_OR_RETURN(const std::vector<TokenEntry> tokens, ReadTokens(token_file_));
+  const int error = stat(options_.token_file.c_str(), &now) == 0 ? 0 : errno;
+  if (error == ENOENT && options_.needs_tokens) {
+    return absl::FailedPreconditionError(
+        fmt::format("the token file {} does not exist: name another one with --tokens, or make it with "
+                    "`regroup-coordinator init` or `regroup-coordinator token add`",
+                    options_.token_file.string()));
+  }
+  if (error == 0) {
+    REGROUP_RETURN_IF_ERROR(Read());
+    seen_ = now;
+  } else if (error != ENOENT) {
+    return ErrnoStatus(error, "read", options_.token_file);
+  }
+  options_.on_readable(true);
+  return absl::OkStatus();
+}
+
+/// Reads the file while the lock is held.
+absl::Status Access::Read() {
+  REGROUP_ASSIGN_OR_RETURN(const std::vector<TokenEntry> tokens, ReadTokens(options_.token_file));
   callers_.clear();
-  for (const TokenEntry& token : tokens) callers_[token.digest] = {token.name, token.role, ""};
+  for (const TokenEntry& token : tokens) callers_[token.digest] = {token.name, token.role, "", token.digest};
   is_open_ = false;
-  seen_ = now;
+  closed_ = absl::OkStatus();
   return absl::OkStatus();
 }
 
@@ -49,15 +87,39 @@ bool Access::IsOpen() const {
 
 void Access::ReloadIfChanged() {
   struct stat now {};
-  if (stat(token_file_.c_str(), &now) != 0 || IsSameFile(now, seen_)) return;
-  const absl::Status status = Load();
-  if (status.ok()) {
-    LogInfo("tokens reloaded", {{"file", token_file_.string()}, {"tokens", callers_.size()}});
-  } else {
-    LogError("cannot reload the tokens", {{"reason", std::string(status.message())}});
-    is_open_ = false;
-    seen_ = now;
+  if (stat(options_.token_file.c_str(), &now) != 0) {
+    const int error = errno;
+    seen_ = {};
+    // Without a file there never were tokens: see AccessOptions.
+    if (!is_open_ || error != ENOENT) Close(ErrnoStatus(error, "read", options_.token_file));
+    return;
   }
+  if (IsSameFile(now, seen_)) return;
+  seen_ = now;
+  if (const absl::Status status = Read(); !status.ok()) return Close(status);
+  options_.on_readable(true);
+  LogInfo("tokens reloaded", {{"file", options_.token_file.string()}, {"tokens", callers_.size()}});
+}
+
+/// Rejects every token until the file can be read again.
+void Access::Close(const absl::Status& why) {
+  callers_.clear();
+  is_open_ = false;
+  if (why == closed_) return;
+  closed_ = why;
+  options_.on_readable(false);
+  LogError("the token file cannot be read; every call is rejected until it is repaired",
+           {{"file", options_.token_file.string()}, {"reason", std::string(why.message())}});
+}
+
+absl::Status Access::CheckIsValid(const Caller& caller) {
+  const std::lock_guard lock(mutex_);
+  if (is_open_) return absl::OkStatus();
+  if (!closed_.ok()) return Closed();
+  const auto found = callers_.find(caller.token_digest);
+  if (found == callers_.end()) return Unauthenticated("the token was removed");
+  if (found->second.role == caller.role && found->second.name == caller.name) return absl::OkStatus();
+  return Unauthenticated("the token was given another name or role");
 }
 
 absl::StatusOr<Caller> Access::Identify(const grpc::ServerContextBase& context) {
@@ -66,6 +128,7 @@ absl::StatusOr<Caller> Access::Identify(const grpc::ServerContextBase& context) 
   if (is_open_) return Caller();
   const std::string token = TokenOf(context);
   if (token.empty()) return Unauthenticated("the call carries no token; give one with --token-file");
+  if (!closed_.ok()) return Closed();
   const auto found = callers_.find(Sha256Of(token));
   if (found == callers_.end()) return Unauthenticated("the token is unknown or was removed");
   return found->second;

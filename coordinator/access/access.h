@@ -1,5 +1,8 @@
 // Authenticates and authorizes calls by their token, the token's role and the table of rules. May be called from any
 // thread.
+//
+// A token file that can no longer be read closes the door: no token is admitted until the file is repaired, because
+// nobody can tell which of them it would have removed.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -8,6 +11,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -15,16 +19,24 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/access/access_rules.h"
+#include "coordinator/access/token_watch.h"
 
 namespace regroup {
 
+struct AccessOptions {
+  std::filesystem::path token_file;
+  /// True if the file must exist. Otherwise every caller is admitted as kLocal until it does.
+  bool needs_tokens = false;
+  /// Receives, on any thread, whether the token file can be read, at Load and whenever that changes.
+  std::function<void(bool)> on_readable = [](bool) {};
+};
+
 class Access {
  public:
-  /// Without a token file every caller is admitted as kLocal; once the file exists, only its tokens are. The next call
-  /// sees a changed file. If the file cannot be read, the previous tokens stay valid.
-  explicit Access(std::filesystem::path token_file) : token_file_(std::move(token_file)) {}
+  /// Once the token file exists, only its tokens are admitted. The next call sees a changed file.
+  explicit Access(AccessOptions options);
 
-  /// Reads the token file. Returns an error if it exists but cannot be read.
+  /// Reads the token file. FAILED_PRECONDITION if it must exist and does not; an error if it cannot be read.
   absl::Status Load();
 
   /// Returns true if callers need no token.
@@ -36,19 +48,36 @@ class Access {
 
   /// Returns the caller. UNAUTHENTICATED (CREDENTIALS_REQUIRED) without a known token, PERMISSION_DENIED (NOT_ALLOWED)
   /// if the role may not make the call. `method` is as in AccessRules.
+  /// UNAVAILABLE while the token file cannot be read.
   absl::StatusOr<Caller> Admit(const grpc::ServerContextBase& context, std::string_view method);
 
+  /// Calls `end` within seconds of the removal of an admitted caller's token, or of damage to the token file, unless
+  /// the returned handle is gone by then (TokenWatch). For what goes on after its call was admitted.
+  [[nodiscard]] std::shared_ptr<void> EndWithToken(const Caller& caller, TokenWatch::End end) {
+    return watch_.Watch(caller, std::move(end));
+  }
+
+  /// Ends the calls of `end`.
+  void Stop() { watch_.Stop(); }
+
  private:
+  absl::Status Read();
   void ReloadIfChanged();
+  void Close(const absl::Status& why);
+  absl::Status CheckIsValid(const Caller& caller);
   absl::StatusOr<Caller> Identify(const grpc::ServerContextBase& context);
 
-  const std::filesystem::path token_file_;
+  const AccessOptions options_;
   std::function<absl::Status()> is_ready_ = [] { return absl::OkStatus(); };
   mutable std::mutex mutex_;
   bool is_open_ = true;
+  /// OK, or the reason why the token file cannot be read.
+  absl::Status closed_;
   /// Callers by the digest of their token.
   std::map<std::string, Caller> callers_;
   struct stat seen_ {};
+  /// Declared last: its thread uses the others.
+  TokenWatch watch_;
 };
 
 /// Returns PERMISSION_DENIED (NOT_ALLOWED) if the caller may not see jobs of this owner.

@@ -34,6 +34,8 @@ struct Caller {
   Role role = Role::kLocal;
   /// Address of the caller, as gRPC writes it.
   std::string peer;
+  /// SHA-256 of the token, hexadecimal; empty for kLocal.
+  std::string token_digest;
 
   /// Returns true if the caller may see the owner's jobs; a submitter sees only its own.
   bool SeesJobOf(const std::string& owner) const { return role != Role::kSubmitter || owner == name; }

@@ -56,7 +56,9 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Coordinato
 Coordinator::Coordinator(const CoordinatorOptions& options, std::unique_ptr<JobStore> store)
     : store_(std::move(store)),
       pump_(kMostStreams),
-      access_(options.token_file),
+      access_({.token_file = options.token_file,
+               .needs_tokens = options.needs_tokens,
+               .on_readable = [this](bool readable) { metrics_.SetTokensReadable(readable); }}),
       core_(options.cluster, store_.get(), &feeds_, &metrics_, SteadyWallClock()),
       job_service_(&core_, store_.get(), &feeds_, &pump_, &access_, options.allowed_paths),
       worker_service_(&core_, &metrics_, &access_, Absolute(options.allowed_paths.data_roots)),
@@ -183,6 +185,7 @@ void Coordinator::Stop(std::chrono::milliseconds grace) {
   core_.EndWaits();
   pump_.EndStreams();
   server_->Stop(grace);
+  access_.Stop();
   core_.Stop();
   // Only now, so that the next leader finds everything that was decided here.
   if (election_ != nullptr) election_->Stop();

@@ -44,6 +44,8 @@ struct CoordinatorOptions {
   TlsFiles tls;
   /// Token file, see Access. It must hold a token if other machines can reach `listen`.
   std::filesystem::path token_file;
+  /// True if the file must exist: an administrator named it. Otherwise a coordinator without one needs no tokens.
+  bool needs_tokens = false;
   AllowedPaths allowed_paths;
   ClusterOptions cluster;
 };

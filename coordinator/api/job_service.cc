@@ -220,25 +220,29 @@ grpc::ServerUnaryReactor* JobService::PlanJob(grpc::CallbackServerContext* conte
 
 // Streams.
 
-absl::StatusOr<std::string> JobService::AdmitStream(const grpc::CallbackServerContext& context, std::string_view method,
-                                                    const std::string& name) {
-  REGROUP_ASSIGN_OR_RETURN(const Admission admission, AdmitTo(access_, context, method, "jobs", name));
-  if (admission.caller.role != Role::kSubmitter) return admission.id;
+absl::StatusOr<Admission> JobService::AdmitStream(const grpc::CallbackServerContext& context, std::string_view method,
+                                                  const std::string& name) {
+  REGROUP_ASSIGN_OR_RETURN(Admission admission, AdmitTo(access_, context, method, "jobs", name));
+  if (admission.caller.role != Role::kSubmitter) return admission;
   REGROUP_ASSIGN_OR_RETURN(const JobRecord record, store_->GetJob(admission.id));
   REGROUP_RETURN_IF_ERROR(CheckOwner(admission.caller, admission.id, record.job.owner()));
-  return admission.id;
+  return admission;
 }
 
 template <typename Message>
-grpc::ServerWriteReactor<Message>* JobService::StartStream(const std::string& job,
+grpc::ServerWriteReactor<Message>* JobService::StartStream(const Admission& admission,
                                                            std::unique_ptr<StreamSource<Message>> source) {
   auto stream = std::make_shared<SourcedStream<Message>>(pump_, std::move(source));
   if (!pump_->Add(stream)) {
     return new EndedStream<Message>(MakeError(absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
                                               "too many streams are open; try again later"));
   }
-  stream->Keep(feeds_->Subscribe(job, [pump = pump_, weak = std::weak_ptr<PumpedStream>(stream)] {
+  const std::weak_ptr<PumpedStream> weak(stream);
+  stream->Keep(feeds_->Subscribe(admission.id, [pump = pump_, weak] {
     if (const std::shared_ptr<PumpedStream> alive = weak.lock()) pump->Wake(alive);
+  }));
+  stream->Keep(access_->EndWithToken(admission.caller, [pump = pump_, weak](const absl::Status& why) {
+    if (const std::shared_ptr<PumpedStream> alive = weak.lock()) pump->End(alive, why);
   }));
   pump_->Wake(stream);
   return stream.get();
@@ -246,29 +250,30 @@ grpc::ServerWriteReactor<Message>* JobService::StartStream(const std::string& jo
 
 grpc::ServerWriteReactor<v1::JobEvent>* JobService::WatchJob(grpc::CallbackServerContext* context,
                                                              const v1::WatchJobRequest* request) {
-  const absl::StatusOr<std::string> id = AdmitStream(*context, "JobService/WatchJob", request->name());
-  if (!id.ok()) return new EndedStream<v1::JobEvent>(id.status());
+  const absl::StatusOr<Admission> admission = AdmitStream(*context, "JobService/WatchJob", request->name());
+  if (!admission.ok()) return new EndedStream<v1::JobEvent>(admission.status());
   std::optional<int64_t> after;
   if (!request->resume_token().empty()) {
     const absl::StatusOr<int64_t> revision = RevisionOf(request->resume_token());
     if (!revision.ok()) return new EndedStream<v1::JobEvent>(revision.status());
     after = *revision;
   }
-  return StartStream(*id, MakeJobEventSource(store_, feeds_, *id, after));
+  return StartStream(*admission, MakeJobEventSource(store_, feeds_, admission->id, after));
 }
 
 grpc::ServerWriteReactor<v1::LogEntry>* JobService::StreamLogs(grpc::CallbackServerContext* context,
                                                                const v1::StreamLogsRequest* request) {
-  const absl::StatusOr<std::string> id = AdmitStream(*context, "JobService/StreamLogs", request->name());
-  if (!id.ok()) return new EndedStream<v1::LogEntry>(id.status());
-  return StartStream(*id, MakeLogSource(store_, LogQueryOf(*id, *request), request->tail_lines(), request->follow()));
+  const absl::StatusOr<Admission> admission = AdmitStream(*context, "JobService/StreamLogs", request->name());
+  if (!admission.ok()) return new EndedStream<v1::LogEntry>(admission.status());
+  return StartStream(
+      *admission, MakeLogSource(store_, LogQueryOf(admission->id, *request), request->tail_lines(), request->follow()));
 }
 
 grpc::ServerWriteReactor<v1::MetricPoint>* JobService::StreamMetrics(grpc::CallbackServerContext* context,
                                                                      const v1::StreamMetricsRequest* request) {
-  const absl::StatusOr<std::string> id = AdmitStream(*context, "JobService/StreamMetrics", request->name());
-  if (!id.ok()) return new EndedStream<v1::MetricPoint>(id.status());
-  return StartStream(*id, MakeMetricSource(store_, MetricQueryOf(*id, *request), request->follow()));
+  const absl::StatusOr<Admission> admission = AdmitStream(*context, "JobService/StreamMetrics", request->name());
+  if (!admission.ok()) return new EndedStream<v1::MetricPoint>(admission.status());
+  return StartStream(*admission, MakeMetricSource(store_, MetricQueryOf(admission->id, *request), request->follow()));
 }
 
 }  // namespace regroup

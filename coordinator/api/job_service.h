@@ -53,12 +53,13 @@ class JobService : public v1::JobService::CallbackService {
                                       const std::string& name,
                                       absl::Status (*change)(const std::string& job, Turn& turn), v1::Job* response);
 
-  /// Admits a stream about a job that the caller may see; returns the job's id.
-  absl::StatusOr<std::string> AdmitStream(const grpc::CallbackServerContext& context, std::string_view method,
-                                          const std::string& name);
+  /// Admits a stream about a job that the caller may see.
+  absl::StatusOr<Admission> AdmitStream(const grpc::CallbackServerContext& context, std::string_view method,
+                                        const std::string& name);
 
   template <typename Message>
-  grpc::ServerWriteReactor<Message>* StartStream(const std::string& job, std::unique_ptr<StreamSource<Message>> source);
+  grpc::ServerWriteReactor<Message>* StartStream(const Admission& admission,
+                                                 std::unique_ptr<StreamSource<Message>> source);
 
   Core* const core_;
   JobStore* const store_;

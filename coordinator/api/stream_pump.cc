@@ -18,7 +18,15 @@ void StreamPump::Wake(const std::shared_ptr<PumpedStream>& stream) {
   if (stream->is_queued_.exchange(true)) return;
   {
     std::lock_guard lock(mutex_);
-    queue_.push_back(stream);
+    queue_.push_back({stream, absl::OkStatus()});
+  }
+  has_work_.notify_one();
+}
+
+void StreamPump::End(const std::shared_ptr<PumpedStream>& stream, const absl::Status& status) {
+  {
+    std::lock_guard lock(mutex_);
+    queue_.push_back({stream, status});
   }
   has_work_.notify_one();
 }
@@ -45,18 +53,19 @@ void StreamPump::Stop() {
 void StreamPump::Run() {
   while (true) {
     std::shared_ptr<PumpedStream> stream;
-    bool ending = false;
+    absl::Status ending;
     {
       std::unique_lock lock(mutex_);
       has_work_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
       if (queue_.empty()) return;
-      stream = std::move(queue_.front());
+      stream = std::move(queue_.front().stream);
+      ending = std::move(queue_.front().ending);
       queue_.pop_front();
-      ending = ending_;
+      if (ending_) ending = absl::UnavailableError("the coordinator is stopping");
     }
     // Cleared first: a wake during Advance must lead to another Advance.
     stream->is_queued_ = false;
-    if (ending) stream->End(absl::UnavailableError("the coordinator is stopping"));
+    if (!ending.ok()) stream->End(ending);
     stream->Advance();
   }
 }

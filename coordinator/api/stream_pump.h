@@ -14,6 +14,7 @@
 #include <set>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -58,19 +59,28 @@ class StreamPump {
   /// Lets the stream advance soon.
   void Wake(const std::shared_ptr<PumpedStream>& stream);
 
+  /// Ends one stream with the status, soon.
+  void End(const std::shared_ptr<PumpedStream>& stream, const absl::Status& status);
+
   /// Ends all streams, present and future, with UNAVAILABLE; the pump keeps running to end them.
   void EndStreams();
   /// Stops the thread; no stream may be left.
   void Stop();
 
  private:
+  struct Entry {
+    std::shared_ptr<PumpedStream> stream;
+    /// OK, or the status to end the stream with.
+    absl::Status ending;
+  };
+
   void Run();
 
   const size_t max_streams_;
   std::mutex mutex_;
   std::condition_variable has_work_;
   std::set<std::shared_ptr<PumpedStream>> streams_;
-  std::deque<std::shared_ptr<PumpedStream>> queue_;
+  std::deque<Entry> queue_;
   bool ending_ = false;
   bool stopping_ = false;
   std::thread thread_;
@@ -86,7 +96,7 @@ class SourcedStream : public grpc::ServerWriteReactor<Message>,
       : pump_(pump), source_(std::move(source)) {}
 
   /// Keeps an object, such as a subscription, for the life of the stream.
-  void Keep(std::shared_ptr<void> kept) { kept_ = std::move(kept); }
+  void Keep(std::shared_ptr<void> kept) { kept_.push_back(std::move(kept)); }
 
   void Advance() override {
     if (is_writing_ || is_finished_) return;
@@ -122,7 +132,7 @@ class SourcedStream : public grpc::ServerWriteReactor<Message>,
 
   StreamPump* const pump_;
   std::unique_ptr<StreamSource<Message>> source_;
-  std::shared_ptr<void> kept_;
+  std::vector<std::shared_ptr<void>> kept_;
   Message message_;
   std::atomic<bool> is_writing_ = false;
   std::atomic<bool> is_cancelled_ = false;

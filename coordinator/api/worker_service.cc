@@ -34,11 +34,11 @@ absl::Status CheckRegistration(const v1::RegisterWorkerRequest& request) {
   return violations.empty() ? absl::OkStatus() : InvalidFields(violations);
 }
 
-/// A call that waits for a task, and tells the core when its caller gives up.
+/// A call that waits for a task, and tells the core when its caller gives up or its token is removed.
 class AcquireCall : public grpc::ServerUnaryReactor {
  public:
-  AcquireCall(Core* core, const std::vector<std::filesystem::path>& data_roots, const v1::AcquireTaskRequest& request,
-              v1::AcquireTaskResponse* response)
+  AcquireCall(Core* core, Access* access, const std::vector<std::filesystem::path>& data_roots, const Caller& caller,
+              const v1::AcquireTaskRequest& request, v1::AcquireTaskResponse* response)
       : core_(core), worker_(request.worker()) {
     ticket_ = core->Acquire(
         request,
@@ -49,6 +49,9 @@ class AcquireCall : public grpc::ServerUnaryReactor {
           }
           Finish(ToGrpc(status));
         });
+    watched_ = access->EndWithToken(caller, [core, worker = worker_, ticket = ticket_](const absl::Status& why) {
+      core->StopWaiting(worker, ticket, why);
+    });
   }
 
   void OnCancel() override { core_->StopWaiting(worker_, ticket_); }
@@ -58,6 +61,7 @@ class AcquireCall : public grpc::ServerUnaryReactor {
   Core* const core_;
   const std::string worker_;
   uint64_t ticket_ = 0;
+  std::shared_ptr<void> watched_;
 };
 
 /// Returns true if the job has ended and this was the last attempt of its task: the report is then a repetition.
@@ -124,7 +128,7 @@ grpc::ServerUnaryReactor* WorkerService::AcquireTask(grpc::CallbackServerContext
                                                      v1::AcquireTaskResponse* response) {
   const absl::StatusOr<Caller> caller = access_->Admit(*context, "WorkerService/AcquireTask");
   if (!caller.ok()) return FinishWith(context, caller.status());
-  return new AcquireCall(core_, data_roots_, *request, response);
+  return new AcquireCall(core_, access_, data_roots_, *caller, *request, response);
 }
 
 grpc::ServerUnaryReactor* WorkerService::ReportTask(grpc::CallbackServerContext* context,

@@ -112,11 +112,14 @@ CoordinatorMetrics::CoordinatorMetrics() {
   }
   metrics_.Set("build_info", 1, {{"version", REGROUP_VERSION}});
   SetLeader(false);
+  SetTokensReadable(true);
 }
 
 void CoordinatorMetrics::DescribeCluster() {
   metrics_.DescribeGauge("build_info", "1, with the coordinator's version.");
   metrics_.DescribeGauge("is_leader", "1 while this coordinator leads, 0 while it recovers or another one leads.");
+  metrics_.DescribeGauge("tokens_readable",
+                         "1 while the token file can be read or none is needed, 0 while every call is rejected.");
   metrics_.DescribeGauge("jobs", "Unfinished jobs by state.");
   metrics_.DescribeGauge("jobs_waiting", "Unfinished jobs without a running task, by what they wait for.");
   metrics_.DescribeGauge("oldest_queued_job_age_seconds", "Age of the oldest job that has not started; 0 for none.");
@@ -285,6 +288,8 @@ void CoordinatorMetrics::CountDroppedLogs(size_t lines) {
 }
 
 void CoordinatorMetrics::CountStoreFailure() { metrics_.Count("store_failures_total"); }
+
+void CoordinatorMetrics::SetTokensReadable(bool readable) { metrics_.Set("tokens_readable", readable ? 1 : 0); }
 
 void CoordinatorMetrics::SetLeader(bool leads) { metrics_.Set("is_leader", leads ? 1 : 0); }
 

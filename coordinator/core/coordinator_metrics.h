@@ -38,6 +38,7 @@ class CoordinatorMetrics {
   void CountDroppedLogs(size_t lines);
   void CountStoreFailure();
   void SetLeader(bool leads);
+  void SetTokensReadable(bool readable);
 
   Metrics& metrics() { return metrics_; }
 

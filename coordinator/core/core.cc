@@ -79,15 +79,13 @@ uint64_t Core::Acquire(const v1::AcquireTaskRequest& request, OnAssignment done)
   return ticket;
 }
 
-void Core::StopWaiting(const std::string& worker, uint64_t ticket) {
+void Core::StopWaiting(const std::string& worker, uint64_t ticket, const absl::Status& why) {
   Note(
       [worker, ticket](Turn& turn) {
         turn.cluster.StopAsking(worker, ticket);
         return absl::OkStatus();
       },
-      [this, ticket](const absl::Status&, const Turn&) {
-        Deliver(ticket, absl::CancelledError("the caller is gone"), std::nullopt);
-      });
+      [this, ticket, why](const absl::Status&, const Turn&) { Deliver(ticket, why, std::nullopt); });
 }
 
 void Core::EndWaits() {

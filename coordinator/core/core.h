@@ -78,8 +78,9 @@ class Core {
 
   /// Waits for a task. `done` is called exactly once. Returns a ticket for StopWaiting.
   uint64_t Acquire(const v1::AcquireTaskRequest& request, OnAssignment done);
-  /// Ends a wait whose caller is gone; `done` gets CANCELLED unless it was called before.
-  void StopWaiting(const std::string& worker, uint64_t ticket);
+  /// Ends a wait; `done` gets the reason unless it was called before.
+  void StopWaiting(const std::string& worker, uint64_t ticket,
+                   const absl::Status& why = absl::CancelledError("the caller is gone"));
 
  private:
   struct Command {

@@ -92,7 +92,8 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->capture_default_str();
   app->add_flag("--die-with-parent", flags->die_with_parent, "Stop when the parent process ends");
   AddTlsFlags(app, &flags->options.tls);
-  app->add_option("--tokens", flags->options.token_file, "File with the callers' tokens; default: STATE_DIR/tokens");
+  app->add_option("--tokens", flags->options.token_file,
+                  "File with the callers' tokens, which must exist; default: STATE_DIR/tokens, if that exists");
 }
 
 absl::Status CompleteOptions(Flags* flags) {
@@ -101,7 +102,8 @@ absl::Status CompleteOptions(Flags* flags) {
     return absl::InvalidArgumentError("give --work-dir or --state-dir");
   }
   if (options.state_folder.empty()) options.state_folder = options.work_folder / "coordinator";
-  if (options.token_file.empty()) options.token_file = options.state_folder / "tokens";
+  options.needs_tokens = !options.token_file.empty();
+  if (!options.needs_tokens) options.token_file = options.state_folder / "tokens";
   if (flags->heartbeat_s >= flags->lease_s) {
     return absl::InvalidArgumentError("--heartbeat-s must be smaller than --lease-s");
   }

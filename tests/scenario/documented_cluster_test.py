@@ -36,6 +36,8 @@ class DocumentedCluster(DocumentedClusterTest):
                                                  "--tls-authority keys/authority.pem", status=1))
         self.assertIn("mutual TLS", self.shell("regroup-coordinator --listen 0.0.0.0:0 --work-dir open "
                                                "--tokens keys/tokens", status=1))
+        self.assertIn("keys/tokns does not exist", self.shell("regroup-coordinator --listen 127.0.0.1:0 --work-dir open "
+                                                              "--metrics-listen '' --tokens keys/tokns", status=1))
 
     def test_the_worker_looks_again_where_a_path_leads(self):
         for command in documented_commands()[:7]:
