@@ -14,6 +14,7 @@
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/parent_death.h"
+#include "services/common/base/printable_text.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/connection_limit.h"
 #include "services/common/rpc/security_flags.h"
@@ -157,7 +158,8 @@ int ExitStatusOf(const absl::Status& status) {
 }
 
 int FinishCommand(const absl::Status& status) {
-  if (!status.ok()) fmt::print(stderr, "regroup-coordinator: {}\n", std::string(status.message()));
+  if (!status.ok())
+    fmt::print(stderr, "regroup-coordinator: {}\n", PrintableText(std::string(status.message()), "\n    "));
   return ExitStatusOf(status);
 }
 

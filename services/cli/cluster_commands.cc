@@ -6,6 +6,7 @@
 
 #include "services/cli/commands.h"
 #include "services/cli/json_text.h"
+#include "services/cli/printable.h"
 #include "services/cli/quantity_text.h"
 #include "services/cli/text_table.h"
 #include "services/common/base/enum_words.h"
@@ -53,7 +54,7 @@ absl::StatusOr<v1::ListWorkersResponse> ListAll(const CommandLine& line) {
 ExitCode Workers(const CommandLine& line) {
   const auto list = ListAll(line);
   if (!list.ok()) return PrintError(list.status(), line.json);
-  Print(line.json ? JsonOf(*list) : WorkersText(*list));
+  Print(line.json ? JsonOf(*list) : WorkersText(Printable(*list)));
   return kExitDone;
 }
 
@@ -70,7 +71,7 @@ std::string AuditText(const v1::ListAuditEntriesResponse& list) {
 ExitCode AuditLog(const v1::ListAuditEntriesRequest& request, const CommandLine& line) {
   const auto list = line.Call(&Client::ClusterStub::ListAuditEntries, request);
   if (!list.ok()) return PrintError(list.status(), line.json);
-  Print(line.json ? JsonOf(*list) : AuditText(*list));
+  Print(line.json ? JsonOf(*list) : AuditText(Printable(*list)));
   return kExitDone;
 }
 
@@ -104,7 +105,8 @@ void AddByName(CLI::App& app, CommandLine& line, const char* name, const char* d
       request.set_name(FullName(kWorkerCollection, *id));
       const auto worker = chosen.Call(method, request);
       if (!worker.ok()) return PrintError(worker.status(), chosen.json);
-      Print(chosen.json ? JsonOf(*worker) : fmt::format("{} is {}\n", worker->name(), EnumWord(worker->state())));
+      Print(chosen.json ? JsonOf(*worker)
+                        : fmt::format("{} is {}\n", Printable(*worker).name(), EnumWord(worker->state())));
       return kExitDone;
     };
   });

@@ -6,7 +6,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "services/cli/json_text.h"
 #include "services/common/base/error.h"
+#include "services/common/base/printable_text.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/validate_job_spec.h"
 
@@ -15,6 +17,7 @@ namespace {
 
 // Each mistake follows on its own line, as editors expect.
 const std::string kRefused = "the job file is invalid:\n";
+constexpr char kFurtherLine[] = "\n    ";
 
 std::string ErrorJson(const absl::Status& status) {
   nlohmann::json error = {{"code", absl::StatusCodeToString(status.code())},
@@ -23,8 +26,7 @@ std::string ErrorJson(const absl::Status& status) {
   for (const FieldViolation& violation : ViolationsOf(status)) {
     error["field_violations"].push_back({{"field", violation.field()}, {"description", violation.description()}});
   }
-  const auto replace = nlohmann::json::error_handler_t::replace;
-  return nlohmann::json{{"error", error}}.dump(2, ' ', false, replace) + "\n";
+  return JsonText(nlohmann::json{{"error", error}});
 }
 
 }  // namespace
@@ -40,7 +42,7 @@ absl::StatusOr<JobFile> ReadCheckedJobFile(const std::string& path) {
   std::string message = kRefused;
   for (const FieldViolation& violation : violations) {
     if (message != kRefused) message += "\n";
-    message += DescribeViolation(*file, violation);
+    message += PrintableText(DescribeViolation(*file, violation));
   }
   return MakeError(absl::StatusCode::kInvalidArgument, v1::INVALID_FIELD, message, violations);
 }
@@ -54,7 +56,11 @@ ExitCode PrintError(const absl::Status& status, bool json) {
   if (json) {
     Print(ErrorJson(status));
   } else {
-    fmt::print(stderr, "regroup: {}\n", std::string(status.message()));
+    // The mistakes in a job file stand in column 0, where editors look for them; no other line may look like ours.
+    const bool lists_mistakes = status.message().substr(0, kRefused.size()) == kRefused;
+    fmt::print(stderr, "regroup: {}\n",
+               PrintableText(std::string_view(status.message().data(), status.message().size()),
+                             lists_mistakes ? "\n" : kFurtherLine));
   }
   return ExitCodeOf(status);
 }

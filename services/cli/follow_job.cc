@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "services/cli/job_mirror.h"
+#include "services/cli/printable.h"
 #include "services/cli/stage_summary.h"
 #include "services/common/base/final_states.h"
 #include "services/common/base/status_macros.h"
@@ -154,7 +155,7 @@ absl::StatusOr<v1::Job> FollowJob(const Client& client, const std::string& job_n
       mirror.Apply(event);
       if (options.on_event) options.on_event(event);
     }
-    if (!mirror.job().name().empty()) view.Show(mirror.job(), Now());
+    if (!mirror.job().name().empty()) view.Show(Printable(mirror.job()), Now());
     if (IsFinalState(mirror.job().state())) return mirror.job();
     if (batch.ended) return batch.status.ok() ? absl::UnavailableError("the stream of events ended") : batch.status;
     if (options.on_turn) REGROUP_RETURN_IF_ERROR(options.on_turn(mirror.job()));

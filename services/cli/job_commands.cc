@@ -8,6 +8,7 @@
 #include "services/cli/commands.h"
 #include "services/cli/job_text.h"
 #include "services/cli/json_text.h"
+#include "services/cli/printable.h"
 #include "services/cli/progress_lines.h"
 #include "services/cli/quantity_text.h"
 #include "services/cli/text_table.h"
@@ -35,7 +36,7 @@ std::string JobText(const v1::Job& job) {
 
 ExitCode PrintJob(const absl::StatusOr<v1::Job>& job, bool json) {
   if (!job.ok()) return PrintError(job.status(), json);
-  Print(json ? JsonOf(*job) : JobText(*job));
+  Print(json ? JsonOf(*job) : JobText(Printable(*job)));
   return kExitDone;
 }
 
@@ -137,7 +138,7 @@ ExitCode List(const ListOptions& options, const CommandLine& line) {
   if (!request.ok()) return PrintError(request.status(), line.json);
   const auto list = ListAll(line, *request, options.limit);
   if (!list.ok()) return PrintError(list.status(), line.json);
-  Print(line.json ? JsonOf(*list) : ListText(*list));
+  Print(line.json ? JsonOf(*list) : ListText(Printable(*list)));
   return kExitDone;
 }
 

@@ -8,6 +8,7 @@
 
 #include "services/cli/quantity_text.h"
 #include "services/cli/text_table.h"
+#include "services/common/base/printable_text.h"
 
 namespace regroup {
 namespace {
@@ -84,7 +85,11 @@ std::string JsonOf(const google::protobuf::Message& message, bool spread, bool c
   const auto status = google::protobuf::util::MessageToJsonString(message, &text, options);
   if (!status.ok()) return "{}";
   if (text.empty() || text.back() != '\n') text += '\n';
-  return text;
+  return PrintableJson(text);
+}
+
+std::string JsonText(const json& value) {
+  return PrintableJson(value.dump(2, ' ', false, json::error_handler_t::replace)) + "\n";
 }
 
 std::string ReadableText(const json& value, const std::string& indent) {

@@ -5,11 +5,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include "services/common/base/printable_text.h"
+
 namespace regroup {
 
 std::string ReadableLogLine(const std::string& line) {
   const auto entry = nlohmann::json::parse(line, nullptr, false);
-  if (!entry.is_object() || !entry.contains("message") || !entry["message"].is_string()) return line;
+  if (!entry.is_object() || !entry.contains("message") || !entry["message"].is_string()) return PrintableText(line);
   std::string text = entry.value("severity", "");
   text += (text.empty() ? "" : " ") + entry["message"].get<std::string>();
   std::string fields;
@@ -17,7 +19,7 @@ std::string ReadableLogLine(const std::string& line) {
     if (key == "message" || key == "severity" || key == "time" || key == "component") continue;
     fields += (fields.empty() ? "" : ", ") + key + " " + (value.is_string() ? value.get<std::string>() : value.dump());
   }
-  return fields.empty() ? text : text + " (" + fields + ")";
+  return PrintableText(fields.empty() ? text : text + " (" + fields + ")");
 }
 
 std::vector<std::string> LogTail(const std::filesystem::path& file, size_t lines) {

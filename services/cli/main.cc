@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "services/cli/commands.h"
+#include "services/common/base/printable_text.h"
 #include "services/common/job_file/nearest_word.h"
 #include "services/common/rpc/security_flags.h"
 
@@ -53,7 +54,7 @@ ExitCode RefuseCommand(const CLI::App& app, const std::string& word) {
   const std::vector<std::string_view> known(names.begin(), names.end());
   const auto nearest = NearestWord(word, known);
   const std::string hint = nearest ? fmt::format("did you mean '{}'?", *nearest) : "see regroup --help";
-  fmt::print(stderr, "regroup: '{}' is not a command; {}\n", word, hint);
+  fmt::print(stderr, "regroup: '{}' is not a command; {}\n", PrintableText(word), hint);
   return kExitUsage;
 }
 

@@ -5,6 +5,7 @@
 
 #include "services/cli/commands.h"
 #include "services/cli/json_text.h"
+#include "services/cli/printable.h"
 #include "services/common/programs/ask_trainer.h"
 
 namespace regroup {
@@ -13,7 +14,7 @@ namespace {
 ExitCode Show(const std::vector<std::string>& arguments, const CommandLine& line) {
   const auto answer = AskTrainer(arguments);
   if (!answer.ok()) return PrintError(answer.status(), line.json);
-  Print(line.json ? answer->dump(2) + "\n" : ReadableText(*answer));
+  Print(line.json ? JsonText(*answer) : ReadableText(Printable(*answer)));
   return kExitDone;
 }
 

@@ -5,6 +5,7 @@
 
 #include "services/cli/commands.h"
 #include "services/cli/json_text.h"
+#include "services/cli/printable.h"
 #include "services/cli/quantity_text.h"
 #include "services/cli/report_text.h"
 #include "services/cli/terminal.h"
@@ -41,7 +42,7 @@ size_t Columns() { return static_cast<size_t>(std::max(20, StandardOutput().colu
 ExitCode PlanRemotely(const PlanSettings& settings, const CommandLine& line) {
   const auto response = AskCoordinator(settings, line);
   if (!response.ok()) return PrintError(response.status(), line.json);
-  Print(line.json ? JsonOf(*response) : PlanText(PlanOf(*response), Columns()));
+  Print(line.json ? JsonOf(*response) : PlanText(Printable(PlanOf(*response)), Columns()));
   return kExitDone;
 }
 
@@ -49,7 +50,7 @@ ExitCode Plan(const PlanSettings& settings, const CommandLine& line) {
   if (settings.remote) return PlanRemotely(settings, line);
   const auto plan = AskHere(settings);
   if (!plan.ok()) return PrintError(plan.status(), line.json);
-  Print(line.json ? JsonOf(*plan, /*spread=*/true, /*complete=*/true) : PlanText(*plan, Columns()));
+  Print(line.json ? JsonOf(*plan, /*spread=*/true, /*complete=*/true) : PlanText(Printable(*plan), Columns()));
   return kExitDone;
 }
 

@@ -11,9 +11,11 @@
 
 #include "services/cli/commands.h"
 #include "services/cli/json_text.h"
+#include "services/cli/printable.h"
 #include "services/cli/report_text.h"
 #include "services/common/base/checksums.h"
 #include "services/common/base/files.h"
+#include "services/common/base/printable_text.h"
 #include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
 
@@ -94,9 +96,9 @@ ExitCode Report(const ReportOptions& options, const CommandLine& line) {
   if (!report.ok()) return PrintError(report.status(), line.json);
   const fs::path page = *folder / "report.html";
   if (line.json) {
-    Print(report->dump(2) + "\n");
+    Print(JsonText(*report));
   } else {
-    Print(ReportText(*report, StandardOutput()) + fmt::format("\n  {}\n", page.string()));
+    Print(ReportText(Printable(*report), StandardOutput()) + fmt::format("\n  {}\n", PrintableText(page.string())));
     if (options.check) Print("  every file is as it was published\n");
   }
   if (!options.open) return kExitDone;

@@ -12,6 +12,7 @@
 #include "services/cli/job_text.h"
 #include "services/cli/json_text.h"
 #include "services/cli/local_cluster.h"
+#include "services/cli/printable.h"
 #include "services/cli/stage_summary.h"
 #include "services/cli/submit_once.h"
 #include "services/common/base/final_states.h"
@@ -125,7 +126,7 @@ ExitCode Run(const RunOptions& options, const CommandLine& line) {
   if (line.json) {
     Print(JsonOf(*job));
   } else {
-    PrintEnd(*job, options);
+    PrintEnd(Printable(*job), options);
   }
   return ExitCodeOf(*job);
 }

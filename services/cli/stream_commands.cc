@@ -9,6 +9,7 @@
 #include "services/cli/interrupt.h"
 #include "services/cli/job_text.h"
 #include "services/cli/json_text.h"
+#include "services/cli/printable.h"
 #include "services/cli/quantity_text.h"
 #include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
@@ -37,7 +38,7 @@ ExitCode Watch(const std::string& job_name, const CommandLine& line) {
   const auto job = FollowJob(*client, FullName(kJobCollection, job_name), *view, options);
   view.reset();
   if (!job.ok()) return PrintError(job.status(), line.json);
-  if (!line.json) PrintEnd(*job);
+  if (!line.json) PrintEnd(Printable(*job));
   return ExitCodeOf(*job);
 }
 
@@ -93,7 +94,7 @@ ExitCode PrintStream(std::unique_ptr<grpc::ClientReader<Message>> (Client::JobSt
   if (!client.ok()) return PrintError(client.status(), line.json);
   grpc::ClientContext context;
   const absl::Status status = client->Read<Request, Message>(method, context, request, [&](const Message& message) {
-    Print(line.json ? JsonOf(message, false) : show(message));
+    Print(line.json ? JsonOf(message, false) : show(Printable(message)));
     return true;
   });
   return status.ok() ? kExitDone : PrintError(status, line.json);

@@ -1,12 +1,13 @@
 #include "services/common/base/logging.h"
 
-#include <fmt/format.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <memory>
 
 #include <nlohmann/json.hpp>
+
+#include "services/common/base/printable_text.h"
 
 namespace regroup {
 namespace {
@@ -39,24 +40,6 @@ std::string Timestamp() {
   return text;
 }
 
-bool IsControl(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
-
-/// Escapes untrusted text, which may hold line ends and terminal control sequences. In plain text, where each entry
-/// starts a line, further lines of a message are indented, and a field stays on its line.
-std::string InOneEntry(std::string_view text, std::string_view for_line_end) {
-  std::string shown;
-  for (const char c : text) {
-    if (c == '\n') {
-      shown += for_line_end;
-    } else if (IsControl(c) && c != '\t') {
-      shown += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-    } else {
-      shown += c;
-    }
-  }
-  return shown;
-}
-
 /// Cuts long fields: a field identifies what a line is about, so a megabyte of it is useless.
 std::string_view Shortened(std::string_view value) {
   constexpr size_t kLongestField = 16 * 1024;
@@ -67,8 +50,9 @@ void Log(spdlog::level::level_enum level, std::string_view message, LogFields fi
   spdlog::logger* logger = spdlog::default_logger_raw();
   if (!logger->should_log(level)) return;
   if (g_format == LogFormat::kText) {
-    std::string line = InOneEntry(message, "\n    ");
-    for (const LogField& field : fields) line += " " + field.key + "=" + InOneEntry(Shortened(field.value), "\\n");
+    // Each entry starts a line: further lines of a message are indented, and a field stays on its line.
+    std::string line = PrintableText(message, "\n    ");
+    for (const LogField& field : fields) line += " " + field.key + "=" + PrintableText(Shortened(field.value));
     logger->log(level, spdlog::string_view_t(line.data(), line.size()));
     return;
   }
@@ -78,7 +62,7 @@ void Log(spdlog::level::level_enum level, std::string_view message, LogFields fi
   entry["component"] = g_component;
   entry["message"] = message;
   for (const LogField& field : fields) entry[field.key] = Shortened(field.value);
-  const std::string line = entry.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::string line = PrintableJson(entry.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   logger->log(level, spdlog::string_view_t(line.data(), line.size()));
 }
 
