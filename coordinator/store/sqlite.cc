@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "coordinator/store/checksum_vfs.h"
 #include "services/common/base/error.h"
 #include "services/common/base/status_macros.h"
 
@@ -46,15 +47,41 @@ std::string_view SqliteRows::Bytes(int column) const {
   return bytes == nullptr ? std::string_view() : std::string_view(static_cast<const char*>(bytes), size);
 }
 
-absl::StatusOr<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const std::filesystem::path& path) {
+absl::StatusOr<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const std::filesystem::path& path,
+                                                                         bool with_checksums) {
+  std::error_code missing;
+  const uintmax_t bytes = std::filesystem::file_size(path, missing);
+  const bool is_new = missing || bytes == 0;
   sqlite3* raw = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
+  const int code = sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, ChecksumVfs());
   std::unique_ptr<SqliteConnection> connection(new SqliteConnection(raw));
   if (code != SQLITE_OK) {
     return SqliteStatus(code, fmt::format("cannot open {}: {}", path.string(), sqlite3_errstr(code)));
   }
   sqlite3_extended_result_codes(raw, 1);
+  if (is_new && with_checksums) {
+    int reserved = kChecksumBytes;
+    sqlite3_file_control(raw, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
+    ChecksumEveryPage(raw);
+  }
   return connection;
+}
+
+bool SqliteConnection::HasChecksums() {
+  int reserved = -1;
+  sqlite3_file_control(connection_.get(), "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
+  return reserved == kChecksumBytes;
+}
+
+int64_t SqliteConnection::PagesWithoutChecksum() { return regroup::PagesWithoutChecksum(connection_.get()); }
+
+absl::Status SqliteConnection::AddChecksums() {
+  int reserved = kChecksumBytes;
+  sqlite3_file_control(connection_.get(), "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
+  absl::Status status = Execute("VACUUM");
+  // The pages get their checksums when they move from the log into the file.
+  if (status.ok()) status = Execute("PRAGMA wal_checkpoint(TRUNCATE)");
+  return status;
 }
 
 absl::Status SqliteConnection::Execute(const std::string& sql) {
@@ -107,6 +134,12 @@ absl::StatusOr<bool> SqliteCopy::CopyPages(int pages) {
 }
 
 absl::Status SqliteStatus(int code, const std::string& message) {
+  if (code == SQLITE_IOERR_DATA) {
+    return absl::DataLossError(
+        fmt::format("the store is damaged: page {} does not match its checksum; stop the coordinator and restore a "
+                    "backup (deploy/OPERATIONS.md, \"Backup and restore\")",
+                    LastDamagedPage()));
+  }
   switch (code & 0xff) {
     case SQLITE_FULL:
     case SQLITE_IOERR:

@@ -43,8 +43,16 @@ class SqliteRows : public SqlRows {
 /// One connection. Not thread-safe.
 class SqliteConnection : public SqlConnection {
  public:
-  /// Opens the file, and creates it if it is missing.
-  static absl::StatusOr<std::unique_ptr<SqliteConnection>> Open(const std::filesystem::path& path);
+  /// Opens the file, and creates it if it is missing; a file without content gets checksums (checksum_vfs.h) if wanted.
+  static absl::StatusOr<std::unique_ptr<SqliteConnection>> Open(const std::filesystem::path& path,
+                                                                bool with_checksums = true);
+
+  /// Returns true if the file's header says that its pages have checksums.
+  bool HasChecksums();
+  /// Returns the number of pages read so far that had none all the same.
+  int64_t PagesWithoutChecksum();
+  /// Rewrites the file so that every page has a checksum.
+  absl::Status AddChecksums();
 
   /// Runs statements and discards their results.
   absl::Status Execute(const std::string& sql);
@@ -91,7 +99,8 @@ class SqliteCopy {
   std::unique_ptr<sqlite3_backup, Finish> backup_;
 };
 
-/// Returns UNAVAILABLE (STORE_UNAVAILABLE) if the medium or a lock is at fault, otherwise INTERNAL.
+/// Returns DATA_LOSS for a page that does not match its checksum, UNAVAILABLE (STORE_UNAVAILABLE) if the medium or a
+/// lock is at fault, otherwise INTERNAL.
 absl::Status SqliteStatus(int code, const std::string& message);
 
 }  // namespace regroup

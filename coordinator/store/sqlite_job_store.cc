@@ -1,6 +1,7 @@
 #include "coordinator/store/sqlite_job_store.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <array>
 #include <thread>
@@ -8,6 +9,7 @@
 #include "services/common/base/error.h"
 #include "services/common/base/files.h"
 #include "services/common/base/final_states.h"
+#include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -15,7 +17,7 @@ namespace {
 
 /// Each entry migrates the tables from the version of its position to the next; the file's user_version counts those
 /// applied. Entries are never edited once released, only added.
-constexpr std::array<const char*, 2> kMigrations = {R"sql(
+constexpr std::array<const char*, 3> kMigrations = {R"sql(
   CREATE TABLE jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -73,16 +75,42 @@ constexpr std::array<const char*, 2> kMigrations = {R"sql(
     resource TEXT NOT NULL,
     entry BLOB NOT NULL);                       -- v1.AuditEntry
   CREATE INDEX audit_by_resource ON audit (resource, number);
-)sql"};
+)sql",
+                                                    "-- Every page has a checksum: CheckChecksums has seen to it."};
 
 constexpr int64_t kVersionWithEndTimes = 2;
+constexpr int64_t kVersionWithChecksums = 3;
+constexpr char kWayOut[] =
+    "; stop every coordinator, put a backup in its place and remove the files -wal and -shm beside it "
+    "(deploy/OPERATIONS.md, \"Backup and restore\")";
 /// 4 MB: a commit waits a few milliseconds for a step of a backup.
 constexpr int kPagesPerStep = 1024;
+
+/// Returns DATA_LOSS for what can only be left of a store: an empty file, or a log without its file.
+absl::Status CheckIsWhole(const std::filesystem::path& path) {
+  std::error_code missing;
+  const uintmax_t bytes = std::filesystem::file_size(path, missing);
+  std::error_code no_log;
+  const uintmax_t log_bytes = std::filesystem::file_size(path.string() + "-wal", no_log);
+  if (!missing && bytes == 0) {
+    return absl::DataLossError(
+        fmt::format("{} is empty: the store that was there is lost{}; to start without any job, remove it",
+                    path.string(), kWayOut));
+  }
+  if (missing && !no_log && log_bytes > 0) {
+    return absl::DataLossError(
+        fmt::format("{} is missing, but its log {}-wal is there{}; to start without any job, remove it", path.string(),
+                    path.filename().string(), kWayOut));
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SqliteJobStore>> SqliteJobStore::Open(const SqliteJobStoreOptions& options) {
   REGROUP_RETURN_IF_ERROR(MakeFolders(options.path.parent_path()));
+  REGROUP_RETURN_IF_ERROR(CheckIsWhole(options.path));
+  if (!std::filesystem::exists(options.path)) REGROUP_RETURN_IF_ERROR(Create(options.path));
   REGROUP_ASSIGN_OR_RETURN(auto connection, SqliteConnection::Open(options.path));
   std::unique_ptr<SqliteJobStore> store(new SqliteJobStore(std::move(connection)));
   absl::Status status = store->connection_->Execute(
@@ -91,8 +119,7 @@ absl::StatusOr<std::unique_ptr<SqliteJobStore>> SqliteJobStore::Open(const Sqlit
   if (ReasonOf(status) == v1::STORE_UNAVAILABLE && std::string(status.message()).find("locked") != std::string::npos) {
     return absl::UnavailableError(fmt::format("{} is in use by another coordinator", options.path.string()));
   }
-  if (status.ok()) status = store->Check();
-  if (status.ok()) status = store->Migrate();
+  if (status.ok()) status = store->Prepare();
   if (status.ok() && options.max_pages > 0) {
     status = store->connection_->Execute(fmt::format("PRAGMA max_page_count = {}", options.max_pages));
   }
@@ -103,20 +130,61 @@ absl::StatusOr<std::unique_ptr<SqliteJobStore>> SqliteJobStore::Open(const Sqlit
   return store;
 }
 
+/// Makes an empty store beside its place and moves it there when it is complete.
+absl::Status SqliteJobStore::Create(const std::filesystem::path& path) {
+  const std::filesystem::path unfinished = fmt::format("{}.{}.new", path.string(), getpid());
+  std::error_code ignored;
+  std::filesystem::remove(unfinished, ignored);
+  absl::Status status;
+  {
+    REGROUP_ASSIGN_OR_RETURN(auto connection, SqliteConnection::Open(unfinished));
+    SqliteJobStore store(std::move(connection));
+    status = store.Migrate();
+  }
+  if (status.ok()) status = SyncPath(unfinished);
+  if (status.ok()) status = RenameWithoutReplacing(unfinished, path);
+  std::filesystem::remove(unfinished, ignored);
+  // Another coordinator was faster.
+  return absl::IsAlreadyExists(status) ? absl::OkStatus() : status;
+}
+
+absl::Status SqliteJobStore::Prepare() {
+  REGROUP_RETURN_IF_ERROR(Check());
+  REGROUP_RETURN_IF_ERROR(CheckChecksums());
+  return Migrate();
+}
+
 absl::Status SqliteJobStore::Check() {
   REGROUP_ASSIGN_OR_RETURN(const auto rows, connection_->Query({"PRAGMA quick_check(1)", {}}));
   REGROUP_RETURN_IF_ERROR(rows->Next().status());
   const std::string result(rows->Bytes(0));
-  return result == "ok" ? absl::OkStatus() : absl::DataLossError(fmt::format("the file is damaged: {}", result));
+  if (result == "ok") return absl::OkStatus();
+  return absl::DataLossError(fmt::format("the file is damaged: {}{}", result, kWayOut));
+}
+
+/// Adds checksums to the file of an older version, and to pages that another program has written. Call after Check,
+/// which reads every page.
+absl::Status SqliteJobStore::CheckChecksums() {
+  const bool has_checksums = connection_->HasChecksums();
+  if (has_checksums && connection_->PagesWithoutChecksum() == 0) return absl::OkStatus();
+  REGROUP_ASSIGN_OR_RETURN(const int64_t version, Version());
+  // Migrate refuses a later version.
+  if (version > static_cast<int64_t>(kMigrations.size())) return absl::OkStatus();
+  if (!has_checksums && version >= kVersionWithChecksums) {
+    return absl::DataLossError(fmt::format("the file is damaged: its header is not that of a store{}", kWayOut));
+  }
+  LogInfo("adding checksums to the store's pages", {{"without", connection_->PagesWithoutChecksum()}});
+  return connection_->AddChecksums();
+}
+
+absl::StatusOr<int64_t> SqliteJobStore::Version() {
+  REGROUP_ASSIGN_OR_RETURN(const auto rows, connection_->Query({"PRAGMA user_version", {}}));
+  REGROUP_RETURN_IF_ERROR(rows->Next().status());
+  return rows->Integer(0);
 }
 
 absl::Status SqliteJobStore::Migrate() {
-  int64_t version = 0;
-  {
-    REGROUP_ASSIGN_OR_RETURN(const auto rows, connection_->Query({"PRAGMA user_version", {}}));
-    REGROUP_RETURN_IF_ERROR(rows->Next().status());
-    version = rows->Integer(0);
-  }
+  REGROUP_ASSIGN_OR_RETURN(int64_t version, Version());
   const int64_t newest = static_cast<int64_t>(kMigrations.size());
   if (version > newest) {
     return absl::FailedPreconditionError(fmt::format(

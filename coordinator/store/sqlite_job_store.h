@@ -20,7 +20,8 @@ struct SqliteJobStoreOptions {
 class SqliteJobStore : public SqlJobStore {
  public:
   /// Opens or creates the file, checks it and migrates its tables to this version. FAILED_PRECONDITION if a newer
-  /// version of Regroup created it; DATA_LOSS if it is damaged.
+  /// version of Regroup created it; DATA_LOSS, with the way out, if it is damaged or empty. A new file gets its name
+  /// once it is complete, so an empty one is never new.
   static absl::StatusOr<std::unique_ptr<SqliteJobStore>> Open(const SqliteJobStoreOptions& options);
 
   absl::Status Backup(const std::filesystem::path& file) override;
@@ -29,7 +30,12 @@ class SqliteJobStore : public SqlJobStore {
   explicit SqliteJobStore(std::unique_ptr<SqliteConnection> connection)
       : SqlJobStore(connection.get()), connection_(std::move(connection)) {}
 
+  static absl::Status Create(const std::filesystem::path& path);
+  /// Checks the content and migrates it.
+  absl::Status Prepare();
+  absl::StatusOr<int64_t> Version();
   absl::Status Migrate();
+  absl::Status CheckChecksums();
   absl::Status FillInEndTimes();
   absl::Status Check();
   absl::Status CopyTo(const std::filesystem::path& file);

@@ -81,7 +81,7 @@ FENCES = {
     "torch": (r"(torch|ATen|c10)/", ["trainer/"]),
     "MPI": (r"mpi\.h$", ["trainer/parallel/"]),
     "NCCL and CUDA": (r"(nccl|cuda\w*)\.h$|.*/cuda/", ["trainer/parallel/"]),
-    "SQLite": (r"sqlite3\.h$", ["coordinator/store/sqlite.h"]),
+    "SQLite": (r"sqlite3\.h$", ["coordinator/store/checksum_vfs.cc", "coordinator/store/sqlite.h"]),
     "PostgreSQL": (r"libpq-fe\.h$", ["coordinator/store/postgres.h"]),
     "prometheus-cpp": (r"prometheus/", ["services/common/metrics/metrics.cc"]),
     "yaml-cpp": (r"yaml-cpp/", ["services/common/job_file/yaml_tree.cc"]),

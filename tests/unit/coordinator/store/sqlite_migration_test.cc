@@ -43,7 +43,7 @@ class SqliteMigration : public ::testing::Test {
 
   /// Writes the file with the given statements.
   void Write(const std::string& sql) {
-    auto connection = SqliteConnection::Open(folder_ / "regroup.db");
+    auto connection = SqliteConnection::Open(folder_ / "regroup.db", /*with_checksums=*/false);
     ASSERT_TRUE(connection.ok()) << connection.status();
     const absl::Status status = (*connection)->Execute(sql);
     ASSERT_TRUE(status.ok()) << status;
