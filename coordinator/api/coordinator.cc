@@ -59,7 +59,7 @@ Coordinator::Coordinator(const CoordinatorOptions& options, std::unique_ptr<JobS
       access_({.token_file = options.token_file,
                .needs_tokens = options.needs_tokens,
                .on_readable = [this](bool readable) { metrics_.SetTokensReadable(readable); }}),
-      core_(options.cluster, store_.get(), &feeds_, &metrics_, SteadyWallClock()),
+      core_(options.cluster, store_.get(), &feeds_, &metrics_, SystemClocks()),
       job_service_(&core_, store_.get(), &feeds_, &pump_, &access_, options.allowed_paths),
       worker_service_(&core_, &metrics_, &access_, Absolute(options.allowed_paths.data_roots)),
       cluster_service_(

@@ -27,19 +27,21 @@ absl::StatusOr<v1::Job> Turn::DescribeJob(const std::string& job) const {
   return std::move(record.job);
 }
 
-Core::Core(const ClusterOptions& options, JobStore* store, JobFeeds* feeds, CoordinatorMetrics* metrics,
-           std::function<Time()> clock)
-    : store_(store), feeds_(feeds), metrics_(metrics), clock_(std::move(clock)), cluster_(options) {}
+Core::Core(const ClusterOptions& options, JobStore* store, JobFeeds* feeds, CoordinatorMetrics* metrics, Clocks clocks)
+    : store_(store), feeds_(feeds), metrics_(metrics), clocks_(std::move(clocks)), cluster_(options) {}
 
 Core::~Core() { Stop(); }
 
 absl::Status Core::Recover() {
-  const Time now = clock_();
+  const Time now = clocks_.now();
   REGROUP_ASSIGN_OR_RETURN(std::vector<v1::Worker> workers, store_->LoadWorkers());
   for (v1::Worker& worker : workers) cluster_.RestoreWorker(std::move(worker), now);
+  REGROUP_ASSIGN_OR_RETURN(const std::optional<ClockReading> last, store_->LoadClock());
+  ahead_ = now - ContinueCount(last, clocks_.boot(), now);
   REGROUP_ASSIGN_OR_RETURN(std::vector<JobRecord> records, store_->LoadUnfinished());
   for (JobRecord& record : records) {
     const std::string name = record.job.name();
+    record.MoveToClock(ahead_);
     const absl::Status status = cluster_.RestoreJob(std::move(record), now);
     // One unreadable job must not keep all others from running.
     if (!status.ok()) LogError("cannot restore job", {{"job", name}, {"reason", std::string(status.message())}});
@@ -115,13 +117,13 @@ void Core::Run() {
 /// Returns all commands received so far; waits for the first one until the next tick at most.
 std::vector<Core::Command> Core::NextBatch() {
   std::unique_lock lock(mutex_);
-  const auto until_tick = std::max(Duration(0), next_tick_ - clock_());
+  const auto until_tick = std::max(Duration(0), next_tick_ - clocks_.now());
   has_work_.wait_for(lock, until_tick, [this] { return stopping_ || !queue_.empty(); });
   return std::exchange(queue_, {});
 }
 
 void Core::RunBatch(const std::vector<Command>& batch) {
-  Turn turn{cluster_, *store_, changes_, clock_()};
+  Turn turn{cluster_, *store_, changes_, clocks_.now()};
   std::vector<absl::Status> results;
   for (const Command& command : batch) results.push_back(command.apply ? command.apply(turn) : absl::OkStatus());
   const bool is_tick = turn.now >= next_tick_;
@@ -146,6 +148,7 @@ void Core::RunBatch(const std::vector<Command>& batch) {
 absl::Status Core::Store(Effects& effects) {
   CollectChanges(effects);
   const bool has_changes = !changes_.empty();
+  if (has_changes) changes_.clock = {clocks_.boot(), clocks_.now() - ahead_};
   const absl::Status stored = has_changes ? CommitChanges() : absl::OkStatus();
   if (stored.ok()) {
     PublishChanges(effects);
@@ -181,6 +184,7 @@ absl::Status Core::CommitChanges() {
 
 void Core::CollectChanges(Effects& effects) {
   changes_.jobs = effects.TakeSealedJobs();
+  for (JobChange& change : changes_.jobs) change.record.MoveToClock(-ahead_);
   for (const auto& [id, before] : effects.workers()) {
     changes_.workers.push_back(*cluster_.workers().Find(id));
   }
@@ -237,13 +241,6 @@ void Core::Deliver(uint64_t ticket, const absl::Status& status, const std::optio
   const OnAssignment done = std::move(waiting->second);
   waiting_.erase(waiting);
   done(status, assignment);
-}
-
-std::function<Time()> SteadyWallClock() {
-  const Time wall = std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now());
-  const auto steady = std::chrono::steady_clock::now();
-  return
-      [wall, steady] { return wall + std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - steady); };
 }
 
 }  // namespace regroup

@@ -16,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "coordinator/core/clocks.h"
 #include "coordinator/core/coordinator_metrics.h"
 #include "coordinator/core/job_feeds.h"
 #include "coordinator/schedule/cluster.h"
@@ -52,9 +53,8 @@ class Core {
   using Reply = std::function<void(const absl::Status&, const Turn&)>;
   using OnAssignment = std::function<void(const absl::Status&, const std::optional<v1::TaskAssignment>&)>;
 
-  /// All three objects must outlive the core. `clock` must never go backwards.
-  Core(const ClusterOptions& options, JobStore* store, JobFeeds* feeds, CoordinatorMetrics* metrics,
-       std::function<Time()> clock);
+  /// All three objects must outlive the core.
+  Core(const ClusterOptions& options, JobStore* store, JobFeeds* feeds, CoordinatorMetrics* metrics, Clocks clocks);
   ~Core();
 
   /// Sets the callbacks. Call before Start.
@@ -107,7 +107,9 @@ class Core {
   JobStore* const store_;
   JobFeeds* const feeds_;
   CoordinatorMetrics* const metrics_;
-  const std::function<Time()> clock_;
+  const Clocks clocks_;
+  /// How far clocks_.now is ahead of the clock that the store counts by, across restarts (count_clock.h).
+  Duration ahead_{0};
   CoreListener listener_;
   Duration keep_finished_{0};
 
@@ -130,9 +132,5 @@ class Core {
   bool stopping_ = false;
   std::thread thread_;
 };
-
-/// Returns a clock that starts at the current wall-clock time and advances by the steady clock: jumps of the wall clock
-/// cannot end leases.
-std::function<Time()> SteadyWallClock();
 
 }  // namespace regroup

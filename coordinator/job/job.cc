@@ -27,7 +27,28 @@ v1::Failure MakeFailure(v1::FailureClass failure_class, const std::string& messa
   return failure;
 }
 
+/// Takes the times that count from the messages, where an older version, which counted by them, stored the record.
+void FillInTimes(JobRecord* record) {
+  const v1::Job& job = record->job;
+  if (job.has_start_time() && !IsSet(record->run_start)) record->run_start = FromProto(job.start_time());
+  for (int i = 0; i < job.tasks_size(); ++i) {
+    RetryState& retry = record->retries[static_cast<size_t>(i)];
+    const v1::Task& task = job.tasks(i);
+    if (!task.has_start_time() || IsSet(retry.started)) continue;
+    retry.started = FromProto(task.start_time());
+    if (task.state() == v1::TASK_STATE_SUCCEEDED) retry.took = FromProto(task.end_time()) - retry.started;
+  }
+}
+
 }  // namespace
+
+void JobRecord::MoveToClock(Duration ahead) {
+  if (IsSet(run_start)) run_start += ahead;
+  for (RetryState& retry : retries) {
+    if (IsSet(retry.not_before)) retry.not_before += ahead;
+    if (IsSet(retry.started)) retry.started += ahead;
+  }
+}
 
 Job::Job(JobRecord record, std::shared_ptr<const Graph> graph)
     : id_(LastSegment(record.job.name())), record_(std::move(record)), graph_(std::move(graph)) {}
@@ -57,6 +78,7 @@ absl::StatusOr<Job> Job::Restore(JobRecord record) {
     return absl::InternalError(
         fmt::format("the tasks of {} are not those this version of Regroup would run", record.job.name()));
   }
+  FillInTimes(&record);
   return Job(std::move(record), std::move(graph));
 }
 
@@ -75,7 +97,11 @@ int64_t Job::Start(size_t task, const std::vector<WorkerRanks>& workers, Time no
   }
   *started.mutable_start_time() = ToProto(now);
   started.clear_end_time();
-  if (!proto().has_start_time()) *record_.job.mutable_start_time() = ToProto(now);
+  record_.retries[task].started = now;
+  if (!proto().has_start_time()) {
+    *record_.job.mutable_start_time() = ToProto(now);
+    record_.run_start = now;
+  }
   Settle(now);
   return started.epoch();
 }
@@ -87,6 +113,7 @@ int64_t Job::Start(size_t task, const std::string& worker, Time now) {
 void Job::Finish(size_t task, const v1::TaskOutcome& outcome, const Reached& reached, Time now) {
   *MutableTask(task).mutable_end_time() = ToProto(now);
   if (!outcome.has_failure()) {
+    record_.retries[task].took = now - record_.retries[task].started;
     Succeed(task, outcome);
   } else if (IsWindingDown()) {
     MutableTask(task).set_state(v1::TASK_STATE_CANCELLED);
@@ -131,6 +158,7 @@ absl::Status Job::Retry(Time now) {
   }
   record_.job.clear_failure();
   record_.job.clear_start_time();
+  record_.run_start = {};
   record_.job.clear_end_time();
   record_.job.set_state(v1::JOB_STATE_QUEUED);
   for (size_t task = 0; task < task_count(); ++task) {
@@ -303,8 +331,7 @@ bool Job::IsFinal() const { return IsFinalState(proto().state()); }
 bool Job::IsOverdue(Time now) const {
   const int64_t limit_s = proto().resolved_spec().resources().max_runtime_s();
   if (IsFinal() || IsWindingDown() || record_.publication_granted) return false;
-  return limit_s > 0 && proto().has_start_time() &&
-         now - FromProto(proto().start_time()) > std::chrono::seconds(limit_s);
+  return limit_s > 0 && proto().has_start_time() && now - record_.run_start > std::chrono::seconds(limit_s);
 }
 
 std::vector<size_t> Job::ReadyTasks(Time now) const {

@@ -36,6 +36,11 @@ struct JobRecord {
   /// True once an attempt of the report task was allowed to publish. Its rename may have happened, so the job can no
   /// longer be cancelled.
   bool publication_granted = false;
+  /// When the job started to run, on the core's clock; unset before.
+  Time run_start{};
+
+  /// Moves the times that count, such as the end of a pause, to a clock that is ahead by `ahead`.
+  void MoveToClock(Duration ahead);
 };
 
 /// A job after a change, and the positions of the changed tasks: all of them for a new job.

@@ -15,7 +15,8 @@ namespace regroup {
 
 inline constexpr int kRestartsWithoutProgress = 3;
 
-/// The coordinator's internal record of a task's failures.
+/// The coordinator's internal record of a task's attempts. Its times are on the core's clock, which no change of the
+/// wall clock moves; those in the task's message are for people.
 struct RetryState {
   /// Restarts after INFRA or HANG since the task last made progress.
   int restarts_without_progress = 0;
@@ -24,6 +25,9 @@ struct RetryState {
   int internal_failures = 0;
   /// The next attempt does not start before this time.
   Time not_before{};
+  /// Start of the last attempt, and for how long the successful one ran.
+  Time started{};
+  Duration took{0};
 
   bool operator==(const RetryState&) const = default;
 };

@@ -20,6 +20,9 @@ inline google::protobuf::Timestamp ToProto(Time time) {
   return proto;
 }
 
+/// Returns true for a time that was set: the tables and messages keep none as 1970.
+inline bool IsSet(Time time) { return time != Time{}; }
+
 /// Ten thousand years. A message can contain any number of seconds; beyond this one, microseconds would overflow.
 inline constexpr int64_t kMostSeconds = 315'576'000'000;
 

@@ -15,10 +15,11 @@ int LayersOf(const v1::Task& task) { return std::max(1, task.layers()); }
 /// Returns the time that each finished sibling took for one layer.
 std::vector<Duration> DurationsOfSiblings(const Job& job, const v1::Task& task) {
   std::vector<Duration> durations;
-  for (const v1::Task& other : job.proto().tasks()) {
+  for (size_t position = 0; position < job.task_count(); ++position) {
+    const v1::Task& other = job.task(position);
     const bool is_sibling = other.kind() == task.kind() && other.arm() == task.arm();
     if (!is_sibling || other.state() != v1::TASK_STATE_SUCCEEDED) continue;
-    durations.push_back((FromProto(other.end_time()) - FromProto(other.start_time())) / LayersOf(other));
+    durations.push_back(job.record().retries[position].took / LayersOf(other));
   }
   return durations;
 }
@@ -35,7 +36,7 @@ std::optional<Duration> UsualDuration(const Job& job, size_t task) {
   return *middle * LayersOf(job.task(task));
 }
 
-Duration RunningTime(const Job& job, size_t task, Time now) { return now - FromProto(job.task(task).start_time()); }
+Duration RunningTime(const Job& job, size_t task, Time now) { return now - job.record().retries[task].started; }
 
 bool IsStraggler(const Job& job, size_t task, const StragglerRule& rule, Time now) {
   const Duration running_time = RunningTime(job, task, now);

@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "coordinator/job/count_clock.h"
 #include "coordinator/job/job.h"
 #include "regroup/v1/cluster_service.pb.h"
 #include "regroup/v1/job_service.pb.h"
@@ -53,6 +54,8 @@ struct Changes {
   std::vector<v1::AuditEntry> audit;
   /// Ids of jobs to delete with everything that belongs to them.
   std::vector<std::string> deleted_jobs;
+  /// Replaces the last reading of the clock. No change by itself.
+  std::optional<ClockReading> clock;
 
   bool empty() const {
     return jobs.empty() && requests.empty() && workers.empty() && logs.empty() && metrics.empty() && audit.empty() &&
@@ -124,6 +127,8 @@ class JobStore {
   /// Returns the jobs that are not in a final state, oldest first.
   virtual absl::StatusOr<std::vector<JobRecord>> LoadUnfinished() = 0;
   virtual absl::StatusOr<std::vector<v1::Worker>> LoadWorkers() = 0;
+  /// Returns the last reading of the clock; none before the first.
+  virtual absl::StatusOr<std::optional<ClockReading>> LoadClock() = 0;
 
   /// Returns a job. NOT_FOUND (RESOURCE_NOT_FOUND) for an unknown id.
   virtual absl::StatusOr<JobRecord> GetJob(const std::string& job) = 0;

@@ -18,7 +18,7 @@ constexpr int kOldestServer = 130000;
 
 /// Each entry migrates the tables from the version of its position to the next; the table `version` counts those
 /// applied. Entries are never edited once released, only added. Columns are as in SqliteJobStore.
-constexpr std::array<const char*, 1> kMigrations = {R"sql(
+constexpr std::array<const char*, 2> kMigrations = {R"sql(
   CREATE TABLE version (number BIGINT NOT NULL);
   INSERT INTO version VALUES (0);
   CREATE TABLE jobs (
@@ -76,6 +76,16 @@ constexpr std::array<const char*, 1> kMigrations = {R"sql(
     resource TEXT COLLATE "C" NOT NULL,
     entry BYTEA NOT NULL);
   CREATE INDEX audit_by_resource ON audit (resource, number);
+)sql",
+                                                    R"sql(
+  ALTER TABLE jobs ADD COLUMN run_start_us BIGINT NOT NULL DEFAULT 0;
+  ALTER TABLE tasks ADD COLUMN started_us BIGINT NOT NULL DEFAULT 0;
+  ALTER TABLE tasks ADD COLUMN took_us BIGINT NOT NULL DEFAULT 0;
+  CREATE TABLE clock (
+    id BIGINT PRIMARY KEY,
+    boot TEXT NOT NULL,
+    since_boot_us BIGINT NOT NULL,
+    count_us BIGINT NOT NULL);
 )sql"};
 
 constexpr char kVersionTable[] =
@@ -83,16 +93,17 @@ constexpr char kVersionTable[] =
 constexpr char kVersion[] = "SELECT number FROM version";
 
 /// Reads every column that is used; fails on a missing one even if the table is empty.
-constexpr std::array<const char*, 8> kReads = {
-    "SELECT number, id, state, publication_granted, job, owner, end_us FROM jobs LIMIT 0",
-    "SELECT job, position, task, restarts_without_progress, best_checkpoint, internal_failures, not_before_us FROM "
-    "tasks LIMIT 0",
+constexpr std::array<const char*, 9> kReads = {
+    "SELECT number, id, state, publication_granted, job, owner, end_us, run_start_us FROM jobs LIMIT 0",
+    "SELECT job, position, task, restarts_without_progress, best_checkpoint, internal_failures, not_before_us, "
+    "started_us, took_us FROM tasks LIMIT 0",
     "SELECT job, revision, event FROM events LIMIT 0",
     "SELECT request_id, digest, job FROM requests LIMIT 0",
     "SELECT id, worker FROM workers LIMIT 0",
     "SELECT number, job, task, rank, severity, time_us, entry FROM logs LIMIT 0",
     "SELECT number, job, metric, step, point FROM metrics LIMIT 0",
-    "SELECT number, time_us, resource, entry FROM audit LIMIT 0"};
+    "SELECT number, time_us, resource, entry FROM audit LIMIT 0",
+    "SELECT id, boot, since_boot_us, count_us FROM clock LIMIT 0"};
 
 }  // namespace
 

@@ -86,23 +86,27 @@ void WriteTask(const std::string& id, const JobRecord& record, size_t position, 
   const RetryState& retry = record.retries[position];
   commands->push_back(
       {"INSERT INTO tasks (job, position, task, restarts_without_progress, best_checkpoint, internal_failures, "
-       "not_before_us) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (job, position) DO UPDATE SET task = "
+       "not_before_us, started_us, took_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (job, position) DO "
+       "UPDATE SET task = "
        "excluded.task, restarts_without_progress = excluded.restarts_without_progress, best_checkpoint = "
        "excluded.best_checkpoint, internal_failures = excluded.internal_failures, not_before_us = "
-       "excluded.not_before_us",
+       "excluded.not_before_us, started_us = excluded.started_us, took_us = excluded.took_us",
        {id, static_cast<int64_t>(position), BlobOf(record.job.tasks(static_cast<int>(position))),
-        retry.restarts_without_progress, retry.best_checkpoint, retry.internal_failures, MicrosOf(retry.not_before)}});
+        retry.restarts_without_progress, retry.best_checkpoint, retry.internal_failures, MicrosOf(retry.not_before),
+        MicrosOf(retry.started), int64_t{retry.took.count()}}});
 }
 
 void WriteJob(const JobChange& change, Commands* commands) {
   const v1::Job& job = change.record.job;
   const std::string id = LastSegment(job.name());
   commands->push_back(
-      {"INSERT INTO jobs (id, state, publication_granted, job, owner, end_us) VALUES ($1, $2, $3, $4, $5, $6) ON "
-       "CONFLICT (id) DO UPDATE SET state = excluded.state, publication_granted = excluded.publication_granted, job = "
-       "excluded.job, end_us = excluded.end_us",
+      {"INSERT INTO jobs (id, state, publication_granted, job, owner, end_us, run_start_us) VALUES ($1, $2, $3, $4, "
+       "$5, "
+       "$6, $7) ON CONFLICT (id) DO UPDATE SET state = excluded.state, publication_granted = "
+       "excluded.publication_granted, job = excluded.job, end_us = excluded.end_us, run_start_us = "
+       "excluded.run_start_us",
        {id, int64_t{job.state()}, int64_t{change.record.publication_granted}, BlobOf(WithoutTasks(job)), job.owner(),
-        MicrosOf(FromProto(job.end_time()))}});
+        MicrosOf(FromProto(job.end_time())), MicrosOf(change.record.run_start)}});
   for (const size_t position : change.changed_tasks) WriteTask(id, change.record, position, commands);
   commands->push_back({"INSERT INTO events (job, revision, event) VALUES ($1, $2, $3)",
                        {id, int64_t{job.revision()}, BlobOf(EventOf(change))}});
@@ -151,6 +155,13 @@ Commands CommandsFor(const Changes& changes) {
                         {MicrosOf(FromProto(entry.time())), entry.resource(), BlobOf(entry)}});
   }
   for (const std::string& job : changes.deleted_jobs) DeleteJob(job, &commands);
+  if (changes.clock) {
+    const ClockReading& clock = *changes.clock;
+    commands.push_back(
+        {"INSERT INTO clock (id, boot, since_boot_us, count_us) VALUES (1, $1, $2, $3) ON CONFLICT (id) DO UPDATE SET "
+         "boot = excluded.boot, since_boot_us = excluded.since_boot_us, count_us = excluded.count_us",
+         {clock.boot.boot, int64_t{clock.boot.since.count()}, MicrosOf(clock.count)}});
+  }
   return commands;
 }
 
@@ -167,7 +178,7 @@ absl::StatusOr<std::vector<JobRecord>> SqlJobStore::LoadUnfinished() {
   std::vector<JobRecord> records;
   // Listed states instead of "NOT IN": so the index finds the few unfinished jobs among many.
   const SqlCommand command = {
-      "SELECT job, publication_granted FROM jobs WHERE state IN ($1, $2, $3, $4) ORDER BY number",
+      "SELECT job, publication_granted, run_start_us FROM jobs WHERE state IN ($1, $2, $3, $4) ORDER BY number",
       {int64_t{v1::JOB_STATE_QUEUED}, int64_t{v1::JOB_STATE_RUNNING}, int64_t{v1::JOB_STATE_RECOVERING},
        int64_t{v1::JOB_STATE_CANCELLING}}};
   REGROUP_RETURN_IF_ERROR(ForEachRow(*connection_, command, [&](const SqlRows& row) -> absl::StatusOr<bool> {
@@ -179,8 +190,9 @@ absl::StatusOr<std::vector<JobRecord>> SqlJobStore::LoadUnfinished() {
 
 absl::StatusOr<JobRecord> SqlJobStore::GetJob(const std::string& job) {
   std::lock_guard lock(mutex_);
-  REGROUP_ASSIGN_OR_RETURN(const Rows rows,
-                           connection_->Query({"SELECT job, publication_granted FROM jobs WHERE id = $1", {job}}));
+  REGROUP_ASSIGN_OR_RETURN(
+      const Rows rows,
+      connection_->Query({"SELECT job, publication_granted, run_start_us FROM jobs WHERE id = $1", {job}}));
   REGROUP_ASSIGN_OR_RETURN(const bool has_row, rows->Next());
   if (!has_row) return JobNotFound(job);
   JobRecord record;
@@ -191,14 +203,14 @@ absl::StatusOr<JobRecord> SqlJobStore::GetJob(const std::string& job) {
 absl::Status SqlJobStore::ReadRecord(const SqlRows& row, JobRecord* record) {
   REGROUP_RETURN_IF_ERROR(ParseColumn(row, 0, &record->job));
   record->publication_granted = row.Integer(1) != 0;
+  record->run_start = Time(Duration(row.Integer(2)));
   return ReadTasks(record);
 }
 
 absl::Status SqlJobStore::ReadTasks(JobRecord* record) {
   const SqlCommand command = {
-      "SELECT task, restarts_without_progress, best_checkpoint, internal_failures, not_before_us FROM tasks WHERE job "
-      "= "
-      "$1 ORDER BY position",
+      "SELECT task, restarts_without_progress, best_checkpoint, internal_failures, not_before_us, started_us, took_us "
+      "FROM tasks WHERE job = $1 ORDER BY position",
       {LastSegment(record->job.name())}};
   return ForEachRow(*connection_, command,
                     [&](const SqlRows& row) -> absl::StatusOr<bool> {
@@ -206,7 +218,9 @@ absl::Status SqlJobStore::ReadTasks(JobRecord* record) {
                       record->retries.push_back({.restarts_without_progress = static_cast<int>(row.Integer(1)),
                                                  .best_checkpoint = row.Integer(2),
                                                  .internal_failures = static_cast<int>(row.Integer(3)),
-                                                 .not_before = Time(Duration(row.Integer(4)))});
+                                                 .not_before = Time(Duration(row.Integer(4))),
+                                                 .started = Time(Duration(row.Integer(5))),
+                                                 .took = Duration(row.Integer(6))});
                       return true;
                     })
       .status();
@@ -258,6 +272,16 @@ absl::StatusOr<std::vector<v1::Worker>> SqlJobStore::LoadWorkers() {
                                      })
                               .status());
   return workers;
+}
+
+absl::StatusOr<std::optional<ClockReading>> SqlJobStore::LoadClock() {
+  std::lock_guard lock(mutex_);
+  REGROUP_ASSIGN_OR_RETURN(const Rows rows,
+                           connection_->Query({"SELECT boot, since_boot_us, count_us FROM clock WHERE id = 1", {}}));
+  REGROUP_ASSIGN_OR_RETURN(const bool has_row, rows->Next());
+  if (!has_row) return std::nullopt;
+  return ClockReading{.boot = {std::string(rows->Bytes(0)), Duration(rows->Integer(1))},
+                      .count = Time(Duration(rows->Integer(2)))};
 }
 
 absl::StatusOr<std::vector<v1::JobEvent>> SqlJobStore::ReadEvents(const std::string& job, int64_t after_revision,

@@ -15,6 +15,7 @@ class SqlJobStore : public JobStore {
   absl::Status Commit(const Changes& changes) override;
   absl::StatusOr<std::vector<JobRecord>> LoadUnfinished() override;
   absl::StatusOr<std::vector<v1::Worker>> LoadWorkers() override;
+  absl::StatusOr<std::optional<ClockReading>> LoadClock() override;
   absl::StatusOr<JobRecord> GetJob(const std::string& job) override;
   absl::StatusOr<JobPage> ListJobs(const JobQuery& query) override;
   absl::StatusOr<std::optional<SubmittedRequest>> FindRequest(const std::string& request_id) override;

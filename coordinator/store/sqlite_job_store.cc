@@ -17,7 +17,7 @@ namespace {
 
 /// Each entry migrates the tables from the version of its position to the next; the file's user_version counts those
 /// applied. Entries are never edited once released, only added.
-constexpr std::array<const char*, 3> kMigrations = {R"sql(
+constexpr std::array<const char*, 4> kMigrations = {R"sql(
   CREATE TABLE jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -76,7 +76,18 @@ constexpr std::array<const char*, 3> kMigrations = {R"sql(
     entry BLOB NOT NULL);                       -- v1.AuditEntry
   CREATE INDEX audit_by_resource ON audit (resource, number);
 )sql",
-                                                    "-- Every page has a checksum: CheckChecksums has seen to it."};
+                                                    "-- Every page has a checksum: CheckChecksums has seen to it.",
+                                                    R"sql(
+  -- Times on the clock of count_clock.h; 0 for none.
+  ALTER TABLE jobs ADD COLUMN run_start_us INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE tasks ADD COLUMN started_us INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE tasks ADD COLUMN took_us INTEGER NOT NULL DEFAULT 0;
+  CREATE TABLE clock (
+    id INTEGER PRIMARY KEY,
+    boot TEXT NOT NULL,
+    since_boot_us INTEGER NOT NULL,
+    count_us INTEGER NOT NULL);                 -- one row, the last reading
+)sql"};
 
 constexpr int64_t kVersionWithEndTimes = 2;
 constexpr int64_t kVersionWithChecksums = 3;

@@ -44,7 +44,7 @@ EDGES = {
     # Who may call what.
     "coordinator/access": ["services/common/rpc"],
     # The thread that decides, and what it tells others.
-    "coordinator/core": ["services/common/metrics", "coordinator/schedule", "coordinator/store"],
+    "coordinator/core": ["services/common/metrics", "coordinator/job", "coordinator/schedule", "coordinator/store"],
     "coordinator/api": ["services/common/rpc", "services/common/job_file", "services/common/programs",
                         "coordinator/access", "coordinator/core", "coordinator/job", "coordinator/store"],
     "coordinator/main": ["services/common/rpc", "coordinator/access", "coordinator/api"],

@@ -24,6 +24,7 @@ class FaultyJobStore : public JobStore {
   }
   absl::StatusOr<std::vector<JobRecord>> LoadUnfinished() override { return store_->LoadUnfinished(); }
   absl::StatusOr<std::vector<v1::Worker>> LoadWorkers() override { return store_->LoadWorkers(); }
+  absl::StatusOr<std::optional<ClockReading>> LoadClock() override { return store_->LoadClock(); }
   absl::StatusOr<JobRecord> GetJob(const std::string& job) override {
     if (!fails_reads_) return store_->GetJob(job);
     return MakeError(absl::StatusCode::kUnavailable, v1::STORE_UNAVAILABLE, "the disk cannot be read");

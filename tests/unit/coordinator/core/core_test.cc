@@ -23,7 +23,7 @@ class CoreTest : public ::testing::Test {
     std::string pattern = (std::filesystem::temp_directory_path() / "core_XXXXXX").string();
     folder_ = mkdtemp(pattern.data());
     store_ = std::make_unique<FaultyJobStore>(SqliteJobStore::Open({.path = folder_ / "regroup.db"}).value());
-    core_ = std::make_unique<Core>(ClusterOptions{}, store_.get(), &feeds_, &metrics_, SteadyWallClock());
+    core_ = std::make_unique<Core>(ClusterOptions{}, store_.get(), &feeds_, &metrics_, SystemClocks());
     ASSERT_TRUE(core_->Recover().ok());
     core_->Start();
   }
