@@ -74,7 +74,9 @@ absl::Status Access::Load() {
 absl::Status Access::Read() {
   REGROUP_ASSIGN_OR_RETURN(const std::vector<TokenEntry> tokens, ReadTokens(options_.token_file));
   callers_.clear();
-  for (const TokenEntry& token : tokens) callers_[token.digest] = {token.name, token.role, "", token.digest};
+  for (const TokenEntry& token : tokens) {
+    callers_[token.digest] = {token.name, token.role, BoundWorker(token), "", token.digest};
+  }
   is_open_ = false;
   closed_ = absl::OkStatus();
   return absl::OkStatus();

@@ -32,6 +32,8 @@ struct Caller {
   /// The token's name; empty for kLocal.
   std::string name;
   Role role = Role::kLocal;
+  /// The workers that it speaks for, see worker_binding.h; empty for other roles.
+  std::string worker = "";
   /// Address of the caller, as gRPC writes it.
   std::string peer;
   /// SHA-256 of the token, hexadecimal; empty for kLocal.

@@ -8,6 +8,7 @@
 #include <functional>
 #include <sstream>
 
+#include "coordinator/access/worker_binding.h"
 #include "services/common/base/file_lock.h"
 #include "services/common/base/files.h"
 #include "services/common/base/random_bytes.h"
@@ -21,7 +22,8 @@ constexpr size_t kTokenBytes = 32;
 constexpr size_t kLongestName = 63;
 constexpr char kTokenPrefix[] = "rg-";
 constexpr char kHeading[] =
-    "# Who may call the coordinator: NAME ROLE SHA256-OF-THE-TOKEN TIME. Written by `regroup-coordinator token`.\n";
+    "# Who may call the coordinator: NAME ROLE SHA256-OF-THE-TOKEN TIME [WORKER]. Written by `regroup-coordinator "
+    "token`.\n";
 
 using Tokens = std::vector<TokenEntry>;
 
@@ -35,24 +37,33 @@ bool IsDigest(const std::string& text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 
+absl::Status CheckBinding(Role role, const std::string& worker) {
+  if (worker.empty()) return absl::OkStatus();
+  if (role != Role::kWorker) return absl::InvalidArgumentError("only tokens with the role worker are bound to workers");
+  if (IsWorkerBinding(worker)) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format("\"{}\" is neither a worker's id nor a prefix with *", worker));
+}
+
 absl::StatusOr<TokenEntry> ParseLine(const std::string& line) {
   std::istringstream words(line);
   TokenEntry entry;
   std::string role;
   std::string rest;
-  words >> entry.name >> role >> entry.digest >> entry.created;
+  words >> entry.name >> role >> entry.digest >> entry.created >> entry.worker;
   const std::optional<Role> known = RoleFromName(role);
   if (!IsName(entry.name) || !known || !IsDigest(entry.digest) || words >> rest) {
-    return absl::InvalidArgumentError("is not NAME ROLE SHA256 TIME");
+    return absl::InvalidArgumentError("is not NAME ROLE SHA256 TIME [WORKER]");
   }
   entry.role = *known;
+  REGROUP_RETURN_IF_ERROR(CheckBinding(entry.role, entry.worker));
   return entry;
 }
 
 std::string FormatTokens(const Tokens& tokens) {
   std::string text = kHeading;
   for (const TokenEntry& entry : tokens) {
-    text += fmt::format("{} {} {} {}\n", entry.name, RoleName(entry.role), entry.digest, entry.created);
+    text += fmt::format("{} {} {} {}{}{}\n", entry.name, RoleName(entry.role), entry.digest, entry.created,
+                        entry.worker.empty() ? "" : " ", entry.worker);
   }
   return text;
 }
@@ -73,7 +84,16 @@ auto Named(const std::string& name) {
   return [&name](const TokenEntry& entry) { return entry.name == name; };
 }
 
+absl::Status NoToken(const std::filesystem::path& file, const std::string& name) {
+  return absl::NotFoundError(fmt::format("{} has no token \"{}\"", file.string(), name));
+}
+
 }  // namespace
+
+std::string BoundWorker(const TokenEntry& token) {
+  if (token.role != Role::kWorker) return "";
+  return token.worker.empty() ? token.name : token.worker;
+}
 
 absl::StatusOr<Tokens> ReadTokens(const std::filesystem::path& file) {
   REGROUP_ASSIGN_OR_RETURN(const std::string content, ReadFile(file));
@@ -92,11 +112,13 @@ absl::StatusOr<Tokens> ReadTokens(const std::filesystem::path& file) {
   return tokens;
 }
 
-absl::StatusOr<std::string> AddToken(const std::filesystem::path& file, const std::string& name, Role role) {
+absl::StatusOr<std::string> AddToken(const std::filesystem::path& file, const std::string& name, Role role,
+                                     const std::string& worker) {
   if (!IsName(name)) {
     return absl::InvalidArgumentError(
         fmt::format("\"{}\" is not a token name; use at most 63 lower-case letters, digits, hyphens and dots", name));
   }
+  REGROUP_RETURN_IF_ERROR(CheckBinding(role, worker));
   REGROUP_ASSIGN_OR_RETURN(const std::string secret, RandomHex(kTokenBytes));
   const std::string token = kTokenPrefix + secret;
   REGROUP_RETURN_IF_ERROR(ChangeTokens(file, [&](Tokens& tokens) {
@@ -104,16 +126,25 @@ absl::StatusOr<std::string> AddToken(const std::filesystem::path& file, const st
       return absl::AlreadyExistsError(
           fmt::format("{} already has a token \"{}\"; remove it first or choose another name", file.string(), name));
     }
-    tokens.push_back({name, role, Sha256Of(token), Now()});
+    tokens.push_back({name, role, Sha256Of(token), Now(), worker});
     return absl::OkStatus();
   }));
   return token;
 }
 
+absl::Status BindToken(const std::filesystem::path& file, const std::string& name, const std::string& worker) {
+  return ChangeTokens(file, [&](Tokens& tokens) {
+    const auto token = std::find_if(tokens.begin(), tokens.end(), Named(name));
+    if (token == tokens.end()) return NoToken(file, name);
+    REGROUP_RETURN_IF_ERROR(CheckBinding(token->role, worker));
+    token->worker = worker;
+    return absl::OkStatus();
+  });
+}
+
 absl::Status RemoveToken(const std::filesystem::path& file, const std::string& name) {
   return ChangeTokens(file, [&](Tokens& tokens) {
-    if (std::erase_if(tokens, Named(name)) > 0) return absl::OkStatus();
-    return absl::NotFoundError(fmt::format("{} has no token \"{}\"", file.string(), name));
+    return std::erase_if(tokens, Named(name)) > 0 ? absl::OkStatus() : NoToken(file, name);
   });
 }
 

@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 
+#include "coordinator/access/worker_binding.h"
+#include "coordinator/api/message_bounds.h"
 #include "coordinator/api/requests.h"
 #include "services/common/base/final_states.h"
 #include "services/common/base/logging.h"
@@ -19,10 +20,13 @@ namespace {
 constexpr size_t kMostLinesPerCommit = 20000;
 constexpr size_t kLongestWorkerId = 63;
 
-bool IsWorkerId(const std::string& id) {
-  return !id.empty() && id.size() <= kLongestWorkerId && std::all_of(id.begin(), id.end(), [](unsigned char c) {
-    return std::islower(c) || std::isdigit(c) || c == '-' || c == '.';
-  });
+/// Coordinator and workers are tested in one version only (proto/README.md).
+absl::Status CheckVersion(const v1::RegisterWorkerRequest& request) {
+  if (request.version() == REGROUP_VERSION) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition, v1::VERSION_MISMATCH,
+      fmt::format("worker \"{}\" has version \"{}\" and the coordinator {}; install the same version of both",
+                  request.worker(), request.version(), REGROUP_VERSION));
 }
 
 absl::Status CheckRegistration(const v1::RegisterWorkerRequest& request) {
@@ -30,8 +34,18 @@ absl::Status CheckRegistration(const v1::RegisterWorkerRequest& request) {
   if (!IsWorkerId(request.worker())) {
     violations.push_back(Violation("worker", "write lower-case letters, digits, hyphens and dots, at most 63"));
   }
-  if (request.slots() < 1) violations.push_back(Violation("slots", "write a positive number"));
-  return violations.empty() ? absl::OkStatus() : InvalidFields(violations);
+  if (request.slots() < 1 || request.slots() > kMostSlots) {
+    violations.push_back(Violation("slots", fmt::format("write a number from 1 to {}", kMostSlots)));
+  }
+  for (const auto& [field, text] :
+       std::initializer_list<std::pair<const char*, const std::string&>>{{"device", request.device()},
+                                                                         {"device_name", request.device_name()},
+                                                                         {"host", request.host()},
+                                                                         {"version", request.version()},
+                                                                         {"gang_address", request.gang_address()}}) {
+    if (!IsPlainText(text, text.size())) violations.push_back(Violation(field, "write no control characters"));
+  }
+  return violations.empty() ? CheckVersion(request) : InvalidFields(violations);
 }
 
 /// A call that waits for a task, and tells the core when its caller gives up or its token is removed.
@@ -64,34 +78,66 @@ class AcquireCall : public grpc::ServerUnaryReactor {
   std::shared_ptr<void> watched_;
 };
 
-/// Returns true if the job has ended and this was the last attempt of its task: the report is then a repetition.
+/// Returns the task if the attempt is its current or last one; null otherwise.
+const v1::Task* LastAttempt(const v1::AttemptId& attempt, const v1::Job& job) {
+  const auto found = std::find_if(job.tasks().begin(), job.tasks().end(), [&](const v1::Task& task) {
+    return LastSegment(task.name()) == attempt.task() && task.epoch() == attempt.epoch();
+  });
+  return found == job.tasks().end() ? nullptr : &*found;
+}
+
+/// Returns true if the job has ended and this was the last attempt of its task, on this worker: the report is then a
+/// repetition.
 /// UNAVAILABLE if the store cannot tell: the worker must retry rather than discard its result.
-absl::StatusOr<bool> IsRepetition(const v1::AttemptId& attempt, const Turn& turn) {
+absl::StatusOr<bool> IsRepetition(const v1::ReportTaskRequest& request, const Turn& turn) {
+  const v1::AttemptId& attempt = request.attempt();
   const absl::StatusOr<JobRecord> record = turn.store.GetJob(attempt.job());
   if (absl::IsNotFound(record.status())) return false;
   if (!record.ok()) return record.status();
-  return std::any_of(record->job.tasks().begin(), record->job.tasks().end(), [&](const v1::Task& task) {
-    return LastSegment(task.name()) == attempt.task() && task.epoch() == attempt.epoch() && IsFinalState(task.state());
-  });
+  const v1::Task* task = LastAttempt(attempt, record->job);
+  return task != nullptr && IsFinalState(task->state()) && RunsOn(*task, request.worker());
 }
 
 absl::Status ReportIn(const v1::ReportTaskRequest& request, Turn& turn) {
+  REGROUP_RETURN_IF_ERROR(turn.cluster.CheckSession(request.worker(), request.incarnation()));
   const absl::Status status = turn.cluster.Report(request, turn.now);
   if (!absl::IsNotFound(status) || !request.has_outcome()) return status;
-  REGROUP_ASSIGN_OR_RETURN(const bool is_repetition, IsRepetition(request.attempt(), turn));
+  REGROUP_ASSIGN_OR_RETURN(const bool is_repetition, IsRepetition(request, turn));
   return is_repetition ? absl::OkStatus() : status;
 }
 
-bool IsKnownJob(const std::string& job, const Turn& turn) {
-  return turn.cluster.jobs().Find(job) != nullptr || turn.store.GetJob(job).ok();
+/// Returns true if the attempt is or was the worker's, so that the worker may write to its log.
+bool IsOwnAttempt(const std::string& worker, const v1::AttemptId& attempt, const Turn& turn) {
+  const Job* const live = turn.cluster.jobs().Find(attempt.job());
+  if (live == nullptr) {
+    const absl::StatusOr<JobRecord> record = turn.store.GetJob(attempt.job());
+    if (!record.ok()) return false;
+    const v1::Task* const task = LastAttempt(attempt, record->job);
+    return task != nullptr ? RunsOn(*task, worker) : turn.cluster.HasRun(worker, attempt);
+  }
+  const v1::Task* const task = LastAttempt(attempt, live->proto());
+  return task != nullptr ? RunsOn(*task, worker) : turn.cluster.HasRun(worker, attempt);
 }
 
 }  // namespace
 
+template <typename Request>
+absl::StatusOr<Caller> WorkerService::AdmitWorker(const grpc::ServerContextBase& context, std::string_view method,
+                                                  const Request& request) {
+  REGROUP_ASSIGN_OR_RETURN(const Caller caller, access_->Admit(context, method));
+  absl::Status status = CheckSpeaksFor(caller, request.worker());
+  if (status.ok()) status = CheckBounds(request);
+  if (status.ok()) return caller;
+  LogWarning(
+      "call rejected",
+      {{"method", method}, {"peer", caller.peer}, {"caller", caller.name}, {"reason", std::string(status.message())}});
+  return status;
+}
+
 grpc::ServerUnaryReactor* WorkerService::RegisterWorker(grpc::CallbackServerContext* context,
                                                         const v1::RegisterWorkerRequest* request,
                                                         v1::RegisterWorkerResponse* response) {
-  const absl::StatusOr<Caller> caller = access_->Admit(*context, "WorkerService/RegisterWorker");
+  const absl::StatusOr<Caller> caller = AdmitWorker(*context, "WorkerService/RegisterWorker", *request);
   if (!caller.ok()) return FinishWith(context, caller.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   core_->Change(
@@ -110,7 +156,7 @@ grpc::ServerUnaryReactor* WorkerService::RegisterWorker(grpc::CallbackServerCont
 grpc::ServerUnaryReactor* WorkerService::Heartbeat(grpc::CallbackServerContext* context,
                                                    const v1::HeartbeatRequest* request,
                                                    v1::HeartbeatResponse* response) {
-  const absl::StatusOr<Caller> caller = access_->Admit(*context, "WorkerService/Heartbeat");
+  const absl::StatusOr<Caller> caller = AdmitWorker(*context, "WorkerService/Heartbeat", *request);
   if (!caller.ok()) return FinishWith(context, caller.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   core_->Note(
@@ -126,7 +172,7 @@ grpc::ServerUnaryReactor* WorkerService::Heartbeat(grpc::CallbackServerContext* 
 grpc::ServerUnaryReactor* WorkerService::AcquireTask(grpc::CallbackServerContext* context,
                                                      const v1::AcquireTaskRequest* request,
                                                      v1::AcquireTaskResponse* response) {
-  const absl::StatusOr<Caller> caller = access_->Admit(*context, "WorkerService/AcquireTask");
+  const absl::StatusOr<Caller> caller = AdmitWorker(*context, "WorkerService/AcquireTask", *request);
   if (!caller.ok()) return FinishWith(context, caller.status());
   return new AcquireCall(core_, access_, data_roots_, *caller, *request, response);
 }
@@ -134,7 +180,7 @@ grpc::ServerUnaryReactor* WorkerService::AcquireTask(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* WorkerService::ReportTask(grpc::CallbackServerContext* context,
                                                     const v1::ReportTaskRequest* request,
                                                     v1::ReportTaskResponse* response) {
-  const absl::StatusOr<Caller> caller = access_->Admit(*context, "WorkerService/ReportTask");
+  const absl::StatusOr<Caller> caller = AdmitWorker(*context, "WorkerService/ReportTask", *request);
   if (!caller.ok()) return FinishWith(context, caller.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   core_->Change([=](Turn& turn) { return ReportIn(*request, turn); },
@@ -151,11 +197,12 @@ grpc::ServerUnaryReactor* WorkerService::ReportTask(grpc::CallbackServerContext*
 
 grpc::ServerUnaryReactor* WorkerService::PushLogs(grpc::CallbackServerContext* context,
                                                   const v1::PushLogsRequest* request, v1::PushLogsResponse* response) {
-  const absl::StatusOr<Caller> caller = access_->Admit(*context, "WorkerService/PushLogs");
+  const absl::StatusOr<Caller> caller = AdmitWorker(*context, "WorkerService/PushLogs", *request);
   if (!caller.ok()) return FinishWith(context, caller.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   core_->Change(
       [=, this](Turn& turn) {
+        REGROUP_RETURN_IF_ERROR(turn.cluster.CheckSession(request->worker(), request->incarnation()));
         for (const v1::AttemptReport& report : request->reports()) TakeReport(report, request->worker(), turn);
         return absl::OkStatus();
       },
@@ -165,12 +212,12 @@ grpc::ServerUnaryReactor* WorkerService::PushLogs(grpc::CallbackServerContext* c
 
 void WorkerService::TakeReport(const v1::AttemptReport& report, const std::string& worker, Turn& turn) {
   const v1::AttemptId& attempt = report.attempt();
-  turn.cluster.NoteProgress(report);
-  // The last lines of an attempt often arrive after its end, so logs need no current epoch, only an existing job.
+  turn.cluster.NoteProgress(worker, report);
+  // The last lines of an attempt often arrive after its end, so logs need no current epoch.
   const bool has_room = turn.changes.logs.size() + turn.changes.metrics.size() < kMostLinesPerCommit;
   const bool has_lines = report.logs_size() + report.metrics_size() > 0;
   if (!has_lines) return;
-  if (!has_room || !IsKnownJob(attempt.job(), turn)) {
+  if (!has_room || !IsOwnAttempt(worker, attempt, turn)) {
     return metrics_->CountDroppedLogs(static_cast<size_t>(report.logs_size()));
   }
   if (!IsPlainText(attempt.task(), kLongestWorkerId)) {

@@ -378,4 +378,9 @@ std::vector<WorkerRanks> WorkersOf(const v1::Task& task) {
   return workers;
 }
 
+bool RunsOn(const v1::Task& task, const std::string& worker) {
+  const std::vector<WorkerRanks> workers = WorkersOf(task);
+  return std::any_of(workers.begin(), workers.end(), [&](const WorkerRanks& share) { return share.worker == worker; });
+}
+
 }  // namespace regroup

@@ -156,4 +156,7 @@ class Job {
 /// Returns the workers of a task's current or last attempt, the lead first; none before the first attempt.
 std::vector<WorkerRanks> WorkersOf(const v1::Task& task);
 
+/// Returns true if the worker leads the task's current or last attempt, or helps with it.
+bool RunsOn(const v1::Task& task, const std::string& worker);
+
 }  // namespace regroup

@@ -8,6 +8,7 @@
 
 #include "coordinator/access/init_folder.h"
 #include "coordinator/access/token_file.h"
+#include "coordinator/access/worker_binding.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -22,8 +23,8 @@ Token of "admin", shown only now:
 Keep authority.key away from the network. Start the coordinator with
   regroup-coordinator --listen 0.0.0.0:7447 --tokens {0}/tokens --tls-certificate {0}/coordinator.pem \
     --tls-key {0}/coordinator.key --tls-authority {0}/authority.pem --work-dir FOLDER
-and make the workers' token with
-  regroup-coordinator token add workers --role worker --tokens {0}/tokens
+and make a token for each worker, by the worker's --id, with
+  regroup-coordinator token add ID --role worker --tokens {0}/tokens
 )";
 
 absl::Status Init(const InitOptions& options) {
@@ -36,20 +37,30 @@ struct TokenOptions {
   std::string file;
   std::string name;
   std::string role;
+  std::string worker;
+  std::string worker_prefix;
 };
 
 absl::Status Add(const TokenOptions& options) {
   umask(S_IRWXG | S_IRWXO);
-  REGROUP_ASSIGN_OR_RETURN(const std::string token, AddToken(options.file, options.name, *RoleFromName(options.role)));
+  REGROUP_ASSIGN_OR_RETURN(const std::string worker, MakeWorkerBinding(options.worker, options.worker_prefix));
+  REGROUP_ASSIGN_OR_RETURN(const std::string token,
+                           AddToken(options.file, options.name, *RoleFromName(options.role), worker));
   fmt::print("{}\n", token);
   return absl::OkStatus();
 }
 
+absl::Status Bind(const TokenOptions& options) {
+  REGROUP_ASSIGN_OR_RETURN(const std::string worker, MakeWorkerBinding(options.worker, options.worker_prefix));
+  if (worker.empty()) return absl::InvalidArgumentError("give --worker or --worker-prefix");
+  return BindToken(options.file, options.name, worker);
+}
+
 absl::Status List(const TokenOptions& options) {
   REGROUP_ASSIGN_OR_RETURN(const std::vector<TokenEntry> tokens, ReadTokens(options.file));
-  fmt::print("{:<24}{:<12}{}\n", "NAME", "ROLE", "CREATED");
+  fmt::print("{:<24}{:<12}{:<24}{}\n", "NAME", "ROLE", "CREATED", "WORKER");
   for (const TokenEntry& token : tokens) {
-    fmt::print("{:<24}{:<12}{}\n", token.name, RoleName(token.role), token.created);
+    fmt::print("{:<24}{:<12}{:<24}{}\n", token.name, RoleName(token.role), token.created, BoundWorker(token));
   }
   return absl::OkStatus();
 }
@@ -79,6 +90,12 @@ void AddName(CLI::App* command, TokenOptions* options) {
   command->add_option("name", options->name, "Name of the token's holder")->required();
 }
 
+void AddBinding(CLI::App* command, TokenOptions* options) {
+  command->add_option("--worker", options->worker, "Id of the worker that the token is for; default: the token's name");
+  command->add_option("--worker-prefix", options->worker_prefix,
+                      "Beginning of the ids of all workers that share the token, for sets that grow and shrink");
+}
+
 }  // namespace
 
 void AddAccessCommands(CLI::App* app, std::function<absl::Status()>* selected) {
@@ -91,6 +108,12 @@ void AddAccessCommands(CLI::App* app, std::function<absl::Status()>* selected) {
                     command->add_option("--role", options->role, "viewer, submitter, admin or worker")
                         ->required()
                         ->check(CLI::IsMember({"viewer", "submitter", "admin", "worker"}));
+                    AddBinding(command, options);
+                  });
+  AddTokenCommand(group, "bind", "Bind a worker's token to other workers; the token itself stays", Bind, selected,
+                  [](CLI::App* command, TokenOptions* options) {
+                    AddName(command, options);
+                    AddBinding(command, options);
                   });
   AddTokenCommand(group, "list", "List the tokens' names and roles", List, selected, [](CLI::App*, TokenOptions*) {});
   AddTokenCommand(

@@ -17,6 +17,7 @@
 #include <algorithm>
 
 #include "coordinator/job/assignment.h"
+#include "coordinator/schedule/attempt_set.h"
 #include "coordinator/schedule/fair_order.h"
 #include "services/common/base/error.h"
 #include "services/common/base/final_states.h"
@@ -30,6 +31,8 @@ namespace {
 
 constexpr Duration kLongestWait = std::chrono::seconds(60);
 constexpr size_t kLogTailLines = 20;
+/// Attempts of a worker whose last log lines are still accepted.
+constexpr size_t kRememberedAttempts = 64;
 
 absl::Status NotFound(std::string_view what, const std::string& name) {
   return MakeError(absl::StatusCode::kNotFound, v1::RESOURCE_NOT_FOUND,
@@ -49,21 +52,6 @@ absl::Status StaleEpoch(const v1::AttemptId& attempt) {
   return MakeError(absl::StatusCode::kFailedPrecondition, v1::STALE_EPOCH,
                    fmt::format("attempt {} of task {} of job {} is over; its processes must stop", attempt.epoch(),
                                attempt.task(), attempt.job()));
-}
-
-bool IsSame(const v1::AttemptId& a, const v1::AttemptId& b) {
-  return a.epoch() == b.epoch() && a.task() == b.task() && a.job() == b.job();
-}
-
-/// True if the worker leads the task's attempt or helps with it.
-bool RunsOn(const v1::Task& task, const std::string& worker) {
-  const std::vector<WorkerRanks> workers = WorkersOf(task);
-  return std::any_of(workers.begin(), workers.end(), [&](const WorkerRanks& share) { return share.worker == worker; });
-}
-
-template <typename List>
-bool Contains(const List& list, const v1::AttemptId& attempt) {
-  return std::any_of(list.begin(), list.end(), [&](const v1::AttemptId& other) { return IsSame(other, attempt); });
 }
 
 }  // namespace
@@ -131,8 +119,12 @@ v1::RegisterWorkerResponse Cluster::Register(const v1::RegisterWorkerRequest& re
   Session& session = sessions_[request.worker()];
   const bool is_new_process = session.registered && session.incarnation != request.incarnation();
   AnswerWithNothing(&session);
-  session = {
-      .registered = true, .incarnation = request.incarnation(), .heartbeat = now, .lease_end = now + options_.lease};
+  if (session.incarnation != request.incarnation()) session.attempts.clear();
+  session = {.registered = true,
+             .incarnation = request.incarnation(),
+             .heartbeat = now,
+             .lease_end = now + options_.lease,
+             .attempts = std::move(session.attempts)};
   // The same process may be about to report an attempt that it no longer lists; a new process cannot.
   if (is_new_process) LoseAttemptsNotIn(request.running(), request.worker(), now);
   NoteListed(request.worker(), request.running(), now);
@@ -191,10 +183,17 @@ void Cluster::AnswerWithNothing(Session* session) {
 // REPORTS
 
 void Cluster::NoteListed(const std::string& worker, const AttemptList& listed, Time now) {
+  const AttemptSet set(listed);
   for (const RunningTask& running : RunningOn(worker)) {
     Presence& presence = SightingOf(*running.job, running.task, now).workers[worker];
-    presence.is_listed = Contains(listed, CurrentAttempt(*running.job, running.task));
+    const v1::AttemptId attempt = CurrentAttempt(*running.job, running.task);
+    presence.is_listed = set.Contains(attempt);
     if (!presence.is_listed) continue;
+    std::deque<v1::AttemptId>& attempts = sessions_[worker].attempts;
+    if (!AttemptSet(attempts).Contains(attempt)) {
+      attempts.push_back(attempt);
+      if (attempts.size() > kRememberedAttempts) attempts.pop_front();
+    }
     presence.was_listed = true;
     presence.lease_end = now + options_.lease;
   }
@@ -203,7 +202,7 @@ void Cluster::NoteListed(const std::string& worker, const AttemptList& listed, T
     if (lingering.worker == worker) lingering.lease_end = now + options_.lease;
   }
   std::erase_if(lingering_, [&](const Lingering& lingering) {
-    return lingering.worker == worker && !Contains(listed, lingering.attempt);
+    return lingering.worker == worker && !set.Contains(lingering.attempt);
   });
 }
 
@@ -213,15 +212,19 @@ Cluster::AttemptList Cluster::AttemptsToStop(const std::string& worker, const At
   for (const RunningTask& running : RunningOn(worker)) {
     *(running.job->IsWindingDown() ? stop : wanted).Add() = CurrentAttempt(*running.job, running.task);
   }
+  AttemptSet known(wanted);
+  const AttemptList winding_down = stop;
+  for (const v1::AttemptId& attempt : winding_down) known.Insert(attempt);
   for (const v1::AttemptId& attempt : listed) {
-    if (!Contains(wanted, attempt) && !Contains(stop, attempt)) *stop.Add() = attempt;
+    if (known.Insert(attempt)) *stop.Add() = attempt;
   }
   return stop;
 }
 
 void Cluster::LoseAttemptsNotIn(const AttemptList& listed, const std::string& worker, Time now) {
+  const AttemptSet set(listed);
   for (const RunningTask& running : RunningOn(worker)) {
-    if (Contains(listed, CurrentAttempt(*running.job, running.task))) continue;
+    if (set.Contains(CurrentAttempt(*running.job, running.task))) continue;
     if (SightingOf(*running.job, running.task, now).workers[worker].has_ended) continue;
     NoteLingering(*running.job, running.task, worker);
     const Reached reached = ReachedBy(*running.job, running.task);
@@ -231,6 +234,7 @@ void Cluster::LoseAttemptsNotIn(const AttemptList& listed, const std::string& wo
 }
 
 absl::Status Cluster::Report(const v1::ReportTaskRequest& request, Time now) {
+  REGROUP_RETURN_IF_ERROR(CheckSession(request.worker(), request.incarnation()));
   const v1::AttemptId& attempt = request.attempt();
   const Job* job = jobs_.Find(attempt.job());
   if (job == nullptr) {
@@ -241,7 +245,7 @@ absl::Status Cluster::Report(const v1::ReportTaskRequest& request, Time now) {
   if (!running || !RunsOn(job->task(running->task), request.worker())) {
     const std::optional<size_t> task = job->FindTask(attempt.task());
     const bool is_repeated = task && request.has_outcome() && job->task(*task).epoch() == attempt.epoch() &&
-                             IsFinalState(job->task(*task).state());
+                             IsFinalState(job->task(*task).state()) && RunsOn(job->task(*task), request.worker());
     return is_repeated ? absl::OkStatus() : StaleEpoch(attempt);
   }
   if (LastSegment(job->task(running->task).worker()) != request.worker()) return ReportByHelper(request, *running);
@@ -287,9 +291,9 @@ Time Cluster::LeaseEndOf(const Job& job, size_t task, const std::string& worker,
   return is_known ? sighting->workers.at(worker).lease_end : now + options_.lease;
 }
 
-void Cluster::NoteProgress(const v1::AttemptReport& report) {
+void Cluster::NoteProgress(const std::string& worker, const v1::AttemptReport& report) {
   const std::optional<RunningTask> running = FindRunning(report.attempt());
-  if (!running) return;
+  if (!running || !RunsOn(running->job->task(running->task), worker)) return;
   const auto found = sightings_.find({report.attempt().job(), report.attempt().task()});
   if (found == sightings_.end() || found->second.epoch != report.attempt().epoch()) return;
   Sighting& sighting = found->second;
@@ -723,6 +727,11 @@ v1::Worker Cluster::Describe(const v1::Worker& worker, Time now) const {
     described.add_running_tasks(task.name());
   }
   return described;
+}
+
+bool Cluster::HasRun(const std::string& worker, const v1::AttemptId& attempt) const {
+  const auto session = sessions_.find(worker);
+  return session != sessions_.end() && AttemptSet(session->second.attempts).Contains(attempt);
 }
 
 const v1::Progress* Cluster::ProgressOf(const Job& job, size_t task) const {

@@ -95,15 +95,20 @@ class Cluster {
   absl::Status CancelJob(const std::string& job, Time now);
   absl::Status SetDraining(const std::string& worker, bool draining);
 
-  // From workers. Errors: NOT_FOUND (WORKER_NOT_REGISTERED), FAILED_PRECONDITION (STALE_EPOCH).
+  // From workers. Errors: NOT_FOUND (WORKER_NOT_REGISTERED), FAILED_PRECONDITION (STALE_EPOCH). Each event counts only
+  // if it comes from the process of the worker that registered last, and an attempt is changed only by a worker that
+  // runs it.
   v1::RegisterWorkerResponse Register(const v1::RegisterWorkerRequest& request, Time now);
   absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const v1::HeartbeatRequest& request, Time now);
   /// Asks for a task; TakeEffects returns the answer. A second call by a worker ends its first without an assignment.
   absl::Status Acquire(const v1::AcquireTaskRequest& request, uint64_t ticket, Time now);
   void StopAsking(const std::string& worker, uint64_t ticket);
   absl::Status Report(const v1::ReportTaskRequest& request, Time now);
-  /// Keeps the progress of current attempts and the last lines of their logs; ignores other attempts.
-  void NoteProgress(const v1::AttemptReport& report);
+  /// Keeps the progress of the worker's current attempts and the last lines of their logs; ignores other attempts.
+  /// CheckSession comes first.
+  void NoteProgress(const std::string& worker, const v1::AttemptReport& report);
+  /// Returns OK for the process of the worker that registered last; NOT_FOUND (WORKER_NOT_REGISTERED) for any other.
+  absl::Status CheckSession(const std::string& worker, uint64_t incarnation) const;
 
   // From the clock: ends expired leases, time limits and waits.
   void Tick(Time now);
@@ -132,6 +137,8 @@ class Cluster {
   std::vector<std::string_view> WaitingKindsOf(const std::vector<const Job*>& jobs, Time now) const;
   /// Returns the worker with the tasks that it runs now.
   v1::Worker Describe(const v1::Worker& worker, Time now) const;
+  /// True if the worker's process has listed the attempt while it ran it. The last lines of its log may still come.
+  bool HasRun(const std::string& worker, const v1::AttemptId& attempt) const;
   /// Returns the last progress of the task's current attempt; null before the first report.
   const v1::Progress* ProgressOf(const Job& job, size_t task) const;
 
@@ -167,6 +174,8 @@ class Cluster {
     uint64_t ticket = 0;
     int offered_slots = 0;
     Time asking_until{};
+    /// The last attempts that the process listed while they were its own, oldest first.
+    std::deque<v1::AttemptId> attempts;
   };
 
   struct Waiting {
@@ -219,7 +228,6 @@ class Cluster {
   void Rollback();
 
   // Workers.
-  absl::Status CheckSession(const std::string& worker, uint64_t incarnation) const;
   void AnswerWithNothing(Session* session);
   bool IsAlive(const std::string& worker, Time now) const;
   Capacity CapacityOf(const v1::Worker& worker, int busy_slots) const;

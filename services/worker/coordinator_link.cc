@@ -2,6 +2,7 @@
 
 #include <google/protobuf/util/time_util.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "services/common/rpc/status.h"
@@ -14,6 +15,15 @@ using std::chrono::milliseconds;
 constexpr milliseconds kCallPatience{10'000};
 /// The coordinator answers an Acquire when its wait is over; this much later the call counts as lost.
 constexpr milliseconds kAnswerSlack{5'000};
+
+constexpr size_t kLongestMessage = 16 << 10;
+
+/// Returns at most `longest` bytes of the text, and no part of a character.
+std::string CutText(const std::string& text, size_t longest) {
+  size_t end = std::min(longest, text.size());
+  while (end > 0 && end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end);
+}
 
 void SetDeadline(grpc::ClientContext& context, milliseconds patience) {
   context.set_deadline(std::chrono::system_clock::now() + patience);
@@ -91,6 +101,10 @@ absl::Status CoordinatorLink::AskToPublish(const AttemptKey& attempt) {
 absl::Status CoordinatorLink::ReportOutcome(const AttemptKey& attempt, const v1::TaskOutcome& outcome) {
   auto request = NewRequest<v1::ReportTaskRequest>();
   *request.mutable_outcome() = outcome;
+  // A hostile file may have made its way into the message; the coordinator accepts 64 KiB.
+  if (outcome.failure().message().size() > kLongestMessage) {
+    request.mutable_outcome()->mutable_failure()->set_message(CutText(outcome.failure().message(), kLongestMessage));
+  }
   return Report(attempt, std::move(request));
 }
 

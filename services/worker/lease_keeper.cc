@@ -23,6 +23,12 @@ Lease::Milliseconds ToMilliseconds(const google::protobuf::Duration& duration) {
   return Lease::Milliseconds(TimeUtil::DurationToMilliseconds(duration));
 }
 
+/// Returns true for an answer of the coordinator that stays the same until an operator acts.
+bool IsRefusal(const absl::Status& status) {
+  return absl::IsPermissionDenied(status) || absl::IsUnauthenticated(status) || absl::IsFailedPrecondition(status) ||
+         absl::IsInvalidArgument(status);
+}
+
 }  // namespace
 
 LeaseKeeper::LeaseKeeper(CoordinatorLink* link, AttemptTable* table, LeaseEnd* end, WorkerDescription description,
@@ -89,9 +95,10 @@ void LeaseKeeper::Visit() {
 bool LeaseKeeper::Register(Lease::Time now) {
   const auto response = link_->Register(description_, table_->Keys(), lease_.Remaining(now, kCallPatience));
   if (!response.ok()) {
-    LogDebug("registration failed", {{"reason", std::string(response.status().message())}});
+    NoteRefusal(response.status());
     return false;
   }
+  refusal_.clear();
   granted_ = ToMilliseconds(response->lease());
   lease_.Grant(granted_, now);
   interval_ = std::max(kShortestInterval, ToMilliseconds(response->heartbeat_interval()));
@@ -101,12 +108,25 @@ bool LeaseKeeper::Register(Lease::Time now) {
   return true;
 }
 
+/// Logs each reason once: the worker keeps asking until somebody changes its token or its version.
+void LeaseKeeper::NoteRefusal(const absl::Status& status) {
+  const std::string reason(status.message());
+  if (!IsRefusal(status) || reason == refusal_) {
+    LogDebug("registration failed", {{"reason", reason}});
+    return;
+  }
+  refusal_ = reason;
+  LogError("the coordinator rejects this worker", {{"reason", reason}});
+}
+
 bool LeaseKeeper::Beat(Lease::Time now) {
   const auto response = link_->Heartbeat(table_->Keys(), lease_.Remaining(now, kCallPatience));
   if (!response.ok()) {
     // After any gap the coordinator may be another process, or may have given this worker up.
     NoteContact(false, false);
-    return absl::IsNotFound(response.status()) && Register(now);
+    if (absl::IsNotFound(response.status())) return Register(now);
+    NoteRefusal(response.status());
+    return false;
   }
   lease_.Renew(now);
   StopAttempts(response->stop());

@@ -124,9 +124,13 @@ std::map<std::string, Row> Rows() {
     *request.mutable_spec() = SmallSpec();
     request.set_validate_only(true);
   });
-  const auto registration = FromTheWorker<v1::RegisterWorkerRequest>([](auto& request) { request.set_slots(1); });
+  const auto registration = FromTheWorker<v1::RegisterWorkerRequest>([](auto& request) {
+    request.set_slots(1);
+    request.set_version(REGROUP_VERSION);
+  });
   const auto late_registration = FromTheWorker<v1::RegisterWorkerRequest>([](auto& request) {
     request.set_slots(1);
+    request.set_version(REGROUP_VERSION);
     *request.add_running() = AttemptOfEpoch(1);
   });
   const auto late_heartbeat = FromTheWorker<v1::HeartbeatRequest>(
@@ -190,7 +194,7 @@ class AuthorizationTest : public ::testing::TestWithParam<std::string> {
                                                                 {"bob", Role::kSubmitter},
                                                                 {"root", Role::kAdmin},
                                                                 {"node", Role::kWorker}}) {
-      tokens_[name] = AddToken(files_.Path("tokens"), name, role).value();
+      tokens_[name] = AddToken(files_.Path("tokens"), name, role, role == Role::kWorker ? "w1" : "").value();
     }
     CoordinatorOptions options;
     options.listen = "0.0.0.0:0";
@@ -210,6 +214,7 @@ class AuthorizationTest : public ::testing::TestWithParam<std::string> {
     worker.set_worker("w1");
     worker.set_incarnation(1);
     worker.set_slots(1);
+    worker.set_version(REGROUP_VERSION);
     ASSERT_TRUE(CallAs("node", "WorkerService/RegisterWorker", worker).ok());
   }
 

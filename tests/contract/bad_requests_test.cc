@@ -166,9 +166,10 @@ TEST_F(BadRequestsTest, TimesBeyondAllCalendarsAreTaken) {
 TEST_F(BadRequestsTest, LinesOfATaskWithControlsAreDroppedAndTheOthersKept) {
   ASSERT_TRUE(Submit(Request("a-job")).ok());
   ASSERT_TRUE(Register(w1_).ok());
+  const v1::AttemptId attempt = Acquire(w1_)->attempt();
   for (const std::string& task : {std::string("in\0spect", 8), std::string("inspect")}) {
     v1::AttemptReport report;
-    report.mutable_attempt()->set_job("a-job");
+    *report.mutable_attempt() = attempt;
     report.mutable_attempt()->set_task(task);
     report.add_logs()->set_message("of " + task);
     EXPECT_TRUE(Push(w1_, report).ok());

@@ -77,6 +77,7 @@ class ChartProgramsTest(ProgramTest):
         """Creates tokens with the commands of the chart's README.md."""
         commands = re.findall(r"^    (regroup-coordinator token add .*)$", (chart.FOLDER / "README.md").read_text(), re.MULTILINE)
         for command in commands:
+            command = command.replace("RELEASE", "demo")
             subprocess.run(["bash", "-c", command], check=True, cwd=self.folder / "auth",
                            env={"PATH": f"{places.PROGRAMS}:/usr/bin:/bin"})
         self.assertLessEqual({"tokens", "worker", "operator"}, {path.name for path in (self.folder / "auth").iterdir()})

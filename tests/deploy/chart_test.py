@@ -197,8 +197,9 @@ class DocumentationTest(unittest.TestCase):
     def test_the_notes_say_the_same_as_the_readme(self):
         for values in map(chart.read_values, chart.CI_VALUES):
             notes = next(text for path, text in chart.render(values, name="release").items() if path.endswith("NOTES.txt"))
+            name = values.get("fullnameOverride") or "release-regroup"
             for command in self.commands("regroup-coordinator token add"):
-                self.assertIn(" ".join(command), notes)
+                self.assertIn(" ".join(command).replace("RELEASE-regroup", name), notes)
             self.assertNotIn("<no value>", notes)
             self.assertNotIn("\n\n\n", notes)
         outside = chart.render({"coordinator": {"service": {"type": "LoadBalancer"}}}, name="release")

@@ -109,9 +109,9 @@ class OperationsTest(ProgramTest):
     def test_certificates_and_tokens(self):
         security = self.folder / "security"
         shown = self.shell(blocks("Certificates and tokens")[0], SECURITY=security)
-        self.assertRegex(shown, r"workers +worker")
+        self.assertRegex(shown, r"node-1 +worker +\S+ +node-1")
         self.assertRegex(shown, r"operator +admin")
-        for name in ("authority.pem", "coordinator.pem", "coordinator.key", "worker.pem", "worker.token"):
+        for name in ("authority.pem", "coordinator.pem", "coordinator.key", "worker.pem", "node-1.token"):
             self.assertTrue((security / name).stat().st_size > 0, name)
 
 

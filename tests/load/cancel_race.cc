@@ -40,7 +40,7 @@ std::string FaultOf(const Round& round) {
 class Racer {
  public:
   Racer(const Connection& users, const Connection& workers, uint32_t seed)
-      : jobs_(users.jobs()), puppet_(workers, &journal_, {.id = "racer", .mischief = 0}), random_(seed) {}
+      : jobs_(users.jobs()), puppet_(workers, &journal_, {.id = "load-racer", .mischief = 0}), random_(seed) {}
 
   absl::StatusOr<Round> Run(int number) {
     v1::Job job;

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "regroup/v1/job_service.grpc.pb.h"
 #include "regroup/v1/worker_service.grpc.pb.h"
+#include "services/common/base/error.h"
 #include "services/common/rpc/channel.h"
 #include "services/common/rpc/status.h"
 
@@ -54,7 +55,8 @@ absl::Status Call(Stub& stub, grpc::Status (Stub::*method)(grpc::ClientContext*,
 
 /// Returns true if the coordinator said neither yes nor no: it was killed, or its store could not be written.
 inline bool IsUnanswered(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsCancelled(status);
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) || absl::IsCancelled(status) ||
+         ReasonOf(status) == v1::WORKER_NOT_REGISTERED;
 }
 
 /// Returns a submission of a conversion with six tasks: inspect, calibrate, two layers, export, report.

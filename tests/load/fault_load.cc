@@ -83,7 +83,7 @@ absl::StatusOr<nlohmann::json> RunFaultLoad(const FaultLoadOptions& options) {
   for (int i = 0; i < options.worker_count; ++i) {
     worker_threads.emplace_back([&, i] {
       PuppetWorker(*workers, &journal,
-                   {.id = fmt::format("puppet-{}", i), .seed = options.seed + static_cast<uint32_t>(i)})
+                   {.id = fmt::format("load-puppet-{}", i), .seed = options.seed + static_cast<uint32_t>(i)})
           .Run(workers_stop);
     });
   }

@@ -30,7 +30,7 @@ struct PendingAcquire {
 class IdleWorker {
  public:
   IdleWorker(std::unique_ptr<Connection> connection, int number)
-      : id_(fmt::format("idle-{}", number)), connection_(std::move(connection)), stub_(connection_->workers()) {}
+      : id_(fmt::format("load-idle-{}", number)), connection_(std::move(connection)), stub_(connection_->workers()) {}
   IdleWorker(IdleWorker&&) = delete;
   ~IdleWorker() {
     std::unique_lock lock(mutex_);
@@ -44,6 +44,7 @@ class IdleWorker {
     request.set_worker(id_);
     request.set_incarnation(1);
     request.set_slots(2);
+    request.set_version(REGROUP_VERSION);
     request.set_device("cpu");
     v1::RegisterWorkerResponse response;
     return Call(*stub_, &v1::WorkerService::Stub::RegisterWorker, request, &response);

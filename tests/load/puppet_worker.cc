@@ -55,6 +55,7 @@ void PuppetWorker::Register() {
   request.set_worker(options_.id);
   request.set_incarnation(incarnation_);
   request.set_slots(1);
+  request.set_version(REGROUP_VERSION);
   request.set_device("cpu");
   if (running_) *request.add_running() = *running_;
   v1::RegisterWorkerResponse response;
@@ -138,6 +139,7 @@ absl::Status PuppetWorker::ReportUntilAnswered(const v1::ReportTaskRequest& requ
     v1::ReportTaskResponse response;
     const absl::Status status = Call(*stub_, &v1::WorkerService::Stub::ReportTask, request, &response, kPatience);
     if (!IsUnanswered(status)) return status;
+    if (absl::IsNotFound(status)) is_registered_ = false;
     std::this_thread::sleep_for(kPause);
     KeepRegistered();
   }

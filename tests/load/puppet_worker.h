@@ -41,6 +41,7 @@ class PuppetWorker {
   void Drop() { running_.reset(); }
   /// Registers if that was not done yet, or if the coordinator no longer knows this worker.
   void KeepRegistered();
+  uint64_t incarnation() const { return incarnation_; }
   /// Sends a heartbeat at once.
   void SayWhatRuns();
 

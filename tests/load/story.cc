@@ -30,7 +30,7 @@ class Story {
   Story(const Connection& users, const Connection& workers, std::string step_file)
       : step_file_(std::move(step_file)),
         jobs_(users.jobs()),
-        puppet_(workers, &journal_, {.id = "teller", .mischief = 1}) {}
+        puppet_(workers, &journal_, {.id = "load-teller", .mischief = 1}) {}
 
   absl::Status Tell() {
     REGROUP_RETURN_IF_ERROR(Succeed());

@@ -91,7 +91,7 @@ class BusyWorker {
  public:
   BusyWorker(const Connection& connection, int number, double task_seconds)
       : task_seconds_(task_seconds),
-        id_(fmt::format("busy-{}", number)),
+        id_(fmt::format("load-busy-{}", number)),
         stub_(connection.workers()),
         puppet_(connection, &journal_, {.id = id_, .mischief = 0}) {}
 
@@ -118,6 +118,7 @@ class BusyWorker {
   void Push(const v1::AttemptId& attempt) {
     v1::PushLogsRequest request;
     request.set_worker(id_);
+    request.set_incarnation(puppet_.incarnation());
     v1::AttemptReport& report = *request.add_reports();
     *report.mutable_attempt() = attempt;
     report.mutable_progress()->set_phase(std::string(kPhaseBytes, 'x'));

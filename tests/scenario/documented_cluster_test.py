@@ -19,7 +19,17 @@ class DocumentedCluster(DocumentedClusterTest):
         self.assertTrue((self.folder / "work/coordinator/backups/monday.db").exists())
         # The last thing the README does to alice is to remove her token.
         self.assertIn("is unknown or was removed", self.shell("regroup list", status=2))
-        self.assertIn("nodes", self.shell("regroup-coordinator token list --tokens keys/tokens"))
+        self.assertRegex(self.shell("regroup-coordinator token list --tokens keys/tokens"), r"node-1 +worker")
+        self.assertIn("token \"node-1\" is for worker node-1", self.refusal_of_worker("node-2"))
+
+    def refusal_of_worker(self, name):
+        """Starts the worker of the README under another name, and returns what its log says of its rejection."""
+        command = next(command for command in documented_commands() if command.startswith("regroup-worker"))
+        log = self.folder / "worker.log"
+        length = log.stat().st_size
+        self.start_daemon(command.replace("--id node-1", f"--id {name}"))
+        processes.wait_until(lambda: "rejects this worker" in log.read_text()[length:], "the rejection", 60, 0.2)
+        return log.read_text()[length:].replace('\\"', '"')
 
     def test_nobody_gets_further_than_the_readme_says(self):
         for command in documented_commands()[:7]:

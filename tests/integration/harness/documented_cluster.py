@@ -42,7 +42,7 @@ class DocumentedClusterTest(ProgramTest):
 
     def start_daemon(self, command):
         is_worker = command.startswith("regroup-worker")
-        extra = f" --id node-1 --device cpu --trainer {TRAINER}" if is_worker else \
+        extra = f" --device cpu --trainer {TRAINER}" if is_worker else \
             " --metrics-listen 127.0.0.1:0 --port-file port --lease-s 3 --heartbeat-s 1"
         command = self.at_port(command) if is_worker else command.replace(":7447", ":0")
         with open(self.folder / ("worker.log" if is_worker else "coordinator.log"), "ab") as log:

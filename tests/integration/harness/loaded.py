@@ -110,8 +110,8 @@ class LoadedCoordinator:
 
     def _make_keys(self):
         _run("init", "--dir", self.keys, "--host", "localhost")
-        for name, role in (("user", "admin"), ("worker", "worker")):
-            token = _run("token", "add", name, "--role", role, "--tokens", self.keys / "tokens")
+        for name, *role in (("user", "--role", "admin"), ("worker", "--role", "worker", "--worker-prefix", "load-")):
+            token = _run("token", "add", name, *role, "--tokens", self.keys / "tokens")
             (self.keys / f"{name}.token").write_text(token)
 
 

@@ -162,8 +162,8 @@ class NodeCluster(cluster.Cluster):
         program = places.PROGRAMS / "regroup-coordinator"
         tokens = self._keys / "tokens"
         subprocess.run([program, "init", "--dir", self._keys, "--host", _HUB_ADDRESS], check=True, capture_output=True)
-        for name, role in (("nodes", "worker"), ("user", "submitter")):
-            made = subprocess.run([program, "token", "add", name, "--role", role, "--tokens", tokens], check=True,
+        for name, *role in (("nodes", "worker", "--worker-prefix", "worker-"), ("user", "submitter")):
+            made = subprocess.run([program, "token", "add", name, "--role", *role, "--tokens", tokens], check=True,
                                   capture_output=True, text=True)
             (self._keys / f"{name}.token").write_text(made.stdout)
 

@@ -131,8 +131,10 @@ class CoordinatorTest : public ::testing::Test {
   // Calls of workers.
 
   absl::Status Register(const FakeWorker& worker, v1::RegisterWorkerResponse* response = nullptr) {
+    v1::RegisterWorkerRequest request = worker.Registration();
+    request.set_version(REGROUP_VERSION);
     v1::RegisterWorkerResponse ignored;
-    return Call(workers_, &v1::WorkerService::StubInterface::RegisterWorker, worker.Registration(),
+    return Call(workers_, &v1::WorkerService::StubInterface::RegisterWorker, request,
                 response != nullptr ? response : &ignored);
   }
   std::optional<v1::TaskAssignment> Acquire(FakeWorker& worker, Duration wait = std::chrono::seconds(20)) {
@@ -157,6 +159,7 @@ class CoordinatorTest : public ::testing::Test {
   absl::Status Push(const FakeWorker& worker, const v1::AttemptReport& report) {
     v1::PushLogsRequest request;
     request.set_worker(worker.id);
+    request.set_incarnation(worker.incarnation);
     *request.add_reports() = report;
     v1::PushLogsResponse response;
     return Call(workers_, &v1::WorkerService::StubInterface::PushLogs, request, &response);

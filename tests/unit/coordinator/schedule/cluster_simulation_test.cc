@@ -76,7 +76,10 @@ INSTANTIATE_TEST_SUITE_P(
                       Noticed{"ForgetsPermissionToPublish", Defect::kForgetsPermissionToPublish, ""},
                       Noticed{"GivesTasksToDrainingWorkers", Defect::kGivesTasksToDrainingWorkers, "draining"},
                       Noticed{"DoesNotWaitForSlowWorkers", Defect::kDoesNotWaitForSlowWorkers, "one process"},
-                      Noticed{"TrustsItsOwnList", Defect::kTrustsItsOwnList, ""}),
+                      Noticed{"TrustsItsOwnList", Defect::kTrustsItsOwnList, ""},
+                      Noticed{"AcceptsAnyIncarnation", Defect::kAcceptsAnyIncarnation, "its own worker only"},
+                      Noticed{"AcceptsAnyWorker", Defect::kAcceptsAnyWorker, "its own worker only"},
+                      Noticed{"AcceptsProgressOfAnyWorker", Defect::kAcceptsProgressOfAnyWorker, "progress"}),
     [](const auto& test) { return test.param.name; });
 
 }  // namespace

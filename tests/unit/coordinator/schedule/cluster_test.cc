@@ -161,6 +161,70 @@ TEST_F(ClusterTest, AsksProcessesItDoesNotKnowToRegister) {
   EXPECT_EQ(ReasonOf(cluster_.Acquire(w1_.Acquire(1), 1, now_)), v1::WORKER_NOT_REGISTERED);
 }
 
+TEST_F(ClusterTest, TakesReportsOfTheRegisteredProcessOnly) {
+  Add("a");
+  Register(w1_);
+  const v1::AttemptId attempt = Ask(w1_)->attempt();
+  FakeWorker stranger("w1");
+  stranger.incarnation = 12345;
+  EXPECT_EQ(ReasonOf(cluster_.Report(stranger.Report(attempt, InspectSuccess()), now_)), v1::WORKER_NOT_REGISTERED);
+  EXPECT_EQ(ReasonOf(cluster_.Report(stranger.AskToPublish(attempt), now_)), v1::WORKER_NOT_REGISTERED);
+  EXPECT_EQ(cluster_.jobs().Find("a")->task(0).state(), v1::TASK_STATE_RUNNING);
+  EXPECT_TRUE(Report(w1_, attempt, InspectSuccess()).ok());
+  // A repetition is answered to the process that ran the attempt, and to no other worker.
+  EXPECT_TRUE(cluster_.Report(w1_.Report(attempt, InspectSuccess()), now_).ok());
+  Register(w2_);
+  EXPECT_EQ(ReasonOf(cluster_.Report(w2_.Report(attempt, InspectSuccess()), now_)), v1::STALE_EPOCH);
+}
+
+TEST_F(ClusterTest, KeepsProgressOfTheAttemptsOwnWorkerOnly) {
+  Add("a");
+  Register(w1_);
+  Register(w2_);
+  v1::AttemptReport report;
+  *report.mutable_attempt() = Ask(w1_)->attempt();
+  report.mutable_progress()->set_phase("read");
+  cluster_.NoteProgress("w2", report);
+  EXPECT_EQ(cluster_.ProgressOf(*cluster_.jobs().Find("a"), 0), nullptr);
+  cluster_.NoteProgress("w1", report);
+  EXPECT_NE(cluster_.ProgressOf(*cluster_.jobs().Find("a"), 0), nullptr);
+}
+
+TEST_F(ClusterTest, RemembersWhatAProcessHasRunAndForgetsItWithTheProcess) {
+  Add("a");
+  Register(w1_);
+  const v1::AttemptId attempt = Ask(w1_)->attempt();
+  EXPECT_FALSE(cluster_.HasRun("w1", attempt)) << "it may never have got the answer";
+  ASSERT_TRUE(Beat(w1_).ok());
+  EXPECT_TRUE(cluster_.HasRun("w1", attempt));
+  EXPECT_FALSE(cluster_.HasRun("w2", attempt));
+  Register(w1_);
+  EXPECT_TRUE(cluster_.HasRun("w1", attempt));
+  w1_.incarnation = 2;
+  w1_.running.clear();
+  Register(w1_);
+  EXPECT_FALSE(cluster_.HasRun("w1", attempt));
+}
+
+TEST_F(ClusterTest, HandlesALongListOfAttemptsInLinearTime) {
+  Add("a");
+  Register(w1_);
+  ASSERT_TRUE(Ask(w1_));
+  for (int i = 0; i < 40000; ++i) {
+    v1::AttemptId attempt;
+    attempt.set_job("b");
+    attempt.set_task(std::to_string(i));
+    w1_.running.push_back(attempt);
+  }
+  const auto start = std::chrono::steady_clock::now();
+  const auto response = Beat(w1_);
+  // A second would do; comparing each with each takes many.
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
+  ASSERT_TRUE(response.ok());
+  EXPECT_EQ(response->stop_size(), 40000);
+  EXPECT_EQ(cluster_.jobs().Find("a")->task(0).state(), v1::TASK_STATE_RUNNING);
+}
+
 TEST_F(ClusterTest, AcceptsARepeatedOutcomeWithoutApplyingItAgain) {
   Add("a");
   Register(w1_);
@@ -238,7 +302,7 @@ TEST_F(ClusterTest, ShowsProgressAndKeepsTheLastLogLinesForAFailure) {
   report.mutable_progress()->set_phase("tensors");
   report.mutable_progress()->set_done(7);
   for (int line = 0; line < 30; ++line) report.add_logs()->set_message("line " + std::to_string(line));
-  cluster_.NoteProgress(report);
+  cluster_.NoteProgress("w1", report);
   EXPECT_EQ(cluster_.Describe(*cluster_.jobs().Find("a"), now_).tasks(0).progress().done(), 7);
   ASSERT_TRUE(Report(w1_, attempt, FailureOf(v1::FAILURE_CLASS_DATA)).ok());
   ASSERT_EQ(Seen("a").failure().log_tail_size(), 20);

@@ -32,6 +32,12 @@ enum class Defect {
   kDoesNotWaitForSlowWorkers,
   /// The coordinator trusts its own record of what a worker runs instead of the worker's list.
   kTrustsItsOwnList,
+  /// A report counts whatever process of the worker sends it.
+  kAcceptsAnyIncarnation,
+  /// A report counts whatever worker sends it.
+  kAcceptsAnyWorker,
+  /// Progress counts whatever worker sends it.
+  kAcceptsProgressOfAnyWorker,
 };
 
 }  // namespace regroup

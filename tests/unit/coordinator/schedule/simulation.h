@@ -106,6 +106,10 @@ class Simulation {
         return RestartCoordinator();
       case 9:
         return Drain(AnyWorker().id, Chance(0.3));
+      case 10:
+        return ForgeReport();
+      case 11:
+        return ForgeProgress();
       default:
         return;
     }
@@ -251,9 +255,23 @@ class Simulation {
     if (worker.is_reachable) (void)Deliver(report);
   }
 
-  /// A report task succeeds only after it was allowed to publish.
+  /// As promised, a worker that is not registered does so and reports again. A report task succeeds only after it was
+  /// allowed to publish.
   absl::Status Deliver(v1::ReportTaskRequest report) {
     if (Has(Defect::kAcceptsOldEpochs)) MakeCurrent(&report);
+    const absl::Status status = Send(report);
+    if (ReasonOf(status) != v1::WORKER_NOT_REGISTERED) return status;
+    for (SimulatedWorker& worker : workers_) {
+      if (worker.id != report.worker() || worker.incarnation != report.incarnation() || !worker.is_reachable) continue;
+      Register(worker);
+      return Send(report);
+    }
+    return status;
+  }
+
+  absl::Status Send(v1::ReportTaskRequest report) {
+    if (Has(Defect::kAcceptsAnyIncarnation)) report.set_incarnation(IncarnationOf(report.worker()));
+    if (Has(Defect::kAcceptsAnyWorker)) MakeOwn(&report);
     if (report.attempt().task() == "report" && !report.outcome().has_failure()) {
       v1::ReportTaskRequest question = report;
       question.set_asks_to_publish(true);
@@ -268,6 +286,66 @@ class Simulation {
     if (!task) return;
     report->mutable_attempt()->set_epoch(job->task(*task).epoch());
     report->set_worker(LastSegment(job->task(*task).worker()));
+    report->set_incarnation(IncarnationOf(report->worker()));
+  }
+
+  uint64_t IncarnationOf(const std::string& id) const {
+    for (const SimulatedWorker& worker : workers_) {
+      if (worker.id == id) return worker.incarnation;
+    }
+    return 0;
+  }
+
+  /// Puts the name of the worker that runs the attempt into the report.
+  void MakeOwn(v1::ReportTaskRequest* report) const {
+    const v1::Task* task = TaskOf(report->attempt());
+    if (task == nullptr || RunsOn(*task, report->worker())) return;
+    report->set_worker(LastSegment(task->worker()));
+    report->set_incarnation(IncarnationOf(report->worker()));
+  }
+
+  const v1::Task* TaskOf(const v1::AttemptId& attempt) const {
+    const Job* job = cluster_.jobs().Find(attempt.job());
+    const std::optional<size_t> task = job != nullptr ? job->FindTask(attempt.task()) : std::nullopt;
+    return task ? &job->task(*task) : nullptr;
+  }
+
+  /// Returns a running attempt of any job, if there is one.
+  std::optional<v1::AttemptId> AnyAttempt() {
+    std::vector<v1::AttemptId> running;
+    for (const auto& [id, job] : cluster_.jobs()) {
+      for (const size_t task : job.RunningTasks()) running.push_back(CurrentAttempt(job, task));
+    }
+    if (running.empty()) return std::nullopt;
+    return running[static_cast<size_t>(Pick(static_cast<int>(running.size())))];
+  }
+
+  /// Reports the end of an attempt as another worker, or as a process that never registered.
+  void ForgeReport() {
+    const std::optional<v1::AttemptId> attempt = AnyAttempt();
+    if (!attempt) return;
+    const v1::Task before = *TaskOf(*attempt);
+    SimulatedWorker forger = AnyWorker();
+    if (RunsOn(before, forger.id)) forger.incarnation += 1000;
+    const absl::Status status = Send(forger.Report(*attempt, InspectSuccess(SmallModel(layers_))));
+    const v1::Task* after = TaskOf(*attempt);
+    const bool is_same = after != nullptr && after->SerializeAsString() == before.SerializeAsString();
+    Check(!status.ok() && is_same, "an attempt is ended by its own worker only");
+  }
+
+  void ForgeProgress() {
+    const std::optional<v1::AttemptId> attempt = AnyAttempt();
+    if (!attempt) return;
+    const v1::Task& task = *TaskOf(*attempt);
+    const std::string forger = AnyWorker().id;
+    if (RunsOn(task, forger)) return;
+    v1::AttemptReport report;
+    *report.mutable_attempt() = *attempt;
+    report.mutable_progress()->set_phase("forged");
+    cluster_.NoteProgress(Has(Defect::kAcceptsProgressOfAnyWorker) ? LastSegment(task.worker()) : forger, report);
+    const Job& job = *cluster_.jobs().Find(attempt->job());
+    const v1::Progress* progress = cluster_.ProgressOf(job, *job.FindTask(attempt->task()));
+    Check(progress == nullptr || progress->phase() != "forged", "an attempt's progress is that of its own worker");
   }
 
   /// Repeats an old message: a repetition, or the report of an attempt that was given up.
@@ -279,7 +357,9 @@ class Simulation {
     const std::optional<size_t> task = job->FindTask(report.attempt().task());
     const bool is_old = task && job->task(*task).epoch() > report.attempt().epoch();
     const absl::Status status = Deliver(report);
-    Check(!is_old || ReasonOf(status) == v1::STALE_EPOCH, "a message of an old epoch is refused");
+    const v1::ErrorReason reason = ReasonOf(status);
+    Check(!is_old || reason == v1::STALE_EPOCH || reason == v1::WORKER_NOT_REGISTERED,
+          "a message of an old epoch is refused");
   }
 
   void Fence() {
