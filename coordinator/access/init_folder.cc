@@ -41,12 +41,15 @@ absl::StatusOr<std::string> InitFolder(const InitOptions& options) {
   REGROUP_ASSIGN_OR_RETURN(
       const CertificatePair authority,
       MakeAuthority({.name = "Regroup authority", .not_after = std::chrono::hours(24 * 365 * kAuthorityYears)}));
-  for (const char* name : {"coordinator", "worker", "client"}) {
-    CertificateRequest request{.name = name, .not_after = std::chrono::hours(24) * options.days};
-    if (std::string_view(name) != "client") request.hosts = AllHosts(options.hosts);
-    if (std::string_view(name) == "worker") request.hosts.push_back(kWorkerName);
+  // Workers serve one another under a name of their own, so that they cannot play the coordinator.
+  const std::vector<CertificateRequest> requests = {
+      {.name = "coordinator", .hosts = AllHosts(options.hosts), .use = CertificateUse::kServer},
+      {.name = "worker", .hosts = {kWorkerName}, .use = CertificateUse::kServerAndClient},
+      {.name = "client", .use = CertificateUse::kClient}};
+  for (CertificateRequest request : requests) {
+    request.not_after = std::chrono::hours(24) * options.days;
     REGROUP_ASSIGN_OR_RETURN(const CertificatePair pair, SignCertificate(authority, request));
-    REGROUP_RETURN_IF_ERROR(WritePair(options.folder, name, pair));
+    REGROUP_RETURN_IF_ERROR(WritePair(options.folder, request.name, pair));
   }
   REGROUP_RETURN_IF_ERROR(WritePair(options.folder, kAuthority, authority));
   return AddToken(options.folder / "tokens", kFirstAdmin, Role::kAdmin);

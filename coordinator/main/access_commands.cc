@@ -69,7 +69,7 @@ void AddInit(CLI::App* app, std::function<absl::Status()>* selected) {
   CLI::App* const command = app->add_subcommand("init", "Create an authority, certificates and the first token");
   const auto options = std::make_shared<InitOptions>();
   command->add_option("--dir", options->folder, "Folder to write them to; must not hold an authority yet")->required();
-  command->add_option("--host", options->hosts, "Name or address of the coordinator or a worker; may be repeated");
+  command->add_option("--host", options->hosts, "Name or address of the coordinator; may be repeated");
   command->add_option("--days", options->days, "Days for which the certificates are valid")
       ->check(CLI::Range(1, 3650))
       ->capture_default_str();

@@ -99,6 +99,18 @@ std::string AlternativeNames(const std::vector<std::string>& hosts) {
   return names;
 }
 
+std::string KeyUsage(CertificateUse use) {
+  switch (use) {
+    case CertificateUse::kServer:
+      return "serverAuth";
+    case CertificateUse::kClient:
+      return "clientAuth";
+    case CertificateUse::kServerAndClient:
+      break;
+  }
+  return "serverAuth,clientAuth";
+}
+
 /// Returns a certificate without extensions and signature.
 absl::StatusOr<Certificate> StartCertificate(const CertificateRequest& request, EVP_PKEY* key) {
   Certificate certificate(X509_new());
@@ -141,7 +153,7 @@ absl::StatusOr<CertificatePair> SignCertificate(const CertificatePair& authority
   X509* const x509 = certificate.get();
   bool extended = AddExtension(x509, issuer.get(), NID_basic_constraints, "critical,CA:FALSE") &&
                   AddExtension(x509, issuer.get(), NID_key_usage, "critical,digitalSignature") &&
-                  AddExtension(x509, issuer.get(), NID_ext_key_usage, "serverAuth,clientAuth") &&
+                  AddExtension(x509, issuer.get(), NID_ext_key_usage, KeyUsage(request.use)) &&
                   AddExtension(x509, issuer.get(), NID_subject_key_identifier, "hash");
   if (!request.hosts.empty()) {
     extended = extended && AddExtension(x509, issuer.get(), NID_subject_alt_name, AlternativeNames(request.hosts));
@@ -155,6 +167,13 @@ bool IsCertificate(std::string_view pem) {
   const bool is_certificate = ReadCertificate(pem) != nullptr;
   ERR_clear_error();
   return is_certificate;
+}
+
+bool MayServe(std::string_view pem) {
+  const Certificate certificate = ReadCertificate(pem);
+  ERR_clear_error();
+  // Without the extension OpenSSL sets every bit.
+  return certificate != nullptr && (X509_get_extended_key_usage(certificate.get()) & XKU_SSL_SERVER) != 0;
 }
 
 bool KeyFits(std::string_view certificate, std::string_view private_key) {

@@ -7,6 +7,7 @@
 #include "services/common/base/files.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/certificates.h"
+#include "services/common/rpc/server_verifier.h"
 
 namespace regroup {
 namespace {
@@ -94,6 +95,7 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeChannelCredentials
   REGROUP_ASSIGN_OR_RETURN(const auto provider, MakeProvider(tls));
   grpc::experimental::TlsChannelCredentialsOptions options;
   Watch(provider, &options);
+  options.set_certificate_verifier(MakeServerVerifier());
   return grpc::experimental::TlsCredentials(options);
 }
 

@@ -33,6 +33,10 @@ class TestCertificates {
   void MakeWorker(const std::string& name, std::chrono::hours not_after = std::chrono::hours(24)) {
     MakeFrom(authority_, name, not_after, {kWorkerName});
   }
+  /// Makes a worker's certificate with other names too, as older releases did.
+  void MakeWorkerOf(const std::string& name, std::vector<std::string> hosts) {
+    MakeFrom(authority_, name, std::chrono::hours(24), std::move(hosts));
+  }
   /// Creates a certificate of an authority that no program of the test trusts.
   void MakeStranger(const std::string& name) {
     MakeFrom(MakeAuthority({.name = "another authority"}).value(), name, std::chrono::hours(24));
