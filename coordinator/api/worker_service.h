@@ -30,7 +30,7 @@ class WorkerService : public v1::WorkerService::CallbackService {
                                      v1::PushLogsResponse* response) override;
 
  private:
-  /// Returns OK if the caller's token allows the call and speaks for the worker in whose name it is made, and if every
+  /// Returns the caller if its token allows the call and speaks for the worker in whose name it is made, and if every
   /// string and list of the request is within its bound.
   template <typename Request>
   absl::StatusOr<Caller> AdmitWorker(const grpc::ServerContextBase& context, std::string_view method,
