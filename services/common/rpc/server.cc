@@ -63,7 +63,19 @@ absl::Status CannotListen(const std::string& address) {
 
 int Milliseconds(std::chrono::seconds time) { return static_cast<int>(std::chrono::milliseconds(time).count()); }
 
+/// Bit of GRPC_COMPRESS_NONE, the only algorithm that requests may use.
+constexpr int kNoCompression = 1 << GRPC_COMPRESS_NONE;
+
+/// A compressed request can cost a thousand times its bytes, and gRPC would unpack all of it before it looks at its
+/// length. Calls that name an algorithm are answered UNIMPLEMENTED; without the second setting gRPC would unpack a
+/// message that arrives together with its call's headers before that answer.
+void RefuseCompressedRequests(grpc::ServerBuilder* builder) {
+  builder->AddChannelArgument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, kNoCompression);
+  builder->AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+}
+
 void SetLimits(const RpcServerOptions& options, grpc::ServerBuilder* builder) {
+  RefuseCompressedRequests(builder);
   builder->SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
   builder->SetResourceQuota(grpc::ResourceQuota("regroup").Resize(options.max_memory_bytes));
   builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, static_cast<int>(options.max_metadata_bytes));

@@ -1,5 +1,6 @@
-// A gRPC server with the settings that all servers of Regroup share: bounded memory and messages, keepalive, the
-// standard health service and reflection, an exclusive address, and a measurement of every call's latency.
+// A gRPC server with the settings that all servers of Regroup share: bounded memory and messages, no compressed
+// requests, keepalive, the standard health service and reflection, an exclusive address, and a measurement of every
+// call's latency.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

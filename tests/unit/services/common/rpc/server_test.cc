@@ -84,6 +84,28 @@ TEST(RpcServer, RefusesMessagesAndHeadersThatAreTooLong) {
   EXPECT_FALSE(stub->GetServerInfo(&context, {}, &info).ok());
 }
 
+TEST(RpcServer, RefusesCompressedRequestsWithoutUnpackingThem) {
+  InfoService service;
+  RpcServerOptions options;
+  options.address = "127.0.0.1:0";
+  options.max_message_bytes = 64 << 20;
+  const auto server = RpcServer::Start(options, {&service});
+  const auto stub = v1::ClusterService::NewStub(*OpenChannel((*server)->address()));
+  v1::GetServerInfoRequest request;
+  request.GetReflection()->MutableUnknownFields(&request)->AddLengthDelimited(99, std::string(16 << 20, 'x'));
+  v1::ServerInfo info;
+  for (const grpc_compression_algorithm algorithm : {GRPC_COMPRESS_GZIP, GRPC_COMPRESS_DEFLATE}) {
+    grpc::ClientContext context;
+    context.set_compression_algorithm(algorithm);
+    const grpc::Status refused = stub->GetServerInfo(&context, request, &info);
+    EXPECT_EQ(refused.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+    EXPECT_THAT(refused.error_message(), HasSubstr("is disabled"));
+  }
+  EXPECT_EQ(service.last_peer(), "") << "a compressed request reached the service";
+  grpc::ClientContext plain;
+  EXPECT_TRUE(stub->GetServerInfo(&plain, request, &info).ok());
+}
+
 TEST(RpcServer, EndsConnectionsThatAreOldWithoutFailingACall) {
   InfoService service;
   RpcServerOptions options;
