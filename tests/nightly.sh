@@ -39,6 +39,9 @@ echo "nightly: 300 kills and 100 power cuts of a loaded coordinator, 1,000 races
 REGROUP_TEST_KILLS=300 REGROUP_TEST_CUTS=100 REGROUP_TEST_RACES=1000 REGROUP_TEST_WRITES=all REGROUP_TEST_SEED=$seed \
   ctest --test-dir build/release --output-on-failure --no-tests=error \
   -R '^(loaded_kill|power_cut|cancel_race|durable_write|slow_disk)_test$' || failed+=("$seed")
+echo "nightly: attacks by requests and connections, 10 rounds, also in a control group of 256 MiB"
+REGROUP_TEST_ROUNDS=10 ctest --test-dir build/release --output-on-failure --no-tests=error \
+  -R '^costly_requests_test$' || failed+=(attacks)
 for ((round = 0; round < rounds; ++round)); do
   export REGROUP_TEST_KILLS=$kills REGROUP_TEST_RANK_KILLS=30 REGROUP_TEST_SEED=$((seed + round))
   echo "nightly: round $((round + 1)) of $rounds, $kills kills, seed $REGROUP_TEST_SEED"

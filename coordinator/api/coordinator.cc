@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "coordinator/api/job_files.h"
+#include "coordinator/api/served_calls.h"
 #include "coordinator/store/sqlite_job_store.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/random_bytes.h"
@@ -65,7 +66,11 @@ Coordinator::Coordinator(const CoordinatorOptions& options, std::unique_ptr<JobS
       cluster_service_(
           &core_, store_.get(), &access_, &errands_,
           {.start_time = SteadyWallClock()(),
-           .backup_folder = options.backup_folder.empty() ? options.state_folder / "backups" : options.backup_folder}) {
+           .backup_folder = options.backup_folder.empty() ? options.state_folder / "backups" : options.backup_folder}),
+      gate_([this](const grpc::ServerContextBase& context, std::string_view method) {
+        return access_.Admit(context, method).status();
+      }) {
+  AddCalls(&job_service_, &cluster_service_, &worker_service_, &gate_);
 }
 
 /// Certificates decide which machines may connect, tokens what a caller may do: a network address needs both.
@@ -111,10 +116,12 @@ absl::Status Coordinator::Listen(const CoordinatorOptions& options) {
   RpcServerOptions server;
   server.address = options.listen;
   server.tls = options.tls;
+  server.gate = &gate_;
   server.observer = [this](std::string_view method, grpc::StatusCode code, double seconds) {
-    metrics_.ObserveCall(method, code, seconds);
+    // Whoever connects may make up names, and every name that is counted stays in memory.
+    if (gate_.Serves(method)) metrics_.ObserveCall(method, code, seconds);
   };
-  REGROUP_ASSIGN_OR_RETURN(server_, RpcServer::Start(server, {&job_service_, &worker_service_, &cluster_service_}));
+  REGROUP_ASSIGN_OR_RETURN(server_, RpcServer::Start(server, {}));
   return absl::OkStatus();
 }
 

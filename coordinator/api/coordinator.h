@@ -102,6 +102,7 @@ class Coordinator {
   JobService job_service_;
   WorkerService worker_service_;
   ClusterService cluster_service_;
+  CallGate gate_;
   std::unique_ptr<RpcServer> server_;
   bool is_stopped_ = false;
 

@@ -16,6 +16,8 @@ namespace regroup {
 namespace {
 
 constexpr size_t kJobsPerPage = 50;
+/// services/common/job_file/validate_job_spec.cc gives a job no more.
+constexpr int kMostLabels = 16;
 
 void FinishWithJob(grpc::ServerUnaryReactor* reactor, const absl::StatusOr<v1::Job>& job, v1::Job* response) {
   if (job.ok()) *response = *job;
@@ -97,6 +99,10 @@ absl::StatusOr<JobQuery> JobQueryOf(const v1::ListJobsRequest& request, const Ca
   JobQuery query;
   REGROUP_ASSIGN_OR_RETURN(query.limit, PageSize(request.page_size(), kJobsPerPage));
   REGROUP_ASSIGN_OR_RETURN(query.before, PositionOf(request.page_token()));
+  if (request.labels_size() > kMostLabels) {
+    return InvalidFields(
+        {Violation("labels", fmt::format("has {} labels; a job has at most {}", request.labels_size(), kMostLabels))});
+  }
   for (const int state : request.states()) query.states.push_back(static_cast<v1::JobState>(state));
   query.labels = {request.labels().begin(), request.labels().end()};
   query.owner = request.owner();

@@ -105,22 +105,37 @@ TEST_F(BadRequestsTest, ConnectionsThatSayNothingKeepNobodyOut) {
   for (const int fd : silent) close(fd);
 }
 
-TEST_F(BadRequestsTest, AnOversizedRequestIsRefusedBeforeItIsRead) {
-  v1::SubmitJobRequest request = Request("large");
-  request.mutable_spec()->set_name(std::string(17 << 20, 'x'));
-  EXPECT_EQ(Submit(request).status().code(), absl::StatusCode::kResourceExhausted);
+TEST_F(BadRequestsTest, AnOversizedRequestIsRefused) {
+  for (const size_t bytes : {size_t{1} << 20, size_t{17} << 20}) {
+    v1::SubmitJobRequest request = Request("large");
+    request.mutable_spec()->set_name(std::string(bytes, 'x'));
+    EXPECT_EQ(Submit(request).status().code(), absl::StatusCode::kResourceExhausted);
+  }
   ExpectAlive();
 }
 
 TEST_F(BadRequestsTest, ARequestJustWithinTheLimitGetsAnAnswerThatArrives) {
   v1::SubmitJobRequest request = Request("large");
-  request.mutable_spec()->set_name(std::string(15 << 20, 'x'));
+  request.mutable_spec()->set_name(std::string(1'000'000, 'x'));
   EXPECT_EQ(Submit(request).status().code(), absl::StatusCode::kInvalidArgument);
   request = Request("large");
-  for (int i = 0; i < 200'000; ++i) request.mutable_spec()->mutable_evaluation()->add_multiple_choice();
+  for (int i = 0; i < 1000; ++i) request.mutable_spec()->mutable_evaluation()->add_multiple_choice();
   const absl::Status refused = Submit(request).status();
   EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(ReasonOf(refused), v1::INVALID_FIELD);
+}
+
+TEST_F(BadRequestsTest, ARequestWithTooManyEntriesIsRefusedWithTheField) {
+  v1::SubmitJobRequest request = Request("large");
+  for (int i = 0; i < 200'000; ++i) request.mutable_spec()->mutable_evaluation()->add_multiple_choice();
+  const absl::Status refused = Submit(request).status();
+  EXPECT_EQ(ReasonOf(refused), v1::INVALID_FIELD);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("spec.evaluation.multiple_choice: has more than 1024 entries"));
+  v1::ListJobsRequest list;
+  for (int i = 0; i < 17; ++i) (*list.mutable_labels())["label-" + std::to_string(i)] = "x";
+  v1::ListJobsResponse listed;
+  EXPECT_THAT(std::string(Call(jobs_, &v1::JobService::StubInterface::ListJobs, list, &listed).message()),
+              HasSubstr("labels: has 17 labels; a job has at most 16"));
 }
 
 TEST_F(BadRequestsTest, ControlsInTextsAreRefusedWithTheField) {

@@ -109,6 +109,11 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
   SetLimits(options, &builder);
   builder.AddListeningPort(options.address, credentials, &server->port_);
   for (grpc::Service* service : services) builder.RegisterService(service);
+  if (options.gate != nullptr) {
+    builder.RegisterCallbackGenericService(options.gate);
+    server->listed_services_ = options.gate->ListedServices();
+    for (const auto& service : server->listed_services_) builder.RegisterService(service.get());
+  }
   if (options.observer) {
     std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
     interceptors.push_back(MakeCallObserverFactory(options.observer));

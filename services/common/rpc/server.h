@@ -14,8 +14,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "services/common/rpc/call_gate.h"
 #include "services/common/rpc/connection_limit.h"
 #include "services/common/rpc/credentials.h"
+#include "services/common/rpc/memory_return.h"
 
 namespace regroup {
 
@@ -27,8 +29,13 @@ struct RpcServerOptions {
   std::string address;
   TlsFiles tls;
   CallObserver observer;
-  size_t max_message_bytes = 16 << 20;
-  size_t max_memory_bytes = 256 << 20;
+  /// Serves the calls that no service takes; may be null, and must outlive the server.
+  CallGate* gate = nullptr;
+  /// Longest message; a gate may set lower limits for single calls.
+  size_t max_message_bytes = 4 << 20;
+  /// Memory for what connections have received and not yet passed on. gRPC keeps a message's bytes until all of them
+  /// have arrived, whatever length it announces; above this it ends calls.
+  size_t max_memory_bytes = 64 << 20;
   size_t max_metadata_bytes = 16 << 10;
   /// Maximum number of concurrent calls and streams on one connection.
   int max_streams_per_connection = 1000;
@@ -68,8 +75,10 @@ class RpcServer {
 
   std::string address_;
   int port_ = 0;
+  std::vector<std::unique_ptr<grpc::Service>> listed_services_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<ConnectionLimit> connection_limit_;
+  MemoryReturn memory_return_;
 };
 
 }  // namespace regroup

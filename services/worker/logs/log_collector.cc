@@ -9,7 +9,7 @@ namespace regroup {
 namespace {
 
 constexpr size_t kTailLines = 20;
-/// Far below gRPC's message size limit.
+/// Bytes of lines, and of points, in one report; the coordinator takes 4 MiB (coordinator/api/served_calls.cc).
 constexpr size_t kMostBytes = 1 << 20;
 
 }  // namespace
@@ -50,8 +50,7 @@ std::optional<v1::AttemptReport> LogCollector::Take() {
   v1::AttemptReport report;
   *report.mutable_attempt() = ToProto(attempt_);
   TakeLines(report);
-  for (v1::MetricPoint& point : points_) *report.add_metrics() = std::move(point);
-  points_.clear();
+  TakePoints(report);
   if (progress_) *report.mutable_progress() = *std::exchange(progress_, std::nullopt);
   return report;
 }
@@ -62,6 +61,14 @@ void LogCollector::TakeLines(v1::AttemptReport& report) {
     bytes += lines_.front().message().size() + lines_.front().worker().size() + lines_.front().task().size();
     *report.add_logs() = std::move(lines_.front());
     lines_.pop_front();
+  }
+}
+
+void LogCollector::TakePoints(v1::AttemptReport& report) {
+  for (size_t bytes = 0; bytes < kMostBytes && !points_.empty();) {
+    bytes += points_.front().ByteSizeLong();
+    *report.add_metrics() = std::move(points_.front());
+    points_.pop_front();
   }
 }
 

@@ -28,7 +28,8 @@ class LogCollector {
   void AddMetric(v1::MetricPoint point);
   void SetProgress(const v1::Progress& progress);
 
-  /// Returns what was added since the last call, about 1 MiB of lines at most; nothing if nothing was added.
+  /// Returns what was added since the last call, about 1 MiB of lines and 1 MiB of points at most; nothing if nothing
+  /// was added.
   std::optional<v1::AttemptReport> Take();
 
   /// Returns the number of lines that wait to be taken.
@@ -42,6 +43,7 @@ class LogCollector {
 
  private:
   void TakeLines(v1::AttemptReport& report);
+  void TakePoints(v1::AttemptReport& report);
   v1::LogEntry DropNotice();
 
   const AttemptKey attempt_;
