@@ -1,11 +1,10 @@
 #include "coordinator/access/init_folder.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include "coordinator/access/token_file.h"
-#include "services/common/base/files.h"
 #include "services/common/base/hardware_names.h"
+#include "services/common/base/private_files.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/certificates.h"
 #include "services/common/rpc/worker_channel.h"
@@ -25,15 +24,14 @@ std::vector<std::string> AllHosts(const std::vector<std::string>& given) {
 }
 
 absl::Status WritePair(const std::filesystem::path& folder, const std::string& name, const CertificatePair& pair) {
-  REGROUP_RETURN_IF_ERROR(WriteFileAtomically(folder / (name + ".key"), pair.private_key));
-  return WriteFileAtomically(folder / (name + ".pem"), pair.certificate);
+  REGROUP_RETURN_IF_ERROR(WritePrivateFile(folder / (name + ".key"), pair.private_key));
+  return WritePrivateFile(folder / (name + ".pem"), pair.certificate);
 }
 
 }  // namespace
 
 absl::StatusOr<std::string> InitFolder(const InitOptions& options) {
-  umask(S_IRWXG | S_IRWXO);
-  REGROUP_RETURN_IF_ERROR(MakeFolders(options.folder));
+  REGROUP_RETURN_IF_ERROR(MakePrivateFolder(options.folder));
   if (std::filesystem::exists(options.folder / (std::string(kAuthority) + ".key"))) {
     return absl::AlreadyExistsError(
         fmt::format("{} already holds an authority; choose another --dir", options.folder.string()));

@@ -11,6 +11,7 @@
 #include "coordinator/access/worker_binding.h"
 #include "services/common/base/file_lock.h"
 #include "services/common/base/files.h"
+#include "services/common/base/private_files.h"
 #include "services/common/base/random_bytes.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
@@ -77,7 +78,7 @@ absl::Status ChangeTokens(const std::filesystem::path& file, const std::function
   if (!tokens.ok() && !absl::IsNotFound(tokens.status())) return tokens.status();
   Tokens changed = tokens.ok() ? *std::move(tokens) : Tokens();
   REGROUP_RETURN_IF_ERROR(change(changed));
-  return WriteFileAtomically(file, FormatTokens(changed));
+  return WritePrivateFile(file, FormatTokens(changed));
 }
 
 auto Named(const std::string& name) {

@@ -1,14 +1,15 @@
 #include "coordinator/main/access_commands.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 
 #include "coordinator/access/init_folder.h"
 #include "coordinator/access/token_file.h"
 #include "coordinator/access/worker_binding.h"
+#include "services/common/base/private_files.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -24,7 +25,7 @@ Keep authority.key away from the network. Start the coordinator with
   regroup-coordinator --listen 0.0.0.0:7447 --tokens {0}/tokens --tls-certificate {0}/coordinator.pem \
     --tls-key {0}/coordinator.key --tls-authority {0}/authority.pem --work-dir FOLDER
 and make a token for each worker, by the worker's --id, with
-  regroup-coordinator token add ID --role worker --tokens {0}/tokens
+  regroup-coordinator token add ID --role worker --tokens {0}/tokens --output {0}/ID.token
 )";
 
 absl::Status Init(const InitOptions& options) {
@@ -39,15 +40,24 @@ struct TokenOptions {
   std::string role;
   std::string worker;
   std::string worker_prefix;
+  std::string output;
 };
 
 absl::Status Add(const TokenOptions& options) {
-  umask(S_IRWXG | S_IRWXO);
   REGROUP_ASSIGN_OR_RETURN(const std::string worker, MakeWorkerBinding(options.worker, options.worker_prefix));
+  if (!options.output.empty() && std::filesystem::exists(options.output)) {
+    return absl::AlreadyExistsError(fmt::format("{} exists already; choose another --output", options.output));
+  }
   REGROUP_ASSIGN_OR_RETURN(const std::string token,
                            AddToken(options.file, options.name, *RoleFromName(options.role), worker));
-  fmt::print("{}\n", token);
-  return absl::OkStatus();
+  if (options.output.empty()) {
+    fmt::print("{}\n", token);
+    return absl::OkStatus();
+  }
+  const absl::Status status = WritePrivateFile(options.output, token + "\n");
+  // Nobody has seen a token that could not be written.
+  if (!status.ok()) REGROUP_RETURN_IF_ERROR(RemoveToken(options.file, options.name));
+  return status;
 }
 
 absl::Status Bind(const TokenOptions& options) {
@@ -108,6 +118,8 @@ void AddAccessCommands(CLI::App* app, std::function<absl::Status()>* selected) {
                     command->add_option("--role", options->role, "viewer, submitter, admin or worker")
                         ->required()
                         ->check(CLI::IsMember({"viewer", "submitter", "admin", "worker"}));
+                    command->add_option("--output", options->output,
+                                        "File to write the token to, readable by its owner only; default: print it");
                     AddBinding(command, options);
                   });
   AddTokenCommand(group, "bind", "Bind a worker's token to other workers; the token itself stays", Bind, selected,

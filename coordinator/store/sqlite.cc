@@ -1,9 +1,12 @@
 #include "coordinator/store/sqlite.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "coordinator/store/checksum_vfs.h"
 #include "services/common/base/error.h"
+#include "services/common/base/private_files.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -52,6 +55,9 @@ absl::StatusOr<std::unique_ptr<SqliteConnection>> SqliteConnection::Open(const s
   std::error_code missing;
   const uintmax_t bytes = std::filesystem::file_size(path, missing);
   const bool is_new = missing || bytes == 0;
+  // SQLite gives its log the mode of the file.
+  for (const char* suffix : {"", "-wal", "-shm"}) REGROUP_RETURN_IF_ERROR(MakePrivate(path.string() + suffix));
+  if (const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kPrivateFile); file >= 0) close(file);
   sqlite3* raw = nullptr;
   const int code = sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, ChecksumVfs());
   std::unique_ptr<SqliteConnection> connection(new SqliteConnection(raw));

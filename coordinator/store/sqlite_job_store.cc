@@ -10,6 +10,7 @@
 #include "services/common/base/files.h"
 #include "services/common/base/final_states.h"
 #include "services/common/base/logging.h"
+#include "services/common/base/private_files.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -119,7 +120,7 @@ absl::Status CheckIsWhole(const std::filesystem::path& path) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SqliteJobStore>> SqliteJobStore::Open(const SqliteJobStoreOptions& options) {
-  REGROUP_RETURN_IF_ERROR(MakeFolders(options.path.parent_path()));
+  REGROUP_RETURN_IF_ERROR(MakePrivateFolder(options.path.parent_path()));
   REGROUP_RETURN_IF_ERROR(CheckIsWhole(options.path));
   if (!std::filesystem::exists(options.path)) REGROUP_RETURN_IF_ERROR(Create(options.path));
   REGROUP_ASSIGN_OR_RETURN(auto connection, SqliteConnection::Open(options.path));
@@ -231,7 +232,7 @@ absl::Status SqliteJobStore::FillInEndTimes() {
 }
 
 absl::Status SqliteJobStore::Backup(const std::filesystem::path& file) {
-  REGROUP_RETURN_IF_ERROR(MakeFolders(file.parent_path()));
+  REGROUP_RETURN_IF_ERROR(MakePrivateFolder(file.parent_path()));
   const std::filesystem::path partial = file.string() + ".partial";
   std::error_code ignored;
   std::filesystem::remove(partial, ignored);

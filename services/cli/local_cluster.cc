@@ -8,6 +8,7 @@
 #include "services/cli/interrupt.h"
 #include "services/cli/log_tail.h"
 #include "services/common/base/files.h"
+#include "services/common/base/private_files.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -28,7 +29,7 @@ absl::Status EndedError(const std::string& name, const std::string& how, const s
 }  // namespace
 
 absl::StatusOr<LocalCluster> LocalCluster::Start(const LocalClusterOptions& options) {
-  REGROUP_RETURN_IF_ERROR(MakeFolders(options.work_folder / "logs"));
+  REGROUP_RETURN_IF_ERROR(MakePrivateFolder(options.work_folder / "logs"));
   REGROUP_ASSIGN_OR_RETURN(WorkFolderLock lock, WorkFolderLock::Take(options.work_folder));
   LocalCluster cluster(options, std::move(lock));
   REGROUP_RETURN_IF_ERROR(cluster.StartAll());

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "services/common/base/file_descriptor.h"
+#include "services/common/base/private_files.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -45,6 +46,22 @@ absl::Status WriteAll(int fd, std::string_view content, const std::filesystem::p
     content.remove_prefix(static_cast<size_t>(written));
   }
   return absl::OkStatus();
+}
+
+/// Writes a file under a temporary name and renames it. The mode is as given, less what the umask takes from others.
+absl::Status WriteAtomically(const std::filesystem::path& path, std::string_view content, mode_t mode) {
+  const std::filesystem::path temporary = fmt::format("{}.{}.tmp", path.string(), getpid());
+  FileDescriptor file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
+  if (!file.valid()) return ErrnoStatus(errno, "create", temporary);
+  absl::Status status = WriteAll(file.get(), content, temporary);
+  if (status.ok() && fsync(file.get()) != 0) status = ErrnoStatus(errno, "fsync", temporary);
+  if (status.ok() && file.Close() != 0) status = ErrnoStatus(errno, "close", temporary);
+  if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0) status = ErrnoStatus(errno, "rename to", path);
+  if (!status.ok()) {
+    unlink(temporary.c_str());
+    return status;
+  }
+  return SyncPath(path.parent_path());
 }
 
 }  // namespace
@@ -83,18 +100,26 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, uint64_t
 }
 
 absl::Status WriteFileAtomically(const std::filesystem::path& path, std::string_view content) {
-  const std::filesystem::path temporary = fmt::format("{}.{}.tmp", path.string(), getpid());
-  FileDescriptor file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (!file.valid()) return ErrnoStatus(errno, "create", temporary);
-  absl::Status status = WriteAll(file.get(), content, temporary);
-  if (status.ok() && fsync(file.get()) != 0) status = ErrnoStatus(errno, "fsync", temporary);
-  if (status.ok() && file.Close() != 0) status = ErrnoStatus(errno, "close", temporary);
-  if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0) status = ErrnoStatus(errno, "rename to", path);
-  if (!status.ok()) {
-    unlink(temporary.c_str());
-    return status;
+  return WriteAtomically(path, content, 0644);
+}
+
+absl::Status WritePrivateFile(const std::filesystem::path& path, std::string_view content) {
+  return WriteAtomically(path, content, kPrivateFile);
+}
+
+absl::Status MakePrivateFolder(const std::filesystem::path& path) {
+  const std::filesystem::path parent = path.parent_path();
+  if (!parent.empty()) REGROUP_RETURN_IF_ERROR(MakeFolders(parent));
+  if (mkdir(path.c_str(), kPrivateFolder) == 0) {
+    return chmod(path.c_str(), kPrivateFolder) == 0 ? absl::OkStatus() : ErrnoStatus(errno, "set the mode of", path);
   }
-  return SyncPath(path.parent_path());
+  // It exists, as a folder or a link to one, or cannot be made: MakeFolders tells.
+  return MakeFolders(path);
+}
+
+absl::Status MakePrivate(const std::filesystem::path& path) {
+  if (chmod(path.c_str(), kPrivateFile) == 0 || errno == ENOENT) return absl::OkStatus();
+  return ErrnoStatus(errno, "set the mode of", path);
 }
 
 absl::Status MakeFolders(const std::filesystem::path& path) {

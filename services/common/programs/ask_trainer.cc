@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "services/common/base/files.h"
+#include "services/common/base/private_files.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/programs/child_process.h"
 
@@ -40,7 +41,7 @@ class QuestionFile {
     const int descriptor = mkstemp(file.path_.data());
     if (descriptor < 0) return ErrnoStatus(errno, "make", std::exchange(file.path_, ""));
     close(descriptor);
-    REGROUP_RETURN_IF_ERROR(WriteFileAtomically(file.path_, std::string(content)));
+    REGROUP_RETURN_IF_ERROR(WritePrivateFile(file.path_, std::string(content)));
     return file;
   }
   QuestionFile(QuestionFile&& other) noexcept : path_(std::exchange(other.path_, "")) {}

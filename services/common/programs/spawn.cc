@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "services/common/base/files.h"
+#include "services/common/base/private_files.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -149,8 +150,7 @@ void OwnedDescriptor::Close() {
 }
 
 absl::StatusOr<OwnedDescriptor> OpenForAppending(const std::filesystem::path& file) {
-  constexpr mode_t mode = 0644;
-  OwnedDescriptor opened(open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, mode));
+  OwnedDescriptor opened(open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, kPrivateFile));
   if (opened.number() < 0) return ErrnoStatus(errno, "open", file);
   return opened;
 }

@@ -11,6 +11,7 @@
 #include "regroup/v1/gang_service.pb.h"
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
+#include "services/common/base/private_files.h"
 #include "services/common/base/status_macros.h"
 #include "services/worker/attempt/publication.h"
 #include "services/worker/gang/gang_protocol.h"
@@ -32,7 +33,7 @@ absl::Status WriteJson(const google::protobuf::Message& message, const std::file
   std::string text;
   const auto status = google::protobuf::util::MessageToJsonString(message, &text, style);
   if (!status.ok()) return absl::InternalError(fmt::format("cannot write {}: {}", path.string(), status.ToString()));
-  return WriteFileAtomically(path, text);
+  return WritePrivateFile(path, text);
 }
 
 /// Writes the assignment for the trainers, without the gang: they need neither its members nor its token.
@@ -97,7 +98,9 @@ absl::Status TaskAttempt::Prepare() {
   const std::filesystem::path logs = RankLogFolder(folder_);
   REGROUP_RETURN_IF_ERROR(MakeFreshFolder(folder_));
   REGROUP_RETURN_IF_ERROR(MakeFolders(folder_ / "out"));
-  REGROUP_RETURN_IF_ERROR(MakeFolders(logs / (assignment_.ranks() > 1 ? "mpirun" : "rank.0")));
+  // Open MPI makes the ranks' own files in it, by the umask.
+  REGROUP_RETURN_IF_ERROR(MakePrivateFolder(logs));
+  REGROUP_RETURN_IF_ERROR(MakePrivateFolder(logs / (assignment_.ranks() > 1 ? "mpirun" : "rank.0")));
   REGROUP_RETURN_IF_ERROR(MakeFreshFolder(temporary_folder_));
   if (is_spread()) REGROUP_RETURN_IF_ERROR(WriteGangFiles());
   return WriteAssignment(assignment_, folder_ / "assignment.json");
@@ -114,7 +117,7 @@ absl::Status TaskAttempt::WriteGangFiles() const {
   *call.mutable_join_patience() =
       google::protobuf::util::TimeUtil::MillisecondsToDuration(options.join_patience.count());
   REGROUP_RETURN_IF_ERROR(WriteJson(call, temporary_folder_ / kGangFile));
-  return WriteFileAtomically(temporary_folder_ / kHostFile, HostFileText(assignment_.gang()));
+  return WritePrivateFile(temporary_folder_ / kHostFile, HostFileText(assignment_.gang()));
 }
 
 std::string TaskAttempt::WhoIsMissing() const {
