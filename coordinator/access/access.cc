@@ -45,8 +45,11 @@ Access::Access(AccessOptions options)
     : options_(std::move(options)),
       watch_([this](const Caller& caller) { return CheckIsValid(caller); },
              [this] {
-               const std::lock_guard lock(mutex_);
-               ReloadIfChanged();
+               {
+                 const std::lock_guard lock(mutex_);
+                 ReloadIfChanged();
+               }
+               TellOfThoseLeftOut();
              },
              kWatchInterval) {}
 
@@ -152,13 +155,23 @@ absl::StatusOr<Caller> Access::Admit(const grpc::ServerContextBase& context, std
                                {"peer", context.peer()},
                                {"caller", caller.ok() ? caller->name : ""},
                                {"reason", std::string(refusal.message())}});
+  Caller refused = caller.ok() ? *caller : Caller{.peer = context.peer()};
+  NoteRefused(refused, method, "", std::string(refusal.message()));
   return refusal;
 }
 
-absl::Status CheckOwner(const Caller& caller, const std::string& job, const std::string& owner) {
-  if (caller.SeesJobOf(owner)) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kPermissionDenied, v1::NOT_ALLOWED,
-                   fmt::format("job \"{}\" does not belong to \"{}\"", job, caller.name));
+void Access::NoteRefused(const Caller& caller, std::string_view method, const std::string& resource,
+                         std::string_view why) {
+  // A coordinator that does not lead writes nothing.
+  if (!is_ready_().ok()) return;
+  const std::optional<int64_t> left_out = refusals_.Take();
+  if (left_out) options_.on_refused({caller, std::string(method), resource, std::string(why), *left_out});
+}
+
+void Access::TellOfThoseLeftOut() {
+  if (!is_ready_().ok()) return;
+  const std::optional<int64_t> left_out = refusals_.TakeLeftOut();
+  if (left_out) options_.on_refused({{}, "", "", "refused calls that have no entry of their own", *left_out});
 }
 
 }  // namespace regroup

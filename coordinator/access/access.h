@@ -19,9 +19,22 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/access/access_rules.h"
+#include "coordinator/access/refusal_budget.h"
 #include "coordinator/access/token_watch.h"
 
 namespace regroup {
+
+/// A refused call as the audit log shows it.
+struct Refusal {
+  /// Without a name if it is unknown.
+  Caller caller;
+  std::string method;
+  /// Empty if the request was not looked at.
+  std::string resource;
+  std::string why;
+  /// Number of refusals before this one that are not told.
+  int64_t left_out = 0;
+};
 
 struct AccessOptions {
   std::filesystem::path token_file;
@@ -29,6 +42,8 @@ struct AccessOptions {
   bool needs_tokens = false;
   /// Receives, on any thread, whether the token file can be read, at Load and whenever that changes.
   std::function<void(bool)> on_readable = [](bool) {};
+  /// Receives, on any thread, refusals for the audit log, no more than RefusalBudget allows.
+  std::function<void(const Refusal&)> on_refused = [](const Refusal&) {};
 };
 
 class Access {
@@ -51,6 +66,9 @@ class Access {
   /// UNAVAILABLE while the token file cannot be read.
   absl::StatusOr<Caller> Admit(const grpc::ServerContextBase& context, std::string_view method);
 
+  /// Tells of a call that a later check refused to an admitted caller.
+  void NoteRefused(const Caller& caller, std::string_view method, const std::string& resource, std::string_view why);
+
   /// Calls `end` within seconds of the removal of an admitted caller's token, or of damage to the token file, unless
   /// the returned handle is gone by then (TokenWatch). For what goes on after its call was admitted.
   [[nodiscard]] std::shared_ptr<void> EndWithToken(const Caller& caller, TokenWatch::End end) {
@@ -66,8 +84,10 @@ class Access {
   void Close(const absl::Status& why);
   absl::Status CheckIsValid(const Caller& caller);
   absl::StatusOr<Caller> Identify(const grpc::ServerContextBase& context);
+  void TellOfThoseLeftOut();
 
   const AccessOptions options_;
+  RefusalBudget refusals_;
   std::function<absl::Status()> is_ready_ = [] { return absl::OkStatus(); };
   mutable std::mutex mutex_;
   bool is_open_ = true;
@@ -79,8 +99,5 @@ class Access {
   /// Declared last: its thread uses the others.
   TokenWatch watch_;
 };
-
-/// Returns PERMISSION_DENIED (NOT_ALLOWED) if the caller may not see jobs of this owner.
-absl::Status CheckOwner(const Caller& caller, const std::string& job, const std::string& owner);
 
 }  // namespace regroup

@@ -1,6 +1,7 @@
 #include "coordinator/api/admission.h"
 
 #include "coordinator/api/requests.h"
+#include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/status.h"
 
@@ -14,20 +15,53 @@ absl::StatusOr<Admission> AdmitTo(Access* access, const grpc::ServerContextBase&
   return admission;
 }
 
-absl::Status CheckMayUse(const Caller& caller, const std::string& job, const Turn& turn) {
-  if (const Job* live = turn.cluster.jobs().Find(job)) return CheckOwner(caller, job, live->proto().owner());
-  REGROUP_ASSIGN_OR_RETURN(const JobRecord record, turn.store.GetJob(job));
-  return CheckOwner(caller, job, record.job.owner());
+absl::Status CheckOwner(const Caller& caller, const std::string& job, const std::string& owner) {
+  return caller.SeesJobOf(owner) ? absl::OkStatus() : JobNotFound(job);
 }
 
-void Audit(const Caller& caller, std::string_view method, const std::string& resource, Turn* turn) {
+namespace {
+
+absl::StatusOr<std::string> OwnerOf(const std::string& job, const Turn& turn) {
+  if (const Job* live = turn.cluster.jobs().Find(job)) return live->proto().owner();
+  REGROUP_ASSIGN_OR_RETURN(const JobRecord record, turn.store.GetJob(job));
+  return record.job.owner();
+}
+
+v1::AuditEntry EntryOf(const Caller& caller, std::string_view method, const std::string& resource, Time now) {
   v1::AuditEntry entry;
-  *entry.mutable_time() = ToProto(turn->now);
+  *entry.mutable_time() = ToProto(now);
   entry.set_caller(caller.name);
   entry.set_role(std::string(RoleName(caller.role)));
   entry.set_peer(caller.peer);
   entry.set_method(std::string(method));
   entry.set_resource(resource);
+  return entry;
+}
+
+}  // namespace
+
+absl::Status CheckMayUse(const Caller& caller, const std::string& job, const Turn& turn) {
+  REGROUP_ASSIGN_OR_RETURN(const std::string owner, OwnerOf(job, turn));
+  return CheckOwner(caller, job, owner);
+}
+
+absl::Status CheckMayUse(Access* access, const Admission& admission, const Turn& turn) {
+  REGROUP_ASSIGN_OR_RETURN(const std::string owner, OwnerOf(admission.id, turn));
+  const absl::Status status = CheckOwner(admission.caller, admission.id, owner);
+  if (!status.ok()) access->NoteRefused(admission.caller, admission.method, JobName(admission.id), kAnothersJob);
+  return status;
+}
+
+void Audit(const Caller& caller, std::string_view method, const std::string& resource, Turn* turn) {
+  turn->changes.audit.push_back(EntryOf(caller, method, resource, turn->now));
+}
+
+void AuditRefusal(const Refusal& refusal, Turn* turn) {
+  v1::AuditEntry entry = EntryOf(refusal.caller, refusal.method, refusal.resource, turn->now);
+  // Nobody is known to have the role that an open coordinator gives.
+  if (refusal.caller.name.empty()) entry.clear_role();
+  entry.set_refusal(refusal.why);
+  entry.set_refusals_left_out(refusal.left_out);
   turn->changes.audit.push_back(std::move(entry));
 }
 

@@ -25,9 +25,22 @@ struct Admission {
 absl::StatusOr<Admission> AdmitTo(Access* access, const grpc::ServerContextBase& context, std::string_view method,
                                   std::string_view collection, const std::string& name);
 
-/// Returns OK if the caller may use the job, be it live or only in the store. NOT_FOUND for an unknown job,
-/// PERMISSION_DENIED for another owner's.
+/// Reason in the audit log for a job that is another owner's.
+inline constexpr char kAnothersJob[] = "the job belongs to another owner";
+
+/// Returns OK if the caller may see jobs of this owner, otherwise what it would get if there were no such job: nobody
+/// can find out which jobs others have.
+absl::Status CheckOwner(const Caller& caller, const std::string& job, const std::string& owner);
+
+/// Returns OK if the caller may use the job, be it live or only in the store. NOT_FOUND for an unknown job and for
+/// another owner's.
 absl::Status CheckMayUse(const Caller& caller, const std::string& job, const Turn& turn);
+
+/// Does the same for an admitted call, and tells the audit log if the job is another owner's.
+absl::Status CheckMayUse(Access* access, const Admission& admission, const Turn& turn);
+
+/// Adds an audit entry of a refused call to the batch.
+void AuditRefusal(const Refusal& refusal, Turn* turn);
 
 /// Adds an audit entry to the batch that makes the change.
 void Audit(const Caller& caller, std::string_view method, const std::string& resource, Turn* turn);

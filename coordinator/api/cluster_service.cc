@@ -174,15 +174,27 @@ grpc::ServerUnaryReactor* ClusterService::BackupStore(grpc::CallbackServerContex
     return FinishWith(context, InvalidFields({Violation("name", "write letters, digits, hyphens and dots")}));
   }
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  errands_->Run([=, this, file = options_.backup_folder / name] {
-    const absl::Status status = store_->Backup(file);
-    LogInfo("store backed up", {{"file", file.string()}, {"result", status.ToString()}});
-    std::error_code ignored;
-    response->set_path(file.string());
-    response->set_bytes(status.ok() ? static_cast<int64_t>(std::filesystem::file_size(file, ignored)) : 0);
-    reactor->Finish(ToGrpc(status));
-  });
+  // Who takes a copy of everything stands in the log before there is one.
+  core_->Change(
+      [caller = *caller, name](Turn& turn) {
+        Audit(caller, "ClusterService/BackupStore", "backups/" + name, &turn);
+        return absl::OkStatus();
+      },
+      [=, this, file = options_.backup_folder / name](const absl::Status& stored, const Turn&) {
+        if (!stored.ok()) return reactor->Finish(ToGrpc(stored));
+        errands_->Run([=, this] { BackUp(file, reactor, response); });
+      });
   return reactor;
+}
+
+void ClusterService::BackUp(const std::filesystem::path& file, grpc::ServerUnaryReactor* reactor,
+                            v1::BackupStoreResponse* response) {
+  const absl::Status status = store_->Backup(file);
+  LogInfo("store backed up", {{"file", file.string()}, {"result", status.ToString()}});
+  std::error_code ignored;
+  response->set_path(file.string());
+  response->set_bytes(status.ok() ? static_cast<int64_t>(std::filesystem::file_size(file, ignored)) : 0);
+  reactor->Finish(ToGrpc(status));
 }
 
 }  // namespace regroup

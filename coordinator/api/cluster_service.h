@@ -39,6 +39,9 @@ class ClusterService : public v1::ClusterService::CallbackService {
   grpc::ServerUnaryReactor* SetDraining(grpc::CallbackServerContext* context, std::string_view method,
                                         const std::string& name, bool draining, v1::Worker* response);
 
+  /// Runs on the errands' thread.
+  void BackUp(const std::filesystem::path& file, grpc::ServerUnaryReactor* reactor, v1::BackupStoreResponse* response);
+
   Core* const core_;
   JobStore* const store_;
   Access* const access_;

@@ -59,7 +59,8 @@ Coordinator::Coordinator(const CoordinatorOptions& options, std::unique_ptr<JobS
       pump_(kMostStreams),
       access_({.token_file = options.token_file,
                .needs_tokens = options.needs_tokens,
-               .on_readable = [this](bool readable) { metrics_.SetTokensReadable(readable); }}),
+               .on_readable = [this](bool readable) { metrics_.SetTokensReadable(readable); },
+               .on_refused = [this](const Refusal& refusal) { WriteDown(refusal); }}),
       core_(options.cluster, store_.get(), &feeds_, &metrics_, SystemClocks()),
       job_service_(&core_, store_.get(), &feeds_, &pump_, &access_, options.allowed_paths),
       worker_service_(&core_, &metrics_, &access_, Absolute(options.allowed_paths.data_roots)),
@@ -163,6 +164,15 @@ absl::Status Coordinator::CheckLeads() const {
   if (!follows_) return NotLeader("");
   if (has_recovered_ && health().ok() && election_->IsLeading()) return absl::OkStatus();
   return NotLeader(election_->leader());
+}
+
+void Coordinator::WriteDown(const Refusal& refusal) {
+  core_.Change(
+      [refusal](Turn& turn) {
+        AuditRefusal(refusal, &turn);
+        return absl::OkStatus();
+      },
+      [](const absl::Status&, const Turn&) {});
 }
 
 void Coordinator::SetServing(bool serves) {

@@ -88,6 +88,7 @@ class Coordinator {
   /// Stores the first failure for health(); OK changes nothing.
   void Fail(const absl::Status& why);
   absl::Status CheckLeads() const;
+  void WriteDown(const Refusal& refusal);
   /// Tells health checks and Prometheus whether this coordinator serves.
   void SetServing(bool serves);
 

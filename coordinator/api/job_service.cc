@@ -59,9 +59,9 @@ absl::Status DeleteJobIn(const std::string& id, Turn& turn) {
 }
 
 /// Applies a caller's change to a job and adds its audit entry.
-absl::Status ChangeIn(const Admission& admission, absl::Status (*change)(const std::string& job, Turn& turn),
-                      Turn& turn) {
-  REGROUP_RETURN_IF_ERROR(CheckMayUse(admission.caller, admission.id, turn));
+absl::Status ChangeIn(Access* access, const Admission& admission,
+                      absl::Status (*change)(const std::string& job, Turn& turn), Turn& turn) {
+  REGROUP_RETURN_IF_ERROR(CheckMayUse(access, admission, turn));
   REGROUP_RETURN_IF_ERROR(change(admission.id, turn));
   Audit(admission.caller, admission.method, JobName(admission.id), &turn);
   return absl::OkStatus();
@@ -119,6 +119,9 @@ grpc::ServerUnaryReactor* JobService::SubmitJob(grpc::CallbackServerContext* con
   const absl::StatusOr<Caller> caller = access_->Admit(*context, "JobService/SubmitJob");
   if (!caller.ok()) return FinishWith(context, caller.status());
   absl::StatusOr<JobSubmission> checked = CheckSubmission(*request, *caller, allowed_paths_);
+  if (absl::IsPermissionDenied(checked.status())) {
+    access_->NoteRefused(*caller, "JobService/SubmitJob", "", std::string(checked.status().message()));
+  }
   if (!checked.ok()) return FinishWith(context, checked.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   auto submission = std::make_shared<JobSubmission>(std::move(*checked));
@@ -146,10 +149,10 @@ grpc::ServerUnaryReactor* JobService::GetJob(grpc::CallbackServerContext* contex
   const auto admission = AdmitTo(access_, *context, "JobService/GetJob", "jobs", request->name());
   if (!admission.ok()) return FinishWith(context, admission.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  core_->Read([=, caller = admission->caller, id = admission->id](const Turn& turn) {
-    const absl::Status allowed = CheckMayUse(caller, id, turn);
+  core_->Read([=, access = access_, admission = *admission](const Turn& turn) {
+    const absl::Status allowed = CheckMayUse(access, admission, turn);
     if (!allowed.ok()) return reactor->Finish(ToGrpc(allowed));
-    FinishWithJob(reactor, turn.DescribeJob(id), response);
+    FinishWithJob(reactor, turn.DescribeJob(admission.id), response);
   });
   return reactor;
 }
@@ -179,11 +182,12 @@ grpc::ServerUnaryReactor* JobService::ChangeJob(grpc::CallbackServerContext* con
   const auto admission = AdmitTo(access_, *context, method, "jobs", name);
   if (!admission.ok()) return FinishWith(context, admission.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  core_->Change([=, admission = *admission](Turn& turn) { return ChangeIn(admission, change, turn); },
-                [=, id = admission->id](const absl::Status& status, const Turn& turn) {
-                  if (!status.ok()) return reactor->Finish(ToGrpc(status));
-                  FinishWithJob(reactor, turn.DescribeJob(id), response);
-                });
+  core_->Change(
+      [=, access = access_, admission = *admission](Turn& turn) { return ChangeIn(access, admission, change, turn); },
+      [=, id = admission->id](const absl::Status& status, const Turn& turn) {
+        if (!status.ok()) return reactor->Finish(ToGrpc(status));
+        FinishWithJob(reactor, turn.DescribeJob(id), response);
+      });
   return reactor;
 }
 
@@ -203,8 +207,9 @@ grpc::ServerUnaryReactor* JobService::DeleteJob(grpc::CallbackServerContext* con
   const auto admission = AdmitTo(access_, *context, "JobService/DeleteJob", "jobs", request->name());
   if (!admission.ok()) return FinishWith(context, admission.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  core_->Change([admission = *admission](Turn& turn) { return ChangeIn(admission, DeleteJobIn, turn); },
-                [=](const absl::Status& status, const Turn&) { reactor->Finish(ToGrpc(status)); });
+  core_->Change(
+      [access = access_, admission = *admission](Turn& turn) { return ChangeIn(access, admission, DeleteJobIn, turn); },
+      [=](const absl::Status& status, const Turn&) { reactor->Finish(ToGrpc(status)); });
   return reactor;
 }
 
@@ -231,7 +236,9 @@ absl::StatusOr<Admission> JobService::AdmitStream(const grpc::CallbackServerCont
   REGROUP_ASSIGN_OR_RETURN(Admission admission, AdmitTo(access_, context, method, "jobs", name));
   if (admission.caller.role != Role::kSubmitter) return admission;
   REGROUP_ASSIGN_OR_RETURN(const JobRecord record, store_->GetJob(admission.id));
-  REGROUP_RETURN_IF_ERROR(CheckOwner(admission.caller, admission.id, record.job.owner()));
+  const absl::Status status = CheckOwner(admission.caller, admission.id, record.job.owner());
+  if (!status.ok()) access_->NoteRefused(admission.caller, method, JobName(admission.id), kAnothersJob);
+  if (!status.ok()) return status;
   return admission;
 }
 

@@ -141,9 +141,11 @@ grpc::ServerUnaryReactor* WorkerService::RegisterWorker(grpc::CallbackServerCont
   if (!caller.ok()) return FinishWith(context, caller.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   core_->Change(
-      [=](Turn& turn) {
+      [=, caller = *caller](Turn& turn) {
         absl::Status status = CheckRegistration(*request);
-        if (status.ok()) *response = turn.cluster.Register(*request, turn.now);
+        if (!status.ok()) return status;
+        *response = turn.cluster.Register(*request, turn.now);
+        Audit(caller, "WorkerService/RegisterWorker", WorkerName(request->worker()), &turn);
         return status;
       },
       [=](const absl::Status& status, const Turn&) {

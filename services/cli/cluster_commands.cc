@@ -58,12 +58,17 @@ ExitCode Workers(const CommandLine& line) {
   return kExitDone;
 }
 
+std::string RefusalText(const v1::AuditEntry& entry) {
+  if (entry.refusals_left_out() == 0) return entry.refusal();
+  return fmt::format("{} ({} more before)", entry.refusal(), entry.refusals_left_out());
+}
+
 std::string AuditText(const v1::ListAuditEntriesResponse& list) {
   if (list.entries().empty()) return "no audit entries\n";
-  TextTable table({"TIME", "WHO", "ROLE", "FROM", "DID", "TO"});
+  TextTable table({"TIME", "WHO", "ROLE", "FROM", "DID", "TO", "REFUSED"});
   for (const v1::AuditEntry& entry : list.entries()) {
     table.Add({google::protobuf::util::TimeUtil::ToString(entry.time()), entry.caller(), entry.role(), entry.peer(),
-               entry.method(), entry.resource()});
+               entry.method(), entry.resource(), RefusalText(entry)});
   }
   return table.Render();
 }

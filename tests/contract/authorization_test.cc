@@ -258,6 +258,22 @@ class AuthorizationTest : public ::testing::TestWithParam<std::string> {
     job.clear_waiting_reason();
     return job;
   }
+  /// Bob asks for alice's job, and for one of the same name when there is none.
+  void ExpectTheSameForAnothersJobAndForNone(const std::string& method, const Row& row) {
+    const Request request = row.request();
+    const absl::Status anothers = CallAs("bob", method, *request);
+    const auto* field = request->GetDescriptor()->FindFieldByName("name");
+    ASSERT_NE(field, nullptr) << method;
+    const std::string name = request->GetReflection()->GetString(*request, field);
+    request->GetReflection()->SetString(request.get(), field, name + "-none");
+    const absl::Status none = CallAs("bob", method, *request);
+    EXPECT_EQ(ReasonOf(anothers), v1::RESOURCE_NOT_FOUND) << anothers;
+    EXPECT_EQ(anothers.code(), none.code());
+    EXPECT_EQ(ReasonOf(anothers), ReasonOf(none));
+    std::string expected(none.message());
+    ASSERT_NE(expected.find("-none"), std::string::npos) << none;
+    EXPECT_EQ(std::string(anothers.message()), expected.erase(expected.find("-none"), 5));
+  }
   void ExpectNothingComesOfAnOldEpoch(const std::string& method, const Row& row) {
     ASSERT_NO_FATAL_FAILURE(EndTheFirstAttempt());
     const v1::Job before = AlicesJob();
@@ -329,7 +345,7 @@ TEST_P(AuthorizationTest, IsForThoseWhoMayAndForNobodyElse) {
   }
 
   // Another owner, and a finished attempt.
-  if (row.is_of_an_owner) EXPECT_EQ(ReasonOf(CallAs("bob", method, *request)), v1::NOT_ALLOWED);
+  if (row.is_of_an_owner) ExpectTheSameForAnothersJobAndForNone(method, row);
   ASSERT_EQ(row.old_epoch != OldEpoch::kNone, NamesAnAttempt(request->GetDescriptor()))
       << "the request names an attempt: say in Rows() what becomes of one that is over";
   if (row.old_epoch != OldEpoch::kNone) ExpectNothingComesOfAnOldEpoch(method, row);
@@ -391,8 +407,10 @@ TEST_F(OwnersTest, AreRefusedFromTheMomentTheirTokenIsRemoved) {
   ASSERT_TRUE(RemoveToken(files_.Path("tokens"), "alice").ok());
   EXPECT_EQ(ReasonOf(CallAs("alice", "JobService/ListJobs", request)), v1::CREDENTIALS_REQUIRED);
   std::filesystem::remove(files_.Path("tokens"));
-  EXPECT_TRUE(CallAs("bob", "JobService/ListJobs", request).ok()) << "a lost file opens nothing and closes nothing";
-  EXPECT_EQ(ReasonOf(CallAs("alice", "JobService/ListJobs", request)), v1::CREDENTIALS_REQUIRED);
+  for (const char* name : {"alice", "bob"}) {
+    EXPECT_EQ(CallAs(name, "JobService/ListJobs", request).code(), absl::StatusCode::kUnavailable)
+        << "without its file nobody knows whose token is valid";
+  }
   ASSERT_TRUE(WriteFileAtomically(files_.Path("tokens"), "nonsense\n").ok());
   EXPECT_EQ(ReasonOf(Call(channel_, "JobService/ListJobs", request, "")), v1::CREDENTIALS_REQUIRED);
 }
@@ -408,13 +426,59 @@ TEST_F(OwnersTest, StandInTheAuditLogWithWhatTheyChanged) {
   request.set_resource("jobs/alices");
   v1::ListAuditEntriesResponse response;
   ASSERT_TRUE(v1::ClusterService::NewStub(channel_)->ListAuditEntries(&context, request, &response).ok());
-  ASSERT_EQ(response.entries_size(), 2);
+  ASSERT_EQ(response.entries_size(), 3);
   EXPECT_EQ(response.entries(0).method(), "JobService/CancelJob");
+  EXPECT_EQ(response.entries(0).refusal(), "");
   EXPECT_EQ(response.entries(0).caller(), "root");
   EXPECT_EQ(response.entries(0).role(), "admin");
   EXPECT_THAT(response.entries(0).peer(), ::testing::StartsWith("ipv4:127.0.0.1"));
-  EXPECT_EQ(response.entries(1).method(), "JobService/SubmitJob");
-  EXPECT_EQ(response.entries(1).caller(), "alice");
+  EXPECT_EQ(response.entries(1).method(), "JobService/CancelJob");
+  EXPECT_EQ(response.entries(1).caller(), "bob");
+  EXPECT_THAT(response.entries(1).refusal(), ::testing::HasSubstr("another owner"));
+  EXPECT_EQ(response.entries(2).method(), "JobService/SubmitJob");
+  EXPECT_EQ(response.entries(2).caller(), "alice");
+}
+
+TEST_F(OwnersTest, FindRefusedCallsInTheAuditLogWithoutFillingIt) {
+  constexpr int kCalls = 300;
+  v1::DrainWorkerRequest drain;
+  drain.set_name("workers/w1");
+  ASSERT_FALSE(CallAs("alice", "ClusterService/DrainWorker", drain).ok());
+  for (int i = 0; i < kCalls; ++i) {
+    ASSERT_FALSE(Call(channel_, "JobService/ListJobs", v1::ListJobsRequest(), "rg-wrong").ok());
+  }
+  const auto refused = [&] {
+    grpc::ClientContext context;
+    context.AddMetadata("authorization", "Bearer " + tokens_.at("root"));
+    v1::ListAuditEntriesRequest request;
+    request.set_page_size(1000);
+    v1::ListAuditEntriesResponse response;
+    EXPECT_TRUE(v1::ClusterService::NewStub(channel_)->ListAuditEntries(&context, request, &response).ok());
+    std::vector<v1::AuditEntry> entries;
+    for (const v1::AuditEntry& entry : response.entries()) {
+      if (!entry.refusal().empty()) entries.push_back(entry);
+    }
+    return entries;
+  };
+  const auto told = [&] {
+    int64_t told = 0;
+    // An entry without a method tells only of others.
+    for (const v1::AuditEntry& entry : refused()) told += entry.refusals_left_out() + (entry.method().empty() ? 0 : 1);
+    return told;
+  };
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (told() < kCalls + 1 && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  EXPECT_EQ(told(), kCalls + 1);
+  const std::vector<v1::AuditEntry> entries = refused();
+  EXPECT_LT(entries.size(), 100u);
+  EXPECT_EQ(entries.back().caller(), "alice");
+  EXPECT_EQ(entries.back().role(), "submitter");
+  EXPECT_EQ(entries.back().method(), "ClusterService/DrainWorker");
+  EXPECT_THAT(entries.back().refusal(), ::testing::HasSubstr("is allowed for admin"));
+  EXPECT_EQ(entries[entries.size() - 2].caller(), "");
+  EXPECT_EQ(entries[entries.size() - 2].role(), "");
 }
 
 TEST(AuthorizationRows, AreThoseOfTheProtoFilesAndNoOthers) {

@@ -114,9 +114,14 @@ TEST_F(HousekeepingTest, WritesDownEveryChangeWithTheChange) {
   EXPECT_THAT(AuditedMethods("jobs/small-1"),
               ElementsAre("JobService/DeleteJob", "JobService/CancelJob", "JobService/RetryJob", "JobService/CancelJob",
                           "JobService/SubmitJob"));
-  EXPECT_THAT(AuditedMethods("workers/w1"), ElementsAre("ClusterService/DrainWorker"));
+  EXPECT_THAT(AuditedMethods("workers/w1"), ElementsAre("ClusterService/DrainWorker", "WorkerService/RegisterWorker"));
+  v1::BackupStoreRequest backup;
+  backup.set_name("copy.db");
+  v1::BackupStoreResponse copied;
+  ASSERT_TRUE(Call(cluster_, &v1::ClusterService::StubInterface::BackupStore, backup, &copied).ok());
+  EXPECT_THAT(AuditedMethods("backups/copy.db"), ElementsAre("ClusterService/BackupStore"));
   Start();
-  EXPECT_EQ(AuditedMethods().size(), 6u);
+  EXPECT_EQ(AuditedMethods().size(), 8u);
 }
 
 TEST_F(HousekeepingTest, WritesDownNothingThatTheStoreRefused) {
