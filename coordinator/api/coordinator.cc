@@ -56,13 +56,13 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Coordinato
 
 Coordinator::Coordinator(const CoordinatorOptions& options, std::unique_ptr<JobStore> store)
     : store_(std::move(store)),
-      pump_(kMostStreams),
+      pump_(kMostStreams, options.max_streams_per_caller),
       access_({.token_file = options.token_file,
                .needs_tokens = options.needs_tokens,
                .on_readable = [this](bool readable) { metrics_.SetTokensReadable(readable); },
                .on_refused = [this](const Refusal& refusal) { WriteDown(refusal); }}),
       core_(options.cluster, store_.get(), &feeds_, &metrics_, SystemClocks()),
-      job_service_(&core_, store_.get(), &feeds_, &pump_, &access_, options.allowed_paths),
+      job_service_(&core_, store_.get(), &feeds_, &pump_, &access_, options.allowed_paths, options.plans),
       worker_service_(&core_, &metrics_, &access_, Absolute(options.allowed_paths.data_roots)),
       cluster_service_(
           &core_, store_.get(), &access_, &errands_,
@@ -200,6 +200,7 @@ void Coordinator::Stop(std::chrono::milliseconds grace) {
   SetServing(false);
   // Otherwise waiting calls and streams would use up the grace period.
   core_.EndWaits();
+  job_service_.EndPlans();
   pump_.EndStreams();
   server_->Stop(grace);
   access_.Stop();

@@ -54,23 +54,52 @@ v1::PlanJobResponse ResponseOf(v1::JobPlan plan) {
   return response;
 }
 
-absl::StatusOr<v1::PlanJobResponse> Ask(const v1::JobSpec& resolved,
-                                        const std::vector<std::filesystem::path>& data_roots) {
-  REGROUP_ASSIGN_OR_RETURN(v1::JobPlan plan, AskForPlan(resolved, kAnyFlopsPerSecond, data_roots));
-  return ResponseOf(std::move(plan));
+absl::Status LimitReached(const std::string& message) {
+  return MakeError(absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED, message);
 }
 
 }  // namespace
 
-void JobPlanner::Plan(const v1::JobSpec& resolved, Done done) {
-  if (++waiting_ > kMostWaiting) {
-    --waiting_;
-    return done(MakeError(absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
-                          fmt::format("{} plans are waiting already; try again later", kMostWaiting)));
+absl::StatusOr<v1::PlanJobResponse> JobPlanner::Ask(const v1::JobSpec& resolved,
+                                                    const std::function<bool()>& is_wanted) const {
+  const RunLimits limits = {.time = limits_.time, .memory = limits_.memory, .is_wanted = [this, &is_wanted] {
+                              return !is_stopping_ && is_wanted();
+                            }};
+  absl::StatusOr<v1::JobPlan> plan = limits.is_wanted() ? AskForPlan(resolved, kAnyFlopsPerSecond, data_roots_, limits)
+                                                        : absl::CancelledError("the caller is gone");
+  if (is_stopping_) return absl::UnavailableError("the coordinator is stopping");
+  if (!plan.ok()) return plan.status();
+  return ResponseOf(*std::move(plan));
+}
+
+absl::Status JobPlanner::Enter(const std::string& caller) {
+  const std::lock_guard lock(mutex_);
+  if (waiting_ >= kMostWaiting) {
+    return LimitReached(fmt::format("{} plans are waiting already; try again later", kMostWaiting));
   }
-  errands_.Run([this, resolved, done = std::move(done)] {
-    done(Ask(resolved, data_roots_));
-    --waiting_;
+  int& own = waiting_of_[caller];
+  if (!caller.empty() && own >= limits_.per_caller) {
+    return LimitReached(fmt::format("{} plans of \"{}\" are waiting already; try again later", own, caller));
+  }
+  ++own;
+  ++waiting_;
+  return absl::OkStatus();
+}
+
+void JobPlanner::Leave(const std::string& caller) {
+  const std::lock_guard lock(mutex_);
+  --waiting_;
+  if (--waiting_of_[caller] == 0) waiting_of_.erase(caller);
+}
+
+void JobPlanner::Plan(const v1::JobSpec& resolved, const std::string& caller, std::function<bool()> is_wanted,
+                      Done done) {
+  const absl::Status entered = Enter(caller);
+  if (!entered.ok()) return done(entered);
+  errands_.Run([this, resolved, caller, is_wanted = std::move(is_wanted), done = std::move(done)] {
+    const absl::StatusOr<v1::PlanJobResponse> plan = Ask(resolved, is_wanted);
+    Leave(caller);
+    done(plan);
   });
 }
 

@@ -222,10 +222,12 @@ grpc::ServerUnaryReactor* JobService::PlanJob(grpc::CallbackServerContext* conte
   const absl::StatusOr<JobSubmission> checked = CheckSubmission(submission, *caller, allowed_paths_);
   if (!checked.ok()) return FinishWith(context, checked.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  planner_.Plan(checked->resolved, [=](const absl::StatusOr<v1::PlanJobResponse>& plan) {
-    if (plan.ok()) *response = *plan;
-    reactor->Finish(plan.ok() ? grpc::Status::OK : ToGrpc(plan.status()));
-  });
+  planner_.Plan(
+      checked->resolved, caller->name, [context] { return !context->IsCancelled(); },
+      [=](const absl::StatusOr<v1::PlanJobResponse>& plan) {
+        if (plan.ok()) *response = *plan;
+        reactor->Finish(plan.ok() ? grpc::Status::OK : ToGrpc(plan.status()));
+      });
   return reactor;
 }
 
@@ -246,10 +248,8 @@ template <typename Message>
 grpc::ServerWriteReactor<Message>* JobService::StartStream(const Admission& admission,
                                                            std::unique_ptr<StreamSource<Message>> source) {
   auto stream = std::make_shared<SourcedStream<Message>>(pump_, std::move(source));
-  if (!pump_->Add(stream)) {
-    return new EndedStream<Message>(MakeError(absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
-                                              "too many streams are open; try again later"));
-  }
+  const absl::Status added = pump_->Add(stream, admission.caller.name);
+  if (!added.ok()) return new EndedStream<Message>(added);
   const std::weak_ptr<PumpedStream> weak(stream);
   stream->Keep(feeds_->Subscribe(admission.id, [pump = pump_, weak] {
     if (const std::shared_ptr<PumpedStream> alive = weak.lock()) pump->Wake(alive);

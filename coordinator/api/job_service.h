@@ -17,14 +17,18 @@ namespace regroup {
 class JobService : public v1::JobService::CallbackService {
  public:
   /// All five objects must outlive the service.
-  JobService(Core* core, JobStore* store, JobFeeds* feeds, StreamPump* pump, Access* access, AllowedPaths allowed_paths)
+  JobService(Core* core, JobStore* store, JobFeeds* feeds, StreamPump* pump, Access* access, AllowedPaths allowed_paths,
+             const PlanLimits& plans)
       : core_(core),
         store_(store),
         feeds_(feeds),
         pump_(pump),
         access_(access),
         allowed_paths_(std::move(allowed_paths)),
-        planner_(allowed_paths_.data_roots) {}
+        planner_(plans, allowed_paths_.data_roots) {}
+
+  /// Ends plans that run or wait, now and later.
+  void EndPlans() { planner_.Stop(); }
 
   grpc::ServerUnaryReactor* SubmitJob(grpc::CallbackServerContext* context, const v1::SubmitJobRequest* request,
                                       v1::Job* response) override;

@@ -89,11 +89,26 @@ absl::Status PathsNotAllowed(const std::vector<FieldViolation>& violations) {
                    std::string(InvalidFields(violations).message()), violations);
 }
 
-absl::Status CheckLimit(const Turn& turn) {
+size_t UnfinishedJobsOf(const std::string& owner, const Turn& turn) {
+  size_t own = 0;
+  for (const auto& [id, job] : turn.cluster.jobs()) own += job.proto().owner() == owner ? 1 : 0;
+  return own;
+}
+
+absl::Status CheckLimit(const Caller& caller, const Turn& turn) {
+  const size_t all = turn.cluster.jobs().size();
   const size_t limit = turn.cluster.options().max_unfinished_jobs;
-  if (turn.cluster.jobs().size() < limit) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
-                   fmt::format("{} jobs are unfinished; submit again when some have finished", limit));
+  const size_t own_limit = turn.cluster.options().max_unfinished_jobs_per_caller;
+  if (all >= limit) {
+    return MakeError(absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
+                     fmt::format("{} jobs are unfinished; submit again when some have finished", limit));
+  }
+  if (caller.name.empty() || all < own_limit || UnfinishedJobsOf(caller.name, turn) < own_limit) {
+    return absl::OkStatus();
+  }
+  return MakeError(
+      absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
+      fmt::format("{} jobs of \"{}\" are unfinished; submit again when some have finished", own_limit, caller.name));
 }
 
 }  // namespace
@@ -120,7 +135,7 @@ absl::StatusOr<std::string> AcceptSubmission(const JobSubmission& submission, Tu
   const v1::SubmitJobRequest& request = submission.request;
   REGROUP_ASSIGN_OR_RETURN(const std::optional<std::string> earlier, EarlierJob(submission, turn));
   if (earlier) return *earlier;
-  REGROUP_RETURN_IF_ERROR(CheckLimit(turn));
+  REGROUP_RETURN_IF_ERROR(CheckLimit(submission.caller, turn));
   REGROUP_ASSIGN_OR_RETURN(std::string id, FreeId(request, turn));
   turn.cluster.AddJob(Job::Create(id, request.spec(), submission.resolved, turn.now, submission.caller.name));
   if (!request.request_id().empty()) {
@@ -132,7 +147,7 @@ absl::StatusOr<std::string> AcceptSubmission(const JobSubmission& submission, Tu
 absl::StatusOr<v1::Job> PreviewSubmission(const JobSubmission& submission, const Turn& turn) {
   REGROUP_ASSIGN_OR_RETURN(const std::optional<std::string> earlier, EarlierJob(submission, turn));
   if (earlier) return turn.DescribeJob(*earlier);
-  REGROUP_RETURN_IF_ERROR(CheckLimit(turn));
+  REGROUP_RETURN_IF_ERROR(CheckLimit(submission.caller, turn));
   REGROUP_ASSIGN_OR_RETURN(const std::string id, FreeId(submission.request, turn));
   v1::Job job;
   job.set_name(JobName(id));

@@ -1,17 +1,37 @@
 #include "coordinator/api/stream_pump.h"
 
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "services/common/base/error.h"
+
 namespace regroup {
 
-bool StreamPump::Add(std::shared_ptr<PumpedStream> stream) {
-  std::lock_guard lock(mutex_);
-  if (ending_ || streams_.size() >= max_streams_) return false;
-  streams_.insert(std::move(stream));
-  return true;
+absl::Status StreamPump::Add(std::shared_ptr<PumpedStream> stream, const std::string& caller) {
+  const std::lock_guard lock(mutex_);
+  if (ending_) return absl::UnavailableError("the coordinator is stopping");
+  if (streams_.size() >= max_streams_) {
+    return MakeError(absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
+                     fmt::format("{} streams are open; try again later", streams_.size()));
+  }
+  size_t& own = streams_of_[caller];
+  if (!caller.empty() && own >= max_per_caller_) {
+    return MakeError(absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
+                     fmt::format("{} streams of \"{}\" are open; end some, or try again later", own, caller));
+  }
+  ++own;
+  streams_.emplace(std::move(stream), caller);
+  return absl::OkStatus();
 }
 
 void StreamPump::Remove(const std::shared_ptr<PumpedStream>& stream) {
-  std::lock_guard lock(mutex_);
-  streams_.erase(stream);
+  const std::lock_guard lock(mutex_);
+  const auto found = streams_.find(stream);
+  if (found == streams_.end()) return;
+  const auto own = streams_of_.find(found->second);
+  if (--own->second == 0) streams_of_.erase(own);
+  streams_.erase(found);
 }
 
 void StreamPump::Wake(const std::shared_ptr<PumpedStream>& stream) {
@@ -32,11 +52,11 @@ void StreamPump::End(const std::shared_ptr<PumpedStream>& stream, const absl::St
 }
 
 void StreamPump::EndStreams() {
-  std::set<std::shared_ptr<PumpedStream>> streams;
+  std::vector<std::shared_ptr<PumpedStream>> streams;
   {
     std::lock_guard lock(mutex_);
     ending_ = true;
-    streams = streams_;
+    for (const auto& [stream, caller] : streams_) streams.push_back(stream);
   }
   for (const auto& stream : streams) Wake(stream);
 }

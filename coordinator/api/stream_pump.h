@@ -9,9 +9,10 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
-#include <set>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -50,11 +51,14 @@ class PumpedStream {
 
 class StreamPump {
  public:
-  explicit StreamPump(size_t max_streams) : max_streams_(max_streams), thread_(&StreamPump::Run, this) {}
+  /// Limits all streams together, and those of one caller; without tokens the callers cannot be told apart.
+  StreamPump(size_t max_streams, size_t max_per_caller)
+      : max_streams_(max_streams), max_per_caller_(max_per_caller), thread_(&StreamPump::Run, this) {}
   ~StreamPump() { Stop(); }
 
-  /// Keeps the stream until Remove. Returns false if there are too many streams, or the pump is ending them.
-  bool Add(std::shared_ptr<PumpedStream> stream);
+  /// Keeps the stream until Remove. RESOURCE_EXHAUSTED (LIMIT_REACHED) if there are too many streams, of this caller or
+  /// of all; UNAVAILABLE if the pump is ending them.
+  absl::Status Add(std::shared_ptr<PumpedStream> stream, const std::string& caller);
   void Remove(const std::shared_ptr<PumpedStream>& stream);
   /// Lets the stream advance soon.
   void Wake(const std::shared_ptr<PumpedStream>& stream);
@@ -77,9 +81,12 @@ class StreamPump {
   void Run();
 
   const size_t max_streams_;
+  const size_t max_per_caller_;
   std::mutex mutex_;
   std::condition_variable has_work_;
-  std::set<std::shared_ptr<PumpedStream>> streams_;
+  /// The caller of each stream, and the number of streams of each caller.
+  std::map<std::shared_ptr<PumpedStream>, std::string> streams_;
+  std::map<std::string, size_t> streams_of_;
   std::deque<Entry> queue_;
   bool ending_ = false;
   bool stopping_ = false;

@@ -33,6 +33,8 @@ struct Flags {
   int slow_task_s = 30;
   int keep_finished_days = 0;
   int leader_lease_s = 4;
+  int plan_timeout_s = 60;
+  int plan_memory_mib = 768;
   std::string port_file;
   std::string metrics_port_file;
   std::string log_format = "json";
@@ -70,6 +72,25 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--max-unfinished-jobs", flags->options.cluster.max_unfinished_jobs,
                   "Reject new jobs at this number of unfinished ones; each takes about 10 KB of memory")
       ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  app->add_option("--max-unfinished-jobs-per-caller", flags->options.cluster.max_unfinished_jobs_per_caller,
+                  "Reject new jobs of a caller at this number of its unfinished ones; only with tokens")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  app->add_option(
+         "--max-streams-per-caller", flags->options.max_streams_per_caller,
+         "Reject new streams (watch, logs, metrics) of a caller at this number of its open ones; only with tokens")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app->add_option("--max-plans-per-caller", flags->options.plans.per_caller,
+                  "Reject new plans of a caller at this number of its waiting ones; only with tokens")
+      ->check(CLI::Range(1, 16))
+      ->capture_default_str();
+  app->add_option("--plan-timeout-s", flags->plan_timeout_s, "Seconds after which a plan is given up")
+      ->check(CLI::Range(1, 3600))
+      ->capture_default_str();
+  app->add_option("--plan-memory-mib", flags->plan_memory_mib, "Memory in MiB that a plan may allocate")
+      ->check(CLI::Range(256, 1 << 20))
       ->capture_default_str();
   app->add_option("--lease-s", flags->lease_s, "Seconds without a heartbeat after which a worker loses its tasks")
       ->check(CLI::Range(1, 3600))
@@ -119,6 +140,8 @@ absl::Status CompleteOptions(Flags* flags) {
   options.cluster.lease = std::chrono::seconds(flags->lease_s);
   options.cluster.heartbeat_interval = std::chrono::seconds(flags->heartbeat_s);
   options.cluster.watchdog = std::chrono::seconds(flags->watchdog_s);
+  options.plans.time = std::chrono::seconds(flags->plan_timeout_s);
+  options.plans.memory = static_cast<size_t>(flags->plan_memory_mib) << 20;
   options.cluster.straggler.floor = std::chrono::seconds(flags->slow_task_s);
   return absl::OkStatus();
 }

@@ -45,6 +45,8 @@ struct ClusterOptions {
   std::string gang_secret;
   /// New jobs are rejected at this number. Each costs memory, and a little time in every decision.
   size_t max_unfinished_jobs = 10000;
+  /// The same for the jobs of one caller; only callers with tokens can be told apart.
+  size_t max_unfinished_jobs_per_caller = 2000;
 };
 
 /// The answer to AcquireTask call number `ticket`; without an assignment no task was available in time.

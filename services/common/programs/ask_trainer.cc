@@ -59,9 +59,9 @@ class QuestionFile {
 
 /// Returns what the trainer beside this program printed; INVALID_ARGUMENT with the trainer's message if it rejects the
 /// request.
-absl::StatusOr<std::string> RunTrainer(const std::vector<std::string>& arguments) {
+absl::StatusOr<std::string> RunTrainer(const std::vector<std::string>& arguments, const RunLimits& limits = {}) {
   REGROUP_ASSIGN_OR_RETURN(const auto trainer, SiblingProgram("regroup-trainer"));
-  REGROUP_ASSIGN_OR_RETURN(Output output, RunToEnd(trainer, arguments));
+  REGROUP_ASSIGN_OR_RETURN(Output output, RunToEnd(trainer, arguments, limits));
   if (output.exit_status != 0) {
     const std::string message = ReasonIn(output.standard_error);
     return absl::InvalidArgumentError(
@@ -73,7 +73,7 @@ absl::StatusOr<std::string> RunTrainer(const std::vector<std::string>& arguments
 }  // namespace
 
 absl::StatusOr<v1::JobPlan> AskForPlan(const v1::JobSpec& resolved, double flops_per_second,
-                                       const std::vector<std::filesystem::path>& data_roots) {
+                                       const std::vector<std::filesystem::path>& data_roots, const RunLimits& limits) {
   std::string question;
   const auto written = google::protobuf::util::MessageToJsonString(resolved, &question);
   if (!written.ok()) return absl::InternalError("the job cannot be written as JSON");
@@ -83,7 +83,7 @@ absl::StatusOr<v1::JobPlan> AskForPlan(const v1::JobSpec& resolved, double flops
   for (const std::filesystem::path& root : data_roots) {
     arguments.insert(arguments.end(), {"--data-root", std::filesystem::absolute(root).string()});
   }
-  REGROUP_ASSIGN_OR_RETURN(const std::string answer, RunTrainer(arguments));
+  REGROUP_ASSIGN_OR_RETURN(const std::string answer, RunTrainer(arguments, limits));
   v1::JobPlan plan;
   const auto read = google::protobuf::util::JsonStringToMessage(answer, &plan);
   if (!read.ok()) return absl::InternalError("regroup-trainer wrote something that is not a plan: " + read.ToString());

@@ -43,13 +43,35 @@ std::vector<std::string> CommandOf(const std::filesystem::path& program, const s
   return command;
 }
 
+constexpr size_t kMostOutput = 64 << 20;
+constexpr int kVisitMs = 100;
+
+/// Returns why the program must end now, if it must.
+absl::Status CheckLimits(const std::filesystem::path& program, const RunLimits& limits, const Output& output,
+                         std::chrono::steady_clock::time_point start) {
+  if (limits.time.count() > 0 && std::chrono::steady_clock::now() - start > limits.time) {
+    return absl::DeadlineExceededError(fmt::format("{} did not finish within {:g} s and was ended",
+                                                   program.filename().string(),
+                                                   std::chrono::duration<double>(limits.time).count()));
+  }
+  if (!limits.is_wanted()) return absl::CancelledError(program.filename().string() + " is no longer wanted");
+  if (output.standard_output.size() + output.standard_error.size() > kMostOutput) {
+    return absl::ResourceExhaustedError(
+        fmt::format("{} wrote more than {} MiB and was ended", program.filename().string(), kMostOutput >> 20));
+  }
+  return absl::OkStatus();
+}
+
 /// Reads two pipes together until both are closed, so that neither side waits for the other.
-void ReadBoth(int first, std::string& first_text, int second, std::string& second_text) {
+absl::Status ReadBoth(int first, int second, const std::filesystem::path& program, const RunLimits& limits,
+                      Output& output) {
   std::array<pollfd, 2> files = {pollfd{first, POLLIN, 0}, pollfd{second, POLLIN, 0}};
-  std::array<std::string*, 2> texts = {&first_text, &second_text};
+  std::array<std::string*, 2> texts = {&output.standard_output, &output.standard_error};
   std::array<char, 1 << 14> buffer{};
+  const auto start = std::chrono::steady_clock::now();
   while (files[0].fd >= 0 || files[1].fd >= 0) {
-    if (poll(files.data(), files.size(), -1) < 0 && errno != EINTR) return;
+    REGROUP_RETURN_IF_ERROR(CheckLimits(program, limits, output, start));
+    if (poll(files.data(), files.size(), kVisitMs) < 0 && errno != EINTR) return ErrnoStatus(errno, "read", program);
     for (size_t i = 0; i < files.size(); ++i) {
       if (files[i].fd < 0 || files[i].revents == 0) continue;
       const ssize_t count = read(files[i].fd, buffer.data(), buffer.size());
@@ -60,6 +82,7 @@ void ReadBoth(int first, std::string& first_text, int second, std::string& secon
       }
     }
   }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -116,19 +139,24 @@ void ChildProcess::WaitOrKill(std::chrono::milliseconds patience) {
   if (waitpid(id_, &status, 0) == id_) ended_ = EndText(status);
 }
 
-absl::StatusOr<Output> RunToEnd(const std::filesystem::path& program, const std::vector<std::string>& arguments) {
+absl::StatusOr<Output> RunToEnd(const std::filesystem::path& program, const std::vector<std::string>& arguments,
+                                const RunLimits& limits) {
   REGROUP_ASSIGN_OR_RETURN(Pipe out, MakePipe(program));
   REGROUP_ASSIGN_OR_RETURN(Pipe err, MakePipe(program));
-  REGROUP_ASSIGN_OR_RETURN(
-      const pid_t id,
-      Spawn({.arguments = CommandOf(program, arguments), .output = out.writer.number(), .error = err.writer.number()}));
+  REGROUP_ASSIGN_OR_RETURN(const pid_t id, Spawn({.arguments = CommandOf(program, arguments),
+                                                  .output = out.writer.number(),
+                                                  .error = err.writer.number(),
+                                                  .parent_death_signal = SIGKILL,
+                                                  .memory_limit = limits.memory}));
   out.writer.Close();
   err.writer.Close();
   Output output;
-  ReadBoth(out.reader.number(), output.standard_output, err.reader.number(), output.standard_error);
+  const absl::Status read = ReadBoth(out.reader.number(), err.reader.number(), program, limits, output);
+  if (!read.ok()) kill(id, SIGKILL);
   int status = 0;
   while (waitpid(id, &status, 0) < 0 && errno == EINTR) {
   }
+  REGROUP_RETURN_IF_ERROR(read);
   constexpr int first_signal_status = 128;
   output.exit_status = WIFSIGNALED(status) ? first_signal_status + WTERMSIG(status) : WEXITSTATUS(status);
   return output;

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -52,8 +53,20 @@ struct Output {
   std::string standard_error;
 };
 
-/// Runs a program to its end.
-absl::StatusOr<Output> RunToEnd(const std::filesystem::path& program, const std::vector<std::string>& arguments);
+/// Limits of a program that runs to its end.
+struct RunLimits {
+  /// 0: as long as it takes.
+  std::chrono::milliseconds time{0};
+  /// Memory in bytes, see SpawnPlan; 0: as much as it takes.
+  size_t memory = 0;
+  /// Asked ten times a second; the program is killed once it returns false.
+  std::function<bool()> is_wanted = [] { return true; };
+};
+
+/// Runs a program to its end; it dies with the thread that runs it. DEADLINE_EXCEEDED after the time, CANCELLED when it
+/// is no longer wanted, RESOURCE_EXHAUSTED if it writes more than 64 MiB: it has been killed then.
+absl::StatusOr<Output> RunToEnd(const std::filesystem::path& program, const std::vector<std::string>& arguments,
+                                const RunLimits& limits = {});
 
 /// Returns the program of that name in this program's folder. UNAVAILABLE says what to do if it is missing.
 absl::StatusOr<std::filesystem::path> SiblingProgram(const std::string& name);

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,6 +37,7 @@ struct ChildImage {
   bool inherits_descriptors;
   bool leads_process_group;
   int parent_death_signal;
+  size_t memory_limit;
   pid_t parent;
 };
 
@@ -56,6 +58,7 @@ ChildImage MakeImage(const SpawnPlan& plan) {
           .inherits_descriptors = plan.inherits_descriptors,
           .leads_process_group = plan.leads_process_group,
           .parent_death_signal = plan.parent_death_signal,
+          .memory_limit = plan.memory_limit,
           .parent = getpid()};
 }
 
@@ -76,6 +79,15 @@ void JoinControlGroup(const char* join_file) {
   if (*join_file == '\0') return;
   const int fd = open(join_file, O_WRONLY | O_CLOEXEC);
   if (fd >= 0) static_cast<void>(!write(fd, "0", 1));
+}
+
+/// Limits private writable memory, not the address space, of which libtorch's files alone take much.
+bool LimitMemory(size_t limit) {
+  if (limit == 0) return true;
+  const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd >= 0) static_cast<void>(!write(fd, "1000", 4));
+  const rlimit memory = {.rlim_cur = limit, .rlim_max = limit};
+  return setrlimit(RLIMIT_DATA, &memory) == 0;
 }
 
 /// A child in the caller's process group keeps ignoring what the caller ignores: a hangup or an interrupt reaches both.
@@ -102,7 +114,7 @@ bool PrepareChild(const ChildImage& image) {
   JoinControlGroup(image.join_file);
   ResetSignals(image.leads_process_group);
   if (*image.working_folder != '\0' && chdir(image.working_folder) != 0) return false;
-  return ConnectStandardStreams(image);
+  return LimitMemory(image.memory_limit) && ConnectStandardStreams(image);
 }
 
 /// Never returns. A failure is written to `error_fd` as an errno; success closes it by exec.

@@ -30,6 +30,9 @@ struct SpawnPlan {
   bool leads_process_group = false;
   /// The signal that the child gets when the thread that started it ends; 0 for none.
   int parent_death_signal = 0;
+  /// Limit of the memory that the child can allocate, in bytes; 0 for none. Where the machine or a control group runs
+  /// out of memory, the kernel then kills this child before its parent.
+  size_t memory_limit = 0;
   /// A file in which a process that writes "0" joins a control group; empty for none. A failure to join is ignored.
   std::filesystem::path join_file;
 };

@@ -101,6 +101,12 @@ def processes_with(entry):
     return _all_where(lambda pid: b"\0" + entry.encode() in b"\0" + _read(pid, "environ"))
 
 
+def children_of(process, program):
+    """Returns the children of a process that run a program of this name."""
+    return [found for found in _all_where(lambda pid: True)
+            if found.parent == process.pid and found.program == program]
+
+
 def _all_where(holds):
     pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid()]
     return [found for found in (_found(pid) for pid in pids if holds(pid)) if found]

@@ -83,5 +83,29 @@ TEST(SiblingProgram, SaysWhatIsMissingAndWhere) {
   EXPECT_THAT(std::string(program.status().message()), HasSubstr("regroup-nothing is not in the folder of"));
 }
 
+TEST(RunToEnd, EndsAProgramThatTakesTooLong) {
+  const auto output = RunToEnd("/bin/sleep", {"1000"}, {.time = std::chrono::milliseconds(300)});
+  EXPECT_EQ(output.status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(std::string(output.status().message()), "sleep did not finish within 0.3 s and was ended");
+}
+
+TEST(RunToEnd, EndsAProgramThatNobodyWantsAnyMore) {
+  int visits = 0;
+  const auto output = RunToEnd("/bin/sleep", {"1000"}, {.is_wanted = [&visits] { return ++visits < 3; }});
+  EXPECT_EQ(output.status().code(), absl::StatusCode::kCancelled);
+}
+
+TEST(RunToEnd, EndsAProgramThatWritesWithoutEnd) {
+  EXPECT_EQ(RunToEnd("/usr/bin/yes", {}).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST(RunToEnd, LimitsTheMemoryOfAProgram) {
+  const std::vector<std::string> takes_memory = {"-c", "head -c 200000000 /dev/zero | tail -c 200000000 | wc -c"};
+  EXPECT_EQ(RunToEnd("/bin/sh", takes_memory)->standard_output, "200000000\n");
+  const auto limited = RunToEnd("/bin/sh", takes_memory, {.memory = size_t{50} << 20});
+  ASSERT_TRUE(limited.ok()) << limited.status();
+  EXPECT_EQ(limited->standard_output, "0\n") << limited->standard_error;
+}
+
 }  // namespace
 }  // namespace regroup
