@@ -457,7 +457,8 @@ Capacity Cluster::CapacityOf(const v1::Worker& worker, int busy_slots) const {
           .has_cuda = worker.device() == "cuda",
           .is_draining = worker.state() == v1::WORKER_STATE_DRAINING,
           .is_asking = session.asking,
-          .can_share = !worker.gang_address().empty()};
+          // Without the secret anybody could compute the tokens of gangs.
+          .can_share = !worker.gang_address().empty() && !options_.gang_secret.empty()};
 }
 
 Demand Cluster::DemandOf(const Job& job, size_t task) {

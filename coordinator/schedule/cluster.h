@@ -41,7 +41,8 @@ struct ClusterOptions {
   Duration watchdog = std::chrono::seconds(300);
   /// Decides which tasks are moved to another worker.
   StragglerRule straggler;
-  /// Key from which the secrets of gangs are derived; random, known to this process only.
+  /// Key from which the secrets of gangs are derived; random, known to this process only. Without it no gang spans
+  /// workers.
   std::string gang_secret;
   /// New jobs are rejected at this number. Each costs memory, and a little time in every decision.
   size_t max_unfinished_jobs = 10000;

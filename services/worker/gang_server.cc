@@ -189,24 +189,28 @@ grpc::ServerWriteReactor<v1::RunDaemonResponse>* GangServer::RunDaemon(grpc::Cal
 }
 
 absl::StatusOr<std::shared_ptr<RankContact>> GangServer::FindContact(const grpc::ServerContextBase& context,
-                                                                     const v1::AttemptId& id) const {
+                                                                     const v1::AttemptId& id, int member) const {
   REGROUP_ASSIGN_OR_RETURN(const std::shared_ptr<SupervisedAttempt> attempt, Admit(context, id));
   std::shared_ptr<RankContact> contact = attempt->ContactOfHelpers();
-  if (contact != nullptr) return contact;
-  return MakeError(absl::StatusCode::kFailedPrecondition, v1::WRONG_STATE,
-                   fmt::format("worker {} does not lead the attempt", options_->id));
+  if (contact == nullptr) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, v1::WRONG_STATE,
+                     fmt::format("worker {} does not lead the attempt", options_->id));
+  }
+  if (member > 0) return contact;
+  return MakeError(absl::StatusCode::kPermissionDenied, v1::NOT_ALLOWED,
+                   fmt::format("worker {} leads the attempt; its own ranks report to it alone", options_->id));
 }
 
 grpc::ServerUnaryReactor* GangServer::RelayAttest(grpc::CallbackServerContext* context,
                                                   const v1::RelayAttestRequest* request, v1::AttestResponse*) {
-  const auto contact = FindContact(*context, request->attest().attempt());
+  const auto contact = FindContact(*context, request->attest().attempt(), request->member());
   if (!contact.ok()) return FinishWith(context, contact.status());
   return FinishWith(context, (*contact)->Attest(request->attest(), request->member()));
 }
 
 grpc::ServerUnaryReactor* GangServer::RelayReport(grpc::CallbackServerContext* context,
                                                   const v1::RelayReportRequest* request, v1::ReportResponse* response) {
-  const auto contact = FindContact(*context, request->report().attempt());
+  const auto contact = FindContact(*context, request->report().attempt(), request->member());
   if (!contact.ok()) return FinishWith(context, contact.status());
   const absl::StatusOr<bool> stop = (*contact)->Report(request->report(), request->member());
   if (stop.ok()) response->set_stop(*stop);

@@ -41,8 +41,10 @@ class GangServer final {
   /// Returns the attempt that the call is about, if the caller is authorised for it.
   absl::StatusOr<std::shared_ptr<SupervisedAttempt>> Admit(const grpc::ServerContextBase& context,
                                                            const v1::AttemptId& id) const;
+  /// Returns what answers the ranks of a helper, which is the gang's `member`. PERMISSION_DENIED (NOT_ALLOWED) for the
+  /// lead's own ranks, which call over its unix socket.
   absl::StatusOr<std::shared_ptr<RankContact>> FindContact(const grpc::ServerContextBase& context,
-                                                           const v1::AttemptId& id) const;
+                                                           const v1::AttemptId& id, int member) const;
   absl::StatusOr<std::shared_ptr<DaemonRun>> StartDaemon(const grpc::ServerContextBase& context,
                                                          const v1::RunDaemonRequest& request) const;
 

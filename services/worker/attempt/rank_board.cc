@@ -73,13 +73,18 @@ absl::Status RankBoard::Attest(const v1::AttestRequest& request, SteadyTime now,
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> RankBoard::Report(const v1::ReportRequest& request, SteadyTime now) {
+absl::StatusOr<bool> RankBoard::Report(const v1::ReportRequest& request, SteadyTime now, int member) {
   const std::lock_guard lock(mutex_);
   const bool known = request.rank() >= 0 && static_cast<size_t>(request.rank()) < ranks_.size() &&
                      ranks_[static_cast<size_t>(request.rank())].attested;
   if (KeyOf(request.attempt()) != attempt_ || !known) {
     return absl::FailedPreconditionError(
         fmt::format("rank {} of attempt {} has not attested", request.rank(), ToString(KeyOf(request.attempt()))));
+  }
+  const int own_member = ranks_[static_cast<size_t>(request.rank())].member;
+  if (own_member != member) {
+    return absl::FailedPreconditionError(fmt::format("worker {} of the gang reported for rank {}, which worker {} runs",
+                                                     member, request.rank(), own_member));
   }
   if (request.has_activity()) NoteActivity(ranks_[static_cast<size_t>(request.rank())], request.activity(), now);
   if (request.has_outcome()) NoteOutcome(request.rank(), request.outcome(), now);

@@ -31,8 +31,9 @@ class RankBoard {
   /// succeed.
   absl::Status Attest(const v1::AttestRequest& request, SteadyTime now, int member = 0);
 
-  /// Returns true if the rank should exit; FAILED_PRECONDITION for another attempt or a rank that has not attested.
-  absl::StatusOr<bool> Report(const v1::ReportRequest& request, SteadyTime now);
+  /// Returns true if the rank should exit; FAILED_PRECONDITION for another attempt, a rank that has not attested, or a
+  /// rank that runs on another worker than `member`.
+  absl::StatusOr<bool> Report(const v1::ReportRequest& request, SteadyTime now, int member = 0);
 
   /// Makes every later Report answer that the rank should exit.
   void Stop();

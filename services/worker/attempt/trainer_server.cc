@@ -27,8 +27,8 @@ absl::Status LocalContact::Attest(const v1::AttestRequest& request, int member) 
   return board_->Attest(request, Now(), member);
 }
 
-absl::StatusOr<bool> LocalContact::Report(const v1::ReportRequest& request, int) {
-  REGROUP_ASSIGN_OR_RETURN(const bool stop, board_->Report(request, Now()));
+absl::StatusOr<bool> LocalContact::Report(const v1::ReportRequest& request, int member) {
+  REGROUP_ASSIGN_OR_RETURN(const bool stop, board_->Report(request, Now(), member));
   for (const v1::MetricPoint& point : request.metrics()) collector_->AddMetric(point);
   // The attempt's progress is the one that rank 0 reports.
   if (request.rank() == 0 && request.has_progress()) collector_->SetProgress(request.progress());

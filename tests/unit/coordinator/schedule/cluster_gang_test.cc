@@ -19,7 +19,9 @@ constexpr Duration kSecond = std::chrono::seconds(1);
 /// Two workers of two slots, and a job whose calibration is a gang of four.
 class ClusterGangTest : public ::testing::Test {
  protected:
-  void SetUp() override {
+  void SetUp() override { SetUpJob(); }
+  void SetUpJob() {
+    for (FakeWorker* worker : {&w1_, &w2_}) worker->running.clear();
     for (FakeWorker* worker : {&w1_, &w2_}) {
       worker->gang_address = worker->id + ":7448";
       cluster_.Register(worker->Registration(), now_);
@@ -101,6 +103,13 @@ TEST_F(ClusterGangTest, StartsOnAllItsWorkersAtOnceAndTellsEachItsPart) {
   EXPECT_THAT(lead.token(), SizeIs(64));
   EXPECT_EQ(Gang().worker(), "workers/w1");
   EXPECT_EQ(Gang().shares(1).worker(), "workers/w2");
+}
+
+TEST_F(ClusterGangTest, NeverStartsWithoutASecret) {
+  cluster_ = Cluster(ClusterOptions{});
+  ASSERT_NO_FATAL_FAILURE(SetUpJob());
+  EXPECT_THAT(StartGang(), IsEmpty());
+  EXPECT_THAT(cluster_.WaitingReasonOf(*cluster_.jobs().Find("a"), now_), HasSubstr("4"));
 }
 
 TEST_F(ClusterGangTest, EveryAttemptHasAnotherToken) {

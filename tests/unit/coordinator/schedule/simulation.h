@@ -408,7 +408,8 @@ class Simulation {
   Cluster MakeCluster() const {
     // Tasks take seconds in the simulation.
     return Cluster(ClusterOptions{.lease = Has(Defect::kEndsLeasesEarly) ? kLease / 4 : kLease,
-                                  .straggler = {.floor = std::chrono::seconds(2), .factor = 2}});
+                                  .straggler = {.floor = std::chrono::seconds(2), .factor = 2},
+                                  .gang_secret = "secret"});
   }
 
   void Commit(bool store_fails) {

@@ -104,6 +104,20 @@ TEST_F(TwoRanks, AFailureOfAnyRankOutweighsASuccess) {
   EXPECT_EQ(board_.outcome_rank(), 1);
 }
 
+TEST(RankBoard, TakesReportsOfARankFromItsOwnWorkerOnly) {
+  RankBoard board(kAttempt, std::vector<int>{1, 1, 1});
+  for (int rank = 0; rank < 3; ++rank) ASSERT_TRUE(board.Attest(Attestation(rank, 3), kBoardStart, rank).ok());
+  for (const int member : {0, 2}) {
+    const absl::Status refusal = board.Report(Ending(1, true), kBoardStart, member).status();
+    EXPECT_EQ(refusal.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(std::string(refusal.message()), HasSubstr("reported for rank 1, which worker 1 runs"));
+  }
+  EXPECT_FALSE(board.Report(Ending(0, false), kBoardStart, 1).ok()) << "the success that counts is that of rank 0";
+  EXPECT_FALSE(board.outcome().has_value());
+  EXPECT_TRUE(board.Report(Ending(1, true), kBoardStart, 1).ok());
+  EXPECT_TRUE(board.outcome()->has_failure());
+}
+
 TEST_F(TwoRanks, ReportsAnswerWhetherToExit) {
   EXPECT_FALSE(*board_.Report(Ticking(0, 1), kBoardStart));
   board_.Stop();
