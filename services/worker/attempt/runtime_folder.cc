@@ -12,8 +12,10 @@
 namespace regroup {
 namespace {
 
-/// Leaves room for "/t12345/..." and "/worker.sock" in 108 bytes.
-constexpr size_t kLongestBase = 60;
+/// Leaves room for the folder's own name, "/t12345/..." and "/worker.sock" in 108 bytes.
+constexpr size_t kLongestBase = 55;
+/// Names that are tried if other users made folders with the earlier ones.
+constexpr int kMostNames = 1000;
 
 const std::filesystem::path kSharedMemory = "/dev/shm";
 
@@ -29,15 +31,35 @@ bool IsPrivateAndOurs(const std::filesystem::path& folder) {
          (status.st_mode & 0077) == 0;
 }
 
+/// Returns the names in the order in which they are tried.
+std::filesystem::path NumberedFolder(const std::filesystem::path& first, int number) {
+  return number == 0 ? first : std::filesystem::path(fmt::format("{}-{}", first.string(), number));
+}
+
+/// Makes the folder under the first name that is free.
+absl::StatusOr<std::filesystem::path> MakeFirstFree(const std::filesystem::path& first) {
+  for (int number = 0; number < kMostNames; ++number) {
+    const std::filesystem::path folder = NumberedFolder(first, number);
+    if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus(errno, "make folder", folder);
+    // It may have been made by another worker of this user in between.
+    if (IsPrivateAndOurs(folder)) return folder;
+  }
+  return absl::PermissionDeniedError(
+      fmt::format("{} and {} more exist but are not private folders of this user; remove them, or set XDG_RUNTIME_DIR",
+                  first.string(), kMostNames - 1));
+}
+
 }  // namespace
 
 absl::StatusOr<std::filesystem::path> MakeRuntimeFolder(const std::string& key, const std::string& xdg_runtime_dir) {
   const std::filesystem::path base = IsUsable(xdg_runtime_dir) ? xdg_runtime_dir : "/tmp";
-  const std::filesystem::path folder = base / fmt::format("regroup-{}-{}", geteuid(), key);
-  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus(errno, "make folder", folder);
-  if (IsPrivateAndOurs(folder)) return folder;
-  return absl::PermissionDeniedError(
-      fmt::format("{} exists but is not a private folder of this user; remove it", folder.string()));
+  const std::filesystem::path first = base / fmt::format("regroup-{}-{}", geteuid(), key);
+  // A folder of this worker is found again although an earlier name has become free: it has the lock of a process that
+  // may still run.
+  for (int number = 0; number < kMostNames; ++number) {
+    if (IsPrivateAndOurs(NumberedFolder(first, number))) return NumberedFolder(first, number);
+  }
+  return MakeFirstFree(first);
 }
 
 void EmptyRuntimeFolder(const std::filesystem::path& folder, const std::filesystem::path& keep) {

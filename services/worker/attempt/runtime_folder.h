@@ -10,8 +10,9 @@
 namespace regroup {
 
 /// Returns $XDG_RUNTIME_DIR/regroup-<user>-<key>, or the same in /tmp, created with mode 0700. An existing one is
-/// reused if it is a private folder of this user; PERMISSION_DENIED otherwise, because somebody else could listen
-/// there.
+/// reused if it is a private folder of this user. One that somebody else made first is left alone, because its maker
+/// could listen there, and the next of the names with "-1", "-2" and so on is taken; PERMISSION_DENIED if all are
+/// taken.
 absl::StatusOr<std::filesystem::path> MakeRuntimeFolder(const std::string& key, const std::string& xdg_runtime_dir);
 
 /// Removes everything in the folder except `keep`.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -25,19 +26,38 @@ TEST(RuntimeFolder, IsPrivateAndFoundAgain) {
   EXPECT_EQ(*MakeRuntimeFolder("0123456789ab", base.path().string()), *folder);
 }
 
-TEST(RuntimeFolder, OneThatOthersCanEnterIsRefused) {
+TEST(RuntimeFolder, OneThatOthersCanEnterIsLeftAloneAndKeepsNobodyFromStarting) {
   TemporaryFolder base;
   const auto folder = MakeRuntimeFolder("0123456789ab", base.path().string());
   ASSERT_EQ(chmod(folder->c_str(), 0755), 0);
-  EXPECT_TRUE(absl::IsPermissionDenied(MakeRuntimeFolder("0123456789ab", base.path().string()).status()));
+  const auto other = MakeRuntimeFolder("0123456789ab", base.path().string());
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_EQ(other->string(), folder->string() + "-1");
+  EXPECT_EQ(ModeOf(*other), 0700);
+  EXPECT_EQ(ModeOf(*folder), 0755);
 }
 
-TEST(RuntimeFolder, ALinkToElsewhereIsRefused) {
+TEST(RuntimeFolder, OneOfAnotherUserKeepsNobodyFromStarting) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can make a folder of another user";
+  TemporaryFolder base;
+  const auto folder = MakeRuntimeFolder("0123456789ab", base.path().string());
+  ASSERT_EQ(chown(folder->c_str(), 65534, 65534), 0);
+  const auto other = MakeRuntimeFolder("0123456789ab", base.path().string());
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_NE(*other, *folder);
+  // Its own folder, with the lock in it, is found again although the first name is free now.
+  std::filesystem::remove(*folder);
+  EXPECT_EQ(*MakeRuntimeFolder("0123456789ab", base.path().string()), *other);
+}
+
+TEST(RuntimeFolder, ALinkToElsewhereIsNotFollowed) {
   TemporaryFolder base;
   const auto folder = MakeRuntimeFolder("0123456789ab", base.path().string());
   std::filesystem::rename(*folder, base.path() / "elsewhere");
   std::filesystem::create_symlink(base.path() / "elsewhere", *folder);
-  EXPECT_TRUE(absl::IsPermissionDenied(MakeRuntimeFolder("0123456789ab", base.path().string()).status()));
+  const auto other = MakeRuntimeFolder("0123456789ab", base.path().string());
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_EQ(other->string(), folder->string() + "-1");
 }
 
 TEST(RuntimeFolder, ABaseWhosePathIsTooLongForSocketsIsNotUsed) {
