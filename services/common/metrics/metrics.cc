@@ -18,6 +18,10 @@
 namespace regroup {
 namespace {
 
+/// Each request holds a thread until it is whole or its time is over, so that half requests only delay a scrape.
+constexpr char kThreads[] = "32";
+constexpr char kRequestTimeoutMs[] = "1000";
+
 std::string Prefixed(const std::string& name) { return "regroup_" + name; }
 
 prometheus::MetricFamily Single(const std::string& name, const std::string& help, prometheus::MetricType type,
@@ -167,7 +171,8 @@ void Metrics::Forget(const std::string& name, const MetricLabels& labels) {
 
 absl::StatusOr<int> Metrics::Serve(const std::string& address) {
   try {
-    auto exposer = std::make_unique<prometheus::Exposer>(address, 2);
+    auto exposer = std::make_unique<prometheus::Exposer>(std::vector<std::string>{
+        "listening_ports", address, "num_threads", kThreads, "request_timeout_ms", kRequestTimeoutMs});
     exposer->RegisterCollectable(implementation_->registry);
     exposer->RegisterCollectable(implementation_->process);
     const int port = exposer->GetListeningPorts().at(0);

@@ -12,16 +12,23 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-/// Returns the response that a plain HTTP client gets from the port.
-std::string HttpGet(int port, const std::string& path) {
+/// Connects and sends the text; gives up reading after 25 s.
+int SendTo(int port, const std::string& text) {
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  const timeval patience = {.tv_sec = 25, .tv_usec = 0};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(port));
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-  const std::string request = "GET " + path + " HTTP/1.0\r\nHost: localhost\r\n\r\n";
-  EXPECT_EQ(write(fd, request.data(), request.size()), static_cast<ssize_t>(request.size()));
+  EXPECT_EQ(write(fd, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  return fd;
+}
+
+/// Returns the response that a plain HTTP client gets from the port.
+std::string HttpGet(int port, const std::string& path) {
+  const int fd = SendTo(port, "GET " + path + " HTTP/1.0\r\nHost: localhost\r\n\r\n");
   std::string response;
   char buffer[4096];
   for (ssize_t count = 0; (count = read(fd, buffer, sizeof buffer)) > 0;) response.append(buffer, count);
@@ -85,6 +92,15 @@ TEST(Metrics, AreServedOverHttpWithThoseOfTheProcess) {
   EXPECT_THAT(page, HasSubstr("200 OK"));
   EXPECT_THAT(page, HasSubstr("regroup_loss 2.5"));
   EXPECT_THAT(page, ::testing::ContainsRegex("process_resident_memory_bytes [1-9]"));
+}
+
+TEST(Metrics, AreServedWhileRequestsAreLeftHalfDone) {
+  Metrics metrics;
+  const int port = metrics.Serve("127.0.0.1:0").value();
+  std::vector<int> half;
+  for (int i = 0; i < 60; ++i) half.push_back(SendTo(port, "GET /metrics HTTP/1.1\r\nX: "));
+  EXPECT_THAT(HttpGet(port, "/metrics"), HasSubstr("200 OK"));
+  for (const int fd : half) close(fd);
 }
 
 TEST(Metrics, NameAnAddressThatIsTaken) {
