@@ -211,6 +211,7 @@ int main(int argc, char** argv) {
   regroup::InitLogging("coordinator",
                        flags.log_format == "json" ? regroup::LogFormat::kJson : regroup::LogFormat::kText);
   regroup::RaiseOpenFileLimit();
+  regroup::WarnOfFewOpenFiles();
   const absl::Status status = regroup::RunCoordinator(std::move(flags), signals);
   if (!status.ok()) regroup::LogError(std::string(status.message()));
   return regroup::ExitStatusOf(status);

@@ -180,6 +180,19 @@ TEST_F(ConnectionsTest, WhoGoesMakesRoomForOthers) {
   EXPECT_EQ(VersionFrom(Address(server_->port()), files_.Identity("client")).value(), "test");
 }
 
+TEST_F(ConnectionsTest, HalfHandshakesOfOneAddressKeepNobodyOut) {
+  options_.max_half_open_per_address = 20;
+  Serve();
+  const auto first = OpenChannel(Address(server_->port()), files_.Identity("client")).value();
+  ASSERT_TRUE(CallOn(first).ok());
+  const std::string peer = service_.last_peer();
+  const SilentConnections crowd(server_->port(), 100);
+  EXPECT_TRUE(crowd.WaitUntilEnded(80)) << crowd.Ended();
+  EXPECT_EQ(VersionFrom(Address(server_->port()), files_.Identity("client")).value(), "test");
+  EXPECT_TRUE(CallOn(first).ok());
+  EXPECT_EQ(service_.last_peer(), peer) << "a connection in use was ended";
+}
+
 TEST(OpenFiles, AreAsManyAsTheSystemAllows) {
   rlimit before{};
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);

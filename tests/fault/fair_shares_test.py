@@ -7,7 +7,9 @@ import contextlib
 import json
 import os
 import pathlib
+import resource
 import signal
+import socket
 import subprocess
 import threading
 import unittest
@@ -147,6 +149,18 @@ class FairSharesTest(ProgramTest):
             return True
         except grpc.RpcError:
             return False
+
+    def test_a_coordinator_that_is_out_of_open_files_ends_and_says_so(self):
+        """gRPC never accepts again, so the process must end: its supervisor starts it anew."""
+        self.start()
+        coordinator, port = self.cluster.coordinator, int(self.cluster.address.split(":")[1])
+        used = len(os.listdir(f"/proc/{coordinator.pid}/fd"))
+        resource.prlimit(coordinator.pid, resource.RLIMIT_NOFILE, (used + 20, used + 20))
+        with contextlib.ExitStack() as crowd:
+            for _ in range(200):
+                crowd.enter_context(socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_S))
+            self.assertEqual(coordinator.wait(_PATIENCE_S), 1)
+        self.assertIn("accepts no connections any more", (self.folder / "coordinator.log").read_text())
 
     def test_unfinished_jobs_of_one_caller_leave_room_for_others(self):
         self.start("--max-unfinished-jobs-per-caller", 2)

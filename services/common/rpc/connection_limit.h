@@ -2,25 +2,37 @@
 // no file descriptor left.
 //
 // A thread scans the process's own sockets several times a second and closes the youngest above the limit, so that the
-// oldest connections stay. Owned by the server.
+// oldest connections stay. Of the connections of one address on which the server has not said anything yet, such as
+// half TLS handshakes, it closes the oldest above a limit of their own, so that others of that address get in. It also
+// notices when the server has stopped accepting connections. Owned by the server.
 #pragma once
 
 #include <dirent.h>
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
 namespace regroup {
 
+struct ConnectionLimits {
+  /// Most connections to the port, but at most three quarters of the files that the process may open.
+  size_t most = 4096;
+  /// Most connections of one address on which the server has sent nothing yet.
+  size_t most_half_open = 256;
+  /// Called once, from a thread of its own, when connections have waited ten seconds and none was accepted.
+  std::function<void(const std::string& why)> stopped_accepting;
+};
+
 class ConnectionLimit {
  public:
-  /// Limits the connections to this TCP port of this process to `most`, but at most three quarters of the files that
-  /// the process may open.
-  ConnectionLimit(int port, size_t most);
+  /// Limits the connections to this TCP port, on which this process listens already.
+  ConnectionLimit(int port, ConnectionLimits limits);
   ~ConnectionLimit();
   ConnectionLimit(const ConnectionLimit&) = delete;
   ConnectionLimit& operator=(const ConnectionLimit&) = delete;
@@ -31,16 +43,21 @@ class ConnectionLimit {
     /// Number that no other socket of the machine ever has.
     uint64_t cookie = 0;
     int descriptor = -1;
+    /// The address of the other side; empty once the server has sent anything.
+    std::string half_open_from;
   };
 
   void Run();
   void Enforce();
+  void EndHalfOpen(const std::vector<Connection>& connections) const;
+  void WatchListeners();
   std::vector<int> OpenDescriptors() const;
   /// Returns the connections in the order in which they were first seen.
   std::vector<Connection> Connections(const std::vector<int>& descriptors);
   void End(const Connection& connection) const;
 
   const int port_;
+  const ConnectionLimits limits_;
   const size_t most_;
   // Opened in advance, because no descriptor may be left when they are needed.
   DIR* const descriptors_;
@@ -50,6 +67,10 @@ class ConnectionLimit {
   /// Number of the scan in which each connection was first seen, by its cookie.
   std::map<uint64_t, uint64_t> first_looks_;
   bool was_above_ = false;
+  /// The descriptors on which the server listens, and the number of looks since which connections have been waiting
+  /// there.
+  std::vector<int> listeners_;
+  int waiting_looks_ = 0;
 
   std::mutex mutex_;
   std::condition_variable stopped_;
@@ -59,5 +80,8 @@ class ConnectionLimit {
 
 /// Raises the process's limit of open files to the system's maximum; it often starts at 1,024. Returns the new limit.
 size_t RaiseOpenFileLimit();
+
+/// Logs a warning if the process may open too few files for the default number of connections.
+void WarnOfFewOpenFiles();
 
 }  // namespace regroup

@@ -122,7 +122,12 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || server->port_ < 0) return CannotListen(options.address);
   const bool is_tcp = options.address.rfind("unix:", 0) != 0;
-  if (is_tcp) server->connection_limit_ = std::make_unique<ConnectionLimit>(server->port_, options.max_connections);
+  if (is_tcp) {
+    server->connection_limit_ = std::make_unique<ConnectionLimit>(
+        server->port_, ConnectionLimits{.most = options.max_connections,
+                                        .most_half_open = options.max_half_open_per_address,
+                                        .stopped_accepting = options.stopped_accepting});
+  }
   server->address_ = WithPort(options.address, server->port_);
   server->SetServing(false);
   return server;

@@ -45,6 +45,10 @@ struct RpcServerOptions {
   std::chrono::seconds max_connection_age_grace{60};
   /// The youngest connections above this are closed; applies to TCP ports only.
   size_t max_connections = 4096;
+  /// The oldest connections of one address that are still in their handshake are closed above this; TCP ports only.
+  size_t max_half_open_per_address = 256;
+  /// Called once, from any thread, if the server cannot accept connections any more; may be null. TCP ports only.
+  std::function<void(const std::string& why)> stopped_accepting;
   /// Time limit for the TLS and HTTP/2 handshakes. A client without a certificate cannot hold a connection for longer.
   std::chrono::milliseconds handshake_timeout{20000};
 };
