@@ -1,7 +1,7 @@
 # `cmake --install` installs everything below the prefix. Components: cli, coordinator, worker (includes the trainer).
 #
 #   bin                    the programs, which search their own folder for one another
-#   lib/regroup            private: modules that the trainer loads at run time, and the shared libraries that it needs
+#   lib/regroup            private: modules that the trainer and mpirun load at run time, and the shared libraries that it needs
 #                          and that are in no system folder (libtorch and the dependencies of its wheel)
 #   lib/systemd, lib/sysusers.d, lib/tmpfiles.d    the services, their account and their folders
 #   share/regroup          the proto files; the configuration that the services start with
@@ -16,7 +16,7 @@ function(regroup_install_program target component)
   install(TARGETS ${target} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT ${component})
 endfunction()
 
-# regroup_install_module(<target>): a module that the trainer loads at run time.
+# regroup_install_module(<target>): a module that the trainer or mpirun loads at run time.
 function(regroup_install_module target)
   set_target_properties(${target} PROPERTIES INSTALL_RPATH "$ORIGIN")
   install(TARGETS ${target} LIBRARY DESTINATION ${REGROUP_PRIVATE_LIBDIR} COMPONENT worker)
@@ -69,6 +69,7 @@ regroup_install_copyright(coordinator ${PROJECT_SOURCE_DIR}/deploy/debian/copyri
 
 regroup_install_program(regroup-worker worker)
 regroup_install_program(regroup-rsh worker)
+regroup_install_module(regroup_loopback)
 regroup_install_service(worker)
 regroup_install_copyright(worker ${PROJECT_SOURCE_DIR}/deploy/debian/copyright)
 if(NOT REGROUP_TRAINER)

@@ -108,12 +108,19 @@ TlsFiles AbsoluteFiles(TlsFiles files) {
 void Complete(WorkerOptions& worker) {
   if (worker.trainer.empty()) worker.trainer = BesideThis("regroup-trainer");
   worker.gang.remote_shell = BesideThis("regroup-rsh");
+  worker.loopback_module = FindLoopbackModule();
   worker.trainer = std::filesystem::absolute(worker.trainer);
   worker.work_folder = std::filesystem::absolute(worker.work_folder).lexically_normal();
   for (std::filesystem::path& root : worker.allowed_paths.data_roots) root = std::filesystem::absolute(root);
 }
 
 }  // namespace
+
+std::filesystem::path FindLoopbackModule() {
+  const std::filesystem::path built = BesideThis("../lib/libregroup_loopback.so").lexically_normal();
+  const std::filesystem::path installed = BesideThis("../lib/regroup/libregroup_loopback.so").lexically_normal();
+  return std::filesystem::exists(built) ? built : installed;
+}
 
 std::string WorkerKey(const WorkerOptions& options) {
   return Sha256Of(fmt::format("{}\n{}", options.id, options.work_folder.lexically_normal().string())).substr(0, 12);

@@ -45,6 +45,8 @@ struct WorkerOptions {
   std::filesystem::path trainer;
   /// An absolute path, or a name that is looked up in PATH.
   std::string mpirun = "mpirun";
+  /// The module that keeps the ports of a gang on one worker on loopback, absolute.
+  std::filesystem::path loopback_module;
   AllowedPaths allowed_paths;
   GangOptions gang;
 
@@ -57,6 +59,9 @@ struct WorkerOptions {
   /// Longest AcquireTask call.
   std::chrono::milliseconds acquire_wait{20'000};
 };
+
+/// Returns the path of the module beside this program: in lib/ of a build, in lib/regroup/ once installed.
+std::filesystem::path FindLoopbackModule();
 
 /// Returns 12 hexadecimal digits that identify this worker and its working folder on this machine, for the names of
 /// sockets, locks and groups.

@@ -29,8 +29,9 @@ FILES = {
                             "/usr/lib/tmpfiles.d/regroup-coordinator.conf", "/usr/share/regroup/coordinator.conf"],
     "regroup-worker": ["/usr/lib/systemd/system/regroup-worker.service", "/usr/lib/sysusers.d/regroup-worker.conf",
                        "/usr/lib/tmpfiles.d/regroup-worker.conf", "/usr/share/regroup/worker.conf",
-                       "/usr/lib/regroup/libregroup_sentencepiece.so", "/usr/lib/regroup/libtorch_cpu.so",
-                       "/usr/lib/regroup/libc10.so", "/usr/share/doc/regroup-worker/licenses/LICENSE",
+                       "/usr/lib/regroup/libregroup_sentencepiece.so", "/usr/lib/regroup/libregroup_loopback.so",
+                       "/usr/lib/regroup/libtorch_cpu.so", "/usr/lib/regroup/libc10.so",
+                       "/usr/share/doc/regroup-worker/licenses/LICENSE",
                        "/usr/share/doc/regroup-worker/licenses/NVIDIA-CUDA",
                        "/usr/share/doc/regroup-worker/licenses/INTEL-ONEMKL"]}
 # Hides the build folder, and the Python environment where it lies elsewhere, as if this were another machine.

@@ -34,6 +34,7 @@ constexpr std::array<std::string_view, 12> kInherited = {"PATH",
 /// Settings of the libraries that a trainer uses.
 constexpr std::array<std::string_view, 6> kInheritedPrefixes = {"NCCL_", "UCX_", "FI_", "MKL_", "PYTORCH_", "TORCH_"};
 constexpr std::string_view kMpiPrefix = "OMPI_MCA_";
+constexpr char kLoopback[] = "lo";
 
 bool IsInherited(std::string_view name, bool gang) {
   if (std::find(kInherited.begin(), kInherited.end(), name) != kInherited.end()) return true;
@@ -73,15 +74,16 @@ std::vector<std::string> CommonMpirunArguments(const std::filesystem::path& mpir
                                                const std::filesystem::path& log_folder) {
   return {mpirun.string(), "--allow-run-as-root", "--bind-to", "none", "-np", std::to_string(ranks),
           // One file per rank keeps lines whole, even when ranks print at the same time.
-          "--output-filename", OutputFilename(log_folder),
-          // Disables InfiniBand verbs: Open MPI would warn that there are none.
-          "-mca", "btl", "^openib"};
+          "--output-filename", OutputFilename(log_folder)};
 }
 
 /// Passes on `exported` by name only: everybody can read a command line, so no value may appear in it.
 std::vector<std::string> LocalMpirunArguments(const Environment& exported) {
-  // With one host mpirun needs no remote shell and must not look for one.
-  std::vector<std::string> arguments = {"--oversubscribe", "-mca", "plm", "isolated"};
+  // With one host mpirun needs no remote shell and must not look for one. Ranks talk over shared memory, and mpirun
+  // over loopback, so that no other machine reaches them; the worker's own settings cannot change that.
+  std::vector<std::string> arguments = {
+      "--oversubscribe",    "-mca",   "plm", "isolated", "-mca", "pml", "ob1", "-mca", "btl", "self,vader", "-mca",
+      "oob_tcp_if_include", kLoopback};
   for (const auto& [name, value] : exported) {
     arguments.push_back("-x");
     arguments.push_back(name);
@@ -92,7 +94,8 @@ std::vector<std::string> LocalMpirunArguments(const Environment& exported) {
 /// Exports nothing: ranks take their variables from the worker that runs them.
 std::vector<std::string> SpreadMpirunArguments(const WorkerOptions& options, const LaunchContext& context) {
   std::vector<std::string> arguments = {
-      "--hostfile", (context.temporary_folder / kHostFile).string(),
+      // Disables InfiniBand verbs: Open MPI would warn that there are none.
+      "-mca", "btl", "^openib", "--hostfile", (context.temporary_folder / kHostFile).string(),
       // Ranks are numbered in the order of the workers, each of which runs exactly its share.
       "--map-by", "slot",
       // The host names are invented, and Open MPI may be installed in different folders on different nodes.
@@ -136,7 +139,11 @@ Environment FullEnvironment(const WorkerOptions& options, const v1::TaskAssignme
   environment.emplace("PATH", "/usr/local/bin:/usr/bin:/bin");
   environment.emplace("LANG", "C.UTF-8");
   if (gang) AddMpiSettings(environment);
-  if (IsSpread(assignment)) AddNcclSettings(options.gang.interface, environment);
+  if (IsSpread(assignment)) {
+    AddNcclSettings(options.gang.interface, environment);
+  } else if (gang) {
+    environment["NCCL_SOCKET_IFNAME"] = kLoopback;
+  }
   return environment;
 }
 
@@ -160,7 +167,11 @@ ProcessPlan MakeProcessPlan(const WorkerOptions& options, const v1::TaskAssignme
   const bool gang = assignment.ranks() > 1;
   const Environment own = OwnVariables(options, assignment, context);
   Environment environment = FullEnvironment(options, assignment, context, own);
-  if (IsSpread(assignment)) environment[kGangFileVariable] = (context.temporary_folder / kGangFile).string();
+  if (IsSpread(assignment)) {
+    environment[kGangFileVariable] = (context.temporary_folder / kGangFile).string();
+  } else if (gang) {
+    environment["LD_PRELOAD"] = options.loopback_module.string();
+  }
 
   const std::filesystem::path log_folder = RankLogFolder(context.attempt_folder);
   const std::filesystem::path output_folder = gang ? log_folder / "mpirun" : log_folder / "rank.0";
@@ -186,6 +197,8 @@ ProcessPlan MakeDaemonPlan(const WorkerOptions& options, const v1::TaskAssignmen
   const Environment own = OwnVariables(options, assignment, context);
   Environment environment = FullEnvironment(options, assignment, context, own);
   environment["OMPI_MCA_btl_vader_backing_directory"] = context.shared_memory_folder.string();
+  // Ranks find out by the node's name which others share their memory; mpirun knows the node by the invented one.
+  environment["PMIX_HOSTNAME"] = NodeName(assignment.gang().member());
   // The daemon belongs to the same installation as mpirun.
   const std::filesystem::path daemon = FindMpirun(options, environment).parent_path() / "orted";
   std::vector<std::string> all = {daemon.string()};

@@ -4,7 +4,9 @@
 #include <google/protobuf/util/json_util.h>
 #include <google/protobuf/util/time_util.h>
 #include <signal.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <string>
 #include <utility>
 
@@ -40,6 +42,15 @@ absl::Status WriteJson(const google::protobuf::Message& message, const std::file
 absl::Status WriteAssignment(v1::TaskAssignment assignment, const std::filesystem::path& path) {
   assignment.clear_gang();
   return WriteJson(assignment, path);
+}
+
+/// Without the module the ports of a gang would be open to the network, and the loader would only print a warning. It
+/// separates the names of modules by colons and spaces.
+absl::Status CheckLoopbackModule(const std::filesystem::path& module) {
+  if (access(module.c_str(), R_OK) != 0) return ErrnoStatus(errno, "read", module);
+  if (module.string().find_first_of(": ") == std::string::npos) return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format(
+      "{} cannot be loaded into mpirun: install Regroup below a path without colons and spaces", module.string()));
 }
 
 std::shared_ptr<RankBoard> MakeBoard(const v1::TaskAssignment& assignment, const AttemptKey& key) {
@@ -129,6 +140,9 @@ std::string TaskAttempt::WhoIsMissing() const {
 }
 
 absl::Status TaskAttempt::StartRanks() {
+  if (assignment_.ranks() > 1 && !is_spread()) {
+    REGROUP_RETURN_IF_ERROR(CheckLoopbackModule(services_->options.loopback_module));
+  }
   const ProcessPlan plan = MakeProcessPlan(services_->options, assignment_, MakeLaunchContext());
   logs_.emplace(RankLogFolder(folder_), assignment_.ranks(), collector_.get());
   start_time_ = std::chrono::steady_clock::now();

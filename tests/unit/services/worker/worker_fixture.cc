@@ -18,6 +18,7 @@ WorkerFixture::WorkerFixture(std::chrono::milliseconds lease) : coordinator_(lea
   options_.work_folder = folder_.path() / "work";
   options_.slots = 4;
   options_.trainer = FAKE_TRAINER;
+  options_.loopback_module = LOOPBACK_MODULE;
   options_.stop_grace = std::chrono::milliseconds(500);
   std::filesystem::create_directories(options_.work_folder);
   std::filesystem::create_directories(runtime_base_);

@@ -38,6 +38,15 @@ TEST_F(WorkerGang, TwoRanksSucceedAndEachLineCarriesItsRank) {
   EXPECT_EQ(coordinator_.metrics.size(), 2u);
 }
 
+TEST_F(WorkerGang, DoesNotStartIfItsPortsWouldBeOpenToTheNetwork) {
+  StopWorker();
+  options_.loopback_module = folder_.path() / "libgone.so";
+  StartWorker();
+  const v1::TaskOutcome outcome = RunTask("finetune", "succeed", 2);
+  EXPECT_EQ(outcome.failure().failure_class(), v1::FAILURE_CLASS_INFRA);
+  EXPECT_THAT(outcome.failure().message(), HasSubstr("libgone.so"));
+}
+
 TEST_F(WorkerGang, TheLossOfOneRankEndsTheGangAndIsNamed) {
   const AttemptKey key = Assign("finetune", "wait", 2, {{"go", "/nowhere"}});
   WaitForFile(Out(key, "pid.0"));

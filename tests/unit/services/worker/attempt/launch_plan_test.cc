@@ -78,6 +78,18 @@ TEST(LaunchPlan, AGangIsStartedByMpirun) {
   EXPECT_THAT(plan.environment, Contains("OMPI_MCA_btl_tcp_if_include=eth0"));
 }
 
+TEST(LaunchPlan, AGangOnOneWorkerStaysOnLoopbackAndSharedMemory) {
+  WorkerOptions options = Options();
+  options.gang.interface = "eth1";
+  options.loopback_module = "/opt/lib/libregroup_loopback.so";
+  const ProcessPlan plan = MakeProcessPlan(options, Assignment(2), Context());
+  EXPECT_THAT(plan.arguments, AllOf(Contains("self,vader"), Contains("oob_tcp_if_include"), Contains("lo")));
+  EXPECT_THAT(plan.arguments, AllOf(Not(Contains("^openib")), Not(Contains("eth1"))));
+  EXPECT_THAT(plan.environment,
+              AllOf(Contains("LD_PRELOAD=/opt/lib/libregroup_loopback.so"), Contains("NCCL_SOCKET_IFNAME=lo")));
+  EXPECT_THAT(MakeProcessPlan(options, Assignment(1), Context()).environment, Each(Not(StartsWith("LD_PRELOAD"))));
+}
+
 TEST(LaunchPlan, TheWorkersOwnMpiSettingsOverruleTheDefaults) {
   LaunchContext context = Context();
   EXPECT_THAT(MakeProcessPlan(Options(), Assignment(2), context).environment,
@@ -152,8 +164,8 @@ TEST(LaunchPlan, ASpreadGangReachesTheOtherWorkersThroughOurRemoteShellOnly) {
   EXPECT_THAT(plan.arguments, Each(Not(HasSubstr("secret-token"))));
   // Exported variables would reach the ranks of the other worker, whose socket and devices differ.
   EXPECT_THAT(plan.arguments, AllOf(Not(Contains("-x")), Not(Contains("--oversubscribe"))));
-  EXPECT_THAT(plan.environment,
-              AllOf(Contains("REGROUP_GANG_FILE=/tmp/t1/gang.json"), Contains("NCCL_SOCKET_IFNAME=eth1")));
+  EXPECT_THAT(plan.environment, AllOf(Contains("REGROUP_GANG_FILE=/tmp/t1/gang.json"),
+                                      Contains("NCCL_SOCKET_IFNAME=eth1"), Each(Not(StartsWith("LD_PRELOAD")))));
 }
 
 TEST(LaunchPlan, AHelperRunsTheDaemonBesideMpirun) {
@@ -161,9 +173,10 @@ TEST(LaunchPlan, AHelperRunsTheDaemonBesideMpirun) {
   context.shared_memory_folder = "/dev/shm/own";
   const ProcessPlan plan = MakeDaemonPlan(Options(), SpreadAssignment(1), context, {"-mca", "ess", "env"});
   EXPECT_THAT(plan.arguments, ElementsAre("/usr/bin/orted", "-mca", "ess", "env"));
-  EXPECT_THAT(plan.environment,
-              AllOf(Contains("REGROUP_WORKER_SOCKET=/tmp/s"), Contains("REGROUP_ATTEMPT_TOKEN=secret-token"),
-                    Contains("OMPI_MCA_btl_vader_backing_directory=/dev/shm/own")));
+  EXPECT_THAT(
+      plan.environment,
+      AllOf(Contains("REGROUP_WORKER_SOCKET=/tmp/s"), Contains("REGROUP_ATTEMPT_TOKEN=secret-token"),
+            Contains("OMPI_MCA_btl_vader_backing_directory=/dev/shm/own"), Contains("PMIX_HOSTNAME=regroup-node-1")));
   EXPECT_THAT(plan.environment, Each(Not(StartsWith("REGROUP_GANG_FILE="))));
   for (const std::string& entry : plan.marker) EXPECT_THAT(plan.environment, Contains(entry));
 }
