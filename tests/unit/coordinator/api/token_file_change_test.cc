@@ -16,7 +16,7 @@ class TokenFileChangeTest : public CoordinatorTest {
     file_ = folder_ / "tokens";
     alice_ = AddToken(file_, "alice", Role::kSubmitter).value();
     admin_ = AddToken(file_, "admin", Role::kAdmin).value();
-    node_ = AddToken(file_, "node", Role::kWorker).value();
+    node_ = AddToken(file_, w1_.id, Role::kWorker).value();
     options_.token_file = file_;
     options_.needs_tokens = true;
     Start();
@@ -127,10 +127,13 @@ TEST_F(TokenFileChangeTest, AStreamOfAnotherTokenGoesOn) {
 
 TEST_F(TokenFileChangeTest, ARemovedWorkerGetsNoTaskThatItWaitedFor) {
   v1::RegisterWorkerResponse registered;
-  ASSERT_TRUE(workers_->RegisterWorker(ContextOf(node_).get(), w1_.Registration(), &registered).ok());
+  v1::RegisterWorkerRequest registration = w1_.Registration();
+  registration.set_version(REGROUP_VERSION);
+  const absl::Status admitted = FromGrpc(workers_->RegisterWorker(ContextOf(node_).get(), registration, &registered));
+  ASSERT_TRUE(admitted.ok()) << admitted;
   std::thread remover([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(200));
-    ASSERT_TRUE(RemoveToken(file_, "node").ok());
+    ASSERT_TRUE(RemoveToken(file_, w1_.id).ok());
   });
   v1::AcquireTaskResponse response;
   const absl::Status status =
