@@ -131,6 +131,8 @@ absl::StatusOr<Caller> WorkerService::AdmitWorker(const grpc::ServerContextBase&
   LogWarning(
       "call rejected",
       {{"method", method}, {"peer", caller.peer}, {"caller", caller.name}, {"reason", std::string(status.message())}});
+  access_->NoteRefused(caller, method, IsWorkerId(request.worker()) ? WorkerName(request.worker()) : "",
+                       std::string(status.message()));
   return status;
 }
 
