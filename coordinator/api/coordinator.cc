@@ -63,7 +63,8 @@ Coordinator::Coordinator(const CoordinatorOptions& options, std::unique_ptr<JobS
                .on_refused = [this](const Refusal& refusal) { WriteDown(refusal); }}),
       core_(options.cluster, store_.get(), &feeds_, &metrics_, SystemClocks()),
       job_service_(&core_, store_.get(), &feeds_, &pump_, &access_, options.allowed_paths, options.plans),
-      worker_service_(&core_, &metrics_, &access_, Absolute(options.allowed_paths.data_roots)),
+      worker_service_(&core_, &metrics_, &access_, Absolute(options.allowed_paths.data_roots),
+                      options.max_log_bytes_per_job),
       cluster_service_(
           &core_, store_.get(), &access_, &errands_,
           {.start_time = SteadyWallClock()(),

@@ -50,6 +50,8 @@ struct CoordinatorOptions {
   /// Most streams that one caller may hold; those of all callers have a limit of their own.
   size_t max_streams_per_caller = 200;
   PlanLimits plans;
+  /// Most bytes of log that are stored of one job.
+  int64_t max_log_bytes_per_job = int64_t{64} << 20;
   ClusterOptions cluster;
 };
 

@@ -187,15 +187,22 @@ grpc::ServerUnaryReactor* WorkerService::ReportTask(grpc::CallbackServerContext*
   const absl::StatusOr<Caller> caller = AdmitWorker(*context, "WorkerService/ReportTask", *request);
   if (!caller.ok()) return FinishWith(context, caller.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  core_->Change([=](Turn& turn) { return ReportIn(*request, turn); },
-                [=](const absl::Status& status, const Turn&) {
-                  const v1::AttemptId& attempt = request->attempt();
-                  LogInfo("attempt reported", {{"job", attempt.job()},
-                                               {"task", attempt.task()},
-                                               {"epoch", attempt.epoch()},
-                                               {"result", status.ToString()}});
-                  reactor->Finish(ToGrpc(status));
-                });
+  core_->Change(
+      [=, this](Turn& turn) {
+        absl::Status status = ReportIn(*request, turn);
+        if (status.ok() && request->has_outcome()) {
+          logs_.Conclude(request->attempt(), request->worker(), turn);
+        }
+        return status;
+      },
+      [=](const absl::Status& status, const Turn&) {
+        const v1::AttemptId& attempt = request->attempt();
+        LogInfo("attempt reported", {{"job", attempt.job()},
+                                     {"task", attempt.task()},
+                                     {"epoch", attempt.epoch()},
+                                     {"result", status.ToString()}});
+        reactor->Finish(ToGrpc(status));
+      });
   return reactor;
 }
 
@@ -227,12 +234,7 @@ void WorkerService::TakeReport(const v1::AttemptReport& report, const std::strin
   if (!IsPlainText(attempt.task(), kLongestWorkerId)) {
     return metrics_->CountDroppedLogs(static_cast<size_t>(report.logs_size()));
   }
-  for (v1::LogEntry entry : report.logs()) {
-    entry.set_task(attempt.task());
-    entry.set_epoch(attempt.epoch());
-    entry.set_worker(worker);
-    turn.changes.logs.push_back({attempt.job(), std::move(entry)});
-  }
+  metrics_->CountDroppedLogs(logs_.Add(report, worker, turn));
   for (v1::MetricPoint point : report.metrics()) {
     if (!IsPlainText(point.metric(), kLongestWorkerId)) continue;
     point.set_task(attempt.task());

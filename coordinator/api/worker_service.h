@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "coordinator/api/admission.h"
+#include "coordinator/api/log_budget.h"
 #include "coordinator/core/core.h"
 #include "regroup/v1/worker_service.grpc.pb.h"
 
@@ -13,9 +14,11 @@ namespace regroup {
 
 class WorkerService : public v1::WorkerService::CallbackService {
  public:
-  /// The objects must outlive the service. Every assignment carries the roots.
-  WorkerService(Core* core, CoordinatorMetrics* metrics, Access* access, std::vector<std::filesystem::path> data_roots)
-      : core_(core), metrics_(metrics), access_(access), data_roots_(std::move(data_roots)) {}
+  /// The objects must outlive the service. Every assignment carries the roots; of each job's log at most `log_bytes`
+  /// are stored.
+  WorkerService(Core* core, CoordinatorMetrics* metrics, Access* access, std::vector<std::filesystem::path> data_roots,
+                int64_t log_bytes)
+      : core_(core), metrics_(metrics), access_(access), data_roots_(std::move(data_roots)), logs_(log_bytes) {}
 
   grpc::ServerUnaryReactor* RegisterWorker(grpc::CallbackServerContext* context,
                                            const v1::RegisterWorkerRequest* request,
@@ -41,6 +44,8 @@ class WorkerService : public v1::WorkerService::CallbackService {
   CoordinatorMetrics* const metrics_;
   Access* const access_;
   const std::vector<std::filesystem::path> data_roots_;
+  /// Used by the core thread.
+  LogBudget logs_;
 };
 
 }  // namespace regroup

@@ -35,6 +35,7 @@ struct Flags {
   int leader_lease_s = 4;
   int plan_timeout_s = 60;
   int plan_memory_mib = 768;
+  int64_t max_log_mib_per_job = 64;
   std::string port_file;
   std::string metrics_port_file;
   std::string log_format = "json";
@@ -92,6 +93,10 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--plan-memory-mib", flags->plan_memory_mib, "Memory in MiB that a plan may allocate")
       ->check(CLI::Range(256, 1 << 20))
       ->capture_default_str();
+  app->add_option("--max-log-mib-per-job", flags->max_log_mib_per_job,
+                  "MiB of log that are stored of one job; of what follows only errors are")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
   app->add_option("--lease-s", flags->lease_s, "Seconds without a heartbeat after which a worker loses its tasks")
       ->check(CLI::Range(1, 3600))
       ->capture_default_str();
@@ -142,6 +147,7 @@ absl::Status CompleteOptions(Flags* flags) {
   options.cluster.watchdog = std::chrono::seconds(flags->watchdog_s);
   options.plans.time = std::chrono::seconds(flags->plan_timeout_s);
   options.plans.memory = static_cast<size_t>(flags->plan_memory_mib) << 20;
+  options.max_log_bytes_per_job = flags->max_log_mib_per_job << 20;
   options.cluster.straggler.floor = std::chrono::seconds(flags->slow_task_s);
   return absl::OkStatus();
 }

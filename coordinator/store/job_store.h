@@ -143,6 +143,8 @@ class JobStore {
   virtual absl::StatusOr<std::vector<Numbered<v1::LogEntry>>> ReadLogs(const LogQuery& query) = 0;
   /// Returns the number after which exactly the last `lines` matching lines follow; 0 if there are fewer.
   virtual absl::StatusOr<int64_t> StartOfLogTail(const LogQuery& query, int lines) = 0;
+  /// Returns the size of all log entries of a job as they are stored, in bytes.
+  virtual absl::StatusOr<int64_t> LogBytes(const std::string& job) = 0;
   virtual absl::StatusOr<std::vector<Numbered<v1::MetricPoint>>> ReadMetrics(const MetricQuery& query) = 0;
   /// Returns the jobs that reached a final state before the time, oldest first.
   virtual absl::StatusOr<std::vector<std::string>> FinishedBefore(Time time, size_t limit) = 0;

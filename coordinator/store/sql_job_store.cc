@@ -348,6 +348,19 @@ absl::StatusOr<int64_t> SqlJobStore::StartOfLogTail(const LogQuery& query, int l
   return start;
 }
 
+absl::StatusOr<int64_t> SqlJobStore::LogBytes(const std::string& job) {
+  const std::lock_guard lock(mutex_);
+  int64_t bytes = 0;
+  REGROUP_RETURN_IF_ERROR(ForEachRow(*connection_,
+                                     {"SELECT COALESCE(SUM(LENGTH(entry)), 0) FROM logs WHERE job = $1", {job}},
+                                     [&](const SqlRows& row) -> absl::StatusOr<bool> {
+                                       bytes = row.Integer(0);
+                                       return true;
+                                     })
+                              .status());
+  return bytes;
+}
+
 absl::StatusOr<std::vector<Numbered<v1::MetricPoint>>> SqlJobStore::ReadMetrics(const MetricQuery& query) {
   const auto command = [&query](int64_t position, int64_t rows) -> SqlCommand {
     return {

@@ -23,6 +23,7 @@ class SqlJobStore : public JobStore {
                                                        size_t limit) override;
   absl::StatusOr<std::vector<Numbered<v1::LogEntry>>> ReadLogs(const LogQuery& query) override;
   absl::StatusOr<int64_t> StartOfLogTail(const LogQuery& query, int lines) override;
+  absl::StatusOr<int64_t> LogBytes(const std::string& job) override;
   absl::StatusOr<std::vector<Numbered<v1::MetricPoint>>> ReadMetrics(const MetricQuery& query) override;
   absl::StatusOr<std::vector<std::string>> FinishedBefore(Time time, size_t limit) override;
   absl::StatusOr<std::vector<Numbered<v1::AuditEntry>>> ReadAudit(const AuditQuery& query) override;

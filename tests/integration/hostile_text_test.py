@@ -108,19 +108,34 @@ class HostileTextTest(ProgramTest):
         self.show("report", folder, "--json")
 
     def test_of_a_worker_and_its_trainers(self):
-        job = self.run_job("worker", source={"checkpoint": str(self.folder / "absent")})
+        [worker] = self.cluster.json_of("workers")["workers"]
+        self.cluster.regroup("drain", "worker-1", check=True)
+        guest = {"worker": "guest", "incarnation": "5"}
         with grpc.insecure_channel(self.cluster.address) as channel:
+            # Control characters are refused in a registration, other text is not.
+            refused = call_worker_service(channel, "RegisterWorker", {
+                **guest, "slots": 1, "host": HOSTILE, "version": worker["version"]})
+            self.assertEqual(refused, grpc.StatusCode.INVALID_ARGUMENT)
             call_worker_service(channel, "RegisterWorker", {
-                "worker": "guest", "incarnation": "5", "slots": 1, "host": HOSTILE, "device": HOSTILE,
-                "device_name": HOSTILE, "version": HOSTILE})
-            call_worker_service(channel, "PushLogs", {
-                "worker": HOSTILE, "reports": [{"attempt": {"job": job, "task": "inspect", "epoch": "1"},
-                                                "logs": [{"message": HOSTILE, "severity": "LOG_SEVERITY_ERROR"}]}]})
+                **guest, "slots": 1, "host": HOSTILE_NAME, "device": HOSTILE_NAME, "device_name": HOSTILE_NAME,
+                "version": worker["version"]})
+            path = self.write_job(job_file.small_job(self.results / "worker", name="worker"))
+            job = self.cluster.submit(path)
+            taken = call_worker_service(channel, "AcquireTask", {**guest, "free_slots": 1, "wait": "30s"})
+            attempt = json_format.MessageToDict(taken)["assignment"]["attempt"]
+            self.assertEqual(attempt["job"], job)
+            call_worker_service(channel, "PushLogs", {**guest, "reports": [{
+                "attempt": attempt, "logs": [{"message": HOSTILE, "severity": "LOG_SEVERITY_ERROR"}]}]})
+            call_worker_service(channel, "ReportTask", {**guest, "attempt": attempt, "outcome": {
+                "failure": {"failure_class": "FAILURE_CLASS_USER", "message": HOSTILE}}})
             call_worker_service(channel, "ReportTask", {
                 "attempt": {"job": HOSTILE, "task": HOSTILE, "epoch": "1"}, "worker": HOSTILE})
+        self.cluster.wait_for_end(job)
         self.show("workers")
         self.show("workers", "--json")
-        self.assertIn("PWNED", self.show_job(job)["logs"])
+        shown = self.show_job(job)
+        self.assertIn("PWNED", shown["logs"])
+        self.assertIn("PWNED", shown["get"])
         self.show("drain", "guest")
         self.show("audit")
         self.show("get", HOSTILE)

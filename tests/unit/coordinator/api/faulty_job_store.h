@@ -43,6 +43,7 @@ class FaultyJobStore : public JobStore {
   absl::StatusOr<int64_t> StartOfLogTail(const LogQuery& query, int lines) override {
     return store_->StartOfLogTail(query, lines);
   }
+  absl::StatusOr<int64_t> LogBytes(const std::string& job) override { return store_->LogBytes(job); }
   absl::StatusOr<std::vector<Numbered<v1::MetricPoint>>> ReadMetrics(const MetricQuery& query) override {
     return store_->ReadMetrics(query);
   }

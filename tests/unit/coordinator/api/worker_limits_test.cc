@@ -81,7 +81,7 @@ TEST_F(WorkerLimitsTest, BoundsWhatAnOutcomeAndAPushCarry) {
   outcome = Success();
   for (int i = 0; i < 20000; ++i) (*outcome.mutable_figures())[std::to_string(i)] = i;
   ExpectRefusal(Report(w1_.Report(attempt, outcome)), "outcome.figures");
-  outcome = FailureOf(v1::FAILURE_CLASS_USER, std::string(1 << 20, 'x'));
+  outcome = FailureOf(v1::FAILURE_CLASS_USER, std::string(500'000, 'x'));
   ExpectRefusal(Report(w1_.Report(attempt, outcome)), "outcome.failure.message");
 
   v1::AttemptReport report;

@@ -166,8 +166,8 @@ TEST(StreamPump, NeverLosesAWakeAndNeverAdvancesAStreamTwiceAtOnce) {
   auto stream = std::make_shared<CountingStream>();
   std::atomic<int> last_seen = 0;
   {
-    StreamPump pump(10);
-    ASSERT_TRUE(pump.Add(stream));
+    StreamPump pump(10, 10);
+    ASSERT_TRUE(pump.Add(stream, "").ok());
     std::vector<std::thread> wakers;
     for (int i = 0; i < 4; ++i) {
       wakers.emplace_back([&] {
@@ -184,21 +184,21 @@ TEST(StreamPump, NeverLosesAWakeAndNeverAdvancesAStreamTwiceAtOnce) {
 }
 
 TEST(StreamPump, RefusesMoreStreamsThanItMayHave) {
-  StreamPump pump(1);
+  StreamPump pump(1, 1);
   const auto first = std::make_shared<CountingStream>();
-  EXPECT_TRUE(pump.Add(first));
-  EXPECT_FALSE(pump.Add(std::make_shared<CountingStream>()));
+  EXPECT_TRUE(pump.Add(first, "").ok());
+  EXPECT_FALSE(pump.Add(std::make_shared<CountingStream>(), "").ok());
   pump.Remove(first);
-  EXPECT_TRUE(pump.Add(std::make_shared<CountingStream>()));
+  EXPECT_TRUE(pump.Add(std::make_shared<CountingStream>(), "").ok());
 }
 
 TEST(StreamPump, EndsItsStreamsAndTakesNoMore) {
   const auto stream = std::make_shared<CountingStream>();
   {
-    StreamPump pump(10);
-    ASSERT_TRUE(pump.Add(stream));
+    StreamPump pump(10, 10);
+    ASSERT_TRUE(pump.Add(stream, "").ok());
     pump.EndStreams();
-    EXPECT_FALSE(pump.Add(std::make_shared<CountingStream>()));
+    EXPECT_FALSE(pump.Add(std::make_shared<CountingStream>(), "").ok());
   }
   EXPECT_EQ(stream->ended.code(), absl::StatusCode::kUnavailable);
   EXPECT_GT(stream->advanced, 0);

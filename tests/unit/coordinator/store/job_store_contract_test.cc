@@ -208,6 +208,18 @@ TEST_P(JobStoreContract, FindsTheStartOfTheLogsTail) {
   EXPECT_EQ(store_->StartOfLogTail({.job = "a"}, 5).value(), 0);
 }
 
+TEST_P(JobStoreContract, CountsTheBytesOfAJobsLog) {
+  EXPECT_EQ(store_->LogBytes("a").value(), 0);
+  Changes changes;
+  changes.logs.push_back(Log("a", "finetune", 0, v1::LOG_SEVERITY_INFO, std::string(1000, 'x')));
+  changes.logs.push_back(Log("a", "finetune", 1, v1::LOG_SEVERITY_ERROR, "y"));
+  changes.logs.push_back(Log("b", "finetune", 0, v1::LOG_SEVERITY_INFO, "z"));
+  const auto expected =
+      static_cast<int64_t>(changes.logs[0].entry.ByteSizeLong() + changes.logs[1].entry.ByteSizeLong());
+  ASSERT_TRUE(Commit(changes).ok());
+  EXPECT_EQ(store_->LogBytes("a").value(), expected);
+}
+
 TEST_P(JobStoreContract, ReadsMetricPointsOfLaterSteps) {
   Changes changes;
   for (int step = 0; step < 4; ++step) {
