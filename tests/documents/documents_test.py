@@ -30,7 +30,8 @@ FILE = re.compile(r"[\w./-]+\.(cc|h|py|proto|yaml|json|md|txt|sh)")
 NAME = re.compile(r"k?[A-Z]\w*[a-z]\w*(::\w+)*")
 COMMAND = re.compile(r"^    (\w[\w/.-]* .*?)(?:\s+#.*)?$", re.MULTILINE)
 # Files that a run makes, and names that a page invents as an example.
-MADE = {"assignment.json", "config.json", "evaluation.json", "report.json", "statistics.json", "streams.json", "regroup/report.json"}
+MADE = {"assignment.json", "config.json", "evaluation.json", "report.json", "source.json", "statistics.json", "streams.json",
+        "regroup/report.json"}
 EXAMPLES = {"nova.cc", "NovaFamily", "polish.cc", "RunPolish"}
 
 
