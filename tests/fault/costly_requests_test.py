@@ -142,10 +142,10 @@ class CostlyRequestsTest(ProgramTest):
         self.assertEqual(self.call(_SUBMIT, large, self.worker_token), "PERMISSION_DENIED")
         self.assertEqual(self.call(_SUBMIT, large, self.user), "RESOURCE_EXHAUSTED")
         self.assertEqual(self.call(_SUBMIT, small, self.user), "INVALID_ARGUMENT")
-        # A worker sends more lines at once than a user sends in a job file.
-        report = field(3, field(2, field(7, b"a" * 10_000)) * 200)
-        self.assertEqual(self.call(_PUSH, report, self.worker_token), "OK")
-        self.assertEqual(self.call(_PUSH, report * 3, self.worker_token), "RESOURCE_EXHAUSTED")
+        # A worker sends more lines at once than a user sends in a job file: they are read, and then nobody knows it.
+        name, report = field(1, b"w1"), field(3, field(2, field(7, b"a" * 10_000)) * 200)
+        self.assertEqual(self.call(_PUSH, name + report, self.worker_token), "NOT_FOUND")
+        self.assertEqual(self.call(_PUSH, name + report * 3, self.worker_token), "RESOURCE_EXHAUSTED")
         self.assertEqual(self.call(_PUSH, field(3, field(2, b"") * 100_000), self.worker_token), "INVALID_ARGUMENT")
 
     def test_many_empty_messages_cost_no_more_than_their_bytes(self):

@@ -19,7 +19,7 @@ import grpc
 from google.protobuf import descriptor_pool, json_format, message_factory
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from harness import job_file, places
+from harness import job_file, places, processes
 from harness.program_test import ProgramTest
 
 # A title, a cleared screen, a C1 control, a change of direction, an invisible character, a line that looks like another.
@@ -108,7 +108,7 @@ class HostileTextTest(ProgramTest):
         self.show("report", folder, "--json")
 
     def test_of_a_worker_and_its_trainers(self):
-        [worker] = self.cluster.json_of("workers")["workers"]
+        [worker] = processes.wait_until(lambda: self.cluster.json_of("workers").get("workers"), "the worker", 60)
         self.cluster.regroup("drain", "worker-1", check=True)
         guest = {"worker": "guest", "incarnation": "5"}
         with grpc.insecure_channel(self.cluster.address) as channel:
