@@ -17,10 +17,9 @@ struct InitOptions {
   int days = 365;
 };
 
-/// Writes NAME.pem and NAME.key for authority, coordinator (a server), worker (both ends of a connection, under the name
-/// regroup-worker only) and client, and the file `tokens` with one admin,
-/// whose token is returned. Keys are readable by the owner only. ALREADY_EXISTS if the folder already holds an
-/// authority.
+/// Writes NAME.pem and NAME.key for authority, coordinator (a server), worker (both ends of a connection, under the
+/// name regroup-worker only) and client, and the file `tokens` with one admin, whose token is returned. Keys are
+/// readable by the owner only. ALREADY_EXISTS if the folder already holds an authority.
 absl::StatusOr<std::string> InitFolder(const InitOptions& options);
 
 }  // namespace regroup

@@ -1,8 +1,8 @@
 // A memory-mapped safetensors file: the bytes of a tensor are read from disk on first access.
 //
 // Shared: every tensor handed out keeps the mapping alive. Immutable; any thread may call any function. The mapping is
-// read-only, so writing to a tensor faults: clone() it first. If the file becomes shorter while it is open, an access is
-// told to WatchMappedFiles.
+// read-only, so writing to a tensor faults: clone() it first. If the file becomes shorter while it is open, an access
+// is told to WatchMappedFiles.
 #pragma once
 
 #include <ATen/ATen.h>

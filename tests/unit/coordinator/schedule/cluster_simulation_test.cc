@@ -79,7 +79,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Noticed{"TrustsItsOwnList", Defect::kTrustsItsOwnList, ""},
                       Noticed{"AcceptsAnyIncarnation", Defect::kAcceptsAnyIncarnation, "its own worker only"},
                       Noticed{"AcceptsAnyWorker", Defect::kAcceptsAnyWorker, "its own worker only"},
-                      Noticed{"AcceptsProgressOfAnyWorker", Defect::kAcceptsProgressOfAnyWorker, "progress"}),
+                      Noticed{"AcceptsProgressOfAnyWorker", Defect::kAcceptsProgressOfAnyWorker, "progress"},
+                      Noticed{"ForgetsDigests", Defect::kForgetsDigests, "applied once"}),
     [](const auto& test) { return test.param.name; });
 
 }  // namespace

@@ -38,6 +38,8 @@ enum class Defect {
   kAcceptsAnyWorker,
   /// Progress counts whatever worker sends it.
   kAcceptsProgressOfAnyWorker,
+  /// A restart forgets the digests of what finished tasks wrote.
+  kForgetsDigests,
 };
 
 }  // namespace regroup

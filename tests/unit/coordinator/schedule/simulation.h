@@ -250,9 +250,15 @@ class Simulation {
     v1::TaskOutcome outcome = fails                         ? FailureOf(failure)
                               : attempt.task() == "inspect" ? InspectSuccess(SmallModel(layers_))
                                                             : Success();
+    if (!fails) outcome.set_outputs_sha256(DigestOf(attempt.job(), attempt.task(), std::to_string(attempt.epoch())));
     const v1::ReportTaskRequest report = worker.Report(attempt, outcome);
     sent_.push_back(report);
     if (worker.is_reachable) (void)Deliver(report);
+  }
+
+  /// Stands for the digest of what an attempt wrote.
+  static std::string DigestOf(const std::string& job, const std::string& task, const std::string& epoch) {
+    return fmt::format("digest of jobs/{}/{}/{}/out", job, task, epoch);
   }
 
   /// As promised, a worker that is not registered does so and reports again. A report task succeeds only after it was
@@ -387,6 +393,7 @@ class Simulation {
     for (v1::Task& task : *record.job.mutable_tasks()) {
       const bool runs = task.state() == v1::TASK_STATE_RUNNING;
       if (Has(Defect::kForgetsEpochs) && !runs) task.set_epoch(0);
+      if (Has(Defect::kForgetsDigests)) task.clear_outputs_sha256();
       if (Has(Defect::kStartsAgainWhatMayRun) && runs) task.set_state(v1::TASK_STATE_READY);
     }
     return record;
@@ -440,6 +447,7 @@ class Simulation {
 
   /// Delivers an answer; one in twenty is lost.
   void Take(const Answer& answer) {
+    if (answer.assignment) CheckInputs(*answer.assignment);
     const auto ticket = tickets_.find(answer.ticket);
     if (ticket == tickets_.end() || !answer.assignment || Chance(0.05) || !ticket->second->is_reachable) return;
     if (now_ < ticket->second->heard + kLease) ticket->second->running.push_back(answer.assignment->attempt());
@@ -491,6 +499,14 @@ class Simulation {
 
   static bool IsMoved(const v1::Task& task) {
     return task.state() == v1::TASK_STATE_READY && task.failure().message().find(" was slow: ") != std::string::npos;
+  }
+
+  void CheckInputs(const v1::TaskAssignment& assignment) {
+    for (const auto& [role, folder] : assignment.inputs()) {
+      const auto digest = assignment.input_sha256().find(role);
+      Check(digest != assignment.input_sha256().end() && digest->second == "digest of " + folder,
+            "an input comes with the digest of the attempt that made it");
+    }
   }
 
   void CheckSlots() {
