@@ -42,6 +42,9 @@ REGROUP_TEST_KILLS=300 REGROUP_TEST_CUTS=100 REGROUP_TEST_RACES=1000 REGROUP_TES
 echo "nightly: attacks by requests and connections, 10 rounds, also in a control group of 256 MiB"
 REGROUP_TEST_ROUNDS=10 ctest --test-dir build/release --output-on-failure --no-tests=error \
   -R '^costly_requests_test$' || failed+=(attacks)
+echo "nightly: any program killed or stopped under 50 jobs, seed $seed"
+REGROUP_TEST_CHAOS_JOBS=25 REGROUP_TEST_SEED=$seed ctest --test-dir build/release --output-on-failure --no-tests=error \
+  -R '^chaos_test$' || failed+=(chaos)
 for ((round = 0; round < rounds; ++round)); do
   export REGROUP_TEST_KILLS=$kills REGROUP_TEST_RANK_KILLS=30 REGROUP_TEST_SEED=$((seed + round))
   echo "nightly: round $((round + 1)) of $rounds, $kills kills, seed $REGROUP_TEST_SEED"

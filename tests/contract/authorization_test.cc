@@ -14,6 +14,7 @@
 #include "coordinator/access/token_file.h"
 #include "coordinator/api/coordinator.h"
 #include "tests/contract/generic_call.h"
+#include "tests/contract/guarded_coordinator.h"
 #include "tests/unit/coordinator/builders.h"
 #include "tests/unit/services/common/rpc/test_certificates.h"
 
@@ -196,13 +197,7 @@ class AuthorizationTest : public ::testing::TestWithParam<std::string> {
                                                                 {"node", Role::kWorker}}) {
       tokens_[name] = AddToken(files_.Path("tokens"), name, role, role == Role::kWorker ? "w1" : "").value();
     }
-    CoordinatorOptions options;
-    options.listen = "0.0.0.0:0";
-    options.metrics_listen = "";
-    options.state_folder = files_.Path("state");
-    options.tls = files_.Files("server");
-    options.token_file = files_.Path("tokens");
-    auto started = Coordinator::Start(options);
+    auto started = Coordinator::Start(GuardedOptions(files_));
     ASSERT_TRUE(started.ok()) << started.status();
     coordinator_ = *std::move(started);
     channel_ = Connect("client");

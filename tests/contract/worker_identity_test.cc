@@ -6,6 +6,7 @@
 #include "coordinator/access/token_file.h"
 #include "coordinator/api/coordinator.h"
 #include "tests/contract/generic_call.h"
+#include "tests/contract/guarded_coordinator.h"
 #include "tests/unit/coordinator/builders.h"
 #include "tests/unit/services/common/rpc/test_certificates.h"
 
@@ -52,13 +53,7 @@ class WorkerIdentityTest : public ::testing::Test {
     for (const char* name : {"w1", "w2"}) {
       tokens_[name] = AddToken(files_.Path("tokens"), name, Role::kWorker).value();
     }
-    CoordinatorOptions options;
-    options.listen = "0.0.0.0:0";
-    options.metrics_listen = "";
-    options.state_folder = files_.Path("state");
-    options.tls = files_.Files("server");
-    options.token_file = files_.Path("tokens");
-    auto started = Coordinator::Start(options);
+    auto started = Coordinator::Start(GuardedOptions(files_));
     ASSERT_TRUE(started.ok()) << started.status();
     coordinator_ = *std::move(started);
     channel_ = OpenChannel("127.0.0.1:" + std::to_string(coordinator_->port()), files_.Identity("client")).value();
