@@ -45,9 +45,11 @@ class MonitoringLiveTest(ProgramTest):
     def convert(self):
         """Converts the demonstration's model, 8 KV heads to 2. Returns the job's id."""
         processes.wait_until(lambda: self.prometheus.query("regroup_build_info"), "the first scrape", pause_s=0.2)
+        # The series of a task end with it: a training of 30 steps may lie between two scrapes, a second apart.
         job = self.cluster.submit(self.write_job(job_file.small_job(
             self.output, calibration={"sequences": 32, "sequence_length": 128, "ranks": 2},
-            finetune={"steps": int(os.environ.get("REGROUP_TEST_STEPS", "30")), "batch_sequences": 4, "sequence_length": 64, "checkpoint_every_steps": 10},
+            finetune={"steps": int(os.environ.get("REGROUP_TEST_STEPS", "200")), "batch_sequences": 4, "sequence_length": 64,
+                      "checkpoint_every_steps": 10},
             layerwise={"method": "distill", "sequences": 32, "sequence_length": 128, "layers_per_task": 2},
             evaluation=job_file.evaluation())))
         self.assert_succeeded(self.cluster.wait_for_end(job))
