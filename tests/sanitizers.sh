@@ -24,6 +24,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 mkdir -p build
 # Every sanitizer report fails the test, also one of undefined behaviour, which by default is only printed.
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ASAN_OPTIONS=detect_stack_use_after_return=1
+export LSAN_OPTIONS=suppressions=$PWD/tests/lsan_suppressions.txt
 # gRPC, protobuf and libpq come from Debian without instrumentation, so their synchronisation is invisible.
 export TSAN_OPTIONS=suppressions=$PWD/tests/tsan_suppressions.txt
 tsan_only='^(coordinator_(core|job|schedule)_test|worker_(parts_)?test|process_group_test|base_test)$'
