@@ -41,6 +41,8 @@ class LoadedCoordinator:
         port_file.unlink(missing_ok=True)
         command = [COORDINATOR, "--state-dir", self.state, "--listen", f"127.0.0.1:{self._port}", "--metrics-listen", "",
                    "--port-file", port_file, "--lease-s", self._lease_s, "--heartbeat-s", 1, *self._server_tls(),
+                   # One user stands for many.
+                   "--max-unfinished-jobs-per-caller", 1_000_000, "--max-streams-per-caller", 1000,
                    "--tokens", self.keys / "tokens", *self._arguments, *arguments]
         begin = time.monotonic()
         with open(self.folder / "coordinator.log", "ab") as log:
