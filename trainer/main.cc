@@ -77,6 +77,14 @@ absl::StatusOr<v1::TaskOutcome> RunStage(StageContext& context) {
   return ExplainMemory(outcome.status(), context.assignment.kind(), context.link.phase());
 }
 
+/// Has rank 0 write the checksums of the results, and adds their digest to its outcome.
+absl::StatusOr<v1::TaskOutcome> WithChecksums(const StageContext& context, v1::TaskOutcome outcome) {
+  if (!context.leads()) return outcome;
+  context.link.SetProgress("checksums", 0, 0);
+  REGROUP_ASSIGN_OR_RETURN(*outcome.mutable_outputs_sha256(), WriteChecksums(context.out()));
+  return outcome;
+}
+
 absl::Status RunAttempt(const Arguments& arguments) {
   const std::filesystem::path attempt_folder = arguments.attempt_folder;
   REGROUP_ASSIGN_OR_RETURN(const v1::TaskAssignment assignment, ReadAssignment(attempt_folder));
@@ -95,16 +103,10 @@ absl::Status RunAttempt(const Arguments& arguments) {
   StageContext context{assignment, arguments.work_folder, attempt_folder, *communicator, *link, device};
   REGROUP_RETURN_IF_ERROR(MakeFolders(context.out()));
   absl::StatusOr<v1::TaskOutcome> outcome = RunStage(context);
-  // All ranks have written what they write.
-  if (outcome.ok()) REGROUP_RETURN_IF_ERROR(communicator->RestingBarrier());
-  if (outcome.ok() && context.leads()) {
-    link->SetProgress("checksums", 0, 0);
-    auto sha256 = WriteChecksums(context.out());
-    if (sha256.ok()) {
-      outcome->set_outputs_sha256(*sha256);
-    } else {
-      outcome = sha256.status();
-    }
+  if (outcome.ok()) {
+    // After this all ranks have written what they write.
+    REGROUP_RETURN_IF_ERROR(communicator->RestingBarrier());
+    outcome = WithChecksums(context, *std::move(outcome));
   }
   if (!outcome.ok()) {
     LogError(std::string(outcome.status().message()), {{"rank", communicator->rank()}});
@@ -113,7 +115,8 @@ absl::Status RunAttempt(const Arguments& arguments) {
     std::fflush(nullptr);
     _exit(1);
   }
-  REGROUP_RETURN_IF_ERROR(communicator->Barrier());
+  // Rank 0 may have had much to digest.
+  REGROUP_RETURN_IF_ERROR(communicator->RestingBarrier());
   return context.leads() ? link->Finish(*outcome) : absl::OkStatus();
 }
 

@@ -239,9 +239,9 @@ absl::StatusOr<Admission> JobService::AdmitStream(const grpc::CallbackServerCont
   if (admission.caller.role != Role::kSubmitter) return admission;
   REGROUP_ASSIGN_OR_RETURN(const JobRecord record, store_->GetJob(admission.id));
   const absl::Status status = CheckOwner(admission.caller, admission.id, record.job.owner());
-  if (!status.ok()) access_->NoteRefused(admission.caller, method, JobName(admission.id), kAnothersJob);
-  if (!status.ok()) return status;
-  return admission;
+  if (status.ok()) return admission;
+  access_->NoteRefused(admission.caller, method, JobName(admission.id), kAnothersJob);
+  return status;
 }
 
 template <typename Message>

@@ -228,10 +228,7 @@ void WorkerService::TakeReport(const v1::AttemptReport& report, const std::strin
   const bool has_room = turn.changes.logs.size() + turn.changes.metrics.size() < kMostLinesPerCommit;
   const bool has_lines = report.logs_size() + report.metrics_size() > 0;
   if (!has_lines) return;
-  if (!has_room || !IsOwnAttempt(worker, attempt, turn)) {
-    return metrics_->CountDroppedLogs(static_cast<size_t>(report.logs_size()));
-  }
-  if (!IsPlainText(attempt.task(), kLongestWorkerId)) {
+  if (!has_room || !IsPlainText(attempt.task(), kLongestWorkerId) || !IsOwnAttempt(worker, attempt, turn)) {
     return metrics_->CountDroppedLogs(static_cast<size_t>(report.logs_size()));
   }
   metrics_->CountDroppedLogs(logs_.Add(report, worker, turn));

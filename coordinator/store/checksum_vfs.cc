@@ -110,7 +110,7 @@ int Control(sqlite3_file* raw, int code, void* argument) {
   return Below(raw)->pMethods->xFileControl(Below(raw), code, argument);
 }
 
-// What is passed on as it is.
+// The functions from here to ShmUnmap pass their arguments on as they are.
 
 int Close(sqlite3_file* file) { return Below(file)->pMethods->xClose(Below(file)); }
 int Truncate(sqlite3_file* file, sqlite3_int64 size) { return Below(file)->pMethods->xTruncate(Below(file), size); }

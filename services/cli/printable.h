@@ -1,5 +1,5 @@
 // Makes messages and JSON from elsewhere fit for people's eyes: every string in them is shown as text (PrintableText).
-// What is printed as JSON needs no such copy: JsonOf and JsonText escape the same characters. Pure.
+// JSON needs no such copy, because JsonOf and JsonText escape the same characters. Pure.
 #pragma once
 
 #include <google/protobuf/message.h>

@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <thread>
 
+#include "services/common/base/for_each_index.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
@@ -23,14 +23,7 @@ std::string Entry(const TensorInfo& tensor, const std::string& sha256) {
 /// Returns the digests of the pieces, in their order.
 std::vector<std::string> DigestEach(const std::vector<std::string_view>& pieces, int threads) {
   std::vector<std::string> digests(pieces.size());
-  std::atomic<size_t> next = 0;
-  const auto work = [&] {
-    for (size_t i = next++; i < pieces.size(); i = next++) digests[i] = Sha256Of(pieces[i]);
-  };
-  std::vector<std::jthread> helpers;
-  for (int i = 1; i < threads; ++i) helpers.emplace_back(work);
-  work();
-  helpers.clear();
+  ForEachIndex(pieces.size(), static_cast<size_t>(threads), [&](size_t i) { digests[i] = Sha256Of(pieces[i]); });
   return digests;
 }
 

@@ -1,7 +1,6 @@
 #include "trainer/data/tokenise.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -9,6 +8,7 @@
 #include <utility>
 #include <variant>
 
+#include "services/common/base/for_each_index.h"
 #include "services/common/base/out_of_memory.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/data/text_reader.h"
@@ -92,21 +92,8 @@ Encoded Encode(const Tokenizer& tokenizer, const InstructionRecord& line, DataKi
 std::vector<Encoded> EncodeAll(const Tokenizer& tokenizer, const std::vector<InstructionRecord>& lines, DataKind kind,
                                int threads) {
   std::vector<Encoded> encoded(lines.size());
-  std::atomic<size_t> next = 0;
-  const auto work = [&] {
-    for (size_t i = next++; i < lines.size(); i = next++) {
-      // An exception must not leave a thread.
-      try {
-        encoded[i] = Encode(tokenizer, lines[i], kind);
-      } catch (const std::exception& error) {
-        encoded[i] = StatusOfException(error);
-      }
-    }
-  };
-  std::vector<std::jthread> helpers;
-  for (int i = 1; i < threads; ++i) helpers.emplace_back(work);
-  work();
-  helpers.clear();
+  ForEachIndex(lines.size(), static_cast<size_t>(threads),
+               [&](size_t i) { encoded[i] = Encode(tokenizer, lines[i], kind); });
   return encoded;
 }
 

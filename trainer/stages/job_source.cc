@@ -78,7 +78,7 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadSourceTokenizer(const Stage
   REGROUP_ASSIGN_OR_RETURN(auto tokenizer, LoadTokenizer(folder));
   REGROUP_ASSIGN_OR_RETURN(const std::optional<InspectedSource> inspected, ReadInspectedSource(context));
   if (!inspected) return tokenizer;
-  // What was loaded stays; files that change after this line change nothing.
+  // The tokenizer is loaded already: files that change after this line change nothing.
   REGROUP_ASSIGN_OR_RETURN(const std::string now, TokenizerDigest(folder));
   if (now == inspected->tokenizer) return tokenizer;
   return absl::DataLossError(

@@ -56,11 +56,7 @@ absl::StatusOr<SharedFolder> DescribeShared(const StageContext& context, const s
 absl::Status CheckShared(const StageContext& context, const SharedFolder& shared,
                          const std::vector<std::string>& files) {
   const fs::path folder = context.work_folder / shared.folder;
-  REGROUP_ASSIGN_OR_RETURN(const std::string digest, FileDigest(folder / kChecksumFile));
-  if (digest != shared.sha256) {
-    return absl::DataLossError(fmt::format("{} changed", (folder / kChecksumFile).string()));
-  }
-  REGROUP_ASSIGN_OR_RETURN(const Checksums all, ReadChecksums(folder / kChecksumFile));
+  REGROUP_ASSIGN_OR_RETURN(const Checksums all, ReadChecksums(folder / kChecksumFile, shared.sha256));
   Checksums wanted;
   for (const std::string& file : files) {
     const auto found = all.find(file);

@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include "services/common/base/file_digest.h"
 #include "services/common/base/files.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
@@ -11,16 +10,6 @@ namespace regroup {
 namespace {
 
 std::filesystem::path ChecksumFileOf(const std::filesystem::path& out) { return out.parent_path() / kChecksumFile; }
-
-/// Reads the checksums of a task's results, whose own digest is `sha256`.
-absl::StatusOr<Checksums> ReadSums(const std::filesystem::path& out, const std::string& sha256) {
-  const std::filesystem::path file = ChecksumFileOf(out);
-  REGROUP_ASSIGN_OR_RETURN(const std::string digest, FileDigest(file));
-  if (digest != sha256) {
-    return absl::DataLossError(fmt::format("{} is not the one that its task wrote", file.string()));
-  }
-  return ReadChecksums(file);
-}
 
 }  // namespace
 
@@ -39,7 +28,8 @@ absl::StatusOr<std::filesystem::path> StageContext::Input(const std::string& rol
   }
   const std::filesystem::path folder = work_folder / entry->second;
   if (!assignment.input_sha256().contains(role) || checked_inputs.contains(role)) return folder;
-  REGROUP_ASSIGN_OR_RETURN(const Checksums checksums, ReadSums(folder, assignment.input_sha256().at(role)));
+  REGROUP_ASSIGN_OR_RETURN(const Checksums checksums,
+                           ReadChecksums(ChecksumFileOf(folder), assignment.input_sha256().at(role)));
   REGROUP_RETURN_IF_ERROR(CheckFiles(folder, checksums));
   checked_inputs.insert(role);
   return folder;
@@ -49,7 +39,7 @@ absl::StatusOr<Checksums> StageContext::InputChecksums(const std::string& role) 
   REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path folder, Input(role));
   // The attempt of an earlier release left none.
   if (!assignment.input_sha256().contains(role)) return ChecksumsOf(folder);
-  return ReadSums(folder, assignment.input_sha256().at(role));
+  return ReadChecksums(ChecksumFileOf(folder), assignment.input_sha256().at(role));
 }
 
 absl::StatusOr<std::string> WriteChecksums(const std::filesystem::path& out) {

@@ -1,18 +1,15 @@
 #include "services/common/base/checksums.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cerrno>
 #include <sstream>
 #include <thread>
 #include <vector>
 
-#include "services/common/base/file_descriptor.h"
+#include "services/common/base/file_digest.h"
 #include "services/common/base/files.h"
+#include "services/common/base/for_each_index.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
 
@@ -45,34 +42,11 @@ absl::StatusOr<std::vector<std::string>> FilesIn(const fs::path& folder) {
   return files;
 }
 
-/// Returns the SHA-256 of a file that this service wrote. The rules for inputs (input_file.h) do not apply to it.
-absl::StatusOr<std::string> DigestOf(const fs::path& path) {
-  const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-  if (!file.valid()) return ErrnoStatus(errno, "open", path);
-  Sha256 digest;
-  std::vector<char> buffer(1 << 20);
-  while (true) {
-    const ssize_t count = read(file.get(), buffer.data(), buffer.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return ErrnoStatus(errno, "read", path);
-    if (count == 0) return digest.Finish();
-    digest.Update({buffer.data(), static_cast<size_t>(count)});
-  }
-}
-
 /// Returns the digest of each file, in their order.
 std::vector<absl::StatusOr<std::string>> DigestEach(const fs::path& folder, const std::vector<std::string>& files) {
   std::vector<absl::StatusOr<std::string>> digests(files.size());
-  std::atomic<size_t> next = 0;
-  const auto work = [&] {
-    for (size_t i = next++; i < files.size(); i = next++) digests[i] = DigestOf(folder / files[i]);
-  };
-  const auto threads =
-      std::min<size_t>(files.size(), std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads));
-  std::vector<std::jthread> helpers;
-  for (size_t i = 1; i < threads; ++i) helpers.emplace_back(work);
-  work();
-  helpers.clear();
+  ForEachIndex(files.size(), std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads),
+               [&](size_t i) { digests[i] = OwnFileDigest(folder / files[i]); });
   return digests;
 }
 
@@ -103,8 +77,11 @@ std::string FormatChecksums(const Checksums& checksums) {
   return text;
 }
 
-absl::StatusOr<Checksums> ReadChecksums(const fs::path& file) {
+absl::StatusOr<Checksums> ReadChecksums(const fs::path& file, std::string_view sha256) {
   REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadFile(file));
+  if (!sha256.empty() && Sha256Of(text) != sha256) {
+    return absl::DataLossError(fmt::format("{} is not the one that its task wrote", file.string()));
+  }
   Checksums checksums;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {

@@ -26,8 +26,9 @@ absl::StatusOr<Checksums> ChecksumsOf(const std::filesystem::path& folder);
 /// Returns one line for each file: the digest, two spaces, the path.
 std::string FormatChecksums(const Checksums& checksums);
 
-/// Reads a file of such lines. DATA_LOSS for any other content, and for a path that leaves the folder.
-absl::StatusOr<Checksums> ReadChecksums(const std::filesystem::path& file);
+/// Reads a file of such lines. DATA_LOSS for any other content, for a path that leaves the folder, and, if `sha256` is
+/// given, for a file that does not have this digest itself.
+absl::StatusOr<Checksums> ReadChecksums(const std::filesystem::path& file, std::string_view sha256 = {});
 
 /// Compares the files with their checksums, several at once. DATA_LOSS names the first, by path, that is missing or
 /// differs. Files without a checksum are not looked at.

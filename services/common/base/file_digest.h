@@ -12,4 +12,7 @@ namespace regroup {
 /// InputFile. Any thread.
 absl::StatusOr<std::string> FileDigest(const std::filesystem::path& path);
 
+/// Does the same for a file that this service wrote: the rules for inputs do not apply to it, and it must be no link.
+absl::StatusOr<std::string> OwnFileDigest(const std::filesystem::path& path);
+
 }  // namespace regroup

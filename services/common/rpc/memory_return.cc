@@ -45,7 +45,7 @@ void MemoryReturn::Run() {
     if (ResidentBytes() > least + kGrowth) malloc_trim(0);
     const size_t now = ResidentBytes();
     least = std::min(least, now);
-    // What is still in use will be free later; a program that needs more for good is not searched every second.
+    // Memory that is still in use will be free later; a program that needs more for good is not searched every second.
     pause = now > least + kGrowth ? std::min(2 * pause, kLongestInterval) : kInterval;
   }
 }
