@@ -90,6 +90,8 @@ absl::Status SqliteConnection::AddChecksums() {
   return status;
 }
 
+void SqliteConnection::KeepLog() { sqlite3_db_config(connection_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr); }
+
 absl::Status SqliteConnection::Execute(const std::string& sql) {
   const int code = sqlite3_exec(connection_.get(), sql.c_str(), nullptr, nullptr, nullptr);
   return code == SQLITE_OK ? absl::OkStatus() : SqliteStatus(code, sqlite3_errmsg(connection_.get()));

@@ -54,6 +54,9 @@ class SqliteConnection : public SqlConnection {
   /// Rewrites the file so that every page has a checksum.
   absl::Status AddChecksums();
 
+  /// Leaves the log as it is when the connection ends; otherwise the last connection empties it into the file.
+  void KeepLog();
+
   /// Runs statements and discards their results.
   absl::Status Execute(const std::string& sql);
   /// Runs a statement that returns no rows.

@@ -6,6 +6,7 @@
 #include <array>
 #include <thread>
 
+#include "coordinator/store/write_ahead_log.h"
 #include "services/common/base/error.h"
 #include "services/common/base/files.h"
 #include "services/common/base/final_states.h"
@@ -98,6 +99,19 @@ constexpr char kWayOut[] =
 /// 4 MB: a commit waits a few milliseconds for a step of a backup.
 constexpr int kPagesPerStep = 1024;
 
+/// Returns DATA_LOSS if changes that were acknowledged cannot be read from the log.
+absl::Status CheckLog(const std::filesystem::path& store) {
+  const std::filesystem::path log = store.string() + "-wal";
+  REGROUP_ASSIGN_OR_RETURN(const std::optional<LogDamage> damage, FindLogDamage(log));
+  if (!damage) return absl::OkStatus();
+  return absl::DataLossError(
+      fmt::format("its log {} is damaged from byte {} on{}{}; to start without the changes from there on, cut the log: "
+                  "truncate -s {} {}",
+                  log.filename().string(), damage->offset,
+                  damage->commits > 0 ? fmt::format(", and {} commits follow", damage->commits) : "", kWayOut,
+                  damage->offset, log.string()));
+}
+
 /// Returns DATA_LOSS for what can only be left of a store: an empty file, or a log without its file.
 absl::Status CheckIsWhole(const std::filesystem::path& path) {
   std::error_code missing;
@@ -131,6 +145,9 @@ absl::StatusOr<std::unique_ptr<SqliteJobStore>> SqliteJobStore::Open(const Sqlit
   if (ReasonOf(status) == v1::STORE_UNAVAILABLE && std::string(status.message()).find("locked") != std::string::npos) {
     return absl::UnavailableError(fmt::format("{} is in use by another coordinator", options.path.string()));
   }
+  // Nobody else writes to the log from here on, and this connection has not yet done so.
+  if (status.ok()) status = CheckLog(options.path);
+  if (absl::IsDataLoss(status)) store->connection_->KeepLog();
   if (status.ok()) status = store->Prepare();
   if (status.ok() && options.max_pages > 0) {
     status = store->connection_->Execute(fmt::format("PRAGMA max_page_count = {}", options.max_pages));

@@ -2,12 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <fstream>
 #include <random>
 
 #include "coordinator/store/sqlite_job_store.h"
-#include "tests/unit/coordinator/builders.h"
+#include "tests/unit/coordinator/store/damaged_store.h"
 
 namespace regroup {
 namespace {
@@ -15,45 +14,6 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr int kFlips = 2000;
-
-class StoreDamageTest : public ::testing::Test {
- protected:
-  StoreDamageTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "checksum_XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
-    file_ = folder_ / "regroup.db";
-  }
-  ~StoreDamageTest() override { std::filesystem::remove_all(folder_); }
-
-  static auto Open(const std::filesystem::path& file) { return SqliteJobStore::Open({.path = file}); }
-
-  /// Fills a store with jobs and log lines and closes it.
-  void Fill() {
-    auto store = Open(file_).value();
-    for (int i = 0; i < 30; ++i) {
-      const std::string id = "job-" + std::to_string(i);
-      Changes changes;
-      changes.jobs.push_back({MakeJob(id).record(), {0}});
-      for (int line = 0; line < 50; ++line) {
-        v1::LogEntry entry;
-        entry.set_message(std::string(100, 'm') + std::to_string(line));
-        changes.logs.push_back({id, entry});
-      }
-      ASSERT_TRUE(store->Commit(changes).ok());
-    }
-  }
-
-  void Flip(const std::filesystem::path& file, int64_t bit) {
-    std::fstream stream(file, std::ios::in | std::ios::out | std::ios::binary);
-    stream.seekg(bit / 8);
-    const int byte = stream.get();
-    stream.seekp(bit / 8);
-    stream.put(static_cast<char>(byte ^ (1 << (bit % 8))));
-  }
-
-  std::filesystem::path folder_;
-  std::filesystem::path file_;
-};
 
 TEST_F(StoreDamageTest, EveryFlippedBitIsNoticed) {
   Fill();
@@ -71,7 +31,7 @@ TEST_F(StoreDamageTest, EveryFlippedBitIsNoticed) {
   }
   const auto whole = Open(file_);
   ASSERT_TRUE(whole.ok()) << whole.status();
-  EXPECT_EQ((*whole)->LoadUnfinished()->size(), 30u);
+  EXPECT_EQ((*whole)->LoadUnfinished()->size(), size_t{kJobs});
 }
 
 TEST_F(StoreDamageTest, TheMessageTellsTheWayOut) {
@@ -86,8 +46,7 @@ TEST_F(StoreDamageTest, TheMessageTellsTheWayOut) {
 }
 
 TEST_F(StoreDamageTest, AFlippedBitIsNoticedWhileTheStoreIsInUse) {
-  Fill();
-  auto store = Open(file_).value();
+  auto store = Fill();
   // More than the cache holds, so that pages are read again.
   for (int i = 0; i < 8; ++i) {
     Changes changes;
@@ -101,7 +60,7 @@ TEST_F(StoreDamageTest, AFlippedBitIsNoticedWhileTheStoreIsInUse) {
   const int64_t pages = static_cast<int64_t>(std::filesystem::file_size(file_)) / 4096;
   for (int64_t page = 1; page < pages; ++page) Flip(file_, page * 4096 * 8 + 777);
   absl::Status status = store->ReadLogs({.job = "job-1", .limit = 1000}).status();
-  for (int i = 0; i < 30 && status.ok(); ++i) {
+  for (int i = 0; i < kJobs && status.ok(); ++i) {
     status = store->ReadLogs({.job = "job-" + std::to_string(i), .limit = 1000}).status();
   }
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
