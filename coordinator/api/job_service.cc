@@ -112,16 +112,23 @@ absl::StatusOr<JobQuery> JobQueryOf(const v1::ListJobsRequest& request, const Ca
                    fmt::format("\"{}\" may list only its own jobs; leave out owner", caller.name));
 }
 
+/// Returns `checked`, and tells the audit log if the caller may not have what it asks for.
+template <typename T>
+absl::StatusOr<T> Noted(absl::StatusOr<T> checked, Access* access, const Caller& caller, std::string_view method) {
+  if (absl::IsPermissionDenied(checked.status())) {
+    access->NoteRefused(caller, method, "", std::string(checked.status().message()));
+  }
+  return checked;
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* JobService::SubmitJob(grpc::CallbackServerContext* context,
                                                 const v1::SubmitJobRequest* request, v1::Job* response) {
   const absl::StatusOr<Caller> caller = access_->Admit(*context, "JobService/SubmitJob");
   if (!caller.ok()) return FinishWith(context, caller.status());
-  absl::StatusOr<JobSubmission> checked = CheckSubmission(*request, *caller, allowed_paths_);
-  if (absl::IsPermissionDenied(checked.status())) {
-    access_->NoteRefused(*caller, "JobService/SubmitJob", "", std::string(checked.status().message()));
-  }
+  absl::StatusOr<JobSubmission> checked =
+      Noted(CheckSubmission(*request, *caller, allowed_paths_), access_, *caller, "JobService/SubmitJob");
   if (!checked.ok()) return FinishWith(context, checked.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   auto submission = std::make_shared<JobSubmission>(std::move(*checked));
@@ -161,7 +168,7 @@ grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* cont
                                                v1::ListJobsResponse* response) {
   const absl::StatusOr<Caller> caller = access_->Admit(*context, "JobService/ListJobs");
   if (!caller.ok()) return FinishWith(context, caller.status());
-  const absl::StatusOr<JobQuery> query = JobQueryOf(*request, *caller);
+  const absl::StatusOr<JobQuery> query = Noted(JobQueryOf(*request, *caller), access_, *caller, "JobService/ListJobs");
   if (!query.ok()) return FinishWith(context, query.status());
   const absl::StatusOr<JobPage> page = store_->ListJobs(*query);
   if (!page.ok()) return FinishWith(context, page.status());
@@ -219,7 +226,8 @@ grpc::ServerUnaryReactor* JobService::PlanJob(grpc::CallbackServerContext* conte
   if (!caller.ok()) return FinishWith(context, caller.status());
   v1::SubmitJobRequest submission;
   *submission.mutable_spec() = request->spec();
-  const absl::StatusOr<JobSubmission> checked = CheckSubmission(submission, *caller, allowed_paths_);
+  const absl::StatusOr<JobSubmission> checked =
+      Noted(CheckSubmission(submission, *caller, allowed_paths_), access_, *caller, "JobService/PlanJob");
   if (!checked.ok()) return FinishWith(context, checked.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   planner_.Plan(

@@ -186,43 +186,10 @@ std::vector<std::string> MethodsInTheProtoFiles() {
   return methods;
 }
 
-class AuthorizationTest : public ::testing::TestWithParam<std::string> {
+class AuthorizationTest : public ::testing::TestWithParam<std::string>, protected GuardedCoordinator {
  protected:
-  void SetUp() override {
-    for (const char* name : {"server", "client"}) files_.Make(name);
-    for (const auto& [name, role] : std::map<std::string, Role>{{"viewer", Role::kViewer},
-                                                                {"alice", Role::kSubmitter},
-                                                                {"bob", Role::kSubmitter},
-                                                                {"root", Role::kAdmin},
-                                                                {"node", Role::kWorker}}) {
-      tokens_[name] = AddToken(files_.Path("tokens"), name, role, role == Role::kWorker ? "w1" : "").value();
-    }
-    auto started = Coordinator::Start(GuardedOptions(files_));
-    ASSERT_TRUE(started.ok()) << started.status();
-    coordinator_ = *std::move(started);
-    channel_ = Connect("client");
-    v1::SubmitJobRequest submission;
-    submission.set_job_id("alices");
-    *submission.mutable_spec() = SmallSpec();
-    ASSERT_TRUE(CallAs("alice", "JobService/SubmitJob", submission).ok());
-    v1::RegisterWorkerRequest worker;
-    worker.set_worker("w1");
-    worker.set_incarnation(1);
-    worker.set_slots(1);
-    worker.set_version(REGROUP_VERSION);
-    ASSERT_TRUE(CallAs("node", "WorkerService/RegisterWorker", worker).ok());
-  }
+  void SetUp() override { ASSERT_NO_FATAL_FAILURE(Start()); }
 
-  std::shared_ptr<grpc::Channel> Connect(const std::string& certificate) {
-    return OpenChannel("127.0.0.1:" + std::to_string(coordinator_->port()), files_.Identity(certificate)).value();
-  }
-  absl::Status Call(const std::shared_ptr<grpc::Channel>& channel, const std::string& method,
-                    const google::protobuf::Message& request, const std::string& token) {
-    return GenericCall(channel, "/regroup.v1." + method, request, token);
-  }
-  absl::Status CallAs(const std::string& name, const std::string& method, const google::protobuf::Message& request) {
-    return Call(channel_, method, request, tokens_.at(name));
-  }
   std::string TokenOf(Role role) const {
     switch (role) {
       case Role::kViewer:
@@ -300,11 +267,6 @@ class AuthorizationTest : public ::testing::TestWithParam<std::string> {
            status.code() != absl::StatusCode::kPermissionDenied && status.code() != absl::StatusCode::kUnavailable &&
            status.code() != absl::StatusCode::kDeadlineExceeded;
   }
-
-  TestCertificates files_;
-  std::map<std::string, std::string> tokens_;
-  std::unique_ptr<Coordinator> coordinator_;
-  std::shared_ptr<grpc::Channel> channel_;
 };
 
 TEST_P(AuthorizationTest, IsForThoseWhoMayAndForNobodyElse) {
@@ -357,124 +319,6 @@ INSTANTIATE_TEST_SUITE_P(Every, AuthorizationTest, ::testing::ValuesIn(MethodsIn
   std::replace(name.begin(), name.end(), '/', '_');
   return name;
 });
-
-class OwnersTest : public AuthorizationTest {};
-
-TEST_F(OwnersTest, ShowASubmitterItsOwnJobsOnly) {
-  const auto stub = v1::JobService::NewStub(channel_);
-  const auto list = [&](const std::string& name, const std::string& owner = "") {
-    grpc::ClientContext context;
-    context.AddMetadata("authorization", "Bearer " + tokens_.at(name));
-    v1::ListJobsRequest request;
-    request.set_owner(owner);
-    v1::ListJobsResponse response;
-    const grpc::Status status = stub->ListJobs(&context, request, &response);
-    return status.ok() ? response.jobs_size() : -1;
-  };
-  EXPECT_EQ(list("alice"), 1);
-  EXPECT_EQ(list("bob"), 0);
-  EXPECT_EQ(list("bob", "alice"), -1);
-  EXPECT_EQ(list("viewer"), 1);
-  EXPECT_EQ(list("root", "bob"), 0);
-}
-
-TEST_F(OwnersTest, HaveRequestIdsOfTheirOwn) {
-  v1::SubmitJobRequest request;
-  *request.mutable_spec() = SmallSpec();
-  request.set_request_id("same");
-  const auto stub = v1::JobService::NewStub(channel_);
-  const auto submit = [&](const std::string& name) {
-    grpc::ClientContext context;
-    context.AddMetadata("authorization", "Bearer " + tokens_.at(name));
-    v1::Job job;
-    EXPECT_TRUE(stub->SubmitJob(&context, request, &job).ok());
-    return job;
-  };
-  const v1::Job alices = submit("alice");
-  EXPECT_EQ(alices.owner(), "alice");
-  EXPECT_EQ(submit("alice").name(), alices.name());
-  EXPECT_NE(submit("bob").name(), alices.name());
-}
-
-TEST_F(OwnersTest, AreRefusedFromTheMomentTheirTokenIsRemoved) {
-  v1::ListJobsRequest request;
-  EXPECT_TRUE(CallAs("alice", "JobService/ListJobs", request).ok());
-  ASSERT_TRUE(RemoveToken(files_.Path("tokens"), "alice").ok());
-  EXPECT_EQ(ReasonOf(CallAs("alice", "JobService/ListJobs", request)), v1::CREDENTIALS_REQUIRED);
-  std::filesystem::remove(files_.Path("tokens"));
-  for (const char* name : {"alice", "bob"}) {
-    EXPECT_EQ(CallAs(name, "JobService/ListJobs", request).code(), absl::StatusCode::kUnavailable)
-        << "without its file nobody knows whose token is valid";
-  }
-  ASSERT_TRUE(WriteFileAtomically(files_.Path("tokens"), "nonsense\n").ok());
-  EXPECT_EQ(ReasonOf(Call(channel_, "JobService/ListJobs", request, "")), v1::CREDENTIALS_REQUIRED);
-}
-
-TEST_F(OwnersTest, StandInTheAuditLogWithWhatTheyChanged) {
-  v1::CancelJobRequest cancel;
-  cancel.set_name("jobs/alices");
-  ASSERT_FALSE(CallAs("bob", "JobService/CancelJob", cancel).ok());
-  ASSERT_TRUE(CallAs("root", "JobService/CancelJob", cancel).ok());
-  grpc::ClientContext context;
-  context.AddMetadata("authorization", "Bearer " + tokens_.at("root"));
-  v1::ListAuditEntriesRequest request;
-  request.set_resource("jobs/alices");
-  v1::ListAuditEntriesResponse response;
-  ASSERT_TRUE(v1::ClusterService::NewStub(channel_)->ListAuditEntries(&context, request, &response).ok());
-  ASSERT_EQ(response.entries_size(), 3);
-  EXPECT_EQ(response.entries(0).method(), "JobService/CancelJob");
-  EXPECT_EQ(response.entries(0).refusal(), "");
-  EXPECT_EQ(response.entries(0).caller(), "root");
-  EXPECT_EQ(response.entries(0).role(), "admin");
-  EXPECT_THAT(response.entries(0).peer(), ::testing::StartsWith("ipv4:127.0.0.1"));
-  EXPECT_EQ(response.entries(1).method(), "JobService/CancelJob");
-  EXPECT_EQ(response.entries(1).caller(), "bob");
-  EXPECT_THAT(response.entries(1).refusal(), ::testing::HasSubstr("another owner"));
-  EXPECT_EQ(response.entries(2).method(), "JobService/SubmitJob");
-  EXPECT_EQ(response.entries(2).caller(), "alice");
-}
-
-TEST_F(OwnersTest, FindRefusedCallsInTheAuditLogWithoutFillingIt) {
-  constexpr int kCalls = 300;
-  v1::DrainWorkerRequest drain;
-  drain.set_name("workers/w1");
-  ASSERT_FALSE(CallAs("alice", "ClusterService/DrainWorker", drain).ok());
-  for (int i = 0; i < kCalls; ++i) {
-    ASSERT_FALSE(Call(channel_, "JobService/ListJobs", v1::ListJobsRequest(), "rg-wrong").ok());
-  }
-  const auto refused = [&] {
-    grpc::ClientContext context;
-    context.AddMetadata("authorization", "Bearer " + tokens_.at("root"));
-    v1::ListAuditEntriesRequest request;
-    request.set_page_size(1000);
-    v1::ListAuditEntriesResponse response;
-    EXPECT_TRUE(v1::ClusterService::NewStub(channel_)->ListAuditEntries(&context, request, &response).ok());
-    std::vector<v1::AuditEntry> entries;
-    for (const v1::AuditEntry& entry : response.entries()) {
-      if (!entry.refusal().empty()) entries.push_back(entry);
-    }
-    return entries;
-  };
-  const auto told = [&] {
-    int64_t told = 0;
-    // An entry without a method tells only of others.
-    for (const v1::AuditEntry& entry : refused()) told += entry.refusals_left_out() + (entry.method().empty() ? 0 : 1);
-    return told;
-  };
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (told() < kCalls + 1 && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  }
-  EXPECT_EQ(told(), kCalls + 1);
-  const std::vector<v1::AuditEntry> entries = refused();
-  EXPECT_LT(entries.size(), 100u);
-  EXPECT_EQ(entries.back().caller(), "alice");
-  EXPECT_EQ(entries.back().role(), "submitter");
-  EXPECT_EQ(entries.back().method(), "ClusterService/DrainWorker");
-  EXPECT_THAT(entries.back().refusal(), ::testing::HasSubstr("is allowed for admin"));
-  EXPECT_EQ(entries[entries.size() - 2].caller(), "");
-  EXPECT_EQ(entries[entries.size() - 2].role(), "");
-}
 
 TEST(AuthorizationRows, AreThoseOfTheProtoFilesAndNoOthers) {
   std::vector<std::string> rows;
