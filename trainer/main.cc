@@ -21,6 +21,7 @@
 #include "trainer/parallel/device.h"
 #include "trainer/plan/describe.h"
 #include "trainer/plan/plan.h"
+#include "trainer/plan/versions.h"
 #include "trainer/stages/outcome.h"
 #include "trainer/stages/stage.h"
 
@@ -167,6 +168,7 @@ void KeepLargeBlocks() {
 int Main(int argc, char** argv) {
   Arguments arguments;
   CLI::App app("Runs one rank of one attempt of a Regroup task. Started by regroup-worker.", "regroup-trainer");
+  app.set_version_flag("--version", RegroupVersion());
   app.add_option("--attempt", arguments.attempt_folder, "Folder with assignment.json");
   app.add_option("--work-dir", arguments.work_folder, "Shared working folder");
   app.add_option("--inspect", arguments.inspect_folder, "Describe a checkpoint folder as JSON");

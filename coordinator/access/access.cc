@@ -29,7 +29,10 @@ absl::Status Unauthenticated(const std::string& message) {
 }
 
 /// Retrying helps once an administrator has repaired the file, so workers go on meanwhile.
-absl::Status Closed() { return absl::UnavailableError("the coordinator cannot read its token file; its log says why"); }
+absl::Status Closed() {
+  return MakeError(absl::StatusCode::kUnavailable, v1::TOKENS_UNREADABLE,
+                   "the coordinator rejects every call because it cannot read its token file; its log says why");
+}
 
 /// Returns the call's token; empty if it carries none, or more than one.
 std::string TokenOf(const grpc::ServerContextBase& context) {
@@ -76,6 +79,11 @@ absl::Status Access::Load() {
 /// Reads the file while the lock is held.
 absl::Status Access::Read() {
   REGROUP_ASSIGN_OR_RETURN(const std::vector<TokenEntry> tokens, ReadTokens(options_.token_file));
+  // Whoever cut the file short at the end of a line removed tokens that nobody meant to remove.
+  if (tokens.empty()) {
+    return absl::FailedPreconditionError(
+        fmt::format("{} holds no token: make one with `regroup-coordinator token add`", options_.token_file.string()));
+  }
   callers_.clear();
   for (const TokenEntry& token : tokens) {
     callers_[token.digest] = {token.name, token.role, BoundWorker(token), "", token.digest};
@@ -171,7 +179,7 @@ void Access::NoteRefused(const Caller& caller, std::string_view method, const st
 void Access::TellOfThoseLeftOut() {
   if (!is_ready_().ok()) return;
   const std::optional<int64_t> left_out = refusals_.TakeLeftOut();
-  if (left_out) options_.on_refused({{}, "", "", "refused calls that have no entry of their own", *left_out});
+  if (left_out) options_.on_refused({{}, "", "", "refused calls without entries of their own", *left_out});
 }
 
 }  // namespace regroup

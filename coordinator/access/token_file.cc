@@ -53,7 +53,7 @@ absl::StatusOr<TokenEntry> ParseLine(const std::string& line) {
   words >> entry.name >> role >> entry.digest >> entry.created >> entry.worker;
   const std::optional<Role> known = RoleFromName(role);
   if (!IsName(entry.name) || !known || !IsDigest(entry.digest) || words >> rest) {
-    return absl::InvalidArgumentError("is not NAME ROLE SHA256 TIME [WORKER]");
+    return absl::InvalidArgumentError("the line is not NAME ROLE SHA256 TIME [WORKER]");
   }
   entry.role = *known;
   REGROUP_RETURN_IF_ERROR(CheckBinding(entry.role, entry.worker));
@@ -71,11 +71,12 @@ std::string FormatTokens(const Tokens& tokens) {
 
 std::string Now() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
 
-/// Changes the token file under its lock. A missing file counts as empty.
-absl::Status ChangeTokens(const std::filesystem::path& file, const std::function<absl::Status(Tokens&)>& change) {
+/// Changes the token file under its lock. A missing file counts as empty if it may be new.
+absl::Status ChangeTokens(const std::filesystem::path& file, bool may_be_new,
+                          const std::function<absl::Status(Tokens&)>& change) {
   REGROUP_ASSIGN_OR_RETURN(const FileLock lock, FileLock::Take(file.string() + ".lock"));
   absl::StatusOr<Tokens> tokens = ReadTokens(file);
-  if (!tokens.ok() && !absl::IsNotFound(tokens.status())) return tokens.status();
+  if (!tokens.ok() && !(may_be_new && absl::IsNotFound(tokens.status()))) return tokens.status();
   Tokens changed = tokens.ok() ? *std::move(tokens) : Tokens();
   REGROUP_RETURN_IF_ERROR(change(changed));
   return WritePrivateFile(file, FormatTokens(changed));
@@ -122,7 +123,7 @@ absl::StatusOr<std::string> AddToken(const std::filesystem::path& file, const st
   REGROUP_RETURN_IF_ERROR(CheckBinding(role, worker));
   REGROUP_ASSIGN_OR_RETURN(const std::string secret, RandomHex(kTokenBytes));
   const std::string token = kTokenPrefix + secret;
-  REGROUP_RETURN_IF_ERROR(ChangeTokens(file, [&](Tokens& tokens) {
+  REGROUP_RETURN_IF_ERROR(ChangeTokens(file, /*may_be_new=*/true, [&](Tokens& tokens) {
     if (std::any_of(tokens.begin(), tokens.end(), Named(name))) {
       return absl::AlreadyExistsError(
           fmt::format("{} already has a token \"{}\"; remove it first or choose another name", file.string(), name));
@@ -134,7 +135,7 @@ absl::StatusOr<std::string> AddToken(const std::filesystem::path& file, const st
 }
 
 absl::Status BindToken(const std::filesystem::path& file, const std::string& name, const std::string& worker) {
-  return ChangeTokens(file, [&](Tokens& tokens) {
+  return ChangeTokens(file, /*may_be_new=*/false, [&](Tokens& tokens) {
     const auto token = std::find_if(tokens.begin(), tokens.end(), Named(name));
     if (token == tokens.end()) return NoToken(file, name);
     REGROUP_RETURN_IF_ERROR(CheckBinding(token->role, worker));
@@ -144,7 +145,7 @@ absl::Status BindToken(const std::filesystem::path& file, const std::string& nam
 }
 
 absl::Status RemoveToken(const std::filesystem::path& file, const std::string& name) {
-  return ChangeTokens(file, [&](Tokens& tokens) {
+  return ChangeTokens(file, /*may_be_new=*/false, [&](Tokens& tokens) {
     return std::erase_if(tokens, Named(name)) > 0 ? absl::OkStatus() : NoToken(file, name);
   });
 }

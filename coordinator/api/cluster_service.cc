@@ -190,7 +190,11 @@ grpc::ServerUnaryReactor* ClusterService::BackupStore(grpc::CallbackServerContex
 void ClusterService::BackUp(const std::filesystem::path& file, grpc::ServerUnaryReactor* reactor,
                             v1::BackupStoreResponse* response) {
   const absl::Status status = store_->Backup(file);
-  LogInfo("store backed up", {{"file", file.string()}, {"result", status.ToString()}});
+  if (status.ok()) {
+    LogInfo("store backed up", {{"file", file.string()}});
+  } else {
+    LogError("the store was not backed up", {{"file", file.string()}, {"reason", std::string(status.message())}});
+  }
   std::error_code ignored;
   response->set_path(file.string());
   response->set_bytes(status.ok() ? static_cast<int64_t>(std::filesystem::file_size(file, ignored)) : 0);

@@ -115,6 +115,10 @@ absl::Status Coordinator::ServeMetrics(const std::string& address) {
 }
 
 absl::Status Coordinator::Listen(const CoordinatorOptions& options) {
+  certificates_.emplace(options.tls,
+                        [this](const absl::Status& status, std::optional<CertificateWatch::Expiry> expiry) {
+                          metrics_.SetCertificates(status.ok(), expiry);
+                        });
   RpcServerOptions server;
   server.address = options.listen;
   server.tls = options.tls;

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -17,6 +18,7 @@
 #include "coordinator/core/errands.h"
 #include "coordinator/core/leader_election.h"
 #include "coordinator/store/postgres_job_store.h"
+#include "services/common/rpc/certificate_watch.h"
 #include "services/common/rpc/server.h"
 
 namespace regroup {
@@ -110,6 +112,7 @@ class Coordinator {
   ClusterService cluster_service_;
   CallGate gate_;
   std::unique_ptr<RpcServer> server_;
+  std::optional<CertificateWatch> certificates_;
   bool is_stopped_ = false;
 
   /// The store and the election if coordinators share the store; otherwise null.

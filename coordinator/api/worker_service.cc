@@ -200,7 +200,7 @@ grpc::ServerUnaryReactor* WorkerService::ReportTask(grpc::CallbackServerContext*
         LogInfo("attempt reported", {{"job", attempt.job()},
                                      {"task", attempt.task()},
                                      {"epoch", attempt.epoch()},
-                                     {"result", status.ToString()}});
+                                     {"result", status.ok() ? "OK" : std::string(status.message())}});
         reactor->Finish(ToGrpc(status));
       });
   return reactor;

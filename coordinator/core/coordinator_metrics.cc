@@ -120,6 +120,10 @@ void CoordinatorMetrics::DescribeCluster() {
   metrics_.DescribeGauge("is_leader", "1 while this coordinator leads, 0 while it recovers or another one leads.");
   metrics_.DescribeGauge("tokens_readable",
                          "1 while the token file can be read or none is needed, 0 while every call is rejected.");
+  metrics_.DescribeGauge("certificates_usable",
+                         "1 while the certificate files can be used, 0 while no new connection can be made.");
+  metrics_.DescribeGauge("certificates_expiry_timestamp_seconds",
+                         "Time at which the first of certificate and authority expires.");
   metrics_.DescribeGauge("jobs", "Unfinished jobs by state.");
   metrics_.DescribeGauge("jobs_waiting", "Unfinished jobs without a running task, by what they wait for.");
   metrics_.DescribeGauge("oldest_queued_job_age_seconds", "Age of the oldest job that has not started; 0 for none.");
@@ -290,6 +294,13 @@ void CoordinatorMetrics::CountDroppedLogs(size_t lines) {
 void CoordinatorMetrics::CountStoreFailure() { metrics_.Count("store_failures_total"); }
 
 void CoordinatorMetrics::SetTokensReadable(bool readable) { metrics_.Set("tokens_readable", readable ? 1 : 0); }
+
+void CoordinatorMetrics::SetCertificates(bool usable, std::optional<std::chrono::system_clock::time_point> expiry) {
+  metrics_.Set("certificates_usable", usable ? 1 : 0);
+  if (!expiry) return metrics_.Forget("certificates_expiry_timestamp_seconds", {});
+  metrics_.Set("certificates_expiry_timestamp_seconds",
+               std::chrono::duration<double>(expiry->time_since_epoch()).count());
+}
 
 void CoordinatorMetrics::SetLeader(bool leads) { metrics_.Set("is_leader", leads ? 1 : 0); }
 

@@ -39,6 +39,8 @@ class CoordinatorMetrics {
   void CountStoreFailure();
   void SetLeader(bool leads);
   void SetTokensReadable(bool readable);
+  /// Without certificates there are no such metrics; without a time only the expiry is missing.
+  void SetCertificates(bool usable, std::optional<std::chrono::system_clock::time_point> expiry);
 
   Metrics& metrics() { return metrics_; }
 

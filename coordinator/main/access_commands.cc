@@ -48,8 +48,10 @@ absl::Status Add(const TokenOptions& options) {
   if (!options.output.empty() && std::filesystem::exists(options.output)) {
     return absl::AlreadyExistsError(fmt::format("{} exists already; choose another --output", options.output));
   }
+  const bool is_new = !std::filesystem::exists(options.file);
   REGROUP_ASSIGN_OR_RETURN(const std::string token,
                            AddToken(options.file, options.name, *RoleFromName(options.role), worker));
+  if (is_new) fmt::print(stderr, "created {}; this is its only token\n", options.file);
   if (options.output.empty()) {
     fmt::print("{}\n", token);
     return absl::OkStatus();

@@ -169,6 +169,8 @@ int WaitForSignal(const sigset_t& signals, const Coordinator& coordinator) {
 
 absl::Status RunCoordinator(Flags flags, const sigset_t& signals) {
   REGROUP_RETURN_IF_ERROR(CompleteOptions(&flags));
+  for (const std::string& doubt : DoubtsAbout(flags.options.allowed_paths, flags.options.work_folder))
+    LogWarning(doubt);
   REGROUP_ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Start(flags.options));
   REGROUP_RETURN_IF_ERROR(WritePort(flags.metrics_port_file, coordinator->metrics_port()));
   REGROUP_RETURN_IF_ERROR(WritePort(flags.port_file, coordinator->port()));

@@ -112,6 +112,14 @@ absl::Status CheckLog(const std::filesystem::path& store) {
                   damage->offset, log.string()));
 }
 
+/// Returns what to do about a file that SQLite itself finds damaged.
+std::string WayOutOf(const absl::Status& status) {
+  const std::string message(status.message());
+  const bool is_damaged =
+      message.find("malformed") != std::string::npos || message.find("not a database") != std::string::npos;
+  return is_damaged && message.find(kWayOut) == std::string::npos ? kWayOut : "";
+}
+
 /// Returns DATA_LOSS for what can only be left of a store: an empty file, or a log without its file.
 absl::Status CheckIsWhole(const std::filesystem::path& path) {
   std::error_code missing;
@@ -125,8 +133,8 @@ absl::Status CheckIsWhole(const std::filesystem::path& path) {
   }
   if (missing && !no_log && log_bytes > 0) {
     return absl::DataLossError(
-        fmt::format("{} is missing, but its log {}-wal is there{}; to start without any job, remove it", path.string(),
-                    path.filename().string(), kWayOut));
+        fmt::format("{} is missing, but its log {}-wal is there{}; to start without any job, remove {}-wal",
+                    path.string(), path.filename().string(), kWayOut, path.string()));
   }
   return absl::OkStatus();
 }
@@ -153,8 +161,8 @@ absl::StatusOr<std::unique_ptr<SqliteJobStore>> SqliteJobStore::Open(const Sqlit
     status = store->connection_->Execute(fmt::format("PRAGMA max_page_count = {}", options.max_pages));
   }
   if (!status.ok()) {
-    return absl::Status(status.code(),
-                        fmt::format("cannot use {}: {}", options.path.string(), std::string(status.message())));
+    return absl::Status(status.code(), fmt::format("cannot use {}: {}{}", options.path.string(),
+                                                   std::string(status.message()), WayOutOf(status)));
   }
   return store;
 }
@@ -250,6 +258,9 @@ absl::Status SqliteJobStore::FillInEndTimes() {
 
 absl::Status SqliteJobStore::Backup(const std::filesystem::path& file) {
   REGROUP_RETURN_IF_ERROR(MakePrivateFolder(file.parent_path()));
+  if (std::error_code unknown; std::filesystem::exists(file, unknown)) {
+    return absl::AlreadyExistsError(fmt::format("{} exists already; choose another name", file.string()));
+  }
   const std::filesystem::path partial = file.string() + ".partial";
   std::error_code ignored;
   std::filesystem::remove(partial, ignored);

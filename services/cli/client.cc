@@ -10,11 +10,12 @@ namespace regroup {
 
 absl::StatusOr<Client> Client::Open(const std::string& address, const ClientIdentity& identity) {
   REGROUP_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel, OpenChannel(address, identity));
-  return Client(address, std::move(channel));
+  return Client(address, std::move(channel), identity.tls.IsSet());
 }
 
-Client::Client(std::string address, std::shared_ptr<grpc::Channel> channel)
+Client::Client(std::string address, std::shared_ptr<grpc::Channel> channel, bool uses_tls)
     : address_(std::move(address)),
+      uses_tls_(uses_tls),
       channel_(std::move(channel)),
       jobs_(v1::JobService::NewStub(channel_)),
       clusters_(v1::ClusterService::NewStub(channel_)) {}
@@ -25,9 +26,12 @@ absl::Status Client::Explain(const grpc::Status& status) const {
                            (absl::IsUnavailable(error) || absl::IsDeadlineExceeded(error));
   if (!unreachable) return error;
   return absl::UnavailableError(
-      fmt::format("the coordinator at {} does not answer ({}); start it, or name another with --coordinator or "
-                  "REGROUP_COORDINATOR",
-                  address_, status.error_message()));
+      fmt::format("cannot reach the coordinator at {} ({}); start it, or name another with --coordinator or "
+                  "REGROUP_COORDINATOR{}",
+                  address_, status.error_message(),
+                  uses_tls_ ? "; if it runs, check that the files of --tls-certificate, --tls-key and --tls-authority "
+                              "are of its authority and have not expired"
+                            : "; if it runs with certificates, give --tls-certificate, --tls-key and --tls-authority"));
 }
 
 }  // namespace regroup

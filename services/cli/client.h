@@ -65,7 +65,7 @@ class Client {
   }
 
  private:
-  Client(std::string address, std::shared_ptr<grpc::Channel> channel);
+  Client(std::string address, std::shared_ptr<grpc::Channel> channel, bool uses_tls);
 
   static constexpr std::chrono::seconds kPatience{30};
 
@@ -84,6 +84,7 @@ class Client {
   absl::Status Explain(const grpc::Status& status) const;
 
   std::string address_;
+  bool uses_tls_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<JobStub> jobs_;
   std::unique_ptr<ClusterStub> clusters_;

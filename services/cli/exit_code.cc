@@ -15,6 +15,8 @@ ExitCode ExitCodeOf(const absl::Status& status) {
     case absl::StatusCode::kUnauthenticated:
     case absl::StatusCode::kUnimplemented:
       return kExitUsage;
+    case absl::StatusCode::kDataLoss:
+      return kExitJobFailed;
     default:
       return kExitUnavailable;
   }

@@ -8,7 +8,7 @@ namespace regroup {
 
 enum ExitCode : int {
   kExitDone = 0,
-  /// The job failed or was cancelled.
+  /// The job failed or was cancelled, or a result is damaged.
   kExitJobFailed = 1,
   /// The command line or the job file is invalid, or the service rejected the request.
   kExitUsage = 2,

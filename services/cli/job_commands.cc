@@ -29,7 +29,7 @@ std::string JobText(const v1::Job& job) {
   std::string text;
   for (const std::string& line : ProgressLines(job, Now(), unlimited)) text += line + "\n";
   const bool failed = job.state() == v1::JOB_STATE_FAILED;
-  if (failed) return text + "\n" + FailureText(job, "regroup retry " + job.name().substr(5), terminal);
+  if (failed) return text + "\n" + FailureText(job, {.command = "regroup retry " + job.name().substr(5)}, terminal);
   const std::string result = ResultText(job, terminal);
   return result.empty() ? text : text + "\n" + result;
 }

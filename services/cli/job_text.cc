@@ -130,11 +130,16 @@ bool IsForWantOfSpace(const std::string& message) {
          message.find("Disk quota exceeded") != std::string::npos;
 }
 
-std::string NextStep(const v1::Failure& failure, const std::string& again) {
+std::string NextStep(const v1::Failure& failure, const Continuation& continuation) {
+  const std::string& again = continuation.command;
   if (IsForWantOfSpace(failure.message())) return "free space on that disk, then resume with: " + again;
   switch (failure.failure_class()) {
     case v1::FAILURE_CLASS_USER:
-      return "correct the job file, then run: " + again;
+      return continuation.reads_job_file
+                 ? "correct the job file, then run: " + again
+                 : "correct the job file and submit it again; or, if the file is right, change what the message names, "
+                   "then run: " +
+                       again;
     case v1::FAILURE_CLASS_DATA:
       return "supply, repair or replace the file, then run: " + again;
     case v1::FAILURE_CLASS_QUALITY_GATE:
@@ -192,9 +197,9 @@ std::string ResultText(const v1::Job& job, const Terminal& terminal) {
   return text;
 }
 
-std::string FailureText(const v1::Job& job, const std::string& again, const Terminal& terminal) {
+std::string FailureText(const v1::Job& job, const Continuation& again, const Terminal& terminal) {
   if (job.state() == v1::JOB_STATE_CANCELLED) {
-    return fmt::format("{} was cancelled; nothing was published.\n  To continue: {}\n", job.name(), again);
+    return fmt::format("{} was cancelled; nothing was published.\n  To continue: {}\n", job.name(), again.command);
   }
   const v1::Task* const task = FailedTask(job);
   const v1::Failure& failure = job.failure().message().empty() && task != nullptr ? task->failure() : job.failure();

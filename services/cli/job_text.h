@@ -11,8 +11,15 @@ namespace regroup {
 /// Returns the figures as a table with a row for each measured model, and the paths of the result and the report.
 std::string ResultText(const v1::Job& job, const Terminal& terminal);
 
-/// Returns what failed and why, the last log lines, and the next step. `again` is the command that resumes the job.
-std::string FailureText(const v1::Job& job, const std::string& again, const Terminal& terminal);
+/// A command that resumes a job.
+struct Continuation {
+  std::string command;
+  /// True if the command reads the job file again.
+  bool reads_job_file = false;
+};
+
+/// Returns what failed and why, the last log lines, and the next step.
+std::string FailureText(const v1::Job& job, const Continuation& again, const Terminal& terminal);
 
 /// "quality gate", "infrastructure", ...
 std::string ClassWord(v1::FailureClass failure_class);

@@ -33,13 +33,18 @@ struct ReportOptions {
 /// Returns the report's folder if `text` is the folder of a result or of a report.
 std::optional<fs::path> ReportFolderIn(const std::string& text) {
   for (const fs::path& folder : {fs::path(text) / "regroup", fs::path(text)}) {
-    if (fs::exists(folder / "report.json")) return folder;
+    std::error_code unreadable;
+    if (fs::exists(folder / "report.json", unreadable)) return folder;
   }
   return std::nullopt;
 }
 
 absl::StatusOr<fs::path> FindReport(const std::string& text, const CommandLine& line) {
   if (const auto folder = ReportFolderIn(text)) return *folder;
+  std::error_code unreadable;
+  if (fs::is_directory(text, unreadable)) {
+    return absl::NotFoundError(fmt::format("{} is the folder of no result: it has no regroup/report.json", text));
+  }
   v1::GetJobRequest request;
   request.set_name(FullName(kJobCollection, text));
   REGROUP_ASSIGN_OR_RETURN(const v1::Job job, line.Call(&Client::JobStub::GetJob, request));
@@ -62,7 +67,8 @@ absl::Status CheckResult(const fs::path& report) {
   const absl::StatusOr<Checksums> checksums = ReadChecksums(sums);
   if (absl::IsNotFound(checksums.status())) {
     return absl::FailedPreconditionError(fmt::format(
-        "{} does not exist: only a published result has checksums, and only since release 0.3.0", sums.string()));
+        "{} does not exist: only the folder of a published result has it, and those of release 0.2 and older do not",
+        sums.string()));
   }
   REGROUP_RETURN_IF_ERROR(checksums.status());
   return CheckFiles(fs::absolute(report / "..").lexically_normal(), *checksums);
@@ -99,7 +105,9 @@ ExitCode Report(const ReportOptions& options, const CommandLine& line) {
     Print(JsonText(*report));
   } else {
     Print(ReportText(Printable(*report), StandardOutput()) + fmt::format("\n  {}\n", PrintableText(page.string())));
-    if (options.check) Print("  every file is as it was published\n");
+    if (options.check)
+      Print(fmt::format("  every file that {} lists is as it was published\n",
+                        PrintableText((*folder / kChecksumFile).string())));
   }
   if (!options.open) return kExitDone;
   const absl::Status opened = OpenPage(page);

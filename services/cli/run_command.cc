@@ -104,7 +104,8 @@ absl::StatusOr<v1::Job> SubmitAndFollow(const v1::JobSpec& spec, LocalCluster& c
 
 void PrintEnd(const v1::Job& job, const RunOptions& options) {
   const Terminal terminal = StandardOutput();
-  const std::string again = fmt::format("regroup run {} --work-dir {}", options.file, options.work_folder);
+  const Continuation again = {.command = fmt::format("regroup run {} --work-dir {}", options.file, options.work_folder),
+                              .reads_job_file = true};
   Print("\n" +
         (job.state() == v1::JOB_STATE_SUCCEEDED ? ResultText(job, terminal) : FailureText(job, again, terminal)));
 }

@@ -19,7 +19,7 @@ namespace {
 
 void PrintEnd(const v1::Job& job) {
   const Terminal terminal = StandardOutput();
-  const std::string again = "regroup retry " + LastSegment(job.name());
+  const Continuation again = {.command = "regroup retry " + LastSegment(job.name())};
   Print("\n" +
         (job.state() == v1::JOB_STATE_SUCCEEDED ? ResultText(job, terminal) : FailureText(job, again, terminal)));
 }

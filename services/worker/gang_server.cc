@@ -8,9 +8,11 @@
 #include <utility>
 
 #include "services/common/base/error.h"
+#include "services/common/base/files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/rpc/certificates.h"
 #include "services/common/rpc/status.h"
 #include "services/common/rpc/worker_channel.h"
 #include "services/worker/gang/gang_protocol.h"
@@ -29,6 +31,17 @@ constexpr RequestLimits kLimits = {.bytes = 1 << 20, .entries = 1 << 13};
 
 /// Compares digests, so that the time it takes does not reveal how much of a guess is right.
 bool IsSameSecret(const std::string& a, const std::string& b) { return Sha256Of(a) == Sha256Of(b); }
+
+/// Other workers believe only a worker's certificate. Without this check a wrong one would show when a gang starts.
+absl::Status CheckIsOfWorker(const TlsFiles& tls) {
+  if (!tls.IsSet()) return absl::OkStatus();
+  REGROUP_ASSIGN_OR_RETURN(const std::string certificate, ReadFile(tls.certificate));
+  if (MayServe(certificate) && HasName(certificate, kWorkerName)) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format(
+      "--tls-certificate {} is not a worker's: with --gang-listen it must carry the name {} and serve (extended key "
+      "usage serverAuth), as worker.pem of `regroup-coordinator init` does",
+      tls.certificate, kWorkerName));
+}
 
 grpc::ServerUnaryReactor* FinishWith(grpc::CallbackServerContext* context, const absl::Status& status) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
@@ -121,6 +134,7 @@ GangServer::GangServer(const WorkerOptions* options, AttemptTable* table)
 }
 
 absl::StatusOr<std::unique_ptr<GangServer>> GangServer::Start(const WorkerOptions* options, AttemptTable* table) {
+  REGROUP_RETURN_IF_ERROR(CheckIsOfWorker(options->gang.tls));
   std::unique_ptr<GangServer> server(new GangServer(options, table));
   RpcServerOptions rpc;
   rpc.address = options->gang.listen;

@@ -86,7 +86,8 @@ void LeaseKeeper::Visit() {
     if (in_contact) {
       LogInfo("the coordinator answers again");
     } else {
-      LogWarning("the coordinator cannot be reached");
+      // The reason of a rejection is in the log already.
+      if (!is_refused_) LogWarning("the coordinator cannot be reached", {{"reason", failure_}});
     }
   }
   in_contact_ = in_contact;
@@ -95,10 +96,10 @@ void LeaseKeeper::Visit() {
 bool LeaseKeeper::Register(Lease::Time now) {
   const auto response = link_->Register(description_, table_->Keys(), lease_.Remaining(now, kCallPatience));
   if (!response.ok()) {
-    NoteRefusal(response.status());
+    NoteFailure(response.status());
     return false;
   }
-  refusal_.clear();
+  failure_.clear();
   granted_ = ToMilliseconds(response->lease());
   lease_.Grant(granted_, now);
   interval_ = std::max(kShortestInterval, ToMilliseconds(response->heartbeat_interval()));
@@ -108,15 +109,17 @@ bool LeaseKeeper::Register(Lease::Time now) {
   return true;
 }
 
-/// Logs each reason once: the worker keeps asking until somebody changes its token or its version.
-void LeaseKeeper::NoteRefusal(const absl::Status& status) {
+/// Logs each rejection once: the worker keeps asking until somebody changes its token or its version.
+void LeaseKeeper::NoteFailure(const absl::Status& status) {
   const std::string reason(status.message());
-  if (!IsRefusal(status) || reason == refusal_) {
-    LogDebug("registration failed", {{"reason", reason}});
-    return;
+  const bool is_news = reason != failure_;
+  failure_ = reason;
+  is_refused_ = IsRefusal(status);
+  if (is_refused_ && is_news) {
+    LogError("the coordinator rejects this worker", {{"reason", reason}});
+  } else {
+    LogDebug("a call failed", {{"reason", reason}});
   }
-  refusal_ = reason;
-  LogError("the coordinator rejects this worker", {{"reason", reason}});
 }
 
 bool LeaseKeeper::Beat(Lease::Time now) {
@@ -125,7 +128,7 @@ bool LeaseKeeper::Beat(Lease::Time now) {
     // After any gap the coordinator may be another process, or may have given this worker up.
     NoteContact(false, false);
     if (absl::IsNotFound(response.status())) return Register(now);
-    NoteRefusal(response.status());
+    NoteFailure(response.status());
     return false;
   }
   lease_.Renew(now);

@@ -34,7 +34,7 @@ class LeaseKeeper {
   void Visit();
   bool Register(Lease::Time now);
   bool Beat(Lease::Time now);
-  void NoteRefusal(const absl::Status& status);
+  void NoteFailure(const absl::Status& status);
   void NoteContact(bool registered, bool draining);
   void StopAttempts(const google::protobuf::RepeatedPtrField<v1::AttemptId>& ids);
   void CheckLease();
@@ -51,8 +51,9 @@ class LeaseKeeper {
   Lease::Milliseconds interval_;
   Lease::Milliseconds granted_{0};
   bool in_contact_ = true;
-  /// Why the coordinator last rejected this worker; empty since it was accepted.
-  std::string refusal_;
+  /// Why the last call failed, and whether the coordinator rejected it; empty since the worker was accepted.
+  std::string failure_;
+  bool is_refused_ = false;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

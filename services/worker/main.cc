@@ -8,6 +8,7 @@
 #include "services/common/base/logging.h"
 #include "services/common/base/parent_death.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/rpc/certificate_watch.h"
 #include "services/common/rpc/channel.h"
 #include "services/worker/worker.h"
 #include "services/worker/worker_options.h"
@@ -30,6 +31,8 @@ sigset_t BlockStopSignals() {
 absl::Status RunUntilSignal(const WorkerFlags& flags, const sigset_t& signals) {
   REGROUP_RETURN_IF_ERROR(MakeFolders(flags.worker.work_folder));
   REGROUP_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel, OpenChannel(flags.coordinator, flags.identity));
+  for (const std::string& doubt : DoubtsAbout(flags.worker.allowed_paths, flags.worker.work_folder)) LogWarning(doubt);
+  const CertificateWatch certificates(flags.identity.tls);
   REGROUP_ASSIGN_OR_RETURN(std::unique_ptr<Worker> worker, Worker::Start(flags.worker, std::move(channel)));
   LogInfo("worker started", {{"id", flags.worker.id},
                              {"coordinator", flags.coordinator},

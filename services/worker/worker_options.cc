@@ -72,6 +72,7 @@ void AddOptions(CLI::App& app, WorkerFlags& flags) {
   app.add_option("--id", worker.id,
                  "Name of this worker, which must stay the same across restarts; default: the host's name")
       ->check(CLI::Validator(CheckId, "ID"));
+  app.set_version_flag("--version", REGROUP_VERSION);
   app.add_option("--slots", worker.slots, "Maximum number of trainer processes that run at once")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();

@@ -9,6 +9,14 @@
 namespace regroup {
 namespace {
 
+/// No retry makes the results of an earlier task again.
+absl::Status CannotGoOn(const absl::Status& status) {
+  if (!absl::IsNotFound(status) && !absl::IsDataLoss(status)) return status;
+  return absl::DataLossError(
+      fmt::format("{}: a result of an earlier task of this job is lost or damaged; submit the job again",
+                  std::string(status.message())));
+}
+
 std::filesystem::path ChecksumFileOf(const std::filesystem::path& out) { return out.parent_path() / kChecksumFile; }
 
 }  // namespace
@@ -28,9 +36,9 @@ absl::StatusOr<std::filesystem::path> StageContext::Input(const std::string& rol
   }
   const std::filesystem::path folder = work_folder / entry->second;
   if (!assignment.input_sha256().contains(role) || checked_inputs.contains(role)) return folder;
-  REGROUP_ASSIGN_OR_RETURN(const Checksums checksums,
-                           ReadChecksums(ChecksumFileOf(folder), assignment.input_sha256().at(role)));
-  REGROUP_RETURN_IF_ERROR(CheckFiles(folder, checksums));
+  const absl::StatusOr<Checksums> checksums = ReadChecksums(ChecksumFileOf(folder), assignment.input_sha256().at(role));
+  if (!checksums.ok()) return CannotGoOn(checksums.status());
+  if (const absl::Status checked = CheckFiles(folder, *checksums); !checked.ok()) return CannotGoOn(checked);
   checked_inputs.insert(role);
   return folder;
 }

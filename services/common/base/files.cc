@@ -119,6 +119,10 @@ absl::Status MakePrivateFolder(const std::filesystem::path& path) {
 
 absl::Status MakePrivate(const std::filesystem::path& path) {
   if (chmod(path.c_str(), kPrivateFile) == 0 || errno == ENOENT) return absl::OkStatus();
+  if (errno == EPERM) {
+    return absl::PermissionDeniedError(fmt::format(
+        "{} belongs to another account; change its owner to the one that this program runs as (chown)", path.string()));
+  }
   return ErrnoStatus(errno, "set the mode of", path);
 }
 

@@ -65,10 +65,27 @@ std::vector<FieldViolation> CheckAllowedPaths(const v1::JobSpec& spec, const All
     FieldViolation& violation = violations.emplace_back();
     violation.set_field(field);
     violation.set_description(
-        fmt::format("'{}' is not, or does not resolve to, a path in a folder that this cluster allows; use {}", path,
-                    ListOf(roots)));
+        fmt::format("'{}' is not, or does not resolve to, a path in a folder that this cluster allows; allowed: {}",
+                    path, ListOf(roots)));
   });
   return violations;
+}
+
+std::vector<std::string> DoubtsAbout(const AllowedPaths& allowed, const std::filesystem::path& work_folder) {
+  std::vector<std::string> doubts;
+  for (const auto& [flag, roots] :
+       {std::pair("--data-root", &allowed.data_roots), {"--output-root", &allowed.output_roots}}) {
+    for (const std::filesystem::path& root : *roots) {
+      std::error_code error;
+      if (!std::filesystem::is_directory(root, error)) {
+        doubts.push_back(fmt::format("{} {} is not a folder of this machine", flag, root.string()));
+      } else if (!work_folder.empty() && IsUnderOneOf({root}, work_folder)) {
+        doubts.push_back(fmt::format("{} {} holds the working folder, so jobs may use what other jobs left there", flag,
+                                     root.string()));
+      }
+    }
+  }
+  return doubts;
 }
 
 }  // namespace regroup

@@ -26,6 +26,10 @@ struct AllowedPaths {
   std::vector<std::filesystem::path> output_roots;
 };
 
+/// Returns a sentence for each root that cannot be meant: one that does not exist, and one that holds the working
+/// folder, in which results and secrets of all jobs lie. An empty working folder is in no root. Reads the file system.
+std::vector<std::string> DoubtsAbout(const AllowedPaths& allowed, const std::filesystem::path& work_folder);
+
 /// Returns the paths of the job that are, or resolve by a symbolic link to, outside of the roots; empty if all are
 /// allowed. Reads the file system.
 std::vector<FieldViolation> CheckAllowedPaths(const v1::JobSpec& spec, const AllowedPaths& allowed);

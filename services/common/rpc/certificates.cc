@@ -176,6 +176,23 @@ bool MayServe(std::string_view pem) {
   return certificate != nullptr && (X509_get_extended_key_usage(certificate.get()) & XKU_SSL_SERVER) != 0;
 }
 
+bool HasName(std::string_view pem, const std::string& host) {
+  const Certificate certificate = ReadCertificate(pem);
+  const bool has_name = certificate != nullptr && X509_check_host(certificate.get(), host.data(), host.size(),
+                                                                  X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, nullptr) == 1;
+  ERR_clear_error();
+  return has_name;
+}
+
+std::optional<std::chrono::system_clock::time_point> NotAfter(std::string_view pem) {
+  const Certificate certificate = ReadCertificate(pem);
+  tm time{};
+  const bool is_read = certificate != nullptr && ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &time) == 1;
+  ERR_clear_error();
+  if (!is_read) return std::nullopt;
+  return std::chrono::system_clock::from_time_t(timegm(&time));
+}
+
 bool KeyFits(std::string_view certificate, std::string_view private_key) {
   const Certificate x509 = ReadCertificate(certificate);
   const Key key = ReadKey(private_key);

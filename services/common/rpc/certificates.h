@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +43,10 @@ absl::StatusOr<CertificatePair> SignCertificate(const CertificatePair& authority
 bool IsCertificate(std::string_view pem);
 /// Returns true if the certificate may identify a server: its extended key usage names serverAuth, or it has none.
 bool MayServe(std::string_view pem);
+/// Returns true if the certificate carries the name of a host.
+bool HasName(std::string_view pem, const std::string& host);
+/// Returns the time from which on the first certificate is no longer valid; none if there is no certificate.
+std::optional<std::chrono::system_clock::time_point> NotAfter(std::string_view pem);
 /// Returns true if the private key belongs to the first certificate.
 bool KeyFits(std::string_view certificate, std::string_view private_key);
 

@@ -22,8 +22,29 @@ absl::Status CheckComplete(const TlsFiles& tls) {
       "TLS needs three files: give --tls-certificate, --tls-key and --tls-authority together");
 }
 
-/// Checks the files and names those that cannot be used; gRPC would wait for them silently.
-absl::Status CheckFiles(const TlsFiles& tls) {
+template <typename Options>
+void Watch(const std::shared_ptr<FileWatcherCertificateProvider>& provider, Options* options) {
+  options->set_certificate_provider(provider);
+  options->watch_root_certs();
+  options->watch_identity_key_cert_pairs();
+}
+
+absl::StatusOr<std::shared_ptr<FileWatcherCertificateProvider>> MakeProvider(const TlsFiles& tls) {
+  REGROUP_RETURN_IF_ERROR(CheckTlsFiles(tls));
+  return std::make_shared<FileWatcherCertificateProvider>(tls.private_key, tls.certificate, tls.certificate_authority,
+                                                          static_cast<unsigned>(tls.reload_interval.count()));
+}
+
+absl::Status NeedsTls(const std::string& address) {
+  return absl::FailedPreconditionError(fmt::format(
+      "{} can be reached from other machines and so needs mutual TLS: give --tls-certificate, --tls-key and "
+      "--tls-authority, or use 127.0.0.1",
+      address));
+}
+
+}  // namespace
+
+absl::Status CheckTlsFiles(const TlsFiles& tls) {
   REGROUP_RETURN_IF_ERROR(CheckComplete(tls));
   REGROUP_ASSIGN_OR_RETURN(const std::string certificate, ReadFile(tls.certificate));
   REGROUP_ASSIGN_OR_RETURN(const std::string key, ReadFile(tls.private_key));
@@ -41,28 +62,6 @@ absl::Status CheckFiles(const TlsFiles& tls) {
   }
   return absl::OkStatus();
 }
-
-template <typename Options>
-void Watch(const std::shared_ptr<FileWatcherCertificateProvider>& provider, Options* options) {
-  options->set_certificate_provider(provider);
-  options->watch_root_certs();
-  options->watch_identity_key_cert_pairs();
-}
-
-absl::StatusOr<std::shared_ptr<FileWatcherCertificateProvider>> MakeProvider(const TlsFiles& tls) {
-  REGROUP_RETURN_IF_ERROR(CheckFiles(tls));
-  return std::make_shared<FileWatcherCertificateProvider>(tls.private_key, tls.certificate, tls.certificate_authority,
-                                                          static_cast<unsigned>(tls.reload_interval.count()));
-}
-
-absl::Status NeedsTls(const std::string& address) {
-  return absl::FailedPreconditionError(fmt::format(
-      "{} can be reached from other machines and so needs mutual TLS: give --tls-certificate, --tls-key and "
-      "--tls-authority, or use 127.0.0.1",
-      address));
-}
-
-}  // namespace
 
 bool IsLocalAddress(std::string_view address) {
   for (const std::string_view prefix : {"unix:", "localhost:", "[::1]:"}) {

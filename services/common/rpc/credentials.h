@@ -29,6 +29,10 @@ struct TlsFiles {
 /// "localhost:port".
 bool IsLocalAddress(std::string_view address);
 
+/// Checks the files and names one that cannot be used; gRPC would wait for it silently. NOT_FOUND and similar errors
+/// name the file; INVALID_ARGUMENT if a certificate and a key do not belong together, or one of the three is not given.
+absl::Status CheckTlsFiles(const TlsFiles& tls);
+
 /// Returns a server's credentials. FAILED_PRECONDITION for an address that other machines can reach if `tls` is not
 /// set; NOT_FOUND and similar errors name the file; INVALID_ARGUMENT if a certificate and a key do not belong together.
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(const std::string& address,

@@ -99,6 +99,15 @@ TEST_F(TokenFileChangeTest, ADamagedLineRejectsEveryTokenUntilItIsRepaired) {
   EXPECT_THAT(coordinator_->metrics().metrics().Text(), HasSubstr("regroup_tokens_readable 1"));
 }
 
+TEST_F(TokenFileChangeTest, AFileCutShortToNoTokenIsDamaged) {
+  ASSERT_TRUE(WriteFileAtomically(file_, "# Who may call the coordinator\n").ok());
+  EXPECT_EQ(ReasonOf(ListAs(alice_)), v1::TOKENS_UNREADABLE);
+  EXPECT_THAT(coordinator_->metrics().metrics().Text(), HasSubstr("regroup_tokens_readable 0"));
+  coordinator_.reset();
+  options_.state_folder = folder_ / "other";
+  EXPECT_THAT(std::string(Coordinator::Start(options_).status().message()), HasSubstr("holds no token"));
+}
+
 TEST_F(TokenFileChangeTest, ARemovedTokenEndsItsStream) {
   ASSERT_TRUE(SubmitAs(alice_, "a").ok());
   const absl::Status status = WatchAs(alice_, "a", [&] { ASSERT_TRUE(RemoveToken(file_, "alice").ok()); });

@@ -89,7 +89,7 @@ v1::Job FailedJob(v1::FailureClass failure_class) {
 }
 
 TEST(FailureText, NamesTaskClassReasonLogAndNextStep) {
-  EXPECT_EQ(FailureText(FailedJob(v1::FAILURE_CLASS_DATA), "regroup retry x", Terminal()),
+  EXPECT_EQ(FailureText(FailedJob(v1::FAILURE_CLASS_DATA), {.command = "regroup retry x"}, Terminal()),
             "jobs/llama-gqa2-abc failed in align-001 (data)\n"
             "  /m/model.safetensors is shorter than its header says\n"
             "\n"
@@ -103,28 +103,34 @@ TEST(FailureText, SaysNothingTwice) {
   v1::Job job = FailedJob(v1::FAILURE_CLASS_USER);
   job.mutable_failure()->set_message("task align-001 failed: target.kv_heads is wrong");
   job.mutable_failure()->set_log_tail(0, "rank 0: target.kv_heads is wrong");
-  EXPECT_EQ(FailureText(job, "AGAIN", Terminal()),
+  EXPECT_EQ(FailureText(job, {.command = "AGAIN", .reads_job_file = true}, Terminal()),
             "jobs/llama-gqa2-abc failed in align-001 (invalid request)\n"
             "  target.kv_heads is wrong\n"
             "\n"
             "  What to do: correct the job file, then run: AGAIN\n");
+  // A job that was submitted keeps its file.
+  EXPECT_THAT(FailureText(job, {.command = "regroup retry x"}, Terminal()),
+              HasSubstr("correct the job file and submit it again; or"));
 }
 
 TEST(FailureText, HasAnAdviceForEveryClass) {
   for (int number = 0; number < v1::FailureClass_ARRAYSIZE; ++number) {
     const auto failure_class = static_cast<v1::FailureClass>(number);
-    EXPECT_THAT(FailureText(FailedJob(failure_class), "AGAIN", Terminal()), HasSubstr("What to do: ")) << number;
+    EXPECT_THAT(FailureText(FailedJob(failure_class), {.command = "AGAIN"}, Terminal()), HasSubstr("What to do: "))
+        << number;
   }
 }
 
 TEST(FailureText, AQualityGateDoesNotAdviseToTryTheSameAgain) {
-  EXPECT_THAT(FailureText(FailedJob(v1::FAILURE_CLASS_QUALITY_GATE), "AGAIN", Terminal()), Not(HasSubstr("AGAIN")));
+  EXPECT_THAT(FailureText(FailedJob(v1::FAILURE_CLASS_QUALITY_GATE), {.command = "AGAIN"}, Terminal()),
+              Not(HasSubstr("AGAIN")));
 }
 
 TEST(FailureText, ACancelledJobSaysHowToContinue) {
   v1::Job job = HalfAlignedJob();
   job.set_state(v1::JOB_STATE_CANCELLED);
-  EXPECT_THAT(FailureText(job, "regroup run job.yaml", Terminal()), HasSubstr("To continue: regroup run job.yaml"));
+  EXPECT_THAT(FailureText(job, {.command = "regroup run job.yaml"}, Terminal()),
+              HasSubstr("To continue: regroup run job.yaml"));
 }
 
 }  // namespace

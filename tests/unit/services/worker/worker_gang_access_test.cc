@@ -137,6 +137,17 @@ class WorkerGangAccess : public WorkerFixture {
   v1::AttemptId attempt_;
 };
 
+/// A worker that other workers would not believe says so at its start, and not when a gang is placed on it.
+TEST_F(WorkerFixture, RefusesToListenWithACertificateThatIsNotAWorkers) {
+  TestCertificates certificates;
+  certificates.Make("client");
+  options_.gang.listen = "127.0.0.1:0";
+  options_.gang.tls = certificates.Files("client");
+  const absl::Status status = Worker::Start(options_, OpenChannel(coordinator_.address()).value()).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("client.pem is not a worker's"));
+}
+
 TEST_F(WorkerGangAccess, IsForWorkersOfTheAttemptAndForNobodyElse) {
   certificates_.MakeStranger("stranger");
   certificates_.MakeWorker("late", std::chrono::hours(-1));

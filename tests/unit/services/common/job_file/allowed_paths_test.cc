@@ -11,6 +11,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 class AllowedPathsTest : public ::testing::Test {
@@ -114,6 +115,15 @@ TEST(PathFields, AreAllTextFieldsThatAreNoWords) {
   EXPECT_EQ(filled, 7) << "source, calibration, layerwise, finetune, two of evaluation, output";
   const auto violations = CheckAllowedPaths(spec, {{"/data"}, {"/results"}});
   EXPECT_EQ(violations.size(), static_cast<size_t>(filled)) << "a new path: add it to ForEachPath; a word: to kWords";
+}
+
+TEST_F(AllowedPathsTest, AreDoubtedIfTheyCannotBeMeant) {
+  EXPECT_THAT(DoubtsAbout(allowed_, folder_ / "work"), IsEmpty());
+  EXPECT_THAT(DoubtsAbout(allowed_, ""), IsEmpty());
+  allowed_.data_roots.push_back(folder_ / "dta");
+  EXPECT_THAT(DoubtsAbout(allowed_, ""), ElementsAre(HasSubstr("dta is not a folder of this machine")));
+  allowed_ = {{folder_}, {}};
+  EXPECT_THAT(DoubtsAbout(allowed_, folder_ / "results/work"), ElementsAre(HasSubstr("holds the working folder")));
 }
 
 }  // namespace
