@@ -4,6 +4,7 @@
 
 #include "coordinator/access/token_file.h"
 #include "services/common/base/hardware_names.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/private_files.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/certificates.h"
@@ -32,7 +33,7 @@ absl::Status WritePair(const std::filesystem::path& folder, const std::string& n
 
 absl::StatusOr<std::string> InitFolder(const InitOptions& options) {
   REGROUP_RETURN_IF_ERROR(MakePrivateFolder(options.folder));
-  if (std::filesystem::exists(options.folder / (std::string(kAuthority) + ".key"))) {
+  if (Exists(options.folder / (std::string(kAuthority) + ".key"))) {
     return absl::AlreadyExistsError(
         fmt::format("{} already holds an authority; choose another --dir", options.folder.string()));
   }

@@ -6,6 +6,7 @@
 #include "coordinator/api/served_calls.h"
 #include "coordinator/store/sqlite_job_store.h"
 #include "services/common/base/logging.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/random_bytes.h"
 #include "services/common/base/status_macros.h"
 
@@ -24,8 +25,8 @@ absl::StatusOr<CoordinatorOptions> WithGangSecret(CoordinatorOptions options) {
 }
 
 /// Workers run in folders of their own.
-std::vector<std::filesystem::path> Absolute(std::vector<std::filesystem::path> folders) {
-  for (std::filesystem::path& folder : folders) folder = std::filesystem::absolute(folder);
+std::vector<std::filesystem::path> AllAbsolute(std::vector<std::filesystem::path> folders) {
+  for (std::filesystem::path& folder : folders) folder = Absolute(folder);
   return folders;
 }
 
@@ -63,7 +64,7 @@ Coordinator::Coordinator(const CoordinatorOptions& options, std::unique_ptr<JobS
                .on_refused = [this](const Refusal& refusal) { WriteDown(refusal); }}),
       core_(options.cluster, store_.get(), &feeds_, &metrics_, SystemClocks()),
       job_service_(&core_, store_.get(), &feeds_, &pump_, &access_, options.allowed_paths, options.plans),
-      worker_service_(&core_, &metrics_, &access_, Absolute(options.allowed_paths.data_roots),
+      worker_service_(&core_, &metrics_, &access_, AllAbsolute(options.allowed_paths.data_roots),
                       options.max_log_bytes_per_job),
       cluster_service_(
           &core_, store_.get(), &access_, &errands_,

@@ -9,6 +9,7 @@
 #include "coordinator/access/init_folder.h"
 #include "coordinator/access/token_file.h"
 #include "coordinator/access/worker_binding.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/private_files.h"
 #include "services/common/base/status_macros.h"
 
@@ -45,10 +46,10 @@ struct TokenOptions {
 
 absl::Status Add(const TokenOptions& options) {
   REGROUP_ASSIGN_OR_RETURN(const std::string worker, MakeWorkerBinding(options.worker, options.worker_prefix));
-  if (!options.output.empty() && std::filesystem::exists(options.output)) {
+  if (!options.output.empty() && Exists(options.output)) {
     return absl::AlreadyExistsError(fmt::format("{} exists already; choose another --output", options.output));
   }
-  const bool is_new = !std::filesystem::exists(options.file);
+  const bool is_new = !Exists(options.file);
   REGROUP_ASSIGN_OR_RETURN(const std::string token,
                            AddToken(options.file, options.name, *RoleFromName(options.role), worker));
   if (is_new) fmt::print(stderr, "created {}; this is its only token\n", options.file);

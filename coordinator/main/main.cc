@@ -14,6 +14,7 @@
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/parent_death.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/printable_text.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/connection_limit.h"
@@ -214,6 +215,7 @@ int main(int argc, char** argv) {
   regroup::AddAccessCommands(&app, &command);
   regroup::AddBackupCommand(&app, &command);
   CLI11_PARSE(app, argc, argv);
+  if (const absl::Status status = regroup::CheckCurrentFolder(); !status.ok()) return regroup::FinishCommand(status);
   if (command) return regroup::FinishCommand(command());
   if (flags.die_with_parent && !regroup::DieWithParent(SIGTERM)) return 0;
   regroup::InitLogging("coordinator",

@@ -11,6 +11,7 @@
 #include "services/common/base/files.h"
 #include "services/common/base/final_states.h"
 #include "services/common/base/logging.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/private_files.h"
 #include "services/common/base/status_macros.h"
 
@@ -144,7 +145,7 @@ absl::Status CheckIsWhole(const std::filesystem::path& path) {
 absl::StatusOr<std::unique_ptr<SqliteJobStore>> SqliteJobStore::Open(const SqliteJobStoreOptions& options) {
   REGROUP_RETURN_IF_ERROR(MakePrivateFolder(options.path.parent_path()));
   REGROUP_RETURN_IF_ERROR(CheckIsWhole(options.path));
-  if (!std::filesystem::exists(options.path)) REGROUP_RETURN_IF_ERROR(Create(options.path));
+  if (!Exists(options.path)) REGROUP_RETURN_IF_ERROR(Create(options.path));
   REGROUP_ASSIGN_OR_RETURN(auto connection, SqliteConnection::Open(options.path));
   std::unique_ptr<SqliteJobStore> store(new SqliteJobStore(std::move(connection)));
   absl::Status status = store->connection_->Execute(
@@ -258,7 +259,7 @@ absl::Status SqliteJobStore::FillInEndTimes() {
 
 absl::Status SqliteJobStore::Backup(const std::filesystem::path& file) {
   REGROUP_RETURN_IF_ERROR(MakePrivateFolder(file.parent_path()));
-  if (std::error_code unknown; std::filesystem::exists(file, unknown)) {
+  if (Exists(file)) {
     return absl::AlreadyExistsError(fmt::format("{} exists already; choose another name", file.string()));
   }
   const std::filesystem::path partial = file.string() + ".partial";

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "services/cli/commands.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/printable_text.h"
 #include "services/common/job_file/nearest_word.h"
 #include "services/common/rpc/security_flags.h"
@@ -81,6 +82,7 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitDone : kExitUsage;
   }
+  if (const absl::Status status = CheckCurrentFolder(); !status.ok()) return PrintError(status, line.json);
   return line.selected(line);
 }
 

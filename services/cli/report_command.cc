@@ -15,6 +15,7 @@
 #include "services/cli/report_text.h"
 #include "services/common/base/checksums.h"
 #include "services/common/base/files.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/printable_text.h"
 #include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
@@ -33,8 +34,7 @@ struct ReportOptions {
 /// Returns the report's folder if `text` is the folder of a result or of a report.
 std::optional<fs::path> ReportFolderIn(const std::string& text) {
   for (const fs::path& folder : {fs::path(text) / "regroup", fs::path(text)}) {
-    std::error_code unreadable;
-    if (fs::exists(folder / "report.json", unreadable)) return folder;
+    if (Exists(folder / "report.json")) return folder;
   }
   return std::nullopt;
 }
@@ -71,7 +71,7 @@ absl::Status CheckResult(const fs::path& report) {
         sums.string()));
   }
   REGROUP_RETURN_IF_ERROR(checksums.status());
-  return CheckFiles(fs::absolute(report / "..").lexically_normal(), *checksums);
+  return CheckFiles(Absolute(report / "..").lexically_normal(), *checksums);
 }
 
 /// Opens the page in $BROWSER or in the desktop's default browser.

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <memory>
 #include <thread>
@@ -16,6 +17,7 @@
 #include "services/cli/stage_summary.h"
 #include "services/cli/submit_once.h"
 #include "services/common/base/final_states.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/resolve_job_spec.h"
 
@@ -56,7 +58,7 @@ JobCalls CallsOf(const Client& client) {
               [](const v1::Job& job) {
                 const std::string& published = job.resolved_spec().output().checkpoint();
                 const std::string& expected = published.empty() ? job.report_folder() : published;
-                return expected.empty() || fs::exists(expected);
+                return expected.empty() || Exists(expected);
               }};
 }
 
@@ -111,10 +113,13 @@ void PrintEnd(const v1::Job& job, const RunOptions& options) {
 }
 
 absl::StatusOr<v1::Job> RunEmbedded(const RunOptions& options, const CommandLine& line) {
+  // A reader of the output that ends, as in `regroup run job.yaml | head`, must not end the job.
+  std::signal(SIGPIPE, SIG_IGN);
+  if (options.work_folder.empty()) return absl::InvalidArgumentError("--work-dir: write the name of a folder");
   REGROUP_ASSIGN_OR_RETURN(const JobFile file, ReadCheckedJobFile(options.file));
   LocalClusterOptions cluster_options;
   REGROUP_ASSIGN_OR_RETURN(cluster_options.slots, SlotsFor(options, ResolveJobSpec(file.spec)));
-  cluster_options.work_folder = fs::absolute(options.work_folder).lexically_normal();
+  cluster_options.work_folder = Absolute(options.work_folder).lexically_normal();
   cluster_options.workers = options.workers;
   CountInterrupts();
   REGROUP_ASSIGN_OR_RETURN(LocalCluster cluster, LocalCluster::Start(cluster_options));

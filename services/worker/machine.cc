@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <sstream>
 
+#include "services/common/base/paths.h"
+
 namespace regroup {
 namespace {
 
@@ -22,7 +24,7 @@ std::vector<std::string> Split(const std::string& text) {
 /// Counts the device files nvidia0, nvidia1, ...; nvidiactl and other files in the same folder do not count.
 int CountGpus() {
   int count = 0;
-  while (std::filesystem::exists("/dev/nvidia" + std::to_string(count))) ++count;
+  while (Exists("/dev/nvidia" + std::to_string(count))) ++count;
   return count;
 }
 

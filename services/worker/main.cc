@@ -7,6 +7,7 @@
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/parent_death.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/certificate_watch.h"
 #include "services/common/rpc/channel.h"
@@ -29,6 +30,7 @@ sigset_t BlockStopSignals() {
 }
 
 absl::Status RunUntilSignal(const WorkerFlags& flags, const sigset_t& signals) {
+  REGROUP_RETURN_IF_ERROR(CheckCurrentFolder());
   REGROUP_RETURN_IF_ERROR(MakeFolders(flags.worker.work_folder));
   REGROUP_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel, OpenChannel(flags.coordinator, flags.identity));
   for (const std::string& doubt : DoubtsAbout(flags.worker.allowed_paths, flags.worker.work_folder)) LogWarning(doubt);

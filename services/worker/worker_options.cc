@@ -10,6 +10,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "services/common/base/paths.h"
 #include "services/common/base/sha256.h"
 #include "services/common/rpc/security_flags.h"
 #include "services/worker/machine.h"
@@ -101,7 +102,7 @@ void AddOptions(CLI::App& app, WorkerFlags& flags) {
 /// Makes the paths absolute, because regroup-rsh runs in another folder.
 TlsFiles AbsoluteFiles(TlsFiles files) {
   for (std::string* file : {&files.certificate, &files.private_key, &files.certificate_authority}) {
-    if (!file->empty()) *file = std::filesystem::absolute(*file);
+    if (!file->empty()) *file = Absolute(*file);
   }
   return files;
 }
@@ -110,9 +111,9 @@ void Complete(WorkerOptions& worker) {
   if (worker.trainer.empty()) worker.trainer = BesideThis("regroup-trainer");
   worker.gang.remote_shell = BesideThis("regroup-rsh");
   worker.loopback_module = FindLoopbackModule();
-  worker.trainer = std::filesystem::absolute(worker.trainer);
-  worker.work_folder = std::filesystem::absolute(worker.work_folder).lexically_normal();
-  for (std::filesystem::path& root : worker.allowed_paths.data_roots) root = std::filesystem::absolute(root);
+  worker.trainer = Absolute(worker.trainer);
+  worker.work_folder = Absolute(worker.work_folder).lexically_normal();
+  for (std::filesystem::path& root : worker.allowed_paths.data_roots) root = Absolute(root);
 }
 
 }  // namespace
@@ -120,7 +121,7 @@ void Complete(WorkerOptions& worker) {
 std::filesystem::path FindLoopbackModule() {
   const std::filesystem::path built = BesideThis("../lib/libregroup_loopback.so").lexically_normal();
   const std::filesystem::path installed = BesideThis("../lib/regroup/libregroup_loopback.so").lexically_normal();
-  return std::filesystem::exists(built) ? built : installed;
+  return Exists(built) ? built : installed;
 }
 
 std::string WorkerKey(const WorkerOptions& options) {

@@ -9,6 +9,7 @@
 #include "services/common/base/bounded_json.h"
 #include "services/common/base/files.h"
 #include "services/common/base/input_file.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -45,9 +46,8 @@ bool IsPickle(const std::filesystem::path& path) {
 /// Returns the error for a folder that has no weights file of a known name.
 absl::Status NoWeights(const std::filesystem::path& folder) {
   std::string pickle, other;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    const std::filesystem::path name = entry.path().filename();
+  for (const std::filesystem::path& entry : EntriesOf(folder).value_or(std::vector<std::filesystem::path>())) {
+    const std::filesystem::path name = entry.filename();
     if (IsPickle(name)) pickle = name.string();
     if (name.extension() == ".safetensors") other = name.string();
   }

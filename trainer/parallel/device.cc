@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "services/common/base/logging.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/parallel/cuda_plugin.h"
 
@@ -22,7 +23,7 @@ int LocalRank() {
 
 absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted) {
   // Without the driver's device file there is no reason to load the CUDA libraries.
-  const bool driver = std::filesystem::exists("/dev/nvidiactl") || std::filesystem::exists("/dev/dxg");
+  const bool driver = Exists("/dev/nvidiactl") || Exists("/dev/dxg");
   if (wanted == "cpu" || (wanted != "cuda" && !driver)) return at::Device(at::kCPU);
   const auto plugin = LoadCudaPlugin();
   const int devices = plugin.ok() ? (*plugin)->device_count() : 0;

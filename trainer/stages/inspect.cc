@@ -8,6 +8,7 @@
 #include "services/common/base/file_digest.h"
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/arms.h"
 #include "trainer/data/text_reader.h"
@@ -76,13 +77,14 @@ absl::Status CheckOutput(const v1::JobSpec& spec) {
     return absl::OkStatus();
   }
   const std::filesystem::path output = spec.output().checkpoint();
-  if (std::filesystem::exists(std::filesystem::symlink_status(output))) {
+  const absl::StatusOr<bool> is_taken = IsTaken(output);
+  if (!is_taken.ok()) return AtKey("output.checkpoint", is_taken.status());
+  if (*is_taken) {
     return absl::AlreadyExistsError(
         fmt::format("output.checkpoint: {} already exists; remove it or write another folder", output.string()));
   }
   std::filesystem::path parent = output.parent_path();
-  while (!parent.empty() && !std::filesystem::exists(parent) && parent != parent.parent_path())
-    parent = parent.parent_path();
+  while (!parent.empty() && !Exists(parent) && parent != parent.parent_path()) parent = parent.parent_path();
   if (access(parent.c_str(), W_OK | X_OK) != 0) {
     return absl::PermissionDeniedError(fmt::format("output.checkpoint: cannot write to {}", parent.string()));
   }

@@ -11,6 +11,7 @@
 
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/arms.h"
@@ -32,8 +33,8 @@ at::ScalarType StreamPrecision(const StageContext& context) {
 int64_t BytesIn(const fs::path& folder) {
   int64_t bytes = 0;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const auto size = fs::file_size(entry.path(), error);
+  for (const fs::path& entry : EntriesOf(folder).value_or(std::vector<fs::path>())) {
+    const auto size = fs::file_size(entry, error);
     if (!error) bytes += static_cast<int64_t>(size);
   }
   return bytes;
@@ -148,8 +149,8 @@ void MakeRoomForStreams(const fs::path& root, int64_t needed_bytes, int64_t most
   };
   std::vector<Folder> folders;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(root, error)) {
-    folders.push_back({fs::last_write_time(entry.path(), error), entry.path(), BytesIn(entry.path())});
+  for (const fs::path& entry : EntriesOf(root).value_or(std::vector<fs::path>())) {
+    folders.push_back({fs::last_write_time(entry, error), entry, BytesIn(entry)});
   }
   std::sort(folders.begin(), folders.end(), [](const Folder& a, const Folder& b) { return a.used < b.used; });
   int64_t all = needed_bytes;

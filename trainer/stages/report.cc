@@ -7,6 +7,7 @@
 
 #include "services/common/base/copy_file.h"
 #include "services/common/base/files.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/staging_folder.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/job_file.h"
@@ -33,8 +34,8 @@ absl::Status LinkOrCopy(const fs::path& from, const fs::path& to) {
 /// Removes staged folders that an earlier attempt of this job left behind.
 void RemoveStaged(const fs::path& parent, const std::string& prefix) {
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(parent, error)) {
-    if (entry.path().filename().string().starts_with(prefix)) fs::remove_all(entry.path(), error);
+  for (const fs::path& entry : EntriesOf(parent).value_or(std::vector<fs::path>())) {
+    if (entry.filename().string().starts_with(prefix)) fs::remove_all(entry, error);
   }
 }
 
@@ -46,10 +47,14 @@ absl::StatusOr<fs::path> StageCheckpoint(const StageContext& context, const fs::
   const fs::path staged = StagingFolder(output, attempt.job(), attempt.epoch());
   REGROUP_RETURN_IF_ERROR(MakeFolders(staged));
   const fs::path checkpoint = exported / artifacts::kCheckpoint;
-  for (const auto& entry : fs::recursive_directory_iterator(checkpoint)) {
-    const fs::path target = staged / entry.path().lexically_relative(checkpoint);
-    REGROUP_RETURN_IF_ERROR(entry.is_directory() ? MakeFolders(target) : LinkOrCopy(entry.path(), target));
+  std::error_code error;
+  fs::recursive_directory_iterator entry(checkpoint, error), end;
+  for (; !error && entry != end; entry.increment(error)) {
+    const fs::path target = staged / entry->path().lexically_relative(checkpoint);
+    const bool is_folder = entry->is_directory(error);
+    REGROUP_RETURN_IF_ERROR(is_folder ? MakeFolders(target) : LinkOrCopy(entry->path(), target));
   }
+  if (error) return ErrnoStatus(error.value(), "list", checkpoint);
   return staged;
 }
 
@@ -92,7 +97,7 @@ absl::StatusOr<v1::TaskOutcome> RunReport(StageContext& context) {
   REGROUP_RETURN_IF_ERROR(WriteReport(context.out(), report));
   REGROUP_RETURN_IF_ERROR(CheckGates(context.spec().gates(), report));
   v1::TaskOutcome outcome;
-  outcome.set_report_folder(fs::absolute(context.out()).string());
+  outcome.set_report_folder(Absolute(context.out()).string());
   if (context.spec().has_sweep()) return outcome;
 
   const fs::path output = NamedFolder(context.spec().output().checkpoint());

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "services/common/base/files.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/parallel/device_name.h"
 #include "trainer/plan/versions.h"
@@ -29,7 +30,7 @@ absl::StatusOr<Json> ReadJson(const fs::path& file) {
 
 /// Returns null if the file does not exist.
 absl::StatusOr<Json> ReadJsonIfThere(const fs::path& file) {
-  if (!fs::exists(file)) return Json();
+  if (!Exists(file)) return Json();
   return ReadJson(file);
 }
 
@@ -114,7 +115,7 @@ absl::Status AddTraining(const StageContext& context, const std::string& prefix,
     }
     if (folder.empty()) return absl::OkStatus();
     const fs::path file = folder / artifacts::LayerRecord(layer);
-    if (!fs::exists(file)) return absl::DataLossError(fmt::format("{} is missing", file.string()));
+    if (!Exists(file)) return absl::DataLossError(fmt::format("{} is missing", file.string()));
     REGROUP_ASSIGN_OR_RETURN(const Json record, ReadJson(file));
     REGROUP_ASSIGN_OR_RETURN(layers[layer].training, ParseLayerRecord(record, layer, file.string()));
   }

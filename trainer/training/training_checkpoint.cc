@@ -11,6 +11,7 @@
 #include "services/common/base/file_digest.h"
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/model_folder/tensor_file.h"
 #include "trainer/training/checkpoint_manifest.h"
@@ -52,12 +53,8 @@ absl::Status WriteManifest(const std::filesystem::path& folder, int64_t step, co
 }
 
 std::vector<std::filesystem::path> StepFolders(const std::filesystem::path& checkpoints) {
-  std::vector<std::filesystem::path> folders;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(checkpoints, error)) {
-    if (entry.path().filename().string().starts_with("step-")) folders.push_back(entry.path());
-  }
-  std::sort(folders.begin(), folders.end());
+  std::vector<std::filesystem::path> folders = EntriesOf(checkpoints).value_or(std::vector<std::filesystem::path>());
+  std::erase_if(folders, [](const auto& folder) { return !folder.filename().string().starts_with("step-"); });
   return folders;
 }
 

@@ -31,6 +31,9 @@ absl::StatusCode CodeOf(int error_number) {
     case EPERM:
     case EROFS:
       return absl::StatusCode::kPermissionDenied;
+    case ELOOP:
+    case ENAMETOOLONG:
+      return absl::StatusCode::kInvalidArgument;
     default:
       return absl::StatusCode::kInternal;
   }

@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "services/common/base/files.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -59,7 +60,7 @@ absl::StatusOr<fs::path> PlaceOf(const FileDescriptor& handle, const fs::path& p
 
 bool IsOwn(const fs::path& path) {
   const fs::path& own = Rules().own_folder;
-  return !own.empty() && LiesBeneath(fs::absolute(own).lexically_normal(), fs::absolute(path).lexically_normal());
+  return !own.empty() && LiesBeneath(Absolute(own).lexically_normal(), Absolute(path).lexically_normal());
 }
 
 std::string ListOf(const Roots& roots) {

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "services/common/base/files.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/allowed_paths.h"
 #include "services/common/job_file/nearest_word.h"
@@ -255,7 +256,7 @@ void MessageReader::Refuse(Position position, std::string_view message) {
 
 /// Makes the job's paths absolute; adds a mistake for each path that cannot be resolved.
 void ResolvePaths(JobFile& file, std::vector<std::string>& mistakes) {
-  const std::filesystem::path folder = std::filesystem::absolute(file.file_name).parent_path();
+  const std::filesystem::path folder = Absolute(file.file_name).parent_path();
   ForEachPath(file.spec, [&](const std::string& field, std::string& path) {
     if (path.front() == '~') {
       mistakes.push_back(AtPosition(file.file_name, file.positions.at(field),

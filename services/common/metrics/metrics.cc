@@ -15,6 +15,9 @@
 #include <ctime>
 #include <mutex>
 
+#include "services/common/base/network_address.h"
+#include "services/common/base/status_macros.h"
+
 namespace regroup {
 namespace {
 
@@ -170,6 +173,7 @@ void Metrics::Forget(const std::string& name, const MetricLabels& labels) {
 }
 
 absl::StatusOr<int> Metrics::Serve(const std::string& address) {
+  REGROUP_RETURN_IF_ERROR(CheckAddress(address, /*lowest_port=*/0));
   try {
     auto exposer = std::make_unique<prometheus::Exposer>(std::vector<std::string>{
         "listening_ports", address, "num_threads", kThreads, "request_timeout_ms", kRequestTimeoutMs});

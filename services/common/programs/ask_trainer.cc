@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "services/common/base/files.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/private_files.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/programs/child_process.h"
@@ -37,7 +38,10 @@ class QuestionFile {
  public:
   static absl::StatusOr<QuestionFile> Write(std::string_view content) {
     QuestionFile file;
-    file.path_ = (std::filesystem::temp_directory_path() / "regroup-plan-XXXXXX").string();
+    std::error_code error;
+    const std::filesystem::path folder = std::filesystem::temp_directory_path(error);
+    if (error) return absl::FailedPreconditionError("there is no folder for temporary files; set TMPDIR");
+    file.path_ = (folder / "regroup-plan-XXXXXX").string();
     const int descriptor = mkstemp(file.path_.data());
     if (descriptor < 0) return ErrnoStatus(errno, "make", std::exchange(file.path_, ""));
     close(descriptor);
@@ -81,7 +85,7 @@ absl::StatusOr<v1::JobPlan> AskForPlan(const v1::JobSpec& resolved, double flops
   std::vector<std::string> arguments = {"--plan", file.path(), "--flops-per-second",
                                         fmt::format("{:g}", flops_per_second)};
   for (const std::filesystem::path& root : data_roots) {
-    arguments.insert(arguments.end(), {"--data-root", std::filesystem::absolute(root).string()});
+    arguments.insert(arguments.end(), {"--data-root", Absolute(root).string()});
   }
   REGROUP_ASSIGN_OR_RETURN(const std::string answer, RunTrainer(arguments, limits));
   v1::JobPlan plan;

@@ -14,6 +14,7 @@
 #include <mutex>
 
 #include "services/common/base/logging.h"
+#include "services/common/base/network_address.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/call_observer.h"
 #include "services/common/rpc/connection_polling.h"
@@ -101,6 +102,7 @@ std::string WithPort(const std::string& address, int port) {
 
 absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptions& options,
                                                             const std::vector<grpc::Service*>& services) {
+  REGROUP_RETURN_IF_ERROR(CheckAddress(options.address, /*lowest_port=*/0));
   PollConnectionsOften();
   REGROUP_ASSIGN_OR_RETURN(const auto credentials, MakeServerCredentials(options.address, options.tls));
   EnableStandardServices();

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string_view>
 
+#include "services/common/base/network_address.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -68,6 +69,7 @@ absl::StatusOr<std::string> LookUpAll(const std::vector<std::string>& addresses,
 }  // namespace
 
 absl::StatusOr<Target> TargetOf(const std::string& address) {
+  REGROUP_RETURN_IF_ERROR(CheckAddress(address, /*lowest_port=*/1));
   if (address.starts_with(kDnsPrefix)) return Target{address, true, "", {address.substr(kDnsPrefix.size())}};
   const std::vector<std::string> addresses = SplitAtCommas(address);
   if (addresses.size() == 1) return Target{address, false, "", addresses};

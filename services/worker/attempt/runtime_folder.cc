@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "services/common/base/files.h"
+#include "services/common/base/paths.h"
 
 namespace regroup {
 namespace {
@@ -63,10 +64,8 @@ absl::StatusOr<std::filesystem::path> MakeRuntimeFolder(const std::string& key, 
 }
 
 void EmptyRuntimeFolder(const std::filesystem::path& folder, const std::filesystem::path& keep) {
-  std::vector<std::filesystem::path> entries;
   std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) entries.push_back(entry.path());
-  for (const std::filesystem::path& entry : entries) {
+  for (const std::filesystem::path& entry : EntriesOf(folder).value_or(std::vector<std::filesystem::path>())) {
     if (entry != keep) std::filesystem::remove_all(entry, ignored);
   }
 }
@@ -86,12 +85,10 @@ std::filesystem::path MakeSharedMemoryFolder(const std::string& key, int number,
 }
 
 void RemoveSharedMemoryFolders(const std::string& key) {
-  std::vector<std::filesystem::path> folders;
   std::error_code ignored;
-  for (const auto& entry : std::filesystem::directory_iterator(kSharedMemory, ignored)) {
-    if (entry.path().filename().string().starts_with(SharedMemoryPrefix(key))) folders.push_back(entry.path());
+  for (const std::filesystem::path& entry : EntriesOf(kSharedMemory).value_or(std::vector<std::filesystem::path>())) {
+    if (entry.filename().string().starts_with(SharedMemoryPrefix(key))) std::filesystem::remove_all(entry, ignored);
   }
-  for (const std::filesystem::path& folder : folders) std::filesystem::remove_all(folder, ignored);
 }
 
 }  // namespace regroup
