@@ -18,7 +18,9 @@ namespace {
 
 bool IsSameFile(const struct stat& a, const struct stat& b) {
   return a.st_ino == b.st_ino && a.st_size == b.st_size && a.st_mtim.tv_sec == b.st_mtim.tv_sec &&
-         a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
+         a.st_mtim.tv_nsec == b.st_mtim.tv_nsec && a.st_ctim.tv_sec == b.st_ctim.tv_sec &&
+         // The rights, which decide whether it can be read.
+         a.st_ctim.tv_nsec == b.st_ctim.tv_nsec;
 }
 
 /// Time after which the removal of a token is noticed without a call.
@@ -131,8 +133,9 @@ absl::Status Access::CheckIsValid(const Caller& caller) {
   if (!closed_.ok()) return Closed();
   const auto found = callers_.find(caller.token_digest);
   if (found == callers_.end()) return Unauthenticated("the token was removed");
-  if (found->second.role == caller.role && found->second.name == caller.name) return absl::OkStatus();
-  return Unauthenticated("the token was given another name or role");
+  const Caller& now = found->second;
+  if (now.role == caller.role && now.name == caller.name && now.worker == caller.worker) return absl::OkStatus();
+  return Unauthenticated("the token was given another name, role or worker");
 }
 
 absl::StatusOr<Caller> Access::Identify(const grpc::ServerContextBase& context) {
@@ -159,27 +162,38 @@ absl::StatusOr<Caller> Access::Admit(const grpc::ServerContextBase& context, std
                               fmt::format("{} is allowed for {}; \"{}\" is {}", method, RolesThatMayCall(method),
                                           caller->name, RoleName(caller->role)))
                   : caller.status();
-  LogWarning("call rejected", {{"method", method},
-                               {"peer", context.peer()},
-                               {"caller", caller.ok() ? caller->name : ""},
-                               {"reason", std::string(refusal.message())}});
-  Caller refused = caller.ok() ? *caller : Caller{.peer = context.peer()};
-  NoteRefused(refused, method, "", std::string(refusal.message()));
+  NoteRefused(caller.ok() ? *caller : Caller{.peer = context.peer()}, method, "", std::string(refusal.message()));
   return refusal;
+}
+
+RefusalBudget& Access::BudgetOf(const std::string& caller) {
+  const std::lock_guard lock(mutex_);
+  // The names are those of the token file.
+  return refusals_[caller];
 }
 
 void Access::NoteRefused(const Caller& caller, std::string_view method, const std::string& resource,
                          std::string_view why) {
+  const std::optional<int64_t> left_out = BudgetOf(caller.name).Take();
+  if (!left_out) return;
+  LogWarning("call rejected", {{"method", method}, {"peer", caller.peer}, {"caller", caller.name}, {"reason", why}});
   // A coordinator that does not lead writes nothing.
-  if (!is_ready_().ok()) return;
-  const std::optional<int64_t> left_out = refusals_.Take();
-  if (left_out) options_.on_refused({caller, std::string(method), resource, std::string(why), *left_out});
+  if (is_ready_().ok()) options_.on_refused({caller, std::string(method), resource, std::string(why), *left_out});
 }
 
 void Access::TellOfThoseLeftOut() {
   if (!is_ready_().ok()) return;
-  const std::optional<int64_t> left_out = refusals_.TakeLeftOut();
-  if (left_out) options_.on_refused({{}, "", "", "refused calls without entries of their own", *left_out});
+  std::vector<std::string> callers;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [caller, budget] : refusals_) callers.push_back(caller);
+  }
+  for (const std::string& caller : callers) {
+    const std::optional<int64_t> left_out = BudgetOf(caller).TakeLeftOut();
+    if (!left_out) continue;
+    LogWarning("calls rejected", {{"caller", caller}, {"calls", *left_out}});
+    options_.on_refused({{.name = caller}, "", "", "refused calls without entries of their own", *left_out});
+  }
 }
 
 }  // namespace regroup

@@ -84,10 +84,10 @@ class Access {
   void Close(const absl::Status& why);
   absl::Status CheckIsValid(const Caller& caller);
   absl::StatusOr<Caller> Identify(const grpc::ServerContextBase& context);
+  RefusalBudget& BudgetOf(const std::string& caller);
   void TellOfThoseLeftOut();
 
   const AccessOptions options_;
-  RefusalBudget refusals_;
   std::function<absl::Status()> is_ready_ = [] { return absl::OkStatus(); };
   mutable std::mutex mutex_;
   bool is_open_ = true;
@@ -95,6 +95,8 @@ class Access {
   absl::Status closed_;
   /// Callers by the digest of their token.
   std::map<std::string, Caller> callers_;
+  /// Budgets by the caller's name, empty for all without a valid token: nobody uses up that of others.
+  std::map<std::string, RefusalBudget> refusals_;
   struct stat seen_ {};
   /// Declared last: its thread uses the others.
   TokenWatch watch_;

@@ -1,5 +1,6 @@
-// Decides which refused calls get an entry in the audit log: the first of them and then one each second, so that nobody
-// can fill the log, or wear out the disk, with calls that are refused. The others are counted.
+// Decides which refused calls of a caller get a log line and an entry in the audit log: the first of them and then one
+// each second, so that nobody can fill the logs, or wear out the disk, with calls that are refused. The others are
+// counted.
 //
 // Thread-safe.
 #pragma once

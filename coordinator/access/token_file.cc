@@ -11,6 +11,7 @@
 #include "coordinator/access/worker_binding.h"
 #include "services/common/base/file_lock.h"
 #include "services/common/base/files.h"
+#include "services/common/base/input_file.h"
 #include "services/common/base/private_files.h"
 #include "services/common/base/random_bytes.h"
 #include "services/common/base/sha256.h"
@@ -98,7 +99,8 @@ std::string BoundWorker(const TokenEntry& token) {
 }
 
 absl::StatusOr<Tokens> ReadTokens(const std::filesystem::path& file) {
-  REGROUP_ASSIGN_OR_RETURN(const std::string content, ReadFile(file));
+  // A FIFO would keep every call waiting.
+  REGROUP_ASSIGN_OR_RETURN(const std::string content, ReadInput(file));
   std::istringstream lines(content);
   Tokens tokens;
   std::string line;

@@ -124,6 +124,7 @@ absl::Status Coordinator::Listen(const CoordinatorOptions& options) {
   server.address = options.listen;
   server.tls = options.tls;
   server.gate = &gate_;
+  server.max_process_bytes = options.max_process_bytes;
   server.stopped_accepting = [this](const std::string& why) { Fail(absl::UnavailableError(why)); };
   server.observer = [this](std::string_view method, grpc::StatusCode code, double seconds) {
     // Whoever connects may make up names, and every name that is counted stays in memory.

@@ -49,6 +49,8 @@ struct CoordinatorOptions {
   /// True if the file must exist: an administrator named it. Otherwise a coordinator without one needs no tokens.
   bool needs_tokens = false;
   AllowedPaths allowed_paths;
+  /// Memory above which connections are ended, in bytes; 0: see MemoryGuard.
+  size_t max_process_bytes = 0;
   /// Most streams that one caller may hold; those of all callers have a limit of their own.
   size_t max_streams_per_caller = 200;
   PlanLimits plans;

@@ -36,6 +36,7 @@ struct Flags {
   int leader_lease_s = 4;
   int plan_timeout_s = 60;
   int plan_memory_mib = 768;
+  int64_t memory_mib = 0;
   int64_t max_log_mib_per_job = 64;
   std::string port_file;
   std::string metrics_port_file;
@@ -91,6 +92,10 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--plan-timeout-s", flags->plan_timeout_s, "Seconds after which a plan is given up")
       ->check(CLI::Range(1, 3600))
       ->capture_default_str();
+  app->add_option("--memory-mib", flags->memory_mib,
+                  "Memory in MiB above which the connections that cost most are closed; default: 30 % of what the "
+                  "machine or the control group has, at most 2048")
+      ->check(CLI::Range(64, 1 << 20));
   app->add_option("--plan-memory-mib", flags->plan_memory_mib, "Memory in MiB that a plan may allocate")
       ->check(CLI::Range(256, 1 << 20))
       ->capture_default_str();
@@ -147,6 +152,7 @@ absl::Status CompleteOptions(Flags* flags) {
   options.cluster.heartbeat_interval = std::chrono::seconds(flags->heartbeat_s);
   options.cluster.watchdog = std::chrono::seconds(flags->watchdog_s);
   options.plans.time = std::chrono::seconds(flags->plan_timeout_s);
+  options.max_process_bytes = static_cast<size_t>(flags->memory_mib) << 20;
   options.plans.memory = static_cast<size_t>(flags->plan_memory_mib) << 20;
   options.max_log_bytes_per_job = flags->max_log_mib_per_job << 20;
   options.cluster.straggler.floor = std::chrono::seconds(flags->slow_task_s);

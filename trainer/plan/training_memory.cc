@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "services/common/base/usable_memory.h"
 #include "trainer/plan/settings.h"
 
 namespace regroup {
@@ -17,12 +18,7 @@ double ProgramBytes() {
   return static_cast<double>(resident * sysconf(_SC_PAGESIZE));
 }
 
-double MachineBytes() {
-  const double machine = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
-  // Without a limit the file holds "max", which does not parse as a number.
-  double limit = 0;
-  return std::ifstream("/sys/fs/cgroup/memory.max") >> limit ? std::min(machine, limit) : machine;
-}
+double MachineBytes() { return static_cast<double>(UsableMemory()); }
 
 Recompute RecomputeOf(const v1::Finetune& finetune) {
   if (finetune.recompute() == "block") return Recompute::kBlock;

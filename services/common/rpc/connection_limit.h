@@ -7,8 +7,6 @@
 // notices when the server has stopped accepting connections. Owned by the server.
 #pragma once
 
-#include <dirent.h>
-
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -18,6 +16,8 @@
 #include <thread>
 #include <vector>
 
+#include "services/common/rpc/server_sockets.h"
+
 namespace regroup {
 
 struct ConnectionLimits {
@@ -25,6 +25,8 @@ struct ConnectionLimits {
   size_t most = 4096;
   /// Most connections of one address on which the server has sent nothing yet.
   size_t most_half_open = 256;
+  /// Most such connections of all addresses together: each takes about 110 KB.
+  size_t most_half_open_of_all = 1024;
   /// Called once, from a thread of its own, when connections have waited ten seconds and none was accepted.
   std::function<void(const std::string& why)> stopped_accepting;
 };
@@ -40,9 +42,7 @@ class ConnectionLimit {
  private:
   struct Connection {
     uint64_t first_look = 0;
-    /// Number that no other socket of the machine ever has.
-    uint64_t cookie = 0;
-    int descriptor = -1;
+    ServerSocket socket;
     /// The address of the other side; empty once the server has sent anything.
     std::string half_open_from;
   };
@@ -51,25 +51,20 @@ class ConnectionLimit {
   void Enforce();
   void EndHalfOpen(const std::vector<Connection>& connections) const;
   void WatchListeners();
-  std::vector<int> OpenDescriptors() const;
   /// Returns the connections in the order in which they were first seen.
-  std::vector<Connection> Connections(const std::vector<int>& descriptors);
-  void End(const Connection& connection) const;
+  std::vector<Connection> Connections();
 
   const int port_;
   const ConnectionLimits limits_;
   const size_t most_;
-  // Opened in advance, because no descriptor may be left when they are needed.
-  DIR* const descriptors_;
-  const int nothing_;
-  const int held_;
+  const ServerSockets sockets_;
   uint64_t looks_ = 0;
   /// Number of the scan in which each connection was first seen, by its cookie.
   std::map<uint64_t, uint64_t> first_looks_;
   bool was_above_ = false;
   /// The descriptors on which the server listens, and the number of looks since which connections have been waiting
   /// there.
-  std::vector<int> listeners_;
+  const std::vector<int> listeners_;
   int waiting_looks_ = 0;
 
   std::mutex mutex_;

@@ -64,6 +64,10 @@ absl::Status CannotListen(const std::string& address) {
 
 int Milliseconds(std::chrono::seconds time) { return static_cast<int>(std::chrono::milliseconds(time).count()); }
 
+/// Bytes that gRPC reads from a connection before it looks at others. The frames of streams that are opened and reset
+/// cost it a hundred times their bytes, so that the default of 4 MiB would cost hundreds before MemoryGuard sees it.
+constexpr int kMostReadAtOnce = 16 << 10;
+
 /// Bit of GRPC_COMPRESS_NONE, the only algorithm that requests may use.
 constexpr int kNoCompression = 1 << GRPC_COMPRESS_NONE;
 
@@ -79,6 +83,7 @@ void SetLimits(const RpcServerOptions& options, grpc::ServerBuilder* builder) {
   RefuseCompressedRequests(builder);
   builder->SetMaxReceiveMessageSize(static_cast<int>(options.max_message_bytes));
   builder->SetResourceQuota(grpc::ResourceQuota("regroup").Resize(options.max_memory_bytes));
+  builder->AddChannelArgument(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kMostReadAtOnce);
   builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, static_cast<int>(options.max_metadata_bytes));
   builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_streams_per_connection);
   builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, Milliseconds(options.max_connection_age));
@@ -129,6 +134,7 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const RpcServerOptio
         server->port_, ConnectionLimits{.most = options.max_connections,
                                         .most_half_open = options.max_half_open_per_address,
                                         .stopped_accepting = options.stopped_accepting});
+    server->memory_guard_ = std::make_unique<MemoryGuard>(server->port_, options.max_process_bytes);
   }
   server->address_ = WithPort(options.address, server->port_);
   server->SetServing(false);
@@ -149,6 +155,7 @@ void RpcServer::Stop(std::chrono::milliseconds grace) {
   server_->Shutdown(std::chrono::system_clock::now() + grace);
   server_->Wait();
   connection_limit_.reset();
+  memory_guard_.reset();
   server_.reset();
 }
 

@@ -17,6 +17,7 @@
 #include "services/common/rpc/call_gate.h"
 #include "services/common/rpc/connection_limit.h"
 #include "services/common/rpc/credentials.h"
+#include "services/common/rpc/memory_guard.h"
 #include "services/common/rpc/memory_return.h"
 
 namespace regroup {
@@ -37,6 +38,8 @@ struct RpcServerOptions {
   /// have arrived, whatever length it announces; above this it ends calls.
   size_t max_memory_bytes = 64 << 20;
   size_t max_metadata_bytes = 16 << 10;
+  /// Memory of the whole process above which the connections that cost most are ended; 0: see MemoryGuard. TCP only.
+  size_t max_process_bytes = 0;
   /// Maximum number of concurrent calls and streams on one connection.
   int max_streams_per_connection = 1000;
   /// A connection is closed after this time, so that its certificate is checked again. Its calls may still finish
@@ -82,6 +85,7 @@ class RpcServer {
   std::vector<std::unique_ptr<grpc::Service>> listed_services_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<ConnectionLimit> connection_limit_;
+  std::unique_ptr<MemoryGuard> memory_guard_;
   MemoryReturn memory_return_;
 };
 

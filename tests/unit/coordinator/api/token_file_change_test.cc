@@ -1,6 +1,12 @@
 // Tests of a coordinator whose token file is missing, damaged, deleted or changed while it runs.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <fstream>
+
 #include "coordinator/access/token_file.h"
 #include "services/common/base/files.h"
+#include "services/common/base/private_files.h"
 #include "tests/unit/coordinator/api/coordinator_fixture.h"
 
 namespace regroup {
@@ -49,6 +55,24 @@ class TokenFileChangeTest : public CoordinatorTest {
     if (reader->Read(&event)) meanwhile();
     while (reader->Read(&event)) continue;
     return FromGrpc(reader->Finish());
+  }
+
+  /// Registers w1, lets it wait for a task, acts meanwhile, and returns how the wait ended.
+  absl::Status AcquireWhile(const std::function<void()>& act) {
+    v1::RegisterWorkerResponse registered;
+    v1::RegisterWorkerRequest registration = w1_.Registration();
+    registration.set_version(REGROUP_VERSION);
+    const absl::Status admitted = FromGrpc(workers_->RegisterWorker(ContextOf(node_).get(), registration, &registered));
+    EXPECT_TRUE(admitted.ok()) << admitted;
+    std::thread actor([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+      act();
+    });
+    v1::AcquireTaskResponse response;
+    const absl::Status status =
+        FromGrpc(workers_->AcquireTask(ContextOf(node_).get(), w1_.Acquire(w1_.slots, seconds(50)), &response));
+    actor.join();
+    return status;
   }
 
   std::filesystem::path file_;
@@ -108,6 +132,34 @@ TEST_F(TokenFileChangeTest, AFileCutShortToNoTokenIsDamaged) {
   EXPECT_THAT(std::string(Coordinator::Start(options_).status().message()), HasSubstr("holds no token"));
 }
 
+TEST_F(TokenFileChangeTest, AFifoIsRefusedAtOnceAndItsReplacementIsRead) {
+  const std::string whole = ReadFile(file_).value();
+  std::filesystem::remove(file_);
+  ASSERT_EQ(mkfifo(file_.c_str(), 0600), 0);
+  EXPECT_EQ(ReasonOf(ListAs(alice_)), v1::TOKENS_UNREADABLE);
+  std::filesystem::remove(file_);
+  ASSERT_TRUE(WriteFileAtomically(file_, whole).ok());
+  EXPECT_TRUE(ListAs(alice_).ok());
+}
+
+TEST_F(TokenFileChangeTest, AFileThatMayBeReadAgainIsRead) {
+  // What root's chown does to a file: neither its content nor the time of its last change differ afterwards.
+  struct stat before {};
+  ASSERT_EQ(stat(file_.c_str(), &before), 0);
+  const std::string whole = ReadFile(file_).value();
+  ASSERT_TRUE(WritePrivateFile(file_, std::string(whole.size(), '?')).ok());
+  EXPECT_EQ(ReasonOf(ListAs(alice_)), v1::TOKENS_UNREADABLE);
+  struct stat damaged {};
+  ASSERT_EQ(stat(file_.c_str(), &damaged), 0);
+  {
+    std::ofstream same_file(file_, std::ios::in);
+    same_file << whole;
+  }
+  const timespec times[] = {damaged.st_atim, damaged.st_mtim};
+  ASSERT_EQ(utimensat(AT_FDCWD, file_.c_str(), times, 0), 0);
+  EXPECT_TRUE(ListAs(alice_).ok());
+}
+
 TEST_F(TokenFileChangeTest, ARemovedTokenEndsItsStream) {
   ASSERT_TRUE(SubmitAs(alice_, "a").ok());
   const absl::Status status = WatchAs(alice_, "a", [&] { ASSERT_TRUE(RemoveToken(file_, "alice").ok()); });
@@ -135,19 +187,12 @@ TEST_F(TokenFileChangeTest, AStreamOfAnotherTokenGoesOn) {
 }
 
 TEST_F(TokenFileChangeTest, ARemovedWorkerGetsNoTaskThatItWaitedFor) {
-  v1::RegisterWorkerResponse registered;
-  v1::RegisterWorkerRequest registration = w1_.Registration();
-  registration.set_version(REGROUP_VERSION);
-  const absl::Status admitted = FromGrpc(workers_->RegisterWorker(ContextOf(node_).get(), registration, &registered));
-  ASSERT_TRUE(admitted.ok()) << admitted;
-  std::thread remover([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(200));
-    ASSERT_TRUE(RemoveToken(file_, w1_.id).ok());
-  });
-  v1::AcquireTaskResponse response;
-  const absl::Status status =
-      FromGrpc(workers_->AcquireTask(ContextOf(node_).get(), w1_.Acquire(w1_.slots, seconds(50)), &response));
-  remover.join();
+  const absl::Status status = AcquireWhile([&] { ASSERT_TRUE(RemoveToken(file_, w1_.id).ok()); });
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnauthenticated) << status;
+}
+
+TEST_F(TokenFileChangeTest, AWorkerWhoseTokenIsBoundToAnotherGetsNoTaskThatItWaitedFor) {
+  const absl::Status status = AcquireWhile([&] { ASSERT_TRUE(BindToken(file_, w1_.id, "another").ok()); });
   EXPECT_EQ(status.code(), absl::StatusCode::kUnauthenticated) << status;
 }
 

@@ -136,7 +136,7 @@ TEST(TargetOf, LooksUpTheNamesOfAList) {
 TEST(TargetOf, SaysWhatIsWrongWithAList) {
   const auto why = [](const std::string& address) { return std::string(TargetOf(address).status().message()); };
   EXPECT_THAT(why("127.0.0.1:1,unix:/a"), HasSubstr("\"unix:/a\": write host:port"));
-  EXPECT_THAT(why("127.0.0.1:1,"), HasSubstr("write host:port"));
+  EXPECT_THAT(why("127.0.0.1:1,"), HasSubstr("write HOST:PORT"));
   EXPECT_THAT(why("127.0.0.1:1,nobody.invalid:1"), StartsWith("cannot look up"));
 }
 

@@ -52,7 +52,7 @@ TEST(RpcServer, NamesAnAddressThatIsTaken) {
 
 TEST(RpcServer, RefusesToBeReachedFromOutsideWithoutTls) {
   InfoService service;
-  for (const char* address : {"0.0.0.0:0", "[::]:0", "example.org:7447", "127.evil.org:7447"}) {
+  for (const char* address : {"0.0.0.0:7447", "[::]:7447", "example.org:7447", "127.evil.org:7447"}) {
     EXPECT_EQ(StartOn(address, &service).status().code(), absl::StatusCode::kFailedPrecondition) << address;
     EXPECT_EQ(OpenChannel(address).status().code(), absl::StatusCode::kFailedPrecondition) << address;
   }
