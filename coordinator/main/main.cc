@@ -16,6 +16,7 @@
 #include "services/common/base/parent_death.h"
 #include "services/common/base/paths.h"
 #include "services/common/base/printable_text.h"
+#include "services/common/base/private_files.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/connection_limit.h"
 #include "services/common/rpc/security_flags.h"
@@ -223,6 +224,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   if (const absl::Status status = regroup::CheckCurrentFolder(); !status.ok()) return regroup::FinishCommand(status);
   if (command) return regroup::FinishCommand(command());
+  regroup::KeepOthersFromWriting();
   if (flags.die_with_parent && !regroup::DieWithParent(SIGTERM)) return 0;
   regroup::InitLogging("coordinator",
                        flags.log_format == "json" ? regroup::LogFormat::kJson : regroup::LogFormat::kText);

@@ -71,6 +71,7 @@ absl::Status CheckResult(const fs::path& report) {
         sums.string()));
   }
   REGROUP_RETURN_IF_ERROR(checksums.status());
+  if (checksums->empty()) return absl::DataLossError(fmt::format("{} is empty", sums.string()));
   return CheckFiles(Absolute(report / "..").lexically_normal(), *checksums);
 }
 

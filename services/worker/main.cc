@@ -8,6 +8,7 @@
 #include "services/common/base/logging.h"
 #include "services/common/base/parent_death.h"
 #include "services/common/base/paths.h"
+#include "services/common/base/private_files.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/rpc/certificate_watch.h"
 #include "services/common/rpc/channel.h"
@@ -52,6 +53,7 @@ int Main(int argc, char** argv) {
   int exit_status = 0;
   const std::optional<WorkerFlags> flags = ParseWorkerFlags(argc, argv, &exit_status);
   if (!flags) return exit_status;
+  KeepOthersFromWriting();
   InitLogging("worker", flags->log_format, flags->log_level);
   const sigset_t signals = BlockStopSignals();
   if (flags->die_with_parent && !DieWithParent(SIGTERM)) return 0;

@@ -5,6 +5,7 @@ import json
 import re
 import resource
 import shutil
+import struct
 import unittest
 
 from harness import cluster, job_file, places
@@ -53,6 +54,22 @@ class LateFailuresTest(ProgramTest):
         self.succeed(job)
         self.assertEqual(digest_of(self.output / "model.safetensors"), without)
         self.assertIsNotNone(self.report()["layers"][0]["residual_key"])
+
+    def test_weights_that_are_not_finite(self):
+        source = shutil.copytree(places.MODEL, self.folder / "source")
+        file = source / "model.safetensors"
+        content = bytearray(file.read_bytes())
+        header_bytes, = struct.unpack("<Q", content[:8])
+        tensors = json.loads(content[8:8 + header_bytes])
+        begin = tensors["model.layers.0.mlp.down_proj.weight"]["data_offsets"][0]
+        # The same bytes are NaN in float32, and in the two halves of bfloat16 and float16.
+        content[8 + header_bytes + begin:8 + header_bytes + begin + 4] = b"\xff\x7f\xff\x7f"
+        file.write_bytes(content)
+        done = self.run_alone(self.plain_average(source={"checkpoint": str(source)}))
+        self.assertEqual(done.returncode, JOB_FAILED, done.stdout)
+        self.assertRegex(done.stdout, "the source's loss on a window of evaluation.perplexity is not finite; check its "
+                                      "weights")
+        self.assertFalse(self.output.exists())
 
     def test_a_sweep_of_plain_averages_without_calibration_text(self):
         job = self.plain_average(sweep={"kv_heads": [4, 2]})

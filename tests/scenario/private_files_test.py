@@ -41,6 +41,9 @@ class PrivateFiles(DocumentedClusterTest):
         self.assert_all_private("work/jobs/*/*/*/logs/*/std*", at_least=4)
         for path in self.folder.glob("work/jobs/*/*/*/assignment.json"):
             self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600, path)
+        for path in (*self.folder.rglob("*"),):
+            if not path.is_symlink() and path.parent != self.folder:
+                self.assertEqual(path.stat().st_mode & 0o002, 0, f"others may write to {path}")
         # People read the result, so its modes follow the umask.
         self.assertEqual(stat.S_IMODE((self.output / "regroup/report.json").stat().st_mode) & 0o044, 0o044)
 

@@ -57,16 +57,27 @@ absl::Status CheckpointFolder::CheckTensor(std::string_view name) const {
     const std::lock_guard lock(checking_);
     if (checked_.contains(name)) return absl::OkStatus();
   }
-  const SafetensorsFile& file = FileOf(name);
-  REGROUP_ASSIGN_OR_RETURN(const std::string_view bytes, file.Bytes(name));
-  const auto found = expected_->tensors.find(name);
-  if (found == expected_->tensors.end() || found->second != Entry(*Find(name), Sha256Of(bytes))) {
-    return absl::DataLossError(
-        fmt::format("{}: tensor \"{}\" changed after it was inspected", file.path().string(), name));
-  }
+  REGROUP_ASSIGN_OR_RETURN(const std::string_view bytes, FileOf(name).Bytes(name));
+  REGROUP_RETURN_IF_ERROR(CheckBytes(name, bytes));
   const std::lock_guard lock(checking_);
   checked_.emplace(name);
   return absl::OkStatus();
+}
+
+absl::Status CheckpointFolder::CheckBytes(std::string_view name, std::string_view bytes) const {
+  const auto found = expected_->tensors.find(name);
+  if (found != expected_->tensors.end() && found->second == Entry(*Find(name), Sha256Of(bytes))) {
+    return absl::OkStatus();
+  }
+  return absl::DataLossError(
+      fmt::format("{}: tensor \"{}\" changed after it was inspected", FileOf(name).path().string(), name));
+}
+
+absl::StatusOr<at::Tensor> CheckpointFolder::CheckedCopy(std::string_view name) const {
+  REGROUP_ASSIGN_OR_RETURN(const at::Tensor view, FileOf(name).Tensor(name));
+  at::Tensor copy = view.clone();
+  REGROUP_RETURN_IF_ERROR(CheckBytes(name, {static_cast<const char*>(copy.const_data_ptr()), copy.nbytes()}));
+  return copy;
 }
 
 }  // namespace regroup

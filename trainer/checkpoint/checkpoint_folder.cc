@@ -16,6 +16,8 @@ namespace regroup {
 namespace {
 
 constexpr char kSingleFile[] = "model.safetensors";
+/// The largest known have a few kilobytes; one of 64 MB takes ten times that in memory.
+constexpr uint64_t kMostConfigBytes = 4 << 20;
 constexpr char kIndexFile[] = "model.safetensors.index.json";
 
 absl::StatusOr<nlohmann::json> ParseObject(const std::filesystem::path& path, const std::string& text) {
@@ -173,7 +175,7 @@ absl::StatusOr<std::shared_ptr<const CheckpointFolder>> CheckpointFolder::Open(
   checkpoint->path_ = folder;
   checkpoint->expected_ = std::move(expected);
   const std::filesystem::path config_path = folder / "config.json";
-  REGROUP_ASSIGN_OR_RETURN(checkpoint->config_text_, ReadInput(config_path));
+  REGROUP_ASSIGN_OR_RETURN(checkpoint->config_text_, ReadInput(config_path, kMostConfigBytes));
   REGROUP_RETURN_IF_ERROR(checkpoint->CheckConfig());
   REGROUP_ASSIGN_OR_RETURN(checkpoint->config_, ParseObject(config_path, checkpoint->config_text_));
   REGROUP_ASSIGN_OR_RETURN(checkpoint->files_, OpenWeights(folder));
@@ -202,6 +204,7 @@ absl::StatusOr<at::Tensor> CheckpointFolder::Tensor(std::string_view name) const
   if (found == file_by_name_.end()) {
     return absl::NotFoundError(fmt::format("checkpoint {} has no tensor \"{}\"", path_.string(), name));
   }
+  if (expected_ != nullptr && expected_->are_for_copies) return CheckedCopy(name);
   REGROUP_RETURN_IF_ERROR(CheckTensor(name));
   return files_[found->second]->Tensor(name);
 }

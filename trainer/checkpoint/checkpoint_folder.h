@@ -38,6 +38,9 @@ struct CheckpointDigests {
   std::string config;
   /// By name, a tensor's element type and shape, and the SHA-256 of its bytes: "BF16 4096 4096\n0a1b...".
   std::map<std::string, std::string, std::less<>> tensors;
+  /// True if a tensor is copied into memory of its own before it is compared. Otherwise it stays a view of the file,
+  /// and whoever may write to the file can still change it afterwards.
+  bool are_for_copies = false;
 };
 
 /// Returns one SHA-256 over all of them. It does not depend on how the tensors are spread over files.
@@ -56,6 +59,7 @@ class CheckpointFolder {
   const std::filesystem::path& path() const { return path_; }
   /// Returns config.json, which is always an object.
   const nlohmann::json& config() const { return config_; }
+  const std::string& config_text() const { return config_text_; }
   /// Returns the files that hold the tensors, ordered by name.
   const std::vector<std::shared_ptr<const SafetensorsFile>>& files() const { return files_; }
 
@@ -64,7 +68,8 @@ class CheckpointFolder {
   bool Has(std::string_view name) const { return Find(name) != nullptr; }
   /// Returns null if the tensor does not exist.
   const TensorInfo* Find(std::string_view name) const;
-  /// Returns a read-only view of the mapped file; clone() it before writing. NOT_FOUND names the folder and the tensor.
+  /// Returns a read-only view of the mapped file, or a copy of it (CheckpointDigests::are_for_copies); clone() it
+  /// before writing. NOT_FOUND names the folder and the tensor.
   absl::StatusOr<at::Tensor> Tensor(std::string_view name) const;
 
   /// Returns the total size of all tensors in bytes.
@@ -83,6 +88,8 @@ class CheckpointFolder {
   const SafetensorsFile& FileOf(std::string_view name) const { return *files_[file_by_name_.find(name)->second]; }
   absl::Status CheckConfig() const;
   absl::Status CheckTensor(std::string_view name) const;
+  absl::Status CheckBytes(std::string_view name, std::string_view bytes) const;
+  absl::StatusOr<at::Tensor> CheckedCopy(std::string_view name) const;
 
   std::filesystem::path path_;
   nlohmann::json config_;

@@ -225,8 +225,16 @@ absl::StatusOr<Model> SourceModel::Map() const {
 }
 
 absl::StatusOr<Model> SourceModel::Load(at::ScalarType dtype, at::Device device) const {
-  REGROUP_ASSIGN_OR_RETURN(const Model mapped, Map());
-  return CloneModel(mapped, dtype, device);
+  // Block by block, because what is mapped may be in memory of its own.
+  REGROUP_ASSIGN_OR_RETURN(const Model outer, MapOuter());
+  Model model = CloneModel(outer, dtype, device);
+  for (int64_t layer = 0; layer < config_.layers; ++layer) {
+    Model one{.config = config_};
+    REGROUP_ASSIGN_OR_RETURN(Block block, MapBlock(layer));
+    one.blocks.push_back(std::move(block));
+    model.blocks.push_back(CloneModel(one, dtype, device).blocks.front());
+  }
+  return model;
 }
 
 }  // namespace regroup

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -18,6 +19,13 @@ constexpr double kNinetyFivePercent = 1.959964;
 std::vector<double> LossesOf(const Json& windows) {
   if (!windows.is_object() || !windows.contains("mean_losses")) return {};
   return windows["mean_losses"].get<std::vector<double>>();
+}
+
+/// Returns false if the loss of a window is not finite, which JSON cannot hold.
+bool AreFinite(const Json& windows) {
+  if (!windows.is_object() || !windows.contains("mean_losses")) return true;
+  const Json& losses = windows["mean_losses"];
+  return std::all_of(losses.begin(), losses.end(), [](const Json& loss) { return loss.is_number(); });
 }
 
 Json DescribeRatio(const PairedMean& mean) {
@@ -61,6 +69,13 @@ void AddPairs(const Evaluation& source, const Evaluation& own, Json& set) {
 }  // namespace
 
 absl::Status AddComparison(const Evaluation& source, const Evaluation& own, Json& subject) {
+  if (!AreFinite(source.windows)) {
+    return absl::DataLossError(
+        "the source's loss on a window of evaluation.perplexity is not finite; check its weights");
+  }
+  if (!AreFinite(own.windows)) {
+    return absl::DataLossError("the converted model's loss on a window of evaluation.perplexity is not finite");
+  }
   try {
     AddPerplexityRatio(source, own, subject);
     if (!subject.contains("multiple_choice")) return absl::OkStatus();

@@ -18,6 +18,9 @@ namespace regroup::artifacts {
 // inspect
 /// The digests of the source's files and tensors (job_source.h).
 inline constexpr char kInspectedSource[] = "source.json";
+/// A folder with copies of the source's small files: config.json, the tokenizer's, and those that go beside the result.
+/// Later stages read these, so that what was inspected is what is used, whatever becomes of the source.
+inline constexpr char kSourceFiles[] = "source-files";
 
 // calibrate
 /// {"folder": the shared folder of the statistics, relative to the working folder; "sha256": of its checksums}

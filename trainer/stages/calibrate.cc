@@ -109,7 +109,7 @@ absl::Status Compute(StageContext& context, const SourceModel& source, const Tok
 }  // namespace
 
 absl::StatusOr<v1::TaskOutcome> RunCalibrate(StageContext& context) {
-  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context));
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context, Users::kAllJobs));
   const int64_t sequence_length = SequenceLength(context.spec().calibration(), source.config());
   const bool unit_grams = NeedsUnitGrams(context.assignment);
   const v1::Calibration& calibration = context.spec().calibration();

@@ -56,7 +56,8 @@ absl::StatusOr<v1::TaskOutcome> RunExport(StageContext& context) {
   const std::filesystem::path folder = context.out() / artifacts::kCheckpoint;
   REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
   REGROUP_RETURN_IF_ERROR(WriteWeights(context, source, folder));
-  REGROUP_RETURN_IF_ERROR(CopyCompanionFiles(source.folder().path(), folder));
+  REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path files, SourceFiles(context, source));
+  REGROUP_RETURN_IF_ERROR(CopyCompanionFiles(files, folder));
   // Checks that the written folder opens as the requested model.
   REGROUP_ASSIGN_OR_RETURN(const SourceModel result, SourceModel::Open(folder));
   const int64_t wanted = context.assignment.arm().kv_heads() * source.config().layers;

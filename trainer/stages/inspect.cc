@@ -13,7 +13,6 @@
 #include "services/common/job_file/arms.h"
 #include "trainer/data/text_reader.h"
 #include "trainer/data/tokenizer.h"
-#include "trainer/model_folder/converted_folder.h"
 #include "trainer/plan/describe.h"
 #include "trainer/plan/settings.h"
 #include "trainer/stages/job_source.h"
@@ -120,6 +119,16 @@ absl::Status CheckData(const v1::JobSpec& spec, const ModelConfig& config) {
   return absl::OkStatus();
 }
 
+/// Returns the error about a copy as one about the file that was copied.
+absl::Status NamedAs(const std::string& folder, const std::filesystem::path& copies, const absl::Status& status) {
+  std::string message(status.message());
+  for (size_t at = message.find(copies.string()); at != std::string::npos; at = message.find(copies.string(), at)) {
+    message.replace(at, copies.string().size(), folder);
+    at += folder.size();
+  }
+  return absl::Status(status.code(), message);
+}
+
 /// Adds the digests of all data files.
 absl::Status AddDataDigests(const v1::JobSpec& spec, v1::ModelSummary& summary) {
   std::set<std::string> files{spec.calibration().data(), spec.finetune().data(), spec.layerwise().data()};
@@ -142,9 +151,11 @@ absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
   const ModelConfig& config = source->config();
   REGROUP_RETURN_IF_ERROR(CheckTarget(spec, config));
   REGROUP_RETURN_IF_ERROR(CheckOutput(spec));
-  const auto tokenizer = LoadTokenizer(spec.source().checkpoint());
-  if (!tokenizer.ok()) return AtKey("source.checkpoint", tokenizer.status());
-  REGROUP_RETURN_IF_ERROR(AtKey("source.checkpoint", CheckCompanionFiles(spec.source().checkpoint())));
+  const auto files = KeepSourceFiles(context, *source);
+  if (!files.ok()) return AtKey("source.checkpoint", files.status());
+  const auto tokenizer = LoadTokenizer(*files);
+  if (!tokenizer.ok())
+    return AtKey("source.checkpoint", NamedAs(spec.source().checkpoint(), *files, tokenizer.status()));
   REGROUP_RETURN_IF_ERROR(CheckData(spec, config));
 
   for (const std::string& note : NotesOn(config)) LogWarning(note);
@@ -155,7 +166,7 @@ absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
   summary = SummaryOf(*source);
   const SourceDigests digests = source->Digests();
   summary.set_digest(DigestOf(digests));
-  REGROUP_ASSIGN_OR_RETURN(const std::string tokenizer_digest, TokenizerDigest(spec.source().checkpoint()));
+  REGROUP_ASSIGN_OR_RETURN(const std::string tokenizer_digest, TokenizerDigest(*files));
   REGROUP_RETURN_IF_ERROR(WriteInspectedSource(context, {.weights = digests, .tokenizer = tokenizer_digest}));
   REGROUP_RETURN_IF_ERROR(AddDataDigests(spec, summary));
   const int64_t element_bytes = static_cast<int64_t>(at::elementSize(source->dtype()));

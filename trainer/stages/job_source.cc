@@ -7,8 +7,10 @@
 
 #include "services/common/base/file_digest.h"
 #include "services/common/base/files.h"
+#include "services/common/base/paths.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
+#include "trainer/model_folder/converted_folder.h"
 #include "trainer/stages/artifacts.h"
 
 namespace regroup {
@@ -46,6 +48,21 @@ absl::StatusOr<std::string> TokenizerDigest(const std::filesystem::path& folder)
   return Sha256Of(digests);
 }
 
+absl::StatusOr<std::filesystem::path> KeepSourceFiles(const StageContext& context, const SourceModel& source) {
+  const std::filesystem::path files = context.out() / artifacts::kSourceFiles;
+  REGROUP_RETURN_IF_ERROR(MakeFolders(files));
+  REGROUP_RETURN_IF_ERROR(CopyCompanionFiles(source.folder().path(), files));
+  REGROUP_RETURN_IF_ERROR(WriteFileAtomically(files / "config.json", source.folder().config_text()));
+  return files;
+}
+
+absl::StatusOr<std::filesystem::path> SourceFiles(const StageContext& context, const SourceModel& source) {
+  if (!context.assignment.inputs().contains(kInspectRole)) return source.folder().path();
+  REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path folder, context.Input(kInspectRole));
+  const std::filesystem::path files = folder / artifacts::kSourceFiles;
+  return Exists(files) ? files : source.folder().path();
+}
+
 absl::Status WriteInspectedSource(const StageContext& context, const InspectedSource& inspected) {
   nlohmann::json json = {{"checkpoint", ToJson(inspected.weights.checkpoint)}, {"tokenizer", inspected.tokenizer}};
   if (inspected.weights.compact) json["compact"] = ToJson(*inspected.weights.compact);
@@ -67,17 +84,21 @@ absl::StatusOr<std::optional<InspectedSource>> ReadInspectedSource(const StageCo
   }
 }
 
-absl::StatusOr<SourceModel> OpenSource(const StageContext& context) {
-  REGROUP_ASSIGN_OR_RETURN(const std::optional<InspectedSource> inspected, ReadInspectedSource(context));
+absl::StatusOr<SourceModel> OpenSource(const StageContext& context, Users users) {
+  REGROUP_ASSIGN_OR_RETURN(std::optional<InspectedSource> inspected, ReadInspectedSource(context));
+  if (inspected) inspected->weights.checkpoint.are_for_copies = users == Users::kAllJobs;
+  if (inspected && inspected->weights.compact) {
+    inspected->weights.compact->are_for_copies = users == Users::kAllJobs;
+  }
   return SourceModel::Open(context.spec().source().checkpoint(), inspected ? &inspected->weights : nullptr);
 }
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadSourceTokenizer(const StageContext& context,
                                                                      const SourceModel& source) {
-  const std::filesystem::path& folder = source.folder().path();
+  REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path folder, SourceFiles(context, source));
   REGROUP_ASSIGN_OR_RETURN(auto tokenizer, LoadTokenizer(folder));
   REGROUP_ASSIGN_OR_RETURN(const std::optional<InspectedSource> inspected, ReadInspectedSource(context));
-  if (!inspected) return tokenizer;
+  if (!inspected || folder != source.folder().path()) return tokenizer;
   // The tokenizer is loaded already: files that change after this line change nothing.
   REGROUP_ASSIGN_OR_RETURN(const std::string now, TokenizerDigest(folder));
   if (now == inspected->tokenizer) return tokenizer;

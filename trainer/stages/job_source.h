@@ -25,17 +25,31 @@ struct InspectedSource {
 /// Returns a digest of the files that make up the folder's tokenizer.
 absl::StatusOr<std::string> TokenizerDigest(const std::filesystem::path& folder);
 
+/// Copies the small files of a source that `inspect` has opened into its `out` folder, and returns the copies' folder.
+absl::StatusOr<std::filesystem::path> KeepSourceFiles(const StageContext& context, const SourceModel& source);
+
+/// Returns the folder with the copies that `inspect` made; the source's own if it is of a release that made none.
+absl::StatusOr<std::filesystem::path> SourceFiles(const StageContext& context, const SourceModel& source);
+
 /// Writes what `inspect` found into its `out` folder.
 absl::Status WriteInspectedSource(const StageContext& context, const InspectedSource& inspected);
 
 /// Returns what `inspect` found; nothing if this task follows none, or one of a release that recorded nothing.
 absl::StatusOr<std::optional<InspectedSource>> ReadInspectedSource(const StageContext& context);
 
-/// Opens the job's source. Every tensor that is read, and config.json, must be what `inspect` read: DATA_LOSS names the
-/// file or the tensor that changed.
-absl::StatusOr<SourceModel> OpenSource(const StageContext& context);
+/// Who uses what a stage makes of the source.
+enum class Users {
+  kThisJob,
+  /// Other jobs too, also those of other owners, that have a source with the same digest.
+  kAllJobs,
+};
 
-/// Loads the source's tokenizer. DATA_LOSS if its files changed.
+/// Opens the job's source. Every tensor that is read, and config.json, must be what `inspect` read: DATA_LOSS names the
+/// file or the tensor that changed. For all jobs tensors are copied before they are compared, so that the source's
+/// owner cannot exchange them at the moment of reading.
+absl::StatusOr<SourceModel> OpenSource(const StageContext& context, Users users = Users::kThisJob);
+
+/// Loads the source's tokenizer as `inspect` found it. DATA_LOSS if it made no copy and the files changed.
 absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadSourceTokenizer(const StageContext& context,
                                                                      const SourceModel& source);
 

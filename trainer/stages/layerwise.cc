@@ -336,7 +336,7 @@ class BlockOfLayers {
 
 absl::StatusOr<v1::TaskOutcome> RunLayerwise(StageContext& context) {
   context.link.SetProgress("load", 0, 0);
-  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context));
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context, Users::kAllJobs));
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, source.config()));
   REGROUP_ASSIGN_OR_RETURN(SourcePass pass, MakeSourcePass(context, source, /*with_embeddings=*/false));
   BlockOfLayers block(context, source, conversion, std::move(pass));

@@ -42,7 +42,7 @@ absl::Status Record(StageContext& context, const SourceModel& source, const Toke
 }  // namespace
 
 absl::StatusOr<v1::TaskOutcome> RunRecord(StageContext& context) {
-  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context));
+  REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context, Users::kAllJobs));
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows text, ReadLayerwiseText(context, source));
   const std::string folder = "streams/" + StreamsKey(context, text);
   const fs::path published = context.work_folder / folder;

@@ -120,6 +120,8 @@ absl::Status MakePrivateFolder(const std::filesystem::path& path) {
   return MakeFolders(path);
 }
 
+void KeepOthersFromWriting() { umask(umask(0) | S_IWOTH); }
+
 absl::Status MakePrivate(const std::filesystem::path& path) {
   if (chmod(path.c_str(), kPrivateFile) == 0 || errno == ENOENT) return absl::OkStatus();
   if (errno == EPERM) {

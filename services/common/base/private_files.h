@@ -23,6 +23,9 @@ absl::Status WritePrivateFile(const std::filesystem::path& path, std::string_vie
 /// meant for others too.
 absl::Status MakePrivateFolder(const std::filesystem::path& path);
 
+/// Keeps accounts outside of its group from writing to what this program and its children make, whatever the umask was.
+void KeepOthersFromWriting();
+
 /// Gives an existing file mode 0600. OK if there is none.
 absl::Status MakePrivate(const std::filesystem::path& path);
 

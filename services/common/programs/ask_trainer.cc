@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <google/protobuf/util/json_util.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -19,6 +20,9 @@
 namespace regroup {
 namespace {
 
+/// Exit status of a program that a signal ended, less the signal's number.
+constexpr int kSignalled = 128;
+
 /// Extracts the reason from the trainer's standard error: its last log message, or else its first line.
 std::string ReasonIn(const std::string& standard_error) {
   std::istringstream lines(standard_error);
@@ -31,6 +35,13 @@ std::string ReasonIn(const std::string& standard_error) {
     if (is_log) message = entry["message"].get<std::string>();
   }
   return message.empty() ? first : message;
+}
+
+/// Returns true if the kernel killed the program, or if it ended where an error cannot be passed on.
+bool WasForWantOfMemory(const Output& output) {
+  const bool is_aborted = output.exit_status == kSignalled + SIGABRT;
+  return output.exit_status == kSignalled + SIGKILL ||
+         (is_aborted && output.standard_error.find("bad_alloc") != std::string::npos);
 }
 
 /// A temporary file for the trainer, readable by its owner only and removed on destruction.
@@ -67,6 +78,11 @@ absl::StatusOr<std::string> RunTrainer(const std::vector<std::string>& arguments
   REGROUP_ASSIGN_OR_RETURN(const auto trainer, SiblingProgram("regroup-trainer"));
   REGROUP_ASSIGN_OR_RETURN(Output output, RunToEnd(trainer, arguments, limits));
   if (output.exit_status != 0) {
+    if (WasForWantOfMemory(output)) {
+      return absl::ResourceExhaustedError(fmt::format(
+          "regroup-trainer ran out of memory{}; config.json, the tokenizer or the data of this job is very large",
+          limits.memory > 0 ? fmt::format(", of which it may use {} MiB", limits.memory >> 20) : ""));
+    }
     const std::string message = ReasonIn(output.standard_error);
     return absl::InvalidArgumentError(
         message.empty() ? fmt::format("regroup-trainer ended with exit status {}", output.exit_status) : message);

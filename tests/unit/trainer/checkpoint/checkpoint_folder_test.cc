@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
 #include "trainer/checkpoint/safetensors_writer.h"
 
@@ -175,6 +177,22 @@ TEST_F(ChangedCheckpointTest, AConfigThatChangedDoesNotOpen) {
   const absl::Status changed = Reopen().status();
   EXPECT_EQ(changed.code(), absl::StatusCode::kDataLoss);
   EXPECT_THAT(std::string(changed.message()), HasSubstr("config.json changed"));
+}
+
+/// An owner who writes into the file at the moment of reading, and writes the old bytes back afterwards.
+TEST_F(ChangedCheckpointTest, ACopyStaysWhatWasCompared) {
+  digests_ = DigestsOf(folder_.path());
+  digests_.are_for_copies = true;
+  const auto checkpoint = Reopen().value();
+  const at::Tensor a = checkpoint->Tensor("a").value();
+  {
+    std::fstream file(folder_.path() / "model.safetensors", std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(-20, std::ios::end);
+    file << std::string(20, '?');
+  }
+  EXPECT_TRUE(at::equal(a, at::ones({2})));
+  EXPECT_EQ(checkpoint->Tensor("a").status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(checkpoint->Tensor("b").status().code(), absl::StatusCode::kDataLoss);
 }
 
 TEST_F(ChangedCheckpointTest, WhatDidNotChangeOpens) {
