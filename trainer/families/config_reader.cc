@@ -239,6 +239,10 @@ RotaryConfig ConfigReader::ReadRotary(int64_t head_width, double share) {
   return rotary;
 }
 
+void ConfigReader::ReadBias(ModelConfig& config, std::string_view key, bool otherwise) {
+  if (BooleanOr(key, otherwise)) config.bias_keys.push_back(key);
+}
+
 void ConfigReader::Require(std::string_view key, const Json& value) {
   const Json* written = Find(key);
   if (written == nullptr || *written == value) return;

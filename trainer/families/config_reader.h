@@ -34,6 +34,8 @@ class ConfigReader {
   RotaryConfig ReadRotary(int64_t head_width, double share = 1.0);
   /// Returns a rotation over `rotary_width` entries of each head, without scaling.
   RotaryConfig PlainRotary(int64_t head_width, int64_t rotary_width, double theta);
+  /// Adds `key`, a literal, to config.bias_keys if it is true, or if it is missing and `otherwise` is true.
+  void ReadBias(ModelConfig& config, std::string_view key, bool otherwise);
   /// Fails unless `key` is missing or null, or has this value.
   void Require(std::string_view key, const nlohmann::json& value);
   /// Returns the first of these keys that is present, for names that changed over time. If none is present, the error

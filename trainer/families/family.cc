@@ -25,7 +25,14 @@ SplitName SplitLayer(const ModelConfig& config, std::string_view name) {
   return {fmt::format("{}.{{}}{}", stack, name.substr(end)), std::to_string(index)};
 }
 
+bool Applies(const NameRule& rule, const ModelConfig& config) {
+  if (rule.gated.value_or(config.gated_feed_forward) != config.gated_feed_forward) return false;
+  return rule.bias_key.empty() || std::ranges::find(config.bias_keys, rule.bias_key) != config.bias_keys.end();
+}
+
 }  // namespace
+
+void WriteUntied(nlohmann::json& config) { config["tie_word_embeddings"] = false; }
 
 absl::StatusOr<const Family*> FamilyOf(const nlohmann::json& config) {
   if (!config.is_object() || !config.contains("model_type") || !config["model_type"].is_string()) {
@@ -49,11 +56,11 @@ std::optional<ParameterPlace> PlaceOf(const Family& family, const ModelConfig& c
   for (const NameRule& rule : family.names) {
     part = rule.checkpoint == fused ? part + 1 : 0;
     fused = rule.checkpoint;
-    if (rule.ours != pattern || rule.gated.value_or(config.gated_feed_forward) != config.gated_feed_forward) continue;
+    if (rule.ours != pattern || !Applies(rule, config)) continue;
     std::string name = rule.checkpoint;
     const size_t slot = name.find("{}");
     if (slot != std::string::npos) name.replace(slot, 2, index);
-    return ParameterPlace{std::move(name), rule.packing, part, rule.optional};
+    return ParameterPlace{std::move(name), rule.packing, part, rule.bias_key};
   }
   return std::nullopt;
 }

@@ -33,11 +33,14 @@ struct NameRule {
   std::string ours;
   std::string checkpoint;
   Packing packing = Packing::kPlain;
-  /// Some checkpoints of the family do not have the parameter.
-  bool optional = false;
+  /// If set, the parameter is a bias that only models with this key in ModelConfig::bias_keys have.
+  std::string_view bias_key = "";
   /// If set, the rule applies only to models with (true) or without (false) a gated feed-forward.
   std::optional<bool> gated = std::nullopt;
 };
+
+/// Writes into a config.json that output head and embedding are two tensors.
+void WriteUntied(nlohmann::json& config);
 
 struct Family {
   /// The model_type values of config.json that belong to the family, as cmake/Families.cmake lists them; the first is
@@ -48,6 +51,11 @@ struct Family {
   std::vector<NameRule> names;
   /// Prefix that checkpoints of the bare decoder omit from their names ("transformer." for GPT-2).
   std::string_view prefix = "";
+  /// Other names under which a checkpoint may store the embedding, once more or instead.
+  std::vector<std::string_view> embedding_copies = {};
+  /// Another name of the output head.
+  std::string_view head_alias = "";
+  void (*write_untied)(nlohmann::json& config) = WriteUntied;
   /// True if the family's class in Transformers reads num_key_value_heads.
   bool standard_gqa = true;
 
@@ -66,7 +74,8 @@ struct ParameterPlace {
   Packing packing = Packing::kPlain;
   /// 0 query, 1 key, 2 value if they are fused.
   int part = 0;
-  bool optional = false;
+  /// The key of config.json that requires the parameter; empty if every model of the family has it.
+  std::string_view bias_key = "";
 };
 
 /// Returns the place of, for example, "layers.3.attention.key.weight" in a model of this configuration, or nullopt if

@@ -15,11 +15,17 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   config.embedding_scale = std::sqrt(static_cast<double>(config.hidden_size));
   config.tied_embeddings = reader.BooleanOr("tie_word_embeddings", true);
   reader.Require("use_bidirectional_attention", false);
+  reader.ReadBias(config, KeyOf(Bias::kByAttentionBias), false);
   return Finish(reader, std::move(config));
 }
 
 }  // namespace
 
-Family GemmaFamily() { return {.read_config = ReadConfig, .names = LlamaNames().rules()}; }
+Family GemmaFamily() {
+  return {
+      .read_config = ReadConfig,
+      .names =
+          LlamaNames({.query_key_value = Bias::kByAttentionBias, .attention_output = Bias::kByAttentionBias}).rules()};
+}
 
 }  // namespace regroup

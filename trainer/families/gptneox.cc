@@ -22,6 +22,7 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   config.activation = reader.ReadActivation("hidden_act", "gelu");
   config.rotary = reader.ReadRotary(config.head_width, 0.25);
   config.tied_embeddings = reader.BooleanOr("tie_word_embeddings", false);
+  reader.ReadBias(config, KeyOf(Bias::kByAttentionBias), true);
   CheckHeads(reader, config, false);
   return Finish(reader, std::move(config));
 }
@@ -30,8 +31,8 @@ std::vector<NameRule> Names() {
   return NameRules()
       .Tensor("embedding.weight", "gpt_neox.embed_in.weight")
       .LayerNorm("layers.{}.attention_norm", "gpt_neox.layers.{}.input_layernorm")
-      .FusedAttention("gpt_neox.layers.{}.attention.query_key_value", Bias::kInSome, Packing::kFusedByHead)
-      .Linear("layers.{}.attention.output", "gpt_neox.layers.{}.attention.dense", Bias::kInSome)
+      .FusedAttention("gpt_neox.layers.{}.attention.query_key_value", Bias::kByAttentionBias, Packing::kFusedByHead)
+      .Linear("layers.{}.attention.output", "gpt_neox.layers.{}.attention.dense", Bias::kByAttentionBias)
       .LayerNorm("layers.{}.feed_forward_norm", "gpt_neox.layers.{}.post_attention_layernorm")
       .Linear("layers.{}.feed_forward.up", "gpt_neox.layers.{}.mlp.dense_h_to_4h")
       .Linear("layers.{}.feed_forward.down", "gpt_neox.layers.{}.mlp.dense_4h_to_h")
@@ -42,6 +43,9 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-Family GptneoxFamily() { return {.read_config = ReadConfig, .names = Names(), .standard_gqa = false}; }
+Family GptneoxFamily() {
+  // Transformers 5 calls the head lm_head in memory; weights that others save from there have that name.
+  return {.read_config = ReadConfig, .names = Names(), .head_alias = "lm_head.weight", .standard_gqa = false};
+}
 
 }  // namespace regroup

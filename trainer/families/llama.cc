@@ -7,11 +7,20 @@ namespace {
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
   ModelConfig config = ReadLlamaConfig(reader, "llama");
+  reader.ReadBias(config, KeyOf(Bias::kByAttentionBias), false);
+  reader.ReadBias(config, KeyOf(Bias::kByMlpBias), false);
   return Finish(reader, std::move(config));
+}
+
+std::vector<NameRule> Names() {
+  return LlamaNames({.query_key_value = Bias::kByAttentionBias,
+                     .attention_output = Bias::kByAttentionBias,
+                     .feed_forward = Bias::kByMlpBias})
+      .rules();
 }
 
 }  // namespace
 
-Family LlamaFamily() { return {.read_config = ReadConfig, .names = LlamaNames().rules()}; }
+Family LlamaFamily() { return {.read_config = ReadConfig, .names = Names()}; }
 
 }  // namespace regroup

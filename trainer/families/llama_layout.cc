@@ -39,18 +39,18 @@ ModelConfig ReadLlamaConfig(ConfigReader& reader, std::string_view family, doubl
   return config;
 }
 
-NameRules LlamaNames() {
+NameRules LlamaNames(const LlamaBiases& biases) {
   return NameRules()
       .Tensor("embedding.weight", "model.embed_tokens.weight")
       .RmsNorm("layers.{}.attention_norm", "model.layers.{}.input_layernorm")
-      .Linear("layers.{}.attention.query", "model.layers.{}.self_attn.q_proj", Bias::kInSome)
-      .Linear("layers.{}.attention.key", "model.layers.{}.self_attn.k_proj", Bias::kInSome)
-      .Linear("layers.{}.attention.value", "model.layers.{}.self_attn.v_proj", Bias::kInSome)
-      .Linear("layers.{}.attention.output", "model.layers.{}.self_attn.o_proj", Bias::kInSome)
+      .Linear("layers.{}.attention.query", "model.layers.{}.self_attn.q_proj", biases.query_key_value)
+      .Linear("layers.{}.attention.key", "model.layers.{}.self_attn.k_proj", biases.query_key_value)
+      .Linear("layers.{}.attention.value", "model.layers.{}.self_attn.v_proj", biases.query_key_value)
+      .Linear("layers.{}.attention.output", "model.layers.{}.self_attn.o_proj", biases.attention_output)
       .RmsNorm("layers.{}.feed_forward_norm", "model.layers.{}.post_attention_layernorm")
-      .Linear("layers.{}.feed_forward.gate", "model.layers.{}.mlp.gate_proj", Bias::kInSome)
-      .Linear("layers.{}.feed_forward.up", "model.layers.{}.mlp.up_proj", Bias::kInSome)
-      .Linear("layers.{}.feed_forward.down", "model.layers.{}.mlp.down_proj", Bias::kInSome)
+      .Linear("layers.{}.feed_forward.gate", "model.layers.{}.mlp.gate_proj", biases.feed_forward)
+      .Linear("layers.{}.feed_forward.up", "model.layers.{}.mlp.up_proj", biases.feed_forward)
+      .Linear("layers.{}.feed_forward.down", "model.layers.{}.mlp.down_proj", biases.feed_forward)
       .RmsNorm("final_norm", "model.norm")
       .Tensor("head.weight", "lm_head.weight");
 }

@@ -20,6 +20,13 @@ void CheckHeads(ConfigReader& reader, const ModelConfig& config, bool head_width
 /// Returns the configuration, or the first error of the reader. Every family's read_config ends with it.
 absl::StatusOr<ModelConfig> Finish(ConfigReader& reader, ModelConfig config);
 
-NameRules LlamaNames();
+/// Says which projections of a family with LLaMA's names have a bias.
+struct LlamaBiases {
+  Bias query_key_value = Bias::kNone;
+  Bias attention_output = Bias::kNone;
+  Bias feed_forward = Bias::kNone;
+};
+
+NameRules LlamaNames(const LlamaBiases& biases);
 
 }  // namespace regroup

@@ -13,6 +13,6 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
 
 }  // namespace
 
-Family MistralFamily() { return {.read_config = ReadConfig, .names = LlamaNames().rules()}; }
+Family MistralFamily() { return {.read_config = ReadConfig, .names = LlamaNames({}).rules()}; }
 
 }  // namespace regroup

@@ -4,6 +4,23 @@
 
 namespace regroup {
 
+std::string_view KeyOf(Bias bias) {
+  switch (bias) {
+    case Bias::kByAttentionBias:
+      return "attention_bias";
+    case Bias::kByMlpBias:
+      return "mlp_bias";
+    case Bias::kByUseQkvBias:
+      return "use_qkv_bias";
+    case Bias::kByEnableBias:
+      return "enable_bias";
+    case Bias::kNone:
+    case Bias::kAlways:
+      break;
+  }
+  return "";
+}
+
 NameRules& NameRules::Tensor(std::string_view ours, std::string_view checkpoint) {
   rules_.push_back({std::string(ours), std::string(checkpoint)});
   return *this;
@@ -12,8 +29,7 @@ NameRules& NameRules::Tensor(std::string_view ours, std::string_view checkpoint)
 NameRules& NameRules::Linear(std::string_view ours, std::string_view checkpoint, Bias bias, Packing packing) {
   rules_.push_back({fmt::format("{}.weight", ours), fmt::format("{}.weight", checkpoint), packing});
   if (bias != Bias::kNone) {
-    rules_.push_back(
-        {fmt::format("{}.bias", ours), fmt::format("{}.bias", checkpoint), packing, bias == Bias::kInSome});
+    rules_.push_back({fmt::format("{}.bias", ours), fmt::format("{}.bias", checkpoint), packing, KeyOf(bias)});
   }
   return *this;
 }
@@ -31,7 +47,7 @@ NameRules& NameRules::FusedAttention(std::string_view checkpoint, Bias bias, Pac
     if (kind == "bias" && bias == Bias::kNone) continue;
     for (const std::string_view part : {"query", "key", "value"}) {
       rules_.push_back({fmt::format("layers.{{}}.attention.{}.{}", part, kind), fmt::format("{}.{}", checkpoint, kind),
-                        packing, kind == "bias" && bias == Bias::kInSome});
+                        packing, kind == "bias" ? KeyOf(bias) : ""});
     }
   }
   return *this;

@@ -9,7 +9,11 @@
 
 namespace regroup {
 
-enum class Bias { kNone, kAlways, kInSome };
+/// Tells whether a projection has a bias. The last ones leave it to a boolean of config.json, whose name KeyOf returns.
+enum class Bias { kNone, kAlways, kByAttentionBias, kByMlpBias, kByUseQkvBias, kByEnableBias };
+
+/// Returns "attention_bias" for kByAttentionBias and so on; "" for kNone and kAlways.
+std::string_view KeyOf(Bias bias);
 
 class NameRules {
  public:

@@ -11,10 +11,15 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   config.norm_epsilon = 1e-5;
   // Clipped queries and keys are not linear in the input, so no linear map of them leaves the model unchanged.
   reader.Require("clip_qkv", nullptr);
+  reader.ReadBias(config, KeyOf(Bias::kByAttentionBias), false);
   return Finish(reader, std::move(config));
 }
 
-std::vector<NameRule> Names() { return LlamaNames().Without("norm").rules(); }
+std::vector<NameRule> Names() {
+  return LlamaNames({.query_key_value = Bias::kByAttentionBias, .attention_output = Bias::kByAttentionBias})
+      .Without("norm")
+      .rules();
+}
 
 }  // namespace
 

@@ -10,11 +10,12 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   config.norm_epsilon = reader.NumberOr("rms_norm_eps", 1e-5);
   config.layout = BlockLayout::kNormAfter;
   config.query_key_norm = QueryKeyNorm::kAllHeads;
+  reader.ReadBias(config, KeyOf(Bias::kByAttentionBias), false);
   return Finish(reader, std::move(config));
 }
 
 std::vector<NameRule> Names() {
-  return LlamaNames()
+  return LlamaNames({.query_key_value = Bias::kByAttentionBias, .attention_output = Bias::kByAttentionBias})
       .Without("layers.{}.attention_norm")
       .Without("layers.{}.feed_forward_norm")
       .RmsNorm("layers.{}.attention_norm", "model.layers.{}.post_attention_layernorm")

@@ -26,6 +26,7 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   reader.Require("_remove_final_layer_norm", false);
   reader.Require("layer_norm_elementwise_affine", true);
   reader.Require("word_embed_proj_dim", config.hidden_size);
+  reader.ReadBias(config, KeyOf(Bias::kByEnableBias), true);
   CheckHeads(reader, config, false);
   return Finish(reader, std::move(config));
 }
@@ -35,13 +36,13 @@ std::vector<NameRule> Names() {
       .Tensor("embedding.weight", "model.decoder.embed_tokens.weight")
       .Tensor("positions.weight", "model.decoder.embed_positions.weight")
       .LayerNorm("layers.{}.attention_norm", "model.decoder.layers.{}.self_attn_layer_norm")
-      .Linear("layers.{}.attention.query", "model.decoder.layers.{}.self_attn.q_proj", Bias::kInSome)
-      .Linear("layers.{}.attention.key", "model.decoder.layers.{}.self_attn.k_proj", Bias::kInSome)
-      .Linear("layers.{}.attention.value", "model.decoder.layers.{}.self_attn.v_proj", Bias::kInSome)
-      .Linear("layers.{}.attention.output", "model.decoder.layers.{}.self_attn.out_proj", Bias::kInSome)
+      .Linear("layers.{}.attention.query", "model.decoder.layers.{}.self_attn.q_proj", Bias::kByEnableBias)
+      .Linear("layers.{}.attention.key", "model.decoder.layers.{}.self_attn.k_proj", Bias::kByEnableBias)
+      .Linear("layers.{}.attention.value", "model.decoder.layers.{}.self_attn.v_proj", Bias::kByEnableBias)
+      .Linear("layers.{}.attention.output", "model.decoder.layers.{}.self_attn.out_proj", Bias::kByEnableBias)
       .LayerNorm("layers.{}.feed_forward_norm", "model.decoder.layers.{}.final_layer_norm")
-      .Linear("layers.{}.feed_forward.up", "model.decoder.layers.{}.fc1", Bias::kInSome)
-      .Linear("layers.{}.feed_forward.down", "model.decoder.layers.{}.fc2", Bias::kInSome)
+      .Linear("layers.{}.feed_forward.up", "model.decoder.layers.{}.fc1", Bias::kByEnableBias)
+      .Linear("layers.{}.feed_forward.down", "model.decoder.layers.{}.fc2", Bias::kByEnableBias)
       .LayerNorm("final_norm", "model.decoder.final_layer_norm")
       .Tensor("head.weight", "lm_head.weight")
       .rules();

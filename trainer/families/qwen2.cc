@@ -13,6 +13,8 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
 
 }  // namespace
 
-Family Qwen2Family() { return {.read_config = ReadConfig, .names = LlamaNames().rules()}; }
+Family Qwen2Family() {
+  return {.read_config = ReadConfig, .names = LlamaNames({.query_key_value = Bias::kAlways}).rules()};
+}
 
 }  // namespace regroup

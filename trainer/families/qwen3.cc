@@ -9,11 +9,12 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ModelConfig config = ReadLlamaConfig(reader, "qwen3");
   reader.Require("use_sliding_window", false);
   config.query_key_norm = QueryKeyNorm::kPerHead;
+  reader.ReadBias(config, KeyOf(Bias::kByAttentionBias), false);
   return Finish(reader, std::move(config));
 }
 
 std::vector<NameRule> Names() {
-  return LlamaNames()
+  return LlamaNames({.query_key_value = Bias::kByAttentionBias, .attention_output = Bias::kByAttentionBias})
       .RmsNorm("layers.{}.attention.query_norm", "model.layers.{}.self_attn.q_norm")
       .RmsNorm("layers.{}.attention.key_norm", "model.layers.{}.self_attn.k_norm")
       .rules();

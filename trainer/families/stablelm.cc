@@ -12,11 +12,12 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   const bool parallel = reader.BooleanOr("use_parallel_residual", false);
   config.layout = parallel ? BlockLayout::kParallel : BlockLayout::kSequential;
   reader.Require("qk_layernorm", false);
+  reader.ReadBias(config, KeyOf(Bias::kByUseQkvBias), false);
   return Finish(reader, std::move(config));
 }
 
 std::vector<NameRule> Names() {
-  return LlamaNames()
+  return LlamaNames({.query_key_value = Bias::kByUseQkvBias})
       .Without("norm")
       .LayerNorm("layers.{}.attention_norm", "model.layers.{}.input_layernorm")
       .LayerNorm("layers.{}.feed_forward_norm", "model.layers.{}.post_attention_layernorm")

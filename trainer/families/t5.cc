@@ -90,8 +90,22 @@ std::vector<NameRule> Names() {
   return names.rules();
 }
 
+/// The class scales the output unless tie_word_embeddings is false, so that the scale needs a key of its own.
+void WriteUntiedT5(nlohmann::json& config) {
+  if (!config.contains("scale_decoder_outputs")) {
+    config["scale_decoder_outputs"] = config.value("tie_word_embeddings", nlohmann::json()) != false;
+  }
+  WriteUntied(config);
+}
+
 }  // namespace
 
-Family T5Family() { return {.read_config = ReadConfig, .names = Names(), .standard_gqa = false}; }
+Family T5Family() {
+  return {.read_config = ReadConfig,
+          .names = Names(),
+          .embedding_copies = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"},
+          .write_untied = WriteUntiedT5,
+          .standard_gqa = false};
+}
 
 }  // namespace regroup

@@ -158,6 +158,7 @@ nlohmann::json ConvertedConfig(const SourceModel& source, const ModelConfig& con
   const bool standard = IsStandardLayout(source.family(), converted);
   config["regroup"]["layout"] = standard ? "standard" : "expanded";
   config["regroup"].update(CompactConfig(converted));
+  if (source.UntiedByTensors()) source.family().write_untied(config);
   if (source.family().standard_gqa) config["num_key_value_heads"] = standard ? converted.kv_heads : converted.heads;
   return config;
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "services/common/base/sha256.h"
@@ -82,11 +83,27 @@ absl::StatusOr<SourceModel> SourceModel::Open(const std::filesystem::path& folde
   const auto config = source.family_->read_config(source.folder_->config());
   if (!config.ok()) return in_file(config.status());
   source.config_ = *config;
-  const std::string embedding = PlaceOf(*source.family_, source.config_, "embedding.weight")->name;
-  source.bare_names_ = !source.family_->prefix.empty() && !source.folder_->Has(embedding);
+  const std::string_view prefix = source.family_->prefix;
+  const auto prefixed = [&](const TensorInfo& info) { return info.name.starts_with(prefix); };
+  source.bare_names_ = !prefix.empty() && std::ranges::none_of(source.folder_->tensors(), prefixed);
+  REGROUP_RETURN_IF_ERROR(source.FindEmbeddingTensors());
   REGROUP_RETURN_IF_ERROR(source.OpenCompact(expected));
   REGROUP_RETURN_IF_ERROR(source.CheckTensors());
   return source;
+}
+
+absl::Status SourceModel::FindEmbeddingTensors() {
+  std::string head = StoredName(*PlaceOf(*family_, config_, "head.weight"));
+  if (!folder_->Has(head) && folder_->Has(family_->head_alias)) head = family_->head_alias;
+  tied_by_config_ = config_.tied_embeddings;
+  REGROUP_ASSIGN_OR_RETURN(
+      embeddings_, FindEmbeddings(*folder_, {.embedding = StoredName(*PlaceOf(*family_, config_, "embedding.weight")),
+                                             .head = head,
+                                             .copies = family_->embedding_copies,
+                                             .tied = tied_by_config_}));
+  config_.tied_embeddings = embeddings_.tied;
+  if (!embeddings_.note.empty()) notes_.push_back(embeddings_.note);
+  return absl::OkStatus();
 }
 
 absl::Status SourceModel::OpenCompact(const SourceDigests* expected) {
@@ -116,7 +133,10 @@ bool SourceModel::IsCompact(std::string_view ours) const {
 std::optional<ParameterPlace> SourceModel::Place(std::string_view ours) const {
   const bool second_norm = Contains(ours, "feed_forward_norm");
   if (second_norm && config_.layout == BlockLayout::kParallel) return std::nullopt;
-  return PlaceOf(*family_, config_, ours);
+  std::optional<ParameterPlace> place = PlaceOf(*family_, config_, ours);
+  if (ours == "embedding.weight") place->name = embeddings_.embedding;
+  if (ours == "head.weight") place->name = embeddings_.head;
+  return place;
 }
 
 std::string SourceModel::StoredName(const ParameterPlace& place) const {
@@ -124,14 +144,32 @@ std::string SourceModel::StoredName(const ParameterPlace& place) const {
                                                                 : place.name;
 }
 
-absl::Status SourceModel::CheckTensors() const {
+absl::Status SourceModel::CheckTensors() {
   Model slots{.config = config_};
   slots.blocks.resize(config_.layers);
   FirstError error;
+  std::set<std::string> own;
   VisitParameters(slots, [&](const std::string& ours, at::Tensor&) {
     if (error.ok()) error.Keep(CheckTensor(ours));
+    if (const auto place = Place(ours)) own.insert(StoredName(*place));
   });
+  if (error.ok()) NoteUnusedTensors(own);
   return error.status();
+}
+
+void SourceModel::NoteUnusedTensors(const std::set<std::string>& own) {
+  constexpr size_t kNamed = 3;
+  std::vector<std::string> unused;
+  for (const TensorInfo& info : folder_->tensors()) {
+    if (!own.contains(info.name)) unused.push_back(info.name);
+  }
+  if (unused.empty()) return;
+  const size_t count = unused.size();
+  unused.resize(std::min(count, kNamed));
+  notes_.push_back(
+      fmt::format("{} of the {} tensors are not part of a model with this config.json and are left alone: "
+                  "{}{}",
+                  count, folder_->tensors().size(), fmt::join(unused, ", "), count > kNamed ? " ..." : ""));
 }
 
 absl::Status SourceModel::CheckTensor(const std::string& ours) const {
@@ -143,8 +181,13 @@ absl::Status SourceModel::CheckTensor(const std::string& ours) const {
   const std::string where = folder.path().string();
   const TensorInfo* info = folder.Find(name);
   if (info == nullptr) {
-    if (place->optional || (ours == "head.weight" && config_.tied_embeddings)) return absl::OkStatus();
-    return absl::InvalidArgumentError(fmt::format("{}: tensor '{}' is missing", where, name));
+    if (ours == "head.weight" && config_.tied_embeddings) return absl::OkStatus();
+    std::string message = fmt::format("{}: tensor '{}' is missing", where, name);
+    if (!place->bias_key.empty()) {
+      message += fmt::format(", but config.json asks for it by {0}; set {0} to false if the model has no such biases",
+                             place->bias_key);
+    }
+    return absl::InvalidArgumentError(message);
   }
   const std::vector<int64_t> expected =
       PackedShape(compact ? Packing::kPlain : place->packing, ExpectedShape(config_, ours));
@@ -170,12 +213,8 @@ int64_t SourceModel::ParameterCount() const {
 absl::StatusOr<at::Tensor> SourceModel::MapParameter(const std::string& ours) const {
   const std::optional<ParameterPlace> place = Place(ours);
   if (!place.has_value() || (ours == "head.weight" && config_.tied_embeddings)) return at::Tensor();
-  if (IsCompact(ours)) {
-    if (place->optional && !compact_->Has(ours)) return at::Tensor();
-    return compact_->Tensor(ours);
-  }
+  if (IsCompact(ours)) return compact_->Tensor(ours);
   const std::string name = StoredName(*place);
-  if (place->optional && !folder_->Has(name)) return at::Tensor();
   REGROUP_ASSIGN_OR_RETURN(const at::Tensor stored, folder_->Tensor(name));
   return Unpack(stored, place->packing, place->part, config_.heads);
 }

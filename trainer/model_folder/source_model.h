@@ -5,11 +5,14 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/families/family.h"
+#include "trainer/model_folder/tied_embeddings.h"
 #include "trainer/nn/model.h"
 
 namespace regroup {
@@ -27,8 +30,9 @@ std::string DigestOf(const SourceDigests& digests);
 class SourceModel {
  public:
   /// Opens the folder and checks that every tensor of the family exists with the shape that config.json requires; reads
-  /// no weights. INVALID_ARGUMENT or NOT_FOUND names the key, the file or the tensor.
-  /// With `expected`, whatever is read must be what was inspected; DATA_LOSS names the file or the tensor that changed.
+  /// no weights but, where config.json ties them and both are stored, embedding and output head. INVALID_ARGUMENT or
+  /// NOT_FOUND names the key, the file or the tensor. With `expected`, whatever is read must be what was inspected;
+  /// DATA_LOSS names the file or the tensor that changed.
   static absl::StatusOr<SourceModel> Open(const std::filesystem::path& folder, const SourceDigests* expected = nullptr);
 
   const Family& family() const { return *family_; }
@@ -37,6 +41,11 @@ class SourceModel {
   /// Returns the element type of the weights, which the result keeps.
   at::ScalarType dtype() const;
   int64_t ParameterCount() const;
+  /// Returns what was decided about the folder's tensors, one sentence each, for people who inspect it.
+  const std::vector<std::string>& notes() const { return notes_; }
+
+  /// Returns true if config.json ties output head and embedding, but the tensors differ (tied_embeddings.h).
+  bool UntiedByTensors() const { return tied_by_config_ && !config_.tied_embeddings; }
 
   /// Reads all bytes of the folder's tensors.
   SourceDigests Digests() const;
@@ -53,9 +62,12 @@ class SourceModel {
  private:
   SourceModel() = default;
   absl::Status OpenCompact(const SourceDigests* expected);
-  absl::Status CheckTensors() const;
+  absl::Status FindEmbeddingTensors();
+  absl::Status CheckTensors();
   absl::Status CheckTensor(const std::string& ours) const;
-  /// Returns an undefined tensor if the family or the checkpoint does not have this optional parameter.
+  /// Adds a note on the tensors that the model does not have, of all but `own`.
+  void NoteUnusedTensors(const std::set<std::string>& own);
+  /// Returns an undefined tensor if a model of this configuration does not have the parameter.
   absl::StatusOr<at::Tensor> MapParameter(const std::string& ours) const;
   class FirstError;
   /// Returns a visitor that fills every slot it visits; `error` must outlive it.
@@ -74,6 +86,9 @@ class SourceModel {
   bool bare_names_ = false;
   const Family* family_ = nullptr;
   ModelConfig config_;
+  EmbeddingTensors embeddings_;
+  bool tied_by_config_ = false;
+  std::vector<std::string> notes_;
 };
 
 /// Returns the shape of a parameter in a model of this configuration, [out, in] or [width].

@@ -115,6 +115,8 @@ struct ModelConfig {
   int64_t sliding_window = 0;
   /// The embedding of a token is multiplied by this factor.
   double embedding_scale = 1.0;
+  /// Keys of config.json that are true and give projections a bias, such as "attention_bias" (NameRule::bias_key).
+  std::vector<std::string_view> bias_keys;
   /// The model has a norm between embedding and first block, as in BLOOM.
   bool embedding_norm = false;
   bool tied_embeddings = false;

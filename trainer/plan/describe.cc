@@ -89,6 +89,7 @@ absl::StatusOr<nlohmann::ordered_json> DescribeCheckpoint(const std::filesystem:
       config.KvCacheBytesPerToken(static_cast<int64_t>(at::elementSize(source.dtype())));
   description["layout"] = IsStandardLayout(source.family(), config) ? "standard" : "expanded";
   description["notes"] = NotesOn(config);
+  for (const std::string& note : source.notes()) description["notes"].push_back(note);
   description["possible_kv_heads"] = nlohmann::ordered_json::array();
   for (int64_t heads = config.kv_heads; heads >= 1; --heads) {
     if (config.kv_heads % heads == 0) description["possible_kv_heads"].push_back(heads);

@@ -159,6 +159,7 @@ absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
   REGROUP_RETURN_IF_ERROR(CheckData(spec, config));
 
   for (const std::string& note : NotesOn(config)) LogWarning(note);
+  for (const std::string& note : source->notes()) LogInfo(note);
 
   context.link.SetProgress("digest", 0, 0);
   v1::TaskOutcome outcome;

@@ -201,18 +201,38 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(PlaceOfTest, PutsTheLayerIntoTheName) {
   const Family& llama = **FamilyOf(LlamaConfig());
   EXPECT_EQ(PlaceOf(llama, {}, "layers.12.attention.key.weight")->name, "model.layers.12.self_attn.k_proj.weight");
-  EXPECT_EQ(PlaceOf(llama, {}, "layers.0.attention.output.bias")->name, "model.layers.0.self_attn.o_proj.bias");
   EXPECT_EQ(PlaceOf(llama, {}, "layers.3.feed_forward.down.weight")->name, "model.layers.3.mlp.down_proj.weight");
   EXPECT_EQ(PlaceOf(llama, {}, "embedding.weight")->name, "model.embed_tokens.weight");
   EXPECT_EQ(PlaceOf(llama, {}, "head.weight")->name, "lm_head.weight");
   EXPECT_FALSE(PlaceOf(llama, {}, "layers.0.attention.rotary.weight").has_value());
 }
 
+TEST(PlaceOfTest, GivesABiasToTheFamiliesWhoseKeysAskForIt) {
+  const Family& llama = **FamilyOf(LlamaConfig());
+  const ModelConfig biased{.bias_keys = {"attention_bias"}};
+  const auto bias = PlaceOf(llama, biased, "layers.0.attention.output.bias");
+  ASSERT_TRUE(bias.has_value());
+  EXPECT_EQ(bias->name, "model.layers.0.self_attn.o_proj.bias");
+  EXPECT_EQ(bias->bias_key, "attention_bias");
+  EXPECT_FALSE(PlaceOf(llama, biased, "layers.0.feed_forward.down.bias").has_value());
+  EXPECT_FALSE(PlaceOf(llama, {}, "layers.0.attention.output.bias").has_value());
+}
+
+TEST(FamilyTest, ReadsTheKeysThatGiveBiases) {
+  const auto keys = [](const json& changes) { return Read(With(LlamaConfig(), changes))->bias_keys; };
+  EXPECT_THAT(keys(json::object()), testing::IsEmpty());
+  EXPECT_THAT(keys({{"attention_bias", true}, {"mlp_bias", true}}), testing::ElementsAre("attention_bias", "mlp_bias"));
+  // Mistral's class has no biases and does not read the key; GPT-NeoX's has them unless it says otherwise.
+  EXPECT_THAT(keys({{"model_type", "mistral"}, {"attention_bias", true}}), testing::IsEmpty());
+  EXPECT_THAT(keys({{"model_type", "gpt_neox"}}), testing::ElementsAre("attention_bias"));
+  EXPECT_THAT(keys({{"model_type", "gpt_neox"}, {"attention_bias", false}}), testing::IsEmpty());
+}
+
 TEST(AllFamiliesTest, EveryFamilyGivesEachParameterANameOfItsOwn) {
   for (const Family& family : AllFamilies()) {
     std::set<std::string> names;
     for (const NameRule& rule : family.names) {
-      const ModelConfig config{.gated_feed_forward = rule.gated.value_or(true)};
+      const ModelConfig config{.gated_feed_forward = rule.gated.value_or(true), .bias_keys = {rule.bias_key}};
       const ParameterPlace place = *PlaceOf(family, config, rule.ours);
       names.insert(fmt::format("{}/{}", place.name, place.part));
     }

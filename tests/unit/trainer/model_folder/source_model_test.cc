@@ -9,6 +9,7 @@
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
 #include "tests/unit/trainer/fixtures/slow_transformer.h"
 #include "tests/unit/trainer/fixtures/tiny_llama.h"
+#include "trainer/model_folder/converted_folder.h"
 #include "trainer/nn/window_runner.h"
 
 namespace regroup {
@@ -79,6 +80,72 @@ TEST(SourceModelErrorTest, NamesATensorOfAnotherShapeAndBothShapes) {
   WriteFolder(folder.path(), TinyLlama().MakeConfig(), tensors);
   EXPECT_THAT(ErrorOf(folder.path()),
               AllOf(HasSubstr("'model.layers.0.mlp.down_proj.weight'"), HasSubstr("[10, 13]"), HasSubstr("[10, 14]")));
+}
+
+TEST(SourceModelErrorTest, NamesAMissingBiasAndTheKeyThatAsksForIt) {
+  TemporaryFolder folder;
+  WriteFolder(folder.path(), TinyLlama{.biases = true}.MakeConfig(), TinyLlama().MakeTensors());
+  EXPECT_THAT(ErrorOf(folder.path()), AllOf(HasSubstr("'model.layers.0.self_attn.q_proj.bias' is missing"),
+                                            HasSubstr("set attention_bias to false")));
+}
+
+TEST(SourceModelTensorsTest, LeavesBiasesAloneThatTheConfigurationDoesNotAskFor) {
+  TemporaryFolder folder;
+  WriteFolder(folder.path(), TinyLlama().MakeConfig(), TinyLlama{.biases = true}.MakeTensors());
+  const auto source = SourceModel::Open(folder.path());
+  ASSERT_TRUE(source.ok()) << source.status();
+  EXPECT_FALSE(source->MapBlock(0)->attention.query.bias.defined());
+  EXPECT_FALSE(source->MapBlock(1)->feed_forward.down.bias.defined());
+  EXPECT_THAT(source->notes(), testing::ElementsAre(AllOf(HasSubstr("14 of the 35 tensors"), HasSubstr("left alone"),
+                                                          HasSubstr("model.layers.0.mlp.down_proj.bias"))));
+}
+
+/// Opens a LLaMA whose config.json ties head and embedding, with these tensors.
+absl::StatusOr<SourceModel> OpenTied(const std::filesystem::path& folder,
+                                     const std::map<std::string, at::Tensor>& tensors) {
+  WriteFolder(folder, TinyLlama{.tied = true}.MakeConfig(), tensors);
+  return SourceModel::Open(folder);
+}
+
+TEST(TiedEmbeddingsTest, AHeadThatDiffersIsUsedAndTheResultSaysSo) {
+  TemporaryFolder folder;
+  const auto tensors = TinyLlama().MakeTensors();
+  const auto source = OpenTied(folder.path(), tensors);
+  ASSERT_TRUE(source.ok()) << source.status();
+  EXPECT_FALSE(source->config().tied_embeddings);
+  EXPECT_TRUE(at::equal(source->MapOuter()->head.weight, tensors.at("lm_head.weight")));
+  EXPECT_THAT(source->notes(), testing::ElementsAre(HasSubstr("the two are not tied")));
+  EXPECT_EQ(ConvertedConfig(*source, source->config(), {}).at("tie_word_embeddings"), false);
+}
+
+TEST(TiedEmbeddingsTest, AHeadThatIsEqualIsTied) {
+  TemporaryFolder folder;
+  auto tensors = TinyLlama().MakeTensors();
+  tensors["lm_head.weight"] = tensors.at("model.embed_tokens.weight").clone();
+  const auto source = OpenTied(folder.path(), tensors);
+  ASSERT_TRUE(source.ok()) << source.status();
+  EXPECT_TRUE(source->config().tied_embeddings);
+  EXPECT_FALSE(source->MapOuter()->head.weight.defined());
+  EXPECT_EQ(ConvertedConfig(*source, source->config(), {}).at("tie_word_embeddings"), true);
+}
+
+TEST(TiedEmbeddingsTest, AHeadWithoutAnEmbeddingIsBoth) {
+  TemporaryFolder folder;
+  auto tensors = TinyLlama().MakeTensors();
+  const at::Tensor head = tensors.at("lm_head.weight");
+  tensors.erase("model.embed_tokens.weight");
+  const auto source = OpenTied(folder.path(), tensors);
+  ASSERT_TRUE(source.ok()) << source.status();
+  EXPECT_TRUE(source->config().tied_embeddings);
+  EXPECT_TRUE(at::equal(source->MapOuter()->embedding, head));
+}
+
+TEST(TiedEmbeddingsTest, AHeadOfAnotherShapeIsRefusedByName) {
+  TemporaryFolder folder;
+  auto tensors = TinyLlama().MakeTensors();
+  tensors["lm_head.weight"] = at::zeros({24, 10});
+  EXPECT_THAT(OpenTied(folder.path(), tensors).status().message(),
+              AllOf(HasSubstr("'lm_head.weight'"), HasSubstr("[24, 10]")));
 }
 
 TEST(SourceModelErrorTest, NamesABiasOfAnotherShape) {
