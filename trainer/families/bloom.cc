@@ -7,9 +7,9 @@ namespace {
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
   ModelConfig config{.family = "bloom"};
-  config.hidden_size = reader.IntegerOfAny({"hidden_size", "n_embed"});
-  config.layers = reader.IntegerOfAny({"n_layer", "num_hidden_layers"});
-  config.heads = config.kv_heads = reader.IntegerOfAny({"n_head", "num_attention_heads"});
+  config.hidden_size = reader.IntegerOfAny({"n_embed", "hidden_size"});
+  config.layers = reader.IntegerOfAny({"num_hidden_layers", "n_layer"});
+  config.heads = config.kv_heads = reader.IntegerOfAny({"num_attention_heads", "n_head"});
   config.head_width = config.hidden_size / config.heads;
   config.intermediate_size = 4 * config.hidden_size;
   config.vocabulary = reader.Integer("vocab_size");

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
 #include "services/common/base/bounded_json.h"
 
@@ -13,82 +12,23 @@ namespace {
 
 using Json = nlohmann::json;
 
-/// LLaMA 3.1's scaling: low frequencies are divided by the factor, high ones are unchanged, and those between are
-/// interpolated.
-struct Llama3Scaling {
-  double factor, low, high, original;
-
-  double Scale(double frequency) const {
-    const double wavelength = 2.0 * std::numbers::pi / frequency;
-    if (wavelength < original / high) return frequency;
-    if (wavelength > original / low) return frequency / factor;
-    const double smooth = (original / wavelength - low) / (high - low);
-    return (1.0 - smooth) * frequency / factor + smooth * frequency;
-  }
-};
-
-/// YaRN (Peng et al., 2023): pairs that rotate fast keep their frequency, slow ones are divided by the factor, with a
-/// linear ramp over the pairs between.
-class YarnScaling {
- public:
-  YarnScaling(double factor, double original, double fast, double slow, double theta, int64_t width, bool whole_pairs)
-      : factor_(factor), theta_(theta), width_(static_cast<double>(width)) {
-    low_ = PairThatTurns(fast, original);
-    high_ = PairThatTurns(slow, original);
-    if (whole_pairs) {
-      low_ = std::floor(low_);
-      high_ = std::ceil(high_);
-    }
-    low_ = std::max(low_, 0.0);
-    high_ = std::min(high_, width_ - 1.0);
-    if (low_ == high_) high_ += 1e-3;
-  }
-
-  double Scale(double frequency) const {
-    const double pair = -std::log(frequency) * width_ / (2.0 * std::log(theta_));
-    const double slow = std::clamp((pair - low_) / (high_ - low_), 0.0, 1.0);
-    return frequency * (slow / factor_ + 1.0 - slow);
-  }
-
-  /// Returns the factor on cosines and sines for the longer context.
-  double Magnitude(double scale) const { return factor_ <= 1.0 ? 1.0 : 0.1 * scale * std::log(factor_) + 1.0; }
-
- private:
-  /// Returns the (fractional) pair that makes `turns` turns over the original context.
-  double PairThatTurns(double turns, double original) const {
-    return width_ * std::log(original / (turns * 2.0 * std::numbers::pi)) / (2.0 * std::log(theta_));
-  }
-
-  double factor_, theta_, width_;
-  double low_ = 0, high_ = 0;
-};
-
 // Far wider than any existing model. Weights, their sums over layers and their bytes fit in 63 bits.
 constexpr int64_t kMaxNumber = int64_t{1} << 31;
 constexpr int64_t kMaxWidth = int64_t{1} << 22;
 constexpr int64_t kMaxHeadWidth = int64_t{1} << 16;
 constexpr int64_t kMaxLayers = 10'000;
 
-/// Formats a value as errors show it.
+}  // namespace
+
 std::string Shown(const Json& value) {
   constexpr size_t kShownBytes = 100;
   const std::string text = value.dump(-1, ' ', /*ensure_ascii=*/true);
   return text.size() <= kShownBytes ? text : text.substr(0, kShownBytes) + "...";
 }
 
-std::string RopeType(const Json& rope) {
-  std::string type = "default";
-  for (const char* key : {"type", "rope_type"}) {
-    if (rope.contains(key) && rope[key].is_string()) type = rope[key];
-  }
-  return type;
-}
-
-}  // namespace
-
-const Json* ConfigReader::Find(std::string_view key) {
+const Json* ConfigReader::Find(std::string_view key) const {
   const auto entry = config_.find(std::string(key));
-  return entry == config_.end() || entry->is_null() ? nullptr : &*entry;
+  return entry == config_.end() ? nullptr : &*entry;
 }
 
 void ConfigReader::Fail(std::string message) {
@@ -123,6 +63,16 @@ double ConfigReader::NumberOr(std::string_view key, double otherwise) {
   return value->get<double>();
 }
 
+int64_t ConfigReader::OptionalInteger(std::string_view key, int64_t otherwise) {
+  const Json* value = Find(key);
+  return value != nullptr && value->is_null() ? 0 : IntegerOr(key, otherwise);
+}
+
+int64_t ConfigReader::IndexOr(std::string_view key, int64_t otherwise) {
+  const Json* value = Find(key);
+  return value != nullptr && *value == 0 ? 0 : IntegerOr(key, otherwise);
+}
+
 bool ConfigReader::BooleanOr(std::string_view key, bool otherwise) {
   const Json* value = Find(key);
   if (value == nullptr) return otherwise;
@@ -143,71 +93,39 @@ std::string ConfigReader::TextOr(std::string_view key, std::string_view otherwis
   return value->get<std::string>();
 }
 
-Activation ConfigReader::ReadActivation(std::string_view key, std::string_view otherwise) {
-  const std::string name = TextOr(key, otherwise);
+Activation ConfigReader::ActivationNamed(std::string_view name, std::string_view key) {
   if (name == "silu" || name == "swish") return Activation::kSilu;
-  if (name == "gelu") return Activation::kGelu;
-  if (name == "gelu_new" || name == "gelu_fast" || name == "gelu_pytorch_tanh") return Activation::kGeluTanh;
+  if (name == "gelu" || name == "gelu_python") return Activation::kGelu;
+  // One formula under five names.
+  for (const std::string_view tanh :
+       {"gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_accurate", "gelu_python_tanh"}) {
+    if (name == tanh) return Activation::kGeluTanh;
+  }
   if (name == "relu") return Activation::kRelu;
-  Fail(fmt::format("'{}' has the unsupported activation '{}'", key, name));
+  Fail(fmt::format("'{}' has the unsupported activation '{}'; supported are silu, gelu, gelu_new, relu", key, name));
   return Activation::kSilu;
 }
 
-double ConfigReader::PositiveIn(const Json& object, const std::string& section, const char* key,
+double ConfigReader::PositiveIn(const Json& object, std::string_view section, std::string_view key,
                                 std::optional<double> otherwise) {
-  if (!object.contains(key) || object[key].is_null()) {
+  const auto entry = object.find(std::string(key));
+  if (entry == object.end()) {
     if (!otherwise.has_value()) Fail(fmt::format("'{}' must contain '{}'", section, key));
     return otherwise.value_or(1.0);
   }
-  if (!object[key].is_number() || !(object[key].get<double>() > 0)) {
-    Fail(fmt::format("'{}' must be a number above 0, not {}", key, Shown(object[key])));
+  if (!entry->is_number() || !(entry->get<double>() > 0)) {
+    Fail(fmt::format("'{}' must be a number above 0, not {}", key, Shown(*entry)));
     return 1.0;
   }
-  return object[key].get<double>();
-}
-
-bool ConfigReader::BooleanIn(const Json& object, const std::string& section, const char* key, bool otherwise) {
-  if (!object.contains(key) || object[key].is_boolean()) return object.value(key, otherwise);
-  Fail(fmt::format("'{}' in '{}' must be true or false, not {}", key, section, Shown(object[key])));
-  return otherwise;
-}
-
-ConfigReader::RopeScaling ConfigReader::ReadYarn(const Json& rope, const std::string& section, double theta,
-                                                 int64_t width) {
-  const auto number = [&](const char* key, std::optional<double> otherwise) {
-    return PositiveIn(rope, section, key, otherwise);
-  };
-  const double original = number("original_max_position_embeddings", {});
-  const YarnScaling scaling(number("factor", {}), original, number("beta_fast", 32.0), number("beta_slow", 1.0), theta,
-                            width, BooleanIn(rope, section, "truncate", true));
-  const double natural =
-      rope.contains("mscale") && rope.contains("mscale_all_dim")
-          ? scaling.Magnitude(number("mscale", 1.0)) / scaling.Magnitude(number("mscale_all_dim", 1.0))
-          : scaling.Magnitude(1.0);
-  return {[scaling](double frequency) { return scaling.Scale(frequency); }, number("attention_factor", natural)};
-}
-
-ConfigReader::RopeScaling ConfigReader::ReadRopeScaling(const Json& rope, const std::string& section, double theta,
-                                                        int64_t width) {
-  const std::string type = RopeType(rope);
-  const auto number = [&](const char* key) { return PositiveIn(rope, section, key, {}); };
-  if (type == "linear") return {[factor = number("factor")](double frequency) { return frequency / factor; }};
-  if (type == "llama3") {
-    const Llama3Scaling scaling{number("factor"), number("low_freq_factor"), number("high_freq_factor"),
-                                number("original_max_position_embeddings")};
-    return {[scaling](double frequency) { return scaling.Scale(frequency); }};
-  }
-  if (type == "yarn") return ReadYarn(rope, section, theta, width);
-  // `dynamic` changes nothing up to max_position_embeddings, and longer sequences are never run.
-  if (type != "default" && type != "dynamic") {
-    Fail(fmt::format("rope type '{}' is not supported; supported are default, dynamic, linear, llama3, yarn", type));
-  }
-  return {};
+  return entry->get<double>();
 }
 
 RotaryConfig ConfigReader::PlainRotary(int64_t head_width, int64_t rotary_width, double theta) {
   if (rotary_width <= 0 || rotary_width > std::min(head_width, kMaxHeadWidth) || rotary_width % 2 != 0) {
-    Fail(fmt::format("a head of width {} cannot rotate {} entries", head_width, rotary_width));
+    Fail(
+        fmt::format("a head of width {} cannot rotate {} entries; check the keys of the head's width and of the share "
+                    "that rotates (head_dim, partial_rotary_factor, rotary_pct, rotary_dim)",
+                    head_width, rotary_width));
     return {};
   }
   RotaryConfig rotary{.width = rotary_width};
@@ -215,27 +133,6 @@ RotaryConfig ConfigReader::PlainRotary(int64_t head_width, int64_t rotary_width,
     const double exponent = -2.0 * static_cast<double>(pair) / static_cast<double>(rotary_width);
     rotary.inverse_frequencies.push_back(std::pow(theta, exponent));
   }
-  return rotary;
-}
-
-RotaryConfig ConfigReader::ReadRotary(int64_t head_width, double share) {
-  const std::string section = Find("rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling";
-  const Json* written = Find(section);
-  const Json rope = written == nullptr ? Json::object() : *written;
-  if (!rope.is_object()) {
-    Fail(fmt::format("'{}' must be an object, not {}", section, Shown(rope)));
-    return {};
-  }
-  double theta = PositiveIn(config_, "", "rotary_emb_base", 10000.0);
-  theta = PositiveIn(rope, section, "rope_theta", PositiveIn(config_, "", "rope_theta", theta));
-  share = PositiveIn(config_, "", "rotary_pct", share);
-  share = PositiveIn(rope, section, "partial_rotary_factor", PositiveIn(config_, "", "partial_rotary_factor", share));
-  if (share > 1.0) Fail(fmt::format("{} of each head cannot rotate; the share is at most 1", share));
-  const auto width = static_cast<int64_t>(static_cast<double>(head_width) * std::min(share, 1.0));
-  RotaryConfig rotary = PlainRotary(head_width, width, theta);
-  const RopeScaling scaling = ReadRopeScaling(rope, section, theta, width);
-  for (double& frequency : rotary.inverse_frequencies) frequency = scaling.scale(frequency);
-  rotary.magnitude = scaling.magnitude;
   return rotary;
 }
 
@@ -247,6 +144,11 @@ void ConfigReader::Require(std::string_view key, const Json& value) {
   const Json* written = Find(key);
   if (written == nullptr || *written == value) return;
   Fail(fmt::format("'{}' is {}, but only {} is supported", key, Shown(*written), Shown(value)));
+}
+
+void ConfigReader::RequireOrNull(std::string_view key, const Json& value) {
+  const Json* written = Find(key);
+  if (written != nullptr && !written->is_null()) Require(key, value);
 }
 
 void ConfigReader::CheckSizes(const ModelConfig& config) {
@@ -266,7 +168,7 @@ int64_t ConfigReader::IntegerOfAny(std::initializer_list<std::string_view> keys)
   for (const std::string_view key : keys) {
     if (Find(key) != nullptr) return Integer(key);
   }
-  return Integer(*keys.begin());
+  return Integer(*(keys.end() - 1));
 }
 
 }  // namespace regroup

@@ -1,7 +1,6 @@
 // Reads config.json with errors that name the key. Used by families.
 #pragma once
 
-#include <functional>
 #include <initializer_list>
 #include <optional>
 #include <string>
@@ -14,32 +13,49 @@
 
 namespace regroup {
 
+/// Formats a value as errors show it: its beginning if it is long.
+std::string Shown(const nlohmann::json& value);
+
 /// Collects the first error. After an error, getters return a harmless value, so that a family can read all its keys
 /// without checks.
 class ConfigReader {
  public:
   explicit ConfigReader(const nlohmann::json& config) : config_(config) {}
 
+  /// Returns the value of a key, which may be null; a null pointer if the key is missing.
+  const nlohmann::json* Find(std::string_view key) const;
   /// Returns a required positive integer.
   int64_t Integer(std::string_view key);
-  /// Returns a positive integer, or `otherwise` if the key is missing or null.
+  /// Returns a positive integer, or `otherwise` if the key is missing. Like Transformers' classes, this and the getters
+  /// below do not take null for a missing key.
   int64_t IntegerOr(std::string_view key, int64_t otherwise);
+  /// Returns a positive integer, 0 if it is null, or `otherwise` if the key is missing.
+  int64_t OptionalInteger(std::string_view key, int64_t otherwise);
+  /// Returns an integer of at least 0, or `otherwise` if the key is missing.
+  int64_t IndexOr(std::string_view key, int64_t otherwise);
   double NumberOr(std::string_view key, double otherwise);
   bool BooleanOr(std::string_view key, bool otherwise);
   std::string TextOr(std::string_view key, std::string_view otherwise);
   /// Returns the activation named by hidden_act or a similar key.
-  Activation ReadActivation(std::string_view key, std::string_view otherwise);
-  /// Reads RoPE from rope_parameters (Transformers 5) or rope_theta and rope_scaling (Transformers 4). The share of a
-  /// head that rotates is `partial_rotary_factor` if given, else `share`.
-  RotaryConfig ReadRotary(int64_t head_width, double share = 1.0);
+  Activation ReadActivation(std::string_view key, std::string_view otherwise) {
+    return ActivationNamed(TextOr(key, otherwise), key);
+  }
+  /// Fails with the key that holds the name if the activation is not supported.
+  Activation ActivationNamed(std::string_view name, std::string_view key);
   /// Returns a rotation over `rotary_width` entries of each head, without scaling.
   RotaryConfig PlainRotary(int64_t head_width, int64_t rotary_width, double theta);
   /// Adds `key`, a literal, to config.bias_keys if it is true, or if it is missing and `otherwise` is true.
   void ReadBias(ModelConfig& config, std::string_view key, bool otherwise);
-  /// Fails unless `key` is missing or null, or has this value.
+  /// Returns a number above 0 of a section of the configuration, or `otherwise` if the key is missing; it is required
+  /// if there is no `otherwise`.
+  double PositiveIn(const nlohmann::json& object, std::string_view section, std::string_view key,
+                    std::optional<double> otherwise);
+  double PositiveOr(std::string_view key, double otherwise) { return PositiveIn(config_, "", key, otherwise); }
+  /// Fails unless `key` is missing or has this value.
   void Require(std::string_view key, const nlohmann::json& value);
-  /// Returns the first of these keys that is present, for names that changed over time. If none is present, the error
-  /// names the first.
+  void RequireOrNull(std::string_view key, const nlohmann::json& value);
+  /// Returns the first of these keys that is present, for settings with several names: Transformers lets that one
+  /// override the later ones. If none is present, the error names the last.
   int64_t IntegerOfAny(std::initializer_list<std::string_view> keys);
   /// Records an error found by the family itself.
   void Fail(std::string message);
@@ -49,19 +65,6 @@ class ConfigReader {
   const absl::Status& status() const { return status_; }
 
  private:
-  const nlohmann::json* Find(std::string_view key);
-  /// Returns a number above 0 in a section of the configuration; it is required if `otherwise` is not given.
-  double PositiveIn(const nlohmann::json& object, const std::string& section, const char* key,
-                    std::optional<double> otherwise);
-  bool BooleanIn(const nlohmann::json& object, const std::string& section, const char* key, bool otherwise);
-  struct RopeScaling {
-    /// Maps a frequency to the scaled frequency.
-    std::function<double(double)> scale = [](double frequency) { return frequency; };
-    double magnitude = 1.0;
-  };
-  RopeScaling ReadRopeScaling(const nlohmann::json& rope, const std::string& section, double theta, int64_t width);
-  RopeScaling ReadYarn(const nlohmann::json& rope, const std::string& section, double theta, int64_t width);
-
   const nlohmann::json& config_;
   absl::Status status_;
 };

@@ -8,13 +8,17 @@ namespace {
 
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig config = ReadLlamaConfig(reader, "gemma");
-  // The key was renamed. If only the old key is given, Transformers ignores it and uses the default of the new one.
-  config.activation = reader.ReadActivation("hidden_activation", "gelu_pytorch_tanh");
+  ModelConfig config = ReadLlamaConfig(reader, "gemma",
+                                       {.kv_heads = 16,
+                                        .kv_heads_may_be_null = false,
+                                        .head_width = 256,
+                                        .max_positions = 8192,
+                                        .activation = "gelu_pytorch_tanh",
+                                        .tied = true});
+  config.norm_epsilon = reader.NumberOr("rms_norm_eps", 1e-6);
   config.norm = NormKind::kRmsPlusOne;
   config.embedding_scale = std::sqrt(static_cast<double>(config.hidden_size));
-  config.tied_embeddings = reader.BooleanOr("tie_word_embeddings", true);
-  reader.Require("use_bidirectional_attention", false);
+  reader.RequireOrNull("use_bidirectional_attention", false);
   reader.ReadBias(config, KeyOf(Bias::kByAttentionBias), false);
   return Finish(reader, std::move(config));
 }

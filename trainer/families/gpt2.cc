@@ -6,7 +6,7 @@ namespace {
 
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig config = ReadGptConfig(reader, "gpt2");
+  ModelConfig config = ReadGptConfig(reader, "gpt2", 1024);
   config.learned_positions = config.max_positions;
   config.tied_embeddings = reader.BooleanOr("tie_word_embeddings", true);
   reader.Require("scale_attn_weights", true);

@@ -2,15 +2,16 @@
 
 namespace regroup {
 
-ModelConfig ReadGptConfig(ConfigReader& reader, std::string_view family) {
+ModelConfig ReadGptConfig(ConfigReader& reader, std::string_view family, int64_t max_positions) {
   ModelConfig config{.family = std::string(family)};
-  config.hidden_size = reader.Integer("n_embd");
-  config.layers = reader.Integer("n_layer");
-  config.heads = config.kv_heads = reader.Integer("n_head");
+  config.hidden_size = reader.IntegerOfAny({"hidden_size", "n_embd"});
+  config.layers = reader.IntegerOfAny({"num_hidden_layers", "n_layer"});
+  config.heads = config.kv_heads = reader.IntegerOfAny({"num_attention_heads", "n_head"});
   config.head_width = config.hidden_size / config.heads;
-  config.intermediate_size = reader.IntegerOr("n_inner", 4 * config.hidden_size);
+  config.intermediate_size = reader.OptionalInteger("n_inner", 0);
+  if (config.intermediate_size == 0) config.intermediate_size = 4 * config.hidden_size;
   config.vocabulary = reader.Integer("vocab_size");
-  config.max_positions = reader.IntegerOr("n_positions", 2048);
+  config.max_positions = reader.IntegerOr("max_position_embeddings", reader.IntegerOr("n_positions", max_positions));
   config.norm = NormKind::kLayer;
   config.norm_epsilon = reader.NumberOr("layer_norm_epsilon", 1e-5);
   config.gated_feed_forward = false;

@@ -7,7 +7,8 @@
 
 namespace regroup {
 
-/// Reads sizes, LayerNorm and plain feed-forward. Each family reads its own positions.
-ModelConfig ReadGptConfig(ConfigReader& reader, std::string_view family);
+/// Reads sizes, LayerNorm and plain feed-forward, with the class's default for n_positions. Each family reads its own
+/// positions.
+ModelConfig ReadGptConfig(ConfigReader& reader, std::string_view family, int64_t max_positions);
 
 }  // namespace regroup

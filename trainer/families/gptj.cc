@@ -6,11 +6,10 @@ namespace {
 
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig config = ReadGptConfig(reader, "gptj");
+  ModelConfig config = ReadGptConfig(reader, "gptj", 2048);
   config.layout = BlockLayout::kParallel;
-  config.rotary = reader.PlainRotary(config.head_width, reader.IntegerOr("rotary_dim", config.head_width), 10000.0);
+  config.rotary = reader.PlainRotary(config.head_width, reader.IntegerOr("rotary_dim", 64), 10000.0);
   config.rotary.interleaved = true;
-  config.tied_embeddings = reader.BooleanOr("tie_word_embeddings", false);
   return Finish(reader, std::move(config));
 }
 

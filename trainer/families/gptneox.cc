@@ -11,6 +11,8 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   config.layers = reader.Integer("num_hidden_layers");
   config.heads = config.kv_heads = reader.Integer("num_attention_heads");
   config.head_width = config.hidden_size / config.heads;
+  // The class splits heads by the hidden size, but computes frequencies for head_dim.
+  reader.RequireOrNull("head_dim", config.head_width);
   config.intermediate_size = reader.Integer("intermediate_size");
   config.vocabulary = reader.Integer("vocab_size");
   config.max_positions = reader.IntegerOr("max_position_embeddings", 2048);
@@ -20,7 +22,8 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   config.layout = parallel ? BlockLayout::kParallelTwoNorms : BlockLayout::kSequential;
   config.gated_feed_forward = false;
   config.activation = reader.ReadActivation("hidden_act", "gelu");
-  config.rotary = reader.ReadRotary(config.head_width, 0.25);
+  config.rotary = ReadRotary(
+      reader, config, {.theta = "rotary_emb_base", .share = "rotary_pct", .default_share = 0.25, .partial = true});
   config.tied_embeddings = reader.BooleanOr("tie_word_embeddings", false);
   reader.ReadBias(config, KeyOf(Bias::kByAttentionBias), true);
   CheckHeads(reader, config, false);

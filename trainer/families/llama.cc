@@ -6,7 +6,8 @@ namespace {
 
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig config = ReadLlamaConfig(reader, "llama");
+  ModelConfig config = ReadLlamaConfig(reader, "llama", {.head_width_may_be_null = true});
+  config.norm_epsilon = reader.NumberOr("rms_norm_eps", 1e-6);
   reader.ReadBias(config, KeyOf(Bias::kByAttentionBias), false);
   reader.ReadBias(config, KeyOf(Bias::kByMlpBias), false);
   return Finish(reader, std::move(config));

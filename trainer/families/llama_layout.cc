@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace regroup {
 
 void CheckHeads(ConfigReader& reader, const ModelConfig& config, bool head_width_written) {
@@ -20,23 +22,42 @@ absl::StatusOr<ModelConfig> Finish(ConfigReader& reader, ModelConfig config) {
   return config;
 }
 
-ModelConfig ReadLlamaConfig(ConfigReader& reader, std::string_view family, double rotary_share) {
+ModelConfig ReadLlamaConfig(ConfigReader& reader, std::string_view family, const LlamaDefaults& defaults) {
   ModelConfig config{.family = std::string(family)};
   config.hidden_size = reader.Integer("hidden_size");
   config.layers = reader.Integer("num_hidden_layers");
   config.heads = reader.Integer("num_attention_heads");
-  config.kv_heads = reader.IntegerOr("num_key_value_heads", config.heads);
-  const int64_t written_width = reader.IntegerOr("head_dim", 0);
-  config.head_width = written_width > 0 ? written_width : config.hidden_size / config.heads;
+  const int64_t kv_heads = defaults.kv_heads_may_be_null
+                               ? reader.OptionalInteger("num_key_value_heads", defaults.kv_heads)
+                               : reader.IntegerOr("num_key_value_heads", defaults.kv_heads);
+  config.kv_heads = kv_heads > 0 ? kv_heads : config.heads;
+  const int64_t width = defaults.head_width_may_be_null ? reader.OptionalInteger("head_dim", defaults.head_width)
+                                                        : reader.IntegerOr("head_dim", defaults.head_width);
+  config.head_width = width > 0 ? width : config.hidden_size / config.heads;
   config.intermediate_size = reader.Integer("intermediate_size");
   config.vocabulary = reader.Integer("vocab_size");
-  config.max_positions = reader.IntegerOr("max_position_embeddings", 2048);
-  config.norm_epsilon = reader.NumberOr("rms_norm_eps", 1e-6);
-  config.activation = reader.ReadActivation("hidden_act", "silu");
-  config.rotary = reader.ReadRotary(config.head_width, rotary_share);
-  config.tied_embeddings = reader.BooleanOr("tie_word_embeddings", false);
-  CheckHeads(reader, config, written_width > 0);
+  config.max_positions = reader.IntegerOr("max_position_embeddings", defaults.max_positions);
+  config.activation = reader.ReadActivation("hidden_act", defaults.activation);
+  config.rotary = ReadRotary(reader, config, defaults.rotary);
+  config.tied_embeddings = reader.BooleanOr("tie_word_embeddings", defaults.tied);
+  CheckHeads(reader, config, width > 0);
   return config;
+}
+
+void RequireFullAttention(ConfigReader& reader, const ModelConfig& config) {
+  const nlohmann::json* types = reader.Find("layer_types");
+  if (types != nullptr && !types->is_null()) {
+    const auto full = [](const nlohmann::json& type) { return type == "full_attention"; };
+    if (types->is_array() && std::ranges::all_of(*types, full)) return;
+    reader.Fail("'layer_types' must be a list of full_attention only; layers with a sliding window are not supported");
+    return;
+  }
+  const bool sliding = reader.BooleanOr("use_sliding_window", false);
+  const bool has_window = reader.OptionalInteger("sliding_window", 4096) > 0;
+  if (!sliding || !has_window || reader.IndexOr("max_window_layers", 28) >= config.layers) return;
+  reader.Fail(
+      "'use_sliding_window' is true for the layers from 'max_window_layers' on, but only false is supported; set it to "
+      "false if no sequence is longer than 'sliding_window'");
 }
 
 NameRules LlamaNames(const LlamaBiases& biases) {

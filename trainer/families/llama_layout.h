@@ -7,11 +7,29 @@
 #include "trainer/families/config_reader.h"
 #include "trainer/families/family.h"
 #include "trainer/families/name_rules.h"
+#include "trainer/families/rotary_keys.h"
 
 namespace regroup {
 
-/// Reads sizes, RMSNorm and gated feed-forward; rotation is full unless partial_rotary_factor is given.
-ModelConfig ReadLlamaConfig(ConfigReader& reader, std::string_view family, double rotary_share = 1.0);
+/// The defaults of a configuration class that shares LLaMA's keys.
+struct LlamaDefaults {
+  /// 0 for as many as num_attention_heads.
+  int64_t kv_heads = 0;
+  bool kv_heads_may_be_null = true;
+  /// 0 for hidden_size / num_attention_heads.
+  int64_t head_width = 0;
+  bool head_width_may_be_null = false;
+  int64_t max_positions = 2048;
+  std::string_view activation = "silu";
+  bool tied = false;
+  RotaryKeys rotary;
+};
+
+/// Reads sizes, RMSNorm, rotation and gated feed-forward.
+ModelConfig ReadLlamaConfig(ConfigReader& reader, std::string_view family, const LlamaDefaults& defaults);
+
+/// Fails if a layer has a sliding window, for the classes that give one to some layers only.
+void RequireFullAttention(ConfigReader& reader, const ModelConfig& config);
 
 /// Fails if the number of KV heads does not divide the number of heads, or if no head width is given and the number of
 /// heads does not divide the hidden size.

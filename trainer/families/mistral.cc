@@ -6,8 +6,11 @@ namespace {
 
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig config = ReadLlamaConfig(reader, "mistral");
-  config.sliding_window = reader.IntegerOr("sliding_window", 0);
+  ModelConfig config = ReadLlamaConfig(
+      reader, "mistral",
+      {.kv_heads = 8, .kv_heads_may_be_null = false, .head_width_may_be_null = true, .max_positions = 131072});
+  config.norm_epsilon = reader.NumberOr("rms_norm_eps", 1e-6);
+  config.sliding_window = reader.OptionalInteger("sliding_window", 4096);
   return Finish(reader, std::move(config));
 }
 

@@ -6,7 +6,7 @@ namespace {
 
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig config = ReadLlamaConfig(reader, "olmo");
+  ModelConfig config = ReadLlamaConfig(reader, "olmo", {});
   config.norm = NormKind::kLayer;
   config.norm_epsilon = 1e-5;
   // Clipped queries and keys are not linear in the input, so no linear map of them leaves the model unchanged.

@@ -6,7 +6,7 @@ namespace {
 
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig config = ReadLlamaConfig(reader, "olmo2");
+  ModelConfig config = ReadLlamaConfig(reader, "olmo2", {});
   config.norm_epsilon = reader.NumberOr("rms_norm_eps", 1e-5);
   config.layout = BlockLayout::kNormAfter;
   config.query_key_norm = QueryKeyNorm::kAllHeads;

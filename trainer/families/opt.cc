@@ -25,7 +25,7 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   reader.Require("do_layer_norm_before", true);
   reader.Require("_remove_final_layer_norm", false);
   reader.Require("layer_norm_elementwise_affine", true);
-  reader.Require("word_embed_proj_dim", config.hidden_size);
+  reader.RequireOrNull("word_embed_proj_dim", config.hidden_size);
   reader.ReadBias(config, KeyOf(Bias::kByEnableBias), true);
   CheckHeads(reader, config, false);
   return Finish(reader, std::move(config));

@@ -6,12 +6,12 @@ namespace {
 
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig config = ReadLlamaConfig(reader, "phi", /*rotary_share=*/0.5);
+  ModelConfig config =
+      ReadLlamaConfig(reader, "phi", {.activation = "gelu_new", .rotary = {.default_share = 0.5, .partial = true}});
   config.norm = NormKind::kLayer;
   config.norm_epsilon = reader.NumberOr("layer_norm_eps", 1e-5);
   config.layout = BlockLayout::kParallel;
   config.gated_feed_forward = false;
-  config.activation = reader.ReadActivation("hidden_act", "gelu_new");
   reader.Require("qk_layernorm", false);
   return Finish(reader, std::move(config));
 }

@@ -6,8 +6,9 @@ namespace {
 
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig config = ReadLlamaConfig(reader, "qwen3");
-  reader.Require("use_sliding_window", false);
+  ModelConfig config = ReadLlamaConfig(reader, "qwen3", {.kv_heads = 32, .head_width = 128, .max_positions = 32768});
+  config.norm_epsilon = reader.NumberOr("rms_norm_eps", 1e-6);
+  RequireFullAttention(reader, config);
   config.query_key_norm = QueryKeyNorm::kPerHead;
   reader.ReadBias(config, KeyOf(Bias::kByAttentionBias), false);
   return Finish(reader, std::move(config));

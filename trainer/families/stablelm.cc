@@ -6,7 +6,12 @@ namespace {
 
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig config = ReadLlamaConfig(reader, "stablelm", /*rotary_share=*/0.25);
+  ModelConfig config = ReadLlamaConfig(reader, "stablelm",
+                                       {.kv_heads = 32,
+                                        .kv_heads_may_be_null = false,
+                                        .head_width_may_be_null = true,
+                                        .max_positions = 4096,
+                                        .rotary = {.default_share = 0.25, .partial = true}});
   config.norm = NormKind::kLayer;
   config.norm_epsilon = reader.NumberOr("layer_norm_eps", 1e-5);
   const bool parallel = reader.BooleanOr("use_parallel_residual", false);

@@ -12,46 +12,55 @@
 namespace regroup {
 namespace {
 
+/// Reads "relu" or "gated-gelu"; the keys that Transformers derives from it, and saves, override it.
 void ReadFeedForward(ConfigReader& reader, ModelConfig& config) {
+  constexpr std::string_view kGated = "gated-";
   const std::string kind = reader.TextOr("feed_forward_proj", "relu");
-  config.gated_feed_forward = kind == "gated-gelu" || kind == "gated-silu";
-  if (kind == "relu") {
-    config.activation = Activation::kRelu;
-  } else if (kind == "gated-gelu") {
-    config.activation = Activation::kGeluTanh;
-  } else if (kind == "gated-silu") {
-    config.activation = Activation::kSilu;
-  } else {
-    reader.Fail(fmt::format("config.json: feed_forward_proj '{}' is not one of relu, gated-gelu and gated-silu", kind));
+  const bool gated = kind.starts_with(kGated);
+  std::string activation = gated ? kind.substr(kGated.size()) : kind;
+  if (activation.find('-') != std::string::npos) {
+    reader.Fail(fmt::format("feed_forward_proj '{}' is neither the name of an activation nor gated-NAME", kind));
   }
+  // The name of T5 1.1 for the approximation.
+  if (kind == "gated-gelu") activation = "gelu_new";
+  const nlohmann::json* saved = reader.Find("is_gated_act");
+  config.gated_feed_forward = (saved == nullptr || !saved->is_null()) && reader.BooleanOr("is_gated_act", gated);
+  const std::string_view key = reader.Find("dense_act_fn") != nullptr ? "dense_act_fn" : "feed_forward_proj";
+  config.activation = reader.ActivationNamed(reader.TextOr("dense_act_fn", activation), key);
 }
 
-/// The decoder's output is scaled unless the checkpoint has a separate output head (T5 1.1).
+/// The decoder's output is scaled unless tie_word_embeddings is false, as in T5 1.1. Transformers 5 ties embeddings
+/// whatever that key says, and saves this meaning of it under a key of its own.
 bool ScalesOutput(ConfigReader& reader) {
-  return reader.BooleanOr("scale_decoder_outputs", reader.BooleanOr("tie_word_embeddings", true));
+  const nlohmann::json* scaled = reader.Find("scale_decoder_outputs");
+  if (scaled != nullptr) return !scaled->is_null() && reader.BooleanOr("scale_decoder_outputs", false);
+  const nlohmann::json* tied = reader.Find("tie_word_embeddings");
+  return tied == nullptr || *tied != false;
 }
 
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
   ModelConfig config{.family = "t5"};
-  config.hidden_size = reader.Integer("d_model");
-  config.encoder_layers = reader.Integer("num_layers");
-  config.layers = config.encoder_layers + 2 * reader.IntegerOr("num_decoder_layers", config.encoder_layers);
-  config.heads = config.kv_heads = reader.Integer("num_heads");
-  config.head_width = reader.Integer("d_kv");
+  config.hidden_size = reader.IntegerOfAny({"hidden_size", "d_model"});
+  config.encoder_layers = reader.IntegerOfAny({"num_hidden_layers", "num_layers"});
+  const int64_t decoder_layers = reader.OptionalInteger("num_decoder_layers", 0);
+  config.layers = config.encoder_layers + 2 * (decoder_layers > 0 ? decoder_layers : reader.IntegerOr("num_layers", 6));
+  config.heads = config.kv_heads = reader.IntegerOfAny({"num_attention_heads", "num_heads"});
+  config.head_width = reader.IntegerOfAny({"head_dim", "d_kv"});
   config.intermediate_size = reader.Integer("d_ff");
   config.vocabulary = reader.Integer("vocab_size");
   // Positions of encoder and decoder together. The biases would extend further, but the model was trained for this
   // length.
-  config.max_positions = 2 * reader.IntegerOr("n_positions", 512);
+  const int64_t positions = reader.OptionalInteger("n_positions", 512);
+  config.max_positions = 2 * (positions > 0 ? positions : 512);
   config.norm_epsilon = reader.NumberOr("layer_norm_epsilon", 1e-6);
   config.relative_bias = {.buckets = reader.IntegerOr("relative_attention_num_buckets", 32),
                           .max_distance = reader.IntegerOr("relative_attention_max_distance", 128)};
   config.scaled_attention = false;
   ReadFeedForward(reader, config);
-  config.tied_embeddings = reader.BooleanOr("tie_word_embeddings", true);
+  config.tied_embeddings = true;
   if (ScalesOutput(reader)) config.output_scale = 1.0 / std::sqrt(static_cast<double>(config.hidden_size));
-  config.decoder_start_token = reader.IntegerOr("decoder_start_token_id", 0);
+  config.decoder_start_token = reader.IndexOr("decoder_start_token_id", 0);
   CheckHeads(reader, config, true);
   return Finish(reader, std::move(config));
 }

@@ -1,0 +1,24 @@
+// Reads the rotary keys of config.json with the precedence and the scope of Transformers 5. Used by families.
+#pragma once
+
+#include <string_view>
+
+#include "trainer/families/config_reader.h"
+
+namespace regroup {
+
+/// The rotary keys that a family's configuration class reads outside of rope_parameters and rope_scaling.
+struct RotaryKeys {
+  std::string_view theta = "rope_theta";
+  std::string_view share = "partial_rotary_factor";
+  /// Share of a head that rotates if no key gives it.
+  double default_share = 1.0;
+  /// True if the class can rotate a part of a head; otherwise it ignores the share, or fails with a scaled rope type.
+  bool partial = false;
+};
+
+/// Reads the rotation of a model whose head_width and max_positions are set. An object rope_scaling that is not empty
+/// replaces rope_parameters; what the object lacks comes from the keys beside it.
+RotaryConfig ReadRotary(ConfigReader& reader, const ModelConfig& config, const RotaryKeys& keys);
+
+}  // namespace regroup
