@@ -59,6 +59,9 @@ REGROUP_NIGHTLY=1 ctest --test-dir build/release --output-on-failure --no-tests=
 echo "nightly: 20,000 damaged safetensors files, seed $seed"
 REGROUP_TEST_MUTANTS=20000 REGROUP_TEST_SEED=$seed ctest --test-dir build/release --output-on-failure --no-tests=error \
   -R '^safetensors_oracle$' || failed+=(safetensors)
+echo "nightly: every generated config.json next to Transformers"
+REGROUP_TEST_CONFIGS=0 ctest --test-dir build/release --output-on-failure --no-tests=error -R '^config_oracle$' ||
+  failed+=(configs)
 echo "nightly: $executions runs of each fuzz target"
 deploy/install.sh --with-fuzzers
 tests/fuzz/run.sh "$executions" "$seed" || failed+=(fuzz)

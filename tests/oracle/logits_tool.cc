@@ -1,6 +1,9 @@
 // Writes the trainer's own logits, for an oracle to compare with.
 // usage: logits_tool <model folder> <tokens.json: [[ids], ...]> <output.safetensors> [alignment.safetensors]
 // With an alignment (regroup/alignment.safetensors of a result), the model's heads are aligned first, none merged.
+//
+// usage: logits_tool --each <tokens.json> < model folders, one per line
+// Writes logits.safetensors into every folder, or refusal.txt with the reason why the folder cannot be opened.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -48,22 +51,47 @@ absl::Status AlignHeads(Model& model, const std::filesystem::path& file) {
   return absl::OkStatus();
 }
 
+absl::Status SaveLogits(const Model& model, const at::Tensor& tokens, const std::filesystem::path& output) {
+  return SaveTensors(output, {{"logits", RunOutputProjection(model, RunHiddenStates(model, tokens))}});
+}
+
 absl::Status Run(const std::filesystem::path& folder, const std::filesystem::path& tokens_file,
                  const std::filesystem::path& output, const std::filesystem::path& alignment) {
-  at::NoGradGuard no_gradients;
   REGROUP_ASSIGN_OR_RETURN(const at::Tensor tokens, ReadTokens(tokens_file));
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(folder));
   REGROUP_ASSIGN_OR_RETURN(Model model, source.Load(at::kFloat, at::kCPU));
   if (!alignment.empty()) REGROUP_RETURN_IF_ERROR(AlignHeads(model, alignment));
-  return SaveTensors(output, {{"logits", RunOutputProjection(model, RunHiddenStates(model, tokens))}});
+  return SaveLogits(model, tokens, output);
+}
+
+absl::Status RunEach(const std::filesystem::path& tokens_file) {
+  REGROUP_ASSIGN_OR_RETURN(const at::Tensor tokens, ReadTokens(tokens_file));
+  for (std::string line; std::getline(std::cin, line);) {
+    const std::filesystem::path folder = line;
+    const absl::StatusOr<SourceModel> source = SourceModel::Open(folder);
+    if (!source.ok()) {
+      REGROUP_RETURN_IF_ERROR(WriteFileAtomically(folder / "refusal.txt", std::string(source.status().message())));
+      continue;
+    }
+    REGROUP_ASSIGN_OR_RETURN(const Model model, source->Load(at::kFloat, at::kCPU));
+    REGROUP_RETURN_IF_ERROR(SaveLogits(model, tokens, folder / "logits.safetensors"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunCommand(const std::vector<std::string>& arguments) {
+  at::NoGradGuard no_gradients;
+  if (arguments.size() == 2 && arguments[0] == "--each") return RunEach(arguments[1]);
+  if (arguments.size() == 3) return Run(arguments[0], arguments[1], arguments[2], "");
+  if (arguments.size() == 4) return Run(arguments[0], arguments[1], arguments[2], arguments[3]);
+  return absl::InvalidArgumentError("wrong arguments; the usage stands at the top of logits_tool.cc");
 }
 
 }  // namespace
 }  // namespace regroup
 
 int main(int argc, char** argv) {
-  if (argc != 4 && argc != 5) return 2;
-  const absl::Status status = regroup::Run(argv[1], argv[2], argv[3], argc == 5 ? argv[4] : "");
+  const absl::Status status = regroup::RunCommand({argv + 1, argv + argc});
   if (!status.ok()) std::cerr << status.message() << "\n";
   return status.ok() ? 0 : 1;
 }
