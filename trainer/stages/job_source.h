@@ -37,7 +37,7 @@ absl::Status WriteInspectedSource(const StageContext& context, const InspectedSo
 /// Returns what `inspect` found; nothing if this task follows none, or one of a release that recorded nothing.
 absl::StatusOr<std::optional<InspectedSource>> ReadInspectedSource(const StageContext& context);
 
-/// Who uses what a stage makes of the source.
+/// Jobs that use what a stage makes of the source.
 enum class Users {
   kThisJob,
   /// Other jobs too, also those of other owners, that have a source with the same digest.
