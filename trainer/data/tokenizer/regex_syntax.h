@@ -1,6 +1,6 @@
 // Translates the patterns of tokenizer.json, which use Oniguruma's Ruby syntax, to PCRE2. The two disagree on \s, \w,
-// \h, \v, on quantifiers such as {1,3}+, and on sets within sets. Only constructs that tokenizers use are translated;
-// others are rejected.
+// \h, \v, \b, on quantifiers such as {1,3}+, and on sets within sets (see regex_set.h). Only constructs that tokenizers
+// use are translated; others are rejected.
 #pragma once
 
 #include <string>

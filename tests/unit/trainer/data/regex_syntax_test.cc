@@ -50,13 +50,51 @@ TEST(RegexSyntaxTest, ReadsHexDigitsAndAHyphenAfterAClass) {
   EXPECT_EQ(Matches(R"([\s-z]+)", "a -z"), " -z");
 }
 
+TEST(RegexSyntaxTest, ReadsSetsWithinASet) {
+  // BLOOM's pattern: neither white space nor one of the signs.
+  EXPECT_EQ(Matches(R"( ?[^(\s|[.,!?…。，、।۔،])]+)", "Hello, world! (a|b) 你好。"), "Hello| world|a|b| 你好");
+  EXPECT_EQ(Matches("[a[bc]d]+", "xabcdx[a"), "abcd|a");
+  EXPECT_EQ(Matches("[a[^b-z]]+", "abc1"), "a|1");
+  EXPECT_EQ(Matches("[]a]+|[^]b]", "]a]b]c"), "]a]|]|c");
+}
+
+TEST(RegexSyntaxTest, ReadsIntersectionsOfSets) {
+  EXPECT_EQ(Matches("[a-z&&[^aeiou]]+", "regroup"), "r|gr|p");
+  EXPECT_EQ(Matches("[^a-z&&[b-df-hj-np-tv-z]]+", "regroup"), "e|ou");
+  EXPECT_EQ(Matches("[ab&&]|c", "abc"), "c");
+  EXPECT_EQ(Matches(R"(\p{L}&&|[\p{L}&&\p{Han}&&[^日]]{2}+)", "日本語文x"), "本語");
+}
+
+TEST(RegexSyntaxTest, ReadsSetsOfPosix) {
+  EXPECT_EQ(Matches("[[:alpha:]_]+|[[:digit:]]+|[[:^space:]]", "ab_é12 $"), "ab_é|12|$");
+  EXPECT_EQ(Matches("[:ab:]+", "b:a c"), "b:a");
+}
+
+TEST(RegexSyntaxTest, CountsFractionsAmongWordsOutsideBracketsOnly) {
+  EXPECT_EQ(Matches(R"(\w+)", "a½ b"), "a½|b");
+  EXPECT_EQ(Matches(R"([\w]+)", "a½ b"), "a|b");
+  EXPECT_EQ(Matches(R"([^\s\w]+)", "a½ b"), "½");
+}
+
+TEST(RegexSyntaxTest, ReadsAnchors) {
+  EXPECT_EQ(Matches(R"(\bab\b)", "ab abc éab"), "ab");
+  EXPECT_EQ(Matches(R"(\Bb\B|\Aa|c\z)", "abc c"), "a|b|c");
+}
+
+TEST(RegexSyntaxTest, ReadsNegatedPropertiesAndLongNames) {
+  EXPECT_EQ(Matches(R"(\p{^L}+)", "a1 b"), "1 ");
+  EXPECT_EQ(Matches(R"([\p{Letter}\P{^Nd}]+)", "a1 b"), "a1|b");
+}
+
 TEST(RegexSyntaxTest, ReadsCharacterCodes) { EXPECT_EQ(Matches(R"(\u00e9|\x{1F600}|\x41)", "Aé😀"), "A|é|😀"); }
 
 TEST(RegexSyntaxTest, SkipsEmptyMatches) { EXPECT_EQ(Matches("b*", "abba"), "bb"); }
 
 TEST(RegexSyntaxTest, RefusesWhatTheTwoSyntaxesReadDifferently) {
-  for (const char* pattern : {"[a[b]]", "[a-z&&[^b]]", "[[:alpha:]]", R"(\bword)", R"(\R)", "a(?i)b", "(?<name>a)",
-                              "(?m:.)", R"(\xe9)", "a{,3}", "(ab){1,2}+", "[abc", R"(\1)", R"(\p)", "a{2}?"}) {
+  for (const char* pattern :
+       {"[a-[b]]",    R"([a-\s])", "(?i)[a[^b]]", "(?i:[a&&b])", R"((?i)[\p{Lu}])", "[[:graph:]]", "[^a[^b]]",
+        "[]",         R"(\R)",     "a(?i)b",      "(?<name>a)",  "(?m:.)",          R"(\xe9)",     "a{,3}",
+        "(ab){1,2}+", "[abc",      "[a[b]",       R"(\1)",       R"(\p)",           "a{2}?"}) {
     const auto translated = TranslateRubyRegex(pattern);
     EXPECT_EQ(translated.status().code(), absl::StatusCode::kUnimplemented) << pattern;
   }
@@ -72,6 +110,14 @@ TEST(RegexTest, MatchesALongRunWithoutGivingUp) {
   ASSERT_TRUE(matches.ok()) << matches.status();
   ASSERT_EQ(matches->size(), 2u);
   EXPECT_EQ((*matches)[0].end, spaces.size() - 1);
+}
+
+TEST(RegexTest, MatchesALongRunOfSetsThatOverlap) {
+  const auto regex = Regex::FromRuby(R"((?:[a[^b]\W])*b)");
+  ASSERT_TRUE(regex.ok());
+  const auto matches = regex->FindAll(std::string(200, '-'));
+  ASSERT_TRUE(matches.ok()) << matches.status();
+  EXPECT_TRUE(matches->empty());
 }
 
 TEST(RegexTest, SaysWhichLimitOfPcreAPatternExceeds) {
