@@ -23,8 +23,6 @@ bool IsSet(const nlohmann::json& json, const char* key) {
 }
 
 absl::Status CheckSupported(const nlohmann::json& json) {
-  const std::string type = json.value("type", std::string("BPE"));
-  if (type != "BPE") return absl::UnimplementedError(fmt::format("model \"{}\" is not supported; only BPE is", type));
   for (const char* key : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
     if (IsSet(json, key)) return absl::UnimplementedError(fmt::format("model: \"{}\" is not supported", key));
   }
@@ -61,11 +59,7 @@ absl::StatusOr<std::unique_ptr<BpeModel>> BpeModel::Parse(const nlohmann::json& 
       return absl::InvalidArgumentError(fmt::format("model: unk_token \"{}\" is not in the vocabulary", unknown));
     }
   }
-  if (json.value("byte_fallback", false)) {
-    for (int byte = 0; byte < 256; ++byte) {
-      model->byte_tokens_.push_back(model->vocabulary_.IdOf(fmt::format("<0x{:02X}>", byte)).value_or(-1));
-    }
-  }
+  if (json.value("byte_fallback", false)) model->byte_tokens_ = ByteTokensOf(model->vocabulary_);
   return model;
 }
 
@@ -87,11 +81,11 @@ absl::Status BpeModel::ParseMerges(const nlohmann::json& merges) {
   return absl::OkStatus();
 }
 
-void BpeModel::Encode(std::string_view piece, std::vector<int32_t>& ids) const {
+absl::Status BpeModel::Encode(std::string_view piece, std::vector<int32_t>& ids) const {
   if (piece.size() > kMaxCachedBytes) {
     const std::vector<int32_t> tokens = EncodeUncached(piece);
     ids.insert(ids.end(), tokens.begin(), tokens.end());
-    return;
+    return absl::OkStatus();
   }
   CachePart& part = cache_[Hash()(piece) % cache_.size()];
   {
@@ -99,13 +93,14 @@ void BpeModel::Encode(std::string_view piece, std::vector<int32_t>& ids) const {
     const auto found = part.ids_by_piece.find(piece);
     if (found != part.ids_by_piece.end()) {
       ids.insert(ids.end(), found->second.begin(), found->second.end());
-      return;
+      return absl::OkStatus();
     }
   }
   std::vector<int32_t> tokens = EncodeUncached(piece);
   ids.insert(ids.end(), tokens.begin(), tokens.end());
   const std::lock_guard lock(part.mutex);
   if (part.ids_by_piece.size() < kMaxCachedPiecesOfPart) part.ids_by_piece.emplace(piece, std::move(tokens));
+  return absl::OkStatus();
 }
 
 std::vector<int32_t> BpeModel::EncodeUncached(std::string_view piece) const {
@@ -127,22 +122,13 @@ std::vector<int32_t> BpeModel::StartTokens(std::string_view piece) const {
       if (unknown_waits) tokens.push_back(*unknown_);
       unknown_waits = false;
       tokens.push_back(*id);
-    } else if (!AppendByteTokens(character, tokens) && unknown_) {
+    } else if (!AppendByteTokens(character, byte_tokens_, tokens) && unknown_) {
       if (unknown_waits && !fuse_unknown_) tokens.push_back(*unknown_);
       unknown_waits = true;
     }
   }
   if (unknown_waits) tokens.push_back(*unknown_);
   return tokens;
-}
-
-bool BpeModel::AppendByteTokens(std::string_view character, std::vector<int32_t>& tokens) const {
-  if (byte_tokens_.empty()) return false;
-  for (const char byte : character) {
-    if (byte_tokens_[static_cast<unsigned char>(byte)] < 0) return false;
-  }
-  for (const char byte : character) tokens.push_back(byte_tokens_[static_cast<unsigned char>(byte)]);
-  return true;
 }
 
 }  // namespace regroup

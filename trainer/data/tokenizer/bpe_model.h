@@ -18,28 +18,24 @@
 
 #include "absl/status/statusor.h"
 #include "trainer/data/tokenizer/merge_table.h"
-#include "trainer/data/tokenizer/vocabulary.h"
+#include "trainer/data/tokenizer/piece_model.h"
 
 namespace regroup {
 
-class BpeModel {
+class BpeModel : public PieceModel {
  public:
-  /// Reads vocab, merges, unk_token, fuse_unk, byte_fallback, ignore_merges. UNIMPLEMENTED for dropout, affixes, and
-  /// model types other than BPE; INVALID_ARGUMENT for a merge whose tokens are not in the vocabulary.
+  /// Reads vocab, merges, unk_token, fuse_unk, byte_fallback, ignore_merges. UNIMPLEMENTED for dropout and affixes;
+  /// INVALID_ARGUMENT for a merge whose tokens are not in the vocabulary.
   static absl::StatusOr<std::unique_ptr<BpeModel>> Parse(const nlohmann::json& json);
 
-  /// Appends the ids of a piece. A character without a token becomes the tokens of its bytes (byte_fallback), else the
-  /// unknown token, else nothing. `piece` is valid UTF-8.
-  void Encode(std::string_view piece, std::vector<int32_t>& ids) const;
-
-  const Vocabulary& vocabulary() const { return vocabulary_; }
+  /// A character without a token becomes the tokens of its bytes (byte_fallback), else the unknown token, else nothing.
+  absl::Status Encode(std::string_view piece, std::vector<int32_t>& ids) const override;
 
  private:
   BpeModel() = default;
   absl::Status ParseMerges(const nlohmann::json& merges);
   std::vector<int32_t> EncodeUncached(std::string_view piece) const;
   std::vector<int32_t> StartTokens(std::string_view piece) const;
-  bool AppendByteTokens(std::string_view character, std::vector<int32_t>& tokens) const;
 
   struct Hash {
     using is_transparent = void;
@@ -51,12 +47,11 @@ class BpeModel {
     std::unordered_map<std::string, std::vector<int32_t>, Hash, std::equal_to<>> ids_by_piece;
   };
 
-  Vocabulary vocabulary_;
   MergeTable merges_;
   std::optional<int32_t> unknown_;
   bool fuse_unknown_ = false;
   bool ignore_merges_ = false;
-  /// Tokens "<0x00>" to "<0xFF>"; -1 for one that is not in the vocabulary. Empty without byte_fallback.
+  /// See ByteTokensOf; empty without byte_fallback.
   std::vector<int32_t> byte_tokens_;
   mutable std::array<CachePart, 16> cache_;
 };

@@ -37,7 +37,7 @@ const nlohmann::json& MemberOrNull(const nlohmann::json& json, const char* key) 
 
 absl::StatusOr<std::shared_ptr<JsonTokenizer>> JsonTokenizer::Parse(const nlohmann::json& json) {
   try {
-    REGROUP_ASSIGN_OR_RETURN(std::unique_ptr<BpeModel> model, BpeModel::Parse(json.at("model")));
+    REGROUP_ASSIGN_OR_RETURN(std::unique_ptr<PieceModel> model, ParsePieceModel(json.at("model")));
     std::shared_ptr<JsonTokenizer> tokenizer(new JsonTokenizer(std::move(model)));
     REGROUP_ASSIGN_OR_RETURN(tokenizer->normalizer_, ParseNormalizer(MemberOrNull(json, "normalizer")));
     REGROUP_ASSIGN_OR_RETURN(tokenizer->pre_tokenizer_, ParsePreTokenizer(MemberOrNull(json, "pre_tokenizer")));
@@ -78,7 +78,8 @@ absl::Status JsonTokenizer::AddToken(AddedToken token) {
     raw_finder_.Add(std::move(token));
     return absl::OkStatus();
   }
-  REGROUP_ASSIGN_OR_RETURN(token.content, normalizer_->Normalize(std::move(token.content)));
+  REGROUP_ASSIGN_OR_RETURN(TextPiece normalized, normalizer_->Normalize({std::move(token.content)}));
+  token.content = std::move(normalized.text);
   normalized_finder_.Add(std::move(token));
   return absl::OkStatus();
 }
@@ -118,16 +119,16 @@ absl::Status JsonTokenizer::AtFile(const absl::Status& status) const {
 }
 
 absl::Status JsonTokenizer::AppendNormalized(std::string_view part, bool starts_text, std::vector<int32_t>& ids) const {
-  REGROUP_ASSIGN_OR_RETURN(std::string text, normalizer_->Normalize(std::string(part)));
-  if (normalized_finder_.empty()) return AppendPieces({std::move(text), starts_text}, ids);
-  for (const AddedTokenSplit& split : normalized_finder_.Split(text)) {
+  REGROUP_ASSIGN_OR_RETURN(TextPiece whole, normalizer_->Normalize({std::string(part), starts_text}));
+  if (normalized_finder_.empty()) return AppendPieces(std::move(whole), ids);
+  for (const AddedTokenSplit& split : normalized_finder_.Split(whole.text)) {
     if (split.id) {
       ids.push_back(*split.id);
       continue;
     }
-    REGROUP_RETURN_IF_ERROR(AppendPieces(
-        {text.substr(split.range.begin, split.range.end - split.range.begin), starts_text && split.range.begin == 0},
-        ids));
+    REGROUP_RETURN_IF_ERROR(AppendPieces({whole.text.substr(split.range.begin, split.range.end - split.range.begin),
+                                          whole.starts_text && split.range.begin == 0},
+                                         ids));
   }
   return absl::OkStatus();
 }
@@ -136,7 +137,7 @@ absl::Status JsonTokenizer::AppendPieces(TextPiece piece, std::vector<int32_t>& 
   if (piece.text.empty()) return absl::OkStatus();
   std::vector<TextPiece> pieces;
   REGROUP_RETURN_IF_ERROR(pre_tokenizer_->Cut(std::move(piece), pieces));
-  for (const TextPiece& one : pieces) model_->Encode(one.text, ids);
+  for (const TextPiece& one : pieces) REGROUP_RETURN_IF_ERROR(model_->Encode(one.text, ids));
   return absl::OkStatus();
 }
 

@@ -1,4 +1,4 @@
-// The tokenizer of a tokenizer.json: added tokens, normalizer, pre_tokenizer, BPE model, post_processor, decoder.
+// The tokenizer of a tokenizer.json: added tokens, normalizer, pre_tokenizer, model, post_processor, decoder.
 //
 // The file's "truncation" and "padding" are ignored: whole texts are encoded. Immutable; any thread may call.
 #pragma once
@@ -16,8 +16,8 @@
 #include "absl/status/statusor.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/data/tokenizer/added_tokens.h"
-#include "trainer/data/tokenizer/bpe_model.h"
 #include "trainer/data/tokenizer/normalizer.h"
+#include "trainer/data/tokenizer/piece_model.h"
 #include "trainer/data/tokenizer/post_processor.h"
 #include "trainer/data/tokenizer/pre_tokenizer.h"
 #include "trainer/data/tokenizer/special_ids.h"
@@ -46,7 +46,7 @@ class JsonTokenizer : public Tokenizer {
   void SetFile(std::string file) { file_ = std::move(file); }
 
  private:
-  explicit JsonTokenizer(std::unique_ptr<BpeModel> model) : model_(std::move(model)) {}
+  explicit JsonTokenizer(std::unique_ptr<PieceModel> model) : model_(std::move(model)) {}
   absl::Status ParseAddedTokens(const nlohmann::json& tokens);
   /// Checks that the tokens which the post-processor adds to every text exist.
   absl::Status CheckPostProcessor() const;
@@ -57,7 +57,7 @@ class JsonTokenizer : public Tokenizer {
   absl::Status AppendNormalized(std::string_view part, bool starts_text, std::vector<int32_t>& ids) const;
   absl::Status AppendPieces(TextPiece piece, std::vector<int32_t>& ids) const;
 
-  std::unique_ptr<BpeModel> model_;
+  std::unique_ptr<PieceModel> model_;
   std::shared_ptr<const Normalizer> normalizer_;
   std::shared_ptr<const PreTokenizer> pre_tokenizer_;
   std::shared_ptr<const PostProcessor> post_processor_;

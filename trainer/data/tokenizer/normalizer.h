@@ -4,23 +4,23 @@
 #pragma once
 
 #include <memory>
-#include <string>
 
 #include <nlohmann/json_fwd.hpp>
 
 #include "absl/status/statusor.h"
+#include "trainer/data/tokenizer/text_piece.h"
 
 namespace regroup {
 
 class Normalizer {
  public:
   virtual ~Normalizer() = default;
-  /// `text` is valid UTF-8, and so is the result.
-  virtual absl::StatusOr<std::string> Normalize(std::string text) const = 0;
+  /// The text is valid UTF-8, and so is the result's.
+  virtual absl::StatusOr<TextPiece> Normalize(TextPiece piece) const = 0;
 };
 
-/// Parses NFC, NFD, NFKC, NFKD, Prepend, Replace, Strip or Sequence; null changes nothing. UNIMPLEMENTED names any
-/// other.
+/// Parses NFC, NFD, NFKC, NFKD, Precompiled, Nmt, Lowercase, StripAccents, ByteLevel, Prepend, Replace, Strip or
+/// Sequence; null changes nothing. UNIMPLEMENTED names any other.
 absl::StatusOr<std::shared_ptr<const Normalizer>> ParseNormalizer(const nlohmann::json& json);
 
 }  // namespace regroup

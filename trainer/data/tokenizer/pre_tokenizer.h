@@ -11,14 +11,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "trainer/data/tokenizer/text_piece.h"
 
 namespace regroup {
-
-/// A part of the text, with a flag that it is the beginning of the text.
-struct TextPiece {
-  std::string text;
-  bool starts_text = false;
-};
 
 class PreTokenizer {
  public:

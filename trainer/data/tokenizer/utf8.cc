@@ -62,6 +62,8 @@ bool IsNumeric(char32_t character) { return (U_GET_GC_MASK(static_cast<UChar32>(
 
 bool IsPunctuation(char32_t character) { return (U_GET_GC_MASK(static_cast<UChar32>(character)) & U_GC_P_MASK) != 0; }
 
+bool IsMark(char32_t character) { return (U_GET_GC_MASK(static_cast<UChar32>(character)) & U_GC_M_MASK) != 0; }
+
 bool IsWordCharacter(char32_t character) {
   const auto c = static_cast<UChar32>(character);
   return u_isUAlphabetic(c) || (U_GET_GC_MASK(c) & (U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK)) != 0 ||

@@ -30,6 +30,8 @@ bool IsWhitespace(char32_t character);
 bool IsNumeric(char32_t character);
 /// Tests general category P.
 bool IsPunctuation(char32_t character);
+/// Tests general category M: marks that combine with the character before them.
+bool IsMark(char32_t character);
 /// Tests for \w as added tokens define a word: letters, marks, digits, connectors and joiners.
 bool IsWordCharacter(char32_t character);
 

@@ -65,8 +65,8 @@ TEST(LoadTokenizerTest, NamesTheFileThatIsMissingOrBroken) {
   EXPECT_THAT(ErrorOf(folder, absl::StatusCode::kNotFound), HasSubstr("tokenizer.model"));
   folder.Write("tokenizer.json", "{");
   EXPECT_THAT(ErrorOf(folder, absl::StatusCode::kInvalidArgument), HasSubstr("tokenizer.json"));
-  folder.Write("tokenizer.json", R"({"model": {"type": "Unigram"}})");
-  EXPECT_THAT(ErrorOf(folder, absl::StatusCode::kUnimplemented), HasSubstr("Unigram"));
+  folder.Write("tokenizer.json", R"({"model": {"type": "WordPiece"}})");
+  EXPECT_THAT(ErrorOf(folder, absl::StatusCode::kUnimplemented), HasSubstr("tokenizer.json: model \"WordPiece\""));
   folder.Write("tokenizer.model", "this is not a model");
   EXPECT_THAT(ErrorOf(folder, absl::StatusCode::kInvalidArgument), HasSubstr("tokenizer.model"));
 }
