@@ -2,11 +2,13 @@
 #include <fmt/format.h>
 
 #include <string>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
 #include "services/common/base/status_macros.h"
 #include "trainer/data/tokenizer.h"
+#include "trainer/data/tokenizer/configured_tokens.h"
 #include "trainer/data/tokenizer/json_tokenizer.h"
 #include "trainer/data/tokenizer/sentencepiece_tokenizer.h"
 #include "trainer/data/tokenizer/special_ids.h"
@@ -25,6 +27,9 @@ absl::StatusOr<TokenizerPtr> LoadJson(const std::filesystem::path& folder) {
     return absl::Status(tokenizer.status().code(),
                         fmt::format("{}: {}", path.string(), std::string(tokenizer.status().message())));
   }
+  REGROUP_ASSIGN_OR_RETURN(ConfiguredTokens tokens,
+                           ReadConfiguredTokens(folder, json.value("added_tokens", nlohmann::json::array())));
+  REGROUP_RETURN_IF_ERROR((*tokenizer)->AddConfiguredTokens(std::move(tokens)));
   REGROUP_ASSIGN_OR_RETURN(const SpecialIds ids, ReadSpecialIds(folder, [&tokenizer](std::string_view token) {
                              return (*tokenizer)->IdOf(token);
                            }));

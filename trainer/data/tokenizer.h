@@ -36,7 +36,8 @@ class Tokenizer {
 };
 
 /// Reads tokenizer.json if the folder has one, else tokenizer.model (sentencepiece, with the conventions of LLaMA
-/// folders), and the begin and end tokens from tokenizer_config.json, special_tokens_map.json or config.json. NOT_FOUND
+/// folders), the tokens that only tokenizer_config.json, special_tokens_map.json or added_tokens.json names, and the
+/// begin and end tokens from these files or config.json. NOT_FOUND
 /// for a folder without either; INVALID_ARGUMENT for a malformed file; UNIMPLEMENTED names the file and the component
 /// that is not supported.
 absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadTokenizer(const std::filesystem::path& folder);

@@ -39,7 +39,7 @@ InspectedSource InspectedFrom(const nlohmann::json& json) {
 absl::StatusOr<std::string> TokenizerDigest(const std::filesystem::path& folder) {
   std::string digests;
   for (const char* name : {"tokenizer.json", "tokenizer.model", "spiece.model", "tokenizer_config.json",
-                           "special_tokens_map.json", "config.json"}) {
+                           "special_tokens_map.json", "added_tokens.json", "config.json"}) {
     std::error_code error;
     if (!std::filesystem::exists(folder / name, error)) continue;
     REGROUP_ASSIGN_OR_RETURN(const std::string digest, FileDigest(folder / name));

@@ -18,7 +18,8 @@
 namespace regroup {
 namespace {
 
-constexpr int kFormat = 1;
+// Counts what changes the tokens of the same text and the same files.
+constexpr int kFormat = 2;
 constexpr int64_t kDigestLength = 64;
 
 std::filesystem::path StorePath(const StageContext& context, const std::string& digest) {

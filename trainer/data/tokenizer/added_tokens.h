@@ -15,8 +15,11 @@
 namespace regroup {
 
 struct AddedToken {
+  /// The token takes the next free id.
+  static constexpr int32_t kAnyId = -2;
+
   std::string content;
-  int32_t id = 0;
+  int32_t id = kAnyId;
   /// The token matches only if no word character touches it.
   bool single_word = false;
   /// The token also takes the white space before it, or after it.

@@ -14,19 +14,6 @@
 namespace regroup {
 namespace {
 
-AddedToken ParseAddedToken(const nlohmann::json& json) {
-  AddedToken token;
-  token.content = json.at("content");
-  // An id that is not a number becomes -1, which is no valid id and is rejected later.
-  token.id = IntegerIn<int32_t>(json.at("id")).value_or(-1);
-  token.single_word = json.value("single_word", false);
-  token.left_strip = json.value("lstrip", false);
-  token.right_strip = json.value("rstrip", false);
-  token.special = json.value("special", false);
-  token.normalized = json.value("normalized", !token.special);
-  return token;
-}
-
 const nlohmann::json& MemberOrNull(const nlohmann::json& json, const char* key) {
   static const nlohmann::json null;
   const auto found = json.find(key);
@@ -52,8 +39,22 @@ absl::StatusOr<std::shared_ptr<JsonTokenizer>> JsonTokenizer::Parse(const nlohma
 }
 
 absl::Status JsonTokenizer::ParseAddedTokens(const nlohmann::json& tokens) {
-  for (const nlohmann::json& token : tokens) REGROUP_RETURN_IF_ERROR(AddToken(ParseAddedToken(token)));
-  return absl::OkStatus();
+  for (const nlohmann::json& json : tokens) {
+    REGROUP_ASSIGN_OR_RETURN(AddedToken token, ParseAddedToken(json));
+    // An id that is not a number becomes -1, which is no valid id.
+    token.id = IntegerIn<int32_t>(json.at("id")).value_or(-1);
+    REGROUP_RETURN_IF_ERROR(added_.Add(std::move(token), ModelIds(), model_->vocabulary().size()));
+  }
+  return BuildFinders();
+}
+
+absl::Status JsonTokenizer::AddConfiguredTokens(ConfiguredTokens tokens) {
+  REGROUP_RETURN_IF_ERROR(added_.AddConfigured(std::move(tokens), ModelIds(), model_->vocabulary().size()));
+  return BuildFinders();
+}
+
+AddedVocabulary::ModelIds JsonTokenizer::ModelIds() const {
+  return [this](std::string_view token) { return model_->vocabulary().IdOf(token); };
 }
 
 absl::Status JsonTokenizer::CheckPostProcessor() const {
@@ -65,26 +66,19 @@ absl::Status JsonTokenizer::CheckPostProcessor() const {
   return absl::OkStatus();
 }
 
-// For tokens that are not in the model, the reference implementation assigns ids by order and ignores the id in the
-// file. If the two differ, it is impossible to tell which one the model was trained with.
-absl::Status JsonTokenizer::AddToken(AddedToken token) {
-  const int64_t expected = IdOf(token.content).value_or(NextAddedId());
-  if (expected != token.id) {
-    return absl::InvalidArgumentError(
-        fmt::format("added token \"{}\" has id {}, but {} is expected", token.content, token.id, expected));
+absl::Status JsonTokenizer::BuildFinders() {
+  raw_finder_ = normalized_finder_ = AddedTokenFinder();
+  for (AddedToken token : added_.tokens()) {
+    if (!token.normalized) {
+      raw_finder_.Add(std::move(token));
+      continue;
+    }
+    REGROUP_ASSIGN_OR_RETURN(TextPiece normalized, normalizer_->Normalize({std::move(token.content)}));
+    token.content = std::move(normalized.text);
+    normalized_finder_.Add(std::move(token));
   }
-  REGROUP_RETURN_IF_ERROR(added_.Add(token.content, token.id));
-  if (!token.normalized) {
-    raw_finder_.Add(std::move(token));
-    return absl::OkStatus();
-  }
-  REGROUP_ASSIGN_OR_RETURN(TextPiece normalized, normalizer_->Normalize({std::move(token.content)}));
-  token.content = std::move(normalized.text);
-  normalized_finder_.Add(std::move(token));
   return absl::OkStatus();
 }
-
-int64_t JsonTokenizer::NextAddedId() const { return std::max(model_->vocabulary().size(), added_.end_id()); }
 
 std::optional<int32_t> JsonTokenizer::IdOf(std::string_view token) const {
   const std::optional<int32_t> added = added_.IdOf(token);

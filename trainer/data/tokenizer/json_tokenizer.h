@@ -16,13 +16,14 @@
 #include "absl/status/statusor.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/data/tokenizer/added_tokens.h"
+#include "trainer/data/tokenizer/added_vocabulary.h"
+#include "trainer/data/tokenizer/configured_tokens.h"
 #include "trainer/data/tokenizer/normalizer.h"
 #include "trainer/data/tokenizer/piece_model.h"
 #include "trainer/data/tokenizer/post_processor.h"
 #include "trainer/data/tokenizer/pre_tokenizer.h"
 #include "trainer/data/tokenizer/special_ids.h"
 #include "trainer/data/tokenizer/token_decoder.h"
-#include "trainer/data/tokenizer/vocabulary.h"
 
 namespace regroup {
 
@@ -40,6 +41,8 @@ class JsonTokenizer : public Tokenizer {
 
   /// Returns the id of a token's text, including added tokens.
   std::optional<int32_t> IdOf(std::string_view token) const;
+  /// Adds tokens of the folder's other files. Must be called before the tokenizer is shared.
+  absl::Status AddConfiguredTokens(ConfiguredTokens tokens);
   /// Must be called before the tokenizer is shared.
   void SetSpecialIds(SpecialIds ids) { special_ = ids; }
   /// Sets the file that errors of the tokenizer's own steps name. Must be called before the tokenizer is shared.
@@ -50,8 +53,8 @@ class JsonTokenizer : public Tokenizer {
   absl::Status ParseAddedTokens(const nlohmann::json& tokens);
   /// Checks that the tokens which the post-processor adds to every text exist.
   absl::Status CheckPostProcessor() const;
-  absl::Status AddToken(AddedToken token);
-  int64_t NextAddedId() const;
+  absl::Status BuildFinders();
+  AddedVocabulary::ModelIds ModelIds() const;
   /// Returns the error with the tokenizer's file before it.
   absl::Status AtFile(const absl::Status& status) const;
   absl::Status AppendNormalized(std::string_view part, bool starts_text, std::vector<int32_t>& ids) const;
@@ -64,7 +67,7 @@ class JsonTokenizer : public Tokenizer {
   /// Holds an error if the file's decoder is not supported; encoding works nevertheless.
   absl::StatusOr<std::shared_ptr<const TokenDecoder>> decoder_ = absl::UnknownError("");
   /// All added tokens, including those that the model's vocabulary contains too.
-  Vocabulary added_;
+  AddedVocabulary added_;
   AddedTokenFinder raw_finder_;
   AddedTokenFinder normalized_finder_;
   SpecialIds special_;

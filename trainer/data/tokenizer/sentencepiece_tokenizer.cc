@@ -21,22 +21,6 @@ bool ReadFlag(const nlohmann::json& config, const char* key, bool otherwise) {
   return found != config.end() && found->is_boolean() ? found->get<bool>() : otherwise;
 }
 
-absl::StatusOr<AddedToken> ParseAddedToken(const std::string& key, const nlohmann::json& json) {
-  AddedToken token;
-  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), token.id);
-  if (error != std::errc() || end != key.data() + key.size() || !json.is_object() || !json.contains("content") ||
-      !json["content"].is_string()) {
-    return absl::InvalidArgumentError(
-        fmt::format("\"added_tokens_decoder\": \"{}\" must map an id to an object with \"content\"", key));
-  }
-  token.content = json["content"];
-  token.left_strip = ReadFlag(json, "lstrip", false);
-  token.right_strip = ReadFlag(json, "rstrip", false);
-  token.single_word = ReadFlag(json, "single_word", false);
-  token.special = ReadFlag(json, "special", false);
-  return token;
-}
-
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> SentencePieceTokenizer::Open(const std::filesystem::path& folder,
@@ -51,10 +35,11 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> SentencePieceTokenizer::Open(co
   std::shared_ptr<SentencePieceTokenizer> tokenizer(new SentencePieceTokenizer(std::move(model)));
   const std::filesystem::path config_path = folder / "tokenizer_config.json";
   REGROUP_ASSIGN_OR_RETURN(const nlohmann::json config, ReadJsonObjectIfPresent(config_path));
-  if (const absl::Status status = tokenizer->AddConfiguredTokens(config); !status.ok()) {
-    return absl::InvalidArgumentError(fmt::format("{}: {}", config_path.string(), std::string(status.message())));
-  }
   REGROUP_RETURN_IF_ERROR(tokenizer->AddModelTokens());
+  REGROUP_ASSIGN_OR_RETURN(ConfiguredTokens tokens, ReadConfiguredTokens(folder, nullptr));
+  REGROUP_RETURN_IF_ERROR(
+      tokenizer->added_.AddConfigured(std::move(tokens), tokenizer->ModelIds(), tokenizer->model_->size()));
+  for (const AddedToken& token : tokenizer->added_.tokens()) tokenizer->finder_.Add(token);
   REGROUP_ASSIGN_OR_RETURN(tokenizer->special_, ReadSpecialIds(folder, [&tokenizer](std::string_view token) {
                              return tokenizer->IdOf(token);
                            }));
@@ -73,20 +58,13 @@ absl::Status SentencePieceTokenizer::AddModelTokens() {
     token.content = model_->PieceOf(*id);
     token.id = *id;
     token.special = true;
-    REGROUP_RETURN_IF_ERROR(added_.Add(token.content, token.id));
-    finder_.Add(std::move(token));
+    REGROUP_RETURN_IF_ERROR(added_.Add(std::move(token), ModelIds(), model_->size()));
   }
   return absl::OkStatus();
 }
 
-absl::Status SentencePieceTokenizer::AddConfiguredTokens(const nlohmann::json& config) {
-  const nlohmann::json tokens = config.value("added_tokens_decoder", nlohmann::json::object());
-  for (const auto& [key, value] : tokens.items()) {
-    REGROUP_ASSIGN_OR_RETURN(AddedToken token, ParseAddedToken(key, value));
-    REGROUP_RETURN_IF_ERROR(added_.Add(token.content, token.id));
-    finder_.Add(std::move(token));
-  }
-  return absl::OkStatus();
+AddedVocabulary::ModelIds SentencePieceTokenizer::ModelIds() const {
+  return [this](std::string_view token) { return model_->IdOf(token); };
 }
 
 std::optional<int32_t> SentencePieceTokenizer::IdOf(std::string_view token) const {

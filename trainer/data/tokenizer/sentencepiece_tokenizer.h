@@ -1,7 +1,7 @@
 // The tokenizer of a tokenizer.model or spiece.model, with the conventions of Hugging Face folders.
 //
-// Tokens of "added_tokens_decoder" and the model's begin, end and unknown pieces are found in the text first;
-// sentencepiece encodes each part between them. Immutable; any thread may call.
+// The model's begin, end and unknown pieces, and the tokens that the folder's other files add, are found in the text
+// first; sentencepiece encodes each part between them. Immutable; any thread may call.
 #pragma once
 
 #include <cstdint>
@@ -12,14 +12,12 @@
 #include <string_view>
 #include <vector>
 
-#include <nlohmann/json_fwd.hpp>
-
 #include "absl/status/statusor.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/data/tokenizer/added_tokens.h"
+#include "trainer/data/tokenizer/added_vocabulary.h"
 #include "trainer/data/tokenizer/sentencepiece_model.h"
 #include "trainer/data/tokenizer/special_ids.h"
-#include "trainer/data/tokenizer/vocabulary.h"
 
 namespace regroup {
 
@@ -40,11 +38,11 @@ class SentencePieceTokenizer : public Tokenizer {
  private:
   explicit SentencePieceTokenizer(std::unique_ptr<SentencePieceModel> model) : model_(std::move(model)) {}
   absl::Status AddModelTokens();
-  absl::Status AddConfiguredTokens(const nlohmann::json& config);
+  AddedVocabulary::ModelIds ModelIds() const;
   std::optional<int32_t> IdOf(std::string_view token) const;
 
   std::unique_ptr<SentencePieceModel> model_;
-  Vocabulary added_;
+  AddedVocabulary added_;
   AddedTokenFinder finder_;
   SpecialIds special_;
   bool adds_bos_ = false;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <string>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -35,8 +36,13 @@ class SpecialIdReader {
       : folder_(folder), id_of_(id_of) {}
 
   absl::StatusOr<std::optional<int32_t>> Read(const std::string& key) const {
-    for (const char* file : {"tokenizer_config.json", "special_tokens_map.json"}) {
-      REGROUP_ASSIGN_OR_RETURN(const nlohmann::json json, ReadJsonObjectIfPresent(folder_ / file));
+    std::pair<const char*, nlohmann::json> files[] = {{"tokenizer_config.json", {}}, {"special_tokens_map.json", {}}};
+    for (auto& [file, json] : files) {
+      REGROUP_ASSIGN_OR_RETURN(json, ReadJsonObjectIfPresent(folder_ / file));
+    }
+    // As in Transformers, the older file counts unless tokenizer_config.json has a table of its own.
+    if (!files[0].second.contains("added_tokens_decoder")) std::swap(files[0], files[1]);
+    for (const auto& [file, json] : files) {
       if (json.contains(key)) return IdOf(file, key, json[key]);
     }
     REGROUP_ASSIGN_OR_RETURN(const nlohmann::json config, ReadJsonObjectIfPresent(folder_ / "config.json"));

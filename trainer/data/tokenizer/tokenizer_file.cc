@@ -23,6 +23,17 @@ absl::StatusOr<nlohmann::json> ReadJsonObjectIfPresent(const std::filesystem::pa
   return json;
 }
 
+absl::StatusOr<nlohmann::ordered_json> ReadOrderedJsonObjectIfPresent(const std::filesystem::path& path) {
+  // The first parser has limits, and says what is wrong.
+  const absl::StatusOr<nlohmann::json> checked = ReadJsonObject(path);
+  if (absl::IsNotFound(checked.status())) return nlohmann::ordered_json::object();
+  REGROUP_RETURN_IF_ERROR(checked.status());
+  REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadInput(path));
+  nlohmann::ordered_json ordered = nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (ordered.is_object()) return ordered;
+  return absl::DataLossError(fmt::format("{} changed while it was read", path.string()));
+}
+
 absl::StatusOr<Regex> ParsePattern(const nlohmann::json& json) {
   if (json.contains("Regex")) return Regex::FromRuby(json.at("Regex").get<std::string>());
   if (json.contains("String")) return Regex::Literal(json.at("String").get<std::string>());

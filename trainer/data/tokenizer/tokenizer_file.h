@@ -20,6 +20,9 @@ absl::StatusOr<nlohmann::json> ReadJsonObject(const std::filesystem::path& path)
 /// Does the same, but returns an empty object if there is no file.
 absl::StatusOr<nlohmann::json> ReadJsonObjectIfPresent(const std::filesystem::path& path);
 
+/// Does the same, and keeps the order of the keys.
+absl::StatusOr<nlohmann::ordered_json> ReadOrderedJsonObjectIfPresent(const std::filesystem::path& path);
+
 /// Parses the "pattern" of a Split or a Replace: {"String": text} or {"Regex": expression}. Returns INVALID_ARGUMENT or
 /// UNIMPLEMENTED otherwise.
 absl::StatusOr<Regex> ParsePattern(const nlohmann::json& json);
