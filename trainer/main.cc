@@ -22,6 +22,8 @@
 #include "trainer/plan/describe.h"
 #include "trainer/plan/plan.h"
 #include "trainer/plan/versions.h"
+#include "trainer/stages/check_job.h"
+#include "trainer/stages/job_text.h"
 #include "trainer/stages/outcome.h"
 #include "trainer/stages/stage.h"
 
@@ -127,7 +129,11 @@ absl::Status PrintPlan(const Arguments& arguments) {
   v1::JobSpec spec;
   const auto parsed = google::protobuf::util::JsonStringToMessage(json, &spec);
   if (!parsed.ok()) return absl::InvalidArgumentError(arguments.plan_file + ": " + parsed.ToString());
-  REGROUP_ASSIGN_OR_RETURN(const v1::JobPlan plan, PlanJob(spec, {.flops_per_second = arguments.flops_per_second}));
+  const auto source = SourceModel::Open(spec.source().checkpoint());
+  if (!source.ok()) return AtKey("source.checkpoint", source.status());
+  REGROUP_RETURN_IF_ERROR(CheckJob(spec, *source));
+  REGROUP_ASSIGN_OR_RETURN(v1::JobPlan plan, PlanJob(spec, {.flops_per_second = arguments.flops_per_second}));
+  for (const std::string& note : NotesOn(*source)) plan.add_notes(note);
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   std::string text;

@@ -66,8 +66,11 @@ def safetensors_header(shapes, dtype):
 
 
 def write_hollow_checkpoint(folder, config, shapes, dtype):
-    """Writes a checkpoint whose weights are a hole in a sparse file, which has its size but no blocks on disk."""
+    """Writes a checkpoint whose weights are a hole in a sparse file, which has its size but no blocks on disk. Its tokenizer
+    is the demonstration's, with fewer tokens than the model."""
     folder.mkdir(parents=True)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(places.MODEL / name, folder)
     (folder / "config.json").write_text(json.dumps(config))
     header, size = safetensors_header(shapes, dtype)
     with open(folder / "model.safetensors", "wb") as file:
@@ -175,7 +178,7 @@ class PlanTest(ProgramTest):
                 write_hollow_checkpoint(model, config, shapes(config), dtype)
                 written = re.search(r"checkpoint: (/models/[^}]+)}", job).group(1)
                 file = self.folder / f"{name}.yaml"
-                file.write_text(job.replace(written, str(model), 1))
+                file.write_text(self.with_data_here(job.replace(written, str(model), 1)))
                 planned = self.regroup("plan", file, "--flops-per-second", "4e14", "--json")
                 self.assertEqual(planned.returncode, 0, planned.stderr)
                 plan = json.loads(planned.stdout)
@@ -185,6 +188,13 @@ class PlanTest(ProgramTest):
                 shown = self.regroup("plan", file, "--flops-per-second", "4e14").stdout
                 print(f"--- regroup plan deploy/examples/{name}.yaml --flops-per-second 4e14\n{shown}", flush=True)
                 self.assertLessEqual(max(map(len, shown.splitlines())), 80, shown)
+
+    def with_data_here(self, job):
+        """Returns an example job with data files that exist in the place of its own."""
+        questions = self.folder / "questions.jsonl"
+        questions.write_text(json.dumps({"context": "The", "choices": [" cat", " dog"], "label": 0}) + "\n")
+        job = re.sub(r"(name: \w+, data: )/data/\w+\.jsonl", rf"\g<1>{questions}", job)
+        return re.sub(r"data: /data/[\w-]+\.jsonl", f"data: {places.TRAINING_TEXT}", job)
 
     def check_operations(self, name, plan, parameters):
         """Training: 2 operations a parameter and token forward for the teacher, 6 for the student; of an encoder-decoder

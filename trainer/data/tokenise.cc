@@ -1,5 +1,7 @@
 #include "trainer/data/tokenise.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <optional>
@@ -108,7 +110,10 @@ absl::StatusOr<std::string> Tokenise(const std::filesystem::path& data, const To
     REGROUP_ASSIGN_OR_RETURN(const std::vector<InstructionRecord> lines, ReadBatch(reader));
     if (lines.empty()) break;
     for (const Encoded& text : EncodeAll(tokenizer, lines, options.kind, ThreadCount(options.threads))) {
-      if (!text.ok()) return text.status();
+      if (!text.ok()) {
+        return absl::Status(text.status().code(), fmt::format("{}: text {}: {}", data.string(), progress.texts + 1,
+                                                              std::string(text.status().message())));
+      }
       REGROUP_RETURN_IF_ERROR(take(*text));
       ++progress.texts;
       progress.tokens += static_cast<int64_t>(text->ids.size());

@@ -180,4 +180,8 @@ absl::Status CopyCompanionFiles(const std::filesystem::path& from, const std::fi
   });
 }
 
+absl::Status CheckCompanionFiles(const std::filesystem::path& folder) {
+  return ForEachCompanion(folder, [](const std::string&, InputFile&) { return absl::OkStatus(); });
+}
+
 }  // namespace regroup

@@ -37,4 +37,7 @@ absl::Status WriteConvertedFolder(const std::filesystem::path& folder, const Sou
 /// cache and to the data roots; PERMISSION_DENIED for one that leaves them.
 absl::Status CopyCompanionFiles(const std::filesystem::path& from, const std::filesystem::path& to);
 
+/// Returns the error that CopyCompanionFiles would return for the files as they are.
+absl::Status CheckCompanionFiles(const std::filesystem::path& folder);
+
 }  // namespace regroup

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "services/common/base/status_macros.h"
+#include "trainer/data/bounded_tokenizer.h"
 #include "trainer/model_folder/converted_folder.h"
 
 namespace regroup {
@@ -48,7 +49,8 @@ nlohmann::ordered_json DescribeFamilies() {
   return families;
 }
 
-std::vector<std::string> NotesOn(const ModelConfig& config) {
+std::vector<std::string> NotesOn(const SourceModel& source) {
+  const ModelConfig& config = source.config();
   std::vector<std::string> notes;
   if (config.query_key_norm != QueryKeyNorm::kNone) {
     notes.emplace_back(
@@ -62,12 +64,18 @@ std::vector<std::string> NotesOn(const ModelConfig& config) {
         "for each layer of the decoder, its self-attention and its cross attention; all get the same number of KV "
         "heads");
   }
+  const auto tokenizer = LoadTokenizer(source.folder().path());
+  if (tokenizer.ok()) {
+    const std::string beyond = NoteOnTokensBeyond(**tokenizer, config.vocabulary);
+    if (!beyond.empty()) notes.push_back(beyond);
+  }
   return notes;
 }
 
 absl::StatusOr<nlohmann::ordered_json> DescribeCheckpoint(const std::filesystem::path& folder) {
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(folder));
   const ModelConfig& config = source.config();
+  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadBoundedTokenizer(source.folder().path(), config.vocabulary));
   nlohmann::ordered_json description;
   description["checkpoint"] = folder.string();
   description["family"] = config.family;
@@ -84,11 +92,12 @@ absl::StatusOr<nlohmann::ordered_json> DescribeCheckpoint(const std::filesystem:
   description["head_width"] = config.head_width;
   description["hidden_size"] = config.hidden_size;
   description["vocabulary"] = config.vocabulary;
+  description["tokenizer_size"] = tokenizer->vocabulary_size();
   description["maximum_positions"] = config.max_positions;
   description["kv_bytes_per_token"] =
       config.KvCacheBytesPerToken(static_cast<int64_t>(at::elementSize(source.dtype())));
   description["layout"] = IsStandardLayout(source.family(), config) ? "standard" : "expanded";
-  description["notes"] = NotesOn(config);
+  description["notes"] = NotesOn(source);
   for (const std::string& note : source.notes()) description["notes"].push_back(note);
   description["possible_kv_heads"] = nlohmann::ordered_json::array();
   for (int64_t heads = config.kv_heads; heads >= 1; --heads) {

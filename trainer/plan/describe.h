@@ -15,11 +15,11 @@ namespace regroup {
 nlohmann::ordered_json DescribeFamilies();
 
 /// Returns the family, the sizes, the KV cache bytes per token and the numbers of KV heads that the model can be
-/// converted to.
+/// converted to. Returns the errors of the source and of its tokenizer.
 absl::StatusOr<nlohmann::ordered_json> DescribeCheckpoint(const std::filesystem::path& folder);
 
-/// Returns the limits of the conversion for a model of this kind, one sentence each.
-std::vector<std::string> NotesOn(const ModelConfig& config);
+/// Returns the limits of the conversion for this model, and what its tokenizer has beyond it, one sentence each.
+std::vector<std::string> NotesOn(const SourceModel& source);
 
 /// Returns the summary of the source, without the digests.
 v1::ModelSummary SummaryOf(const SourceModel& source);

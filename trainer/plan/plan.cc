@@ -233,9 +233,6 @@ v1::JobPlan::KvBytesPerToken CacheBytes(const SourceModel& source, int64_t fewes
 }
 
 void AddNotes(const v1::JobSpec& spec, v1::JobPlan& plan) {
-  if (spec.evaluation().has_perplexity() && plan.tokens().evaluation() == 0) {
-    plan.add_notes("the evaluation's file is not on this machine; the figures leave it out");
-  }
   if (plan.tokens().evaluation() > 0) {
     plan.add_notes("the evaluation's tokens are estimated from the size of its file");
   }

@@ -11,10 +11,12 @@
 #include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/arms.h"
+#include "trainer/data/bounded_tokenizer.h"
 #include "trainer/data/text_reader.h"
-#include "trainer/data/tokenizer.h"
+#include "trainer/model_folder/converted_folder.h"
 #include "trainer/plan/describe.h"
 #include "trainer/plan/settings.h"
+#include "trainer/stages/check_job.h"
 #include "trainer/stages/job_source.h"
 #include "trainer/stages/job_text.h"
 #include "trainer/stages/latency.h"
@@ -119,16 +121,6 @@ absl::Status CheckData(const v1::JobSpec& spec, const ModelConfig& config) {
   return absl::OkStatus();
 }
 
-/// Returns the error about a copy as one about the file that was copied.
-absl::Status NamedAs(const std::string& folder, const std::filesystem::path& copies, const absl::Status& status) {
-  std::string message(status.message());
-  for (size_t at = message.find(copies.string()); at != std::string::npos; at = message.find(copies.string(), at)) {
-    message.replace(at, copies.string().size(), folder);
-    at += folder.size();
-  }
-  return absl::Status(status.code(), message);
-}
-
 /// Adds the digests of all data files.
 absl::Status AddDataDigests(const v1::JobSpec& spec, v1::ModelSummary& summary) {
   std::set<std::string> files{spec.calibration().data(), spec.finetune().data(), spec.layerwise().data()};
@@ -143,23 +135,28 @@ absl::Status AddDataDigests(const v1::JobSpec& spec, v1::ModelSummary& summary) 
 
 }  // namespace
 
+absl::Status CheckJob(const v1::JobSpec& spec, const SourceModel& source) {
+  REGROUP_RETURN_IF_ERROR(CheckTarget(spec, source.config()));
+  const auto tokenizer = LoadBoundedTokenizer(source.folder().path(), source.config().vocabulary);
+  if (!tokenizer.ok()) return AtKey("source.checkpoint", tokenizer.status());
+  REGROUP_RETURN_IF_ERROR(AtKey("source.checkpoint", CheckCompanionFiles(source.folder().path())));
+  return CheckData(spec, source.config());
+}
+
 absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
   const v1::JobSpec& spec = context.spec();
   context.link.SetProgress("open source", 0, 0);
   auto source = SourceModel::Open(spec.source().checkpoint());
   if (!source.ok()) return AtKey("source.checkpoint", source.status());
   const ModelConfig& config = source->config();
-  REGROUP_RETURN_IF_ERROR(CheckTarget(spec, config));
   REGROUP_RETURN_IF_ERROR(CheckOutput(spec));
+  REGROUP_RETURN_IF_ERROR(CheckJob(spec, *source));
+  REGROUP_RETURN_IF_ERROR(CheckTokens(spec, *source));
+
+  for (const std::string& note : NotesOn(*source)) LogWarning(note);
+  for (const std::string& note : source->notes()) LogInfo(note);
   const auto files = KeepSourceFiles(context, *source);
   if (!files.ok()) return AtKey("source.checkpoint", files.status());
-  const auto tokenizer = LoadTokenizer(*files);
-  if (!tokenizer.ok())
-    return AtKey("source.checkpoint", NamedAs(spec.source().checkpoint(), *files, tokenizer.status()));
-  REGROUP_RETURN_IF_ERROR(CheckData(spec, config));
-
-  for (const std::string& note : NotesOn(config)) LogWarning(note);
-  for (const std::string& note : source->notes()) LogInfo(note);
 
   context.link.SetProgress("digest", 0, 0);
   v1::TaskOutcome outcome;

@@ -10,6 +10,7 @@
 #include "services/common/base/paths.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
+#include "trainer/data/bounded_tokenizer.h"
 #include "trainer/model_folder/converted_folder.h"
 #include "trainer/stages/artifacts.h"
 
@@ -96,7 +97,7 @@ absl::StatusOr<SourceModel> OpenSource(const StageContext& context, Users users)
 absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadSourceTokenizer(const StageContext& context,
                                                                      const SourceModel& source) {
   REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path folder, SourceFiles(context, source));
-  REGROUP_ASSIGN_OR_RETURN(auto tokenizer, LoadTokenizer(folder));
+  REGROUP_ASSIGN_OR_RETURN(auto tokenizer, LoadBoundedTokenizer(folder, source.config().vocabulary));
   REGROUP_ASSIGN_OR_RETURN(const std::optional<InspectedSource> inspected, ReadInspectedSource(context));
   if (!inspected || folder != source.folder().path()) return tokenizer;
   // The tokenizer is loaded already: files that change after this line change nothing.

@@ -49,7 +49,8 @@ enum class Users {
 /// owner cannot exchange them at the moment of reading.
 absl::StatusOr<SourceModel> OpenSource(const StageContext& context, Users users = Users::kThisJob);
 
-/// Loads the source's tokenizer as `inspect` found it. DATA_LOSS if it made no copy and the files changed.
+/// Loads the source's tokenizer as `inspect` found it; it returns no id that the model does not have (see
+/// bounded_tokenizer.h). DATA_LOSS if `inspect` made no copy and the files changed.
 absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadSourceTokenizer(const StageContext& context,
                                                                      const SourceModel& source);
 

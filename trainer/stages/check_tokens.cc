@@ -1,0 +1,74 @@
+// CheckTokens: whether the job's text has tokens that the model does not have.
+#include <fmt/format.h>
+
+#include "services/common/base/status_macros.h"
+#include "services/common/job_file/arms.h"
+#include "trainer/data/bounded_tokenizer.h"
+#include "trainer/data/text_reader.h"
+#include "trainer/data/token_windows.h"
+#include "trainer/plan/settings.h"
+#include "trainer/stages/check_job.h"
+#include "trainer/stages/job_text.h"
+
+namespace regroup {
+namespace {
+
+absl::Status CheckText(std::string_view key, const std::string& data, const Tokenizer& tokenizer,
+                       const TokenWindowsOptions& options) {
+  const auto enough = EnoughTokens(options);
+  if (!enough.ok()) return AtKey(key, enough.status());
+  const TokeniseOptions reading{.kind = options.kind, .enough_tokens = *enough};
+  return AtKey(key, Tokenise(data, tokenizer, reading, [](const TokenisedText&) { return absl::OkStatus(); }).status());
+}
+
+absl::Status CheckQuestions(const std::string& data, const Tokenizer& tokenizer) {
+  REGROUP_ASSIGN_OR_RETURN(MultipleChoiceReader reader, MultipleChoiceReader::Open(data));
+  for (int64_t item = 1;; ++item) {
+    REGROUP_ASSIGN_OR_RETURN(const std::optional<MultipleChoiceRecord> record, reader.Next());
+    if (!record) return absl::OkStatus();
+    for (const std::string& choice : record->choices) {
+      const absl::Status status = tokenizer.Encode(record->context + " " + choice).status();
+      if (status.ok()) continue;
+      return absl::Status(status.code(), fmt::format("{}: item {}: {}", data, item, std::string(status.message())));
+    }
+  }
+}
+
+}  // namespace
+
+absl::Status CheckTokens(const v1::JobSpec& spec, const SourceModel& source) {
+  const ModelConfig& config = source.config();
+  const auto tokenizer = LoadBoundedTokenizer(source.folder().path(), config.vocabulary);
+  if (!tokenizer.ok()) return AtKey("source.checkpoint", tokenizer.status());
+  if ((*tokenizer)->vocabulary_size() <= config.vocabulary) return absl::OkStatus();
+  const v1::Calibration& calibration = spec.calibration();
+  if (!calibration.data().empty()) {
+    REGROUP_RETURN_IF_ERROR(
+        CheckText("calibration.data", calibration.data(), **tokenizer,
+                  {.sequence_length = SequenceLength(calibration, config), .max_windows = calibration.sequences()}));
+  }
+  if (AnyArmDistillsLayers(spec)) {
+    const v1::Layerwise& layerwise = spec.layerwise();
+    REGROUP_RETURN_IF_ERROR(
+        CheckText("layerwise.data", layerwise.data(), **tokenizer,
+                  {.sequence_length = SequenceLength(layerwise, config), .max_windows = layerwise.sequences()}));
+  }
+  if (AnyArmTrains(spec) && !spec.finetune().data().empty()) {
+    const DataKind kind = spec.finetune().loss() == "bild" ? DataKind::kInstructions : DataKind::kTexts;
+    REGROUP_RETURN_IF_ERROR(CheckText("finetune.data", spec.finetune().data(), **tokenizer,
+                                      {.sequence_length = SequenceLength(spec.finetune(), config), .kind = kind}));
+  }
+  if (spec.evaluation().has_perplexity()) {
+    const v1::Evaluation::Perplexity& perplexity = spec.evaluation().perplexity();
+    REGROUP_RETURN_IF_ERROR(
+        CheckText("evaluation.perplexity.data", perplexity.data(), **tokenizer,
+                  {.sequence_length = SequenceLength(perplexity, config), .max_windows = perplexity.max_windows()}));
+  }
+  for (int index = 0; index < spec.evaluation().multiple_choice_size(); ++index) {
+    REGROUP_RETURN_IF_ERROR(AtKey(fmt::format("evaluation.multiple_choice[{}].data", index),
+                                  CheckQuestions(spec.evaluation().multiple_choice(index).data(), **tokenizer)));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace regroup
