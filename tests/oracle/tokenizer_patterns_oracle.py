@@ -37,7 +37,9 @@ def matches_of_tokenizers(pattern, text):
 def our_matches(tool, pattern, text):
     """Returns the matched pieces, or the text of a refusal."""
     answer, data = tool(match=pattern, text=text), text.encode()
-    return answer["error"] if "error" in answer else [data[begin:end].decode() for begin, end in answer["matches"]]
+    if "error" in answer:
+        return answer["error"]
+    return [data[begin:end].decode() for begin, end in answer["matches"] if begin < end]
 
 
 def check_classes(tool):

@@ -93,7 +93,9 @@ class Replace : public Normalizer {
       end = match.end;
     }
     result.append(text, end);
-    const bool keeps_start = matches.front().begin > 0 || !content_.empty();
+    // The reference implementation takes the place of a replacement for that of the last character it replaces.
+    const size_t first_end = matches.front().begin == 0 ? matches.front().end : 0;
+    const bool keeps_start = first_end == 0 || (!content_.empty() && first_end <= CharacterBytes(text[0]));
     return TextPiece{std::move(result), piece.starts_text && keeps_start};
   }
 

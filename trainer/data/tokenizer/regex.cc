@@ -91,7 +91,7 @@ absl::StatusOr<std::vector<ByteRange>> Regex::FindAll(std::string_view text) con
   const std::unique_ptr<pcre2_match_data, void (*)(pcre2_match_data*)> match(
       pcre2_match_data_create_from_pattern(code_.get(), nullptr), pcre2_match_data_free);
   size_t position = 0;
-  while (position < text.size()) {
+  while (position <= text.size()) {
     const int result = MatchFrom(code_.get(), text, position, match.get());
     if (result == PCRE2_ERROR_NOMATCH) break;
     if (result < 0) {
@@ -99,8 +99,9 @@ absl::StatusOr<std::vector<ByteRange>> Regex::FindAll(std::string_view text) con
                                              pattern_, text.size(), ReasonOf(result)));
     }
     const size_t* ends = pcre2_get_ovector_pointer(match.get());
-    if (ends[1] > ends[0]) matches.push_back({ends[0], ends[1]});
-    position = ends[1] > ends[0] ? ends[1] : NextCharacterStart(text, ends[0]);
+    const bool repeats_end = ends[0] == ends[1] && !matches.empty() && matches.back().end == ends[1];
+    if (!repeats_end) matches.push_back({ends[0], ends[1]});
+    position = repeats_end ? NextCharacterStart(text, position) : ends[1];
   }
   return matches;
 }

@@ -66,20 +66,7 @@ std::vector<ByteRange> WithoutMatches(const std::vector<Segment>& segments) {
   return pieces;
 }
 
-}  // namespace
-
-absl::StatusOr<SplitBehavior> ParseSplitBehavior(std::string_view name) {
-  if (name == "Removed") return SplitBehavior::kRemoved;
-  if (name == "Isolated") return SplitBehavior::kIsolated;
-  if (name == "MergedWithPrevious") return SplitBehavior::kMergedWithPrevious;
-  if (name == "MergedWithNext") return SplitBehavior::kMergedWithNext;
-  if (name == "Contiguous") return SplitBehavior::kContiguous;
-  return absl::InvalidArgumentError(fmt::format("\"{}\" is not a known split behavior", name));
-}
-
-std::vector<ByteRange> SplitAtMatches(size_t bytes, const std::vector<ByteRange>& matches, SplitBehavior behavior,
-                                      bool invert) {
-  const std::vector<Segment> segments = Cover(bytes, matches, invert);
+std::vector<ByteRange> PiecesOf(const std::vector<Segment>& segments, SplitBehavior behavior) {
   switch (behavior) {
     case SplitBehavior::kRemoved:
       return WithoutMatches(segments);
@@ -93,6 +80,24 @@ std::vector<ByteRange> SplitAtMatches(size_t bytes, const std::vector<ByteRange>
       return JoinToPrevious(segments, [](bool previous, bool now) { return now == previous; });
   }
   return {};
+}
+
+}  // namespace
+
+absl::StatusOr<SplitBehavior> ParseSplitBehavior(std::string_view name) {
+  if (name == "Removed") return SplitBehavior::kRemoved;
+  if (name == "Isolated") return SplitBehavior::kIsolated;
+  if (name == "MergedWithPrevious") return SplitBehavior::kMergedWithPrevious;
+  if (name == "MergedWithNext") return SplitBehavior::kMergedWithNext;
+  if (name == "Contiguous") return SplitBehavior::kContiguous;
+  return absl::InvalidArgumentError(fmt::format("\"{}\" is not a known split behavior", name));
+}
+
+std::vector<ByteRange> SplitAtMatches(size_t bytes, const std::vector<ByteRange>& matches, SplitBehavior behavior,
+                                      bool invert) {
+  std::vector<ByteRange> pieces = PiecesOf(Cover(bytes, matches, invert), behavior);
+  std::erase_if(pieces, [](const ByteRange& piece) { return piece.begin == piece.end; });
+  return pieces;
 }
 
 std::vector<ByteRange> FindCharacters(std::string_view text, const std::function<bool(char32_t)>& test) {

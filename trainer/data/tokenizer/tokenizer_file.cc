@@ -36,6 +36,8 @@ absl::StatusOr<nlohmann::ordered_json> ReadOrderedJsonObjectIfPresent(const std:
 
 absl::StatusOr<Regex> ParsePattern(const nlohmann::json& json) {
   if (json.contains("Regex")) return Regex::FromRuby(json.at("Regex").get<std::string>());
+  // An empty text matches nowhere.
+  if (json.contains("String") && json.at("String") == "") return Regex::FromPcre("(?!)");
   if (json.contains("String")) return Regex::Literal(json.at("String").get<std::string>());
   return absl::InvalidArgumentError("a pattern must be {\"String\": ...} or {\"Regex\": ...}");
 }

@@ -60,6 +60,7 @@ TEST(NormalizerTest, SaysWhereTheBeginningOfTheTextIsRemoved) {
             "|a b");
   EXPECT_EQ(Normalized({{"type", "Replace"}, {"pattern", {{"String", "-"}}}, {"content", ""}}, "-a-"), "|a");
   EXPECT_EQ(Normalized({{"type", "Replace"}, {"pattern", {{"String", "-"}}}, {"content", "+"}}, "-a-"), "+a+");
+  EXPECT_EQ(Normalized({{"type", "Replace"}, {"pattern", {{"String", "--"}}}, {"content", "+"}}, "--a"), "|+a");
   EXPECT_EQ(Normalized({{"type", "Sequence"}, {"normalizers", {strip, {{"type", "Prepend"}, {"prepend", "_"}}}}}, " a"),
             "|_a");
 }

@@ -88,7 +88,13 @@ TEST(RegexSyntaxTest, ReadsNegatedPropertiesAndLongNames) {
 
 TEST(RegexSyntaxTest, ReadsCharacterCodes) { EXPECT_EQ(Matches(R"(\u00e9|\x{1F600}|\x41)", "Aé😀"), "A|é|😀"); }
 
-TEST(RegexSyntaxTest, SkipsEmptyMatches) { EXPECT_EQ(Matches("b*", "abba"), "bb"); }
+TEST(RegexSyntaxTest, FindsAnEmptyMatchUnlessTheOneBeforeItEndsThere) {
+  const auto matches = Regex::FromRuby("b*")->FindAll("abbaé");
+  ASSERT_TRUE(matches.ok()) << matches.status();
+  std::vector<std::pair<size_t, size_t>> found;
+  for (const ByteRange& match : *matches) found.emplace_back(match.begin, match.end);
+  EXPECT_THAT(found, ::testing::ElementsAre(std::pair(0, 0), std::pair(1, 3), std::pair(4, 4), std::pair(6, 6)));
+}
 
 TEST(RegexSyntaxTest, RefusesWhatTheTwoSyntaxesReadDifferently) {
   for (const char* pattern :

@@ -28,6 +28,17 @@ TEST(TextSplitTest, CutsInFiveWays) {
   EXPECT_EQ(Split(SplitBehavior::kContiguous), "the|-|final|--|countdown");
 }
 
+TEST(TextSplitTest, CutsAtEmptyMatches) {
+  const std::vector<ByteRange> matches = {{0, 0}, {2, 2}, {5, 5}};
+  for (const SplitBehavior behavior :
+       {SplitBehavior::kIsolated, SplitBehavior::kRemoved, SplitBehavior::kMergedWithNext}) {
+    const std::vector<ByteRange> pieces = SplitAtMatches(5, matches, behavior, false);
+    ASSERT_EQ(pieces.size(), 2u);
+    EXPECT_EQ(pieces[0].end, 2u);
+    EXPECT_EQ(pieces[1].end, 5u);
+  }
+}
+
 TEST(TextSplitTest, TakesWhatLiesBetweenMatchesWhereInverted) {
   EXPECT_EQ(Split(SplitBehavior::kRemoved, true), "-|-|-");
 }
