@@ -42,7 +42,7 @@ absl::Status RetryJobIn(const std::string& id, Turn& turn) {
   }
   if (IsBeingDeleted(id, turn)) return JobNotFound(id);
   REGROUP_ASSIGN_OR_RETURN(JobRecord record, turn.store.GetJob(id));
-  REGROUP_ASSIGN_OR_RETURN(Job job, Job::Restore(std::move(record)));
+  REGROUP_ASSIGN_OR_RETURN(Job job, Job::Restore(std::move(record), turn.now));
   REGROUP_RETURN_IF_ERROR(job.Retry(turn.now));
   turn.cluster.AddJob(std::move(job));
   return absl::OkStatus();

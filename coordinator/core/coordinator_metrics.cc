@@ -177,7 +177,7 @@ void CoordinatorMetrics::ObserveTask(const std::optional<Job>& before, const Job
       before && task < before->task_count() && before->task(task).state() == v1::TASK_STATE_RUNNING;
   if (now.state() == v1::TASK_STATE_RUNNING) {
     Time ready = FromProto(after.proto().create_time());
-    for (const size_t need : after.graph().tasks[task].needs) {
+    for (const size_t need : after.graph().NeedsOf(task)) {
       ready = std::max(ready, FromProto(after.task(need).end_time()));
     }
     // Restarts do not count: they wait on purpose.

@@ -14,10 +14,18 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "regroup/v1/job.pb.h"
 #include "regroup/v1/worker_service.pb.h"
 
 namespace regroup {
+
+/// Most attention layers of a model, and most tasks of a job: each costs memory, and a little time in every decision.
+/// The deepest published models have a few hundred layers.
+inline constexpr int kMostLayers = 4096;
+inline constexpr size_t kMostTasks = 10'000;
+/// Most tasks if one that serves several arms counts for each of them: the report of a sweep reads as many results.
+inline constexpr size_t kMostTasksOfArms = 50'000;
 
 /// One task, before any attempt.
 struct TaskNode {
@@ -35,20 +43,30 @@ struct TaskNode {
   std::string subject;
   /// The arms it works for, in order; empty if it does not depend on the arm.
   std::vector<int> arms;
-  /// Positions of the tasks whose success it waits for; always earlier ones.
-  std::vector<size_t> needs;
+  /// Index in Graph::needs of what it waits for.
+  size_t needs = 0;
 };
 
 /// The tasks in the order they run, and the arms they belong to.
 struct Graph {
   std::vector<TaskNode> tasks;
   std::vector<v1::Arm> arms;
+  /// Different lists of positions of tasks. Tasks that wait for the same ones share a list, so that all lists together
+  /// have a few entries for each task.
+  std::vector<std::vector<size_t>> needs;
+
+  /// Returns the positions of the tasks whose success the task waits for; always earlier ones.
+  const std::vector<size_t>& NeedsOf(size_t task) const { return needs[tasks[task].needs]; }
 
   /// Returns the positions of all tasks that the task builds on, directly or indirectly, in order.
   std::vector<size_t> AncestorsOf(size_t task) const;
 };
 
-/// Returns the graph of a job. Without a model (before `inspect` is done) it has only `inspect`.
-Graph BuildGraph(const v1::JobSpec& resolved, const v1::ModelSummary* model);
+/// Returns the graph of a job before its model is known: only `inspect`.
+Graph GraphBeforeInspect(const v1::JobSpec& resolved);
+
+/// Returns the graph of a job. INVALID_ARGUMENT if the model has too many layers or the job would have too many tasks;
+/// the message names the keys. Takes time and memory that these limits bound, whatever the model claims.
+absl::StatusOr<Graph> BuildGraph(const v1::JobSpec& resolved, const v1::ModelSummary& model);
 
 }  // namespace regroup

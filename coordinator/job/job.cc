@@ -8,12 +8,29 @@
 #include "services/common/base/error.h"
 #include "services/common/base/final_states.h"
 #include "services/common/base/resource_names.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {
 
-std::shared_ptr<const Graph> GraphOf(const v1::Job& job) {
-  return std::make_shared<const Graph>(BuildGraph(job.resolved_spec(), job.has_model() ? &job.model() : nullptr));
+/// INVALID_ARGUMENT if the job is too large.
+absl::StatusOr<std::shared_ptr<const Graph>> GraphOf(const v1::Job& job) {
+  if (!job.has_model()) return std::make_shared<const Graph>(GraphBeforeInspect(job.resolved_spec()));
+  REGROUP_ASSIGN_OR_RETURN(Graph graph, BuildGraph(job.resolved_spec(), job.model()));
+  return std::make_shared<const Graph>(std::move(graph));
+}
+
+/// Returns the stored tasks of a job that never runs again.
+std::shared_ptr<const Graph> GraphOfStoredTasks(const v1::Job& job) {
+  auto graph = std::make_shared<Graph>(GraphBeforeInspect(job.resolved_spec()));
+  graph->tasks.clear();
+  for (const v1::Task& task : job.tasks()) {
+    graph->tasks.push_back({.id = std::string(LastSegment(task.name())),
+                            .kind = task.kind(),
+                            .ranks = task.ranks(),
+                            .layer = task.layer()});
+  }
+  return graph;
 }
 
 absl::Status WrongState(const std::string& message) {
@@ -25,6 +42,18 @@ v1::Failure MakeFailure(v1::FailureClass failure_class, const std::string& messa
   failure.set_failure_class(failure_class);
   failure.set_message(message);
   return failure;
+}
+
+/// Most figures of a job. 256 arms have some dozens each.
+constexpr size_t kMostFigures = 10'000;
+
+using Figures = google::protobuf::Map<std::string, double>;
+
+/// Adds figures as long as there is room: every change of the job is stored with all of them.
+void AddFigures(const Figures& reported, Figures* figures) {
+  for (const auto& [name, value] : reported) {
+    if (figures->size() < kMostFigures || figures->contains(name)) (*figures)[name] = value;
+  }
 }
 
 /// Takes the times that count from the messages, where an older version, which counted by them, stored the record.
@@ -62,14 +91,15 @@ Job Job::Create(const std::string& id, const v1::JobSpec& spec, const v1::JobSpe
   record.job.set_state(v1::JOB_STATE_QUEUED);
   *record.job.mutable_create_time() = ToProto(now);
   record.job.set_owner(owner);
-  std::shared_ptr<const Graph> graph = GraphOf(record.job);
+  auto graph = std::make_shared<const Graph>(GraphBeforeInspect(resolved));
   Job job(std::move(record), std::move(graph));
   job.ExpandGraph();
   return job;
 }
 
-absl::StatusOr<Job> Job::Restore(JobRecord record) {
-  std::shared_ptr<const Graph> graph = GraphOf(record.job);
+absl::StatusOr<Job> Job::Restore(JobRecord record, Time now) {
+  const absl::StatusOr<std::shared_ptr<const Graph>> built = GraphOf(record.job);
+  const std::shared_ptr<const Graph> graph = built.ok() ? *built : GraphOfStoredTasks(record.job);
   const auto is_same = [](const v1::Task& task, const TaskNode& node) { return LastSegment(task.name()) == node.id; };
   const bool fits =
       record.retries.size() == graph->tasks.size() && std::equal(record.job.tasks().begin(), record.job.tasks().end(),
@@ -79,7 +109,13 @@ absl::StatusOr<Job> Job::Restore(JobRecord record) {
         fmt::format("the tasks of {} are not those this version of Regroup would run", record.job.name()));
   }
   FillInTimes(&record);
-  return Job(std::move(record), std::move(graph));
+  Job job(std::move(record), graph);
+  job.can_run_ = built.status();
+  if (!built.ok() && !job.IsFinal()) {
+    job.FailForGood(MakeFailure(v1::FAILURE_CLASS_USER, std::string(built.status().message())));
+    job.Settle(now);
+  }
+  return job;
 }
 
 // Events.
@@ -156,6 +192,8 @@ absl::Status Job::Retry(Time now) {
     return WrongState(fmt::format("{} is {}; only a failed or cancelled job can be retried", proto().name(),
                                   EnumWord(proto().state())));
   }
+  if (!can_run_.ok())
+    return WrongState(fmt::format("{} cannot run: {}", proto().name(), std::string(can_run_.message())));
   record_.job.clear_failure();
   record_.job.clear_start_time();
   record_.run_start = {};
@@ -185,14 +223,19 @@ void Job::Succeed(size_t task, const v1::TaskOutcome& outcome) {
   MutableTask(task).set_state(v1::TASK_STATE_SUCCEEDED);
   MutableTask(task).clear_failure();
   MutableTask(task).set_outputs_sha256(outcome.outputs_sha256());
-  for (const auto& [name, value] : outcome.figures()) (*record_.job.mutable_figures())[name] = value;
+  AddFigures(outcome.figures(), record_.job.mutable_figures());
   if (this->task(task).kind() == v1::TASK_KIND_REPORT) record_.job.set_report_folder(ReportFolder(task, outcome));
   if (this->task(task).kind() == v1::TASK_KIND_INSPECT) {
     if (outcome.model().layers() <= 0) {
-      return FailForGood(MakeFailure(v1::FAILURE_CLASS_INTERNAL, "inspect succeeded without describing the model"));
+      return RejectModel(task,
+                         MakeFailure(v1::FAILURE_CLASS_INTERNAL, "inspect succeeded without describing the model"));
+    }
+    absl::StatusOr<Graph> graph = BuildGraph(proto().resolved_spec(), outcome.model());
+    if (!graph.ok()) {
+      return RejectModel(task, MakeFailure(v1::FAILURE_CLASS_USER, std::string(graph.status().message())));
     }
     *record_.job.mutable_model() = outcome.model();
-    graph_ = GraphOf(proto());
+    graph_ = std::make_shared<const Graph>(*std::move(graph));
     ExpandGraph();
   }
   if (IsWindingDown()) return CancelWaitingTasks();
@@ -227,6 +270,12 @@ void Job::FailForGood(const v1::Failure& failure) {
   CancelWaitingTasks();
 }
 
+void Job::RejectModel(size_t task, const v1::Failure& failure) {
+  MutableTask(task).set_state(v1::TASK_STATE_FAILED);
+  *MutableTask(task).mutable_failure() = failure;
+  FailForGood(failure);
+}
+
 // Tasks.
 
 void Job::ExpandGraph() {
@@ -248,10 +297,13 @@ void Job::AppendTask(size_t position) {
 }
 
 void Job::UnblockTasks() {
+  // Many tasks share a list.
+  std::vector<std::optional<bool>> met(graph_->needs.size());
   for (size_t task = 0; task < task_count(); ++task) {
-    if (this->task(task).state() == v1::TASK_STATE_BLOCKED && NeedsAreMet(task)) {
-      MutableTask(task).set_state(v1::TASK_STATE_READY);
-    }
+    if (this->task(task).state() != v1::TASK_STATE_BLOCKED) continue;
+    std::optional<bool>& needs_are_met = met[graph_->tasks[task].needs];
+    if (!needs_are_met) needs_are_met = NeedsAreMet(task);
+    if (*needs_are_met) MutableTask(task).set_state(v1::TASK_STATE_READY);
   }
 }
 
@@ -263,7 +315,7 @@ void Job::CancelWaitingTasks() {
 }
 
 bool Job::NeedsAreMet(size_t task) const {
-  const std::vector<size_t>& needs = graph_->tasks[task].needs;
+  const std::vector<size_t>& needs = graph_->NeedsOf(task);
   return std::all_of(needs.begin(), needs.end(),
                      [this](size_t need) { return this->task(need).state() == v1::TASK_STATE_SUCCEEDED; });
 }

@@ -68,7 +68,9 @@ class Job {
                     const std::string& owner = "");
 
   /// Restores a job from the store. INTERNAL if its tasks differ from its graph: another version of Regroup made it.
-  static absl::StatusOr<Job> Restore(JobRecord record);
+  /// A job with more tasks than a job may have, which an older version accepted, fails: it is FAILED, or as soon as no
+  /// task of it runs any more.
+  static absl::StatusOr<Job> Restore(JobRecord record, Time now);
 
   // Events.
 
@@ -134,6 +136,8 @@ class Job {
   void Succeed(size_t task, const v1::TaskOutcome& outcome);
   void Fail(size_t task, v1::Failure failure, const Reached& reached, Time now);
   void FailForGood(const v1::Failure& failure);
+  /// Fails the job because of what its inspect task reported; the task runs again if the job is retried.
+  void RejectModel(size_t task, const v1::Failure& failure);
   void ExpandGraph();
   void AppendTask(size_t position);
   void UnblockTasks();
@@ -151,6 +155,8 @@ class Job {
   JobRecord record_;
   /// Shared between copies; replaced when `inspect` is done.
   std::shared_ptr<const Graph> graph_;
+  /// OK, or why the job can never run; its graph has only the names of its tasks then.
+  absl::Status can_run_;
 };
 
 /// Returns the workers of a task's current or last attempt, the lead first; none before the first attempt.

@@ -59,8 +59,10 @@ absl::Status StaleEpoch(const v1::AttemptId& attempt) {
 // STORE
 
 absl::Status Cluster::RestoreJob(JobRecord record, Time now) {
-  REGROUP_ASSIGN_OR_RETURN(Job job, Job::Restore(std::move(record)));
+  const bool had_failure = record.job.has_failure();
+  REGROUP_ASSIGN_OR_RETURN(Job job, Job::Restore(std::move(record), now));
   const std::string id = job.id();
+  const bool is_as_stored = job.proto().has_failure() == had_failure;
   const Job& restored = jobs_.Put(id, std::move(job));
   for (const size_t task : restored.RunningTasks()) SightingOf(restored, task, now);
   NoteWhatRuns({id});
@@ -70,7 +72,8 @@ absl::Status Cluster::RestoreJob(JobRecord record, Time now) {
       lingering_.push_back({share.worker, CurrentAttempt(restored, task), now + options_.lease});
     }
   }
-  jobs_.Commit();
+  // A job that fails now is stored, and ends, with the first batch.
+  if (is_as_stored) jobs_.Unmark(id);
   return absl::OkStatus();
 }
 

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -13,9 +14,11 @@
 namespace regroup {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::AnyOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -27,10 +30,10 @@ std::vector<std::string> Ids(const Graph& graph) {
 }
 
 std::vector<std::string> NeedsOf(const Graph& graph, const std::string& id) {
-  for (const TaskNode& task : graph.tasks) {
-    if (task.id != id) continue;
+  for (size_t task = 0; task < graph.tasks.size(); ++task) {
+    if (graph.tasks[task].id != id) continue;
     std::vector<std::string> needs;
-    for (const size_t need : task.needs) needs.push_back(graph.tasks[need].id);
+    for (const size_t need : graph.NeedsOf(task)) needs.push_back(graph.tasks[need].id);
     return needs;
   }
   ADD_FAILURE() << "no task " << id;
@@ -45,11 +48,11 @@ const TaskNode& Node(const Graph& graph, const std::string& id) {
 }
 
 Graph GraphOf(const v1::JobSpec& spec, const v1::ModelSummary& model = SmallModel()) {
-  return BuildGraph(ResolveJobSpec(spec), &model);
+  return BuildGraph(ResolveJobSpec(spec), model).value();
 }
 
 TEST(Graph, HasOnlyInspectBeforeTheModelIsKnown) {
-  EXPECT_THAT(Ids(BuildGraph(ResolveJobSpec(SmallSpec()), nullptr)), ElementsAre("inspect"));
+  EXPECT_THAT(Ids(GraphBeforeInspect(ResolveJobSpec(SmallSpec()))), ElementsAre("inspect"));
 }
 
 TEST(Graph, OfAConversionRunsEachStageAfterWhatItNeeds) {
@@ -214,7 +217,7 @@ TEST(Graph, OfAJobOfAReleaseWithoutLayerwiseHasNoTasksOfIt) {
   v1::JobSpec resolved = ResolveJobSpec(spec);
   resolved.clear_layerwise();
   const v1::ModelSummary model = SmallModel();
-  EXPECT_THAT(Ids(BuildGraph(resolved, &model)), Not(Contains(AnyOf("record", StartsWith("layerwise")))));
+  EXPECT_THAT(Ids(BuildGraph(resolved, model).value()), Not(Contains(AnyOf("record", StartsWith("layerwise")))));
 }
 
 TEST(Graph, GivesGangsTheRanksOfTheJobFile) {
@@ -329,6 +332,64 @@ TEST(Graph, AncestorsAreEverythingATaskBuildsOn) {
   std::vector<std::string> names;
   for (const size_t task : graph.AncestorsOf(4)) names.push_back(graph.tasks[task].id);
   EXPECT_THAT(names, ElementsAre("inspect", "calibrate", "align-000", "align-001"));
+}
+
+// How large a graph may become.
+
+size_t Entries(const Graph& graph) {
+  size_t entries = 0;
+  for (const std::vector<size_t>& list : graph.needs) entries += list.size();
+  return entries;
+}
+
+std::string WhyTooLarge(const v1::JobSpec& spec, const v1::ModelSummary& model) {
+  const absl::Status status = BuildGraph(ResolveJobSpec(spec), model).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  return std::string(status.message());
+}
+
+TEST(GraphSize, GrowsWithTheTasksAlsoWhereEachWaitsForManyOthers) {
+  v1::JobSpec spec = LayerwiseSpec();
+  spec.mutable_layerwise()->set_layers_per_task(1);
+  const Graph graph = GraphOf(spec, SmallModel(kMostLayers));
+  ASSERT_GT(graph.tasks.size(), static_cast<size_t>(2 * kMostLayers));
+  EXPECT_LT(Entries(graph), 4 * graph.tasks.size());
+  EXPECT_EQ(NeedsOf(graph, "layerwise-4095").size(), static_cast<size_t>(kMostLayers) + 1);
+
+  v1::JobSpec sweep = SweepSpec();
+  sweep.mutable_layerwise()->set_layers_per_task(1);
+  for (const char* method : {"none", "distill"}) sweep.mutable_sweep()->add_layerwise(method);
+  for (const bool refines : {false, true}) sweep.mutable_sweep()->add_refine(refines);
+  const Graph arms = GraphOf(sweep, SmallModel(100));
+  EXPECT_LT(Entries(arms), 4 * arms.tasks.size());
+}
+
+TEST(GraphSize, IsBoundedHoweverManyLayersAModelClaims) {
+  for (const int layers : {kMostLayers + 1, 10'000, std::numeric_limits<int>::max()}) {
+    const std::string why = WhyTooLarge(SmallSpec(), SmallModel(layers));
+    EXPECT_THAT(why, HasSubstr("source.checkpoint has " + std::to_string(layers) + " attention layers"));
+    EXPECT_THAT(why, HasSubstr("at most 4096"));
+  }
+}
+
+TEST(GraphSize, IsBoundedInTasks) {
+  v1::JobSpec spec = SmallSpec();
+  spec.clear_target();
+  spec.clear_output();
+  for (const int heads : {1, 2, 4}) spec.mutable_sweep()->add_kv_heads(heads);
+  EXPECT_TRUE(BuildGraph(ResolveJobSpec(spec), SmallModel(3000)).ok());
+  EXPECT_THAT(WhyTooLarge(spec, SmallModel(4000)), AllOf(HasSubstr("for 4000 layers and 3 arms"), HasSubstr("sweep"),
+                                                         HasSubstr("layerwise.layers_per_task")));
+}
+
+TEST(GraphSize, IsBoundedInTheResultsThatAReportReads) {
+  v1::JobSpec spec = SmallSpec();
+  spec.clear_output();
+  for (int i = 0; i < 64; ++i) spec.mutable_sweep()->add_kv_heads(i + 1);
+  for (const bool refines : {false, true}) spec.mutable_sweep()->add_refine(refines);
+  for (const char* method : {"none", "lora"}) spec.mutable_sweep()->add_finetune(method);
+  EXPECT_TRUE(BuildGraph(ResolveJobSpec(spec), SmallModel(126)).ok()) << "the deepest Llama in 256 arms";
+  EXPECT_THAT(WhyTooLarge(spec, SmallModel(300)), HasSubstr("50000 counted for each arm"));
 }
 
 }  // namespace

@@ -217,7 +217,7 @@ TEST_F(JobTest, FailsWhenItRunsForLongerThanAllowed) {
 
 TEST_F(JobTest, IsTheSameJobAfterAStoreGaveItBack) {
   RunUntilTraining();
-  absl::StatusOr<Job> restored = Job::Restore(job_.record());
+  absl::StatusOr<Job> restored = Job::Restore(job_.record(), now_);
   ASSERT_TRUE(restored.ok()) << restored.status();
   EXPECT_FALSE(restored->HasChangedSince(job_));
   EXPECT_EQ(restored->ReadyTasks(now_), job_.ReadyTasks(now_));
@@ -232,7 +232,7 @@ JobRecord AsStoredBefore(JobRecord record) {
 
 TEST_F(JobTest, OfAReleaseWithoutLayerwiseGoesOn) {
   RunUntilTraining();
-  absl::StatusOr<Job> restored = Job::Restore(AsStoredBefore(job_.record()));
+  absl::StatusOr<Job> restored = Job::Restore(AsStoredBefore(job_.record()), now_);
   ASSERT_TRUE(restored.ok()) << restored.status();
   EXPECT_EQ(restored->ReadyTasks(now_), job_.ReadyTasks(now_));
   job_ = *std::move(restored);
@@ -245,7 +245,7 @@ TEST_F(JobTest, OfAReleaseWithoutLayerwiseGoesOn) {
 TEST_F(JobTest, OfAReleaseWithoutLayerwiseLearnsNoTasksOfItFromInspect) {
   v1::JobSpec spec = SmallSpec();
   spec.set_recipe("best");
-  job_ = *Job::Restore(AsStoredBefore(MakeJob("small-1", spec, now_).record()));
+  job_ = *Job::Restore(AsStoredBefore(MakeJob("small-1", spec, now_).record()), now_);
   Run("inspect", InspectSuccess());
   EXPECT_FALSE(job_.FindTask("record"));
   EXPECT_FALSE(job_.FindTask("layerwise-000"));
@@ -255,7 +255,7 @@ TEST_F(JobTest, OfAReleaseWithoutLayerwiseLearnsNoTasksOfItFromInspect) {
 TEST_F(JobTest, IsNotRestoredWithTasksThatAreNotItsOwn) {
   JobRecord record = job_.record();
   record.job.mutable_tasks(0)->set_name("jobs/small-1/tasks/unpack");
-  EXPECT_EQ(Job::Restore(record).status().code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(Job::Restore(record, now_).status().code(), absl::StatusCode::kInternal);
 }
 
 TEST_F(JobTest, AssignsTheResultsOfTheSuccessfulAttempts) {

@@ -156,8 +156,8 @@ class Simulation {
     const std::string id = AnyJob();
     const auto stored = durable_.find(id);
     if (stored == durable_.end() || cluster_.jobs().Find(id) != nullptr) return;
-    Job job =
-        Job::Restore(Has(Defect::kRetriesFinishedTasks) ? WithoutSuccess(stored->second) : stored->second).value();
+    Job job = Job::Restore(Has(Defect::kRetriesFinishedTasks) ? WithoutSuccess(stored->second) : stored->second, now_)
+                  .value();
     if (!job.Retry(now_).ok()) return;
     retried_.insert(id);
     // With the job, the coordinator forgot which tasks it had moved.

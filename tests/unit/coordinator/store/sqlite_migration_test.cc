@@ -76,7 +76,7 @@ TEST_F(SqliteMigration, KeepsTheJobsOfVersion1) {
     ASSERT_TRUE(store.ok()) << store.status();
     const auto unfinished = (*store)->LoadUnfinished().value();
     ASSERT_EQ(unfinished.size(), 1u);
-    EXPECT_TRUE(Job::Restore(unfinished[0]).ok());
+    EXPECT_TRUE(Job::Restore(unfinished[0], Time{}).ok());
     EXPECT_EQ((*store)->ListJobs({})->jobs.size(), 2u);
     EXPECT_THAT((*store)->FinishedBefore(Time(std::chrono::seconds(200)), 10).value(),
                 ::testing::ElementsAre("finished"))
