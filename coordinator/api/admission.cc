@@ -27,6 +27,15 @@ absl::StatusOr<std::string> OwnerOf(const std::string& job, const Turn& turn) {
   return record.job.owner();
 }
 
+/// Returns the text, cut to a size that keeps pages of entries small; never within a UTF-8 character.
+std::string Shortened(std::string text) {
+  constexpr size_t longest = 1024;
+  if (text.size() <= longest) return text;
+  size_t end = longest;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  return text.substr(0, end) + "...";
+}
+
 v1::AuditEntry EntryOf(const Caller& caller, std::string_view method, const std::string& resource, Time now) {
   v1::AuditEntry entry;
   *entry.mutable_time() = ToProto(now);
@@ -60,7 +69,7 @@ void AuditRefusal(const Refusal& refusal, Turn* turn) {
   v1::AuditEntry entry = EntryOf(refusal.caller, refusal.method, refusal.resource, turn->now);
   // Nobody is known to have the role that an open coordinator gives.
   if (refusal.caller.name.empty()) entry.clear_role();
-  entry.set_refusal(refusal.why);
+  entry.set_refusal(Shortened(refusal.why));
   entry.set_refusals_left_out(refusal.left_out);
   turn->changes.audit.push_back(std::move(entry));
 }

@@ -46,14 +46,19 @@ void FinishWithWorker(grpc::ServerUnaryReactor* reactor, const absl::StatusOr<v1
   reactor->Finish(ToGrpc(worker.status()));
 }
 
-/// Adds workers in the order of their names, from `position`, and sets the page token if more follow.
+/// Adds workers in the order of their names, from `position`, up to the limit and kBytesPerPage, and sets the page
+/// token if more follow.
 void FillPage(const Turn& turn, const Caller& caller, size_t position, size_t limit,
               v1::ListWorkersResponse* response) {
   size_t index = 0;
+  size_t bytes = 0;
   for (const auto& [id, worker] : turn.cluster.workers()) {
     if (index++ < position) continue;
-    if (index > position + limit) return response->set_next_page_token(PageToken(static_cast<int64_t>(index - 1)));
+    if (index > position + limit || bytes >= kBytesPerPage) {
+      return response->set_next_page_token(PageToken(static_cast<int64_t>(index - 1)));
+    }
     *response->add_workers() = Describe(worker, caller, turn);
+    bytes += response->workers().rbegin()->ByteSizeLong();
   }
 }
 
@@ -61,14 +66,10 @@ absl::Status FillAuditPage(JobStore* store, const v1::ListAuditEntriesRequest& r
                            v1::ListAuditEntriesResponse* response) {
   AuditQuery query{.resource = request.resource()};
   REGROUP_ASSIGN_OR_RETURN(query.before, PositionOf(request.page_token()));
-  REGROUP_ASSIGN_OR_RETURN(const size_t limit, PageSize(request.page_size(), kEntriesPerPage));
-  query.limit = limit + 1;
-  REGROUP_ASSIGN_OR_RETURN(auto entries, store->ReadAudit(query));
-  if (entries.size() > limit) {
-    entries.pop_back();
-    response->set_next_page_token(PageToken(entries.back().number));
-  }
-  for (auto& entry : entries) *response->add_entries() = std::move(entry.message);
+  REGROUP_ASSIGN_OR_RETURN(query.limit, PageSize(request.page_size(), kEntriesPerPage));
+  REGROUP_ASSIGN_OR_RETURN(AuditPage page, store->ReadAudit(query));
+  response->set_next_page_token(PageToken(page.next));
+  for (auto& entry : page.entries) *response->add_entries() = std::move(entry.message);
   return absl::OkStatus();
 }
 

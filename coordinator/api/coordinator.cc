@@ -13,7 +13,6 @@
 namespace regroup {
 namespace {
 
-constexpr size_t kMostStreams = 1000;
 constexpr std::chrono::milliseconds kGraceOnDestruction(500);
 constexpr std::chrono::milliseconds kElectionPause(50);
 constexpr size_t kGangSecretBytes = 32;
@@ -57,7 +56,7 @@ absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Start(const Coordinato
 
 Coordinator::Coordinator(const CoordinatorOptions& options, std::unique_ptr<JobStore> store)
     : store_(std::move(store)),
-      pump_(kMostStreams, options.max_streams_per_caller),
+      pump_(options.streams),
       access_({.token_file = options.token_file,
                .needs_tokens = options.needs_tokens,
                .on_readable = [this](bool readable) { metrics_.SetTokensReadable(readable); },
@@ -65,7 +64,7 @@ Coordinator::Coordinator(const CoordinatorOptions& options, std::unique_ptr<JobS
       core_(options.cluster, store_.get(), &feeds_, &metrics_, SystemClocks()),
       job_service_(&core_, store_.get(), &feeds_, &pump_, &access_, options.allowed_paths, options.plans),
       worker_service_(&core_, &metrics_, &access_, AllAbsolute(options.allowed_paths.data_roots),
-                      options.max_log_bytes_per_job),
+                      {.log_bytes = options.max_log_bytes_per_job, .points = options.max_points_per_job}),
       cluster_service_(
           &core_, store_.get(), &access_, &errands_,
           {.start_time = SteadyWallClock()(),

@@ -51,11 +51,12 @@ struct CoordinatorOptions {
   AllowedPaths allowed_paths;
   /// Memory above which connections are ended, in bytes; 0: see MemoryGuard.
   size_t max_process_bytes = 0;
-  /// Most streams that one caller may hold; those of all callers have a limit of their own.
-  size_t max_streams_per_caller = 200;
+  StreamLimits streams;
   PlanLimits plans;
   /// Most bytes of log that are stored of one job.
   int64_t max_log_bytes_per_job = int64_t{64} << 20;
+  /// Most metric points that are stored of one job.
+  int64_t max_points_per_job = 1'000'000;
   ClusterOptions cluster;
 };
 

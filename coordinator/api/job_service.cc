@@ -44,6 +44,7 @@ absl::Status RetryJobIn(const std::string& id, Turn& turn) {
   REGROUP_ASSIGN_OR_RETURN(JobRecord record, turn.store.GetJob(id));
   REGROUP_ASSIGN_OR_RETURN(Job job, Job::Restore(std::move(record), turn.now));
   REGROUP_RETURN_IF_ERROR(job.Retry(turn.now));
+  REGROUP_RETURN_IF_ERROR(CheckLimit(job.proto().owner(), turn));
   turn.cluster.AddJob(std::move(job));
   return absl::OkStatus();
 }
@@ -170,9 +171,9 @@ grpc::ServerUnaryReactor* JobService::ListJobs(grpc::CallbackServerContext* cont
   if (!caller.ok()) return FinishWith(context, caller.status());
   const absl::StatusOr<JobQuery> query = Noted(JobQueryOf(*request, *caller), access_, *caller, "JobService/ListJobs");
   if (!query.ok()) return FinishWith(context, query.status());
-  const absl::StatusOr<JobPage> page = store_->ListJobs(*query);
+  absl::StatusOr<JobPage> page = store_->ListJobs(*query);
   if (!page.ok()) return FinishWith(context, page.status());
-  response->mutable_jobs()->Assign(page->jobs.begin(), page->jobs.end());
+  for (v1::Job& job : page->jobs) *response->add_jobs() = std::move(job);
   response->set_next_page_token(PageToken(page->next));
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   core_->Read([=](const Turn& turn) {

@@ -95,26 +95,15 @@ size_t UnfinishedJobsOf(const std::string& owner, const Turn& turn) {
   return own;
 }
 
-absl::Status CheckLimit(const Caller& caller, const Turn& turn) {
-  const size_t all = turn.cluster.jobs().size();
-  const size_t limit = turn.cluster.options().max_unfinished_jobs;
-  const size_t own_limit = turn.cluster.options().max_unfinished_jobs_per_caller;
-  if (all >= limit) {
-    return MakeError(absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
-                     fmt::format("{} jobs are unfinished; submit again when some have finished", limit));
-  }
-  if (caller.name.empty() || all < own_limit || UnfinishedJobsOf(caller.name, turn) < own_limit) {
-    return absl::OkStatus();
-  }
-  return MakeError(
-      absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
-      fmt::format("{} jobs of \"{}\" are unfinished; submit again when some have finished", own_limit, caller.name));
-}
-
 }  // namespace
 
 absl::StatusOr<JobSubmission> CheckSubmission(const v1::SubmitJobRequest& request, const Caller& caller,
                                               const AllowedPaths& allowed) {
+  if (const size_t bytes = request.spec().ByteSizeLong(); bytes > kLargestSpec) {
+    return InvalidFields(
+        {Violation("spec", fmt::format("has {} bytes; a job has at most {}: write fewer or shorter entries", bytes,
+                                       kLargestSpec))});
+  }
   std::vector<FieldViolation> violations = ValidateJobSpec(request.spec());
   if (!request.job_id().empty() && !IsResourceId(request.job_id())) {
     violations.push_back(Violation("job_id", "write lower-case letters, digits and hyphens, at most 63"));
@@ -135,7 +124,7 @@ absl::StatusOr<std::string> AcceptSubmission(const JobSubmission& submission, Tu
   const v1::SubmitJobRequest& request = submission.request;
   REGROUP_ASSIGN_OR_RETURN(const std::optional<std::string> earlier, EarlierJob(submission, turn));
   if (earlier) return *earlier;
-  REGROUP_RETURN_IF_ERROR(CheckLimit(submission.caller, turn));
+  REGROUP_RETURN_IF_ERROR(CheckLimit(submission.caller.name, turn));
   REGROUP_ASSIGN_OR_RETURN(std::string id, FreeId(request, turn));
   turn.cluster.AddJob(Job::Create(id, request.spec(), submission.resolved, turn.now, submission.caller.name));
   if (!request.request_id().empty()) {
@@ -147,7 +136,7 @@ absl::StatusOr<std::string> AcceptSubmission(const JobSubmission& submission, Tu
 absl::StatusOr<v1::Job> PreviewSubmission(const JobSubmission& submission, const Turn& turn) {
   REGROUP_ASSIGN_OR_RETURN(const std::optional<std::string> earlier, EarlierJob(submission, turn));
   if (earlier) return turn.DescribeJob(*earlier);
-  REGROUP_RETURN_IF_ERROR(CheckLimit(submission.caller, turn));
+  REGROUP_RETURN_IF_ERROR(CheckLimit(submission.caller.name, turn));
   REGROUP_ASSIGN_OR_RETURN(const std::string id, FreeId(submission.request, turn));
   v1::Job job;
   job.set_name(JobName(id));
@@ -155,6 +144,22 @@ absl::StatusOr<v1::Job> PreviewSubmission(const JobSubmission& submission, const
   *job.mutable_resolved_spec() = submission.resolved;
   job.set_owner(submission.caller.name);
   return job;
+}
+
+absl::Status CheckLimit(const std::string& owner, const Turn& turn) {
+  const size_t all = turn.cluster.jobs().size();
+  const size_t limit = turn.cluster.options().max_unfinished_jobs;
+  const size_t own_limit = turn.cluster.options().max_unfinished_jobs_per_caller;
+  if (all >= limit) {
+    return MakeError(absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
+                     fmt::format("{} jobs are unfinished; submit again when some have finished", limit));
+  }
+  if (owner.empty() || all < own_limit || UnfinishedJobsOf(owner, turn) < own_limit) {
+    return absl::OkStatus();
+  }
+  return MakeError(
+      absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
+      fmt::format("{} jobs of \"{}\" are unfinished; submit again when some have finished", own_limit, owner));
 }
 
 }  // namespace regroup

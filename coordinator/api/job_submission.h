@@ -21,8 +21,12 @@ struct JobSubmission {
   Caller caller;
 };
 
-/// Checks the request and fills in the defaults. INVALID_ARGUMENT names every invalid field, PERMISSION_DENIED
-/// (NOT_ALLOWED) every path that is not allowed.
+/// Most bytes of a new job's specification: every list, event and assignment of the job carries it. A job file has a
+/// few kilobytes.
+inline constexpr size_t kLargestSpec = size_t{64} << 10;
+
+/// Checks the request and fills in the defaults. INVALID_ARGUMENT names every invalid field, or that the specification
+/// is too large, PERMISSION_DENIED (NOT_ALLOWED) every path that is not allowed.
 absl::StatusOr<JobSubmission> CheckSubmission(const v1::SubmitJobRequest& request, const Caller& caller,
                                               const AllowedPaths& allowed);
 
@@ -32,5 +36,8 @@ absl::StatusOr<std::string> AcceptSubmission(const JobSubmission& submission, Tu
 
 /// Returns the job as AcceptSubmission would accept it now, without accepting it. Same errors.
 absl::StatusOr<v1::Job> PreviewSubmission(const JobSubmission& submission, const Turn& turn);
+
+/// Returns RESOURCE_EXHAUSTED (LIMIT_REACHED) if there may not be one more unfinished job, of this owner or of all.
+absl::Status CheckLimit(const std::string& owner, const Turn& turn);
 
 }  // namespace regroup

@@ -11,17 +11,17 @@ namespace regroup {
 absl::Status StreamPump::Add(std::shared_ptr<PumpedStream> stream, const std::string& caller) {
   const std::lock_guard lock(mutex_);
   if (ending_) return absl::UnavailableError("the coordinator is stopping");
-  if (streams_.size() >= max_streams_) {
+  if (streams_.size() >= limits_.streams) {
     return MakeError(absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
                      fmt::format("{} streams are open; try again later", streams_.size()));
   }
-  size_t& own = streams_of_[caller];
-  if (!caller.empty() && own >= max_per_caller_) {
+  Share& own = shares_[caller];
+  if (!caller.empty() && own.streams >= limits_.per_caller) {
     return MakeError(absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
-                     fmt::format("{} streams of \"{}\" are open; end some, or try again later", own, caller));
+                     fmt::format("{} streams of \"{}\" are open; end some, or try again later", own.streams, caller));
   }
-  ++own;
-  streams_.emplace(std::move(stream), caller);
+  ++own.streams;
+  streams_.emplace(std::move(stream), Held{caller});
   return absl::OkStatus();
 }
 
@@ -29,9 +29,25 @@ void StreamPump::Remove(const std::shared_ptr<PumpedStream>& stream) {
   const std::lock_guard lock(mutex_);
   const auto found = streams_.find(stream);
   if (found == streams_.end()) return;
-  const auto own = streams_of_.find(found->second);
-  if (--own->second == 0) streams_of_.erase(own);
+  const auto own = shares_.find(found->second.caller);
+  own->second.bytes -= found->second.bytes;
+  if (--own->second.streams == 0) shares_.erase(own);
   streams_.erase(found);
+}
+
+absl::Status StreamPump::Hold(const std::shared_ptr<PumpedStream>& stream, size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  const auto found = streams_.find(stream);
+  if (found == streams_.end()) return absl::CancelledError("the stream has ended");
+  size_t& own = shares_.at(found->second.caller).bytes;
+  const size_t others = own - found->second.bytes;
+  if (others > 0 && others + bytes > limits_.bytes_per_caller) {
+    return MakeError(absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
+                     fmt::format("the streams of this caller hold {} bytes; end some, or try again later", others));
+  }
+  own = others + bytes;
+  found->second.bytes = bytes;
+  return absl::OkStatus();
 }
 
 void StreamPump::Wake(const std::shared_ptr<PumpedStream>& stream) {

@@ -1,7 +1,9 @@
 // Writes messages from their sources into server streams, each at its reader's pace.
 //
 // A stream asks its source for the next message only after the last one was written, so a slow reader holds one message
-// and delays no other. One thread serves all streams; it only reads the store and passes messages to gRPC.
+// and delays no other. The last messages of all streams of one caller are bounded in bytes, because gRPC keeps what was
+// not read: the stream that would exceed the bound ends. One thread serves all streams; it only reads the store and
+// passes messages to gRPC.
 #pragma once
 
 #include <grpcpp/support/server_callback.h>
@@ -49,17 +51,27 @@ class PumpedStream {
   std::atomic<bool> is_queued_ = false;
 };
 
+struct StreamLimits {
+  /// Streams of all callers together.
+  size_t streams = 1000;
+  /// Streams of one caller; without tokens the callers cannot be told apart, and have no limit of their own.
+  size_t per_caller = 200;
+  /// Bytes of the last messages of all streams of one caller, or of all callers without tokens.
+  size_t bytes_per_caller = size_t{128} << 20;
+};
+
 class StreamPump {
  public:
-  /// Limits all streams together, and those of one caller; without tokens the callers cannot be told apart.
-  StreamPump(size_t max_streams, size_t max_per_caller)
-      : max_streams_(max_streams), max_per_caller_(max_per_caller), thread_(&StreamPump::Run, this) {}
+  explicit StreamPump(const StreamLimits& limits) : limits_(limits), thread_(&StreamPump::Run, this) {}
   ~StreamPump() { Stop(); }
 
   /// Keeps the stream until Remove. RESOURCE_EXHAUSTED (LIMIT_REACHED) if there are too many streams, of this caller or
   /// of all; UNAVAILABLE if the pump is ending them.
   absl::Status Add(std::shared_ptr<PumpedStream> stream, const std::string& caller);
   void Remove(const std::shared_ptr<PumpedStream>& stream);
+  /// Counts a message that the stream is about to write, until its next one or its end. RESOURCE_EXHAUSTED
+  /// (LIMIT_REACHED) if the messages of its caller would then exceed their bound; a caller's only message never does.
+  absl::Status Hold(const std::shared_ptr<PumpedStream>& stream, size_t bytes);
   /// Lets the stream advance soon.
   void Wake(const std::shared_ptr<PumpedStream>& stream);
 
@@ -78,15 +90,24 @@ class StreamPump {
     absl::Status ending;
   };
 
+  /// A caller's name, and the bytes of the stream's last message.
+  struct Held {
+    std::string caller;
+    size_t bytes = 0;
+  };
+  /// The streams of one caller, and the bytes of their messages.
+  struct Share {
+    size_t streams = 0;
+    size_t bytes = 0;
+  };
+
   void Run();
 
-  const size_t max_streams_;
-  const size_t max_per_caller_;
+  const StreamLimits limits_;
   std::mutex mutex_;
   std::condition_variable has_work_;
-  /// The caller of each stream, and the number of streams of each caller.
-  std::map<std::shared_ptr<PumpedStream>, std::string> streams_;
-  std::map<std::string, size_t> streams_of_;
+  std::map<std::shared_ptr<PumpedStream>, Held> streams_;
+  std::map<std::string, Share> shares_;
   std::deque<Entry> queue_;
   bool ending_ = false;
   bool stopping_ = false;
@@ -114,6 +135,8 @@ class SourcedStream : public grpc::ServerWriteReactor<Message>,
     if (!next.ok()) return FinishWith(next.status());
     if (*next == Next::kEnd) return FinishWith(absl::OkStatus());
     if (*next == Next::kNothingYet) return;
+    const absl::Status held = pump_->Hold(this->shared_from_this(), message_.ByteSizeLong());
+    if (!held.ok()) return FinishWith(held);
     is_writing_ = true;
     this->StartWrite(&message_);
   }
@@ -122,6 +145,8 @@ class SourcedStream : public grpc::ServerWriteReactor<Message>,
 
   void OnWriteDone(bool ok) override {
     if (!ok) is_cancelled_ = true;
+    // Frees the memory, which Clear would keep.
+    message_ = Message();
     is_writing_ = false;
     pump_->Wake(this->shared_from_this());
   }

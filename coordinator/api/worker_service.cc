@@ -19,6 +19,8 @@ namespace {
 /// Most log lines and metric points of one commit; the rest is dropped and counted.
 constexpr size_t kMostLinesPerCommit = 20000;
 constexpr size_t kLongestWorkerId = 63;
+/// Reports of ended attempts in one push.
+constexpr int kMostEndedReports = 64;
 
 /// Coordinator and workers are tested in one version only (proto/README.md).
 absl::Status CheckVersion(const v1::RegisterWorkerRequest& request) {
@@ -78,14 +80,6 @@ class AcquireCall : public grpc::ServerUnaryReactor {
   std::shared_ptr<void> watched_;
 };
 
-/// Returns the task if the attempt is its current or last one; null otherwise.
-const v1::Task* LastAttempt(const v1::AttemptId& attempt, const v1::Job& job) {
-  const auto found = std::find_if(job.tasks().begin(), job.tasks().end(), [&](const v1::Task& task) {
-    return LastSegment(task.name()) == attempt.task() && task.epoch() == attempt.epoch();
-  });
-  return found == job.tasks().end() ? nullptr : &*found;
-}
-
 /// Returns true if the job has ended and this was the last attempt of its task, on this worker: the report is then a
 /// repetition.
 /// UNAVAILABLE if the store cannot tell: the worker must retry rather than discard its result.
@@ -94,7 +88,7 @@ absl::StatusOr<bool> IsRepetition(const v1::ReportTaskRequest& request, const Tu
   const absl::StatusOr<JobRecord> record = turn.store.GetJob(attempt.job());
   if (absl::IsNotFound(record.status())) return false;
   if (!record.ok()) return record.status();
-  const v1::Task* task = LastAttempt(attempt, record->job);
+  const v1::Task* task = LastAttempt(attempt, record->job.tasks());
   return task != nullptr && IsFinalState(task->state()) && RunsOn(*task, request.worker());
 }
 
@@ -106,17 +100,12 @@ absl::Status ReportIn(const v1::ReportTaskRequest& request, Turn& turn) {
   return is_repetition ? absl::OkStatus() : status;
 }
 
-/// Returns true if the attempt is or was the worker's, so that the worker may write to its log.
-bool IsOwnAttempt(const std::string& worker, const v1::AttemptId& attempt, const Turn& turn) {
-  const Job* const live = turn.cluster.jobs().Find(attempt.job());
-  if (live == nullptr) {
-    const absl::StatusOr<JobRecord> record = turn.store.GetJob(attempt.job());
-    if (!record.ok()) return false;
-    const v1::Task* const task = LastAttempt(attempt, record->job);
-    return task != nullptr ? RunsOn(*task, worker) : turn.cluster.HasRun(worker, attempt);
-  }
-  const v1::Task* const task = LastAttempt(attempt, live->proto());
-  return task != nullptr ? RunsOn(*task, worker) : turn.cluster.HasRun(worker, attempt);
+/// A push has at most one report for each attempt that the worker runs, and some of those that have just ended.
+absl::Status CheckReports(const v1::PushLogsRequest& request, const Turn& turn) {
+  const int most = turn.cluster.workers().Find(request.worker())->slots() + kMostEndedReports;
+  if (request.reports_size() <= most) return absl::OkStatus();
+  return InvalidFields({Violation("reports", fmt::format("send at most {} entries instead of {}: one for each attempt",
+                                                         most, request.reports_size()))});
 }
 
 }  // namespace
@@ -214,6 +203,7 @@ grpc::ServerUnaryReactor* WorkerService::PushLogs(grpc::CallbackServerContext* c
   core_->Change(
       [=, this](Turn& turn) {
         REGROUP_RETURN_IF_ERROR(turn.cluster.CheckSession(request->worker(), request->incarnation()));
+        REGROUP_RETURN_IF_ERROR(CheckReports(*request, turn));
         for (const v1::AttemptReport& report : request->reports()) TakeReport(report, request->worker(), turn);
         return absl::OkStatus();
       },
@@ -228,16 +218,24 @@ void WorkerService::TakeReport(const v1::AttemptReport& report, const std::strin
   const bool has_room = turn.changes.logs.size() + turn.changes.metrics.size() < kMostLinesPerCommit;
   const bool has_lines = report.logs_size() + report.metrics_size() > 0;
   if (!has_lines) return;
-  if (!has_room || !IsPlainText(attempt.task(), kLongestWorkerId) || !IsOwnAttempt(worker, attempt, turn)) {
+  if (!has_room || !IsPlainText(attempt.task(), kLongestWorkerId) || !attempts_.Has(worker, attempt, turn)) {
+    metrics_->CountDroppedPoints(static_cast<size_t>(report.metrics_size()));
     return metrics_->CountDroppedLogs(static_cast<size_t>(report.logs_size()));
   }
   metrics_->CountDroppedLogs(logs_.Add(report, worker, turn));
+  TakePoints(report, turn);
+}
+
+void WorkerService::TakePoints(const v1::AttemptReport& report, Turn& turn) {
+  const v1::AttemptId& attempt = report.attempt();
+  size_t dropped = 0;
   for (v1::MetricPoint point : report.metrics()) {
     if (!IsPlainText(point.metric(), kLongestWorkerId)) continue;
     point.set_task(attempt.task());
     point.set_epoch(attempt.epoch());
-    turn.changes.metrics.push_back({attempt.job(), std::move(point)});
+    if (!points_.Add(attempt, std::move(point), turn)) ++dropped;
   }
+  metrics_->CountDroppedPoints(dropped);
 }
 
 }  // namespace regroup

@@ -7,18 +7,30 @@
 
 #include "coordinator/api/admission.h"
 #include "coordinator/api/log_budget.h"
+#include "coordinator/api/own_attempts.h"
+#include "coordinator/api/point_budget.h"
 #include "coordinator/core/core.h"
 #include "regroup/v1/worker_service.grpc.pb.h"
 
 namespace regroup {
 
+/// Most of what is stored of one job.
+struct ReportLimits {
+  int64_t log_bytes = 0;
+  int64_t points = 0;
+};
+
 class WorkerService : public v1::WorkerService::CallbackService {
  public:
-  /// The objects must outlive the service. Every assignment carries the roots; of each job's log at most `log_bytes`
-  /// are stored.
+  /// The objects must outlive the service. Every assignment carries the roots.
   WorkerService(Core* core, CoordinatorMetrics* metrics, Access* access, std::vector<std::filesystem::path> data_roots,
-                int64_t log_bytes)
-      : core_(core), metrics_(metrics), access_(access), data_roots_(std::move(data_roots)), logs_(log_bytes) {}
+                const ReportLimits& limits)
+      : core_(core),
+        metrics_(metrics),
+        access_(access),
+        data_roots_(std::move(data_roots)),
+        logs_(limits.log_bytes),
+        points_(limits.points) {}
 
   grpc::ServerUnaryReactor* RegisterWorker(grpc::CallbackServerContext* context,
                                            const v1::RegisterWorkerRequest* request,
@@ -39,13 +51,16 @@ class WorkerService : public v1::WorkerService::CallbackService {
   absl::StatusOr<Caller> AdmitWorker(const grpc::ServerContextBase& context, std::string_view method,
                                      const Request& request);
   void TakeReport(const v1::AttemptReport& report, const std::string& worker, Turn& turn);
+  void TakePoints(const v1::AttemptReport& report, Turn& turn);
 
   Core* const core_;
   CoordinatorMetrics* const metrics_;
   Access* const access_;
   const std::vector<std::filesystem::path> data_roots_;
-  /// Used by the core thread.
+  // Used by the core thread.
   LogBudget logs_;
+  PointBudget points_;
+  OwnAttempts attempts_;
 };
 
 }  // namespace regroup

@@ -96,6 +96,7 @@ CoordinatorMetrics::CoordinatorMetrics() {
   DescribeJobs();
   // Create every counter at the start, so that its first event already shows as an increase.
   metrics_.Count("logs_dropped_total", {}, 0);
+  metrics_.Count("points_dropped_total", {}, 0);
   metrics_.Count("store_failures_total", {}, 0);
   metrics_.Count("jobs_finished_total", LabelsOfEnd(v1::JOB_STATE_SUCCEEDED, v1::FAILURE_CLASS_UNSPECIFIED), 0);
   metrics_.Count("jobs_finished_total", LabelsOfEnd(v1::JOB_STATE_CANCELLED, v1::FAILURE_CLASS_UNSPECIFIED), 0);
@@ -140,6 +141,7 @@ void CoordinatorMetrics::DescribeCluster() {
   metrics_.DescribeGauge("worker_heartbeat_age_seconds", "Time since the last heartbeat of each worker.");
   metrics_.DescribeHistogram("rpc_seconds", "Duration of calls, by method and code.", DurationBounds());
   metrics_.DescribeCounter("logs_dropped_total", "Log lines that were not stored.");
+  metrics_.DescribeCounter("points_dropped_total", "Metric points that were not stored.");
   metrics_.DescribeCounter("store_failures_total", "Commits that failed in the store.");
 }
 
@@ -289,6 +291,10 @@ void CoordinatorMetrics::ObserveWorkers(const Cluster& cluster, Time now) {
 
 void CoordinatorMetrics::CountDroppedLogs(size_t lines) {
   metrics_.Count("logs_dropped_total", {}, static_cast<double>(lines));
+}
+
+void CoordinatorMetrics::CountDroppedPoints(size_t points) {
+  metrics_.Count("points_dropped_total", {}, static_cast<double>(points));
 }
 
 void CoordinatorMetrics::CountStoreFailure() { metrics_.Count("store_failures_total"); }

@@ -36,6 +36,7 @@ class CoordinatorMetrics {
   /// Counts some of the jobs, and publishes all figures once every job was counted. Returns true if it published.
   bool ObserveCluster(const Cluster& cluster, Time now);
   void CountDroppedLogs(size_t lines);
+  void CountDroppedPoints(size_t points);
   void CountStoreFailure();
   void SetLeader(bool leads);
   void SetTokensReadable(bool readable);

@@ -224,7 +224,7 @@ class GraphBuilder {
   bool is_too_large_ = false;
   /// Tasks added so far, counted for each of their arms.
   size_t tasks_of_arms_ = 0;
-  /// What waits for `inspect`, and what the align tasks wait for: indexes in Graph::needs.
+  /// Indexes in Graph::needs of the lists with only `inspect`, and with the task that the align tasks wait for.
   size_t inspected_ = 0;
   size_t statistics_ = 0;
   /// Position of the task whose streams the layerwise tasks read, if there are any.

@@ -82,7 +82,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   app->add_option(
-         "--max-streams-per-caller", flags->options.max_streams_per_caller,
+         "--max-streams-per-caller", flags->options.streams.per_caller,
          "Reject new streams (watch, logs, metrics) of a caller at this number of its open ones; only with tokens")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
@@ -103,6 +103,9 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--max-log-mib-per-job", flags->max_log_mib_per_job,
                   "MiB of log that are stored of one job; of what follows only errors are")
       ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  app->add_option("--max-points-per-job", flags->options.max_points_per_job, "Metric points that are stored of one job")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40))
       ->capture_default_str();
   app->add_option("--lease-s", flags->lease_s, "Seconds without a heartbeat after which a worker loses its tasks")
       ->check(CLI::Range(1, 3600))

@@ -25,6 +25,11 @@ namespace regroup {
 /// Number of changes of a job that a watcher can still ask for; older ones are a gap.
 inline constexpr int kEventsKept = 256;
 
+/// Bytes of messages after which a read for a page or a stream ends, whatever its limit; it returns at least one
+/// message. A page is far smaller than the 16 MiB that clients accept, and thousands of streams fit into memory.
+inline constexpr size_t kBytesPerPage = size_t{1} << 20;
+inline constexpr size_t kBytesPerStreamRead = size_t{256} << 10;
+
 /// The first submission with a request id.
 struct SubmittedRequest {
   std::string request_id;
@@ -41,6 +46,8 @@ struct JobLog {
 struct JobMetric {
   std::string job;
   v1::MetricPoint point;
+  /// False for a point that is only shown, because the job has too many.
+  bool is_stored = true;
 };
 
 /// Changes that one commit makes durable, all or nothing.
@@ -72,9 +79,13 @@ struct JobQuery {
   /// Continue after this number of a JobPage; 0 starts with the newest job.
   int64_t before = 0;
   size_t limit = 50;
+  size_t bytes = kBytesPerPage;
+  /// Numbers of jobs, and of their bytes, to look at in one call while a filter leaves many out.
+  size_t most_rows = 10'000;
+  size_t most_bytes = size_t{16} << 20;
 };
 
-/// Newest first, without tasks.
+/// Newest first, without tasks. A page may have fewer jobs than asked for, even none, and yet not be the last.
 struct JobPage {
   std::vector<v1::Job> jobs;
   /// Value of JobQuery::before for the next page; 0 on the last page.
@@ -91,6 +102,7 @@ struct LogQuery {
   /// Only lines with a larger number.
   int64_t after = 0;
   size_t limit = 256;
+  size_t bytes = kBytesPerStreamRead;
 };
 
 struct MetricQuery {
@@ -101,6 +113,7 @@ struct MetricQuery {
   /// Only points with a larger number.
   int64_t after = 0;
   size_t limit = 256;
+  size_t bytes = kBytesPerStreamRead;
 };
 
 struct AuditQuery {
@@ -109,6 +122,7 @@ struct AuditQuery {
   /// Only entries with a smaller number; 0 starts with the newest.
   int64_t before = 0;
   size_t limit = 100;
+  size_t bytes = kBytesPerPage;
 };
 
 /// A message with its number in the order of commits.
@@ -116,6 +130,13 @@ template <typename Message>
 struct Numbered {
   int64_t number = 0;
   Message message;
+};
+
+/// Newest first.
+struct AuditPage {
+  std::vector<Numbered<v1::AuditEntry>> entries;
+  /// Value of AuditQuery::before for the next page; 0 on the last page.
+  int64_t next = 0;
 };
 
 class JobStore {
@@ -135,8 +156,8 @@ class JobStore {
   virtual absl::StatusOr<JobPage> ListJobs(const JobQuery& query) = 0;
   virtual absl::StatusOr<std::optional<SubmittedRequest>> FindRequest(const std::string& request_id) = 0;
 
-  /// Returns the changes after a revision, in order and without gaps, at most `limit`. Empty if there are none, or if
-  /// the next one is no longer stored.
+  /// Returns the changes after a revision, in order and without gaps, at most `limit` and kBytesPerStreamRead. Empty if
+  /// there are none, or if the next one is no longer stored.
   virtual absl::StatusOr<std::vector<v1::JobEvent>> ReadEvents(const std::string& job, int64_t after_revision,
                                                                size_t limit) = 0;
 
@@ -145,14 +166,17 @@ class JobStore {
   virtual absl::StatusOr<int64_t> StartOfLogTail(const LogQuery& query, int lines) = 0;
   /// Returns the size of all log entries of a job as they are stored, in bytes.
   virtual absl::StatusOr<int64_t> LogBytes(const std::string& job) = 0;
+  /// Returns the number of metric points of a job, counted up to `limit`.
+  virtual absl::StatusOr<int64_t> CountMetrics(const std::string& job, int64_t limit) = 0;
+  /// Returns the tasks of a job, and none for an unknown one. Much cheaper than GetJob if the job file is large.
+  virtual absl::StatusOr<std::vector<v1::Task>> GetTasks(const std::string& job) = 0;
   virtual absl::StatusOr<std::vector<Numbered<v1::MetricPoint>>> ReadMetrics(const MetricQuery& query) = 0;
   /// Returns the jobs that reached a final state before the time, oldest first.
   virtual absl::StatusOr<std::vector<std::string>> FinishedBefore(Time time, size_t limit) = 0;
   /// Writes a durable copy of the store as of some moment during the call; commits and reads continue meanwhile.
   /// ALREADY_EXISTS if the file exists.
   virtual absl::Status Backup(const std::filesystem::path& file) = 0;
-  /// Returns audit entries, newest first.
-  virtual absl::StatusOr<std::vector<Numbered<v1::AuditEntry>>> ReadAudit(const AuditQuery& query) = 0;
+  virtual absl::StatusOr<AuditPage> ReadAudit(const AuditQuery& query) = 0;
 };
 
 /// Convert between a revision and the token with which a watcher continues after it. INVALID_ARGUMENT for a malformed

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 
+#include "coordinator/store/commit_commands.h"
 #include "coordinator/store/job_store.h"
 #include "coordinator/store/sql.h"
 
@@ -24,9 +25,11 @@ class SqlJobStore : public JobStore {
   absl::StatusOr<std::vector<Numbered<v1::LogEntry>>> ReadLogs(const LogQuery& query) override;
   absl::StatusOr<int64_t> StartOfLogTail(const LogQuery& query, int lines) override;
   absl::StatusOr<int64_t> LogBytes(const std::string& job) override;
+  absl::StatusOr<int64_t> CountMetrics(const std::string& job, int64_t limit) override;
+  absl::StatusOr<std::vector<v1::Task>> GetTasks(const std::string& job) override;
   absl::StatusOr<std::vector<Numbered<v1::MetricPoint>>> ReadMetrics(const MetricQuery& query) override;
   absl::StatusOr<std::vector<std::string>> FinishedBefore(Time time, size_t limit) override;
-  absl::StatusOr<std::vector<Numbered<v1::AuditEntry>>> ReadAudit(const AuditQuery& query) override;
+  absl::StatusOr<AuditPage> ReadAudit(const AuditQuery& query) override;
 
  protected:
   /// The connection must outlive the store's last call.
@@ -38,14 +41,11 @@ class SqlJobStore : public JobStore {
  private:
   absl::Status ReadRecord(const SqlRows& row, JobRecord* record);
   absl::Status ReadTasks(JobRecord* record);
-  /// Adds the specification, which EventOf leaves out.
+  /// Adds the specification, which EventOf leaves out, to as many of the events as a read may return; removes the rest.
   absl::Status AddSpec(const std::string& job, std::vector<v1::JobEvent>* events);
 
   SqlConnection* const connection_;
 };
-
-/// Returns a time as the tables store it.
-inline int64_t MicrosOf(Time time) { return time.time_since_epoch().count(); }
 
 /// Parses a message from a row. INTERNAL if it is not readable.
 template <typename Message>

@@ -73,8 +73,23 @@ std::string AuditText(const v1::ListAuditEntriesResponse& list) {
   return table.Render();
 }
 
+/// Reads pages, newest first, up to page_size entries of the request.
+absl::StatusOr<v1::ListAuditEntriesResponse> ListAll(const CommandLine& line, v1::ListAuditEntriesRequest request) {
+  v1::ListAuditEntriesResponse all;
+  int missing = request.page_size();
+  do {
+    request.set_page_size(missing);
+    REGROUP_ASSIGN_OR_RETURN(const auto page, line.Call(&Client::ClusterStub::ListAuditEntries, request));
+    for (const v1::AuditEntry& entry : page.entries()) *all.add_entries() = entry;
+    missing -= page.entries_size();
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty() && missing > 0);
+  all.set_next_page_token(request.page_token());
+  return all;
+}
+
 ExitCode AuditLog(const v1::ListAuditEntriesRequest& request, const CommandLine& line) {
-  const auto list = line.Call(&Client::ClusterStub::ListAuditEntries, request);
+  const auto list = ListAll(line, request);
   if (!list.ok()) return PrintError(list.status(), line.json);
   Print(line.json ? JsonOf(*list) : AuditText(Printable(*list)));
   return kExitDone;

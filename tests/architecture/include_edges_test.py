@@ -182,7 +182,7 @@ class IncludeEdges(unittest.TestCase):
         users = [file for file, _ in self.sources if sql.search((REPOSITORY / file).read_text())]
         # What all stores do alike, then each one's own.
         self.assertEqual(sorted(users), [f"coordinator/store/{name}.cc" for name in (
-            "postgres_job_store", "postgres_lease", "sql_job_store", "sqlite_job_store")])
+            "commit_commands", "job_lister", "postgres_job_store", "postgres_lease", "sql_job_store", "sqlite_job_store")])
 
     def test_keep_the_pure_parts_free_of_input_and_output(self):
         impure = [(file, header) for file, headers in self.sources if part_of(file) in PURE for header in headers

@@ -15,6 +15,7 @@ ALWAYS = {
     "regroup_worker_heartbeat_age_seconds": "gauge",
     "regroup_rpc_seconds": "histogram",
     "regroup_logs_dropped_total": "counter",
+    "regroup_points_dropped_total": "counter",
     "regroup_store_failures_total": "counter",
     "process_resident_memory_bytes": "gauge",
     "process_cpu_seconds_total": "counter",

@@ -18,6 +18,9 @@ class FaultyJobStore : public JobStore {
   /// Makes reads of single jobs fail.
   void FailReads(bool fail) { fails_reads_ = fail; }
 
+  /// Returns how often a single job, or its tasks, were read.
+  int jobs_read() const { return jobs_read_; }
+
   absl::Status Commit(const Changes& changes) override {
     if (!fails_) return store_->Commit(changes);
     return MakeError(absl::StatusCode::kUnavailable, v1::STORE_UNAVAILABLE, "the disk is full");
@@ -26,6 +29,7 @@ class FaultyJobStore : public JobStore {
   absl::StatusOr<std::vector<v1::Worker>> LoadWorkers() override { return store_->LoadWorkers(); }
   absl::StatusOr<std::optional<ClockReading>> LoadClock() override { return store_->LoadClock(); }
   absl::StatusOr<JobRecord> GetJob(const std::string& job) override {
+    ++jobs_read_;
     if (!fails_reads_) return store_->GetJob(job);
     return MakeError(absl::StatusCode::kUnavailable, v1::STORE_UNAVAILABLE, "the disk cannot be read");
   }
@@ -44,6 +48,13 @@ class FaultyJobStore : public JobStore {
     return store_->StartOfLogTail(query, lines);
   }
   absl::StatusOr<int64_t> LogBytes(const std::string& job) override { return store_->LogBytes(job); }
+  absl::StatusOr<int64_t> CountMetrics(const std::string& job, int64_t limit) override {
+    return store_->CountMetrics(job, limit);
+  }
+  absl::StatusOr<std::vector<v1::Task>> GetTasks(const std::string& job) override {
+    ++jobs_read_;
+    return store_->GetTasks(job);
+  }
   absl::StatusOr<std::vector<Numbered<v1::MetricPoint>>> ReadMetrics(const MetricQuery& query) override {
     return store_->ReadMetrics(query);
   }
@@ -51,14 +62,13 @@ class FaultyJobStore : public JobStore {
     return store_->FinishedBefore(time, limit);
   }
   absl::Status Backup(const std::filesystem::path& file) override { return store_->Backup(file); }
-  absl::StatusOr<std::vector<Numbered<v1::AuditEntry>>> ReadAudit(const AuditQuery& query) override {
-    return store_->ReadAudit(query);
-  }
+  absl::StatusOr<AuditPage> ReadAudit(const AuditQuery& query) override { return store_->ReadAudit(query); }
 
  private:
   const std::unique_ptr<JobStore> store_;
   std::atomic<bool> fails_ = false;
   std::atomic<bool> fails_reads_ = false;
+  std::atomic<int> jobs_read_ = 0;
 };
 
 }  // namespace regroup

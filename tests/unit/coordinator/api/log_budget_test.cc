@@ -42,7 +42,7 @@ class LogBudgetTest : public CoordinatorTest {
   }
   std::vector<std::string> Messages(const std::string& job) const {
     std::vector<std::string> messages;
-    const auto lines = store_->ReadLogs({.job = job, .limit = 100'000});
+    const auto lines = store_->ReadLogs({.job = job, .limit = 100'000, .bytes = size_t{1} << 30});
     EXPECT_TRUE(lines.ok());
     for (const auto& line : *lines) messages.push_back(line.message.message());
     return messages;

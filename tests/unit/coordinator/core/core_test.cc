@@ -166,7 +166,7 @@ TEST(StreamPump, NeverLosesAWakeAndNeverAdvancesAStreamTwiceAtOnce) {
   auto stream = std::make_shared<CountingStream>();
   std::atomic<int> last_seen = 0;
   {
-    StreamPump pump(10, 10);
+    StreamPump pump(StreamLimits{});
     ASSERT_TRUE(pump.Add(stream, "").ok());
     std::vector<std::thread> wakers;
     for (int i = 0; i < 4; ++i) {
@@ -184,7 +184,7 @@ TEST(StreamPump, NeverLosesAWakeAndNeverAdvancesAStreamTwiceAtOnce) {
 }
 
 TEST(StreamPump, RefusesMoreStreamsThanItMayHave) {
-  StreamPump pump(1, 1);
+  StreamPump pump({.streams = 1, .per_caller = 1});
   const auto first = std::make_shared<CountingStream>();
   EXPECT_TRUE(pump.Add(first, "").ok());
   EXPECT_FALSE(pump.Add(std::make_shared<CountingStream>(), "").ok());
@@ -195,7 +195,7 @@ TEST(StreamPump, RefusesMoreStreamsThanItMayHave) {
 TEST(StreamPump, EndsItsStreamsAndTakesNoMore) {
   const auto stream = std::make_shared<CountingStream>();
   {
-    StreamPump pump(10, 10);
+    StreamPump pump(StreamLimits{});
     ASSERT_TRUE(pump.Add(stream, "").ok());
     pump.EndStreams();
     EXPECT_FALSE(pump.Add(std::make_shared<CountingStream>(), "").ok());
