@@ -31,9 +31,8 @@ class Regex {
   /// Matches exactly `text`.
   static absl::StatusOr<Regex> Literal(std::string_view text);
 
-  /// Returns all matches from left to right, without overlap. A match may be empty, but not where the one before it ends.
-  /// `text` must be valid UTF-8.
-  /// DATA_LOSS with the pattern and the limit if the matcher gives up.
+  /// Returns all matches from left to right, without overlap. A match may be empty, but not where the one before it
+  /// ends. `text` must be valid UTF-8. DATA_LOSS with the pattern and the limit if the matcher gives up.
   absl::StatusOr<std::vector<ByteRange>> FindAll(std::string_view text) const;
 
  private:

@@ -17,8 +17,8 @@ enum class SplitBehavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWith
 /// Parses "Removed", "Isolated", "MergedWithPrevious", "MergedWithNext" or "Contiguous". INVALID_ARGUMENT otherwise.
 absl::StatusOr<SplitBehavior> ParseSplitBehavior(std::string_view name);
 
-/// Cuts `bytes` bytes of text at the matches (in order, without overlap, possibly empty). With `invert` the text between the matches is
-/// treated as the matches. Pieces are in order and never empty.
+/// Cuts `bytes` bytes of text at the matches (in order, without overlap, possibly empty). With `invert` the text
+/// between the matches is treated as the matches. Pieces are in order and never empty.
 std::vector<ByteRange> SplitAtMatches(size_t bytes, const std::vector<ByteRange>& matches, SplitBehavior behavior,
                                       bool invert);
 
