@@ -69,8 +69,9 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> BoundTokenizer(std::shared_ptr<
 }
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadBoundedTokenizer(const std::filesystem::path& folder,
-                                                                      int64_t vocabulary) {
-  REGROUP_ASSIGN_OR_RETURN(std::shared_ptr<const Tokenizer> tokenizer, LoadTokenizer(folder));
+                                                                      int64_t vocabulary,
+                                                                      const std::filesystem::path& original) {
+  REGROUP_ASSIGN_OR_RETURN(std::shared_ptr<const Tokenizer> tokenizer, LoadTokenizer(folder, original));
   auto bounded = BoundTokenizer(std::move(tokenizer), vocabulary);
   if (bounded.ok()) return bounded;
   return absl::Status(bounded.status().code(),

@@ -21,7 +21,8 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> BoundTokenizer(std::shared_ptr<
 
 /// Loads a folder's tokenizer and bounds it. Returns the errors of LoadTokenizer and BoundTokenizer.
 absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadBoundedTokenizer(const std::filesystem::path& folder,
-                                                                      int64_t vocabulary);
+                                                                      int64_t vocabulary,
+                                                                      const std::filesystem::path& original = {});
 
 /// Returns a sentence about the tokens that the embedding has no row for; empty if there are none.
 std::string NoteOnTokensBeyond(const Tokenizer& tokenizer, int64_t vocabulary);

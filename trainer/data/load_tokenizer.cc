@@ -19,7 +19,7 @@ namespace {
 
 using TokenizerPtr = std::shared_ptr<const Tokenizer>;
 
-absl::StatusOr<TokenizerPtr> LoadJson(const std::filesystem::path& folder) {
+absl::StatusOr<TokenizerPtr> LoadJson(const std::filesystem::path& folder, const std::filesystem::path& original) {
   const std::filesystem::path path = folder / "tokenizer.json";
   REGROUP_ASSIGN_OR_RETURN(const nlohmann::json json, ReadJsonObject(path));
   absl::StatusOr<std::shared_ptr<JsonTokenizer>> tokenizer = JsonTokenizer::Parse(json);
@@ -34,7 +34,7 @@ absl::StatusOr<TokenizerPtr> LoadJson(const std::filesystem::path& folder) {
                              return (*tokenizer)->IdOf(token);
                            }));
   (*tokenizer)->SetSpecialIds(ids);
-  (*tokenizer)->SetFile(path.string());
+  (*tokenizer)->SetFile((original / path.filename()).string());
   return *std::move(tokenizer);
 }
 
@@ -49,8 +49,8 @@ std::string SentencePieceFile(const std::filesystem::path& folder) {
 
 }  // namespace
 
-absl::StatusOr<TokenizerPtr> LoadTokenizer(const std::filesystem::path& folder) {
-  absl::StatusOr<TokenizerPtr> tokenizer = LoadJson(folder);
+absl::StatusOr<TokenizerPtr> LoadTokenizer(const std::filesystem::path& folder, const std::filesystem::path& original) {
+  absl::StatusOr<TokenizerPtr> tokenizer = LoadJson(folder, original.empty() ? folder : original);
   const bool is_missing = absl::IsNotFound(tokenizer.status());
   if (!is_missing && !absl::IsUnimplemented(tokenizer.status())) return tokenizer;
   // A folder with both files describes the same tokenizer twice, so an unsupported tokenizer.json is replaced by the

@@ -40,6 +40,8 @@ class Tokenizer {
 /// begin and end tokens from these files or config.json. NOT_FOUND
 /// for a folder without either; INVALID_ARGUMENT for a malformed file; UNIMPLEMENTED names the file and the component
 /// that is not supported.
-absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadTokenizer(const std::filesystem::path& folder);
+/// The tokenizer's later errors name the file in `original`, if the folder holds copies of that folder's files.
+absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadTokenizer(const std::filesystem::path& folder,
+                                                               const std::filesystem::path& original = {});
 
 }  // namespace regroup

@@ -25,7 +25,7 @@ std::vector<double> LossesOf(const Json& windows) {
 bool AreFinite(const Json& windows) {
   if (!windows.is_object() || !windows.contains("mean_losses")) return true;
   const Json& losses = windows["mean_losses"];
-  return std::all_of(losses.begin(), losses.end(), [](const Json& loss) { return loss.is_number(); });
+  return std::all_of(losses.begin(), losses.end(), [](const Json& loss) { return !loss.is_null(); });
 }
 
 Json DescribeRatio(const PairedMean& mean) {

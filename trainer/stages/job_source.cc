@@ -97,7 +97,8 @@ absl::StatusOr<SourceModel> OpenSource(const StageContext& context, Users users)
 absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadSourceTokenizer(const StageContext& context,
                                                                      const SourceModel& source) {
   REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path folder, SourceFiles(context, source));
-  REGROUP_ASSIGN_OR_RETURN(auto tokenizer, LoadBoundedTokenizer(folder, source.config().vocabulary));
+  REGROUP_ASSIGN_OR_RETURN(auto tokenizer,
+                           LoadBoundedTokenizer(folder, source.config().vocabulary, source.folder().path()));
   REGROUP_ASSIGN_OR_RETURN(const std::optional<InspectedSource> inspected, ReadInspectedSource(context));
   if (!inspected || folder != source.folder().path()) return tokenizer;
   // The tokenizer is loaded already: files that change after this line change nothing.
