@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <utility>
 
 #include "services/common/base/enum_words.h"
@@ -114,6 +115,7 @@ CoordinatorMetrics::CoordinatorMetrics() {
   metrics_.Set("build_info", 1, {{"version", REGROUP_VERSION}});
   SetLeader(false);
   SetTokensReadable(true);
+  SetCertificates(true, std::nullopt);
 }
 
 void CoordinatorMetrics::DescribeCluster() {
@@ -121,10 +123,12 @@ void CoordinatorMetrics::DescribeCluster() {
   metrics_.DescribeGauge("is_leader", "1 while this coordinator leads, 0 while it recovers or another one leads.");
   metrics_.DescribeGauge("tokens_readable",
                          "1 while the token file can be read or none is needed, 0 while every call is rejected.");
-  metrics_.DescribeGauge("certificates_usable",
-                         "1 while the certificate files can be used, 0 while no new connection can be made.");
+  metrics_.DescribeGauge(
+      "certificates_usable",
+      "1 while the certificate files can be used or none are needed, 0 while no new connection can be "
+      "made.");
   metrics_.DescribeGauge("certificates_expiry_timestamp_seconds",
-                         "Time at which the first of certificate and authority expires.");
+                         "Time at which the first of certificate and authority expires; +Inf without TLS.");
   metrics_.DescribeGauge("jobs", "Unfinished jobs by state.");
   metrics_.DescribeGauge("jobs_waiting", "Unfinished jobs without a running task, by what they wait for.");
   metrics_.DescribeGauge("oldest_queued_job_age_seconds", "Age of the oldest job that has not started; 0 for none.");
@@ -303,9 +307,9 @@ void CoordinatorMetrics::SetTokensReadable(bool readable) { metrics_.Set("tokens
 
 void CoordinatorMetrics::SetCertificates(bool usable, std::optional<std::chrono::system_clock::time_point> expiry) {
   metrics_.Set("certificates_usable", usable ? 1 : 0);
-  if (!expiry) return metrics_.Forget("certificates_expiry_timestamp_seconds", {});
+  const double never = std::numeric_limits<double>::infinity();
   metrics_.Set("certificates_expiry_timestamp_seconds",
-               std::chrono::duration<double>(expiry->time_since_epoch()).count());
+               expiry ? std::chrono::duration<double>(expiry->time_since_epoch()).count() : never);
 }
 
 void CoordinatorMetrics::SetLeader(bool leads) { metrics_.Set("is_leader", leads ? 1 : 0); }

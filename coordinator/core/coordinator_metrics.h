@@ -40,7 +40,7 @@ class CoordinatorMetrics {
   void CountStoreFailure();
   void SetLeader(bool leads);
   void SetTokensReadable(bool readable);
-  /// Without certificates there are no such metrics; without a time only the expiry is missing.
+  /// Without a time nothing expires.
   void SetCertificates(bool usable, std::optional<std::chrono::system_clock::time_point> expiry);
 
   Metrics& metrics() { return metrics_; }
