@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <limits>
 #include <utility>
 
 #include "services/common/base/enum_words.h"
@@ -49,6 +48,9 @@ constexpr std::array<v1::FailureClass, 6> kFailureClasses = {
     v1::FAILURE_CLASS_USER,  v1::FAILURE_CLASS_DATA, v1::FAILURE_CLASS_QUALITY_GATE,
     v1::FAILURE_CLASS_INFRA, v1::FAILURE_CLASS_HANG, v1::FAILURE_CLASS_INTERNAL};
 /// Values of the label `reason`: the words of Cluster::WaitingKindsOf.
+/// The end of the year 9999: the first time that most programs cannot show.
+constexpr double kNever = 253402300799;
+
 constexpr std::array<const char*, 7> kWaits = {"no_worker", "no_cuda", "draining", "too_large",
                                                "slots",     "turn",    "pause"};
 constexpr std::array<v1::WorkerState, 3> kWorkerStates = {v1::WORKER_STATE_READY, v1::WORKER_STATE_DRAINING,
@@ -128,7 +130,7 @@ void CoordinatorMetrics::DescribeCluster() {
       "1 while the certificate files can be used or none are needed, 0 while no new connection can be "
       "made.");
   metrics_.DescribeGauge("certificates_expiry_timestamp_seconds",
-                         "Time at which the first of certificate and authority expires; +Inf without TLS.");
+                         "Time at which the first of certificate and authority expires; the end of 9999 without TLS.");
   metrics_.DescribeGauge("jobs", "Unfinished jobs by state.");
   metrics_.DescribeGauge("jobs_waiting", "Unfinished jobs without a running task, by what they wait for.");
   metrics_.DescribeGauge("oldest_queued_job_age_seconds", "Age of the oldest job that has not started; 0 for none.");
@@ -307,9 +309,8 @@ void CoordinatorMetrics::SetTokensReadable(bool readable) { metrics_.Set("tokens
 
 void CoordinatorMetrics::SetCertificates(bool usable, std::optional<std::chrono::system_clock::time_point> expiry) {
   metrics_.Set("certificates_usable", usable ? 1 : 0);
-  const double never = std::numeric_limits<double>::infinity();
   metrics_.Set("certificates_expiry_timestamp_seconds",
-               expiry ? std::chrono::duration<double>(expiry->time_since_epoch()).count() : never);
+               expiry ? std::chrono::duration<double>(expiry->time_since_epoch()).count() : kNever);
 }
 
 void CoordinatorMetrics::SetLeader(bool leads) { metrics_.Set("is_leader", leads ? 1 : 0); }
