@@ -47,10 +47,9 @@ constexpr std::array<v1::TaskState, 2> kLiveTaskStates = {v1::TASK_STATE_READY, 
 constexpr std::array<v1::FailureClass, 6> kFailureClasses = {
     v1::FAILURE_CLASS_USER,  v1::FAILURE_CLASS_DATA, v1::FAILURE_CLASS_QUALITY_GATE,
     v1::FAILURE_CLASS_INFRA, v1::FAILURE_CLASS_HANG, v1::FAILURE_CLASS_INTERNAL};
-/// Values of the label `reason`: the words of Cluster::WaitingKindsOf.
 /// The end of the year 9999: the first time that most programs cannot show.
 constexpr double kNever = 253402300799;
-
+/// Values of the label `reason`: the words of Cluster::WaitingKindsOf.
 constexpr std::array<const char*, 7> kWaits = {"no_worker", "no_cuda", "draining", "too_large",
                                                "slots",     "turn",    "pause"};
 constexpr std::array<v1::WorkerState, 3> kWorkerStates = {v1::WORKER_STATE_READY, v1::WORKER_STATE_DRAINING,
