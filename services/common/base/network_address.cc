@@ -36,7 +36,7 @@ absl::Status CheckAddress(const std::string& address, int lowest_port) {
     std::string_view one = rest.substr(0, comma);
     while (one.starts_with(' ')) one.remove_prefix(1);
     while (one.ends_with(' ')) one.remove_suffix(1);
-    const absl::Status status = CheckOne(one, lowest_port);
+    absl::Status status = CheckOne(one, lowest_port);
     if (!status.ok() || comma == std::string_view::npos) return status;
     rest.remove_prefix(comma + 1);
   }
