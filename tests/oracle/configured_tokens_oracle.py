@@ -13,7 +13,7 @@ import tempfile
 import sentencepiece
 from transformers import AutoTokenizer
 
-from tokenizer_program import TokenizerProgram
+from json_tool import JsonTool
 
 TEXTS = ["Hello world", "a <|im_start|>b", "", "x</s>y", "a <s> b", "the  <x>  word", "<|im_end|> <a><b>", "e<pad>e"]
 NAMES = {"bos_token": "<s>", "eos_token": "</s>", "tokenizer_class": "PreTrainedTokenizerFast"}
@@ -103,7 +103,7 @@ def sentencepiece_template(folder):
 
 
 def main():
-    tool = TokenizerProgram(sys.argv[1])
+    tool = JsonTool(sys.argv[1])
     with tempfile.TemporaryDirectory() as root:
         size, equal, refused = json_template(f"{root}/json", sys.argv[2]), 0, 0
         for name, files, refusal in cases(size):

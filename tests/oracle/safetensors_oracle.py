@@ -13,7 +13,6 @@ import json
 import os
 import random
 import struct
-import subprocess
 import sys
 import tempfile
 
@@ -21,19 +20,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-
-class Tool:
-    def __init__(self, program):
-        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def __call__(self, **request):
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise SystemExit(f"the tool died on {request}")
-        return json.loads(answer)
-
+from json_tool import JsonTool
 
 DTYPES = {
     torch.bool: "BOOL", torch.uint8: "U8", torch.int8: "I8", torch.int16: "I16", torch.int32: "I32",
@@ -259,7 +246,7 @@ def main():
     print(f"seed {seed}", flush=True)
     rng = random.Random(seed)
     torch.manual_seed(seed)
-    tool = Tool(sys.argv[1])
+    tool = JsonTool(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
         check_round_trip(tool, folder, rng)
         check_shards(tool, folder, rng)

@@ -19,7 +19,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers.convert_slow_tokenizer import import_protobuf
 
 import public_tokenizers
-from tokenizer_program import TokenizerProgram, is_recent
+from json_tool import JsonTool
+from recent_characters import is_recent
 from tokenizer_texts import compare, made_text, test_texts
 
 SPECIALS = ["<unk>", "<s>", "</s>"]
@@ -104,7 +105,7 @@ def check_refused(tool, folder, base):
 
 def main():
     rng = random.Random(13)
-    tool = TokenizerProgram(sys.argv[1])
+    tool = JsonTool(sys.argv[1])
     corpus, texts = made_text(rng, 1500), test_texts(rng)[::2] + TEXTS
     # Which recent characters are letters and marks differs between the libraries' versions of Unicode.
     texts = [text for text in texts if not any(is_recent(c) and unicodedata.category(c)[0] in "LM" for c in text)]

@@ -15,7 +15,7 @@ import tempfile
 import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from tokenizer_program import TokenizerProgram
+from json_tool import JsonTool
 from tokenizer_texts import SPECIALS, compare, made_text, save, test_texts
 from trained_models import trained_models
 
@@ -210,7 +210,7 @@ def check_trained(tool, trained):
 
 def main():
     rng = random.Random(11)
-    tool = TokenizerProgram(sys.argv[1])
+    tool = JsonTool(sys.argv[1])
     corpus, texts = made_text(rng, 1500), test_texts(rng)
     with tempfile.TemporaryDirectory() as root:
         for index, (name, tokenizer) in enumerate(itertools.chain(byte_level_styles(corpus), llama2_styles(corpus))):

@@ -11,7 +11,8 @@ import unicodedata
 
 from tokenizers import Regex, pre_tokenizers
 
-from tokenizer_program import TokenizerProgram, is_recent
+from json_tool import JsonTool
+from recent_characters import is_recent
 
 CLASSES = [r"\p{L}", r"\p{N}", r"\s", r"\w", r"\d", r"\p{Lu}", r"\p{Ll}", r"\p{M}", r"\p{P}", r"\p{S}", r"\p{Han}", r"\p{Z}",
            r"[^\s\p{L}\p{N}]", r"\S", r"\W", r"[^\S]", r"[\S]", r"\h", r"\H", r"(?i:s)", r"(?i:k)", r".", r"^a", r"[\r\n]",
@@ -85,7 +86,7 @@ def check_made_patterns(tool, count):
 
 
 def main():
-    tool = TokenizerProgram(sys.argv[1])
+    tool = JsonTool(sys.argv[1])
     check_classes(tool)
     check_made_patterns(tool, int(sys.argv[2]) if len(sys.argv) > 2 else 3000)
 

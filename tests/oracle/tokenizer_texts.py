@@ -4,7 +4,7 @@ import json
 import os
 import unicodedata
 
-from tokenizer_program import is_recent
+from recent_characters import is_recent
 
 SPECIALS = ["<s>", "</s>", "<unk>", "<|im_start|>", "<|im_end|>"]
 

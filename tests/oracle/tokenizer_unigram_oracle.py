@@ -18,7 +18,8 @@ import sentencepiece
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
-from tokenizer_program import TokenizerProgram, is_recent
+from json_tool import JsonTool
+from recent_characters import is_recent
 from tokenizer_texts import compare, made_text, test_texts
 
 SPACES = ["a  b   c", "  a", "a\r\nb", "a\u3000b\u00a0c", "e\u0301\u0301x", "ﬁ ﷺ ½ ①", "\u1100\u1161\u11a8", "क्षि", "👩‍👩‍👧", "x" * 3000, "ßé" * 700]
@@ -113,7 +114,7 @@ def check_refusals(tool, folder, tree):
 
 def main():
     rng = random.Random(11)
-    tool = TokenizerProgram(sys.argv[1])
+    tool = JsonTool(sys.argv[1])
     corpus, texts = made_text(rng, 1500), test_texts(rng) + SPACES
     with tempfile.TemporaryDirectory() as root:
         saved = saved_t5(f"{root}/t5", corpus)

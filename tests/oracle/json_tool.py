@@ -1,11 +1,10 @@
-"""Starts our tokenizer_tool, and knows which characters its libraries may know differently."""
+"""Starts one of our test tools, which read a request as a line of JSON and answer with another."""
 
 import json
 import subprocess
-import unicodedata
 
 
-class TokenizerProgram:
+class JsonTool:
     def __init__(self, program):
         self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -16,8 +15,3 @@ class TokenizerProgram:
         if not answer:
             raise SystemExit(f"the tool died on {request}")
         return json.loads(answer)
-
-
-def is_recent(character):
-    """Returns true for a character that Unicode 3.2 did not have yet."""
-    return unicodedata.ucd_3_2_0.category(character) == "Cn"
