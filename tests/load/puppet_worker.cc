@@ -25,10 +25,6 @@ v1::TaskOutcome SuccessOf(v1::TaskKind kind) {
   return outcome;
 }
 
-bool IsSame(const v1::AttemptId& a, const v1::AttemptId& b) {
-  return a.job() == b.job() && a.task() == b.task() && a.epoch() == b.epoch();
-}
-
 }  // namespace
 
 PuppetWorker::PuppetWorker(const Connection& connection, Journal* journal, PuppetOptions options)
@@ -61,6 +57,8 @@ void PuppetWorker::Register() {
   v1::RegisterWorkerResponse response;
   is_registered_ = Call(*stub_, &v1::WorkerService::Stub::RegisterWorker, request, &response, kPatience).ok();
   if (!is_registered_) std::this_thread::sleep_for(kPause);
+  // The heartbeat that follows at once may be told to stop an attempt whose report is on its way.
+  last_beat_ = {};
 }
 
 void PuppetWorker::Beat() {
@@ -76,7 +74,6 @@ void PuppetWorker::SayWhatRuns() {
   v1::HeartbeatResponse response;
   const absl::Status status = Call(*stub_, &v1::WorkerService::Stub::Heartbeat, request, &response, kPatience);
   if (absl::IsNotFound(status)) is_registered_ = false;
-  for (const v1::AttemptId& attempt : response.stop()) must_stop_ |= running_ && IsSame(attempt, *running_);
 }
 
 std::optional<v1::TaskAssignment> PuppetWorker::Acquire(milliseconds wait) {
@@ -91,7 +88,6 @@ std::optional<v1::TaskAssignment> PuppetWorker::Acquire(milliseconds wait) {
   if (!status.ok()) std::this_thread::sleep_for(kPause);
   if (!response.has_assignment()) return std::nullopt;
   running_ = response.assignment().attempt();
-  must_stop_ = false;
   return response.assignment();
 }
 
@@ -135,15 +131,16 @@ v1::ReportTaskRequest PuppetWorker::ReportOf(const v1::AttemptId& attempt) const
 }
 
 absl::Status PuppetWorker::ReportUntilAnswered(const v1::ReportTaskRequest& request) {
-  while (!must_stop_) {
+  while (true) {
     v1::ReportTaskResponse response;
     const absl::Status status = Call(*stub_, &v1::WorkerService::Stub::ReportTask, request, &response, kPatience);
     if (!IsUnanswered(status)) return status;
     if (absl::IsNotFound(status)) is_registered_ = false;
     std::this_thread::sleep_for(kPause);
+    // A heartbeat may be told to stop this attempt, whose report a killed coordinator applied without an answer. The
+    // attempt has ended, so, like a worker, the puppet goes on until the report itself is answered.
     KeepRegistered();
   }
-  return absl::AbortedError("the coordinator stopped the attempt");
 }
 
 void PuppetWorker::MakeMischief(const v1::ReportTaskRequest& request) {

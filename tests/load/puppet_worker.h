@@ -62,7 +62,6 @@ class PuppetWorker {
   std::mt19937 random_;
   std::optional<v1::AttemptId> running_;
   bool is_registered_ = false;
-  bool must_stop_ = false;
   std::chrono::steady_clock::time_point last_beat_{};
 };
 
