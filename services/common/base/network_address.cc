@@ -5,6 +5,9 @@
 #include <charconv>
 #include <string_view>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_split.h"
+
 namespace regroup {
 namespace {
 
@@ -28,18 +31,19 @@ absl::Status CheckOne(std::string_view address, int lowest_port) {
 
 }  // namespace
 
+std::vector<std::string> AddressesIn(const std::string& text) {
+  const std::string list = text.starts_with(kDnsPrefix) ? text.substr(kDnsPrefix.size()) : text;
+  std::vector<std::string> addresses = absl::StrSplit(list, ',');
+  for (std::string& address : addresses) absl::StripAsciiWhitespace(&address);
+  return addresses;
+}
+
 absl::Status CheckAddress(const std::string& address, int lowest_port) {
-  std::string_view rest = address;
-  if (rest.starts_with(kDnsPrefix)) rest.remove_prefix(kDnsPrefix.size());
-  while (true) {
-    const size_t comma = rest.find(',');
-    std::string_view one = rest.substr(0, comma);
-    while (one.starts_with(' ')) one.remove_prefix(1);
-    while (one.ends_with(' ')) one.remove_suffix(1);
-    absl::Status status = CheckOne(one, lowest_port);
-    if (!status.ok() || comma == std::string_view::npos) return status;
-    rest.remove_prefix(comma + 1);
+  for (const std::string& one : AddressesIn(address)) {
+    const absl::Status status = CheckOne(one, lowest_port);
+    if (!status.ok()) return status;
   }
+  return absl::OkStatus();
 }
 
 }  // namespace regroup

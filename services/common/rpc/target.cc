@@ -17,18 +17,6 @@ namespace {
 
 constexpr std::string_view kDnsPrefix = "dns:///";
 
-std::vector<std::string> SplitAtCommas(const std::string& text) {
-  std::vector<std::string> parts(1);
-  for (const char c : text) {
-    if (c == ',') {
-      parts.emplace_back();
-    } else if (c != ' ') {
-      parts.back() += c;
-    }
-  }
-  return parts;
-}
-
 std::string HostOf(const std::string& address) {
   const std::string host = address.substr(0, address.rfind(':'));
   return host.size() > 1 && host.front() == '[' ? host.substr(1, host.size() - 2) : host;
@@ -36,8 +24,7 @@ std::string HostOf(const std::string& address) {
 
 /// Returns "address:port" in numbers, of one address family; empty if the host has no address in it.
 absl::StatusOr<std::string> LookUp(const std::string& address, int family) {
-  const size_t colon = address.rfind(':');
-  if (address.starts_with("unix:") || colon == std::string::npos || colon == 0) {
+  if (address.starts_with("unix:")) {
     return absl::InvalidArgumentError(
         fmt::format("\"{}\": write host:port for each of several coordinators, separated by commas", address));
   }
@@ -52,7 +39,7 @@ absl::StatusOr<std::string> LookUp(const std::string& address, int family) {
   std::array<char, NI_MAXHOST> host{};
   getnameinfo(found->ai_addr, found->ai_addrlen, host.data(), host.size(), nullptr, 0, NI_NUMERICHOST);
   const char* form = family == AF_INET6 ? "[{}]{}" : "{}{}";
-  return fmt::format(fmt::runtime(form), host.data(), address.substr(colon));
+  return fmt::format(fmt::runtime(form), host.data(), address.substr(address.rfind(':')));
 }
 
 /// Returns all addresses in numbers; empty if one host has no address in the family.
@@ -70,8 +57,8 @@ absl::StatusOr<std::string> LookUpAll(const std::vector<std::string>& addresses,
 
 absl::StatusOr<Target> TargetOf(const std::string& address) {
   REGROUP_RETURN_IF_ERROR(CheckAddress(address, /*lowest_port=*/1));
-  if (address.starts_with(kDnsPrefix)) return Target{address, true, "", {address.substr(kDnsPrefix.size())}};
-  const std::vector<std::string> addresses = SplitAtCommas(address);
+  const std::vector<std::string> addresses = AddressesIn(address);
+  if (address.starts_with(kDnsPrefix)) return Target{address, true, "", addresses};
   if (addresses.size() == 1) return Target{address, false, "", addresses};
   for (const int family : {AF_INET, AF_INET6}) {
     REGROUP_ASSIGN_OR_RETURN(const std::string uri, LookUpAll(addresses, family));
