@@ -2,6 +2,7 @@
 #include <google/protobuf/util/time_util.h>
 
 #include <chrono>
+#include <limits>
 #include <memory>
 
 #include "services/cli/commands.h"
@@ -39,20 +40,9 @@ std::string WorkersText(const v1::ListWorkersResponse& list) {
   return table.Render();
 }
 
-absl::StatusOr<v1::ListWorkersResponse> ListAll(const CommandLine& line) {
-  v1::ListWorkersResponse all;
-  v1::ListWorkersRequest request;
-  request.set_page_size(1000);
-  do {
-    REGROUP_ASSIGN_OR_RETURN(const auto page, line.Call(&Client::ClusterStub::ListWorkers, request));
-    for (const v1::Worker& worker : page.workers()) *all.add_workers() = worker;
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty());
-  return all;
-}
-
 ExitCode Workers(const CommandLine& line) {
-  const auto list = ListAll(line);
+  const auto list = ReadPages(line, &Client::ClusterStub::ListWorkers, v1::ListWorkersRequest(),
+                              &v1::ListWorkersResponse::mutable_workers, std::numeric_limits<int>::max());
   if (!list.ok()) return PrintError(list.status(), line.json);
   Print(line.json ? JsonOf(*list) : WorkersText(Printable(*list)));
   return kExitDone;
@@ -73,23 +63,9 @@ std::string AuditText(const v1::ListAuditEntriesResponse& list) {
   return table.Render();
 }
 
-/// Reads pages, newest first, up to page_size entries of the request.
-absl::StatusOr<v1::ListAuditEntriesResponse> ListAll(const CommandLine& line, v1::ListAuditEntriesRequest request) {
-  v1::ListAuditEntriesResponse all;
-  int missing = request.page_size();
-  do {
-    request.set_page_size(missing);
-    REGROUP_ASSIGN_OR_RETURN(const auto page, line.Call(&Client::ClusterStub::ListAuditEntries, request));
-    for (const v1::AuditEntry& entry : page.entries()) *all.add_entries() = entry;
-    missing -= page.entries_size();
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty() && missing > 0);
-  all.set_next_page_token(request.page_token());
-  return all;
-}
-
-ExitCode AuditLog(const v1::ListAuditEntriesRequest& request, const CommandLine& line) {
-  const auto list = ListAll(line, request);
+ExitCode AuditLog(const v1::ListAuditEntriesRequest& request, int limit, const CommandLine& line) {
+  const auto list = ReadPages(line, &Client::ClusterStub::ListAuditEntries, request,
+                              &v1::ListAuditEntriesResponse::mutable_entries, limit);
   if (!list.ok()) return PrintError(list.status(), line.json);
   Print(line.json ? JsonOf(*list) : AuditText(Printable(*list)));
   return kExitDone;
@@ -107,8 +83,7 @@ void AddAuditCommand(CLI::App& app, CommandLine& line) {
     line.selected = [resource, limit](const CommandLine& chosen) {
       v1::ListAuditEntriesRequest request;
       request.set_resource(*resource);
-      request.set_page_size(*limit);
-      return AuditLog(request, chosen);
+      return AuditLog(request, *limit, chosen);
     };
   });
 }

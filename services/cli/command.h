@@ -4,6 +4,7 @@
 // main runs it.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -34,6 +35,28 @@ struct CommandLine {
     return client->Call(method, request);
   }
 };
+
+/// Reads pages of a list, such as ReadPages(line, &Client::JobStub::ListJobs, request,
+/// &v1::ListJobsResponse::mutable_jobs, limit), until there are `limit` items or no more. The result's next_page_token
+/// is set if there are more.
+template <typename Stub, typename Request, typename Response, typename Item>
+absl::StatusOr<Response> ReadPages(const CommandLine& line,
+                                   grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                                   Request request, google::protobuf::RepeatedPtrField<Item>* (Response::*items)(),
+                                   int limit) {
+  constexpr int largest_page = 1000;
+  Response all;
+  google::protobuf::RepeatedPtrField<Item>& found = *(all.*items)();
+  do {
+    request.set_page_size(std::min(limit - found.size(), largest_page));
+    absl::StatusOr<Response> page = line.Call(method, request);
+    if (!page.ok()) return page.status();
+    found.MergeFrom(*((*page).*items)());
+    request.set_page_token(page->next_page_token());
+  } while (!request.page_token().empty() && found.size() < limit);
+  all.set_next_page_token(request.page_token());
+  return all;
+}
 
 /// Reads the job file named on the command line and runs the local checks. INVALID_ARGUMENT has one line
 /// "file:line:column: ..." per mistake, and the violations as details.

@@ -29,7 +29,7 @@ std::string JobText(const v1::Job& job) {
   std::string text;
   for (const std::string& line : ProgressLines(job, Now(), unlimited)) text += line + "\n";
   const bool failed = job.state() == v1::JOB_STATE_FAILED;
-  if (failed) return text + "\n" + FailureText(job, {.command = "regroup retry " + job.name().substr(5)}, terminal);
+  if (failed) return text + "\n" + FailureText(job, RetryOf(job), terminal);
   const std::string result = ResultText(job, terminal);
   return result.empty() ? text : text + "\n" + result;
 }
@@ -109,19 +109,6 @@ absl::StatusOr<v1::ListJobsRequest> ListRequest(const ListOptions& options) {
   return request;
 }
 
-/// Reads pages up to the limit.
-absl::StatusOr<v1::ListJobsResponse> ListAll(const CommandLine& line, v1::ListJobsRequest request, int limit) {
-  v1::ListJobsResponse all;
-  do {
-    request.set_page_size(std::min(limit - all.jobs_size(), 1000));
-    REGROUP_ASSIGN_OR_RETURN(const v1::ListJobsResponse page, line.Call(&Client::JobStub::ListJobs, request));
-    for (const v1::Job& job : page.jobs()) *all.add_jobs() = job;
-    request.set_page_token(page.next_page_token());
-  } while (!request.page_token().empty() && all.jobs_size() < limit);
-  all.set_next_page_token(request.page_token());
-  return all;
-}
-
 std::string ListText(const v1::ListJobsResponse& list) {
   if (list.jobs().empty()) return "no jobs\n";
   TextTable table({"JOB", "STATE", "CREATED", "TOOK", "NOTE"});
@@ -136,7 +123,8 @@ std::string ListText(const v1::ListJobsResponse& list) {
 ExitCode List(const ListOptions& options, const CommandLine& line) {
   const auto request = ListRequest(options);
   if (!request.ok()) return PrintError(request.status(), line.json);
-  const auto list = ListAll(line, *request, options.limit);
+  const auto list =
+      ReadPages(line, &Client::JobStub::ListJobs, *request, &v1::ListJobsResponse::mutable_jobs, options.limit);
   if (!list.ok()) return PrintError(list.status(), line.json);
   Print(line.json ? JsonOf(*list) : ListText(Printable(*list)));
   return kExitDone;

@@ -197,6 +197,8 @@ std::string ResultText(const v1::Job& job, const Terminal& terminal) {
   return text;
 }
 
+Continuation RetryOf(const v1::Job& job) { return {.command = "regroup retry " + LastSegment(job.name())}; }
+
 std::string FailureText(const v1::Job& job, const Continuation& again, const Terminal& terminal) {
   if (job.state() == v1::JOB_STATE_CANCELLED) {
     return fmt::format("{} was cancelled; nothing was published.\n  To continue: {}\n", job.name(), again.command);

@@ -18,6 +18,9 @@ struct Continuation {
   bool reads_job_file = false;
 };
 
+/// Returns the command that makes the coordinator run a job again.
+Continuation RetryOf(const v1::Job& job);
+
 /// Returns what failed and why, the last log lines, and the next step.
 std::string FailureText(const v1::Job& job, const Continuation& again, const Terminal& terminal);
 

@@ -19,9 +19,8 @@ namespace {
 
 void PrintEnd(const v1::Job& job) {
   const Terminal terminal = StandardOutput();
-  const Continuation again = {.command = "regroup retry " + LastSegment(job.name())};
-  Print("\n" +
-        (job.state() == v1::JOB_STATE_SUCCEEDED ? ResultText(job, terminal) : FailureText(job, again, terminal)));
+  Print("\n" + (job.state() == v1::JOB_STATE_SUCCEEDED ? ResultText(job, terminal)
+                                                       : FailureText(job, RetryOf(job), terminal)));
 }
 
 ExitCode Watch(const std::string& job_name, const CommandLine& line) {
