@@ -131,9 +131,9 @@ absl::Status PrintPlan(const Arguments& arguments) {
   if (!parsed.ok()) return absl::InvalidArgumentError(arguments.plan_file + ": " + parsed.ToString());
   const auto source = SourceModel::Open(spec.source().checkpoint());
   if (!source.ok()) return AtKey("source.checkpoint", source.status());
-  REGROUP_RETURN_IF_ERROR(CheckJob(spec, *source));
-  REGROUP_ASSIGN_OR_RETURN(v1::JobPlan plan, PlanJob(spec, {.flops_per_second = arguments.flops_per_second}));
-  for (const std::string& note : NotesOn(*source)) plan.add_notes(note);
+  REGROUP_ASSIGN_OR_RETURN(const std::shared_ptr<const Tokenizer> tokenizer, CheckJob(spec, *source));
+  REGROUP_ASSIGN_OR_RETURN(v1::JobPlan plan, PlanJob(spec, *source, {.flops_per_second = arguments.flops_per_second}));
+  for (const std::string& note : NotesOn(*source, *tokenizer)) plan.add_notes(note);
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   std::string text;

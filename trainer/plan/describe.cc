@@ -49,7 +49,7 @@ nlohmann::ordered_json DescribeFamilies() {
   return families;
 }
 
-std::vector<std::string> NotesOn(const SourceModel& source) {
+std::vector<std::string> NotesOn(const SourceModel& source, const Tokenizer& tokenizer) {
   const ModelConfig& config = source.config();
   std::vector<std::string> notes;
   if (config.query_key_norm != QueryKeyNorm::kNone) {
@@ -64,11 +64,8 @@ std::vector<std::string> NotesOn(const SourceModel& source) {
         "for each layer of the decoder, its self-attention and its cross attention; all get the same number of KV "
         "heads");
   }
-  const auto tokenizer = LoadTokenizer(source.folder().path());
-  if (tokenizer.ok()) {
-    const std::string beyond = NoteOnTokensBeyond(**tokenizer, config.vocabulary);
-    if (!beyond.empty()) notes.push_back(beyond);
-  }
+  const std::string beyond = NoteOnTokensBeyond(tokenizer, config.vocabulary);
+  if (!beyond.empty()) notes.push_back(beyond);
   return notes;
 }
 
@@ -97,7 +94,7 @@ absl::StatusOr<nlohmann::ordered_json> DescribeCheckpoint(const std::filesystem:
   description["kv_bytes_per_token"] =
       config.KvCacheBytesPerToken(static_cast<int64_t>(at::elementSize(source.dtype())));
   description["layout"] = IsStandardLayout(source.family(), config) ? "standard" : "expanded";
-  description["notes"] = NotesOn(source);
+  description["notes"] = NotesOn(source, *tokenizer);
   for (const std::string& note : source.notes()) description["notes"].push_back(note);
   description["possible_kv_heads"] = nlohmann::ordered_json::array();
   for (int64_t heads = config.kv_heads; heads >= 1; --heads) {

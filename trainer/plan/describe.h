@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "regroup/v1/job.pb.h"
+#include "trainer/data/tokenizer.h"
 #include "trainer/model_folder/source_model.h"
 
 namespace regroup {
@@ -19,7 +20,7 @@ nlohmann::ordered_json DescribeFamilies();
 absl::StatusOr<nlohmann::ordered_json> DescribeCheckpoint(const std::filesystem::path& folder);
 
 /// Returns the limits of the conversion for this model, and what its tokenizer has beyond it, one sentence each.
-std::vector<std::string> NotesOn(const SourceModel& source);
+std::vector<std::string> NotesOn(const SourceModel& source, const Tokenizer& tokenizer);
 
 /// Returns the summary of the source, without the digests.
 v1::ModelSummary SummaryOf(const SourceModel& source);

@@ -276,27 +276,24 @@ absl::Status CheckTargets(const std::vector<int32_t>& targets, const ModelConfig
 
 }  // namespace
 
-absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const PlanOptions& options) {
-  const auto source = SourceModel::Open(resolved.source().checkpoint());
-  if (!source.ok()) {
-    return absl::Status(source.status().code(), "source.checkpoint: " + std::string(source.status().message()));
-  }
-  const ModelConfig& config = source->config();
+absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const SourceModel& source,
+                                    const PlanOptions& options) {
+  const ModelConfig& config = source.config();
   const std::vector<int32_t> targets = TargetsOf(resolved);
   REGROUP_RETURN_IF_ERROR(CheckTargets(targets, config));
   const Arms arms = ArmsOf(resolved, static_cast<int32_t>(config.kv_heads));
   // The result with the most KV heads needs the most memory.
   const int32_t kv_heads = targets.front();
   v1::JobPlan plan;
-  *plan.mutable_model() = DescribeModel(*source);
+  *plan.mutable_model() = DescribeModel(source);
   plan.mutable_result_kv_heads()->Assign(targets.begin(), targets.end());
-  plan.set_result_parameters(static_cast<double>(ParametersWith(config, source->ParameterCount(), kv_heads)));
-  *plan.mutable_kv_bytes_per_token() = CacheBytes(*source, targets.back());
+  plan.set_result_parameters(static_cast<double>(ParametersWith(config, source.ParameterCount(), kv_heads)));
+  *plan.mutable_kv_bytes_per_token() = CacheBytes(source, targets.back());
   *plan.mutable_tokens() = TokensOf(resolved, arms, config);
   plan.set_flops(JobFlops(resolved, arms, config, plan.tokens()));
-  *plan.mutable_memory_bytes() = PlanMemory(resolved, arms, *source, kv_heads);
+  *plan.mutable_memory_bytes() = PlanMemory(resolved, arms, source, kv_heads);
   plan.set_memory_bytes_per_rank(Largest(plan.memory_bytes()));
-  plan.set_storage_bytes(StorageBytes(resolved, arms, *source));
+  plan.set_storage_bytes(StorageBytes(resolved, arms, source));
   plan.set_stream_bytes(StreamBytes(resolved, arms, config));
   plan.set_ranks(TrainedArms(arms) > 0 ? std::max(1, resolved.finetune().ranks()) : 1);
   AddNotes(resolved, plan);

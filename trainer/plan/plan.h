@@ -4,6 +4,7 @@
 #include "absl/status/statusor.h"
 #include "regroup/v1/job.pb.h"
 #include "regroup/v1/plan.pb.h"
+#include "trainer/model_folder/source_model.h"
 
 namespace regroup {
 
@@ -12,8 +13,8 @@ struct PlanOptions {
   double flops_per_second = 0;
 };
 
-/// Returns the plan of a job whose defaults are filled in; sets every field for which the job has a figure. Fails with
-/// the errors of opening the source, and with INVALID_ARGUMENT for KV heads that do not divide the source's.
-absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const PlanOptions& options);
+/// Returns the plan of a job whose defaults are filled in; sets every field for which the job has a figure.
+/// INVALID_ARGUMENT for KV heads that do not divide the source's.
+absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const SourceModel& source, const PlanOptions& options);
 
 }  // namespace regroup

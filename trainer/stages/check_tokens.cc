@@ -3,7 +3,6 @@
 
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/arms.h"
-#include "trainer/data/bounded_tokenizer.h"
 #include "trainer/data/text_reader.h"
 #include "trainer/data/token_windows.h"
 #include "trainer/plan/settings.h"
@@ -36,37 +35,34 @@ absl::Status CheckQuestions(const std::string& data, const Tokenizer& tokenizer)
 
 }  // namespace
 
-absl::Status CheckTokens(const v1::JobSpec& spec, const SourceModel& source) {
-  const ModelConfig& config = source.config();
-  const auto tokenizer = LoadBoundedTokenizer(source.folder().path(), config.vocabulary);
-  if (!tokenizer.ok()) return AtKey("source.checkpoint", tokenizer.status());
-  if ((*tokenizer)->vocabulary_size() <= config.vocabulary) return absl::OkStatus();
+absl::Status CheckTokens(const v1::JobSpec& spec, const ModelConfig& config, const Tokenizer& tokenizer) {
+  if (tokenizer.vocabulary_size() <= config.vocabulary) return absl::OkStatus();
   const v1::Calibration& calibration = spec.calibration();
   if (!calibration.data().empty()) {
     REGROUP_RETURN_IF_ERROR(
-        CheckText("calibration.data", calibration.data(), **tokenizer,
+        CheckText("calibration.data", calibration.data(), tokenizer,
                   {.sequence_length = SequenceLength(calibration, config), .max_windows = calibration.sequences()}));
   }
   if (AnyArmDistillsLayers(spec)) {
     const v1::Layerwise& layerwise = spec.layerwise();
     REGROUP_RETURN_IF_ERROR(
-        CheckText("layerwise.data", layerwise.data(), **tokenizer,
+        CheckText("layerwise.data", layerwise.data(), tokenizer,
                   {.sequence_length = SequenceLength(layerwise, config), .max_windows = layerwise.sequences()}));
   }
   if (AnyArmTrains(spec) && !spec.finetune().data().empty()) {
     const DataKind kind = spec.finetune().loss() == "bild" ? DataKind::kInstructions : DataKind::kTexts;
-    REGROUP_RETURN_IF_ERROR(CheckText("finetune.data", spec.finetune().data(), **tokenizer,
+    REGROUP_RETURN_IF_ERROR(CheckText("finetune.data", spec.finetune().data(), tokenizer,
                                       {.sequence_length = SequenceLength(spec.finetune(), config), .kind = kind}));
   }
   if (spec.evaluation().has_perplexity()) {
     const v1::Evaluation::Perplexity& perplexity = spec.evaluation().perplexity();
     REGROUP_RETURN_IF_ERROR(
-        CheckText("evaluation.perplexity.data", perplexity.data(), **tokenizer,
+        CheckText("evaluation.perplexity.data", perplexity.data(), tokenizer,
                   {.sequence_length = SequenceLength(perplexity, config), .max_windows = perplexity.max_windows()}));
   }
   for (int index = 0; index < spec.evaluation().multiple_choice_size(); ++index) {
     REGROUP_RETURN_IF_ERROR(AtKey(fmt::format("evaluation.multiple_choice[{}].data", index),
-                                  CheckQuestions(spec.evaluation().multiple_choice(index).data(), **tokenizer)));
+                                  CheckQuestions(spec.evaluation().multiple_choice(index).data(), tokenizer)));
   }
   return absl::OkStatus();
 }

@@ -135,12 +135,13 @@ absl::Status AddDataDigests(const v1::JobSpec& spec, v1::ModelSummary& summary) 
 
 }  // namespace
 
-absl::Status CheckJob(const v1::JobSpec& spec, const SourceModel& source) {
+absl::StatusOr<std::shared_ptr<const Tokenizer>> CheckJob(const v1::JobSpec& spec, const SourceModel& source) {
   REGROUP_RETURN_IF_ERROR(CheckTarget(spec, source.config()));
-  const auto tokenizer = LoadBoundedTokenizer(source.folder().path(), source.config().vocabulary);
+  auto tokenizer = LoadBoundedTokenizer(source.folder().path(), source.config().vocabulary);
   if (!tokenizer.ok()) return AtKey("source.checkpoint", tokenizer.status());
   REGROUP_RETURN_IF_ERROR(AtKey("source.checkpoint", CheckCompanionFiles(source.folder().path())));
-  return CheckData(spec, source.config());
+  REGROUP_RETURN_IF_ERROR(CheckData(spec, source.config()));
+  return tokenizer;
 }
 
 absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
@@ -150,10 +151,10 @@ absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
   if (!source.ok()) return AtKey("source.checkpoint", source.status());
   const ModelConfig& config = source->config();
   REGROUP_RETURN_IF_ERROR(CheckOutput(spec));
-  REGROUP_RETURN_IF_ERROR(CheckJob(spec, *source));
-  REGROUP_RETURN_IF_ERROR(CheckTokens(spec, *source));
+  REGROUP_ASSIGN_OR_RETURN(const std::shared_ptr<const Tokenizer> tokenizer, CheckJob(spec, *source));
+  REGROUP_RETURN_IF_ERROR(CheckTokens(spec, config, *tokenizer));
 
-  for (const std::string& note : NotesOn(*source)) LogWarning(note);
+  for (const std::string& note : NotesOn(*source, *tokenizer)) LogWarning(note);
   for (const std::string& note : source->notes()) LogInfo(note);
   const auto files = KeepSourceFiles(context, *source);
   if (!files.ok()) return AtKey("source.checkpoint", files.status());

@@ -25,7 +25,8 @@ class PlanJobTest : public testing::Test {
   }
 
   v1::JobPlan Plan() const {
-    const auto plan = PlanJob(ResolveJobSpec(spec_), {.flops_per_second = 1e12});
+    const SourceModel source = SourceModel::Open(folder_.path()).value();
+    const auto plan = PlanJob(ResolveJobSpec(spec_), source, {.flops_per_second = 1e12});
     EXPECT_TRUE(plan.ok()) << plan.status();
     return plan.value_or(v1::JobPlan());
   }
