@@ -74,7 +74,7 @@ absl::StatusOr<std::vector<UnigramModel::Step>> UnigramModel::BestSteps(std::str
     auto first = entries_.begin(), last = entries_.end();
     for (size_t end = begin; end < piece.size() && first != last; ++end) {
       const size_t depth = end - begin;
-      // Of the entries that agree so far, the ones that end here come first.
+      // The entries that end here come first among those that agree so far.
       if (first->text.size() == depth) ++first;
       const auto byte_of = [depth](const Entry& entry) { return static_cast<unsigned char>(entry.text[depth]); };
       const auto byte = static_cast<unsigned char>(piece[end]);

@@ -143,7 +143,7 @@ TEST_F(TokenFileChangeTest, AFifoIsRefusedAtOnceAndItsReplacementIsRead) {
 }
 
 TEST_F(TokenFileChangeTest, AFileThatMayBeReadAgainIsRead) {
-  // What root's chown does to a file: neither its content nor the time of its last change differ afterwards.
+  // Neither the content nor the time of its last change differ afterwards, as when root gives the file away (chown).
   struct stat before {};
   ASSERT_EQ(stat(file_.c_str(), &before), 0);
   const std::string whole = ReadFile(file_).value();

@@ -84,7 +84,7 @@ TEST_F(KilledStoreTest, IsRefusedWithTheWayOutAndStaysAsItIs) {
     EXPECT_THAT(std::string(status.message()), HasSubstr("backup"));
     EXPECT_EQ(Size(copy.string() + "-wal"), bytes);
   }
-  // What the message says.
+  // Do what the message says.
   std::filesystem::resize_file(copy.string() + "-wal", static_cast<uintmax_t>(FindLogDamage(log_).value()->offset));
   const size_t jobs = JobsOf(copy);
   EXPECT_GT(jobs, 5u);
