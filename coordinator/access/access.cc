@@ -16,13 +16,6 @@
 namespace regroup {
 namespace {
 
-bool IsSameFile(const struct stat& a, const struct stat& b) {
-  return a.st_ino == b.st_ino && a.st_size == b.st_size && a.st_mtim.tv_sec == b.st_mtim.tv_sec &&
-         a.st_mtim.tv_nsec == b.st_mtim.tv_nsec && a.st_ctim.tv_sec == b.st_ctim.tv_sec &&
-         // The rights, which decide whether it can be read.
-         a.st_ctim.tv_nsec == b.st_ctim.tv_nsec;
-}
-
 /// Time after which the removal of a token is noticed without a call.
 constexpr std::chrono::milliseconds kWatchInterval(1000);
 
@@ -70,7 +63,7 @@ absl::Status Access::Load() {
   }
   if (error == 0) {
     REGROUP_RETURN_IF_ERROR(Read());
-    seen_ = now;
+    seen_ = FileVersion(now);
   } else if (error != ENOENT) {
     return ErrnoStatus(error, "read", options_.token_file);
   }
@@ -109,8 +102,8 @@ void Access::ReloadIfChanged() {
     if (!is_open_ || error != ENOENT) Close(ErrnoStatus(error, "read", options_.token_file));
     return;
   }
-  if (IsSameFile(now, seen_)) return;
-  seen_ = now;
+  if (FileVersion(now) == seen_) return;
+  seen_ = FileVersion(now);
   if (const absl::Status status = Read(); !status.ok()) return Close(status);
   options_.on_readable(true);
   LogInfo("tokens reloaded", {{"file", options_.token_file.string()}, {"tokens", callers_.size()}});

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <grpcpp/server_context.h>
-#include <sys/stat.h>
 
 #include <filesystem>
 #include <functional>
@@ -21,6 +20,7 @@
 #include "coordinator/access/access_rules.h"
 #include "coordinator/access/refusal_budget.h"
 #include "coordinator/access/token_watch.h"
+#include "services/common/base/file_version.h"
 
 namespace regroup {
 
@@ -97,7 +97,7 @@ class Access {
   std::map<std::string, Caller> callers_;
   /// Budgets by the caller's name, empty for all without a valid token: nobody uses up that of others.
   std::map<std::string, RefusalBudget> refusals_;
-  struct stat seen_ {};
+  FileVersion seen_;
   /// Declared last: its thread uses the others.
   TokenWatch watch_;
 };

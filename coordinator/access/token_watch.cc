@@ -6,33 +6,16 @@
 namespace regroup {
 
 TokenWatch::TokenWatch(Check check, std::function<void()> tick, std::chrono::milliseconds interval)
-    : check_(std::move(check)), tick_(std::move(tick)), interval_(interval), thread_(&TokenWatch::Run, this) {}
+    : check_(std::move(check)), ticker_(interval, [this, tick = std::move(tick)] {
+        tick();
+        CheckAll();
+      }) {}
 
 std::shared_ptr<void> TokenWatch::Watch(const Caller& caller, End end) {
   auto watched = std::make_shared<Watched>(Watched{caller, std::move(end)});
   const std::lock_guard lock(mutex_);
   watched_.push_back(watched);
   return watched;
-}
-
-void TokenWatch::Stop() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  stops_.notify_all();
-  if (thread_.joinable()) thread_.join();
-}
-
-void TokenWatch::Run() {
-  while (true) {
-    {
-      std::unique_lock lock(mutex_);
-      if (stops_.wait_for(lock, interval_, [this] { return stopping_; })) return;
-    }
-    tick_();
-    CheckAll();
-  }
 }
 
 void TokenWatch::CheckAll() {

@@ -5,15 +5,14 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
-#include <thread>
 
 #include "absl/status/status.h"
 #include "coordinator/access/access_rules.h"
+#include "services/common/base/ticker.h"
 
 namespace regroup {
 
@@ -25,14 +24,13 @@ class TokenWatch {
 
   /// Checks every watched caller once in each interval, and calls `tick` as often, on a thread of its own.
   TokenWatch(Check check, std::function<void()> tick, std::chrono::milliseconds interval);
-  ~TokenWatch() { Stop(); }
 
   /// Calls `end` once, on the watch's thread, when the caller is no longer admitted, unless the returned handle is gone
   /// by then. A call that is under way when the handle goes may still end; it must not block.
   [[nodiscard]] std::shared_ptr<void> Watch(const Caller& caller, End end);
 
   /// Ends the thread: no `end` is called afterwards.
-  void Stop();
+  void Stop() { ticker_.Stop(); }
 
  private:
   struct Watched {
@@ -40,17 +38,13 @@ class TokenWatch {
     End end;
   };
 
-  void Run();
   void CheckAll();
 
   const Check check_;
-  const std::function<void()> tick_;
-  const std::chrono::milliseconds interval_;
   std::mutex mutex_;
-  std::condition_variable stops_;
   std::list<std::weak_ptr<Watched>> watched_;
-  bool stopping_ = false;
-  std::thread thread_;
+  /// Declared last: its thread uses the others.
+  Ticker ticker_;
 };
 
 }  // namespace regroup

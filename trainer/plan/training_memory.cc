@@ -1,22 +1,15 @@
 #include "trainer/plan/training_memory.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 
-#include "services/common/base/usable_memory.h"
+#include "services/common/base/process_memory.h"
 #include "trainer/plan/settings.h"
 
 namespace regroup {
 
-double ProgramBytes() {
-  std::ifstream statm("/proc/self/statm");
-  int64_t total = 0, resident = 0;
-  statm >> total >> resident;
-  return static_cast<double>(resident * sysconf(_SC_PAGESIZE));
-}
+double ProgramBytes() { return static_cast<double>(MemoryInUse().resident); }
 
 double MachineBytes() { return static_cast<double>(UsableMemory()); }
 

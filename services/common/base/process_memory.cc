@@ -1,9 +1,10 @@
-#include "services/common/base/usable_memory.h"
+#include "services/common/base/process_memory.h"
 
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -45,6 +46,18 @@ size_t LimitOf(const GroupForm& form, size_t most) {
 }
 
 }  // namespace
+
+ProcessMemory MemoryInUse() {
+  unsigned long total_pages = 0;
+  unsigned long resident_pages = 0;
+  std::FILE* const file = std::fopen("/proc/self/statm", "re");
+  if (file == nullptr) return {};
+  const bool is_read = std::fscanf(file, "%lu %lu", &total_pages, &resident_pages) == 2;
+  std::fclose(file);
+  if (!is_read) return {};
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return {.resident = resident_pages * page, .virtual_size = total_pages * page};
+}
 
 size_t UsableMemory() {
   size_t least = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(sysconf(_SC_PAGESIZE));

@@ -16,6 +16,7 @@
 #include <mutex>
 
 #include "services/common/base/network_address.h"
+#include "services/common/base/process_memory.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -44,25 +45,6 @@ double CpuSeconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-double ResidentBytes() {
-  long total_pages = 0;
-  long resident_pages = 0;
-  if (std::FILE* file = std::fopen("/proc/self/statm", "re")) {
-    if (std::fscanf(file, "%ld %ld", &total_pages, &resident_pages) != 2) resident_pages = 0;
-    std::fclose(file);
-  }
-  return static_cast<double>(resident_pages) * static_cast<double>(sysconf(_SC_PAGESIZE));
-}
-
-double VirtualBytes() {
-  long pages = 0;
-  if (std::FILE* file = std::fopen("/proc/self/statm", "re")) {
-    if (std::fscanf(file, "%ld", &pages) != 1) pages = 0;
-    std::fclose(file);
-  }
-  return static_cast<double>(pages) * static_cast<double>(sysconf(_SC_PAGESIZE));
-}
-
 double MostOpenFiles() {
   rlimit limit{};
   return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? static_cast<double>(limit.rlim_cur) : 0;
@@ -83,9 +65,12 @@ class ProcessMetrics : public prometheus::Collectable {
  public:
   std::vector<prometheus::MetricFamily> Collect() const override {
     using prometheus::MetricType;
+    const ProcessMemory memory = MemoryInUse();
     return {Single("process_cpu_seconds_total", "CPU time used.", MetricType::Counter, CpuSeconds()),
-            Single("process_resident_memory_bytes", "Memory in use.", MetricType::Gauge, ResidentBytes()),
-            Single("process_virtual_memory_bytes", "Address space in use.", MetricType::Gauge, VirtualBytes()),
+            Single("process_resident_memory_bytes", "Memory in use.", MetricType::Gauge,
+                   static_cast<double>(memory.resident)),
+            Single("process_virtual_memory_bytes", "Address space in use.", MetricType::Gauge,
+                   static_cast<double>(memory.virtual_size)),
             Single("process_max_fds", "Maximum number of open files and sockets.", MetricType::Gauge, MostOpenFiles()),
             Single("process_open_fds", "Open files and sockets.", MetricType::Gauge, OpenFiles()),
             Single("process_start_time_seconds", "Start, in seconds since 1970.", MetricType::Gauge, start_time_)};

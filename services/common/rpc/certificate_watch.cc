@@ -34,16 +34,7 @@ CertificateWatch::CertificateWatch(TlsFiles files, Observer observer)
   if (!files_.IsSet()) return;
   seen_ = Look();
   Report();
-  thread_ = std::thread(&CertificateWatch::Run, this);
-}
-
-CertificateWatch::~CertificateWatch() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  stops_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  ticker_.emplace(files_.reload_interval, [this] { ReportIfChanged(); });
 }
 
 CertificateWatch::Versions CertificateWatch::Look() const {
@@ -51,8 +42,7 @@ CertificateWatch::Versions CertificateWatch::Look() const {
   Versions versions{};
   for (size_t i = 0; i < paths.size(); ++i) {
     struct stat file {};
-    if (stat(paths[i].c_str(), &file) != 0) continue;
-    versions[i] = {static_cast<int64_t>(file.st_ino), file.st_size, file.st_mtim.tv_sec, file.st_mtim.tv_nsec};
+    if (stat(paths[i].c_str(), &file) == 0) versions[i] = FileVersion(file);
   }
   return versions;
 }
@@ -73,18 +63,12 @@ void CertificateWatch::Report() {
   }
 }
 
-void CertificateWatch::Run() {
-  while (true) {
-    {
-      std::unique_lock lock(mutex_);
-      if (stops_.wait_for(lock, files_.reload_interval, [this] { return stopping_; })) return;
-    }
-    const Versions now = Look();
-    if (now == seen_) continue;
-    seen_ = now;
-    Report();
-    if (was_usable_) LogInfo("certificates reloaded", {{"certificate", files_.certificate}});
-  }
+void CertificateWatch::ReportIfChanged() {
+  const Versions now = Look();
+  if (now == seen_) return;
+  seen_ = now;
+  Report();
+  if (was_usable_) LogInfo("certificates reloaded", {{"certificate", files_.certificate}});
 }
 
 }  // namespace regroup

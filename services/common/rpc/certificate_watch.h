@@ -4,17 +4,14 @@
 // Thread-safe.
 #pragma once
 
-#include <sys/stat.h>
-
 #include <array>
 #include <chrono>
-#include <condition_variable>
 #include <functional>
-#include <mutex>
 #include <optional>
-#include <thread>
 
 #include "absl/status/status.h"
+#include "services/common/base/file_version.h"
+#include "services/common/base/ticker.h"
 #include "services/common/rpc/credentials.h"
 
 namespace regroup {
@@ -30,24 +27,20 @@ class CertificateWatch {
   /// files it does nothing.
   explicit CertificateWatch(
       TlsFiles files, Observer observer = [](const absl::Status&, std::optional<Expiry>) {});
-  ~CertificateWatch();
 
  private:
-  /// Number, size and time of the last change of each file; 0 if it is missing.
-  using Versions = std::array<std::array<int64_t, 4>, 3>;
+  using Versions = std::array<FileVersion, 3>;
 
   Versions Look() const;
   void Report();
-  void Run();
+  void ReportIfChanged();
 
   const TlsFiles files_;
   const Observer observer_;
   Versions seen_{};
   bool was_usable_ = true;
-  std::mutex mutex_;
-  std::condition_variable stops_;
-  bool stopping_ = false;
-  std::thread thread_;
+  /// Declared last: its thread uses the others.
+  std::optional<Ticker> ticker_;
 };
 
 }  // namespace regroup

@@ -47,21 +47,7 @@ ConnectionLimit::ConnectionLimit(int port, ConnectionLimits limits)
       most_(std::min(limits_.most, OpenFileLimit() / 4 * 3)),
       sockets_(port),
       listeners_(sockets_.Listeners()),
-      thread_(&ConnectionLimit::Run, this) {}
-
-ConnectionLimit::~ConnectionLimit() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  stopped_.notify_all();
-  thread_.join();
-}
-
-void ConnectionLimit::Run() {
-  std::unique_lock lock(mutex_);
-  while (!stopped_.wait_for(lock, kInterval, [this] { return stopping_; })) Enforce();
-}
+      ticker_(kInterval, [this] { Enforce(); }) {}
 
 void ConnectionLimit::Enforce() {
   WatchListeners();

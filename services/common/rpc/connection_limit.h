@@ -7,15 +7,13 @@
 // notices when the server has stopped accepting connections. Owned by the server.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
+#include "services/common/base/ticker.h"
 #include "services/common/rpc/server_sockets.h"
 
 namespace regroup {
@@ -35,9 +33,6 @@ class ConnectionLimit {
  public:
   /// Limits the connections to this TCP port, on which this process listens already.
   ConnectionLimit(int port, ConnectionLimits limits);
-  ~ConnectionLimit();
-  ConnectionLimit(const ConnectionLimit&) = delete;
-  ConnectionLimit& operator=(const ConnectionLimit&) = delete;
 
  private:
   struct Connection {
@@ -47,7 +42,6 @@ class ConnectionLimit {
     std::string half_open_from;
   };
 
-  void Run();
   void Enforce();
   void EndHalfOpen(const std::vector<Connection>& connections) const;
   void WatchListeners();
@@ -66,11 +60,8 @@ class ConnectionLimit {
   /// there.
   const std::vector<int> listeners_;
   int waiting_looks_ = 0;
-
-  std::mutex mutex_;
-  std::condition_variable stopped_;
-  bool stopping_ = false;
-  std::thread thread_;
+  /// Declared last: its thread uses the others.
+  Ticker ticker_;
 };
 
 /// Raises the process's limit of open files to the system's maximum; it often starts at 1,024. Returns the new limit.

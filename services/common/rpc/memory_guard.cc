@@ -7,8 +7,7 @@
 #include <string>
 
 #include "services/common/base/logging.h"
-#include "services/common/base/usable_memory.h"
-#include "services/common/rpc/memory_return.h"
+#include "services/common/base/process_memory.h"
 
 namespace regroup {
 namespace {
@@ -25,7 +24,7 @@ constexpr size_t kMostBound = size_t{2} << 30;
 /// Bytes that may lie unread: what has arrived when a connection is ended may still cost.
 constexpr int kMostUnread = 128 << 10;
 /// Looks after which the bound is determined again: a process may be moved to another control group.
-constexpr int kLooksPerBound = 50;
+constexpr int kLooksPerBound = 200;
 
 /// Returns a bound for a process that shares its memory with nothing large.
 size_t DefaultBound() { return std::min(kMostBound, UsableMemory() / 10 * 3); }
@@ -34,27 +33,13 @@ size_t DefaultBound() { return std::min(kMostBound, UsableMemory() / 10 * 3); }
 
 MemoryGuard::MemoryGuard(int port, size_t most_bytes) : sockets_(port), given_bytes_(most_bytes) {
   sockets_.LimitUnread(kMostUnread);
-  thread_ = std::thread(&MemoryGuard::Run, this);
-}
-
-MemoryGuard::~MemoryGuard() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  stopped_.notify_all();
-  thread_.join();
-}
-
-void MemoryGuard::Run() {
-  std::unique_lock lock(mutex_);
-  while (!stopped_.wait_for(lock, kInterval, [this] { return stopping_; })) Look();
+  ticker_.emplace(kInterval, [this] { Look(); });
 }
 
 void MemoryGuard::Look() {
   if (looks_++ % kLooksPerBound == 0) most_bytes_ = given_bytes_ > 0 ? given_bytes_ : DefaultBound();
-  const size_t resident = ResidentBytes();
-  // What connections have received by then is known before it is needed.
+  const size_t resident = MemoryInUse().resident;
+  // From here on it notes what connections receive, so that it knows which cost most when it must end some.
   if (resident < most_bytes_ / 2) {
     earlier_.clear();
     return;

@@ -8,12 +8,12 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <map>
-#include <mutex>
-#include <thread>
+#include <optional>
+#include <vector>
 
+#include "services/common/base/ticker.h"
 #include "services/common/rpc/server_sockets.h"
 
 namespace regroup {
@@ -23,9 +23,6 @@ class MemoryGuard {
   /// Guards the server at this TCP port. The process may have `most_bytes`, or, if that is 0, 30 % of what its control
   /// group or the machine has, and at most 2 GiB.
   MemoryGuard(int port, size_t most_bytes);
-  ~MemoryGuard();
-  MemoryGuard(const MemoryGuard&) = delete;
-  MemoryGuard& operator=(const MemoryGuard&) = delete;
 
  private:
   /// Bytes that a connection had received at an earlier time.
@@ -35,7 +32,6 @@ class MemoryGuard {
     uint64_t received = 0;
   };
 
-  void Run();
   void Look();
   std::map<uint64_t, uint64_t> CostsOf(const std::vector<ServerSocket>& connections);
 
@@ -45,11 +41,8 @@ class MemoryGuard {
   int64_t looks_ = 0;
   std::map<uint64_t, Earlier> earlier_;
   bool was_above_ = false;
-
-  std::mutex mutex_;
-  std::condition_variable stopped_;
-  bool stopping_ = false;
-  std::thread thread_;
+  /// Declared last: its thread uses the others.
+  std::optional<Ticker> ticker_;
 };
 
 }  // namespace regroup

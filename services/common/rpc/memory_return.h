@@ -6,7 +6,6 @@
 #pragma once
 
 #include <condition_variable>
-#include <cstddef>
 #include <mutex>
 #include <thread>
 
@@ -27,8 +26,5 @@ class MemoryReturn {
   bool stopping_ = false;
   std::thread thread_;
 };
-
-/// Returns the memory of this process in bytes, as /proc/self/statm has it; 0 if it cannot be read.
-size_t ResidentBytes();
 
 }  // namespace regroup
