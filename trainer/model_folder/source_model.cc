@@ -12,6 +12,7 @@
 #include "trainer/checkpoint/torch_dtype.h"
 #include "trainer/families/packing.h"
 #include "trainer/model_folder/compact_attention.h"
+#include "trainer/nn/parameter_names.h"
 
 namespace regroup {
 namespace {
@@ -241,6 +242,18 @@ absl::StatusOr<Block> SourceModel::MapBlock(int64_t layer) const {
   Block block;
   FirstError error;
   VisitBlock(block, layer, MapInto(error));
+  error.Keep(MapHeadOrder(block, layer));
+  if (!error.ok()) return error.status();
+  return block;
+}
+
+absl::StatusOr<Block> SourceModel::MapAttention(int64_t layer) const {
+  Block block;
+  FirstError error;
+  const ParameterVisitor map = MapInto(error);
+  VisitBlock(block, layer, [&](const std::string& ours, at::Tensor& tensor) {
+    if (IsOfAttention(ours)) map(ours, tensor);
+  });
   error.Keep(MapHeadOrder(block, layer));
   if (!error.ok()) return error.status();
   return block;

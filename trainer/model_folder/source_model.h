@@ -52,6 +52,8 @@ class SourceModel {
 
   /// Returns the weights of one layer as stored in the file (memory-mapped, read-only).
   absl::StatusOr<Block> MapBlock(int64_t layer) const;
+  /// Does the same for the attention alone; the other slots stay undefined.
+  absl::StatusOr<Block> MapAttention(int64_t layer) const;
   /// Returns the whole model as copies in `dtype` on `device`.
   absl::StatusOr<Model> Load(at::ScalarType dtype, at::Device device) const;
   /// Returns all slots of the model, memory-mapped.

@@ -185,11 +185,10 @@ class BlockOfLayers {
                               {"tokens_per_second", static_cast<double>(figures.tokens) / figures.seconds}});
   }
 
-  /// Returns the merged layer without its feed-forward, in float32.
+  /// Returns the merged attention, in float32.
   absl::StatusOr<Block> MergedBlock(int64_t layer) const {
-    REGROUP_ASSIGN_OR_RETURN(Block merged, source_.MapBlock(layer));
+    REGROUP_ASSIGN_OR_RETURN(Block merged, source_.MapAttention(layer));
     REGROUP_RETURN_IF_ERROR(conversion_.Merge(merged, layer));
-    merged.feed_forward = {};
     ConvertBlock(merged, at::kFloat, pass_.device());
     return merged;
   }

@@ -58,6 +58,21 @@ INSTANTIATE_TEST_SUITE_P(Checkpoints, SourceModelTest,
                                          FolderCase{"Float16", {.dtype = at::kHalf}}),
                          [](const auto& info) { return info.param.name; });
 
+TEST(SourceModelTensorsTest, MapsTheAttentionOfALayerAlone) {
+  TemporaryFolder folder;
+  const TinyLlama tiny{.biases = true};
+  tiny.Write(folder.path());
+  const auto source = SourceModel::Open(folder.path());
+  ASSERT_TRUE(source.ok()) << source.status();
+  Block attention = *source->MapAttention(1);
+  const auto stored = tiny.MakeTensors();
+  EXPECT_TRUE(attention.attention.key.weight.equal(stored.at("model.layers.1.self_attn.k_proj.weight")));
+  EXPECT_TRUE(attention.attention.output.bias.equal(stored.at("model.layers.1.self_attn.o_proj.bias")));
+  int mapped = 0;
+  VisitBlock(attention, 1, [&](const std::string&, at::Tensor& tensor) { mapped += tensor.defined() ? 1 : 0; });
+  EXPECT_EQ(mapped, 8);
+}
+
 TEST(SourceModelErrorTest, NamesAMissingTensor) {
   TemporaryFolder folder;
   auto tensors = TinyLlama().MakeTensors();
