@@ -21,11 +21,16 @@ namespace {
 
 constexpr std::chrono::seconds kPatience(60);
 
-int ConnectTo(int port) {
+/// Connects from 127.0.0.`host`, 1 to 254.
+int ConnectTo(int port, int host = 1) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(port));
+  sockaddr_in own = address;
+  own.sin_port = 0;
+  own.sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + static_cast<uint32_t>(host));
+  EXPECT_EQ(bind(fd, reinterpret_cast<const sockaddr*>(&own), sizeof own), 0);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   EXPECT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
   return fd;
@@ -41,11 +46,11 @@ bool HasEnded(int fd) {
   }
 }
 
-/// Connections that send nothing; closed at the end.
+/// Connections of as many addresses that send nothing; closed at the end.
 class SilentConnections {
  public:
-  SilentConnections(int port, int count) {
-    for (int i = 0; i < count; ++i) fds_.push_back(ConnectTo(port));
+  SilentConnections(int port, int count, int hosts = 1) {
+    for (int i = 0; i < count; ++i) fds_.push_back(ConnectTo(port, 1 + i % hosts));
   }
   ~SilentConnections() {
     for (const int fd : fds_) close(fd);
@@ -191,6 +196,22 @@ TEST_F(ConnectionsTest, HalfHandshakesOfOneAddressKeepNobodyOut) {
   EXPECT_EQ(VersionFrom(Address(server_->port()), files_.Identity("client")).value(), "test");
   EXPECT_TRUE(CallOn(first).ok());
   EXPECT_EQ(service_.last_peer(), peer) << "a connection in use was ended";
+}
+
+TEST_F(ConnectionsTest, HalfHandshakesOfManyAddressesKeepNobodyOut) {
+  ASSERT_GE(RaiseOpenFileLimit(), 4096U);
+  options_.handshake_timeout = std::chrono::minutes(10);
+  Serve();
+  const auto first = OpenChannel(Address(server_->port()), files_.Identity("client")).value();
+  ASSERT_TRUE(CallOn(first).ok());
+  const std::string peer = service_.last_peer();
+  // Above the limit of all, 1,024, and each address below its own.
+  const SilentConnections crowd(server_->port(), 1124, /*hosts=*/10);
+  EXPECT_TRUE(crowd.WaitUntilEnded(100)) << crowd.Ended();
+  EXPECT_EQ(VersionFrom(Address(server_->port()), files_.Identity("client")).value(), "test");
+  EXPECT_TRUE(CallOn(first).ok());
+  EXPECT_EQ(service_.last_peer(), peer) << "a connection in use was ended";
+  EXPECT_LE(crowd.Ended(), 110U);
 }
 
 TEST(OpenFiles, AreAsManyAsTheSystemAllows) {
