@@ -27,7 +27,7 @@ export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ASAN_OPTIONS=detect_stac
 export LSAN_OPTIONS=suppressions=$PWD/tests/lsan_suppressions.txt
 # gRPC, protobuf and libpq come from Debian without instrumentation, so their synchronisation is invisible.
 export TSAN_OPTIONS=suppressions=$PWD/tests/tsan_suppressions.txt
-tsan_only='^(coordinator_(core|job|schedule)_test|worker_(parts_)?test|process_group_test|base_test)$'
+tsan_only='^(coordinator_(core|job|schedule|access)_test|worker_(parts_)?test|process_group_test|base_test|rpc_server_test|(authorization|owners|worker_identity)_test)$'
 case ${1:-both} in
   -h | --help) usage ;;
   asan) shift; run asan "$@" ;;
