@@ -26,6 +26,10 @@ class BadInputTest(ProgramTest):
         self.assert_nothing_left()
         return text
 
+    def refuse_damaged(self, source, *fragments):
+        """Runs a job on a folder whose files are at fault, not the job."""
+        self.assertIn("failed in inspect (data)", self.refuse(self.job_on(source), JOB_FAILED, *fragments))
+
     def copy_of_model(self):
         return shutil.copytree(places.MODEL, self.folder / "source")
 
@@ -44,18 +48,18 @@ class BadInputTest(ProgramTest):
         source = self.copy_of_model()
         file = source / "model.safetensors"
         file.write_bytes(file.read_bytes()[:100000])
-        self.refuse(self.job_on(source), JOB_FAILED, "source.checkpoint", "model.safetensors", "truncated")
+        self.refuse_damaged(source, "source.checkpoint", "model.safetensors", "truncated")
 
     def test_a_tensor_file_cut_inside_its_header(self):
         source = self.copy_of_model()
         file = source / "model.safetensors"
         file.write_bytes(file.read_bytes()[:100])
-        self.refuse(self.job_on(source), JOB_FAILED, "source.checkpoint", "model.safetensors")
+        self.refuse_damaged(source, "source.checkpoint", "model.safetensors")
 
     def test_an_empty_tensor_file(self):
         source = self.copy_of_model()
         (source / "model.safetensors").write_bytes(b"")
-        self.refuse(self.job_on(source), JOB_FAILED, "source.checkpoint", "model.safetensors")
+        self.refuse_damaged(source, "source.checkpoint", "model.safetensors")
 
     def test_no_tensor_file(self):
         source = self.copy_of_model()
@@ -66,18 +70,18 @@ class BadInputTest(ProgramTest):
         source = self.copy_of_model()
         name = "model.layers.1.self_attn.v_proj.weight"
         give_shape(source / "model.safetensors", name, [128, 512])
-        self.refuse(self.job_on(source), JOB_FAILED, name, "[128, 512]", "[256, 256]")
+        self.refuse_damaged(source, name, "[128, 512]", "[256, 256]")
 
     def test_a_missing_tensor(self):
         source = self.copy_of_model()
         name = "model.layers.2.self_attn.k_proj.weight"
         rename_tensor(source / "model.safetensors", name, "unknown")
-        self.refuse(self.job_on(source), JOB_FAILED, name)
+        self.refuse_damaged(source, name)
 
     def test_a_configuration_that_is_no_json(self):
         source = self.copy_of_model()
         (source / "config.json").write_text('{"model_type": "llama",')
-        self.refuse(self.job_on(source), JOB_FAILED, "config.json")
+        self.refuse_damaged(source, "config.json")
 
     def test_a_family_that_is_not_supported(self):
         source = self.copy_of_model()

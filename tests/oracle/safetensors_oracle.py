@@ -253,4 +253,5 @@ def main():
         check_damaged(tool, folder, rng, count)
 
 
-main()
+if __name__ == "__main__":
+    main()

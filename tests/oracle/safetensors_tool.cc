@@ -3,6 +3,7 @@
 //
 // {"read": file}                    -> {"tensors": {name: {"dtype", "shape", "hex"}}, "metadata"}
 // {"rewrite": file, "to": file}     -> {} after every tensor was read and written again
+// {"weights": file}                 -> {"tensors": ...} of a file of any format
 // {"folder": folder}                -> {"tensors": {name: [dtype, shape]}, "digest", "dtypes"}
 // {"shard": folder, "to": folder, "bytes": n} -> {"files"} after the folder's tensors were written in shards
 // Any failure is {"error": text}.
@@ -24,18 +25,30 @@ namespace {
 using Json = nlohmann::json;
 
 std::string HexOf(const at::Tensor& tensor) {
-  return absl::BytesToHexString({static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()});
+  const at::Tensor bytes = tensor.contiguous();
+  return absl::BytesToHexString({static_cast<const char*>(bytes.const_data_ptr()), bytes.nbytes()});
+}
+
+absl::StatusOr<Json> TensorsOf(const WeightsFile& file) {
+  Json tensors = Json::object();
+  for (const TensorInfo& info : file.tensors()) {
+    REGROUP_ASSIGN_OR_RETURN(const at::Tensor tensor, file.Tensor(info.name));
+    tensors[info.name] = {
+        {"dtype", SafetensorsDtypeName(info.dtype)}, {"shape", tensor.sizes().vec()}, {"hex", HexOf(tensor)}};
+  }
+  return tensors;
 }
 
 absl::StatusOr<Json> Read(const std::string& path) {
   REGROUP_ASSIGN_OR_RETURN(const auto file, SafetensorsFile::Open(path));
-  Json tensors = Json::object();
-  for (const SafetensorsEntry& entry : file->entries()) {
-    REGROUP_ASSIGN_OR_RETURN(const at::Tensor tensor, file->Tensor(entry.name));
-    tensors[entry.name] = {
-        {"dtype", SafetensorsDtypeName(entry.dtype)}, {"shape", tensor.sizes().vec()}, {"hex", HexOf(tensor)}};
-  }
+  REGROUP_ASSIGN_OR_RETURN(const Json tensors, TensorsOf(*file));
   return Json{{"tensors", tensors}, {"metadata", file->metadata()}};
+}
+
+absl::StatusOr<Json> ReadWeights(const std::string& path) {
+  REGROUP_ASSIGN_OR_RETURN(const auto file, OpenWeightsFile(path));
+  REGROUP_ASSIGN_OR_RETURN(const Json tensors, TensorsOf(*file));
+  return Json{{"tensors", tensors}};
 }
 
 absl::StatusOr<Json> Rewrite(const std::string& from, const std::string& to) {
@@ -56,7 +69,7 @@ absl::StatusOr<Json> Describe(const std::string& path) {
   for (const TensorInfo& tensor : folder->tensors()) {
     tensors[tensor.name] = {SafetensorsDtypeName(tensor.dtype), tensor.shape};
   }
-  return Json{{"tensors", tensors}, {"digest", digest}, {"dtypes", folder->DtypeSummary()}};
+  return Json{{"tensors", tensors}, {"digest", digest}, {"dtypes", DtypeSummary(folder->tensors())}};
 }
 
 absl::StatusOr<Json> Shard(const std::string& from, const std::string& to, uint64_t bytes) {
@@ -74,6 +87,7 @@ absl::StatusOr<Json> Shard(const std::string& from, const std::string& to, uint6
 
 absl::StatusOr<Json> Answer(const Json& request) {
   if (request.contains("read")) return Read(request["read"]);
+  if (request.contains("weights")) return ReadWeights(request["weights"]);
   if (request.contains("rewrite")) return Rewrite(request["rewrite"], request["to"]);
   if (request.contains("folder")) return Describe(request["folder"]);
   return Shard(request.at("shard"), request.at("to"), request.at("bytes"));

@@ -14,28 +14,23 @@ namespace regroup {
 namespace {
 
 /// Returns the entry of CheckpointDigests::tensors.
-std::string Entry(const TensorInfo& tensor, const std::string& sha256) {
-  std::string entry(SafetensorsDtypeName(tensor.dtype));
-  for (const int64_t size : tensor.shape) entry += fmt::format(" {}", size);
-  return fmt::format("{}\n{}", entry, sha256);
-}
-
-/// Returns the digests of the pieces, in their order.
-std::vector<std::string> DigestEach(const std::vector<std::string_view>& pieces, int threads) {
-  std::vector<std::string> digests(pieces.size());
-  ForEachIndex(pieces.size(), static_cast<size_t>(threads), [&](size_t i) { digests[i] = Sha256Of(pieces[i]); });
-  return digests;
+std::string Entry(const TensorInfo& info, const at::Tensor& tensor) {
+  std::string entry(SafetensorsDtypeName(info.dtype));
+  for (const int64_t size : info.shape) entry += fmt::format(" {}", size);
+  const at::Tensor bytes = tensor.contiguous();
+  return fmt::format("{}\n{}", entry, Sha256Of({static_cast<const char*>(bytes.const_data_ptr()), bytes.nbytes()}));
 }
 
 }  // namespace
 
 CheckpointDigests CheckpointFolder::Digests(int threads) const {
-  std::vector<std::string_view> pieces;
-  for (const TensorInfo& tensor : tensors_) pieces.push_back(FileOf(tensor.name).Bytes(tensor.name).value());
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  const std::vector<std::string> each = DigestEach(pieces, threads > 0 ? threads : cores);
+  std::vector<std::string> entries(stored_.size());
+  ForEachIndex(entries.size(), static_cast<size_t>(threads > 0 ? threads : cores), [&](size_t i) {
+    entries[i] = Entry(stored_[i].info, stored_[i].file->Tensor(stored_[i].name_in_file).value());
+  });
   CheckpointDigests digests{.config = Sha256Of(config_text_)};
-  for (size_t i = 0; i < tensors_.size(); ++i) digests.tensors[tensors_[i].name] = Entry(tensors_[i], each[i]);
+  for (size_t i = 0; i < stored_.size(); ++i) digests.tensors[stored_[i].info.name] = std::move(entries[i]);
   return digests;
 }
 
@@ -51,33 +46,24 @@ absl::Status CheckpointFolder::CheckConfig() const {
   return absl::DataLossError(fmt::format("{} changed after it was inspected", (path_ / "config.json").string()));
 }
 
-absl::Status CheckpointFolder::CheckTensor(std::string_view name) const {
+absl::Status CheckpointFolder::CheckTensor(const Stored& stored, const at::Tensor& tensor) const {
   if (expected_ == nullptr) return absl::OkStatus();
+  const std::string& name = stored.info.name;
   {
     const std::lock_guard lock(checking_);
     if (checked_.contains(name)) return absl::OkStatus();
   }
-  REGROUP_ASSIGN_OR_RETURN(const std::string_view bytes, FileOf(name).Bytes(name));
-  REGROUP_RETURN_IF_ERROR(CheckBytes(name, bytes));
+  REGROUP_RETURN_IF_ERROR(CompareTensor(stored, tensor));
   const std::lock_guard lock(checking_);
   checked_.emplace(name);
   return absl::OkStatus();
 }
 
-absl::Status CheckpointFolder::CheckBytes(std::string_view name, std::string_view bytes) const {
-  const auto found = expected_->tensors.find(name);
-  if (found != expected_->tensors.end() && found->second == Entry(*Find(name), Sha256Of(bytes))) {
-    return absl::OkStatus();
-  }
+absl::Status CheckpointFolder::CompareTensor(const Stored& stored, const at::Tensor& tensor) const {
+  const auto found = expected_->tensors.find(stored.info.name);
+  if (found != expected_->tensors.end() && found->second == Entry(stored.info, tensor)) return absl::OkStatus();
   return absl::DataLossError(
-      fmt::format("{}: tensor \"{}\" changed after it was inspected", FileOf(name).path().string(), name));
-}
-
-absl::StatusOr<at::Tensor> CheckpointFolder::CheckedCopy(std::string_view name) const {
-  REGROUP_ASSIGN_OR_RETURN(const at::Tensor view, FileOf(name).Tensor(name));
-  at::Tensor copy = view.clone();
-  REGROUP_RETURN_IF_ERROR(CheckBytes(name, {static_cast<const char*>(copy.const_data_ptr()), copy.nbytes()}));
-  return copy;
+      fmt::format("{}: tensor \"{}\" changed after it was inspected", stored.file->path().string(), stored.info.name));
 }
 
 }  // namespace regroup

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "services/common/base/status_macros.h"
+#include "trainer/checkpoint/foreign_file.h"
 #include "trainer/checkpoint/safetensors_header_parser.h"
 
 namespace regroup {
@@ -23,7 +24,7 @@ struct DtypeRow {
   int64_t bytes;
 };
 
-constexpr std::array<DtypeRow, 10> kDtypes = {{{SafetensorsDtype::kBool, "BOOL", 1},
+constexpr std::array<DtypeRow, 17> kDtypes = {{{SafetensorsDtype::kBool, "BOOL", 1},
                                                {SafetensorsDtype::kU8, "U8", 1},
                                                {SafetensorsDtype::kI8, "I8", 1},
                                                {SafetensorsDtype::kI16, "I16", 2},
@@ -32,10 +33,17 @@ constexpr std::array<DtypeRow, 10> kDtypes = {{{SafetensorsDtype::kBool, "BOOL",
                                                {SafetensorsDtype::kF16, "F16", 2},
                                                {SafetensorsDtype::kBF16, "BF16", 2},
                                                {SafetensorsDtype::kF32, "F32", 4},
-                                               {SafetensorsDtype::kF64, "F64", 8}}};
+                                               {SafetensorsDtype::kF64, "F64", 8},
+                                               {SafetensorsDtype::kU16, "U16", 2},
+                                               {SafetensorsDtype::kU32, "U32", 4},
+                                               {SafetensorsDtype::kU64, "U64", 8},
+                                               {SafetensorsDtype::kC64, "C64", 8},
+                                               {SafetensorsDtype::kF8E4M3, "F8_E4M3", 1},
+                                               {SafetensorsDtype::kF8E5M2, "F8_E5M2", 1},
+                                               {SafetensorsDtype::kF8E8M0, "F8_E8M0", 1}}};
 
 absl::Status Invalid(std::string_view file, std::string_view what) {
-  return absl::InvalidArgumentError(fmt::format("{}: {}", file, what));
+  return absl::DataLossError(fmt::format("{}: {}", file, what));
 }
 
 absl::Status InvalidTensor(std::string_view file, const SafetensorsEntry& entry, std::string_view what) {
@@ -113,6 +121,9 @@ int64_t SafetensorsDtypeBytes(SafetensorsDtype dtype) { return kDtypes[static_ca
 
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view content, uint64_t file_bytes,
                                                          std::string_view file) {
+  if (const std::string foreign = ForeignFile(content, KnownFormat::kSafetensors); !foreign.empty()) {
+    return absl::DataLossError(fmt::format("{} {}", file, foreign));
+  }
   if (file_bytes < kSizeBytes || content.size() < kSizeBytes) {
     return Invalid(file, "is too short to be a safetensors file");
   }

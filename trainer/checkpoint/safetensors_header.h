@@ -18,7 +18,26 @@
 
 namespace regroup {
 
-enum class SafetensorsDtype { kBool, kU8, kI8, kI16, kI32, kI64, kF16, kBF16, kF32, kF64 };
+/// Those from kU16 on are read but not written.
+enum class SafetensorsDtype {
+  kBool,
+  kU8,
+  kI8,
+  kI16,
+  kI32,
+  kI64,
+  kF16,
+  kBF16,
+  kF32,
+  kF64,
+  kU16,
+  kU32,
+  kU64,
+  kC64,
+  kF8E4M3,
+  kF8E5M2,
+  kF8E8M0
+};
 
 /// Returns the name used in the file, for example "BF16".
 std::string_view SafetensorsDtypeName(SafetensorsDtype dtype);
@@ -50,8 +69,8 @@ inline constexpr uint64_t kMaxSafetensorsHeaderBytes = 100'000'000;
 /// Reads and checks the header. `content` is the beginning of the file and contains at least the whole header;
 /// `file_bytes` is the size of the whole file; `file` is its name for errors. Checks that the header fits and is JSON
 /// without repeated names, that each dtype is known, that the product of each shape matches the number of its bytes,
-/// and that the tensors cover the rest of the file without gaps or overlaps. Error: INVALID_ARGUMENT that names the
-/// file and, if one is concerned, the tensor.
+/// and that the tensors cover the rest of the file without gaps or overlaps. Error: DATA_LOSS that names the file,
+/// what it is instead if that is known, and, if one is concerned, the tensor.
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view content, uint64_t file_bytes,
                                                          std::string_view file);
 

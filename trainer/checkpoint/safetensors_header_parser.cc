@@ -223,11 +223,11 @@ std::string ShownName(std::string_view name) {
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsJson(std::string_view json, std::string_view file) {
   // The JSON reader treats a NUL as the end of its input and would ignore the rest.
   if (const size_t nul = json.find('\0'); nul != json.npos) {
-    return absl::InvalidArgumentError(fmt::format("{}: the header is not valid JSON at byte {}", file, nul));
+    return absl::DataLossError(fmt::format("{}: the header is not valid JSON at byte {}", file, nul));
   }
   HeaderEvents events;
   if (!nlohmann::json::sax_parse(json.begin(), json.end(), &events)) {
-    return absl::InvalidArgumentError(fmt::format("{}: {}", file, events.error()));
+    return absl::DataLossError(fmt::format("{}: {}", file, events.error()));
   }
   return events.TakeHeader();
 }

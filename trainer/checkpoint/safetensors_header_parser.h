@@ -10,7 +10,7 @@
 
 namespace regroup {
 
-/// Returns the entries in the order of the text, and the metadata. INVALID_ARGUMENT names the file and the tensor.
+/// Returns the entries in the order of the text, and the metadata. DATA_LOSS names the file and the tensor.
 absl::StatusOr<SafetensorsHeader> ParseSafetensorsJson(std::string_view json, std::string_view file);
 
 /// Returns the name as errors show it: quoted, and shortened if it is very long.

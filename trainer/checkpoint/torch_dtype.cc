@@ -26,6 +26,20 @@ at::ScalarType ToScalarType(SafetensorsDtype dtype) {
       return at::kFloat;
     case SafetensorsDtype::kF64:
       return at::kDouble;
+    case SafetensorsDtype::kU16:
+      return at::kUInt16;
+    case SafetensorsDtype::kU32:
+      return at::kUInt32;
+    case SafetensorsDtype::kU64:
+      return at::kUInt64;
+    case SafetensorsDtype::kC64:
+      return at::kComplexFloat;
+    case SafetensorsDtype::kF8E4M3:
+      return at::kFloat8_e4m3fn;
+    case SafetensorsDtype::kF8E5M2:
+      return at::kFloat8_e5m2;
+    case SafetensorsDtype::kF8E8M0:
+      return at::kFloat8_e8m0fnu;
   }
   return at::ScalarType::Undefined;
 }

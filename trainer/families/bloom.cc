@@ -43,8 +43,6 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-Family BloomFamily() {
-  return {.read_config = ReadConfig, .names = Names(), .prefix = "transformer.", .standard_gqa = false};
-}
+Family BloomFamily() { return {.read_config = ReadConfig, .names = Names(), .standard_gqa = false}; }
 
 }  // namespace regroup

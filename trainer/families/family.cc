@@ -65,4 +65,13 @@ std::optional<ParameterPlace> PlaceOf(const Family& family, const ModelConfig& c
   return std::nullopt;
 }
 
+std::string BaseName(const Family& family, const ModelConfig& config) {
+  const auto first_part = [&](std::string_view ours) {
+    const std::string name = PlaceOf(family, config, ours)->name;
+    return name.substr(0, name.find('.') + 1);
+  };
+  const std::string base = first_part("embedding.weight");
+  return base == first_part("layers.0.attention.query.weight") ? base : "";
+}
+
 }  // namespace regroup

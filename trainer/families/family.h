@@ -49,8 +49,6 @@ struct Family {
   /// Reads config.json. Errors name the missing or unsupported key.
   absl::StatusOr<ModelConfig> (*read_config)(const nlohmann::json& config);
   std::vector<NameRule> names;
-  /// Prefix that checkpoints of the bare decoder omit from their names ("transformer." for GPT-2).
-  std::string_view prefix = "";
   /// Other names under which a checkpoint may store the embedding, once more or instead.
   std::vector<std::string_view> embedding_copies = {};
   /// Another name of the output head.
@@ -81,5 +79,9 @@ struct ParameterPlace {
 /// Returns the place of, for example, "layers.3.attention.key.weight" in a model of this configuration, or nullopt if
 /// the family has no such parameter.
 std::optional<ParameterPlace> PlaceOf(const Family& family, const ModelConfig& config, std::string_view ours);
+
+/// Returns what a model with an output head puts in front of the names of the bare model, such as "model."; checkpoints
+/// of the bare model omit it. Empty for families whose classes have the same names.
+std::string BaseName(const Family& family, const ModelConfig& config);
 
 }  // namespace regroup

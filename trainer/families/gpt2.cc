@@ -32,8 +32,6 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-Family Gpt2Family() {
-  return {.read_config = ReadConfig, .names = Names(), .prefix = "transformer.", .standard_gqa = false};
-}
+Family Gpt2Family() { return {.read_config = ReadConfig, .names = Names(), .standard_gqa = false}; }
 
 }  // namespace regroup

@@ -50,6 +50,6 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-Family OptFamily() { return {.read_config = ReadConfig, .names = Names(), .prefix = "model.", .standard_gqa = false}; }
+Family OptFamily() { return {.read_config = ReadConfig, .names = Names(), .standard_gqa = false}; }
 
 }  // namespace regroup

@@ -154,6 +154,7 @@ bool IsStandardLayout(const Family& family, const ModelConfig& converted) {
 nlohmann::json ConvertedConfig(const SourceModel& source, const ModelConfig& converted,
                                const nlohmann::json& provenance) {
   nlohmann::json config = source.folder().config();
+  config.erase("quantization_config");
   config["regroup"] = provenance;
   const bool standard = IsStandardLayout(source.family(), converted);
   config["regroup"]["layout"] = standard ? "standard" : "expanded";

@@ -17,7 +17,8 @@ namespace regroup {
 bool IsStandardLayout(const Family& family, const ModelConfig& converted);
 
 /// Returns the source's config.json with the KV heads of `converted`; under "regroup" it records the source and the
-/// layout. If the weights are not tied although the configuration ties them, it says so. All other keys are unchanged.
+/// layout. If the weights are not tied although the configuration ties them, it says so. The weights are written as
+/// plain numbers, so that quantization_config is left out. All other keys are unchanged.
 nlohmann::json ConvertedConfig(const SourceModel& source, const ModelConfig& converted,
                                const nlohmann::json& provenance);
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
@@ -67,39 +68,31 @@ std::vector<int64_t> ExpectedShape(const ModelConfig& config, std::string_view o
   return linear(config.intermediate_size, config.hidden_size);
 }
 
-absl::StatusOr<SourceModel> SourceModel::Open(const std::filesystem::path& folder, const SourceDigests* expected) {
+absl::StatusOr<SourceModel> SourceModel::Open(const std::filesystem::path& folder, const SourceDigests* expected,
+                                              Compared compared) {
   SourceModel source;
-  REGROUP_ASSIGN_OR_RETURN(source.folder_,
-                           CheckpointFolder::Open(folder, Shared(expected ? &expected->checkpoint : nullptr)));
-  const std::string where = (folder / "config.json").string();
-  const auto in_file = [&](const absl::Status& status) {
-    std::string message(status.message());
-    constexpr std::string_view kShort = "config.json";
-    if (message.starts_with(kShort)) message = where + message.substr(kShort.size());
-    return absl::Status(status.code(), message);
-  };
+  REGROUP_ASSIGN_OR_RETURN(
+      source.folder_, CheckpointFolder::Open(folder, Shared(expected ? &expected->checkpoint : nullptr), compared));
   const auto family = FamilyOf(source.folder_->config());
-  if (!family.ok()) return in_file(family.status());
+  if (!family.ok()) return InFolder(folder, family.status());
   source.family_ = *family;
   const auto config = source.family_->read_config(source.folder_->config());
-  if (!config.ok()) return in_file(config.status());
+  if (!config.ok()) return InFolder(folder, config.status());
   source.config_ = *config;
-  const std::string_view prefix = source.family_->prefix;
-  const auto prefixed = [&](const TensorInfo& info) { return info.name.starts_with(prefix); };
-  source.bare_names_ = !prefix.empty() && std::ranges::none_of(source.folder_->tensors(), prefixed);
+  source.base_name_ = BaseName(*source.family_, source.config_);
+  source.notes_ = source.folder_->notes();
   REGROUP_RETURN_IF_ERROR(source.FindEmbeddingTensors());
-  REGROUP_RETURN_IF_ERROR(source.OpenCompact(expected));
+  REGROUP_RETURN_IF_ERROR(source.OpenCompact(expected, compared));
   REGROUP_RETURN_IF_ERROR(source.CheckTensors());
+  source.ListOwnTensors();
   return source;
 }
 
 absl::Status SourceModel::FindEmbeddingTensors() {
-  std::string head = StoredName(*PlaceOf(*family_, config_, "head.weight"));
-  if (!folder_->Has(head) && folder_->Has(family_->head_alias)) head = family_->head_alias;
   tied_by_config_ = config_.tied_embeddings;
   REGROUP_ASSIGN_OR_RETURN(
       embeddings_, FindEmbeddings(*folder_, {.embedding = StoredName(*PlaceOf(*family_, config_, "embedding.weight")),
-                                             .head = head,
+                                             .head = StoredName(*PlaceOf(*family_, config_, "head.weight")),
                                              .copies = family_->embedding_copies,
                                              .tied = tied_by_config_}));
   config_.tied_embeddings = embeddings_.tied;
@@ -107,12 +100,12 @@ absl::Status SourceModel::FindEmbeddingTensors() {
   return absl::OkStatus();
 }
 
-absl::Status SourceModel::OpenCompact(const SourceDigests* expected) {
+absl::Status SourceModel::OpenCompact(const SourceDigests* expected, Compared compared) {
   const std::filesystem::path folder = folder_->path() / kCompactFolder;
   if (!IsExpanded(folder_->config())) return absl::OkStatus();
   const CheckpointDigests none;
   const CheckpointDigests* const compact = expected ? &(expected->compact ? *expected->compact : none) : nullptr;
-  REGROUP_ASSIGN_OR_RETURN(compact_, CheckpointFolder::Open(folder, Shared(compact)));
+  REGROUP_ASSIGN_OR_RETURN(compact_, CheckpointFolder::Open(folder, Shared(compact), compared));
   return ReadCompactConfig(compact_->config(), config_);
 }
 
@@ -141,8 +134,44 @@ std::optional<ParameterPlace> SourceModel::Place(std::string_view ours) const {
 }
 
 std::string SourceModel::StoredName(const ParameterPlace& place) const {
-  return bare_names_ && place.name.starts_with(family_->prefix) ? place.name.substr(family_->prefix.size())
-                                                                : place.name;
+  const std::vector<std::string> names = StoredNames(place);
+  return names.empty() ? place.name : names.front();
+}
+
+std::vector<std::string> SourceModel::StoredNames(const ParameterPlace& place) const {
+  std::vector<std::string> names{place.name};
+  if (!base_name_.empty()) {
+    const bool has_base = place.name.starts_with(base_name_);
+    names.push_back(has_base ? place.name.substr(base_name_.size()) : base_name_ + place.name);
+  }
+  if (!family_->head_alias.empty() && place.name == PlaceOf(*family_, config_, "head.weight")->name) {
+    names.emplace_back(family_->head_alias);
+  }
+  std::erase_if(names, [&](const std::string& name) { return !folder_->Has(name); });
+  return names;
+}
+
+void SourceModel::ListOwnTensors() {
+  std::map<std::string, TensorInfo> own;
+  std::string example;
+  size_t renamed = 0;
+  Model slots{.config = config_};
+  slots.blocks.resize(config_.layers);
+  VisitParameters(slots, [&](const std::string& ours, at::Tensor&) {
+    const std::optional<ParameterPlace> place = Place(ours);
+    if (!place.has_value() || (ours == "head.weight" && config_.tied_embeddings)) return;
+    const std::string name = StoredName(*place);
+    const TensorInfo* const info = folder_->Find(name);
+    if (info == nullptr || !own.emplace(name, *info).second || ours == "embedding.weight") return;
+    // Place has the head under the name that it is stored by.
+    const std::string usual = PlaceOf(*family_, config_, ours)->name;
+    if (name != usual && ++renamed == 1) example = fmt::format("\"{}\" for \"{}\"", name, usual);
+  });
+  for (auto& [name, info] : own) own_tensors_.push_back(std::move(info));
+  if (renamed == 0) return;
+  notes_.push_back(
+      fmt::format("{} of the model's {} tensors are stored under another name that its class has for them, {}", renamed,
+                  own_tensors_.size(), example));
 }
 
 absl::Status SourceModel::CheckTensors() {
@@ -183,31 +212,33 @@ absl::Status SourceModel::CheckTensor(const std::string& ours) const {
   const TensorInfo* info = folder.Find(name);
   if (info == nullptr) {
     if (ours == "head.weight" && config_.tied_embeddings) return absl::OkStatus();
-    std::string message = fmt::format("{}: tensor '{}' is missing", where, name);
-    if (!place->bias_key.empty()) {
-      message += fmt::format(", but config.json asks for it by {0}; set {0} to false if the model has no such biases",
-                             place->bias_key);
-    }
-    return absl::InvalidArgumentError(message);
+    const absl::Status missing = folder.Missing(name);
+    if (place->bias_key.empty()) return missing;
+    return absl::DataLossError(
+        fmt::format("{0}, but config.json asks for it by {1}; set {1} to false if the model has no such biases",
+                    std::string(missing.message()), place->bias_key));
+  }
+  if (const std::vector<std::string> names = StoredNames(*place); !compact && names.size() > 1) {
+    return absl::DataLossError(fmt::format("{}: tensors '{}' hold the same weights of the model; keep one", where,
+                                           fmt::join(names, "' and '")));
   }
   const std::vector<int64_t> expected =
       PackedShape(compact ? Packing::kPlain : place->packing, ExpectedShape(config_, ours));
   if (info->shape != expected) {
-    return absl::InvalidArgumentError(fmt::format("{}: tensor '{}' has shape [{}], but config.json requires [{}]",
-                                                  where, name, fmt::join(info->shape, ", "),
-                                                  fmt::join(expected, ", ")));
+    return absl::DataLossError(fmt::format("{}: tensor '{}' has shape [{}], but config.json requires [{}]", where, name,
+                                           fmt::join(info->shape, ", "), fmt::join(expected, ", ")));
   }
   const at::ScalarType type = ToScalarType(info->dtype);
   if (type == at::kFloat || type == at::kHalf || type == at::kBFloat16 || type == at::kDouble) return absl::OkStatus();
-  return absl::InvalidArgumentError(fmt::format("{}: tensor '{}' has element type {}; weights must be F32, F16 or BF16",
-                                                where, name, SafetensorsDtypeName(info->dtype)));
+  return absl::DataLossError(fmt::format("{}: tensor '{}' has element type {}; weights must be F32, F16 or BF16", where,
+                                         name, SafetensorsDtypeName(info->dtype)));
 }
 
-at::ScalarType SourceModel::dtype() const { return ToScalarType(folder_->MainDtype()); }
+at::ScalarType SourceModel::dtype() const { return ToScalarType(MainDtype(own_tensors_)); }
 
 int64_t SourceModel::ParameterCount() const {
   int64_t count = 0;
-  for (const TensorInfo& info : folder_->tensors()) count += info.elements();
+  for (const TensorInfo& info : own_tensors_) count += info.elements();
   return count;
 }
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -33,13 +34,18 @@ class SourceModel {
   /// no weights but, where config.json ties them and both are stored, embedding and output head. INVALID_ARGUMENT or
   /// NOT_FOUND names the key, the file or the tensor. With `expected`, whatever is read must be what was inspected;
   /// DATA_LOSS names the file or the tensor that changed.
-  static absl::StatusOr<SourceModel> Open(const std::filesystem::path& folder, const SourceDigests* expected = nullptr);
+  static absl::StatusOr<SourceModel> Open(const std::filesystem::path& folder, const SourceDigests* expected = nullptr,
+                                          Compared compared = Compared::kViews);
 
   const Family& family() const { return *family_; }
   const ModelConfig& config() const { return config_; }
   const CheckpointFolder& folder() const { return *folder_; }
-  /// Returns the element type of the weights, which the result keeps.
+  /// Returns the folder's tensors that the model consists of, each once, ordered by name. Others, such as the masks
+  /// that some checkpoints store, count for nothing.
+  const std::vector<TensorInfo>& own_tensors() const { return own_tensors_; }
+  /// Returns the element type that most of the model's own weights have, which the result keeps.
   at::ScalarType dtype() const;
+  /// Returns the number of elements of the model's own tensors.
   int64_t ParameterCount() const;
   /// Returns what was decided about the folder's tensors, one sentence each, for people who inspect it.
   const std::vector<std::string>& notes() const { return notes_; }
@@ -63,7 +69,7 @@ class SourceModel {
 
  private:
   SourceModel() = default;
-  absl::Status OpenCompact(const SourceDigests* expected);
+  absl::Status OpenCompact(const SourceDigests* expected, Compared compared);
   absl::Status FindEmbeddingTensors();
   absl::Status CheckTensors();
   absl::Status CheckTensor(const std::string& ours) const;
@@ -79,13 +85,18 @@ class SourceModel {
   bool IsCompact(std::string_view ours) const;
   /// Returns nullopt for parameters that a model of this configuration does not have.
   std::optional<ParameterPlace> Place(std::string_view ours) const;
+  /// Returns the name under which the folder has the tensor: with or without the name of the bare model in front.
   std::string StoredName(const ParameterPlace& place) const;
+  /// Returns all names under which the folder has the tensor.
+  std::vector<std::string> StoredNames(const ParameterPlace& place) const;
+  void ListOwnTensors();
 
   std::shared_ptr<const CheckpointFolder> folder_;
   /// Attention of an expanded checkpoint (see compact_attention.h) under Regroup's names, or null.
   std::shared_ptr<const CheckpointFolder> compact_;
-  /// True if the checkpoint omits the family's prefix.
-  bool bare_names_ = false;
+  /// Name of the bare model within the family's class, such as "model."; may be empty.
+  std::string base_name_;
+  std::vector<TensorInfo> own_tensors_;
   const Family* family_ = nullptr;
   ModelConfig config_;
   EmbeddingTensors embeddings_;

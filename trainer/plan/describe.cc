@@ -78,7 +78,7 @@ absl::StatusOr<nlohmann::ordered_json> DescribeCheckpoint(const std::filesystem:
   description["family"] = config.family;
   description["parameters"] = source.ParameterCount();
   description["dtype"] = DtypeName(source.dtype());
-  description["dtypes"] = source.folder().DtypeSummary();
+  description["dtypes"] = DtypeSummary(source.own_tensors());
   description["layers"] = config.layers;
   if (config.HasEncoder()) {
     description["encoder_layers"] = config.encoder_layers;

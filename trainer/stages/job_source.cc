@@ -86,12 +86,9 @@ absl::StatusOr<std::optional<InspectedSource>> ReadInspectedSource(const StageCo
 }
 
 absl::StatusOr<SourceModel> OpenSource(const StageContext& context, Users users) {
-  REGROUP_ASSIGN_OR_RETURN(std::optional<InspectedSource> inspected, ReadInspectedSource(context));
-  if (inspected) inspected->weights.checkpoint.are_for_copies = users == Users::kAllJobs;
-  if (inspected && inspected->weights.compact) {
-    inspected->weights.compact->are_for_copies = users == Users::kAllJobs;
-  }
-  return SourceModel::Open(context.spec().source().checkpoint(), inspected ? &inspected->weights : nullptr);
+  REGROUP_ASSIGN_OR_RETURN(const std::optional<InspectedSource> inspected, ReadInspectedSource(context));
+  return SourceModel::Open(context.spec().source().checkpoint(), inspected ? &inspected->weights : nullptr,
+                           users == Users::kAllJobs ? Compared::kCopies : Compared::kViews);
 }
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadSourceTokenizer(const StageContext& context,

@@ -39,8 +39,14 @@ fs::path LinkOf(const FileDescriptor& handle) { return fmt::format("/proc/self/f
 
 absl::StatusOr<FileDescriptor> TakeHandle(const fs::path& path) {
   FileDescriptor handle(open(path.c_str(), O_PATH | O_CLOEXEC));
-  if (!handle.valid()) return ErrnoStatus(errno, "open", path);
-  return handle;
+  if (handle.valid()) return handle;
+  const int error_number = errno;
+  std::error_code error;
+  const fs::path target = fs::read_symlink(path, error);
+  if (error || error_number != ENOENT) return ErrnoStatus(error_number, "open", path);
+  return absl::NotFoundError(fmt::format(
+      "{} is a link to {}, which does not exist; an interrupted download leaves such links: download the folder again",
+      path.string(), target.string()));
 }
 
 const char* KindOf(mode_t mode) {

@@ -18,10 +18,11 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-std::string ErrorOf(const std::filesystem::path& folder) {
+/// By default the error of a folder that is not what its own files say.
+std::string ErrorOf(const std::filesystem::path& folder, absl::StatusCode code = absl::StatusCode::kDataLoss) {
   const auto source = SourceModel::Open(folder);
   EXPECT_FALSE(source.ok());
-  EXPECT_EQ(source.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(source.status().code(), code);
   return std::string(source.status().message());
 }
 
@@ -183,7 +184,7 @@ TEST(SourceModelErrorTest, NamesATensorOfAnotherElementType) {
 TEST(SourceModelErrorTest, NamesTheFileAndTheKeyOfABadConfiguration) {
   TemporaryFolder folder;
   TinyLlama{.config_changes = {{"num_hidden_layers", "two"}}}.Write(folder.path());
-  EXPECT_THAT(ErrorOf(folder.path()),
+  EXPECT_THAT(ErrorOf(folder.path(), absl::StatusCode::kInvalidArgument),
               AllOf(HasSubstr((folder.path() / "config.json").string()), HasSubstr("'num_hidden_layers'")));
 }
 
@@ -191,6 +192,80 @@ TEST(SourceModelErrorTest, AShapeThatConfigDoesNotAskForCountsAgainstTheConfig) 
   TemporaryFolder folder;
   TinyLlama{.config_changes = {{"num_key_value_heads", 2}}}.Write(folder.path());
   EXPECT_THAT(ErrorOf(folder.path()), AllOf(HasSubstr("k_proj.weight"), HasSubstr("[24, 10]"), HasSubstr("[12, 10]")));
+}
+
+TEST(SourceModelErrorTest, SaysThatTensorsAreQuantisedOrWaitForAnAdapter) {
+  TemporaryFolder folder;
+  for (const auto& [stored, said] : {std::pair("qweight", "quantised"), std::pair("base_layer.weight", "merge")}) {
+    auto tensors = TinyLlama().MakeTensors();
+    auto moved = tensors.extract("model.layers.1.self_attn.v_proj.weight");
+    moved.key() = std::string("model.layers.1.self_attn.v_proj.") + stored;
+    tensors.insert(std::move(moved));
+    WriteFolder(folder.path(), TinyLlama().MakeConfig(), tensors);
+    EXPECT_THAT(ErrorOf(folder.path()),
+                AllOf(HasSubstr("v_proj.weight' is missing"), HasSubstr(stored), HasSubstr(said)));
+  }
+}
+
+using Renaming = std::string (*)(const std::string& name);
+
+std::string Bare(const std::string& name) { return name.starts_with("model.") ? name.substr(6) : name; }
+std::string Compiled(const std::string& name) { return "_orig_mod." + name; }
+std::string Parallel(const std::string& name) { return "module." + name; }
+std::string ParallelBare(const std::string& name) { return "module." + Bare(name); }
+std::string Prefixed(const std::string& name) { return name == "lm_head.weight" ? "model." + name : name; }
+
+std::map<std::string, at::Tensor> Renamed(Renaming renaming) {
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [name, tensor] : TinyLlama().MakeTensors()) tensors[renaming(name)] = tensor;
+  return tensors;
+}
+
+TEST(SourceModelNamesTest, FindsTensorsUnderTheNamesOfWrappersAndBareModels) {
+  for (const Renaming renaming : {Bare, Compiled, Parallel, ParallelBare, Prefixed}) {
+    TemporaryFolder folder;
+    WriteFolder(folder.path(), TinyLlama().MakeConfig(), Renamed(renaming));
+    const auto source = SourceModel::Open(folder.path());
+    ASSERT_TRUE(source.ok()) << source.status();
+    EXPECT_FALSE(source->notes().empty());
+    const auto model = source->Map();
+    ASSERT_TRUE(model.ok()) << model.status();
+    const auto tensors = TinyLlama().MakeTensors();
+    EXPECT_TRUE(at::equal(model->embedding, tensors.at("model.embed_tokens.weight")));
+    EXPECT_TRUE(at::equal(model->head.weight, tensors.at("lm_head.weight")));
+    EXPECT_TRUE(at::equal(model->blocks[1].attention.key.weight, tensors.at("model.layers.1.self_attn.k_proj.weight")));
+  }
+}
+
+TEST(SourceModelNamesTest, SaysNothingOfTheUsualNames) {
+  TemporaryFolder folder;
+  TinyLlama().Write(folder.path());
+  EXPECT_TRUE(SourceModel::Open(folder.path())->notes().empty());
+}
+
+TEST(SourceModelNamesTest, RefusesATensorThatIsThereUnderTwoNames) {
+  TemporaryFolder folder;
+  auto tensors = TinyLlama().MakeTensors();
+  tensors["layers.0.mlp.down_proj.weight"] = at::zeros({10, 14});
+  WriteFolder(folder.path(), TinyLlama().MakeConfig(), tensors);
+  EXPECT_THAT(ErrorOf(folder.path()), HasSubstr("'model.layers.0.mlp.down_proj.weight' and 'layers.0.mlp"));
+}
+
+TEST(SourceModelTensorsTest, OnlyItsOwnTensorsCount) {
+  TemporaryFolder plain, full;
+  const TinyLlama half{.dtype = at::kHalf};
+  half.Write(plain.path());
+  auto tensors = half.MakeTensors();
+  tensors["model.layers.0.attention.bias"] = at::ones({1, 1, 100, 100}, at::kByte);
+  tensors["model.layers.0.rotary_emb.inv_freq"] = at::ones({100, 100});
+  tensors["model.layers.2.self_attn.q_proj.weight"] = at::ones({24, 10}, at::kDouble);
+  WriteFolder(full.path(), half.MakeConfig(), tensors);
+  const auto expected = SourceModel::Open(plain.path());
+  const auto source = SourceModel::Open(full.path());
+  ASSERT_TRUE(source.ok()) << source.status();
+  EXPECT_EQ(source->dtype(), at::kHalf);
+  EXPECT_EQ(source->ParameterCount(), expected->ParameterCount());
+  EXPECT_EQ(DtypeSummary(source->own_tensors()), DtypeSummary(expected->own_tensors()));
 }
 
 }  // namespace

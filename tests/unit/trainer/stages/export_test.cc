@@ -68,6 +68,19 @@ TEST_F(ExportTest, WritesTheElementTypeOfTheSource) {
   for (const TensorInfo& info : result->folder().tensors()) EXPECT_EQ(info.dtype, SafetensorsDtype::kBF16) << info.name;
 }
 
+TEST_F(ExportTest, TensorsThatAreNotTheModelsOwnDecideNothing) {
+  const TinyLlama half{.dtype = at::kHalf, .config_changes = {{"quantization_config", {{"quant_method", "fp8"}}}}};
+  auto tensors = half.MakeTensors();
+  tensors["model.layers.0.attention.bias"] = at::ones({1, 1, 100, 100}, at::kByte);
+  WriteFolder(source_folder(), half.MakeConfig(), tensors);
+  source_ = std::make_unique<SourceModel>(*SourceModel::Open(source_folder()));
+  const std::filesystem::path exported = Export();
+  const auto result = SourceModel::Open(exported);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(DtypeSummary(result->folder().tensors()), DtypeSummary(source_->own_tensors()));
+  EXPECT_FALSE(ConfigOf(exported).contains("quantization_config"));
+}
+
 TEST_F(ExportTest, CopiesTokenizerAndGenerationFilesButNoWeightsOfTheSource) {
   WriteSource({});
   for (const char* name : {"tokenizer.json", "generation_config.json", "tokenizer.model", "merges.txt",
