@@ -78,7 +78,7 @@ EDGES = {
 
 # Libraries that are fenced in, and the files or folders that may include them.
 FENCES = {
-    "torch": (r"(torch|ATen|c10)/", ["trainer/"]),
+    "torch": (r"(torch|ATen|c10|caffe2)/", ["trainer/"]),
     "MPI": (r"mpi\.h$", ["trainer/parallel/"]),
     "NCCL and CUDA": (r"(nccl|cuda\w*)\.h$|.*/cuda/", ["trainer/parallel/"]),
     "SQLite": (r"sqlite3\.h$", ["coordinator/store/checksum_vfs.cc", "coordinator/store/sqlite.h"]),
@@ -95,7 +95,7 @@ FENCES = {
 REFUSALS = {
     "gRPC": (r"grpc(pp)?/|.*\.grpc\.pb\.h$|services/common/rpc/",
              ["coordinator/job/", "coordinator/schedule/", "coordinator/store/"]),
-    "torch": (r"(torch|ATen|c10)/", ["trainer/report/"]),
+    "torch": (r"(torch|ATen|c10|caffe2)/", ["trainer/report/"]),
     "the report": (r"trainer/report/", ["trainer/training/"]),
 }
 

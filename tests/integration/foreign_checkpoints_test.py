@@ -3,8 +3,10 @@
 
 import json
 import os
+import pickle
 import shutil
 import unittest
+import zipfile
 
 from harness import cluster, places
 from harness.program_test import ProgramTest
@@ -76,6 +78,35 @@ class ForeignCheckpointsTest(ProgramTest):
         self.weights.unlink()
         (self.source / "model-q4.gguf").write_bytes(b"GGUF")
         self.refuse("model-q4.gguf", "gguf_file")
+
+    def test_a_pickle_that_runs_a_command(self):
+        self.weights.unlink()
+        ran = self.folder / "ran"
+
+        class Runs:
+            def __reduce__(self):
+                return os.system, (f"touch {ran}",)
+
+        self.write_archive(pickle.dumps({"w": Runs()}, protocol=2))
+        self.refuse("pytorch_model.bin", "posix.system")
+        self.assertFalse(ran.exists())
+
+    def test_a_pickle_of_the_old_format(self):
+        self.weights.unlink()
+        (self.source / "pytorch_model.bin").write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2) + b"rest")
+        self.refuse("pytorch_model.bin", "before 1.6")
+
+    def test_a_truncated_pickle(self):
+        self.weights.unlink()
+        self.write_archive(pickle.dumps({}, protocol=2))
+        file = self.source / "pytorch_model.bin"
+        file.write_bytes(file.read_bytes()[:-40])
+        self.refuse("pytorch_model.bin", "truncated")
+
+    def write_archive(self, content):
+        with zipfile.ZipFile(self.source / "pytorch_model.bin", "w") as archive:
+            archive.writestr("archive/data.pkl", content)
+            archive.writestr("archive/version", "3\n")
 
 
 if __name__ == "__main__":

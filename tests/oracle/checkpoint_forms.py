@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from regroup_programs import config_of
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 BLOCK = 8
 
 
@@ -92,6 +93,25 @@ def shards(index_change=lambda weight_map: None, shard_change=lambda parts: None
             put_weights(folder, tensors, f"model-{part}.safetensors")
         write_json(f"{folder}/{INDEX}", {"metadata": {}, "weight_map": weight_map})
     return write
+
+
+def pickle_file(folder):
+    """Strides of all kinds: every second tensor is a view into a larger one, or a transposed one."""
+    tensors = take_weights(folder)
+    for index, (name, tensor) in enumerate(tensors.items()):
+        if index % 3 == 1:
+            tensors[name] = torch.cat([tensor, tensor])[tensor.shape[0] :]
+        elif index % 3 == 2:
+            tensors[name] = tensor.t().contiguous().t()
+    torch.save(tensors, f"{folder}/{PICKLE}")
+
+
+def pickle_shards(folder):
+    parts = halves(take_weights(folder))
+    weight_map = {name: f"pytorch_model-{part}.bin" for part, tensors in parts.items() for name in tensors}
+    for part, tensors in parts.items():
+        torch.save(tensors, f"{folder}/pytorch_model-{part}.bin")
+    write_json(f"{folder}/{PICKLE_INDEX}", {"metadata": {}, "weight_map": weight_map})
 
 
 def is_quantised(name, tensor):

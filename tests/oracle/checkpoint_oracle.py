@@ -1,5 +1,5 @@
 """Compares checkpoints in the forms that people have with Transformers: wrapped and bare names, tensors that no model
-needs, shards and indexes, 8-bit floats; and checks that others are refused with what to do.
+needs, shards and indexes, pytorch_model.bin, 8-bit floats; and checks that others are refused with what to do.
 
 usage: checkpoint_oracle.py <regroup> <logits_tool> [form...]
 """
@@ -47,6 +47,8 @@ FORMS = {
     "index-with-dots": Form(forms.shards(
         index_change=lambda names: names.update({name: "./" + file for name, file in names.items()})), IN_LLAMA, True,
         ""),
+    "bin": Form(forms.pickle_file, IN_ALL, True, ""),
+    "bin-shards": Form(forms.pickle_shards, ["opt", "bloom", "llama"], True, ""),
     "fp8-blocks": Form(forms.fp8(), ["llama", "qwen3", "mistral"], True, "8-bit floats"),
     "fp8-tall-blocks": Form(forms.fp8(block=(4, 8)), IN_LLAMA, True, "8-bit floats"),
     "fp8-rows": Form(forms.fp8(block=(1, 8), settings={"weight_block_size": None}), IN_LLAMA, True, "8-bit floats"),
@@ -62,7 +64,7 @@ FORMS = {
     "float-with-null": Form(forms.with_config(quantization_config=None), IN_LLAMA, True, ""),
 }  # fmt: skip
 # Forms that are also converted, each with a family.
-CONVERSIONS = (("masks", "gpt_neox"), ("fp8-blocks", "llama"), ("parallel", "gpt2"))
+CONVERSIONS = (("masks", "gpt_neox"), ("bin", "opt"), ("fp8-blocks", "llama"), ("parallel", "gpt2"))
 
 
 def inspect(programs, folder):

@@ -1,6 +1,6 @@
 // A Hugging Face model folder opened for reading: config.json and the tensors of one or several files.
 //
-// Shared and immutable; any thread may call any function. Never reads a pickle.
+// Shared and immutable; any thread may call any function. Runs no code of the folder (torch_pickle.h).
 #pragma once
 
 #include <ATen/ATen.h>

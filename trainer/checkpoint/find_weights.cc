@@ -17,7 +17,8 @@ namespace {
 
 constexpr char kSafetensors[] = "model.safetensors";
 /// In the order in which they are looked for.
-constexpr std::array<const char*, 2> kNames = {kSafetensors, "model.safetensors.index.json"};
+constexpr std::array<const char*, 4> kNames = {kSafetensors, "model.safetensors.index.json", "pytorch_model.bin",
+                                               "pytorch_model.bin.index.json"};
 
 /// Returns the error for a folder that has no weights file of a known name.
 absl::Status NoWeights(const std::filesystem::path& folder) {
@@ -28,18 +29,12 @@ absl::Status NoWeights(const std::filesystem::path& folder) {
     if (extension == ".safetensors") other = name.string();
     if (extension == ".gguf") gguf = name.string();
   }
-  const std::string names = fmt::format("neither {} nor {}", kNames[0], kNames[1]);
-  if (!other.empty()) {
+  const std::string names = fmt::format("neither {} nor {}, nor their index", kNames[0], kNames[2]);
+  if (!other.empty() || !pickle.empty()) {
     return absl::NotFoundError(
         fmt::format("{} has {} but {}; rename it if it holds all weights under the names of "
                     "Transformers, or write the index of its shards",
-                    folder.string(), other, names));
-  }
-  if (!pickle.empty()) {
-    return absl::InvalidArgumentError(
-        fmt::format("{} has its weights in a pickle file ({}), which is never read because it can run code; convert "
-                    "the folder with save_pretrained(folder, safe_serialization=True) in Transformers",
-                    folder.string(), pickle));
+                    folder.string(), other.empty() ? pickle : other, names));
   }
   if (!gguf.empty()) {
     return absl::NotFoundError(fmt::format(

@@ -1,5 +1,5 @@
 // Finds the files that hold a folder's weights, as Transformers does: model.safetensors, else the shards that
-// model.safetensors.index.json names. May be called from any thread.
+// model.safetensors.index.json names, else pytorch_model.bin or its shards. May be called from any thread.
 #pragma once
 
 #include <filesystem>

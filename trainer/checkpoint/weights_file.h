@@ -1,4 +1,4 @@
-// A file of named tensors.
+// A file of named tensors: safetensors, or what torch.save wrote.
 //
 // Shared and immutable; any thread may call any function. Tensors are views of the mapped file.
 #pragma once
@@ -26,7 +26,7 @@ class WeightsFile {
   virtual absl::StatusOr<at::Tensor> Tensor(std::string_view name) const = 0;
 };
 
-/// Opens a safetensors file. Errors: those of InputFile, and
+/// Opens a file by its extension: .safetensors, otherwise an archive of torch.save. Errors: those of InputFile, and
 /// DATA_LOSS for a file that is malformed or truncated.
 absl::StatusOr<std::shared_ptr<const WeightsFile>> OpenWeightsFile(const std::filesystem::path& path);
 

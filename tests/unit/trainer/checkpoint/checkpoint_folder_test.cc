@@ -134,7 +134,7 @@ TEST(CheckpointFolderTest, SaysWhichFilesAreThereInstead) {
   folder.Write("model.Q4.gguf", "GGUF");
   EXPECT_THAT(ErrorOf(folder.path(), absl::StatusCode::kNotFound), AllOf(HasSubstr("Q4.gguf"), HasSubstr("gguf_file")));
   folder.Write("consolidated.00.pth", "");
-  EXPECT_THAT(ErrorOf(folder.path(), absl::StatusCode::kInvalidArgument), HasSubstr("consolidated.00.pth"));
+  EXPECT_THAT(ErrorOf(folder.path(), absl::StatusCode::kNotFound), HasSubstr("consolidated.00.pth"));
 }
 
 TEST(CheckpointFolderTest, NamesTheRestsOfADownload) {
@@ -145,7 +145,7 @@ TEST(CheckpointFolderTest, NamesTheRestsOfADownload) {
               AllOf(HasSubstr("model.safetensors is a link to ../blobs/abc"), HasSubstr("download")));
   std::filesystem::remove(folder.path() / "model.safetensors");
   const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 123\n";
-  for (const char* name : {"model.safetensors", "config.json"}) {
+  for (const char* name : {"pytorch_model.bin", "model.safetensors", "config.json"}) {
     folder.Write(name, pointer);
     EXPECT_THAT(ErrorOf(folder.path(), absl::StatusCode::kDataLoss), AllOf(HasSubstr(name), HasSubstr("git lfs pull")));
   }
