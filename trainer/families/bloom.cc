@@ -43,6 +43,8 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-Family BloomFamily() { return {.read_config = ReadConfig, .names = Names(), .standard_gqa = false}; }
+Family BloomFamily() {
+  return {.read_config = ReadConfig, .names = Names(), .architecture = "BloomForCausalLM", .standard_gqa = false};
+}
 
 }  // namespace regroup

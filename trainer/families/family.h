@@ -49,6 +49,8 @@ struct Family {
   /// Reads config.json. Errors name the missing or unsupported key.
   absl::StatusOr<ModelConfig> (*read_config)(const nlohmann::json& config);
   std::vector<NameRule> names;
+  /// The name of its class with an output head in Transformers, such as "LlamaForCausalLM".
+  std::string_view architecture;
   /// Other names under which a checkpoint may store the embedding, once more or instead.
   std::vector<std::string_view> embedding_copies = {};
   /// Another name of the output head.

@@ -29,7 +29,8 @@ Family GemmaFamily() {
   return {
       .read_config = ReadConfig,
       .names =
-          LlamaNames({.query_key_value = Bias::kByAttentionBias, .attention_output = Bias::kByAttentionBias}).rules()};
+          LlamaNames({.query_key_value = Bias::kByAttentionBias, .attention_output = Bias::kByAttentionBias}).rules(),
+      .architecture = "GemmaForCausalLM"};
 }
 
 }  // namespace regroup

@@ -32,6 +32,8 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-Family Gpt2Family() { return {.read_config = ReadConfig, .names = Names(), .standard_gqa = false}; }
+Family Gpt2Family() {
+  return {.read_config = ReadConfig, .names = Names(), .architecture = "GPT2LMHeadModel", .standard_gqa = false};
+}
 
 }  // namespace regroup

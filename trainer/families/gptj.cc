@@ -30,6 +30,8 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-Family GptjFamily() { return {.read_config = ReadConfig, .names = Names(), .standard_gqa = false}; }
+Family GptjFamily() {
+  return {.read_config = ReadConfig, .names = Names(), .architecture = "GPTJForCausalLM", .standard_gqa = false};
+}
 
 }  // namespace regroup

@@ -48,7 +48,11 @@ std::vector<NameRule> Names() {
 
 Family GptneoxFamily() {
   // Transformers 5 calls the head lm_head in memory; weights that others save from there have that name.
-  return {.read_config = ReadConfig, .names = Names(), .head_alias = "lm_head.weight", .standard_gqa = false};
+  return {.read_config = ReadConfig,
+          .names = Names(),
+          .architecture = "GPTNeoXForCausalLM",
+          .head_alias = "lm_head.weight",
+          .standard_gqa = false};
 }
 
 }  // namespace regroup

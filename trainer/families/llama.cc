@@ -22,6 +22,6 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-Family LlamaFamily() { return {.read_config = ReadConfig, .names = Names()}; }
+Family LlamaFamily() { return {.read_config = ReadConfig, .names = Names(), .architecture = "LlamaForCausalLM"}; }
 
 }  // namespace regroup

@@ -16,6 +16,8 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
 
 }  // namespace
 
-Family MistralFamily() { return {.read_config = ReadConfig, .names = LlamaNames({}).rules()}; }
+Family MistralFamily() {
+  return {.read_config = ReadConfig, .names = LlamaNames({}).rules(), .architecture = "MistralForCausalLM"};
+}
 
 }  // namespace regroup

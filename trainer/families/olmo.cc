@@ -23,6 +23,6 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-Family OlmoFamily() { return {.read_config = ReadConfig, .names = Names()}; }
+Family OlmoFamily() { return {.read_config = ReadConfig, .names = Names(), .architecture = "OlmoForCausalLM"}; }
 
 }  // namespace regroup

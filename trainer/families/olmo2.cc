@@ -27,6 +27,6 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-Family Olmo2Family() { return {.read_config = ReadConfig, .names = Names()}; }
+Family Olmo2Family() { return {.read_config = ReadConfig, .names = Names(), .architecture = "Olmo2ForCausalLM"}; }
 
 }  // namespace regroup

@@ -50,6 +50,8 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-Family OptFamily() { return {.read_config = ReadConfig, .names = Names(), .standard_gqa = false}; }
+Family OptFamily() {
+  return {.read_config = ReadConfig, .names = Names(), .architecture = "OPTForCausalLM", .standard_gqa = false};
+}
 
 }  // namespace regroup

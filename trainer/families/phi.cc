@@ -33,6 +33,6 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-Family PhiFamily() { return {.read_config = ReadConfig, .names = Names()}; }
+Family PhiFamily() { return {.read_config = ReadConfig, .names = Names(), .architecture = "PhiForCausalLM"}; }
 
 }  // namespace regroup

@@ -15,7 +15,9 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
 }  // namespace
 
 Family Qwen2Family() {
-  return {.read_config = ReadConfig, .names = LlamaNames({.query_key_value = Bias::kAlways}).rules()};
+  return {.read_config = ReadConfig,
+          .names = LlamaNames({.query_key_value = Bias::kAlways}).rules(),
+          .architecture = "Qwen2ForCausalLM"};
 }
 
 }  // namespace regroup

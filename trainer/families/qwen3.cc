@@ -23,6 +23,6 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-Family Qwen3Family() { return {.read_config = ReadConfig, .names = Names()}; }
+Family Qwen3Family() { return {.read_config = ReadConfig, .names = Names(), .architecture = "Qwen3ForCausalLM"}; }
 
 }  // namespace regroup

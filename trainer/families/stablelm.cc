@@ -32,6 +32,6 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-Family StablelmFamily() { return {.read_config = ReadConfig, .names = Names()}; }
+Family StablelmFamily() { return {.read_config = ReadConfig, .names = Names(), .architecture = "StableLmForCausalLM"}; }
 
 }  // namespace regroup

@@ -112,6 +112,7 @@ void WriteUntiedT5(nlohmann::json& config) {
 Family T5Family() {
   return {.read_config = ReadConfig,
           .names = Names(),
+          .architecture = "T5ForConditionalGeneration",
           .embedding_copies = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"},
           .write_untied = WriteUntiedT5,
           .standard_gqa = false};

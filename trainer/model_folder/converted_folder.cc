@@ -7,7 +7,6 @@
 #include <map>
 
 #include "services/common/base/files.h"
-#include "services/common/base/input_file.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/checkpoint/checkpoint_writer.h"
 #include "trainer/families/packing.h"
@@ -102,47 +101,10 @@ absl::Status WriteCompactTensors(const std::filesystem::path& folder, at::Scalar
   return WriteFileAtomically(folder / "config.json", CompactConfig(model.config).dump(2) + "\n");
 }
 
-/// Files that Transformers writes or reads beside the weights, and those that say who may use them. Others are left
-/// out: a name that is not known may be that of a secret.
-constexpr const char* kCompanions[] = {
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "generation_config.json",
-    "merges.txt",
-    "preprocessor_config.json",
-    "qwen.tiktoken",
-    "sentencepiece.bpe.model",
-    "special_tokens_map.json",
-    "spiece.model",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-    "vocab.txt",
-    "COPYING",
-    "LICENSE",
-    "LICENSE.md",
-    "LICENSE.txt",
-    "NOTICE",
-    "NOTICE.md",
-    "NOTICE.txt",
-    "README.md",
-    "USE_POLICY.md",
-};
-constexpr uint64_t kMaxCompanionBytes = uint64_t{64} << 20;
-
-/// Calls `visit` with each companion that the folder has, opened.
-absl::Status ForEachCompanion(const std::filesystem::path& folder,
-                              const std::function<absl::Status(const std::string& name, InputFile& file)>& visit) {
-  for (const std::string name : kCompanions) {
-    absl::StatusOr<InputFile> file = InputFile::Open(folder / name, InputLinks::kWithinFolder);
-    if (absl::IsNotFound(file.status())) continue;
-    REGROUP_RETURN_IF_ERROR(file.status());
-    if (file->bytes() > kMaxCompanionBytes) return TooLarge(file->path(), file->bytes(), kMaxCompanionBytes);
-    REGROUP_RETURN_IF_ERROR(visit(name, *file));
-  }
-  return absl::OkStatus();
+/// Transformers finds the class by model_type, other programs by its name.
+bool NamesItsClass(const nlohmann::json& config) {
+  const auto names = config.find("architectures");
+  return names != config.end() && names->is_array() && !names->empty();
 }
 
 }  // namespace
@@ -160,6 +122,7 @@ nlohmann::json ConvertedConfig(const SourceModel& source, const ModelConfig& con
   config["regroup"]["layout"] = standard ? "standard" : "expanded";
   config["regroup"].update(CompactConfig(converted));
   if (source.UntiedByTensors()) source.family().write_untied(config);
+  if (!NamesItsClass(config)) config["architectures"] = {source.family().architecture};
   if (source.family().standard_gqa) config["num_key_value_heads"] = standard ? converted.kv_heads : converted.heads;
   return config;
 }
@@ -172,17 +135,6 @@ absl::Status WriteConvertedFolder(const std::filesystem::path& folder, const Sou
   }
   const std::string config = ConvertedConfig(source, model.config, provenance).dump(2) + "\n";
   return WriteFileAtomically(folder / "config.json", config);
-}
-
-absl::Status CopyCompanionFiles(const std::filesystem::path& from, const std::filesystem::path& to) {
-  return ForEachCompanion(from, [&](const std::string& name, InputFile& file) -> absl::Status {
-    REGROUP_ASSIGN_OR_RETURN(const std::string content, file.ReadAll(kMaxCompanionBytes));
-    return WriteFileAtomically(to / name, content);
-  });
-}
-
-absl::Status CheckCompanionFiles(const std::filesystem::path& folder) {
-  return ForEachCompanion(folder, [](const std::string&, InputFile&) { return absl::OkStatus(); });
 }
 
 }  // namespace regroup

@@ -18,7 +18,8 @@ bool IsStandardLayout(const Family& family, const ModelConfig& converted);
 
 /// Returns the source's config.json with the KV heads of `converted`; under "regroup" it records the source and the
 /// layout. If the weights are not tied although the configuration ties them, it says so. The weights are written as
-/// plain numbers, so that quantization_config is left out. All other keys are unchanged.
+/// plain numbers, so that quantization_config is left out. `architectures` is added if the source does not name its
+/// class. All other keys are unchanged.
 nlohmann::json ConvertedConfig(const SourceModel& source, const ModelConfig& converted,
                                const nlohmann::json& provenance);
 
@@ -32,13 +33,5 @@ struct ConvertedModel {
 /// Writes config.json and the weights in `dtype` under the family's names. The folder must exist and be empty.
 absl::Status WriteConvertedFolder(const std::filesystem::path& folder, const SourceModel& source,
                                   const nlohmann::json& provenance, at::ScalarType dtype, const ConvertedModel& model);
-
-/// Copies the files of the source that belong beside the weights: those of the tokenizer, of generation, the model card
-/// and the licence, by a list of their names. A link is followed within the folder, to the blobs of its Hugging Face
-/// cache and to the data roots; PERMISSION_DENIED for one that leaves them.
-absl::Status CopyCompanionFiles(const std::filesystem::path& from, const std::filesystem::path& to);
-
-/// Returns the error that CopyCompanionFiles would return for the files as they are.
-absl::Status CheckCompanionFiles(const std::filesystem::path& folder);
 
 }  // namespace regroup

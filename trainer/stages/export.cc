@@ -4,6 +4,7 @@
 
 #include "services/common/base/files.h"
 #include "services/common/base/status_macros.h"
+#include "trainer/model_folder/companion_files.h"
 #include "trainer/model_folder/convert_block.h"
 #include "trainer/model_folder/converted_folder.h"
 #include "trainer/stages/artifacts.h"
@@ -57,7 +58,7 @@ absl::StatusOr<v1::TaskOutcome> RunExport(StageContext& context) {
   REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
   REGROUP_RETURN_IF_ERROR(WriteWeights(context, source, folder));
   REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path files, SourceFiles(context, source));
-  REGROUP_RETURN_IF_ERROR(CopyCompanionFiles(files, folder));
+  REGROUP_RETURN_IF_ERROR(CopyCompanionFiles(source.folder().config(), files, folder));
   // Checks that the written folder opens as the requested model.
   REGROUP_ASSIGN_OR_RETURN(const SourceModel result, SourceModel::Open(folder));
   const int64_t wanted = context.assignment.arm().kv_heads() * source.config().layers;

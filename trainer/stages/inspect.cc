@@ -13,7 +13,7 @@
 #include "services/common/job_file/arms.h"
 #include "trainer/data/bounded_tokenizer.h"
 #include "trainer/data/text_reader.h"
-#include "trainer/model_folder/converted_folder.h"
+#include "trainer/model_folder/companion_files.h"
 #include "trainer/plan/describe.h"
 #include "trainer/plan/settings.h"
 #include "trainer/stages/check_job.h"
@@ -139,7 +139,8 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> CheckJob(const v1::JobSpec& spe
   REGROUP_RETURN_IF_ERROR(CheckTarget(spec, source.config()));
   auto tokenizer = LoadBoundedTokenizer(source.folder().path(), source.config().vocabulary);
   if (!tokenizer.ok()) return AtKey("source.checkpoint", tokenizer.status());
-  REGROUP_RETURN_IF_ERROR(AtKey("source.checkpoint", CheckCompanionFiles(source.folder().path())));
+  REGROUP_RETURN_IF_ERROR(
+      AtKey("source.checkpoint", CheckCompanionFiles(source.folder().config(), source.folder().path())));
   REGROUP_RETURN_IF_ERROR(CheckData(spec, source.config()));
   return tokenizer;
 }

@@ -11,7 +11,7 @@
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/data/bounded_tokenizer.h"
-#include "trainer/model_folder/converted_folder.h"
+#include "trainer/model_folder/companion_files.h"
 #include "trainer/stages/artifacts.h"
 
 namespace regroup {
@@ -52,7 +52,7 @@ absl::StatusOr<std::string> TokenizerDigest(const std::filesystem::path& folder)
 absl::StatusOr<std::filesystem::path> KeepSourceFiles(const StageContext& context, const SourceModel& source) {
   const std::filesystem::path files = context.out() / artifacts::kSourceFiles;
   REGROUP_RETURN_IF_ERROR(MakeFolders(files));
-  REGROUP_RETURN_IF_ERROR(CopyCompanionFiles(source.folder().path(), files));
+  REGROUP_RETURN_IF_ERROR(CopyCompanionFiles(source.folder().config(), source.folder().path(), files));
   REGROUP_RETURN_IF_ERROR(WriteFileAtomically(files / "config.json", source.folder().config_text()));
   return files;
 }

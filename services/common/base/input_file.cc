@@ -89,12 +89,11 @@ fs::path BlobsOf(const fs::path& folder) {
   return snapshots.filename() == "snapshots" ? snapshots.parent_path() / "blobs" : fs::path();
 }
 
-absl::Status CheckStaysWithin(const fs::path& path, const fs::path& place) {
-  const fs::path parent = path.parent_path();
-  REGROUP_ASSIGN_OR_RETURN(const FileDescriptor handle, TakeHandle(parent.empty() ? "." : parent));
-  REGROUP_ASSIGN_OR_RETURN(const fs::path folder, PlaceOf(handle, parent));
-  const fs::path blobs = BlobsOf(folder);
-  const bool stays = LiesBeneath(folder, place) || (!blobs.empty() && LiesBeneath(blobs, place)) ||
+absl::Status CheckStaysWithin(const fs::path& folder, const fs::path& path, const fs::path& place) {
+  REGROUP_ASSIGN_OR_RETURN(const FileDescriptor handle, TakeHandle(folder.empty() ? "." : folder));
+  REGROUP_ASSIGN_OR_RETURN(const fs::path within, PlaceOf(handle, folder));
+  const fs::path blobs = BlobsOf(within);
+  const bool stays = LiesBeneath(within, place) || (!blobs.empty() && LiesBeneath(blobs, place)) ||
                      (Rules().roots && LiesBeneathOneOf(*Rules().roots, place));
   if (stays) return absl::OkStatus();
   return absl::PermissionDeniedError(fmt::format(
@@ -132,7 +131,13 @@ bool LiesBeneath(const fs::path& folder, const fs::path& path) {
   return at_folder == folder.end() || (at_folder->empty() && std::next(at_folder) == folder.end());
 }
 
-absl::StatusOr<InputFile> InputFile::Open(const fs::path& path, InputLinks links) {
+absl::StatusOr<InputFile> InputFile::Open(const fs::path& path) { return Open(path, nullptr); }
+
+absl::StatusOr<InputFile> InputFile::OpenWithin(const fs::path& folder, const fs::path& name) {
+  return Open(folder / name, &folder);
+}
+
+absl::StatusOr<InputFile> InputFile::Open(const fs::path& path, const fs::path* within) {
   REGROUP_ASSIGN_OR_RETURN(const FileDescriptor handle, TakeHandle(path));
   struct stat info;
   if (fstat(handle.get(), &info) != 0) return ErrnoStatus(errno, "examine", path);
@@ -141,7 +146,7 @@ absl::StatusOr<InputFile> InputFile::Open(const fs::path& path, InputLinks links
   }
   REGROUP_ASSIGN_OR_RETURN(const fs::path place, PlaceOf(handle, path));
   REGROUP_RETURN_IF_ERROR(CheckRoots(path, place));
-  if (links == InputLinks::kWithinFolder) REGROUP_RETURN_IF_ERROR(CheckStaysWithin(path, place));
+  if (within != nullptr) REGROUP_RETURN_IF_ERROR(CheckStaysWithin(*within, path, place));
   FileDescriptor file(open(LinkOf(handle).c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return ErrnoStatus(errno, "open", path);
   return InputFile(path, std::move(file), static_cast<uint64_t>(info.st_size));

@@ -46,17 +46,12 @@ std::optional<std::vector<std::filesystem::path>> CommonRoots(const std::vector<
 /// Returns true if `path` is `folder` or lies below it. Compares names and does not read the file system.
 bool LiesBeneath(const std::filesystem::path& folder, const std::filesystem::path& path);
 
-/// Decides where links in a folder may lead.
-enum class InputLinks {
-  /// Wherever the rules allow.
-  kAsRuled,
-  /// Also within the folder itself, the blobs of its Hugging Face cache, or a root: for files that are copied.
-  kWithinFolder,
-};
-
 class InputFile {
  public:
-  static absl::StatusOr<InputFile> Open(const std::filesystem::path& path, InputLinks links = InputLinks::kAsRuled);
+  static absl::StatusOr<InputFile> Open(const std::filesystem::path& path);
+  /// Opens a file of a folder that is to be copied. `name` may name subfolders. Links are followed within the folder,
+  /// to the blobs of its Hugging Face cache, and to the roots; PERMISSION_DENIED for one that leaves them.
+  static absl::StatusOr<InputFile> OpenWithin(const std::filesystem::path& folder, const std::filesystem::path& name);
 
   const std::filesystem::path& path() const { return path_; }
   int descriptor() const { return file_.get(); }
@@ -69,6 +64,7 @@ class InputFile {
   absl::StatusOr<std::string> ReadAll(uint64_t most);
 
  private:
+  static absl::StatusOr<InputFile> Open(const std::filesystem::path& path, const std::filesystem::path* within);
   InputFile(std::filesystem::path path, FileDescriptor file, uint64_t bytes)
       : path_(std::move(path)), file_(std::move(file)), bytes_(bytes) {}
 

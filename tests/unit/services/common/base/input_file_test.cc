@@ -47,9 +47,13 @@ class InputFileTest : public testing::Test {
     fs::create_symlink(target, folder_ / name);
     return folder_ / name;
   }
-  static absl::StatusOr<std::string> Read(const fs::path& path, InputLinks links = InputLinks::kAsRuled) {
-    absl::StatusOr<InputFile> file = InputFile::Open(path, links);
+  static absl::StatusOr<std::string> ContentOf(absl::StatusOr<InputFile> file) {
     return file.ok() ? file->ReadAll(1000) : file.status();
+  }
+  static absl::StatusOr<std::string> Read(const fs::path& path) { return ContentOf(InputFile::Open(path)); }
+  /// Reads a file that is to be copied from its folder.
+  static absl::StatusOr<std::string> ReadToCopy(const fs::path& path) {
+    return ContentOf(InputFile::OpenWithin(path.parent_path(), path.filename()));
   }
 
   fs::path folder_;
@@ -112,23 +116,34 @@ TEST_F(InputFileTest, DoesNotHoldTheWorkingFolderAgainstTheRoots) {
 }
 
 TEST_F(InputFileTest, RefusesALinkThatLeavesAFolderWhoseFilesAreCopied) {
-  const auto copied = InputLinks::kWithinFolder;
-  EXPECT_EQ(*Read(Link("inside", "model/near"), copied), "inside");
-  ExpectRefusal(Read(Link("../secret", "model/README.md"), copied), absl::StatusCode::kPermissionDenied, "README.md");
+  EXPECT_EQ(*ReadToCopy(Link("inside", "model/near")), "inside");
+  ExpectRefusal(ReadToCopy(Link("../secret", "model/README.md")), absl::StatusCode::kPermissionDenied, "README.md");
   Link(folder_ / "model", "way");
-  EXPECT_EQ(*Read(folder_ / "way/inside", copied), "inside");
+  EXPECT_EQ(*ReadToCopy(folder_ / "way/inside"), "inside");
   SetInputRules({.roots = {{folder_}}});
-  EXPECT_EQ(*Read(folder_ / "model/README.md", copied), "secret");
+  EXPECT_EQ(*ReadToCopy(folder_ / "model/README.md"), "secret");
+}
+
+TEST_F(InputFileTest, RefusesAFileOfALinkedSubfolderThatLeavesTheFolder) {
+  Write("others/a.jinja", "of others");
+  Write("model/mine/a.jinja", "mine");
+  Link("../others", "model/templates");
+  Link("mine", "model/near-templates");
+  const auto read = [&](const char* name) { return ContentOf(InputFile::OpenWithin(folder_ / "model", name)); };
+  EXPECT_EQ(*read("mine/a.jinja"), "mine");
+  EXPECT_EQ(*read("near-templates/a.jinja"), "mine");
+  ExpectRefusal(read("templates/a.jinja"), absl::StatusCode::kPermissionDenied, "templates/a.jinja");
 }
 
 TEST_F(InputFileTest, AllowsTheBlobsOfAHuggingFaceCacheOnly) {
-  const auto copied = InputLinks::kWithinFolder;
   Write("models--x/blobs/1234", "blob");
-  EXPECT_EQ(*Read(Link("../../blobs/1234", "models--x/snapshots/abcd/tokenizer.json"), copied), "blob");
+  EXPECT_EQ(*ReadToCopy(Link("../../blobs/1234", "models--x/snapshots/abcd/tokenizer.json")), "blob");
+  Link("../../../blobs/1234", "models--x/snapshots/abcd/templates/a.jinja");
+  EXPECT_EQ(*ContentOf(InputFile::OpenWithin(folder_ / "models--x/snapshots/abcd", "templates/a.jinja")), "blob");
   Write("models--x/refs/main", "abcd");
-  ExpectRefusal(Read(Link("../../refs/main", "models--x/snapshots/abcd/LICENSE"), copied),
+  ExpectRefusal(ReadToCopy(Link("../../refs/main", "models--x/snapshots/abcd/LICENSE")),
                 absl::StatusCode::kPermissionDenied, "LICENSE");
-  ExpectRefusal(Read(Link("../../models--x/blobs/1234", "other/model/LICENSE"), copied),
+  ExpectRefusal(ReadToCopy(Link("../../models--x/blobs/1234", "other/model/LICENSE")),
                 absl::StatusCode::kPermissionDenied, "LICENSE");
 }
 
