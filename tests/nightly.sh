@@ -62,6 +62,8 @@ REGROUP_TEST_MUTANTS=20000 REGROUP_TEST_SEED=$seed ctest --test-dir build/releas
 echo "nightly: every generated config.json next to Transformers"
 REGROUP_TEST_CONFIGS=0 ctest --test-dir build/release --output-on-failure --no-tests=error -R '^config_oracle$' ||
   failed+=(configs)
+echo "nightly: SmolLM2 from 3 KV heads to 1, perplexities next to Transformers'"
+tests/real_model/run.sh || failed+=(real_model)
 echo "nightly: $executions runs of each fuzz target"
 deploy/install.sh --with-fuzzers
 tests/fuzz/run.sh "$executions" "$seed" || failed+=(fuzz)

@@ -74,10 +74,10 @@ def token_windows(folder, data, length):
     return torch.tensor(ids[: windows * length]).view(windows, length)
 
 
-def perplexity_of(model, windows):
+def perplexity_of(model, windows, batch=16):
     total, count = 0.0, 0
-    for batch in windows.split(16):
-        logits, targets = predictions_of(model, batch)
+    for some in windows.split(batch):
+        logits, targets = predictions_of(model, some)
         total -= torch.log_softmax(logits.double(), -1).gather(-1, targets[..., None]).sum().item()
         count += targets.numel()
     return math.exp(total / count)
