@@ -125,10 +125,6 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context));
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, source.config()));
   const bool bild = finetune.loss() == "bild";
-  if (bild && source.config().HasEncoder()) {
-    return absl::InvalidArgumentError(
-        "finetune.loss: bild does not support models with an encoder; write loss: kl for this source");
-  }
   const at::ScalarType type = TrainingType(finetune.precision(), context.device);
   const bool gated = context.assignment.arm().finetune() == "l0";
   const PlannedTraining planned = PlanTraining(finetune, source.config(), conversion.MergedConfig().kv_heads, gated,

@@ -54,21 +54,36 @@ absl::Status CheckLength(std::string_view key, const Message& message, const Mod
                                                 key, message.sequence_length(), config.max_positions));
 }
 
-/// Checks that the first text can be read; later lines are checked when they are read.
-absl::Status CheckTextFile(std::string_view key, const std::string& path) {
-  auto reader = TextReader::Open(path);
+/// Checks that the first line is one of those that `Reader` reads; later lines are checked when they are read.
+template <typename Reader>
+absl::Status CheckFirstLine(std::string_view key, const std::string& path, std::string_view contents) {
+  auto reader = Reader::Open(path);
   if (!reader.ok()) return AtKey(key, reader.status());
   const auto first = reader->Next();
   if (!first.ok()) return AtKey(key, first.status());
-  if (!first->has_value()) return absl::InvalidArgumentError(fmt::format("{}: {} contains no text", key, path));
+  if (!first->has_value()) return absl::InvalidArgumentError(fmt::format("{}: {} contains no {}", key, path, contents));
   return absl::OkStatus();
 }
 
-absl::Status CheckChoiceFile(std::string_view key, const std::string& path) {
-  auto reader = MultipleChoiceReader::Open(path);
-  if (!reader.ok()) return AtKey(key, reader.status());
-  const auto first = reader->Next();
-  return first.ok() ? absl::OkStatus() : AtKey(key, first.status());
+absl::Status CheckTextFile(std::string_view key, const std::string& path) {
+  return CheckFirstLine<TextReader>(key, path, "text");
+}
+
+absl::Status CheckFinetune(const v1::Finetune& finetune, const ModelConfig& config) {
+  if (finetune.loss() != "bild") {
+    REGROUP_RETURN_IF_ERROR(CheckTextFile("finetune.data", finetune.data()));
+  } else if (config.HasEncoder()) {
+    return absl::InvalidArgumentError(
+        "finetune.loss: bild does not support models with an encoder; write loss: kl for this source");
+  } else {
+    REGROUP_RETURN_IF_ERROR(CheckFirstLine<InstructionReader>("finetune.data", finetune.data(), "prompt"));
+  }
+  REGROUP_RETURN_IF_ERROR(CheckLength("finetune", finetune, config));
+  if (!finetune.across_documents() && config.HasEncoder()) {
+    return absl::InvalidArgumentError(
+        "finetune.across_documents: false is not supported for models with an encoder; remove this key");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckOutput(const v1::JobSpec& spec) {
@@ -102,20 +117,16 @@ absl::Status CheckData(const v1::JobSpec& spec, const ModelConfig& config) {
     REGROUP_RETURN_IF_ERROR(CheckLength("layerwise", spec.layerwise(), config));
   }
   if (AnyArmTrains(spec) && !spec.finetune().data().empty()) {
-    REGROUP_RETURN_IF_ERROR(CheckTextFile("finetune.data", spec.finetune().data()));
-    REGROUP_RETURN_IF_ERROR(CheckLength("finetune", spec.finetune(), config));
-    if (!spec.finetune().across_documents() && config.HasEncoder()) {
-      return absl::InvalidArgumentError(
-          "finetune.across_documents: false is not supported for models with an encoder; remove this key");
-    }
+    REGROUP_RETURN_IF_ERROR(CheckFinetune(spec.finetune(), config));
   }
   if (spec.evaluation().has_perplexity()) {
     REGROUP_RETURN_IF_ERROR(CheckTextFile("evaluation.perplexity.data", spec.evaluation().perplexity().data()));
     REGROUP_RETURN_IF_ERROR(CheckLength("evaluation.perplexity", spec.evaluation().perplexity(), config));
   }
   for (int index = 0; index < spec.evaluation().multiple_choice_size(); ++index) {
-    REGROUP_RETURN_IF_ERROR(CheckChoiceFile(fmt::format("evaluation.multiple_choice[{}].data", index),
-                                            spec.evaluation().multiple_choice(index).data()));
+    REGROUP_RETURN_IF_ERROR(
+        CheckFirstLine<MultipleChoiceReader>(fmt::format("evaluation.multiple_choice[{}].data", index),
+                                             spec.evaluation().multiple_choice(index).data(), "question"));
   }
   if (spec.evaluation().has_latency()) return CheckLatency(spec.evaluation().latency(), config);
   return absl::OkStatus();

@@ -21,14 +21,17 @@ void ResolveAlignment(bool best, bool method_varies, v1::Alignment& alignment) {
   if (!alignment.has_restore_norm() && !method_varies) alignment.set_restore_norm(alignment.method() == "principal");
 }
 
-/// Returns text to train on where the job names none for this stage.
-const std::string& FirstOf(const std::string& preferred, const std::string& other) {
-  return preferred.empty() ? other : preferred;
+/// Returns the text that layers learn from where the job names none: that of the training, unless it consists of
+/// prompts and completions.
+const std::string& LayerwiseTextOf(const v1::JobSpec& spec) {
+  const v1::Finetune& finetune = spec.finetune();
+  const bool has_texts = !finetune.data().empty() && finetune.loss() != "bild";
+  return has_texts ? finetune.data() : spec.calibration().data();
 }
 
 void ResolveLayerwise(bool best, const v1::JobSpec& spec, v1::Layerwise& layerwise) {
   if (!layerwise.has_method()) layerwise.set_method(best ? "distill" : "none");
-  if (layerwise.data().empty()) layerwise.set_data(FirstOf(spec.finetune().data(), spec.calibration().data()));
+  if (layerwise.data().empty()) layerwise.set_data(LayerwiseTextOf(spec));
   if (!layerwise.has_sequences()) layerwise.set_sequences(512);
   if (!layerwise.has_passes()) layerwise.set_passes(2);
   if (!layerwise.has_batch_sequences()) layerwise.set_batch_sequences(2);
