@@ -39,6 +39,8 @@ regroup_pkg_config(json nlohmann_json)
 regroup_pkg_config(sentencepiece sentencepiece)
 regroup_pkg_config(pcre2 libpcre2-8)
 regroup_pkg_config(icu icu-uc)
+regroup_pkg_config(zlib zlib)
+regroup_pkg_config(zstd libzstd)
 
 if(REGROUP_TRAINER)
   include(FindLibtorch)

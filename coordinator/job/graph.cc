@@ -9,6 +9,7 @@
 #include "coordinator/job/arm_name.h"
 #include "services/common/base/task_roles.h"
 #include "services/common/job_file/arms.h"
+#include "services/common/job_file/data_names.h"
 
 namespace regroup {
 namespace {
@@ -40,7 +41,7 @@ class GraphBuilder {
                       model_.layers(), kMostLayers));
     }
     inspected_ = List({Add({.id = "inspect", .kind = v1::TASK_KIND_INSPECT, .role = kInspectRole, .needs = List({})})});
-    statistics_ = spec_.calibration().data().empty() ? inspected_ : List({AddCalibrate()});
+    statistics_ = HasData(spec_.calibration()) ? List({AddCalibrate()}) : inspected_;
     for (Branch& branch : branches_) AddAligns(&branch);
     if (std::any_of(graph_.arms.begin(), graph_.arms.end(), DistillsLayers)) record_ = AddRecord();
     for (Branch& branch : branches_) AddLayerwise(&branch);

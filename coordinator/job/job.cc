@@ -48,11 +48,22 @@ v1::Failure MakeFailure(v1::FailureClass failure_class, const std::string& messa
 constexpr size_t kMostFigures = 10'000;
 
 using Figures = google::protobuf::Map<std::string, double>;
+using Warnings = google::protobuf::RepeatedPtrField<std::string>;
 
 /// Adds figures as long as there is room: every change of the job is stored with all of them.
 void AddFigures(const Figures& reported, Figures* figures) {
   for (const auto& [name, value] : reported) {
     if (figures->size() < kMostFigures || figures->contains(name)) (*figures)[name] = value;
+  }
+}
+
+constexpr int kMostWarnings = 100;
+
+/// Adds the warnings that the job does not have yet, as a task that runs again repeats them.
+void AddWarnings(const Warnings& reported, Warnings* warnings) {
+  for (const std::string& warning : reported) {
+    const bool is_new = std::find(warnings->begin(), warnings->end(), warning) == warnings->end();
+    if (is_new && warnings->size() < kMostWarnings) warnings->Add(std::string(warning));
   }
 }
 
@@ -224,6 +235,7 @@ void Job::Succeed(size_t task, const v1::TaskOutcome& outcome) {
   MutableTask(task).clear_failure();
   MutableTask(task).set_outputs_sha256(outcome.outputs_sha256());
   AddFigures(outcome.figures(), record_.job.mutable_figures());
+  AddWarnings(outcome.warnings(), record_.job.mutable_warnings());
   if (this->task(task).kind() == v1::TASK_KIND_REPORT) record_.job.set_report_folder(ReportFolder(task, outcome));
   if (this->task(task).kind() == v1::TASK_KIND_INSPECT) {
     if (outcome.model().layers() <= 0) {

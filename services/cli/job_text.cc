@@ -167,6 +167,14 @@ std::string LogText(const v1::Failure& failure, const std::string& reason) {
   return text;
 }
 
+std::string WarningsText(const v1::Job& job, const Terminal& terminal) {
+  std::string text;
+  for (const std::string& warning : job.warnings()) {
+    text += fmt::format("  {} {}\n", terminal.Paint(Colour::kYellow, "warning:"), warning);
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string ClassWord(v1::FailureClass failure_class) {
@@ -189,6 +197,7 @@ std::string ClassWord(v1::FailureClass failure_class) {
 std::string ResultText(const v1::Job& job, const Terminal& terminal) {
   std::string text = GridText(job) + SavingText(job);
   if (!text.empty()) text += "\n";
+  text += WarningsText(job, terminal);
   const bool sweep = job.resolved_spec().has_sweep();
   if (job.state() == v1::JOB_STATE_SUCCEEDED && !sweep) {
     text += fmt::format("  result  {}\n", terminal.Paint(Colour::kBold, job.resolved_spec().output().checkpoint()));
@@ -210,7 +219,7 @@ std::string FailureText(const v1::Job& job, const Continuation& again, const Ter
   std::string text = terminal.Paint(
       Colour::kRed,
       fmt::format("{} failed{}{} ({})", job.name(), id.empty() ? "" : " in ", id, ClassWord(failure.failure_class())));
-  text += fmt::format("\n  {}\n{}", reason, LogText(failure, reason));
+  text += fmt::format("\n  {}\n{}{}", reason, LogText(failure, reason), WarningsText(job, terminal));
   return text + fmt::format("\n  What to do: {}\n", NextStep(failure, again));
 }
 

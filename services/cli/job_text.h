@@ -8,7 +8,8 @@
 
 namespace regroup {
 
-/// Returns the figures as a table with a row for each measured model, and the paths of the result and the report.
+/// Returns the figures as a table with a row for each measured model, the warnings, and the paths of
+/// the result and the report.
 std::string ResultText(const v1::Job& job, const Terminal& terminal);
 
 /// A command that resumes a job.
@@ -21,7 +22,7 @@ struct Continuation {
 /// Returns the command that makes the coordinator run a job again.
 Continuation RetryOf(const v1::Job& job);
 
-/// Returns what failed and why, the last log lines, and the next step.
+/// Returns what failed and why, the last log lines, the job's warnings, and the next step.
 std::string FailureText(const v1::Job& job, const Continuation& again, const Terminal& terminal);
 
 /// "quality gate", "infrastructure", ...

@@ -80,6 +80,19 @@ class ChangedFilesTest(ProgramTest):
         shutil.rmtree(self.cluster.work / "tokens")
         self.assertEqual(after, self.converted("without-statistics-of-others"))
 
+    def test_a_file_that_comes_to_a_folder_or_leaves_it_after_inspect(self):
+        folder = self.folder / "texts"
+        folder.mkdir()
+        for name in ("a.jsonl", "b.jsonl"):
+            shutil.copy(self.text, folder / name)
+        for name, data, change in (("comes", folder, lambda: shutil.copy(self.text, folder / "c.jsonl")),
+                                   ("leaves", folder / "*.jsonl", (folder / "b.jsonl").unlink)):
+            with self.subTest(name=name, data=data):
+                job = self.submit(name, finetune={"data": str(data), "ranks": 1, "steps": 4})
+                with self.cluster.held_after(job, "inspect"):
+                    change()
+                self.assert_fails_with(job, data)
+
     def test_a_flipped_bit_in_any_tasks_results_is_never_published(self):
         for task, file in (("align-000", "alignment.safetensors"), ("finetune", "model/model.safetensors"),
                            ("export", "checkpoint/model.safetensors"), ("export", "checkpoint/config.json"),

@@ -123,8 +123,8 @@ class LateFailuresTest(ProgramTest):
         self.assertEqual(done["failure"]["failure_class"], "FAILURE_CLASS_DATA", done)
         self.assertIn(f"{source}/tokenizer.json", done["failure"]["message"])
         self.assertIn("10000000 steps", done["failure"]["message"])
-        calibrate = next(task for task in done["tasks"] if task["name"].endswith("/calibrate"))
-        self.assertEqual(calibrate["epoch"], "1", "the same text would fail again")
+        inspect = next(task for task in done["tasks"] if task["name"].endswith("/inspect"))
+        self.assertEqual(inspect["epoch"], "1", "the same text would fail again")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 
 #include "services/common/base/bounded_json.h"
 #include "services/common/base/status_macros.h"
+#include "trainer/data/data_kind.h"
 
 namespace regroup {
 namespace {
@@ -28,16 +29,16 @@ absl::StatusOr<JsonLinesReader> JsonLinesReader::Open(const std::filesystem::pat
   if (std::filesystem::is_directory(path, error)) {
     return absl::InvalidArgumentError(fmt::format("{} is a folder; name a JSON Lines file", path.string()));
   }
-  REGROUP_ASSIGN_OR_RETURN(InputFile file, InputFile::Open(path));
-  return JsonLinesReader(std::move(file));
+  REGROUP_ASSIGN_OR_RETURN(DataStream stream, DataStream::Open(path));
+  return JsonLinesReader(std::move(stream));
 }
 
 absl::Status JsonLinesReader::ReadPiece() {
+  const bool is_first = buffer_.empty();
   buffer_.resize(kPieceBytes);
   used_ = 0;
-  REGROUP_ASSIGN_OR_RETURN(filled_, file_.Read(buffer_.data(), buffer_.size()));
-  digest_.Update({buffer_.data(), filled_});
-  return absl::OkStatus();
+  REGROUP_ASSIGN_OR_RETURN(filled_, stream_.Read(buffer_.data(), buffer_.size()));
+  return is_first ? CheckStartsAsLines(stream_.path(), {buffer_.data(), filled_}) : absl::OkStatus();
 }
 
 absl::StatusOr<bool> JsonLinesReader::ReadLine() {
@@ -64,28 +65,20 @@ absl::StatusOr<std::optional<nlohmann::json>> JsonLinesReader::Next() {
   while (true) {
     REGROUP_ASSIGN_OR_RETURN(const bool found, ReadLine());
     if (!found) return std::nullopt;
-    bytes_read_ += line_.size() + 1;
     if (IsBlank(line_)) continue;
     if (JsonDepth(line_) > kMaxJsonDepth) return ErrorHere("the line nests lists or objects too deeply");
     nlohmann::json object = nlohmann::json::parse(line_, nullptr, /*allow_exceptions=*/false);
-    if (object.is_discarded()) return ErrorHere("the line is not valid JSON in UTF-8");
+    if (object.is_discarded()) return ErrorHere(WhyNotJson(line_));
     if (!object.is_object()) return ErrorHere("the line must be a JSON object");
     return object;
   }
 }
 
-absl::StatusOr<std::string> JsonLinesReader::Digest() {
-  do {
-    REGROUP_RETURN_IF_ERROR(ReadPiece());
-  } while (filled_ > 0);
-  return digest_.Finish();
-}
-
 absl::Status JsonLinesReader::ErrorHere(std::string_view what) const {
-  return absl::InvalidArgumentError(fmt::format("{}:{}: {}", file_.path().string(), line_number_, what));
+  return absl::InvalidArgumentError(fmt::format("{}:{}: {}", stream_.path().string(), line_number_, what));
 }
 
-absl::StatusOr<std::string> JsonLinesReader::TextField(const nlohmann::json& object, const char* field) const {
+absl::StatusOr<std::string> JsonLinesReader::TextField(const nlohmann::json& object, const std::string& field) const {
   const auto found = object.find(field);
   if (found == object.end()) {
     return ErrorHere(fmt::format("the field \"{}\" is missing; found {}", field, FieldNames(object)));

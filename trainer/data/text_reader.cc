@@ -31,21 +31,41 @@ absl::StatusOr<int64_t> ParseLabel(const JsonLinesReader& lines, const nlohmann:
       fmt::format("the field \"label\" must be the index of the correct choice, 0 to {}", choices - 1));
 }
 
+bool IsConversation(const nlohmann::json& value) { return value.is_array() && !value.empty() && value[0].is_object(); }
+
+absl::Status Conversation(const JsonLinesReader& lines, std::string_view field) {
+  return lines.ErrorHere(fmt::format(
+      "the field \"{}\" is a conversation, and Regroup does not run chat templates; write its text, for example "
+      "with tokenizer.apply_chat_template(line[\"{}\"], tokenize=False) of Transformers",
+      field, field));
+}
+
 }  // namespace
 
-absl::StatusOr<TextReader> TextReader::Open(const std::filesystem::path& path) {
+absl::StatusOr<TextReader> TextReader::Open(const std::filesystem::path& path, std::string field) {
   REGROUP_ASSIGN_OR_RETURN(JsonLinesReader lines, JsonLinesReader::Open(path));
-  return TextReader(std::move(lines));
+  return TextReader(std::move(lines), std::move(field));
 }
 
 absl::StatusOr<std::optional<std::string>> TextReader::Next() {
   REGROUP_ASSIGN_OR_RETURN(const std::optional<nlohmann::json> object, lines_.Next());
   if (!object) return std::nullopt;
-  if (!object->contains("text") && object->contains("prompt") && object->contains("completion")) {
-    return lines_.ErrorHere(
-        "the line has \"prompt\" and \"completion\", which only finetune.loss: bild reads; it needs a \"text\" here");
+  if (object->contains(field_)) {
+    if (IsConversation(object->at(field_))) return Conversation(lines_, field_);
+    return lines_.TextField(*object, field_);
   }
-  return lines_.TextField(*object, "text");
+  for (const char* field : {"messages", "conversations"}) {
+    if (object->contains(field) && IsConversation(object->at(field))) return Conversation(lines_, field);
+  }
+  if (object->contains("prompt") && object->contains("completion")) {
+    return lines_.ErrorHere(
+        fmt::format("the line has \"prompt\" and \"completion\", which only finetune.loss: bild "
+                    "reads; it needs a \"{}\" here",
+                    field_));
+  }
+  const absl::Status missing = lines_.TextField(*object, field_).status();
+  return absl::InvalidArgumentError(
+      fmt::format("{}; the key `field` beside `data` says which one has the text", std::string(missing.message())));
 }
 
 absl::StatusOr<InstructionReader> InstructionReader::Open(const std::filesystem::path& path) {

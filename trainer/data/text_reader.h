@@ -14,10 +14,12 @@
 
 namespace regroup {
 
-/// Reads lines {"text"}. Other fields are ignored.
+inline constexpr char kTextField[] = "text";
+
+/// Reads lines {"text"}, or those whose text is in another field. Other fields are ignored.
 class TextReader {
  public:
-  static absl::StatusOr<TextReader> Open(const std::filesystem::path& path);
+  static absl::StatusOr<TextReader> Open(const std::filesystem::path& path, std::string field = kTextField);
   /// Returns the next text, or nullopt at the end.
   absl::StatusOr<std::optional<std::string>> Next();
   const JsonLinesReader& lines() const { return lines_; }
@@ -25,8 +27,9 @@ class TextReader {
   absl::StatusOr<std::string> Digest() { return lines_.Digest(); }
 
  private:
-  explicit TextReader(JsonLinesReader lines) : lines_(std::move(lines)) {}
+  TextReader(JsonLinesReader lines, std::string field) : lines_(std::move(lines)), field_(std::move(field)) {}
   JsonLinesReader lines_;
+  std::string field_;
 };
 
 struct InstructionRecord {

@@ -24,6 +24,12 @@ absl::StatusOr<int64_t> EnoughTokens(const TokenWindowsOptions& options) {
   return options.kind == DataKind::kTexts ? enough : 0;
 }
 
+absl::Status TooFewTokens(const std::string& data, int64_t tokens, int64_t sequence_length) {
+  return absl::InvalidArgumentError(
+      fmt::format("{} has {} tokens, fewer than one sequence of {}; give more text or a smaller sequence_length", data,
+                  tokens, sequence_length));
+}
+
 absl::StatusOr<TokenWindows> TokenWindows::Build(const std::filesystem::path& data, const Tokenizer& tokenizer,
                                                  const TokenWindowsOptions& options) {
   REGROUP_ASSIGN_OR_RETURN(const int64_t enough, EnoughTokens(options));
@@ -36,13 +42,16 @@ absl::StatusOr<TokenWindows> TokenWindows::Build(const std::filesystem::path& da
     tokens.insert(tokens.end(), text.ids.begin(), text.ids.end());
     return absl::OkStatus();
   };
-  const TokeniseOptions reading{
-      .kind = options.kind, .enough_tokens = enough, .threads = options.threads, .progress = options.progress};
-  REGROUP_RETURN_IF_ERROR(Tokenise(data, tokenizer, reading, take).status());
-  return Cut(TokenStore::InMemory(std::move(tokens), std::move(starts), std::move(answers)), data, options);
+  const TokeniseOptions reading{.kind = options.kind,
+                                .field = options.field,
+                                .enough_tokens = enough,
+                                .threads = options.threads,
+                                .progress = options.progress};
+  REGROUP_RETURN_IF_ERROR(Tokenise({data}, tokenizer, reading, take).status());
+  return Cut(TokenStore::InMemory(std::move(tokens), std::move(starts), std::move(answers)), data.string(), options);
 }
 
-absl::StatusOr<TokenWindows> TokenWindows::Cut(TokenStore store, const std::filesystem::path& data,
+absl::StatusOr<TokenWindows> TokenWindows::Cut(TokenStore store, const std::string& data,
                                                const TokenWindowsOptions& options) {
   REGROUP_RETURN_IF_ERROR(EnoughTokens(options).status());
   TokenWindows result(std::move(store));
@@ -52,18 +61,14 @@ absl::StatusOr<TokenWindows> TokenWindows::Cut(TokenStore store, const std::file
   return result;
 }
 
-absl::Status TokenWindows::CutTexts(const std::filesystem::path& data, int64_t max_windows) {
+absl::Status TokenWindows::CutTexts(const std::string& data, int64_t max_windows) {
   windows_ = store_.tokens() / sequence_length_;
-  if (windows_ == 0) {
-    return absl::InvalidArgumentError(
-        fmt::format("{} has {} tokens, fewer than one sequence of {}; give more text or a smaller sequence_length",
-                    data.string(), store_.tokens(), sequence_length_));
-  }
+  if (windows_ == 0) return TooFewTokens(data, store_.tokens(), sequence_length_);
   if (max_windows > 0) windows_ = std::min(windows_, max_windows);
   return absl::OkStatus();
 }
 
-absl::Status TokenWindows::PackInstructions(const std::filesystem::path& data, int64_t max_windows) {
+absl::Status TokenWindows::PackInstructions(const std::string& data, int64_t max_windows) {
   int64_t filled = sequence_length_, text = 0;
   for (; text < store_.texts(); ++text) {
     const int64_t count = std::min(store_.End(text) - store_.starts()[static_cast<size_t>(text)], sequence_length_);
@@ -79,9 +84,8 @@ absl::Status TokenWindows::PackInstructions(const std::filesystem::path& data, i
   for (int64_t i = 0; i < windows_; ++i) {
     if (!AnswerPlaces(i).empty()) return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(
-      fmt::format("{} has no answer within a sequence of {} tokens; a larger sequence_length may help", data.string(),
-                  sequence_length_));
+  return absl::InvalidArgumentError(fmt::format(
+      "{} has no answer within a sequence of {} tokens; a larger sequence_length may help", data, sequence_length_));
 }
 
 std::vector<TokenWindows::Piece> TokenWindows::PiecesOf(int64_t i) const {

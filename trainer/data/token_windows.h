@@ -28,20 +28,24 @@ struct TokenWindowsOptions {
   int threads = 0;
   std::function<void(const TokeniseProgress&)> progress = {};
   DataKind kind = DataKind::kTexts;
+  std::string field = "text";
 };
 
 /// Returns the number of tokens that is enough for the options, 0 for all. INVALID_ARGUMENT for an impossible length or
 /// number.
 absl::StatusOr<int64_t> EnoughTokens(const TokenWindowsOptions& options);
 
+/// Returns the error of texts that do not fill one sequence; `data` says which.
+absl::Status TooFewTokens(const std::string& data, int64_t tokens, int64_t sequence_length);
+
 class TokenWindows {
  public:
-  /// Tokenises into memory. Returns the errors of Tokenise and Cut.
+  /// Tokenises one file into memory. Returns the errors of Tokenise and Cut.
   static absl::StatusOr<TokenWindows> Build(const std::filesystem::path& data, const Tokenizer& tokenizer,
                                             const TokenWindowsOptions& options);
-  /// Cuts the tokens of `data` into windows. INVALID_ARGUMENT if they do not fill one window, or if instructions
-  /// contain no answer.
-  static absl::StatusOr<TokenWindows> Cut(TokenStore store, const std::filesystem::path& data,
+  /// Cuts the tokens of `data`, a file or what an error should name, into windows. INVALID_ARGUMENT if they do not fill
+  /// one window, or if instructions contain no answer.
+  static absl::StatusOr<TokenWindows> Cut(TokenStore store, const std::string& data,
                                           const TokenWindowsOptions& options);
 
   /// Returns the number of windows, at least 1.
@@ -75,8 +79,8 @@ class TokenWindows {
   };
 
   explicit TokenWindows(TokenStore store) : store_(std::move(store)) {}
-  absl::Status CutTexts(const std::filesystem::path& data, int64_t max_windows);
-  absl::Status PackInstructions(const std::filesystem::path& data, int64_t max_windows);
+  absl::Status CutTexts(const std::string& data, int64_t max_windows);
+  absl::Status PackInstructions(const std::string& data, int64_t max_windows);
   std::vector<Piece> PiecesOf(int64_t i) const;
 
   TokenStore store_;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <variant>
 
+#include "services/common/base/file_digest.h"
 #include "services/common/base/for_each_index.h"
 #include "services/common/base/out_of_memory.h"
 #include "services/common/base/status_macros.h"
@@ -34,9 +35,9 @@ int ThreadCount(int requested) {
 /// Reads a line of either kind; a plain text becomes a prompt without an answer.
 class LineReader {
  public:
-  static absl::StatusOr<LineReader> Open(const std::filesystem::path& data, DataKind kind) {
-    if (kind == DataKind::kTexts) {
-      REGROUP_ASSIGN_OR_RETURN(TextReader texts, TextReader::Open(data));
+  static absl::StatusOr<LineReader> Open(const std::filesystem::path& data, const TokeniseOptions& options) {
+    if (options.kind == DataKind::kTexts) {
+      REGROUP_ASSIGN_OR_RETURN(TextReader texts, TextReader::Open(data, options.field));
       return LineReader(std::move(texts));
     }
     REGROUP_ASSIGN_OR_RETURN(InstructionReader instructions, InstructionReader::Open(data));
@@ -99,30 +100,92 @@ std::vector<Encoded> EncodeAll(const Tokenizer& tokenizer, const std::vector<Ins
   return encoded;
 }
 
+/// Tokenises one file after the other, and counts over all of them.
+class Tokenising {
+ public:
+  using Take = std::function<absl::Status(const TokenisedText&)>;
+
+  Tokenising(const Tokenizer& tokenizer, const TokeniseOptions& options, const Take& take)
+      : tokenizer_(tokenizer), options_(options), take_(take) {}
+
+  /// Adds to the size that progress is measured against.
+  void Expect(const std::filesystem::path& file) {
+    std::error_code error;
+    const auto bytes = std::filesystem::file_size(file, error);
+    if (!error) progress_.file_bytes += bytes;
+  }
+
+  /// Returns the file's digest, or an empty text if none is wanted.
+  absl::StatusOr<std::string> Read(const std::filesystem::path& file) {
+    if (HasEnough()) return options_.digests ? FileDigest(file) : "";
+    REGROUP_ASSIGN_OR_RETURN(LineReader reader, LineReader::Open(file, options_));
+    const uint64_t bytes_before = progress_.bytes_read;
+    const int64_t texts_before = progress_.texts;
+    while (!HasEnough()) {
+      REGROUP_ASSIGN_OR_RETURN(const std::vector<InstructionRecord> lines, ReadBatch(reader));
+      if (lines.empty()) break;
+      REGROUP_RETURN_IF_ERROR(Add(file, lines, texts_before));
+      progress_.bytes_read = bytes_before + reader.lines().bytes_read();
+      ShowProgress();
+    }
+    return options_.digests ? reader.Digest() : "";
+  }
+
+  void ShowProgress() const {
+    if (options_.progress) options_.progress(progress_);
+  }
+
+  /// Fails if no text has a character, as the statistics of such data would be those of end tokens.
+  absl::Status CheckContent(const std::filesystem::path& first) const {
+    if (has_content_ || progress_.texts == 0) return absl::OkStatus();
+    const bool answers = options_.kind == DataKind::kInstructions;
+    return absl::InvalidArgumentError(fmt::format("{}: all {} {} that were read are empty", first.string(),
+                                                  progress_.texts, answers ? "completions" : "texts"));
+  }
+
+ private:
+  bool HasEnough() const { return options_.enough_tokens > 0 && progress_.tokens >= options_.enough_tokens; }
+
+  absl::Status Add(const std::filesystem::path& file, const std::vector<InstructionRecord>& lines,
+                   int64_t texts_before) {
+    for (const InstructionRecord& line : lines) {
+      has_content_ |= !(options_.kind == DataKind::kTexts ? line.prompt : line.completion).empty();
+    }
+    for (const Encoded& text : EncodeAll(tokenizer_, lines, options_.kind, ThreadCount(options_.threads))) {
+      if (!text.ok()) {
+        return absl::Status(text.status().code(),
+                            fmt::format("{}: text {}: {}", file.string(), progress_.texts - texts_before + 1,
+                                        std::string(text.status().message())));
+      }
+      REGROUP_RETURN_IF_ERROR(take_(*text));
+      ++progress_.texts;
+      progress_.tokens += static_cast<int64_t>(text->ids.size());
+    }
+    return absl::OkStatus();
+  }
+
+  const Tokenizer& tokenizer_;
+  const TokeniseOptions& options_;
+  const Take& take_;
+  TokeniseProgress progress_;
+  bool has_content_ = false;
+};
+
 }  // namespace
 
-absl::StatusOr<std::string> Tokenise(const std::filesystem::path& data, const Tokenizer& tokenizer,
-                                     const TokeniseOptions& options,
-                                     const std::function<absl::Status(const TokenisedText&)>& take) {
-  REGROUP_ASSIGN_OR_RETURN(LineReader reader, LineReader::Open(data, options.kind));
-  TokeniseProgress progress;
-  while (options.enough_tokens == 0 || progress.tokens < options.enough_tokens) {
-    REGROUP_ASSIGN_OR_RETURN(const std::vector<InstructionRecord> lines, ReadBatch(reader));
-    if (lines.empty()) break;
-    for (const Encoded& text : EncodeAll(tokenizer, lines, options.kind, ThreadCount(options.threads))) {
-      if (!text.ok()) {
-        return absl::Status(text.status().code(), fmt::format("{}: text {}: {}", data.string(), progress.texts + 1,
-                                                              std::string(text.status().message())));
-      }
-      REGROUP_RETURN_IF_ERROR(take(*text));
-      ++progress.texts;
-      progress.tokens += static_cast<int64_t>(text->ids.size());
-    }
-    progress.bytes_read = reader.lines().bytes_read();
-    progress.file_bytes = reader.lines().file_bytes();
-    if (options.progress) options.progress(progress);
+absl::StatusOr<std::vector<std::string>> Tokenise(const std::vector<std::filesystem::path>& files,
+                                                  const Tokenizer& tokenizer, const TokeniseOptions& options,
+                                                  const std::function<absl::Status(const TokenisedText&)>& take) {
+  Tokenising tokenising(tokenizer, options, take);
+  for (const std::filesystem::path& file : files) tokenising.Expect(file);
+  std::vector<std::string> digests;
+  for (const std::filesystem::path& file : files) {
+    REGROUP_ASSIGN_OR_RETURN(std::string digest, tokenising.Read(file));
+    if (options.digests) digests.push_back(std::move(digest));
+    tokenising.ShowProgress();
   }
-  return reader.Digest();
+  if (!files.empty()) REGROUP_RETURN_IF_ERROR(tokenising.CheckContent(files.front()));
+  return digests;
 }
 
 }  // namespace regroup

@@ -1,4 +1,4 @@
-// Tokenises a data file text by text and in order, with several threads. The result does not depend on their number.
+// Tokenises data files text by text and in order, with several threads. The result does not depend on their number.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,12 @@ struct TokeniseProgress {
 
 struct TokeniseOptions {
   DataKind kind = DataKind::kTexts;
+  /// The field with the text; instructions have fields of their own.
+  std::string field = "text";
   /// Reading stops at this number of tokens; 0 reads the whole file.
   int64_t enough_tokens = 0;
+  /// If false, reading stops there, and no digest is returned.
+  bool digests = true;
   /// 0 takes OMP_NUM_THREADS, or all cores if that is not set.
   int threads = 0;
   /// Called from time to time, on the caller's thread.
@@ -40,10 +44,11 @@ struct TokenisedText {
   int64_t prompt = 0;
 };
 
-/// Passes every text to `take`, on the caller's thread. Returns the SHA-256 of the whole file, of which every byte is
-/// read once, or the errors of the file, its lines, the tokenizer, and `take`.
-absl::StatusOr<std::string> Tokenise(const std::filesystem::path& data, const Tokenizer& tokenizer,
-                                     const TokeniseOptions& options,
-                                     const std::function<absl::Status(const TokenisedText&)>& take);
+/// Passes every text of the files to `take`, on the caller's thread. Returns the SHA-256 of each whole file, of which
+/// every byte is read once, or the errors of a file, its lines, the tokenizer, and `take`. INVALID_ARGUMENT if there
+/// are texts, and all that were read are empty.
+absl::StatusOr<std::vector<std::string>> Tokenise(const std::vector<std::filesystem::path>& files,
+                                                  const Tokenizer& tokenizer, const TokeniseOptions& options,
+                                                  const std::function<absl::Status(const TokenisedText&)>& take);
 
 }  // namespace regroup

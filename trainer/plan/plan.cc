@@ -5,12 +5,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <vector>
 
 #include "services/common/base/status_macros.h"
 #include "services/common/base/stopwatch.h"
 #include "services/common/job_file/arms.h"
+#include "services/common/job_file/data_names.h"
+#include "trainer/data/data_files.h"
 #include "trainer/model_folder/source_model.h"
 #include "trainer/nn/windows_at_once.h"
 #include "trainer/parallel/device_name.h"
@@ -40,12 +41,6 @@ double ProbeFlopsPerSecond(const ModelConfig& config) {
   return static_cast<double>(done) * each / watch.Seconds();
 }
 
-double FileBytes(const std::string& file) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(file, error);
-  return error ? 0 : static_cast<double>(size);
-}
-
 /// Returns the number of arms that train.
 double TrainedArms(const Arms& arms) { return static_cast<double>(std::count_if(arms.begin(), arms.end(), Trains)); }
 
@@ -63,7 +58,7 @@ double LayeredArms(const Arms& arms) {
 double LayerwiseTextTokens(const v1::Layerwise& layerwise, const ModelConfig& config) {
   const double asked =
       static_cast<double>(layerwise.sequences()) * static_cast<double>(SequenceLength(layerwise, config));
-  const double there = FileBytes(layerwise.data()) / kBytesPerToken;
+  const double there = EstimateDataBytes(DataNames(layerwise)) / kBytesPerToken;
   return there > 0 ? std::min(asked, there) : asked;
 }
 
@@ -86,7 +81,7 @@ double EvaluationTokens(const v1::Evaluation& evaluation, const ModelConfig& con
   const v1::Evaluation::Perplexity& perplexity = evaluation.perplexity();
   const double most =
       static_cast<double>(perplexity.max_windows()) * static_cast<double>(SequenceLength(perplexity, config));
-  const double all = FileBytes(perplexity.data()) / kBytesPerToken;
+  const double all = EstimateDataBytes(DataNames(perplexity)) / kBytesPerToken;
   return most > 0 ? std::min(most, all) : all;
 }
 
@@ -118,7 +113,7 @@ double ArmTrainingBytes(const v1::Finetune& finetune, const v1::Arm& arm, const 
   const PlannedTraining training = PlanTraining(finetune, source.config(), arm.kv_heads(), arm.finetune() == "l0",
                                                 ElementBytes(finetune.precision()));
   // Each token takes 4 bytes in memory.
-  const double text = FileBytes(finetune.data()) / kBytesPerToken * 4;
+  const double text = EstimateDataBytes(DataNames(finetune)) / kBytesPerToken * 4;
   return text + TrainingBytes(source.config(), source.ParameterCount(), training);
 }
 

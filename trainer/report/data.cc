@@ -209,6 +209,7 @@ absl::StatusOr<Json> BuildReport(const ReportInputs& inputs) {
     }
   }
   report["stages"] = StageSeconds(inputs);
+  for (const std::string& warning : assignment.warnings()) report["warnings"].push_back(warning);
   report["provenance"] = Provenance(inputs);
   report["summary"] = SummariseReport(report);
   return report;

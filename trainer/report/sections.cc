@@ -224,7 +224,11 @@ std::string SummarySection(const Json& report) {
     section += fmt::format("<div class=\"figure\"><span>{}</span><strong>{}</strong><small>{}</small></div>\n",
                            Escape(figure["label"]), Escape(figure["value"]), Escape(figure["detail"]));
   }
-  return section + "</div>\n";
+  section += "</div>\n";
+  for (const Json& warning : report.value("warnings", Json::array())) {
+    section += fmt::format("<p><strong>Warning:</strong> {}</p>\n", Escape(warning.get<std::string>()));
+  }
+  return section;
 }
 
 std::string QualitySection(const Json& report) {

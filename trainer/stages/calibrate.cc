@@ -114,8 +114,15 @@ absl::StatusOr<v1::TaskOutcome> RunCalibrate(StageContext& context) {
   const bool unit_grams = NeedsUnitGrams(context.assignment);
   const v1::Calibration& calibration = context.spec().calibration();
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
-                           ReadWindows(context, "calibration.data", calibration.data(), source,
+                           ReadWindows(context, TextOf(calibration), source,
                                        {.sequence_length = sequence_length, .max_windows = calibration.sequences()}));
+  const std::string fewer = NoteOnFewer(TextOf(calibration), "calibration.sequences", windows, calibration.sequences());
+  if (2 * windows.windows() < calibration.sequences()) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}, fewer than a half; give more text, or write sequences: {}", fewer, windows.windows()));
+  }
+  v1::TaskOutcome outcome;
+  Warn(context, fewer, outcome);
   const std::string folder = "statistics/" + StatisticsKey(context, windows, unit_grams);
   const std::filesystem::path published = context.work_folder / folder;
   REGROUP_ASSIGN_OR_RETURN(const bool is_published, IsPublished(context, published));
@@ -127,7 +134,7 @@ absl::StatusOr<v1::TaskOutcome> RunCalibrate(StageContext& context) {
     const nlohmann::json pointer = {{"folder", shared.folder}, {"sha256", shared.sha256}};
     REGROUP_RETURN_IF_ERROR(WriteFileAtomically(context.out() / artifacts::kStatisticsPointer, pointer.dump(2) + "\n"));
   }
-  return v1::TaskOutcome();
+  return outcome;
 }
 
 }  // namespace regroup

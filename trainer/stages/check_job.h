@@ -10,7 +10,7 @@
 
 namespace regroup {
 
-/// Opens the tokenizer and the companion files, and reads the first line of each data file. Returns the tokenizer,
+/// Opens the tokenizer and the companion files, and reads the beginning of each data file. Returns the tokenizer,
 /// bounded by the model's vocabulary. The error names the key of the job file.
 absl::StatusOr<std::shared_ptr<const Tokenizer>> CheckJob(const v1::JobSpec& spec, const SourceModel& source);
 

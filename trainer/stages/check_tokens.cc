@@ -3,6 +3,8 @@
 
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/arms.h"
+#include "services/common/job_file/data_names.h"
+#include "trainer/data/data_files.h"
 #include "trainer/data/text_reader.h"
 #include "trainer/data/token_windows.h"
 #include "trainer/plan/settings.h"
@@ -12,12 +14,14 @@
 namespace regroup {
 namespace {
 
-absl::Status CheckText(std::string_view key, const std::string& data, const Tokenizer& tokenizer,
-                       const TokenWindowsOptions& options) {
+absl::Status CheckText(const JobText& text, const Tokenizer& tokenizer, const TokenWindowsOptions& options) {
   const auto enough = EnoughTokens(options);
-  if (!enough.ok()) return AtKey(key, enough.status());
-  const TokeniseOptions reading{.kind = options.kind, .enough_tokens = *enough};
-  return AtKey(key, Tokenise(data, tokenizer, reading, [](const TokenisedText&) { return absl::OkStatus(); }).status());
+  if (!enough.ok()) return AtKey(text.key, enough.status());
+  const auto data = FindDataFiles(text.names);
+  if (!data.ok()) return AtKey(text.key, data.status());
+  const TokeniseOptions reading{.kind = text.kind, .field = text.field, .enough_tokens = *enough};
+  const auto skip = [](const TokenisedText&) { return absl::OkStatus(); };
+  return AtKey(text.key, Tokenise(data->files, tokenizer, reading, skip).status());
 }
 
 absl::Status CheckQuestions(const std::string& data, const Tokenizer& tokenizer) {
@@ -38,26 +42,26 @@ absl::Status CheckQuestions(const std::string& data, const Tokenizer& tokenizer)
 absl::Status CheckTokens(const v1::JobSpec& spec, const ModelConfig& config, const Tokenizer& tokenizer) {
   if (tokenizer.vocabulary_size() <= config.vocabulary) return absl::OkStatus();
   const v1::Calibration& calibration = spec.calibration();
-  if (!calibration.data().empty()) {
+  if (HasData(calibration)) {
     REGROUP_RETURN_IF_ERROR(
-        CheckText("calibration.data", calibration.data(), tokenizer,
+        CheckText(TextOf(calibration), tokenizer,
                   {.sequence_length = SequenceLength(calibration, config), .max_windows = calibration.sequences()}));
   }
   if (AnyArmDistillsLayers(spec)) {
     const v1::Layerwise& layerwise = spec.layerwise();
     REGROUP_RETURN_IF_ERROR(
-        CheckText("layerwise.data", layerwise.data(), tokenizer,
+        CheckText(TextOf(layerwise), tokenizer,
                   {.sequence_length = SequenceLength(layerwise, config), .max_windows = layerwise.sequences()}));
   }
-  if (AnyArmTrains(spec) && !spec.finetune().data().empty()) {
-    const DataKind kind = spec.finetune().loss() == "bild" ? DataKind::kInstructions : DataKind::kTexts;
-    REGROUP_RETURN_IF_ERROR(CheckText("finetune.data", spec.finetune().data(), tokenizer,
-                                      {.sequence_length = SequenceLength(spec.finetune(), config), .kind = kind}));
+  if (AnyArmTrains(spec) && HasData(spec.finetune())) {
+    const JobText text = TextOf(spec.finetune());
+    REGROUP_RETURN_IF_ERROR(
+        CheckText(text, tokenizer, {.sequence_length = SequenceLength(spec.finetune(), config), .kind = text.kind}));
   }
   if (spec.evaluation().has_perplexity()) {
     const v1::Evaluation::Perplexity& perplexity = spec.evaluation().perplexity();
     REGROUP_RETURN_IF_ERROR(
-        CheckText("evaluation.perplexity.data", perplexity.data(), tokenizer,
+        CheckText(TextOf(perplexity), tokenizer,
                   {.sequence_length = SequenceLength(perplexity, config), .max_windows = perplexity.max_windows()}));
   }
   for (int index = 0; index < spec.evaluation().multiple_choice_size(); ++index) {

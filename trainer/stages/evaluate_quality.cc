@@ -25,7 +25,7 @@ constexpr int64_t kAgreementTokens = 131072;
 absl::StatusOr<TokenWindows> EvaluationWindows(StageContext& context, const SourceModel& source) {
   const v1::Evaluation::Perplexity& settings = context.spec().evaluation().perplexity();
   return ReadWindows(
-      context, "evaluation.perplexity.data", settings.data(), source,
+      context, TextOf(settings), source,
       {.sequence_length = SequenceLength(settings, source.config()), .max_windows = settings.max_windows()});
 }
 

@@ -134,10 +134,9 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const Model teacher, source.Load(type, context.device));
   REGROUP_RETURN_IF_ERROR(ChooseTrained(finetune, teacher, student));
 
-  REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
-                           ReadWindows(context, "finetune.data", finetune.data(), source,
-                                       {.sequence_length = SequenceLength(finetune, source.config()),
-                                        .kind = bild ? DataKind::kInstructions : DataKind::kTexts}));
+  REGROUP_ASSIGN_OR_RETURN(
+      const TokenWindows windows,
+      ReadWindows(context, TextOf(finetune), source, {.sequence_length = SequenceLength(finetune, source.config())}));
 
   const DistillSettings settings{.steps = finetune.steps(),
                                  .batch_sequences = finetune.batch_sequences(),

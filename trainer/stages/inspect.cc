@@ -3,20 +3,23 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <functional>
 #include <set>
 
-#include "services/common/base/file_digest.h"
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/arms.h"
+#include "services/common/job_file/data_names.h"
 #include "trainer/data/bounded_tokenizer.h"
+#include "trainer/data/data_files.h"
 #include "trainer/data/text_reader.h"
 #include "trainer/model_folder/companion_files.h"
 #include "trainer/plan/describe.h"
 #include "trainer/plan/settings.h"
 #include "trainer/stages/check_job.h"
+#include "trainer/stages/check_text.h"
 #include "trainer/stages/job_source.h"
 #include "trainer/stages/job_text.h"
 #include "trainer/stages/latency.h"
@@ -54,31 +57,22 @@ absl::Status CheckLength(std::string_view key, const Message& message, const Mod
                                                 key, message.sequence_length(), config.max_positions));
 }
 
-/// Checks that the first line is one of those that `Reader` reads; later lines are checked when they are read.
-template <typename Reader>
-absl::Status CheckFirstLine(std::string_view key, const std::string& path, std::string_view contents) {
-  auto reader = Reader::Open(path);
+absl::Status CheckQuestions(std::string_view key, const std::string& file) {
+  auto reader = MultipleChoiceReader::Open(file);
   if (!reader.ok()) return AtKey(key, reader.status());
   const auto first = reader->Next();
   if (!first.ok()) return AtKey(key, first.status());
-  if (!first->has_value()) return absl::InvalidArgumentError(fmt::format("{}: {} contains no {}", key, path, contents));
-  return absl::OkStatus();
+  if (first->has_value()) return absl::OkStatus();
+  return absl::InvalidArgumentError(fmt::format("{}: {} contains no question", key, file));
 }
 
-absl::Status CheckTextFile(std::string_view key, const std::string& path) {
-  return CheckFirstLine<TextReader>(key, path, "text");
-}
-
-absl::Status CheckFinetune(const v1::Finetune& finetune, const ModelConfig& config) {
-  if (finetune.loss() != "bild") {
-    REGROUP_RETURN_IF_ERROR(CheckTextFile("finetune.data", finetune.data()));
-  } else if (config.HasEncoder()) {
+absl::Status CheckFinetune(const v1::Finetune& finetune, const ModelConfig& config, const Tokenizer& tokenizer) {
+  if (finetune.loss() == "bild" && config.HasEncoder()) {
     return absl::InvalidArgumentError(
         "finetune.loss: bild does not support models with an encoder; write loss: kl for this source");
-  } else {
-    REGROUP_RETURN_IF_ERROR(CheckFirstLine<InstructionReader>("finetune.data", finetune.data(), "prompt"));
   }
   REGROUP_RETURN_IF_ERROR(CheckLength("finetune", finetune, config));
+  REGROUP_RETURN_IF_ERROR(CheckText(TextOf(finetune), tokenizer, SequenceLength(finetune, config)));
   if (!finetune.across_documents() && config.HasEncoder()) {
     return absl::InvalidArgumentError(
         "finetune.across_documents: false is not supported for models with an encoder; remove this key");
@@ -107,39 +101,42 @@ absl::Status CheckOutput(const v1::JobSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::Status CheckData(const v1::JobSpec& spec, const ModelConfig& config) {
-  if (!spec.calibration().data().empty()) {
-    REGROUP_RETURN_IF_ERROR(CheckTextFile("calibration.data", spec.calibration().data()));
+absl::Status CheckData(const v1::JobSpec& spec, const ModelConfig& config, const Tokenizer& tokenizer) {
+  if (HasData(spec.calibration())) {
     REGROUP_RETURN_IF_ERROR(CheckLength("calibration", spec.calibration(), config));
+    REGROUP_RETURN_IF_ERROR(
+        CheckText(TextOf(spec.calibration()), tokenizer, SequenceLength(spec.calibration(), config)));
   }
   if (AnyArmDistillsLayers(spec)) {
-    REGROUP_RETURN_IF_ERROR(CheckTextFile("layerwise.data", spec.layerwise().data()));
     REGROUP_RETURN_IF_ERROR(CheckLength("layerwise", spec.layerwise(), config));
+    REGROUP_RETURN_IF_ERROR(CheckText(TextOf(spec.layerwise()), tokenizer, SequenceLength(spec.layerwise(), config)));
   }
-  if (AnyArmTrains(spec) && !spec.finetune().data().empty()) {
-    REGROUP_RETURN_IF_ERROR(CheckFinetune(spec.finetune(), config));
+  if (AnyArmTrains(spec) && HasData(spec.finetune())) {
+    REGROUP_RETURN_IF_ERROR(CheckFinetune(spec.finetune(), config, tokenizer));
   }
   if (spec.evaluation().has_perplexity()) {
-    REGROUP_RETURN_IF_ERROR(CheckTextFile("evaluation.perplexity.data", spec.evaluation().perplexity().data()));
     REGROUP_RETURN_IF_ERROR(CheckLength("evaluation.perplexity", spec.evaluation().perplexity(), config));
+    REGROUP_RETURN_IF_ERROR(CheckText(TextOf(spec.evaluation().perplexity()), tokenizer,
+                                      SequenceLength(spec.evaluation().perplexity(), config)));
   }
   for (int index = 0; index < spec.evaluation().multiple_choice_size(); ++index) {
-    REGROUP_RETURN_IF_ERROR(
-        CheckFirstLine<MultipleChoiceReader>(fmt::format("evaluation.multiple_choice[{}].data", index),
-                                             spec.evaluation().multiple_choice(index).data(), "question"));
+    REGROUP_RETURN_IF_ERROR(CheckQuestions(fmt::format("evaluation.multiple_choice[{}].data", index),
+                                           spec.evaluation().multiple_choice(index).data()));
   }
   if (spec.evaluation().has_latency()) return CheckLatency(spec.evaluation().latency(), config);
   return absl::OkStatus();
 }
 
-/// Adds the digests of all data files.
-absl::Status AddDataDigests(const v1::JobSpec& spec, v1::ModelSummary& summary) {
-  std::set<std::string> files{spec.calibration().data(), spec.finetune().data(), spec.layerwise().data()};
-  files.insert(spec.evaluation().perplexity().data());
-  for (const v1::Evaluation::MultipleChoice& set : spec.evaluation().multiple_choice()) files.insert(set.data());
-  files.erase("");
-  for (const std::string& file : files) {
-    REGROUP_ASSIGN_OR_RETURN((*summary.mutable_data_digests())[file], FileDigest(file));
+/// Adds the digests of all data, by the names in the job file.
+absl::Status AddDataDigests(const v1::JobSpec& spec, const std::function<void()>& tick, v1::ModelSummary& summary) {
+  std::set<std::string> names;
+  for (const JobText& text : {TextOf(spec.calibration()), TextOf(spec.finetune()), TextOf(spec.layerwise()),
+                              TextOf(spec.evaluation().perplexity())}) {
+    names.insert(text.names.begin(), text.names.end());
+  }
+  for (const v1::Evaluation::MultipleChoice& set : spec.evaluation().multiple_choice()) names.insert(set.data());
+  for (const std::string& name : names) {
+    REGROUP_ASSIGN_OR_RETURN((*summary.mutable_data_digests())[name], DataDigest(name, tick));
   }
   return absl::OkStatus();
 }
@@ -152,7 +149,7 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> CheckJob(const v1::JobSpec& spe
   if (!tokenizer.ok()) return AtKey("source.checkpoint", tokenizer.status());
   REGROUP_RETURN_IF_ERROR(
       AtKey("source.checkpoint", CheckCompanionFiles(source.folder().config(), source.folder().path())));
-  REGROUP_RETURN_IF_ERROR(CheckData(spec, source.config()));
+  REGROUP_RETURN_IF_ERROR(CheckData(spec, source.config(), **tokenizer));
   return tokenizer;
 }
 
@@ -165,6 +162,12 @@ absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
   REGROUP_RETURN_IF_ERROR(CheckOutput(spec));
   REGROUP_ASSIGN_OR_RETURN(const std::shared_ptr<const Tokenizer> tokenizer, CheckJob(spec, *source));
   REGROUP_RETURN_IF_ERROR(CheckTokens(spec, config, *tokenizer));
+  const auto tick = [&context] { context.link.activity().Tick(); };
+  // Training reads all of its text, and hours after this; what the other stages read, they read first.
+  if (AnyArmTrains(spec)) {
+    context.link.SetProgress("read finetune.data", 0, 0);
+    REGROUP_RETURN_IF_ERROR(CheckAllLines(TextOf(spec.finetune()), tick));
+  }
 
   for (const std::string& note : NotesOn(*source, *tokenizer)) LogWarning(note);
   for (const std::string& note : source->notes()) LogInfo(note);
@@ -179,7 +182,7 @@ absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
   summary.set_digest(DigestOf(digests));
   REGROUP_ASSIGN_OR_RETURN(const std::string tokenizer_digest, TokenizerDigest(*files));
   REGROUP_RETURN_IF_ERROR(WriteInspectedSource(context, {.weights = digests, .tokenizer = tokenizer_digest}));
-  REGROUP_RETURN_IF_ERROR(AddDataDigests(spec, summary));
+  REGROUP_RETURN_IF_ERROR(AddDataDigests(spec, tick, summary));
   const int64_t element_bytes = static_cast<int64_t>(at::elementSize(source->dtype()));
   auto& figures = *outcome.mutable_figures();
   figures["kv_bytes_per_token/source"] = static_cast<double>(config.KvCacheBytesPerToken(element_bytes));

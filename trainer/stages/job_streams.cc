@@ -45,7 +45,7 @@ int64_t BytesIn(const fs::path& folder) {
 absl::StatusOr<TokenWindows> ReadLayerwiseText(StageContext& context, const SourceModel& source) {
   const v1::Layerwise& layerwise = context.spec().layerwise();
   return ReadWindows(
-      context, "layerwise.data", layerwise.data(), source,
+      context, TextOf(layerwise), source,
       {.sequence_length = SequenceLength(layerwise, source.config()), .max_windows = layerwise.sequences()});
 }
 

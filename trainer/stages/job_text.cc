@@ -8,38 +8,41 @@
 
 #include <nlohmann/json.hpp>
 
-#include "services/common/base/file_digest.h"
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/job_file/data_names.h"
+#include "trainer/data/data_files.h"
+#include "trainer/data/text_reader.h"
 #include "trainer/stages/job_source.h"
 
 namespace regroup {
 namespace {
 
 // Counts what changes the tokens of the same text and the same files.
-constexpr int kFormat = 2;
+constexpr int kFormat = 3;
 constexpr int64_t kDigestLength = 64;
 
 std::filesystem::path StorePath(const StageContext& context, const std::string& digest) {
   return context.work_folder / "tokens" / (digest + ".tokens");
 }
 
-/// Identifies the tokens of a given part of the file.
+/// Identifies the tokens of a given part of the text.
 class StoreKey {
  public:
   /// Takes the digests that `inspect` made, so that the files are read again only if their tokens are not there.
-  static absl::StatusOr<StoreKey> Of(const StageContext& context, std::string_view key, const std::string& data,
-                                     const SourceModel& source, DataKind kind) {
+  static absl::StatusOr<StoreKey> Of(const StageContext& context, const JobText& text, const SourceModel& source) {
     StoreKey result;
-    result.kind_ = kind;
-    if (const std::optional<std::string> inspected = InspectedDataDigest(context, data)) {
-      result.data_ = *inspected;
-    } else {
-      auto digest = FileDigest(data);
-      if (!digest.ok()) return AtKey(key, digest.status());
-      result.data_ = *std::move(digest);
+    result.text_ = &text;
+    for (const std::string& name : text.names) {
+      auto digest = InspectedDataDigest(context, name);
+      if (!digest) {
+        auto made = DataDigest(name);
+        if (!made.ok()) return AtKey(text.key, made.status());
+        digest = *std::move(made);
+      }
+      result.names_.push_back(*std::move(digest));
     }
     REGROUP_ASSIGN_OR_RETURN(const std::optional<InspectedSource> inspected, ReadInspectedSource(context));
     if (inspected) {
@@ -50,21 +53,33 @@ class StoreKey {
     return result;
   }
 
-  /// SHA-256 of the data file.
-  const std::string& data() const { return data_; }
+  /// Returns OK if the names' content has the digests of this key.
+  absl::Status Compare(const std::vector<std::string>& now) const {
+    for (size_t i = 0; i < names_.size(); ++i) {
+      if (now[i] != names_[i]) return AtKey(text_->key, DataChanged(text_->names[i]));
+    }
+    return absl::OkStatus();
+  }
+
+  /// Does the same for the files as they are now; what cannot be read counts as unchanged.
+  absl::Status CompareFiles() const {
+    std::vector<std::string> now;
+    for (size_t i = 0; i < names_.size(); ++i) now.push_back(DataDigest(text_->names[i]).value_or(names_[i]));
+    return Compare(now);
+  }
 
   std::string Digest(int64_t enough_tokens) const {
-    const nlohmann::json key = {{"format", kFormat},
-                                {"data", data_},
-                                {"tokenizer", tokenizer_},
-                                {"instructions", kind_ == DataKind::kInstructions},
-                                {"enough_tokens", enough_tokens}};
+    const nlohmann::json key = {{"format", kFormat},       {"data", CombinedDigest(names_)},
+                                {"tokenizer", tokenizer_}, {"instructions", text_->kind == DataKind::kInstructions},
+                                {"field", text_->field},   {"enough_tokens", enough_tokens}};
     return Sha256Of(key.dump());
   }
 
  private:
-  std::string data_, tokenizer_;
-  DataKind kind_ = DataKind::kTexts;
+  const JobText* text_ = nullptr;
+  /// A digest for each name of the text.
+  std::vector<std::string> names_;
+  std::string tokenizer_;
 };
 
 bool IsIntact(const std::filesystem::path& path) {
@@ -76,43 +91,43 @@ bool IsIntact(const std::filesystem::path& path) {
   return status.ok();
 }
 
-/// Tokenises the file, whose content must have the digest of `store`.
-absl::Status MakeStore(StageContext& context, std::string_view key, const std::string& data, const SourceModel& source,
-                       const TokenWindowsOptions& options, const StoreKey& store, const std::filesystem::path& path) {
+/// Tokenises the text, whose content must have the digests of `store`.
+absl::Status MakeStore(StageContext& context, const JobText& text, const SourceModel& source, int64_t enough,
+                       const StoreKey& store, const std::filesystem::path& path) {
   context.link.SetProgress("tokenise", 0, 0);
   const auto tokenizer = LoadSourceTokenizer(context, source);
   if (!tokenizer.ok()) return AtKey("source.checkpoint", tokenizer.status());
+  const auto data = FindDataFiles(text.names);
+  if (!data.ok()) return AtKey(text.key, data.status());
   REGROUP_RETURN_IF_ERROR(MakeFolders(path.parent_path()));
   REGROUP_ASSIGN_OR_RETURN(TokenStoreWriter writer, TokenStoreWriter::Create(path, (*tokenizer)->vocabulary_size(),
-                                                                             options.kind == DataKind::kInstructions));
-  REGROUP_ASSIGN_OR_RETURN(const int64_t enough, EnoughTokens(options));
+                                                                             text.kind == DataKind::kInstructions));
   const auto show = [&](const TokeniseProgress& progress) {
     context.link.SetProgress("tokenise", static_cast<int64_t>(progress.bytes_read),
                              static_cast<int64_t>(progress.file_bytes));
   };
-  const TokeniseOptions reading{.kind = options.kind, .enough_tokens = enough, .progress = show};
-  const auto digest = Tokenise(data, **tokenizer, reading,
-                               [&](const TokenisedText& text) { return writer.Add(text.ids, text.prompt); });
+  const TokeniseOptions reading{.kind = text.kind, .field = text.field, .enough_tokens = enough, .progress = show};
+  const auto digests = Tokenise(data->files, **tokenizer, reading,
+                                [&](const TokenisedText& each) { return writer.Add(each.ids, each.prompt); });
   // A line that cannot be read may be one that `inspect` never saw.
-  const std::string found = digest.ok() ? *digest : FileDigest(data).value_or(store.data());
-  if (found != store.data()) return AtKey(key, DataChanged(data));
-  if (!digest.ok()) return AtKey(key, digest.status());
+  REGROUP_RETURN_IF_ERROR(digests.ok() ? store.Compare(data->DigestsOfNames(*digests)) : store.CompareFiles());
+  if (!digests.ok()) return AtKey(text.key, digests.status());
   return writer.Finish();
 }
 
 /// Returns the digest of an intact file, creating the file if necessary.
-absl::StatusOr<std::string> FindOrMakeStore(StageContext& context, std::string_view key, const std::string& data,
-                                            const SourceModel& source, const TokenWindowsOptions& options) {
+absl::StatusOr<std::string> FindOrMakeStore(StageContext& context, const JobText& text, const SourceModel& source,
+                                            const TokenWindowsOptions& options) {
   context.link.SetProgress("read the tokens", 0, 0);
-  REGROUP_ASSIGN_OR_RETURN(const StoreKey store, StoreKey::Of(context, key, data, source, options.kind));
+  REGROUP_ASSIGN_OR_RETURN(const StoreKey store, StoreKey::Of(context, text, source));
   auto enough = EnoughTokens(options);
-  if (!enough.ok()) return AtKey(key, enough.status());
+  if (!enough.ok()) return AtKey(text.key, enough.status());
   // A file with all tokens serves every request.
   std::error_code error;
   const std::string whole = store.Digest(0), wanted = store.Digest(*enough);
   if (std::filesystem::exists(StorePath(context, whole), error) && IsIntact(StorePath(context, whole))) return whole;
   if (wanted != whole && IsIntact(StorePath(context, wanted))) return wanted;
-  REGROUP_RETURN_IF_ERROR(MakeStore(context, key, data, source, options, store, StorePath(context, wanted)));
+  REGROUP_RETURN_IF_ERROR(MakeStore(context, text, source, *enough, store, StorePath(context, wanted)));
   return wanted;
 }
 
@@ -124,25 +139,56 @@ absl::StatusOr<std::string> Spread(StageContext& context, const std::string& dig
   return std::string(static_cast<const char*>(bytes.const_data_ptr()), kDigestLength);
 }
 
+template <typename Section>
+JobText TextsOf(std::string_view section, const Section& message) {
+  return {.key = fmt::format("{}.data", section),
+          .names = DataNames(message),
+          .field = message.has_field() ? message.field() : kTextField};
+}
+
 }  // namespace
+
+JobText TextOf(const v1::Calibration& calibration) { return TextsOf("calibration", calibration); }
+JobText TextOf(const v1::Layerwise& layerwise) { return TextsOf("layerwise", layerwise); }
+JobText TextOf(const v1::Evaluation::Perplexity& perplexity) { return TextsOf("evaluation.perplexity", perplexity); }
+
+JobText TextOf(const v1::Finetune& finetune) {
+  JobText text = TextsOf("finetune", finetune);
+  if (finetune.loss() == "bild") text.kind = DataKind::kInstructions;
+  return text;
+}
 
 absl::Status AtKey(std::string_view key, const absl::Status& status) {
   if (status.ok()) return status;
   return absl::Status(status.code(), fmt::format("{}: {}", key, std::string(status.message())));
 }
 
-absl::StatusOr<TokenWindows> ReadWindows(StageContext& context, std::string_view key, const std::string& data,
-                                         const SourceModel& source, TokenWindowsOptions options) {
+absl::StatusOr<TokenWindows> ReadWindows(StageContext& context, const JobText& text, const SourceModel& source,
+                                         TokenWindowsOptions options) {
+  options.kind = text.kind;
+  options.field = text.field;
   std::string digest;
   if (context.leads()) {
-    REGROUP_ASSIGN_OR_RETURN(digest, FindOrMakeStore(context, key, data, source, options));
+    REGROUP_ASSIGN_OR_RETURN(digest, FindOrMakeStore(context, text, source, options));
   }
   REGROUP_RETURN_IF_ERROR(context.communicator.RestingBarrier());
   REGROUP_ASSIGN_OR_RETURN(digest, Spread(context, digest));
   REGROUP_ASSIGN_OR_RETURN(TokenStore store, TokenStore::Open(StorePath(context, digest)));
-  auto windows = TokenWindows::Cut(std::move(store), data, options);
-  if (!windows.ok()) return AtKey(key, windows.status());
+  auto windows = TokenWindows::Cut(std::move(store), DescribeNames(text.names), options);
+  if (!windows.ok()) return AtKey(text.key, windows.status());
   return windows;
+}
+
+std::string NoteOnFewer(const JobText& text, std::string_view key, const TokenWindows& windows, int64_t asked) {
+  if (windows.windows() >= asked) return "";
+  return fmt::format("{}: the job asks for {} sequences of {} tokens, and {} has {}", key, asked,
+                     windows.sequence_length(), DescribeNames(text.names), windows.windows());
+}
+
+void Warn(const StageContext& context, const std::string& warning, v1::TaskOutcome& outcome) {
+  if (warning.empty() || !context.leads()) return;
+  LogWarning(warning);
+  outcome.add_warnings(warning);
 }
 
 std::vector<int64_t> WindowsOfRank(int64_t windows, int64_t rank, int64_t ranks) {

@@ -44,6 +44,9 @@ absl::Status Record(StageContext& context, const SourceModel& source, const Toke
 absl::StatusOr<v1::TaskOutcome> RunRecord(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context, Users::kAllJobs));
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows text, ReadLayerwiseText(context, source));
+  const v1::Layerwise& layerwise = context.spec().layerwise();
+  v1::TaskOutcome outcome;
+  Warn(context, NoteOnFewer(TextOf(layerwise), "layerwise.sequences", text, layerwise.sequences()), outcome);
   const std::string folder = "streams/" + StreamsKey(context, text);
   const fs::path published = context.work_folder / folder;
   REGROUP_ASSIGN_OR_RETURN(const bool is_published, IsPublished(context, published));
@@ -58,7 +61,7 @@ absl::StatusOr<v1::TaskOutcome> RunRecord(StageContext& context) {
     REGROUP_RETURN_IF_ERROR(WriteStreamsPointer(
         context, {.shared = shared, .windows = text.windows(), .ranks = context.communicator.size()}));
   }
-  return v1::TaskOutcome();
+  return outcome;
 }
 
 }  // namespace regroup

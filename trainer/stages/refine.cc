@@ -167,7 +167,7 @@ absl::StatusOr<v1::TaskOutcome> RunRefine(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context));
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, source.config()));
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
-                           ReadWindows(context, "calibration.data", calibration.data(), source,
+                           ReadWindows(context, TextOf(calibration), source,
                                        {.sequence_length = SequenceLength(calibration, source.config()),
                                         .max_windows = calibration.sequences()}));
   OutputRefiner refiner(context, source, conversion, windows);

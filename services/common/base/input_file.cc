@@ -183,6 +183,15 @@ absl::StatusOr<std::string> InputFile::ReadAll(uint64_t most) {
   return content;
 }
 
+absl::Status CheckInputFolder(const fs::path& path) {
+  REGROUP_ASSIGN_OR_RETURN(const FileDescriptor handle, TakeHandle(path));
+  struct stat info;
+  if (fstat(handle.get(), &info) != 0) return ErrnoStatus(errno, "examine", path);
+  if (!S_ISDIR(info.st_mode)) return absl::InvalidArgumentError(fmt::format("{} is not a folder", path.string()));
+  REGROUP_ASSIGN_OR_RETURN(const fs::path place, PlaceOf(handle, path));
+  return CheckRoots(path, place);
+}
+
 absl::StatusOr<std::string> ReadInput(const fs::path& path, uint64_t most) {
   REGROUP_ASSIGN_OR_RETURN(InputFile file, InputFile::Open(path));
   return file.ReadAll(most);

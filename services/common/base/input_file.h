@@ -74,6 +74,10 @@ class InputFile {
   uint64_t bytes_read_ = 0;
 };
 
+/// Returns OK if `path` is a folder whose entries the rules allow to be listed; otherwise the errors of
+/// InputFile::Open.
+absl::Status CheckInputFolder(const std::filesystem::path& path);
+
 /// Returns the content of an input of at most `most` bytes, by default those of a JSON file.
 absl::StatusOr<std::string> ReadInput(const std::filesystem::path& path, uint64_t most = uint64_t{64} << 20);
 

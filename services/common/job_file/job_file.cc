@@ -148,6 +148,7 @@ class MessageReader {
   void ReadMapping(const YamlNode& node, const std::string& path, Message& message);
   void ReadField(const YamlNode& node, const std::string& path, const Field& field, Message& message);
   void ReadList(const YamlNode& node, const std::string& path, const Field& field, Message& message);
+  bool ReadListOfNames(const YamlNode& node, const std::string& path, const Field& field, Message& message);
   void ReadTextMap(const YamlNode& node, const std::string& path, const Field& field, Message& message);
   void ReadMessage(const YamlNode& node, const std::string& path, const Field& field, Message& message);
   void ReadScalar(const YamlNode& node, const std::string& path, const Field& field, Message& message);
@@ -185,9 +186,20 @@ void MessageReader::ReadField(const YamlNode& node, const std::string& path, con
     ReadList(node, path, field, message);
   } else if (field.cpp_type() == Field::CPPTYPE_MESSAGE) {
     ReadMessage(node, path, field, message);
-  } else {
+  } else if (!ReadListOfNames(node, path, field, message)) {
     ReadScalar(node, path, field, message);
   }
+}
+
+/// Reads a list that is written under `data` as data_files; returns false if the node is none.
+bool MessageReader::ReadListOfNames(const YamlNode& node, const std::string& path, const Field& field,
+                                    Message& message) {
+  if (node.kind != YamlNode::Kind::kSequence) return false;
+  const Field* const list = message.GetDescriptor()->FindFieldByName(field.name() + "_files");
+  if (list == nullptr || message.GetReflection()->FieldSize(message, list) > 0) return false;
+  positions_.emplace(path + "_files", node.position);
+  ReadList(node, path + "_files", *list, message);
+  return true;
 }
 
 void MessageReader::ReadList(const YamlNode& node, const std::string& path, const Field& field, Message& message) {

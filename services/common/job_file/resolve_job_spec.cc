@@ -1,15 +1,31 @@
 #include "services/common/job_file/resolve_job_spec.h"
 
 #include "services/common/job_file/arms.h"
+#include "services/common/job_file/data_names.h"
 
 namespace regroup {
 namespace {
 
 bool IsBest(const v1::JobSpec& spec) { return spec.recipe() == "best"; }
 
+/// Takes the text of another section where a section names none.
+template <typename From, typename To>
+void InheritData(const From& from, To& to) {
+  if (HasData(to)) return;
+  to.set_data(from.data());
+  *to.mutable_data_files() = from.data_files();
+  if (from.has_field() && !to.has_field()) to.set_field(from.field());
+}
+
+template <typename Section>
+void ResolveField(Section& section) {
+  if (HasData(section) && !section.has_field()) section.set_field("text");
+}
+
 void ResolveCalibration(v1::Calibration& calibration) {
   if (!calibration.has_sequences()) calibration.set_sequences(128);
   if (!calibration.has_ranks()) calibration.set_ranks(1);
+  ResolveField(calibration);
 }
 
 void ResolveAlignment(bool best, bool method_varies, v1::Alignment& alignment) {
@@ -21,17 +37,12 @@ void ResolveAlignment(bool best, bool method_varies, v1::Alignment& alignment) {
   if (!alignment.has_restore_norm() && !method_varies) alignment.set_restore_norm(alignment.method() == "principal");
 }
 
-/// Returns the text that layers learn from where the job names none: that of the training, unless it consists of
-/// prompts and completions.
-const std::string& LayerwiseTextOf(const v1::JobSpec& spec) {
-  const v1::Finetune& finetune = spec.finetune();
-  const bool has_texts = !finetune.data().empty() && finetune.loss() != "bild";
-  return has_texts ? finetune.data() : spec.calibration().data();
-}
-
 void ResolveLayerwise(bool best, const v1::JobSpec& spec, v1::Layerwise& layerwise) {
   if (!layerwise.has_method()) layerwise.set_method(best ? "distill" : "none");
-  if (layerwise.data().empty()) layerwise.set_data(LayerwiseTextOf(spec));
+  // Layers learn from texts, not from prompts and completions.
+  if (spec.finetune().loss() != "bild") InheritData(spec.finetune(), layerwise);
+  InheritData(spec.calibration(), layerwise);
+  ResolveField(layerwise);
   if (!layerwise.has_sequences()) layerwise.set_sequences(512);
   if (!layerwise.has_passes()) layerwise.set_passes(2);
   if (!layerwise.has_batch_sequences()) layerwise.set_batch_sequences(2);
@@ -46,9 +57,8 @@ void ResolveLearningRate(const v1::JobSpec& spec, v1::Finetune& finetune) {
   finetune.set_learning_rate(DefaultFinetuneRate(spec.layerwise().method() == "distill"));
 }
 
-void ResolveFinetune(bool best, const std::string& calibration_data, v1::Finetune& finetune) {
+void ResolveFinetune(bool best, const v1::Calibration& calibration, v1::Finetune& finetune) {
   if (!finetune.has_method()) finetune.set_method(best ? "direct" : "l0");
-  if (finetune.data().empty()) finetune.set_data(calibration_data);
   if (!finetune.has_batch_sequences()) finetune.set_batch_sequences(64);
   if (!finetune.has_micro_batch_sequences()) finetune.set_micro_batch_sequences(1);
   if (!finetune.has_ranks()) finetune.set_ranks(1);
@@ -59,6 +69,8 @@ void ResolveFinetune(bool best, const std::string& calibration_data, v1::Finetun
   if (!finetune.has_recompute()) finetune.set_recompute("none");
   if (!finetune.has_teacher()) finetune.set_teacher("compute");
   if (!finetune.has_loss()) finetune.set_loss("kl");
+  InheritData(calibration, finetune);
+  if (finetune.loss() != "bild") ResolveField(finetune);
   if (!finetune.has_attention_weight()) finetune.set_attention_weight(0);
   // The bild loss is for instructions, which are unrelated to their neighbours.
   if (!finetune.has_across_documents()) finetune.set_across_documents(finetune.loss() != "bild");
@@ -67,8 +79,10 @@ void ResolveFinetune(bool best, const std::string& calibration_data, v1::Finetun
 }
 
 void ResolveEvaluation(v1::Evaluation& evaluation) {
-  if (evaluation.has_perplexity() && !evaluation.perplexity().has_max_windows()) {
-    evaluation.mutable_perplexity()->set_max_windows(0);
+  if (evaluation.has_perplexity()) {
+    v1::Evaluation::Perplexity& perplexity = *evaluation.mutable_perplexity();
+    if (!perplexity.has_max_windows()) perplexity.set_max_windows(0);
+    ResolveField(perplexity);
   }
   if (evaluation.has_latency() && !evaluation.latency().has_new_tokens()) {
     evaluation.mutable_latency()->set_new_tokens(64);
@@ -102,7 +116,7 @@ v1::JobSpec ResolveJobSpec(const v1::JobSpec& spec) {
   ResolveCalibration(*resolved.mutable_calibration());
   ResolveAlignment(best, resolved.sweep().alignment_size() > 0, *resolved.mutable_alignment());
   ResolveLayerwise(best, resolved, *resolved.mutable_layerwise());
-  ResolveFinetune(best, resolved.calibration().data(), *resolved.mutable_finetune());
+  ResolveFinetune(best, resolved.calibration(), *resolved.mutable_finetune());
   ResolveLearningRate(resolved, *resolved.mutable_finetune());
   // Training gives better results from an unrefined model; see "After equal training" in trainer/alignment/README.md.
   const bool trains = AnyArmTrains(resolved) || AnyArmDistillsLayers(resolved);

@@ -11,6 +11,7 @@
 
 #include "services/common/job_file/allowed_paths.h"
 #include "services/common/job_file/arms.h"
+#include "services/common/job_file/data_names.h"
 #include "services/common/job_file/known_words.h"
 #include "services/common/job_file/nearest_word.h"
 #include "services/common/job_file/resolve_job_spec.h"
@@ -64,6 +65,23 @@ class Validation {
 
   void Require(std::string_view field, const std::string& value, std::string_view what_to_do) {
     if (value.empty()) Add(field, "is missing; {}", what_to_do);
+  }
+
+  /// Checks the keys that name a section's data; `is_required` says that the job cannot do without it.
+  template <typename Section>
+  void CheckData(const std::string& section, const Section& message, bool is_required, std::string_view what_to_do) {
+    const std::string files = section + ".data_files";
+    if (is_required && !HasData(message)) Add(section + ".data", "is missing; {}", what_to_do);
+    if (!message.data().empty() && !message.data_files().empty()) {
+      Add(files, "and {}.data are both given; write one of them", section);
+    }
+    CheckList(files, message.data_files(), [&](const std::string& item, const std::string& name) {
+      if (name.empty()) Add(item, "is empty; write a file, a folder or a pattern");
+    });
+    if (message.field().size() > 255 || HasControls(message.field()) ||
+        (message.has_field() && message.field().empty())) {
+      Add(section + ".field", "is not a name; use 1 to 255 bytes without control characters");
+    }
   }
 
   void CheckRange(std::string_view field, int64_t value, int64_t lowest, int64_t highest) {
@@ -122,9 +140,7 @@ class Validation {
 
   void CheckCalibration() {
     const v1::Calibration& calibration = spec_.calibration();
-    if (NeedsStatistics()) {
-      Require("calibration.data", calibration.data(), "write a JSON Lines file with a \"text\" field in each line");
-    }
+    CheckData("calibration", calibration, NeedsStatistics(), kTextNeeded);
     CheckRange("calibration.sequences", calibration.sequences(), 1, 1 << 24);
     CheckSequenceLength("calibration.sequence_length", calibration);
     CheckRange("calibration.ranks", calibration.ranks(), 1, kMostRanks);
@@ -150,9 +166,7 @@ class Validation {
   void CheckLayerwise() {
     const v1::Layerwise& layerwise = spec_.layerwise();
     CheckWord("layerwise.method", layerwise.method(), kLayerwiseMethods);
-    if (AnyArmDistillsLayers(spec_)) {
-      Require("layerwise.data", layerwise.data(), "write a JSON Lines file with a \"text\" field in each line");
-    }
+    CheckData("layerwise", layerwise, AnyArmDistillsLayers(spec_), kTextNeeded);
     CheckRange("layerwise.sequences", layerwise.sequences(), 1, 1 << 24);
     CheckSequenceLength("layerwise.sequence_length", layerwise);
     CheckRange("layerwise.passes", layerwise.passes(), 1, 1 << 16);
@@ -177,9 +191,12 @@ class Validation {
   void CheckFinetune() {
     const v1::Finetune& finetune = spec_.finetune();
     CheckWord("finetune.method", finetune.method(), kFinetuneMethods);
-    if (AnyArmTrains(spec_)) {
-      Require("finetune.data", finetune.data(), "write a JSON Lines file with a \"text\" field in each line");
-      if (!finetune.has_steps()) Add("finetune.steps", "is missing; write the number of optimizer steps");
+    CheckData("finetune", finetune, AnyArmTrains(spec_), kTextNeeded);
+    if (AnyArmTrains(spec_) && !finetune.has_steps()) {
+      Add("finetune.steps", "is missing; write the number of optimizer steps");
+    }
+    if (finetune.loss() == "bild" && finetune.has_field()) {
+      Add("finetune.field", "has no meaning with loss: bild, which reads \"prompt\" and \"completion\"; remove it");
     }
     if (finetune.has_steps()) CheckRange("finetune.steps", finetune.steps(), 1, 100'000'000);
     CheckRange("finetune.batch_sequences", finetune.batch_sequences(), 1, 1 << 20);
@@ -227,7 +244,7 @@ class Validation {
   void CheckEvaluation() {
     const v1::Evaluation& evaluation = spec_.evaluation();
     if (evaluation.has_perplexity()) {
-      Require("evaluation.perplexity.data", evaluation.perplexity().data(), "write a JSON Lines file of held-out text");
+      CheckData("evaluation.perplexity", evaluation.perplexity(), true, "write a JSON Lines file of held-out text");
       CheckSequenceLength("evaluation.perplexity.sequence_length", evaluation.perplexity());
       CheckRange("evaluation.perplexity.max_windows", evaluation.perplexity().max_windows(), 0, 1 << 30);
     }
@@ -339,6 +356,7 @@ class Validation {
            spec_.alignment().match_energy() || spec_.target().per_layer() == "auto";
   }
 
+  static constexpr std::string_view kTextNeeded = "write a JSON Lines file with a \"text\" field in each line";
   static constexpr int64_t kMostHeads = 1 << 16;
   static constexpr int64_t kMostRanks = 4096;
 

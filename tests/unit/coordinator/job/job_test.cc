@@ -77,6 +77,17 @@ TEST_F(JobTest, SucceedsWhenEveryTaskHas) {
   EXPECT_EQ(FromProto(job_.proto().end_time()), now_);
 }
 
+TEST_F(JobTest, KeepsEachWarningOfItsTasksOnceForTheReport) {
+  v1::TaskOutcome inspected = InspectSuccess(SmallModel(3));
+  inspected.add_warnings("one");
+  Run("inspect", inspected);
+  v1::TaskOutcome calibrated;
+  for (const char* warning : {"two", "one"}) calibrated.add_warnings(warning);
+  Run("calibrate", calibrated);
+  EXPECT_THAT(job_.proto().warnings(), ElementsAre("one", "two"));
+  EXPECT_THAT(MakeAssignment(job_, job_.task_count() - 1, {}).warnings(), ElementsAre("one", "two"));
+}
+
 TEST_F(JobTest, FailsAtOnceOnAUsersMistake) {
   Run("inspect", FailureOf(v1::FAILURE_CLASS_USER, "target.kv_heads: 3 does not divide 8"));
   EXPECT_EQ(job_.proto().state(), v1::JOB_STATE_FAILED);

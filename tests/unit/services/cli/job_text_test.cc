@@ -42,6 +42,15 @@ TEST(ResultText, ShowsEveryMeasuredModelAndWhereTheResultIs) {
             "  report  /out/model/regroup/report.html\n");
 }
 
+TEST(ResultText, ShowsWarningsAlsoOfAJobThatFailed) {
+  v1::Job job = FinishedJob();
+  job.add_warnings("calibration.sequences: few");
+  const char* const expected = "  warning: calibration.sequences: few\n";
+  EXPECT_THAT(ResultText(job, Terminal()), HasSubstr(expected));
+  job.set_state(v1::JOB_STATE_FAILED);
+  EXPECT_THAT(FailureText(job, {.command = "again"}, Terminal()), HasSubstr(expected));
+}
+
 TEST(ResultText, ShowsTheModelAfterLayerwiseDistillation) {
   v1::Job job = FinishedJob();
   job.mutable_resolved_spec()->mutable_layerwise()->set_method("distill");

@@ -48,6 +48,26 @@ TEST(TextReaderTest, NamesFileLineAndField) {
   EXPECT_THAT(ErrorOf<TextReader>(folder, "[1]"), HasSubstr("object"));
 }
 
+TEST(TextReaderTest, ReadsTheTextOfAnotherField) {
+  TemporaryFolder folder;
+  const auto path = folder.Write("x.jsonl", "{\"text\": \"a\", \"body\": \"b\"}\n{\"text\": \"c\"}\n");
+  auto reader = TextReader::Open(path, "body");
+  ASSERT_TRUE(reader.ok());
+  EXPECT_EQ(**reader->Next(), "b");
+  EXPECT_THAT(std::string(reader->Next().status().message()),
+              HasSubstr("x.jsonl:2: the field \"body\" is missing; found \"text\"; the key `field`"));
+}
+
+TEST(TextReaderTest, SaysThatItRunsNoChatTemplates) {
+  TemporaryFolder folder;
+  const std::string line = R"({"messages": [{"role": "user", "content": "a"}], "text": ["a"]})";
+  EXPECT_THAT(ErrorOf<TextReader>(folder, line), HasSubstr("\"text\" must be a string"));
+  auto reader = TextReader::Open(folder.Write("x.jsonl", line), "messages");
+  EXPECT_THAT(std::string(reader->Next().status().message()), HasSubstr("x.jsonl:1: the field \"messages\" is a conv"));
+  EXPECT_THAT(ErrorOf<TextReader>(folder, R"({"messages": [{"role": "user", "content": "a"}]})"),
+              HasSubstr("apply_chat_template(line[\"messages\"]"));
+}
+
 TEST(TextReaderTest, NamesAFileThatCannotBeOpened) {
   TemporaryFolder folder;
   EXPECT_EQ(TextReader::Open(folder.path() / "no.jsonl").status().code(), absl::StatusCode::kNotFound);

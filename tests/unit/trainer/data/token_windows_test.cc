@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "services/common/base/sha256.h"
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
 
 namespace regroup {
@@ -43,6 +44,65 @@ TEST(TokenWindowsTest, JoinsTextsWithEndTokensAndDropsTheLastPartialWindow) {
   EXPECT_THAT(windows->Window(0), ElementsAre(1000, 'a', 'b', 2000));
   EXPECT_THAT(windows->Window(1), ElementsAre(1000, 'c', 2000, 1000));
   EXPECT_EQ(windows->texts(), 3);
+}
+
+/// Returns the tokens of all texts that are read.
+absl::StatusOr<std::vector<int32_t>> TokensOf(const std::vector<std::filesystem::path>& files,
+                                              const TokeniseOptions& options, std::vector<std::string>* digests) {
+  std::vector<int32_t> tokens;
+  const auto take = [&](const TokenisedText& text) {
+    tokens.insert(tokens.end(), text.ids.begin(), text.ids.end());
+    return absl::OkStatus();
+  };
+  auto read = Tokenise(files, FakeTokenizer(), options, take);
+  if (!read.ok()) return read.status();
+  *digests = *std::move(read);
+  return tokens;
+}
+
+TEST(TokeniseTest, ReadsFilesInTheirOrderAndDigestsEachUpToItsEnd) {
+  TemporaryFolder folder;
+  const std::string a = "{\"text\": \"a\"}\n", b = "{\"text\": \"b\"}";
+  const auto first = folder.Write("b.jsonl", b), second = folder.Write("a.jsonl", a);
+  std::vector<std::string> digests;
+  EXPECT_THAT(*TokensOf({first, second}, {}, &digests), ElementsAre(1000, 'b', 2000, 1000, 'a', 2000));
+  EXPECT_THAT(digests, ElementsAre(Sha256Of(b), Sha256Of(a)));
+  EXPECT_THAT(*TokensOf({first, second}, {.enough_tokens = 2}, &digests), ElementsAre(1000, 'b', 2000));
+  EXPECT_THAT(digests, ElementsAre(Sha256Of(b), Sha256Of(a)));
+}
+
+TEST(TokeniseTest, ReadsNoFurtherThanItMustIfNoDigestsAreWanted) {
+  TemporaryFolder folder;
+  const auto first = folder.Write("a.jsonl", "{\"text\": \"a\"}\n");
+  std::vector<std::string> digests;
+  EXPECT_THAT(*TokensOf({first, folder.path() / "absent"}, {.enough_tokens = 2, .digests = false}, &digests),
+              ElementsAre(1000, 'a', 2000));
+  EXPECT_THAT(digests, IsEmpty());
+}
+
+TEST(TokeniseTest, CountsTextsFromTheBeginningOfTheirFile) {
+  TemporaryFolder folder;
+  const auto first = folder.Write("a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"a\"}\n");
+  const auto second = folder.Write("b.jsonl", "{\"text\": \"b\"}\n{\"text\": \"bad\"}\n");
+  std::vector<std::string> digests;
+  const auto tokens = TokensOf({first, second}, {}, &digests);
+  EXPECT_THAT(std::string(tokens.status().message()), HasSubstr("b.jsonl: text 2: bad text"));
+}
+
+TEST(TokeniseTest, RefusesTextsThatAreAllEmpty) {
+  TemporaryFolder folder;
+  std::string lines;
+  for (int i = 0; i < 3000; ++i) lines += "{\"text\": \"\"}\n";
+  const auto empty = folder.Write("empty.jsonl", lines), full = folder.Write("full.jsonl", "{\"text\": \"a\"}\n");
+  std::vector<std::string> digests;
+  const absl::Status status = TokensOf({empty}, {}, &digests).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("empty.jsonl: all 3000 texts that were read are empty"));
+  EXPECT_TRUE(TokensOf({empty, full}, {}, &digests).ok());
+  EXPECT_FALSE(TokensOf({empty, full}, {.enough_tokens = 100}, &digests).ok()) << "only end tokens are read";
+  const auto answers = folder.Write("answers.jsonl", "{\"prompt\": \"a\", \"completion\": \"\"}\n");
+  EXPECT_THAT(std::string(TokensOf({answers}, {.kind = DataKind::kInstructions}, &digests).status().message()),
+              HasSubstr("all 1 completions"));
 }
 
 TEST(TokenWindowsTest, KnowsTheTextOfEachToken) {
@@ -97,7 +157,7 @@ TEST(TokenWindowsTest, OfAFileOfTokensAreTheSameAsOfTheText) {
   auto writer = TokenStoreWriter::Create(folder.path() / "x.tokens", FakeTokenizer().vocabulary_size(), false);
   ASSERT_TRUE(writer.ok());
   const auto take = [&](const TokenisedText& text) { return writer->Add(text.ids, text.prompt); };
-  ASSERT_TRUE(Tokenise(path, FakeTokenizer(), {}, take).ok());
+  ASSERT_TRUE(Tokenise({path}, FakeTokenizer(), {}, take).ok());
   ASSERT_TRUE(writer->Finish().ok());
   const TokenWindowsOptions options{.sequence_length = 64, .max_windows = 7};
   const auto of_text = TokenWindows::Build(path, FakeTokenizer(), options);

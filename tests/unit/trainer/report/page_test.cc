@@ -47,6 +47,15 @@ TEST(ReportPageTest, LeavesOutTheSectionsThatHaveNothingToShow) {
   }
 }
 
+TEST(ReportPageTest, ShowsTheWarningsOfTheJob) {
+  Json report = BareReport();
+  EXPECT_THAT(RenderReport(report), Not(HasSubstr("Warning")));
+  report["warnings"] = {"few <sequences>", "another"};
+  const std::string page = RenderReport(report);
+  EXPECT_THAT(page, HasSubstr("<p><strong>Warning:</strong> few &lt;sequences&gt;</p>"));
+  EXPECT_THAT(page, HasSubstr("<p><strong>Warning:</strong> another</p>"));
+}
+
 TEST(ReportPageTest, ShowsTheQualityOfEveryModel) {
   Json report = BareReport();
   report["source"]["perplexity"] = 10.5;

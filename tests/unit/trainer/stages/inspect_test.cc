@@ -17,7 +17,7 @@ class InspectTest : public StageFixture {
   InspectTest() {
     TinyLlama{}.Write(source_folder());
     std::ofstream(source_folder() / "tokenizer.json") << kTokenizer;
-    std::ofstream(work() / "text.jsonl") << "{\"text\": \"abba\"}\n";
+    std::ofstream(work() / "text.jsonl") << "{\"text\": \"abbaabbaabba\"}\n";
     v1::JobSpec& spec = *assignment_.mutable_spec();
     spec.mutable_target()->set_kv_heads(2);
     spec.mutable_calibration()->set_data((work() / "text.jsonl").string());

@@ -44,7 +44,8 @@ class ReadWindowsTest : public testing::Test {
   }
   absl::StatusOr<TokenWindows> Read(TokenWindowsOptions options = {.sequence_length = 8}) {
     StageContext context{assignment_, folder_, folder_ / "attempt", World(), *link_, at::Device(at::kCPU)};
-    return ReadWindows(context, "finetune.data", data_.string(), *source_, std::move(options));
+    const JobText text{.key = "finetune.data", .names = {data_.string()}, .kind = options.kind, .field = options.field};
+    return ReadWindows(context, text, *source_, std::move(options));
   }
   static std::vector<std::vector<int32_t>> All(const TokenWindows& windows) {
     std::vector<std::vector<int32_t>> all;
@@ -123,6 +124,15 @@ TEST_F(ReadWindowsTest, AnotherTextOrTokenizerHasAnotherFile) {
   OnFirst([&] { std::ofstream(source_folder_ / "tokenizer_config.json") << R"({"eos_token": "</s>"})"; });
   ASSERT_TRUE(Read().ok());
   EXPECT_EQ(Files().size(), 3U);
+}
+
+TEST_F(ReadWindowsTest, AnotherFieldHasAnotherFile) {
+  OnFirst([&] { std::ofstream(data_) << "{\"text\": \"abba\", \"body\": \"bbbb\"}\n"; });
+  const auto texts = Read({.sequence_length = 4});
+  const auto bodies = Read({.sequence_length = 4, .field = "body"});
+  ASSERT_TRUE(texts.ok() && bodies.ok());
+  EXPECT_NE(All(*texts), All(*bodies));
+  EXPECT_EQ(Files().size(), 2U);
 }
 
 TEST_F(ReadWindowsTest, NamesTheKeyAndTheFile) {

@@ -44,6 +44,13 @@ TEST(FormatJobFile, AResolvedJobReadsBackEqual) {
   ExpectReadsBack(ResolveJobSpec(spec));
 }
 
+TEST(FormatJobFile, ListsOfDataReadBackEqual) {
+  v1::JobSpec spec = GoodJob();
+  spec.mutable_calibration()->clear_data();
+  for (const char* name : {"/data/a b.jsonl", "/data/[0-9]*.jsonl"}) spec.mutable_calibration()->add_data_files(name);
+  ExpectReadsBack(ResolveJobSpec(spec));
+}
+
 TEST(FormatJobFile, TextsThatLookLikeSomethingElseReadBackAsTexts) {
   for (const char* text : {"",       "true", "No",         "null",        "~",         "1.5",     "-",        "- a",
                            "a: b",   "a #b", "\"quoted\"", "back\\slash", "tab\there", "ünïcode", " leading", "&anchor",

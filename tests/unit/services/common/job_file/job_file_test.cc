@@ -83,6 +83,27 @@ TEST(JobFile, DistinguishesAWrittenZeroFromAnUnwrittenKey) {
   EXPECT_FALSE(spec->alignment().has_method());
 }
 
+TEST(JobFile, ReadsAListOfDataUnderEitherKey) {
+  for (const char* text : {"calibration: {data: [a.jsonl, /b/*.jsonl], field: body}\n",
+                           "calibration:\n  data_files:\n    - a.jsonl\n    - /b/*.jsonl\n  field: body\n"}) {
+    const auto spec = ParseJobFile(text, "/jobs/job.yaml");
+    ASSERT_TRUE(spec.ok()) << spec.status();
+    EXPECT_THAT(spec->calibration().data_files(), testing::ElementsAre("/jobs/a.jsonl", "/b/*.jsonl"));
+    EXPECT_EQ(spec->calibration().data(), "");
+    EXPECT_EQ(spec->calibration().field(), "body");
+  }
+}
+
+TEST(JobFile, SaysWhereAListOfDataIsWrong) {
+  EXPECT_THAT(ErrorOf("calibration: {data: [a.jsonl, ~/b.jsonl]}\n"),
+              HasSubstr("job.yaml:1:31: calibration.data_files[1]: '~' is not expanded"));
+  EXPECT_THAT(ErrorOf("calibration: {data: [a.jsonl, [b.jsonl]]}\n"),
+              HasSubstr("data_files[1] is a string, not a list"));
+  EXPECT_THAT(ErrorOf("calibration: {data_files: [a.jsonl], data: [b.jsonl]}\n"),
+              HasSubstr("calibration.data is a string, not a list"));
+  EXPECT_THAT(ErrorOf("source: {checkpoint: [a]}\n"), HasSubstr("source.checkpoint is a string, not a list"));
+}
+
 TEST(JobFile, RefusesAnUnknownKeyAndNamesTheNearest) {
   EXPECT_EQ(ErrorOf("finetune:\n  stpes: 3\n"), "/jobs/job.yaml:2:3: unknown key 'stpes'; did you mean 'steps'?");
   EXPECT_EQ(ErrorOf("layerwise: {layers_per_tasks: 3}\n"),

@@ -1,5 +1,6 @@
 #include "services/common/job_file/resolve_job_spec.h"
 
+#include <gmock/gmock.h>
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
@@ -106,6 +107,31 @@ TEST(ResolveJobSpec, TrainsLayersOnTheTextOfFinetuneUnlessToldOtherwise) {
   EXPECT_EQ(ResolveJobSpec(written).finetune().data(), "/data/finetune.jsonl");
 }
 
+TEST(ResolveJobSpec, TakesAllFilesAndTheFieldOfTheTextThatASectionInherits) {
+  v1::JobSpec written = GoodJob();
+  written.mutable_calibration()->clear_data();
+  for (const char* file : {"/data/a.jsonl", "/data/b.jsonl"}) written.mutable_calibration()->add_data_files(file);
+  written.mutable_calibration()->set_field("body");
+  const v1::JobSpec spec = ResolveJobSpec(written);
+  EXPECT_THAT(spec.finetune().data_files(), testing::ElementsAre("/data/a.jsonl", "/data/b.jsonl"));
+  EXPECT_THAT(spec.layerwise().data_files(), testing::ElementsAre("/data/a.jsonl", "/data/b.jsonl"));
+  EXPECT_EQ(spec.finetune().field(), "body");
+  EXPECT_EQ(spec.layerwise().field(), "body");
+  EXPECT_EQ(spec.evaluation().perplexity().field(), "text");
+  written.mutable_finetune()->set_data("/data/c.jsonl");
+  EXPECT_TRUE(ResolveJobSpec(written).finetune().data_files().empty());
+  EXPECT_EQ(ResolveJobSpec(written).finetune().field(), "text");
+}
+
+TEST(ResolveJobSpec, PromptsAndCompletionsAreNoTextForLayers) {
+  v1::JobSpec written = GoodJob();
+  written.mutable_finetune()->set_data("/data/answers.jsonl");
+  written.mutable_finetune()->set_loss("bild");
+  const v1::JobSpec spec = ResolveJobSpec(written);
+  EXPECT_EQ(spec.layerwise().data(), written.calibration().data());
+  EXPECT_FALSE(spec.finetune().has_field());
+}
+
 TEST(ResolveJobSpec, FinetunesMoreGentlyAfterLayerwiseDistillation) {
   v1::JobSpec written = GoodJob();
   written.mutable_layerwise()->set_method("none");
@@ -161,6 +187,7 @@ TEST(ResolveJobSpec, KeepsEveryWrittenKeyOfLayerwise) {
   v1::Layerwise& layerwise = *written.mutable_layerwise();
   layerwise.set_method("none");
   layerwise.set_data("/data/layerwise.jsonl");
+  layerwise.set_field("body");
   layerwise.set_sequences(64);
   layerwise.set_sequence_length(512);
   layerwise.set_passes(3);

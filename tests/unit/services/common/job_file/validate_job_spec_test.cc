@@ -55,6 +55,25 @@ TEST_P(ValidateSpoiltJob, NamesTheFieldAndSaysWhatToWrite) {
 
 const Spoilt kSpoilt[] = {
     {"NoName", [](auto& s) { s.clear_name(); }, "name", "is missing"},
+    {"DataTwice", [](auto& s) { s.mutable_calibration()->add_data_files("/data/b.jsonl"); }, "calibration.data_files",
+     "calibration.data are both given"},
+    {"DataFileTwice",
+     [](auto& s) {
+       s.mutable_calibration()->clear_data();
+       for (int i = 0; i < 2; ++i) s.mutable_calibration()->add_data_files("/data/b.jsonl");
+     },
+     "calibration.data_files[1]", "listed twice"},
+    {"EmptyDataFile", [](auto& s) { s.mutable_finetune()->add_data_files(""); }, "layerwise.data_files[0]", "is empty"},
+    {"RelativeDataFile", [](auto& s) { s.mutable_finetune()->add_data_files("b.jsonl"); }, "layerwise.data_files[0]",
+     "not an absolute path"},
+    {"EmptyField", [](auto& s) { s.mutable_calibration()->set_field(""); }, "calibration.field", "is not a name"},
+    {"FieldOfAnswers",
+     [](auto& s) {
+       s.mutable_finetune()->set_loss("bild");
+       s.mutable_finetune()->set_data("/data/answers.jsonl");
+       s.mutable_finetune()->set_field("body");
+     },
+     "finetune.field", "has no meaning with loss: bild"},
     {"UpperCaseName", [](auto& s) { s.set_name("Llama"); }, "name", "lower-case"},
     {"LongName", [](auto& s) { s.set_name(std::string(41, 'a')); }, "name", "at most 40"},
     {"HyphenAtTheEdge", [](auto& s) { s.set_name("a-"); }, "name", "inner hyphens"},

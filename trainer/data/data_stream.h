@@ -1,0 +1,49 @@
+// The content of a data file, decompressed if it starts as gzip or Zstandard does, whatever its name.
+//
+// One thread at a time. Holds a piece of the file and the window of the compression: at most 128 MiB, which a Zstandard
+// file must not exceed. Errors: those of InputFile; DATA_LOSS for a compressed file that is damaged or truncated.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace regroup {
+
+class DataStream {
+ public:
+  static absl::StatusOr<DataStream> Open(const std::filesystem::path& path);
+  DataStream(DataStream&&) noexcept;
+  DataStream& operator=(DataStream&&) noexcept;
+  ~DataStream();
+
+  /// Reads up to `count` bytes of the content, more than 0, and returns how many; 0 at the end.
+  absl::StatusOr<size_t> Read(char* buffer, size_t count);
+
+  /// Reads the rest of the file without decompressing it, and returns the SHA-256 of all its bytes as they are stored,
+  /// each as it was read. Called once, at the end.
+  absl::StatusOr<std::string> Digest();
+
+  const std::filesystem::path& path() const;
+  /// Stored bytes read so far, and in total.
+  uint64_t bytes_read() const;
+  uint64_t file_bytes() const;
+
+ private:
+  class StoredBytes;
+  class Decoder;
+  class GzipDecoder;
+  class ZstdDecoder;
+
+  DataStream(std::unique_ptr<StoredBytes> stored, std::unique_ptr<Decoder> decoder);
+
+  std::unique_ptr<StoredBytes> stored_;
+  /// Null for a file that is not compressed.
+  std::unique_ptr<Decoder> decoder_;
+};
+
+}  // namespace regroup

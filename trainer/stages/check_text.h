@@ -1,0 +1,20 @@
+// Checks the text of a section before any stage computes with it. Any thread; every error names key and file.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "absl/status/status.h"
+#include "trainer/data/tokenizer.h"
+#include "trainer/stages/job_text.h"
+
+namespace regroup {
+
+/// Reads the first line of each file, and as many texts as fill a sequence. INVALID_ARGUMENT for a file without a line,
+/// and if all texts together do not fill a sequence, or those read are empty; also the errors of Tokenise.
+absl::Status CheckText(const JobText& text, const Tokenizer& tokenizer, int64_t sequence_length);
+
+/// Reads every line, without tokenising it. Calls `tick` from time to time.
+absl::Status CheckAllLines(const JobText& text, const std::function<void()>& tick);
+
+}  // namespace regroup
