@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "coordinator/job/kept_outcome.h"
 #include "services/common/base/enum_words.h"
 #include "services/common/base/error.h"
 #include "services/common/base/final_states.h"
@@ -42,29 +43,6 @@ v1::Failure MakeFailure(v1::FailureClass failure_class, const std::string& messa
   failure.set_failure_class(failure_class);
   failure.set_message(message);
   return failure;
-}
-
-/// Most figures of a job. 256 arms have some dozens each.
-constexpr size_t kMostFigures = 10'000;
-
-using Figures = google::protobuf::Map<std::string, double>;
-using Warnings = google::protobuf::RepeatedPtrField<std::string>;
-
-/// Adds figures as long as there is room: every change of the job is stored with all of them.
-void AddFigures(const Figures& reported, Figures* figures) {
-  for (const auto& [name, value] : reported) {
-    if (figures->size() < kMostFigures || figures->contains(name)) (*figures)[name] = value;
-  }
-}
-
-constexpr int kMostWarnings = 100;
-
-/// Adds the warnings that the job does not have yet, as a task that runs again repeats them.
-void AddWarnings(const Warnings& reported, Warnings* warnings) {
-  for (const std::string& warning : reported) {
-    const bool is_new = std::find(warnings->begin(), warnings->end(), warning) == warnings->end();
-    if (is_new && warnings->size() < kMostWarnings) warnings->Add(std::string(warning));
-  }
 }
 
 /// Takes the times that count from the messages, where an older version, which counted by them, stored the record.
@@ -234,8 +212,7 @@ void Job::Succeed(size_t task, const v1::TaskOutcome& outcome) {
   MutableTask(task).set_state(v1::TASK_STATE_SUCCEEDED);
   MutableTask(task).clear_failure();
   MutableTask(task).set_outputs_sha256(outcome.outputs_sha256());
-  AddFigures(outcome.figures(), record_.job.mutable_figures());
-  AddWarnings(outcome.warnings(), record_.job.mutable_warnings());
+  KeepOutcome(outcome, &record_.job);
   if (this->task(task).kind() == v1::TASK_KIND_REPORT) record_.job.set_report_folder(ReportFolder(task, outcome));
   if (this->task(task).kind() == v1::TASK_KIND_INSPECT) {
     if (outcome.model().layers() <= 0) {

@@ -1,5 +1,6 @@
 #include "coordinator/job/job.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -86,6 +87,16 @@ TEST_F(JobTest, KeepsEachWarningOfItsTasksOnceForTheReport) {
   Run("calibrate", calibrated);
   EXPECT_THAT(job_.proto().warnings(), ElementsAre("one", "two"));
   EXPECT_THAT(MakeAssignment(job_, job_.task_count() - 1, {}).warnings(), ElementsAre("one", "two"));
+}
+
+TEST_F(JobTest, KeepsNoMoreWarningsThanFitIntoEveryStoredChange) {
+  v1::TaskOutcome inspected = InspectSuccess(SmallModel(3));
+  inspected.add_warnings(std::string(size_t{1} << 16, 'a'));
+  for (int i = 0; i < 100; ++i) inspected.add_warnings(fmt::format("{:04}", i) + std::string(1000, 'b'));
+  inspected.add_warnings("short");
+  Run("inspect", inspected);
+  EXPECT_EQ(job_.proto().warnings_size(), 17);
+  EXPECT_EQ(*job_.proto().warnings().rbegin(), "short");
 }
 
 TEST_F(JobTest, FailsAtOnceOnAUsersMistake) {
