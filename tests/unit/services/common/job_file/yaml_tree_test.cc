@@ -1,5 +1,6 @@
 #include "services/common/job_file/yaml_tree.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -84,7 +85,7 @@ TEST(YamlTree, RefusesAnOversizedFile) {
 
 TEST(YamlTree, FindsADuplicateAmongVeryManyKeys) {
   std::string text;
-  for (int i = 0; i < 20'000; ++i) text += "k" + std::to_string(i) + ": x\n";
+  for (int i = 0; i < 20'000; ++i) text += fmt::format("k{}: x\n", i);
   const auto tree = ParseYamlTree(text, "job.yaml");
   ASSERT_TRUE(tree.ok()) << tree.status();
   EXPECT_EQ(tree->entries.size(), 20'000U);
