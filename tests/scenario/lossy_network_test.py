@@ -111,9 +111,12 @@ class LossyNetwork(ProgramTest):
         self.go(number).touch()
         done = self.cluster.wait_for_end(job, 120)
         self.assert_ended_well(number, done, watched)
-        self.assertEqual(cluster.epochs(done)[task], 2)
+        # A worker whose requests arrive, while it hears no answer, may be given the next attempt too, and lose it.
+        attempts = cluster.epochs(done)[task]
+        self.assertIn(attempts, (2, 3) if direction == "to_node" else (2,))
         self.assertGreater(dropped, 0)
-        print(f"{number}: {task} cut {direction}: gone after {gone:.1f} s, {dropped} packets dropped", file=sys.stderr)
+        print(f"{number}: {task} cut {direction}: {attempts} attempts, gone after {gone:.1f} s, {dropped} packets dropped",
+              file=sys.stderr)
         self.wait_for_worker(worker)
 
     def task(self, job, task):
