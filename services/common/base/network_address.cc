@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_split.h"
+#include "services/common/base/status_macros.h"
 
 namespace regroup {
 namespace {
@@ -40,8 +41,7 @@ std::vector<std::string> AddressesIn(const std::string& text) {
 
 absl::Status CheckAddress(const std::string& address, int lowest_port) {
   for (const std::string& one : AddressesIn(address)) {
-    const absl::Status status = CheckOne(one, lowest_port);
-    if (!status.ok()) return status;
+    REGROUP_RETURN_IF_ERROR(CheckOne(one, lowest_port));
   }
   return absl::OkStatus();
 }
