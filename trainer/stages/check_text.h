@@ -3,8 +3,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "trainer/data/tokenizer.h"
 #include "trainer/stages/job_text.h"
 
@@ -14,7 +17,11 @@ namespace regroup {
 /// and if all texts together do not fill a sequence, or those read are empty; also the errors of Tokenise.
 absl::Status CheckText(const JobText& text, const Tokenizer& tokenizer, int64_t sequence_length);
 
-/// Reads every line, without tokenising it. Calls `tick` from time to time.
-absl::Status CheckAllLines(const JobText& text, const std::function<void()>& tick);
+/// Tokenises as many texts as have `enough` tokens, 0 for all, and returns the number of their tokens.
+absl::StatusOr<int64_t> CountTokens(const JobText& text, const Tokenizer& tokenizer, int64_t enough);
+
+/// Reads every line, without tokenising it, and returns the digest of each name's content (DataDigest). Calls `tick`
+/// from time to time.
+absl::StatusOr<std::vector<std::string>> CheckAllLines(const JobText& text, const std::function<void()>& tick);
 
 }  // namespace regroup

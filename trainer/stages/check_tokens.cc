@@ -4,24 +4,20 @@
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/arms.h"
 #include "services/common/job_file/data_names.h"
-#include "trainer/data/data_files.h"
 #include "trainer/data/text_reader.h"
 #include "trainer/data/token_windows.h"
 #include "trainer/plan/settings.h"
 #include "trainer/stages/check_job.h"
+#include "trainer/stages/check_text.h"
 #include "trainer/stages/job_text.h"
 
 namespace regroup {
 namespace {
 
-absl::Status CheckText(const JobText& text, const Tokenizer& tokenizer, const TokenWindowsOptions& options) {
+absl::Status CheckTokensOf(const JobText& text, const Tokenizer& tokenizer, const TokenWindowsOptions& options) {
   const auto enough = EnoughTokens(options);
   if (!enough.ok()) return AtKey(text.key, enough.status());
-  const auto data = FindDataFiles(text.names);
-  if (!data.ok()) return AtKey(text.key, data.status());
-  const TokeniseOptions reading{.kind = text.kind, .field = text.field, .enough_tokens = *enough};
-  const auto skip = [](const TokenisedText&) { return absl::OkStatus(); };
-  return AtKey(text.key, Tokenise(data->files, tokenizer, reading, skip).status());
+  return CountTokens(text, tokenizer, *enough).status();
 }
 
 absl::Status CheckQuestions(const std::string& data, const Tokenizer& tokenizer) {
@@ -43,26 +39,26 @@ absl::Status CheckTokens(const v1::JobSpec& spec, const ModelConfig& config, con
   if (tokenizer.vocabulary_size() <= config.vocabulary) return absl::OkStatus();
   const v1::Calibration& calibration = spec.calibration();
   if (HasData(calibration)) {
-    REGROUP_RETURN_IF_ERROR(
-        CheckText(TextOf(calibration), tokenizer,
-                  {.sequence_length = SequenceLength(calibration, config), .max_windows = calibration.sequences()}));
+    REGROUP_RETURN_IF_ERROR(CheckTokensOf(
+        TextOf(calibration), tokenizer,
+        {.sequence_length = SequenceLength(calibration, config), .max_windows = calibration.sequences()}));
   }
   if (AnyArmDistillsLayers(spec)) {
     const v1::Layerwise& layerwise = spec.layerwise();
     REGROUP_RETURN_IF_ERROR(
-        CheckText(TextOf(layerwise), tokenizer,
-                  {.sequence_length = SequenceLength(layerwise, config), .max_windows = layerwise.sequences()}));
+        CheckTokensOf(TextOf(layerwise), tokenizer,
+                      {.sequence_length = SequenceLength(layerwise, config), .max_windows = layerwise.sequences()}));
   }
   if (AnyArmTrains(spec) && HasData(spec.finetune())) {
     const JobText text = TextOf(spec.finetune());
-    REGROUP_RETURN_IF_ERROR(
-        CheckText(text, tokenizer, {.sequence_length = SequenceLength(spec.finetune(), config), .kind = text.kind}));
+    REGROUP_RETURN_IF_ERROR(CheckTokensOf(
+        text, tokenizer, {.sequence_length = SequenceLength(spec.finetune(), config), .kind = text.kind}));
   }
   if (spec.evaluation().has_perplexity()) {
     const v1::Evaluation::Perplexity& perplexity = spec.evaluation().perplexity();
-    REGROUP_RETURN_IF_ERROR(
-        CheckText(TextOf(perplexity), tokenizer,
-                  {.sequence_length = SequenceLength(perplexity, config), .max_windows = perplexity.max_windows()}));
+    REGROUP_RETURN_IF_ERROR(CheckTokensOf(
+        TextOf(perplexity), tokenizer,
+        {.sequence_length = SequenceLength(perplexity, config), .max_windows = perplexity.max_windows()}));
   }
   for (int index = 0; index < spec.evaluation().multiple_choice_size(); ++index) {
     REGROUP_RETURN_IF_ERROR(AtKey(fmt::format("evaluation.multiple_choice[{}].data", index),

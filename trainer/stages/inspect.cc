@@ -5,6 +5,8 @@
 
 #include <functional>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
@@ -127,7 +129,7 @@ absl::Status CheckData(const v1::JobSpec& spec, const ModelConfig& config, const
   return absl::OkStatus();
 }
 
-/// Adds the digests of all data, by the names in the job file.
+/// Adds the digests of all data that has none yet, by the names in the job file.
 absl::Status AddDataDigests(const v1::JobSpec& spec, const std::function<void()>& tick, v1::ModelSummary& summary) {
   std::set<std::string> names;
   for (const JobText& text : {TextOf(spec.calibration()), TextOf(spec.finetune()), TextOf(spec.layerwise()),
@@ -135,8 +137,10 @@ absl::Status AddDataDigests(const v1::JobSpec& spec, const std::function<void()>
     names.insert(text.names.begin(), text.names.end());
   }
   for (const v1::Evaluation::MultipleChoice& set : spec.evaluation().multiple_choice()) names.insert(set.data());
+  auto& digests = *summary.mutable_data_digests();
   for (const std::string& name : names) {
-    REGROUP_ASSIGN_OR_RETURN((*summary.mutable_data_digests())[name], DataDigest(name, tick));
+    if (digests.contains(name)) continue;
+    REGROUP_ASSIGN_OR_RETURN(digests[name], DataDigest(name, tick));
   }
   return absl::OkStatus();
 }
@@ -163,10 +167,15 @@ absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const std::shared_ptr<const Tokenizer> tokenizer, CheckJob(spec, *source));
   REGROUP_RETURN_IF_ERROR(CheckTokens(spec, config, *tokenizer));
   const auto tick = [&context] { context.link.activity().Tick(); };
+  v1::TaskOutcome outcome;
+  v1::ModelSummary& summary = *outcome.mutable_model();
+  summary = SummaryOf(*source);
   // Training reads all of its text, and hours after this; what the other stages read, they read first.
   if (AnyArmTrains(spec)) {
     context.link.SetProgress("read finetune.data", 0, 0);
-    REGROUP_RETURN_IF_ERROR(CheckAllLines(TextOf(spec.finetune()), tick));
+    const JobText text = TextOf(spec.finetune());
+    REGROUP_ASSIGN_OR_RETURN(const std::vector<std::string> digests, CheckAllLines(text, tick));
+    for (size_t i = 0; i < digests.size(); ++i) (*summary.mutable_data_digests())[text.names[i]] = digests[i];
   }
 
   for (const std::string& note : NotesOn(*source, *tokenizer)) LogWarning(note);
@@ -175,9 +184,6 @@ absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
   if (!files.ok()) return AtKey("source.checkpoint", files.status());
 
   context.link.SetProgress("digest", 0, 0);
-  v1::TaskOutcome outcome;
-  v1::ModelSummary& summary = *outcome.mutable_model();
-  summary = SummaryOf(*source);
   const SourceDigests digests = source->Digests();
   summary.set_digest(DigestOf(digests));
   REGROUP_ASSIGN_OR_RETURN(const std::string tokenizer_digest, TokenizerDigest(*files));
