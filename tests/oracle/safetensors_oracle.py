@@ -211,34 +211,45 @@ def python_reads(path):
         with safetensors.safe_open(path, "np") as file:
             file.keys()
         return {name: (info["dtype"], list(info["shape"]), bytes(info["data"]).hex()) for name, info in tensors.items()}
-    except Exception:
-        return None
+    except Exception as error:
+        return repr(error)
+
+
+def compare_readers(count, damage, read_theirs, read_ours, path):
+    """Compares what two readers make of `count` damaged files; `damage(index)` writes one to `path`. A reader that
+    refuses a file returns the error: theirs as text, ours under "error"."""
+    both = only_we_refuse = refused = 0
+    for index in range(count):
+        damage(index)
+        theirs, ours = read_theirs(path), read_ours(path)
+        if isinstance(theirs, str):
+            assert "error" in ours, f"number {index}: we accept what is refused there: {theirs}"
+            refused += 1
+        elif "error" in ours:
+            only_we_refuse += 1
+        else:
+            both += 1
+            mine = {name: (info["dtype"], info["shape"], info["hex"]) for name, info in ours["tensors"].items()}
+            assert mine == theirs, f"number {index}"
+        assert "error" not in ours or path in ours["error"], ours
+    print(f"damaged files: {count}; both refuse {refused}, both read {both}, only we refuse {only_we_refuse}")
+    assert refused > count // 4 and both > count // 50
 
 
 def check_damaged(tool, folder, rng, count):
     ways = [damage_bytes, damage_length, damage_header_text, damage_fields, damage_by_repeating, damage_spelling,
             damage_padding, damage_by_splicing]  # fmt: skip
-    both = ours_only_refuses = refused = 0
     path = f"{folder}/damaged.safetensors"
-    for index in range(count):
+    good = b""
+
+    def damage(index):
+        nonlocal good
         if index % 50 == 0:
             good = safetensors.torch.save(some_tensors(rng), metadata={"format": "pt"})
-        content = rng.choice(ways)(good, rng)
         with open(path, "wb") as file:
-            file.write(content)
-        theirs, ours = python_reads(path), tool(read=path)
-        if theirs is None:
-            assert "error" in ours, f"we accept what Python refuses: {content[:600]!r}"
-            assert path in ours["error"], ours
-            refused += 1
-        elif "error" in ours:
-            ours_only_refuses += 1
-        else:
-            both += 1
-            mine = {name: (info["dtype"], info["shape"], info["hex"]) for name, info in ours["tensors"].items()}
-            assert mine == theirs, content[:600]
-    print(f"damaged files: {count}; both refuse {refused}, both read {both}, only we refuse {ours_only_refuses}")
-    assert refused > count // 4 and both > count // 50
+            file.write(rng.choice(ways)(good, rng))
+
+    compare_readers(count, damage, python_reads, lambda file: tool(read=file), path)
 
 
 def main():
