@@ -182,8 +182,9 @@ absl::StatusOr<at::Tensor> CheckpointFolder::StoredTensor(std::string_view name)
   const Stored& stored = *FindStored(name);
   REGROUP_ASSIGN_OR_RETURN(const at::Tensor tensor, stored.file->Tensor(stored.name_in_file));
   if (expected_ == nullptr || compared_ == Compared::kViews) {
-    REGROUP_RETURN_IF_ERROR(CheckTensor(stored, tensor));
-    return tensor.contiguous();
+    const at::Tensor plain = tensor.contiguous();
+    REGROUP_RETURN_IF_ERROR(CheckTensor(stored, plain));
+    return plain;
   }
   at::Tensor copy = tensor.clone(at::MemoryFormat::Contiguous);
   REGROUP_RETURN_IF_ERROR(CompareTensor(stored, copy));

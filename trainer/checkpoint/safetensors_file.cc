@@ -8,14 +8,6 @@
 #include "trainer/checkpoint/torch_dtype.h"
 
 namespace regroup {
-namespace {
-
-bool IsAligned(const char* data, int64_t element_bytes) {
-  return reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(element_bytes) == 0;
-}
-
-}  // namespace
-
 absl::StatusOr<std::shared_ptr<const SafetensorsFile>> SafetensorsFile::Open(const std::filesystem::path& path) {
   REGROUP_ASSIGN_OR_RETURN(auto mapping, MappedInput::Open(path));
   std::shared_ptr<SafetensorsFile> file(new SafetensorsFile(std::move(mapping)));
@@ -46,7 +38,7 @@ absl::StatusOr<at::Tensor> SafetensorsFile::Tensor(std::string_view name) const 
   const std::string_view bytes = mapping_->bytes().substr(header_.data_offset + entry.begin, entry.end - entry.begin);
   const at::TensorOptions options = at::TensorOptions().dtype(ToScalarType(entry.dtype));
   if (bytes.empty()) return at::empty(entry.shape, options);
-  if (!IsAligned(bytes.data(), SafetensorsDtypeBytes(entry.dtype))) {
+  if (!IsAligned(bytes.data(), entry.dtype)) {
     at::Tensor copy = at::empty(entry.shape, options);
     std::copy(bytes.begin(), bytes.end(), static_cast<char*>(copy.data_ptr()));
     return copy;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cstdint>
+
 namespace regroup {
 
 at::ScalarType ToScalarType(SafetensorsDtype dtype) {
@@ -50,6 +52,10 @@ absl::StatusOr<SafetensorsDtype> ToSafetensorsDtype(at::ScalarType type) {
     if (ToScalarType(dtype) == type) return dtype;
   }
   return absl::InvalidArgumentError(fmt::format("element type {} cannot be stored in safetensors", at::toString(type)));
+}
+
+bool IsAligned(const char* data, SafetensorsDtype dtype) {
+  return reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(SafetensorsDtypeBytes(dtype)) == 0;
 }
 
 }  // namespace regroup

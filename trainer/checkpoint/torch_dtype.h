@@ -10,6 +10,9 @@ namespace regroup {
 
 at::ScalarType ToScalarType(SafetensorsDtype dtype);
 
+/// Returns true if elements of this type may be used where they lie.
+bool IsAligned(const char* data, SafetensorsDtype dtype);
+
 /// INVALID_ARGUMENT for an element type that Regroup does not write to safetensors files (complex, quantised, 8-bit
 /// floats).
 absl::StatusOr<SafetensorsDtype> ToSafetensorsDtype(at::ScalarType type);

@@ -43,10 +43,6 @@ absl::Status CheckSizes(const std::vector<PickledTensor>& tensors, uint64_t file
   return absl::OkStatus();
 }
 
-bool IsAligned(const char* data, int64_t element_bytes) {
-  return reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(element_bytes) == 0;
-}
-
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const TorchFile>> TorchFile::Open(const std::filesystem::path& path) {
@@ -92,7 +88,7 @@ absl::StatusOr<at::Tensor> TorchFile::Tensor(std::string_view name) const {
   const int64_t element_bytes = SafetensorsDtypeBytes(tensor.dtype);
   if (IsEmpty(tensor)) return at::empty(tensor.shape, options);
   const std::string_view bytes = found->bytes;
-  if (IsAligned(bytes.data(), element_bytes)) {
+  if (IsAligned(bytes.data(), tensor.dtype)) {
     char* const first = const_cast<char*>(bytes.data()) + tensor.offset * element_bytes;
     return at::from_blob(
         first, tensor.shape, tensor.strides, [keep = mapping_](void*) {}, options);

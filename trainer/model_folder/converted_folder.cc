@@ -11,6 +11,7 @@
 #include "trainer/checkpoint/checkpoint_writer.h"
 #include "trainer/families/packing.h"
 #include "trainer/model_folder/compact_attention.h"
+#include "trainer/nn/parameter_names.h"
 
 namespace regroup {
 namespace {
@@ -90,8 +91,8 @@ absl::Status WriteCompactTensors(const std::filesystem::path& folder, at::Scalar
   REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
   const auto push = [&](std::deque<NamedTensor>& ready, Block block, int64_t layer) {
     VisitBlock(block, layer, [&](const std::string& name, at::Tensor& tensor) {
-      const bool attention = name.find(".attention.") != std::string::npos;
-      if (attention && tensor.defined()) ready.emplace_back(name, tensor.detach().to(at::kCPU, dtype).contiguous());
+      if (!IsOfAttention(name) || !tensor.defined()) return;
+      ready.emplace_back(name, tensor.detach().to(at::kCPU, dtype).contiguous());
     });
     const at::Tensor& order = block.attention.head_order;
     if (order.defined()) ready.emplace_back(HeadOrderName(layer), order.cpu());

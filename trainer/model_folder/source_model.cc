@@ -270,20 +270,17 @@ absl::Status SourceModel::MapHeadOrder(Block& block, int64_t layer) const {
 }
 
 absl::StatusOr<Block> SourceModel::MapBlock(int64_t layer) const {
-  Block block;
-  FirstError error;
-  VisitBlock(block, layer, MapInto(error));
-  error.Keep(MapHeadOrder(block, layer));
-  if (!error.ok()) return error.status();
-  return block;
+  return MapPartOfBlock(layer, [](const std::string&) { return true; });
 }
 
-absl::StatusOr<Block> SourceModel::MapAttention(int64_t layer) const {
+absl::StatusOr<Block> SourceModel::MapAttention(int64_t layer) const { return MapPartOfBlock(layer, IsOfAttention); }
+
+absl::StatusOr<Block> SourceModel::MapPartOfBlock(int64_t layer, bool (*has)(const std::string& parameter)) const {
   Block block;
   FirstError error;
   const ParameterVisitor map = MapInto(error);
   VisitBlock(block, layer, [&](const std::string& ours, at::Tensor& tensor) {
-    if (IsOfAttention(ours)) map(ours, tensor);
+    if (has(ours)) map(ours, tensor);
   });
   error.Keep(MapHeadOrder(block, layer));
   if (!error.ok()) return error.status();

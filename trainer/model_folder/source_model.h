@@ -81,6 +81,8 @@ class SourceModel {
   /// Returns a visitor that fills every slot it visits; `error` must outlive it.
   ParameterVisitor MapInto(FirstError& error) const;
   absl::Status MapHeadOrder(Block& block, int64_t layer) const;
+  /// Maps the parameters for which `has` is true, and the order of the heads.
+  absl::StatusOr<Block> MapPartOfBlock(int64_t layer, bool (*has)(const std::string& parameter)) const;
   /// Returns true if the parameter is in the compact tensors of an expanded checkpoint.
   bool IsCompact(std::string_view ours) const;
   /// Returns nullopt for parameters that a model of this configuration does not have.
