@@ -1,5 +1,5 @@
-// Keeps what the outcomes of a job's tasks say for its users and its report. Every change of a job is stored with all of
-// it, so it is bounded. Pure.
+// Keeps what the outcomes of a job's tasks say for its users and its report. Every change of a job is stored with all
+// of it, so it is bounded. Pure.
 #pragma once
 
 #include "regroup/v1/job.pb.h"
