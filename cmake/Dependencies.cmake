@@ -1,6 +1,6 @@
 # Finds every dependency of Regroup. Targets that other folders link:
 #   regroup::grpc  regroup::json  regroup::sqlite  regroup::postgresql  regroup::sentencepiece  regroup::pcre2  regroup::lemon
-#   regroup::torch  regroup::mpi
+#   regroup::torch  regroup::mpi  regroup::arrow (if it was found)
 # and the imported targets of the packages' own configuration files.
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
@@ -41,6 +41,7 @@ regroup_pkg_config(pcre2 libpcre2-8)
 regroup_pkg_config(icu icu-uc)
 regroup_pkg_config(zlib zlib)
 regroup_pkg_config(zstd libzstd)
+include(FindArrow)
 
 if(REGROUP_TRAINER)
   include(FindLibtorch)

@@ -2,7 +2,7 @@
 #
 #   bin                    the programs, which search their own folder for one another
 #   lib/regroup            private: modules that the trainer and mpirun load at run time, and the shared libraries that it needs
-#                          and that are in no system folder (libtorch and the dependencies of its wheel)
+#                          and that are in no system folder (libtorch, the dependencies of its wheel, and Apache Arrow)
 #   lib/systemd, lib/sysusers.d, lib/tmpfiles.d    the services, their account and their folders
 #   share/regroup          the proto files; the configuration that the services start with
 #   share/doc              licences, the operations guide, example job files
@@ -81,6 +81,11 @@ set_target_properties(regroup-trainer PROPERTIES INSTALL_RPATH "$ORIGIN/${_priva
 install(TARGETS regroup-trainer RUNTIME_DEPENDENCY_SET regroup_trainer_libraries
         RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT worker)
 regroup_install_module(regroup_sentencepiece_module)
+if(TARGET regroup_parquet_module)
+  set_target_properties(regroup_parquet_module PROPERTIES INSTALL_RPATH "$ORIGIN")
+  install(TARGETS regroup_parquet_module RUNTIME_DEPENDENCY_SET regroup_trainer_libraries
+          LIBRARY DESTINATION ${REGROUP_PRIVATE_LIBDIR} COMPONENT worker)
+endif()
 if(TARGET regroup_cuda_plugin)
   # Installed alone: its dependencies take gigabytes and are needed only on machines with a GPU (deploy/OPERATIONS.md).
   regroup_install_module(regroup_cuda_plugin)
@@ -103,4 +108,9 @@ install(FILES ${PROJECT_SOURCE_DIR}/deploy/debian/intel-onemkl.txt
 if(_cuda_licences)
   install(FILES ${_cuda_licences} DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/regroup-worker/licenses
           RENAME NVIDIA-CUDA COMPONENT worker)
+endif()
+if(TARGET regroup_parquet_module)
+  get_filename_component(_arrow_site_packages ${REGROUP_ARROW_PREFIX} DIRECTORY)
+  file(GLOB _arrow_licences ${_arrow_site_packages}/pyarrow-*.dist-info/licenses/*.txt)
+  install(FILES ${_arrow_licences} DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/regroup-worker/licenses/arrow COMPONENT worker)
 endif()

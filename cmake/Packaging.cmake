@@ -21,7 +21,7 @@ set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 # are found where they were linked from, and belong to no package.
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 if(REGROUP_TRAINER)
-  set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${_torch_lib} ${_wheel_libs})
+  set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${_torch_lib} ${_wheel_libs} ${REGROUP_ARROW_PREFIX})
 endif()
 
 set(CPACK_DEBIAN_CLI_PACKAGE_NAME regroup-cli)

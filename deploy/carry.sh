@@ -34,7 +34,7 @@ for program in bench/train_steps bench/decode_bench tests/communicator_test; do
   if [ -x "$built/$program" ]; then cp "$built/$program" "$folder/regroup/$built/$program"; fi
 done
 # Every program searches ../lib first.
-ldd $built/bin/regroup* $built/bench/train_steps $built/tests/communicator_test 2>/dev/null |
+ldd $built/bin/regroup* $built/lib/libregroup_parquet.so $built/bench/train_steps $built/tests/communicator_test 2>/dev/null |
   awk -v left="$left" '$2 == "=>" && $3 ~ /^\// && $1 !~ left {print $3}' | sort -u |
   xargs -I{} cp --dereference {} "$folder/regroup/$built/lib/"
 tar -C "$folder" -czf "$archive" regroup

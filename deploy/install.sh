@@ -7,8 +7,9 @@ usage() {
 Usage: deploy/install.sh [--with-oracles] [--with-nccl] [--with-linters] [--with-fuzzers]
 
 Installs on Debian 12, and skips what is already installed:
-  always          Debian packages of deploy/apt-packages.txt (as root or with sudo), and libtorch
-                  from the torch wheel in build/venv: 540 MB of download, 1.3 GB on disk
+  always          Debian packages of deploy/apt-packages.txt (as root or with sudo), and in
+                  build/venv libtorch from the torch wheel (540 MB of download, 1.3 GB on disk)
+                  and Apache Arrow from the pyarrow wheel (55 MB of download, 180 MB on disk)
   --with-oracles  the Python packages that tests compare with (torch with all its
                   dependencies, transformers, ...): 2.9 GB of download, 5.2 GB on disk;
                   and other programs that tests start: Prometheus, Slurm's daemons, ...
@@ -133,6 +134,7 @@ if [ $with_oracles = yes ]; then
     "the packages that tests compare with (2.9 GB of download, 5.2 GB on disk)"
 fi
 install_requirements "$deploy/requirements-libtorch.txt" "libtorch (540 MB of download, 1.3 GB on disk)" --no-deps
+install_requirements "$deploy/requirements-arrow.txt" "Apache Arrow (55 MB of download, 180 MB on disk)" --no-deps
 if [ $with_nccl = yes ]; then
   install_requirements "$deploy/requirements-nccl.txt" "NCCL (200 MB of download)" --no-deps
 fi

@@ -41,9 +41,9 @@ install_programs() {
   if [ $cuda = no ]; then rm -f "$root/opt/regroup/lib/libregroup_cuda.so"; fi
 }
 
-# Lists the trainer's shared libraries that come from Python wheels and not from Debian.
+# Lists the shared libraries of the trainer and its modules that come from Python wheels and not from Debian.
 wheel_libraries() {
-  ldd "$build/bin/regroup-trainer" | awk '$3 ~ /\/site-packages\// {print $3}'
+  find "$build/lib" -name libregroup_parquet.so -exec ldd "$build/bin/regroup-trainer" {} + | awk '$3 ~ /\/site-packages\// {print $3}'
   if [ $cuda = yes ]; then
     local wheels
     wheels=$(ldd "$build/bin/regroup-trainer" | sed -n 's|.* => \(.*/site-packages\)/torch/lib/libc10.so .*|\1|p')

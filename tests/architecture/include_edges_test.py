@@ -86,7 +86,8 @@ FENCES = {
     "prometheus-cpp": (r"prometheus/", ["services/common/metrics/metrics.cc"]),
     "yaml-cpp": (r"yaml-cpp/", ["services/common/job_file/yaml_tree.cc"]),
     "OpenSSL": (r"openssl/", ["services/common/base/sha256.cc", "services/common/rpc/certificates.cc"]),
-    "zlib and Zstandard": (r"(zlib|zstd)\.h$", ["trainer/data/data_stream.cc"]),
+    "zlib and Zstandard": (r"(zlib|zstd)\.h$", ["trainer/data/data_decoder.cc"]),
+    "Arrow": (r"(arrow|parquet)/(?!checked_file|parquet_decoder|parquet_rows)", ["trainer/data/parquet/parquet_module.cc"]),
     "CLI11": (r"CLI/", ["services/cli/", "services/common/rpc/security_flags.h", "services/worker/worker_options.cc",
                         "coordinator/main/", "trainer/main.cc"]),
 }

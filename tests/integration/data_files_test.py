@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 import struct
+import subprocess
 import unittest
 
 from harness import cluster, job_file, json_schema, places
@@ -17,6 +18,13 @@ JOB_FAILED = 1
 def write_lines(path, objects):
     path.write_text("".join(json.dumps(line) + "\n" for line in objects))
     return path
+
+
+def write_parquet(path, lines):
+    """Writes lines of JSON as rows, with the pyarrow of the build."""
+    program = ("import io, sys, pyarrow.json, pyarrow.parquet as parquet; "
+               "parquet.write_table(pyarrow.json.read_json(io.BytesIO(sys.stdin.buffer.read())), sys.argv[1], row_group_size=15)")
+    subprocess.run([places.REPOSITORY / "build/venv/bin/python", "-c", program, path], input=lines, check=True)
 
 
 class DataTest(ProgramTest):
@@ -96,17 +104,19 @@ class FormsTest(DataTest):
         texts.mkdir()
         (texts / "0.jsonl").write_bytes(self.parts[0])
         (texts / "1.jsonl.gz").write_bytes(gzip.compress(self.parts[1]))
-        (texts / "2.jsonl.zst").write_bytes(zstandard(self.parts[2]))
-        (texts / "README.md").write_text("Three files of text.\n")
+        lines = self.parts[2].splitlines(keepends=True)
+        (texts / "2.jsonl.zst").write_bytes(zstandard(b"".join(lines[:20])))
+        write_parquet(texts / "3.parquet", b"".join(lines[20:]))
+        (texts / "README.md").write_text("Four files of text.\n")
         bodies = write_lines(self.folder / "bodies.jsonl",
                              [{"text": "not this", "body": json.loads(line)["text"]}
                               for line in self.whole.read_text().splitlines()])
         expected = self.aligned("whole", str(self.whole))
         self.assertEqual(expected, self.aligned("folder", str(texts)))
-        self.assertEqual(expected, self.aligned("pattern", str(texts / "[0-9].jsonl*")))
-        self.assertEqual(expected, self.aligned("list", [str(texts / "0.jsonl"), str(texts / "[12]*")]))
+        self.assertEqual(expected, self.aligned("pattern", str(texts / "[0-9].*")))
+        self.assertEqual(expected, self.aligned("list", [str(texts / "0.jsonl"), str(texts / "[123]*")]))
         self.assertEqual(expected, self.aligned("field", str(bodies), field="body"))
-        other = self.aligned("other-order", [str(texts / "[12]*"), str(texts / "0.jsonl")])
+        other = self.aligned("other-order", [str(texts / "[123]*"), str(texts / "0.jsonl")])
         self.assertNotEqual(expected, other)
 
     def test_every_stage_reads_all_forms(self):
@@ -211,7 +221,8 @@ class OtherKindsTest(DataTest):
         line = b"{\"text\": \"a text\"}\n"
         packed = gzip.compress(line * 1000)
         for content, fragments in (
-                (b"PAR1\x15\x04" + bytes(100) + b"PAR1", ["is a Parquet file", "pandas.read_parquet"]),
+                (b"PAR1\x15\x04" + bytes(100) + b"PAR1", ["cannot be read as Parquet"]),
+                (b"PARE" + bytes(100) + b"PARE", ["an encrypted Parquet file"]),
                 (codecs.BOM_UTF16_LE + line.decode().encode("utf-16-le"), ["UTF-16", "iconv"]),
                 (line.decode().encode("utf-16-be"), ["UTF-16", "iconv"]),
                 (packed[:-20], ["gzip", "truncated"]),

@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using Paths = std::vector<fs::path>;
 
-/// How much smaller text usually is when it is compressed.
+/// How much smaller text usually is when it is compressed, as it is in Parquet too.
 constexpr double kCompression = 3.5;
 
 bool IsFolder(const fs::path& path) {
@@ -27,13 +27,15 @@ bool IsFolder(const fs::path& path) {
   return fs::is_directory(path, error);
 }
 
-bool IsCompressed(std::string_view name) { return name.ends_with(".gz") || name.ends_with(".zst"); }
+bool IsCompressed(std::string_view name) {
+  return name.ends_with(".gz") || name.ends_with(".zst") || name.ends_with(".parquet");
+}
 
 bool IsDataName(std::string_view name) {
   if (name.ends_with(".gz")) name.remove_suffix(3);
   if (name.ends_with(".zst")) name.remove_suffix(4);
   const bool is_lines = name.ends_with(".jsonl") || name.ends_with(".ndjson") || name.ends_with(".json");
-  return is_lines && !name.starts_with('.');
+  return (is_lines || name.ends_with(".parquet")) && !name.starts_with('.');
 }
 
 bool IsPattern(std::string_view name) { return name.find_first_of("*?[") != std::string_view::npos; }
@@ -51,18 +53,16 @@ absl::StatusOr<Paths> ListFolder(const fs::path& folder) {
 absl::StatusOr<Paths> FilesOfFolder(const std::string& folder) {
   REGROUP_ASSIGN_OR_RETURN(const Paths entries, ListFolder(folder));
   Paths files;
-  bool has_folders = false, has_parquet = false;
+  bool has_folders = false;
   for (const fs::path& entry : entries) {
     const std::string name = entry.filename().string();
     const bool is_folder = IsFolder(entry);
     has_folders |= is_folder;
-    has_parquet |= name.ends_with(".parquet");
     if (!is_folder && IsDataName(name)) files.push_back(entry);
   }
   if (!files.empty()) return files;
-  std::string what = fmt::format("{} is a folder without a file named *.jsonl, *.ndjson or *.json", folder);
-  if (has_parquet) what += "; it has Parquet files, which Regroup does not read: write them as JSON Lines";
-  if (!has_parquet && has_folders) what += fmt::format("; for those of its folders write {}/*/*.jsonl", folder);
+  std::string what = fmt::format("{} is a folder without a file named *.jsonl, *.ndjson, *.json or *.parquet", folder);
+  if (has_folders) what += fmt::format("; for those of its folders write {}/*/*.jsonl", folder);
   return absl::InvalidArgumentError(what);
 }
 

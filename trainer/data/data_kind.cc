@@ -28,9 +28,7 @@ constexpr std::string_view kFromUtf16 = "convert it, for example with: iconv -f 
 constexpr std::string_view kFromUtf32 = "convert it, for example with: iconv -f UTF-32 -t UTF-8";
 
 constexpr Kind kKinds[] = {
-    {"PAR1"sv, "a Parquet file",
-     "write it as JSON Lines, for example with pandas.read_parquet(FILE).to_json(\"data.jsonl\", orient=\"records\", "
-     "lines=True)"},
+    {"PARE"sv, "an encrypted Parquet file", "write it without encryption"},
     {"ARROW1\0"sv, "an Arrow file", kFromArrow},
     {"\xff\xff\xff\xff"sv, "an Arrow stream", kFromArrow},
     {"version https://git-lfs"sv, "a pointer of Git LFS", "download the file itself with: git lfs pull"},

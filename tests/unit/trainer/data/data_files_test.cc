@@ -52,14 +52,13 @@ TEST_F(DataFilesTest, TakeTheDataFilesOfAFolderInTheOrderOfTheirNames) {
                            ".hidden.jsonl", "x.parquet", "deeper/f.jsonl"}) {
     Write(name);
   }
-  EXPECT_THAT(Found(""), ElementsAre("B.jsonl.zst", "a.json", "b.jsonl", "c.jsonl.gz", "d.ndjson", "e.json.gz"));
+  EXPECT_THAT(Found(""),
+              ElementsAre("B.jsonl.zst", "a.json", "b.jsonl", "c.jsonl.gz", "d.ndjson", "e.json.gz", "x.parquet"));
 }
 
 TEST_F(DataFilesTest, RefuseAFolderWithoutDataFiles) {
   Write("empty/README.md");
   EXPECT_THAT(ErrorOf("empty", absl::StatusCode::kInvalidArgument), HasSubstr("a folder without a file named *.jsonl"));
-  Write("parquet/x.parquet");
-  EXPECT_THAT(ErrorOf("parquet", absl::StatusCode::kInvalidArgument), HasSubstr("Parquet"));
   Write("outer/inner/x.jsonl");
   EXPECT_THAT(ErrorOf("outer", absl::StatusCode::kInvalidArgument), HasSubstr("outer/*/*.jsonl"));
 }

@@ -17,7 +17,7 @@ TEST(DataKindTest, AcceptsWhatMayBeLines) {
 
 TEST(DataKindTest, NamesWhatIsSomethingElse) {
   const std::pair<std::string, const char*> kinds[] = {
-      {"PAR1\x15\x04"s, "x.jsonl is a Parquet file, not JSON Lines; write it as JSON Lines"},
+      {"PARE\x15\x04"s, "x.jsonl is an encrypted Parquet file, not JSON Lines; write it without encryption"},
       {"ARROW1\0\0"s, "an Arrow file"},
       {"\xff\xff\xff\xff\x10"s, "an Arrow stream"},
       {"version https://git-lfs.github.com/spec/v1\n"s, "git lfs pull"},
