@@ -56,7 +56,7 @@ REGROUP_TEST_KILLS=100 REGROUP_TEST_CUTS=24 REGROUP_TEST_SEED=$seed ctest --test
   --no-tests=error -R '^(worker_faults|lossy_network)_test$' || failed+=(workers)
 REGROUP_NIGHTLY=1 ctest --test-dir build/release --output-on-failure --no-tests=error -R '^(container_root|package|multiple_choice)_(test|oracle)$' ||
   { echo "nightly: the image's root file system, the packages in a bare root or the whole choice sets failed" >&2; exit 1; }
-echo "nightly: 20,000 damaged safetensors files and archives of torch, seed $seed"
+echo "nightly: 20,000 damaged files each of safetensors, torch and Parquet, seed $seed"
 REGROUP_TEST_MUTANTS=20000 REGROUP_TEST_SEED=$seed ctest --test-dir build/release --output-on-failure --no-tests=error \
   -R '^(safetensors|torch_file|parquet)_oracle$' || failed+=(damaged_files)
 echo "nightly: every generated config.json next to Transformers"
