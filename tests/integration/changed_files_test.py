@@ -68,6 +68,18 @@ class ChangedFilesTest(ProgramTest):
         shutil.rmtree(self.cluster.work / "statistics")
         self.assertEqual(after, self.converted("without-statistics-of-others"))
 
+    def test_weights_of_torch_that_change_after_inspect_poison_nothing(self):
+        program = ("import sys, safetensors.torch, torch; "
+                   "torch.save(safetensors.torch.load_file(sys.argv[1]), sys.argv[2])")
+        weights = self.source / "pytorch_model.bin"
+        subprocess.run([places.REPOSITORY / "build/venv/bin/python", "-c", program, self.source / "model.safetensors",
+                        weights], check=True)
+        (self.source / "model.safetensors").unlink()
+        job = self.submit("swapped")
+        with self.cluster.held_after(job, "inspect"):
+            flip_bit(weights)
+        self.assert_fails_with(job, weights)
+
     def test_text_that_changes_after_inspect_poisons_nothing(self):
         clean = self.text.read_bytes()
         job = self.submit("swapped")

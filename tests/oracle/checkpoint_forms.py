@@ -138,7 +138,10 @@ def fp8(scale_name="weight_scale_inv", block=(BLOCK, BLOCK), shape=None, scale_d
                 tensors[name] = tensor.to(getattr(torch, dtype))
                 continue
             rows, columns = block or tensor.shape
-            quantised, scales = quantise(tensor, rows, columns, power_of_two=scale_dtype == torch.float8_e8m0fnu)
+            as_exponents = scale_dtype in (torch.float8_e8m0fnu, torch.uint8)
+            quantised, scales = quantise(tensor, rows, columns, power_of_two=as_exponents)
+            if scale_dtype == torch.uint8:
+                scales = torch.log2(scales) + 127
             module = name.removesuffix("weight")
             tensors[name] = quantised
             tensors[module + scale_name] = (scales.reshape(shape) if block is None else scales).to(scale_dtype)

@@ -55,6 +55,8 @@ FORMS = {
     "fp8-bfloat16-scales": Form(forms.fp8(scale_dtype=torch.bfloat16), IN_LLAMA, True, "8-bit floats"),
     "fp8-exponents": Form(forms.fp8(scale_dtype=torch.float8_e8m0fnu, settings={"scale_fmt": "ue8m0"}), IN_LLAMA, True,
                           "8-bit floats"),
+    "mxfp8": Form(forms.fp8(block=(1, 8), scale_dtype=torch.uint8, settings={"quant_method": "mxfp8"}), IN_LLAMA, True,
+                  "8-bit floats"),
     "fp8-tensors": Form(forms.fp8(block=None, shape=[]), ["llama", "qwen3"], True, "8-bit floats"),
     "fp8-in-float16": Form(forms.fp8(dtype="float16"), IN_LLAMA, True, "8-bit floats"),
     "fp8-without-scales": Form(forms.fp8_without_scales, IN_LLAMA, True, "8-bit floats"),
