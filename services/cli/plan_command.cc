@@ -10,6 +10,7 @@
 #include "services/cli/report_text.h"
 #include "services/cli/terminal.h"
 #include "services/cli/text_table.h"
+#include "services/common/base/number_text.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/resolve_job_spec.h"
 #include "services/common/programs/ask_trainer.h"
@@ -66,6 +67,41 @@ std::string ModelText(const v1::JobPlan::Model& model) {
 std::string CacheText(const v1::JobPlan::KvBytesPerToken& bytes) {
   return fmt::format("{} become {}: {:.1f} % saved", BytesText(bytes.source()), BytesText(bytes.result()),
                      bytes.source() > 0 ? 100 * (1 - bytes.result() / bytes.source()) : 0);
+}
+
+std::string SavedText(const v1::JobPlan::ServedModel& source, const v1::JobPlan::ServedModel& result) {
+  if (!source.can_be_split()) return "the source's heads cannot be distributed";
+  if (!result.can_be_split()) return "the result's KV heads cannot be distributed";
+  const std::string text =
+      fmt::format("{} become {}: ", BytesText(source.kv_bytes_per_token()), BytesText(result.kv_bytes_per_token()));
+  const double saved = 1 - result.kv_bytes_per_token() / source.kv_bytes_per_token();
+  return text + (saved > 0 ? fmt::format("{:.1f} % saved", 100 * saved) : "nothing saved");
+}
+
+std::string GpusText(int32_t gpus) { return fmt::format("{} GPU{}", gpus, gpus == 1 ? "" : "s"); }
+
+std::string Grouped(double count) { return GroupedText(static_cast<int64_t>(count)); }
+
+std::string CapacityText(const v1::JobPlan::Serving& row, double context) {
+  const v1::JobPlan::ServedModel& source = row.source();
+  const v1::JobPlan::ServedModel& result = row.result();
+  std::string text = fmt::format("{} become {} requests of {} tokens at once", Grouped(source.requests()),
+                                 Grouped(result.requests()), Grouped(context));
+  if (source.longest_context() == result.longest_context()) return text;
+  return text + fmt::format(",\n  {}the longest {} become {}", PadRight("", kLabel), Grouped(source.longest_context()),
+                            Grouped(result.longest_context()));
+}
+
+std::string ServingText(const v1::JobPlan& plan) {
+  std::string text;
+  for (const v1::JobPlan::Serving& row : plan.serving()) {
+    if (row.gpus() > 1) text += Row("  each of " + GpusText(row.gpus()), SavedText(row.source(), row.result()));
+  }
+  for (const v1::JobPlan::Serving& row : plan.serving()) {
+    if (!row.source().has_requests() || !row.result().has_requests()) continue;
+    text += Row("fit " + GpusText(row.gpus()), CapacityText(row, plan.serving_context_length()));
+  }
+  return text;
 }
 
 std::string TokensText(const v1::JobPlan::Tokens& tokens) {
@@ -131,6 +167,7 @@ std::string PlanText(const v1::JobPlan& plan, size_t columns) {
   text += Row("parameters", fmt::format("{} become {}", ShortCountText(plan.model().parameters()),
                                         ShortCountText(plan.result_parameters())));
   text += Row("KV cache per token", CacheText(plan.kv_bytes_per_token()));
+  text += ServingText(plan);
   text += TokensText(plan.tokens());
   text += Row("operations", ShortCountText(plan.flops()) + "FLOP");
   text += MemoryText(plan);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <vector>
@@ -15,8 +16,10 @@
 #include "trainer/model_folder/source_model.h"
 #include "trainer/nn/windows_at_once.h"
 #include "trainer/parallel/device_name.h"
+#include "trainer/plan/check_target.h"
 #include "trainer/plan/describe.h"
 #include "trainer/plan/plan_estimate.h"
+#include "trainer/plan/serving_rows.h"
 #include "trainer/plan/settings.h"
 #include "trainer/plan/training_memory.h"
 
@@ -216,18 +219,71 @@ v1::JobPlan::Model DescribeModel(const SourceModel& source) {
   return model;
 }
 
-v1::JobPlan::KvBytesPerToken CacheBytes(const SourceModel& source, int64_t fewest_kv_heads) {
-  const auto element = static_cast<int64_t>(at::elementSize(source.dtype()));
-  ModelConfig result = source.config();
-  result.kv_heads = fewest_kv_heads;
+/// Returns the shape of the result with the fewest KV heads.
+ModelConfig SmallestResult(const ModelConfig& source, int64_t kv_heads) {
+  ModelConfig result = source;
+  result.kv_heads = kv_heads;
   result.kv_heads_of_layers.clear();
+  return result;
+}
+
+v1::JobPlan::KvBytesPerToken CacheBytes(const SourceModel& source, const ModelConfig& result) {
+  const auto element = static_cast<int64_t>(at::elementSize(source.dtype()));
   v1::JobPlan::KvBytesPerToken bytes;
   bytes.set_source(static_cast<double>(source.config().KvCacheBytesPerToken(element)));
   bytes.set_result(static_cast<double>(result.KvCacheBytesPerToken(element)));
   return bytes;
 }
 
+v1::JobPlan::ServedModel DescribeServing(const Serving& serving) {
+  v1::JobPlan::ServedModel served;
+  served.set_can_be_split(serving.can_be_split);
+  served.set_kv_heads_per_gpu(static_cast<int32_t>(serving.kv_heads_per_gpu));
+  served.set_kv_bytes_per_token(static_cast<double>(serving.kv_bytes_per_token));
+  if (serving.capacity) {
+    served.set_tokens(static_cast<double>(serving.capacity->tokens));
+    served.set_requests(static_cast<double>(serving.capacity->requests));
+    served.set_longest_context(static_cast<double>(serving.capacity->longest_context));
+  }
+  return served;
+}
+
+void AddServing(const v1::JobSpec& spec, const SourceModel& source, const ModelConfig& result, v1::JobPlan& plan) {
+  const ServedSource served{.config = source.config(),
+                            .parameters = source.ParameterCount(),
+                            .element_bytes = static_cast<int64_t>(at::elementSize(source.dtype()))};
+  for (const ServingRow& row : ServingRows(spec, served, result)) {
+    v1::JobPlan::Serving& serving = *plan.add_serving();
+    serving.set_gpus(static_cast<int32_t>(row.gpus));
+    *serving.mutable_source() = DescribeServing(row.source);
+    *serving.mutable_result() = DescribeServing(row.result);
+  }
+  plan.set_serving_context_length(static_cast<double>(ServedContext(spec, source.config())));
+}
+
+/// Names the numbers of GPUs that take nothing from the conversion, or that only the source can be distributed over.
+void AddServingNotes(v1::JobPlan& plan) {
+  std::vector<int32_t> useless, impossible;
+  for (const v1::JobPlan::Serving& row : plan.serving()) {
+    if (!row.source().can_be_split() || row.gpus() == 1) continue;
+    if (!row.result().can_be_split()) {
+      impossible.push_back(row.gpus());
+    } else if (row.result().kv_bytes_per_token() >= row.source().kv_bytes_per_token()) {
+      useless.push_back(row.gpus());
+    }
+  }
+  if (plan.kv_bytes_per_token().result() < plan.kv_bytes_per_token().source() && !useless.empty()) {
+    plan.add_notes(fmt::format("over {} GPUs each holds as many KV heads as before: nothing is saved there",
+                               fmt::join(useless, " or ")));
+  }
+  if (!impossible.empty()) {
+    plan.add_notes(fmt::format("the result's KV heads cannot be distributed over {} GPUs, the source's can",
+                               fmt::join(impossible, " or ")));
+  }
+}
+
 void AddNotes(const v1::JobSpec& spec, v1::JobPlan& plan) {
+  AddServingNotes(plan);
   if (plan.tokens().evaluation() > 0) {
     plan.add_notes("the evaluation's tokens are estimated from the size of its file");
   }
@@ -260,22 +316,13 @@ void AddMachine(const ModelConfig& config, const PlanOptions& options, v1::JobPl
       "loading models come on top");
 }
 
-absl::Status CheckTargets(const std::vector<int32_t>& targets, const ModelConfig& config) {
-  for (const int32_t target : targets) {
-    if (target >= 1 && config.kv_heads % target == 0) continue;
-    return absl::InvalidArgumentError(
-        fmt::format("target.kv_heads: {} does not divide the source's {} KV heads", target, config.kv_heads));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const SourceModel& source,
                                     const PlanOptions& options) {
   const ModelConfig& config = source.config();
   const std::vector<int32_t> targets = TargetsOf(resolved);
-  REGROUP_RETURN_IF_ERROR(CheckTargets(targets, config));
+  REGROUP_RETURN_IF_ERROR(CheckTarget(resolved, config));
   const Arms arms = ArmsOf(resolved, static_cast<int32_t>(config.kv_heads));
   // The result with the most KV heads needs the most memory.
   const int32_t kv_heads = targets.front();
@@ -283,7 +330,9 @@ absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const SourceMod
   *plan.mutable_model() = DescribeModel(source);
   plan.mutable_result_kv_heads()->Assign(targets.begin(), targets.end());
   plan.set_result_parameters(static_cast<double>(ParametersWith(config, source.ParameterCount(), kv_heads)));
-  *plan.mutable_kv_bytes_per_token() = CacheBytes(source, targets.back());
+  const ModelConfig smallest = SmallestResult(config, targets.back());
+  *plan.mutable_kv_bytes_per_token() = CacheBytes(source, smallest);
+  AddServing(resolved, source, smallest, plan);
   *plan.mutable_tokens() = TokensOf(resolved, arms, config);
   plan.set_flops(JobFlops(resolved, arms, config, plan.tokens()));
   *plan.mutable_memory_bytes() = PlanMemory(resolved, arms, source, kv_heads);

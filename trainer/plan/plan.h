@@ -14,7 +14,7 @@ struct PlanOptions {
 };
 
 /// Returns the plan of a job whose defaults are filled in; sets every field for which the job has a figure.
-/// INVALID_ARGUMENT for KV heads that do not divide the source's.
+/// INVALID_ARGUMENT for a target that CheckTarget refuses.
 absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const SourceModel& source, const PlanOptions& options);
 
 }  // namespace regroup

@@ -38,6 +38,33 @@ Json DescribeSubject(Json shape, const Evaluation& evaluation) {
   return shape;
 }
 
+Json DescribeServed(const Serving& serving) {
+  Json served = {{"can_be_split", serving.can_be_split}};
+  if (!serving.can_be_split) return served;
+  served["kv_heads_per_gpu"] = serving.kv_heads_per_gpu;
+  served["kv_bytes_per_token"] = serving.kv_bytes_per_token;
+  if (serving.capacity) {
+    served["tokens"] = serving.capacity->tokens;
+    served["requests"] = serving.capacity->requests;
+    served["longest_context"] = serving.capacity->longest_context;
+  }
+  return served;
+}
+
+Json DescribeServing(const ReportInputs& inputs) {
+  const v1::Serving& settings = inputs.assignment.spec().serving();
+  Json serving = {{"context_length", inputs.served_context}};
+  if (settings.has_gpu_memory_gib()) {
+    serving["gpu_memory_gib"] = settings.gpu_memory_gib();
+    serving["memory_share"] = settings.memory_share();
+  }
+  for (const ServingRow& row : inputs.serving) {
+    serving["rows"].push_back(
+        {{"gpus", row.gpus}, {"source", DescribeServed(row.source)}, {"result", DescribeServed(row.result)}});
+  }
+  return serving;
+}
+
 /// Returns "align" for "align-003", "evaluate" for "evaluate-source".
 std::string StageOf(const std::string& task) { return task.substr(0, task.find('-')); }
 
@@ -208,6 +235,7 @@ absl::StatusOr<Json> BuildReport(const ReportInputs& inputs) {
       if (only.contains(key)) report[key] = only[key];
     }
   }
+  if (!inputs.serving.empty()) report["serving"] = DescribeServing(inputs);
   report["stages"] = StageSeconds(inputs);
   for (const std::string& warning : assignment.warnings()) report["warnings"].push_back(warning);
   report["provenance"] = Provenance(inputs);

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "regroup/v1/worker_service.pb.h"
 #include "trainer/nn/model_config.h"
+#include "trainer/nn/serving.h"
 #include "trainer/report/comparison.h"
 
 namespace regroup {
@@ -61,6 +62,10 @@ struct ReportInputs {
   /// "cpu" or "cuda", and the device's model name.
   std::string device, device_name;
   std::string regroup_version, libtorch_version;
+  /// Capacity of a server for source and result, and the tokens of a request; no rows for a sweep and for an
+  /// encoder-decoder.
+  std::vector<ServingRow> serving;
+  int64_t served_context = 0;
 };
 
 /// Returns what the record of a trained layer says. DATA_LOSS names `file` if it is not the record of this layer, or if

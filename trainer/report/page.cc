@@ -16,7 +16,7 @@ std::string RenderReport(const nlohmann::ordered_json& report) {
       "<title>Regroup: {0}</title><style>{1}</style></head>\n<body><main>\n<h1>{0}</h1>\n",
       name, kReportStyle);
   page += SummarySection(report) + QualitySection(report) + SweepSection(report) + DecodeSection(report) +
-          TrainingSection(report) + LayersSection(report) + ProvenanceSection(report);
+          ServingSection(report) + TrainingSection(report) + LayersSection(report) + ProvenanceSection(report);
   return page + "</main></body></html>\n";
 }
 

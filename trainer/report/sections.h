@@ -16,6 +16,8 @@ std::string QualitySection(const nlohmann::ordered_json& report);
 std::string SweepSection(const nlohmann::ordered_json& report);
 /// Shows the decode grid next to the bound, prefill, cache bytes, and the cost of alignment.
 std::string DecodeSection(const nlohmann::ordered_json& report);
+/// Shows what source and result take on several GPUs, and how many tokens and requests fit.
+std::string ServingSection(const nlohmann::ordered_json& report);
 /// Shows the residuals of every layer, the similarity of heads before and after alignment, and the errors before and
 /// after layerwise distillation.
 std::string LayersSection(const nlohmann::ordered_json& report);

@@ -18,6 +18,7 @@
 #include "trainer/data/data_files.h"
 #include "trainer/data/text_reader.h"
 #include "trainer/model_folder/companion_files.h"
+#include "trainer/plan/check_target.h"
 #include "trainer/plan/describe.h"
 #include "trainer/plan/settings.h"
 #include "trainer/stages/check_job.h"
@@ -29,23 +30,6 @@
 
 namespace regroup {
 namespace {
-
-absl::Status CheckTarget(const v1::JobSpec& spec, const ModelConfig& config) {
-  std::vector<int32_t> wanted = TargetsOf(spec);
-  // Checked as written even where the sweep replaces it.
-  if (spec.target().has_kv_heads()) wanted.push_back(spec.target().kv_heads());
-  for (const int32_t heads : wanted) {
-    if (heads >= 1 && config.kv_heads % heads == 0) continue;
-    std::string possible;
-    for (int64_t divisor = config.kv_heads; divisor >= 1; --divisor) {
-      if (config.kv_heads % divisor == 0) possible += fmt::format("{}{}", possible.empty() ? "" : ", ", divisor);
-    }
-    return absl::InvalidArgumentError(
-        fmt::format("target.kv_heads: {} does not divide the source's {} KV heads; write one of {}", heads,
-                    config.kv_heads, possible));
-  }
-  return absl::OkStatus();
-}
 
 template <typename Message>
 absl::Status CheckLength(std::string_view key, const Message& message, const ModelConfig& config) {

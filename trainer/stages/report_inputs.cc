@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
@@ -10,6 +11,7 @@
 #include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/parallel/device_name.h"
+#include "trainer/plan/serving_rows.h"
 #include "trainer/plan/versions.h"
 #include "trainer/report/data.h"
 #include "trainer/stages/artifacts.h"
@@ -148,6 +150,24 @@ absl::StatusOr<ArmReport> ReadArm(const StageContext& context, const ModelConfig
   return report;
 }
 
+/// Returns the shape of the result, from its layers.
+ModelConfig ResultShape(const ModelConfig& source, const std::vector<LayerReport>& layers) {
+  ModelConfig result = source;
+  result.kv_heads_of_layers.clear();
+  for (const LayerReport& layer : layers) result.kv_heads_of_layers.push_back(layer.kv_heads);
+  result.kv_heads = *std::max_element(result.kv_heads_of_layers.begin(), result.kv_heads_of_layers.end());
+  return result;
+}
+
+void AddServing(const StageContext& context, ReportInputs& inputs) {
+  const v1::ModelSummary& model = context.assignment.model();
+  const ServedSource source{.config = inputs.source_config,
+                            .parameters = model.parameters(),
+                            .element_bytes = model.dtype() == "float32" ? 4 : 2};
+  inputs.serving = ServingRows(context.spec(), source, ResultShape(inputs.source_config, inputs.arms.front().layers));
+  inputs.served_context = ServedContext(context.spec(), inputs.source_config);
+}
+
 }  // namespace
 
 absl::StatusOr<Json> CollectReport(const StageContext& context, const ModelConfig& config) {
@@ -162,6 +182,7 @@ absl::StatusOr<Json> CollectReport(const StageContext& context, const ModelConfi
     const std::string prefix = context.spec().has_sweep() ? ArmPrefix(arm.index()) : "";
     REGROUP_ASSIGN_OR_RETURN(inputs.arms.emplace_back(), ReadArm(context, config, arm, prefix));
   }
+  if (!context.spec().has_sweep()) AddServing(context, inputs);
   return BuildReport(inputs);
 }
 

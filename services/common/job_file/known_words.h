@@ -19,6 +19,7 @@ inline constexpr std::array<std::string_view, 3> kRecomputeWords = {"none", "fee
 inline constexpr std::array<std::string_view, 2> kTeacherWords = {"compute", "cache"};
 inline constexpr std::array<std::string_view, 2> kLossWords = {"kl", "bild"};
 inline constexpr std::array<std::string_view, 3> kPrecisions = {"auto", "float32", "bfloat16"};
+inline constexpr std::array<std::string_view, 5> kCacheDtypes = {"auto", "float32", "bfloat16", "float16", "fp8"};
 inline constexpr std::array<std::string_view, 3> kDevices = {"auto", "cpu", "cuda"};
 
 using WordList = std::span<const std::string_view>;

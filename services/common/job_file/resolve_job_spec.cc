@@ -92,6 +92,11 @@ void ResolveEvaluation(v1::Evaluation& evaluation) {
   if (measures && !evaluation.has_ranks()) evaluation.set_ranks(1);
 }
 
+void ResolveServing(v1::Serving& serving) {
+  if (!serving.has_memory_share()) serving.set_memory_share(0.9);
+  if (!serving.has_cache_dtype()) serving.set_cache_dtype("auto");
+}
+
 void ResolveResources(v1::Resources& resources) {
   if (!resources.has_device()) resources.set_device("auto");
   if (!resources.has_max_runtime_s()) resources.set_max_runtime_s(86400);
@@ -122,6 +127,7 @@ v1::JobSpec ResolveJobSpec(const v1::JobSpec& spec) {
   const bool trains = AnyArmTrains(resolved) || AnyArmDistillsLayers(resolved);
   if (!resolved.refine().has_outputs()) resolved.mutable_refine()->set_outputs(best && !trains);
   if (resolved.has_evaluation()) ResolveEvaluation(*resolved.mutable_evaluation());
+  if (resolved.has_serving()) ResolveServing(*resolved.mutable_serving());
   ResolveResources(*resolved.mutable_resources());
   return resolved;
 }

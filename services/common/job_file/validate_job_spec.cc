@@ -45,6 +45,7 @@ class Validation {
     CheckLayerwise();
     CheckFinetune();
     CheckEvaluation();
+    CheckServing();
     CheckGates();
     CheckSweep();
     CheckOutput();
@@ -136,6 +137,36 @@ class Validation {
       Add("target.kv_heads", "is missing; write the number of KV heads of the result");
     }
     CheckWord("target.per_layer", spec_.target().per_layer(), kPerLayerWords);
+    CheckTensorParallel();
+  }
+
+  void CheckTensorParallel() {
+    if (!spec_.target().has_tensor_parallel()) return;
+    const int32_t gpus = spec_.target().tensor_parallel();
+    CheckRange("target.tensor_parallel", gpus, 1, kMostHeads);
+    if (gpus < 1) return;
+    if (gpus > 1 && spec_.target().per_layer() == "auto") {
+      Add("target.tensor_parallel", "needs the same number of heads in every layer; write per_layer: none");
+    }
+    for (const int32_t heads : TargetsOf(spec_)) {
+      if (heads < 1 || heads % gpus == 0 || gpus % heads == 0) continue;
+      Add("target.tensor_parallel", "{} GPUs cannot share {} KV heads equally; one number must divide the other", gpus,
+          heads);
+    }
+  }
+
+  void CheckServing() {
+    const v1::Serving& serving = spec_.serving();
+    const auto is_in = [](double value, double most) { return std::isfinite(value) && value > 0 && value <= most; };
+    if (serving.has_gpu_memory_gib() && !is_in(serving.gpu_memory_gib(), 1e6)) {
+      Add("serving.gpu_memory_gib", "is {}; write the memory of a GPU in GiB, for example 80",
+          serving.gpu_memory_gib());
+    }
+    if (serving.has_memory_share() && !is_in(serving.memory_share(), 1)) {
+      Add("serving.memory_share", "is {}; write a number above 0 and at most 1", serving.memory_share());
+    }
+    if (serving.has_context_length()) CheckRange("serving.context_length", serving.context_length(), 1, 1 << 30);
+    if (serving.has_cache_dtype()) CheckWord("serving.cache_dtype", serving.cache_dtype(), kCacheDtypes);
   }
 
   void CheckCalibration() {

@@ -56,6 +56,40 @@ TEST(PlanTextTest, SaysWhatLayerwiseDistillationNeeds) {
   for (std::string line; std::getline(lines, line);) EXPECT_LE(DisplayWidth(line), 80u) << line;
 }
 
+TEST(PlanTextTest, SaysWhatEachGpuHoldsAndWhatFits) {
+  v1::JobPlan plan = SomePlan();
+  plan.set_serving_context_length(4096);
+  const auto add = [&plan](int gpus, double source, double result, double before, double after) {
+    v1::JobPlan::Serving& row = *plan.add_serving();
+    row.set_gpus(gpus);
+    for (v1::JobPlan::ServedModel* const served : {row.mutable_source(), row.mutable_result()}) {
+      served->set_can_be_split(true);
+      served->set_longest_context(4096);
+    }
+    row.mutable_source()->set_kv_bytes_per_token(source);
+    row.mutable_result()->set_kv_bytes_per_token(result);
+    row.mutable_source()->set_requests(before);
+    row.mutable_result()->set_requests(after);
+  };
+  add(1, 524'288, 65'536, 29, 1244);
+  add(8, 65'536, 65'536, 500, 500);
+  plan.mutable_serving(0)->mutable_source()->set_longest_context(2000);
+  v1::JobPlan::Serving& split = *plan.add_serving();
+  split.set_gpus(16);
+  split.mutable_source()->set_can_be_split(true);
+  const std::string text = PlanText(plan, 80);
+  for (const char* shown :
+       {"    each of 8 GPUs    64.0 KiB become 64.0 KiB: nothing saved\n",
+        "    each of 16 GPUs   the result's KV heads cannot be distributed\n",
+        "  fit 1 GPU           29 become 1,244 requests of 4,096 tokens at once,\n",
+        "                      the longest 2,000 become 4,096\n", "  fit 8 GPUs          500 become 500"}) {
+    EXPECT_THAT(text, testing::HasSubstr(shown));
+  }
+  EXPECT_THAT(text, testing::Not(testing::HasSubstr("each of 1 GPU")));
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(DisplayWidth(line), 80u) << line;
+}
+
 TEST(PlanTextTest, LeavesOutWhatACoordinatorDoesNotTell) {
   v1::JobPlan plan = SomePlan();
   plan.clear_machine_memory_bytes();

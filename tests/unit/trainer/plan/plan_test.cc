@@ -62,5 +62,37 @@ TEST_F(PlanJobTest, AnArmThatKeepsTheSourcesHeadsIsPlannedWithoutTraining) {
   EXPECT_EQ(plan.tokens().training(), 10 * 4 * 16);
 }
 
+TEST_F(PlanJobTest, SaysWhatEachOfSeveralGpusHolds) {
+  // Two layers of four heads of eight entries, one of each pair of heads kept.
+  spec_.mutable_serving()->set_gpu_memory_gib(1);
+  spec_.mutable_serving()->set_cache_dtype("fp8");
+  spec_.mutable_serving()->set_context_length(16);
+  const v1::JobPlan plan = Plan();
+  ASSERT_EQ(plan.serving_size(), 4);
+  EXPECT_EQ(plan.serving_context_length(), 16);
+  const int32_t width = plan.model().head_width();
+  for (const auto& [row, source, result] : {std::tuple(0, 4, 2), std::tuple(1, 2, 1), std::tuple(2, 1, 1)}) {
+    const v1::JobPlan::Serving& serving = plan.serving(row);
+    EXPECT_EQ(serving.source().kv_heads_per_gpu(), source);
+    EXPECT_EQ(serving.result().kv_heads_per_gpu(), result);
+    EXPECT_EQ(serving.source().kv_bytes_per_token(), 2 * plan.model().layers() * source * width);
+    EXPECT_GT(serving.result().requests(), 0);
+  }
+  EXPECT_FALSE(plan.serving(3).source().can_be_split()) << "8 GPUs cannot share 4 heads";
+  EXPECT_THAT(plan.notes(), testing::Contains(testing::HasSubstr("over 4 GPUs each holds as many KV heads as before")));
+}
+
+TEST_F(PlanJobTest, RefusesATensorParallelTargetThatSavesNothing) {
+  const SourceModel source = SourceModel::Open(folder_.path()).value();
+  for (const auto& [gpus, what] : {std::pair(4, "nothing is saved"), std::pair(8, "cannot share the 4 heads")}) {
+    spec_.mutable_target()->set_tensor_parallel(gpus);
+    const auto plan = PlanJob(ResolveJobSpec(spec_), source, {.flops_per_second = 1e12});
+    EXPECT_EQ(plan.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(plan.status().message()), testing::HasSubstr(what));
+  }
+  spec_.mutable_target()->set_tensor_parallel(2);
+  EXPECT_EQ(Plan().serving_size(), 4);
+}
+
 }  // namespace
 }  // namespace regroup

@@ -56,6 +56,31 @@ TEST(ReportPageTest, ShowsTheWarningsOfTheJob) {
   EXPECT_THAT(page, HasSubstr("<p><strong>Warning:</strong> another</p>"));
 }
 
+TEST(ReportPageTest, ShowsWhatAServerCanHold) {
+  Json report = BareReport();
+  EXPECT_THAT(RenderReport(report), Not(HasSubstr("<h2>Serving")));
+  const Json source = {{"can_be_split", true}, {"kv_heads_per_gpu", 8}, {"kv_bytes_per_token", 4096},
+                       {"tokens", 12345},      {"requests", 12},        {"longest_context", 1000}};
+  Json result = source;
+  result["kv_bytes_per_token"] = 1024;
+  result["requests"] = 48;
+  const Json none = {{"can_be_split", false}};
+  report["serving"] = {{"context_length", 1000},
+                       {"rows",
+                        {{{"gpus", 1}, {"source", source}, {"result", result}},
+                         {{"gpus", 2}, {"source", source}, {"result", source}},
+                         {{"gpus", 4}, {"source", source}, {"result", none}}}}};
+  std::string page = RenderReport(report);
+  for (const char* shown : {"<h2>Serving", "75.0 %", "nothing", "not possible"}) EXPECT_THAT(page, HasSubstr(shown));
+  EXPECT_THAT(page, Not(HasSubstr("Capacity")));
+  report["serving"]["gpu_memory_gib"] = 80.0;
+  report["serving"]["memory_share"] = 0.9;
+  page = RenderReport(report);
+  for (const char* shown : {"<h3>Capacity", "12,345", ">48<", "90 %", "requests of 1,000 tokens"}) {
+    EXPECT_THAT(page, HasSubstr(shown));
+  }
+}
+
 TEST(ReportPageTest, ShowsTheQualityOfEveryModel) {
   Json report = BareReport();
   report["source"]["perplexity"] = 10.5;

@@ -88,7 +88,7 @@ TEST_F(AllowedPathsTest, TellWhatIsReadFromWhatIsWritten) {
 const std::set<std::string> kWords = {"name",      "recipe",   "method",    "compare",   "similarity",
                                       "precision", "device",   "train",     "recompute", "teacher",
                                       "alignment", "finetune", "key",       "value",     "labels",
-                                      "per_layer", "loss",     "layerwise", "field"};
+                                      "per_layer", "loss",     "layerwise", "field",     "cache_dtype"};
 
 /// Writes a path into every other text field of the message.
 int FillPaths(google::protobuf::Message* message) {

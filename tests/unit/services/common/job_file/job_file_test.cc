@@ -118,7 +118,7 @@ TEST(JobFile, SaysWhereAMisplacedKeyBelongs) {
 
 TEST(JobFile, ListsTheKnownKeysWhereNoneIsNear) {
   EXPECT_EQ(ErrorOf("target: {zzzzzzzz: 2}\n"),
-            "/jobs/job.yaml:1:10: unknown key 'zzzzzzzz'; known here: kv_heads or per_layer");
+            "/jobs/job.yaml:1:10: unknown key 'zzzzzzzz'; known here: kv_heads, per_layer or tensor_parallel");
 }
 
 TEST(JobFile, RefusesTheMergeKey) {
@@ -132,7 +132,8 @@ TEST(JobFile, RefusesValuesOfAnotherType) {
   EXPECT_THAT(ErrorOf("target: {kv_heads: \"2\"}\n"), HasSubstr("a whole number without quotes, not \"2\""));
   EXPECT_THAT(ErrorOf("target: {kv_heads:}\n"), HasSubstr("a whole number, not nothing"));
   EXPECT_THAT(ErrorOf("target: {kv_heads: [2]}\n"), HasSubstr("a whole number, not a list"));
-  EXPECT_THAT(ErrorOf("target: 2\n"), HasSubstr("target is a mapping with kv_heads or per_layer, not '2'"));
+  EXPECT_THAT(ErrorOf("target: 2\n"),
+              HasSubstr("target is a mapping with kv_heads, per_layer or tensor_parallel, not '2'"));
   EXPECT_THAT(ErrorOf("target:\n"), HasSubstr("not nothing"));
   EXPECT_THAT(ErrorOf("refine: {outputs: yes}\n"), HasSubstr("true or false, not 'yes'"));
   EXPECT_THAT(ErrorOf("finetune: {learning_rate: .inf}\n"), HasSubstr("a number, not '.inf'"));

@@ -97,6 +97,24 @@ const Spoilt kSpoilt[] = {
        s.mutable_target()->set_per_layer("auto");
      },
      "calibration.data", "\"text\""},
+    {"GpusThatCannotShareTheHeads",
+     [](auto& s) {
+       s.mutable_target()->set_kv_heads(4);
+       s.mutable_target()->set_tensor_parallel(6);
+     },
+     "target.tensor_parallel", "6 GPUs cannot share 4 KV heads equally"},
+    {"NoGpus", [](auto& s) { s.mutable_target()->set_tensor_parallel(0); }, "target.tensor_parallel", "from 1"},
+    {"GpusWithUnequalHeads",
+     [](auto& s) {
+       s.mutable_target()->set_tensor_parallel(2);
+       s.mutable_target()->set_per_layer("auto");
+     },
+     "target.tensor_parallel", "same number of heads"},
+    {"GpusWithoutMemory", [](auto& s) { s.mutable_serving()->set_gpu_memory_gib(0); }, "serving.gpu_memory_gib", "GiB"},
+    {"MoreThanTheWholeMemory", [](auto& s) { s.mutable_serving()->set_memory_share(1.1); }, "serving.memory_share",
+     "at most 1"},
+    {"NoContext", [](auto& s) { s.mutable_serving()->set_context_length(0); }, "serving.context_length", "from 1"},
+    {"UnknownCacheType", [](auto& s) { s.mutable_serving()->set_cache_dtype("int4"); }, "serving.cache_dtype", "fp8"},
     {"OutputAboveTheSourceWithASlash", [](auto& s) { s.mutable_output()->set_checkpoint("/models/"); },
      "output.checkpoint", "overlap"},
     {"NoCalibration", [](auto& s) { s.clear_calibration(); }, "calibration.data", "\"text\""},

@@ -1,0 +1,69 @@
+// Computes what a server can hold of a model: the KV cache of a token on each of several GPUs, and how many tokens and
+// requests fit. Counts bytes alone: what an engine uses for activations, and how it rounds to blocks, is not in it.
+// Pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "trainer/nn/model_config.h"
+
+namespace regroup {
+
+/// The numbers of GPUs that tables show.
+inline constexpr int64_t kUsualGpuCounts[] = {1, 2, 4, 8};
+
+struct ServingSettings {
+  /// GPUs over which the heads of each layer are distributed (tensor parallelism).
+  int64_t gpus = 1;
+  /// Bytes of an entry of keys and values in the cache.
+  int64_t cache_element_bytes = 2;
+  /// Bytes of each GPU that weights and cache may take together; without a value, nothing is said about capacity.
+  std::optional<double> usable_bytes;
+  /// Bytes of all weights.
+  double weight_bytes = 0;
+  /// Tokens of a request, prompt and answer.
+  int64_t context_length = 0;
+};
+
+struct ServingCapacity {
+  /// Tokens whose keys and values fit beside the weights; 0 if the weights alone do not fit.
+  int64_t tokens = 0;
+  /// Requests of the context length that fit at once.
+  int64_t requests = 0;
+  /// Tokens of the longest single request: at most the model's positions.
+  int64_t longest_context = 0;
+};
+
+struct Serving {
+  /// False if the query heads cannot be shared equally by the GPUs, or the KV heads neither shared equally nor copied
+  /// equally often; engines such as vLLM refuse such a number of GPUs. The other figures are then 0.
+  bool can_be_split = false;
+  /// The largest number of KV heads of a layer that one GPU holds: max(1, KV heads / GPUs).
+  int64_t kv_heads_per_gpu = 0;
+  /// Bytes of KV cache that one token takes on each GPU, over all layers with a cache.
+  int64_t kv_bytes_per_token = 0;
+  std::optional<ServingCapacity> capacity;
+};
+
+/// Source and result on one number of GPUs.
+struct ServingRow {
+  int64_t gpus = 1;
+  Serving source, result;
+
+  /// True if each GPU holds as many KV heads of the result as of the source, so that nothing is saved.
+  bool SavesNothing() const {
+    return source.can_be_split && result.can_be_split && result.kv_bytes_per_token >= source.kv_bytes_per_token;
+  }
+};
+
+/// Returns true if every layer's heads can be distributed over this number of GPUs.
+bool CanBeSplit(const ModelConfig& config, int64_t gpus);
+
+Serving ServingOf(const ModelConfig& config, const ServingSettings& settings);
+
+/// Returns the usual numbers of GPUs and, if it is none of them, `wanted`; in increasing order.
+std::vector<int64_t> GpuCounts(std::optional<int64_t> wanted);
+
+}  // namespace regroup
