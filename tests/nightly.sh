@@ -54,7 +54,7 @@ done
 echo "nightly: 100 faults of workers and 24 one-way cuts, seed $seed"
 REGROUP_TEST_KILLS=100 REGROUP_TEST_CUTS=24 REGROUP_TEST_SEED=$seed ctest --test-dir build/release --output-on-failure \
   --no-tests=error -R '^(worker_faults|lossy_network)_test$' || failed+=(workers)
-REGROUP_NIGHTLY=1 ctest --test-dir build/release --output-on-failure --no-tests=error -R '^(container_root|package|multiple_choice)_(test|oracle)$' ||
+REGROUP_NIGHTLY=1 ctest --test-dir build/release --output-on-failure --no-tests=error -R '^(container_root|package|multiple_choice|lm_eval)_(test|oracle)$' ||
   { echo "nightly: the image's root file system, the packages in a bare root or the whole choice sets failed" >&2; exit 1; }
 echo "nightly: 20,000 damaged files each of safetensors, torch and Parquet, seed $seed"
 REGROUP_TEST_MUTANTS=20000 REGROUP_TEST_SEED=$seed ctest --test-dir build/release --output-on-failure --no-tests=error \

@@ -11,51 +11,18 @@ usage: multiple_choice_oracle.py <regroup> <logits_tool> <source folder> [traine
 import glob
 import json
 import os
-import random
 import sys
 import tempfile
 
 import torch
 from tokenizers import Tokenizer
 
+from multiple_choice_sets import ITEMS, first_items, write_generated_set
 from regroup_programs import Programs, report_of
 from trained_models import trained_models
 from transformers_checks import load
 
 TOLERANCE = 1e-4
-ITEMS = None if os.environ.get("REGROUP_NIGHTLY") else 40
-
-
-def write_generated_set(path, texts_file, count, stories_before=0, most_others=4):
-    """Items whose right choice is how a text goes on; the others, one to `most_others`, are how other texts go on.
-    `stories_before` whole texts stand before it."""
-    chance = random.Random(7)
-    with open(texts_file, encoding="utf-8") as file:
-        texts = [json.loads(line)["text"].split() for line in file]
-    texts = [words for words in texts if len(words) >= 8][:count]
-    with open(path, "w", encoding="utf-8") as file:
-        for index, words in enumerate(texts):
-            cut = chance.randint(3, min(40, len(words) - 3))
-            choices = [" ".join(words[cut : cut + chance.randint(1, 6)])]
-            for _ in range(chance.randint(1, most_others)):
-                other = texts[chance.randrange(len(texts))]
-                start = chance.randrange(len(other) - 2)
-                choices.append(" ".join(other[start : start + chance.randint(1, 6)]))
-            label = chance.randrange(len(choices))
-            choices[0], choices[label] = choices[label], choices[0]
-            before = [word for number in range(stories_before) for word in texts[index - number - 1]]
-            item = {"context": " ".join(before + words[:cut]), "choices": choices, "label": label}
-            file.write(json.dumps(item, ensure_ascii=index % 2 == 0) + "\n")
-
-
-def first_items(path, work):
-    """Writes a copy of the set's first ITEMS lines."""
-    with open(path, encoding="utf-8") as file:
-        lines = file.readlines()[:ITEMS]
-    copy = f"{work}/{os.path.basename(path)}"
-    with open(copy, "w", encoding="utf-8") as file:
-        file.writelines(lines)
-    return copy
 
 
 class ExactRotary(torch.nn.Module):
@@ -84,11 +51,12 @@ def log_likelihood(model, tokenizer, context, choice, longest):
     before = tokenizer.encode(context).ids
     ids = tokenizer.encode(context + " " + choice).ids
     scored = len(ids) - len(before)
-    ids = ids[-longest:]
-    scored = min(scored, longest - 1)
+    # The model reads all but the last token.
+    ids = ids[-longest - 1 :]
+    scored = min(scored, longest)
     tokens = torch.tensor([ids])
     with torch.no_grad():
-        log_p = torch.log_softmax(model(tokens).logits[0, :-1].double(), -1)
+        log_p = torch.log_softmax(model(tokens[:, :-1]).logits[0].double(), -1)
     own = log_p[-scored:].gather(-1, tokens[0, -scored:, None])
     return own.sum().item()
 
@@ -104,7 +72,8 @@ def check_set(folder, model, tokenizer, data, scores_file):
         expected = [log_likelihood(model, tokenizer, item["context"], choice, model.config.max_position_embeddings)
                     for choice in item["choices"]]  # fmt: skip
         worst = max([worst] + [abs(a - b) for a, b in zip(own["log_likelihoods"], expected, strict=True)])
-        assert own["bytes"] == [len((" " + choice).encode()) for choice in item["choices"]]
+        assert own["bytes"] == [len(choice.encode()) for choice in item["choices"]]
+        assert own["characters"] == [len(choice) for choice in item["choices"]]
         per_byte = [score / size for score, size in zip(own["log_likelihoods"], own["bytes"])]
         right += own["log_likelihoods"].index(max(own["log_likelihoods"])) == item["label"]
         right_per_byte += per_byte.index(max(per_byte)) == item["label"]

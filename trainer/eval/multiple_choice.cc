@@ -5,8 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <optional>
+#include <string_view>
 
 #include "services/common/base/status_macros.h"
+#include "trainer/data/tokenizer/utf8.h"
 #include "trainer/eval/perplexity.h"
 
 namespace regroup {
@@ -22,19 +26,69 @@ struct Sequence {
   int64_t scored = 0;
 };
 
+/// Returns the position after the last character other than whitespace.
+size_t EndWithoutWhitespace(std::string_view text) {
+  size_t end = 0;
+  for (size_t position = 0; position < text.size();) {
+    if (!IsWhitespace(NextCharacter(text, position))) end = position;
+  }
+  return end;
+}
+
+/// Returns the tokens of context and choice; the last `scored` ones are those of the choice.
+absl::StatusOr<Sequence> EncodePair(const std::string& context, const std::string& continuation,
+                                    const Tokenizer& tokenizer, bool has_encoder) {
+  Sequence sequence;
+  REGROUP_ASSIGN_OR_RETURN(const std::vector<int32_t> before, tokenizer.Encode(context));
+  if (has_encoder) {
+    REGROUP_ASSIGN_OR_RETURN(const std::vector<int32_t> after, tokenizer.EncodeOrdinary(continuation));
+    sequence.tokens = before;
+    sequence.tokens.insert(sequence.tokens.end(), after.begin(), after.end());
+  } else {
+    REGROUP_ASSIGN_OR_RETURN(sequence.tokens, tokenizer.Encode(context + continuation));
+  }
+  sequence.scored = std::ssize(sequence.tokens) - std::ssize(before);
+  return sequence;
+}
+
+/// Returns the tokens of a continuation without a context.
+absl::StatusOr<Sequence> EncodeAlone(const std::string& continuation, const Tokenizer& tokenizer) {
+  const std::optional<int32_t> first = tokenizer.bos_id() ? tokenizer.bos_id() : tokenizer.eos_id();
+  if (!first) {
+    return absl::InvalidArgumentError("the context is empty, and the tokenizer has no begin or end token to put there");
+  }
+  Sequence sequence;
+  REGROUP_ASSIGN_OR_RETURN(sequence.tokens, tokenizer.EncodeOrdinary(continuation));
+  if (sequence.tokens.empty() || sequence.tokens.front() != *first) {
+    sequence.tokens.insert(sequence.tokens.begin(), *first);
+  }
+  sequence.scored = std::ssize(sequence.tokens) - 1;
+  return sequence;
+}
+
 absl::StatusOr<Sequence> Encode(const MultipleChoiceRecord& record, size_t choice, const Tokenizer& tokenizer,
-                                int64_t max_positions) {
-  Sequence sequence{.choice = choice};
-  REGROUP_ASSIGN_OR_RETURN(const std::vector<int32_t> context, tokenizer.Encode(record.context));
-  REGROUP_ASSIGN_OR_RETURN(sequence.tokens, tokenizer.Encode(record.context + " " + record.choices[choice]));
-  sequence.scored = static_cast<int64_t>(sequence.tokens.size()) - static_cast<int64_t>(context.size());
-  if (sequence.scored < 1 || context.empty()) {
+                                const ModelConfig& config) {
+  const size_t end = EndWithoutWhitespace(record.context);
+  const std::string context = record.context.substr(0, end);
+  const std::string continuation = record.context.substr(end) + " " + record.choices[choice];
+  REGROUP_ASSIGN_OR_RETURN(Sequence sequence, context.empty()
+                                                  ? EncodeAlone(continuation, tokenizer)
+                                                  : EncodePair(context, continuation, tokenizer, config.HasEncoder()));
+  sequence.choice = choice;
+  if (sequence.scored < 1 || sequence.scored >= std::ssize(sequence.tokens)) {
     return absl::InvalidArgumentError(fmt::format("choice {} adds no token to its context", choice));
   }
-  const auto length = static_cast<int64_t>(sequence.tokens.size());
-  if (length > max_positions) sequence.tokens.erase(sequence.tokens.begin(), sequence.tokens.end() - max_positions);
-  sequence.scored = std::min(sequence.scored, max_positions - 1);
+  // The model reads all but the last token.
+  const int64_t most = config.max_positions + 1;
+  if (std::ssize(sequence.tokens) > most) sequence.tokens.erase(sequence.tokens.begin(), sequence.tokens.end() - most);
+  sequence.scored = std::min(sequence.scored, most - 1);
   return sequence;
+}
+
+int64_t CharactersOf(std::string_view text) {
+  int64_t count = 0;
+  for (size_t position = 0; position < text.size(); ++count) NextCharacter(text, position);
+  return count;
 }
 
 /// Returns the batch right-padded with token 0, which a causal model's earlier positions do not see.
@@ -80,7 +134,7 @@ struct Questions {
 };
 
 absl::StatusOr<Questions> ReadQuestions(const std::filesystem::path& data, const Tokenizer& tokenizer,
-                                        int64_t max_positions) {
+                                        const ModelConfig& config) {
   Questions questions;
   REGROUP_ASSIGN_OR_RETURN(MultipleChoiceReader reader, MultipleChoiceReader::Open(data));
   while (true) {
@@ -92,7 +146,7 @@ absl::StatusOr<Questions> ReadQuestions(const std::filesystem::path& data, const
     ChoiceItem& item = questions.result.items.emplace_back();
     item.label = record->label;
     for (size_t choice = 0; choice < record->choices.size(); ++choice) {
-      auto sequence = Encode(*record, choice, tokenizer, max_positions);
+      auto sequence = Encode(*record, choice, tokenizer, config);
       if (!sequence.ok()) {
         return absl::Status(sequence.status().code(),
                             fmt::format("{}: item {}: {}", data.string(), questions.result.items.size(),
@@ -100,7 +154,8 @@ absl::StatusOr<Questions> ReadQuestions(const std::filesystem::path& data, const
       }
       sequence->item = questions.result.items.size() - 1;
       questions.sequences.push_back(*std::move(sequence));
-      item.bytes.push_back(static_cast<int64_t>(record->choices[choice].size()) + 1);
+      item.characters.push_back(CharactersOf(record->choices[choice]));
+      item.bytes.push_back(std::ssize(record->choices[choice]));
     }
     item.log_likelihoods.resize(item.bytes.size());
   }
@@ -108,10 +163,12 @@ absl::StatusOr<Questions> ReadQuestions(const std::filesystem::path& data, const
 
 }  // namespace
 
-int64_t ChoiceItem::Best(bool per_byte) const {
+int64_t ChoiceItem::Best(ChoiceLength length) const {
   size_t best = 0;
   const auto score = [&](size_t choice) {
-    return per_byte ? log_likelihoods[choice] / static_cast<double>(bytes[choice]) : log_likelihoods[choice];
+    if (length == ChoiceLength::kNone) return log_likelihoods[choice];
+    const int64_t units = length == ChoiceLength::kBytes ? bytes[choice] : characters[choice];
+    return log_likelihoods[choice] / static_cast<double>(units);
   };
   for (size_t choice = 1; choice < log_likelihoods.size(); ++choice) {
     if (score(choice) > score(best)) best = choice;
@@ -119,16 +176,16 @@ int64_t ChoiceItem::Best(bool per_byte) const {
   return static_cast<int64_t>(best);
 }
 
-double MultipleChoice::Accuracy(bool per_byte) const {
+double MultipleChoice::Accuracy(ChoiceLength length) const {
   if (items.empty()) return 0;
   const auto right = std::count_if(items.begin(), items.end(),
-                                   [&](const ChoiceItem& item) { return item.Best(per_byte) == item.label; });
+                                   [&](const ChoiceItem& item) { return item.Best(length) == item.label; });
   return static_cast<double>(right) / static_cast<double>(items.size());
 }
 
-double MultipleChoice::StandardError(bool per_byte) const {
+double MultipleChoice::StandardError(ChoiceLength length) const {
   if (items.size() < 2) return 0;
-  const double accuracy = Accuracy(per_byte);
+  const double accuracy = Accuracy(length);
   return std::sqrt(accuracy * (1.0 - accuracy) / static_cast<double>(items.size() - 1));
 }
 
@@ -136,7 +193,7 @@ absl::StatusOr<MultipleChoice> MeasureMultipleChoice(const Model& model, const s
                                                      const Tokenizer& tokenizer, at::Device device,
                                                      Communicator& communicator,
                                                      const std::function<void(int64_t, int64_t)>& progress) {
-  REGROUP_ASSIGN_OR_RETURN(Questions questions, ReadQuestions(data, tokenizer, model.config.max_positions));
+  REGROUP_ASSIGN_OR_RETURN(Questions questions, ReadQuestions(data, tokenizer, model.config));
   std::vector<Sequence>& sequences = questions.sequences;
   // The longest come first, so that rows of a batch have similar lengths and the largest batch runs while memory is
   // free.

@@ -35,7 +35,7 @@ Json DescribeRatio(const PairedMean& mean) {
           {"high", std::exp(mean.difference + margin)}};
 }
 
-std::vector<bool> RightAnswers(const Json& items, const char* best) {
+std::vector<bool> RightAnswers(const Json& items, const std::string& best) {
   std::vector<bool> right;
   for (const Json& item : items) right.push_back(item.at(best) == item.at("label"));
   return right;
@@ -61,9 +61,12 @@ void AddPairs(const Evaluation& source, const Evaluation& own, Json& set) {
   if (first == source.choices.end() || second == own.choices.end()) return;
   const Json &theirs = first->second, &ours = second->second;
   if (!theirs.is_array() || !ours.is_array() || theirs.size() != ours.size()) return;
-  set["paired"] = DescribePairs(CompareAnswers(RightAnswers(theirs, "best"), RightAnswers(ours, "best")));
-  set["paired_per_byte"] =
-      DescribePairs(CompareAnswers(RightAnswers(theirs, "best_per_byte"), RightAnswers(ours, "best_per_byte")));
+  for (const std::string length : {"", "_per_character", "_per_byte"}) {
+    const std::string best = "best" + length;
+    // An evaluation of an older version lacks some of them.
+    if (!theirs.empty() && !(theirs[0].contains(best) && ours[0].contains(best))) continue;
+    set["paired" + length] = DescribePairs(CompareAnswers(RightAnswers(theirs, best), RightAnswers(ours, best)));
+  }
 }
 
 }  // namespace

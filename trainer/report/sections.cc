@@ -101,7 +101,7 @@ std::string ChoiceTable(const Json& report) {
   }
   return "<h3>Multiple choice</h3>\n" + table.Render() +
          "<p class=\"note\">By summed log-likelihood, with standard errors; report.json also has the scores per "
-         "byte.</p>\n";
+         "character and per byte.</p>\n";
 }
 
 std::string PairedTable(const Json& report) {

@@ -41,20 +41,24 @@ Json DescribeItems(const MultipleChoice& result) {
   for (const ChoiceItem& item : result.items) {
     items.push_back({{"label", item.label},
                      {"log_likelihoods", item.log_likelihoods},
+                     {"characters", item.characters},
                      {"bytes", item.bytes},
-                     {"best", item.Best(false)},
-                     {"best_per_byte", item.Best(true)}});
+                     {"best", item.Best(ChoiceLength::kNone)},
+                     {"best_per_character", item.Best(ChoiceLength::kCharacters)},
+                     {"best_per_byte", item.Best(ChoiceLength::kBytes)}});
   }
   return items;
 }
 
 Json DescribeSet(const std::string& name, const MultipleChoice& result) {
-  return {{"name", name},
-          {"items", result.items.size()},
-          {"accuracy", result.Accuracy(false)},
-          {"accuracy_standard_error", result.StandardError(false)},
-          {"accuracy_per_byte", result.Accuracy(true)},
-          {"accuracy_per_byte_standard_error", result.StandardError(true)}};
+  Json set = {{"name", name}, {"items", result.items.size()}};
+  for (const auto& [key, length] :
+       {std::pair("accuracy", ChoiceLength::kNone), std::pair("accuracy_per_character", ChoiceLength::kCharacters),
+        std::pair("accuracy_per_byte", ChoiceLength::kBytes)}) {
+    set[key] = result.Accuracy(length);
+    set[std::string(key) + "_standard_error"] = result.StandardError(length);
+  }
+  return set;
 }
 
 }  // namespace
@@ -89,7 +93,7 @@ absl::Status AddMultipleChoice(StageContext& context, const SourceModel& source,
       return AtKey("evaluation.multiple_choice", DataChanged(set.data()));
     }
     record.measured["multiple_choice"].push_back(DescribeSet(set.name(), result));
-    record.SetFigure(set.name(), result.Accuracy(false));
+    record.SetFigure(set.name(), result.Accuracy(ChoiceLength::kNone));
     REGROUP_RETURN_IF_ERROR(WriteScores(context, artifacts::ChoiceScores(set.name()), DescribeItems(result)));
   }
   return absl::OkStatus();

@@ -18,10 +18,15 @@ class SpellingTokenizer final : public Tokenizer {
  public:
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const override {
     std::vector<int32_t> ids = {22};
+    const std::vector<int32_t> letters = *EncodeOrdinary(text);
+    ids.insert(ids.end(), letters.begin(), letters.end());
+    return ids;
+  }
+  absl::StatusOr<std::vector<int32_t>> EncodeOrdinary(std::string_view text) const override {
+    std::vector<int32_t> ids;
     for (const char letter : text) ids.push_back(letter == ' ' ? 21 : letter - 'a');
     return ids;
   }
-  absl::StatusOr<std::vector<int32_t>> EncodeOrdinary(std::string_view text) const override { return Encode(text); }
   absl::StatusOr<std::string> Decode(std::span<const int32_t>) const override { return std::string(); }
   std::optional<int32_t> bos_id() const override { return 22; }
   std::optional<int32_t> eos_id() const override { return std::nullopt; }
@@ -61,7 +66,8 @@ TEST_F(MultipleChoiceTest, ScoresTheTokensOfEachChoiceAfterTheContext) {
   const auto expect = [&](size_t item, size_t choice, std::string_view text, int64_t scored) {
     const ChoiceItem& actual = result->items[item];
     EXPECT_NEAR(actual.log_likelihoods[choice], ScoreByHand(*tokenizer.Encode(text), scored), 1e-4) << text;
-    EXPECT_EQ(actual.bytes[choice], scored);
+    EXPECT_EQ(actual.bytes[choice], scored - 1) << "without the space before it";
+    EXPECT_EQ(actual.characters[choice], scored - 1);
   };
   expect(0, 0, "abc de", 3);
   expect(0, 1, "abc fghij", 6);
@@ -76,14 +82,31 @@ TEST_F(MultipleChoiceTest, ALongContextLosesItsBeginning) {
   const auto result = Measure(R"({"context": "abcdefghijkl", "choices": ["mn", "o"], "label": 0})");
   ASSERT_TRUE(result.ok()) << result.status();
   std::vector<int32_t> ids = *SpellingTokenizer().Encode("abcdefghijkl mn");
-  ids.erase(ids.begin(), ids.end() - 8);
-  EXPECT_NEAR(result->items[0].log_likelihoods[0], ScoreByHand(ids, 3), 1e-4);
+  ids.erase(ids.begin(), ids.end() - 9);
+  model_.config.max_positions = 9;
+  EXPECT_NEAR(result->items[0].log_likelihoods[0], ScoreByHand(ids, 3), 1e-4) << "the last token is not read";
 }
 
-TEST(ChoiceItemTest, TheBestIsTheLikeliestInSumOrPerByte) {
-  const ChoiceItem item{.label = 0, .log_likelihoods = {-4.0, -6.0, -4.0}, .bytes = {2, 6, 2}};
-  EXPECT_EQ(item.Best(false), 0);
-  EXPECT_EQ(item.Best(true), 1);
+TEST_F(MultipleChoiceTest, WhitespaceAtTheEndOfTheContextCountsToTheContinuation) {
+  const auto result = Measure(R"({"context": "abc  ", "choices": ["de", "f"], "label": 0})");
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_NEAR(result->items[0].log_likelihoods[0], ScoreByHand(*SpellingTokenizer().Encode("abc   de"), 5), 1e-4);
+  EXPECT_EQ(result->items[0].bytes[0], 2);
+}
+
+TEST_F(MultipleChoiceTest, AnEmptyContextIsTheBeginToken) {
+  const auto result = Measure(R"({"context": "", "choices": ["de", "f"], "label": 0})");
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_NEAR(result->items[0].log_likelihoods[0], ScoreByHand({22, 21, 3, 4}, 3), 1e-4);
+}
+
+TEST(ChoiceItemTest, TheBestIsTheLikeliestInSumOrByItsLength) {
+  const ChoiceItem item{.label = 0, .log_likelihoods = {-4.0, -6.0, -4.5}, .characters = {2, 6, 2}, .bytes = {2, 6, 9}};
+  EXPECT_EQ(item.Best(ChoiceLength::kNone), 0);
+  EXPECT_EQ(item.Best(ChoiceLength::kCharacters), 1);
+  EXPECT_EQ(item.Best(ChoiceLength::kBytes), 2);
+  const ChoiceItem with_empty{.log_likelihoods = {-0.1, -6.0}, .characters = {0, 6}, .bytes = {0, 6}};
+  EXPECT_EQ(with_empty.Best(ChoiceLength::kCharacters), 1);
 }
 
 TEST(MultipleChoiceAccuracyTest, IsTheShareOfRightItemsWithItsStandardError) {
@@ -91,9 +114,9 @@ TEST(MultipleChoiceAccuracyTest, IsTheShareOfRightItemsWithItsStandardError) {
   for (const int64_t label : {0, 1, 0, 0}) {
     result.items.push_back({.label = label, .log_likelihoods = {-1.0, -2.0}, .bytes = {1, 4}});
   }
-  EXPECT_DOUBLE_EQ(result.Accuracy(false), 0.75);
-  EXPECT_DOUBLE_EQ(result.StandardError(false), std::sqrt(0.75 * 0.25 / 3));
-  EXPECT_DOUBLE_EQ(result.Accuracy(true), 0.25);
+  EXPECT_DOUBLE_EQ(result.Accuracy(ChoiceLength::kNone), 0.75);
+  EXPECT_DOUBLE_EQ(result.StandardError(ChoiceLength::kNone), std::sqrt(0.75 * 0.25 / 3));
+  EXPECT_DOUBLE_EQ(result.Accuracy(ChoiceLength::kBytes), 0.25);
 }
 
 }  // namespace
