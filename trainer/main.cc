@@ -18,6 +18,7 @@
 #include "services/common/base/out_of_memory.h"
 #include "services/common/base/parent_death.h"
 #include "services/common/base/status_macros.h"
+#include "trainer/model_folder/carry_adapter.h"
 #include "trainer/parallel/device.h"
 #include "trainer/plan/describe.h"
 #include "trainer/plan/plan.h"
@@ -35,6 +36,7 @@ struct Arguments {
   std::string work_folder = ".";
   std::string inspect_folder;
   std::string plan_file;
+  AdapterFolders adapter;
   std::vector<std::filesystem::path> data_roots;
   double flops_per_second = 0;
   bool families = false;
@@ -143,6 +145,12 @@ absl::Status PrintPlan(const Arguments& arguments) {
   return absl::OkStatus();
 }
 
+absl::Status PrintCarriedAdapter(const AdapterFolders& folders) {
+  REGROUP_ASSIGN_OR_RETURN(const nlohmann::ordered_json summary, CarryAdapter(folders));
+  fmt::print("{}\n", summary.dump(2));
+  return absl::OkStatus();
+}
+
 absl::Status PrintDescription(const std::string& folder) {
   REGROUP_ASSIGN_OR_RETURN(const nlohmann::ordered_json description, DescribeCheckpoint(folder));
   fmt::print("{}\n", description.dump(2));
@@ -154,11 +162,12 @@ absl::Status DoAsTold(const Arguments& arguments) {
   try {
     if (!arguments.inspect_folder.empty()) return PrintDescription(arguments.inspect_folder);
     if (!arguments.plan_file.empty()) return PrintPlan(arguments);
+    if (!arguments.adapter.source_adapter.empty()) return PrintCarriedAdapter(arguments.adapter);
     if (!arguments.attempt_folder.empty()) {
       // A rank must not outlive its parent, which is mpirun or the worker.
       return DieWithParent(SIGKILL) ? RunAttempt(arguments) : absl::AbortedError("the parent has ended");
     }
-    return absl::InvalidArgumentError("specify --attempt, --inspect, --plan or --families");
+    return absl::InvalidArgumentError("specify --attempt, --inspect, --plan, --source-adapter or --families");
   } catch (const std::exception& error) {
     return StatusOfException(error);
   }
@@ -181,6 +190,9 @@ int Main(int argc, char** argv) {
   app.add_option("--plan", arguments.plan_file, "Estimate the resources of the job in this file (a JobSpec as JSON)");
   app.add_option("--flops-per-second", arguments.flops_per_second, "For --plan: speed of a rank; measured by default");
   app.add_option("--data-root", arguments.data_roots, "For --plan: a folder that may be read; default: all");
+  app.add_option("--source-adapter", arguments.adapter.source_adapter, "Carry this LoRA adapter over to --result");
+  app.add_option("--result", arguments.adapter.result, "For --source-adapter: the converted model");
+  app.add_option("--output", arguments.adapter.output, "For --source-adapter: the folder to write");
   app.add_flag("--families", arguments.families, "List the model families as JSON");
   CLI11_PARSE(app, argc, argv);
   InitLogging("trainer", isatty(STDERR_FILENO) ? LogFormat::kText : LogFormat::kJson);

@@ -73,7 +73,7 @@ EDGES = {
     "trainer/stages": ["services/common/job_file", "trainer/alignment", "trainer/data", "trainer/eval",
                        "trainer/layerwise", "trainer/link", "trainer/model_folder", "trainer/nn", "trainer/parallel",
                        "trainer/plan", "trainer/report", "trainer/training"],
-    "trainer/main.cc": ["trainer/parallel", "trainer/plan", "trainer/stages"],
+    "trainer/main.cc": ["trainer/model_folder", "trainer/parallel", "trainer/plan", "trainer/stages"],
 }
 
 # Libraries that are fenced in, and the files or folders that may include them.

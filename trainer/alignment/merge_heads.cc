@@ -182,4 +182,26 @@ absl::StatusOr<AttentionWeights> MergeHeads(const AttentionWeights& weights, con
   return result;
 }
 
+absl::StatusOr<SpreadRows> SpreadHeads(const AttentionWeights& merged, const LayerAlignment& alignment,
+                                       const AttentionShape& shape) {
+  const at::NoGradGuard no_grad;
+  REGROUP_RETURN_IF_ERROR(CheckAlignment(alignment, shape));
+  const int64_t groups = alignment.GroupCount();
+  REGROUP_RETURN_IF_ERROR(CheckWeights(merged, MergedShape(shape, groups)));
+  const auto order = Index(KvHeadOrder(alignment));
+  const auto at_each_place = [&](const at::Tensor& rows) {
+    return rows.to(at::kCPU, at::kDouble).view({groups, -1, rows.size(1)}).repeat_interleave(alignment.GroupSize(), 0);
+  };
+  const auto in_source_order = [&](const at::Tensor& heads) {
+    return at::empty_like(heads).index_copy_(0, order, heads).flatten(0, 1);
+  };
+  // Re(conj(n q) z_g) = Re(conj(q) conj(n) z_g), and (q N) k_g^T = q (k_g N^T)^T.
+  const at::Tensor conjugate = at::tensor({1.0, -1.0}, at::kDouble);
+  const CoordinateMaps maps{(alignment.query_pairs * conjugate).index_select(0, order),
+                            alignment.query_free.transpose(1, 2).index_select(0, order)};
+  return SpreadRows{
+      .key = in_source_order(MapCoordinates(at_each_place(merged.key), maps, shape)),
+      .value = in_source_order(MapValues(at_each_place(merged.value), alignment.value_output.index_select(0, order)))};
+}
+
 }  // namespace regroup

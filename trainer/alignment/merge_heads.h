@@ -27,6 +27,17 @@ absl::StatusOr<AttentionWeights> ApplyAlignment(const AttentionWeights& weights,
 absl::StatusOr<AttentionWeights> MergeHeads(const AttentionWeights& weights, const LayerAlignment& alignment,
                                             const AttentionShape& shape);
 
+/// Keys and values of all of the source's KV heads, in its order: [kv_heads * width, hidden] each.
+struct SpreadRows {
+  at::Tensor key, value;
+};
+
+/// Returns what the merged layer computes with in place of each head of the source, in the source's own coordinates:
+/// v_g O_i for values, and the key k with q'k_g = q k for keys. With groups of one head these are the source's rows;
+/// directions that `principal` drops are zero.
+absl::StatusOr<SpreadRows> SpreadHeads(const AttentionWeights& merged, const LayerAlignment& alignment,
+                                       const AttentionShape& shape);
+
 /// Returns the shape of MergeHeads' result.
 AttentionShape MergedShape(const AttentionShape& shape, int64_t groups);
 

@@ -68,6 +68,19 @@ TEST_P(MergeHeadsTest, AlignmentAloneLeavesTheOutputUnchanged) { EXPECT_LT(Align
 
 TEST_P(MergeHeadsTest, GroupsOfOneMergeWithoutChange) { EXPECT_LT(MergedChange(Align(layer_.shape.kv_heads)), 1e-9); }
 
+TEST_P(MergeHeadsTest, SpreadingGroupsOfOneGivesTheSourcesRows) {
+  const LayerAlignment alignment = Align(layer_.shape.kv_heads);
+  const auto merged = MergeHeads(layer_.weights, alignment, layer_.shape);
+  ASSERT_TRUE(merged.ok()) << merged.status();
+  const auto spread = SpreadHeads(*merged, alignment, layer_.shape);
+  ASSERT_TRUE(spread.ok()) << spread.status();
+  const auto change = [](const at::Tensor& rows, const at::Tensor& weight) {
+    return ((rows - weight.to(at::kDouble)).abs().max() / weight.abs().max()).item<double>();
+  };
+  EXPECT_LT(change(spread->key, layer_.weights.key), 1e-9);
+  EXPECT_LT(change(spread->value, layer_.weights.value), 1e-9);
+}
+
 TEST_P(MergeHeadsTest, MergingRandomHeadsDoesChangeTheOutput) { EXPECT_GT(MergedChange(Align(2)), 1e-3); }
 
 TEST_P(MergeHeadsTest, SharedQueriesAndOutputsEqualThoseOfTheAlignedLayer) {
