@@ -15,6 +15,20 @@ namespace regroup {
 namespace {
 
 constexpr int64_t kTokensPerBatch = 2048;
+constexpr int64_t kShortestContext = 64;
+
+/// Returns the mean losses by context, from their sums over all windows at each predicted position. `before` is the
+/// number of tokens before the first of these.
+std::vector<ContextLoss> ByContext(const at::Tensor& sums_P, int64_t windows, int64_t before) {
+  std::vector<ContextLoss> losses;
+  const int64_t most = sums_P.size(0) - 1 + before;
+  for (int64_t first = before, last = kShortestContext; first <= most; first = last + 1, last *= 2) {
+    last = std::min(last, most);
+    const double sum = sums_P.slice(0, first - before, last + 1 - before).sum().item<double>();
+    losses.push_back({first, last, sum / static_cast<double>((last + 1 - first) * windows)});
+  }
+  return losses;
+}
 
 }  // namespace
 
@@ -34,21 +48,25 @@ absl::StatusOr<Perplexity> MeasurePerplexity(const Model& model, const TokenWind
                                              Communicator& communicator, const std::function<void(int64_t)>& progress) {
   const int64_t batch = std::max<int64_t>(1, kTokensPerBatch / windows.sequence_length());
   at::Tensor losses = at::zeros({windows.windows()}, at::TensorOptions(device).dtype(at::kDouble));
+  at::Tensor sums_P = at::zeros({model.config.PredictedTokens(windows.sequence_length())}, losses.options());
   const int64_t stride = batch * communicator.size();
   for (int64_t start = batch * communicator.rank(); start < windows.windows(); start += stride) {
     std::vector<int64_t> indices(std::min(batch, windows.windows() - start));
     std::iota(indices.begin(), indices.end(), start);
-    const at::Tensor means = TokenLosses(model, WindowBatch(windows, indices, device)).to(at::kDouble).mean(-1);
-    losses.narrow(0, start, means.numel()).copy_(means);
+    const at::Tensor losses_BP = TokenLosses(model, WindowBatch(windows, indices, device)).to(at::kDouble);
+    losses.narrow(0, start, losses_BP.size(0)).copy_(losses_BP.mean(-1));
+    sums_P += losses_BP.sum(0);
     progress(std::min(start - batch * communicator.rank() + stride, windows.windows()));
   }
   REGROUP_RETURN_IF_ERROR(communicator.AllReduceSum(losses));
+  REGROUP_RETURN_IF_ERROR(communicator.AllReduceSum(sums_P));
   losses = losses.to(at::kCPU);
   Perplexity result{.windows = windows.windows(),
                     .tokens = windows.windows() * model.config.PredictedTokens(windows.sequence_length())};
   result.window_losses.assign(losses.const_data_ptr<double>(), losses.const_data_ptr<double>() + losses.numel());
   result.mean_loss = losses.mean().item<double>();
   result.perplexity = std::exp(result.mean_loss);
+  result.by_context = ByContext(sums_P.to(at::kCPU), result.windows, model.config.HasEncoder() ? 0 : 1);
   if (result.windows > 1) {
     result.standard_error = losses.std().item<double>() / std::sqrt(static_cast<double>(result.windows));
   }

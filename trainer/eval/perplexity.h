@@ -12,6 +12,13 @@
 
 namespace regroup {
 
+/// The loss of tokens by how many tokens of their window stand before them (for an encoder-decoder, in its decoder).
+struct ContextLoss {
+  /// The fewest and the most tokens before those that are counted here.
+  int64_t first = 0, last = 0;
+  double mean_loss = 0;
+};
+
 struct Perplexity {
   double perplexity = 0;
   /// Mean negative log-likelihood in nats per token, and its standard error over windows.
@@ -21,6 +28,8 @@ struct Perplexity {
   int64_t tokens = 0;
   /// Mean loss of each window, for paired comparisons.
   std::vector<double> window_losses;
+  /// For contexts of up to 64 tokens, up to 128, and so on by doubling, to the length of the windows.
+  std::vector<ContextLoss> by_context;
 };
 
 /// The ranks of `communicator` share the windows; every rank gets the whole result. `progress` is called with the

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "services/common/base/files.h"
 #include "services/common/base/status_macros.h"
@@ -74,6 +75,10 @@ absl::Status AddPerplexity(StageContext& context, const SourceModel& source, con
   record.measured["standard_error"] = perplexity.standard_error;
   record.measured["windows"] = perplexity.windows;
   record.measured["tokens"] = perplexity.tokens;
+  for (const ContextLoss& loss : perplexity.by_context) {
+    record.measured["by_context"].push_back(
+        {{"first", loss.first}, {"last", loss.last}, {"perplexity", std::exp(loss.mean_loss)}});
+  }
   record.SetFigure("perplexity", perplexity.perplexity);
   return WriteScores(context, artifacts::kWindowScores, {{"mean_losses", perplexity.window_losses}});
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <numeric>
 
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
 #include "tests/unit/trainer/fixtures/letter_windows.h"
@@ -64,6 +65,30 @@ TEST(PerplexityTest, IsTheExponentialOfTheMeanOverAllWindows) {
   EXPECT_EQ(result.windows, 14);
   EXPECT_EQ(result.tokens, 14 * 15);
   EXPECT_EQ(progress.back(), 14);
+}
+
+TEST(PerplexityTest, IsAlsoTakenByContext) {
+  TemporaryFolder folder;
+  const Model model = RandomModel(SmallConfig(4), false, 6);
+  const TokenWindows windows = LetterWindows(folder.path() / "data.jsonl", 22, 150);
+  ASSERT_EQ(windows.windows(), 3);
+  std::vector<double> sums(149, 0.0);
+  for (int64_t window = 0; window < 3; ++window) {
+    const auto losses = LossesByHand(model, WindowBatch(windows, {window}, at::kCPU)[0]);
+    for (size_t position = 0; position < sums.size(); ++position) sums[position] += losses[position];
+  }
+  const auto mean = [&sums](int64_t first, int64_t last) {
+    return std::accumulate(sums.begin() + first - 1, sums.begin() + last, 0.0) /
+           static_cast<double>(3 * (last + 1 - first));
+  };
+  const Perplexity result = *MeasurePerplexity(model, windows, at::kCPU, *MakeSelfCommunicator(), [](int64_t) {});
+  ASSERT_EQ(result.by_context.size(), 3u);
+  const std::vector<std::pair<int64_t, int64_t>> ranges = {{1, 64}, {65, 128}, {129, 149}};
+  for (size_t range = 0; range < ranges.size(); ++range) {
+    const ContextLoss& actual = result.by_context[range];
+    EXPECT_EQ(std::pair(actual.first, actual.last), ranges[range]);
+    EXPECT_NEAR(actual.mean_loss, mean(actual.first, actual.last), 1e-5);
+  }
 }
 
 TEST(PerplexityTest, OfAModelWithoutPreferenceIsItsVocabulary) {

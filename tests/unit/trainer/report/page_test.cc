@@ -95,6 +95,20 @@ TEST(ReportPageTest, ShowsTheQualityOfEveryModel) {
   }
 }
 
+TEST(ReportPageTest, ShowsThePerplexityByContext) {
+  Json report = BareReport();
+  const auto ranges = [](double near, double far) -> Json {
+    return {{{"first", 1}, {"last", 64}, {"perplexity", near}}, {{"first", 65}, {"last", 1023}, {"perplexity", far}}};
+  };
+  report["source"]["by_context"] = ranges(12.5, 10);
+  EXPECT_THAT(RenderReport(report), Not(HasSubstr("by context"))) << "there is nothing to compare with";
+  report["result"]["by_context"] = ranges(13.75, 12.5);
+  const std::string page = RenderReport(report);
+  for (const char* shown : {"Perplexity by context", "65 to 1,023", "12.50", "13.75", "1.100", "1.250"}) {
+    EXPECT_THAT(page, HasSubstr(shown));
+  }
+}
+
 Json Layer(int index, double residual_key, double similarity_after) {
   return {{"index", index},
           {"residual_key", residual_key},
