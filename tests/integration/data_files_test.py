@@ -119,6 +119,20 @@ class FormsTest(DataTest):
         other = self.aligned("other-order", [str(texts / "[123]*"), str(texts / "0.jsonl")])
         self.assertNotEqual(expected, other)
 
+    def test_statistics_and_streams_serve_later_jobs_whatever_tokens_were_stored_meanwhile(self):
+        layerwise = {"method": "distill", "sequences": 8, "sequence_length": 64, "passes": 1}
+        text = str(places.TRAINING_TEXT)  # so long that the first job does not tokenise all of it
+        self.aligned("few", text, sequences=8)
+        kept = {"statistics": 1, "streams": 0}
+        for name, changes in (("trained", {"finetune": {"method": "direct", "data": text, "steps": 2}}),
+                              ("after", {"finetune": {"method": "none"}})):
+            self.succeed(job_file.small_job(
+                self.results / name, name=name, layerwise=layerwise,
+                calibration={"data": text, "sequences": 8, "sequence_length": 64}, **changes))
+            kept["streams"] = 1
+            for folder, count in kept.items():
+                self.assertEqual(len(list((self.folder / "work" / folder).iterdir())), count, (name, folder))
+
     def test_every_stage_reads_all_forms(self):
         texts = self.folder / "texts"
         texts.mkdir()

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
 
 namespace regroup {
@@ -140,6 +141,21 @@ std::vector<int64_t> TokenWindows::AnswerPlaces(int64_t i) const {
     }
   }
   return places;
+}
+
+std::string TokenWindows::Digest() const {
+  Sha256 digest;
+  const auto add = [&digest]<typename Value>(const std::vector<Value>& values) {
+    digest.Update({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(Value)});
+  };
+  for (int64_t window = 0; window < windows_; ++window) {
+    add(Window(window));
+    std::vector<int64_t> documents = Documents(window);
+    // Padding has the number of all texts, also of those after the windows.
+    std::replace(documents.begin(), documents.end(), store_.texts(), int64_t{-1});
+    add(documents);
+  }
+  return digest.Finish();
 }
 
 }  // namespace regroup

@@ -64,8 +64,11 @@ class TokenWindows {
   bool has_answers() const { return store_.has_answers(); }
   /// Number of texts read to fill the windows.
   int64_t texts() const { return store_.texts(); }
-  /// Identifies the tokens that the windows were cut from.
-  const std::string& digest() const { return store_.digest(); }
+  /// Returns the SHA-256 of the windows' tokens and of how texts follow one another in them. It does not depend on how
+  /// much text comes after the last window. Reads all windows.
+  std::string Digest() const;
+  /// Identifies all tokens that were read, also those behind the last window.
+  const std::string& store_digest() const { return store_.digest(); }
 
  private:
   /// The part of a window that one text fills.

@@ -44,7 +44,7 @@ bool NeedsUnitGrams(const v1::TaskAssignment& assignment) {
 std::string StatisticsKey(const StageContext& context, const TokenWindows& windows, bool unit_grams) {
   const nlohmann::json key = {{"format", kFormat},
                               {"source", context.assignment.model().digest()},
-                              {"text", windows.digest()},
+                              {"text", windows.Digest()},
                               {"windows", windows.windows()},
                               {"sequence_length", windows.sequence_length()},
                               {"unit_grams", unit_grams}};

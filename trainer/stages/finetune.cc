@@ -54,7 +54,7 @@ absl::Status CheckMemory(const StageContext& context, const SourceModel& source,
 
 /// Returns the inputs, other than their shape, on which the teacher's states depend.
 std::string FingerprintOf(const StageContext& context, const TokenWindows& windows) {
-  return fmt::format("{} {} {} {} {}", context.spec().source().checkpoint(), windows.digest(),
+  return fmt::format("{} {} {} {} {}", context.spec().source().checkpoint(), windows.store_digest(),
                      windows.sequence_length(), context.spec().finetune().across_documents(), context.device.is_cuda());
 }
 

@@ -60,7 +60,7 @@ absl::StatusOr<SourcePass> MakeSourcePass(StageContext& context, const SourceMod
 std::string StreamsKey(const StageContext& context, const TokenWindows& text) {
   const nlohmann::json key = {{"format", kFormat},
                               {"source", context.assignment.model().digest()},
-                              {"text", text.digest()},
+                              {"text", text.Digest()},
                               {"windows", text.windows()},
                               {"sequence_length", text.sequence_length()},
                               {"borders", BlockBorders(context)},

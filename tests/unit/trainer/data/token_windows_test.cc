@@ -46,6 +46,20 @@ TEST(TokenWindowsTest, JoinsTextsWithEndTokensAndDropsTheLastPartialWindow) {
   EXPECT_EQ(windows->texts(), 3);
 }
 
+TEST(TokenWindowsTest, TheDigestIsThatOfTheWindowsAndNotOfTheTextBehindThem) {
+  TemporaryFolder folder;
+  const std::string some = "{\"text\": \"ab\"}\n{\"text\": \"c\"}\n";
+  const auto digest_of = [&folder](const std::string& lines, int64_t length = 4) {
+    const auto windows = TokenWindows::Build(folder.Write("x.jsonl", lines), FakeTokenizer(),
+                                             {.sequence_length = length, .max_windows = 1});
+    EXPECT_TRUE(windows.ok()) << windows.status();
+    return windows->Digest();
+  };
+  EXPECT_EQ(digest_of(some), digest_of(some + "{\"text\": \"another text\"}\n"));
+  EXPECT_NE(digest_of(some), digest_of("{\"text\": \"ad\"}\n"));
+  EXPECT_NE(digest_of(some), digest_of(some, 3));
+}
+
 /// Returns the tokens of all texts that are read.
 absl::StatusOr<std::vector<int32_t>> TokensOf(const std::vector<std::filesystem::path>& files,
                                               const TokeniseOptions& options, std::vector<std::string>* digests) {
