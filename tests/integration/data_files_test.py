@@ -250,7 +250,7 @@ class OtherKindsTest(DataTest):
                 (b"version https://git-lfs.github.com/spec/v1\n", ["Git LFS", "git lfs pull"]),
                 (b"{\"body\": \"a\"}\n", [":1:", "\"text\" is missing", "\"body\"", "`field`"]),
                 (b"{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}]}\n",
-                 [":1:", "conversation", "apply_chat_template"])):
+                 [":1:", "conversation", "has no chat template"])):
             with self.subTest(fragments):
                 self.refuse_content(content, *fragments)
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "services/common/base/status_macros.h"
+#include "trainer/data/json_lines_reader.h"
 
 namespace regroup {
 namespace {
@@ -27,8 +28,8 @@ std::optional<int32_t> FirstBeyond(const std::vector<int32_t>& ids, int64_t voca
 
 class BoundedTokenizer final : public Tokenizer {
  public:
-  BoundedTokenizer(std::shared_ptr<const Tokenizer> tokenizer, int64_t vocabulary)
-      : tokenizer_(std::move(tokenizer)), vocabulary_(vocabulary) {}
+  BoundedTokenizer(std::shared_ptr<const Tokenizer> tokenizer, int64_t vocabulary, absl::StatusOr<ChatTemplate> chat)
+      : tokenizer_(std::move(tokenizer)), vocabulary_(vocabulary), chat_(std::move(chat)) {}
 
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const override {
     return Bounded(tokenizer_->Encode(text));
@@ -37,6 +38,10 @@ class BoundedTokenizer final : public Tokenizer {
     return Bounded(tokenizer_->EncodeOrdinary(text));
   }
   absl::StatusOr<std::string> Decode(std::span<const int32_t> ids) const override { return tokenizer_->Decode(ids); }
+  absl::StatusOr<std::string> Render(const Conversation& conversation) const override {
+    REGROUP_RETURN_IF_ERROR(chat_.status());
+    return chat_->Render(conversation, kMaxLineBytes);
+  }
   std::optional<int32_t> bos_id() const override { return tokenizer_->bos_id(); }
   std::optional<int32_t> eos_id() const override { return tokenizer_->eos_id(); }
   int64_t vocabulary_size() const override { return tokenizer_->vocabulary_size(); }
@@ -51,12 +56,13 @@ class BoundedTokenizer final : public Tokenizer {
 
   std::shared_ptr<const Tokenizer> tokenizer_;
   int64_t vocabulary_;
+  absl::StatusOr<ChatTemplate> chat_;
 };
 
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> BoundTokenizer(std::shared_ptr<const Tokenizer> tokenizer,
-                                                                int64_t vocabulary) {
+                                                                int64_t vocabulary, absl::StatusOr<ChatTemplate> chat) {
   REGROUP_ASSIGN_OR_RETURN(std::vector<int32_t> always, tokenizer->Encode(""));
   if (tokenizer->eos_id()) always.push_back(*tokenizer->eos_id());
   if (const std::optional<int32_t> beyond = FirstBeyond(always, vocabulary)) {
@@ -65,14 +71,14 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> BoundTokenizer(std::shared_ptr<
                     "another token in tokenizer_config.json, or resize {}",
                     NameOf(*tokenizer, *beyond), vocabulary, kRemedy));
   }
-  return std::make_shared<BoundedTokenizer>(std::move(tokenizer), vocabulary);
+  return std::make_shared<BoundedTokenizer>(std::move(tokenizer), vocabulary, std::move(chat));
 }
 
 absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadBoundedTokenizer(const std::filesystem::path& folder,
                                                                       int64_t vocabulary,
                                                                       const std::filesystem::path& original) {
   REGROUP_ASSIGN_OR_RETURN(std::shared_ptr<const Tokenizer> tokenizer, LoadTokenizer(folder, original));
-  auto bounded = BoundTokenizer(std::move(tokenizer), vocabulary);
+  auto bounded = BoundTokenizer(std::move(tokenizer), vocabulary, ChatTemplate::Load(folder, original));
   if (bounded.ok()) return bounded;
   return absl::Status(bounded.status().code(),
                       fmt::format("{}: {}", folder.string(), std::string(bounded.status().message())));

@@ -16,10 +16,13 @@ namespace regroup {
 
 /// Returns a tokenizer that encodes as `tokenizer` does, but fails with DATA_LOSS at an id of `vocabulary` or more, and
 /// names the token. INVALID_ARGUMENT if the end token, or a token that is added to every text, has such an id.
-absl::StatusOr<std::shared_ptr<const Tokenizer>> BoundTokenizer(std::shared_ptr<const Tokenizer> tokenizer,
-                                                                int64_t vocabulary);
+/// Conversations are rendered by `chat`, whose error counts only then.
+absl::StatusOr<std::shared_ptr<const Tokenizer>> BoundTokenizer(
+    std::shared_ptr<const Tokenizer> tokenizer, int64_t vocabulary,
+    absl::StatusOr<ChatTemplate> chat = absl::NotFoundError("there is no chat template"));
 
-/// Loads a folder's tokenizer and bounds it. Returns the errors of LoadTokenizer and BoundTokenizer.
+/// Loads a folder's tokenizer and its chat template, and bounds the tokenizer. Returns the errors of LoadTokenizer and
+/// BoundTokenizer.
 absl::StatusOr<std::shared_ptr<const Tokenizer>> LoadBoundedTokenizer(const std::filesystem::path& folder,
                                                                       int64_t vocabulary,
                                                                       const std::filesystem::path& original = {});

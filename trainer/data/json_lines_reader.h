@@ -31,6 +31,9 @@ class JsonLinesReader {
   /// object or too long, and for a file of another kind (data_kind.h); DATA_LOSS if the file became shorter.
   absl::StatusOr<std::optional<nlohmann::json>> Next();
 
+  /// Returns the text of the object that Next returned last.
+  const std::string& line() const { return line_; }
+
   /// See DataStream::Digest.
   absl::StatusOr<std::string> Digest() { return stream_.Digest(); }
 

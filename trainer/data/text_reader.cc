@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "services/common/base/status_macros.h"
+#include "trainer/data/conversation.h"
 
 namespace regroup {
 namespace {
@@ -31,32 +32,32 @@ absl::StatusOr<int64_t> ParseLabel(const JsonLinesReader& lines, const nlohmann:
       fmt::format("the field \"label\" must be the index of the correct choice, 0 to {}", choices - 1));
 }
 
-bool IsConversation(const nlohmann::json& value) { return value.is_array() && !value.empty() && value[0].is_object(); }
-
-absl::Status Conversation(const JsonLinesReader& lines, std::string_view field) {
-  return lines.ErrorHere(fmt::format(
-      "the field \"{}\" is a conversation, and Regroup does not run chat templates; write its text, for example "
-      "with tokenizer.apply_chat_template(line[\"{}\"], tokenize=False) of Transformers",
-      field, field));
-}
-
 }  // namespace
 
-absl::StatusOr<TextReader> TextReader::Open(const std::filesystem::path& path, std::string field) {
+absl::StatusOr<TextReader> TextReader::Open(const std::filesystem::path& path, std::string field,
+                                            const Tokenizer* tokenizer) {
   REGROUP_ASSIGN_OR_RETURN(JsonLinesReader lines, JsonLinesReader::Open(path));
-  return TextReader(std::move(lines), std::move(field));
+  return TextReader(std::move(lines), std::move(field), tokenizer);
+}
+
+absl::StatusOr<std::string> TextReader::Render(const std::string& field) {
+  is_conversation_ = true;
+  REGROUP_ASSIGN_OR_RETURN(const Conversation conversation, ReadConversation(lines_, field));
+  const absl::StatusOr<std::string> text =
+      tokenizer_ == nullptr ? absl::NotFoundError("there is no chat template") : tokenizer_->Render(conversation);
+  if (text.ok()) return text;
+  return lines_.ErrorHere(fmt::format("the conversation in \"{}\": {}", field, std::string(text.status().message())));
 }
 
 absl::StatusOr<std::optional<std::string>> TextReader::Next() {
+  is_conversation_ = false;
   REGROUP_ASSIGN_OR_RETURN(const std::optional<nlohmann::json> object, lines_.Next());
   if (!object) return std::nullopt;
   if (object->contains(field_)) {
-    if (IsConversation(object->at(field_))) return Conversation(lines_, field_);
-    return lines_.TextField(*object, field_);
+    return MayBeConversation(object->at(field_)) ? Render(field_) : lines_.TextField(*object, field_);
   }
-  for (const char* field : {"messages", "conversations"}) {
-    if (object->contains(field) && IsConversation(object->at(field))) return Conversation(lines_, field);
-  }
+  REGROUP_ASSIGN_OR_RETURN(const std::string conversation, ConversationField(lines_, *object));
+  if (!conversation.empty()) return Render(conversation);
   if (object->contains("prompt") && object->contains("completion")) {
     return lines_.ErrorHere(
         fmt::format("the line has \"prompt\" and \"completion\", which only finetune.loss: bild "
@@ -79,6 +80,13 @@ absl::StatusOr<std::optional<InstructionRecord>> InstructionReader::Next() {
   if (!object->contains("prompt") && object->contains("text")) {
     return lines_.ErrorHere(
         "the line has a \"text\", but finetune.loss: bild reads \"prompt\" and \"completion\"; loss: kl reads texts");
+  }
+  REGROUP_ASSIGN_OR_RETURN(const std::string conversation, ConversationField(lines_, *object));
+  if (!object->contains("prompt") && !conversation.empty()) {
+    return lines_.ErrorHere(fmt::format(
+        "\"{}\" is a conversation, but finetune.loss: bild reads \"prompt\" and \"completion\"; loss: kl reads "
+        "conversations",
+        conversation));
   }
   InstructionRecord record;
   REGROUP_ASSIGN_OR_RETURN(record.prompt, lines_.TextField(*object, "prompt"));

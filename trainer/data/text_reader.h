@@ -1,5 +1,6 @@
-// Reads the three kinds of data file: texts, instructions with answers, and multiple choice. All are JSON Lines; every
-// error names file and line. Each reader is used by one thread at a time and never holds a whole file in memory.
+// Reads the three kinds of data file: texts and conversations, instructions with answers, and multiple choice. All are
+// JSON Lines; every error names file and line. Each reader is used by one thread at a time and never holds a whole file
+// in memory.
 #pragma once
 
 #include <cstdint>
@@ -11,25 +12,36 @@
 
 #include "absl/status/statusor.h"
 #include "trainer/data/json_lines_reader.h"
+#include "trainer/data/tokenizer.h"
 
 namespace regroup {
 
 inline constexpr char kTextField[] = "text";
 
-/// Reads lines {"text"}, or those whose text is in another field. Other fields are ignored.
+/// Reads lines {"text"}, or those whose text is in another field. A field may also hold a conversation
+/// (conversation.h), as may "messages" or "conversations" of a line without the field. Other fields are ignored.
 class TextReader {
  public:
-  static absl::StatusOr<TextReader> Open(const std::filesystem::path& path, std::string field = kTextField);
+  /// `tokenizer` renders conversations, and must outlive the reader; without one, they are refused.
+  static absl::StatusOr<TextReader> Open(const std::filesystem::path& path, std::string field = kTextField,
+                                         const Tokenizer* tokenizer = nullptr);
   /// Returns the next text, or nullopt at the end.
   absl::StatusOr<std::optional<std::string>> Next();
+  /// Tells whether that text is a rendered conversation, which has all its special tokens.
+  bool is_conversation() const { return is_conversation_; }
   const JsonLinesReader& lines() const { return lines_; }
   /// See JsonLinesReader::Digest.
   absl::StatusOr<std::string> Digest() { return lines_.Digest(); }
 
  private:
-  TextReader(JsonLinesReader lines, std::string field) : lines_(std::move(lines)), field_(std::move(field)) {}
+  TextReader(JsonLinesReader lines, std::string field, const Tokenizer* tokenizer)
+      : lines_(std::move(lines)), field_(std::move(field)), tokenizer_(tokenizer) {}
+  absl::StatusOr<std::string> Render(const std::string& field);
+
   JsonLinesReader lines_;
   std::string field_;
+  const Tokenizer* tokenizer_;
+  bool is_conversation_ = false;
 };
 
 struct InstructionRecord {

@@ -32,23 +32,35 @@ int ThreadCount(int requested) {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-/// Reads a line of either kind; a plain text becomes a prompt without an answer.
+struct Line {
+  /// A plain text is a prompt without an answer.
+  InstructionRecord record;
+  bool is_conversation = false;
+};
+
+/// Reads a line of either kind.
 class LineReader {
  public:
-  static absl::StatusOr<LineReader> Open(const std::filesystem::path& data, const TokeniseOptions& options) {
+  static absl::StatusOr<LineReader> Open(const std::filesystem::path& data, const TokeniseOptions& options,
+                                         const Tokenizer& tokenizer) {
     if (options.kind == DataKind::kTexts) {
-      REGROUP_ASSIGN_OR_RETURN(TextReader texts, TextReader::Open(data, options.field));
+      REGROUP_ASSIGN_OR_RETURN(TextReader texts, TextReader::Open(data, options.field, &tokenizer));
       return LineReader(std::move(texts));
     }
     REGROUP_ASSIGN_OR_RETURN(InstructionReader instructions, InstructionReader::Open(data));
     return LineReader(std::move(instructions));
   }
 
-  absl::StatusOr<std::optional<InstructionRecord>> Next() {
-    if (auto* instructions = std::get_if<InstructionReader>(&reader_)) return instructions->Next();
-    REGROUP_ASSIGN_OR_RETURN(std::optional<std::string> text, std::get<TextReader>(reader_).Next());
+  absl::StatusOr<std::optional<Line>> Next() {
+    if (auto* instructions = std::get_if<InstructionReader>(&reader_)) {
+      REGROUP_ASSIGN_OR_RETURN(std::optional<InstructionRecord> record, instructions->Next());
+      if (!record) return std::nullopt;
+      return Line{.record = *std::move(record)};
+    }
+    auto& texts = std::get<TextReader>(reader_);
+    REGROUP_ASSIGN_OR_RETURN(std::optional<std::string> text, texts.Next());
     if (!text) return std::nullopt;
-    return InstructionRecord{.prompt = *std::move(text)};
+    return Line{.record = {.prompt = *std::move(text)}, .is_conversation = texts.is_conversation()};
   }
   absl::StatusOr<std::string> Digest() {
     return std::visit([](auto& reader) { return reader.Digest(); }, reader_);
@@ -63,13 +75,13 @@ class LineReader {
   Reader reader_;
 };
 
-absl::StatusOr<std::vector<InstructionRecord>> ReadBatch(LineReader& reader) {
-  std::vector<InstructionRecord> lines;
+absl::StatusOr<std::vector<Line>> ReadBatch(LineReader& reader) {
+  std::vector<Line> lines;
   size_t bytes = 0;
   while (lines.size() < kBatchTexts && bytes < kBatchBytes) {
-    REGROUP_ASSIGN_OR_RETURN(std::optional<InstructionRecord> line, reader.Next());
+    REGROUP_ASSIGN_OR_RETURN(std::optional<Line> line, reader.Next());
     if (!line) break;
-    bytes += line->prompt.size() + line->completion.size();
+    bytes += line->record.prompt.size() + line->record.completion.size();
     lines.push_back(*std::move(line));
   }
   return lines;
@@ -77,23 +89,28 @@ absl::StatusOr<std::vector<InstructionRecord>> ReadBatch(LineReader& reader) {
 
 using Encoded = absl::StatusOr<TokenisedText>;
 
-Encoded Encode(const Tokenizer& tokenizer, const InstructionRecord& line, DataKind kind) {
+Encoded Encode(const Tokenizer& tokenizer, const Line& line, DataKind kind) {
   const std::optional<int32_t> end = tokenizer.eos_id();
+  const auto& [prompt, completion] = line.record;
   TokenisedText text;
-  REGROUP_ASSIGN_OR_RETURN(text.ids, tokenizer.Encode(line.prompt));
+  if (line.is_conversation) {
+    // The template writes the special tokens, also those at both ends.
+    REGROUP_ASSIGN_OR_RETURN(text.ids, tokenizer.EncodeOrdinary(prompt));
+    return text;
+  }
+  REGROUP_ASSIGN_OR_RETURN(text.ids, tokenizer.Encode(prompt));
   if (kind == DataKind::kInstructions) {
     // Post-processing that ends every text would also end the prompt, so its end token is removed.
     if (end && !text.ids.empty() && text.ids.back() == *end) text.ids.pop_back();
     text.prompt = static_cast<int64_t>(text.ids.size());
-    REGROUP_ASSIGN_OR_RETURN(const std::vector<int32_t> answer, tokenizer.EncodeOrdinary(line.completion));
+    REGROUP_ASSIGN_OR_RETURN(const std::vector<int32_t> answer, tokenizer.EncodeOrdinary(completion));
     text.ids.insert(text.ids.end(), answer.begin(), answer.end());
   }
   if (end) text.ids.push_back(*end);
   return text;
 }
 
-std::vector<Encoded> EncodeAll(const Tokenizer& tokenizer, const std::vector<InstructionRecord>& lines, DataKind kind,
-                               int threads) {
+std::vector<Encoded> EncodeAll(const Tokenizer& tokenizer, const std::vector<Line>& lines, DataKind kind, int threads) {
   std::vector<Encoded> encoded(lines.size());
   ForEachIndex(lines.size(), static_cast<size_t>(threads),
                [&](size_t i) { encoded[i] = Encode(tokenizer, lines[i], kind); });
@@ -118,11 +135,11 @@ class Tokenising {
   /// Returns the file's digest, or an empty text if none is wanted.
   absl::StatusOr<std::string> Read(const std::filesystem::path& file) {
     if (HasEnough()) return options_.digests ? FileDigest(file) : "";
-    REGROUP_ASSIGN_OR_RETURN(LineReader reader, LineReader::Open(file, options_));
+    REGROUP_ASSIGN_OR_RETURN(LineReader reader, LineReader::Open(file, options_, tokenizer_));
     const uint64_t bytes_before = progress_.bytes_read;
     const int64_t texts_before = progress_.texts;
     while (!HasEnough()) {
-      REGROUP_ASSIGN_OR_RETURN(const std::vector<InstructionRecord> lines, ReadBatch(reader));
+      REGROUP_ASSIGN_OR_RETURN(const std::vector<Line> lines, ReadBatch(reader));
       if (lines.empty()) break;
       REGROUP_RETURN_IF_ERROR(Add(file, lines, texts_before));
       progress_.bytes_read = bytes_before + reader.lines().bytes_read();
@@ -146,10 +163,9 @@ class Tokenising {
  private:
   bool HasEnough() const { return options_.enough_tokens > 0 && progress_.tokens >= options_.enough_tokens; }
 
-  absl::Status Add(const std::filesystem::path& file, const std::vector<InstructionRecord>& lines,
-                   int64_t texts_before) {
-    for (const InstructionRecord& line : lines) {
-      has_content_ |= !(options_.kind == DataKind::kTexts ? line.prompt : line.completion).empty();
+  absl::Status Add(const std::filesystem::path& file, const std::vector<Line>& lines, int64_t texts_before) {
+    for (const auto& [record, is_conversation] : lines) {
+      has_content_ |= !(options_.kind == DataKind::kTexts ? record.prompt : record.completion).empty();
     }
     for (const Encoded& text : EncodeAll(tokenizer_, lines, options_.kind, ThreadCount(options_.threads))) {
       if (!text.ok()) {

@@ -37,7 +37,8 @@ struct TokeniseOptions {
 };
 
 /// The tokens of one line. Texts are encoded with the tokenizer's own post-processing; an answer follows its prompt
-/// without any. The end-of-sequence token comes last, if the tokenizer has one.
+/// without any. The end-of-sequence token comes last, if the tokenizer has one. A conversation has the tokens that its
+/// template writes, and no others.
 struct TokenisedText {
   std::vector<int32_t> ids;
   /// Number of ids that belong to the prompt; 0 for a plain text.

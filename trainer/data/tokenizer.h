@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "trainer/data/chat_template/chat_template.h"
 
 namespace regroup {
 
@@ -27,6 +28,12 @@ class Tokenizer {
   virtual absl::StatusOr<std::vector<int32_t>> EncodeOrdinary(std::string_view text) const = 0;
   /// Returns the text of the ids, including special tokens. INVALID_ARGUMENT for an id that is not in the vocabulary.
   virtual absl::StatusOr<std::string> Decode(std::span<const int32_t> ids) const = 0;
+
+  /// Returns the text of a conversation by the chat template of the tokenizer's folder; its tokens are those of
+  /// EncodeOrdinary. Returns the errors of ChatTemplate::Load and Render; NOT_FOUND without a folder.
+  virtual absl::StatusOr<std::string> Render(const Conversation& /*conversation*/) const {
+    return absl::NotFoundError("there is no chat template");
+  }
 
   /// Return the begin-of-sequence and end-of-sequence tokens that the folder names.
   virtual std::optional<int32_t> bos_id() const = 0;

@@ -13,12 +13,13 @@ namespace {
 
 /// Calls `read` with a reader of each file, and with the file. Returns the files.
 template <typename Read>
-absl::StatusOr<DataFiles> ReadEach(const JobText& text, Read read) {
+absl::StatusOr<DataFiles> ReadEach(const JobText& text, const Tokenizer& tokenizer, Read read) {
   auto data = FindDataFiles(text.names);
   if (!data.ok()) return AtKey(text.key, data.status());
   for (const std::filesystem::path& file : data->files) {
-    const absl::Status status = text.kind == DataKind::kTexts ? read(TextReader::Open(file, text.field), file)
-                                                              : read(InstructionReader::Open(file), file);
+    const absl::Status status = text.kind == DataKind::kTexts
+                                    ? read(TextReader::Open(file, text.field, &tokenizer), file)
+                                    : read(InstructionReader::Open(file), file);
     REGROUP_RETURN_IF_ERROR(AtKey(text.key, status));
   }
   return data;
@@ -33,7 +34,7 @@ absl::Status CheckText(const JobText& text, const Tokenizer& tokenizer, int64_t 
     if (!first.ok() || first->has_value()) return first.status();
     return absl::InvalidArgumentError(fmt::format("{} contains no text", file.string()));
   };
-  REGROUP_RETURN_IF_ERROR(ReadEach(text, has_a_line).status());
+  REGROUP_RETURN_IF_ERROR(ReadEach(text, tokenizer, has_a_line).status());
   REGROUP_ASSIGN_OR_RETURN(const int64_t tokens, CountTokens(text, tokenizer, sequence_length));
   // Instructions are packed, not cut: one is enough.
   if (tokens >= sequence_length || text.kind == DataKind::kInstructions) return absl::OkStatus();
@@ -53,7 +54,8 @@ absl::StatusOr<int64_t> CountTokens(const JobText& text, const Tokenizer& tokeni
   return tokens;
 }
 
-absl::StatusOr<std::vector<std::string>> CheckAllLines(const JobText& text, const std::function<void()>& tick) {
+absl::StatusOr<std::vector<std::string>> CheckAllLines(const JobText& text, const Tokenizer& tokenizer,
+                                                       const std::function<void()>& tick) {
   std::vector<std::string> digests;
   const auto read = [&](auto reader, const std::filesystem::path&) -> absl::Status {
     REGROUP_RETURN_IF_ERROR(reader.status());
@@ -66,7 +68,7 @@ absl::StatusOr<std::vector<std::string>> CheckAllLines(const JobText& text, cons
     REGROUP_ASSIGN_OR_RETURN(digests.emplace_back(), reader->Digest());
     return absl::OkStatus();
   };
-  REGROUP_ASSIGN_OR_RETURN(const DataFiles data, ReadEach(text, read));
+  REGROUP_ASSIGN_OR_RETURN(const DataFiles data, ReadEach(text, tokenizer, read));
   return data.DigestsOfNames(digests);
 }
 

@@ -20,8 +20,9 @@ absl::Status CheckText(const JobText& text, const Tokenizer& tokenizer, int64_t 
 /// Tokenises as many texts as have `enough` tokens, 0 for all, and returns the number of their tokens.
 absl::StatusOr<int64_t> CountTokens(const JobText& text, const Tokenizer& tokenizer, int64_t enough);
 
-/// Reads every line, without tokenising it, and returns the digest of each name's content (DataDigest). Calls `tick`
-/// from time to time.
-absl::StatusOr<std::vector<std::string>> CheckAllLines(const JobText& text, const std::function<void()>& tick);
+/// Reads every line, without tokenising it, but with conversations rendered by `tokenizer`, and returns the digest of
+/// each name's content (DataDigest). Calls `tick` from time to time.
+absl::StatusOr<std::vector<std::string>> CheckAllLines(const JobText& text, const Tokenizer& tokenizer,
+                                                       const std::function<void()>& tick);
 
 }  // namespace regroup

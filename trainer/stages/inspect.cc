@@ -158,7 +158,7 @@ absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
   if (AnyArmTrains(spec)) {
     context.link.SetProgress("read finetune.data", 0, 0);
     const JobText text = TextOf(spec.finetune());
-    REGROUP_ASSIGN_OR_RETURN(const std::vector<std::string> digests, CheckAllLines(text, tick));
+    REGROUP_ASSIGN_OR_RETURN(const std::vector<std::string> digests, CheckAllLines(text, *tokenizer, tick));
     for (size_t i = 0; i < digests.size(); ++i) (*summary.mutable_data_digests())[text.names[i]] = digests[i];
   }
 

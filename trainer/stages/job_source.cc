@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <string>
+#include <vector>
+
 #include <nlohmann/json.hpp>
 
 #include "services/common/base/file_digest.h"
@@ -11,6 +14,7 @@
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/data/bounded_tokenizer.h"
+#include "trainer/data/chat_template/template_files.h"
 #include "trainer/model_folder/companion_files.h"
 #include "trainer/stages/artifacts.h"
 
@@ -39,8 +43,12 @@ InspectedSource InspectedFrom(const nlohmann::json& json) {
 
 absl::StatusOr<std::string> TokenizerDigest(const std::filesystem::path& folder) {
   std::string digests;
-  for (const char* name : {"tokenizer.json", "tokenizer.model", "spiece.model", "tokenizer_config.json",
-                           "special_tokens_map.json", "added_tokens.json", "config.json"}) {
+  std::vector<std::string> names = {
+      "tokenizer.json",          "tokenizer.model",   "spiece.model", "tokenizer_config.json",
+      "special_tokens_map.json", "added_tokens.json", "config.json"};
+  REGROUP_ASSIGN_OR_RETURN(const std::vector<std::string> templates, TemplateFileNames(folder));
+  names.insert(names.end(), templates.begin(), templates.end());
+  for (const std::string& name : names) {
     std::error_code error;
     if (!std::filesystem::exists(folder / name, error)) continue;
     REGROUP_ASSIGN_OR_RETURN(const std::string digest, FileDigest(folder / name));

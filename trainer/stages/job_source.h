@@ -22,7 +22,7 @@ struct InspectedSource {
   std::string tokenizer;
 };
 
-/// Returns a digest of the files that make up the folder's tokenizer.
+/// Returns a digest of the files that make up the folder's tokenizer, with its chat templates.
 absl::StatusOr<std::string> TokenizerDigest(const std::filesystem::path& folder);
 
 /// Copies the small files of a source that `inspect` has opened into its `out` folder, and returns the copies' folder.

@@ -58,14 +58,16 @@ TEST(TextReaderTest, ReadsTheTextOfAnotherField) {
               HasSubstr("x.jsonl:2: the field \"body\" is missing; found \"text\"; the key `field`"));
 }
 
-TEST(TextReaderTest, SaysThatItRunsNoChatTemplates) {
+TEST(TextReaderTest, PrefersTheTextToAConversation) {
   TemporaryFolder folder;
   const std::string line = R"({"messages": [{"role": "user", "content": "a"}], "text": ["a"]})";
   EXPECT_THAT(ErrorOf<TextReader>(folder, line), HasSubstr("\"text\" must be a string"));
-  auto reader = TextReader::Open(folder.Write("x.jsonl", line), "messages");
-  EXPECT_THAT(std::string(reader->Next().status().message()), HasSubstr("x.jsonl:1: the field \"messages\" is a conv"));
+}
+
+TEST(TextReaderTest, SaysThatThereIsNoChatTemplate) {
+  TemporaryFolder folder;
   EXPECT_THAT(ErrorOf<TextReader>(folder, R"({"messages": [{"role": "user", "content": "a"}]})"),
-              HasSubstr("apply_chat_template(line[\"messages\"]"));
+              HasSubstr("x.jsonl:1: the conversation in \"messages\": there is no chat template"));
 }
 
 TEST(TextReaderTest, NamesAFileThatCannotBeOpened) {
