@@ -6,6 +6,7 @@ import shutil
 import unittest
 
 from harness import cluster, job_file, places
+from harness.data_file import write_lines, write_parquet
 from harness.program_test import ProgramTest, digest_of
 
 REFUSED = 1
@@ -18,11 +19,6 @@ TURNS = """{%- for m in messages %}
     {{- '<' ~ m.role ~ '> ' ~ m.content | trim ~ eos_token }}
 {%- endfor %}
 """
-
-
-def write_lines(path, objects):
-    path.write_text("".join(json.dumps(line) + "\n" for line in objects))
-    return path
 
 
 class ChatDataTest(ProgramTest):
@@ -64,6 +60,8 @@ class ChatDataTest(ProgramTest):
         texts = write_lines(self.folder / "texts.jsonl", [{"text": text} for text in self.texts])
         expected = self.aligned("texts", texts)
         self.assertEqual(expected, self.aligned("chats", self.conversations()))
+        parquet = write_parquet(self.folder / "chats.parquet", self.conversations().read_bytes())
+        self.assertEqual(expected, self.aligned("parquet", parquet))
         self.assertEqual(expected, self.aligned("field", self.conversations(), field="messages"))
         mixed = write_lines(self.folder / "mixed.jsonl", [
             {"text": text} if index % 2 else {"conversations": [{"from": "human", "value": text}]}

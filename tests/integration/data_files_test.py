@@ -6,25 +6,13 @@ import gzip
 import json
 import re
 import struct
-import subprocess
 import unittest
 
 from harness import cluster, job_file, json_schema, places
+from harness.data_file import write_lines, write_parquet
 from harness.program_test import ProgramTest, digest_of
 
 JOB_FAILED = 1
-
-
-def write_lines(path, objects):
-    path.write_text("".join(json.dumps(line) + "\n" for line in objects))
-    return path
-
-
-def write_parquet(path, lines):
-    """Writes lines of JSON as rows, with the pyarrow of the build."""
-    program = ("import io, sys, pyarrow.json, pyarrow.parquet as parquet; "
-               "parquet.write_table(pyarrow.json.read_json(io.BytesIO(sys.stdin.buffer.read())), sys.argv[1], row_group_size=15)")
-    subprocess.run([places.REPOSITORY / "build/venv/bin/python", "-c", program, path], input=lines, check=True)
 
 
 class DataTest(ProgramTest):
