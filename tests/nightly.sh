@@ -64,6 +64,9 @@ REGROUP_TEST_CONFIGS=0 ctest --test-dir build/release --output-on-failure --no-t
   failed+=(configs)
 echo "nightly: SmolLM2 from 3 KV heads to 1, perplexities next to Transformers'"
 tests/real_model/run.sh || failed+=(real_model)
+echo "nightly: every family in vLLM and llama.cpp, trained models in CTranslate2"
+deploy/install.sh --with-engines
+ctest --test-dir build/release --output-on-failure --no-tests=error -L '^engines$' || failed+=(engines)
 echo "nightly: $executions runs of each fuzz target"
 deploy/install.sh --with-fuzzers
 tests/fuzz/run.sh "$executions" "$seed" || failed+=(fuzz)

@@ -11,8 +11,12 @@ else
 fi
 echo "tests: building"
 deploy/build.sh --all
-without_gpu=()
-[ -e /dev/nvidiactl ] || without_gpu=(-LE gpu)
+# The engines have environments of their own, and are asked for by name: -L engines.
+labels=()
+[ -e /dev/nvidiactl ] || labels+=(gpu)
+[[ "$*" =~ engine|vllm|llama_cpp|ctranslate2 ]] || labels+=(engines)
+excluded=()
+if [ ${#labels[@]} -gt 0 ]; then excluded=(-LE "^($(IFS='|'; echo "${labels[*]}"))\$"); fi
 # Four half cores, REGROUP_ALL_HALF_CORES in cmake/RegroupTargets.cmake: as many tests that wait for timers, two that
 # compute, or one that takes the machine.
-exec ctest --test-dir build/release -j 4 --output-on-failure --no-tests=error "${without_gpu[@]}" "$@"
+exec ctest --test-dir build/release -j 4 --output-on-failure --no-tests=error "${excluded[@]}" "$@"

@@ -7,6 +7,36 @@
 #include "trainer/model_folder/converted_folder.h"
 
 namespace regroup {
+namespace {
+
+/// Tells how an inference engine serves a family's results: "yes"; "same cache", with the tokens of the result but the
+/// cache of the source; "compacted", with a smaller cache after tests/engines/compact_gguf.py; "no". A test compares
+/// this table with tests/engines/results.json, which says more.
+struct EngineSupport {
+  std::string_view family;
+  std::string_view vllm;
+  std::string_view llama_cpp;
+};
+
+constexpr EngineSupport kEngineSupport[] = {
+    {"llama", "yes", "yes"},      {"mistral", "yes", "yes"},
+    {"qwen2", "yes", "yes"},      {"qwen3", "yes", "yes"},
+    {"gemma", "yes", "yes"},      {"olmo", "yes", "yes"},
+    {"olmo2", "yes", "yes"},      {"stablelm", "yes", "yes"},
+    {"phi", "yes", "compacted"},  {"gpt_neox", "same cache", "compacted"},
+    {"gptj", "same cache", "no"}, {"gpt2", "same cache", "compacted"},
+    {"opt", "same cache", "no"},  {"bloom", "same cache", "same cache"},
+    {"t5", "no", "no"},
+};
+
+EngineSupport SupportOf(std::string_view family) {
+  for (const EngineSupport& support : kEngineSupport) {
+    if (support.family == family) return support;
+  }
+  return {family, "not tried", "not tried"};
+}
+
+}  // namespace
 
 std::string DtypeName(at::ScalarType type) {
   switch (type) {
@@ -44,6 +74,9 @@ nlohmann::ordered_json DescribeFamilies() {
     entry["family"] = family.name();
     entry["model_types"] = family.model_types;
     entry["layout"] = family.standard_gqa ? "standard" : "expanded";
+    const EngineSupport engines = SupportOf(family.name());
+    entry["vllm"] = engines.vllm;
+    entry["llama_cpp"] = engines.llama_cpp;
     families.push_back(std::move(entry));
   }
   return families;

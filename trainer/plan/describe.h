@@ -12,7 +12,8 @@
 
 namespace regroup {
 
-/// Returns [{"family", "model_types", "layout"}].
+/// Returns [{"family", "model_types", "layout", "vllm", "llama_cpp"}]; the last two tell how these engines serve a
+/// result.
 nlohmann::ordered_json DescribeFamilies();
 
 /// Returns the family, the sizes, the KV cache bytes per token and the numbers of KV heads that the model can be

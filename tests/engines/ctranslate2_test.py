@@ -1,23 +1,25 @@
-"""Runs the converted model, unchanged, in third-party inference engines and compares their output with Transformers'.
+"""Runs converted models, unchanged, in CTranslate2 and compares its tokens with Transformers'. CTranslate2 repeats shared heads
+before it caches them: equal output, but a cache as large as the source's.
 
-usage: engines_oracle.py <regroup> <logits_tool> <source folder> [trained models' folder]
-It checks Transformers itself, and CTranslate2 if the package `ctranslate2` is installed; otherwise it exits with 77, which
-ctest counts as skipped. See engines.md for the versions that were tried.
+usage: ctranslate2_test.py <regroup> <logits_tool> <source folder> [trained models' folder]
+Exits with 77, which ctest counts as skipped, where the engine is not installed.
 """
 
-import importlib.util
 import os
 import sys
 import tempfile
 
-import torch
+from engine_families import NEW_TOKENS, ROOT
+from engine_runs import is_installed, packages_folder
 
-from prompts import greedy_of, prompts_of
-from regroup_programs import Programs
-from trained_models import trained_models
-from transformers_checks import load
+sys.path.append(str(ROOT / "tests/oracle"))
 
-NEW_TOKENS = 40
+import torch  # noqa: E402
+
+from prompts import greedy_of, prompts_of  # noqa: E402
+from regroup_programs import Programs  # noqa: E402
+from trained_models import trained_models  # noqa: E402
+from transformers_checks import load  # noqa: E402
 
 
 def ctranslate2_greedy(folder, scratch, prompts):
@@ -52,9 +54,11 @@ def check(engine, folder, data, scratch):
 def main():
     regroup, logits_tool, source, *named = sys.argv[1:]
     programs = Programs(regroup, logits_tool)
-    if importlib.util.find_spec("ctranslate2") is None:
-        print("SKIPPED, nothing was checked: the package ctranslate2 is not installed")
+    if not is_installed("ctranslate2"):
+        print("SKIPPED, nothing was checked: ctranslate2 is not installed (deploy/install.sh --with-engines)")
         sys.exit(77)
+    # Behind the environment of the oracles, whose torch and Transformers its converter uses.
+    sys.path.append(str(packages_folder("ctranslate2")))
     import ctranslate2
 
     print(f"CTranslate2 {ctranslate2.__version__}")

@@ -1,0 +1,50 @@
+"""Configurations of the models that the engines read: one for each family, and one more where a key of config.json changes
+how an engine computes.
+
+All have 8 heads of width 32, which is the narrowest that vLLM's attention on CPUs accepts, and the vocabulary of the
+demonstration. Sizes that an engine derives instead of reading them (a feed-forward of 4 x the hidden size in llama.cpp's
+converter for Phi and GPT-2) have the derived value, as in the published models."""
+
+import pathlib
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Tokens of a greedy continuation.
+NEW_TOKENS = 40
+HEADS, WIDTH, LAYERS, POSITIONS = 8, 256, 2, 256
+# Numbers of KV heads of the results: 2:1 and 4:1.
+TARGETS = (4, 2)
+
+COMMON = {"num_hidden_layers": LAYERS, "hidden_size": WIDTH, "num_attention_heads": HEADS, "intermediate_size": 2 * WIDTH,
+          "max_position_embeddings": POSITIONS}  # fmt: skip
+STANDARD = {**COMMON, "num_key_value_heads": HEADS}
+GPT = {"n_layer": LAYERS, "n_embd": WIDTH, "n_head": HEADS, "n_positions": POSITIONS, "n_inner": 4 * WIDTH}
+
+
+def partial_rotary(share):
+    return {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": share}
+
+
+# Name of the case: model type, configuration.
+CASES = {
+    "llama": ("llama", STANDARD),
+    "mistral": ("mistral", {**STANDARD, "head_dim": WIDTH // HEADS, "sliding_window": None}),
+    "mistral, sliding window": ("mistral", {**STANDARD, "head_dim": WIDTH // HEADS, "sliding_window": 16}),
+    "qwen2": ("qwen2", STANDARD),
+    "qwen3": ("qwen3", {**STANDARD, "head_dim": WIDTH // HEADS}),
+    "gemma": ("gemma", {**STANDARD, "head_dim": WIDTH // HEADS, "hidden_act": "gelu_pytorch_tanh"}),
+    "olmo": ("olmo", STANDARD),
+    "olmo2": ("olmo2", STANDARD),
+    "stablelm": ("stablelm", {**STANDARD, "use_qkv_bias": True, "rope_parameters": partial_rotary(0.25)}),
+    "phi": ("phi", {**STANDARD, "intermediate_size": 4 * WIDTH, "rope_parameters": partial_rotary(0.5)}),
+    # Published models have rotary_pct and n_ctx, which Transformers no longer writes by itself.
+    "gpt_neox": ("gpt_neox", {**COMMON, "rotary_pct": 0.25}),
+    "gptj": ("gptj", {**GPT, "rotary_dim": 16}),
+    "gpt2": ("gpt2", {**GPT, "n_ctx": POSITIONS}),
+    "opt": ("opt", {"num_hidden_layers": LAYERS, "hidden_size": WIDTH, "num_attention_heads": HEADS, "ffn_dim": 2 * WIDTH,
+                    "max_position_embeddings": POSITIONS, "word_embed_proj_dim": WIDTH}),
+    "bloom": ("bloom", {"n_layer": LAYERS, "hidden_size": WIDTH, "n_head": HEADS, "seq_length": POSITIONS}),
+    "t5": ("t5", {"num_layers": LAYERS, "num_decoder_layers": LAYERS, "d_model": WIDTH, "d_kv": WIDTH // HEADS,
+                  "num_heads": HEADS, "d_ff": 2 * WIDTH, "decoder_start_token_id": 2}),
+}  # fmt: skip
+# The case with different numbers of KV heads per layer, which no standard config.json expresses.
+UNEVEN = "llama, per_layer: auto"
