@@ -167,10 +167,7 @@ class GraphBuilder {
         {Add({.id = "export", .kind = v1::TASK_KIND_EXPORT, .role = kExportRole, .arms = {0}, .needs = branch->tip})});
   }
 
-  bool Evaluates() const {
-    const v1::Evaluation& evaluation = spec_.evaluation();
-    return evaluation.has_perplexity() || evaluation.multiple_choice_size() > 0 || evaluation.has_latency();
-  }
+  bool Evaluates() const { return Measures(spec_.evaluation()); }
 
   void AddEvaluates() {
     AddEvaluate("evaluate-source", kSourceSubject, {}, inspected_);

@@ -42,8 +42,9 @@ def write_folder(folder, model, template, **config):
         json.dump(tree, file)
 
 
-def expected(tokenizer, conversation, variables, with_ids=True):
+def expected(tokenizer, conversation, variables, with_ids=True, asks=False):
     messages, tools = conversation["messages"], conversation.get("tools")
+    variables = {**variables, "add_generation_prompt": asks}
     try:
         text = tokenizer.apply_chat_template(messages, tools=tools, tokenize=False, **variables)
         if not with_ids:
@@ -77,11 +78,13 @@ def structures(tool, folder, model):
         own = collections.Counter()
         for index, conversation in enumerate(CONVERSATIONS):
             variables = {**DATE, **conversation.get("variables", {})}
-            ours = tool(messages=conversation["messages"], tools=conversation.get("tools"), variables=variables)
-            check(f"{name}, conversation {index}", ours, expected(tokenizer, conversation, variables), own, may_refuse=True)
+            for asks in (False, True):
+                ours = tool(messages=conversation["messages"], tools=conversation.get("tools"), variables=variables, asks_for_answer=asks)
+                theirs = expected(tokenizer, conversation, variables, asks=asks)
+                check(f"{name}, conversation {index}, asks {asks}", ours, theirs, own, may_refuse=True)
         most_equal = min(most_equal, own["equal"])
         counts += own
-    print(f"structures: {len(TEMPLATES)}, {sum(len(name.split(', ')) for name in TEMPLATES)} models, {len(CONVERSATIONS)} conversations each: {dict(counts)}")
+    print(f"structures: {len(TEMPLATES)}, {sum(len(name.split(', ')) for name in TEMPLATES)} models, {len(CONVERSATIONS)} conversations each, with and without a prompt for an answer: {dict(counts)}")
     assert counts["refused by name"] == 0 and most_equal >= 3, counts
     write_folder(folder, model, TEMPLATES["LLaMA 3.1, LLaMA 3.2"])
     tool(folder=folder)

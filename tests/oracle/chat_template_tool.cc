@@ -2,8 +2,8 @@
 //
 // {"folder": folder}                   -> {}, once tokenizer and chat template of the folder are loaded
 // {"source": template, "tokens": {}}   -> {}, once the template is parsed
-// {"messages": [], "tools": [], "variables": {}} -> {"text", "ids"}; without a folder there are no ids
-// Any failure is {"error": text, "unsupported": whether Jinja may accept it}.
+// {"messages": [], "tools": [], "variables": {}, "asks_for_answer": b} -> {"text", "ids"}; without a folder there are
+// no ids Any failure is {"error": text, "unsupported": whether Jinja may accept it}.
 #include <iostream>
 #include <map>
 #include <memory>
@@ -38,7 +38,8 @@ class ChatTemplateTool {
     if (!chat_) return absl::FailedPreconditionError("no template is loaded");
     const Conversation conversation{.messages = request.at("messages"),
                                     .tools = request.value("tools", Json()),
-                                    .variables = request.value("variables", Json())};
+                                    .variables = request.value("variables", Json()),
+                                    .asks_for_answer = request.value("asks_for_answer", false)};
     REGROUP_ASSIGN_OR_RETURN(const std::string text, chat_->Render(conversation, kMaxLineBytes));
     Json answer{{"text", text}};
     if (tokenizer_ != nullptr) {

@@ -11,19 +11,16 @@
 
 #include "services/common/base/status_macros.h"
 #include "trainer/data/tokenizer/utf8.h"
-#include "trainer/eval/perplexity.h"
+#include "trainer/eval/sequence_scores.h"
 
 namespace regroup {
 namespace {
 
-constexpr int64_t kTokensPerBatch = 4096;
-
-/// One choice of one item as tokens; the last `scored` tokens belong to the choice.
-struct Sequence {
+/// One choice of one item as tokens.
+struct Choice {
   size_t item = 0;
   size_t choice = 0;
-  std::vector<int32_t> tokens;
-  int64_t scored = 0;
+  ScoredTokens sequence;
 };
 
 /// Returns the position after the last character other than whitespace.
@@ -36,9 +33,9 @@ size_t EndWithoutWhitespace(std::string_view text) {
 }
 
 /// Returns the tokens of context and choice; the last `scored` ones are those of the choice.
-absl::StatusOr<Sequence> EncodePair(const std::string& context, const std::string& continuation,
-                                    const Tokenizer& tokenizer, bool has_encoder) {
-  Sequence sequence;
+absl::StatusOr<ScoredTokens> EncodePair(const std::string& context, const std::string& continuation,
+                                        const Tokenizer& tokenizer, bool has_encoder) {
+  ScoredTokens sequence;
   REGROUP_ASSIGN_OR_RETURN(const std::vector<int32_t> before, tokenizer.Encode(context));
   if (has_encoder) {
     REGROUP_ASSIGN_OR_RETURN(const std::vector<int32_t> after, tokenizer.EncodeOrdinary(continuation));
@@ -52,12 +49,12 @@ absl::StatusOr<Sequence> EncodePair(const std::string& context, const std::strin
 }
 
 /// Returns the tokens of a continuation without a context.
-absl::StatusOr<Sequence> EncodeAlone(const std::string& continuation, const Tokenizer& tokenizer) {
+absl::StatusOr<ScoredTokens> EncodeAlone(const std::string& continuation, const Tokenizer& tokenizer) {
   const std::optional<int32_t> first = tokenizer.bos_id() ? tokenizer.bos_id() : tokenizer.eos_id();
   if (!first) {
     return absl::InvalidArgumentError("the context is empty, and the tokenizer has no begin or end token to put there");
   }
-  Sequence sequence;
+  ScoredTokens sequence;
   REGROUP_ASSIGN_OR_RETURN(sequence.tokens, tokenizer.EncodeOrdinary(continuation));
   if (sequence.tokens.empty() || sequence.tokens.front() != *first) {
     sequence.tokens.insert(sequence.tokens.begin(), *first);
@@ -66,15 +63,14 @@ absl::StatusOr<Sequence> EncodeAlone(const std::string& continuation, const Toke
   return sequence;
 }
 
-absl::StatusOr<Sequence> Encode(const MultipleChoiceRecord& record, size_t choice, const Tokenizer& tokenizer,
-                                const ModelConfig& config) {
+absl::StatusOr<ScoredTokens> Encode(const MultipleChoiceRecord& record, size_t choice, const Tokenizer& tokenizer,
+                                    const ModelConfig& config) {
   const size_t end = EndWithoutWhitespace(record.context);
   const std::string context = record.context.substr(0, end);
   const std::string continuation = record.context.substr(end) + " " + record.choices[choice];
-  REGROUP_ASSIGN_OR_RETURN(Sequence sequence, context.empty()
-                                                  ? EncodeAlone(continuation, tokenizer)
-                                                  : EncodePair(context, continuation, tokenizer, config.HasEncoder()));
-  sequence.choice = choice;
+  REGROUP_ASSIGN_OR_RETURN(ScoredTokens sequence,
+                           context.empty() ? EncodeAlone(continuation, tokenizer)
+                                           : EncodePair(context, continuation, tokenizer, config.HasEncoder()));
   if (sequence.scored < 1 || sequence.scored >= std::ssize(sequence.tokens)) {
     return absl::InvalidArgumentError(fmt::format("choice {} adds no token to its context", choice));
   }
@@ -91,46 +87,9 @@ int64_t CharactersOf(std::string_view text) {
   return count;
 }
 
-/// Returns the batch right-padded with token 0, which a causal model's earlier positions do not see.
-at::Tensor PaddedBatch(const std::vector<Sequence>& sequences, size_t begin, size_t end) {
-  const auto longest = static_cast<int64_t>(sequences[begin].tokens.size());
-  at::Tensor batch = at::zeros({static_cast<int64_t>(end - begin), longest}, at::kLong);
-  for (size_t row = begin; row < end; ++row) {
-    int64_t* values = batch.mutable_data_ptr<int64_t>() + static_cast<int64_t>(row - begin) * longest;
-    std::copy(sequences[row].tokens.begin(), sequences[row].tokens.end(), values);
-  }
-  return batch;
-}
-
-/// Returns the end of each batch of the sequences, which are sorted by length, longest first. An encoder would see
-/// padding, so its contexts are not batched with others.
-std::vector<size_t> BatchEnds(const std::vector<Sequence>& sequences, bool has_encoder) {
-  std::vector<size_t> ends;
-  for (size_t begin = 0; begin < sequences.size(); begin = ends.back()) {
-    const size_t rows = has_encoder ? 1 : std::max<size_t>(1, kTokensPerBatch / sequences[begin].tokens.size());
-    ends.push_back(std::min(begin + rows, sequences.size()));
-  }
-  return ends;
-}
-
-/// Writes the log-likelihoods of the choices in [begin, end) into `scores`.
-void ScoreBatch(const Model& model, const std::vector<Sequence>& sequences, size_t begin, size_t end, at::Device device,
-                at::Tensor& scores) {
-  const bool encodes = model.config.HasEncoder();
-  const int64_t context = static_cast<int64_t>(sequences[begin].tokens.size()) - sequences[begin].scored;
-  const at::Tensor losses =
-      TokenLosses(model, PaddedBatch(sequences, begin, end).to(device), context).to(at::kCPU, at::kDouble);
-  for (size_t row = begin; row < end; ++row) {
-    const Sequence& sequence = sequences[row];
-    const int64_t start = encodes ? 0 : static_cast<int64_t>(sequence.tokens.size()) - 1 - sequence.scored;
-    const at::Tensor own = losses[static_cast<int64_t>(row - begin)].narrow(0, start, sequence.scored);
-    scores[static_cast<int64_t>(row)] = -own.sum();
-  }
-}
-
 struct Questions {
   MultipleChoice result;
-  std::vector<Sequence> sequences;
+  std::vector<Choice> choices;
 };
 
 absl::StatusOr<Questions> ReadQuestions(const std::filesystem::path& data, const Tokenizer& tokenizer,
@@ -152,8 +111,8 @@ absl::StatusOr<Questions> ReadQuestions(const std::filesystem::path& data, const
                             fmt::format("{}: item {}: {}", data.string(), questions.result.items.size(),
                                         std::string(sequence.status().message())));
       }
-      sequence->item = questions.result.items.size() - 1;
-      questions.sequences.push_back(*std::move(sequence));
+      questions.choices.push_back(
+          {.item = questions.result.items.size() - 1, .choice = choice, .sequence = *std::move(sequence)});
       item.characters.push_back(CharactersOf(record->choices[choice]));
       item.bytes.push_back(std::ssize(record->choices[choice]));
     }
@@ -194,25 +153,13 @@ absl::StatusOr<MultipleChoice> MeasureMultipleChoice(const Model& model, const s
                                                      Communicator& communicator,
                                                      const std::function<void(int64_t, int64_t)>& progress) {
   REGROUP_ASSIGN_OR_RETURN(Questions questions, ReadQuestions(data, tokenizer, model.config));
-  std::vector<Sequence>& sequences = questions.sequences;
-  // The longest come first, so that rows of a batch have similar lengths and the largest batch runs while memory is
-  // free.
-  std::stable_sort(sequences.begin(), sequences.end(),
-                   [](const Sequence& a, const Sequence& b) { return a.tokens.size() > b.tokens.size(); });
-  const auto count = static_cast<int64_t>(sequences.size());
-  at::Tensor scores = at::zeros({count}, at::kDouble);
-  const std::vector<size_t> ends = BatchEnds(sequences, model.config.HasEncoder());
-  for (size_t batch = communicator.rank(); batch < ends.size(); batch += communicator.size()) {
-    const size_t begin = batch == 0 ? 0 : ends[batch - 1];
-    ScoreBatch(model, sequences, begin, ends[batch], device, scores);
-    progress(static_cast<int64_t>(ends[batch]), count);
-  }
-  scores = scores.to(device);
-  REGROUP_RETURN_IF_ERROR(communicator.AllReduceSum(scores));
-  scores = scores.to(at::kCPU);
-  for (int64_t index = 0; index < count; ++index) {
-    const Sequence& sequence = sequences[index];
-    questions.result.items[sequence.item].log_likelihoods[sequence.choice] = scores[index].item<double>();
+  std::vector<ScoredTokens> sequences;
+  for (Choice& choice : questions.choices) sequences.push_back(std::move(choice.sequence));
+  REGROUP_ASSIGN_OR_RETURN(const std::vector<double> scores,
+                           ScoreSequences(model, sequences, device, communicator, progress));
+  for (size_t index = 0; index < scores.size(); ++index) {
+    const Choice& choice = questions.choices[index];
+    questions.result.items[choice.item].log_likelihoods[choice.choice] = scores[index];
   }
   return std::move(questions.result);
 }

@@ -15,8 +15,9 @@ std::string RenderReport(const nlohmann::ordered_json& report) {
       "<meta name=\"color-scheme\" content=\"light dark\"><link rel=\"icon\" href=\"data:,\">\n"
       "<title>Regroup: {0}</title><style>{1}</style></head>\n<body><main>\n<h1>{0}</h1>\n",
       name, kReportStyle);
-  page += SummarySection(report) + QualitySection(report) + SweepSection(report) + DecodeSection(report) +
-          ServingSection(report) + TrainingSection(report) + LayersSection(report) + ProvenanceSection(report);
+  page += SummarySection(report) + QualitySection(report) + AnswersSection(report) + SweepSection(report) +
+          DecodeSection(report) + ServingSection(report) + TrainingSection(report) + LayersSection(report) +
+          ProvenanceSection(report);
   return page + "</main></body></html>\n";
 }
 

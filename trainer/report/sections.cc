@@ -72,27 +72,6 @@ std::string QualityTable(const Json& report) {
   return table.Render();
 }
 
-/// Shows whether the result loses more of far tokens than of near ones.
-std::string ContextTable(const Json& report) {
-  const Json* const best = BestRow(report);
-  const Json* result = report.contains("result") ? &report["result"] : nullptr;
-  if (best != nullptr && best->contains("result")) result = &(*best)["result"];
-  if (result == nullptr || !report["source"].contains("by_context") || !result->contains("by_context")) return "";
-  const Json &before = report["source"]["by_context"], &after = (*result)["by_context"];
-  if (before.size() != after.size() || before.size() < 2) return "";
-  HtmlTable table({"Tokens before", "Perplexity of the source", "of the result", "Ratio"});
-  for (size_t range = 0; range < before.size(); ++range) {
-    const auto theirs = NumberIn(before[range], "perplexity"), ours = NumberIn(after[range], "perplexity");
-    table.Add({fmt::format("{} to {}", GroupedText(before[range]["first"].get<int64_t>()),
-                           GroupedText(before[range]["last"].get<int64_t>())),
-               theirs ? FigureText(*theirs) : kMissing, ours ? FigureText(*ours) : kMissing,
-               theirs && ours ? FigureText(*ours / *theirs) : kMissing});
-  }
-  return "<h3>Perplexity by context</h3>\n" + table.Render() +
-         "<p class=\"note\">Tokens of the windows by how many tokens stand before them: a ratio that grows says that "
-         "the result loses more of what is far away.</p>\n";
-}
-
 std::string AgreementText(const Json& report) {
   if (!report.contains("result") || !report["result"].contains("agreement")) return "";
   const Json& agreement = report["result"]["agreement"];
@@ -253,7 +232,7 @@ std::string SummarySection(const Json& report) {
 }
 
 std::string QualitySection(const Json& report) {
-  return "<section><h2>Quality</h2>\n" + QualityTable(report) + AgreementText(report) + ContextTable(report) +
+  return "<section><h2>Quality</h2>\n" + QualityTable(report) + AgreementText(report) + ContextTables(report) +
          ChoiceTable(report) + PairedTable(report) + "</section>\n";
 }
 

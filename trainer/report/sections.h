@@ -12,6 +12,10 @@ namespace regroup {
 std::string SummarySection(const nlohmann::ordered_json& report);
 /// Shows every measured model, and the paired tests.
 std::string QualitySection(const nlohmann::ordered_json& report);
+/// Shows perplexity by context and the needle test, which are parts of the quality section.
+std::string ContextTables(const nlohmann::ordered_json& report);
+/// Shows what source and result say to the job's prompts.
+std::string AnswersSection(const nlohmann::ordered_json& report);
 /// For a sweep, shows perplexity against the number of KV heads and a table of all combinations.
 std::string SweepSection(const nlohmann::ordered_json& report);
 /// Shows the decode grid next to the bound, prefill, cache bytes, and the cost of alignment.

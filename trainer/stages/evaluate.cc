@@ -104,6 +104,10 @@ absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context) {
     REGROUP_RETURN_IF_ERROR(AddPerplexity(context, source, model, record));
   }
   REGROUP_RETURN_IF_ERROR(AddMultipleChoice(context, source, model, record));
+  if (subject == kSourceSubject || subject == kResultSubject) {
+    REGROUP_RETURN_IF_ERROR(AddNeedle(context, source, model, record));
+    REGROUP_RETURN_IF_ERROR(AddAnswers(context, source, model, record));
+  }
   if (subject == kResultSubject) REGROUP_RETURN_IF_ERROR(CompareWithSource(context, source, std::move(model), record));
   if (context.leads()) {
     REGROUP_RETURN_IF_ERROR(

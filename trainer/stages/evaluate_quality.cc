@@ -9,7 +9,9 @@
 #include "services/common/base/files.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/eval/agreement.h"
+#include "trainer/eval/answers.h"
 #include "trainer/eval/multiple_choice.h"
+#include "trainer/eval/needle.h"
 #include "trainer/eval/perplexity.h"
 #include "trainer/plan/settings.h"
 #include "trainer/stages/artifacts.h"
@@ -102,6 +104,39 @@ absl::Status AddMultipleChoice(StageContext& context, const SourceModel& source,
     REGROUP_RETURN_IF_ERROR(WriteScores(context, artifacts::ChoiceScores(set.name()), DescribeItems(result)));
   }
   return absl::OkStatus();
+}
+
+absl::Status AddNeedle(StageContext& context, const SourceModel& source, const Model& model, EvaluationRecord& record) {
+  if (!context.spec().evaluation().has_needle()) return absl::OkStatus();
+  const v1::Evaluation::Needle& needle = context.spec().evaluation().needle();
+  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadSourceTokenizer(context, source));
+  REGROUP_ASSIGN_OR_RETURN(const TokenWindows filler, EvaluationWindows(context, source));
+  const auto progress = [&](int64_t done, int64_t total) { context.link.SetProgress("needle choices", done, total); };
+  const NeedleSettings settings{.context_lengths = {needle.context_lengths().begin(), needle.context_lengths().end()},
+                                .items = needle.items()};
+  const auto cells = MeasureNeedle(model, filler, *tokenizer, settings, context.device, context.communicator, progress);
+  if (!cells.ok()) return AtKey("evaluation.needle", cells.status());
+  for (const NeedleCell& cell : *cells) {
+    record.measured["needle"].push_back(
+        {{"context_length", cell.context_length}, {"depth", cell.depth}, {"items", cell.items}, {"right", cell.right}});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AddAnswers(StageContext& context, const SourceModel& source, const Model& model,
+                        EvaluationRecord& record) {
+  const v1::Evaluation::Answers& answers = context.spec().evaluation().answers();
+  if (answers.prompts().empty()) return absl::OkStatus();
+  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadSourceTokenizer(context, source));
+  for (int index = 0; context.leads() && index < answers.prompts_size(); ++index) {
+    const std::string& prompt = answers.prompts(index);
+    context.link.SetProgress("answers", index, answers.prompts_size());
+    REGROUP_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, PromptTokens(*tokenizer, prompt));
+    REGROUP_ASSIGN_OR_RETURN(const Answer answer, AnswerPrompt(model, *tokenizer, ids, answers.new_tokens()));
+    record.measured["answers"].push_back(
+        {{"prompt", prompt}, {"text", answer.text}, {"tokens", answer.tokens}, {"ended", answer.ended}});
+  }
+  return context.communicator.RestingBarrier();
 }
 
 absl::Status AddAgreement(StageContext& context, const SourceModel& source, const Model& reference, const Model& model,

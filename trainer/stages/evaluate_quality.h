@@ -32,6 +32,12 @@ absl::Status AddPerplexity(StageContext& context, const SourceModel& source, con
 absl::Status AddMultipleChoice(StageContext& context, const SourceModel& source, const Model& model,
                                EvaluationRecord& record);
 
+/// Adds how often the model finds a fact, by the length of its context and the depth of the fact.
+absl::Status AddNeedle(StageContext& context, const SourceModel& source, const Model& model, EvaluationRecord& record);
+
+/// Adds what the model says to the job's prompts. Rank 0 decodes, the others wait.
+absl::Status AddAnswers(StageContext& context, const SourceModel& source, const Model& model, EvaluationRecord& record);
+
 /// Adds how closely `model` follows `reference` on at most 131,072 tokens of the evaluation.perplexity text.
 absl::Status AddAgreement(StageContext& context, const SourceModel& source, const Model& reference, const Model& model,
                           EvaluationRecord& record);

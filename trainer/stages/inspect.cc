@@ -17,6 +17,7 @@
 #include "trainer/data/bounded_tokenizer.h"
 #include "trainer/data/data_files.h"
 #include "trainer/data/text_reader.h"
+#include "trainer/eval/answers.h"
 #include "trainer/model_folder/companion_files.h"
 #include "trainer/plan/check_target.h"
 #include "trainer/plan/describe.h"
@@ -87,6 +88,39 @@ absl::Status CheckOutput(const v1::JobSpec& spec) {
   return absl::OkStatus();
 }
 
+absl::Status CheckNeedle(const v1::Evaluation::Needle& needle, const ModelConfig& config) {
+  constexpr std::string_view key = "evaluation.needle";
+  if (config.HasEncoder()) {
+    return absl::InvalidArgumentError(fmt::format("{}: not for models with an encoder; remove the key", key));
+  }
+  for (const int32_t length : needle.context_lengths()) {
+    if (length <= config.max_positions) continue;
+    return absl::InvalidArgumentError(fmt::format("{}.context_lengths: {} is more than the {} positions of the model",
+                                                  key, length, config.max_positions));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckAnswers(const v1::Evaluation::Answers& answers, const ModelConfig& config,
+                          const Tokenizer& tokenizer) {
+  constexpr std::string_view key = "evaluation.answers";
+  if (answers.prompts().empty()) return absl::OkStatus();
+  if (config.HasEncoder()) {
+    return absl::InvalidArgumentError(fmt::format("{}: not for models with an encoder; remove the key", key));
+  }
+  for (int index = 0; index < answers.prompts_size(); ++index) {
+    const auto ids = PromptTokens(tokenizer, answers.prompts(index));
+    const std::string prompt = fmt::format("{}.prompts[{}]", key, index);
+    if (!ids.ok()) return AtKey(prompt, ids.status());
+    if (ids->empty()) return absl::InvalidArgumentError(fmt::format("{}: the prompt has no tokens", prompt));
+    if (std::ssize(*ids) + answers.new_tokens() <= config.max_positions) continue;
+    return absl::InvalidArgumentError(
+        fmt::format("{}: its {} tokens and an answer of {} are more than the {} positions of the model", prompt,
+                    ids->size(), answers.new_tokens(), config.max_positions));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckData(const v1::JobSpec& spec, const ModelConfig& config, const Tokenizer& tokenizer) {
   if (HasData(spec.calibration())) {
     REGROUP_RETURN_IF_ERROR(CheckLength("calibration", spec.calibration(), config));
@@ -109,8 +143,9 @@ absl::Status CheckData(const v1::JobSpec& spec, const ModelConfig& config, const
     REGROUP_RETURN_IF_ERROR(CheckQuestions(fmt::format("evaluation.multiple_choice[{}].data", index),
                                            spec.evaluation().multiple_choice(index).data()));
   }
-  if (spec.evaluation().has_latency()) return CheckLatency(spec.evaluation().latency(), config);
-  return absl::OkStatus();
+  if (spec.evaluation().has_latency()) REGROUP_RETURN_IF_ERROR(CheckLatency(spec.evaluation().latency(), config));
+  if (spec.evaluation().has_needle()) REGROUP_RETURN_IF_ERROR(CheckNeedle(spec.evaluation().needle(), config));
+  return CheckAnswers(spec.evaluation().answers(), config, tokenizer);
 }
 
 /// Adds the digests of all data that has none yet, by the names in the job file.

@@ -125,6 +125,11 @@ bool AnyArmDistillsLayers(const v1::JobSpec& resolved) {
   return AnyOtherThanNone(resolved.sweep().layerwise(), resolved.layerwise().method());
 }
 
+bool Measures(const v1::Evaluation& evaluation) {
+  return evaluation.has_perplexity() || evaluation.multiple_choice_size() > 0 || evaluation.has_latency() ||
+         evaluation.has_answers();
+}
+
 bool AnyArmTrains(const v1::JobSpec& resolved) {
   return AnyOtherThanNone(resolved.sweep().finetune(), resolved.finetune().method());
 }

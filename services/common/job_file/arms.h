@@ -40,6 +40,9 @@ bool AnyArmRefines(const v1::JobSpec& resolved);
 /// Returns true if any arm trains its layers one by one.
 bool AnyArmDistillsLayers(const v1::JobSpec& resolved);
 
+/// Returns true if the job measures its models.
+bool Measures(const v1::Evaluation& evaluation);
+
 /// Returns true if any arm is fine-tuned.
 bool AnyArmTrains(const v1::JobSpec& resolved);
 

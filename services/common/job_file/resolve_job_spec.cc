@@ -87,9 +87,10 @@ void ResolveEvaluation(v1::Evaluation& evaluation) {
   if (evaluation.has_latency() && !evaluation.latency().has_new_tokens()) {
     evaluation.mutable_latency()->set_new_tokens(64);
   }
-  const bool measures =
-      evaluation.has_perplexity() || evaluation.multiple_choice_size() > 0 || evaluation.has_latency();
-  if (measures && !evaluation.has_ranks()) evaluation.set_ranks(1);
+  if (evaluation.has_answers() && !evaluation.answers().has_new_tokens())
+    evaluation.mutable_answers()->set_new_tokens(64);
+  if (evaluation.has_needle() && !evaluation.needle().has_items()) evaluation.mutable_needle()->set_items(16);
+  if (Measures(evaluation) && !evaluation.has_ranks()) evaluation.set_ranks(1);
 }
 
 void ResolveServing(v1::Serving& serving) {

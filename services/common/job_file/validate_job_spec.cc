@@ -13,25 +13,14 @@
 #include "services/common/job_file/arms.h"
 #include "services/common/job_file/data_names.h"
 #include "services/common/job_file/known_words.h"
-#include "services/common/job_file/nearest_word.h"
 #include "services/common/job_file/resolve_job_spec.h"
+#include "services/common/job_file/spec_checks.h"
 
 namespace regroup {
 namespace {
 
-bool HasControls(std::string_view text) {
-  return std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
-}
-
-/// Returns the user's text as a violation quotes it; never cut within a UTF-8 character, which a message could not
-/// hold.
-std::string_view Shown(std::string_view text) {
-  constexpr size_t kLongestShown = 100;
-  return HasControls(text) || text.size() > kLongestShown ? "..." : text;
-}
-
 /// Collects the violations of one job. Each Check... looks at one section of a resolved job.
-class Validation {
+class Validation : private SpecChecks {
  public:
   explicit Validation(const v1::JobSpec& written) : spec_(ResolveJobSpec(written)) {}
 
@@ -52,22 +41,10 @@ class Validation {
     CheckResources();
     CheckLabels();
     CheckPaths();
-    return std::move(violations_);
+    return TakeViolations();
   }
 
  private:
-  template <typename... Values>
-  void Add(std::string_view field, fmt::format_string<Values...> description, Values&&... values) {
-    FieldViolation violation;
-    violation.set_field(std::string(field));
-    violation.set_description(fmt::format(description, std::forward<Values>(values)...));
-    violations_.push_back(std::move(violation));
-  }
-
-  void Require(std::string_view field, const std::string& value, std::string_view what_to_do) {
-    if (value.empty()) Add(field, "is missing; {}", what_to_do);
-  }
-
   /// Checks the keys that name a section's data; `is_required` says that the job cannot do without it.
   template <typename Section>
   void CheckData(const std::string& section, const Section& message, bool is_required, std::string_view what_to_do) {
@@ -82,38 +59,6 @@ class Validation {
     if (message.field().size() > 255 || HasControls(message.field()) ||
         (message.has_field() && message.field().empty())) {
       Add(section + ".field", "is not a name; use 1 to 255 bytes without control characters");
-    }
-  }
-
-  void CheckRange(std::string_view field, int64_t value, int64_t lowest, int64_t highest) {
-    if (value < lowest || value > highest) Add(field, "is {}; write a number from {} to {}", value, lowest, highest);
-  }
-
-  /// Rejects long lists: a request of 16 MB has room for millions of items.
-  bool IsTooLong(std::string_view field, int items) {
-    constexpr int most_items = 256;
-    if (items > most_items) Add(field, "has {} items; a job has at most {}", items, most_items);
-    return items > most_items;
-  }
-
-  void CheckWord(std::string_view field, std::string_view word, WordList known) {
-    if (std::find(known.begin(), known.end(), word) != known.end()) return;
-    if (const auto nearest = NearestWord(word, known)) {
-      Add(field, "'{}' is not known; did you mean '{}'? Known: {}", word, *nearest, ListWords(known));
-    } else {
-      Add(field, "'{}' is not known; write {}", word, ListWords(known));
-    }
-  }
-
-  /// Runs `check(field, value)` on every element and rejects a value that is listed twice.
-  template <typename List, typename Check>
-  void CheckList(const std::string& field, const List& values, Check check) {
-    if (IsTooLong(field, values.size())) return;
-    std::set<std::decay_t<decltype(*values.begin())>> seen;
-    for (int i = 0; i < values.size(); ++i) {
-      const std::string item = fmt::format("{}[{}]", field, i);
-      check(item, values[i]);
-      if (!seen.insert(values[i]).second) Add(item, "{} is listed twice; remove one", values[i]);
     }
   }
 
@@ -284,6 +229,33 @@ class Validation {
     if (IsTooLong("evaluation.multiple_choice", evaluation.multiple_choice_size())) return;
     for (int i = 0; i < evaluation.multiple_choice_size(); ++i) CheckMultipleChoice(i, names);
     if (evaluation.has_latency()) CheckLatency(evaluation.latency());
+    if (evaluation.has_answers()) CheckAnswers(evaluation.answers());
+    if (evaluation.has_needle()) CheckNeedle(evaluation);
+  }
+
+  void CheckNeedle(const v1::Evaluation& evaluation) {
+    const v1::Evaluation::Needle& needle = evaluation.needle();
+    const std::string field = "evaluation.needle";
+    if (!evaluation.has_perplexity()) Add(field, "needs the text of evaluation.perplexity as filler; add that");
+    if (needle.context_lengths().empty()) Add(field + ".context_lengths", "is missing; write for example [512, 2048]");
+    CheckList(field + ".context_lengths", needle.context_lengths(),
+              [&](const std::string& item, int32_t value) { CheckRange(item, value, 64, 1 << 22); });
+    CheckRange(field + ".items", needle.items(), 1, 10'000);
+  }
+
+  void CheckAnswers(const v1::Evaluation::Answers& answers) {
+    const std::string field = "evaluation.answers";
+    constexpr int most_prompts = 32, most_bytes = 16384;
+    if (answers.prompts().empty()) Add(field + ".prompts", "is missing; write what to ask the models");
+    if (answers.prompts_size() > most_prompts) {
+      Add(field + ".prompts", "has {} items; write at most {}", answers.prompts_size(), most_prompts);
+    }
+    for (int i = 0; i < std::min(answers.prompts_size(), most_prompts); ++i) {
+      const size_t bytes = answers.prompts(i).size();
+      if (bytes >= 1 && bytes <= most_bytes) continue;
+      Add(fmt::format("{}.prompts[{}]", field, i), "has {} bytes; write 1 to {}", bytes, most_bytes);
+    }
+    CheckRange(field + ".new_tokens", answers.new_tokens(), 1, 4096);
   }
 
   void CheckMultipleChoice(int index, std::set<std::string>& names) {
@@ -392,7 +364,6 @@ class Validation {
   static constexpr int64_t kMostRanks = 4096;
 
   v1::JobSpec spec_;
-  std::vector<FieldViolation> violations_;
 };
 
 }  // namespace

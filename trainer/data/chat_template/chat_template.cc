@@ -45,7 +45,7 @@ std::map<std::string, Value> ValuesOf(const Conversation& conversation,
   values["messages"] = Value::FromJson(conversation.messages);
   values["tools"] = Value::FromJson(conversation.tools);
   values["documents"] = Value::None();
-  values["add_generation_prompt"] = Value::Bool(false);
+  values["add_generation_prompt"] = Value::Bool(conversation.asks_for_answer);
   return values;
 }
 

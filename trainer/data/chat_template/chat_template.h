@@ -29,6 +29,8 @@ struct Conversation {
   nlohmann::ordered_json tools;
   /// Variables of the template, by their names; an object, or null.
   nlohmann::ordered_json variables;
+  /// True if the text ends with what makes the model answer (add_generation_prompt of Transformers).
+  bool asks_for_answer = false;
 };
 
 class ChatTemplate {
@@ -42,7 +44,7 @@ class ChatTemplate {
   static absl::StatusOr<ChatTemplate> Parse(std::string_view source, std::string file,
                                             std::map<std::string, std::string> tokens = {});
 
-  /// Returns the text, without a prompt for another answer. INVALID_ARGUMENT, with the template's message, if it
+  /// Returns the text. INVALID_ARGUMENT, with the template's message, if it
   /// refuses the conversation, or cannot be evaluated on it; UNIMPLEMENTED as in Load.
   absl::StatusOr<std::string> Render(const Conversation& conversation, size_t most_bytes) const;
 

@@ -109,6 +109,21 @@ TEST(ReportPageTest, ShowsThePerplexityByContext) {
   }
 }
 
+TEST(ReportPageTest, ShowsTheAnswersSideBySideWithoutMarkup) {
+  Json report = BareReport();
+  const auto answer = [](const char* text, bool ended) -> Json {
+    return {{"prompt", "What is <b>?"}, {"text", text}, {"tokens", 3}, {"ended", ended}};
+  };
+  report["source"]["answers"] = {answer("A letter.\n", true), answer("same", true)};
+  EXPECT_THAT(RenderReport(report), Not(HasSubstr("<h2>Answers")));
+  report["result"]["answers"] = {answer("A <i>tag</i>", false), answer("same", true)};
+  const std::string page = RenderReport(report);
+  for (const char* shown : {"<h2>Answers", "What is &lt;b&gt;?", "A letter.\n",
+                            "A &lt;i&gt;tag&lt;/i&gt;</span> <small>…", "1 of 2 answers are equal"}) {
+    EXPECT_THAT(page, HasSubstr(shown));
+  }
+}
+
 Json Layer(int index, double residual_key, double similarity_after) {
   return {{"index", index},
           {"residual_key", residual_key},

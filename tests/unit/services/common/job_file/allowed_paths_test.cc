@@ -85,10 +85,10 @@ TEST_F(AllowedPathsTest, TellWhatIsReadFromWhatIsWritten) {
 }
 
 /// Text fields that are words or names, never paths.
-const std::set<std::string> kWords = {"name",      "recipe",   "method",    "compare",   "similarity",
-                                      "precision", "device",   "train",     "recompute", "teacher",
-                                      "alignment", "finetune", "key",       "value",     "labels",
-                                      "per_layer", "loss",     "layerwise", "field",     "cache_dtype"};
+const std::set<std::string> kWords = {"name",   "recipe",      "method",    "compare",   "similarity", "precision",
+                                      "device", "train",       "recompute", "teacher",   "alignment",  "finetune",
+                                      "key",    "value",       "labels",    "per_layer", "loss",       "layerwise",
+                                      "field",  "cache_dtype", "prompts"};
 
 /// Writes a path into every other text field of the message.
 int FillPaths(google::protobuf::Message* message) {

@@ -115,6 +115,30 @@ const Spoilt kSpoilt[] = {
      "at most 1"},
     {"NoContext", [](auto& s) { s.mutable_serving()->set_context_length(0); }, "serving.context_length", "from 1"},
     {"UnknownCacheType", [](auto& s) { s.mutable_serving()->set_cache_dtype("int4"); }, "serving.cache_dtype", "fp8"},
+    {"ANeedleWithoutHaystack",
+     [](auto& s) {
+       s.mutable_evaluation()->clear_perplexity();
+       s.mutable_gates()->Clear();
+       s.mutable_evaluation()->mutable_needle()->add_context_lengths(512);
+     },
+     "evaluation.needle", "as filler"},
+    {"ANeedleWithoutContext", [](auto& s) { s.mutable_evaluation()->mutable_needle(); },
+     "evaluation.needle.context_lengths", "for example"},
+    {"AnswersToNothing", [](auto& s) { s.mutable_evaluation()->mutable_answers(); }, "evaluation.answers.prompts",
+     "what to ask"},
+    {"AnEmptyPrompt", [](auto& s) { s.mutable_evaluation()->mutable_answers()->add_prompts(""); },
+     "evaluation.answers.prompts[0]", "1 to 16384"},
+    {"TooManyPrompts",
+     [](auto& s) {
+       for (int i = 0; i < 33; ++i) s.mutable_evaluation()->mutable_answers()->add_prompts("a");
+     },
+     "evaluation.answers.prompts", "at most 32"},
+    {"AnswersWithoutTokens",
+     [](auto& s) {
+       s.mutable_evaluation()->mutable_answers()->add_prompts("a");
+       s.mutable_evaluation()->mutable_answers()->set_new_tokens(0);
+     },
+     "evaluation.answers.new_tokens", "from 1"},
     {"OutputAboveTheSourceWithASlash", [](auto& s) { s.mutable_output()->set_checkpoint("/models/"); },
      "output.checkpoint", "overlap"},
     {"NoCalibration", [](auto& s) { s.clear_calibration(); }, "calibration.data", "\"text\""},
