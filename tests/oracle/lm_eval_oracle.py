@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 
-from multiple_choice_sets import first_items, write_generated_set
+from multiple_choice_sets import convert_and_measure, first_items, write_generated_set
 from regroup_programs import Programs, report_of
 from trained_models import trained_models
 
@@ -68,11 +68,8 @@ def their_results(model, data, work):
 
 
 def check_model(programs, work, trained, sets):
-    name, source_folder, train, _ = trained
-    folder = programs.convert(
-        work, name, source_folder, 4, finetune={"method": "none"},
-        calibration={"data": train, "sequences": 8, "sequence_length": 128},
-        evaluation={"multiple_choice": [{"name": set_name, "data": path} for set_name, path in sets.items()]})  # fmt: skip
+    name, source_folder, _, _ = trained
+    folder = convert_and_measure(programs, work, trained, sets)
     report = report_of(folder)
     for subject, path in (("source", source_folder), ("result", folder)):
         [task] = glob.glob(f"{work}/regroup/jobs/{name}*/evaluate-{subject}/1/out")

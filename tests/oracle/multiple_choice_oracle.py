@@ -17,7 +17,7 @@ import tempfile
 import torch
 from tokenizers import Tokenizer
 
-from multiple_choice_sets import ITEMS, first_items, write_generated_set
+from multiple_choice_sets import ITEMS, convert_and_measure, first_items, write_generated_set
 from regroup_programs import Programs, report_of
 from trained_models import trained_models
 from transformers_checks import load
@@ -96,11 +96,8 @@ def generated_sets(work, trained):
 
 
 def check_model(programs, work, trained, sets):
-    name, source_folder, train, _ = trained
-    folder = programs.convert(
-        work, name, source_folder, 4, finetune={"method": "none"},
-        calibration={"data": train, "sequences": 8, "sequence_length": 128},
-        evaluation={"multiple_choice": [{"name": set_name, "data": path} for set_name, path in sets.items()]})  # fmt: skip
+    name, source_folder, _, _ = trained
+    folder = convert_and_measure(programs, work, trained, sets)
     tokenizer = Tokenizer.from_file(f"{source_folder}/tokenizer.json")
     report = report_of(folder)
     for subject, path in (("source", source_folder), ("result", folder)):

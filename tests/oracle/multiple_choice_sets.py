@@ -37,3 +37,11 @@ def first_items(path, work):
     with open(copy, "w", encoding="utf-8") as file:
         file.writelines(lines)
     return copy
+
+
+def convert_and_measure(programs, work, trained, sets):
+    """Converts a model to 4 KV heads without training, and measures source and result on the sets {name: file}."""
+    return programs.convert(
+        work, trained.name, trained.folder, 4, finetune={"method": "none"},
+        calibration={"data": trained.train, "sequences": 8, "sequence_length": 128},
+        evaluation={"multiple_choice": [{"name": name, "data": path} for name, path in sets.items()]})  # fmt: skip
