@@ -10,14 +10,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string Said(const Json& text) {
-  return fmt::format("<span class=\"said\">{}</span>", Escape(text.get<std::string>()));
+std::string Said(const Json& text, bool is_whole = true) {
+  return fmt::format("<span class=\"said\">{}{}</span>", Escape(text.get<std::string>()), is_whole ? "" : " …");
 }
 
-std::string AnswerText(const Json& answer) {
-  const std::string text = Said(answer["text"]);
-  return answer["ended"].get<bool>() ? text : text + " <small>…</small>";
-}
+std::string AnswerText(const Json& answer) { return Said(answer["text"], answer["ended"].get<bool>()); }
 
 }  // namespace
 

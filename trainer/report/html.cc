@@ -17,7 +17,8 @@ h1 { font-size: 1.7rem; margin: 0 0 .5rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.3rem; margin: 2.5rem 0 .5rem; padding-top: .75rem; border-top: 1px solid var(--line); }
 h3 { font-size: 1.05rem; margin: 1.5rem 0 .25rem; }
 h4 { font-size: .95rem; margin: 0 0 .25rem; }
-.said { white-space: pre-wrap; overflow-wrap: anywhere; }
+.said { display: block; text-align: left; white-space: pre-wrap; overflow-wrap: anywhere; }
+table:has(.said) th { text-align: left; }
 p { margin: .5rem 0; max-width: 46rem; }
 small, .note, figcaption small { color: var(--soft); font-size: .85rem; font-weight: normal; }
 .lead { font-size: 1.15rem; overflow-wrap: anywhere; }
