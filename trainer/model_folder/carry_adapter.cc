@@ -31,7 +31,15 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr std::array<const char*, 4> kProjections = {"query", "key", "value", "output"};
+struct Projection {
+  const char* name;
+  at::Tensor AttentionWeights::*weight;
+};
+constexpr Projection kOutput = {"output", &AttentionWeights::output};
+constexpr std::array<Projection, 4> kProjections = {{{"query", &AttentionWeights::query},
+                                                     {"key", &AttentionWeights::key},
+                                                     {"value", &AttentionWeights::value},
+                                                     kOutput}};
 
 absl::Status Refuse(std::string what) { return absl::InvalidArgumentError(std::move(what)); }
 
@@ -74,9 +82,9 @@ class Carrier {
 
   Json Summary() const {
     Json summary;
-    for (const char* projection : kProjections) {
-      const auto found = carried_.find(projection);
-      if (found != carried_.end()) summary["carried"][projection] = found->second;
+    for (const Projection& projection : kProjections) {
+      const auto found = carried_.find(projection.name);
+      if (found != carried_.end()) summary["carried"][projection.name] = found->second;
     }
     summary["unchanged"] = unchanged_;
     summary["rank"] = rank_;
@@ -99,28 +107,28 @@ class Carrier {
 
   absl::Status CarryLayer(int64_t layer) {
     REGROUP_ASSIGN_OR_RETURN(const LayerAlignment alignment, AlignmentOf(layer));
-    for (const char* projection : kProjections) {
-      const std::optional<std::string> module = ModuleOf(result_, layer, projection);
+    for (const Projection& projection : kProjections) {
+      const std::optional<std::string> module = ModuleOf(result_, layer, projection.name);
       if (!module || !adapter_.updates().contains(*module)) continue;
       const LowRankUpdate& update = adapter_.updates().at(*module);
       const absl::Status status = CarryModule(layer, projection, *module, update, alignment);
       if (!status.ok())
         return absl::Status(status.code(), fmt::format("{}: {}", *module, std::string(status.message())));
       done_.insert(*module);
-      ++carried_[projection];
+      ++carried_[projection.name];
     }
     return absl::OkStatus();
   }
 
-  absl::Status CarryModule(int64_t layer, std::string_view projection, const std::string& module,
+  absl::Status CarryModule(int64_t layer, const Projection& projection, const std::string& module,
                            const LowRankUpdate& update, const LayerAlignment& alignment) {
-    const std::vector<int64_t> wanted = ExpectedShape(source_, NameOf(layer, projection));
+    const std::vector<int64_t> wanted = ExpectedShape(source_, NameOf(layer, projection.name));
     if (wanted != std::vector<int64_t>{update.b.size(0), update.a.size(1)}) {
       return Refuse(fmt::format("the adapter is for a weight of shape [{}, {}], and the source's has [{}]",
                                 update.b.size(0), update.a.size(1), fmt::join(wanted, ", ")));
     }
     AttentionShape shape = AttentionShapeOf(source_, layer);
-    if (projection == "key" && shape.key_norm == KeyNorm::kAllHeads) {
+    if (projection.weight == &AttentionWeights::key && shape.key_norm == KeyNorm::kAllHeads) {
       return Refuse("keys behind a norm over all heads are not merged linearly, so that this module cannot be carried");
     }
     // The factors are what the weights would be in a model whose hidden states have as many entries as the rank.
@@ -133,31 +141,25 @@ class Carrier {
                              .key = zeros(shape.kv_heads * shape.head_width),
                              .value = zeros(shape.kv_heads * shape.value_width),
                              .output = at::zeros({rank, shape.query_heads * shape.value_width}, at::kDouble)};
-    at::Tensor& slot = projection == "query"   ? factors.query
-                       : projection == "key"   ? factors.key
-                       : projection == "value" ? factors.value
-                                               : factors.output;
-    const bool maps_columns = projection == "output";
-    slot = (maps_columns ? update.a : update.b).to(at::kDouble);
+    const bool maps_columns = projection.weight == kOutput.weight;
+    factors.*projection.weight = (maps_columns ? update.a : update.b).to(at::kDouble);
     REGROUP_ASSIGN_OR_RETURN(const AttentionWeights merged, MergeHeads(factors, alignment, shape));
-    const at::Tensor& carried = projection == "query"   ? merged.query
-                                : projection == "key"   ? merged.key
-                                : projection == "value" ? merged.value
-                                                        : merged.output;
+    const at::Tensor& carried = merged.*projection.weight;
     Put(module, {.a = maps_columns ? carried.to(update.a.options()) : update.a,
                  .b = maps_columns ? update.b : carried.to(update.b.options())});
     return Measure(projection, update, factors, merged, alignment, shape);
   }
 
   /// Adds what merging loses of the update of a key or a value.
-  absl::Status Measure(std::string_view projection, const LowRankUpdate& update, const AttentionWeights& factors,
+  absl::Status Measure(const Projection& projection, const LowRankUpdate& update, const AttentionWeights& factors,
                        const AttentionWeights& merged, const LayerAlignment& alignment, const AttentionShape& shape) {
-    if (projection != "key" && projection != "value") return absl::OkStatus();
+    const bool is_key = projection.weight == &AttentionWeights::key;
+    if (!is_key && projection.weight != &AttentionWeights::value) return absl::OkStatus();
     REGROUP_ASSIGN_OR_RETURN(const SpreadRows spread, SpreadHeads(merged, alignment, shape));
     const at::Tensor a = update.a.to(at::kDouble);
     const at::Tensor gram = a.matmul(a.t());
-    if (projection == "key") keys_.Add(factors.key, factors.key - spread.key, gram);
-    if (projection == "value") values_.Add(factors.value, factors.value - spread.value, gram);
+    const at::Tensor& factor = factors.*projection.weight;
+    (is_key ? keys_ : values_).Add(factor, factor - (is_key ? spread.key : spread.value), gram);
     return absl::OkStatus();
   }
 

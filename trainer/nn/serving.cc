@@ -8,8 +8,6 @@ namespace {
 
 bool CanShare(int64_t kv_heads, int64_t gpus) { return kv_heads % gpus == 0 || gpus % kv_heads == 0; }
 
-int64_t HeadsPerGpu(int64_t kv_heads, int64_t gpus) { return std::max<int64_t>(1, kv_heads / gpus); }
-
 /// Returns the tokens of a request that are in the cache at most: a window forgets those before it.
 int64_t CachedTokens(const ModelConfig& config, int64_t tokens) {
   return config.sliding_window > 0 ? std::min(tokens, config.sliding_window) : tokens;
@@ -40,8 +38,8 @@ Serving ServingOf(const ModelConfig& config, const ServingSettings& settings) {
   Serving serving{.can_be_split = CanBeSplit(config, settings.gpus)};
   if (!serving.can_be_split) return serving;
   ModelConfig on_one_gpu = config;
-  on_one_gpu.kv_heads = HeadsPerGpu(config.kv_heads, settings.gpus);
-  for (int64_t& heads : on_one_gpu.kv_heads_of_layers) heads = HeadsPerGpu(heads, settings.gpus);
+  on_one_gpu.kv_heads = KvHeadsPerGpu(config.kv_heads, settings.gpus);
+  for (int64_t& heads : on_one_gpu.kv_heads_of_layers) heads = KvHeadsPerGpu(heads, settings.gpus);
   serving.kv_heads_per_gpu = on_one_gpu.kv_heads;
   serving.kv_bytes_per_token = on_one_gpu.KvCacheBytesPerToken(settings.cache_element_bytes);
   if (settings.usable_bytes) serving.capacity = CapacityOf(config, settings, serving.kv_bytes_per_token);

@@ -3,6 +3,7 @@
 // Pure.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -40,7 +41,7 @@ struct Serving {
   /// False if the query heads cannot be shared equally by the GPUs, or the KV heads neither shared equally nor copied
   /// equally often; engines such as vLLM refuse such a number of GPUs. The other figures are then 0.
   bool can_be_split = false;
-  /// The largest number of KV heads of a layer that one GPU holds: max(1, KV heads / GPUs).
+  /// KvHeadsPerGpu of the layer with the most KV heads.
   int64_t kv_heads_per_gpu = 0;
   /// Bytes of KV cache that one token takes on each GPU, over all layers with a cache.
   int64_t kv_bytes_per_token = 0;
@@ -51,12 +52,10 @@ struct Serving {
 struct ServingRow {
   int64_t gpus = 1;
   Serving source, result;
-
-  /// True if each GPU holds as many KV heads of the result as of the source, so that nothing is saved.
-  bool SavesNothing() const {
-    return source.can_be_split && result.can_be_split && result.kv_bytes_per_token >= source.kv_bytes_per_token;
-  }
 };
+
+/// Returns how many of a layer's KV heads one GPU holds: at least one, so that more GPUs than heads hold copies.
+inline int64_t KvHeadsPerGpu(int64_t kv_heads, int64_t gpus) { return std::max<int64_t>(1, kv_heads / gpus); }
 
 /// Returns true if every layer's heads can be distributed over this number of GPUs.
 bool CanBeSplit(const ModelConfig& config, int64_t gpus);

@@ -2,12 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/arms.h"
+#include "trainer/nn/serving.h"
 
 namespace regroup {
 namespace {
@@ -42,7 +42,7 @@ absl::Status CheckTensorParallel(const v1::JobSpec& spec, const ModelConfig& con
         fmt::format("{}: {} GPUs cannot share the {} heads of a layer equally", key, gpus, config.heads));
   }
   for (const int32_t heads : TargetsOf(spec)) {
-    const int64_t before = std::max<int64_t>(1, config.kv_heads / gpus), after = std::max<int64_t>(1, heads / gpus);
+    const int64_t before = KvHeadsPerGpu(config.kv_heads, gpus), after = KvHeadsPerGpu(heads, gpus);
     if (heads == config.kv_heads || after < before) continue;
     return absl::InvalidArgumentError(fmt::format(
         "{}: on {} GPUs each holds {} KV head{} of the source and {} of a result with {}, so that nothing is "

@@ -19,8 +19,7 @@ std::string AnswerText(const Json& answer) { return Said(answer["text"], answer[
 }  // namespace
 
 std::string AnswersSection(const Json& report) {
-  const Json* result = report.contains("result") ? &report["result"] : nullptr;
-  if (const Json* const best = BestRow(report)) result = &(*best)["result"];
+  const Json* const result = BestResult(report);
   if (result == nullptr || !report["source"].contains("answers") || !result->contains("answers")) return "";
   const Json &theirs = report["source"]["answers"], &ours = (*result)["answers"];
   if (theirs.size() != ours.size()) return "";

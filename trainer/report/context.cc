@@ -12,15 +12,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// Returns the result, or that of the best row of a sweep; null if there is none.
-const Json* ResultOf(const Json& report) {
-  if (const Json* const best = BestRow(report)) return best->contains("result") ? &(*best)["result"] : nullptr;
-  return report.contains("result") ? &report["result"] : nullptr;
-}
-
 /// Shows whether the result loses more of far tokens than of near ones.
 std::string PerplexityTable(const Json& report) {
-  const Json* const result = ResultOf(report);
+  const Json* const result = BestResult(report);
   if (result == nullptr || !report["source"].contains("by_context") || !result->contains("by_context")) return "";
   const Json &before = report["source"]["by_context"], &after = (*result)["by_context"];
   if (before.size() != after.size() || before.size() < 2) return "";
@@ -42,7 +36,7 @@ std::string Share(const Json& cell) {
 }
 
 std::string NeedleTable(const Json& report) {
-  const Json* const result = ResultOf(report);
+  const Json* const result = BestResult(report);
   if (result == nullptr || !report["source"].contains("needle") || !result->contains("needle")) return "";
   const Json &before = report["source"]["needle"], &after = (*result)["needle"];
   if (before.size() != after.size()) return "";

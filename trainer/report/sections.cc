@@ -196,8 +196,7 @@ std::string LatencyText(const Json& latency) {
 }
 
 const Json* LatencyOf(const Json& report) {
-  const Json* subject = report.contains("result") ? &report["result"] : nullptr;
-  if (const Json* const best = BestRow(report)) subject = &(*best)["result"];
+  const Json* const subject = BestResult(report);
   if (subject == nullptr || !subject->contains("latency")) return nullptr;
   const Json& latency = (*subject)["latency"];
   return latency["grid"].empty() ? nullptr : &latency;

@@ -135,6 +135,11 @@ const Json* BestRow(const Json& report) {
   return best;
 }
 
+const Json* BestResult(const Json& report) {
+  if (const Json* const best = BestRow(report)) return &(*best)["result"];
+  return report.contains("result") ? &report["result"] : nullptr;
+}
+
 std::string MergeTitle(const Json& row) {
   const bool distills = row.value("layerwise", std::string("none")) != "none";
   return row.value("alignment", std::string("none")) + (distills ? " + layerwise" : "");

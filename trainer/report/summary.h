@@ -13,6 +13,9 @@ nlohmann::ordered_json SummariseReport(const nlohmann::ordered_json& report);
 /// Returns the row of a sweep with the lowest perplexity; null without rows or perplexities.
 const nlohmann::ordered_json* BestRow(const nlohmann::ordered_json& report);
 
+/// Returns the figures of the result, in a sweep those of the best row; null if there are none.
+const nlohmann::ordered_json* BestResult(const nlohmann::ordered_json& report);
+
 /// Returns the alignment of a row of a sweep and whether layers were trained one by one: "procrustes + layerwise".
 std::string MergeTitle(const nlohmann::ordered_json& row);
 

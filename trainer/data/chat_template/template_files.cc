@@ -132,7 +132,7 @@ class Finder {
   /// Tells whether the tokenizer's class has no tokens of its own.
   absl::StatusOr<bool> HasPlainClass() const {
     REGROUP_ASSIGN_OR_RETURN(const nlohmann::json model, ReadJsonObjectIfPresent(folder_ / "config.json"));
-    // Of these models Transformers ignores the class that is named here, and takes one with tokens.
+    // For these models Transformers ignores the class that is named here, and takes one with tokens.
     if (model.value("model_type", nlohmann::json()) == "qwen2") return false;
     const nlohmann::json name = config_.value("tokenizer_class", nlohmann::json());
     return name.is_string() && std::find(kPlainClasses.begin(), kPlainClasses.end(),
