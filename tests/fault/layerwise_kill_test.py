@@ -2,9 +2,11 @@
 """Kills trainers and a worker with kill -9 while layers are trained alone: the weights are those of an undisturbed job,
 bit for bit, and layers that an earlier attempt finished are not trained again.
 
-REGROUP_TEST_LAYER_KILLS sets how often trainers are killed, REGROUP_TEST_SEED at which moments.
+REGROUP_TEST_LAYER_KILLS sets how often trainers are killed, at most 6 times, because a task is not started again after
+three losses without a finished layer; REGROUP_TEST_SEED sets at which moments.
 """
 
+import collections
 import json
 import os
 import random
@@ -23,6 +25,14 @@ _TASKS = ("layerwise-000", "layerwise-002")
 _LAYERWISE = {"method": "distill", "sequences": 128, "sequence_length": 128, "passes": 6, "layers_per_task": 2}
 
 
+def task_of(trainer):
+    return trainer.attempt_folder.parent.name
+
+
+def id_of(job):
+    return job["name"].removeprefix("jobs/")
+
+
 class LayerwiseKillTest(ProgramTest):
     def convert(self, name, disturb=lambda job: None):
         """Returns (digest of the weights, the job)."""
@@ -38,23 +48,39 @@ class LayerwiseKillTest(ProgramTest):
     def records(self, job, epoch="*"):
         return sorted(self.cluster.work.glob(f"jobs/{job}/layerwise-*/{epoch}/out/layer-*.json"))
 
-    def trainer_in_training(self, moments):
-        """Returns a trainer of a layerwise task some time after it has begun."""
-        def running():
-            return [trainer for task in _TASKS for trainer in processes.trainers_of(self.cluster.work, f"{task}/")]
-        processes.wait_until(running, "a layerwise task")
-        time.sleep(moments.uniform(0.5, 4))
-        return moments.choice(processes.wait_until(running, "a layerwise task"))
+    def trainers(self):
+        return [trainer for task in _TASKS for trainer in processes.trainers_of(self.cluster.work, f"{task}/")]
+
+    def kill_a_training(self, kills, delay_s):
+        """Kills a trainer in the middle of its layers, the delay after one is seen: of the task killed least, by
+        `kills`. Stopped, it cannot finish its layers between the look at its folder and the signal."""
+        processes.wait_until(self.trainers, "a layerwise task")
+        time.sleep(delay_s)
+
+        def killed():
+            found = self.trainers()
+            if not found:
+                return False
+            trainer = min(found, key=lambda found: kills[task_of(found)])
+            processes.signal_if_alive(trainer.pid, signal.SIGSTOP)
+            unfinished = len(list((trainer.attempt_folder / "out").glob("layer-*.json"))) < _LAYERWISE["layers_per_task"]
+            processes.signal_if_alive(trainer.pid, signal.SIGKILL if unfinished else signal.SIGCONT)
+            kills[task_of(trainer)] += unfinished
+            return unfinished
+        processes.wait_until(killed, "a trainer with an unfinished layer")
 
     def test_killed_trainers_change_no_bit(self):
         print(f"REGROUP_TEST_SEED={SEED} REGROUP_TEST_LAYER_KILLS={KILLS}", file=sys.stderr)
         moments = random.Random(SEED)
         self.cluster = self.start_cluster(workers=1, slots=2)
-        undisturbed, _ = self.convert("undisturbed")
+        undisturbed, job = self.convert("undisturbed")
+        # A killed trainer starts its layer again, so that the next kill, less than a layer later, finds work going on.
+        layer_s = min(json.loads(record.read_text())["seconds"] for record in self.records(id_of(job)))
 
-        def kill(job):
+        def kill(_):
+            kills = collections.Counter()
             for _ in range(KILLS):
-                os.kill(self.trainer_in_training(moments).pid, signal.SIGKILL)
+                self.kill_a_training(kills, moments.uniform(0.1, 0.9) * layer_s)
 
         digest, job = self.convert("disturbed", kill)
         self.assertEqual(digest, undisturbed)
@@ -78,7 +104,7 @@ class LayerwiseKillTest(ProgramTest):
         task, name, record = self.killed
         self.assertEqual(cluster.epochs(job)[task], 2)
         # Its time would differ if the layer had been trained again.
-        again = self.cluster.work / "jobs" / job["name"].removeprefix("jobs/") / task / "2/out" / name
+        again = self.cluster.work / "jobs" / id_of(job) / task / "2/out" / name
         self.assertEqual(json.loads(again.read_text()), record)
 
 

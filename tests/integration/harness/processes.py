@@ -71,6 +71,13 @@ class FoundProcess:
     def program(self):
         return os.path.basename(self.arguments[0]) if self.arguments else ""
 
+    @property
+    def attempt_folder(self):
+        """The folder of the attempt that a trainer runs; None for other programs."""
+        if "--attempt" not in self.arguments[:-1]:
+            return None
+        return pathlib.Path(self.arguments[self.arguments.index("--attempt") + 1])
+
     def __str__(self):
         return f"{self.pid}: {' '.join(self.arguments)[:300]}"
 
@@ -115,12 +122,7 @@ def _all_where(holds):
 def trainers_of(folder, task):
     """Returns the ranks that run attempts of a task, given its id or a prefix such as "align-"."""
     return [process for process in processes_of(folder)
-            if process.program == "regroup-trainer" and f"/{task}" in _attempt_folder(process)]
-
-
-def _attempt_folder(process):
-    arguments = process.arguments
-    return arguments[arguments.index("--attempt") + 1] if "--attempt" in arguments[:-1] else ""
+            if process.program == "regroup-trainer" and f"/{task}" in str(process.attempt_folder)]
 
 
 def kill_all_of(folder):
