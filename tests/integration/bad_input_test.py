@@ -90,7 +90,9 @@ class BadInputTest(ProgramTest):
         self.refuse(self.job_on(source), JOB_FAILED, "mamba", "llama")
 
     def test_kv_heads_that_do_not_divide(self):
-        self.refuse(job_file.small_job(self.output, target={"kv_heads": 3}), JOB_FAILED, "target.kv_heads", "3", "8, 4, 2, 1")
+        for target in ({"kv_heads": 3}, {"kv_heads": 16}, {"kv_heads": 3, "per_layer": "auto"}):
+            with self.subTest(target=target):
+                self.refuse(job_file.small_job(self.output, target=target), JOB_FAILED, "target.kv_heads", "8, 4, 2, 1")
 
     def test_an_unknown_key(self):
         job = job_file.small_job(self.output, finetune={"stepz": 5})

@@ -21,7 +21,7 @@ import safetensors.torch
 import torch
 
 from regroup_programs import Programs
-from tiny_checkpoints import texts_of, write_text
+from tiny_checkpoints import make_checkpoint, texts_of, write_text
 from tiny_families import make_family_checkpoint
 from transformers_checks import load
 
@@ -49,8 +49,9 @@ def times(pairs, rest, rows, width):
 def merged_attention(maps, query, key, value, output, config, rotary_width):
     """Returns the four weights of the merged layer from those of the source."""
     query, key, value, output = (weight.double() for weight in (query, key, value, output))
-    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
     groups = maps["groups"]
+    heads, kv_heads = config.num_attention_heads, groups.numel()
+    copies = kv_heads // config.num_key_value_heads
     order = groups.flatten()
     queries = [int(head) * (heads // kv_heads) + i for head in order for i in range(heads // kv_heads)]
     owners = torch.tensor([head // (heads // kv_heads) for head in queries])
@@ -58,6 +59,9 @@ def merged_attention(maps, query, key, value, output, config, rotary_width):
 
     def rows(weight):
         return weight.view(-1, width, weight.shape[1])
+
+    # The heads that were split for a target that does not divide them.
+    key, value = (rows(weight).repeat_interleave(copies, 0).flatten(0, 1) for weight in (key, value))
 
     def number(name):
         return torch.complex(maps[name][..., 0], maps[name][..., 1])
@@ -111,9 +115,8 @@ def logits(model, tokens):
         return model(tokens).logits.double()
 
 
-def check_family(programs, regroup, work, case, kv_heads):
+def check_adapter(programs, regroup, work, case, source, kv_heads):
     text = f"{work}/train.jsonl"
-    source = make_family_checkpoint(work, case, texts_of(text))
     result = programs.convert(work, f"{case}-k{kv_heads}", source, kv_heads, alignment={"method": "principal"},
                               refine={"outputs": False}, finetune={"method": "none"},
                               calibration={"data": text, "sequences": 8, "sequence_length": 32})  # fmt: skip
@@ -179,8 +182,13 @@ def main():
     programs = Programs(regroup, logits_tool)
     with tempfile.TemporaryDirectory() as work:
         write_text(f"{work}/train.jsonl", 120, seed=1)
+        texts = texts_of(f"{work}/train.jsonl")
+        make_checkpoint(work, "grouped-old-style", texts)
+        split = f"{work}/grouped-old-style"
+        load(split).float().save_pretrained(split)
+        check_adapter(programs, regroup, work, "split-heads", split, 4)
         for case in ("mistral", "qwen2", "qwen3", "stablelm", "llama"):
-            checked = check_family(programs, regroup, work, case, 2)
+            checked = check_adapter(programs, regroup, work, case, make_family_checkpoint(work, case, texts), 2)
         check_refusals(regroup, work, *checked)
 
 

@@ -21,7 +21,7 @@ NONE = {"method": "none"}
 # two layers.
 UNCHANGED = {torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 4e-2}
 
-# checkpoint, KV heads, alignment, fine-tuning, and whether the outputs are refitted
+# checkpoint, KV heads, alignment, fine-tuning, whether the outputs are refitted, and whether layers are distilled alone
 JOBS = [
     ("plain", 8, {"method": "procrustes"}, NONE, False),
     ("plain", 8, {"method": "principal"}, NONE, False),
@@ -34,23 +34,28 @@ JOBS = [
     ("grouped-old-style", 6, {"method": "principal"}, NONE, False),
     ("grouped-old-style", 2, {"method": "none", "compare": "none"}, NONE, False),
     ("grouped-old-style", 3, {"method": "procrustes", "compare": "key"}, {"method": "direct", "steps": 3}, False),
+    # Targets that do not divide the 6 KV heads, but the 12 query heads.
+    ("grouped-old-style", 4, {"method": "none", "compare": "none"}, NONE, False),
+    ("grouped-old-style", 4, {"method": "principal", "compare": "joint"}, {"method": "l0", "steps": 5, "ranks": 2}, True),
+    ("grouped-old-style", 4, {"method": "principal", "compare": "value"}, NONE, False, True),
     ("wide-biased", 8, {"method": "principal"}, NONE, False),
     ("wide-biased", 1, {"method": "principal"}, NONE, False),
     ("wide-biased", 2, {"method": "principal"}, NONE, True),
 ]  # fmt: skip
 
 
-def sections(train, valid, alignment, finetune, refine):
+def sections(train, valid, alignment, finetune, refine, layerwise):
     training = dict(finetune)
     if finetune["method"] != "none":
         training.update(data=train, batch_sequences=8, micro_batch_sequences=2, sequence_length=LENGTH, learning_rate=1e-3)
     return {"calibration": {"data": train, "sequences": 24, "sequence_length": LENGTH}, "alignment": alignment,
             "refine": {"outputs": refine}, "finetune": training,
+            "layerwise": {"method": "distill", "sequences": 24, "sequence_length": LENGTH} if layerwise else NONE,
             "evaluation": {"perplexity": {"data": valid, "sequence_length": LENGTH}}}  # fmt: skip
 
 
 def run_job(programs, work, train, valid, sources, number, job):
-    name, kv_heads, alignment, finetune, refine = job
+    name, kv_heads, alignment, finetune, refine, *layerwise = job
     source_folder = f"{work}/{name}"
     if name not in sources:
         sources[name] = load(source_folder)
@@ -58,8 +63,9 @@ def run_job(programs, work, train, valid, sources, number, job):
         _, difference = check_logits(programs, source_folder, tokens, sources[name])
         print(f"{name}: source logits within {difference:.1e} of Transformers'", flush=True)
     source = sources[name]
-    label = f"job-{number}-k{kv_heads}-{alignment['method']}-{finetune['method']}" + ("-refine" if refine else "")
-    folder = programs.convert(work, label, source_folder, kv_heads, **sections(train, valid, alignment, finetune, refine))
+    label = f"job-{number}-k{kv_heads}-{alignment['method']}-{finetune['method']}" + ("-refine" if refine else "") + ("-layerwise" if layerwise else "")
+    settings = sections(train, valid, alignment, finetune, refine, layerwise)
+    folder = programs.convert(work, label, source_folder, kv_heads, **settings)
     result = load(folder)
     check_configuration(folder, source_folder, kv_heads)
     tokens = random_tokens(source, 3, 100)
@@ -67,7 +73,7 @@ def run_job(programs, work, train, valid, sources, number, job):
     moved = relative_difference(logits, logits_of(source, tokens))
     if kv_heads == source.config.num_key_value_heads:
         assert moved < UNCHANGED[VARIANTS[name][0]], (label, "alignment without merging changed the logits", moved)
-    if alignment["method"] == "none" and finetune["method"] == "none":
+    if alignment["method"] == "none" and finetune["method"] == "none" and not layerwise:
         check_plain_average(source_folder, folder, kv_heads)
     perplexity = check_perplexity(folder, source_folder, valid, LENGTH, source, result)
     print(f"{name} {label}: own logits {own:.1e}, moved from the source {moved:.1e}, perplexity "

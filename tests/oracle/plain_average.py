@@ -1,5 +1,7 @@
 """Recomputes plain averaging of heads with NumPy in float64."""
 
+import math
+
 import numpy as np
 import torch
 
@@ -22,8 +24,10 @@ def check_plain_average(source_folder, folder, kv_heads):
     for name, before in source.items():
         expected = before
         if "k_proj" in name or "v_proj" in name:
-            rows = before.double().numpy().reshape(kv_heads, heads // kv_heads, width, -1)
-            expected = round_to(rows.sum(axis=1) / (heads // kv_heads), before.dtype).reshape(result[name].shape)
+            copies = math.lcm(heads, kv_heads) // heads
+            rows = before.double().numpy().reshape(heads, width, -1).repeat(copies, axis=0)
+            rows = rows.reshape(kv_heads, heads * copies // kv_heads, width, -1)
+            expected = round_to(rows.sum(axis=1) / rows.shape[1], before.dtype).reshape(result[name].shape)
             merged += 1
         assert result[name].dtype == before.dtype, name
         assert torch.equal(result[name], expected), (name, (result[name].float() - expected.float()).abs().max())

@@ -16,6 +16,7 @@
 #include "trainer/alignment/logit_energy.h"
 #include "trainer/alignment/parallel_tasks.h"
 #include "trainer/alignment/registry.h"
+#include "trainer/alignment/split_heads.h"
 
 namespace regroup {
 namespace {
@@ -38,8 +39,10 @@ absl::Status CheckCompare(std::string_view compare) {
 
 absl::Status CheckGroupCount(const AttentionShape& shape, int64_t groups) {
   if (groups > 0 && groups <= shape.kv_heads && shape.kv_heads % groups == 0) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      fmt::format("target.kv_heads is {}, but must divide the layer's {} KV heads", groups, shape.kv_heads));
+  return absl::InvalidArgumentError(fmt::format(
+      "target.kv_heads is {}, but must be at most {}, the layer's KV heads, and divide them or its {} query "
+      "heads",
+      groups, shape.kv_heads, shape.query_heads));
 }
 
 absl::Status CheckOptions(const AlignmentOptions& options, const AttentionShape& shape, bool has_unit_grams) {
@@ -137,8 +140,12 @@ bool NeedsUnitGrams(const AlignmentOptions& options) {
 
 absl::StatusOr<LayerAlignment> AlignLayer(const LayerStatistics& statistics, const AttentionWeights& weights,
                                           const AlignmentOptions& options) {
-  REGROUP_RETURN_IF_ERROR(CheckOptions(options, statistics.Shape(), statistics.HasUnitGrams()));
   REGROUP_RETURN_IF_ERROR(CheckWeights(weights, statistics.Shape()));
+  const int64_t heads = HeadsForTarget(statistics.Shape(), options.groups);
+  if (heads != statistics.Shape().kv_heads) {
+    return AlignLayer(statistics.Split(heads), SplitHeads(weights, statistics.Shape(), heads), options);
+  }
+  REGROUP_RETURN_IF_ERROR(CheckOptions(options, statistics.Shape(), statistics.HasUnitGrams()));
   const AttentionWeights linear = LineariseNorms(weights, statistics.Shape(), statistics);
   REGROUP_ASSIGN_OR_RETURN(const LayerGrams grams, BuildGrams(statistics, linear));
   return AlignGrams(grams, weights, options);
@@ -179,8 +186,11 @@ absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& grams, const Attenti
 absl::StatusOr<LayerAlignment> AlignWithoutStatistics(const AttentionShape& shape, const AttentionWeights& weights,
                                                       const AlignmentOptions& options) {
   const at::NoGradGuard no_grad;
-  REGROUP_RETURN_IF_ERROR(CheckOptions(options, shape, /*has_unit_grams=*/true));
   REGROUP_RETURN_IF_ERROR(CheckWeights(weights, shape));
+  if (const int64_t heads = HeadsForTarget(shape, options.groups); heads != shape.kv_heads) {
+    return AlignWithoutStatistics(WithKvHeads(shape, heads), SplitHeads(weights, shape, heads), options);
+  }
+  REGROUP_RETURN_IF_ERROR(CheckOptions(options, shape, /*has_unit_grams=*/true));
   if (options.method != "none" || options.compare != "none" || options.match_energy) {
     return absl::InvalidArgumentError(
         "calibration.data: is missing; only alignment.method none with compare none and without match_energy needs "
@@ -191,8 +201,9 @@ absl::StatusOr<LayerAlignment> AlignWithoutStatistics(const AttentionShape& shap
   return alignment;
 }
 
-absl::StatusOr<LayerAlignment> AverageNeighbours(const AttentionShape& shape, int64_t groups) {
-  REGROUP_RETURN_IF_ERROR(CheckShape(shape));
+absl::StatusOr<LayerAlignment> AverageNeighbours(const AttentionShape& of_layer, int64_t groups) {
+  REGROUP_RETURN_IF_ERROR(CheckShape(of_layer));
+  const AttentionShape shape = WithKvHeads(of_layer, HeadsForTarget(of_layer, groups));
   REGROUP_RETURN_IF_ERROR(CheckGroupCount(shape, groups));
   const HeadGroups neighbours = NeighbourGroups(shape.kv_heads, groups);
   LayerAlignment alignment = EmptyAlignment(shape, neighbours);

@@ -40,14 +40,16 @@ struct AlignmentOptions {
 /// Returns true if these options read the unit-length Grams of LayerStatistics.
 bool NeedsUnitGrams(const AlignmentOptions& options);
 
-/// Returns the layer's groups and maps. Fails with INVALID_ARGUMENT for an unknown name, a group count that does not
+/// Returns the layer's groups and maps, of its KV heads or, if the target does not divide their number, of their copies
+/// for fewer query heads (split_heads.h). Fails with INVALID_ARGUMENT for an unknown name, a group count that does not
 /// divide, weights of another shape, or statistics that lack what the options need (the message says which); with
 /// FAILED_PRECONDITION for no tokens, or values that are not finite.
 absl::StatusOr<LayerAlignment> AlignLayer(const LayerStatistics& statistics, const AttentionWeights& weights,
                                           const AlignmentOptions& options);
 
-/// Does the same from existing Grams. Building them (BuildGrams) is most of the work for a wide layer and depends on
-/// the statistics only. The weights are read for the free gauge and for the sizes of keys behind a norm.
+/// Does the same from existing Grams, whose number of heads the target must divide. Building them (BuildGrams) is most
+/// of the work for a wide layer and depends on the statistics only. The weights are read for the free gauge and for the
+/// sizes of keys behind a norm.
 absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& grams, const AttentionWeights& weights,
                                           const AlignmentOptions& options);
 

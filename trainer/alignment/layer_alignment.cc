@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "services/common/base/status_macros.h"
+#include "trainer/alignment/split_heads.h"
 
 namespace regroup {
 namespace {
@@ -40,11 +41,13 @@ std::vector<int64_t> MapSizes(std::string_view name, const AttentionShape& shape
   return {shape.kv_heads, shape.FreeWidth(), shape.FreeWidth()};
 }
 
-absl::Status CheckGroups(const at::Tensor& groups, const AttentionShape& shape) {
+/// Returns the shape whose KV heads the groups name: the layer's, or that after a split.
+absl::StatusOr<AttentionShape> SplitShape(const at::Tensor& groups, const AttentionShape& of_layer) {
+  const int64_t count = groups.numel();
   const auto heads = std::get<0>(groups.flatten().sort());
-  const auto expected = at::arange(shape.kv_heads, at::kLong);
-  if (groups.scalar_type() == at::kLong && groups.numel() == shape.kv_heads && heads.equal(expected))
-    return absl::OkStatus();
+  const bool fits = count > 0 && count % of_layer.kv_heads == 0 && of_layer.query_heads % count == 0;
+  if (fits && groups.scalar_type() == at::kLong && heads.equal(at::arange(count, at::kLong)))
+    return WithKvHeads(of_layer, count);
   return absl::InvalidArgumentError("tensor groups must name every KV head once");
 }
 
@@ -73,11 +76,11 @@ NamedTensors LayerAlignment::ToTensors() const {
   return tensors;
 }
 
-absl::StatusOr<LayerAlignment> LayerAlignment::FromTensors(const AttentionShape& shape, const TensorMap& tensors) {
-  REGROUP_RETURN_IF_ERROR(CheckShape(shape));
+absl::StatusOr<LayerAlignment> LayerAlignment::FromTensors(const AttentionShape& of_layer, const TensorMap& tensors) {
+  REGROUP_RETURN_IF_ERROR(CheckShape(of_layer));
   LayerAlignment alignment;
   REGROUP_ASSIGN_OR_RETURN(alignment.groups, TakeTensor(tensors, "groups", {-1, -1}));
-  REGROUP_RETURN_IF_ERROR(CheckGroups(alignment.groups, shape));
+  REGROUP_ASSIGN_OR_RETURN(const AttentionShape shape, SplitShape(alignment.groups, of_layer));
   for (const auto& [name, field] : kMaps) {
     const auto sizes = MapSizes(name, shape);
     alignment.*field = at::empty(sizes, at::kDouble);

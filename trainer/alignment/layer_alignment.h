@@ -64,10 +64,13 @@ struct LayerAlignment {
   std::vector<std::vector<int64_t>> Groups() const;
   int64_t GroupCount() const { return groups.size(0); }
   int64_t GroupSize() const { return groups.size(1); }
+  /// Returns the number of KV heads that are in groups: the layer's, or a multiple of it (split_heads.h).
+  int64_t HeadCount() const { return groups.numel(); }
 
   NamedTensors ToTensors() const;
-  /// Restores the result of ToTensors. Returns INVALID_ARGUMENT with the name of a missing or misshapen tensor.
-  static absl::StatusOr<LayerAlignment> FromTensors(const AttentionShape& shape, const TensorMap& tensors);
+  /// Restores the result of ToTensors for a layer of this shape, whose KV heads may have been split. Returns
+  /// INVALID_ARGUMENT with the name of a missing or misshapen tensor.
+  static absl::StatusOr<LayerAlignment> FromTensors(const AttentionShape& of_layer, const TensorMap& tensors);
 };
 
 }  // namespace regroup

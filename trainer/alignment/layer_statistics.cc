@@ -7,6 +7,7 @@
 
 #include "services/common/base/status_macros.h"
 #include "trainer/alignment/pair_gram.h"
+#include "trainer/alignment/split_heads.h"
 
 namespace regroup {
 namespace {
@@ -152,6 +153,21 @@ void LayerStatistics::Merge(const LayerStatistics& other) {
   TORCH_CHECK(ours.size() == theirs.size(), "statistics of different settings cannot be added");
   for (size_t i = 0; i < ours.size(); ++i) ours[i].add_(theirs[i].to(ours[i].device()));
   lower_halves_stale_ |= other.lower_halves_stale_;
+}
+
+LayerStatistics LayerStatistics::Split(int64_t kv_heads) const {
+  LayerStatistics split(WithKvHeads(shape_, kv_heads), unit_grams_);
+  split.sums_ = sums_;
+  if (!unit_grams_) return split;
+  const int64_t heads = shape_.kv_heads, copies = kv_heads / heads;
+  const auto both_axes = [&](const at::Tensor& gram) {
+    return RepeatHeads(RepeatHeads(Whole(gram), heads, copies).t(), heads, copies).t().contiguous();
+  };
+  split.sums_.unit_value_gram = both_axes(sums_.unit_value_gram);
+  split.sums_.unit_key_pairs = sums_.unit_key_pairs.repeat_interleave(copies, 1).repeat_interleave(copies, 2);
+  split.sums_.unit_key_free_gram = both_axes(sums_.unit_key_free_gram);
+  split.sums_.unit_key_free_sum = RepeatHeads(sums_.unit_key_free_sum, heads, copies);
+  return split;
 }
 
 NamedTensors LayerStatistics::ToTensors() const {

@@ -63,6 +63,9 @@ class LayerStatistics {
   /// Adds the sums of `other`, which must have the same shape and settings.
   void Merge(const LayerStatistics& other);
 
+  /// Returns the statistics of the layer after its KV heads were split into `kv_heads` (split_heads.h).
+  LayerStatistics Split(int64_t kv_heads) const;
+
   /// Returns the tensors for the layer's file, on the CPU. FromTensors takes them back, and returns INVALID_ARGUMENT
   /// with the name of a missing or misshapen tensor.
   NamedTensors ToTensors() const;

@@ -6,6 +6,7 @@
 
 #include "services/common/base/status_macros.h"
 #include "trainer/alignment/key_norm.h"
+#include "trainer/alignment/split_heads.h"
 
 namespace regroup {
 namespace {
@@ -102,11 +103,14 @@ void PutQueriesAndOutput(AttentionWeights& result, const AttentionWeights& weigh
   result.query_norm = OrderNorm(weights.query_norm, order, shape);
 }
 
-absl::Status CheckAlignment(const LayerAlignment& alignment, const AttentionShape& shape) {
-  if (alignment.groups.defined() && alignment.groups.numel() == shape.kv_heads) return absl::OkStatus();
-  return absl::InvalidArgumentError(fmt::format("the alignment groups {} KV heads, but the layer has {}",
-                                                alignment.groups.defined() ? alignment.groups.numel() : 0,
-                                                shape.kv_heads));
+/// Returns the shape of the layer with the KV heads that the alignment groups.
+absl::StatusOr<AttentionShape> GroupedShape(const LayerAlignment& alignment, const AttentionShape& of_layer) {
+  const int64_t heads = alignment.groups.defined() ? alignment.HeadCount() : 0;
+  if (heads > 0 && heads % of_layer.kv_heads == 0 && of_layer.query_heads % heads == 0) {
+    return WithKvHeads(of_layer, heads);
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("the alignment groups {} KV heads, but the layer has {}", heads, of_layer.kv_heads));
 }
 
 at::Tensor MapValues(const at::Tensor& rows, const at::Tensor& maps) { return maps.transpose(1, 2).bmm(rows); }
@@ -124,25 +128,21 @@ std::vector<int64_t> KvHeadOrder(const LayerAlignment& alignment) {
   return order;
 }
 
-std::vector<int64_t> QueryHeadOrder(const LayerAlignment& alignment, const AttentionShape& shape) {
+std::vector<int64_t> QueryHeadOrder(const LayerAlignment& alignment, const AttentionShape& of_layer) {
+  const int64_t queries = of_layer.query_heads / alignment.HeadCount();
   std::vector<int64_t> order;
   for (const int64_t head : KvHeadOrder(alignment)) {
-    for (int64_t i = 0; i < shape.QueriesPerHead(); ++i) order.push_back(head * shape.QueriesPerHead() + i);
+    for (int64_t i = 0; i < queries; ++i) order.push_back(head * queries + i);
   }
   return order;
 }
 
-AttentionShape MergedShape(const AttentionShape& shape, int64_t groups) {
-  AttentionShape merged = shape;
-  merged.kv_heads = groups;
-  return merged;
-}
-
-absl::StatusOr<AttentionWeights> ApplyAlignment(const AttentionWeights& weights, const LayerAlignment& alignment,
-                                                const AttentionShape& shape) {
+absl::StatusOr<AttentionWeights> ApplyAlignment(const AttentionWeights& of_layer, const LayerAlignment& alignment,
+                                                const AttentionShape& layer_shape) {
   const at::NoGradGuard no_grad;
-  REGROUP_RETURN_IF_ERROR(CheckWeights(weights, shape));
-  REGROUP_RETURN_IF_ERROR(CheckAlignment(alignment, shape));
+  REGROUP_RETURN_IF_ERROR(CheckWeights(of_layer, layer_shape));
+  REGROUP_ASSIGN_OR_RETURN(const AttentionShape shape, GroupedShape(alignment, layer_shape));
+  const AttentionWeights weights = SplitHeads(of_layer, layer_shape, shape.kv_heads);
   AttentionWeights result;
   PutQueriesAndOutput(result, weights, alignment, shape);
   const auto order = Index(KvHeadOrder(alignment));
@@ -156,11 +156,12 @@ absl::StatusOr<AttentionWeights> ApplyAlignment(const AttentionWeights& weights,
   return result;
 }
 
-absl::StatusOr<AttentionWeights> MergeHeads(const AttentionWeights& weights, const LayerAlignment& alignment,
-                                            const AttentionShape& shape) {
+absl::StatusOr<AttentionWeights> MergeHeads(const AttentionWeights& of_layer, const LayerAlignment& alignment,
+                                            const AttentionShape& layer_shape) {
   const at::NoGradGuard no_grad;
-  REGROUP_RETURN_IF_ERROR(CheckWeights(weights, shape));
-  REGROUP_RETURN_IF_ERROR(CheckAlignment(alignment, shape));
+  REGROUP_RETURN_IF_ERROR(CheckWeights(of_layer, layer_shape));
+  REGROUP_ASSIGN_OR_RETURN(const AttentionShape shape, GroupedShape(alignment, layer_shape));
+  const AttentionWeights weights = SplitHeads(of_layer, layer_shape, shape.kv_heads);
   AttentionWeights result;
   PutQueriesAndOutput(result, weights, alignment, shape);
   const int64_t groups = alignment.GroupCount();
@@ -183,11 +184,11 @@ absl::StatusOr<AttentionWeights> MergeHeads(const AttentionWeights& weights, con
 }
 
 absl::StatusOr<SpreadRows> SpreadHeads(const AttentionWeights& merged, const LayerAlignment& alignment,
-                                       const AttentionShape& shape) {
+                                       const AttentionShape& layer_shape) {
   const at::NoGradGuard no_grad;
-  REGROUP_RETURN_IF_ERROR(CheckAlignment(alignment, shape));
+  REGROUP_ASSIGN_OR_RETURN(const AttentionShape shape, GroupedShape(alignment, layer_shape));
   const int64_t groups = alignment.GroupCount();
-  REGROUP_RETURN_IF_ERROR(CheckWeights(merged, MergedShape(shape, groups)));
+  REGROUP_RETURN_IF_ERROR(CheckWeights(merged, WithKvHeads(shape, groups)));
   const auto order = Index(KvHeadOrder(alignment));
   const auto at_each_place = [&](const at::Tensor& rows) {
     return rows.to(at::kCPU, at::kDouble).view({groups, -1, rows.size(1)}).repeat_interleave(alignment.GroupSize(), 0);

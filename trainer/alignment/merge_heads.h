@@ -2,9 +2,10 @@
 //
 // Both functions put the heads in the same new order: KV heads group by group, and with each KV head its query heads,
 // so that query head j of the result reads KV head j / (query heads / KV heads), as grouped-query attention is defined
-// everywhere. Rows of W_q and columns of W_o move together; attention is a sum over query heads, so the order alone
-// changes nothing. Queries and outputs of both results are equal: l0 training may mix aligned keys and values with
-// the shared ones of their group. KV head i of the unmerged result belongs to group i / group size.
+// everywhere. If the alignment has split the layer's KV heads (split_heads.h), both split them too. Rows of W_q and
+// columns of W_o move together; attention is a sum over query heads, so the order alone changes nothing. Queries and
+// outputs of both results are equal: l0 training may mix aligned keys and values with the shared ones of their group.
+// KV head i of the unmerged result belongs to group i / group size.
 //
 // Arithmetic is float64 on the CPU; results have the type of the weights given. The functions are pure and may be
 // called from any thread.
@@ -27,7 +28,8 @@ absl::StatusOr<AttentionWeights> ApplyAlignment(const AttentionWeights& weights,
 absl::StatusOr<AttentionWeights> MergeHeads(const AttentionWeights& weights, const LayerAlignment& alignment,
                                             const AttentionShape& shape);
 
-/// Keys and values of all of the source's KV heads, in its order: [kv_heads * width, hidden] each.
+/// Keys and values of all KV heads of an alignment, in the source's order: [LayerAlignment::HeadCount * width, hidden]
+/// each.
 struct SpreadRows {
   at::Tensor key, value;
 };
@@ -37,9 +39,6 @@ struct SpreadRows {
 /// directions that `principal` drops are zero.
 absl::StatusOr<SpreadRows> SpreadHeads(const AttentionWeights& merged, const LayerAlignment& alignment,
                                        const AttentionShape& shape);
-
-/// Returns the shape of MergeHeads' result.
-AttentionShape MergedShape(const AttentionShape& shape, int64_t groups);
 
 /// These return the source's KV head, or its query head, at each place of the new order.
 std::vector<int64_t> KvHeadOrder(const LayerAlignment& alignment);

@@ -17,6 +17,7 @@
 #include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/alignment/merge_heads.h"
+#include "trainer/alignment/split_heads.h"
 #include "trainer/checkpoint/find_weights.h"
 #include "trainer/checkpoint/safetensors_writer.h"
 #include "trainer/model_folder/convert_block.h"
@@ -158,7 +159,8 @@ class Carrier {
     REGROUP_ASSIGN_OR_RETURN(const SpreadRows spread, SpreadHeads(merged, alignment, shape));
     const at::Tensor a = update.a.to(at::kDouble);
     const at::Tensor gram = a.matmul(a.t());
-    const at::Tensor& factor = factors.*projection.weight;
+    const at::Tensor factor =
+        RepeatHeads(factors.*projection.weight, shape.kv_heads, alignment.HeadCount() / shape.kv_heads);
     (is_key ? keys_ : values_).Add(factor, factor - (is_key ? spread.key : spread.value), gram);
     return absl::OkStatus();
   }

@@ -20,12 +20,17 @@ absl::StatusOr<Conversion> Conversion::Average(const ModelConfig& config, int64_
   return Conversion(config, std::move(averages));
 }
 
-ModelConfig Conversion::MergedConfig() const {
+ModelConfig Conversion::MergedConfig() const { return ConfigWith(&LayerAlignment::GroupCount); }
+
+ModelConfig Conversion::AlignedConfig() const { return ConfigWith(&LayerAlignment::HeadCount); }
+
+ModelConfig Conversion::ConfigWith(int64_t (LayerAlignment::*count)() const) const {
   ModelConfig config = source_config_;
   std::vector<int64_t> heads;
-  for (const LayerAlignment& alignment : alignments_) heads.push_back(alignment.GroupCount());
+  for (const LayerAlignment& alignment : alignments_) heads.push_back((alignment.*count)());
   config.kv_heads = *std::max_element(heads.begin(), heads.end());
-  const bool equal = std::all_of(heads.begin(), heads.end(), [&](int64_t count) { return count == config.kv_heads; });
+  const bool equal =
+      std::all_of(heads.begin(), heads.end(), [&](int64_t of_layer) { return of_layer == config.kv_heads; });
   config.kv_heads_of_layers = equal ? std::vector<int64_t>() : heads;
   return config;
 }

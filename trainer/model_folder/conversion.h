@@ -35,8 +35,12 @@ class Conversion {
   const std::vector<LayerAlignment>& alignments() const { return alignments_; }
   /// Returns the source's configuration with the KV heads of the merged layers.
   ModelConfig MergedConfig() const;
+  /// Returns that with the KV heads which are in groups: the source's, split where the target does not divide them.
+  ModelConfig AlignedConfig() const;
 
  private:
+  ModelConfig ConfigWith(int64_t (LayerAlignment::*count)() const) const;
+
   ModelConfig source_config_;
   std::vector<LayerAlignment> alignments_;
   std::map<int64_t, std::map<std::string, at::Tensor>> trained_;

@@ -1,13 +1,18 @@
 #include "trainer/plan/check_target.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/arms.h"
+#include "trainer/alignment/split_heads.h"
+#include "trainer/model_folder/convert_block.h"
 #include "trainer/nn/serving.h"
+#include "trainer/plan/settings.h"
 
 namespace regroup {
 namespace {
@@ -16,15 +21,18 @@ absl::Status CheckHeads(const v1::JobSpec& spec, const ModelConfig& config) {
   std::vector<int32_t> wanted = TargetsOf(spec);
   // Checked as written even where the sweep replaces it.
   if (spec.target().has_kv_heads()) wanted.push_back(spec.target().kv_heads());
+  std::vector<int64_t> possible = PossibleKvHeads(config);
+  // Layers with unequal numbers of heads share out whole KV heads.
+  const bool divides = SpendsHeadsPerLayer(spec) || !config.kv_heads_of_layers.empty();
+  if (divides) std::erase_if(possible, [&](int64_t heads) { return config.kv_heads % heads != 0; });
   for (const int32_t heads : wanted) {
-    if (heads >= 1 && config.kv_heads % heads == 0) continue;
-    std::string possible;
-    for (int64_t divisor = config.kv_heads; divisor >= 1; --divisor) {
-      if (config.kv_heads % divisor == 0) possible += fmt::format("{}{}", possible.empty() ? "" : ", ", divisor);
-    }
+    if (std::find(possible.begin(), possible.end(), heads) != possible.end()) continue;
     return absl::InvalidArgumentError(
-        fmt::format("target.kv_heads: {} does not divide the source's {} KV heads; write one of {}", heads,
-                    config.kv_heads, possible));
+        divides ? fmt::format("target.kv_heads: {} does not divide the source's {} KV heads; write one of {}", heads,
+                              config.kv_heads, fmt::join(possible, ", "))
+                : fmt::format("target.kv_heads: {} is more than the source's {} KV heads or does not divide its {} "
+                              "heads; write one of {}",
+                              heads, config.kv_heads, config.heads, fmt::join(possible, ", ")));
   }
   return absl::OkStatus();
 }
@@ -54,9 +62,32 @@ absl::Status CheckTensorParallel(const v1::JobSpec& spec, const ModelConfig& con
 
 }  // namespace
 
+std::vector<int64_t> PossibleKvHeads(const ModelConfig& config) {
+  std::vector<int64_t> possible;
+  for (int64_t heads = config.kv_heads; heads >= 1; --heads) {
+    if (config.heads % heads == 0) possible.push_back(heads);
+  }
+  return possible;
+}
+
 absl::Status CheckTarget(const v1::JobSpec& resolved, const ModelConfig& config) {
   REGROUP_RETURN_IF_ERROR(CheckHeads(resolved, config));
   return CheckTensorParallel(resolved, config);
+}
+
+std::string NoteOnSplitHeads(const v1::JobSpec& resolved, const ModelConfig& config) {
+  std::string targets;
+  for (const int32_t heads : TargetsOf(resolved)) {
+    const int64_t grouped = HeadsForTarget(AttentionShapeOf(config, 0), heads);
+    if (grouped == config.kv_heads) continue;
+    targets +=
+        fmt::format("{}for {} each is split into {}", targets.empty() ? "" : ", ", heads, grouped / config.kv_heads);
+  }
+  if (targets.empty()) return "";
+  return fmt::format(
+      "the target does not divide the source's {} KV heads: {}, which take its query heads with them and are grouped "
+      "like heads of their own; a target that divides usually loses less",
+      config.kv_heads, targets);
 }
 
 }  // namespace regroup

@@ -5,6 +5,7 @@
 #include "services/common/base/status_macros.h"
 #include "trainer/data/bounded_tokenizer.h"
 #include "trainer/model_folder/converted_folder.h"
+#include "trainer/plan/check_target.h"
 
 namespace regroup {
 namespace {
@@ -129,10 +130,7 @@ absl::StatusOr<nlohmann::ordered_json> DescribeCheckpoint(const std::filesystem:
   description["layout"] = IsStandardLayout(source.family(), config) ? "standard" : "expanded";
   description["notes"] = NotesOn(source, *tokenizer);
   for (const std::string& note : source.notes()) description["notes"].push_back(note);
-  description["possible_kv_heads"] = nlohmann::ordered_json::array();
-  for (int64_t heads = config.kv_heads; heads >= 1; --heads) {
-    if (config.kv_heads % heads == 0) description["possible_kv_heads"].push_back(heads);
-  }
+  description["possible_kv_heads"] = PossibleKvHeads(config);
   return description;
 }
 

@@ -282,7 +282,8 @@ void AddServingNotes(v1::JobPlan& plan) {
   }
 }
 
-void AddNotes(const v1::JobSpec& spec, v1::JobPlan& plan) {
+void AddNotes(const v1::JobSpec& spec, const ModelConfig& config, v1::JobPlan& plan) {
+  if (const std::string note = NoteOnSplitHeads(spec, config); !note.empty()) plan.add_notes(note);
   AddServingNotes(plan);
   if (plan.tokens().evaluation() > 0) {
     plan.add_notes("the evaluation's tokens are estimated from the size of its file");
@@ -340,7 +341,7 @@ absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const SourceMod
   plan.set_storage_bytes(StorageBytes(resolved, arms, source));
   plan.set_stream_bytes(StreamBytes(resolved, arms, config));
   plan.set_ranks(TrainedArms(arms) > 0 ? std::max(1, resolved.finetune().ranks()) : 1);
-  AddNotes(resolved, plan);
+  AddNotes(resolved, config, plan);
   AddMachine(config, options, plan);
   return plan;
 }

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "trainer/alignment/split_heads.h"
+#include "trainer/model_folder/convert_block.h"
+
 namespace regroup {
 namespace {
 
@@ -12,6 +15,14 @@ int64_t KeyValueParameters(const ModelConfig& config, int64_t kv_heads_of_all_la
 
 int64_t SourceKeyValueParameters(const ModelConfig& config) {
   return KeyValueParameters(config, config.KvHeadsOfAllLayers());
+}
+
+/// Returns the number of key and value weights that gates keep beside the shared ones, 0 without gates. The source's
+/// heads are split where the target does not divide them.
+int64_t OriginalHeadParameters(const ModelConfig& config, const PlannedTraining& training) {
+  if (!training.gated) return 0;
+  const int64_t heads = HeadsForTarget(AttentionShapeOf(config, 0), training.kv_heads);
+  return SourceKeyValueParameters(config) * heads / config.KvHeads(0);
 }
 
 /// Returns the share of a window's tokens that a layer processes: each layer of an encoder-decoder sees one half.
@@ -72,7 +83,7 @@ int64_t AdapterParameters(const ModelConfig& config, int64_t rank) {
 }
 
 int64_t TrainedParameters(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {
-  const int64_t original = training.gated ? SourceKeyValueParameters(config) : 0;
+  const int64_t original = OriginalHeadParameters(config, training);
   if (training.adapter_rank > 0) {
     return AdapterParameters(config, training.adapter_rank) +
            KeyValueParameters(config, config.layers * training.kv_heads);
@@ -84,8 +95,7 @@ int64_t TrainedParameters(const ModelConfig& config, int64_t parameters, const P
 /// Returns the number of the student's entries that neither train nor belong to the teacher: see PlannedTraining.
 int64_t FrozenParameters(const ModelConfig& config, const PlannedTraining& training) {
   if (training.adapter_rank == 0) return 0;
-  return QueryOutputParameters(config) + AdaptedParameters(config) +
-         (training.gated ? SourceKeyValueParameters(config) : 0);
+  return QueryOutputParameters(config) + AdaptedParameters(config) + OriginalHeadParameters(config, training);
 }
 
 double LossBytes(const ModelConfig& config, double tokens) {
@@ -122,7 +132,7 @@ double TrainingBytes(const ModelConfig& config, int64_t parameters, const Planne
   const double e = static_cast<double>(training.element_bytes);
   const double ranks = static_cast<double>(training.ranks);
   const double tokens = static_cast<double>(training.micro_batch_tokens);
-  const double original = training.gated ? static_cast<double>(SourceKeyValueParameters(config)) : 0;
+  const double original = static_cast<double>(OriginalHeadParameters(config, training));
   const double student = static_cast<double>(TrainedParameters(config, parameters, training));
   const double shard = e + 8 + (e == 4 ? 0 : 4) + (training.writes_checkpoints ? 12 : 0);
   const double state = student * (2 * e + (training.sums_apart ? 4 : 0) + shard / ranks);

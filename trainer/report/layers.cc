@@ -62,6 +62,18 @@ std::string HeatmapPair(const Json& layer, const std::string& what) {
                      draw(before, "before"), draw(after, "after"), low, high);
 }
 
+/// Explains the numbers of the groups if the source's heads were split.
+std::string SplitNote(const Json& layers, int64_t source_heads) {
+  if (layers.empty()) return "";
+  const auto grouped = static_cast<int64_t>(GroupOrder(layers.front()["groups"]).size());
+  if (source_heads == 0 || grouped <= source_heads) return "";
+  const int64_t copies = grouped / source_heads;
+  return fmt::format(
+      "<p class=\"note\">The number of KV heads does not divide the source's {}, so that each of these was split into "
+      "{} copies with a part of its query heads. Groups are of copies: {} to {} are of head 0, and so on.</p>\n",
+      source_heads, copies, 0, copies - 1);
+}
+
 std::string LayerHeatmaps(const Json& layers) {
   std::string cards;
   for (const Json& layer : layers) {
@@ -172,7 +184,9 @@ std::string LayersSection(const Json& report) {
                    {LayerSeries(layers, "keys", "residual_key"), LayerSeries(layers, "values", "residual_value")}) +
          LineChart(similarity, {LayerSeries(layers, "before alignment", "similarity_before"),
                                 LayerSeries(layers, "after alignment", "similarity_after")}) +
-         ErrorChart(layers, by_layer) + "</div>\n" + ErrorTable(layers) + LayerHeatmaps(layers) + "</section>\n";
+         ErrorChart(layers, by_layer) + "</div>\n" + ErrorTable(layers) +
+         SplitNote(layers, report.value("source", Json::object()).value("kv_heads", int64_t{0})) +
+         LayerHeatmaps(layers) + "</section>\n";
 }
 
 std::string ProvenanceSection(const Json& report) {

@@ -197,6 +197,7 @@ absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
     for (size_t i = 0; i < digests.size(); ++i) (*summary.mutable_data_digests())[text.names[i]] = digests[i];
   }
 
+  Warn(context, NoteOnSplitHeads(spec, config), outcome);
   for (const std::string& note : NotesOn(*source, *tokenizer)) LogWarning(note);
   for (const std::string& note : source->notes()) LogInfo(note);
   const auto files = KeepSourceFiles(context, *source);

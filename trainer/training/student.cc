@@ -47,7 +47,7 @@ at::Tensor MixRows(const at::Tensor& original, const at::Tensor& shared, const a
 absl::StatusOr<Student> Student::Make(const SourceModel& source, const Conversion& conversion, bool gated,
                                       at::ScalarType dtype, at::Device device) {
   Student student;
-  student.source_config_ = source.config();
+  student.aligned_config_ = conversion.AlignedConfig();
   REGROUP_ASSIGN_OR_RETURN(student.model_, source.Map());
   const std::vector<LayerAlignment>& alignments = conversion.alignments();
   int64_t gates = 0;
@@ -56,7 +56,7 @@ absl::StatusOr<Student> Student::Make(const SourceModel& source, const Conversio
     if (gated) {
       Block aligned = block;
       REGROUP_RETURN_IF_ERROR(AlignBlock(aligned, source.config(), static_cast<int64_t>(layer), alignments[layer]));
-      OriginalHeads heads{.first_gate = gates, .gates = source.config().KvHeads(static_cast<int64_t>(layer))};
+      OriginalHeads heads{.first_gate = gates, .gates = alignments[layer].HeadCount()};
       const auto owned = [&](const Linear& linear) {
         return Linear{OwnedCopy(linear.weight, dtype, device), OwnedCopy(linear.bias, dtype, device)};
       };
@@ -142,7 +142,7 @@ Model Student::Effective(const at::Tensor& gate_values) const {
   Model model = model_;
   adapters_.Apply(model);
   if (!gate_values.defined()) return model;
-  model.config = source_config_;
+  model.config = aligned_config_;
   for (size_t layer = 0; layer < original_.size(); ++layer) {
     const OriginalHeads& heads = original_[layer];
     const at::Tensor z = gate_values.narrow(0, heads.first_gate, heads.gates);

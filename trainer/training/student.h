@@ -69,7 +69,7 @@ class Student {
   at::Tensor scores_;
   Trained trained_ = Trained::kAll;
   Adapters adapters_;
-  ModelConfig source_config_;
+  ModelConfig aligned_config_;
 };
 
 }  // namespace regroup

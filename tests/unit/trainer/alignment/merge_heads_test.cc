@@ -8,6 +8,7 @@
 #include "reference_attention.h"
 #include "trainer/alignment/align_layer.h"
 #include "trainer/alignment/registry.h"
+#include "trainer/alignment/split_heads.h"
 
 namespace regroup {
 namespace {
@@ -57,7 +58,7 @@ class MergeHeadsTest : public testing::TestWithParam<Case> {
   double MergedChange(const LayerAlignment& alignment) {
     const auto merged = MergeHeads(layer_.weights, alignment, layer_.shape);
     EXPECT_TRUE(merged.ok()) << merged.status();
-    return OutputChange(*merged, MergedShape(layer_.shape, alignment.GroupCount()));
+    return OutputChange(*merged, WithKvHeads(layer_.shape, alignment.GroupCount()));
   }
 };
 

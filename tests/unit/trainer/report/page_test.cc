@@ -159,6 +159,19 @@ TEST(ReportPageTest, ShowsTheErrorsOfLayersOnlyIfTheyWereTrainedAlone) {
   EXPECT_THAT(page, HasSubstr("aria-label=\"Error of each layer\""));
 }
 
+TEST(ReportPageTest, ExplainsGroupsOfSplitHeads) {
+  Json report = BareReport();
+  report["source"]["kv_heads"] = 4;
+  Json layer = Layer(0, 0.1, 0.5);
+  layer["groups"] = {{0, 1}, {2, 3}};
+  report["layers"] = {layer};
+  EXPECT_THAT(RenderReport(report), Not(HasSubstr("copies")));
+  layer["groups"] = {{0, 1, 2, 3}, {4, 5, 6, 7}, {8, 9, 10, 11}};
+  report["layers"] = {layer};
+  EXPECT_THAT(RenderReport(report), HasSubstr("does not divide the source's 4, so that each of these was split into 3 "
+                                              "copies with a part of its query heads. Groups are of copies: 0 to 2 "));
+}
+
 TEST(ReportPageTest, AChartOfErrorsNeedsTwoLayers) {
   Json report = BareReport();
   report["layers"] = {TrainedLayer(0, 0.12, 0.04)};
