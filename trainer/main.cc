@@ -10,6 +10,7 @@
 #include <CLI/CLI.hpp>
 
 #include "google/protobuf/util/json_util.h"
+#include "services/common/base/attempt_files.h"
 #include "services/common/base/bounded_json.h"
 #include "services/common/base/files.h"
 #include "services/common/base/input_file.h"
@@ -43,7 +44,7 @@ struct Arguments {
 };
 
 absl::StatusOr<v1::TaskAssignment> ReadAssignment(const std::filesystem::path& attempt_folder) {
-  REGROUP_ASSIGN_OR_RETURN(const std::string json, ReadFile(attempt_folder / "assignment.json"));
+  REGROUP_ASSIGN_OR_RETURN(const std::string json, ReadFile(attempt_folder / attempt_files::kAssignment));
   v1::TaskAssignment assignment;
   const auto parsed = google::protobuf::util::JsonStringToMessage(json, &assignment);
   if (!parsed.ok()) return absl::InternalError("assignment.json: " + parsed.ToString());

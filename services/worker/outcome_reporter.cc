@@ -6,6 +6,7 @@
 
 #include "services/common/base/error.h"
 #include "services/common/base/logging.h"
+#include "services/worker/attempt/finished_task.h"
 #include "services/worker/attempt/publication.h"
 
 namespace regroup {
@@ -103,6 +104,9 @@ OutcomeReporter::Answer OutcomeReporter::Report(const AttemptKey& key, const v1:
   const absl::Status status = link_->ReportOutcome(key, outcome);
   const Answer answer = AnswerOf(status);
   if (answer == Answer::kTaken) {
+    if (!outcome.has_failure()) {
+      RemoveWorkOfFinishedTask(AttemptFolder(work_folder_, key).parent_path(), key.epoch);
+    }
     LogInfo("attempt ended", {{"job", key.job},
                               {"task", key.task},
                               {"epoch", key.epoch},

@@ -43,7 +43,16 @@ class LayerwiseKillTest(ProgramTest):
         disturb(job)
         done = self.cluster.wait_for_end(job, 600)
         self.assert_succeeded(done)
+        self.assert_lost_attempts_left_only_logs(done)
         return digest_of(self.output / "model.safetensors"), done
+
+    def assert_lost_attempts_left_only_logs(self, job):
+        for task, epoch in cluster.epochs(job).items():
+            for earlier in range(1, epoch):
+                folder = self.cluster.work / "jobs" / id_of(job) / task / str(earlier)
+                files = {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()}
+                left = {file for file in files if not file.startswith("logs/")}
+                self.assertEqual(left, {"assignment.json"}, folder)
 
     def records(self, job, epoch="*"):
         return sorted(self.cluster.work.glob(f"jobs/{job}/layerwise-*/{epoch}/out/layer-*.json"))

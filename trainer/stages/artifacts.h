@@ -1,5 +1,5 @@
 // The names of the files by which stages find each other's results; the roles of the tasks that wrote them are in
-// services/common/base/task_roles.h.
+// services/common/base/task_roles.h, and the names that workers know too in attempt_files.h beside it.
 //
 // Each name is defined here once, for the stage that writes and for those that read. Names are relative to the task's
 // `out` folder unless stated otherwise.
@@ -56,10 +56,6 @@ inline std::string RefinedOutputTensor(int64_t layer) {
 // finetune
 /// The trained model as a checkpoint folder in the training's element type.
 inline constexpr char kTrainedModel[] = "model";
-/// One JSON object per step, {"step": ..., "loss": ...}.
-inline constexpr char kCurves[] = "curves.jsonl";
-/// Training checkpoints, next to `out` in the attempt's folder: later attempts resume from them.
-inline constexpr char kTrainingCheckpoints[] = "checkpoints";
 
 // export
 inline constexpr char kCheckpoint[] = "checkpoint";

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "services/common/base/attempt_files.h"
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
@@ -33,7 +34,8 @@ namespace {
 std::vector<std::filesystem::path> CheckpointFolders(const StageContext& context) {
   std::vector<std::filesystem::path> folders;
   for (int64_t epoch = 1; epoch <= context.assignment.attempt().epoch(); ++epoch) {
-    folders.push_back(context.attempt_folder.parent_path() / std::to_string(epoch) / artifacts::kTrainingCheckpoints);
+    folders.push_back(context.attempt_folder.parent_path() / std::to_string(epoch) /
+                      attempt_files::kTrainingCheckpoints);
   }
   return folders;
 }
@@ -147,7 +149,7 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
                                  .peak_flops_per_second = PeakOfAll(context, type),
                                  .seed = static_cast<uint64_t>(finetune.seed()),
                                  .checkpoint_every_steps = finetune.checkpoint_every_steps(),
-                                 .checkpoints = context.attempt_folder / artifacts::kTrainingCheckpoints,
+                                 .checkpoints = context.attempt_folder / attempt_files::kTrainingCheckpoints,
                                  .recompute = RecomputeOf(finetune),
                                  .across_documents = finetune.across_documents(),
                                  // On the CPU, ranks need their cores for the backward pass itself.
@@ -161,7 +163,7 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
     trainer.KeepTeacherStates(*states);
   }
   REGROUP_RETURN_IF_ERROR(Resume(context, trainer));
-  if (context.leads()) context.link.RecordMetrics(context.out() / artifacts::kCurves);
+  if (context.leads()) context.link.RecordMetrics(context.out() / attempt_files::kCurves);
   REGROUP_RETURN_IF_ERROR(trainer.Run());
   if (!context.leads()) return v1::TaskOutcome();
   at::NoGradGuard no_gradients;

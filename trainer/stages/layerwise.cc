@@ -14,6 +14,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "services/common/base/attempt_files.h"
 #include "services/common/base/copy_file.h"
 #include "services/common/base/file_digest.h"
 #include "services/common/base/files.h"
@@ -123,7 +124,9 @@ class BlockOfLayers {
     return std::optional(std::move(made));
   }
 
-  fs::path OutOf(int64_t epoch) const { return context_.attempt_folder.parent_path() / std::to_string(epoch) / "out"; }
+  fs::path OutOf(int64_t epoch) const {
+    return context_.attempt_folder.parent_path() / std::to_string(epoch) / attempt_files::kResults;
+  }
 
   /// Copies the layer's results from an earlier attempt that finished it.
   absl::StatusOr<bool> TakeOver(int64_t layer) {
@@ -144,7 +147,7 @@ class BlockOfLayers {
   }
 
   fs::path Checkpoints(int64_t epoch, int64_t layer, bool again) const {
-    return context_.attempt_folder.parent_path() / std::to_string(epoch) / artifacts::kTrainingCheckpoints /
+    return context_.attempt_folder.parent_path() / std::to_string(epoch) / attempt_files::kTrainingCheckpoints /
            fmt::format("layer-{:03}{}", layer, again ? "-again" : "");
   }
 
@@ -316,7 +319,7 @@ class BlockOfLayers {
 
   void RemoveWork() const {
     std::error_code error;
-    for (const char* name : {"stream-0", "stream-1", "targets", "streams", artifacts::kTrainingCheckpoints}) {
+    for (const char* name : {"stream-0", "stream-1", "targets", "streams", attempt_files::kTrainingCheckpoints}) {
       fs::remove_all(context_.attempt_folder / name, error);
     }
   }

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "services/common/base/attempt_files.h"
 #include "services/common/base/files.h"
 #include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
@@ -72,9 +73,9 @@ absl::StatusOr<std::vector<std::string>> ReadCurves(const StageContext& context,
   const int64_t last = std::atoll(winner.parent_path().filename().c_str());
   std::vector<fs::path> files;
   for (int64_t epoch = 1; epoch < last; ++epoch) {
-    files.push_back(task / std::to_string(epoch) / "out" / artifacts::kCurves);
+    files.push_back(task / std::to_string(epoch) / attempt_files::kResults / attempt_files::kCurves);
   }
-  files.push_back(winner / artifacts::kCurves);
+  files.push_back(winner / attempt_files::kCurves);
   for (const fs::path& file : files) {
     // A chart is not worth a finished conversion: what cannot be read is left out.
     const absl::StatusOr<std::string> recorded = ReadFile(file, kMaxReportBytes);

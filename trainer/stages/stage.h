@@ -16,6 +16,7 @@
 
 #include "absl/status/statusor.h"
 #include "regroup/v1/worker_service.pb.h"
+#include "services/common/base/attempt_files.h"
 #include "services/common/base/checksums.h"
 #include "trainer/link/worker_link.h"
 #include "trainer/model_folder/source_model.h"
@@ -34,7 +35,7 @@ struct StageContext {
 
   const v1::JobSpec& spec() const { return assignment.spec(); }
   /// Folder to which this attempt writes its results; it exists.
-  std::filesystem::path out() const { return attempt_folder / "out"; }
+  std::filesystem::path out() const { return attempt_folder / attempt_files::kResults; }
   bool leads() const { return communicator.rank() == 0; }
   /// Returns the folder with the results of an earlier task, by its role. INTERNAL if the coordinator gave none;
   /// DATA_LOSS names the file that is not as its task left it. Files are compared once for each role.

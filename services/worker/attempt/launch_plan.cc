@@ -11,6 +11,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "services/common/base/attempt_files.h"
 #include "services/common/base/input_file.h"
 #include "services/worker/attempt_key.h"
 #include "services/worker/gang/gang_protocol.h"
@@ -160,7 +161,9 @@ std::vector<std::string> Entries(const Environment& environment) {
 
 }  // namespace
 
-std::filesystem::path RankLogFolder(const std::filesystem::path& attempt_folder) { return attempt_folder / "logs"; }
+std::filesystem::path RankLogFolder(const std::filesystem::path& attempt_folder) {
+  return attempt_folder / attempt_files::kLogs;
+}
 
 ProcessPlan MakeProcessPlan(const WorkerOptions& options, const v1::TaskAssignment& assignment,
                             const LaunchContext& context) {

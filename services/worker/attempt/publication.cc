@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <string>
 
+#include "services/common/base/attempt_files.h"
 #include "services/common/base/file_descriptor.h"
 #include "services/common/base/files.h"
 #include "services/common/base/input_file.h"
@@ -40,7 +41,8 @@ bool WasPublishedBy(const fs::path& published, const fs::path& task_folder) {
   if (!digest.ok()) return false;
   std::error_code error;
   for (fs::directory_iterator attempt(task_folder, error), end; !error && attempt != end; attempt.increment(error)) {
-    const absl::StatusOr<std::string> own = ReadFile(attempt->path() / "out" / kReport, kMaxReportBytes);
+    const absl::StatusOr<std::string> own =
+        ReadFile(attempt->path() / attempt_files::kResults / kReport, kMaxReportBytes);
     if (own.ok() && Sha256Of(*own) == *digest) return true;
   }
   return false;

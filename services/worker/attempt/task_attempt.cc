@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "regroup/v1/gang_service.pb.h"
+#include "services/common/base/attempt_files.h"
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/private_files.h"
@@ -108,13 +109,13 @@ absl::Status TaskAttempt::Prepare() {
   }
   const std::filesystem::path logs = RankLogFolder(folder_);
   REGROUP_RETURN_IF_ERROR(MakeFreshFolder(folder_));
-  REGROUP_RETURN_IF_ERROR(MakeFolders(folder_ / "out"));
+  REGROUP_RETURN_IF_ERROR(MakeFolders(folder_ / attempt_files::kResults));
   // Open MPI makes the ranks' own files in it, by the umask.
   REGROUP_RETURN_IF_ERROR(MakePrivateFolder(logs));
   REGROUP_RETURN_IF_ERROR(MakePrivateFolder(logs / (assignment_.ranks() > 1 ? "mpirun" : "rank.0")));
   REGROUP_RETURN_IF_ERROR(MakeFreshFolder(temporary_folder_));
   if (is_spread()) REGROUP_RETURN_IF_ERROR(WriteGangFiles());
-  return WriteAssignment(assignment_, folder_ / "assignment.json");
+  return WriteAssignment(assignment_, folder_ / attempt_files::kAssignment);
 }
 
 absl::Status TaskAttempt::WriteGangFiles() const {

@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 
+#include "services/common/base/attempt_files.h"
 #include "services/common/base/file_digest.h"
 #include "services/common/base/files.h"
 #include "tests/unit/trainer/stages/layerwise_fixture.h"
@@ -140,7 +141,7 @@ TEST_F(LayerwiseTest, ALaterAttemptContinuesFromTheLastCheckpointOfTheLayer) {
     const LayerSettings settings{.passes = 3,
                                  .learning_rate = 1e-2,
                                  .seed = seed,
-                                 .checkpoints = AttemptOf(task, 1) / artifacts::kTrainingCheckpoints / "layer-001",
+                                 .checkpoints = AttemptOf(task, 1) / attempt_files::kTrainingCheckpoints / "layer-001",
                                  .checkpoint_every_s = 0};
     const LayerLesson lesson{.layer = 1,
                              .pass = &pass,
