@@ -15,7 +15,8 @@ Installs on Debian 12, and skips what is already installed:
                   and other programs that tests start: Prometheus, Slurm's daemons, ...
   --with-engines  one Python environment for each inference engine that tests/engines loads
                   results into, in build/engines: vLLM (2.8 GB of download, 5.4 GB on disk), llama.cpp
-                  (33 MB, 130 MB) and CTranslate2 (41 MB, 170 MB)
+                  (33 MB, 130 MB), CTranslate2 (41 MB, 170 MB) and ONNX Runtime GenAI
+                  (47 MB, 175 MB)
   --with-nccl     NCCL for gangs on NVIDIA GPUs: 200 MB of download
   --with-linters  clang-format and clang-tidy
   --with-fuzzers  clang with libFuzzer: 1 GB on disk
@@ -156,5 +157,6 @@ if [ $with_engines = yes ]; then
   install_engine vllm "vLLM (2.8 GB of download, 5.4 GB on disk)"
   install_engine llama-cpp "llama.cpp (33 MB of download, 130 MB on disk)"
   install_engine ctranslate2 "CTranslate2 (41 MB of download, 170 MB on disk)"
+  install_engine onnxruntime-genai "ONNX Runtime GenAI (47 MB of download, 175 MB on disk)"
 fi
 say "everything is installed"

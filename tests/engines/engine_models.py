@@ -213,7 +213,7 @@ def make_case(programs, case, home):
 
 def main():
     regroup, home, *cases = sys.argv[1:]
-    if not any(map(is_installed, ("vllm", "llama-cpp"))):
+    if not any(map(is_installed, ("vllm", "llama-cpp", "onnxruntime-genai"))):
         print("SKIPPED, nothing was made: no engine is installed (deploy/install.sh --with-engines)")
         sys.exit(77)
     torch.set_num_threads(1)

@@ -36,31 +36,40 @@ def versions_of(engine, packages):
     return json.loads(done.stdout)
 
 
-def run_vllm(requests, scratch):
-    """Returns an answer for each {"folder", "prompts"}, in order: see vllm_reader.py."""
-    answers, log = pathlib.Path(scratch) / "vllm.jsonl", ENVIRONMENTS / "vllm.log"
+def run_reader(engine, python, requests, scratch, environment=None):
+    """Returns an answer for each {"folder", "prompts"}, in order, of <engine>_reader.py."""
+    answers, log = pathlib.Path(scratch) / f"{engine}.jsonl", ENVIRONMENTS / f"{engine}.log"
+    reader = ROOT / f"tests/engines/{engine.replace('-', '_')}_reader.py"
     with open(log, "w") as output:
-        done = subprocess.run([python_of("vllm"), ROOT / "tests/engines/vllm_reader.py", answers], text=True, stdout=output,
-                              stderr=subprocess.STDOUT,
+        done = subprocess.run([python, reader, answers], text=True, stdout=output, stderr=subprocess.STDOUT, env=environment,
                               input=json.dumps([{**one, "new_tokens": NEW_TOKENS} for one in requests]))  # fmt: skip
     lines = [json.loads(line) for line in answers.read_text().splitlines()] if answers.exists() else []
     if done.returncode != 0 or len(lines) != len(requests):
-        raise SystemExit(f"vLLM ended with {done.returncode} after {len(lines)} of {len(requests)} folders: {log}\n"
+        raise SystemExit(f"{engine} ended with {done.returncode} after {len(lines)} of {len(requests)} folders: {log}\n"
                          + log.read_text()[-3000:])  # fmt: skip
     return lines
 
 
-def with_gguf():
-    """The environment variables of a program of the oracles' interpreter that imports what llama.cpp's environment has: the
+def run_vllm(requests, scratch):
+    return run_reader("vllm", python_of("vllm"), requests, scratch)
+
+
+def run_onnxruntime_genai(requests, scratch):
+    engine = "onnxruntime-genai"
+    return run_reader(engine, sys.executable, requests, scratch, with_packages_of(engine))
+
+
+def with_packages_of(engine):
+    """The environment variables of a program of the oracles' interpreter that imports what an engine's environment has: its
     converter needs torch and Transformers, which need not be there twice."""
-    return {**os.environ, "PYTHONPATH": str(packages_folder("llama-cpp")), "HF_HUB_OFFLINE": "1"}
+    return {**os.environ, "PYTHONPATH": str(packages_folder(engine)), "HF_HUB_OFFLINE": "1"}
 
 
 def make_gguf(requests):
     """Writes GGUF files; returns what went wrong with each, None for those that are there. See gguf_of.py."""
     with open(ENVIRONMENTS / "gguf.log", "w") as log:
         done = subprocess.run([sys.executable, ROOT / "tests/engines/gguf_of.py"], input=json.dumps(requests), text=True,
-                              stdout=subprocess.PIPE, stderr=log, env=with_gguf())  # fmt: skip
+                              stdout=subprocess.PIPE, stderr=log, env=with_packages_of("llama-cpp"))  # fmt: skip
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     if done.returncode != 0 or [one["file"] for one in answers] != [one["file"] for one in requests]:
         raise SystemExit(f"the converter to GGUF ended with {done.returncode}: {log.name}\n"
@@ -71,7 +80,7 @@ def make_gguf(requests):
 def make_compact(file, compact_file):
     """Runs compact_gguf.py; returns what it said."""
     done = subprocess.run([sys.executable, ROOT / "tests/engines/compact_gguf.py", file, compact_file], text=True,
-                          capture_output=True, env=with_gguf())  # fmt: skip
+                          capture_output=True, env=with_packages_of("llama-cpp"))  # fmt: skip
     if done.returncode != 0:
         raise SystemExit(f"{file}: {done.stdout}{done.stderr}")
     return done.stdout.strip()

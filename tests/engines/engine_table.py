@@ -11,7 +11,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 RESULTS, PAGE = HERE / "results.json", HERE / "README.md"
 BEGIN, END = "<!-- engine_table.py writes from here -->", "<!-- to here -->"
-NAMES = {"vllm": "vLLM", "llama-cpp": "llama.cpp"}
+NAMES = {"vllm": "vLLM", "llama-cpp": "llama.cpp", "onnxruntime-genai": "ONNX Runtime GenAI"}
 # Outcomes in results.json, and the words of the table.
 OUTCOMES = {
     "works": "works",

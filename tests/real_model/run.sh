@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Converts SmolLM2-135M-Instruct from 3 KV heads to 1, and compares the perplexities of source and result with those of
-# Transformers.
+# Transformers. Then merges copies of its KV heads, and compares the logits of source and result.
 set -euo pipefail
 
 usage() {
@@ -10,7 +10,7 @@ Usage: tests/real_model/run.sh [FOLDER]
   FOLDER  gets the Python packages, the model, the text and the result; default build/real_model. Packages, model and
           text that are there are used again.
 
-Downloads 250 MB the first time, needs 3 GB of disk, and the programs in build/release/bin (deploy/build.sh --all).
+Downloads 250 MB the first time, needs 5 GB of disk, and the programs in build/release/bin (deploy/build.sh --all).
 TEXT
 }
 
@@ -34,3 +34,10 @@ rm -rf "$folder/one-head"
 $python $scripts/convert.py "$folder/source" "$folder/text" "$folder/one-head" --kv-heads 1 --windows 8 \
   --calibration-sequences 16
 $python $scripts/check_perplexity.py "$folder/one-head"
+
+# Nine KV heads, of which three each are equal, become three again without loss.
+[ -f "$folder/expanded/model.safetensors" ] || $python $scripts/make_smollm2.py "$folder/expanded" --expand
+rm -rf "$folder/exact"
+$python $scripts/convert.py "$folder/expanded" "$folder/text" "$folder/exact" --kv-heads 3 --windows 8 \
+  --calibration-sequences 16 --refine no --max-ratio 1.001
+$python $scripts/check_exact.py "$folder/exact"

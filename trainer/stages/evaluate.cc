@@ -72,13 +72,13 @@ absl::Status AddLatency(StageContext& context, const SourceModel& source, Model 
 }
 
 /// Measures what needs source and result in the same run.
-absl::Status CompareWithSource(StageContext& context, const SourceModel& source, Model result,
-                               EvaluationRecord& record) {
+absl::Status CompareWithSource(StageContext& context, const SourceModel& source, QualityMeasures& measures,
+                               Model result, EvaluationRecord& record) {
   const v1::Evaluation& evaluation = context.spec().evaluation();
   if (!evaluation.has_perplexity() && !evaluation.has_latency()) return absl::OkStatus();
   REGROUP_ASSIGN_OR_RETURN(Model original, source.Load(at::kFloat, context.device));
   if (evaluation.has_perplexity()) {
-    REGROUP_RETURN_IF_ERROR(AddAgreement(context, source, original, result, record));
+    REGROUP_RETURN_IF_ERROR(measures.AddAgreement(original, result, record));
   }
   if (!evaluation.has_latency()) return absl::OkStatus();
   // Only one rank measures while the others rest, because they would share its memory bandwidth.
@@ -100,15 +100,17 @@ absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context) {
                      {"kv_heads", model.config.KvHeadsOfAllLayers() / model.config.layers},
                      {"kv_bytes_per_token", kv_bytes}};
   record.SetFigure("kv_bytes_per_token", static_cast<double>(kv_bytes));
+  QualityMeasures measures(context, source);
   if (context.spec().evaluation().has_perplexity()) {
-    REGROUP_RETURN_IF_ERROR(AddPerplexity(context, source, model, record));
+    REGROUP_RETURN_IF_ERROR(measures.AddPerplexity(model, record));
   }
-  REGROUP_RETURN_IF_ERROR(AddMultipleChoice(context, source, model, record));
+  REGROUP_RETURN_IF_ERROR(measures.AddMultipleChoice(model, record));
   if (subject == kSourceSubject || subject == kResultSubject) {
-    REGROUP_RETURN_IF_ERROR(AddNeedle(context, source, model, record));
-    REGROUP_RETURN_IF_ERROR(AddAnswers(context, source, model, record));
+    REGROUP_RETURN_IF_ERROR(measures.AddNeedle(model, record));
+    REGROUP_RETURN_IF_ERROR(measures.AddAnswers(model, record));
   }
-  if (subject == kResultSubject) REGROUP_RETURN_IF_ERROR(CompareWithSource(context, source, std::move(model), record));
+  if (subject == kResultSubject)
+    REGROUP_RETURN_IF_ERROR(CompareWithSource(context, source, measures, std::move(model), record));
   if (context.leads()) {
     REGROUP_RETURN_IF_ERROR(
         WriteFileAtomically(context.out() / artifacts::kEvaluation, record.measured.dump(2) + "\n"));

@@ -25,13 +25,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr int64_t kAgreementTokens = 131072;
 
-absl::StatusOr<TokenWindows> EvaluationWindows(StageContext& context, const SourceModel& source) {
-  const v1::Evaluation::Perplexity& settings = context.spec().evaluation().perplexity();
-  return ReadWindows(
-      context, TextOf(settings), source,
-      {.sequence_length = SequenceLength(settings, source.config()), .max_windows = settings.max_windows()});
-}
-
 /// Writes the scores of single windows or items, once.
 absl::Status WriteScores(const StageContext& context, const std::string& name, const Json& scores) {
   if (!context.leads()) return absl::OkStatus();
@@ -66,12 +59,28 @@ Json DescribeSet(const std::string& name, const MultipleChoice& result) {
 
 }  // namespace
 
-absl::Status AddPerplexity(StageContext& context, const SourceModel& source, const Model& model,
-                           EvaluationRecord& record) {
-  REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows, EvaluationWindows(context, source));
-  const auto progress = [&](int64_t done) { context.link.SetProgress("windows", done, windows.windows()); };
+absl::StatusOr<const Tokenizer*> QualityMeasures::SourceTokenizer() {
+  if (tokenizer_ == nullptr) {
+    REGROUP_ASSIGN_OR_RETURN(tokenizer_, LoadSourceTokenizer(context_, source_));
+  }
+  return tokenizer_.get();
+}
+
+absl::StatusOr<const TokenWindows*> QualityMeasures::Windows() {
+  if (!windows_.has_value()) {
+    const v1::Evaluation::Perplexity& settings = context_.spec().evaluation().perplexity();
+    const TokenWindowsOptions options{.sequence_length = SequenceLength(settings, source_.config()),
+                                      .max_windows = settings.max_windows()};
+    REGROUP_ASSIGN_OR_RETURN(windows_, ReadWindows(context_, TextOf(settings), source_, options));
+  }
+  return &*windows_;
+}
+
+absl::Status QualityMeasures::AddPerplexity(const Model& model, EvaluationRecord& record) {
+  REGROUP_ASSIGN_OR_RETURN(const TokenWindows* windows, Windows());
+  const auto progress = [&](int64_t done) { context_.link.SetProgress("windows", done, windows->windows()); };
   REGROUP_ASSIGN_OR_RETURN(const Perplexity perplexity,
-                           MeasurePerplexity(model, windows, context.device, context.communicator, progress));
+                           MeasurePerplexity(model, *windows, context_.device, context_.communicator, progress));
   record.measured["perplexity"] = perplexity.perplexity;
   record.measured["mean_loss"] = perplexity.mean_loss;
   record.measured["standard_error"] = perplexity.standard_error;
@@ -82,39 +91,39 @@ absl::Status AddPerplexity(StageContext& context, const SourceModel& source, con
         {{"first", loss.first}, {"last", loss.last}, {"perplexity", std::exp(loss.mean_loss)}});
   }
   record.SetFigure("perplexity", perplexity.perplexity);
-  return WriteScores(context, artifacts::kWindowScores, {{"mean_losses", perplexity.window_losses}});
+  return WriteScores(context_, artifacts::kWindowScores, {{"mean_losses", perplexity.window_losses}});
 }
 
-absl::Status AddMultipleChoice(StageContext& context, const SourceModel& source, const Model& model,
-                               EvaluationRecord& record) {
-  if (context.spec().evaluation().multiple_choice().empty()) return absl::OkStatus();
-  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadSourceTokenizer(context, source));
-  for (const v1::Evaluation::MultipleChoice& set : context.spec().evaluation().multiple_choice()) {
+absl::Status QualityMeasures::AddMultipleChoice(const Model& model, EvaluationRecord& record) {
+  if (context_.spec().evaluation().multiple_choice().empty()) return absl::OkStatus();
+  REGROUP_ASSIGN_OR_RETURN(const Tokenizer* tokenizer, SourceTokenizer());
+  for (const v1::Evaluation::MultipleChoice& set : context_.spec().evaluation().multiple_choice()) {
     const auto progress = [&](int64_t done, int64_t total) {
-      context.link.SetProgress(set.name() + " choices", done, total);
+      context_.link.SetProgress(set.name() + " choices", done, total);
     };
     REGROUP_ASSIGN_OR_RETURN(
         const MultipleChoice result,
-        MeasureMultipleChoice(model, set.data(), *tokenizer, context.device, context.communicator, progress));
-    if (result.data_digest != InspectedDataDigest(context, set.data()).value_or(result.data_digest)) {
+        MeasureMultipleChoice(model, set.data(), *tokenizer, context_.device, context_.communicator, progress));
+    if (result.data_digest != InspectedDataDigest(context_, set.data()).value_or(result.data_digest)) {
       return AtKey("evaluation.multiple_choice", DataChanged(set.data()));
     }
     record.measured["multiple_choice"].push_back(DescribeSet(set.name(), result));
     record.SetFigure(set.name(), result.Accuracy(ChoiceLength::kNone));
-    REGROUP_RETURN_IF_ERROR(WriteScores(context, artifacts::ChoiceScores(set.name()), DescribeItems(result)));
+    REGROUP_RETURN_IF_ERROR(WriteScores(context_, artifacts::ChoiceScores(set.name()), DescribeItems(result)));
   }
   return absl::OkStatus();
 }
 
-absl::Status AddNeedle(StageContext& context, const SourceModel& source, const Model& model, EvaluationRecord& record) {
-  if (!context.spec().evaluation().has_needle()) return absl::OkStatus();
-  const v1::Evaluation::Needle& needle = context.spec().evaluation().needle();
-  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadSourceTokenizer(context, source));
-  REGROUP_ASSIGN_OR_RETURN(const TokenWindows filler, EvaluationWindows(context, source));
-  const auto progress = [&](int64_t done, int64_t total) { context.link.SetProgress("needle choices", done, total); };
+absl::Status QualityMeasures::AddNeedle(const Model& model, EvaluationRecord& record) {
+  if (!context_.spec().evaluation().has_needle()) return absl::OkStatus();
+  const v1::Evaluation::Needle& needle = context_.spec().evaluation().needle();
+  REGROUP_ASSIGN_OR_RETURN(const Tokenizer* tokenizer, SourceTokenizer());
+  REGROUP_ASSIGN_OR_RETURN(const TokenWindows* filler, Windows());
+  const auto progress = [&](int64_t done, int64_t total) { context_.link.SetProgress("needle choices", done, total); };
   const NeedleSettings settings{.context_lengths = {needle.context_lengths().begin(), needle.context_lengths().end()},
                                 .items = needle.items()};
-  const auto cells = MeasureNeedle(model, filler, *tokenizer, settings, context.device, context.communicator, progress);
+  const auto cells =
+      MeasureNeedle(model, *filler, *tokenizer, settings, context_.device, context_.communicator, progress);
   if (!cells.ok()) return AtKey("evaluation.needle", cells.status());
   for (const NeedleCell& cell : *cells) {
     record.measured["needle"].push_back(
@@ -123,30 +132,29 @@ absl::Status AddNeedle(StageContext& context, const SourceModel& source, const M
   return absl::OkStatus();
 }
 
-absl::Status AddAnswers(StageContext& context, const SourceModel& source, const Model& model,
-                        EvaluationRecord& record) {
-  const v1::Evaluation::Answers& answers = context.spec().evaluation().answers();
+absl::Status QualityMeasures::AddAnswers(const Model& model, EvaluationRecord& record) {
+  const v1::Evaluation::Answers& answers = context_.spec().evaluation().answers();
   if (answers.prompts().empty()) return absl::OkStatus();
-  REGROUP_ASSIGN_OR_RETURN(const auto tokenizer, LoadSourceTokenizer(context, source));
-  for (int index = 0; context.leads() && index < answers.prompts_size(); ++index) {
+  REGROUP_ASSIGN_OR_RETURN(const Tokenizer* tokenizer, SourceTokenizer());
+  for (int index = 0; context_.leads() && index < answers.prompts_size(); ++index) {
     const std::string& prompt = answers.prompts(index);
-    context.link.SetProgress("answers", index, answers.prompts_size());
+    context_.link.SetProgress("answers", index, answers.prompts_size());
     REGROUP_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, PromptTokens(*tokenizer, prompt));
     REGROUP_ASSIGN_OR_RETURN(const Answer answer, AnswerPrompt(model, *tokenizer, ids, answers.new_tokens()));
     record.measured["answers"].push_back(
         {{"prompt", prompt}, {"text", answer.text}, {"tokens", answer.tokens}, {"ended", answer.ended}});
   }
-  return context.communicator.RestingBarrier();
+  return context_.communicator.RestingBarrier();
 }
 
-absl::Status AddAgreement(StageContext& context, const SourceModel& source, const Model& reference, const Model& model,
-                          EvaluationRecord& record) {
-  REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows, EvaluationWindows(context, source));
-  const int64_t most = std::max<int64_t>(1, kAgreementTokens / windows.sequence_length());
-  const int64_t total = std::min(most, windows.windows());
-  const auto progress = [&](int64_t done) { context.link.SetProgress("agreement windows", done, total); };
-  REGROUP_ASSIGN_OR_RETURN(const Agreement agreement, MeasureAgreement(reference, model, windows, most, context.device,
-                                                                       context.communicator, progress));
+absl::Status QualityMeasures::AddAgreement(const Model& reference, const Model& model, EvaluationRecord& record) {
+  REGROUP_ASSIGN_OR_RETURN(const TokenWindows* windows, Windows());
+  const int64_t most = std::max<int64_t>(1, kAgreementTokens / windows->sequence_length());
+  const int64_t total = std::min(most, windows->windows());
+  const auto progress = [&](int64_t done) { context_.link.SetProgress("agreement windows", done, total); };
+  REGROUP_ASSIGN_OR_RETURN(
+      const Agreement agreement,
+      MeasureAgreement(reference, model, *windows, most, context_.device, context_.communicator, progress));
   record.measured["agreement"] = {
       {"positions", agreement.positions}, {"mean_kl", agreement.mean_kl}, {"same_top_token", agreement.same_top_token}};
   return absl::OkStatus();

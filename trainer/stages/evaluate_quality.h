@@ -5,11 +5,15 @@
 // ...}].
 #pragma once
 
+#include <memory>
+#include <optional>
 #include <string>
 
 #include <nlohmann/json.hpp>
 
 #include "absl/status/status.h"
+#include "trainer/data/token_windows.h"
+#include "trainer/data/tokenizer.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {
@@ -26,20 +30,34 @@ struct EvaluationRecord {
   }
 };
 
-absl::Status AddPerplexity(StageContext& context, const SourceModel& source, const Model& model,
-                           EvaluationRecord& record);
+/// Adds measures of a model to its record. What several measures read, the tokenizer and the text of
+/// evaluation.perplexity, is read when the first of them needs it.
+class QualityMeasures {
+ public:
+  /// Both outlive the object.
+  QualityMeasures(StageContext& context, const SourceModel& source) : context_(context), source_(source) {}
 
-absl::Status AddMultipleChoice(StageContext& context, const SourceModel& source, const Model& model,
-                               EvaluationRecord& record);
+  absl::Status AddPerplexity(const Model& model, EvaluationRecord& record);
 
-/// Adds how often the model finds a fact, by the length of its context and the depth of the fact.
-absl::Status AddNeedle(StageContext& context, const SourceModel& source, const Model& model, EvaluationRecord& record);
+  absl::Status AddMultipleChoice(const Model& model, EvaluationRecord& record);
 
-/// Adds what the model says to the job's prompts. Rank 0 decodes, the others wait.
-absl::Status AddAnswers(StageContext& context, const SourceModel& source, const Model& model, EvaluationRecord& record);
+  /// Adds how often the model finds a fact, by the length of its context and the depth of the fact.
+  absl::Status AddNeedle(const Model& model, EvaluationRecord& record);
 
-/// Adds how closely `model` follows `reference` on at most 131,072 tokens of the evaluation.perplexity text.
-absl::Status AddAgreement(StageContext& context, const SourceModel& source, const Model& reference, const Model& model,
-                          EvaluationRecord& record);
+  /// Adds what the model says to the job's prompts. Rank 0 decodes, the others wait.
+  absl::Status AddAnswers(const Model& model, EvaluationRecord& record);
+
+  /// Adds how closely `model` follows `reference` on at most 131,072 tokens of the evaluation.perplexity text.
+  absl::Status AddAgreement(const Model& reference, const Model& model, EvaluationRecord& record);
+
+ private:
+  absl::StatusOr<const Tokenizer*> SourceTokenizer();
+  absl::StatusOr<const TokenWindows*> Windows();
+
+  StageContext& context_;
+  const SourceModel& source_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  std::optional<TokenWindows> windows_;
+};
 
 }  // namespace regroup
