@@ -80,13 +80,13 @@ std::string NoteOnSplitHeads(const v1::JobSpec& resolved, const ModelConfig& con
   for (const int32_t heads : TargetsOf(resolved)) {
     const int64_t grouped = HeadsForTarget(AttentionShapeOf(config, 0), heads);
     if (grouped == config.kv_heads) continue;
-    targets +=
-        fmt::format("{}for {} each is split into {}", targets.empty() ? "" : ", ", heads, grouped / config.kv_heads);
+    targets += fmt::format("{}for {}, each is split into {} copies", targets.empty() ? "" : "; ", heads,
+                           grouped / config.kv_heads);
   }
   if (targets.empty()) return "";
   return fmt::format(
-      "the target does not divide the source's {} KV heads: {}, which take its query heads with them and are grouped "
-      "like heads of their own; a target that divides usually loses less",
+      "the target does not divide the source's {} KV heads: {}. Copies share the query heads of their head and are "
+      "grouped like heads of their own, so that a group may hold parts of several heads",
       config.kv_heads, targets);
 }
 

@@ -70,8 +70,8 @@ std::string SplitNote(const Json& layers, int64_t source_heads) {
   const int64_t copies = grouped / source_heads;
   return fmt::format(
       "<p class=\"note\">The number of KV heads does not divide the source's {}, so that each of these was split into "
-      "{} copies with a part of its query heads. Groups are of copies: {} to {} are of head 0, and so on.</p>\n",
-      source_heads, copies, 0, copies - 1);
+      "{} copies with a part of its query heads. Groups are of copies, and the first {} are of head 0.</p>\n",
+      source_heads, copies, copies);
 }
 
 std::string LayerHeatmaps(const Json& layers) {

@@ -168,8 +168,9 @@ TEST(ReportPageTest, ExplainsGroupsOfSplitHeads) {
   EXPECT_THAT(RenderReport(report), Not(HasSubstr("copies")));
   layer["groups"] = {{0, 1, 2, 3}, {4, 5, 6, 7}, {8, 9, 10, 11}};
   report["layers"] = {layer};
-  EXPECT_THAT(RenderReport(report), HasSubstr("does not divide the source's 4, so that each of these was split into 3 "
-                                              "copies with a part of its query heads. Groups are of copies: 0 to 2 "));
+  EXPECT_THAT(RenderReport(report),
+              HasSubstr("does not divide the source's 4, so that each of these was split into 3 "
+                        "copies with a part of its query heads. Groups are of copies, and the first 3 are of head 0."));
 }
 
 TEST(ReportPageTest, AChartOfErrorsNeedsTwoLayers) {
