@@ -18,6 +18,8 @@ struct LocalClusterOptions {
   std::filesystem::path work_folder;
   int workers = 1;
   int slots = 1;
+  /// cpu or cuda.
+  std::string device = "cpu";
 };
 
 /// Stops everything on destruction.

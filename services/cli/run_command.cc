@@ -13,6 +13,7 @@
 #include "services/cli/job_text.h"
 #include "services/cli/json_text.h"
 #include "services/cli/local_cluster.h"
+#include "services/cli/local_slots.h"
 #include "services/cli/printable.h"
 #include "services/cli/stage_summary.h"
 #include "services/cli/submit_once.h"
@@ -30,26 +31,9 @@ struct RunOptions {
   std::string file;
   std::string work_folder = "regroup-work";
   int workers = 1;
-  /// 0: as many as the job's largest gang needs, but at least two on a machine with two cores.
+  /// 0: chosen by SlotsFor.
   int slots = 0;
 };
-
-int LargestGang(const v1::JobSpec& spec) {
-  return std::max({spec.calibration().ranks(), spec.finetune().ranks(), spec.evaluation().ranks()});
-}
-
-/// Returns the slots of a worker. INVALID_ARGUMENT if the job's gang could never start.
-absl::StatusOr<int> SlotsFor(const RunOptions& options, const v1::JobSpec& resolved) {
-  const int gang = LargestGang(resolved);
-  if (options.slots == 0) {
-    const int cores = static_cast<int>(std::max(std::thread::hardware_concurrency(), 1U));
-    return std::max(gang, std::min(2, cores));
-  }
-  if (options.slots >= gang) return options.slots;
-  return absl::InvalidArgumentError(
-      fmt::format("the job asks for {} ranks together, but --slots {} leaves a worker only {}; write --slots {}", gang,
-                  options.slots, options.slots, gang));
-}
 
 JobCalls CallsOf(const Client& client) {
   return {.submit = [&client](const auto& request) { return client.Call(&Client::JobStub::SubmitJob, request); },
@@ -118,7 +102,10 @@ absl::StatusOr<v1::Job> RunEmbedded(const RunOptions& options, const CommandLine
   if (options.work_folder.empty()) return absl::InvalidArgumentError("--work-dir: write the name of a folder");
   REGROUP_ASSIGN_OR_RETURN(const JobFile file, ReadCheckedJobFile(options.file));
   LocalClusterOptions cluster_options;
-  REGROUP_ASSIGN_OR_RETURN(cluster_options.slots, SlotsFor(options, ResolveJobSpec(file.spec)));
+  const v1::JobSpec resolved = ResolveJobSpec(file.spec);
+  const LocalHardware hardware = ThisHardware();
+  REGROUP_ASSIGN_OR_RETURN(cluster_options.slots, SlotsFor(options.slots, resolved, hardware));
+  cluster_options.device = UsesGpus(resolved, hardware) ? "cuda" : "cpu";
   cluster_options.work_folder = Absolute(options.work_folder).lexically_normal();
   cluster_options.workers = options.workers;
   CountInterrupts();

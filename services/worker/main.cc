@@ -32,6 +32,7 @@ sigset_t BlockStopSignals() {
 
 absl::Status RunUntilSignal(const WorkerFlags& flags, const sigset_t& signals) {
   REGROUP_RETURN_IF_ERROR(CheckCurrentFolder());
+  REGROUP_RETURN_IF_ERROR(CheckSlots(flags.worker));
   REGROUP_RETURN_IF_ERROR(MakeFolders(flags.worker.work_folder));
   REGROUP_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel, OpenChannel(flags.coordinator, flags.identity));
   for (const std::string& doubt : DoubtsAbout(flags.worker.allowed_paths, flags.worker.work_folder)) LogWarning(doubt);

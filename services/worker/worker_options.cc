@@ -134,6 +134,15 @@ std::string WorkerMarker(const WorkerOptions& options) {
   return fmt::format("REGROUP_WORKER={}@{}", options.id, WorkerKey(options));
 }
 
+absl::Status CheckSlots(const WorkerOptions& options) {
+  const size_t gpus = UsableGpus(options.device).size();
+  if (gpus == 0 || static_cast<size_t>(options.slots) <= gpus) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("--slots {}: this worker may use {} GPU{}, and each process needs its own; write --slots {}, or "
+                  "--device cpu",
+                  options.slots, gpus, gpus == 1 ? "" : "s", gpus));
+}
+
 std::optional<WorkerFlags> ParseWorkerFlags(int argc, char** argv, int* exit_status) {
   WorkerFlags flags;
   flags.worker.id = DefaultId();

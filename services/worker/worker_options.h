@@ -84,6 +84,10 @@ struct WorkerFlags {
   bool die_with_parent = false;
 };
 
+/// Returns INVALID_ARGUMENT if processes would have to share a GPU, where each would find less memory than `regroup
+/// plan` assumes.
+absl::Status CheckSlots(const WorkerOptions& options);
+
 /// Reads the command line and fills in defaults. If that fails, prints the reason (or the help), stores the exit status
 /// in `exit_status` and returns nothing.
 std::optional<WorkerFlags> ParseWorkerFlags(int argc, char** argv, int* exit_status);

@@ -1,9 +1,10 @@
 #include "trainer/parallel/device.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 
 #include <cstdlib>
-#include <filesystem>
+#include <string>
 
 #include "services/common/base/logging.h"
 #include "services/common/base/paths.h"
@@ -21,6 +22,30 @@ int LocalRank() {
 
 }  // namespace
 
+absl::StatusOr<int> GpuOfRank(int local_rank, int gpus) {
+  if (local_rank < gpus) return local_rank;
+  return absl::FailedPreconditionError(
+      fmt::format("rank {} of this machine has no GPU of its own: CUDA finds {}; start fewer ranks, or see that the "
+                  "driver reports all GPUs (nvidia-smi)",
+                  local_rank, gpus));
+}
+
+absl::Status AgreeOnDevice(Communicator& host, at::Device device) {
+  at::Tensor on_gpus = at::zeros({host.size()}, at::kFloat);
+  on_gpus[host.rank()] = device.is_cuda() ? 1 : 0;
+  REGROUP_RETURN_IF_ERROR(host.AllReduceSum(on_gpus));
+  std::string with, without;
+  for (int rank = 0; rank < host.size(); ++rank) {
+    std::string& names = on_gpus[rank].item<float>() > 0 ? with : without;
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", rank);
+  }
+  if (with.empty() || without.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      fmt::format("ranks {} compute on GPUs and ranks {} on CPUs; give every worker of the gang GPUs, or write "
+                  "resources: {{device: cpu}}",
+                  with, without));
+}
+
 absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted) {
   // Without the driver's device file there is no reason to load the CUDA libraries.
   const bool driver = Exists("/dev/nvidiactl") || Exists("/dev/dxg");
@@ -28,7 +53,7 @@ absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted) {
   const auto plugin = LoadCudaPlugin();
   const int devices = plugin.ok() ? (*plugin)->device_count() : 0;
   if (devices > 0) {
-    const int device = LocalRank() % devices;
+    REGROUP_ASSIGN_OR_RETURN(const int device, GpuOfRank(LocalRank(), devices));
     (*plugin)->use_device(device);
     return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(device));
   }
@@ -47,6 +72,7 @@ absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted) {
 absl::StatusOr<std::unique_ptr<Communicator>> JoinGang(at::Device device) {
   if (!StartedByMpirun()) return MakeSelfCommunicator();
   REGROUP_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> host, MakeMpiCommunicator());
+  REGROUP_RETURN_IF_ERROR(AgreeOnDevice(*host, device));
   if (!device.is_cuda()) return host;
   REGROUP_ASSIGN_OR_RETURN(const CudaPlugin* plugin, LoadCudaPlugin());
   std::string error;

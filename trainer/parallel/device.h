@@ -12,11 +12,20 @@
 namespace regroup {
 
 /// `wanted` is auto, cpu or cuda. auto takes a GPU if there is one; ranks on one machine take one each.
-/// FAILED_PRECONDITION if cuda is wanted but not available: the message says why.
+/// FAILED_PRECONDITION if cuda is wanted but not available, or there are fewer GPUs than ranks: the message says why.
 absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted);
 
+/// Returns the index of a rank's GPU among the `gpus` that CUDA finds; ranks do not share one, because each would find
+/// less memory than planned. FAILED_PRECONDITION if there are too few.
+absl::StatusOr<int> GpuOfRank(int local_rank, int gpus);
+
+/// Checks that all ranks compute on GPUs or all on CPUs. All must call it. FAILED_PRECONDITION names the ranks of each
+/// kind.
+absl::Status AgreeOnDevice(Communicator& host, at::Device device);
+
 /// Returns the communicator of the processes that mpirun started together, with NCCL for tensors on GPUs; without
-/// mpirun, that of this process alone. All ranks must call it. UNAVAILABLE if NCCL cannot connect.
+/// mpirun, that of this process alone. All ranks must call it. UNAVAILABLE if NCCL cannot connect; FAILED_PRECONDITION
+/// if some ranks have a GPU and others none.
 absl::StatusOr<std::unique_ptr<Communicator>> JoinGang(at::Device device);
 
 }  // namespace regroup

@@ -143,6 +143,16 @@ TEST_F(WorkerProgram, RefusesABadCommandLineWithStatusTwo) {
   }
 }
 
+TEST_F(WorkerProgram, RefusesMoreSlotsThanGpus) {
+  const std::filesystem::path log = options_.work_folder / "refused.log";
+  const pid_t pid = StartShell("exec " + CommandLine({{"--device", "cuda"}, {"--slots", "2"}}) + " 2> " + log.string());
+  const int status = WaitForStatus(pid);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+  std::string text;
+  std::getline(std::ifstream(log), text);
+  EXPECT_THAT(text, testing::HasSubstr("--slots 2: this worker may use 1 GPU,"));
+}
+
 TEST_F(WorkerProgram, RefusesACoordinatorElsewhereWithoutTls) {
   const int status = WaitForStatus(StartProgram({{"--coordinator", "192.0.2.1:7000"}}));
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1);

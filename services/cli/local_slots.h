@@ -1,0 +1,26 @@
+// Chooses the slots of the workers that `regroup run` starts.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "regroup/v1/job.pb.h"
+
+namespace regroup {
+
+/// What a machine offers to a worker.
+struct LocalHardware {
+  int cores = 1;
+  /// GPUs that this process may use.
+  int gpus = 0;
+};
+
+LocalHardware ThisHardware();
+
+/// Returns true if the job computes on this machine's GPUs.
+bool UsesGpus(const v1::JobSpec& resolved, const LocalHardware& hardware);
+
+/// Returns the slots of one worker for a job. `asked` is what the user wrote, 0 for nothing: then one for each GPU, or
+/// on CPUs two where there are two cores, and in any case as many as the job's largest gang needs. INVALID_ARGUMENT if
+/// the gang could never start: it needs more slots than asked for, or more GPUs than there are.
+absl::StatusOr<int> SlotsFor(int asked, const v1::JobSpec& resolved, const LocalHardware& hardware);
+
+}  // namespace regroup
