@@ -41,7 +41,7 @@ MARGIN = 0.03
 # by this much. Rounding can still decide a token where attention hesitates: engines_test.py counts the equal prompts.
 QUANTISED_TOKENS, QUANTISED_MARGIN = 10, 0.5
 # Number of prompts of each length among which such leads are looked for, and how many are decoded at once.
-CANDIDATES, BATCH = 960, 24
+CANDIDATES, BATCH = 2400, 24
 # Different tokens in a continuation of 40: one that repeats itself would say little.
 DIFFERENT = 8
 

@@ -16,7 +16,7 @@ NAMES = {"vllm": "vLLM", "llama-cpp": "llama.cpp", "onnxruntime-genai": "ONNX Ru
 OUTCOMES = {
     "works": "works",
     "same cache": "same tokens, but the cache of the source",
-    "differs": "other tokens than Transformers",
+    "differs": "differs from Transformers",
     "refused": "does not load",
 }
 # The word for `regroup families`, where there is room for one word.

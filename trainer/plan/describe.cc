@@ -17,24 +17,25 @@ struct EngineSupport {
   std::string_view family;
   std::string_view vllm;
   std::string_view llama_cpp;
+  std::string_view onnxruntime_genai;
 };
 
 constexpr EngineSupport kEngineSupport[] = {
-    {"llama", "yes", "yes"},      {"mistral", "yes", "yes"},
-    {"qwen2", "yes", "yes"},      {"qwen3", "yes", "yes"},
-    {"gemma", "yes", "yes"},      {"olmo", "yes", "yes"},
-    {"olmo2", "yes", "yes"},      {"stablelm", "yes", "yes"},
-    {"phi", "yes", "compacted"},  {"gpt_neox", "same cache", "compacted"},
-    {"gptj", "same cache", "no"}, {"gpt2", "same cache", "compacted"},
-    {"opt", "same cache", "no"},  {"bloom", "same cache", "same cache"},
-    {"t5", "no", "no"},
+    {"llama", "yes", "yes", "yes"},     {"mistral", "yes", "yes", "yes"},
+    {"qwen2", "yes", "yes", "yes"},     {"qwen3", "yes", "yes", "yes"},
+    {"gemma", "yes", "yes", "yes"},     {"olmo", "yes", "yes", "no"},
+    {"olmo2", "yes", "yes", "no"},      {"stablelm", "yes", "yes", "no"},
+    {"phi", "yes", "compacted", "no"},  {"gpt_neox", "same cache", "compacted", "no"},
+    {"gptj", "same cache", "no", "no"}, {"gpt2", "same cache", "compacted", "no"},
+    {"opt", "same cache", "no", "no"},  {"bloom", "same cache", "same cache", "no"},
+    {"t5", "no", "no", "no"},
 };
 
 EngineSupport SupportOf(std::string_view family) {
   for (const EngineSupport& support : kEngineSupport) {
     if (support.family == family) return support;
   }
-  return {family, "not tried", "not tried"};
+  return {family, "not tried", "not tried", "not tried"};
 }
 
 }  // namespace
@@ -78,6 +79,7 @@ nlohmann::ordered_json DescribeFamilies() {
     const EngineSupport engines = SupportOf(family.name());
     entry["vllm"] = engines.vllm;
     entry["llama_cpp"] = engines.llama_cpp;
+    entry["onnxruntime_genai"] = engines.onnxruntime_genai;
     families.push_back(std::move(entry));
   }
   return families;

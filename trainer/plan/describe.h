@@ -12,7 +12,7 @@
 
 namespace regroup {
 
-/// Returns [{"family", "model_types", "layout", "vllm", "llama_cpp"}]; the last two tell how these engines serve a
+/// Returns [{"family", "model_types", "layout", "vllm", "llama_cpp", "onnxruntime_genai"}]; the last three tell how these engines serve a
 /// result.
 nlohmann::ordered_json DescribeFamilies();
 
