@@ -166,7 +166,9 @@ def main():
         print("|---|---|---|---|---|---|---|", flush=True)
         rows = [[], []]
         for context in map(int, arguments.contexts.split(",")):
-            fitting = [min(arguments.most_requests, arguments.cache_gib * 2**30 // token // context) for _, token in sizes]
+            # vLLM decodes some requests while it still reads others, so that each needs room for more than its context.
+            room = context + (4 * arguments.steps if arguments.engine == "vllm" else 0)
+            fitting = [min(arguments.most_requests, arguments.cache_gib * 2**30 // token // room) for _, token in sizes]
             same = min(arguments.requests, fitting[0])
             for requests in ([same, same], fitting):
                 seconds = measure(arguments, folders, work, context, requests)

@@ -12,8 +12,8 @@
 
 namespace regroup {
 
-/// Returns [{"family", "model_types", "layout", "vllm", "llama_cpp", "onnxruntime_genai"}]; the last three tell how these engines serve a
-/// result.
+/// Returns [{"family", "model_types", "layout", "vllm", "llama_cpp", "onnxruntime_genai"}]; the last three tell how
+/// these engines serve a result.
 nlohmann::ordered_json DescribeFamilies();
 
 /// Returns the family, the sizes, the KV cache bytes per token and the numbers of KV heads that the model can be
