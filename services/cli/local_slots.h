@@ -6,7 +6,7 @@
 
 namespace regroup {
 
-/// What a machine offers to a worker.
+/// Hardware that a machine offers to a worker.
 struct LocalHardware {
   int cores = 1;
   /// GPUs that this process may use.

@@ -3,9 +3,9 @@
 
 namespace regroup::attempt_files {
 
-/// What the coordinator assigned.
+/// Assignment of the coordinator.
 inline constexpr char kAssignment[] = "assignment.json";
-/// What the ranks print.
+/// Output of the ranks.
 inline constexpr char kLogs[] = "logs";
 /// The results, which later tasks read.
 inline constexpr char kResults[] = "out";
