@@ -95,18 +95,24 @@ absl::Status RunAttempt(const Arguments& arguments) {
   const std::filesystem::path attempt_folder = arguments.attempt_folder;
   REGROUP_ASSIGN_OR_RETURN(const v1::TaskAssignment assignment, ReadAssignment(attempt_folder));
   REGROUP_RETURN_IF_ERROR(ConfineInputs(assignment, arguments.work_folder));
-  REGROUP_ASSIGN_OR_RETURN(const at::Device device, ChooseDevice(assignment.spec().resources().device()));
-  REGROUP_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> communicator, JoinGang(device));
+  const GangPlace place = PlaceInGang();
   REGROUP_ASSIGN_OR_RETURN(const std::unique_ptr<WorkerLink> link,
-                           WorkerLink::Connect(assignment.attempt(), communicator->rank(), communicator->size()));
-  communicator->set_activity(&link->activity());
-  WatchMappedFiles([&link, rank = communicator->rank()](const absl::Status& status) {
+                           WorkerLink::Connect(assignment.attempt(), place.rank, place.size));
+  const auto fail = [&link, rank = place.rank](const absl::Status& status) {
     LogError(std::string(status.message()), {{"rank", rank}});
     link->Finish(FailedOutcome(status)).IgnoreError();
+    // Other ranks may wait in a collective: exiting without MPI_Finalize makes mpirun end them.
     std::fflush(nullptr);
     _exit(1);
-  });
-  StageContext context{assignment, arguments.work_folder, attempt_folder, *communicator, *link, device};
+  };
+  WatchMappedFiles(fail);
+  const absl::StatusOr<at::Device> device = ChooseDevice(assignment.spec().resources().device());
+  if (!device.ok()) fail(device.status());
+  const absl::StatusOr<std::unique_ptr<Communicator>> joined = JoinGang(*device);
+  if (!joined.ok()) fail(joined.status());
+  Communicator* const communicator = joined->get();
+  communicator->set_activity(&link->activity());
+  StageContext context{assignment, arguments.work_folder, attempt_folder, *communicator, *link, *device};
   REGROUP_RETURN_IF_ERROR(MakeFolders(context.out()));
   absl::StatusOr<v1::TaskOutcome> outcome = RunStage(context);
   if (outcome.ok()) {
@@ -114,13 +120,7 @@ absl::Status RunAttempt(const Arguments& arguments) {
     REGROUP_RETURN_IF_ERROR(communicator->RestingBarrier());
     outcome = WithChecksums(context, *std::move(outcome));
   }
-  if (!outcome.ok()) {
-    LogError(std::string(outcome.status().message()), {{"rank", communicator->rank()}});
-    link->Finish(FailedOutcome(outcome.status())).IgnoreError();
-    // Other ranks may wait in a collective: exiting without MPI_Finalize makes mpirun end them.
-    std::fflush(nullptr);
-    _exit(1);
-  }
+  if (!outcome.ok()) fail(outcome.status());
   // Rank 0 may have had much to digest.
   REGROUP_RETURN_IF_ERROR(communicator->RestingBarrier());
   return context.leads() ? link->Finish(*outcome) : absl::OkStatus();

@@ -25,9 +25,13 @@ bool UsesGpus(const v1::JobSpec& resolved, const LocalHardware& hardware) {
   return hardware.gpus > 0 && resolved.resources().device() != "cpu";
 }
 
-absl::StatusOr<int> SlotsFor(int asked, const v1::JobSpec& resolved, const LocalHardware& hardware) {
-  const int gang = LargestGang(resolved);
+absl::StatusOr<int> SlotsFor(const LocalWorkers& workers, const v1::JobSpec& resolved, const LocalHardware& hardware) {
+  const int gang = LargestGang(resolved), asked = workers.slots;
   const bool on_gpus = UsesGpus(resolved, hardware);
+  if (on_gpus && workers.workers > 1) {
+    return absl::InvalidArgumentError(
+        "--workers: the workers would share this machine's GPUs; leave it out, or write resources: {device: cpu}");
+  }
   if (on_gpus && std::max(asked, gang) > hardware.gpus) {
     return absl::InvalidArgumentError(fmt::format(
         "{} but this process may use {} GPU{}, and each rank needs its own; ask for fewer, or write "

@@ -104,7 +104,8 @@ absl::StatusOr<v1::Job> RunEmbedded(const RunOptions& options, const CommandLine
   LocalClusterOptions cluster_options;
   const v1::JobSpec resolved = ResolveJobSpec(file.spec);
   const LocalHardware hardware = ThisHardware();
-  REGROUP_ASSIGN_OR_RETURN(cluster_options.slots, SlotsFor(options.slots, resolved, hardware));
+  REGROUP_ASSIGN_OR_RETURN(cluster_options.slots,
+                           SlotsFor({.workers = options.workers, .slots = options.slots}, resolved, hardware));
   cluster_options.device = UsesGpus(resolved, hardware) ? "cuda" : "cpu";
   cluster_options.work_folder = Absolute(options.work_folder).lexically_normal();
   cluster_options.workers = options.workers;

@@ -75,14 +75,15 @@ void OutcomeReporter::TryAll() {
 }
 
 OutcomeReporter::Answer OutcomeReporter::Try(const EndedAttempt& ended) {
-  const auto& [key, outcome, forget] = ended;
   // Log lines are sent first: a client that follows a job's logs stops reading when the job ends.
-  pusher_->Flush(key);
-  const bool publishes = !outcome.has_failure() && outcome.has_publication();
-  return publishes ? PublishThenReport(key, outcome) : Report(key, outcome);
+  pusher_->Flush(ended.key);
+  const bool publishes = !ended.outcome.has_failure() && ended.outcome.has_publication();
+  return publishes ? PublishThenReport(ended) : Report(ended);
 }
 
-OutcomeReporter::Answer OutcomeReporter::PublishThenReport(const AttemptKey& key, v1::TaskOutcome outcome) {
+OutcomeReporter::Answer OutcomeReporter::PublishThenReport(EndedAttempt ended) {
+  const AttemptKey& key = ended.key;
+  v1::TaskOutcome& outcome = ended.outcome;
   const absl::Status permitted = link_->AskToPublish(key);
   const Answer answer = AnswerOf(permitted);
   if (answer == Answer::kRefused) {
@@ -97,26 +98,36 @@ OutcomeReporter::Answer OutcomeReporter::PublishThenReport(const AttemptKey& key
     *outcome.mutable_failure() = PublicationFailure(published);
     outcome.clear_publication();
   }
-  return Report(key, outcome);
+  return Report(ended);
 }
 
-OutcomeReporter::Answer OutcomeReporter::Report(const AttemptKey& key, const v1::TaskOutcome& outcome) {
+OutcomeReporter::Answer OutcomeReporter::Report(const EndedAttempt& ended) {
+  const AttemptKey& key = ended.key;
+  const v1::TaskOutcome& outcome = ended.outcome;
   const absl::Status status = link_->ReportOutcome(key, outcome);
   const Answer answer = AnswerOf(status);
   if (answer == Answer::kTaken) {
-    if (!outcome.has_failure()) {
-      RemoveWorkOfFinishedTask(AttemptFolder(work_folder_, key).parent_path(), key.epoch);
-    }
-    LogInfo("attempt ended", {{"job", key.job},
-                              {"task", key.task},
-                              {"epoch", key.epoch},
-                              {"outcome", NameOfEnd(outcome)},
-                              {"reason", outcome.failure().message()}});
+    const bool succeeded = ended.leads && !outcome.has_failure();
+    LogInfo(ended.leads ? "attempt ended" : "part of an attempt ended",
+            {{"job", key.job},
+             {"task", key.task},
+             {"epoch", key.epoch},
+             {"outcome", outcome.has_failure() || succeeded ? NameOfEnd(outcome) : ""},
+             {"reason", outcome.failure().message()}});
+    if (succeeded) StartRemoval(key);
   } else if (answer == Answer::kRefused) {
     LogWarning("the coordinator rejected the outcome; discarding it",
                {{"job", key.job}, {"task", key.task}, {"epoch", key.epoch}, {"reason", std::string(status.message())}});
   }
   return answer;
+}
+
+void OutcomeReporter::StartRemoval(const AttemptKey& key) {
+  std::erase_if(removals_, [](const auto& removal) {
+    return removal.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  });
+  removals_.push_back(std::async(std::launch::async, [folder = AttemptFolder(work_folder_, key).parent_path(),
+                                                      epoch = key.epoch] { RemoveWorkOfFinishedTask(folder, epoch); }));
 }
 
 /// Decides what to do after an error: an outcome that the coordinator will never accept is dropped; all others are

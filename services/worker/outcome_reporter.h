@@ -2,14 +2,17 @@
 //
 // Owned by the worker. Has a thread of its own; Add may be called from any thread. An outcome is kept, across restarts
 // of the coordinator, until the coordinator accepts it or rejects it as stale; only then is the attempt forgotten.
+// After an accepted success the task's working files are removed, beside everything else: they may be many gigabytes.
 #pragma once
 
 #include <condition_variable>
 #include <filesystem>
+#include <future>
 #include <map>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "services/worker/attempt/attempt_table.h"
@@ -37,8 +40,9 @@ class OutcomeReporter {
   void Run();
   void TryAll();
   Answer Try(const EndedAttempt& ended);
-  Answer PublishThenReport(const AttemptKey& key, v1::TaskOutcome outcome);
-  Answer Report(const AttemptKey& key, const v1::TaskOutcome& outcome);
+  Answer PublishThenReport(EndedAttempt ended);
+  Answer Report(const EndedAttempt& ended);
+  void StartRemoval(const AttemptKey& key);
 
   CoordinatorLink* const link_;
   LogPusher* const pusher_;
@@ -49,6 +53,9 @@ class OutcomeReporter {
   std::map<AttemptKey, EndedAttempt> waiting_;
   bool has_new_ = false;
   bool stopping_ = false;
+
+  /// Used by the thread only.
+  std::vector<std::future<void>> removals_;
 
   std::thread thread_;
 };

@@ -94,6 +94,11 @@ class BadInputTest(ProgramTest):
             with self.subTest(target=target):
                 self.refuse(job_file.small_job(self.output, target=target), JOB_FAILED, "target.kv_heads", "8, 4, 2, 1")
 
+    def test_a_gpu_that_is_not_there(self):
+        job = job_file.small_job(self.output, resources={"device": "cuda"})
+        text = self.refuse(job, JOB_FAILED, "resources.device is cuda, but")
+        self.assertIn("failed in inspect (invalid request)", text)
+
     def test_an_unknown_key(self):
         job = job_file.small_job(self.output, finetune={"stepz": 5})
         self.refuse(job, REFUSED, "job.yaml:", "stepz", "steps")

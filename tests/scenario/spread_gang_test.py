@@ -44,14 +44,20 @@ class SpreadGang(SpreadGangTest):
         self.wait_for_ranks()
         out = self.cluster.work / "jobs" / job / "calibrate/1/out"
         processes.wait_until(lambda: len(list(out.glob("waits.*"))) == 4, "all ranks to attest", 60)
+        # Later attempts continue from what this one has saved.
+        self.saved = out.parent / "checkpoints/step-00000004/manifest.json"
+        self.saved.parent.mkdir(parents=True)
+        self.saved.write_text("{}")
         return job
 
     def end_well(self, job):
         """Asserts that the lost attempt starts again, and that the job succeeds."""
         self.wait_for_epoch(job, 2)
         self.assert_attempt_gone()
+        self.assertTrue(self.saved.exists(), "the checkpoint of a lost attempt was removed")
         (self.folder / "go").touch()
         self.assert_succeeded(self.cluster.wait_for_end(job, 120))
+        processes.wait_until(lambda: not self.saved.exists(), "the removal of what the lost attempt left", 30, 0.1)
         self.cluster.stop()
         self.assert_nothing_left(10)
 

@@ -158,6 +158,7 @@ void LayerStatistics::Merge(const LayerStatistics& other) {
 LayerStatistics LayerStatistics::Split(int64_t kv_heads) const {
   LayerStatistics split(WithKvHeads(shape_, kv_heads), unit_grams_);
   split.sums_ = sums_;
+  split.lower_halves_stale_ = lower_halves_stale_;
   if (!unit_grams_) return split;
   const int64_t heads = shape_.kv_heads, copies = kv_heads / heads;
   const auto both_axes = [&](const at::Tensor& gram) {

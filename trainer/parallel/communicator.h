@@ -73,4 +73,13 @@ absl::StatusOr<std::unique_ptr<Communicator>> MakeMpiCommunicator();
 /// Returns true in a process that mpirun started.
 bool StartedByMpirun();
 
+/// A process's place among those that mpirun started together.
+struct GangPlace {
+  int rank = 0;
+  int size = 1;
+};
+
+/// Returns the place that mpirun gave this process, before it has joined the others.
+GangPlace PlaceInGang();
+
 }  // namespace regroup

@@ -169,6 +169,13 @@ class MpiCommunicator final : public Communicator {
 
 bool StartedByMpirun() { return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr; }
 
+GangPlace PlaceInGang() {
+  const char* const rank = std::getenv("OMPI_COMM_WORLD_RANK");
+  const char* const size = std::getenv("OMPI_COMM_WORLD_SIZE");
+  if (rank == nullptr || size == nullptr) return {};
+  return {.rank = std::atoi(rank), .size = std::atoi(size)};
+}
+
 absl::StatusOr<std::unique_ptr<Communicator>> MakeMpiCommunicator() {
   int provided = 0;
   REGROUP_RETURN_IF_ERROR(ToStatus(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided), "MPI_Init"));

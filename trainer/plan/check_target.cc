@@ -17,19 +17,33 @@
 namespace regroup {
 namespace {
 
+bool DividesEveryLayer(const ModelConfig& config, int64_t heads) {
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    if (config.KvHeads(layer) % heads != 0) return false;
+  }
+  return true;
+}
+
+/// Returns "8", or "1 to 4" for layers with unequal numbers.
+std::string HeadsText(const ModelConfig& config) {
+  if (config.kv_heads_of_layers.empty()) return std::to_string(config.kv_heads);
+  const auto [least, most] = std::minmax_element(config.kv_heads_of_layers.begin(), config.kv_heads_of_layers.end());
+  return fmt::format("{} to {}", *least, *most);
+}
+
 absl::Status CheckHeads(const v1::JobSpec& spec, const ModelConfig& config) {
   std::vector<int32_t> wanted = TargetsOf(spec);
   // Checked as written even where the sweep replaces it.
   if (spec.target().has_kv_heads()) wanted.push_back(spec.target().kv_heads());
   std::vector<int64_t> possible = PossibleKvHeads(config);
-  // Layers with unequal numbers of heads share out whole KV heads.
   const bool divides = SpendsHeadsPerLayer(spec) || !config.kv_heads_of_layers.empty();
-  if (divides) std::erase_if(possible, [&](int64_t heads) { return config.kv_heads % heads != 0; });
+  // Layers that get unequal numbers of heads share out whole KV heads.
+  if (divides) std::erase_if(possible, [&](int64_t heads) { return !DividesEveryLayer(config, heads); });
   for (const int32_t heads : wanted) {
     if (std::find(possible.begin(), possible.end(), heads) != possible.end()) continue;
     return absl::InvalidArgumentError(
         divides ? fmt::format("target.kv_heads: {} does not divide the source's {} KV heads; write one of {}", heads,
-                              config.kv_heads, fmt::join(possible, ", "))
+                              HeadsText(config), fmt::join(possible, ", "))
                 : fmt::format("target.kv_heads: {} is more than the source's {} KV heads or does not divide its {} "
                               "heads; write one of {}",
                               heads, config.kv_heads, config.heads, fmt::join(possible, ", ")));
@@ -64,8 +78,9 @@ absl::Status CheckTensorParallel(const v1::JobSpec& spec, const ModelConfig& con
 
 std::vector<int64_t> PossibleKvHeads(const ModelConfig& config) {
   std::vector<int64_t> possible;
+  const bool equal = config.kv_heads_of_layers.empty();
   for (int64_t heads = config.kv_heads; heads >= 1; --heads) {
-    if (config.heads % heads == 0) possible.push_back(heads);
+    if (equal ? config.heads % heads == 0 : DividesEveryLayer(config, heads)) possible.push_back(heads);
   }
   return possible;
 }
@@ -76,6 +91,7 @@ absl::Status CheckTarget(const v1::JobSpec& resolved, const ModelConfig& config)
 }
 
 std::string NoteOnSplitHeads(const v1::JobSpec& resolved, const ModelConfig& config) {
+  if (!config.kv_heads_of_layers.empty()) return "";
   std::string targets;
   for (const int32_t heads : TargetsOf(resolved)) {
     const int64_t grouped = HeadsForTarget(AttentionShapeOf(config, 0), heads);

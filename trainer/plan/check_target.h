@@ -11,7 +11,8 @@
 namespace regroup {
 
 /// Returns the numbers of KV heads that a result can have, the largest first: at most the source's, and dividing the
-/// number of query heads, because every standard loader requires it.
+/// number of query heads, because every standard loader requires it; for a source with unequal layers, dividing those
+/// of every layer.
 std::vector<int64_t> PossibleKvHeads(const ModelConfig& config);
 
 /// Returns INVALID_ARGUMENT for a number of KV heads that is not possible, for one that does not divide the source's if

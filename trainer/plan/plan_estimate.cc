@@ -125,7 +125,8 @@ double ForwardFlops(const ModelConfig& config, int64_t kv_heads, int64_t sequenc
 
 double TrainingFlops(const ModelConfig& config, int64_t kv_heads, bool gated, int64_t sequence_length) {
   const double teacher = ForwardFlops(config, config.kv_heads, sequence_length);
-  return teacher + 3 * (gated ? teacher : ForwardFlops(config, kv_heads, sequence_length));
+  const int64_t trained = gated ? HeadsForTarget(AttentionShapeOf(config, 0), kv_heads) : kv_heads;
+  return teacher + 3 * ForwardFlops(config, std::max(trained, gated ? config.kv_heads : 0), sequence_length);
 }
 
 double TrainingBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {

@@ -16,6 +16,11 @@ bool AllDigits(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
+std::string Trimmed(const std::string& text) {
+  const size_t first = text.find_first_not_of(" \t"), last = text.find_last_not_of(" \t");
+  return first == std::string::npos ? "" : text.substr(first, last - first + 1);
+}
+
 /// Counts the files nvidia0, nvidia1, ...; nvidiactl, nvidia-uvm and others do not count.
 int CountGpus(const std::filesystem::path& devices) {
   constexpr std::string_view kPrefix = "nvidia";
@@ -47,7 +52,12 @@ std::vector<std::string> VisibleGpus(const char* chosen, const std::filesystem::
     return gpus;
   }
   std::istringstream entries(chosen);
-  for (std::string entry; std::getline(entries, entry, ',') && NamesGpu(entry, count);) gpus.push_back(entry);
+  for (std::string entry; std::getline(entries, entry, ',');) {
+    entry = Trimmed(entry);
+    if (!NamesGpu(entry, count)) break;
+    if (std::find(gpus.begin(), gpus.end(), entry) != gpus.end()) return {};
+    gpus.push_back(entry);
+  }
   return gpus;
 }
 

@@ -49,14 +49,15 @@ void AttemptTable::Start(const v1::TaskAssignment& assignment) {
     LogWarning("this worker already holds the attempt", {{"job", key.job}, {"task", key.task}, {"epoch", key.epoch}});
     return;
   }
-  const auto on_end = [this](const AttemptKey& ended, const v1::TaskOutcome& outcome) {
-    on_end_({.key = ended, .outcome = outcome, .forget = [this, ended] { Remove(ended); }});
+  const bool leads = assignment.gang().member() <= 0;
+  const auto on_end = [this, leads](const AttemptKey& ended, const v1::TaskOutcome& outcome) {
+    on_end_({.key = ended, .outcome = outcome, .leads = leads, .forget = [this, ended] { Remove(ended); }});
   };
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[key];
   entry.slots = slots_.Take(RanksHere(assignment));
   const std::string devices = slots_.VisibleDevices(entry.slots);
-  if (assignment.gang().member() > 0) {
+  if (!leads) {
     entry.attempt = std::make_shared<GangHelperAttempt>(assignment, devices, services_);
   } else {
     entry.attempt = std::make_shared<TaskAttempt>(assignment, devices, services_);

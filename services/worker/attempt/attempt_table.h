@@ -21,6 +21,8 @@ namespace regroup {
 struct EndedAttempt {
   AttemptKey key;
   v1::TaskOutcome outcome;
+  /// False on a worker that helps a gang: its part may end without a failure although the task fails.
+  bool leads = true;
   /// Takes the attempt out of the table and frees its slots. Call it once the coordinator knows the outcome, and before
   /// the table is destroyed.
   std::function<void()> forget;

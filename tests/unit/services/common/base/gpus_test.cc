@@ -45,6 +45,8 @@ TEST_F(GpusTest, TakesTheChosenOnesUpToAnEntryThatNamesNone) {
   Add({"nvidia0", "nvidia1", "nvidia2", "nvidia3"});
   EXPECT_THAT(Gpus("2,0"), ElementsAre("2", "0"));
   EXPECT_THAT(Gpus("GPU-8932f937,MIG-2"), ElementsAre("GPU-8932f937", "MIG-2"));
+  EXPECT_THAT(Gpus("1, 2 ,3"), ElementsAre("1", "2", "3"));
+  EXPECT_THAT(Gpus("1,1"), IsEmpty());
   EXPECT_THAT(Gpus("1,-1,2"), ElementsAre("1"));
   EXPECT_THAT(Gpus("1,4,2"), ElementsAre("1"));
   EXPECT_THAT(Gpus("99999999999999999999"), IsEmpty());
