@@ -106,12 +106,14 @@ absl::Status RunAttempt(const Arguments& arguments) {
     _exit(1);
   };
   WatchMappedFiles(fail);
+  link->activity().SetPhase("joining the gang");
   const absl::StatusOr<at::Device> device = ChooseDevice(assignment.spec().resources().device());
   if (!device.ok()) fail(device.status());
   const absl::StatusOr<std::unique_ptr<Communicator>> joined = JoinGang(*device);
   if (!joined.ok()) fail(joined.status());
   Communicator* const communicator = joined->get();
   communicator->set_activity(&link->activity());
+  link->activity().SetPhase("");
   StageContext context{assignment, arguments.work_folder, attempt_folder, *communicator, *link, *device};
   REGROUP_RETURN_IF_ERROR(MakeFolders(context.out()));
   absl::StatusOr<v1::TaskOutcome> outcome = RunStage(context);

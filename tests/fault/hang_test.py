@@ -53,6 +53,10 @@ class HangTest(ProgramTest):
 
     def test_in_a_step(self):
         self.cluster.wait_for_checkpoint(self.job, 4)
+        # The whole training takes a second or two: rank 0 waits until rank 1 has reported from a step.
+        os.kill(self.rank(0), signal.SIGSTOP)
+        time.sleep(_TIME_TO_REPORT_S)
+        os.kill(self.rank(0), signal.SIGCONT)
         self.stop_for_good(self.rank(1))
         self.assert_found_in_time(r"[a-z]+")
 
