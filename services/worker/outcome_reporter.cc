@@ -14,8 +14,12 @@ namespace {
 
 constexpr std::chrono::milliseconds kRetryInterval{500};
 
-std::string NameOfEnd(const v1::TaskOutcome& outcome) {
-  return outcome.has_failure() ? v1::FailureClass_Name(outcome.failure().failure_class()) : "SUCCEEDED";
+/// Returns true if the task succeeded; the part of a helper says nothing about that.
+bool Succeeded(const EndedAttempt& ended) { return ended.leads && !ended.outcome.has_failure(); }
+
+std::string NameOfEnd(const EndedAttempt& ended) {
+  if (ended.outcome.has_failure()) return v1::FailureClass_Name(ended.outcome.failure().failure_class());
+  return Succeeded(ended) ? "SUCCEEDED" : "";
 }
 
 }  // namespace
@@ -107,14 +111,12 @@ OutcomeReporter::Answer OutcomeReporter::Report(const EndedAttempt& ended) {
   const absl::Status status = link_->ReportOutcome(key, outcome);
   const Answer answer = AnswerOf(status);
   if (answer == Answer::kTaken) {
-    const bool succeeded = ended.leads && !outcome.has_failure();
-    LogInfo(ended.leads ? "attempt ended" : "part of an attempt ended",
-            {{"job", key.job},
-             {"task", key.task},
-             {"epoch", key.epoch},
-             {"outcome", outcome.has_failure() || succeeded ? NameOfEnd(outcome) : ""},
-             {"reason", outcome.failure().message()}});
-    if (succeeded) StartRemoval(key);
+    LogInfo(ended.leads ? "attempt ended" : "part of an attempt ended", {{"job", key.job},
+                                                                         {"task", key.task},
+                                                                         {"epoch", key.epoch},
+                                                                         {"outcome", NameOfEnd(ended)},
+                                                                         {"reason", outcome.failure().message()}});
+    if (Succeeded(ended)) StartRemoval(key);
   } else if (answer == Answer::kRefused) {
     LogWarning("the coordinator rejected the outcome; discarding it",
                {{"job", key.job}, {"task", key.task}, {"epoch", key.epoch}, {"reason", std::string(status.message())}});

@@ -8,7 +8,7 @@ Without --model: a random LLaMA of width 1024 x 8 layers, 16 heads to 4, as deco
 only its shape decides the speed. Needs deploy/install.sh --with-oracles --with-engines. Prints, for each context, tokens per
 second with the same number of requests, and with as many as fit into the same cache. A step reads all weights and the
 cache of every request once. The column "by bytes" is the ratio if every byte took the same time; the two last lines say how
-long a GB of weights and one of cache took, by least squares over the rows, because engines read the cache more slowly.
+long a GB of weights and one of cache took, by least squares over the rows, because an engine may read the cache more slowly.
 
 --device cuda computes in bfloat16 on a GPU, with the environment of an engine that was built for it (--python).
 """

@@ -16,6 +16,7 @@ import zlib
 
 from engine_families import CASES, LAYERS, NEW_TOKENS, ROOT, TARGETS, UNEVEN
 from engine_runs import is_installed
+from engine_table import NAMES
 
 DEMO = ROOT / "deploy/demo"
 sys.path += [str(ROOT / "tests/oracle"), str(DEMO)]
@@ -182,7 +183,7 @@ def make_case(programs, case, home):
 
 def main():
     regroup, home, *cases = sys.argv[1:]
-    if not any(map(is_installed, ("vllm", "llama-cpp", "onnxruntime-genai"))):
+    if not any(map(is_installed, NAMES)):
         print("SKIPPED, nothing was made: no engine is installed (deploy/install.sh --with-engines)")
         sys.exit(77)
     torch.set_num_threads(1)

@@ -9,6 +9,7 @@ results.json says the same of each case; --write writes it. Exits with 77 where 
 """
 
 import argparse
+import functools
 import hashlib
 import json
 import pathlib
@@ -121,14 +122,6 @@ def folder_outcomes(engine, run, home, cases, scratch):
         yield case, of_case, outcome_of(parts[case], of_case, tolerance_of(engine, case))
 
 
-def vllm_outcomes(*arguments):
-    return folder_outcomes("vllm", run_vllm, *arguments)
-
-
-def onnxruntime_genai_outcomes(*arguments):
-    return folder_outcomes("onnxruntime-genai", run_onnxruntime_genai, *arguments)
-
-
 def run_gguf(file, reference, new_tokens=NEW_TOKENS, flash=False):
     return run_llama_cpp(file, [one["prompt"] for one in reference] or [[0, 1, 2]], new_tokens, flash)
 
@@ -205,7 +198,8 @@ def main():
         sys.exit(77)
     cases = arguments.cases or [*CASES, UNEVEN]
     before = {case: checksums(home / folder_name(case)) for case in cases}
-    outcomes_of = {"vllm": vllm_outcomes, "llama-cpp": llama_cpp_outcomes, "onnxruntime-genai": onnxruntime_genai_outcomes}
+    outcomes_of = {"vllm": functools.partial(folder_outcomes, "vllm", run_vllm), "llama-cpp": llama_cpp_outcomes,
+                   "onnxruntime-genai": functools.partial(folder_outcomes, "onnxruntime-genai", run_onnxruntime_genai)}  # fmt: skip
     versions, outcomes = versions_of(engine, PACKAGES[engine]), {}
     with tempfile.TemporaryDirectory() as scratch:
         for case, answers, outcome in outcomes_of[engine](home, cases, scratch):

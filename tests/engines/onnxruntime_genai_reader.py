@@ -17,6 +17,8 @@ import tempfile
 import numpy
 import onnxruntime_genai
 
+from reader_loop import answer_all
+
 POSITIONS = 128
 
 
@@ -68,17 +70,9 @@ def read(folder, prompts, new_tokens):
     return {"cache_bytes": cache, "tokens": tokens, "log_probabilities": scores}
 
 
-def main():
-    requests = json.load(sys.stdin)
-    with open(sys.argv[1], "w") as answers:
-        for request in requests:
-            try:
-                answer = read(**request)
-            except Exception as error:  # noqa: BLE001 what cannot be built or loaded is an answer, too
-                # What follows the node's name is about the engine's own sources.
-                answer = {"error": str(error).split(" Name:")[0] or type(error).__name__}
-            answers.write(json.dumps({"folder": request["folder"], **answer}) + "\n")
-            answers.flush()
+def text_of(error):
+    """Returns the message without the engine's own sources, which follow the name of a node."""
+    return str(error).split(" Name:")[0] or type(error).__name__
 
 
-main()
+answer_all(read, text_of)

@@ -9,9 +9,7 @@ KV cache, which has 1 GiB.
 """
 
 import gc
-import json
 import os
-import sys
 
 os.environ.update({"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_NO_USAGE_STATS": "1",
                    # The engine in this process, so that one process loads all folders.
@@ -20,6 +18,8 @@ os.environ.update({"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "
 
 from vllm import LLM, SamplingParams  # noqa: E402
 from vllm.distributed.parallel_state import cleanup_dist_env_and_memory  # noqa: E402
+
+from reader_loop import answer_all  # noqa: E402
 
 
 def decode(engine, prompts, new_tokens):
@@ -39,18 +39,9 @@ def read(folder, prompts, new_tokens):
     return {"cache_tokens": cache_tokens, "tokens": tokens, "log_probabilities": scores}
 
 
-def main():
-    requests = json.load(sys.stdin)
-    with open(sys.argv[1], "w") as answers:
-        for request in requests:
-            try:
-                answer = read(**request)
-            except Exception as error:  # noqa: BLE001 what vLLM cannot load is an answer, too
-                answer = {"error": str(error)}
-            answers.write(json.dumps({"folder": request["folder"], **answer}) + "\n")
-            answers.flush()
-            gc.collect()
-            cleanup_dist_env_and_memory()
+def free_memory():
+    gc.collect()
+    cleanup_dist_env_and_memory()
 
 
-main()
+answer_all(read, after_each=free_memory)

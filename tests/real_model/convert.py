@@ -39,7 +39,6 @@ def parse_arguments():
     parser.add_argument("--finetune-steps", type=int, default=0, help="0 leaves the training of the whole model out")
     parser.add_argument("--finetune-batch", type=int, default=8, help="sequences in a step")
     parser.add_argument("--finetune-rate", type=float, help="default: Regroup's own")
-    parser.add_argument("--choices", type=pathlib.Path, nargs="*", default=(), help="JSON Lines of questions to answer")
     parser.add_argument("--max-ratio", type=float, help="fail if the perplexity grows by a larger factor")
     return parser.parse_args()
 
@@ -79,9 +78,6 @@ def job(arguments):
                                       "max_windows": arguments.windows}},
         "output": {"checkpoint": str((arguments.out / "model").resolve())},
     }
-    if arguments.choices:
-        settings["evaluation"]["multiple_choice"] = [{"name": file.stem, "data": str(file.resolve())}
-                                                     for file in arguments.choices]
     if arguments.layerwise_sequences > 0:
         settings["layerwise"] = layerwise(arguments)
     if arguments.max_ratio is not None:

@@ -9,9 +9,8 @@
 
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/arms.h"
-#include "trainer/alignment/split_heads.h"
-#include "trainer/model_folder/convert_block.h"
 #include "trainer/nn/serving.h"
+#include "trainer/plan/plan_estimate.h"
 #include "trainer/plan/settings.h"
 
 namespace regroup {
@@ -91,13 +90,11 @@ absl::Status CheckTarget(const v1::JobSpec& resolved, const ModelConfig& config)
 }
 
 std::string NoteOnSplitHeads(const v1::JobSpec& resolved, const ModelConfig& config) {
-  if (!config.kv_heads_of_layers.empty()) return "";
   std::string targets;
   for (const int32_t heads : TargetsOf(resolved)) {
-    const int64_t grouped = HeadsForTarget(AttentionShapeOf(config, 0), heads);
-    if (grouped == config.kv_heads) continue;
-    targets += fmt::format("{}for {}, each is split into {} copies", targets.empty() ? "" : "; ", heads,
-                           grouped / config.kv_heads);
+    const int64_t copies = CopiesForTarget(config, heads);
+    if (copies == 1) continue;
+    targets += fmt::format("{}for {}, each is split into {} copies", targets.empty() ? "" : "; ", heads, copies);
   }
   if (targets.empty()) return "";
   return fmt::format(

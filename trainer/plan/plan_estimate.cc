@@ -20,9 +20,7 @@ int64_t SourceKeyValueParameters(const ModelConfig& config) {
 /// Returns the number of key and value weights that gates keep beside the shared ones, 0 without gates. The source's
 /// heads are split where the target does not divide them.
 int64_t OriginalHeadParameters(const ModelConfig& config, const PlannedTraining& training) {
-  if (!training.gated) return 0;
-  const int64_t heads = HeadsForTarget(AttentionShapeOf(config, 0), training.kv_heads);
-  return SourceKeyValueParameters(config) * heads / config.KvHeads(0);
+  return training.gated ? SourceKeyValueParameters(config) * CopiesForTarget(config, training.kv_heads) : 0;
 }
 
 /// Returns the share of a window's tokens that a layer processes: each layer of an encoder-decoder sees one half.
@@ -107,6 +105,11 @@ double LossBytes(const ModelConfig& config, double tokens) {
 
 }  // namespace
 
+int64_t CopiesForTarget(const ModelConfig& config, int64_t kv_heads) {
+  if (!config.kv_heads_of_layers.empty()) return 1;
+  return HeadsForTarget(AttentionShapeOf(config, 0), kv_heads) / config.kv_heads;
+}
+
 int64_t ParametersWith(const ModelConfig& config, int64_t parameters, int64_t kv_heads) {
   return parameters - SourceKeyValueParameters(config) + KeyValueParameters(config, config.layers * kv_heads);
 }
@@ -125,8 +128,8 @@ double ForwardFlops(const ModelConfig& config, int64_t kv_heads, int64_t sequenc
 
 double TrainingFlops(const ModelConfig& config, int64_t kv_heads, bool gated, int64_t sequence_length) {
   const double teacher = ForwardFlops(config, config.kv_heads, sequence_length);
-  const int64_t trained = gated ? HeadsForTarget(AttentionShapeOf(config, 0), kv_heads) : kv_heads;
-  return teacher + 3 * ForwardFlops(config, std::max(trained, gated ? config.kv_heads : 0), sequence_length);
+  const int64_t trained = gated ? config.kv_heads * CopiesForTarget(config, kv_heads) : kv_heads;
+  return teacher + 3 * ForwardFlops(config, trained, sequence_length);
 }
 
 double TrainingBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {

@@ -43,6 +43,10 @@ struct PlannedLayers {
   bool with_map = true;
 };
 
+/// Returns the number of copies into which each KV head is split for this target, 1 if it divides their number
+/// (split_heads.h). The heads of layers with unequal numbers are never split.
+int64_t CopiesForTarget(const ModelConfig& config, int64_t kv_heads);
+
 /// Returns the number of parameters of the model with another number of KV heads.
 int64_t ParametersWith(const ModelConfig& config, int64_t parameters, int64_t kv_heads);
 

@@ -185,8 +185,7 @@ std::string LayersSection(const Json& report) {
          LineChart(similarity, {LayerSeries(layers, "before alignment", "similarity_before"),
                                 LayerSeries(layers, "after alignment", "similarity_after")}) +
          ErrorChart(layers, by_layer) + "</div>\n" + ErrorTable(layers) +
-         SplitNote(layers, report.value("source", Json::object()).value("kv_heads", int64_t{0})) +
-         LayerHeatmaps(layers) + "</section>\n";
+         SplitNote(layers, report["source"].value("kv_heads", int64_t{0})) + LayerHeatmaps(layers) + "</section>\n";
 }
 
 std::string ProvenanceSection(const Json& report) {

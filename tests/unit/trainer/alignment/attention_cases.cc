@@ -5,6 +5,8 @@
 
 #include <stdexcept>
 
+#include "reference_attention.h"
+
 namespace regroup {
 namespace {
 
@@ -101,6 +103,16 @@ void CalibratedLayer::Recalibrate() {
   auto batch = ProjectKeysAndValues(input, weights);
   if (shape.cross_attention) batch.query_input = query_input;
   statistics.Accumulate(batch);
+}
+
+double OutputChange(const CalibratedLayer& layer, const AttentionWeights& changed, int64_t kv_heads) {
+  const auto input = layer.input.slice(0, 0, 24);
+  const auto query_input = layer.shape.cross_attention ? layer.query_input.slice(0, 0, 16) : input;
+  const auto before = ReferenceAttention(layer.weights, layer.shape, input, query_input);
+  AttentionShape shape = layer.shape;
+  shape.kv_heads = kv_heads;
+  const auto after = ReferenceAttention(changed, shape, input, query_input);
+  return ((after - before).abs().max() / before.abs().max()).item<double>();
 }
 
 }  // namespace regroup

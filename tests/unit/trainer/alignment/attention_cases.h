@@ -42,4 +42,8 @@ struct CalibratedLayer {
   LayerStatistics statistics;
 };
 
+/// Returns the largest change of the layer's output, relative to its largest value, with these weights and their number
+/// of KV heads.
+double OutputChange(const CalibratedLayer& layer, const AttentionWeights& changed, int64_t kv_heads);
+
 }  // namespace regroup

@@ -5,10 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "attention_cases.h"
-#include "reference_attention.h"
 #include "trainer/alignment/align_layer.h"
 #include "trainer/alignment/registry.h"
-#include "trainer/alignment/split_heads.h"
 
 namespace regroup {
 namespace {
@@ -40,25 +38,16 @@ class MergeHeadsTest : public testing::TestWithParam<Case> {
     return *alignment;
   }
 
-  // Returns the largest change of the layer's output, relative to its largest value.
-  double OutputChange(const AttentionWeights& changed, const AttentionShape& changed_shape) {
-    const auto input = layer_.input.slice(0, 0, 24);
-    const auto query_input = layer_.shape.cross_attention ? layer_.query_input.slice(0, 0, 16) : input;
-    const auto before = ReferenceAttention(layer_.weights, layer_.shape, input, query_input);
-    const auto after = ReferenceAttention(changed, changed_shape, input, query_input);
-    return ((after - before).abs().max() / before.abs().max()).item<double>();
-  }
-
   double AlignedChange(const LayerAlignment& alignment) {
     const auto aligned = ApplyAlignment(layer_.weights, alignment, layer_.shape);
     EXPECT_TRUE(aligned.ok()) << aligned.status();
-    return OutputChange(*aligned, layer_.shape);
+    return OutputChange(layer_, *aligned, layer_.shape.kv_heads);
   }
 
   double MergedChange(const LayerAlignment& alignment) {
     const auto merged = MergeHeads(layer_.weights, alignment, layer_.shape);
     EXPECT_TRUE(merged.ok()) << merged.status();
-    return OutputChange(*merged, WithKvHeads(layer_.shape, alignment.GroupCount()));
+    return OutputChange(layer_, *merged, alignment.GroupCount());
   }
 };
 

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include "attention_cases.h"
-#include "reference_attention.h"
 #include "trainer/alignment/align_layer.h"
 #include "trainer/alignment/merge_heads.h"
 #include "trainer/alignment/registry.h"
@@ -20,16 +19,6 @@ AttentionCase SixHeads(AttentionCase attention) {
   attention.shape.query_heads = 12;
   attention.shape.kv_heads = 6;
   return attention;
-}
-
-double Change(const CalibratedLayer& layer, const AttentionWeights& changed, int64_t kv_heads) {
-  const auto input = layer.input.slice(0, 0, 24);
-  const auto query_input = layer.shape.cross_attention ? layer.query_input.slice(0, 0, 16) : input;
-  const auto before = ReferenceAttention(layer.weights, layer.shape, input, query_input);
-  AttentionShape shape = layer.shape;
-  shape.kv_heads = kv_heads;
-  const auto after = ReferenceAttention(changed, shape, input, query_input);
-  return ((after - before).abs().max() / before.abs().max()).item<double>();
 }
 
 TEST(HeadsForTargetTest, IsTheLeastCommonMultipleOfPossibleTargets) {
@@ -76,7 +65,7 @@ INSTANTIATE_TEST_SUITE_P(Every, SplitHeadsTest, testing::ValuesIn(AttentionCases
                          [](const auto& info) { return info.param.name; });
 
 TEST_P(SplitHeadsTest, CopiesComputeWhatTheirHeadDid) {
-  EXPECT_EQ(Change(layer_, SplitHeads(layer_.weights, layer_.shape, 12), 12), 0);
+  EXPECT_EQ(OutputChange(layer_, SplitHeads(layer_.weights, layer_.shape, 12), 12), 0);
 }
 
 // In directions that a group's shared head hardly has, which are those of one head beside two equal copies, the heads
@@ -87,7 +76,7 @@ TEST_P(SplitHeadsTest, AlignedCopiesComputeWhatTheLayerDid) {
     EXPECT_EQ(alignment.groups.sizes().vec(), (std::vector<int64_t>{kTarget, 3}));
     const auto aligned = ApplyAlignment(layer_.weights, alignment, layer_.shape);
     ASSERT_TRUE(aligned.ok()) << aligned.status();
-    EXPECT_LT(Change(layer_, *aligned, 12), method->name == "principal" ? 0.05 : 1e-9) << method->name;
+    EXPECT_LT(OutputChange(layer_, *aligned, 12), method->name == "principal" ? 0.05 : 1e-9) << method->name;
   }
 }
 
@@ -97,7 +86,7 @@ TEST_P(SplitHeadsTest, GroupsThatAreUnionsOfEqualHeadsMergeWithoutLoss) {
     const LayerAlignment alignment = Align(method->name);
     const auto merged = MergeHeads(layer_.weights, alignment, layer_.shape);
     ASSERT_TRUE(merged.ok()) << merged.status();
-    EXPECT_LT(Change(layer_, *merged, kTarget), 1e-9) << method->name;
+    EXPECT_LT(OutputChange(layer_, *merged, kTarget), 1e-9) << method->name;
     EXPECT_LT(alignment.residual_key + alignment.residual_value, 1e-9) << method->name;
   }
 }
@@ -107,7 +96,7 @@ TEST_P(SplitHeadsTest, DifferentHeadsLoseWhatTheResidualsSay) {
     const LayerAlignment alignment = Align(method->name);
     const auto merged = MergeHeads(layer_.weights, alignment, layer_.shape);
     ASSERT_TRUE(merged.ok()) << merged.status();
-    EXPECT_GT(Change(layer_, *merged, kTarget), 1e-3) << method->name;
+    EXPECT_GT(OutputChange(layer_, *merged, kTarget), 1e-3) << method->name;
     EXPECT_GT(alignment.residual_value, 1e-3) << method->name;
   }
 }
