@@ -15,8 +15,8 @@
 #include "services/common/base/files.h"
 #include "services/common/base/input_file.h"
 #include "services/common/base/logging.h"
+#include "services/common/base/machine_errors.h"
 #include "services/common/base/mapped_files.h"
-#include "services/common/base/out_of_memory.h"
 #include "services/common/base/parent_death.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/model_folder/carry_adapter.h"
@@ -68,19 +68,9 @@ absl::Status ConfineInputs(const v1::TaskAssignment& assignment, const std::file
 
 absl::StatusOr<v1::TaskOutcome> RunStage(StageContext& context) {
   const Stage stage = FindStage(context.assignment.kind());
-  if (stage == nullptr) {
-    return absl::UnimplementedError(
-        fmt::format("this trainer cannot run {}", v1::TaskKind_Name(context.assignment.kind())));
-  }
-  absl::StatusOr<v1::TaskOutcome> outcome = absl::UnknownError("");
-  try {
-    outcome = stage(context);
-  } catch (const std::exception& error) {
-    // Besides the side lane's thread, this is the only place where libtorch's exceptions become a status.
-    outcome = StatusOfException(error);
-  }
-  if (outcome.ok()) return outcome;
-  return ExplainMemory(outcome.status(), context.assignment.kind(), context.link.phase());
+  if (stage != nullptr) return stage(context);
+  return absl::UnimplementedError(
+      fmt::format("this trainer cannot run {}", v1::TaskKind_Name(context.assignment.kind())));
 }
 
 /// Has rank 0 write the checksums of the results, and adds their digest to its outcome.
@@ -91,14 +81,33 @@ absl::StatusOr<v1::TaskOutcome> WithChecksums(const StageContext& context, v1::T
   return outcome;
 }
 
+/// Joins the gang, runs the stage and delivers its outcome. On an error the other ranks may still be in a collective.
+absl::Status RunRank(const Arguments& arguments, const v1::TaskAssignment& assignment, WorkerLink& link,
+                     const LostGpu& lost, std::unique_ptr<Communicator>& communicator) {
+  link.activity().SetPhase("joining the gang");
+  REGROUP_ASSIGN_OR_RETURN(const at::Device device, ChooseDevice(assignment.spec().resources().device()));
+  REGROUP_ASSIGN_OR_RETURN(communicator, JoinGang(device, lost));
+  communicator->set_activity(&link.activity());
+  link.activity().SetPhase("");
+  StageContext context{assignment, arguments.work_folder, arguments.attempt_folder, *communicator, link, device};
+  REGROUP_RETURN_IF_ERROR(MakeFolders(context.out()));
+  REGROUP_ASSIGN_OR_RETURN(v1::TaskOutcome outcome, RunStage(context));
+  // After this all ranks have written what they write.
+  REGROUP_RETURN_IF_ERROR(communicator->RestingBarrier());
+  REGROUP_ASSIGN_OR_RETURN(outcome, WithChecksums(context, std::move(outcome)));
+  // Rank 0 may have had much to digest.
+  REGROUP_RETURN_IF_ERROR(communicator->RestingBarrier());
+  return context.leads() ? link.Finish(outcome) : absl::OkStatus();
+}
+
 absl::Status RunAttempt(const Arguments& arguments) {
-  const std::filesystem::path attempt_folder = arguments.attempt_folder;
-  REGROUP_ASSIGN_OR_RETURN(const v1::TaskAssignment assignment, ReadAssignment(attempt_folder));
+  REGROUP_ASSIGN_OR_RETURN(const v1::TaskAssignment assignment, ReadAssignment(arguments.attempt_folder));
   REGROUP_RETURN_IF_ERROR(ConfineInputs(assignment, arguments.work_folder));
   const GangPlace place = PlaceInGang();
   REGROUP_ASSIGN_OR_RETURN(const std::unique_ptr<WorkerLink> link,
                            WorkerLink::Connect(assignment.attempt(), place.rank, place.size));
-  const auto fail = [&link, rank = place.rank](const absl::Status& status) {
+  const auto fail = [&assignment, &link, rank = place.rank](const absl::Status& reason) {
+    const absl::Status status = ExplainMemory(reason, assignment.kind(), link->phase());
     LogError(std::string(status.message()), {{"rank", rank}});
     link->Finish(FailedOutcome(status)).IgnoreError();
     // Other ranks may wait in a collective: exiting without MPI_Finalize makes mpirun end them.
@@ -106,26 +115,16 @@ absl::Status RunAttempt(const Arguments& arguments) {
     _exit(1);
   };
   WatchMappedFiles(fail);
-  link->activity().SetPhase("joining the gang");
-  const absl::StatusOr<at::Device> device = ChooseDevice(assignment.spec().resources().device());
-  if (!device.ok()) fail(device.status());
-  const absl::StatusOr<std::unique_ptr<Communicator>> joined = JoinGang(*device);
-  if (!joined.ok()) fail(joined.status());
-  Communicator* const communicator = joined->get();
-  communicator->set_activity(&link->activity());
-  link->activity().SetPhase("");
-  StageContext context{assignment, arguments.work_folder, attempt_folder, *communicator, *link, *device};
-  REGROUP_RETURN_IF_ERROR(MakeFolders(context.out()));
-  absl::StatusOr<v1::TaskOutcome> outcome = RunStage(context);
-  if (outcome.ok()) {
-    // After this all ranks have written what they write.
-    REGROUP_RETURN_IF_ERROR(communicator->RestingBarrier());
-    outcome = WithChecksums(context, *std::move(outcome));
+  // Outlives what throws, since its end waits for the other ranks.
+  std::unique_ptr<Communicator> communicator;
+  try {
+    const absl::Status status = RunRank(arguments, assignment, *link, fail, communicator);
+    if (!status.ok()) fail(status);
+  } catch (const std::exception& error) {
+    // Besides the side lane's thread, this is the only place where libtorch's exceptions become a status.
+    fail(StatusOfException(error));
   }
-  if (!outcome.ok()) fail(outcome.status());
-  // Rank 0 may have had much to digest.
-  REGROUP_RETURN_IF_ERROR(communicator->RestingBarrier());
-  return context.leads() ? link->Finish(*outcome) : absl::OkStatus();
+  return absl::OkStatus();
 }
 
 absl::Status PrintPlan(const Arguments& arguments) {

@@ -363,6 +363,7 @@ void Cluster::PlaceTasks(Time now) {
   for (const Waiting& wait : waiting) {
     demands.push_back(wait.demand);
     demands.back().avoided = PositionOf(AvoidedBy(*wait.job, wait.task), names);
+    demands.back().disliked = PositionOf(FailedOn(*wait.job, wait.task), names);
   }
   const std::vector<Placement> placements = Place(demands, CapacitiesOf(names));
   for (const Placement& placement : placements) {
@@ -465,7 +466,7 @@ Capacity Cluster::CapacityOf(const v1::Worker& worker, int busy_slots) const {
 }
 
 Demand Cluster::DemandOf(const Job& job, size_t task) {
-  return {.ranks = job.task(task).ranks(), .needs_cuda = NeedsCuda(job, task), .avoided = std::nullopt};
+  return {.ranks = job.task(task).ranks(), .needs_cuda = NeedsCuda(job, task), .avoided = {}, .disliked = {}};
 }
 
 // MOVES
@@ -525,6 +526,13 @@ std::string Cluster::AvoidedBy(const Job& job, size_t task) const {
   const auto moved = moves_.find({job.id(), job.graph().tasks[task].id});
   const bool is_avoiding = moved != moves_.end() && moved->second == job.task(task).epoch();
   return is_avoiding ? LastSegment(job.task(task).worker()) : "";
+}
+
+std::string Cluster::FailedOn(const Job& job, size_t task) {
+  const v1::FailureClass reason = job.task(task).failure().failure_class();
+  const bool of_machine = reason == v1::FAILURE_CLASS_INFRA || reason == v1::FAILURE_CLASS_HANG;
+  // Of a gang on several workers, it is not known which of them failed.
+  return of_machine && job.task(task).shares().empty() ? LastSegment(job.task(task).worker()) : "";
 }
 
 void Cluster::ForgetMovesOfEndedJobs() {

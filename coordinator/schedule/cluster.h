@@ -243,6 +243,9 @@ class Cluster {
   void Move(const RunningTask& running, Time now);
   /// Returns the worker that the task was taken from and should not go back to; empty if there is none.
   std::string AvoidedBy(const Job& job, size_t task) const;
+  /// Returns the worker whose machine may have been the reason why the task's last attempt failed: its memory, its
+  /// disk, its GPUs. Empty if there is none.
+  static std::string FailedOn(const Job& job, size_t task);
   void ForgetMovesOfEndedJobs();
 
   /// Returns true if the job should go on but none of its tasks runs.

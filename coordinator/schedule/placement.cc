@@ -100,9 +100,13 @@ class Placer {
 
   std::optional<size_t> FullestThatCanStart(const Demand& demand) const {
     std::optional<size_t> best;
+    const auto is_better = [&](size_t worker) {
+      if (!best || demand.disliked == *best) return true;
+      return demand.disliked != worker && workers_[worker].free_slots < workers_[*best].free_slots;
+    };
     for (size_t worker = 0; worker < workers_.size(); ++worker) {
       if (reserved_[worker] || !CanStart(workers_[worker], demand) || IsAvoided(worker, demand)) continue;
-      if (!best || workers_[worker].free_slots < workers_[*best].free_slots) best = worker;
+      if (is_better(worker)) best = worker;
     }
     return best;
   }

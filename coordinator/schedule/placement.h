@@ -16,6 +16,8 @@ struct Demand {
   bool needs_cuda = false;
   /// Position of a worker that gets the task only if no other could ever hold it.
   std::optional<size_t> avoided;
+  /// Position of a worker that gets the task only if no other can start it now.
+  std::optional<size_t> disliked;
 };
 
 /// A live worker.

@@ -105,7 +105,7 @@ absl::Status Train(const Arguments& arguments, at::Device device, Communicator& 
 
 absl::Status Run(const Arguments& arguments) {
   REGROUP_ASSIGN_OR_RETURN(const at::Device device, ChooseDevice(arguments.device));
-  REGROUP_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> communicator, JoinGang(device));
+  REGROUP_ASSIGN_OR_RETURN(const std::unique_ptr<Communicator> communicator, JoinGang(device, AbortWith));
   return Train(arguments, device, *communicator);
 }
 

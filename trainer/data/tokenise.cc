@@ -12,7 +12,7 @@
 
 #include "services/common/base/file_digest.h"
 #include "services/common/base/for_each_index.h"
-#include "services/common/base/out_of_memory.h"
+#include "services/common/base/machine_errors.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/data/text_reader.h"
 

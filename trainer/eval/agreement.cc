@@ -11,14 +11,26 @@
 namespace regroup {
 namespace {
 
-/// Returns {sum of divergences, positions with the same top token, positions}, float64 [3]. Takes one window at a time,
-/// because the logits of several windows would be by far the largest tensors.
-at::Tensor CompareWindow(const Model& reference, const Model& model, const at::Tensor& tokens_1T) {
-  const auto log_probabilities = [&](const Model& one) {
-    return at::log_softmax(RunOutputProjection(one, RunHiddenStates(one, tokens_1T)[0]).to(at::kFloat), -1);
-  };
-  const at::Tensor log_p = log_probabilities(reference);
-  const at::Tensor log_q = log_probabilities(model);
+/// Runs `visit` on the windows of a rank: every `ranks`-th one. One window at a time, because the logits of several
+/// windows would be by far the largest tensors.
+void ForEachOwnWindow(int64_t windows, const Communicator& communicator, const std::function<void(int64_t)>& progress,
+                      const std::function<void(int64_t)>& visit) {
+  for (int64_t window = communicator.rank(); window < windows; window += communicator.size()) {
+    visit(window);
+    progress(std::min<int64_t>(window - communicator.rank() + communicator.size(), windows));
+  }
+}
+
+at::Tensor HiddenOf(const Model& model, const TokenWindows& windows, int64_t window, at::Device device) {
+  return RunHiddenStates(model, WindowBatch(windows, {window}, device))[0];
+}
+
+at::Tensor LogProbabilitiesOf(const Model& model, const at::Tensor& hidden) {
+  return at::log_softmax(RunOutputProjection(model, hidden).to(at::kFloat), -1);
+}
+
+/// Returns {sum of divergences, positions with the same top token, positions}, float64 [3].
+at::Tensor Compare(const at::Tensor& log_p, const at::Tensor& log_q) {
   const at::Tensor divergence = (log_p.exp() * (log_p - log_q)).sum(-1, false, at::kDouble).sum();
   const at::Tensor same = log_p.argmax(-1).eq(log_q.argmax(-1)).sum().to(at::kDouble);
   return at::stack({divergence, same, at::full_like(same, static_cast<double>(log_p.size(0)))});
@@ -26,16 +38,34 @@ at::Tensor CompareWindow(const Model& reference, const Model& model, const at::T
 
 }  // namespace
 
-absl::StatusOr<Agreement> MeasureAgreement(const Model& reference, const Model& model, const TokenWindows& windows,
-                                           int64_t max_windows, at::Device device, Communicator& communicator,
+ReferencePredictions::ReferencePredictions(const Model& reference, const TokenWindows& windows, int64_t max_windows,
+                                           at::Device device, const Communicator& communicator,
+                                           const std::function<void(int64_t)>& progress)
+    : windows_(max_windows > 0 ? std::min(max_windows, windows.windows()) : windows.windows()),
+      ranks_(communicator.size()),
+      device_(device) {
+  const at::NoGradGuard no_gradients;
+  output_.config = reference.config;
+  output_.head = reference.head;
+  if (!reference.head.defined()) output_.embedding = reference.embedding;
+  ForEachOwnWindow(windows_, communicator, progress, [&](int64_t window) {
+    hidden_.push_back(HiddenOf(reference, windows, window, device).to(at::kCPU));
+  });
+}
+
+at::Tensor ReferencePredictions::LogProbabilities(int64_t window) const {
+  return LogProbabilitiesOf(output_, hidden_[static_cast<size_t>(window / ranks_)].to(device_));
+}
+
+absl::StatusOr<Agreement> MeasureAgreement(const ReferencePredictions& reference, const Model& model,
+                                           const TokenWindows& windows, at::Device device, Communicator& communicator,
                                            const std::function<void(int64_t)>& progress) {
-  at::NoGradGuard no_gradients;
-  const int64_t count = max_windows > 0 ? std::min(max_windows, windows.windows()) : windows.windows();
+  const at::NoGradGuard no_gradients;
   at::Tensor sums = at::zeros({3}, at::TensorOptions(device).dtype(at::kDouble));
-  for (int64_t window = communicator.rank(); window < count; window += communicator.size()) {
-    sums += CompareWindow(reference, model, WindowBatch(windows, {window}, device));
-    progress(std::min<int64_t>(window - communicator.rank() + communicator.size(), count));
-  }
+  ForEachOwnWindow(reference.windows(), communicator, progress, [&](int64_t window) {
+    sums += Compare(reference.LogProbabilities(window),
+                    LogProbabilitiesOf(model, HiddenOf(model, windows, window, device)));
+  });
   REGROUP_RETURN_IF_ERROR(communicator.AllReduceSum(sums));
   sums = sums.to(at::kCPU);
   const double positions = std::max(1.0, sums[2].item<double>());

@@ -192,6 +192,9 @@ void WorkerLink::ReportLoop() {
 }
 
 absl::Status WorkerLink::Finish(const v1::TaskOutcome& outcome) {
+  const std::lock_guard finishing(finish_mutex_);
+  if (finished_) return absl::FailedPreconditionError("this rank has delivered an outcome already");
+  finished_ = true;
   {
     std::lock_guard lock(mutex_);
     stopping_ = true;

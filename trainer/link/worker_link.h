@@ -44,7 +44,8 @@ class WorkerLink {
   void RecordMetrics(const std::filesystem::path& file);
   ActivityBoard& activity() { return activity_; }
 
-  /// Sends all remaining reports together with the outcome.
+  /// Sends all remaining reports together with the outcome. Only the first outcome counts: later calls wait until it is
+  /// sent and return FAILED_PRECONDITION.
   absl::Status Finish(const v1::TaskOutcome& outcome);
 
  private:
@@ -79,6 +80,8 @@ class WorkerLink {
   bool progress_changed_ = false;
   std::vector<v1::MetricPoint> metrics_;
   std::ofstream record_;
+  std::mutex finish_mutex_;
+  bool finished_ = false;
   std::thread reporter_;
 };
 

@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -43,8 +44,9 @@ class Communicator {
   void set_activity(ActivityBoard* activity) { activity_ = activity; }
   /// Bytes that this rank has sent, by the ring model: 2 (n-1)/n for a sum, (n-1)/n for the other two.
   int64_t bytes_sent() const { return bytes_sent_; }
-  /// Seconds that this rank has spent in calls, including waiting for other ranks.
-  double seconds() const { return seconds_; }
+  /// Seconds that this rank has spent in calls, including waiting for other ranks; on a GPU, seconds that its computing
+  /// stream has spent in them or waited for those of a side lane, counted when they are over.
+  virtual double seconds() const { return seconds_; }
 
  protected:
   virtual absl::Status DoAllReduceSum(at::Tensor& tensor) = 0;
@@ -53,6 +55,13 @@ class Communicator {
   virtual absl::Status DoBroadcast(at::Tensor& tensor, int root) = 0;
   virtual absl::Status DoBarrier() = 0;
   virtual absl::Status DoRestingBarrier() { return DoBarrier(); }
+
+  /// Returns the number of the call that runs, from 0.
+  int64_t call_number() const { return calls_ - 1; }
+  /// Shows which collective is in flight; empty if none is.
+  void ShowCollective(const std::string& name) {
+    if (activity_ != nullptr) activity_->SetCollective(name);
+  }
 
  private:
   template <typename Call>

@@ -3,11 +3,13 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <utility>
 
+#include "services/common/base/gpus.h"
 #include "services/common/base/logging.h"
-#include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/parallel/cuda_plugin.h"
 
@@ -47,9 +49,8 @@ absl::Status AgreeOnDevice(Communicator& host, at::Device device) {
 }
 
 absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted) {
-  // Without the driver's device file there is no reason to load the CUDA libraries.
-  const bool driver = Exists("/dev/nvidiactl") || Exists("/dev/dxg");
-  if (wanted == "cpu" || (wanted != "cuda" && !driver)) return at::Device(at::kCPU);
+  // Without a GPU's device file there is no reason to load the CUDA libraries.
+  if (wanted == "cpu" || (wanted != "cuda" && VisibleGpus().empty())) return at::Device(at::kCPU);
   const auto plugin = LoadCudaPlugin();
   const int devices = plugin.ok() ? (*plugin)->device_count() : 0;
   if (devices > 0) {
@@ -69,16 +70,21 @@ absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted) {
                   plugin.ok() ? "this machine has no GPU" : std::string(plugin.status().message())));
 }
 
-absl::StatusOr<std::unique_ptr<Communicator>> JoinGang(at::Device device) {
+absl::StatusOr<std::unique_ptr<Communicator>> JoinGang(at::Device device, LostGpu lost) {
   if (!StartedByMpirun()) return MakeSelfCommunicator();
   REGROUP_ASSIGN_OR_RETURN(std::unique_ptr<Communicator> host, MakeMpiCommunicator());
   REGROUP_RETURN_IF_ERROR(AgreeOnDevice(*host, device));
   if (!device.is_cuda()) return host;
   REGROUP_ASSIGN_OR_RETURN(const CudaPlugin* plugin, LoadCudaPlugin());
   std::string error;
-  std::unique_ptr<Communicator> gang(plugin->make_communicator(host.release(), device.index(), error));
+  std::unique_ptr<Communicator> gang(plugin->make_communicator(host.release(), device.index(), std::move(lost), error));
   if (gang == nullptr) return absl::UnavailableError(error);
   return gang;
+}
+
+void AbortWith(const absl::Status& status) {
+  std::fprintf(stderr, "%s\n", status.ToString().c_str());
+  std::abort();
 }
 
 }  // namespace regroup

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "trainer/parallel/communicator.h"
+#include "trainer/parallel/cuda_plugin.h"
 
 namespace regroup {
 
@@ -25,7 +26,10 @@ absl::Status AgreeOnDevice(Communicator& host, at::Device device);
 
 /// Returns the communicator of the processes that mpirun started together, with NCCL for tensors on GPUs; without
 /// mpirun, that of this process alone. All ranks must call it. UNAVAILABLE if NCCL cannot connect; FAILED_PRECONDITION
-/// if some ranks have a GPU and others none.
-absl::StatusOr<std::unique_ptr<Communicator>> JoinGang(at::Device device);
+/// if some ranks have a GPU and others none. After an error the process has to exit without ending MPI.
+absl::StatusOr<std::unique_ptr<Communicator>> JoinGang(at::Device device, LostGpu lost);
+
+/// For programs that need not report why: prints the status and aborts.
+[[noreturn]] void AbortWith(const absl::Status& status);
 
 }  // namespace regroup

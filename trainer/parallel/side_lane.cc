@@ -9,7 +9,7 @@
 #include <thread>
 #include <utility>
 
-#include "services/common/base/out_of_memory.h"
+#include "services/common/base/machine_errors.h"
 
 namespace regroup {
 namespace {

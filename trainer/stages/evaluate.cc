@@ -1,8 +1,10 @@
 // evaluate: measures the quality of one subject: the source, the source with plainly averaged heads, the aligned and
 // merged model before training, that after layerwise distillation, or the result as it will be published. For the
-// result the source is loaded too, because agreement and decoding speed compare the two in one run.
+// result the source is loaded too, because agreement and decoding speed compare the two.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+
+#include <utility>
 
 #include "services/common/base/files.h"
 #include "services/common/base/status_macros.h"
@@ -16,30 +18,37 @@
 namespace regroup {
 namespace {
 
+/// Returns the type in which models are measured: on a GPU that in which they are served; float32 on a CPU, which
+/// computes it fastest.
+at::ScalarType TypeOf(const StageContext& context, const SourceModel& source) {
+  return context.device.is_cuda() ? source.dtype() : at::kFloat;
+}
+
 absl::StatusOr<Model> LoadResult(const StageContext& context, const SourceModel& source) {
   for (const auto& [role, folder] :
        {std::pair{kExportRole, artifacts::kCheckpoint}, std::pair{kFinetuneRole, artifacts::kTrainedModel}}) {
     if (!context.assignment.inputs().contains(role)) continue;
     REGROUP_ASSIGN_OR_RETURN(const std::filesystem::path input, context.Input(role));
     REGROUP_ASSIGN_OR_RETURN(const SourceModel result, SourceModel::Open(input / folder));
-    return result.Load(at::kFloat, context.device);
+    return result.Load(TypeOf(context, source), context.device);
   }
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, source.config()));
-  return LoadMerged(source, conversion, at::kFloat, context.device);
+  return LoadMerged(source, conversion, TypeOf(context, source), context.device);
+}
+
+absl::StatusOr<Model> LoadAveraged(const StageContext& context, const SourceModel& source, int64_t kv_heads) {
+  REGROUP_ASSIGN_OR_RETURN(const Conversion averages, Conversion::Average(source.config(), kv_heads));
+  return LoadMerged(source, averages, TypeOf(context, source), context.device);
 }
 
 absl::StatusOr<Model> LoadSubject(const StageContext& context, const SourceModel& source) {
   const std::string& subject = context.assignment.subject();
-  if (subject == kSourceSubject) return source.Load(at::kFloat, context.device);
+  if (subject == kSourceSubject) return source.Load(TypeOf(context, source), context.device);
   if (subject == kResultSubject) return LoadResult(context, source);
-  if (subject == kAveragedSubject) {
-    REGROUP_ASSIGN_OR_RETURN(const Conversion averages,
-                             Conversion::Average(source.config(), context.assignment.arm().kv_heads()));
-    return LoadMerged(source, averages, at::kFloat, context.device);
-  }
+  if (subject == kAveragedSubject) return LoadAveraged(context, source, context.assignment.arm().kv_heads());
   if (subject == kAlignedSubject || subject == kLayerwiseSubject) {
     REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, source.config()));
-    return LoadMerged(source, conversion, at::kFloat, context.device);
+    return LoadMerged(source, conversion, TypeOf(context, source), context.device);
   }
   return absl::InternalError(fmt::format("evaluate: unknown subject '{}'", subject));
 }
@@ -57,34 +66,29 @@ std::string FigureRow(const StageContext& context) {
   return row;
 }
 
-/// Returns the model as it would be served on a GPU; on a CPU in float32, which CPUs compute fastest.
-Model ForDecoding(Model model, const SourceModel& source, at::Device device) {
-  return device.is_cuda() ? CloneModel(model, source.dtype(), device) : model;
-}
-
-absl::Status AddLatency(StageContext& context, const SourceModel& source, Model original, Model result,
-                        EvaluationRecord& record) {
-  REGROUP_ASSIGN_OR_RETURN(const Conversion averages, Conversion::Average(source.config(), result.config.kv_heads));
-  REGROUP_ASSIGN_OR_RETURN(Model averaged, LoadMerged(source, averages, at::kFloat, context.device));
-  const auto prepare = [&](Model& model) { return ForDecoding(std::move(model), source, context.device); };
-  record.measured["latency"] = MeasureLatency(context, prepare(original), prepare(result), prepare(averaged));
-  return absl::OkStatus();
-}
-
-/// Measures what needs source and result in the same run.
-absl::Status CompareWithSource(StageContext& context, const SourceModel& source, QualityMeasures& measures,
-                               Model result, EvaluationRecord& record) {
-  const v1::Evaluation& evaluation = context.spec().evaluation();
-  if (!evaluation.has_perplexity() && !evaluation.has_latency()) return absl::OkStatus();
-  REGROUP_ASSIGN_OR_RETURN(Model original, source.Load(at::kFloat, context.device));
-  if (evaluation.has_perplexity()) {
-    REGROUP_RETURN_IF_ERROR(measures.AddAgreement(original, result, record));
+/// Compares how fast source and result decode. Only one rank measures while the others rest, because they would share
+/// its memory bandwidth.
+absl::Status AddLatency(StageContext& context, const SourceModel& source, Model result, EvaluationRecord& record) {
+  if (!context.spec().evaluation().has_latency()) return absl::OkStatus();
+  if (context.leads()) {
+    const DecodedModels models{
+        .source = [&] { return source.Load(TypeOf(context, source), context.device); },
+        .result = [&]() -> absl::StatusOr<Model> { return std::exchange(result, {}); },
+        .averaged = [&, kv_heads = result.config.kv_heads] { return LoadAveraged(context, source, kv_heads); },
+        .result_config = result.config,
+        .dtype = TypeOf(context, source)};
+    REGROUP_ASSIGN_OR_RETURN(record.measured["latency"], MeasureLatency(context, models));
   }
-  if (!evaluation.has_latency()) return absl::OkStatus();
-  // Only one rank measures while the others rest, because they would share its memory bandwidth.
-  if (context.leads())
-    REGROUP_RETURN_IF_ERROR(AddLatency(context, source, std::move(original), std::move(result), record));
   return context.communicator.RestingBarrier();
+}
+
+/// Has the measures keep what the source predicts, before the result is loaded: one model is in memory at a time.
+absl::Status KeepSourcePredictions(StageContext& context, const SourceModel& source, QualityMeasures& measures) {
+  if (context.assignment.subject() != kResultSubject || !context.spec().evaluation().has_perplexity()) {
+    return absl::OkStatus();
+  }
+  REGROUP_ASSIGN_OR_RETURN(const Model original, source.Load(TypeOf(context, source), context.device));
+  return measures.KeepReference(original);
 }
 
 }  // namespace
@@ -92,6 +96,8 @@ absl::Status CompareWithSource(StageContext& context, const SourceModel& source,
 absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context) {
   context.link.SetProgress("load", 0, 0);
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, OpenSource(context));
+  QualityMeasures measures(context, source);
+  REGROUP_RETURN_IF_ERROR(KeepSourcePredictions(context, source, measures));
   REGROUP_ASSIGN_OR_RETURN(Model model, LoadSubject(context, source));
   const std::string& subject = context.assignment.subject();
   const int64_t kv_bytes = model.config.KvCacheBytesPerToken(static_cast<int64_t>(at::elementSize(source.dtype())));
@@ -100,7 +106,6 @@ absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context) {
                      {"kv_heads", model.config.KvHeadsOfAllLayers() / model.config.layers},
                      {"kv_bytes_per_token", kv_bytes}};
   record.SetFigure("kv_bytes_per_token", static_cast<double>(kv_bytes));
-  QualityMeasures measures(context, source);
   if (context.spec().evaluation().has_perplexity()) {
     REGROUP_RETURN_IF_ERROR(measures.AddPerplexity(model, record));
   }
@@ -109,8 +114,10 @@ absl::StatusOr<v1::TaskOutcome> RunEvaluate(StageContext& context) {
     REGROUP_RETURN_IF_ERROR(measures.AddNeedle(model, record));
     REGROUP_RETURN_IF_ERROR(measures.AddAnswers(model, record));
   }
-  if (subject == kResultSubject)
-    REGROUP_RETURN_IF_ERROR(CompareWithSource(context, source, measures, std::move(model), record));
+  if (subject == kResultSubject) {
+    REGROUP_RETURN_IF_ERROR(measures.AddAgreement(model, record));
+    REGROUP_RETURN_IF_ERROR(AddLatency(context, source, std::move(model), record));
+  }
   if (context.leads()) {
     REGROUP_RETURN_IF_ERROR(
         WriteFileAtomically(context.out() / artifacts::kEvaluation, record.measured.dump(2) + "\n"));

@@ -8,7 +8,6 @@
 
 #include "services/common/base/files.h"
 #include "services/common/base/status_macros.h"
-#include "trainer/eval/agreement.h"
 #include "trainer/eval/answers.h"
 #include "trainer/eval/multiple_choice.h"
 #include "trainer/eval/needle.h"
@@ -147,14 +146,23 @@ absl::Status QualityMeasures::AddAnswers(const Model& model, EvaluationRecord& r
   return context_.communicator.RestingBarrier();
 }
 
-absl::Status QualityMeasures::AddAgreement(const Model& reference, const Model& model, EvaluationRecord& record) {
+absl::Status QualityMeasures::KeepReference(const Model& model) {
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows* windows, Windows());
   const int64_t most = std::max<int64_t>(1, kAgreementTokens / windows->sequence_length());
   const int64_t total = std::min(most, windows->windows());
-  const auto progress = [&](int64_t done) { context_.link.SetProgress("agreement windows", done, total); };
-  REGROUP_ASSIGN_OR_RETURN(
-      const Agreement agreement,
-      MeasureAgreement(reference, model, *windows, most, context_.device, context_.communicator, progress));
+  const auto progress = [&](int64_t done) { context_.link.SetProgress("windows of the source", done, total); };
+  reference_.emplace(model, *windows, most, context_.device, context_.communicator, progress);
+  return absl::OkStatus();
+}
+
+absl::Status QualityMeasures::AddAgreement(const Model& model, EvaluationRecord& record) {
+  if (!reference_.has_value()) return absl::OkStatus();
+  REGROUP_ASSIGN_OR_RETURN(const TokenWindows* windows, Windows());
+  const auto progress = [&](int64_t done) {
+    context_.link.SetProgress("agreement windows", done, reference_->windows());
+  };
+  REGROUP_ASSIGN_OR_RETURN(const Agreement agreement, MeasureAgreement(*reference_, model, *windows, context_.device,
+                                                                       context_.communicator, progress));
   record.measured["agreement"] = {
       {"positions", agreement.positions}, {"mean_kl", agreement.mean_kl}, {"same_top_token", agreement.same_top_token}};
   return absl::OkStatus();

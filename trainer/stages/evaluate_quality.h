@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "trainer/data/token_windows.h"
 #include "trainer/data/tokenizer.h"
+#include "trainer/eval/agreement.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {
@@ -47,8 +48,10 @@ class QualityMeasures {
   /// Adds what the model says to the job's prompts. Rank 0 decodes, the others wait.
   absl::Status AddAnswers(const Model& model, EvaluationRecord& record);
 
-  /// Adds how closely `model` follows `reference` on at most 131,072 tokens of the evaluation.perplexity text.
-  absl::Status AddAgreement(const Model& reference, const Model& model, EvaluationRecord& record);
+  /// Keeps what the model predicts on at most 131,072 tokens of the evaluation.perplexity text.
+  absl::Status KeepReference(const Model& model);
+  /// Adds how closely `model` follows the reference there; adds nothing if there is no reference.
+  absl::Status AddAgreement(const Model& model, EvaluationRecord& record);
 
  private:
   absl::StatusOr<const Tokenizer*> SourceTokenizer();
@@ -58,6 +61,7 @@ class QualityMeasures {
   const SourceModel& source_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::optional<TokenWindows> windows_;
+  std::optional<ReferencePredictions> reference_;
 };
 
 }  // namespace regroup

@@ -5,7 +5,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "services/common/base/status_macros.h"
 #include "trainer/eval/decode_speed.h"
 #include "trainer/eval/decoder.h"
 #include "trainer/eval/memory_bandwidth.h"
@@ -49,6 +54,64 @@ Json DescribeCell(const DecodeCase& setting, const DecodeSpeed& source, const De
           {"speed_up_bound", static_cast<double>(source.step_bytes) / static_cast<double>(result.step_bytes)}};
 }
 
+/// Places of the models in what follows.
+enum Role : size_t { kSourceModel, kResultModel, kAveragedModel, kRoles };
+
+/// A cell of the grid, and the speeds of the models that were measured in it.
+struct MeasuredCell {
+  DecodeCase setting;
+  std::array<DecodeSpeed, kRoles> speeds;
+};
+
+std::vector<MeasuredCell> CellsOf(const v1::Evaluation::Latency& settings) {
+  std::vector<MeasuredCell> cells;
+  for (const int32_t batch : settings.batch_sizes()) {
+    for (const int32_t length : settings.context_lengths()) {
+      cells.push_back({.setting = {.batch = batch, .context = length, .new_tokens = settings.new_tokens()}});
+    }
+  }
+  return cells;
+}
+
+/// Loads these models and measures them together. The averages are of interest in the first cell only.
+absl::Status MeasureGroup(StageContext& context, const DecodedModels& models, const std::vector<Role>& group,
+                          std::vector<MeasuredCell>& cells) {
+  const std::array<LoadModel, kRoles> loads = {models.source, models.result, models.averaged};
+  std::vector<Model> loaded;
+  for (const Role role : group) {
+    REGROUP_ASSIGN_OR_RETURN(Model model, loads.at(role)());
+    PackForDecoding(model);
+    loaded.push_back(std::move(model));
+  }
+  for (MeasuredCell& cell : cells) {
+    std::vector<const Model*> pointers;
+    std::vector<Role> roles;
+    for (size_t i = 0; i < group.size(); ++i) {
+      if (group[i] == kAveragedModel && &cell != &cells.front()) continue;
+      pointers.push_back(&loaded[i]);
+      roles.push_back(group[i]);
+    }
+    if (pointers.empty()) continue;
+    const std::string phase = fmt::format("decode {} x {}", cell.setting.batch, cell.setting.context);
+    const auto progress = [&](int64_t done, int64_t total) { context.link.SetProgress(phase, done, total); };
+    std::vector<DecodeSpeed> speeds = MeasureDecodeSpeed(pointers, cell.setting, progress);
+    for (size_t i = 0; i < roles.size(); ++i) cell.speeds.at(roles[i]) = std::move(speeds[i]);
+  }
+  return absl::OkStatus();
+}
+
+/// On a CPU the models take turns, because other programs may disturb them; a GPU is theirs alone, and may not have
+/// room for more than one of them.
+absl::StatusOr<std::vector<MeasuredCell>> MeasureCells(StageContext& context, const DecodedModels& models) {
+  std::vector<MeasuredCell> cells = CellsOf(context.spec().evaluation().latency());
+  using Group = std::vector<Role>;
+  const std::vector<Group> groups = context.device.is_cuda()
+                                        ? std::vector<Group>{{kResultModel}, {kSourceModel}, {kAveragedModel}}
+                                        : std::vector<Group>{{kSourceModel, kResultModel, kAveragedModel}};
+  for (const Group& group : groups) REGROUP_RETURN_IF_ERROR(MeasureGroup(context, models, group, cells));
+  return cells;
+}
+
 /// Compares the same cell with and without alignment: bytes are equal, and times differ only by chance.
 Json DescribeOverhead(const DecodeCase& setting, const DecodeSpeed& result, const DecodeSpeed& averaged) {
   return {{"batch", setting.batch},
@@ -78,31 +141,22 @@ absl::Status CheckLatency(const v1::Evaluation::Latency& settings, const ModelCo
   return absl::OkStatus();
 }
 
-Json MeasureLatency(StageContext& context, Model source, Model result, Model averaged) {
-  for (Model* model : {&source, &result, &averaged}) PackForDecoding(*model);
+absl::StatusOr<Json> MeasureLatency(StageContext& context, const DecodedModels& models) {
   const v1::Evaluation::Latency& settings = context.spec().evaluation().latency();
-  const at::ScalarType dtype = result.embedding.scalar_type();
+  REGROUP_ASSIGN_OR_RETURN(const std::vector<MeasuredCell> cells, MeasureCells(context, models));
+  const auto& [first, speeds] = cells.front();
   Json latency = {{"device", context.device.is_cuda() ? "cuda" : "cpu"},
                   {"device_name", DeviceName(context.device)},
                   {"threads", at::get_num_threads()},
-                  {"dtype", DtypeName(dtype)},
+                  {"dtype", DtypeName(models.dtype)},
                   {"new_tokens", settings.new_tokens()},
-                  {"grid", Json::array()}};
-  for (const int32_t batch : settings.batch_sizes()) {
-    for (const int32_t length : settings.context_lengths()) {
-      const DecodeCase setting{.batch = batch, .context = length, .new_tokens = settings.new_tokens()};
-      const bool first = latency["grid"].empty();
-      const std::string phase = fmt::format("decode {} x {}", batch, length);
-      std::vector<const Model*> models = {&source, &result};
-      if (first) models.push_back(&averaged);
-      const std::vector<DecodeSpeed> speeds = MeasureDecodeSpeed(
-          models, setting, [&](int64_t done, int64_t total) { context.link.SetProgress(phase, done, total); });
-      if (first) {
-        latency["attention"] = DecodeAttentionName(result.config, batch, length, dtype, context.device);
-        latency["alignment_overhead"] = DescribeOverhead(setting, speeds[1], speeds[2]);
-      }
-      latency["grid"].push_back(DescribeCell(setting, speeds[0], speeds[1], context.device));
-    }
+                  {"grid", Json::array()},
+                  {"attention",
+                   DecodeAttentionName(models.result_config, first.batch, first.context, models.dtype, context.device)},
+                  {"alignment_overhead", DescribeOverhead(first, speeds[kResultModel], speeds[kAveragedModel])}};
+  for (const MeasuredCell& cell : cells) {
+    latency["grid"].push_back(
+        DescribeCell(cell.setting, cell.speeds[kSourceModel], cell.speeds[kResultModel], context.device));
   }
   return latency;
 }

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "services/common/base/out_of_memory.h"
+#include "services/common/base/machine_errors.h"
 #include "services/common/base/task_kinds.h"
 
 namespace regroup {

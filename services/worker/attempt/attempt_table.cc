@@ -1,6 +1,7 @@
 #include "services/worker/attempt/attempt_table.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "services/common/base/logging.h"
@@ -8,6 +9,12 @@
 #include "services/worker/attempt/task_attempt.h"
 
 namespace regroup {
+namespace {
+
+/// Time that an attempt waits for slots of one that is being stopped.
+constexpr std::chrono::seconds kSlotPatience(30);
+
+}  // namespace
 
 AttemptTable::AttemptTable(const AttemptServices* services, std::vector<std::string> gpus,
                            std::function<void(EndedAttempt)> on_end, std::function<void()> on_free)
@@ -51,11 +58,17 @@ void AttemptTable::Start(const v1::TaskAssignment& assignment) {
   }
   const bool leads = assignment.gang().member() <= 0;
   const auto on_end = [this, leads](const AttemptKey& ended, const v1::TaskOutcome& outcome) {
+    FreeSlots(ended);
     on_end_({.key = ended, .outcome = outcome, .leads = leads, .forget = [this, ended] { Remove(ended); }});
   };
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
+  const int ranks = RanksHere(assignment);
+  if (!changed_.wait_for(lock, kSlotPatience, [&] { return slots_.free_slots() >= ranks; })) {
+    LogWarning("an attempt was assigned more slots than are free",
+               {{"job", key.job}, {"task", key.task}, {"ranks", ranks}, {"free", slots_.free_slots()}});
+  }
   Entry& entry = entries_[key];
-  entry.slots = slots_.Take(RanksHere(assignment));
+  entry.slots = slots_.Take(ranks);
   const std::string devices = slots_.VisibleDevices(entry.slots);
   if (!leads) {
     entry.attempt = std::make_shared<GangHelperAttempt>(assignment, devices, services_);
@@ -78,6 +91,17 @@ void AttemptTable::StopAll(const StopRequest& request) {
   for (const auto& [key, entry] : entries_) entry.attempt->RequestStop(request);
 }
 
+void AttemptTable::FreeSlots(const AttemptKey& key) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = entries_.find(key);
+    if (found == entries_.end()) return;
+    slots_.Release(std::exchange(found->second.slots, {}));
+    changed_.notify_all();
+  }
+  on_free_();
+}
+
 void AttemptTable::Remove(const AttemptKey& key) {
   // Destroyed outside the lock, because the destructor waits for the attempt's thread.
   std::shared_ptr<SupervisedAttempt> removed;
@@ -86,11 +110,9 @@ void AttemptTable::Remove(const AttemptKey& key) {
     const auto found = entries_.find(key);
     if (found == entries_.end()) return;
     removed = std::move(found->second.attempt);
-    slots_.Release(found->second.slots);
     entries_.erase(found);
     changed_.notify_all();
   }
-  on_free_();
 }
 
 std::vector<AttemptKey> AttemptTable::Keys() const {

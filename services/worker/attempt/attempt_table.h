@@ -1,7 +1,8 @@
 // The attempts that a worker holds: those that run, and those whose outcome has not been acknowledged yet.
 //
-// Owned by the worker; thread-safe. An attempt keeps its slots and stays in the list until it is forgotten: the
-// coordinator treats an attempt that is not listed as lost.
+// Owned by the worker; thread-safe. An attempt stays in the list until it is forgotten: the coordinator treats an
+// attempt that is not listed as lost. It has slots, and with them GPUs, only while it has processes: the coordinator
+// may assign them to the next attempt before its answer to the outcome has arrived here.
 #pragma once
 
 #include <condition_variable>
@@ -23,7 +24,7 @@ struct EndedAttempt {
   v1::TaskOutcome outcome;
   /// False on a worker that helps a gang: its part may end without a failure although the task fails.
   bool leads = true;
-  /// Takes the attempt out of the table and frees its slots. Call it once the coordinator knows the outcome, and before
+  /// Takes the attempt out of the table. Call it once the coordinator knows the outcome, and before
   /// the table is destroyed.
   std::function<void()> forget;
 };
@@ -67,6 +68,7 @@ class AttemptTable {
 
   std::vector<std::shared_ptr<SupervisedAttempt>> AttemptsOfSameTask(const AttemptKey& key) const;
   bool StopOlder(const AttemptKey& key);
+  void FreeSlots(const AttemptKey& key);
   void Remove(const AttemptKey& key);
 
   const AttemptServices* const services_;

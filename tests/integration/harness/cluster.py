@@ -29,14 +29,14 @@ def start_run(file, work, log, *arguments):
 class Cluster:
     """Programs started for one test; `work` and the logs lie under `folder`."""
 
-    def __init__(self, folder, workers=2, slots=2, lease_s=5, trainer=None, worker_arguments=(),
-                 coordinator_arguments=()):
+    def __init__(self, folder, workers=2, slots=2, lease_s=5, trainer=None, device="cpu",
+                 worker_arguments=(), coordinator_arguments=()):
         self.folder = folder
         self.work = folder / "work"
         self.work.mkdir(exist_ok=True)
         self.coordinator = None
         self.workers = {}
-        self._slots, self._lease_s, self._trainer = slots, lease_s, trainer
+        self._slots, self._lease_s, self._trainer, self._device = slots, lease_s, trainer, device
         self._worker_arguments, self._coordinator_arguments = worker_arguments, coordinator_arguments
         self._port = 0
         self.metrics_port = 0
@@ -62,7 +62,7 @@ class Cluster:
 
     def start_worker(self, name):
         arguments = ["--coordinator", self.address, "--work-dir", self.work, "--id", name, "--slots", self._slots,
-                     "--device", "cpu"]
+                     "--device", self._device]
         if self._trainer:
             arguments += ["--trainer", self._trainer]
         arguments += self._worker_arguments

@@ -86,6 +86,16 @@ TEST(Placement, KeepsSmallTasksOffTheWorkersThatASpreadGangWaitsFor) {
   EXPECT_THAT(Place({Gang(8), Single()}, {Sharing(2, 2), Sharing(2, 1)}), ElementsAre(On(1, 1)));
 }
 
+TEST(Placement, PrefersAnyOtherWorkerToTheDislikedOne) {
+  Demand demand = Single();
+  demand.disliked = 0;
+  EXPECT_THAT(Place({demand}, {Asking(4, 1), Asking(4, 4)}), ElementsAre(On(0, 1)));
+  demand.disliked = 1;
+  EXPECT_THAT(Place({demand}, {Asking(4, 4), Asking(4, 1)}), ElementsAre(On(0, 0)));
+  // It does not wait for one that is busy.
+  EXPECT_THAT(Place({demand}, {Busy(4, 0), Asking(4, 1)}), ElementsAre(On(0, 1)));
+}
+
 TEST(Placement, SendsCudaTasksToCudaWorkersOnly) {
   Capacity cuda = Asking(1, 1);
   cuda.has_cuda = true;

@@ -137,7 +137,7 @@ grpc::Status FakeCoordinator::AcquireTask(grpc::ServerContext* context, const v1
 grpc::Status FakeCoordinator::ReportTask(grpc::ServerContext*, const v1::ReportTaskRequest* request,
                                          v1::ReportTaskResponse*) {
   const AttemptKey key = KeyOf(request->attempt());
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (known_incarnation_ != request->incarnation()) return NotRegistered();
   changed_.notify_all();
   if (stale_.count(key) > 0) {
@@ -150,7 +150,14 @@ grpc::Status FakeCoordinator::ReportTask(grpc::ServerContext*, const v1::ReportT
     lose_answer_ = false;
     return grpc::Status(grpc::StatusCode::UNAVAILABLE, "lost");
   }
+  if (request->has_outcome()) changed_.wait(lock, [this] { return !hold_answers_; });
   return grpc::Status::OK;
+}
+
+void FakeCoordinator::HoldAnswers(bool hold) {
+  const std::lock_guard lock(mutex_);
+  hold_answers_ = hold;
+  changed_.notify_all();
 }
 
 grpc::Status FakeCoordinator::PushLogs(grpc::ServerContext*, const v1::PushLogsRequest* request,

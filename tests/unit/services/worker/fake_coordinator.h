@@ -37,6 +37,8 @@ class FakeCoordinator final : public v1::WorkerService::Service {
   void MakeStale(const AttemptKey& key);
   /// Makes registrations and heartbeats fail; all other calls work.
   void IgnoreSignsOfLife(bool ignore);
+  /// While true, ReportTask with an outcome is applied and not answered.
+  void HoldAnswers(bool hold);
   /// Applies the next ReportTask with an outcome but loses its answer.
   void LoseNextAnswer();
 
@@ -75,6 +77,7 @@ class FakeCoordinator final : public v1::WorkerService::Service {
   std::set<AttemptKey> stale_;
   std::optional<uint64_t> known_incarnation_;
   bool lose_answer_ = false;
+  bool hold_answers_ = false;
   bool away_ = false;
   bool ignore_signs_of_life_ = false;
 };

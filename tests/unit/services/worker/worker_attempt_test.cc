@@ -111,6 +111,22 @@ TEST_F(WorkerAttempt, RunsAsManyTasksAtOnceAsItHasSlots) {
   for (const AttemptKey& key : keys) EXPECT_FALSE(coordinator_.WaitForOutcome(key).has_failure());
 }
 
+TEST_F(WorkerAttempt, TheGpusOfAnEndedAttemptAreFreeBeforeItsOutcomeIsAnswered) {
+  setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b,GPU-c,GPU-d", 1);
+  options_.device = "cuda";
+  StartWorker();
+  unsetenv("CUDA_VISIBLE_DEVICES");
+  coordinator_.HoldAnswers(true);
+  const AttemptKey first = Assign("inspect", "succeed");
+  coordinator_.WaitForOutcome(first);
+  // A coordinator that has the outcome may hand out all four slots at once.
+  const AttemptKey second = Assign("finetune", "environment", 4);
+  WaitForFile(Out(second, "environment"));
+  coordinator_.HoldAnswers(false);
+  coordinator_.WaitForOutcome(second);
+  EXPECT_THAT(*ReadFile(Out(second, "environment")), HasSubstr("CUDA_VISIBLE_DEVICES=GPU-a,GPU-b,GPU-c,GPU-d\n"));
+}
+
 TEST_F(WorkerAttempt, NothingOfAnEndedAttemptRunsOn) {
   StartWorker();
   const AttemptKey key = Assign("calibrate", "escape");

@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <memory>
+
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
 #include "tests/unit/trainer/fixtures/letter_windows.h"
 #include "tests/unit/trainer/fixtures/slow_transformer.h"
@@ -10,6 +13,14 @@
 
 namespace regroup {
 namespace {
+
+Agreement AgreementOf(
+    const Model& reference, const Model& model, const TokenWindows& windows, int64_t max_windows,
+    const std::function<void(int64_t)>& progress = [](int64_t) {}) {
+  const std::unique_ptr<Communicator> alone = MakeSelfCommunicator();
+  const ReferencePredictions predictions(reference, windows, max_windows, at::kCPU, *alone, progress);
+  return *MeasureAgreement(predictions, model, windows, at::kCPU, *alone, progress);
+}
 
 TEST(AgreementTest, IsTheMeanDivergenceAndTheShareOfEqualTopTokens) {
   TemporaryFolder folder;
@@ -33,8 +44,7 @@ TEST(AgreementTest, IsTheMeanDivergenceAndTheShareOfEqualTopTokens) {
       same += best_p == best_q;
     }
   }
-  const Agreement agreement =
-      *MeasureAgreement(reference, model, windows, 4, at::kCPU, *MakeSelfCommunicator(), [](int64_t) {});
+  const Agreement agreement = AgreementOf(reference, model, windows, 4);
   EXPECT_EQ(agreement.positions, 40);
   EXPECT_NEAR(agreement.mean_kl, divergence / 40, 1e-5);
   EXPECT_NEAR(agreement.same_top_token, static_cast<double>(same) / 40, 1e-12);
@@ -45,8 +55,7 @@ TEST(AgreementTest, IsPerfectBetweenAModelAndItself) {
   const TokenWindows windows = LetterWindows(folder.path() / "data.jsonl", 5, 10);
   const Model model = RandomModel(SmallConfig(4), false, 6);
   int64_t last = 0;
-  const Agreement agreement = *MeasureAgreement(model, model, windows, 0, at::kCPU, *MakeSelfCommunicator(),
-                                                [&](int64_t done) { last = done; });
+  const Agreement agreement = AgreementOf(model, model, windows, 0, [&](int64_t done) { last = done; });
   EXPECT_EQ(last, windows.windows());
   EXPECT_EQ(agreement.mean_kl, 0);
   EXPECT_EQ(agreement.same_top_token, 1);

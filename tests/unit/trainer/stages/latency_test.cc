@@ -19,8 +19,12 @@ TEST_F(LatencyTest, DescribesEveryCombinationWithBothModelsAndTheBound) {
   for (const int context : {4, 9}) settings().add_context_lengths(context);
   settings().set_new_tokens(5);
   StageContext context = Context();
-  const auto latency = MeasureLatency(context, RandomModel(SmallConfig(4), false, 1),
-                                      RandomModel(SmallConfig(2), false, 2), RandomModel(SmallConfig(2), false, 3));
+  const auto random = [](int64_t kv_heads, uint64_t seed) {
+    return [=]() -> absl::StatusOr<Model> { return RandomModel(SmallConfig(kv_heads), false, seed); };
+  };
+  const auto latency = *MeasureLatency(
+      context,
+      {.source = random(4, 1), .result = random(2, 2), .averaged = random(2, 3), .result_config = SmallConfig(2)});
   EXPECT_EQ(latency["device"], "cpu");
   EXPECT_EQ(latency["dtype"], "float32");
   EXPECT_EQ(latency["attention"], "folded matmul");
@@ -46,8 +50,12 @@ TEST_F(LatencyTest, ShowsThatAlignmentAddsNoByteToAStep) {
   settings().add_context_lengths(4);
   settings().set_new_tokens(2);
   StageContext context = Context();
-  const auto latency = MeasureLatency(context, RandomModel(SmallConfig(4), false, 1),
-                                      RandomModel(SmallConfig(2), false, 2), RandomModel(SmallConfig(2), false, 3));
+  const auto random = [](int64_t kv_heads, uint64_t seed) {
+    return [=]() -> absl::StatusOr<Model> { return RandomModel(SmallConfig(kv_heads), false, seed); };
+  };
+  const auto latency = *MeasureLatency(
+      context,
+      {.source = random(4, 1), .result = random(2, 2), .averaged = random(2, 3), .result_config = SmallConfig(2)});
   const auto& overhead = latency["alignment_overhead"];
   EXPECT_EQ(overhead["result_step_bytes"], overhead["averaged_step_bytes"]);
   EXPECT_GT(overhead["averaged_milliseconds_per_token"].get<double>(), 0);

@@ -8,7 +8,7 @@
 #include <limits>
 #include <new>
 
-#include "services/common/base/out_of_memory.h"
+#include "services/common/base/machine_errors.h"
 
 namespace regroup {
 namespace {

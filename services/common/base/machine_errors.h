@@ -1,4 +1,4 @@
-// The error of a program that got no memory. Any thread may call the functions.
+// Errors whose reason is the machine: no memory, or a GPU that has failed. Any thread may call the functions.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,8 @@ absl::Status OutOfMemory(const std::optional<std::string>& asked_for = std::null
 bool IsOutOfMemory(const absl::Status& status);
 
 /// Returns OutOfMemory for std::bad_alloc and for the errors of libtorch's allocators, which are recognised by their
-/// text (those of the CPU have no type of their own); INTERNAL with the exception's text for any other.
+/// text (those of the CPU have no type of their own); UNAVAILABLE for a GPU that has failed, which another machine may
+/// not have; FAILED_PRECONDITION for one that is too old; INTERNAL with the exception's text for any other.
 absl::Status StatusOfException(const std::exception& error);
 
 }  // namespace regroup

@@ -1,7 +1,9 @@
-#include "services/common/base/out_of_memory.h"
+#include "services/common/base/machine_errors.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <new>
 #include <string_view>
 
@@ -29,6 +31,32 @@ bool SaysOutOfMemory(std::string_view text) {
   return false;
 }
 
+/// Errors by which CUDA reports a mistake of the program that uses it, as far as can be told.
+constexpr std::array<std::string_view, 5> kMistakes = {"device-side assert", "an illegal memory access",
+                                                       "invalid argument", "misaligned address",
+                                                       "invalid configuration argument"};
+
+/// Returns the error of a GPU from the text of an exception, which goes on for many lines; empty if it is of no GPU.
+std::string_view GpuError(std::string_view text) {
+  constexpr std::string_view kStart = "CUDA error: ";
+  const size_t begin = text.find(kStart);
+  if (begin == std::string_view::npos) return {};
+  const std::string_view error = text.substr(begin + kStart.size());
+  return error.substr(0, error.find('\n'));
+}
+
+std::optional<absl::Status> GpuStatus(std::string_view text) {
+  const std::string_view error = GpuError(text);
+  const auto is_in = [&](std::string_view mistake) { return error.starts_with(mistake); };
+  if (error.empty() || std::any_of(kMistakes.begin(), kMistakes.end(), is_in)) return std::nullopt;
+  if (error.starts_with("no kernel image is available")) {
+    return absl::FailedPreconditionError(fmt::format(
+        "the GPU is too old for this build of libtorch ({}); use a newer one, or resources: {{device: cpu}}", error));
+  }
+  return absl::UnavailableError(
+      fmt::format("the GPU has failed: {}; the kernel's log (dmesg, lines with Xid) says more", error));
+}
+
 }  // namespace
 
 absl::Status OutOfMemory(const std::optional<std::string>& asked_for) {
@@ -43,7 +71,9 @@ bool IsOutOfMemory(const absl::Status& status) {
 absl::Status StatusOfException(const std::exception& error) {
   const std::string_view text = error.what();
   if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return OutOfMemory();
-  if (!SaysOutOfMemory(text)) return absl::InternalError(std::string(text.substr(0, kLongestText)));
+  if (!SaysOutOfMemory(text)) {
+    return GpuStatus(text).value_or(absl::InternalError(std::string(text.substr(0, kLongestText))));
+  }
   if (const auto bytes = Between(text, "you tried to allocate ", " bytes")) return OutOfMemory(*bytes + " bytes");
   return OutOfMemory(Between(text, "Tried to allocate ", ". "));
 }

@@ -1,9 +1,10 @@
-#include "services/common/base/out_of_memory.h"
+#include "services/common/base/machine_errors.h"
 
 #include <gtest/gtest.h>
 
 #include <new>
 #include <stdexcept>
+#include <string>
 
 namespace regroup {
 namespace {
@@ -21,6 +22,20 @@ TEST(OutOfMemory, IsRecognisedWithWhatWasAskedFor) {
   EXPECT_EQ(message_of(std::runtime_error("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has")),
             "out of memory: 2.50 GiB more were asked for");
   EXPECT_EQ(message_of(std::runtime_error("CUDA error: out of memory")), "out of memory");
+}
+
+TEST(StatusOfException, TellsAGpuThatFailedFromAMistake) {
+  const auto status_of = [](const std::string& error) {
+    return StatusOfException(std::runtime_error("CUDA error: " + error + "\nSearch for it in the manual.\n"));
+  };
+  EXPECT_EQ(status_of("uncorrectable ECC error encountered"),
+            absl::UnavailableError("the GPU has failed: uncorrectable ECC error encountered; the kernel's log (dmesg, "
+                                   "lines with Xid) says more"));
+  EXPECT_EQ(status_of("unspecified launch failure").code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(status_of("an illegal memory access was encountered").code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(status_of("device-side assert triggered").code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(status_of("no kernel image is available for execution on the device").code(),
+            absl::StatusCode::kFailedPrecondition);
 }
 
 TEST(OutOfMemory, IsNotEveryException) {

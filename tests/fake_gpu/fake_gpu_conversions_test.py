@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Whole conversions with `device: cuda` on pretended GPUs: every family, every way of training, several ranks, and what
+goes wrong there. The figures must be those of the same job on the CPU, since the same kernels compute them."""
+
+import json
+import os
+import pathlib
+import signal
+import sys
+import unittest
+from unittest import mock
+
+HERE = pathlib.Path(__file__).resolve().parent
+os.environ["REGROUP_BIN"] = str(pathlib.Path(os.environ["REGROUP_TEST_PROGRAMS"]) / "fake_gpu/bin")
+GPUS = 4
+os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(f"GPU-{index}" for index in range(GPUS))
+sys.path.insert(0, str(HERE.parent / "oracle"))
+
+from harness import cluster, job_file, processes  # noqa: E402
+from harness.program_test import ProgramTest, digest_of  # noqa: E402
+
+from tiny_checkpoints import texts_of, write_text  # noqa: E402
+from tiny_families import CASES, make_family_checkpoint  # noqa: E402
+
+# Largest relative difference of a perplexity. A GPU evaluates in bfloat16, the type of the model, and its attention is
+# not the fused one of the CPU. In `l0` the first gradients are rounding errors, because the student starts as the
+# teacher, and Adam makes steps of full size of them.
+SAME, SAME_WITH_GATES = 2e-3, 5e-2
+
+# name: keys of finetune, on the demonstration's model
+TRAININGS = {
+    "direct": {"method": "direct", "batch_sequences": 4, "teacher": "cache"},
+    "l0": {"method": "l0", "batch_sequences": 4},
+    "lora": {"method": "direct", "train": "lora", "lora_rank": 4},
+    "lora-l0": {"method": "l0", "train": "lora", "lora_rank": 4},
+    "attention": {"method": "direct", "train": "attention", "recompute": "block", "across_documents": False},
+    "feed-forward": {"method": "direct", "recompute": "feed_forward", "attention_weight": 0.1},
+}
+
+
+class FakeGpuConversionsTest(ProgramTest):
+    def setUp(self):
+        super().setUp()
+        self.cluster = self.start_cluster(workers=1, slots=GPUS, device="cuda")
+
+    def convert(self, name, **changes):
+        """Returns the report of a conversion that must succeed."""
+        output = self.results / name
+        job = self.cluster.submit(self.write_job(job_file.small_job(output, name=name, **changes), f"{name}.yaml"))
+        self.assert_succeeded(self.cluster.wait_for_end(job))
+        return json.loads((output / "regroup/report.json").read_text())
+
+    def assert_same_on_both(self, name, tolerance=SAME, **changes):
+        on_gpu = self.convert(f"{name}-gpu", resources={"device": "cuda"}, **changes)
+        on_cpu = self.convert(f"{name}-cpu", resources={"device": "cpu"}, **changes)
+        for subject in ("source", "result"):
+            ours, theirs = on_gpu[subject]["perplexity"], on_cpu[subject]["perplexity"]
+            self.assertLess(abs(ours - theirs) / theirs, tolerance, f"{subject}: {ours} and {theirs}")
+
+    def test_every_family(self):
+        texts = self.folder / "texts.jsonl"
+        write_text(texts, 300, seed=1)
+        text = {"data": str(texts), "sequence_length": 32}
+        for case in CASES:
+            with self.subTest(case):
+                source = make_family_checkpoint(str(self.folder), case, texts_of(texts))
+                evaluation = {"perplexity": {**text, "max_windows": 4}}
+                if not case.startswith("t5"):
+                    evaluation["latency"] = {"batch_sizes": [2], "context_lengths": [24], "new_tokens": 3}
+                self.convert(case.replace("_", "-"), recipe="best", source={"checkpoint": source}, resources={"device": "cuda"},
+                             target={"kv_heads": 4}, calibration={"sequences": 6, **text},
+                             alignment={"method": "principal"},
+                             layerwise={"method": "distill", "sequences": 20, **text},
+                             finetune={"method": "direct", "steps": 2, **text}, evaluation=evaluation)
+
+    def test_every_training(self):
+        for name, training in TRAININGS.items():
+            with self.subTest(name):
+                tolerance = SAME_WITH_GATES if training["method"] == "l0" else SAME
+                self.assert_same_on_both(name, tolerance, finetune=training, evaluation=job_file.evaluation())
+
+    def test_four_ranks_of_which_one_is_killed(self):
+        training = {"method": "direct", "batch_sequences": 4, "ranks": 4}
+        self.convert("undisturbed", resources={"device": "cuda"}, finetune=training)
+        job = self.cluster.submit(self.write_job(job_file.small_job(
+            self.results / "killed", resources={"device": "cuda"}, finetune=training), "killed.yaml"))
+        with self.cluster.held_at_checkpoint(job, 4, ranks=4) as ranks:
+            processes.signal_if_alive(ranks[2].pid, signal.SIGKILL)
+        job = self.cluster.wait_for_end(job)
+        self.assert_succeeded(job)
+        self.assertEqual(cluster.epochs(job)["finetune"], 2)
+        digests = [digest_of(self.results / name / "model.safetensors") for name in ("undisturbed", "killed")]
+        self.assertEqual(*digests)
+
+
+class FailingFakeGpuTest(ProgramTest):
+    """Every attempt meets the same fault, so that the job fails once the retries are used up."""
+
+    def failure(self, job, **environment):
+        with mock.patch.dict(os.environ, environment):
+            started = self.start_cluster(workers=1, slots=2, device="cuda")
+        failed = started.wait_for_end(started.submit(self.write_job(job)))
+        self.assertEqual(failed["state"], "JOB_STATE_FAILED")
+        self.assert_no_process_of()
+        self.assert_nothing_published()
+        return failed["failure"]
+
+    def job(self, **changes):
+        return job_file.small_job(self.output, resources={"device": "cuda"}, **changes)
+
+    def test_a_rank_that_cannot_join(self):
+        failure = self.failure(self.job(), TORCH_FAKE_GPU_JOIN_FAILS="1")
+        self.assertIn("finetune failed", failure["message"])
+        self.assertIn("ncclCommInitRank: unhandled cuda error", failure["message"])
+        self.assertEqual(failure["failure_class"], "FAILURE_CLASS_INFRA")
+
+    def test_too_little_memory(self):
+        failure = self.failure(self.job(finetune={"batch_sequences": 64, "micro_batch_sequences": 32}),
+                               TORCH_FAKE_GPU_BYTES=str(24 << 20))
+        self.assertIn("finetune", failure["message"])
+        self.assertRegex(failure["message"], "out of memory: .* were asked for")
+        self.assertIn("finetune.micro_batch_sequences", failure["message"])
+        self.assertEqual(failure["failure_class"], "FAILURE_CLASS_INFRA")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
