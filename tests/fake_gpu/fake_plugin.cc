@@ -16,17 +16,6 @@ namespace {
 /// Rank whose GPU cannot join the others.
 constexpr char kJoinFailureVariable[] = "TORCH_FAKE_GPU_JOIN_FAILS";
 
-class LaneInOrder final : public SideLane {
- public:
-  void Launch(std::function<absl::Status()> call) override {
-    if (status_.ok()) status_ = call();
-  }
-  absl::Status Finish() override { return status_; }
-
- private:
-  absl::Status status_;
-};
-
 /// Copies tensors to the CPU, calls the host's communicator, and copies the results back.
 class StagedCommunicator final : public Communicator {
  public:
@@ -35,7 +24,7 @@ class StagedCommunicator final : public Communicator {
 
   int rank() const override { return host_->rank(); }
   int size() const override { return host_->size(); }
-  std::unique_ptr<SideLane> MakeSideLane() override { return std::make_unique<LaneInOrder>(); }
+  std::unique_ptr<SideLane> MakeSideLane() override { return MakeInlineLane(); }
 
  private:
   /// Checks what NCCL demands of a tensor, and does not check itself.

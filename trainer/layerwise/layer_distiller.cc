@@ -166,7 +166,7 @@ absl::StatusOr<LayerDistiller::StepFigures> LayerDistiller::RunStep() {
   const auto learn = [&](const std::vector<int64_t>& places) -> absl::Status {
     std::vector<int64_t> batch;
     for (const int64_t place : places) batch.push_back(windows[place]);
-    if (places.front() > 0) optimizer_->AccumulateGradients();
+    if (places.front() > 0) REGROUP_RETURN_IF_ERROR(optimizer_->AccumulateGradients());
     REGROUP_ASSIGN_OR_RETURN(const at::Tensor share, LossOf(batch, count, with_map));
     share.backward();
     loss += share.item<double>();

@@ -1,5 +1,7 @@
 // A part of a parameter group: whole parameters, stored contiguously in flat buffers that are padded so that every rank
-// owns an equal slice, and the optimizer state of this rank's slice. One thread at a time.
+// owns an equal slice, and the optimizer state of this rank's slice. Gradients are either flat too, for the whole
+// bucket (ZeRO stage 1), or summed over ranks after each backward pass, of which only the slice is kept (stage 2). One
+// thread at a time.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -8,18 +10,35 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "trainer/parallel/communicator.h"
+
 namespace regroup {
+
+/// The part of a bucket's gradients that a rank keeps between backward passes.
+enum class KeptGradients { kAll, kSlice };
 
 class ParameterBucket {
  public:
   /// Moves the parameters into the bucket: each becomes a view of it that requires gradients.
-  ParameterBucket(std::vector<at::Tensor*> slots, int rank, int ranks);
+  ParameterBucket(std::vector<at::Tensor*> slots, KeptGradients kept, int rank, int ranks);
 
   void ZeroGradients();
-  /// See ShardedAdamW::AccumulateGradients.
+
+  /// With kAll: see ShardedAdamW::AccumulateGradients.
   void AccumulateGradients();
-  /// Returns the gradients to be summed over ranks.
+  /// With kAll: returns the gradients to be summed over ranks.
   at::Tensor& TotalGradients();
+
+  /// With kSlice: takes the gradients of a backward pass from the parameters, undefined where there is none. Autograd
+  /// gives them new ones in the next pass.
+  std::vector<at::Tensor> TakeGradients();
+  /// With kSlice: sums such gradients over ranks in float32 and adds this rank's slice to gradient_shard. On a GPU the
+  /// current stream may be another than that of the backward pass.
+  absl::Status AddGradients(const std::vector<at::Tensor>& gradients, Communicator& communicator);
+
+  /// Returns the bytes of gradients that the bucket keeps between backward passes.
+  int64_t GradientBytes() const;
 
   /// Number of entries without padding, and the number of those in this rank's slice, which begins at entry `first`.
   int64_t entries() const { return entries_; }
@@ -31,7 +50,8 @@ class ParameterBucket {
   at::Tensor& parameters() { return parameters_; }
   at::Tensor ParameterShard() const;
 
-  /// This rank's slice, including padding. `master` is float32; if the parameters are too, it is the slice itself.
+  /// This rank's slice, including padding. `master` is float32; if the parameters are too, it is the slice itself. With
+  /// kSlice, `gradient_shard` is float32.
   at::Tensor gradient_shard, master, first_moment, second_moment;
 
  private:
@@ -40,6 +60,7 @@ class ParameterBucket {
   int64_t entries_ = 0;
   int64_t shard_entries_ = 0;
   at::Tensor parameters_;
+  /// Undefined with kSlice.
   at::Tensor gradients_;
   /// Undefined before the first AccumulateGradients.
   at::Tensor gradient_sum_;

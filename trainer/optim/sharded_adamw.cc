@@ -38,16 +38,15 @@ ShardedAdamW::ShardedAdamW(std::vector<ParameterGroup> groups, AdamWOptions opti
   in_order_ = BucketsByUse();
   std::vector<int64_t> gradients;
   for (const ParameterBucket* bucket : in_order_) gradients.push_back(static_cast<int64_t>(bucket->slots().size()));
-  launcher_ = std::make_shared<BucketLauncher>(std::move(gradients), [this](size_t place) {
-    lane_->Launch([this, place] { return ReduceBeside(*in_order_[place]); });
-  });
+  launcher_ = std::make_shared<BucketLauncher>(std::move(gradients), [this](size_t place) { Launch(place); });
   for (size_t place = 0; place < in_order_.size(); ++place) Watch(*in_order_[place], place);
 }
 
 ShardedAdamW::Group ShardedAdamW::MakeGroup(ParameterGroup spec) {
   Group group{.spec = std::move(spec)};
   for (std::vector<at::Tensor*>& slots : CutIntoBuckets(group.spec.parameters, options_.bucket_bytes)) {
-    group.buckets.emplace_back(std::move(slots), communicator_.rank(), communicator_.size());
+    group.buckets.emplace_back(std::move(slots), options_.shard_gradients ? KeptGradients::kSlice : KeptGradients::kAll,
+                               communicator_.rank(), communicator_.size());
   }
   group.step = at::zeros({}, group.buckets.front().first_moment.options());
   return group;
@@ -94,27 +93,40 @@ void ShardedAdamW::ZeroGradients() {
   for (ParameterBucket* bucket : in_order_) bucket->ZeroGradients();
 }
 
-void ShardedAdamW::AccumulateGradients() {
-  at::NoGradGuard no_gradients;
-  for (ParameterBucket* bucket : in_order_) bucket->AccumulateGradients();
-}
-
-void ShardedAdamW::OverlapNextBackward() {
-  if (communicator_.size() == 1) return;
-  if (lane_ == nullptr) lane_ = communicator_.MakeSideLane();
+void ShardedAdamW::BeginBackward(bool is_last) {
+  const bool in_stage_1 = !options_.shard_gradients;
+  if (in_stage_1 && (!is_last || !options_.overlap || communicator_.size() == 1)) return;
+  if (lane_ == nullptr) {
+    overlaps_ = options_.overlap && communicator_.size() > 1;
+    lane_ = overlaps_ ? communicator_.MakeSideLane() : MakeInlineLane();
+  }
   launcher_->Arm();
 }
 
-absl::Status ShardedAdamW::Reduce(ParameterBucket& bucket) {
+absl::Status ShardedAdamW::AccumulateGradients() {
+  if (options_.shard_gradients) return ReduceBuckets();
   at::NoGradGuard no_gradients;
-  return communicator_.ReduceScatterSum(bucket.TotalGradients(), bucket.gradient_shard);
+  for (ParameterBucket* bucket : in_order_) bucket->AccumulateGradients();
+  return absl::OkStatus();
 }
 
-absl::Status ShardedAdamW::ReduceBeside(ParameterBucket& bucket) {
-  const double before = communicator_.seconds();
-  const absl::Status status = Reduce(bucket);
-  beside_seconds_ += communicator_.seconds() - before;
-  return status;
+void ShardedAdamW::Launch(size_t place) {
+  ParameterBucket& bucket = *in_order_[place];
+  // The parameters' gradients are taken here, so that they are released as soon as they have been summed.
+  std::vector<at::Tensor> taken;
+  if (options_.shard_gradients) taken = bucket.TakeGradients();
+  lane_->Launch([this, &bucket, taken = std::move(taken)] {
+    const double before = communicator_.seconds();
+    const absl::Status status = Reduce(bucket, taken);
+    beside_seconds_ += communicator_.seconds() - before;
+    return status;
+  });
+}
+
+absl::Status ShardedAdamW::Reduce(ParameterBucket& bucket, const std::vector<at::Tensor>& taken) {
+  at::NoGradGuard no_gradients;
+  if (options_.shard_gradients) return bucket.AddGradients(taken, communicator_);
+  return communicator_.ReduceScatterSum(bucket.TotalGradients(), bucket.gradient_shard);
 }
 
 absl::Status ShardedAdamW::FinishOverlapped() {
@@ -122,14 +134,17 @@ absl::Status ShardedAdamW::FinishOverlapped() {
   const bool in_time = launcher_->LaunchRest();
   REGROUP_RETURN_IF_ERROR(lane_->Finish());
   const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - start;
-  hidden_seconds_ += std::max(0.0, beside_seconds_ - waited.count());
+  if (overlaps_) hidden_seconds_ += std::max(0.0, beside_seconds_ - waited.count());
   beside_seconds_ = 0;
   return in_time ? absl::OkStatus() : absl::InternalError("a gradient changed after it had been summed over ranks");
 }
 
 absl::Status ShardedAdamW::ReduceBuckets() {
   if (launcher_->armed()) return FinishOverlapped();
-  for (ParameterBucket* bucket : in_order_) REGROUP_RETURN_IF_ERROR(Reduce(*bucket));
+  for (ParameterBucket* bucket : in_order_) {
+    REGROUP_RETURN_IF_ERROR(
+        Reduce(*bucket, options_.shard_gradients ? bucket->TakeGradients() : std::vector<at::Tensor>()));
+  }
   return absl::OkStatus();
 }
 
@@ -263,6 +278,12 @@ int64_t ShardedAdamW::StateBytes() const {
   for (const ParameterBucket* bucket : in_order_) {
     bytes += bucket->master.nbytes() + bucket->first_moment.nbytes() + bucket->second_moment.nbytes();
   }
+  return bytes;
+}
+
+int64_t ShardedAdamW::GradientBytes() const {
+  int64_t bytes = 0;
+  for (const ParameterBucket* bucket : in_order_) bytes += bucket->GradientBytes();
   return bytes;
 }
 

@@ -1,9 +1,14 @@
-// AdamW with its state sharded over the ranks (ZeRO stage 1, Rajbhandari et al., 2020).
+// AdamW with its state, and on request its gradients, sharded over the ranks (ZeRO stages 1 and 2, Rajbhandari et al.,
+// 2020, arXiv 1910.02054).
 //
-// The parameters of a group and their gradients are stored in flat buckets. A reduce-scatter of each bucket gives each
-// rank the summed gradients of its slice; the rank updates float32 master weights and moments of that slice only, and
-// an all-gather distributes the new weights. Buckets are reduced after the backward pass, or during it as soon as their
-// gradients are ready: both make the same sums in the same order, hence the same bits. One thread may use it.
+// The parameters of a group are stored in flat buckets. A reduce-scatter of each bucket gives each rank the summed
+// gradients of its slice; the rank updates float32 master weights and moments of that slice only, and an all-gather
+// distributes the new weights. Buckets are reduced after the backward pass, or during it as soon as their gradients are
+// ready: both make the same sums in the same order, hence the same bits.
+//
+// In stage 1 gradients stay on every rank until the step's last micro-batch. In stage 2 each micro-batch's are summed
+// over ranks in float32 and released bucket by bucket, at the price of one reduce-scatter of 4 bytes an entry for every
+// micro-batch. One thread may use it.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -45,6 +50,10 @@ struct AdamWOptions {
   double clip_norm = 1.0;
   /// Size of the buckets of parameters that are reduced together.
   int64_t bucket_bytes = int64_t{25} << 20;
+  /// Stage 2.
+  bool shard_gradients = false;
+  /// Sums over ranks run beside the backward pass.
+  bool overlap = true;
 };
 
 class ShardedAdamW {
@@ -56,18 +65,21 @@ class ShardedAdamW {
 
   void ZeroGradients();
 
-  /// Adds the gradients of a micro-batch that is not the step's last to float32 sums, if the parameters have less
-  /// precision than float32; otherwise autograd's own sums are exact enough, and nothing happens. The sums are one more
-  /// float32 copy of the gradients and are reduced in their place.
-  void AccumulateGradients();
+  /// Must be called before the backward pass of each micro-batch. Gradients are summed over ranks during that pass: of
+  /// the step's last one with `overlap` in stage 1, of each in stage 2. Until AccumulateGradients or Step returns,
+  /// nothing else may then use the communicator.
+  void BeginBackward(bool is_last);
 
-  /// Must be called before the step's last backward pass, the only one before Step: gradients are then summed over
-  /// ranks during that pass. Until Step returns, nothing else may use the communicator.
-  void OverlapNextBackward();
+  /// Must be called after the backward pass of a micro-batch that is not the step's last.
+  ///
+  /// In stage 1, adds the gradients to float32 sums if the parameters have less precision than float32; otherwise
+  /// autograd's own sums are exact enough, and nothing happens. The sums are one more float32 copy of the gradients and
+  /// are reduced in their place. In stage 2, waits for the sums over ranks.
+  absl::Status AccumulateGradients();
 
   /// Sums the gradients over ranks, clips and updates. Returns the gradient norm of the clipped groups before clipping.
   /// If a gradient of any group is not finite, nothing is updated and the returned norm is not finite. INTERNAL if
-  /// there was more than one backward pass since OverlapNextBackward.
+  /// there was more than one backward pass since BeginBackward.
   absl::StatusOr<double> Step(double learning_rate);
 
   /// Returns this rank's state by name, for a checkpoint: "<group>/<bucket>/master", ".../first_moment",
@@ -90,6 +102,9 @@ class ShardedAdamW {
   /// Returns the bytes of master weights and moments on this rank.
   int64_t StateBytes() const;
 
+  /// Returns the bytes of gradients that this rank keeps between backward passes.
+  int64_t GradientBytes() const;
+
   /// Returns the part of Communicator::seconds() that overlapped with computation.
   double hidden_seconds() const { return hidden_seconds_; }
 
@@ -106,9 +121,10 @@ class ShardedAdamW {
   /// Returns all buckets in the order in which they are reduced.
   std::vector<ParameterBucket*> BucketsByUse();
   void Watch(const ParameterBucket& bucket, size_t place);
-  absl::Status Reduce(ParameterBucket& bucket);
-  /// Does the same on the lane.
-  absl::Status ReduceBeside(ParameterBucket& bucket);
+  /// Starts the sum over ranks of the bucket at that place on the lane.
+  void Launch(size_t place);
+  /// Sums the bucket's gradients over ranks. In stage 2 they are `taken` from the parameters.
+  absl::Status Reduce(ParameterBucket& bucket, const std::vector<at::Tensor>& taken);
   absl::Status ReduceBuckets();
   absl::Status FinishOverlapped();
   absl::StatusOr<double> ReduceGradients();
@@ -121,8 +137,9 @@ class ShardedAdamW {
   /// Pointers to the buckets in groups_, last used first.
   std::vector<ParameterBucket*> in_order_;
   std::shared_ptr<BucketLauncher> launcher_;
-  /// Created on first use.
+  /// Created on first use, with `overlaps_` if it runs beside the backward pass.
   std::unique_ptr<SideLane> lane_;
+  bool overlaps_ = false;
   double hidden_seconds_ = 0;
   /// Seconds of the step's calls on the lane.
   double beside_seconds_ = 0;

@@ -14,6 +14,17 @@
 namespace regroup {
 namespace {
 
+class InlineLane final : public SideLane {
+ public:
+  void Launch(std::function<absl::Status()> call) override {
+    if (status_.ok()) status_ = call();
+  }
+  absl::Status Finish() override { return status_; }
+
+ private:
+  absl::Status status_;
+};
+
 class ThreadLane final : public SideLane {
  public:
   ThreadLane() : thread_([this] { Work(); }) {}
@@ -83,6 +94,8 @@ class ThreadLane final : public SideLane {
 };
 
 }  // namespace
+
+std::unique_ptr<SideLane> MakeInlineLane() { return std::make_unique<InlineLane>(); }
 
 std::unique_ptr<SideLane> MakeThreadLane() { return std::make_unique<ThreadLane>(); }
 

@@ -24,6 +24,9 @@ class SideLane {
   virtual absl::Status Finish() = 0;
 };
 
+/// Returns a lane that runs each call at once, in the thread that launches it.
+std::unique_ptr<SideLane> MakeInlineLane();
+
 /// Returns a thread that computes on one core, so that it takes little time from the training threads.
 std::unique_ptr<SideLane> MakeThreadLane();
 

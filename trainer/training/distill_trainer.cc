@@ -59,7 +59,8 @@ DistillTrainer::DistillTrainer(DistillSettings settings, Student& student, const
       device_(device),
       rate_{.peak = settings_.learning_rate, .steps = settings_.steps},
       sparsity_{.steps = settings_.steps},
-      optimizer_(student.ParameterGroups(kGateRate / settings_.learning_rate), AdamWOptions{}, communicator),
+      optimizer_(student.ParameterGroups(kGateRate / settings_.learning_rate),
+                 {.shard_gradients = settings_.shard_gradients, .overlap = settings_.overlap}, communicator),
       reader_(windows, BatchesOf(settings_, communicator, device)) {}
 
 absl::Status DistillTrainer::Resume(const TrainingCheckpoint& checkpoint) {
@@ -219,8 +220,8 @@ absl::StatusOr<double> DistillTrainer::RunMicroBatches(int64_t step) {
   const StepBatch batch = reader_.Take(step);
   double loss = 0;
   for (size_t i = 0; i < batch.micro_batches.size(); ++i) {
-    if (i > 0) optimizer_.AccumulateGradients();
-    if (i + 1 == batch.micro_batches.size() && settings_.overlap) optimizer_.OverlapNextBackward();
+    if (i > 0) REGROUP_RETURN_IF_ERROR(optimizer_.AccumulateGradients());
+    optimizer_.BeginBackward(/*is_last=*/i + 1 == batch.micro_batches.size());
     const MicroBatch micro_batch = Moved(batch.micro_batches[i], device_);
     REGROUP_ASSIGN_OR_RETURN(const double share, RunMicroBatch(step, micro_batch, batch.answers));
     loss += share;

@@ -47,8 +47,9 @@ struct DistillSettings {
   Recompute recompute = Recompute::kNothing;
   /// If true, attention crosses document boundaries.
   bool across_documents = true;
-  /// Sums gradients over ranks during the backward pass. The bits are the same either way.
+  /// See AdamWOptions. The bits are the same with and without `overlap`.
   bool overlap = true;
+  bool shard_gradients = false;
   DistillLoss loss = DistillLoss::kKl;
   /// Weight of BranchLoss beside the loss on the predictions; above 0 not with recompute kBlock or with kept states.
   double attention_weight = 0;

@@ -51,9 +51,8 @@ class OverlapBitsTest : public testing::TestWithParam<Case> {};
 TEST_P(OverlapBitsTest, GivesTheSameBits) {
   const auto& [dtype, micro_batches, bucket_bytes] = GetParam();
   if (12 % (micro_batches * World().size()) != 0) GTEST_SKIP() << "the batch has not so many parts";
-  Regression behind(World(), dtype, {.bucket_bytes = bucket_bytes});
+  Regression behind(World(), dtype, {.bucket_bytes = bucket_bytes, .overlap = false});
   Regression beside(World(), dtype, {.bucket_bytes = bucket_bytes});
-  beside.Overlap();
   for (int step = 0; step < 20; ++step) {
     EXPECT_EQ(beside.Step(step, micro_batches), behind.Step(step, micro_batches));
   }
@@ -67,7 +66,6 @@ INSTANTIATE_TEST_SUITE_P(Cases, OverlapBitsTest,
 TEST(OverlapTest, TrainsTheWeightsOfOneRank) {
   const auto self = MakeSelfCommunicator();
   Regression alone(*self), together(World(), at::kFloat, kSmallBuckets);
-  together.Overlap();
   for (int step = 0; step < 100; ++step) {
     alone.Step(step);
     together.Step(step);
@@ -110,7 +108,7 @@ TEST(OverlapTest, RanksMayReachTheirGradientsInAnyOrder) {
   ThreeParameters model(noting);
   const std::vector<std::vector<size_t>> orders = {{0, 1, 2}, {2, 1, 0}, {1, 2, 0}, {0, 2, 1}};
   model.optimizer().ZeroGradients();
-  model.optimizer().OverlapNextBackward();
+  model.optimizer().BeginBackward(/*is_last=*/true);
   model.Backward(orders[static_cast<size_t>(World().rank()) % orders.size()]);
   const auto norm = model.optimizer().Step(1e-3);
   ASSERT_TRUE(norm.ok()) << norm.status();
@@ -123,7 +121,7 @@ TEST(OverlapTest, RanksMayReachTheirGradientsInAnyOrder) {
 TEST(OverlapTest, AParameterWithoutAGradientHoldsNothingUp) {
   ThreeParameters model(World());
   model.optimizer().ZeroGradients();
-  model.optimizer().OverlapNextBackward();
+  model.optimizer().BeginBackward(/*is_last=*/true);
   // Only rank 0 has a gradient for the last parameter, which is the first to be sent.
   if (World().rank() == 0) {
     model.Backward({0, 2});
@@ -140,7 +138,7 @@ TEST(OverlapTest, TheActivityBoardNamesWhatIsUnderWay) {
   NotingCommunicator noting(World());
   ThreeParameters model(noting);
   model.optimizer().ZeroGradients();
-  model.optimizer().OverlapNextBackward();
+  model.optimizer().BeginBackward(/*is_last=*/true);
   model.Backward({0, 1, 2});
   ASSERT_TRUE(model.optimizer().Step(1e-3).ok());
   EXPECT_THAT(noting.seen(), ElementsAre("reduce_scatter #0", "reduce_scatter #1", "reduce_scatter #2"));
@@ -150,7 +148,7 @@ TEST(OverlapTest, ASecondBackwardPassIsAnErrorAndNoWrongSum) {
   if (World().size() == 1) GTEST_SKIP() << "alone there is nothing to overlap";
   ThreeParameters model(World());
   model.optimizer().ZeroGradients();
-  model.optimizer().OverlapNextBackward();
+  model.optimizer().BeginBackward(/*is_last=*/true);
   model.Backward({0, 1, 2});
   model.Backward({0, 1, 2});
   const auto norm = model.optimizer().Step(1e-3);
