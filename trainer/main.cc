@@ -40,6 +40,7 @@ struct Arguments {
   AdapterFolders adapter;
   std::vector<std::filesystem::path> data_roots;
   double flops_per_second = 0;
+  double gpu_memory_gib = 0;
   bool families = false;
 };
 
@@ -127,6 +128,19 @@ absl::Status RunAttempt(const Arguments& arguments) {
   return absl::OkStatus();
 }
 
+/// Plans for GPUs if the job asks for them, if the caller says how much memory they have, or if this machine has some.
+PlanOptions PlanOptionsOf(const Arguments& arguments, const v1::JobSpec& spec) {
+  PlanOptions options{.flops_per_second = arguments.flops_per_second,
+                      .gpu_memory_bytes = arguments.gpu_memory_gib * (int64_t{1} << 30)};
+  const std::string& device = spec.resources().device();
+  if (device == "cpu") return options;
+  if (options.gpu_memory_bytes <= 0) {
+    options.gpu_memory_bytes = static_cast<double>(GpuMemoryBytes().value_or(0));
+  }
+  if (device == "cuda" || options.gpu_memory_bytes > 0) options.device = at::kCUDA;
+  return options;
+}
+
 absl::Status PrintPlan(const Arguments& arguments) {
   if (!arguments.data_roots.empty()) SetInputRules({.roots = arguments.data_roots});
   REGROUP_ASSIGN_OR_RETURN(const std::string json, ReadFile(arguments.plan_file));
@@ -136,7 +150,7 @@ absl::Status PrintPlan(const Arguments& arguments) {
   const auto source = SourceModel::Open(spec.source().checkpoint());
   if (!source.ok()) return AtKey("source.checkpoint", source.status());
   REGROUP_ASSIGN_OR_RETURN(const std::shared_ptr<const Tokenizer> tokenizer, CheckJob(spec, *source));
-  REGROUP_ASSIGN_OR_RETURN(v1::JobPlan plan, PlanJob(spec, *source, {.flops_per_second = arguments.flops_per_second}));
+  REGROUP_ASSIGN_OR_RETURN(v1::JobPlan plan, PlanJob(spec, *source, PlanOptionsOf(arguments, spec)));
   for (const std::string& note : NotesOn(*source, *tokenizer)) plan.add_notes(note);
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
@@ -191,6 +205,7 @@ int Main(int argc, char** argv) {
   app.add_option("--inspect", arguments.inspect_folder, "Describe a checkpoint folder as JSON");
   app.add_option("--plan", arguments.plan_file, "Estimate the resources of the job in this file (a JobSpec as JSON)");
   app.add_option("--flops-per-second", arguments.flops_per_second, "For --plan: speed of a rank; measured by default");
+  app.add_option("--gpu-memory-gib", arguments.gpu_memory_gib, "For --plan: memory of a GPU; default: this machine's");
   app.add_option("--data-root", arguments.data_roots, "For --plan: a folder that may be read; default: all");
   app.add_option("--source-adapter", arguments.adapter.source_adapter, "Carry this LoRA adapter over to --result");
   app.add_option("--result", arguments.adapter.result, "For --source-adapter: the converted model");

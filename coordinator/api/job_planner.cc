@@ -20,6 +20,8 @@ void ClearMachine(v1::JobPlan& plan) {
   plan.clear_machine_memory_bytes();
   plan.clear_fits();
   plan.clear_flops_per_second();
+  plan.clear_gpu_memory_bytes();
+  plan.clear_gpu_fits();
   plan.clear_rate_is_measured();
   plan.clear_threads();
   plan.clear_device_name();
@@ -65,8 +67,9 @@ absl::StatusOr<v1::PlanJobResponse> JobPlanner::Ask(const v1::JobSpec& resolved,
   const RunLimits limits = {.time = limits_.time, .memory = limits_.memory, .is_wanted = [this, &is_wanted] {
                               return !is_stopping_ && is_wanted();
                             }};
-  absl::StatusOr<v1::JobPlan> plan = limits.is_wanted() ? AskForPlan(resolved, kAnyFlopsPerSecond, data_roots_, limits)
-                                                        : absl::CancelledError("the caller is gone");
+  absl::StatusOr<v1::JobPlan> plan =
+      limits.is_wanted() ? AskForPlan(resolved, {.flops_per_second = kAnyFlopsPerSecond}, data_roots_, limits)
+                         : absl::CancelledError("the caller is gone");
   if (is_stopping_) return absl::UnavailableError("the coordinator is stopping");
   if (!plan.ok()) return plan.status();
   return ResponseOf(*std::move(plan));

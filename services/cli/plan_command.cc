@@ -22,7 +22,7 @@ constexpr size_t kLabel = 20;
 
 struct PlanSettings {
   std::string file;
-  double flops_per_second = 0;
+  PlannedHardware hardware;
   bool remote = false;
 };
 
@@ -35,7 +35,7 @@ absl::StatusOr<v1::PlanJobResponse> AskCoordinator(const PlanSettings& settings,
 
 absl::StatusOr<v1::JobPlan> AskHere(const PlanSettings& settings) {
   REGROUP_ASSIGN_OR_RETURN(const JobFile file, ReadCheckedJobFile(settings.file));
-  return AskForPlan(ResolveJobSpec(file.spec), settings.flops_per_second);
+  return AskForPlan(ResolveJobSpec(file.spec), settings.hardware);
 }
 
 size_t Columns() { return static_cast<size_t>(std::max(20, StandardOutput().columns)); }
@@ -118,16 +118,28 @@ std::string StorageText(const v1::JobPlan& plan) {
   return fmt::format("{}, of which {} for the streams of layerwise", text, BytesText(plan.stream_bytes()));
 }
 
-std::string MemoryText(const v1::JobPlan& plan) {
+std::string StagesText(const char* label, const v1::JobPlan::MemoryBytes& memory) {
   std::string text;
   const auto add = [&](const char* stage, double bytes) {
-    text += Row(text.empty() ? "memory of a rank" : "", fmt::format("{} for {}", BytesText(bytes), stage));
+    text += Row(text.empty() ? label : "", fmt::format("{} for {}", BytesText(bytes), stage));
   };
-  const v1::JobPlan::MemoryBytes& memory = plan.memory_bytes();
   if (memory.has_calibrate()) add("calibrate", memory.calibrate());
   if (memory.has_evaluate()) add("evaluate", memory.evaluate());
   if (memory.has_layerwise()) add("layerwise", memory.layerwise());
   if (memory.has_finetune()) add("finetune", memory.finetune());
+  return text;
+}
+
+std::string GpuMemoryText(const v1::JobPlan& plan) {
+  if (!plan.has_gpu_memory_bytes_of_stages()) return "";
+  const std::string text = StagesText("memory of its GPU", plan.gpu_memory_bytes_of_stages());
+  if (!plan.has_gpu_memory_bytes()) return text;
+  return text + Row("", fmt::format("{} the {} of a GPU", plan.gpu_fits() ? "fits into" : "DOES NOT FIT into",
+                                    BytesText(plan.gpu_memory_bytes())));
+}
+
+std::string MemoryText(const v1::JobPlan& plan) {
+  std::string text = StagesText("memory of a rank", plan.memory_bytes());
   if (text.empty()) text = Row("memory of a rank", BytesText(plan.memory_bytes_per_rank()));
   if (!plan.has_machine_memory_bytes()) return text;
   return text + Row("", fmt::format("{} the {} of this machine", plan.fits() ? "fits into" : "DOES NOT FIT into",
@@ -170,7 +182,7 @@ std::string PlanText(const v1::JobPlan& plan, size_t columns) {
   text += ServingText(plan);
   text += TokensText(plan.tokens());
   text += Row("operations", ShortCountText(plan.flops()) + "FLOP");
-  text += MemoryText(plan);
+  text += MemoryText(plan) + GpuMemoryText(plan);
   text += Row("storage", StorageText(plan));
   if (plan.has_seconds()) text += Row("time, at least", TimeText(plan));
   for (const auto& notes : {plan.machine_notes(), plan.notes()}) {
@@ -183,7 +195,9 @@ void AddPlanCommand(CLI::App& app, CommandLine& line) {
   CLI::App* const command = app.add_subcommand("plan", "Estimate what a job needs and saves, without running it");
   const auto settings = std::make_shared<PlanSettings>();
   command->add_option("file", settings->file, "The job file")->required();
-  command->add_option("--flops-per-second", settings->flops_per_second,
+  command->add_option("--gpu-memory-gib", settings->hardware.gpu_memory_gib,
+                      "Plan for GPUs of this memory, such as 80; default: this machine's, if the job may use them");
+  command->add_option("--flops-per-second", settings->hardware.flops_per_second,
                       "Speed of a rank in FLOP/s, for example 4e14; default: measured on this machine for a second");
   command->add_flag("--remote", settings->remote,
                     "Ask the coordinator, for checkpoints that only its machine sees; gives no time");

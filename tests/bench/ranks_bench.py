@@ -6,7 +6,8 @@ mpirun.
 Efficiency is the step's time alone divided by its time with two ranks, with gradients summed in parallel to the
 backward pass or after it; both must train with the same losses. A busy machine may have no second core available, so
 the same is also measured with two ranks that do not communicate (two gangs of one at a time): this separates the loss
-to the machine from the loss to communication."""
+to the machine from the loss to communication. Last, with two micro-batches a step, gradients that are sharded are compared
+with gradients that are not: losses must agree to 1e-6."""
 
 import argparse
 import concurrent.futures
@@ -41,9 +42,10 @@ class Bench:
     def batch(self, ranks):
         return self.folder / f"batch-{ranks}.jsonl"
 
-    def run(self, ranks, number=0, overlap=True):
-        options = {"overlap": str(overlap).lower(), "model": training_cases.SMALL_MODEL, "data": self.batch(ranks), "dtype": self.arguments.dtype,
-                   "sequences-per-rank": self.arguments.sequences, "steps": self.arguments.steps}
+    def run(self, ranks, number=0, overlap=True, **more):
+        options = {"overlap": str(overlap).lower(), "model": training_cases.SMALL_MODEL, "data": self.batch(ranks),
+                   "dtype": self.arguments.dtype, "sequences-per-rank": self.arguments.sequences,
+                   "steps": self.arguments.steps, **more}
         return training_cases.run_product(self.arguments.programs / "train_steps",
                                           self.folder / f"curves-{number}.jsonl", 1, options,
                                           [*MPIRUN, "-np", str(ranks)])
@@ -59,6 +61,21 @@ def check_losses(gang, late_gang):
     for one, other in zip(gang, late_gang):
         if one["loss"] != other["loss"]:
             raise SystemExit(f"step {one['step']}: loss {one['loss']} with overlap, {other['loss']} without")
+
+
+def compare_sharding(bench, arguments):
+    """Prints the time of a step of two micro-batches with sharded gradients, as a multiple of that with whole ones."""
+    ratios, micro = [], {"micro-batch-sequences": arguments.sequences // 2}
+    for _ in range(arguments.turns):
+        whole = bench.run(arguments.ranks, overlap=False, **micro)
+        sharded = bench.run(arguments.ranks, overlap=False, **{**micro, "shard-gradients": "true"})
+        for one, other in zip(whole, sharded):
+            if abs(one["loss"] - other["loss"]) > 1e-6 * one["loss"]:
+                raise SystemExit(f"step {one['step']}: loss {one['loss']} with whole gradients, {other['loss']} sharded")
+        ratios.append(statistics.median(training_cases.step_seconds(sharded)) /
+                      statistics.median(training_cases.step_seconds(whole)))
+    print(f"sharded gradients take {statistics.median(ratios):.3f} of the time of whole ones "
+          f"(turns: {', '.join(f'{ratio:.3f}' for ratio in ratios)})")
 
 
 def main():
@@ -84,6 +101,7 @@ def main():
             waits += [step["collective_seconds"] for step in gang[1:]]
             efficiencies.append(statistics.median(one) / statistics.median(many))
             shares.append(statistics.median(separate) / statistics.median(many))
+        compare_sharding(bench, arguments)
     print(f"one rank                     {training_cases.spread(alone)}")
     print(f"{arguments.ranks} ranks without communication {training_cases.spread(apart)}")
     print(f"{arguments.ranks} ranks together              {training_cases.spread(together)}, "

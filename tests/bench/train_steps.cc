@@ -37,6 +37,7 @@ struct Arguments {
   double learning_rate = 1e-4;
   std::string recompute = "none";
   bool overlap = true;
+  bool shard_gradients = false;
   bool across_documents = true;
   /// If empty, the teacher runs in every step.
   std::string teacher_states;
@@ -90,7 +91,8 @@ absl::Status Train(const Arguments& arguments, at::Device device, Communicator& 
                                  .learning_rate = arguments.learning_rate,
                                  .recompute = RecomputeNamed(arguments.recompute),
                                  .across_documents = arguments.across_documents,
-                                 .overlap = arguments.overlap};
+                                 .overlap = arguments.overlap,
+                                 .shard_gradients = arguments.shard_gradients};
   DistillTrainer trainer(settings, student, teacher, windows, communicator, *link, device);
   std::optional<TeacherStates> states;
   if (!arguments.teacher_states.empty()) {
@@ -130,6 +132,7 @@ int Main(int argc, char** argv) {
   app.add_option("--steps", arguments.steps);
   app.add_option("--learning-rate", arguments.learning_rate);
   app.add_option("--overlap", arguments.overlap, "sum gradients in parallel to the backward pass");
+  app.add_option("--shard-gradients", arguments.shard_gradients, "keep only this rank's slice of the gradients");
   app.add_option("--across-documents", arguments.across_documents, "attention crosses document boundaries");
   app.add_option("--teacher-states", arguments.teacher_states, "keep the teacher's hidden states in this folder");
   CLI11_PARSE(app, argc, argv);

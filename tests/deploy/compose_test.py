@@ -70,6 +70,15 @@ class ComposeTest(ProgramTest):
                               timeout=300)
         self.assertEqual(done.returncode, 0, done.stderr)
 
+    def test_gpus_are_added_to_a_service_that_exists(self):
+        """Checks the override by what compose does with it: it merges services of the same name."""
+        added = yaml.safe_load((DEPLOY / "compose/gpu.yaml").read_text())["services"]
+        self.assertEqual(set(added), {"worker"})
+        self.assertLess(set(added), set(services()))
+        [device] = added["worker"]["deploy"]["resources"]["reservations"]["devices"]
+        self.assertEqual(device, {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]})
+        self.assertEqual(added["worker"]["ulimits"]["memlock"], {"soft": -1, "hard": -1})
+
     def test_prometheus_and_grafana_get_what_deploy_ships(self):
         known = subprocess.run(["prometheus", "--help"], capture_output=True, text=True)
         for flag in services()["prometheus"]["command"]:

@@ -31,7 +31,7 @@ class Blocks {
   void* Add(size_t asked) {
     const size_t bytes = (asked + kSlack + kPage - 1) / kPage * kPage;
     const std::lock_guard lock(mutex_);
-    if (limit_ > 0 && held_ + asked > limit_) {
+    if (held_ + asked > limit_) {
       throw c10::OutOfMemoryError({__func__, __FILE__, static_cast<uint32_t>(__LINE__)},
                                   fmt::format("CUDA out of memory. Tried to allocate {:.2f} MiB. GPU {} has a total "
                                               "capacity of {:.2f} MiB of which {:.2f} MiB is free.",
@@ -67,10 +67,11 @@ class Blocks {
 
   void ReportPeak() const {
     const char* const file = std::getenv(kPeakVariable);
-    if (file == nullptr || peak_ == 0) return;
+    const char* const attempt = std::getenv("REGROUP_ATTEMPT");
+    if (file == nullptr || attempt == nullptr || peak_ == 0) return;
     const char* const rank = std::getenv("OMPI_COMM_WORLD_RANK");
     // One short write in append mode, so that lines of several ranks do not mix.
-    const std::string line = fmt::format("{} {}\n", rank == nullptr ? "0" : rank, peak_);
+    const std::string line = fmt::format("{} {} {}\n", attempt, rank == nullptr ? "0" : rank, peak_);
     if (FILE* const out = std::fopen(file, "a"); out != nullptr) {
       std::fwrite(line.data(), 1, line.size(), out);
       std::fclose(out);
@@ -80,12 +81,7 @@ class Blocks {
  private:
   static constexpr double kMiB = 1 << 20;
 
-  static size_t Limit() {
-    const char* const bytes = std::getenv(kBytesVariable);
-    return bytes == nullptr ? 0 : std::strtoull(bytes, nullptr, 10);
-  }
-
-  const size_t limit_ = Limit();
+  const size_t limit_ = static_cast<size_t>(MemoryBytes());
   std::mutex mutex_;
   std::map<void*, Block> blocks_;
   size_t held_ = 0, peak_ = 0;
@@ -142,6 +138,11 @@ at::Tensor OnHost(const at::Tensor& tensor) {
   if (start == nullptr || tensor.numel() == 0) return at::empty(tensor.sizes(), options);
   return at::from_blob(start + tensor.storage_offset() * tensor.element_size(), tensor.sizes(), tensor.strides(),
                        options);
+}
+
+int64_t MemoryBytes() {
+  const char* const bytes = std::getenv(kBytesVariable);
+  return bytes == nullptr ? int64_t{80} << 30 : std::atoll(bytes);
 }
 
 c10::DeviceIndex CurrentGpu() { return current_gpu; }

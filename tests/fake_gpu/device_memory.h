@@ -10,9 +10,10 @@
 namespace regroup::fake_gpu {
 
 /// Environment variables of a pretended GPU. Their names begin with TORCH_, because workers pass those on to trainers.
-/// Bytes that one GPU has; without it there is no limit.
+/// Bytes that one GPU has.
 inline constexpr char kBytesVariable[] = "TORCH_FAKE_GPU_BYTES";
-/// File to which every process appends a line with its rank and the most bytes it held: "<rank> <bytes>".
+/// File to which every attempt's process appends a line with the most bytes it held: "<REGROUP_ATTEMPT> <rank>
+/// <bytes>".
 inline constexpr char kPeakVariable[] = "TORCH_FAKE_GPU_PEAK_FILE";
 
 /// Returns the allocator of the current GPU's memory. It throws c10::OutOfMemoryError as CUDA's does.
@@ -32,6 +33,9 @@ class Opened {
 
 /// Returns a view on the CPU of a tensor that is open, or the tensor itself if it is on the CPU.
 at::Tensor OnHost(const at::Tensor& tensor);
+
+/// Returns the memory of a GPU: kBytesVariable, by default 80 GiB.
+int64_t MemoryBytes();
 
 /// The GPU that this thread computes on.
 c10::DeviceIndex CurrentGpu();

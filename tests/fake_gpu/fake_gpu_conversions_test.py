@@ -19,7 +19,10 @@ sys.path.insert(0, str(HERE.parent / "oracle"))
 from harness import cluster, job_file, processes  # noqa: E402
 from harness.program_test import ProgramTest, digest_of  # noqa: E402
 
-from tiny_checkpoints import texts_of, write_text  # noqa: E402
+import torch  # noqa: E402
+import transformers  # noqa: E402
+
+from tiny_checkpoints import texts_of, train_tokenizer, write_text  # noqa: E402
 from tiny_families import CASES, make_family_checkpoint  # noqa: E402
 
 # Largest relative difference of a perplexity. A GPU evaluates in bfloat16, the type of the model, and its attention is
@@ -121,6 +124,55 @@ class FailingFakeGpuTest(ProgramTest):
         self.assertRegex(failure["message"], "out of memory: .* were asked for")
         self.assertIn("finetune.micro_batch_sequences", failure["message"])
         self.assertEqual(failure["failure_class"], "FAILURE_CLASS_INFRA")
+
+
+class FakeGpuMemoryTest(ProgramTest):
+    """Compares what each stage holds on a GPU with `regroup plan`."""
+
+    LARGE = {"hidden_size": 512, "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 8,
+             "intermediate_size": 1376, "max_position_embeddings": 128, "bos_token_id": 0, "eos_token_id": 1}
+
+    def setUp(self):
+        super().setUp()
+        texts = self.folder / "texts.jsonl"
+        write_text(texts, 300, seed=1)
+        self.text = {"data": str(texts), "sequence_length": 64}
+        self.source = str(self.folder / "source")
+        os.makedirs(self.source)
+        vocabulary = train_tokenizer(self.source, texts_of(texts), begin=False)
+        config = transformers.LlamaConfig(vocab_size=vocabulary, **self.LARGE)
+        transformers.LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(self.source)
+        self.peaks = self.folder / "peaks"
+        with mock.patch.dict(os.environ, TORCH_FAKE_GPU_PEAK_FILE=str(self.peaks)):
+            self.cluster = self.start_cluster(workers=1, slots=2, device="cuda")
+
+    def measured(self, stage):
+        """Returns the most bytes that any rank of the stage's tasks held."""
+        peaks = [line.split() for line in self.peaks.read_text().splitlines()]
+        return max(int(bytes_) for attempt, _, bytes_ in peaks if f"/{stage}" in attempt)
+
+    def compare(self, name, **changes):
+        job = self.write_job(job_file.small_job(
+            self.results / name, name=name, source={"checkpoint": self.source}, resources={"device": "cuda"},
+            calibration={"sequences": 40, **self.text}, recipe="best", alignment={"method": "principal"},
+            layerwise={"method": "distill", "sequences": 40, **self.text},
+            finetune={"method": "direct", "steps": 2, "batch_sequences": 16, "micro_batch_sequences": 4,
+                      "precision": "bfloat16", **self.text, **changes},
+            evaluation={"perplexity": {**self.text, "max_windows": 16},
+                        "latency": {"batch_sizes": [2], "context_lengths": [48], "new_tokens": 4}}), f"{name}.yaml")
+        self.peaks.write_text("")
+        self.assert_succeeded(self.cluster.wait_for_end(self.cluster.submit(job)))
+        planned = json.loads(cluster.run_regroup("plan", job, "--gpu-memory-gib", "1", "--json").stdout)
+        for stage, bytes_ in planned["gpu_memory_bytes_of_stages"].items():
+            print(f"{name} {stage}: {self.measured(stage) / 1e6:.1f} MB held, {bytes_ / 1e6:.1f} MB planned")
+        return planned["gpu_memory_bytes_of_stages"]
+
+    def test_stages_hold_what_is_planned(self):
+        for shard in ("optimizer", "gradients"):
+            for stage, planned in self.compare(shard, shard=shard).items():
+                with self.subTest(f"{stage}, {shard}"):
+                    self.assertLess(self.measured(stage), 1.05 * planned)
+                    self.assertGreater(self.measured(stage), 0.7 * planned)
 
 
 if __name__ == "__main__":

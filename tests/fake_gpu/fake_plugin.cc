@@ -79,7 +79,12 @@ class StagedCommunicator final : public Communicator {
   const at::Device device_;
 };
 
-int DeviceCount() { return fake_gpu::GpuCount(); }
+int DeviceCount(std::string& why) {
+  why = "CUDA_VISIBLE_DEVICES names no GPU";
+  return fake_gpu::GpuCount();
+}
+
+int64_t MemoryBytes(int /*device*/) { return fake_gpu::MemoryBytes(); }
 
 void UseDevice(int device) { fake_gpu::UseGpu(static_cast<c10::DeviceIndex>(device)); }
 
@@ -97,6 +102,7 @@ Communicator* MakeCommunicator(Communicator* host, int device, LostGpu /*lost*/,
 
 extern "C" const regroup::CudaPlugin RegroupCudaPlugin = {
     .device_count = regroup::DeviceCount,
+    .memory_bytes = regroup::MemoryBytes,
     .use_device = regroup::UseDevice,
     .make_communicator = regroup::MakeCommunicator,
 };

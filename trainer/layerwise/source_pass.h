@@ -40,7 +40,9 @@ class SourcePass {
     /// Start needs the embeddings, the largest tensors outside the blocks.
     bool with_embeddings = true;
     /// Called after each batch.
-    std::function<void()> tick;
+    std::function<void()> tick = {};
+    /// Called with the attention inputs of each layer.
+    AttentionObserver observer = {};
   };
 
   /// Reads the parts of the source outside its blocks that it needs. `source` must outlive it.

@@ -28,6 +28,26 @@ class GradientHook final : public torch::autograd::PostAccumulateGradHook {
   size_t bucket_;
 };
 
+int64_t EntriesOf(const std::vector<at::Tensor>& pieces) {
+  int64_t entries = 0;
+  for (const at::Tensor& piece : pieces) entries += piece.numel();
+  return entries;
+}
+
+/// Fills `into` with the entries of the joined pieces from `begin` on.
+void CopyEntries(const std::vector<at::Tensor>& pieces, int64_t begin, const at::Tensor& into) {
+  int64_t start = 0, filled = 0;
+  for (const at::Tensor& piece : pieces) {
+    const int64_t from = std::max<int64_t>(0, begin + filled - start);
+    const int64_t count = std::min(piece.numel() - from, into.numel() - filled);
+    if (count > 0) {
+      into.narrow(0, filled, count).copy_(piece.flatten().narrow(0, from, count));
+      filled += count;
+    }
+    start += piece.numel();
+  }
+}
+
 }  // namespace
 
 ShardedAdamW::ShardedAdamW(std::vector<ParameterGroup> groups, AdamWOptions options, Communicator& communicator)
@@ -234,29 +254,28 @@ std::vector<at::Tensor> ShardedAdamW::MasterWeights() const {
   return weights;
 }
 
-absl::Status ShardedAdamW::LoadState(const std::string& name, const at::Tensor& master, const at::Tensor& first_moment,
-                                     const at::Tensor& second_moment, const at::Tensor& step) {
+absl::Status ShardedAdamW::LoadState(const std::string& name, const GroupState& state) {
   at::NoGradGuard no_gradients;
   const auto found =
       std::find_if(groups_.begin(), groups_.end(), [&](const Group& group) { return group.spec.name == name; });
   if (found == groups_.end()) return absl::NotFoundError(fmt::format("parameter group '{}' does not exist", name));
-  for (const at::Tensor* full : {&master, &first_moment, &second_moment}) {
-    if (full->numel() == found->Entries()) continue;
+  for (const auto* pieces : {&state.master, &state.first_moment, &state.second_moment}) {
+    if (EntriesOf(*pieces) == found->Entries()) continue;
     return absl::DataLossError(
-        fmt::format("state of '{}' has {} entries, but the group has {}", name, full->numel(), found->Entries()));
+        fmt::format("state of '{}' has {} entries, but the group has {}", name, EntriesOf(*pieces), found->Entries()));
   }
   int64_t before = 0;
   for (ParameterBucket& bucket : found->buckets) {
     const int64_t own = bucket.OwnEntries();
-    const auto take = [&](const at::Tensor& full, at::Tensor& shard) {
-      if (own > 0) shard.narrow(0, 0, own).copy_(full.narrow(0, before + bucket.first(), own));
+    const auto take = [&](const std::vector<at::Tensor>& pieces, at::Tensor& shard) {
+      if (own > 0) CopyEntries(pieces, before + bucket.first(), shard.narrow(0, 0, own));
     };
-    take(master, bucket.master);
-    take(first_moment, bucket.first_moment);
-    take(second_moment, bucket.second_moment);
+    take(state.master, bucket.master);
+    take(state.first_moment, bucket.first_moment);
+    take(state.second_moment, bucket.second_moment);
     before += bucket.entries();
   }
-  found->step.copy_(step);
+  found->step.copy_(state.step);
   return SpreadParameters(*found);
 }
 

@@ -56,6 +56,13 @@ struct AdamWOptions {
   bool overlap = true;
 };
 
+/// The full (unsharded) state of a group: of each kind the pieces that, one after the other, are its entries. Pieces
+/// may be memory-mapped; a rank reads its own slice only.
+struct GroupState {
+  std::vector<at::Tensor> master, first_moment, second_moment;
+  at::Tensor step;
+};
+
 class ShardedAdamW {
  public:
   /// Takes over the parameters' storage. `communicator` must outlive it.
@@ -91,9 +98,8 @@ class ShardedAdamW {
   /// shapes. Of a single rank only, because another one has but its slice.
   std::vector<at::Tensor> MasterWeights() const;
 
-  /// Takes the full (unsharded) state of a group, keeps this rank's slice, and then distributes the weights.
-  absl::Status LoadState(const std::string& group, const at::Tensor& master, const at::Tensor& first_moment,
-                         const at::Tensor& second_moment, const at::Tensor& step);
+  /// Keeps this rank's slice of the state, and then distributes the weights.
+  absl::Status LoadState(const std::string& group, const GroupState& state);
 
   /// Returns the number of entries of a group without padding.
   int64_t GroupSize(const std::string& group) const;

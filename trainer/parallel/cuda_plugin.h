@@ -3,6 +3,7 @@
 // One trainer program thus serves machines with and without GPUs, and a machine without a GPU needs no CUDA library.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -17,8 +18,11 @@ using LostGpu = std::function<void(const absl::Status& status)>;
 
 /// The functions that the plug-in exports as "RegroupCudaPlugin".
 struct CudaPlugin {
-  /// Returns the number of GPUs that this process may use; 0 without a driver.
-  int (*device_count)();
+  /// Returns the number of GPUs that this process may use. If there is none, sets `why`: the driver is too old, for
+  /// example.
+  int (*device_count)(std::string& why);
+  /// Returns the bytes of memory of a GPU.
+  int64_t (*memory_bytes)(int device);
   /// Makes this process compute on `device`.
   void (*use_device)(int device);
   /// Returns a communicator for tensors on the GPU. `host` handles tensors on the CPU and transfers NCCL's id;

@@ -52,22 +52,32 @@ absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted) {
   // Without a GPU's device file there is no reason to load the CUDA libraries.
   if (wanted == "cpu" || (wanted != "cuda" && VisibleGpus().empty())) return at::Device(at::kCPU);
   const auto plugin = LoadCudaPlugin();
-  const int devices = plugin.ok() ? (*plugin)->device_count() : 0;
-  if (devices > 0) {
-    REGROUP_ASSIGN_OR_RETURN(const int device, GpuOfRank(LocalRank(), devices));
-    (*plugin)->use_device(device);
-    return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(device));
-  }
-  if (wanted != "cuda") {
-    if (!plugin.ok()) {
-      LogWarning("this machine has a GPU, but the task falls back to the CPU",
-                 {{"reason", std::string(plugin.status().message())}});
-    }
+  if (!plugin.ok() && wanted != "cuda") {
+    LogWarning("this machine has a GPU, but the task falls back to the CPU",
+               {{"reason", std::string(plugin.status().message())}});
     return at::Device(at::kCPU);
   }
-  return absl::FailedPreconditionError(
-      fmt::format("resources.device is cuda, but {}",
-                  plugin.ok() ? "this machine has no GPU" : std::string(plugin.status().message())));
+  if (!plugin.ok()) {
+    return absl::FailedPreconditionError(
+        fmt::format("resources.device is cuda, but {}", std::string(plugin.status().message())));
+  }
+  std::string why;
+  const int devices = (*plugin)->device_count(why);
+  if (devices == 0) {
+    return absl::FailedPreconditionError(fmt::format(
+        "CUDA cannot use a GPU of this machine: {}; see nvidia-smi there, or write resources: {{device: cpu}}", why));
+  }
+  REGROUP_ASSIGN_OR_RETURN(const int device, GpuOfRank(LocalRank(), devices));
+  (*plugin)->use_device(device);
+  return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(device));
+}
+
+std::optional<int64_t> GpuMemoryBytes(int device) {
+  if (VisibleGpus().empty()) return std::nullopt;
+  const auto plugin = LoadCudaPlugin();
+  std::string why;
+  if (!plugin.ok() || (*plugin)->device_count(why) <= device) return std::nullopt;
+  return (*plugin)->memory_bytes(device);
 }
 
 absl::StatusOr<std::unique_ptr<Communicator>> JoinGang(at::Device device, LostGpu lost) {

@@ -3,7 +3,9 @@
 
 #include <c10/core/Device.h>
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -12,9 +14,13 @@
 
 namespace regroup {
 
-/// `wanted` is auto, cpu or cuda. auto takes a GPU if there is one; ranks on one machine take one each.
-/// FAILED_PRECONDITION if cuda is wanted but not available, or there are fewer GPUs than ranks: the message says why.
+/// `wanted` is auto, cpu or cuda. auto takes a GPU if there is one and this build can use it; ranks on one machine take
+/// one each. FAILED_PRECONDITION if cuda is wanted but not available, if there is a GPU that CUDA cannot use, or if
+/// there are fewer GPUs than ranks: the message says why.
 absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted);
+
+/// Returns the bytes of memory of this process's GPU `device`; nullopt if there is none.
+std::optional<int64_t> GpuMemoryBytes(int device = 0);
 
 /// Returns the index of a rank's GPU among the `gpus` that CUDA finds; ranks do not share one, because each would find
 /// less memory than planned. FAILED_PRECONDITION if there are too few.

@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "services/common/base/status_macros.h"
@@ -14,11 +15,11 @@
 #include "services/common/job_file/data_names.h"
 #include "trainer/data/data_files.h"
 #include "trainer/model_folder/source_model.h"
-#include "trainer/nn/windows_at_once.h"
 #include "trainer/parallel/device_name.h"
 #include "trainer/plan/check_target.h"
 #include "trainer/plan/describe.h"
 #include "trainer/plan/plan_estimate.h"
+#include "trainer/plan/plan_memory.h"
 #include "trainer/plan/serving_rows.h"
 #include "trainer/plan/settings.h"
 #include "trainer/plan/training_memory.h"
@@ -65,20 +66,6 @@ double LayerwiseTextTokens(const v1::Layerwise& layerwise, const ModelConfig& co
   return there > 0 ? std::min(asked, there) : asked;
 }
 
-/// Returns the bytes of an activation; the plan does not know the device and takes auto for that of a CPU.
-int64_t ElementBytes(std::string_view precision) {
-  return static_cast<int64_t>(at::elementSize(TrainingType(precision, at::kCPU)));
-}
-
-PlannedLayers PlanLayers(const v1::Layerwise& layerwise, const ModelConfig& config, int64_t kv_heads) {
-  const int64_t length = SequenceLength(layerwise, config);
-  return {.kv_heads = kv_heads,
-          .sequence_length = length,
-          .sequences_at_once = WindowsAtOnce(length),
-          .element_bytes = ElementBytes(layerwise.precision()),
-          .with_map = layerwise.map_weight() > 0};
-}
-
 double EvaluationTokens(const v1::Evaluation& evaluation, const ModelConfig& config) {
   if (!evaluation.has_perplexity()) return 0;
   const v1::Evaluation::Perplexity& perplexity = evaluation.perplexity();
@@ -99,64 +86,6 @@ v1::JobPlan::Tokens TokensOf(const v1::JobSpec& spec, const Arms& arms, const Mo
                          LayerwiseTextTokens(spec.layerwise(), config));
   }
   return tokens;
-}
-
-int64_t MostCachedTokens(const v1::Evaluation::Latency& latency) {
-  int64_t most = 0;
-  for (const int32_t batch : latency.batch_sizes()) {
-    for (const int32_t context : latency.context_lengths()) {
-      most = std::max<int64_t>(most, static_cast<int64_t>(batch) * (context + latency.new_tokens()));
-    }
-  }
-  return most;
-}
-
-/// Returns the bytes that training this arm takes in addition to the program and the mapped source.
-double ArmTrainingBytes(const v1::Finetune& finetune, const v1::Arm& arm, const SourceModel& source) {
-  const PlannedTraining training = PlanTraining(finetune, source.config(), arm.kv_heads(), arm.finetune() == "l0",
-                                                ElementBytes(finetune.precision()));
-  // Each token takes 4 bytes in memory.
-  const double text = EstimateDataBytes(DataNames(finetune)) / kBytesPerToken * 4;
-  return text + TrainingBytes(source.config(), source.ParameterCount(), training);
-}
-
-/// Returns the bytes of the sums over tokens, in float64: second moments of inputs, and the Grams of unit-length heads.
-double StatisticsBytes(const ModelConfig& config) {
-  const double inner = static_cast<double>(config.kv_heads * config.head_width);
-  const double hidden = static_cast<double>(config.hidden_size);
-  return static_cast<double>(config.layers) * 8 * (hidden * hidden + inner * inner);
-}
-
-v1::JobPlan::MemoryBytes PlanMemory(const v1::JobSpec& spec, const Arms& arms, const SourceModel& source,
-                                    int64_t kv_heads) {
-  const int64_t parameters = source.ParameterCount();
-  const double mapped = static_cast<double>(parameters * static_cast<int64_t>(at::elementSize(source.dtype())));
-  const double shared = ProgramBytes() + mapped;
-  v1::JobPlan::MemoryBytes memory;
-  for (const v1::Arm& arm : arms) {
-    if (!Trains(arm)) continue;
-    memory.set_finetune(std::max(memory.finetune(), shared + ArmTrainingBytes(spec.finetune(), arm, source)));
-  }
-  const ModelConfig& config = source.config();
-  for (const v1::Arm& arm : arms) {
-    if (!DistillsLayers(arm)) continue;
-    const double block = mapped / static_cast<double>(config.layers);
-    const double task = ProgramBytes() + block * LayersPerTask(spec, static_cast<int32_t>(config.layers)) +
-                        LayerwiseBytes(config, PlanLayers(spec.layerwise(), config, arm.kv_heads()));
-    memory.set_layerwise(std::max(memory.layerwise(), task));
-  }
-  const v1::Evaluation& evaluation = spec.evaluation();
-  memory.set_evaluate(shared + EvaluationBytes(source.config(), parameters, kv_heads, evaluation.has_perplexity(),
-                                               evaluation.has_latency(), MostCachedTokens(evaluation.latency())));
-  const double together = static_cast<double>(WindowsAtOnce(SequenceLength(spec.calibration(), config)) *
-                                              SequenceLength(spec.calibration(), config));
-  memory.set_calibrate(shared + 4.0 * static_cast<double>(parameters) + StatisticsBytes(config) +
-                       ForwardBytes(config, together));
-  return memory;
-}
-
-double Largest(const v1::JobPlan::MemoryBytes& memory) {
-  return std::max({memory.calibrate(), memory.evaluate(), memory.finetune(), memory.layerwise()});
 }
 
 double JobFlops(const v1::JobSpec& spec, const Arms& arms, const ModelConfig& config,
@@ -296,25 +225,47 @@ void AddNotes(const v1::JobSpec& spec, const ModelConfig& config, v1::JobPlan& p
   if (spec.has_sweep()) plan.add_notes("sweep: operations, storage and time cover all combinations");
 }
 
-/// Adds the figures that hold for this machine only.
-void AddMachine(const ModelConfig& config, const PlanOptions& options, v1::JobPlan& plan) {
-  const double memory = MachineBytes();
-  plan.set_machine_memory_bytes(memory);
-  plan.set_fits(plan.memory_bytes_per_rank() <= memory);
+/// Adds whether the job fits into a GPU. Its memory is given or that of this machine's GPUs.
+void AddGpu(const PlanOptions& options, v1::JobPlan& plan) {
+  const double bytes = options.gpu_memory_bytes;
+  if (!options.device.is_cuda() || bytes <= 0) return;
+  plan.set_gpu_memory_bytes(bytes);
+  plan.set_gpu_fits(plan.gpu_memory_bytes_per_rank() + kGpuReserveBytes <= bytes);
+  if (plan.gpu_fits()) return;
+  plan.add_notes(fmt::format(
+      "the largest rank and {:.1f} GiB for CUDA need more than the {:.1f} GiB of a GPU; train with shard: gradients, "
+      "recompute: block, train: lora or attention, fewer micro_batch_sequences, or more ranks",
+      kGpuReserveBytes / (1 << 30), bytes / (1 << 30)));
+}
+
+/// Adds the rate of a rank and the time. Only that of a CPU can be measured here.
+void AddTime(const ModelConfig& config, const PlanOptions& options, v1::JobPlan& plan) {
+  if (options.device.is_cuda() && options.flops_per_second <= 0) {
+    plan.add_machine_notes("for the time on GPUs, give the speed of one with --flops-per-second");
+    return;
+  }
   plan.set_rate_is_measured(options.flops_per_second <= 0);
   plan.set_flops_per_second(plan.rate_is_measured() ? ProbeFlopsPerSecond(config) : options.flops_per_second);
   plan.set_threads(at::get_num_threads());
   plan.set_device_name(DeviceName(at::kCPU));
   plan.set_seconds(plan.flops() / plan.flops_per_second() / plan.ranks());
+  plan.add_machine_notes(
+      "the estimate of the time covers matrix multiplications only, on ranks like this machine; reading text and "
+      "loading models come on top");
+}
+
+/// Adds the figures that hold for this machine only.
+void AddMachine(const ModelConfig& config, const PlanOptions& options, v1::JobPlan& plan) {
+  const double memory = MachineBytes();
+  plan.set_machine_memory_bytes(memory);
+  plan.set_fits(plan.memory_bytes_per_rank() <= memory);
   if (!plan.fits()) {
     plan.add_machine_notes(
         fmt::format("the largest rank needs more than the {:.1f} GiB of this machine; train with more ranks, "
                     "fewer micro_batch_sequences, or bfloat16",
                     memory / (1 << 30)));
   }
-  plan.add_machine_notes(
-      "the estimate of the time covers matrix multiplications only, on ranks like this machine; reading text and "
-      "loading models come on top");
+  AddTime(config, options, plan);
 }
 
 }  // namespace
@@ -336,12 +287,18 @@ absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const SourceMod
   AddServing(resolved, source, smallest, plan);
   *plan.mutable_tokens() = TokensOf(resolved, arms, config);
   plan.set_flops(JobFlops(resolved, arms, config, plan.tokens()));
-  *plan.mutable_memory_bytes() = PlanMemory(resolved, arms, source, kv_heads);
+  StageMemory memory = PlanMemory(resolved, arms, source, kv_heads, options.device);
+  *plan.mutable_memory_bytes() = std::move(memory.host);
   plan.set_memory_bytes_per_rank(Largest(plan.memory_bytes()));
+  if (options.device.is_cuda()) {
+    *plan.mutable_gpu_memory_bytes_of_stages() = std::move(memory.gpu);
+    plan.set_gpu_memory_bytes_per_rank(Largest(plan.gpu_memory_bytes_of_stages()));
+  }
   plan.set_storage_bytes(StorageBytes(resolved, arms, source));
   plan.set_stream_bytes(StreamBytes(resolved, arms, config));
   plan.set_ranks(TrainedArms(arms) > 0 ? std::max(1, resolved.finetune().ranks()) : 1);
   AddNotes(resolved, config, plan);
+  AddGpu(options, plan);
   AddMachine(config, options, plan);
   return plan;
 }

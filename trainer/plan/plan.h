@@ -1,6 +1,8 @@
 // Estimates what a job needs and what it saves, before anything runs, for `regroup plan`.
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include "absl/status/statusor.h"
 #include "regroup/v1/job.pb.h"
 #include "regroup/v1/plan.pb.h"
@@ -11,6 +13,10 @@ namespace regroup {
 struct PlanOptions {
   /// Floating-point operations per second of one rank; if 0, the rate is measured on this machine for about a second.
   double flops_per_second = 0;
+  /// Kind of device for which the job is planned.
+  at::Device device = at::kCPU;
+  /// Bytes of memory of a GPU; 0 if unknown.
+  double gpu_memory_bytes = 0;
 };
 
 /// Returns the plan of a job whose defaults are filled in; sets every field for which the job has a figure.

@@ -138,8 +138,11 @@ double TrainingBytes(const ModelConfig& config, int64_t parameters, const Planne
   const double tokens = static_cast<double>(training.micro_batch_tokens);
   const double original = static_cast<double>(OriginalHeadParameters(config, training));
   const double student = static_cast<double>(TrainedParameters(config, parameters, training));
-  const double shard = e + 8 + (e == 4 ? 0 : 4) + (training.writes_checkpoints ? 12 : 0);
-  const double state = student * (2 * e + (training.sums_apart ? 4 : 0) + shard / ranks);
+  const double moments = 8 + (e == 4 ? 0 : 4);
+  const double largest = static_cast<double>(config.vocabulary * config.hidden_size);
+  const double state = training.shards_gradients
+                           ? student * (e + (4 + moments) / ranks) + (e + 4) * largest
+                           : student * (2 * e + (training.sums_apart ? 4 : 0) + (e + moments) / ranks);
   const double teacher = e * static_cast<double>(parameters);
   const double backward = e * tokens * TokenShare(config) * KeptElementsOfAllLayers(config, training.recompute);
   // The teacher's outputs, and in float32 the targets and the differences that the backward pass needs.
@@ -152,10 +155,24 @@ double TrainingBytes(const ModelConfig& config, int64_t parameters, const Planne
   return state + frozen + teacher + backward + compared + mixing + LossBytes(config, tokens);
 }
 
+double CheckpointCopyBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {
+  if (!training.writes_checkpoints) return 0;
+  return 12.0 * static_cast<double>(TrainedParameters(config, parameters, training)) /
+         static_cast<double>(training.ranks);
+}
+
 double ForwardBytes(const ModelConfig& config, double tokens) {
   const double attention = static_cast<double>(config.heads * config.head_width);
   return 4 * tokens * TokenShare(config) *
          (FeedForwardElements(config) + 4 * static_cast<double>(config.hidden_size) + 4 * attention);
+}
+
+double CalibrationBytes(const ModelConfig& config, double tokens) {
+  const double hidden = static_cast<double>(config.hidden_size);
+  const double attention = 2.0 * static_cast<double>((config.heads + config.kv_heads) * config.head_width);
+  const double block =
+      hidden * (attention + FeedForwardMatrices(config) * static_cast<double>(config.intermediate_size));
+  return 4 * (2 * block + static_cast<double>(config.vocabulary) * hidden) + ForwardBytes(config, tokens);
 }
 
 double LayerwiseBytes(const ModelConfig& config, const PlannedLayers& planned) {
@@ -191,16 +208,28 @@ double LayerwiseFlops(const ModelConfig& config, const PlannedLayers& planned) {
   return static_cast<double>(config.layers) * TokenShare(config) * (3 * layer(planned.kv_heads, 1) + teacher);
 }
 
-double EvaluationBytes(const ModelConfig& config, int64_t parameters, int64_t kv_heads, bool with_source,
-                       bool with_latency, int64_t most_cached_tokens) {
-  const double result = 4.0 * static_cast<double>(ParametersWith(config, parameters, kv_heads));
-  const double source = 4.0 * static_cast<double>(parameters);
+double EvaluationBytes(const ModelConfig& config, int64_t parameters, const PlannedEvaluation& evaluation) {
+  const double e = static_cast<double>(evaluation.element_bytes);
+  const double result = e * static_cast<double>(ParametersWith(config, parameters, evaluation.kv_heads));
+  const double source = e * static_cast<double>(parameters);
+  double measured = std::max(source, result);
+  if (evaluation.window_tokens > 0) {
+    // The logits of both models, their logarithms, and what is computed of them.
+    constexpr double kCopies = 5;
+    const double tokens = static_cast<double>(evaluation.window_tokens);
+    const double vocabulary = static_cast<double>(config.vocabulary);
+    const double projection = e * vocabulary * static_cast<double>(config.hidden_size);
+    measured = std::max(source, result + projection) + 4 * kCopies * tokens * vocabulary + ForwardBytes(config, tokens);
+  }
+  if (evaluation.cached_tokens == 0) return measured;
   ModelConfig small = config;
-  small.kv_heads = kv_heads;
+  small.kv_heads = evaluation.kv_heads;
   small.kv_heads_of_layers.clear();
-  const double caches = static_cast<double>(most_cached_tokens) *
-                        static_cast<double>(config.KvCacheBytesPerToken(4) + 2 * small.KvCacheBytesPerToken(4));
-  return result + (with_source || with_latency ? source : 0) + (with_latency ? result + caches : 0);
+  const auto cache = [&](const ModelConfig& model) {
+    return static_cast<double>(evaluation.cached_tokens * model.KvCacheBytesPerToken(evaluation.element_bytes));
+  };
+  const double of_source = source + cache(config), of_result = result + cache(small);
+  return std::max(measured, evaluation.in_turns ? of_source + 2 * of_result : std::max(of_source, of_result));
 }
 
 }  // namespace regroup

@@ -21,6 +21,8 @@ struct PlannedTraining {
   int64_t element_bytes = 4;
   /// True if gradients of several micro-batches are summed in float32, apart from those of the last one.
   bool sums_apart = false;
+  /// True if a rank keeps only its slice of the gradients (ZeRO stage 2).
+  bool shards_gradients = false;
   /// True if the state is copied before it is written to a checkpoint.
   bool writes_checkpoints = false;
   bool attention_only = false;
@@ -58,19 +60,26 @@ double ForwardFlops(const ModelConfig& config, int64_t kv_heads, int64_t sequenc
 /// backward pass, which costs twice as much. A gated student has all of the source's KV heads.
 double TrainingFlops(const ModelConfig& config, int64_t kv_heads, bool gated, int64_t sequence_length);
 
-/// Bytes that one rank of fine-tuning holds beside the program itself and the mapped source:
+/// Bytes that one rank of fine-tuning holds beside the program itself and the mapped source, on its GPU if it has one:
 ///   student   e P' (flat weights) + e P' (gradients) + e P' / R (its shard) + 8 P' / R (moments), and 4 P' / R of
 ///   master
 ///             weights where e is not 4; P' counts the original KV heads too while gates are open
-///             With `sums_apart` 4 P' more, with checkpoints 12 P' / R more; with `attention_only` P' is the
-///             attention's alone.
-///             With adapters of rank r, P' is that of the shared heads and of r (in + out) a map; beside it there are
-///             the converted queries and outputs, the original KV heads while gates are open, and each adapted weight,
-///             e bytes an entry.
+///             With `sums_apart` 4 P' more; with `shards_gradients`, gradients and their sums are 4 P' / R, and those
+///             of the largest parameter in e and in float32; with `attention_only` P' is the attention's alone. With
+///             adapters of rank r, P' is that of the shared heads and of r (in + out) a map; beside it there are the
+///             converted queries and outputs, the original KV heads while gates are open, and each adapted weight, e
+///             bytes an entry.
 ///   teacher   e P
 ///   backward  n e (6 D + 5 A + 4 I) a layer (2 I without a gate), the mixed weights of gates, and the chunks of the
 ///             loss. Recomputing feed-forwards keeps no I, recomputing blocks one D a layer, but of one layer all.
 double TrainingBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training);
+
+/// Returns the bytes of the copies that a rank writes to a checkpoint while training goes on: 12 P' / R, on the host.
+double CheckpointCopyBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training);
+
+/// Returns the bytes that calibration takes beside the sums over tokens, in float32: a block and streams of the same
+/// size, the embeddings, and the activations of `tokens` that pass together.
+double CalibrationBytes(const ModelConfig& config, double tokens);
 
 /// Returns the bytes of the activations that a forward pass without gradients holds in one layer, in float32.
 double ForwardBytes(const ModelConfig& config, double tokens);
@@ -85,9 +94,23 @@ double LayerwiseBytes(const ModelConfig& config, const PlannedLayers& planned);
 /// forward and the backward pass of each merged attention, and the source's probabilities in 40 % of the steps.
 double LayerwiseFlops(const ModelConfig& config, const PlannedLayers& planned);
 
-/// Returns the bytes that evaluating the result takes: float32 weights of result and source, and for latency also the
-/// averaged model's weights and the caches of all three.
-double EvaluationBytes(const ModelConfig& config, int64_t parameters, int64_t kv_heads, bool with_source,
-                       bool with_latency, int64_t most_cached_tokens);
+/// The part of an evaluation that memory depends on.
+struct PlannedEvaluation {
+  /// Number of KV heads of the result.
+  int64_t kv_heads = 0;
+  /// Bytes of an element of weights and activations.
+  int64_t element_bytes = 4;
+  /// Tokens of a window of evaluation.perplexity; 0 without it.
+  int64_t window_tokens = 0;
+  /// Most tokens in the cache of evaluation.latency; 0 without it.
+  int64_t cached_tokens = 0;
+  /// True if source, result and averaged model decode in turns.
+  bool in_turns = true;
+};
+
+/// Returns the bytes that evaluating the result takes, on the GPU if there is one: one model at a time with the logits
+/// of a window, beside the result the source's output projection; for latency each model with its cache, together if
+/// they decode in turns.
+double EvaluationBytes(const ModelConfig& config, int64_t parameters, const PlannedEvaluation& evaluation);
 
 }  // namespace regroup

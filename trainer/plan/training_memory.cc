@@ -3,11 +3,24 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string>
 
 #include "services/common/base/process_memory.h"
 #include "trainer/plan/settings.h"
 
 namespace regroup {
+namespace {
+
+constexpr double kGiB = 1 << 30;
+
+std::string WhatHelps(const PlannedTraining& training) {
+  return fmt::format(
+      "to reduce memory: {}recompute: block, train: lora or attention, fewer micro_batch_sequences, "
+      "precision: bfloat16, or ranks on more machines",
+      training.shards_gradients || training.ranks == 1 ? "" : "shard: gradients, ");
+}
+
+}  // namespace
 
 double ProgramBytes() { return static_cast<double>(MemoryInUse().resident); }
 
@@ -29,6 +42,7 @@ PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& co
           .element_bytes = element_bytes,
           .sums_apart = element_bytes < 4 &&
                         finetune.batch_sequences() > int64_t{finetune.ranks()} * finetune.micro_batch_sequences(),
+          .shards_gradients = finetune.shard() == "gradients",
           .writes_checkpoints = finetune.checkpoint_every_steps() > 0,
           .attention_only = finetune.train() == "attention",
           .adapter_rank = finetune.train() == "lora" ? finetune.lora_rank() : 0,
@@ -38,15 +52,21 @@ PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& co
 
 absl::Status CheckTrainingMemory(const ModelConfig& config, int64_t parameters, const PlannedTraining& training,
                                  int64_t ranks_here) {
-  const double each = ProgramBytes() + TrainingBytes(config, parameters, training);
-  const double all = each * static_cast<double>(ranks_here);
-  if (all <= MachineBytes()) return absl::OkStatus();
-  constexpr double kGiB = 1 << 30;
-  return absl::InvalidArgumentError(fmt::format(
-      "finetune: a rank needs {:.1f} GiB and {} of them run on this machine, which has {:.1f} GiB; to reduce memory: "
-      "recompute: block, train: lora or attention, fewer micro_batch_sequences, precision: bfloat16, or ranks on more "
-      "machines",
-      each / kGiB, ranks_here, MachineBytes() / kGiB));
+  const double each =
+      ProgramBytes() + TrainingBytes(config, parameters, training) + CheckpointCopyBytes(config, parameters, training);
+  if (each * static_cast<double>(ranks_here) <= MachineBytes()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("finetune: a rank needs {:.1f} GiB and {} of them run on this machine, which has {:.1f} GiB; {}",
+                  each / kGiB, ranks_here, MachineBytes() / kGiB, WhatHelps(training)));
+}
+
+absl::Status CheckGpuTrainingMemory(const ModelConfig& config, int64_t parameters, const PlannedTraining& training,
+                                    double gpu_bytes) {
+  const double needed = TrainingBytes(config, parameters, training) + kGpuReserveBytes;
+  if (needed <= gpu_bytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("finetune: a rank needs {:.1f} GiB of its GPU, which has {:.1f} GiB; {}", needed / kGiB,
+                  gpu_bytes / kGiB, WhatHelps(training)));
 }
 
 }  // namespace regroup

@@ -23,9 +23,16 @@ Recompute RecomputeOf(const v1::Finetune& finetune);
 PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& config, int64_t kv_heads, bool gated,
                              int64_t element_bytes);
 
+/// Bytes of a GPU that a rank cannot use: CUDA's own, the workspaces of its libraries, and gaps in its allocator.
+inline constexpr double kGpuReserveBytes = 1.5 * (int64_t{1} << 30);
+
 /// Returns INVALID_ARGUMENT, with the settings that reduce memory, if the ranks on this machine need more than it has:
 /// they would be killed in the middle of the first step.
 absl::Status CheckTrainingMemory(const ModelConfig& config, int64_t parameters, const PlannedTraining& training,
                                  int64_t ranks_here);
+
+/// Does the same for a rank on a GPU with this memory.
+absl::Status CheckGpuTrainingMemory(const ModelConfig& config, int64_t parameters, const PlannedTraining& training,
+                                    double gpu_bytes);
 
 }  // namespace regroup

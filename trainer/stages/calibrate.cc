@@ -1,11 +1,14 @@
 // calibrate: runs forward passes over calibration text, shared among the ranks, and writes one file of statistics per
-// layer.
+// layer. A rank holds one block of the model at a time.
 //
 // The name of the statistics folder is derived from the inputs, so that jobs with the same source, text and settings
 // compute it once. It appears by one rename; if another job has already published it, the result of this one is
 // dropped.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -15,9 +18,9 @@
 #include "trainer/alignment/layer_statistics.h"
 #include "trainer/data/token_windows.h"
 #include "trainer/eval/window_batch.h"
+#include "trainer/layerwise/source_pass.h"
 #include "trainer/model_folder/convert_block.h"
 #include "trainer/model_folder/tensor_file.h"
-#include "trainer/nn/window_runner.h"
 #include "trainer/nn/windows_at_once.h"
 #include "trainer/plan/settings.h"
 #include "trainer/stages/artifacts.h"
@@ -58,29 +61,64 @@ std::vector<LayerStatistics> EmptyStatistics(const ModelConfig& config, bool uni
   return statistics;
 }
 
-/// Accumulates this rank's share of the windows: every `size`-th one, starting with the rank's.
-void AccumulateWindows(StageContext& context, const Model& model, const TokenWindows& windows,
-                       std::vector<LayerStatistics>& statistics) {
-  at::NoGradGuard no_gradients;
-  const auto observe = [&](int64_t layer, const AttentionRows& rows) {
-    statistics[layer].Accumulate(ActivationsOf(rows));
-    context.link.activity().Tick();
-  };
-  const int64_t ranks = context.communicator.size();
+/// Returns this rank's share of the windows, every `size`-th one, in batches that pass through the model together.
+std::vector<std::vector<int64_t>> OwnBatches(const StageContext& context, const TokenWindows& windows) {
   const int64_t at_once = WindowsAtOnce(windows.sequence_length());
-  for (int64_t done = 0; done < windows.windows(); done += ranks * at_once) {
-    const int64_t end = std::min(done + ranks * at_once, windows.windows());
-    std::vector<int64_t> batch;
-    for (int64_t window = done + context.communicator.rank(); window < end; window += ranks) batch.push_back(window);
-    if (!batch.empty()) RunHiddenStates(model, WindowBatch(windows, batch, context.device), {.observer = observe});
-    context.link.SetProgress("forward passes", end, windows.windows());
+  std::vector<std::vector<int64_t>> batches;
+  for (int64_t window = context.communicator.rank(); window < windows.windows();
+       window += context.communicator.size()) {
+    if (batches.empty() || static_cast<int64_t>(batches.back().size()) == at_once) batches.emplace_back();
+    batches.back().push_back(window);
   }
+  return batches;
+}
+
+/// Returns the number of batches whose residual streams, in float32, take as much memory as a block of the model:
+/// streams and the block that they pass through are all that a rank holds, whatever the size of model and text.
+int64_t BatchesInRound(const SourceModel& source, const TokenWindows& windows) {
+  constexpr int64_t kLeastBytes = int64_t{16} << 20;
+  const ModelConfig& config = source.config();
+  const int64_t parameters = source.ParameterCount() / config.layers;
+  const int64_t batch = WindowsAtOnce(windows.sequence_length()) * windows.sequence_length() * config.hidden_size;
+  return std::max<int64_t>(1, std::max(kLeastBytes, 4 * parameters) / (4 * batch));
+}
+
+/// Accumulates this rank's share of the windows, layer by layer: the model is read once for each round of batches.
+absl::Status AccumulateWindows(StageContext& context, const SourceModel& source, const TokenWindows& windows,
+                               std::vector<LayerStatistics>& statistics) {
+  const at::NoGradGuard no_gradients;
+  REGROUP_ASSIGN_OR_RETURN(const SourcePass pass,
+                           SourcePass::Make(source, {.sequence_length = windows.sequence_length(),
+                                                     .device = context.device,
+                                                     .observer = [&](int64_t layer, const AttentionRows& rows) {
+                                                       statistics[layer].Accumulate(ActivationsOf(rows));
+                                                       context.link.activity().Tick();
+                                                     }}));
+  const std::vector<std::vector<int64_t>> batches = OwnBatches(context, windows);
+  const int64_t in_round = BatchesInRound(source, windows);
+  const auto all = static_cast<int64_t>(batches.size());
+  const int64_t rounds = (all + in_round - 1) / in_round, layers = source.config().layers;
+  for (int64_t round = 0; round < rounds; ++round) {
+    std::vector<at::Tensor> streams;
+    for (int64_t batch = round * in_round; batch < std::min(all, (round + 1) * in_round); ++batch) {
+      streams.push_back(pass.runner().Start(WindowBatch(windows, batches[batch], context.device)));
+    }
+    for (int64_t layer = 0; layer < layers; ++layer) {
+      REGROUP_ASSIGN_OR_RETURN(const Block block, pass.LoadBlock(layer));
+      for (at::Tensor& stream : streams) stream = pass.runner().Advance(stream, block, layer);
+      // A GPU need not have room for the sums of all layers.
+      statistics[layer].MoveSumsTo(at::kCPU);
+      context.link.SetProgress("layers", round * layers + layer + 1, rounds * layers);
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status SumOverRanks(StageContext& context, std::vector<LayerStatistics>& statistics) {
   for (LayerStatistics& layer : statistics) {
-    layer.MoveSumsTo(context.device);  // A rank without windows has not moved its sums yet.
+    layer.MoveSumsTo(context.device);
     for (at::Tensor& sum : layer.Sums()) REGROUP_RETURN_IF_ERROR(context.communicator.AllReduceSum(sum));
+    layer.MoveSumsTo(at::kCPU);
   }
   return absl::OkStatus();
 }
@@ -98,9 +136,8 @@ absl::Status Publish(const StageContext& context, const std::vector<LayerStatist
 
 absl::Status Compute(StageContext& context, const SourceModel& source, const TokenWindows& windows, bool unit_grams,
                      const std::filesystem::path& published) {
-  REGROUP_ASSIGN_OR_RETURN(const Model model, source.Load(at::kFloat, context.device));
   std::vector<LayerStatistics> statistics = EmptyStatistics(source.config(), unit_grams);
-  AccumulateWindows(context, model, windows, statistics);
+  REGROUP_RETURN_IF_ERROR(AccumulateWindows(context, source, windows, statistics));
   context.link.SetProgress("sum over ranks", 0, 0);
   REGROUP_RETURN_IF_ERROR(SumOverRanks(context, statistics));
   return context.leads() ? Publish(context, statistics, published) : absl::OkStatus();

@@ -13,6 +13,7 @@
 #include "services/common/job_file/arms.h"
 #include "trainer/data/token_windows.h"
 #include "trainer/model_folder/converted_folder.h"
+#include "trainer/parallel/device.h"
 #include "trainer/parallel/device_name.h"
 #include "trainer/parallel/peak_flops.h"
 #include "trainer/plan/describe.h"
@@ -46,12 +47,32 @@ std::optional<double> PeakOfAll(const StageContext& context, at::ScalarType type
   return peak;
 }
 
-/// Checks only CPU memory: a GPU reports itself when memory does not suffice.
 absl::Status CheckMemory(const StageContext& context, const SourceModel& source, const PlannedTraining& training) {
-  if (context.device.is_cuda()) return absl::OkStatus();
+  if (context.device.is_cuda()) {
+    const std::optional<int64_t> bytes = GpuMemoryBytes(context.device.index());
+    if (!bytes.has_value()) return absl::OkStatus();
+    return CheckGpuTrainingMemory(source.config(), source.ParameterCount(), training, static_cast<double>(*bytes));
+  }
   const char* const local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
   return CheckTrainingMemory(source.config(), source.ParameterCount(), training,
                              local == nullptr ? 1 : std::atoll(local));
+}
+
+/// Checks the memory, and decides for `shard: auto` whether gradients are sharded: if any rank lacks the memory for
+/// whole ones. Every rank decides the same.
+absl::StatusOr<bool> ChooseSharding(StageContext& context, const SourceModel& source, PlannedTraining training) {
+  const absl::Status checked = CheckMemory(context, source, training);
+  if (context.spec().finetune().shard() != "auto" || training.ranks == 1) {
+    if (!checked.ok()) return checked;
+    return training.shards_gradients;
+  }
+  at::Tensor too_large = at::zeros({1}, at::kLong).fill_(checked.ok() ? 0 : 1);
+  REGROUP_RETURN_IF_ERROR(context.communicator.AllReduceSum(too_large));
+  training.shards_gradients = too_large.item<int64_t>() > 0;
+  if (!training.shards_gradients) return false;
+  REGROUP_RETURN_IF_ERROR(CheckMemory(context, source, training));
+  LogInfo("gradients are sharded, since they do not fit as a whole", {{"reason", std::string(checked.message())}});
+  return true;
 }
 
 /// Returns the inputs, other than their shape, on which the teacher's states depend.
@@ -72,29 +93,12 @@ absl::StatusOr<TeacherStates> OpenTeacherStates(const StageContext& context, con
                               .fingerprint = FingerprintOf(context, windows)});
 }
 
-/// Returns the checkpoint that rank 0 found intact.
-std::optional<TrainingCheckpoint> SameCheckpoint(const std::vector<std::filesystem::path>& folders, int64_t step,
-                                                 int64_t found_in) {
-  for (const TrainingCheckpoint& checkpoint : ListTrainingCheckpoints(folders)) {
-    if (checkpoint.step == step && checkpoint.found_in == found_in) return checkpoint;
-  }
-  return std::nullopt;
-}
-
 absl::Status Resume(StageContext& context, DistillTrainer& trainer) {
-  std::optional<TrainingCheckpoint> found;
-  if (context.leads()) found = FindTrainingCheckpoint(CheckpointFolders(context));
-  // Ranks may see changes of a shared file system at different times, so rank 0 decides where all continue.
-  at::Tensor choice = at::tensor(
-      found.has_value() ? std::vector<int64_t>{found->step, found->found_in} : std::vector<int64_t>{-1, -1}, at::kLong);
-  REGROUP_RETURN_IF_ERROR(context.communicator.Broadcast(choice, 0));
-  const int64_t step = choice[0].item<int64_t>();
-  if (step < 0) return absl::OkStatus();
-  if (!context.leads()) found = SameCheckpoint(CheckpointFolders(context), step, choice[1].item<int64_t>());
-  if (!found.has_value()) {
-    return absl::UnavailableError(
-        fmt::format("rank {} does not see the checkpoint of step {}", context.communicator.rank(), step));
-  }
+  context.link.activity().SetPhase("reading the checkpoint");
+  REGROUP_ASSIGN_OR_RETURN(const std::optional<TrainingCheckpoint> found,
+                           FindTrainingCheckpoint(CheckpointFolders(context), context.communicator,
+                                                  [&] { context.link.activity().Tick(); }));
+  if (!found.has_value()) return absl::OkStatus();
   REGROUP_RETURN_IF_ERROR(trainer.Resume(*found));
   LogInfo("resumed", {{"step", found->step}, {"checkpoint", found->folder.string()}});
   return absl::OkStatus();
@@ -131,7 +135,7 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   const bool gated = context.assignment.arm().finetune() == "l0";
   const PlannedTraining planned = PlanTraining(finetune, source.config(), conversion.MergedConfig().kv_heads, gated,
                                                static_cast<int64_t>(at::elementSize(type)));
-  REGROUP_RETURN_IF_ERROR(CheckMemory(context, source, planned));
+  REGROUP_ASSIGN_OR_RETURN(const bool shard_gradients, ChooseSharding(context, source, planned));
   REGROUP_ASSIGN_OR_RETURN(Student student, Student::Make(source, conversion, gated, type, context.device));
   REGROUP_ASSIGN_OR_RETURN(const Model teacher, source.Load(type, context.device));
   REGROUP_RETURN_IF_ERROR(ChooseTrained(finetune, teacher, student));
@@ -154,6 +158,7 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
                                  .across_documents = finetune.across_documents(),
                                  // On the CPU, ranks need their cores for the backward pass itself.
                                  .overlap = context.device.is_cuda(),
+                                 .shard_gradients = shard_gradients,
                                  .loss = bild ? DistillLoss::kBild : DistillLoss::kKl,
                                  .attention_weight = finetune.attention_weight()};
   DistillTrainer trainer(settings, student, teacher, windows, context.communicator, context.link, context.device);

@@ -167,7 +167,8 @@ class BlockOfLayers {
     for (int64_t epoch = 1; epoch <= context_.assignment.attempt().epoch(); ++epoch) {
       folders.push_back(Checkpoints(epoch, layer, again));
     }
-    const std::optional<TrainingCheckpoint> found = FindTrainingCheckpoint(folders);
+    const std::unique_ptr<Communicator> alone = MakeSelfCommunicator();
+    REGROUP_ASSIGN_OR_RETURN(const std::optional<TrainingCheckpoint> found, FindTrainingCheckpoint(folders, *alone));
     if (!found.has_value()) return absl::OkStatus();
     LogInfo("resumed", {{"layer", layer}, {"step", found->step}, {"checkpoint", found->folder.string()}});
     return distiller.Resume(*found);

@@ -109,7 +109,11 @@ absl::Status DistillTrainer::GoBack() {
              {{"step", last_checkpoint_->step}, {"checkpoint", last_checkpoint_->folder.string()}});
   // Rank 0 writes the manifest, so all ranks wait for it.
   REGROUP_RETURN_IF_ERROR(communicator_.Barrier());
-  REGROUP_RETURN_IF_ERROR(Resume(*last_checkpoint_));
+  REGROUP_ASSIGN_OR_RETURN(const std::optional<TrainingCheckpoint> intact,
+                           FindTrainingCheckpoint({last_checkpoint_->folder.parent_path()}, communicator_,
+                                                  [this] { link_.activity().Tick(); }));
+  if (!intact.has_value()) return absl::InternalError(trouble + ", and no checkpoint is intact");
+  REGROUP_RETURN_IF_ERROR(Resume(*intact));
   went_back_ = true;
   skipped_in_row_ = 0;
   return absl::OkStatus();

@@ -85,6 +85,33 @@ void RemoveOld(const std::filesystem::path& checkpoints, const std::filesystem::
   }
 }
 
+/// Returns the checkpoint that rank 0 has listed.
+std::optional<TrainingCheckpoint> SameCheckpoint(const std::vector<std::filesystem::path>& folders, int64_t step,
+                                                 int64_t found_in) {
+  for (const TrainingCheckpoint& checkpoint : ListTrainingCheckpoints(folders)) {
+    if (checkpoint.step == step && checkpoint.found_in == found_in) return checkpoint;
+  }
+  return std::nullopt;
+}
+
+/// Compares this rank's share of the files, every `size`-th one, with the manifest. DATA_LOSS names a corrupt one.
+absl::Status VerifyShare(const TrainingCheckpoint& checkpoint, const Communicator& communicator,
+                         const std::function<void()>& tick) {
+  const auto manifest = ReadManifest(checkpoint.folder);
+  if (!manifest.has_value()) {
+    return absl::DataLossError(fmt::format("{}: the checkpoint's manifest is not valid", checkpoint.folder.string()));
+  }
+  for (size_t file = static_cast<size_t>(communicator.rank()); file < manifest->files.size();
+       file += static_cast<size_t>(communicator.size())) {
+    const std::filesystem::path path = checkpoint.folder / manifest->files[file].name;
+    REGROUP_ASSIGN_OR_RETURN(const std::string digest, FileDigest(path, tick));
+    if (digest != manifest->files[file].sha256) {
+      return absl::DataLossError(fmt::format("{}: content does not match the manifest", path.string()));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::filesystem::path TrainingCheckpointFolder(const std::filesystem::path& checkpoints, int64_t step) {
@@ -154,49 +181,56 @@ std::vector<TrainingCheckpoint> ListTrainingCheckpoints(const std::vector<std::f
   return found;
 }
 
-std::optional<TrainingCheckpoint> FindTrainingCheckpoint(const std::vector<std::filesystem::path>& folders) {
-  for (const TrainingCheckpoint& checkpoint : ListTrainingCheckpoints(folders)) {
-    const absl::Status intact = VerifyTrainingCheckpoint(checkpoint);
-    if (intact.ok()) return checkpoint;
-    LogWarning(fmt::format("skipping a corrupt checkpoint: {}", std::string(intact.message())));
-  }
-  return std::nullopt;
-}
-
-absl::Status VerifyTrainingCheckpoint(const TrainingCheckpoint& checkpoint) {
-  const auto manifest = ReadManifest(checkpoint.folder);
-  if (!manifest.has_value()) {
-    return absl::DataLossError(fmt::format("{}: the checkpoint's manifest is not valid", checkpoint.folder.string()));
-  }
-  for (const CheckpointManifest::File& file : manifest->files) {
-    const std::filesystem::path path = checkpoint.folder / file.name;
-    REGROUP_ASSIGN_OR_RETURN(const std::string digest, FileDigest(path));
-    if (digest != file.sha256) {
-      return absl::DataLossError(fmt::format("{}: content does not match the manifest", path.string()));
+absl::StatusOr<std::optional<TrainingCheckpoint>> FindTrainingCheckpoint(
+    const std::vector<std::filesystem::path>& folders, Communicator& communicator, const std::function<void()>& tick) {
+  std::vector<TrainingCheckpoint> candidates;
+  if (communicator.rank() == 0) candidates = ListTrainingCheckpoints(folders);
+  for (size_t place = 0;; ++place) {
+    at::Tensor choice = at::full({2}, -1, at::kLong);
+    if (place < candidates.size()) {
+      choice[0] = candidates[place].step;
+      choice[1] = candidates[place].found_in;
     }
+    REGROUP_RETURN_IF_ERROR(communicator.Broadcast(choice, 0));
+    const int64_t step = choice[0].item<int64_t>();
+    if (step < 0) return std::nullopt;
+    const std::optional<TrainingCheckpoint> candidate = SameCheckpoint(folders, step, choice[1].item<int64_t>());
+    if (!candidate.has_value()) {
+      return absl::UnavailableError(
+          fmt::format("rank {} does not see the checkpoint of step {}", communicator.rank(), step));
+    }
+    const absl::Status intact = VerifyShare(*candidate, communicator, tick);
+    if (!intact.ok()) LogWarning(fmt::format("skipping a corrupt checkpoint: {}", std::string(intact.message())));
+    at::Tensor corrupt = at::full({1}, intact.ok() ? 0 : 1, at::kLong);
+    REGROUP_RETURN_IF_ERROR(communicator.AllReduceSum(corrupt));
+    if (corrupt.item<int64_t>() == 0) return candidate;
   }
-  return absl::OkStatus();
 }
 
 absl::Status LoadTrainingCheckpoint(const TrainingCheckpoint& checkpoint, ShardedAdamW& optimizer) {
-  REGROUP_RETURN_IF_ERROR(VerifyTrainingCheckpoint(checkpoint));
   std::vector<TensorMap> shards;
   for (int64_t rank = 0; rank < checkpoint.ranks; ++rank) {
     REGROUP_ASSIGN_OR_RETURN(TensorMap tensors, LoadTensors(checkpoint.folder / RankFileName(rank, checkpoint.ranks)));
     shards.push_back(std::move(tensors));
   }
   // Bucket by bucket, each rank's piece after that of the rank before: see ShardedAdamW::ShardState.
-  const auto joined = [&](const std::string& group, const char* part) {
+  const auto pieces_of = [&](const std::string& group, const char* part) {
     std::vector<at::Tensor> pieces;
     for (int64_t bucket = 0;; ++bucket) {
       const std::string name = fmt::format("{}/{}/{}", group, bucket, part);
-      if (!shards.front().contains(name)) return at::cat(pieces);
+      if (!shards.front().contains(name)) return pieces;
       for (const TensorMap& shard : shards) pieces.push_back(shard.at(name));
     }
   };
   for (const std::string& group : optimizer.GroupNames()) {
-    REGROUP_RETURN_IF_ERROR(optimizer.LoadState(group, joined(group, "master"), joined(group, "first_moment"),
-                                                joined(group, "second_moment"), shards.front().at(group + "/step")));
+    const auto step = shards.front().find(group + "/step");
+    if (step == shards.front().end()) {
+      return absl::DataLossError(fmt::format("{}: has no state of the group '{}'", checkpoint.folder.string(), group));
+    }
+    REGROUP_RETURN_IF_ERROR(optimizer.LoadState(group, {.master = pieces_of(group, "master"),
+                                                        .first_moment = pieces_of(group, "first_moment"),
+                                                        .second_moment = pieces_of(group, "second_moment"),
+                                                        .step = step->second}));
   }
   return absl::OkStatus();
 }

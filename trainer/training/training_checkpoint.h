@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -59,13 +60,16 @@ absl::Status SaveTrainingCheckpoint(const std::filesystem::path& checkpoints, in
 /// for equal steps, the one in the later folder first.
 std::vector<TrainingCheckpoint> ListTrainingCheckpoints(const std::vector<std::filesystem::path>& folders);
 
-/// Returns the first of ListTrainingCheckpoints whose contents match the manifest; corrupt ones are logged.
-std::optional<TrainingCheckpoint> FindTrainingCheckpoint(const std::vector<std::filesystem::path>& folders);
+/// Returns the first of rank 0's ListTrainingCheckpoints whose contents match the manifest; corrupt ones are logged.
+/// All ranks must call it together: each reads its share of the files, and all get the same checkpoint. UNAVAILABLE if
+/// this rank does not see it, since ranks may see changes of a shared file system at different times. `tick` is called
+/// while files are read.
+absl::StatusOr<std::optional<TrainingCheckpoint>> FindTrainingCheckpoint(
+    const std::vector<std::filesystem::path>& folders, Communicator& communicator,
+    const std::function<void()>& tick = [] {});
 
-/// Reads every file. DATA_LOSS names a corrupt one.
-absl::Status VerifyTrainingCheckpoint(const TrainingCheckpoint& checkpoint);
-
-/// Restores the optimizer and, through it, the weights. DATA_LOSS names a corrupt file.
+/// Restores the optimizer and, through it, the weights, from a checkpoint that was found. A rank reads its own slice of
+/// the state. DATA_LOSS names a state that is of another model.
 absl::Status LoadTrainingCheckpoint(const TrainingCheckpoint& checkpoint, ShardedAdamW& optimizer);
 
 }  // namespace regroup

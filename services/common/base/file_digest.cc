@@ -29,9 +29,12 @@ absl::StatusOr<std::string> DigestOfAll(Read read) {
 
 }  // namespace
 
-absl::StatusOr<std::string> FileDigest(const std::filesystem::path& path) {
+absl::StatusOr<std::string> FileDigest(const std::filesystem::path& path, const std::function<void()>& tick) {
   REGROUP_ASSIGN_OR_RETURN(InputFile file, InputFile::Open(path));
-  return DigestOfAll([&](char* buffer, size_t count) { return file.Read(buffer, count); });
+  return DigestOfAll([&](char* buffer, size_t count) {
+    tick();
+    return file.Read(buffer, count);
+  });
 }
 
 absl::StatusOr<std::string> OwnFileDigest(const std::filesystem::path& path) {

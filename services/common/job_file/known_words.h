@@ -17,6 +17,7 @@ inline constexpr std::array<std::string_view, 3> kFinetuneMethods = {"none", "di
 inline constexpr std::array<std::string_view, 3> kTrainedWords = {"all", "attention", "lora"};
 inline constexpr std::array<std::string_view, 3> kRecomputeWords = {"none", "feed_forward", "block"};
 inline constexpr std::array<std::string_view, 2> kTeacherWords = {"compute", "cache"};
+inline constexpr std::array<std::string_view, 3> kShardWords = {"auto", "optimizer", "gradients"};
 inline constexpr std::array<std::string_view, 2> kLossWords = {"kl", "bild"};
 inline constexpr std::array<std::string_view, 3> kPrecisions = {"auto", "float32", "bfloat16"};
 inline constexpr std::array<std::string_view, 5> kCacheDtypes = {"auto", "float32", "bfloat16", "float16", "fp8"};

@@ -68,6 +68,7 @@ void ResolveFinetune(bool best, const v1::Calibration& calibration, v1::Finetune
   if (!finetune.has_train()) finetune.set_train("all");
   if (!finetune.has_recompute()) finetune.set_recompute("none");
   if (!finetune.has_teacher()) finetune.set_teacher("compute");
+  if (!finetune.has_shard()) finetune.set_shard("auto");
   if (!finetune.has_loss()) finetune.set_loss("kl");
   InheritData(calibration, finetune);
   if (finetune.loss() != "bild") ResolveField(finetune);

@@ -184,6 +184,7 @@ class Validation : private SpecChecks {
     CheckWord("finetune.train", finetune.train(), kTrainedWords);
     CheckWord("finetune.recompute", finetune.recompute(), kRecomputeWords);
     CheckWord("finetune.teacher", finetune.teacher(), kTeacherWords);
+    CheckWord("finetune.shard", finetune.shard(), kShardWords);
     CheckWord("finetune.loss", finetune.loss(), kLossWords);
     CheckRange("finetune.lora_rank", finetune.lora_rank(), 1, 1 << 14);
     if (!(finetune.lora_alpha() > 0 && finetune.lora_alpha() <= 1e6)) {

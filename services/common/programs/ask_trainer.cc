@@ -92,14 +92,18 @@ absl::StatusOr<std::string> RunTrainer(const std::vector<std::string>& arguments
 
 }  // namespace
 
-absl::StatusOr<v1::JobPlan> AskForPlan(const v1::JobSpec& resolved, double flops_per_second,
+absl::StatusOr<v1::JobPlan> AskForPlan(const v1::JobSpec& resolved, const PlannedHardware& hardware,
                                        const std::vector<std::filesystem::path>& data_roots, const RunLimits& limits) {
   std::string question;
   const auto written = google::protobuf::util::MessageToJsonString(resolved, &question);
   if (!written.ok()) return absl::InternalError("the job cannot be written as JSON");
   REGROUP_ASSIGN_OR_RETURN(const QuestionFile file, QuestionFile::Write(question));
-  std::vector<std::string> arguments = {"--plan", file.path(), "--flops-per-second",
-                                        fmt::format("{:g}", flops_per_second)};
+  std::vector<std::string> arguments = {"--plan",
+                                        file.path(),
+                                        "--flops-per-second",
+                                        fmt::format("{:g}", hardware.flops_per_second),
+                                        "--gpu-memory-gib",
+                                        fmt::format("{:g}", hardware.gpu_memory_gib)};
   for (const std::filesystem::path& root : data_roots) {
     arguments.insert(arguments.end(), {"--data-root", Absolute(root).string()});
   }

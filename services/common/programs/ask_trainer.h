@@ -18,10 +18,17 @@ namespace regroup {
 /// the trainer's message if it rejects the request.
 absl::StatusOr<nlohmann::json> AskTrainer(const std::vector<std::string>& arguments);
 
-/// Returns the plan of a job from its spec with all defaults. `flops_per_second` is the speed of one rank, or 0 to
-/// measure this machine's for a second. The source must lie in one of `data_roots`, unless there is none. Errors: those
-/// of AskTrainer and, beyond the limits, of RunToEnd.
-absl::StatusOr<v1::JobPlan> AskForPlan(const v1::JobSpec& resolved, double flops_per_second,
+/// The hardware for which a job is planned.
+struct PlannedHardware {
+  /// Speed of one rank; 0 measures that of this machine's CPU for a second.
+  double flops_per_second = 0;
+  /// Memory of a GPU; 0 takes that of this machine's.
+  double gpu_memory_gib = 0;
+};
+
+/// Returns the plan of a job from its spec with all defaults. The source must lie in one of `data_roots`, unless there
+/// is none. Errors: those of AskTrainer and, beyond the limits, of RunToEnd.
+absl::StatusOr<v1::JobPlan> AskForPlan(const v1::JobSpec& resolved, const PlannedHardware& hardware,
                                        const std::vector<std::filesystem::path>& data_roots = {},
                                        const RunLimits& limits = {});
 

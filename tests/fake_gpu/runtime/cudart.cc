@@ -24,6 +24,8 @@ constexpr size_t kTotalMemory = size_t{80} << 30;
 constexpr size_t kPage = 4096;
 /// If this file exists, the GPU is lost: every copy and every wait fails from then on.
 constexpr char kLostVariable[] = "FAKE_CUDA_LOST_FILE";
+/// If set, the driver is older than this runtime.
+constexpr char kOldDriverVariable[] = "FAKE_CUDA_OLD_DRIVER";
 
 thread_local int current_device = 0;
 
@@ -95,6 +97,7 @@ using namespace regroup::fake_runtime;  // NOLINT(google-build-using-namespace):
 extern "C" {
 
 cudaError_t cudaGetDeviceCount(int* count) {
+  if (std::getenv(kOldDriverVariable) != nullptr) return cudaErrorInsufficientDriver;
   const char* const visible = std::getenv("CUDA_VISIBLE_DEVICES");
   *count = visible == nullptr ? 0 : 1 + static_cast<int>(std::count(visible, visible + std::strlen(visible), ','));
   return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
@@ -126,10 +129,13 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
   return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {
+  *version = std::getenv(kOldDriverVariable) != nullptr ? 12020 : 13000;
+  return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* version) {
   *version = 13000;
   return cudaSuccess;
 }
-cudaError_t cudaRuntimeGetVersion(int* version) { return cudaDriverGetVersion(version); }
 cudaError_t cudaGetLastError() { return cudaSuccess; }
 cudaError_t cudaPeekAtLastError() { return cudaSuccess; }
 const char* cudaGetErrorString(cudaError_t error) {

@@ -65,6 +65,12 @@ class FakeRuntimeTest(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("] UNAVAILABLE: ncclGetUniqueId: unhandled system error", done.stdout)
 
+    def test_a_driver_that_is_too_old_is_named(self):
+        done = self.run_ranks("join", ranks=1, FAKE_CUDA_OLD_DRIVER="1")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("CUDA cannot use a GPU of this machine: The NVIDIA driver on your system is too old (found version 12020)",
+                      done.stdout)
+
     def test_a_lost_gpu_is_an_error_and_no_crash(self):
         done = self.run_ranks("lose", ranks=1, FAKE_CUDA_LOST_FILE=str(self.flag))
         self.assertNotIn("terminate called", done.stdout)

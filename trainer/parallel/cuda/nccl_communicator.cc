@@ -205,7 +205,18 @@ class NcclCommunicator final : public Communicator {
   std::thread watch_;
 };
 
-int DeviceCount() { return c10::cuda::device_count(); }
+int DeviceCount(std::string& why) {
+  try {
+    return c10::cuda::device_count_ensure_non_zero();
+  } catch (const c10::Error& error) {
+    why = error.what_without_backtrace();
+    return 0;
+  }
+}
+
+int64_t MemoryBytes(int device) {
+  return static_cast<int64_t>(at::cuda::getDeviceProperties(static_cast<c10::DeviceIndex>(device))->totalGlobalMem);
+}
 
 void UseDevice(int device) { c10::cuda::set_device(static_cast<c10::DeviceIndex>(device)); }
 
@@ -249,6 +260,7 @@ Communicator* MakeNcclCommunicator(Communicator* host, int device, LostGpu lost,
 
 extern "C" const regroup::CudaPlugin RegroupCudaPlugin = {
     .device_count = regroup::DeviceCount,
+    .memory_bytes = regroup::MemoryBytes,
     .use_device = regroup::UseDevice,
     .make_communicator = regroup::MakeNcclCommunicator,
 };

@@ -268,7 +268,7 @@ TEST_F(LayerDistillerResumeTest, SavesNothingWithoutAFolderAndNothingAfterTheLas
   const auto steps = static_cast<int64_t>(published_.size());
   EXPECT_FALSE(fs::exists(TrainingCheckpointFolder(settings.checkpoints, steps)));
   EXPECT_TRUE(fs::exists(TrainingCheckpointFolder(settings.checkpoints, steps - 1)));
-  const auto found = FindTrainingCheckpoint({settings.checkpoints});
+  const auto found = *FindTrainingCheckpoint({settings.checkpoints}, *MakeSelfCommunicator());
   ASSERT_TRUE(found.has_value());
   EXPECT_EQ(found->step, steps - 1);
 }

@@ -186,8 +186,10 @@ TEST_P(StateTest, SavedAndLoadedContinuesBitByBit) {
   ShardedAdamW second(Groups(), {}, *self_);
   for (const std::string& group : second.GroupNames()) {
     ASSERT_TRUE(second
-                    .LoadState(group, full(group, "master"), full(group, "first_moment"), full(group, "second_moment"),
-                               full(group, "step").squeeze())
+                    .LoadState(group, {.master = {full(group, "master")},
+                                       .first_moment = {full(group, "first_moment")},
+                                       .second_moment = {full(group, "second_moment")},
+                                       .step = full(group, "step").squeeze()})
                     .ok());
   }
   for (int step = 5; step < 10; ++step) StepWith(second, step, 0.01);
@@ -218,7 +220,7 @@ TEST_P(StateTest, SumsOverMicroBatchesLoseNothing) {
   optimizer.ZeroGradients();
   Backward(matrix_, at::full({7, 5}, 1.0, at::kDouble));
   for (int micro_batch = 0; micro_batch < 512; ++micro_batch) {
-    optimizer.AccumulateGradients();
+    ASSERT_TRUE(optimizer.AccumulateGradients().ok());
     Backward(matrix_, at::full({7, 5}, 0x1p-9, at::kDouble));
   }
   const auto norm = optimizer.Step(1e-3);
@@ -231,11 +233,12 @@ INSTANTIATE_TEST_SUITE_P(Dtypes, StateTest, testing::Values(at::kFloat, at::kBFl
 
 TEST_F(ShardedAdamWTest, RefusesStateOfAnotherSizeAndNamesTheGroup) {
   ShardedAdamW optimizer(Groups(), {}, *self_);
-  const at::Tensor wrong = at::zeros({3});
-  const absl::Status status = optimizer.LoadState("gates", wrong, wrong, wrong, at::zeros({}));
+  const at::Tensor piece = at::zeros({3});
+  const GroupState wrong{.master = {piece}, .first_moment = {piece}, .second_moment = {piece}, .step = at::zeros({})};
+  const absl::Status status = optimizer.LoadState("gates", wrong);
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
   EXPECT_NE(status.message().find("gates"), status.message().npos);
-  EXPECT_EQ(optimizer.LoadState("other", wrong, wrong, wrong, at::zeros({})).code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(optimizer.LoadState("other", wrong).code(), absl::StatusCode::kNotFound);
 }
 
 TEST_F(ShardedAdamWTest, KeepsTheParametersValuesAndShapes) {

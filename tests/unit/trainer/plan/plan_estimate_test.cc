@@ -44,6 +44,35 @@ TEST(PlanEstimateTest, RanksShareTheStateAndGatesKeepTheOriginalHeads) {
   EXPECT_GT(TrainingBytes(config, parameters, training), alone - student * 6);
 }
 
+TEST(PlanEstimateTest, ShardedGradientsAreDividedByTheRanks) {
+  const ModelConfig config = SmallConfig(4);
+  const int64_t parameters = Count(RandomModel(config, false, 1));
+  PlannedTraining training{.kv_heads = 2,
+                           .ranks = 4,
+                           .micro_batch_tokens = 16,
+                           .sequence_length = 16,
+                           .element_bytes = 2,
+                           .sums_apart = true};
+  const double all = TrainingBytes(config, parameters, training);
+  training.shards_gradients = true;
+  const double student = static_cast<double>(ParametersWith(config, parameters, 2));
+  // Gradients in 2 bytes, their sums in 4 and a slice of 2 become a slice of 4, and the gradients of the embeddings,
+  // 23 x 10, in both precisions.
+  EXPECT_DOUBLE_EQ(all - TrainingBytes(config, parameters, training), student * (2 + 4 + 2 / 4.0 - 4 / 4.0) - 6 * 230);
+}
+
+TEST(PlanEstimateTest, AGpuHoldsOneModelAtATime) {
+  const ModelConfig config = SmallConfig(4);
+  const int64_t parameters = Count(RandomModel(config, false, 1));
+  PlannedEvaluation evaluation{.kv_heads = 2, .cached_tokens = 50};
+  const double source = 4.0 * static_cast<double>(parameters) + 50.0 * config.KvCacheBytesPerToken(4);
+  const double result =
+      4.0 * static_cast<double>(ParametersWith(config, parameters, 2)) + 25.0 * config.KvCacheBytesPerToken(4);
+  EXPECT_DOUBLE_EQ(EvaluationBytes(config, parameters, evaluation), source + 2 * result);
+  evaluation.in_turns = false;
+  EXPECT_DOUBLE_EQ(EvaluationBytes(config, parameters, evaluation), source);
+}
+
 TEST(PlanEstimateTest, RecomputingKeepsLess) {
   const ModelConfig config = SmallConfig(4);
   const int64_t parameters = Count(RandomModel(config, false, 1));
@@ -91,6 +120,16 @@ TEST(TrainingMemoryTest, RefusesWhatTheMachineCannotHold) {
   const absl::Status refused = CheckTrainingMemory(config, 1'000'000'000'000, training, 1);
   EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(refused.message().find("recompute: block"), std::string_view::npos) << refused;
+}
+
+TEST(TrainingMemoryTest, RefusesWhatAGpuCannotHold) {
+  const ModelConfig config = SmallConfig(4);
+  const PlannedTraining training{.kv_heads = 2, .ranks = 2, .micro_batch_tokens = 16, .sequence_length = 16};
+  EXPECT_TRUE(CheckGpuTrainingMemory(config, 1000, training, 2.0 * (1 << 30)).ok());
+  const absl::Status refused = CheckGpuTrainingMemory(config, 1000, training, 1.0 * (1 << 30));
+  EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(refused.message().find("which has 1.0 GiB; to reduce memory: shard: gradients"), std::string_view::npos)
+      << refused;
 }
 
 }  // namespace

@@ -63,7 +63,7 @@ TEST_F(CheckpointSaverTest, StepsTakenWhileItIsWrittenAreNotInTheCheckpoint) {
   const at::Tensor straight = model_.Weights();
   ASSERT_FALSE(at::equal(straight, then));
 
-  const auto found = FindTrainingCheckpoint({folder_});
+  const auto found = *FindTrainingCheckpoint({folder_}, World());
   ASSERT_TRUE(found.has_value());
   EXPECT_EQ(found->step, 4);
   EXPECT_EQ(found->ranks, World().size());

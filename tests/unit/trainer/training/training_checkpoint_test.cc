@@ -14,7 +14,6 @@ namespace regroup {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::HasSubstr;
 
 class TrainingCheckpointTest : public testing::Test {
  protected:
@@ -23,6 +22,9 @@ class TrainingCheckpointTest : public testing::Test {
     for (int step = from; step < to; ++step) model.Step(step);
     ASSERT_TRUE(SaveTrainingCheckpoint(folder, to, model.optimizer(), communicator).ok());
     ASSERT_TRUE(communicator.Barrier().ok());
+  }
+  static std::optional<TrainingCheckpoint> Find(const std::vector<fs::path>& folders) {
+    return FindTrainingCheckpoint(folders, World()).value();
   }
   static std::set<std::string> Names(const fs::path& folder) {
     std::set<std::string> names;
@@ -47,7 +49,7 @@ TEST_F(TrainingCheckpointTest, ARestoredTrainingContinuesBitByBit) {
   TrainAndSave(straight, folder_, World(), 0, 4);
   for (int step = 4; step < 8; ++step) straight.Step(step);
 
-  const auto found = FindTrainingCheckpoint({folder_});
+  const auto found = Find({folder_});
   ASSERT_TRUE(found.has_value());
   EXPECT_EQ(found->step, 4);
   EXPECT_EQ(found->ranks, World().size());
@@ -61,7 +63,7 @@ TEST_F(TrainingCheckpointTest, GoesFromSeveralRanksToOne) {
   Regression together(World());
   TrainAndSave(together, folder_, World(), 0, 4);
   Regression alone(*self_);
-  ASSERT_TRUE(LoadTrainingCheckpoint(*FindTrainingCheckpoint({folder_}), alone.optimizer()).ok());
+  ASSERT_TRUE(LoadTrainingCheckpoint(*Find({folder_}), alone.optimizer()).ok());
   EXPECT_TRUE(at::equal(alone.Weights(), together.Weights()));
   for (int step = 4; step < 8; ++step) {
     together.Step(step);
@@ -78,7 +80,7 @@ TEST_F(TrainingCheckpointTest, GoesFromOneRankToSeveral) {
     for (int step = 0; step < 4; ++step) alone.Step(step);
   }
   ASSERT_TRUE(World().Barrier().ok());
-  ASSERT_TRUE(LoadTrainingCheckpoint(*FindTrainingCheckpoint({folder_}), together.optimizer()).ok());
+  ASSERT_TRUE(LoadTrainingCheckpoint(*Find({folder_}), together.optimizer()).ok());
   for (int step = 4; step < 8; ++step) {
     together.Step(step);
     alone.Step(step);
@@ -89,21 +91,21 @@ TEST_F(TrainingCheckpointTest, GoesFromOneRankToSeveral) {
 TEST_F(TrainingCheckpointTest, TheStateDoesNotDependOnTheBuckets) {
   Regression large(World()), small(World(), at::kFloat, {.bucket_bytes = 64});
   TrainAndSave(large, folder_, World(), 0, 4);
-  ASSERT_TRUE(LoadTrainingCheckpoint(*FindTrainingCheckpoint({folder_}), small.optimizer()).ok());
+  ASSERT_TRUE(LoadTrainingCheckpoint(*Find({folder_}), small.optimizer()).ok());
   EXPECT_TRUE(at::equal(small.Weights(), large.Weights()));
   const fs::path other = SharedFolder("small_buckets");
   TrainAndSave(small, other, World(), 4, 8);
   Regression alone(*self_);
-  ASSERT_TRUE(LoadTrainingCheckpoint(*FindTrainingCheckpoint({other}), alone.optimizer()).ok());
+  ASSERT_TRUE(LoadTrainingCheckpoint(*Find({other}), alone.optimizer()).ok());
   EXPECT_TRUE(at::equal(alone.Weights(), small.Weights()));
   for (int step = 4; step < 8; ++step) large.Step(step);
   EXPECT_LT((alone.Weights() - large.Weights()).abs().max().item<double>(), 1e-6);
 }
 
-TEST_F(TrainingCheckpointTest, NamesAFileWhoseContentIsDamaged) {
+TEST_F(TrainingCheckpointTest, DoesNotFindOneWhoseLastFileIsDamaged) {
   Regression model(World());
   TrainAndSave(model, folder_, World(), 0, 2);
-  const auto found = FindTrainingCheckpoint({folder_});
+  const auto found = Find({folder_});
   ASSERT_TRUE(found.has_value());
   std::string last;
   for (const std::string& name : Names(found->folder)) {
@@ -113,11 +115,7 @@ TEST_F(TrainingCheckpointTest, NamesAFileWhoseContentIsDamaged) {
   ASSERT_TRUE(World().Barrier().ok());
   if (World().rank() == 0) Damage(found->folder / last);
   ASSERT_TRUE(World().Barrier().ok());
-  const at::Tensor before = model.Weights();
-  const absl::Status status = LoadTrainingCheckpoint(*found, model.optimizer());
-  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
-  EXPECT_THAT(std::string(status.message()), HasSubstr((found->folder / last).string()));
-  EXPECT_TRUE(at::equal(model.Weights(), before));
+  EXPECT_FALSE(Find({folder_}).has_value());
 }
 
 TEST_F(TrainingCheckpointTest, PassesOverADamagedOneForTheOneBefore) {
@@ -130,8 +128,8 @@ TEST_F(TrainingCheckpointTest, PassesOverADamagedOneForTheOneBefore) {
   }
   ASSERT_TRUE(World().Barrier().ok());
   EXPECT_EQ(ListTrainingCheckpoints({folder_}).front().step, 2);
-  ASSERT_TRUE(FindTrainingCheckpoint({folder_}).has_value());
-  EXPECT_EQ(FindTrainingCheckpoint({folder_})->step, 1);
+  ASSERT_TRUE(Find({folder_}).has_value());
+  EXPECT_EQ(Find({folder_})->step, 1);
 }
 
 TEST_F(TrainingCheckpointTest, WithoutAManifestOrAWholeFileItDoesNotExist) {
@@ -140,8 +138,8 @@ TEST_F(TrainingCheckpointTest, WithoutAManifestOrAWholeFileItDoesNotExist) {
   TrainAndSave(model, folder_, World(), 1, 2);
   if (World().rank() == 0) fs::remove(folder_ / "step-00000002" / "manifest.json");
   ASSERT_TRUE(World().Barrier().ok());
-  ASSERT_TRUE(FindTrainingCheckpoint({folder_}).has_value());
-  EXPECT_EQ(FindTrainingCheckpoint({folder_})->step, 1);
+  ASSERT_TRUE(Find({folder_}).has_value());
+  EXPECT_EQ(Find({folder_})->step, 1);
   ASSERT_TRUE(World().Barrier().ok());
 
   if (World().rank() == 0) {
@@ -149,7 +147,7 @@ TEST_F(TrainingCheckpointTest, WithoutAManifestOrAWholeFileItDoesNotExist) {
     fs::resize_file(folder_ / "step-00000001" / name, 100);
   }
   ASSERT_TRUE(World().Barrier().ok());
-  EXPECT_FALSE(FindTrainingCheckpoint({folder_}).has_value());
+  EXPECT_FALSE(Find({folder_}).has_value());
 }
 
 TEST_F(TrainingCheckpointTest, AManifestThatIsNotJsonCountsAsMissing) {
@@ -157,7 +155,7 @@ TEST_F(TrainingCheckpointTest, AManifestThatIsNotJsonCountsAsMissing) {
   TrainAndSave(model, folder_, World(), 0, 1);
   if (World().rank() == 0) std::ofstream(folder_ / "step-00000001" / "manifest.json") << "{\"format\": 1, \"fi";
   ASSERT_TRUE(World().Barrier().ok());
-  EXPECT_FALSE(FindTrainingCheckpoint({folder_}).has_value());
+  EXPECT_FALSE(Find({folder_}).has_value());
 }
 
 TEST_F(TrainingCheckpointTest, KeepsTheLastTwo) {
@@ -171,8 +169,8 @@ TEST_F(TrainingCheckpointTest, FindsTheLatestOverSeveralAttempts) {
   Regression model(World());
   TrainAndSave(model, folder_, World(), 0, 3);
   TrainAndSave(model, other, World(), 3, 5);
-  EXPECT_EQ(FindTrainingCheckpoint({folder_, other, folder_ / "missing"})->step, 5);
-  EXPECT_FALSE(FindTrainingCheckpoint({folder_ / "missing"}).has_value());
+  EXPECT_EQ(Find({folder_, other, folder_ / "missing"})->step, 5);
+  EXPECT_FALSE(Find({folder_ / "missing"}).has_value());
 }
 
 }  // namespace

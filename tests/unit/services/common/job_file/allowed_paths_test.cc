@@ -88,7 +88,7 @@ TEST_F(AllowedPathsTest, TellWhatIsReadFromWhatIsWritten) {
 const std::set<std::string> kWords = {"name",   "recipe",      "method",    "compare",   "similarity", "precision",
                                       "device", "train",       "recompute", "teacher",   "alignment",  "finetune",
                                       "key",    "value",       "labels",    "per_layer", "loss",       "layerwise",
-                                      "field",  "cache_dtype", "prompts"};
+                                      "field",  "cache_dtype", "prompts",   "shard"};
 
 /// Writes a path into every other text field of the message.
 int FillPaths(google::protobuf::Message* message) {

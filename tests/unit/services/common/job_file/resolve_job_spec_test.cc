@@ -58,6 +58,7 @@ TEST(ResolveJobSpec, FillsTheDocumentedDefaults) {
   EXPECT_EQ(spec.finetune().train(), "all");
   EXPECT_EQ(spec.finetune().recompute(), "none");
   EXPECT_EQ(spec.finetune().teacher(), "compute");
+  EXPECT_EQ(spec.finetune().shard(), "auto");
   EXPECT_TRUE(spec.finetune().across_documents());
   EXPECT_EQ(spec.finetune().loss(), "kl");
   EXPECT_TRUE(spec.finetune().has_attention_weight());

@@ -227,6 +227,8 @@ const Spoilt kSpoilt[] = {
     {"NegativeLoraAlpha", [](auto& s) { s.mutable_finetune()->set_lora_alpha(-1); }, "finetune.lora_alpha", "above 0"},
     {"UnknownTeacher", [](auto& s) { s.mutable_finetune()->set_teacher("disk"); }, "finetune.teacher",
      "compute or cache"},
+    {"UnknownShard", [](auto& s) { s.mutable_finetune()->set_shard("all"); }, "finetune.shard",
+     "auto, optimizer or gradients"},
     {"UnknownDevice", [](auto& s) { s.mutable_resources()->set_device("gpu"); }, "resources.device",
      "auto, cpu or cuda"},
     {"NoSteps", [](auto& s) { s.mutable_finetune()->clear_steps(); }, "finetune.steps", "is missing"},

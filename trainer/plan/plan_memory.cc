@@ -1,0 +1,148 @@
+#include "trainer/plan/plan_memory.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "services/common/job_file/arms.h"
+#include "services/common/job_file/data_names.h"
+#include "trainer/data/data_files.h"
+#include "trainer/nn/windows_at_once.h"
+#include "trainer/plan/settings.h"
+#include "trainer/plan/training_memory.h"
+
+namespace regroup {
+namespace {
+
+using Arms = std::vector<v1::Arm>;
+
+/// Bytes of one stage: those of the host beside the program, and those with which it computes, on the GPU if it has
+/// one.
+struct StageBytes {
+  double host = 0;
+  double computing = 0;
+};
+
+int64_t ElementBytes(at::ScalarType type) { return static_cast<int64_t>(at::elementSize(type)); }
+
+double MappedBytes(const SourceModel& source) {
+  return static_cast<double>(source.ParameterCount() * ElementBytes(source.dtype()));
+}
+
+int64_t MostCachedTokens(const v1::Evaluation::Latency& latency) {
+  int64_t most = 0;
+  for (const int32_t batch : latency.batch_sizes()) {
+    for (const int32_t context : latency.context_lengths()) {
+      most = std::max<int64_t>(most, static_cast<int64_t>(batch) * (context + latency.new_tokens()));
+    }
+  }
+  return most;
+}
+
+StageBytes CalibrateBytes(const v1::JobSpec& spec, const SourceModel& source, bool on_gpu) {
+  const ModelConfig& config = source.config();
+  const int64_t length = SequenceLength(spec.calibration(), config);
+  const double statistics = StatisticsBytes(config);
+  StageBytes bytes{.host = MappedBytes(source) + statistics,
+                   .computing = CalibrationBytes(config, static_cast<double>(WindowsAtOnce(length) * length))};
+  // The GPU has the sums of one layer.
+  if (on_gpu) bytes.computing += statistics / static_cast<double>(config.layers);
+  return bytes;
+}
+
+StageBytes EvaluateBytes(const v1::JobSpec& spec, const SourceModel& source, int64_t kv_heads, bool on_gpu) {
+  const ModelConfig& config = source.config();
+  const v1::Evaluation& evaluation = spec.evaluation();
+  PlannedEvaluation planned{.kv_heads = kv_heads,
+                            .element_bytes = on_gpu ? ElementBytes(source.dtype()) : 4,
+                            .cached_tokens = MostCachedTokens(evaluation.latency()),
+                            .in_turns = !on_gpu};
+  StageBytes bytes{.host = MappedBytes(source)};
+  if (evaluation.has_perplexity()) {
+    planned.window_tokens = SequenceLength(evaluation.perplexity(), config);
+    // What the source predicts is kept on the host.
+    constexpr double kComparedTokens = 131072, kBytesPerToken = 4;
+    const double most = EstimateDataBytes(DataNames(evaluation.perplexity())) / kBytesPerToken;
+    bytes.host += std::min(kComparedTokens, most) * static_cast<double>(config.hidden_size * planned.element_bytes);
+  }
+  bytes.computing = EvaluationBytes(config, source.ParameterCount(), planned);
+  return bytes;
+}
+
+StageBytes LayerwiseStageBytes(const v1::JobSpec& spec, const v1::Arm& arm, const SourceModel& source,
+                               at::Device device) {
+  const ModelConfig& config = source.config();
+  const double block = MappedBytes(source) / static_cast<double>(config.layers);
+  return {.host = block * LayersPerTask(spec, static_cast<int32_t>(config.layers)),
+          .computing = LayerwiseBytes(config, PlanLayers(spec.layerwise(), config, arm.kv_heads(), device))};
+}
+
+StageBytes FinetuneBytes(const v1::Finetune& finetune, const v1::Arm& arm, const SourceModel& source,
+                         at::Device device) {
+  const PlannedTraining training = PlanTraining(finetune, source.config(), arm.kv_heads(), arm.finetune() == "l0",
+                                                ElementBytes(TrainingType(finetune.precision(), device)));
+  // Each token of about 4 bytes of text takes 4 bytes in memory.
+  return {.host = MappedBytes(source) + EstimateDataBytes(DataNames(finetune)) +
+                  CheckpointCopyBytes(source.config(), source.ParameterCount(), training),
+          .computing = TrainingBytes(source.config(), source.ParameterCount(), training)};
+}
+
+/// Collects the largest bytes of each stage.
+class Stages {
+ public:
+  explicit Stages(bool on_gpu) : on_gpu_(on_gpu) {}
+
+  template <typename Set, typename Get>
+  void Add(Set set, Get get, const StageBytes& bytes) {
+    const double host = ProgramBytes() + bytes.host + (on_gpu_ ? 0 : bytes.computing);
+    (memory_.host.*set)(std::max((memory_.host.*get)(), host));
+    if (on_gpu_) (memory_.gpu.*set)(std::max((memory_.gpu.*get)(), bytes.computing));
+  }
+  const StageMemory& memory() const { return memory_; }
+
+ private:
+  const bool on_gpu_;
+  StageMemory memory_;
+};
+
+}  // namespace
+
+double StatisticsBytes(const ModelConfig& config) {
+  const double inner = static_cast<double>(config.kv_heads * config.head_width);
+  const double hidden = static_cast<double>(config.hidden_size);
+  return static_cast<double>(config.layers) * 8 * (hidden * hidden + inner * inner);
+}
+
+PlannedLayers PlanLayers(const v1::Layerwise& layerwise, const ModelConfig& config, int64_t kv_heads,
+                         at::Device device) {
+  const int64_t length = SequenceLength(layerwise, config);
+  return {.kv_heads = kv_heads,
+          .sequence_length = length,
+          .sequences_at_once = WindowsAtOnce(length),
+          .element_bytes = ElementBytes(TrainingType(layerwise.precision(), device)),
+          .with_map = layerwise.map_weight() > 0};
+}
+
+StageMemory PlanMemory(const v1::JobSpec& resolved, const Arms& arms, const SourceModel& source, int64_t kv_heads,
+                       at::Device device) {
+  using Bytes = v1::JobPlan::MemoryBytes;
+  const bool on_gpu = device.is_cuda();
+  Stages stages(on_gpu);
+  stages.Add(&Bytes::set_calibrate, &Bytes::calibrate, CalibrateBytes(resolved, source, on_gpu));
+  stages.Add(&Bytes::set_evaluate, &Bytes::evaluate, EvaluateBytes(resolved, source, kv_heads, on_gpu));
+  for (const v1::Arm& arm : arms) {
+    if (DistillsLayers(arm)) {
+      stages.Add(&Bytes::set_layerwise, &Bytes::layerwise, LayerwiseStageBytes(resolved, arm, source, device));
+    }
+    if (Trains(arm)) {
+      stages.Add(&Bytes::set_finetune, &Bytes::finetune, FinetuneBytes(resolved.finetune(), arm, source, device));
+    }
+  }
+  return stages.memory();
+}
+
+double Largest(const v1::JobPlan::MemoryBytes& memory) {
+  return std::max({memory.calibrate(), memory.evaluate(), memory.finetune(), memory.layerwise()});
+}
+
+}  // namespace regroup

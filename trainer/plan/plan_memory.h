@@ -1,0 +1,35 @@
+// Estimates the memory of each stage of a job, on the host and on GPUs.
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <vector>
+
+#include "regroup/v1/job.pb.h"
+#include "regroup/v1/plan.pb.h"
+#include "regroup/v1/worker_service.pb.h"
+#include "trainer/model_folder/source_model.h"
+#include "trainer/plan/plan_estimate.h"
+
+namespace regroup {
+
+/// Bytes that one rank of each stage holds. `gpu` is empty on CPUs.
+struct StageMemory {
+  v1::JobPlan::MemoryBytes host, gpu;
+};
+
+/// Plans the stages of these arms of a job whose defaults are filled in. `kv_heads` is the largest target.
+StageMemory PlanMemory(const v1::JobSpec& resolved, const std::vector<v1::Arm>& arms, const SourceModel& source,
+                       int64_t kv_heads, at::Device device);
+
+/// Returns the quantities from which LayerwiseBytes and LayerwiseFlops compute their figures.
+PlannedLayers PlanLayers(const v1::Layerwise& layerwise, const ModelConfig& config, int64_t kv_heads,
+                         at::Device device = at::kCPU);
+
+/// Returns the bytes of the sums over tokens, in float64: second moments of inputs, and the Grams of unit-length heads.
+double StatisticsBytes(const ModelConfig& config);
+
+/// Returns the largest of the stages' figures.
+double Largest(const v1::JobPlan::MemoryBytes& memory);
+
+}  // namespace regroup
