@@ -164,6 +164,8 @@ const at::Tensor& Resize(const at::Tensor& self, c10::SymIntArrayRef size, std::
 
 bool IsPinned(const at::Tensor&, std::optional<at::Device>) { return false; }
 
+void RecordStream(at::Tensor&, c10::Stream) {}
+
 /// 0 is the way without a fused kernel.
 int64_t ChooseAttention(const at::Tensor&, const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&,
                         double, bool, std::optional<double>, bool) {
@@ -183,6 +185,7 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
   library.impl("_reshape_alias", at::native::_reshape_alias);
   library.impl("unfold", at::native::unfold);
   library.impl("is_pinned", IsPinned);
+  library.impl("record_stream", RecordStream);
   library.impl("_fused_sdp_choice", ChooseAttention);
 }
 

@@ -23,6 +23,7 @@
 #include "absl/status/statusor.h"
 #include "trainer/optim/bucket_launcher.h"
 #include "trainer/optim/parameter_bucket.h"
+#include "trainer/parallel/bucket_bytes.h"
 #include "trainer/parallel/communicator.h"
 #include "trainer/parallel/side_lane.h"
 
@@ -49,7 +50,7 @@ struct AdamWOptions {
   /// Maximum global gradient norm; 0 does not clip.
   double clip_norm = 1.0;
   /// Size of the buckets of parameters that are reduced together.
-  int64_t bucket_bytes = int64_t{25} << 20;
+  int64_t bucket_bytes = kBucketBytes;
   /// Stage 2.
   bool shard_gradients = false;
   /// Sums over ranks run beside the backward pass.

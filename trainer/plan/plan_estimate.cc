@@ -4,6 +4,7 @@
 
 #include "trainer/alignment/split_heads.h"
 #include "trainer/model_folder/convert_block.h"
+#include "trainer/parallel/bucket_bytes.h"
 
 namespace regroup {
 namespace {
@@ -39,6 +40,14 @@ double FeedForwardElements(const ModelConfig& config) {
 /// queries, repeated keys and values, the attention's output and its copy.
 double OtherElements(const ModelConfig& config) {
   return 6.0 * static_cast<double>(config.hidden_size) + 5.0 * static_cast<double>(config.heads * config.head_width);
+}
+
+/// Returns the elements that a forward pass without gradients holds for each token: the feed-forward's intermediate
+/// results, or queries, keys and values with their copies.
+double PassingElements(const ModelConfig& config) {
+  const double hidden = static_cast<double>(config.hidden_size);
+  return std::max(FeedForwardElements(config) + hidden,
+                  2 * hidden + 6.0 * static_cast<double>(config.heads * config.head_width));
 }
 
 /// Returns the elements kept per token in all layers. With recomputation, the layer whose backward pass runs has all
@@ -139,9 +148,11 @@ double TrainingBytes(const ModelConfig& config, int64_t parameters, const Planne
   const double original = static_cast<double>(OriginalHeadParameters(config, training));
   const double student = static_cast<double>(TrainedParameters(config, parameters, training));
   const double moments = 8 + (e == 4 ? 0 : 4);
-  const double largest = static_cast<double>(config.vocabulary * config.hidden_size);
+  // Gradients of one bucket, flat in float32, and the sum of the slice.
+  const double bucket = std::min(student, std::max(static_cast<double>(config.vocabulary * config.hidden_size),
+                                                   static_cast<double>(kBucketBytes) / e));
   const double state = training.shards_gradients
-                           ? student * (e + (4 + moments) / ranks) + (e + 4) * largest
+                           ? student * (e + (4 + moments) / ranks) + bucket * (e + 4 + 4 / ranks)
                            : student * (2 * e + (training.sums_apart ? 4 : 0) + (e + moments) / ranks);
   const double teacher = e * static_cast<double>(parameters);
   const double backward = e * tokens * TokenShare(config) * KeptElementsOfAllLayers(config, training.recompute);
@@ -186,9 +197,10 @@ double LayerwiseBytes(const ModelConfig& config, const PlannedLayers& planned) {
   const double block = e * (2 * hidden * (attention + source_kv) + feed_forward);
   // The merged weights stay, beside the student's: weights, gradients, their shard, moments and master weights.
   const double student = 2 * hidden * (attention + kv) * (e + 3 * e + 8 + (e == 4 ? 0 : 4));
-  const double tokens = static_cast<double>(planned.sequences_at_once * planned.sequence_length);
+  const double tokens = static_cast<double>(planned.sequences_in_training * planned.sequence_length);
   const double rows = e * tokens * TokenShare(config) * (8 * hidden + 9 * attention + 4 * kv);
-  const double of_forward = ForwardBytes(config, tokens);
+  const double of_forward = e * static_cast<double>(planned.sequences_at_once * planned.sequence_length) *
+                            TokenShare(config) * PassingElements(config);
   const double maps = planned.with_map ? 2 * 4.0 * static_cast<double>(config.heads) * tokens * TokenShare(config) *
                                              static_cast<double>(planned.sequence_length) * TokenShare(config)
                                        : 0;
@@ -219,7 +231,8 @@ double EvaluationBytes(const ModelConfig& config, int64_t parameters, const Plan
     const double tokens = static_cast<double>(evaluation.window_tokens);
     const double vocabulary = static_cast<double>(config.vocabulary);
     const double projection = e * vocabulary * static_cast<double>(config.hidden_size);
-    measured = std::max(source, result + projection) + 4 * kCopies * tokens * vocabulary + ForwardBytes(config, tokens);
+    measured = std::max(source, result + projection) + 4 * kCopies * tokens * vocabulary +
+               e * static_cast<double>(evaluation.tokens_at_once) * TokenShare(config) * PassingElements(config);
   }
   if (evaluation.cached_tokens == 0) return measured;
   ModelConfig small = config;

@@ -38,8 +38,9 @@ struct PlannedLayers {
   /// Number of KV heads of the result.
   int64_t kv_heads = 0;
   int64_t sequence_length = 0;
-  /// Sequences that pass through a layer together.
+  /// Sequences that pass through a layer of the source together, and those whose gradients are computed together.
   int64_t sequences_at_once = 1;
+  int64_t sequences_in_training = 1;
   int64_t element_bytes = 4;
   /// True if the divergence of attention probabilities is part of the loss.
   bool with_map = true;
@@ -64,11 +65,11 @@ double TrainingFlops(const ModelConfig& config, int64_t kv_heads, bool gated, in
 ///   student   e P' (flat weights) + e P' (gradients) + e P' / R (its shard) + 8 P' / R (moments), and 4 P' / R of
 ///   master
 ///             weights where e is not 4; P' counts the original KV heads too while gates are open
-///             With `sums_apart` 4 P' more; with `shards_gradients`, gradients and their sums are 4 P' / R, and those
-///             of the largest parameter in e and in float32; with `attention_only` P' is the attention's alone. With
-///             adapters of rank r, P' is that of the shared heads and of r (in + out) a map; beside it there are the
-///             converted queries and outputs, the original KV heads while gates are open, and each adapted weight, e
-///             bytes an entry.
+///             With `sums_apart` 4 P' more; with `shards_gradients`, gradients and their sums are 4 P' / R, and e + 4 +
+///             4 / R for each entry of the bucket that is being summed; with `attention_only` P' is the attention's
+///             alone. With adapters of rank r, P' is that of the shared heads and of r (in + out) a map; beside it
+///             there are the converted queries and outputs, the original KV heads while gates are open, and each
+///             adapted weight, e bytes an entry.
 ///   teacher   e P
 ///   backward  n e (6 D + 5 A + 4 I) a layer (2 I without a gate), the mixed weights of gates, and the chunks of the
 ///             loss. Recomputing feed-forwards keeps no I, recomputing blocks one D a layer, but of one layer all.
@@ -81,7 +82,8 @@ double CheckpointCopyBytes(const ModelConfig& config, int64_t parameters, const 
 /// size, the embeddings, and the activations of `tokens` that pass together.
 double CalibrationBytes(const ModelConfig& config, double tokens);
 
-/// Returns the bytes of the activations that a forward pass without gradients holds in one layer, in float32.
+/// Returns the bytes of the activations that a forward pass holds in one layer while its attention is observed, in
+/// float32.
 double ForwardBytes(const ModelConfig& config, double tokens);
 
 /// Returns the bytes that a layerwise task holds beside the program: one block of the source, the merged attention with
@@ -100,8 +102,9 @@ struct PlannedEvaluation {
   int64_t kv_heads = 0;
   /// Bytes of an element of weights and activations.
   int64_t element_bytes = 4;
-  /// Tokens of a window of evaluation.perplexity; 0 without it.
+  /// Tokens of a window of evaluation.perplexity, and of those that pass through the model together; 0 without it.
   int64_t window_tokens = 0;
+  int64_t tokens_at_once = 0;
   /// Most tokens in the cache of evaluation.latency; 0 without it.
   int64_t cached_tokens = 0;
   /// True if source, result and averaged model decode in turns.

@@ -60,6 +60,7 @@ StageBytes EvaluateBytes(const v1::JobSpec& spec, const SourceModel& source, int
   StageBytes bytes{.host = MappedBytes(source)};
   if (evaluation.has_perplexity()) {
     planned.window_tokens = SequenceLength(evaluation.perplexity(), config);
+    planned.tokens_at_once = WindowsAtOnce(planned.window_tokens) * planned.window_tokens;
     // What the source predicts is kept on the host.
     constexpr double kComparedTokens = 131072, kBytesPerToken = 4;
     const double most = EstimateDataBytes(DataNames(evaluation.perplexity())) / kBytesPerToken;
@@ -119,6 +120,7 @@ PlannedLayers PlanLayers(const v1::Layerwise& layerwise, const ModelConfig& conf
   return {.kv_heads = kv_heads,
           .sequence_length = length,
           .sequences_at_once = WindowsAtOnce(length),
+          .sequences_in_training = std::min<int64_t>(WindowsAtOnce(length), layerwise.batch_sequences()),
           .element_bytes = ElementBytes(TrainingType(layerwise.precision(), device)),
           .with_map = layerwise.map_weight() > 0};
 }
