@@ -179,13 +179,16 @@ class PlanTest(ProgramTest):
                 written = re.search(r"checkpoint: (/models/[^}]+)}", job).group(1)
                 file = self.folder / f"{name}.yaml"
                 file.write_text(self.with_data_here(job.replace(written, str(model), 1)))
-                planned = self.regroup("plan", file, "--flops-per-second", "4e14", "--json")
+                card = ["--gpu-memory-gib", "80"] if "device: cuda" in job else []
+                planned = self.regroup("plan", file, "--flops-per-second", "4e14", *card, "--json")
                 self.assertEqual(planned.returncode, 0, planned.stderr)
                 plan = json.loads(planned.stdout)
                 self.assertEqual(plan["model"]["parameters"], parameters)
                 self.assertEqual(plan["kv_bytes_per_token"], {"source": before, "result": after})
                 self.check_operations(name, plan, parameters)
-                shown = self.regroup("plan", file, "--flops-per-second", "4e14").stdout
+                if card:
+                    self.assertTrue(plan["gpu_fits"], plan["gpu_memory_bytes_of_stages"])
+                shown = self.regroup("plan", file, "--flops-per-second", "4e14", *card).stdout
                 print(f"--- regroup plan deploy/examples/{name}.yaml --flops-per-second 4e14\n{shown}", flush=True)
                 self.assertLessEqual(max(map(len, shown.splitlines())), 80, shown)
 

@@ -287,8 +287,9 @@ absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const SourceMod
   AddServing(resolved, source, smallest, plan);
   *plan.mutable_tokens() = TokensOf(resolved, arms, config);
   plan.set_flops(JobFlops(resolved, arms, config, plan.tokens()));
-  StageMemory memory = PlanMemory(resolved, arms, source, kv_heads, options.device);
+  StageMemory memory = PlanMemory(resolved, arms, source, kv_heads, options.device, options.gpu_memory_bytes);
   *plan.mutable_memory_bytes() = std::move(memory.host);
+  if (memory.shards_gradients) plan.add_notes("finetune keeps on each rank only its slice of the gradients");
   plan.set_memory_bytes_per_rank(Largest(plan.memory_bytes()));
   if (options.device.is_cuda()) {
     *plan.mutable_gpu_memory_bytes_of_stages() = std::move(memory.gpu);

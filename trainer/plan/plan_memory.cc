@@ -78,10 +78,24 @@ StageBytes LayerwiseStageBytes(const v1::JobSpec& spec, const v1::Arm& arm, cons
           .computing = LayerwiseBytes(config, PlanLayers(spec.layerwise(), config, arm.kv_heads(), device))};
 }
 
-StageBytes FinetuneBytes(const v1::Finetune& finetune, const v1::Arm& arm, const SourceModel& source,
-                         at::Device device) {
-  const PlannedTraining training = PlanTraining(finetune, source.config(), arm.kv_heads(), arm.finetune() == "l0",
-                                                ElementBytes(TrainingType(finetune.precision(), device)));
+/// Returns true if the memory suffices to train so: that of a GPU, or of this machine for one rank.
+bool Fits(const SourceModel& source, const PlannedTraining& training, at::Device device, double gpu_bytes) {
+  const int64_t parameters = source.ParameterCount();
+  if (!device.is_cuda()) return CheckTrainingMemory(source.config(), parameters, training, 1).ok();
+  return gpu_bytes > 0 && CheckGpuTrainingMemory(source.config(), parameters, training, gpu_bytes).ok();
+}
+
+PlannedTraining PlanArm(const v1::Finetune& finetune, const v1::Arm& arm, const SourceModel& source, at::Device device,
+                        double gpu_bytes) {
+  PlannedTraining training = PlanTraining(finetune, source.config(), arm.kv_heads(), arm.finetune() == "l0",
+                                          ElementBytes(TrainingType(finetune.precision(), device)));
+  if (finetune.shard() == "auto" && training.ranks > 1) {
+    training.shards_gradients = !Fits(source, training, device, gpu_bytes);
+  }
+  return training;
+}
+
+StageBytes FinetuneBytes(const v1::Finetune& finetune, const SourceModel& source, const PlannedTraining& training) {
   // Each token of about 4 bytes of text takes 4 bytes in memory.
   return {.host = MappedBytes(source) + EstimateDataBytes(DataNames(finetune)) +
                   CheckpointCopyBytes(source.config(), source.ParameterCount(), training),
@@ -99,7 +113,7 @@ class Stages {
     (memory_.host.*set)(std::max((memory_.host.*get)(), host));
     if (on_gpu_) (memory_.gpu.*set)(std::max((memory_.gpu.*get)(), bytes.computing));
   }
-  const StageMemory& memory() const { return memory_; }
+  StageMemory& memory() { return memory_; }
 
  private:
   const bool on_gpu_;
@@ -126,7 +140,7 @@ PlannedLayers PlanLayers(const v1::Layerwise& layerwise, const ModelConfig& conf
 }
 
 StageMemory PlanMemory(const v1::JobSpec& resolved, const Arms& arms, const SourceModel& source, int64_t kv_heads,
-                       at::Device device) {
+                       at::Device device, double gpu_memory_bytes) {
   using Bytes = v1::JobPlan::MemoryBytes;
   const bool on_gpu = device.is_cuda();
   Stages stages(on_gpu);
@@ -137,7 +151,9 @@ StageMemory PlanMemory(const v1::JobSpec& resolved, const Arms& arms, const Sour
       stages.Add(&Bytes::set_layerwise, &Bytes::layerwise, LayerwiseStageBytes(resolved, arm, source, device));
     }
     if (Trains(arm)) {
-      stages.Add(&Bytes::set_finetune, &Bytes::finetune, FinetuneBytes(resolved.finetune(), arm, source, device));
+      const PlannedTraining training = PlanArm(resolved.finetune(), arm, source, device, gpu_memory_bytes);
+      stages.memory().shards_gradients |= training.shards_gradients;
+      stages.Add(&Bytes::set_finetune, &Bytes::finetune, FinetuneBytes(resolved.finetune(), source, training));
     }
   }
   return stages.memory();

@@ -16,11 +16,14 @@ namespace regroup {
 /// Bytes that one rank of each stage holds. `gpu` is empty on CPUs.
 struct StageMemory {
   v1::JobPlan::MemoryBytes host, gpu;
+  /// True if some arm trains with sharded gradients.
+  bool shards_gradients = false;
 };
 
-/// Plans the stages of these arms of a job whose defaults are filled in. `kv_heads` is the largest target.
+/// Plans the stages of these arms of a job whose defaults are filled in. `kv_heads` is the largest target. With
+/// `shard: auto`, gradients are sharded if they do not fit otherwise; on GPUs of unknown memory (0) they are.
 StageMemory PlanMemory(const v1::JobSpec& resolved, const std::vector<v1::Arm>& arms, const SourceModel& source,
-                       int64_t kv_heads, at::Device device);
+                       int64_t kv_heads, at::Device device, double gpu_memory_bytes);
 
 /// Returns the quantities from which LayerwiseBytes and LayerwiseFlops compute their figures.
 PlannedLayers PlanLayers(const v1::Layerwise& layerwise, const ModelConfig& config, int64_t kv_heads,

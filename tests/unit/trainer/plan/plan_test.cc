@@ -62,6 +62,25 @@ TEST_F(PlanJobTest, AnArmThatKeepsTheSourcesHeadsIsPlannedWithoutTraining) {
   EXPECT_EQ(plan.tokens().training(), 10 * 4 * 16);
 }
 
+TEST_F(PlanJobTest, ShardsGradientsOnGpusWhereTheyDoNotFitOtherwise) {
+  spec_.mutable_finetune()->set_method("direct");
+  spec_.mutable_resources()->set_device("cuda");
+  const SourceModel source = SourceModel::Open(folder_.path()).value();
+  const auto plan = [&](double gib) {
+    return *PlanJob(ResolveJobSpec(spec_), source,
+                    {.flops_per_second = 1e12, .device = at::kCUDA, .gpu_memory_bytes = gib * (1 << 30)});
+  };
+  const auto note = testing::Contains(testing::HasSubstr("only its slice of the gradients"));
+  EXPECT_TRUE(plan(2).gpu_fits());
+  EXPECT_THAT(plan(2).notes(), testing::Not(note));
+  EXPECT_FALSE(plan(1).gpu_fits()) << "CUDA alone takes 1.5 GiB";
+  EXPECT_THAT(plan(1).notes(), note);
+  EXPECT_THAT(plan(0).notes(), note);
+  EXPECT_FALSE(plan(0).has_gpu_fits());
+  EXPECT_TRUE(plan(2).has_gpu_memory_bytes_of_stages());
+  EXPECT_FALSE(Plan().has_gpu_memory_bytes_of_stages()) << "planned for CPUs";
+}
+
 TEST_F(PlanJobTest, SaysWhatEachOfSeveralGpusHolds) {
   // Two layers of four heads of eight entries, one of each pair of heads kept.
   spec_.mutable_serving()->set_gpu_memory_gib(1);
