@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "trainer/nn/loss_chunk.h"
+
 namespace regroup {
 namespace {
 
@@ -94,7 +96,7 @@ at::Tensor ChunkedLoss(const at::Tensor& student_hidden, const Linear& student_p
                        double weight, const ChunkedLossOptions& options) {
   return ChunkedLossFunction::apply(student_hidden, student_projection.weight, BiasOf(student_projection),
                                     teacher_hidden, teacher_projection.weight, BiasOf(teacher_projection), loss, weight,
-                                    options.chunk_tokens);
+                                    options.chunk_tokens.value_or(LossChunkTokens(student_hidden.device())));
 }
 
 }  // namespace regroup

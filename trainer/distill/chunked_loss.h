@@ -7,7 +7,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 
 #include "trainer/nn/model.h"
 
@@ -18,8 +20,8 @@ namespace regroup {
 using LogitLoss = std::function<at::Tensor(at::Tensor student_logits, const at::Tensor& teacher_logits, double weight)>;
 
 struct ChunkedLossOptions {
-  /// Number of tokens in one chunk.
-  int64_t chunk_tokens = 256;
+  /// Number of tokens in one chunk; by default LossChunkTokens of the device.
+  std::optional<int64_t> chunk_tokens = {};
 };
 
 /// Returns weight x the sum of the loss over tokens, a float32 scalar. student_hidden [N, D] and student_projection

@@ -173,10 +173,10 @@ absl::StatusOr<double> ShardedAdamW::ReduceGradients() {
   // Sums of squares of the clipped groups, and of the others.
   at::Tensor squares = at::zeros({2}, groups_.front().step.options().dtype(at::kDouble));
   for (const Group& group : groups_) {
-    for (const ParameterBucket& bucket : group.buckets) {
-      const at::Tensor norm = bucket.gradient_shard.to(at::kFloat).norm();
-      squares[group.spec.clipped ? 0 : 1] += norm.to(at::kDouble).square();
-    }
+    std::vector<at::Tensor> shards;
+    for (const ParameterBucket& bucket : group.buckets) shards.push_back(bucket.gradient_shard);
+    const at::Tensor norms = at::stack(at::_foreach_norm(shards, 2, at::kFloat)).to(at::kDouble);
+    squares[group.spec.clipped ? 0 : 1] += norms.square().sum();
   }
   REGROUP_RETURN_IF_ERROR(communicator_.AllReduceSum(squares));
   // Groups that are not clipped do not contribute to the norm, but must be finite too.

@@ -105,9 +105,10 @@ int64_t FrozenParameters(const ModelConfig& config, const PlannedTraining& train
   return QueryOutputParameters(config) + AdaptedParameters(config) + OriginalHeadParameters(config, training);
 }
 
-double LossBytes(const ModelConfig& config, double tokens) {
-  constexpr double kChunkTokens = 256, kCopies = 5;
-  const double chunk = std::min(tokens, kChunkTokens) * static_cast<double>(config.vocabulary) * 4 * kCopies;
+double LossBytes(const ModelConfig& config, double tokens, int64_t chunk_tokens) {
+  constexpr double kCopies = 5;
+  const double chunk =
+      std::min(tokens, static_cast<double>(chunk_tokens)) * static_cast<double>(config.vocabulary) * 4 * kCopies;
   const double projection_gradient = 4.0 * static_cast<double>(config.vocabulary * config.hidden_size);
   return chunk + projection_gradient;
 }
@@ -163,7 +164,8 @@ double TrainingBytes(const ModelConfig& config, int64_t parameters, const Planne
   // These are the mixed weights, the values that their gradient needs, and that gradient.
   const double mixing = 3 * e * original;
   const double frozen = e * static_cast<double>(FrozenParameters(config, training));
-  return state + frozen + teacher + backward + compared + mixing + LossBytes(config, tokens);
+  return state + frozen + teacher + backward + compared + mixing +
+         LossBytes(config, tokens, training.loss_chunk_tokens);
 }
 
 double CheckpointCopyBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {

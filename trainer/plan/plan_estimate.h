@@ -31,6 +31,8 @@ struct PlannedTraining {
   /// True if the loss compares what the attention layers add.
   bool compares_attention = false;
   Recompute recompute = Recompute::kNothing;
+  /// Tokens whose logits exist together.
+  int64_t loss_chunk_tokens = 256;
 };
 
 /// The part of a layerwise task that memory and operations depend on.

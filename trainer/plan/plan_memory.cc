@@ -87,8 +87,7 @@ bool Fits(const SourceModel& source, const PlannedTraining& training, at::Device
 
 PlannedTraining PlanArm(const v1::Finetune& finetune, const v1::Arm& arm, const SourceModel& source, at::Device device,
                         double gpu_bytes) {
-  PlannedTraining training = PlanTraining(finetune, source.config(), arm.kv_heads(), arm.finetune() == "l0",
-                                          ElementBytes(TrainingType(finetune.precision(), device)));
+  PlannedTraining training = PlanTraining(finetune, source.config(), arm.kv_heads(), arm.finetune() == "l0", device);
   if (finetune.shard() == "auto" && training.ranks > 1) {
     training.shards_gradients = !Fits(source, training, device, gpu_bytes);
   }

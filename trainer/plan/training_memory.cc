@@ -6,6 +6,7 @@
 #include <string>
 
 #include "services/common/base/process_memory.h"
+#include "trainer/nn/loss_chunk.h"
 #include "trainer/plan/settings.h"
 
 namespace regroup {
@@ -32,7 +33,8 @@ Recompute RecomputeOf(const v1::Finetune& finetune) {
 }
 
 PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& config, int64_t kv_heads, bool gated,
-                             int64_t element_bytes) {
+                             at::Device device) {
+  const auto element_bytes = static_cast<int64_t>(at::elementSize(TrainingType(finetune.precision(), device)));
   const int64_t length = SequenceLength(finetune, config);
   return {.kv_heads = kv_heads,
           .gated = gated,
@@ -47,7 +49,8 @@ PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& co
           .attention_only = finetune.train() == "attention",
           .adapter_rank = finetune.train() == "lora" ? finetune.lora_rank() : 0,
           .compares_attention = finetune.attention_weight() > 0,
-          .recompute = RecomputeOf(finetune)};
+          .recompute = RecomputeOf(finetune),
+          .loss_chunk_tokens = LossChunkTokens(device)};
 }
 
 absl::Status CheckTrainingMemory(const ModelConfig& config, int64_t parameters, const PlannedTraining& training,

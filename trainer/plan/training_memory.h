@@ -21,7 +21,7 @@ Recompute RecomputeOf(const v1::Finetune& finetune);
 
 /// Returns the quantities from which TrainingBytes computes the memory of a rank.
 PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& config, int64_t kv_heads, bool gated,
-                             int64_t element_bytes);
+                             at::Device device);
 
 /// Bytes of a GPU that a rank cannot use: CUDA's own, the workspaces of its libraries, and gaps in its allocator.
 inline constexpr double kGpuReserveBytes = 1.5 * (int64_t{1} << 30);

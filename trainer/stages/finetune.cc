@@ -133,8 +133,8 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   const bool bild = finetune.loss() == "bild";
   const at::ScalarType type = TrainingType(finetune.precision(), context.device);
   const bool gated = context.assignment.arm().finetune() == "l0";
-  const PlannedTraining planned = PlanTraining(finetune, source.config(), conversion.MergedConfig().kv_heads, gated,
-                                               static_cast<int64_t>(at::elementSize(type)));
+  const PlannedTraining planned =
+      PlanTraining(finetune, source.config(), conversion.MergedConfig().kv_heads, gated, context.device);
   REGROUP_ASSIGN_OR_RETURN(const bool shard_gradients, ChooseSharding(context, source, planned));
   REGROUP_ASSIGN_OR_RETURN(Student student, Student::Make(source, conversion, gated, type, context.device));
   REGROUP_ASSIGN_OR_RETURN(const Model teacher, source.Load(type, context.device));

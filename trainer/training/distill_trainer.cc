@@ -196,7 +196,7 @@ at::Tensor DistillTrainer::LossOf(const Model& model, at::Tensor hidden, at::Ten
                          teacher_hidden.index_select(0, batch.answers), teacher_.OutputProjection(), weight);
 }
 
-absl::StatusOr<double> DistillTrainer::RunMicroBatch(int64_t step, const MicroBatch& batch, int64_t answers) {
+absl::StatusOr<at::Tensor> DistillTrainer::RunMicroBatch(int64_t step, const MicroBatch& batch, int64_t answers) {
   std::vector<at::Tensor> teacher_branches, branches;
   REGROUP_ASSIGN_OR_RETURN(const at::Tensor teacher_hidden, TeacherHidden(batch, teacher_branches));
   link_.activity().SetPhase("forward");
@@ -211,7 +211,7 @@ absl::StatusOr<double> DistillTrainer::RunMicroBatch(int64_t step, const MicroBa
   }
   link_.activity().SetPhase("backward");
   loss.backward();
-  return loss.item<double>();
+  return loss.detach().to(at::kDouble);
 }
 
 void DistillTrainer::AddSparsityGradient(int64_t step) {
@@ -220,14 +220,15 @@ void DistillTrainer::AddSparsityGradient(int64_t step) {
   penalty.backward();
 }
 
-absl::StatusOr<double> DistillTrainer::RunMicroBatches(int64_t step) {
+absl::StatusOr<at::Tensor> DistillTrainer::RunMicroBatches(int64_t step) {
   const StepBatch batch = reader_.Take(step);
-  double loss = 0;
+  // It stays on the device: reading it would make the thread that feeds a GPU wait for the micro-batch.
+  at::Tensor loss = at::zeros({}, at::TensorOptions(device_).dtype(at::kDouble));
   for (size_t i = 0; i < batch.micro_batches.size(); ++i) {
     if (i > 0) REGROUP_RETURN_IF_ERROR(optimizer_.AccumulateGradients());
     optimizer_.BeginBackward(/*is_last=*/i + 1 == batch.micro_batches.size());
     const MicroBatch micro_batch = Moved(batch.micro_batches[i], device_);
-    REGROUP_ASSIGN_OR_RETURN(const double share, RunMicroBatch(step, micro_batch, batch.answers));
+    REGROUP_ASSIGN_OR_RETURN(const at::Tensor share, RunMicroBatch(step, micro_batch, batch.answers));
     loss += share;
   }
   return loss;
@@ -240,12 +241,11 @@ absl::StatusOr<DistillTrainer::StepFigures> DistillTrainer::RunStep(int64_t step
   optimizer_.ZeroGradients();
   // The sparsity gradient comes first, because the last micro-batch's backward pass must be the last one of the step.
   if (steering) AddSparsityGradient(step);
-  REGROUP_ASSIGN_OR_RETURN(const double share, RunMicroBatches(step));
+  REGROUP_ASSIGN_OR_RETURN(at::Tensor loss, RunMicroBatches(step));
   link_.activity().SetPhase("optimizer");
   StepFigures figures;
   REGROUP_ASSIGN_OR_RETURN(figures.gradient_norm, optimizer_.Step(rate_.At(step)));
   if (steering && std::isfinite(figures.gradient_norm)) SteerScores(student_.scores(), sparsity_.TargetAt(step));
-  at::Tensor loss = at::tensor({share}, at::kDouble).to(device_);
   REGROUP_RETURN_IF_ERROR(communicator_.AllReduceSum(loss));
   figures.loss = loss.item<double>();
   figures.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

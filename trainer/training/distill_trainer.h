@@ -89,10 +89,11 @@ class DistillTrainer {
   /// Returns the loss over the tokens that it covers. `answers` is the number of answer tokens on all ranks.
   at::Tensor LossOf(const Model& model, at::Tensor hidden, at::Tensor teacher_hidden, const MicroBatch& batch,
                     int64_t answers) const;
-  /// Runs one micro-batch with its backward pass and returns its share of the step's mean loss.
-  absl::StatusOr<double> RunMicroBatch(int64_t step, const MicroBatch& batch, int64_t answers);
+  /// Runs one micro-batch with its backward pass and returns its share of the step's mean loss, a float64 scalar on the
+  /// device.
+  absl::StatusOr<at::Tensor> RunMicroBatch(int64_t step, const MicroBatch& batch, int64_t answers);
   /// Runs all of this rank's micro-batches and returns their share of the step's mean loss.
-  absl::StatusOr<double> RunMicroBatches(int64_t step);
+  absl::StatusOr<at::Tensor> RunMicroBatches(int64_t step);
   void AddSparsityGradient(int64_t step);
   /// Returns the time for which this rank has waited for collectives.
   double WaitedSeconds() const;
