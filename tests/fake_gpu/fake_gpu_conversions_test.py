@@ -33,6 +33,7 @@ SAME, SAME_WITH_GATES = 2e-3, 5e-2
 # name: keys of finetune, on the demonstration's model
 TRAININGS = {
     "direct": {"method": "direct", "batch_sequences": 4, "teacher": "cache"},
+    "sharded": {"method": "direct", "batch_sequences": 4, "shard": "gradients"},
     "l0": {"method": "l0", "batch_sequences": 4},
     "lora": {"method": "direct", "train": "lora", "lora_rank": 4},
     "lora-l0": {"method": "l0", "train": "lora", "lora_rank": 4},

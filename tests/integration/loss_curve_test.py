@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The number of ranks, recomputation and the source of the teacher's states are not hyperparameters: they leave the
-loss curve as it is. Training of attention alone within documents changes just that."""
+"""The number of ranks, what they share, recomputation and the source of the teacher's states are not hyperparameters:
+they leave the loss curve as it is. Training of attention alone within documents changes just that."""
 
 import json
 import unittest
@@ -55,6 +55,13 @@ class LossCurveTest(ProgramTest):
         self.assertEqual(self.losses("l0", 2, "recomputed", steps=12, recompute="block"), plain)
         self.assertEqual(self.losses("l0", 2, "kept", steps=12, recompute="feed_forward", teacher="cache"), plain)
         self.assertEqual(len(list((self.folder / "work").glob("jobs/*/teacher-states/*.states"))), 1)
+
+    def test_does_not_depend_on_what_the_ranks_share(self):
+        """Two micro-batches a rank and step, whose gradients are summed in another order."""
+        whole = self.losses("direct", 2, "whole", steps=12, shard="optimizer")
+        sharded = self.losses("direct", 2, "sharded", steps=12, shard="gradients")
+        for step, (one, other) in enumerate(zip(whole, sharded), 1):
+            self.assertLess(abs(one - other), 1e-5 * one, f"step {step}")
 
     def test_of_attention_alone_within_documents(self):
         losses = self.losses("direct", 1, "attention", steps=20, train="attention", across_documents=False)
