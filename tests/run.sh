@@ -7,7 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [ "${1:-}" = --no-install ]; then
   shift
 else
-  deploy/install.sh --with-oracles
+  # With NCCL the plug-in for GPUs is built, which tests/fake_gpu runs on pretended libraries.
+  deploy/install.sh --with-oracles --with-nccl
 fi
 echo "tests: building"
 deploy/build.sh --all

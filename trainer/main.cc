@@ -41,6 +41,7 @@ struct Arguments {
   std::vector<std::filesystem::path> data_roots;
   double flops_per_second = 0;
   double gpu_memory_gib = 0;
+  bool for_other_machines = false;
   bool families = false;
 };
 
@@ -122,7 +123,8 @@ absl::Status RunAttempt(const Arguments& arguments) {
     const absl::Status status = RunRank(arguments, assignment, *link, fail, communicator);
     if (!status.ok()) fail(status);
   } catch (const std::exception& error) {
-    // Besides the side lane's thread, this is the only place where libtorch's exceptions become a status.
+    // Besides the threads of the side lane and of the GPU's watch, this is where libtorch's exceptions of an attempt
+    // become a status.
     fail(StatusOfException(error));
   }
   return absl::OkStatus();
@@ -131,11 +133,13 @@ absl::Status RunAttempt(const Arguments& arguments) {
 /// Plans for GPUs if the job asks for them, if the caller says how much memory they have, or if this machine has some.
 PlanOptions PlanOptionsOf(const Arguments& arguments, const v1::JobSpec& spec) {
   PlanOptions options{.flops_per_second = arguments.flops_per_second,
-                      .gpu_memory_bytes = arguments.gpu_memory_gib * (int64_t{1} << 30)};
+                      .gpu_memory_bytes = arguments.gpu_memory_gib * (int64_t{1} << 30),
+                      .runs_here = !arguments.for_other_machines};
   const std::string& device = spec.resources().device();
   if (device == "cpu") return options;
-  if (options.gpu_memory_bytes <= 0) {
+  if (options.gpu_memory_bytes <= 0 && options.runs_here) {
     options.gpu_memory_bytes = static_cast<double>(GpuMemoryBytes().value_or(0));
+    options.gpu_memory_is_of_machine = true;
   }
   if (device == "cuda" || options.gpu_memory_bytes > 0) options.device = at::kCUDA;
   return options;
@@ -206,6 +210,7 @@ int Main(int argc, char** argv) {
   app.add_option("--plan", arguments.plan_file, "Estimate the resources of the job in this file (a JobSpec as JSON)");
   app.add_option("--flops-per-second", arguments.flops_per_second, "For --plan: speed of a rank; measured by default");
   app.add_option("--gpu-memory-gib", arguments.gpu_memory_gib, "For --plan: memory of a GPU; default: this machine's");
+  app.add_flag("--for-other-machines", arguments.for_other_machines, "For --plan: look at no GPU and no memory here");
   app.add_option("--data-root", arguments.data_roots, "For --plan: a folder that may be read; default: all");
   app.add_option("--source-adapter", arguments.adapter.source_adapter, "Carry this LoRA adapter over to --result");
   app.add_option("--result", arguments.adapter.result, "For --source-adapter: the converted model");

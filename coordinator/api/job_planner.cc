@@ -20,8 +20,6 @@ void ClearMachine(v1::JobPlan& plan) {
   plan.clear_machine_memory_bytes();
   plan.clear_fits();
   plan.clear_flops_per_second();
-  plan.clear_gpu_memory_bytes();
-  plan.clear_gpu_fits();
   plan.clear_rate_is_measured();
   plan.clear_threads();
   plan.clear_device_name();
@@ -68,8 +66,9 @@ absl::StatusOr<v1::PlanJobResponse> JobPlanner::Ask(const v1::JobSpec& resolved,
                               return !is_stopping_ && is_wanted();
                             }};
   absl::StatusOr<v1::JobPlan> plan =
-      limits.is_wanted() ? AskForPlan(resolved, {.flops_per_second = kAnyFlopsPerSecond}, data_roots_, limits)
-                         : absl::CancelledError("the caller is gone");
+      limits.is_wanted()
+          ? AskForPlan(resolved, {.flops_per_second = kAnyFlopsPerSecond, .is_elsewhere = true}, data_roots_, limits)
+          : absl::CancelledError("the caller is gone");
   if (is_stopping_) return absl::UnavailableError("the coordinator is stopping");
   if (!plan.ok()) return plan.status();
   return ResponseOf(*std::move(plan));

@@ -195,12 +195,15 @@ void AddPlanCommand(CLI::App& app, CommandLine& line) {
   CLI::App* const command = app.add_subcommand("plan", "Estimate what a job needs and saves, without running it");
   const auto settings = std::make_shared<PlanSettings>();
   command->add_option("file", settings->file, "The job file")->required();
-  command->add_option("--gpu-memory-gib", settings->hardware.gpu_memory_gib,
-                      "Plan for GPUs of this memory, such as 80; default: this machine's, if the job may use them");
+  CLI::Option* const gpu_memory =
+      command->add_option("--gpu-memory-gib", settings->hardware.gpu_memory_gib,
+                          "Plan for GPUs of this memory, such as 80; default: this machine's, if the job may use them");
   command->add_option("--flops-per-second", settings->hardware.flops_per_second,
                       "Speed of a rank in FLOP/s, for example 4e14; default: measured on this machine for a second");
-  command->add_flag("--remote", settings->remote,
-                    "Ask the coordinator, for checkpoints that only its machine sees; gives no time");
+  command
+      ->add_flag("--remote", settings->remote,
+                 "Ask the coordinator, for checkpoints that only its machine sees; gives no time")
+      ->excludes(gpu_memory);
   command->footer("Needs a coordinator only with --remote. Reads the source's configuration, not its weights.");
   command->callback(
       [&line, settings] { line.selected = [settings](const CommandLine& chosen) { return Plan(*settings, chosen); }; });

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Whole conversions with `device: cuda` on pretended GPUs: every family, every way of training, several ranks, and what
-goes wrong there. The figures must be those of the same job on the CPU, since the same kernels compute them."""
+goes wrong there. For every way of training the figures must be those of the same job on the CPU, since the same kernels
+compute them."""
 
 import json
 import os
@@ -35,6 +36,7 @@ TRAININGS = {
     "direct": {"method": "direct", "batch_sequences": 4, "teacher": "cache"},
     "sharded": {"method": "direct", "batch_sequences": 4, "shard": "gradients"},
     "l0": {"method": "l0", "batch_sequences": 4},
+    "l0-sharded": {"method": "l0", "batch_sequences": 4, "shard": "gradients"},
     "lora": {"method": "direct", "train": "lora", "lora_rank": 4},
     "lora-l0": {"method": "l0", "train": "lora", "lora_rank": 4},
     "attention": {"method": "direct", "train": "attention", "recompute": "block", "across_documents": False},

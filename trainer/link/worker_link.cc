@@ -140,7 +140,7 @@ v1::ReportRequest WorkerLink::TakeReport() {
   const ActivityBoard::Snapshot now = activity_.Read();
   request.mutable_activity()->set_step(now.step);
   request.mutable_activity()->set_phase(now.background.empty() ? now.phase : now.phase + ", while " + now.background);
-  request.mutable_activity()->set_collective(now.collective);
+  request.mutable_activity()->set_collective(now.collective.empty() ? now.gpu_collective : now.collective);
   request.mutable_activity()->set_ticks(now.ticks);
   std::lock_guard lock(mutex_);
   if (rank_ == 0 && progress_changed_) *request.mutable_progress() = progress_;

@@ -7,13 +7,15 @@
 
 namespace regroup {
 
-/// Written by the computing thread, read by the reporting thread.
+/// Written by the computing thread and by the one that watches its GPU, read by the reporting thread.
 class ActivityBoard {
  public:
   struct Snapshot {
     int64_t step = 0;
     std::string phase;
+    /// The collective that the computing thread waits in, and the one that its GPU is in.
     std::string collective;
+    std::string gpu_collective;
     int64_t ticks = 0;
     std::string background;
   };
@@ -31,6 +33,10 @@ class ActivityBoard {
   /// Set to empty when the collective is over.
   void SetCollective(std::string collective) {
     Change([&](Snapshot& now) { now.collective = std::move(collective); });
+  }
+  /// The same for the GPU, which works on what the computing thread has queued and gone on from.
+  void SetGpuCollective(std::string collective) {
+    Change([&](Snapshot& now) { now.gpu_collective = std::move(collective); });
   }
   /// Describes the work of another thread of this rank as a clause: "the checkpoint of step 4 is written". Set to empty
   /// when it is done.

@@ -8,13 +8,13 @@ namespace regroup {
 
 template <typename Call>
 absl::Status Communicator::Traced(const char* name, double bytes, Call call) {
-  ShowCollective(fmt::format("{} #{}", name, calls_));
+  if (activity_ != nullptr) activity_->SetCollective(fmt::format("{} #{}", name, calls_));
   ++calls_;
   const auto start = std::chrono::steady_clock::now();
   absl::Status status = call();
   seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   bytes_sent_ += static_cast<int64_t>(bytes * (size() - 1) / size());
-  ShowCollective("");
+  if (activity_ != nullptr) activity_->SetCollective("");
   return status;
 }
 

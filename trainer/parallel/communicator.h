@@ -58,9 +58,9 @@ class Communicator {
 
   /// Returns the number of the call that runs, from 0.
   int64_t call_number() const { return calls_ - 1; }
-  /// Shows which collective is in flight; empty if none is.
-  void ShowCollective(const std::string& name) {
-    if (activity_ != nullptr) activity_->SetCollective(name);
+  /// Shows which collective the GPU is in; empty if in none. Any thread.
+  void ShowGpuCollective(const std::string& name) {
+    if (activity_ != nullptr) activity_->SetGpuCollective(name);
   }
 
  private:

@@ -12,8 +12,6 @@
 #include "services/common/base/status_macros.h"
 #include "services/common/base/stopwatch.h"
 #include "services/common/job_file/arms.h"
-#include "services/common/job_file/data_names.h"
-#include "trainer/data/data_files.h"
 #include "trainer/model_folder/source_model.h"
 #include "trainer/parallel/device_name.h"
 #include "trainer/plan/check_target.h"
@@ -28,9 +26,6 @@ namespace regroup {
 namespace {
 
 using Arms = std::vector<v1::Arm>;
-
-/// The approximate number of bytes per token in English text.
-constexpr double kBytesPerToken = 4;
 
 /// Measures this machine's rate on matrix products of the model's shapes, for about a second.
 double ProbeFlopsPerSecond(const ModelConfig& config) {
@@ -62,7 +57,7 @@ double LayeredArms(const Arms& arms) {
 double LayerwiseTextTokens(const v1::Layerwise& layerwise, const ModelConfig& config) {
   const double asked =
       static_cast<double>(layerwise.sequences()) * static_cast<double>(SequenceLength(layerwise, config));
-  const double there = EstimateDataBytes(DataNames(layerwise)) / kBytesPerToken;
+  const double there = EstimateTokens(layerwise);
   return there > 0 ? std::min(asked, there) : asked;
 }
 
@@ -71,7 +66,7 @@ double EvaluationTokens(const v1::Evaluation& evaluation, const ModelConfig& con
   const v1::Evaluation::Perplexity& perplexity = evaluation.perplexity();
   const double most =
       static_cast<double>(perplexity.max_windows()) * static_cast<double>(SequenceLength(perplexity, config));
-  const double all = EstimateDataBytes(DataNames(perplexity)) / kBytesPerToken;
+  const double all = EstimateTokens(perplexity);
   return most > 0 ? std::min(most, all) : all;
 }
 
@@ -232,10 +227,10 @@ void AddGpu(const PlanOptions& options, v1::JobPlan& plan) {
   plan.set_gpu_memory_bytes(bytes);
   plan.set_gpu_fits(plan.gpu_memory_bytes_per_rank() + kGpuReserveBytes <= bytes);
   if (plan.gpu_fits()) return;
-  plan.add_notes(fmt::format(
+  *(options.gpu_memory_is_of_machine ? plan.add_machine_notes() : plan.add_notes()) = fmt::format(
       "the largest rank and {:.1f} GiB for CUDA need more than the {:.1f} GiB of a GPU; train with shard: gradients, "
       "recompute: block, train: lora or attention, fewer micro_batch_sequences, or more ranks",
-      kGpuReserveBytes / (1 << 30), bytes / (1 << 30)));
+      kGpuReserveBytes / (1 << 30), bytes / (1 << 30));
 }
 
 /// Adds the rate of a rank and the time. Only that of a CPU can be measured here.
@@ -287,9 +282,13 @@ absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const SourceMod
   AddServing(resolved, source, smallest, plan);
   *plan.mutable_tokens() = TokensOf(resolved, arms, config);
   plan.set_flops(JobFlops(resolved, arms, config, plan.tokens()));
-  StageMemory memory = PlanMemory(resolved, arms, source, kv_heads, options.device, options.gpu_memory_bytes);
+  StageMemory memory = PlanMemory(resolved, arms, source, kv_heads, options);
   *plan.mutable_memory_bytes() = std::move(memory.host);
   if (memory.shards_gradients) plan.add_notes("finetune keeps on each rank only its slice of the gradients");
+  if (!options.runs_here && resolved.finetune().shard() == "auto" && resolved.finetune().ranks() > 1 &&
+      TrainedArms(arms) > 0) {
+    plan.add_notes("finetune keeps on each rank only its slice of the gradients where whole ones do not fit");
+  }
   plan.set_memory_bytes_per_rank(Largest(plan.memory_bytes()));
   if (options.device.is_cuda()) {
     *plan.mutable_gpu_memory_bytes_of_stages() = std::move(memory.gpu);

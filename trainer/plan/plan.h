@@ -17,6 +17,10 @@ struct PlanOptions {
   at::Device device = at::kCPU;
   /// Bytes of memory of a GPU; 0 if unknown.
   double gpu_memory_bytes = 0;
+  /// True if that is the memory of this machine's GPUs and not stated by the caller.
+  bool gpu_memory_is_of_machine = false;
+  /// True if the job will run on machines like this one.
+  bool runs_here = true;
 };
 
 /// Returns the plan of a job whose defaults are filled in; sets every field for which the job has a figure.

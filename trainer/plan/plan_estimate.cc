@@ -105,12 +105,17 @@ int64_t FrozenParameters(const ModelConfig& config, const PlannedTraining& train
   return QueryOutputParameters(config) + AdaptedParameters(config) + OriginalHeadParameters(config, training);
 }
 
-double LossBytes(const ModelConfig& config, double tokens, int64_t chunk_tokens) {
+/// Returns true if embeddings and output projection are trained.
+bool TrainsEmbeddings(const PlannedTraining& training) {
+  return !training.attention_only && training.adapter_rank == 0;
+}
+
+double LossBytes(const ModelConfig& config, double tokens, const PlannedTraining& training) {
   constexpr double kCopies = 5;
-  const double chunk =
-      std::min(tokens, static_cast<double>(chunk_tokens)) * static_cast<double>(config.vocabulary) * 4 * kCopies;
-  const double projection_gradient = 4.0 * static_cast<double>(config.vocabulary * config.hidden_size);
-  return chunk + projection_gradient;
+  const double chunk = std::min(tokens, static_cast<double>(training.loss_chunk_tokens)) *
+                       static_cast<double>(config.vocabulary) * 4 * kCopies;
+  if (!TrainsEmbeddings(training)) return chunk;
+  return chunk + 4.0 * static_cast<double>(config.vocabulary * config.hidden_size);
 }
 
 }  // namespace
@@ -150,8 +155,8 @@ double TrainingBytes(const ModelConfig& config, int64_t parameters, const Planne
   const double student = static_cast<double>(TrainedParameters(config, parameters, training));
   const double moments = 8 + (e == 4 ? 0 : 4);
   // Gradients of one bucket, flat in float32, and the sum of the slice.
-  const double bucket = std::min(student, std::max(static_cast<double>(config.vocabulary * config.hidden_size),
-                                                   static_cast<double>(kBucketBytes) / e));
+  const double largest = TrainsEmbeddings(training) ? static_cast<double>(config.vocabulary * config.hidden_size) : 0;
+  const double bucket = std::min(student, std::max(largest, static_cast<double>(kBucketBytes) / e));
   const double state = training.shards_gradients
                            ? student * (e + (4 + moments) / ranks) + bucket * (e + 4 + 4 / ranks)
                            : student * (2 * e + (training.sums_apart ? 4 : 0) + (e + moments) / ranks);
@@ -164,8 +169,7 @@ double TrainingBytes(const ModelConfig& config, int64_t parameters, const Planne
   // These are the mixed weights, the values that their gradient needs, and that gradient.
   const double mixing = 3 * e * original;
   const double frozen = e * static_cast<double>(FrozenParameters(config, training));
-  return state + frozen + teacher + backward + compared + mixing +
-         LossBytes(config, tokens, training.loss_chunk_tokens);
+  return state + frozen + teacher + backward + compared + mixing + LossBytes(config, tokens, training);
 }
 
 double CheckpointCopyBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {

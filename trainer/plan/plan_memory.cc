@@ -5,8 +5,6 @@
 #include <algorithm>
 
 #include "services/common/job_file/arms.h"
-#include "services/common/job_file/data_names.h"
-#include "trainer/data/data_files.h"
 #include "trainer/nn/windows_at_once.h"
 #include "trainer/plan/settings.h"
 #include "trainer/plan/training_memory.h"
@@ -62,9 +60,8 @@ StageBytes EvaluateBytes(const v1::JobSpec& spec, const SourceModel& source, int
     planned.window_tokens = SequenceLength(evaluation.perplexity(), config);
     planned.tokens_at_once = WindowsAtOnce(planned.window_tokens) * planned.window_tokens;
     // What the source predicts is kept on the host.
-    constexpr double kComparedTokens = 131072, kBytesPerToken = 4;
-    const double most = EstimateDataBytes(DataNames(evaluation.perplexity())) / kBytesPerToken;
-    bytes.host += std::min(kComparedTokens, most) * static_cast<double>(config.hidden_size * planned.element_bytes);
+    const double compared = std::min<double>(kComparedTokens, EstimateTokens(evaluation.perplexity()));
+    bytes.host += compared * static_cast<double>(config.hidden_size * planned.element_bytes);
   }
   bytes.computing = EvaluationBytes(config, source.ParameterCount(), planned);
   return bytes;
@@ -79,24 +76,26 @@ StageBytes LayerwiseStageBytes(const v1::JobSpec& spec, const v1::Arm& arm, cons
 }
 
 /// Returns true if the memory suffices to train so: that of a GPU, or of this machine for one rank.
-bool Fits(const SourceModel& source, const PlannedTraining& training, at::Device device, double gpu_bytes) {
+bool Fits(const SourceModel& source, const PlannedTraining& training, const PlanOptions& options) {
+  if (!options.runs_here && options.gpu_memory_bytes <= 0) return true;
   const int64_t parameters = source.ParameterCount();
-  if (!device.is_cuda()) return CheckTrainingMemory(source.config(), parameters, training, 1).ok();
-  return gpu_bytes > 0 && CheckGpuTrainingMemory(source.config(), parameters, training, gpu_bytes).ok();
+  if (!options.device.is_cuda()) return CheckTrainingMemory(source.config(), parameters, training, 1).ok();
+  return FitsGpu(source.config(), parameters, training, options.gpu_memory_bytes);
 }
 
-PlannedTraining PlanArm(const v1::Finetune& finetune, const v1::Arm& arm, const SourceModel& source, at::Device device,
-                        double gpu_bytes) {
-  PlannedTraining training = PlanTraining(finetune, source.config(), arm.kv_heads(), arm.finetune() == "l0", device);
+PlannedTraining PlanArm(const v1::Finetune& finetune, const v1::Arm& arm, const SourceModel& source,
+                        const PlanOptions& options) {
+  PlannedTraining training =
+      PlanTraining(finetune, source.config(), arm.kv_heads(), arm.finetune() == "l0", options.device);
   if (finetune.shard() == "auto" && training.ranks > 1) {
-    training.shards_gradients = !Fits(source, training, device, gpu_bytes);
+    training.shards_gradients = !Fits(source, training, options);
   }
   return training;
 }
 
 StageBytes FinetuneBytes(const v1::Finetune& finetune, const SourceModel& source, const PlannedTraining& training) {
-  // Each token of about 4 bytes of text takes 4 bytes in memory.
-  return {.host = MappedBytes(source) + EstimateDataBytes(DataNames(finetune)) +
+  // Each token takes 4 bytes in memory.
+  return {.host = MappedBytes(source) + 4 * EstimateTokens(finetune) +
                   CheckpointCopyBytes(source.config(), source.ParameterCount(), training),
           .computing = TrainingBytes(source.config(), source.ParameterCount(), training)};
 }
@@ -139,8 +138,9 @@ PlannedLayers PlanLayers(const v1::Layerwise& layerwise, const ModelConfig& conf
 }
 
 StageMemory PlanMemory(const v1::JobSpec& resolved, const Arms& arms, const SourceModel& source, int64_t kv_heads,
-                       at::Device device, double gpu_memory_bytes) {
+                       const PlanOptions& options) {
   using Bytes = v1::JobPlan::MemoryBytes;
+  const at::Device device = options.device;
   const bool on_gpu = device.is_cuda();
   Stages stages(on_gpu);
   stages.Add(&Bytes::set_calibrate, &Bytes::calibrate, CalibrateBytes(resolved, source, on_gpu));
@@ -150,7 +150,7 @@ StageMemory PlanMemory(const v1::JobSpec& resolved, const Arms& arms, const Sour
       stages.Add(&Bytes::set_layerwise, &Bytes::layerwise, LayerwiseStageBytes(resolved, arm, source, device));
     }
     if (Trains(arm)) {
-      const PlannedTraining training = PlanArm(resolved.finetune(), arm, source, device, gpu_memory_bytes);
+      const PlannedTraining training = PlanArm(resolved.finetune(), arm, source, options);
       stages.memory().shards_gradients |= training.shards_gradients;
       stages.Add(&Bytes::set_finetune, &Bytes::finetune, FinetuneBytes(resolved.finetune(), source, training));
     }

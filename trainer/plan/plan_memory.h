@@ -8,7 +8,10 @@
 #include "regroup/v1/job.pb.h"
 #include "regroup/v1/plan.pb.h"
 #include "regroup/v1/worker_service.pb.h"
+#include "services/common/job_file/data_names.h"
+#include "trainer/data/data_files.h"
 #include "trainer/model_folder/source_model.h"
+#include "trainer/plan/plan.h"
 #include "trainer/plan/plan_estimate.h"
 
 namespace regroup {
@@ -21,9 +24,10 @@ struct StageMemory {
 };
 
 /// Plans the stages of these arms of a job whose defaults are filled in. `kv_heads` is the largest target. With
-/// `shard: auto`, gradients are sharded if they do not fit otherwise; on GPUs of unknown memory (0) they are.
+/// `shard: auto`, gradients are sharded if they do not fit otherwise: they are on GPUs of unknown memory, and are not
+/// if the job will run on unknown machines.
 StageMemory PlanMemory(const v1::JobSpec& resolved, const std::vector<v1::Arm>& arms, const SourceModel& source,
-                       int64_t kv_heads, at::Device device, double gpu_memory_bytes);
+                       int64_t kv_heads, const PlanOptions& options);
 
 /// Returns the quantities from which LayerwiseBytes and LayerwiseFlops compute their figures.
 PlannedLayers PlanLayers(const v1::Layerwise& layerwise, const ModelConfig& config, int64_t kv_heads,
@@ -31,6 +35,14 @@ PlannedLayers PlanLayers(const v1::Layerwise& layerwise, const ModelConfig& conf
 
 /// Returns the bytes of the sums over tokens, in float64: second moments of inputs, and the Grams of unit-length heads.
 double StatisticsBytes(const ModelConfig& config);
+
+/// Returns the number of tokens in the data of a message, from the size of its files.
+template <typename Message>
+double EstimateTokens(const Message& message) {
+  // Bytes of a token in English text.
+  constexpr double kBytes = 4;
+  return EstimateDataBytes(DataNames(message)) / kBytes;
+}
 
 /// Returns the largest of the stages' figures.
 double Largest(const v1::JobPlan::MemoryBytes& memory);

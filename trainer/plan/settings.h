@@ -21,6 +21,9 @@ int64_t SequenceLength(const Message& message, const ModelConfig& config) {
   return std::min<int64_t>(2048, config.max_positions);
 }
 
+/// Tokens of the evaluation's text on which the result is compared with what the source predicts.
+inline constexpr int64_t kComparedTokens = 131072;
+
 /// Returns the type of activations and gradients for a `precision` of the job file; auto depends on the device.
 inline at::ScalarType TrainingType(std::string_view precision, at::Device device) {
   if (precision == "bfloat16") return at::kBFloat16;

@@ -22,8 +22,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int64_t kAgreementTokens = 131072;
-
 /// Writes the scores of single windows or items, once.
 absl::Status WriteScores(const StageContext& context, const std::string& name, const Json& scores) {
   if (!context.leads()) return absl::OkStatus();
@@ -148,7 +146,7 @@ absl::Status QualityMeasures::AddAnswers(const Model& model, EvaluationRecord& r
 
 absl::Status QualityMeasures::KeepReference(const Model& model) {
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows* windows, Windows());
-  const int64_t most = std::max<int64_t>(1, kAgreementTokens / windows->sequence_length());
+  const int64_t most = std::max<int64_t>(1, kComparedTokens / windows->sequence_length());
   const int64_t total = std::min(most, windows->windows());
   const auto progress = [&](int64_t done) { context_.link.SetProgress("windows of the source", done, total); };
   reference_.emplace(model, *windows, most, context_.device, context_.communicator, progress);
@@ -163,6 +161,7 @@ absl::Status QualityMeasures::AddAgreement(const Model& model, EvaluationRecord&
   };
   REGROUP_ASSIGN_OR_RETURN(const Agreement agreement, MeasureAgreement(*reference_, model, *windows, context_.device,
                                                                        context_.communicator, progress));
+  reference_.reset();
   record.measured["agreement"] = {
       {"positions", agreement.positions}, {"mean_kl", agreement.mean_kl}, {"same_top_token", agreement.same_top_token}};
   return absl::OkStatus();

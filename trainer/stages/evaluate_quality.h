@@ -50,7 +50,7 @@ class QualityMeasures {
 
   /// Keeps what the model predicts on at most 131,072 tokens of the evaluation.perplexity text.
   absl::Status KeepReference(const Model& model);
-  /// Adds how closely `model` follows the reference there; adds nothing if there is no reference.
+  /// Adds how closely `model` follows the reference there, and forgets it; adds nothing if there is none.
   absl::Status AddAgreement(const Model& model, EvaluationRecord& record);
 
  private:

@@ -58,21 +58,27 @@ absl::Status CheckMemory(const StageContext& context, const SourceModel& source,
                              local == nullptr ? 1 : std::atoll(local));
 }
 
-/// Checks the memory, and decides for `shard: auto` whether gradients are sharded: if any rank lacks the memory for
-/// whole ones. Every rank decides the same.
+/// Returns true if this rank should have the memory to train so.
+bool Fits(const StageContext& context, const SourceModel& source, const PlannedTraining& training) {
+  const std::optional<int64_t> gpu_bytes =
+      context.device.is_cuda() ? GpuMemoryBytes(context.device.index()) : std::nullopt;
+  if (!gpu_bytes.has_value()) return CheckMemory(context, source, training).ok();
+  return FitsGpu(source.config(), source.ParameterCount(), training, static_cast<double>(*gpu_bytes));
+}
+
+/// Decides for `shard: auto` whether gradients are sharded: if any rank lacks the memory for whole ones. Every rank
+/// decides the same. Refuses what has no room either way.
 absl::StatusOr<bool> ChooseSharding(StageContext& context, const SourceModel& source, PlannedTraining training) {
-  const absl::Status checked = CheckMemory(context, source, training);
-  if (context.spec().finetune().shard() != "auto" || training.ranks == 1) {
-    if (!checked.ok()) return checked;
-    return training.shards_gradients;
+  if (context.spec().finetune().shard() == "auto" && training.ranks > 1) {
+    at::Tensor too_large = at::zeros({1}, at::kLong).fill_(Fits(context, source, training) ? 0 : 1);
+    REGROUP_RETURN_IF_ERROR(context.communicator.AllReduceSum(too_large));
+    training.shards_gradients = too_large.item<int64_t>() > 0;
+    if (training.shards_gradients) {
+      LogInfo("gradients are sharded, since whole ones do not fit", {{"ranks", too_large.item<int64_t>()}});
+    }
   }
-  at::Tensor too_large = at::zeros({1}, at::kLong).fill_(checked.ok() ? 0 : 1);
-  REGROUP_RETURN_IF_ERROR(context.communicator.AllReduceSum(too_large));
-  training.shards_gradients = too_large.item<int64_t>() > 0;
-  if (!training.shards_gradients) return false;
   REGROUP_RETURN_IF_ERROR(CheckMemory(context, source, training));
-  LogInfo("gradients are sharded, since they do not fit as a whole", {{"reason", std::string(checked.message())}});
-  return true;
+  return training.shards_gradients;
 }
 
 /// Returns the inputs, other than their shape, on which the teacher's states depend.

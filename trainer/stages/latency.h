@@ -1,4 +1,4 @@
-// Measures the decoding speed of source and result side by side, for the report.
+// Measures the decoding speed of source and result in one task, for the report.
 #pragma once
 
 #include <functional>

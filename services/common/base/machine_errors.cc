@@ -31,28 +31,41 @@ bool SaysOutOfMemory(std::string_view text) {
   return false;
 }
 
-/// Errors by which CUDA reports a mistake of the program that uses it, as far as can be told.
-constexpr std::array<std::string_view, 5> kMistakes = {"device-side assert", "an illegal memory access",
-                                                       "invalid argument", "misaligned address",
-                                                       "invalid configuration argument"};
+/// Errors of CUDA whose reason is the card, the link between cards or the driver. Any other, such as an access to
+/// memory that is not there, is taken for a mistake of the program.
+constexpr std::array<std::string_view, 13> kOfMachine = {"ECC error",
+                                                         "NVLink error",
+                                                         "unspecified launch failure",
+                                                         "the launch timed out",
+                                                         "unknown error",
+                                                         "hardware stack error",
+                                                         "busy or unavailable",
+                                                         "no CUDA-capable device",
+                                                         "initialization error",
+                                                         "system not yet initialized",
+                                                         "driver shutting down",
+                                                         "device is lost",
+                                                         "CUBLAS_STATUS_NOT_INITIALIZED"};
 
-/// Returns the error of a GPU from the text of an exception, which goes on for many lines; empty if it is of no GPU.
-std::string_view GpuError(std::string_view text) {
-  constexpr std::string_view kStart = "CUDA error: ";
-  const size_t begin = text.find(kStart);
-  if (begin == std::string_view::npos) return {};
-  const std::string_view error = text.substr(begin + kStart.size());
-  return error.substr(0, error.find('\n'));
+/// Returns the error of CUDA in the text of an exception, which goes on for many lines; empty if there is none.
+std::string_view CudaError(std::string_view text) {
+  for (const std::string_view start : {"CUDA error: ", "CUDA driver error: "}) {
+    const size_t begin = text.find(start);
+    if (begin == std::string_view::npos) continue;
+    const std::string_view error = text.substr(begin + start.size());
+    return error.substr(0, error.find('\n'));
+  }
+  return {};
 }
 
 std::optional<absl::Status> GpuStatus(std::string_view text) {
-  const std::string_view error = GpuError(text);
-  const auto is_in = [&](std::string_view mistake) { return error.starts_with(mistake); };
-  if (error.empty() || std::any_of(kMistakes.begin(), kMistakes.end(), is_in)) return std::nullopt;
-  if (error.starts_with("no kernel image is available")) {
+  const std::string_view error = CudaError(text);
+  const auto is_in_it = [&](std::string_view sign) { return error.find(sign) != std::string_view::npos; };
+  if (is_in_it("no kernel image is available")) {
     return absl::FailedPreconditionError(fmt::format(
         "the GPU is too old for this build of libtorch ({}); use a newer one, or resources: {{device: cpu}}", error));
   }
+  if (std::none_of(kOfMachine.begin(), kOfMachine.end(), is_in_it)) return std::nullopt;
   return absl::UnavailableError(
       fmt::format("the GPU has failed: {}; the kernel's log (dmesg, lines with Xid) says more", error));
 }

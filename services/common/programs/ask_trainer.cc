@@ -104,6 +104,7 @@ absl::StatusOr<v1::JobPlan> AskForPlan(const v1::JobSpec& resolved, const Planne
                                         fmt::format("{:g}", hardware.flops_per_second),
                                         "--gpu-memory-gib",
                                         fmt::format("{:g}", hardware.gpu_memory_gib)};
+  if (hardware.is_elsewhere) arguments.emplace_back("--for-other-machines");
   for (const std::filesystem::path& root : data_roots) {
     arguments.insert(arguments.end(), {"--data-root", Absolute(root).string()});
   }

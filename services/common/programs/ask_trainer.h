@@ -24,6 +24,8 @@ struct PlannedHardware {
   double flops_per_second = 0;
   /// Memory of a GPU; 0 takes that of this machine's.
   double gpu_memory_gib = 0;
+  /// True if the job will run on other machines, of which nothing is known.
+  bool is_elsewhere = false;
 };
 
 /// Returns the plan of a job from its spec with all defaults. The source must lie in one of `data_roots`, unless there

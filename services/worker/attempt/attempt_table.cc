@@ -12,7 +12,7 @@ namespace regroup {
 namespace {
 
 /// Time that an attempt waits for slots of one that is being stopped.
-constexpr std::chrono::seconds kSlotPatience(30);
+constexpr std::chrono::seconds kSlotPatience(2);
 
 }  // namespace
 

@@ -28,6 +28,8 @@ constexpr size_t kHeader = 4096;
 constexpr char kBadRankVariable[] = "FAKE_NCCL_BAD_RANK";
 constexpr char kNoIdVariable[] = "FAKE_NCCL_NO_ID";
 constexpr char kBrokenVariable[] = "FAKE_NCCL_BROKEN_FILE";
+/// Folder for the memory that ranks share.
+constexpr char kFolderVariable[] = "FAKE_NCCL_FOLDER";
 
 /// Description of a collective; equal on all ranks. All fields have one size, so that there is no padding.
 struct Call {
@@ -165,7 +167,11 @@ extern "C" {
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   if (std::getenv(kNoIdVariable) != nullptr) return ncclSystemError;
   std::memset(id, 0, sizeof *id);
-  std::snprintf(id->internal, sizeof id->internal, "/regroup_fake_nccl_%d", static_cast<int>(getpid()));
+  // In the test's own folder, which is removed however the ranks end.
+  std::snprintf(id->internal, sizeof id->internal, "%s/nccl-XXXXXX", std::getenv(kFolderVariable));
+  const int file = mkstemp(id->internal);
+  if (file < 0) return ncclSystemError;
+  close(file);
   return ncclSuccess;
 }
 
@@ -173,7 +179,7 @@ ncclResult_t ncclCommInitRank(ncclComm_t* comm, int size, ncclUniqueId id, int r
   const char* const bad = std::getenv(kBadRankVariable);
   if (bad != nullptr && std::atoi(bad) == rank) return ncclUnhandledCudaError;
   const size_t bytes = kHeader + static_cast<size_t>(size) * (kSlot + kHeader);
-  const int file = shm_open(id.internal, O_RDWR | O_CREAT, 0600);
+  const int file = open(id.internal, O_RDWR | O_CLOEXEC);
   if (file < 0 || ftruncate(file, static_cast<off_t>(bytes)) != 0) return ncclSystemError;
   void* const base = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   close(file);
@@ -182,7 +188,6 @@ ncclResult_t ncclCommInitRank(ncclComm_t* comm, int size, ncclUniqueId id, int r
   ++shared->joined;
   // As NCCL does, waits for all without end.
   while (shared->joined < size) usleep(1000);
-  shm_unlink(id.internal);
   *comm = new ncclComm{.rank = rank, .size = size, .base = static_cast<char*>(base)};
   return ncclSuccess;
 }

@@ -1,6 +1,7 @@
 // Scenarios for the ranks of fake_runtime_test.py: each uses the real plug-in, over pretended libraries.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -16,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "services/common/base/parent_death.h"
 #include "trainer/parallel/activity.h"
 #include "trainer/parallel/device.h"
 
@@ -133,8 +135,13 @@ void LoseGpu(Communicator& gang, at::Device device) {
 /// Rank 0 waits on its GPU for a collective that the others never call.
 void WaitForever(Communicator& gang, at::Device device) {
   at::Tensor tensor = at::zeros({64}, at::kFloat).to(device);
-  if (g_rank == 0) gang.AllReduceSum(tensor).IgnoreError();
-  if (g_rank == 0) tensor.cpu();
+  if (g_rank == 0) {
+    gang.AllReduceSum(tensor).IgnoreError();
+    tensor.cpu();
+  }
+  // The connection breaks while rank 0 waits.
+  sleep(1);
+  std::ofstream(std::getenv("FAKE_NCCL_BROKEN_FILE")) << "broken";
   sleep(60);
 }
 
@@ -145,11 +152,32 @@ void ShowCollective(Communicator& gang, at::Device device) {
   at::Tensor tensor = at::zeros({64}, at::kFloat).to(device);
   if (g_rank != 0) sleep(60);
   gang.AllReduceSum(tensor).IgnoreError();
-  for (int i = 0; i < 100 && board.Read().collective.empty(); ++i) {
+  for (int i = 0; i < 100 && board.Read().gpu_collective.empty(); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
-  Say("in flight: " + board.Read().collective);
+  Say("in flight: " + board.Read().gpu_collective);
   _exit(kLost);
+}
+
+/// After a slow collective on their GPUs the ranks wait for rank 1 on their hosts: the board goes on to name that wait.
+void WaitOnTheHost(Communicator& gang, at::Device device) {
+  ActivityBoard board;
+  gang.set_activity(&board);
+  at::Tensor tensor = at::zeros({64}, at::kFloat).to(device);
+  if (g_rank == 1) std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  gang.AllReduceSum(tensor).IgnoreError();
+  tensor.cpu();
+  if (g_rank == 1) std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+  std::thread reader([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(700));
+    const ActivityBoard::Snapshot now = board.Read();
+    if (g_rank != 0) return;
+    Expect(now.collective == "resting barrier #1", "the board names '" + now.collective + "'");
+    Expect(now.gpu_collective.empty(), "it still names '" + now.gpu_collective + "'");
+  });
+  Expect(gang.RestingBarrier().ok(), "call");
+  reader.join();
+  gang.set_activity(nullptr);
 }
 
 void CountSeconds(Communicator& gang, at::Device device) {
@@ -170,6 +198,7 @@ int Run(const std::string& name) {
                                                      {"lose", LoseGpu},
                                                      {"wait", WaitForever},
                                                      {"show", ShowCollective},
+                                                     {"host", WaitOnTheHost},
                                                      {"seconds", CountSeconds},
                                                      {"join", [](Communicator&, at::Device) {}}};
   g_rank = PlaceInGang().rank;
@@ -178,10 +207,10 @@ int Run(const std::string& name) {
     Say(device.status().ToString());
     return 1;
   }
-  const auto lost = [](const absl::Status& status) {
+  const auto lost = [&name](const absl::Status& status) {
     Say("lost: " + std::string(status.message()).substr(0, 200));
-    // The scenario that loses its GPU sees the exception too.
-    if (std::getenv("FAKE_CUDA_LOST_FILE") == nullptr) _exit(kLost);
+    // The scenario that loses its GPU sees the exception too; of a broken connection, rank 0 has to learn by itself.
+    if (name != "lose" && g_rank == 0) _exit(kLost);
   };
   auto gang = JoinGang(*device, lost);
   if (!gang.ok()) {
@@ -189,8 +218,6 @@ int Run(const std::string& name) {
     _exit(1);
   }
   scenarios.at(name)(**gang, *device);
-  // MPI's end would wait for ranks that do not come.
-  if (name == "lose") _exit(g_failures == 0 ? 0 : 1);
   gang->reset();
   Say(fmt::format("{} failures", g_failures));
   return g_failures == 0 ? 0 : 1;
@@ -199,4 +226,8 @@ int Run(const std::string& name) {
 }  // namespace
 }  // namespace regroup
 
-int main(int argc, char** argv) { return argc == 2 ? regroup::Run(argv[1]) : 2; }
+int main(int argc, char** argv) {
+  // mpirun is killed if the test's patience ends.
+  if (argc != 2 || !regroup::DieWithParent(SIGKILL)) return 2;
+  return regroup::Run(argv[1]);
+}

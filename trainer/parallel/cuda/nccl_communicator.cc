@@ -22,6 +22,7 @@
 #include <thread>
 #include <utility>
 
+#include "services/common/base/machine_errors.h"
 #include "services/common/base/status_macros.h"
 #include "trainer/parallel/cuda/collective_clock.h"
 #include "trainer/parallel/cuda_plugin.h"
@@ -175,22 +176,27 @@ class NcclCommunicator final : public Communicator {
 
   /// Until the end: ends this process if NCCL has lost a rank, and shows which collective the GPU is in.
   void Watch(int device) {
-    c10::cuda::set_device(static_cast<c10::DeviceIndex>(device));
+    try {
+      c10::cuda::set_device(static_cast<c10::DeviceIndex>(device));
+      const absl::Status status = WatchUntilStopped();
+      if (!status.ok()) lost_(status);
+    } catch (const std::exception& error) {
+      lost_(StatusOfException(error));
+    }
+  }
+
+  absl::Status WatchUntilStopped() {
     std::string shown;
     std::unique_lock lock(mutex_);
     while (!stop_.wait_for(lock, kLookEvery, [this] { return stopping_; })) {
       ncclResult_t state = ncclSuccess;
       const ncclResult_t asked = ncclCommGetAsyncError(nccl_, &state);
-      const absl::Status status = ToStatus(asked == ncclSuccess ? state : asked, "NCCL", nccl_);
-      if (!status.ok()) return lost_(status);
-      try {
-        const std::string in_flight = clock_.Collect();
-        if (in_flight != shown) ShowCollective(in_flight);
-        shown = in_flight;
-      } catch (const std::exception& error) {
-        return lost_(absl::UnavailableError(error.what()));
-      }
+      REGROUP_RETURN_IF_ERROR(ToStatus(asked == ncclSuccess ? state : asked, "NCCL", nccl_));
+      const std::string in_flight = clock_.Collect();
+      if (in_flight != shown) ShowGpuCollective(in_flight);
+      shown = in_flight;
     }
+    return absl::OkStatus();
   }
 
   std::unique_ptr<Communicator> host_;

@@ -193,6 +193,7 @@ TEST_P(StageTest, ANonFiniteGradientOfOneRankStopsTheStepOnEveryRank) {
       Options(), World());
   for (at::Tensor* hit : {&matrix, &scores}) {
     optimizer.ZeroGradients();
+    optimizer.BeginBackward(/*is_last=*/true);
     const bool last = World().rank() == World().size() - 1;
     (hit->sum() * (last ? std::numeric_limits<double>::infinity() : 1.0)).backward();
     const auto norm = optimizer.Step(0.1);
@@ -201,6 +202,11 @@ TEST_P(StageTest, ANonFiniteGradientOfOneRankStopsTheStepOnEveryRank) {
     EXPECT_TRUE(at::equal(matrix.detach(), at::ones({10, 10})));
     EXPECT_TRUE(at::equal(scores.detach(), at::ones({3})));
   }
+  // Nothing of the skipped steps is left in the next one.
+  optimizer.ZeroGradients();
+  optimizer.BeginBackward(/*is_last=*/true);
+  matrix.sum().backward();
+  EXPECT_NEAR(*optimizer.Step(0.1), World().size() * 10.0, 1e-4);
 }
 
 }  // namespace

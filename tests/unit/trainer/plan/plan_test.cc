@@ -70,13 +70,17 @@ TEST_F(PlanJobTest, ShardsGradientsOnGpusWhereTheyDoNotFitOtherwise) {
     return *PlanJob(ResolveJobSpec(spec_), source,
                     {.flops_per_second = 1e12, .device = at::kCUDA, .gpu_memory_bytes = gib * (1 << 30)});
   };
-  const auto note = testing::Contains(testing::HasSubstr("only its slice of the gradients"));
+  const auto note = testing::Contains("finetune keeps on each rank only its slice of the gradients");
   EXPECT_TRUE(plan(2).gpu_fits());
   EXPECT_THAT(plan(2).notes(), testing::Not(note));
   EXPECT_FALSE(plan(1).gpu_fits()) << "CUDA alone takes 1.5 GiB";
   EXPECT_THAT(plan(1).notes(), note);
   EXPECT_THAT(plan(0).notes(), note);
   EXPECT_FALSE(plan(0).has_gpu_fits());
+  const v1::JobPlan elsewhere =
+      *PlanJob(ResolveJobSpec(spec_), source, {.flops_per_second = 1e12, .device = at::kCUDA, .runs_here = false});
+  EXPECT_THAT(elsewhere.notes(), testing::Contains(testing::HasSubstr("where whole ones do not fit")));
+  EXPECT_THAT(elsewhere.notes(), testing::Not(note));
   EXPECT_TRUE(plan(2).has_gpu_memory_bytes_of_stages());
   EXPECT_FALSE(Plan().has_gpu_memory_bytes_of_stages()) << "planned for CPUs";
 }

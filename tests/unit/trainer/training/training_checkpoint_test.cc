@@ -59,6 +59,22 @@ TEST_F(TrainingCheckpointTest, ARestoredTrainingContinuesBitByBit) {
   EXPECT_TRUE(at::equal(restored.Weights(), straight.Weights()));
 }
 
+TEST_F(TrainingCheckpointTest, GoesFromWholeGradientsToShardedOnesAndBack) {
+  for (const bool sharded_first : {false, true}) {
+    const fs::path folder = folder_ / (sharded_first ? "sharded" : "whole");
+    Regression first(World(), at::kFloat, {.shard_gradients = sharded_first});
+    Regression second(World(), at::kFloat, {.shard_gradients = !sharded_first});
+    TrainAndSave(first, folder, World(), 0, 4);
+    ASSERT_TRUE(LoadTrainingCheckpoint(*Find({folder}), second.optimizer()).ok());
+    EXPECT_TRUE(at::equal(first.Weights(), second.Weights()));
+    for (int step = 4; step < 8; ++step) {
+      first.Step(step);
+      second.Step(step);
+    }
+    EXPECT_LT((first.Weights() - second.Weights()).abs().max().item<double>(), 1e-6);
+  }
+}
+
 TEST_F(TrainingCheckpointTest, GoesFromSeveralRanksToOne) {
   Regression together(World());
   TrainAndSave(together, folder_, World(), 0, 4);

@@ -34,6 +34,7 @@ TEST(StatusOfException, TellsAGpuThatFailedFromAMistake) {
   EXPECT_EQ(status_of("unspecified launch failure").code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(status_of("an illegal memory access was encountered").code(), absl::StatusCode::kInternal);
   EXPECT_EQ(status_of("device-side assert triggered").code(), absl::StatusCode::kInternal);
+  EXPECT_EQ(status_of("CUBLAS_STATUS_INVALID_VALUE when calling `cublasGemmEx`").code(), absl::StatusCode::kInternal);
   EXPECT_EQ(status_of("no kernel image is available for execution on the device").code(),
             absl::StatusCode::kFailedPrecondition);
 }
