@@ -105,7 +105,7 @@ std::string ServingText(const v1::JobPlan& plan) {
 }
 
 std::string TokensText(const v1::JobPlan::Tokens& tokens) {
-  const std::string text =
+  std::string text =
       Row("tokens", fmt::format("{} to calibrate, {} to train, {} to evaluate", ShortCountText(tokens.calibration()),
                                 ShortCountText(tokens.training()), ShortCountText(tokens.evaluation())));
   if (tokens.layerwise() <= 0) return text;
@@ -113,7 +113,7 @@ std::string TokensText(const v1::JobPlan::Tokens& tokens) {
 }
 
 std::string StorageText(const v1::JobPlan& plan) {
-  const std::string text = BytesText(plan.storage_bytes());
+  std::string text = BytesText(plan.storage_bytes());
   if (plan.stream_bytes() <= 0) return text;
   return fmt::format("{}, of which {} for the streams of layerwise", text, BytesText(plan.stream_bytes()));
 }
@@ -132,7 +132,7 @@ std::string StagesText(const char* label, const v1::JobPlan::MemoryBytes& memory
 
 std::string GpuMemoryText(const v1::JobPlan& plan) {
   if (!plan.has_gpu_memory_bytes_of_stages()) return "";
-  const std::string text = StagesText("memory of its GPU", plan.gpu_memory_bytes_of_stages());
+  std::string text = StagesText("memory of its GPU", plan.gpu_memory_bytes_of_stages());
   if (!plan.has_gpu_memory_bytes()) return text;
   return text + Row("", fmt::format("{} the {} of a GPU", plan.gpu_fits() ? "fits into" : "DOES NOT FIT into",
                                     BytesText(plan.gpu_memory_bytes())));

@@ -25,6 +25,11 @@ struct Block {
   int opened = 0;
 };
 
+int64_t NumberOf(const char* variable, int64_t otherwise) {
+  const char* const value = std::getenv(variable);
+  return value == nullptr ? otherwise : std::atoll(value);
+}
+
 /// All blocks of this process, which has one GPU.
 class Blocks {
  public:
@@ -81,7 +86,7 @@ class Blocks {
  private:
   static constexpr double kMiB = 1 << 20;
 
-  const size_t limit_ = static_cast<size_t>(MemoryBytes());
+  const size_t limit_ = static_cast<size_t>(MemoryBytes() - NumberOf(kTakenVariable, 0));
   std::mutex mutex_;
   std::map<void*, Block> blocks_;
   size_t held_ = 0, peak_ = 0;
@@ -140,10 +145,7 @@ at::Tensor OnHost(const at::Tensor& tensor) {
                        options);
 }
 
-int64_t MemoryBytes() {
-  const char* const bytes = std::getenv(kBytesVariable);
-  return bytes == nullptr ? int64_t{80} << 30 : std::atoll(bytes);
-}
+int64_t MemoryBytes() { return NumberOf(kBytesVariable, int64_t{80} << 30); }
 
 c10::DeviceIndex CurrentGpu() { return current_gpu; }
 

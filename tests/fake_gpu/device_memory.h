@@ -10,8 +10,9 @@
 namespace regroup::fake_gpu {
 
 /// Environment variables of a pretended GPU. Their names begin with TORCH_, because workers pass those on to trainers.
-/// Bytes that one GPU has.
+/// Bytes that one GPU has, and those of them that another program holds.
 inline constexpr char kBytesVariable[] = "TORCH_FAKE_GPU_BYTES";
+inline constexpr char kTakenVariable[] = "TORCH_FAKE_GPU_TAKEN_BYTES";
 /// File to which every attempt's process appends a line with the most bytes it held: "<REGROUP_ATTEMPT> <rank>
 /// <bytes>".
 inline constexpr char kPeakVariable[] = "TORCH_FAKE_GPU_PEAK_FILE";

@@ -120,9 +120,14 @@ class FailingFakeGpuTest(ProgramTest):
         self.assertIn("ncclCommInitRank: unhandled cuda error", failure["message"])
         self.assertEqual(failure["failure_class"], "FAILURE_CLASS_INFRA")
 
-    def test_too_little_memory(self):
+    def test_a_gpu_that_is_too_small(self):
+        failure = self.failure(self.job(), TORCH_FAKE_GPU_BYTES=str(1 << 30))
+        self.assertRegex(failure["message"], r"finetune: a rank needs 1\.\d GiB of its GPU, which has 1\.0 GiB; to reduce memory")
+        self.assertEqual(failure["failure_class"], "FAILURE_CLASS_USER")
+
+    def test_a_gpu_whose_memory_another_program_holds(self):
         failure = self.failure(self.job(finetune={"batch_sequences": 64, "micro_batch_sequences": 32}),
-                               TORCH_FAKE_GPU_BYTES=str(24 << 20))
+                               TORCH_FAKE_GPU_TAKEN_BYTES=str((80 << 30) - (24 << 20)))
         self.assertIn("finetune", failure["message"])
         self.assertRegex(failure["message"], "out of memory: .* were asked for")
         self.assertIn("finetune.micro_batch_sequences", failure["message"])

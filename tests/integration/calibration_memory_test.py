@@ -9,8 +9,8 @@ import unittest
 from harness import job_file, places
 from harness.program_test import ProgramTest
 
-# Several batches each: the first ones leave the allocator with what it keeps.
-FEW, MANY = 64, 1024
+# Several rounds of residual streams each, which take 16 MiB: the first ones leave the allocator with what it keeps.
+FEW, MANY = 256, 2048
 SEQUENCE_LENGTH = 128
 HIDDEN_SIZE = 256
 LAYERS = 4

@@ -65,7 +65,8 @@ absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted) {
   const int devices = (*plugin)->device_count(why);
   if (devices == 0) {
     return absl::FailedPreconditionError(fmt::format(
-        "CUDA cannot use a GPU of this machine: {}; see nvidia-smi there, or write resources: {{device: cpu}}", why));
+        "{}CUDA cannot use a GPU of this machine: {}; see nvidia-smi there, or write resources: {{device: cpu}}",
+        wanted == "cuda" ? "resources.device is cuda, but " : "", why));
   }
   REGROUP_ASSIGN_OR_RETURN(const int device, GpuOfRank(LocalRank(), devices));
   (*plugin)->use_device(device);

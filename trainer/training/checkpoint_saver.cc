@@ -25,6 +25,28 @@ absl::StatusOr<CheckpointSaver::Saved> PublishTimed(const std::filesystem::path&
   return CheckpointSaver::Saved{step, slowest + elapsed.count()};
 }
 
+int64_t AlignedBytes(const at::Tensor& tensor) {
+  constexpr int64_t kAlignment = 64;
+  return (static_cast<int64_t>(tensor.nbytes()) + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+/// Returns tensors of the same names, types and shapes on the CPU, in one block: CUDA's allocator of pinned memory
+/// rounds every block up to a power of two.
+std::vector<NamedTensor> StagedLike(const std::vector<NamedTensor>& state) {
+  int64_t bytes = 0;
+  for (const auto& [name, live] : state) bytes += AlignedBytes(live);
+  const bool pinned = !state.empty() && state.front().second.is_cuda();
+  const at::Tensor block = at::empty({bytes}, at::TensorOptions(at::kByte).pinned_memory(pinned));
+  std::vector<NamedTensor> staged;
+  int64_t begin = 0;
+  for (const auto& [name, live] : state) {
+    const at::Tensor place = block.narrow(0, begin, static_cast<int64_t>(live.nbytes()));
+    staged.emplace_back(name, place.view(live.scalar_type()).view(live.sizes()));
+    begin += AlignedBytes(live);
+  }
+  return staged;
+}
+
 }  // namespace
 
 CheckpointSaver::CheckpointSaver(std::filesystem::path checkpoints, Communicator& communicator)
@@ -32,13 +54,8 @@ CheckpointSaver::CheckpointSaver(std::filesystem::path checkpoints, Communicator
 
 void CheckpointSaver::CopyState(const ShardedAdamW& optimizer) {
   const std::vector<NamedTensor> state = optimizer.ShardState();
-  const bool first = staged_.empty();
-  for (size_t i = 0; i < state.size(); ++i) {
-    const auto& [name, live] = state[i];
-    const at::TensorOptions host = live.options().device(at::kCPU).pinned_memory(live.is_cuda());
-    if (first) staged_.emplace_back(name, at::empty(live.sizes(), host));
-    staged_[i].second.copy_(live);
-  }
+  if (staged_.empty()) staged_ = StagedLike(state);
+  for (size_t i = 0; i < state.size(); ++i) staged_[i].second.copy_(state[i].second);
 }
 
 void CheckpointSaver::Begin(int64_t step, const ShardedAdamW& optimizer) {
