@@ -531,7 +531,7 @@ std::string Cluster::AvoidedBy(const Job& job, size_t task) const {
 std::string Cluster::FailedOn(const Job& job, size_t task) {
   const v1::FailureClass reason = job.task(task).failure().failure_class();
   const bool of_machine = reason == v1::FAILURE_CLASS_INFRA || reason == v1::FAILURE_CLASS_HANG;
-  // Of a gang on several workers, it is not known which of them failed.
+  // It is not known which worker of a gang on several failed.
   return of_machine && job.task(task).shares().empty() ? LastSegment(job.task(task).worker()) : "";
 }
 

@@ -77,8 +77,14 @@ at::Tensor& ParameterBucket::TotalGradients() {
 
 std::vector<at::Tensor> ParameterBucket::TakeGradients() {
   std::vector<at::Tensor> gradients;
+  if (gradients_.defined()) return gradients;
   for (at::Tensor* slot : slots_) gradients.push_back(std::exchange(slot->mutable_grad(), at::Tensor()));
   return gradients;
+}
+
+absl::Status ParameterBucket::SumOverRanks(const std::vector<at::Tensor>& taken, Communicator& communicator) {
+  if (!gradients_.defined()) return AddGradients(taken, communicator);
+  return communicator.ReduceScatterSum(TotalGradients(), gradient_shard);
 }
 
 absl::Status ParameterBucket::AddGradients(const std::vector<at::Tensor>& gradients, Communicator& communicator) {

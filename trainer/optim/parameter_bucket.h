@@ -27,15 +27,14 @@ class ParameterBucket {
 
   /// With kAll: see ShardedAdamW::AccumulateGradients.
   void AccumulateGradients();
-  /// With kAll: returns the gradients to be summed over ranks.
-  at::Tensor& TotalGradients();
 
-  /// With kSlice: takes the gradients of a backward pass from the parameters, undefined where there is none. Autograd
-  /// gives them new ones in the next pass.
+  /// With kSlice: takes the gradients of a backward pass from the parameters, undefined where there is none; autograd
+  /// gives them new ones in the next pass. With kAll gradients stay in the bucket, and nothing is returned.
   std::vector<at::Tensor> TakeGradients();
-  /// With kSlice: sums such gradients over ranks in float32 and adds this rank's slice to gradient_shard. On a GPU the
-  /// current stream may be another than that of the backward pass.
-  absl::Status AddGradients(const std::vector<at::Tensor>& gradients, Communicator& communicator);
+  /// Sums gradients over ranks into gradient_shard: with kAll those in the bucket, with kSlice those `taken`, in
+  /// float32, beside what the slice has already. On a GPU the current stream may be another than that of the backward
+  /// pass.
+  absl::Status SumOverRanks(const std::vector<at::Tensor>& taken, Communicator& communicator);
 
   /// Returns the bytes of gradients that the bucket keeps between backward passes.
   int64_t GradientBytes() const;
@@ -55,6 +54,11 @@ class ParameterBucket {
   at::Tensor gradient_shard, master, first_moment, second_moment;
 
  private:
+  /// With kAll: returns the gradients of all micro-batches.
+  at::Tensor& TotalGradients();
+  /// With kSlice: adds this rank's slice of the sum of such gradients.
+  absl::Status AddGradients(const std::vector<at::Tensor>& gradients, Communicator& communicator);
+
   std::vector<at::Tensor*> slots_;
   int64_t rank_;
   int64_t entries_ = 0;

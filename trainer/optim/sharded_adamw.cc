@@ -133,9 +133,7 @@ absl::Status ShardedAdamW::AccumulateGradients() {
 void ShardedAdamW::Launch(size_t place) {
   ParameterBucket& bucket = *in_order_[place];
   // The parameters' gradients are taken here, so that they are released as soon as they have been summed.
-  std::vector<at::Tensor> taken;
-  if (options_.shard_gradients) taken = bucket.TakeGradients();
-  lane_->Launch([this, &bucket, taken = std::move(taken)] {
+  lane_->Launch([this, &bucket, taken = bucket.TakeGradients()] {
     const double before = communicator_.seconds();
     const absl::Status status = Reduce(bucket, taken);
     beside_seconds_ += communicator_.seconds() - before;
@@ -145,8 +143,7 @@ void ShardedAdamW::Launch(size_t place) {
 
 absl::Status ShardedAdamW::Reduce(ParameterBucket& bucket, const std::vector<at::Tensor>& taken) {
   at::NoGradGuard no_gradients;
-  if (options_.shard_gradients) return bucket.AddGradients(taken, communicator_);
-  return communicator_.ReduceScatterSum(bucket.TotalGradients(), bucket.gradient_shard);
+  return bucket.SumOverRanks(taken, communicator_);
 }
 
 absl::Status ShardedAdamW::FinishOverlapped() {
@@ -161,10 +158,7 @@ absl::Status ShardedAdamW::FinishOverlapped() {
 
 absl::Status ShardedAdamW::ReduceBuckets() {
   if (launcher_->armed()) return FinishOverlapped();
-  for (ParameterBucket* bucket : in_order_) {
-    REGROUP_RETURN_IF_ERROR(
-        Reduce(*bucket, options_.shard_gradients ? bucket->TakeGradients() : std::vector<at::Tensor>()));
-  }
+  for (ParameterBucket* bucket : in_order_) REGROUP_RETURN_IF_ERROR(Reduce(*bucket, bucket->TakeGradients()));
   return absl::OkStatus();
 }
 

@@ -59,7 +59,7 @@ StageBytes EvaluateBytes(const v1::JobSpec& spec, const SourceModel& source, int
   if (evaluation.has_perplexity()) {
     planned.window_tokens = SequenceLength(evaluation.perplexity(), config);
     planned.tokens_at_once = WindowsAtOnce(planned.window_tokens) * planned.window_tokens;
-    // What the source predicts is kept on the host.
+    // The source's predictions are kept on the host.
     const double compared = std::min<double>(kComparedTokens, EstimateTokens(evaluation.perplexity()));
     bytes.host += compared * static_cast<double>(config.hidden_size * planned.element_bytes);
   }
@@ -80,7 +80,7 @@ bool Fits(const SourceModel& source, const PlannedTraining& training, const Plan
   if (!options.runs_here && options.gpu_memory_bytes <= 0) return true;
   const int64_t parameters = source.ParameterCount();
   if (!options.device.is_cuda()) return CheckTrainingMemory(source.config(), parameters, training, 1).ok();
-  return FitsGpu(source.config(), parameters, training, options.gpu_memory_bytes);
+  return CheckGpuTrainingMemory(source.config(), parameters, training, options.gpu_memory_bytes, /*allowance=*/0).ok();
 }
 
 PlannedTraining PlanArm(const v1::Finetune& finetune, const v1::Arm& arm, const SourceModel& source,

@@ -63,15 +63,10 @@ absl::Status CheckTrainingMemory(const ModelConfig& config, int64_t parameters, 
                   each / kGiB, ranks_here, MachineBytes() / kGiB, WhatHelps(training)));
 }
 
-bool FitsGpu(const ModelConfig& config, int64_t parameters, const PlannedTraining& training, double gpu_bytes) {
-  return TrainingBytes(config, parameters, training) + kGpuReserveBytes <= gpu_bytes;
-}
-
 absl::Status CheckGpuTrainingMemory(const ModelConfig& config, int64_t parameters, const PlannedTraining& training,
-                                    double gpu_bytes) {
+                                    double gpu_bytes, double allowance) {
   const double needed = TrainingBytes(config, parameters, training) + kGpuReserveBytes;
-  constexpr double kError = 0.15;
-  if (needed <= (1 + kError) * gpu_bytes) return absl::OkStatus();
+  if (needed <= (1 + allowance) * gpu_bytes) return absl::OkStatus();
   return absl::InvalidArgumentError(
       fmt::format("finetune: a rank needs {:.1f} GiB of its GPU, which has {:.1f} GiB; {}", needed / kGiB,
                   gpu_bytes / kGiB, WhatHelps(training)));

@@ -31,12 +31,12 @@ inline constexpr double kGpuReserveBytes = 1.5 * (int64_t{1} << 30);
 absl::Status CheckTrainingMemory(const ModelConfig& config, int64_t parameters, const PlannedTraining& training,
                                  int64_t ranks_here);
 
-/// Returns true if a rank should fit a GPU with this memory.
-bool FitsGpu(const ModelConfig& config, int64_t parameters, const PlannedTraining& training, double gpu_bytes);
+/// Largest relative error of TrainingBytes.
+inline constexpr double kEstimateError = 0.15;
 
-/// Does the same as CheckTrainingMemory for a rank on a GPU, but refuses only what is too large beyond the error of the
-/// estimate, 15 %: a rank that runs out of memory after all says so.
+/// Does the same for a rank on a GPU with this memory. `allowance` is the share by which the estimate may exceed it:
+/// with kEstimateError only what cannot fit is refused, and a rank that runs out of memory after all says so.
 absl::Status CheckGpuTrainingMemory(const ModelConfig& config, int64_t parameters, const PlannedTraining& training,
-                                    double gpu_bytes);
+                                    double gpu_bytes, double allowance);
 
 }  // namespace regroup

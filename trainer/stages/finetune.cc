@@ -47,37 +47,33 @@ std::optional<double> PeakOfAll(const StageContext& context, at::ScalarType type
   return peak;
 }
 
-absl::Status CheckMemory(const StageContext& context, const SourceModel& source, const PlannedTraining& training) {
+/// `allowance` is that of CheckGpuTrainingMemory.
+absl::Status CheckMemory(const StageContext& context, const SourceModel& source, const PlannedTraining& training,
+                         double allowance) {
   if (context.device.is_cuda()) {
     const std::optional<int64_t> bytes = GpuMemoryBytes(context.device.index());
     if (!bytes.has_value()) return absl::OkStatus();
-    return CheckGpuTrainingMemory(source.config(), source.ParameterCount(), training, static_cast<double>(*bytes));
+    return CheckGpuTrainingMemory(source.config(), source.ParameterCount(), training, static_cast<double>(*bytes),
+                                  allowance);
   }
   const char* const local = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
   return CheckTrainingMemory(source.config(), source.ParameterCount(), training,
                              local == nullptr ? 1 : std::atoll(local));
 }
 
-/// Returns true if this rank should have the memory to train so.
-bool Fits(const StageContext& context, const SourceModel& source, const PlannedTraining& training) {
-  const std::optional<int64_t> gpu_bytes =
-      context.device.is_cuda() ? GpuMemoryBytes(context.device.index()) : std::nullopt;
-  if (!gpu_bytes.has_value()) return CheckMemory(context, source, training).ok();
-  return FitsGpu(source.config(), source.ParameterCount(), training, static_cast<double>(*gpu_bytes));
-}
-
 /// Decides for `shard: auto` whether gradients are sharded: if any rank lacks the memory for whole ones. Every rank
 /// decides the same. Refuses what has no room either way.
 absl::StatusOr<bool> ChooseSharding(StageContext& context, const SourceModel& source, PlannedTraining training) {
   if (context.spec().finetune().shard() == "auto" && training.ranks > 1) {
-    at::Tensor too_large = at::zeros({1}, at::kLong).fill_(Fits(context, source, training) ? 0 : 1);
+    const bool fits = CheckMemory(context, source, training, /*allowance=*/0).ok();
+    at::Tensor too_large = at::full({1}, fits ? 0 : 1, at::kLong);
     REGROUP_RETURN_IF_ERROR(context.communicator.AllReduceSum(too_large));
     training.shards_gradients = too_large.item<int64_t>() > 0;
     if (training.shards_gradients) {
       LogInfo("gradients are sharded, since whole ones do not fit", {{"ranks", too_large.item<int64_t>()}});
     }
   }
-  REGROUP_RETURN_IF_ERROR(CheckMemory(context, source, training));
+  REGROUP_RETURN_IF_ERROR(CheckMemory(context, source, training, kEstimateError));
   return training.shards_gradients;
 }
 

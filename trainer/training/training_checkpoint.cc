@@ -194,7 +194,8 @@ absl::StatusOr<std::optional<TrainingCheckpoint>> FindTrainingCheckpoint(
     REGROUP_RETURN_IF_ERROR(communicator.Broadcast(choice, 0));
     const int64_t step = choice[0].item<int64_t>();
     if (step < 0) return std::nullopt;
-    const std::optional<TrainingCheckpoint> candidate = SameCheckpoint(folders, step, choice[1].item<int64_t>());
+    const std::optional<TrainingCheckpoint> candidate =
+        communicator.rank() == 0 ? candidates[place] : SameCheckpoint(folders, step, choice[1].item<int64_t>());
     if (!candidate.has_value()) {
       return absl::UnavailableError(
           fmt::format("rank {} does not see the checkpoint of step {}", communicator.rank(), step));

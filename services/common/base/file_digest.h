@@ -9,7 +9,7 @@
 
 namespace regroup {
 
-/// Returns the SHA-256 of the file's bytes, reading them in pieces, and calls `tick` after each. The errors are those
+/// Returns the SHA-256 of the file's bytes, reading them in pieces, and calls `tick` before each. The errors are those
 /// of InputFile. Any thread.
 absl::StatusOr<std::string> FileDigest(
     const std::filesystem::path& path, const std::function<void()>& tick = [] {});

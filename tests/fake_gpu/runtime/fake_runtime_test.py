@@ -29,7 +29,7 @@ class FakeRuntimeTest(unittest.TestCase):
                  **environment}
         # Only the ranks get them: mpirun itself has nothing to do with CUDA.
         exported = [word for name, value in given.items() for word in ("-x", f"{name}={value}")]
-        # Ranks end with mpirun, and mpirun with its time.
+        # The ranks end with mpirun, which is killed when its time is over.
         return subprocess.run([*MPIRUN, "-np", str(ranks), *exported, PROGRAMS / "fake_runtime_scenarios", scenario],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               timeout=patience_s)

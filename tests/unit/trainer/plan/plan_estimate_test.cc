@@ -127,10 +127,13 @@ TEST(TrainingMemoryTest, RefusesWhatTheMachineCannotHold) {
 TEST(TrainingMemoryTest, RefusesWhatAGpuCannotHold) {
   const ModelConfig config = SmallConfig(4);
   const PlannedTraining training{.kv_heads = 2, .ranks = 2, .micro_batch_tokens = 16, .sequence_length = 16};
-  EXPECT_TRUE(CheckGpuTrainingMemory(config, 1000, training, 2.0 * (1 << 30)).ok());
-  EXPECT_FALSE(FitsGpu(config, 1000, training, 1.4 * (1 << 30)));
-  EXPECT_TRUE(CheckGpuTrainingMemory(config, 1000, training, 1.4 * (1 << 30)).ok()) << "within the estimate's error";
-  const absl::Status refused = CheckGpuTrainingMemory(config, 1000, training, 1.0 * (1 << 30));
+  const auto check = [&](double gib, double allowance) {
+    return CheckGpuTrainingMemory(config, 1000, training, gib * (1 << 30), allowance);
+  };
+  EXPECT_TRUE(check(2.0, kEstimateError).ok());
+  EXPECT_FALSE(check(1.4, 0).ok());
+  EXPECT_TRUE(check(1.4, kEstimateError).ok()) << "within the estimate's error";
+  const absl::Status refused = check(1.0, kEstimateError);
   EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(refused.message().find("which has 1.0 GiB; to reduce memory: shard: gradients"), std::string_view::npos)
       << refused;
