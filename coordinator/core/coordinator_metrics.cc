@@ -15,7 +15,7 @@ namespace regroup {
 namespace {
 
 /// Metrics that trainers push: the name of each, and the help text of its gauge.
-constexpr std::array<std::pair<const char*, const char*>, 15> kPushed = {{
+constexpr std::array<std::pair<const char*, const char*>, 18> kPushed = {{
     {"loss", "Training loss of the last step."},
     {"layer_loss", "Training loss of the last step of the layer in training, in layerwise distillation."},
     {"layer", "Index of the layer in training, in layerwise distillation."},
@@ -26,6 +26,9 @@ constexpr std::array<std::pair<const char*, const char*>, 15> kPushed = {{
     {"tokens_per_second", "Training tokens per second, over all ranks."},
     {"step_seconds", "Duration of the last step."},
     {"collective_seconds", "Time of the last step that rank 0 spent in collectives, waiting included."},
+    {"slowest_rank", "Rank that computed for longest in the step before the last."},
+    {"slowest_rank_seconds", "Time of that step in which that rank computed, waits for other ranks left out."},
+    {"median_rank_seconds", "The same for the median of the ranks."},
     {"flops_per_second", "Floating-point operations per second that the model needs, over all ranks."},
     {"model_flops_utilization", "The model's operations per second as a share of the devices' peak."},
     {"checkpoint_seconds", "Time taken to write the last checkpoint."},

@@ -6,8 +6,8 @@ mpirun.
 Efficiency is the step's time alone divided by its time with two ranks, with gradients summed in parallel to the
 backward pass or after it; both must train with the same losses. A busy machine may have no second core available, so
 the same is also measured with two ranks that do not communicate (two gangs of one at a time): this separates the loss
-to the machine from the loss to communication. Last, with two micro-batches a step, gradients that are sharded are compared
-with gradients that are not: losses must agree to 1e-6."""
+to the machine from the loss to communication. Last, with two micro-batches a step, the steps of `shard: gradients` and of
+`shard: all` are compared with those of `shard: optimizer`: losses must agree to 1e-6."""
 
 import argparse
 import concurrent.futures
@@ -64,18 +64,20 @@ def check_losses(gang, late_gang):
 
 
 def compare_sharding(bench, arguments):
-    """Prints the time of a step of two micro-batches with sharded gradients, as a multiple of that with whole ones."""
-    ratios, micro = [], {"micro-batch-sequences": arguments.sequences // 2}
+    """Prints the time of a step of two micro-batches with each kind of sharding, as a multiple of that with the least."""
+    ratios, micro = {"gradients": [], "all": []}, {"micro-batch": arguments.sequences // 2}
     for _ in range(arguments.turns):
-        whole = bench.run(arguments.ranks, overlap=False, **micro)
-        sharded = bench.run(arguments.ranks, overlap=False, **{**micro, "shard-gradients": "true"})
-        for one, other in zip(whole, sharded):
-            if abs(one["loss"] - other["loss"]) > 1e-6 * one["loss"]:
-                raise SystemExit(f"step {one['step']}: loss {one['loss']} with whole gradients, {other['loss']} sharded")
-        ratios.append(statistics.median(training_cases.step_seconds(sharded)) /
-                      statistics.median(training_cases.step_seconds(whole)))
-    print(f"sharded gradients take {statistics.median(ratios):.3f} of the time of whole ones "
-          f"(turns: {', '.join(f'{ratio:.3f}' for ratio in ratios)})")
+        least = bench.run(arguments.ranks, overlap=False, shard="optimizer", **micro)
+        for shard, found in ratios.items():
+            steps = bench.run(arguments.ranks, overlap=False, shard=shard, **micro)
+            for one, other in zip(least, steps):
+                if abs(one["loss"] - other["loss"]) > 1e-6 * one["loss"]:
+                    raise SystemExit(f"step {one['step']}: loss {one['loss']}, but {other['loss']} with shard: {shard}")
+            found.append(statistics.median(training_cases.step_seconds(steps)) /
+                         statistics.median(training_cases.step_seconds(least)))
+    for shard, found in ratios.items():
+        print(f"shard: {shard} takes {statistics.median(found):.3f} of the time of shard: optimizer "
+              f"(turns: {', '.join(f'{ratio:.3f}' for ratio in found)})")
 
 
 def main():

@@ -20,6 +20,7 @@
 #include "trainer/parallel/device.h"
 #include "trainer/training/distill_trainer.h"
 #include "trainer/training/student.h"
+#include "trainer/training/teacher.h"
 
 namespace regroup {
 namespace {
@@ -37,7 +38,8 @@ struct Arguments {
   double learning_rate = 1e-4;
   std::string recompute = "none";
   bool overlap = true;
-  bool shard_gradients = false;
+  /// The word of finetune.shard.
+  std::string shard = "optimizer";
   bool across_documents = true;
   /// If empty, the teacher runs in every step.
   std::string teacher_states;
@@ -76,8 +78,11 @@ absl::Status Train(const Arguments& arguments, at::Device device, Communicator& 
   const at::ScalarType dtype = arguments.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
   REGROUP_ASSIGN_OR_RETURN(const SourceModel source, SourceModel::Open(arguments.model));
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, Conversion::Average(source.config(), arguments.kv_heads));
-  REGROUP_ASSIGN_OR_RETURN(Student student, Student::Make(source, conversion, /*gated=*/false, dtype, device));
-  REGROUP_ASSIGN_OR_RETURN(const Model teacher, source.Load(dtype, device));
+  std::optional<GangPlace> sliced_at;
+  if (arguments.shard == "all") sliced_at = {communicator.rank(), communicator.size()};
+  REGROUP_ASSIGN_OR_RETURN(Student student,
+                           Student::Make(source, conversion, /*gated=*/false, dtype, device, sliced_at));
+  REGROUP_ASSIGN_OR_RETURN(const Teacher teacher, LoadTeacher(source, dtype, device, sliced_at));
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows windows,
                            TokenWindows::Build(arguments.data, NumberTokenizer(),
                                                {.sequence_length = arguments.sequence_length, .threads = 1}));
@@ -92,14 +97,15 @@ absl::Status Train(const Arguments& arguments, at::Device device, Communicator& 
                                  .recompute = RecomputeNamed(arguments.recompute),
                                  .across_documents = arguments.across_documents,
                                  .overlap = arguments.overlap,
-                                 .shard_gradients = arguments.shard_gradients};
-  DistillTrainer trainer(settings, student, teacher, windows, communicator, *link, device);
+                                 .shard_gradients = arguments.shard != "optimizer"};
+  DistillTrainer trainer(settings, student, teacher.model, windows, communicator, *link, device);
+  if (teacher.slices != nullptr) trainer.FetchTeacher(*teacher.slices);
   std::optional<TeacherStates> states;
   if (!arguments.teacher_states.empty()) {
-    REGROUP_ASSIGN_OR_RETURN(states,
-                             TeacherStates::Open(arguments.teacher_states, {.positions = arguments.sequence_length,
-                                                                            .hidden_size = teacher.config.hidden_size,
-                                                                            .dtype = dtype}));
+    REGROUP_ASSIGN_OR_RETURN(
+        states, TeacherStates::Open(arguments.teacher_states, {.positions = arguments.sequence_length,
+                                                               .hidden_size = teacher.model.config.hidden_size,
+                                                               .dtype = dtype}));
     trainer.KeepTeacherStates(*states);
   }
   return trainer.Run();
@@ -132,7 +138,8 @@ int Main(int argc, char** argv) {
   app.add_option("--steps", arguments.steps);
   app.add_option("--learning-rate", arguments.learning_rate);
   app.add_option("--overlap", arguments.overlap, "sum gradients in parallel to the backward pass");
-  app.add_option("--shard-gradients", arguments.shard_gradients, "keep only this rank's slice of the gradients");
+  app.add_option("--shard", arguments.shard, "the part of the training's state of which a rank keeps its slice only")
+      ->check(CLI::IsMember({"optimizer", "gradients", "all"}));
   app.add_option("--across-documents", arguments.across_documents, "attention crosses document boundaries");
   app.add_option("--teacher-states", arguments.teacher_states, "keep the teacher's hidden states in this folder");
   CLI11_PARSE(app, argc, argv);

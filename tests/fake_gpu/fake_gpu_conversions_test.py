@@ -37,6 +37,9 @@ TRAININGS = {
     "sharded": {"method": "direct", "batch_sequences": 4, "shard": "gradients"},
     "l0": {"method": "l0", "batch_sequences": 4},
     "l0-sharded": {"method": "l0", "batch_sequences": 4, "shard": "gradients"},
+    "all": {"method": "direct", "batch_sequences": 4, "shard": "all"},
+    "l0-all": {"method": "l0", "batch_sequences": 4, "shard": "all"},
+    "lora-all": {"method": "direct", "train": "lora", "lora_rank": 4, "shard": "all"},
     "lora": {"method": "direct", "train": "lora", "lora_rank": 4},
     "lora-l0": {"method": "l0", "train": "lora", "lora_rank": 4},
     "attention": {"method": "direct", "train": "attention", "recompute": "block", "across_documents": False},
@@ -183,6 +186,7 @@ class FakeGpuMemoryTest(ProgramTest):
     def test_stages_hold_what_is_planned(self):
         self.compare("optimizer", ("calibrate", "evaluate", "layerwise", "finetune"), shard="optimizer")
         self.compare("gradients", ("evaluate", "finetune"), shard="gradients")
+        self.compare("all", ("finetune",), shard="all")
 
 
 if __name__ == "__main__":

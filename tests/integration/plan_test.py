@@ -121,6 +121,11 @@ EXAMPLES = {
 }  # fmt: skip
 
 
+# Model, without groups: the shapes of LLaMA 1 and 2.
+LARGE_LLAMAS = {"7B": LLAMA_2_7B, "13B": llama(5120, 40, 40, 40, 13824, 32000),
+                "30B": llama(6656, 60, 52, 52, 17920, 32000), "65B": llama(8192, 80, 64, 64, 22016, 32000)}  # fmt: skip
+
+
 class PeakMemory(threading.Thread):
     """Records the peak memory of any rank of a task, by the system's own high-water mark."""
 
@@ -191,6 +196,35 @@ class PlanTest(ProgramTest):
                 shown = self.regroup("plan", file, "--flops-per-second", "4e14", *card).stdout
                 print(f"--- regroup plan deploy/examples/{name}.yaml --flops-per-second 4e14\n{shown}", flush=True)
                 self.assertLessEqual(max(map(len, shown.splitlines())), 80, shown)
+
+    def finetune_bytes(self, model, ranks, shard):
+        """Returns the GPU memory that a rank of `l0` needs."""
+        file = self.write_job({
+            "name": "large", "source": {"checkpoint": str(model)}, "target": {"kv_heads": 4},
+            "calibration": {"data": str(places.TRAINING_TEXT)}, "resources": {"device": "cuda"},
+            "finetune": {"method": "l0", "steps": 1000, "batch_sequences": 64, "sequence_length": 2048, "ranks": ranks,
+                         "recompute": "block", "shard": shard},
+            "output": {"checkpoint": str(self.output)}})  # fmt: skip
+        planned = self.regroup("plan", file, "--flops-per-second", "4e14", "--gpu-memory-gib", "80", "--json")
+        self.assertEqual(planned.returncode, 0, planned.stderr)
+        return json.loads(planned.stdout)["gpu_memory_bytes_of_stages"]["finetune"]
+
+    def test_the_table_of_large_models_is_that_of_the_plan(self):
+        rows = []
+        for name, config in LARGE_LLAMAS.items():
+            model = self.folder / name
+            write_hollow_checkpoint(model, config, tensor_shapes(config), "BF16")
+            for ranks in (8, 16, 32):
+                cells = []
+                for shard in ("optimizer", "gradients", "all"):
+                    needed = self.finetune_bytes(model, ranks, shard)
+                    # CUDA takes 1.5 GiB itself; 80 GB are less than 80 GiB.
+                    fits = needed + 1.5 * 2**30 <= 80e9
+                    cells.append(f"**{needed / 2**30:.1f}**" if fits else f"{needed / 2**30:.1f}")
+                rows.append(f"| {name} | {ranks} | {' | '.join(cells)} |")
+        table = "\n".join(rows)
+        if table not in (places.REPOSITORY / "trainer/README.md").read_text():
+            self.fail(f"the table in trainer/README.md is now:\n{table}")
 
     def with_data_here(self, job):
         """Returns an example job with data files that exist in the place of its own."""

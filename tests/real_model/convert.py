@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Converts a model with `regroup run` and prints a row of a table: perplexities, their ratio, seconds of every stage.
+"""Converts a model with `regroup run` and prints a row of a table: perplexities, their ratio, accuracies on sets of
+multiple-choice questions (acc_norm of lm-evaluation-harness), seconds of every stage.
 
     build/venv/bin/python tests/real_model/convert.py MODEL TEXT OUT --kv-heads 1
         [--programs build/release/bin] [--layerwise-sequences 512] [--finetune-steps 1000] [--max-ratio 1.001] ...
@@ -39,6 +40,8 @@ def parse_arguments():
     parser.add_argument("--finetune-steps", type=int, default=0, help="0 leaves the training of the whole model out")
     parser.add_argument("--finetune-batch", type=int, default=8, help="sequences in a step")
     parser.add_argument("--finetune-rate", type=float, help="default: Regroup's own")
+    parser.add_argument("--choices", type=pathlib.Path, nargs="+", default=[], metavar="FILE",
+                        help="multiple-choice questions to answer too (trainer/eval/README.md)")
     parser.add_argument("--max-ratio", type=float, help="fail if the perplexity grows by a larger factor")
     return parser.parse_args()
 
@@ -80,6 +83,9 @@ def job(arguments):
     }
     if arguments.layerwise_sequences > 0:
         settings["layerwise"] = layerwise(arguments)
+    if arguments.choices:
+        settings["evaluation"]["multiple_choice"] = [{"name": file.stem, "data": str(file.resolve())}
+                                                     for file in arguments.choices]
     if arguments.max_ratio is not None:
         settings["gates"] = {"max_perplexity_ratio": arguments.max_ratio}
     return settings
@@ -106,6 +112,9 @@ def row(report):
     figures = dict(perplexities)
     cells = [(title, f"{value:.3f}") for title, value in perplexities]
     cells.append(("result / source", f"{figures['result'] / figures['source']:.4f}"))
+    for name in ("source", "result"):
+        cells += [(f"{choices['name']}, {name}", f"{choices['accuracy_per_character']:.3f}")
+                  for choices in report[name].get("multiple_choice", [])]
     cells += [(f"{stage['name']}, s", f"{stage['seconds']:.0f}") for stage in report["stages"]]
     return [title for title, _ in cells], [cell for _, cell in cells]
 

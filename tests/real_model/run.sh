@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Converts SmolLM2-135M-Instruct from 3 KV heads to 1, and compares the perplexities of source and result with those of
-# Transformers. Then merges copies of its KV heads, and compares the logits of source and result.
+# Transformers, and their scores of multiple-choice questions with those of lm-evaluation-harness. Then merges copies of its KV heads, and compares the logits of source and result.
 set -euo pipefail
 
 usage() {
@@ -30,10 +30,13 @@ export PYTHONPATH=$folder/packages${PYTHONPATH:+:$PYTHONPATH}
   $python $scripts/make_smollm2.py "$folder/source" --logits-tool build/release/tests/logits_tool
 [ -f "$folder/text/valid.jsonl" ] || $python $scripts/make_text.py "$folder/text" --model "$folder/source"
 
+[ -f "$folder/text/continuations.jsonl" ] || $python $scripts/make_choices.py "$folder/text"
+
 rm -rf "$folder/one-head"
 $python $scripts/convert.py "$folder/source" "$folder/text" "$folder/one-head" --kv-heads 1 --windows 8 \
-  --calibration-sequences 16
+  --calibration-sequences 16 --choices "$folder/text/continuations.jsonl"
 $python $scripts/check_perplexity.py "$folder/one-head"
+$python $scripts/check_choices.py "$folder/one-head"
 
 # Nine KV heads, of which three each are equal, become three again without loss.
 [ -f "$folder/expanded/model.safetensors" ] || $python $scripts/make_smollm2.py "$folder/expanded" --expand

@@ -309,10 +309,8 @@ absl::StatusOr<Model> SourceModel::Load(at::ScalarType dtype, at::Device device)
   REGROUP_ASSIGN_OR_RETURN(const Model outer, MapOuter());
   Model model = CloneModel(outer, dtype, device);
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
-    Model one{.config = config_};
-    REGROUP_ASSIGN_OR_RETURN(Block block, MapBlock(layer));
-    one.blocks.push_back(std::move(block));
-    model.blocks.push_back(CloneModel(one, dtype, device).blocks.front());
+    REGROUP_ASSIGN_OR_RETURN(const Block block, MapBlock(layer));
+    model.blocks.push_back(CloneBlock(block, dtype, device));
   }
   return model;
 }

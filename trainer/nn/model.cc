@@ -15,6 +15,10 @@ void VisitNorm(Norm& norm, const std::string& name, const ParameterVisitor& visi
   visit(name + ".bias", norm.bias);
 }
 
+at::Tensor OwnedCopy(const at::Tensor& tensor, at::ScalarType dtype, at::Device device) {
+  return tensor.defined() ? tensor.detach().to(device, dtype, /*non_blocking=*/false, /*copy=*/true) : tensor;
+}
+
 }  // namespace
 
 void VisitBlock(Block& block, int64_t index, const ParameterVisitor& visit) {
@@ -66,15 +70,18 @@ void ConvertBlock(Block& block, at::ScalarType dtype, at::Device device) {
   if (order.defined()) order = order.to(device);
 }
 
+Block CloneBlock(const Block& block, at::ScalarType dtype, at::Device device) {
+  Block copy = block;
+  VisitBlock(copy, 0, [&](const std::string&, at::Tensor& tensor) { tensor = OwnedCopy(tensor, dtype, device); });
+  at::Tensor& order = copy.attention.head_order;
+  if (order.defined()) order = order.to(device);
+  return copy;
+}
+
 Model CloneModel(const Model& model, at::ScalarType dtype, at::Device device) {
   Model copy = model;
-  VisitParameters(copy, [&](const std::string&, at::Tensor& tensor) {
-    if (tensor.defined()) tensor = tensor.detach().to(device, dtype, /*non_blocking=*/false, /*copy=*/true);
-  });
-  for (Block& block : copy.blocks) {
-    at::Tensor& order = block.attention.head_order;
-    if (order.defined()) order = order.to(device);
-  }
+  VisitOuter(copy, [&](const std::string&, at::Tensor& tensor) { tensor = OwnedCopy(tensor, dtype, device); });
+  for (Block& block : copy.blocks) block = CloneBlock(block, dtype, device);
   return copy;
 }
 

@@ -93,7 +93,8 @@ void VisitLinears(Model& model, const std::function<void(Linear& linear)>& visit
 /// Moves a block's weights to `dtype` and `device`, copying only those that change.
 void ConvertBlock(Block& block, at::ScalarType dtype, at::Device device);
 
-/// Returns a copy that shares no storage with `model`, in `dtype` on `device`.
+/// Return copies that share no storage with the original, in `dtype` on `device`.
+Block CloneBlock(const Block& block, at::ScalarType dtype, at::Device device);
 Model CloneModel(const Model& model, at::ScalarType dtype, at::Device device);
 
 }  // namespace regroup

@@ -68,9 +68,12 @@ at::Tensor MakePositionBias(const ModelConfig& config, int64_t first, int64_t to
   return bias.to(device);
 }
 
-PositionTables MakePositionTables(const ModelConfig& config, int64_t tokens, at::Device device) {
+PositionTables MakePositionTables(const ModelConfig& config, int64_t tokens, at::Device device,
+                                  const RotaryTable* rotary) {
   PositionTables positions;
-  if (config.rotary.width > 0) positions.rotary = MakeRotaryTable(config.rotary, tokens, device);
+  if (config.rotary.width > 0) {
+    positions.rotary = rotary != nullptr ? *rotary : MakeRotaryTable(config.rotary, tokens, device);
+  }
   positions.bias = MakePositionBias(config, 0, tokens, device);
   return positions;
 }

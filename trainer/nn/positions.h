@@ -17,7 +17,9 @@ struct PositionTables {
   bool causal = true;
 };
 
-PositionTables MakePositionTables(const ModelConfig& config, int64_t tokens, at::Device device);
+/// `rotary` has at least as many positions, on the device; null makes it anew.
+PositionTables MakePositionTables(const ModelConfig& config, int64_t tokens, at::Device device,
+                                  const RotaryTable* rotary = nullptr);
 
 /// Returns PositionTables::bias of `tokens` tokens that follow `first` others and also read those.
 at::Tensor MakePositionBias(const ModelConfig& config, int64_t first, int64_t tokens, at::Device device);

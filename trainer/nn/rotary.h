@@ -8,14 +8,15 @@
 
 namespace regroup {
 
-/// Cosines and sines of all positions, [positions, pairs], float32.
+/// Cosines and sines of all positions, [positions, pairs].
 struct RotaryTable {
   at::Tensor cosine;
   at::Tensor sine;
 };
 
-/// Computes the angles in float64 and rounds them once.
-RotaryTable MakeRotaryTable(const RotaryConfig& config, int64_t positions, at::Device device);
+/// Computes the angles in float64.
+RotaryTable MakeRotaryTable(const RotaryConfig& config, int64_t positions, at::Device device,
+                            at::ScalarType dtype = at::kFloat);
 
 /// Rotates x [batch, heads, tokens, width]; `table` starts at the position of x's first token. Entries beyond
 /// config.width are unchanged. Differentiable.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 
+#include "trainer/nn/fused_operators.h"
 #include "trainer/nn/packed_linear.h"
 #include "trainer/nn/recompute.h"
 
@@ -33,16 +34,17 @@ at::Tensor SplitHeads(const at::Tensor& x, int64_t head_width) {
 /// Repeats each KV head for the query heads that read it.
 at::Tensor RepeatHeads(const at::Tensor& x_BGTd, int64_t heads) {
   const int64_t repeats = heads / x_BGTd.size(1);
-  return repeats == 1 ? x_BGTd : x_BGTd.repeat_interleave(repeats, 1);
+  return repeats == 1 ? x_BGTd : x_BGTd.unsqueeze(2).expand({-1, -1, repeats, -1, -1}).flatten(1, 2);
 }
 
-/// Returns projected rows as heads [B, heads, T, d] before rotation, normalised if the model does so.
+/// Returns projected rows as heads [B, heads, T, d] before rotation, normalised if the model does so. Norms take rows
+/// that lie one behind the other.
 at::Tensor QueryOrKeyHeads(const at::Tensor& rows, const Norm& norm, const ModelConfig& config) {
   switch (config.query_key_norm) {
     case QueryKeyNorm::kAllHeads:
       return SplitHeads(Normalise(rows, norm, config), config.head_width);
     case QueryKeyNorm::kPerHead:
-      return Normalise(SplitHeads(rows, config.head_width), norm, config);
+      return Normalise(rows.unflatten(-1, {-1, config.head_width}), norm, config).transpose(1, 2);
     case QueryKeyNorm::kNone:
       break;
   }
@@ -52,17 +54,15 @@ at::Tensor QueryOrKeyHeads(const at::Tensor& rows, const Norm& norm, const Model
 }  // namespace
 
 at::Tensor Normalise(const at::Tensor& x, const Norm& norm, const ModelConfig& config) {
+  if (config.norm == NormKind::kRms) return RmsNorm(x, norm.weight, config.norm_epsilon);
   const at::Tensor wide = x.to(at::kFloat);
   if (config.norm == NormKind::kLayer) {
     const auto parameter = [](const at::Tensor& tensor) { return tensor.defined() ? tensor.to(at::kFloat) : tensor; };
     return at::layer_norm(wide, {x.size(-1)}, parameter(norm.weight), parameter(norm.bias), config.norm_epsilon)
         .to(x.scalar_type());
   }
-  const at::Tensor scale = at::rsqrt(wide.square().mean(-1, /*keepdim=*/true) + config.norm_epsilon);
-  if (config.norm == NormKind::kRmsPlusOne) {
-    return (wide * scale * (1.0 + norm.weight.to(at::kFloat))).to(x.scalar_type());
-  }
-  return (wide * scale).to(x.scalar_type()) * norm.weight;
+  // Gemma rounds the product once.
+  return RmsNorm(wide, 1.0 + norm.weight.to(at::kFloat), config.norm_epsilon).to(x.scalar_type());
 }
 
 at::Tensor Project(const at::Tensor& x, const Linear& linear) {

@@ -14,7 +14,7 @@ WindowRunner::WindowRunner(const Model& outer, int64_t tokens, at::Device device
       options_(std::move(options)),
       encoder_tokens_(config_.HasEncoder() ? options_.encoder_tokens.value_or(config_.EncoderTokens(tokens)) : 0),
       encoder_{.causal = false},
-      decoder_(MakePositionTables(config_, tokens - encoder_tokens_, device)),
+      decoder_(MakePositionTables(config_, tokens - encoder_tokens_, device, options_.rotary)),
       cross_{.causal = false} {
   if (options_.documents.defined()) decoder_.bias = WithinDocuments(decoder_.bias, options_.documents);
   if (config_.relative_bias.buckets == 0) return;
@@ -71,6 +71,7 @@ at::Tensor WindowRunner::RunPart(const at::Tensor& stream_BTD, const Block& bloc
   }
   context.recompute_feed_forward = options_.recompute == Recompute::kFeedForward;
   const at::Tensor part = PartOf(stream_BTD, layer);
+  if (options_.lender != nullptr) return RunLentBlock(part, *options_.lender, layer, config_, context);
   return options_.recompute == Recompute::kBlock ? RunBlockRecomputed(part, block, config_, context)
                                                  : RunBlock(part, block, config_, context);
 }

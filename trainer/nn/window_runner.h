@@ -8,6 +8,7 @@
 #include <functional>
 #include <optional>
 
+#include "trainer/nn/lent_block.h"
 #include "trainer/nn/model.h"
 #include "trainer/nn/positions.h"
 #include "trainer/nn/transformer.h"
@@ -30,6 +31,12 @@ struct WindowOptions {
   AttentionObserver observer = {};
   /// Called with what the attention of each layer adds to its part of the stream, [B, tokens of the part, D].
   std::function<void(int64_t layer, const at::Tensor& branch)> branch_observer = {};
+  /// Angles of the model's positions, of which there are at least as many as tokens in a window, and which are computed
+  /// for every runner otherwise. Must outlive the runner.
+  const RotaryTable* rotary = nullptr;
+  /// If set, it lends the weights of every block, and the model's own blocks are not used; without observers. Must
+  /// outlive the backward pass, which recomputes blocks.
+  BlockLender* lender = nullptr;
 };
 
 class WindowRunner {

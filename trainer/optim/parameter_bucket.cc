@@ -11,11 +11,6 @@
 namespace regroup {
 namespace {
 
-/// Aligns the slices of all ranks for vector instructions.
-constexpr int64_t kAlignment = 64;
-
-int64_t RoundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-
 /// Makes the allocator give the tensor's memory to no other until the current stream has read it.
 void KeepForCurrentStream(const at::Tensor& tensor) {
   if (!tensor.defined() || !tensor.is_cuda()) return;
@@ -25,11 +20,10 @@ void KeepForCurrentStream(const at::Tensor& tensor) {
 }  // namespace
 
 ParameterBucket::ParameterBucket(std::vector<at::Tensor*> slots, KeptGradients kept, int rank, int ranks)
-    : slots_(std::move(slots)), rank_(rank) {
+    : slots_(std::move(slots)), rank_(rank), ranks_(ranks) {
   for (const at::Tensor* slot : slots_) entries_ += slot->numel();
-  shard_entries_ = RoundUp((entries_ + ranks - 1) / ranks, kAlignment);
+  shard_entries_ = EntriesOfSlice(entries_, ranks);
   const at::TensorOptions options = slots_.front()->options().requires_grad(false);
-  const at::TensorOptions state = options.dtype(at::kFloat);
   parameters_ = at::zeros({shard_entries_ * ranks}, options);
   if (kept == KeptGradients::kAll) gradients_ = at::zeros_like(parameters_);
   int64_t offset = 0;
@@ -43,8 +37,19 @@ ParameterBucket::ParameterBucket(std::vector<at::Tensor*> slots, KeptGradients k
     offset += slot->numel();
     *slot = view;
   }
+  MakeState(options);
+}
+
+ParameterBucket::ParameterBucket(SlicedTensors& sliced, int rank, int ranks)
+    : slots_(sliced.slots()), sliced_(&sliced), rank_(rank), ranks_(ranks), entries_(sliced.entries()) {
+  shard_entries_ = sliced.slice().numel();
+  MakeState(sliced.slice().options());
+}
+
+void ParameterBucket::MakeState(const at::TensorOptions& options) {
+  const at::TensorOptions state = options.dtype(at::kFloat);
   gradient_shard = gradients_.defined() ? at::empty({shard_entries_}, options) : at::zeros({shard_entries_}, state);
-  master = parameters_.scalar_type() == at::kFloat ? ParameterShard() : ParameterShard().to(at::kFloat);
+  master = ParameterShard().scalar_type() == at::kFloat ? ParameterShard() : ParameterShard().to(at::kFloat);
   first_moment = at::zeros({shard_entries_}, state);
   second_moment = at::zeros({shard_entries_}, state);
 }
@@ -77,7 +82,7 @@ at::Tensor& ParameterBucket::TotalGradients() {
 
 std::vector<at::Tensor> ParameterBucket::TakeGradients() {
   std::vector<at::Tensor> gradients;
-  if (gradients_.defined()) return gradients;
+  if (gradients_.defined() || sliced_ != nullptr) return gradients;
   for (at::Tensor* slot : slots_) gradients.push_back(std::exchange(slot->mutable_grad(), at::Tensor()));
   return gradients;
 }
@@ -88,14 +93,15 @@ absl::Status ParameterBucket::SumOverRanks(const std::vector<at::Tensor>& taken,
 }
 
 absl::Status ParameterBucket::AddGradients(const std::vector<at::Tensor>& gradients, Communicator& communicator) {
-  at::Tensor all = at::zeros(parameters_.sizes(), gradient_shard.options());
+  at::Tensor all = at::zeros({shard_entries_ * ranks_}, gradient_shard.options());
   int64_t offset = 0;
   for (size_t i = 0; i < gradients.size(); ++i) {
     const at::Tensor& gradient = gradients[i];
     const int64_t entries = slots_[i]->numel();
     if (gradient.defined()) all.narrow(0, offset, entries).copy_(gradient.flatten());
     offset += entries;
-    KeepForCurrentStream(gradient);
+    // Whoever hands over the gradients of sliced parameters keeps them until they are summed.
+    if (sliced_ == nullptr) KeepForCurrentStream(gradient);
   }
   at::Tensor sum = at::empty_like(gradient_shard);
   REGROUP_RETURN_IF_ERROR(communicator.ReduceScatterSum(all, sum));
@@ -113,7 +119,9 @@ int64_t ParameterBucket::GradientBytes() const {
 
 int64_t ParameterBucket::OwnEntries() const { return std::clamp<int64_t>(entries_ - first(), 0, shard_entries_); }
 
-at::Tensor ParameterBucket::ParameterShard() const { return parameters_.narrow(0, first(), shard_entries_); }
+at::Tensor ParameterBucket::ParameterShard() const {
+  return sliced_ != nullptr ? sliced_->slice() : parameters_.narrow(0, first(), shard_entries_);
+}
 
 std::vector<std::vector<at::Tensor*>> CutIntoBuckets(const std::vector<at::Tensor*>& slots, int64_t bytes) {
   std::vector<std::vector<at::Tensor*>> buckets;

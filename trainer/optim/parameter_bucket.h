@@ -1,7 +1,7 @@
 // A part of a parameter group: whole parameters, stored contiguously in flat buffers that are padded so that every rank
 // owns an equal slice, and the optimizer state of this rank's slice. Gradients are either flat too, for the whole
-// bucket (ZeRO stage 1), or summed over ranks after each backward pass, of which only the slice is kept (stage 2). One
-// thread at a time.
+// bucket (ZeRO stage 1), or summed over ranks after each backward pass, of which only the slice is kept (stage 2). In
+// stage 3 only a slice of the parameters is kept as well. One thread at a time.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "trainer/parallel/communicator.h"
+#include "trainer/parallel/sliced_tensors.h"
 
 namespace regroup {
 
@@ -22,6 +23,9 @@ class ParameterBucket {
  public:
   /// Moves the parameters into the bucket: each becomes a view of it that requires gradients.
   ParameterBucket(std::vector<at::Tensor*> slots, KeptGradients kept, int rank, int ranks);
+
+  /// Trains the slice of tensors that are not whole in between, with kSlice. Their slice is the bucket's from then on.
+  ParameterBucket(SlicedTensors& sliced, int rank, int ranks);
 
   void ZeroGradients();
 
@@ -45,7 +49,9 @@ class ParameterBucket {
   int64_t first() const { return rank_ * shard_entries_; }
 
   const std::vector<at::Tensor*>& slots() const { return slots_; }
-  /// All entries of the bucket, including padding.
+  /// Returns null for a bucket of whole parameters.
+  const SlicedTensors* sliced() const { return sliced_; }
+  /// All entries of the bucket, including padding; undefined if they are sliced.
   at::Tensor& parameters() { return parameters_; }
   at::Tensor ParameterShard() const;
 
@@ -54,13 +60,15 @@ class ParameterBucket {
   at::Tensor gradient_shard, master, first_moment, second_moment;
 
  private:
+  void MakeState(const at::TensorOptions& options);
   /// With kAll: returns the gradients of all micro-batches.
   at::Tensor& TotalGradients();
   /// With kSlice: adds this rank's slice of the sum of such gradients.
   absl::Status AddGradients(const std::vector<at::Tensor>& gradients, Communicator& communicator);
 
   std::vector<at::Tensor*> slots_;
-  int64_t rank_;
+  SlicedTensors* sliced_ = nullptr;
+  int64_t rank_, ranks_;
   int64_t entries_ = 0;
   int64_t shard_entries_ = 0;
   at::Tensor parameters_;

@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <map>
+#include <utility>
 
 #include "services/common/base/status_macros.h"
 
@@ -56,18 +58,46 @@ ShardedAdamW::ShardedAdamW(std::vector<ParameterGroup> groups, AdamWOptions opti
     if (!group.parameters.empty()) groups_.push_back(MakeGroup(std::move(group)));
   }
   in_order_ = BucketsByUse();
+  const auto is_sliced = [](const ParameterBucket* bucket) { return bucket->sliced() != nullptr; };
+  TORCH_CHECK(options_.shard_gradients || std::none_of(in_order_.begin(), in_order_.end(), is_sliced),
+              "the gradients of sliced parameters must be sharded");
   std::vector<int64_t> gradients;
-  for (const ParameterBucket* bucket : in_order_) gradients.push_back(static_cast<int64_t>(bucket->slots().size()));
-  launcher_ = std::make_shared<BucketLauncher>(std::move(gradients), [this](size_t place) { Launch(place); });
-  for (size_t place = 0; place < in_order_.size(); ++place) Watch(*in_order_[place], place);
+  for (ParameterBucket* bucket : in_order_) {
+    if (bucket->sliced() != nullptr) continue;
+    whole_.push_back(bucket);
+    gradients.push_back(static_cast<int64_t>(bucket->slots().size()));
+  }
+  // The parameters' gradients are taken here, so that they are released as soon as they have been summed.
+  launcher_ = std::make_shared<BucketLauncher>(
+      std::move(gradients), [this](size_t place) { Launch(*whole_[place], whole_[place]->TakeGradients()); });
+  // Beside sliced parameters, sums during the backward pass would not have one order on all ranks.
+  if (whole_.size() < in_order_.size()) return;
+  for (size_t place = 0; place < whole_.size(); ++place) Watch(*whole_[place], place);
 }
 
 ShardedAdamW::Group ShardedAdamW::MakeGroup(ParameterGroup spec) {
   Group group{.spec = std::move(spec)};
-  for (std::vector<at::Tensor*>& slots : CutIntoBuckets(group.spec.parameters, options_.bucket_bytes)) {
-    group.buckets.emplace_back(std::move(slots), options_.shard_gradients ? KeptGradients::kSlice : KeptGradients::kAll,
-                               communicator_.rank(), communicator_.size());
+  const int rank = communicator_.rank(), ranks = communicator_.size();
+  const auto add_whole = [&](const std::vector<at::Tensor*>& parameters) {
+    for (std::vector<at::Tensor*>& slots : CutIntoBuckets(parameters, options_.bucket_bytes)) {
+      group.buckets.emplace_back(std::move(slots),
+                                 options_.shard_gradients ? KeptGradients::kSlice : KeptGradients::kAll, rank, ranks);
+    }
+  };
+  std::map<const at::Tensor*, SlicedTensors*> owners;
+  for (SlicedTensors* sliced : group.spec.sliced) owners[sliced->slots().front()] = sliced;
+  std::vector<at::Tensor*> whole;
+  for (size_t i = 0; i < group.spec.parameters.size();) {
+    const auto owner = owners.find(group.spec.parameters[i]);
+    if (owner == owners.end()) {
+      whole.push_back(group.spec.parameters[i++]);
+      continue;
+    }
+    add_whole(std::exchange(whole, {}));
+    group.buckets.emplace_back(*owner->second, rank, ranks);
+    i += owner->second->slots().size();
   }
+  add_whole(whole);
   group.step = at::zeros({}, group.buckets.front().first_moment.options());
   return group;
 }
@@ -113,14 +143,32 @@ void ShardedAdamW::ZeroGradients() {
   for (ParameterBucket* bucket : in_order_) bucket->ZeroGradients();
 }
 
-void ShardedAdamW::BeginBackward(bool is_last) {
-  const bool in_stage_1 = !options_.shard_gradients;
-  if (in_stage_1 && (!is_last || !options_.overlap || communicator_.size() == 1)) return;
+SideLane& ShardedAdamW::lane() {
   if (lane_ == nullptr) {
     overlaps_ = options_.overlap && communicator_.size() > 1;
     lane_ = overlaps_ ? communicator_.MakeSideLane() : MakeInlineLane();
   }
+  return *lane_;
+}
+
+void ShardedAdamW::BeginBackward(bool is_last) {
+  const bool in_stage_1 = !options_.shard_gradients;
+  if (in_stage_1 && (!is_last || !options_.overlap || communicator_.size() == 1)) return;
   launcher_->Arm();
+}
+
+void ShardedAdamW::AddGradients(std::vector<SlicedGradients> layer) {
+  for (const SlicedGradients& part : layer) {
+    const auto found = std::find_if(in_order_.begin(), in_order_.end(),
+                                    [&](const ParameterBucket* bucket) { return bucket->sliced() == part.parameters; });
+    TORCH_CHECK(found != in_order_.end(), "gradients of parameters that are not trained");
+    Launch(**found, part.gradients);
+  }
+  handed_.emplace_back(lane().Mark(), std::move(layer));
+  while (handed_.size() > 2) {
+    lane().WaitFor(handed_.front().first);
+    handed_.pop_front();
+  }
 }
 
 absl::Status ShardedAdamW::AccumulateGradients() {
@@ -130,10 +178,8 @@ absl::Status ShardedAdamW::AccumulateGradients() {
   return absl::OkStatus();
 }
 
-void ShardedAdamW::Launch(size_t place) {
-  ParameterBucket& bucket = *in_order_[place];
-  // The parameters' gradients are taken here, so that they are released as soon as they have been summed.
-  lane_->Launch([this, &bucket, taken = bucket.TakeGradients()] {
+void ShardedAdamW::Launch(ParameterBucket& bucket, std::vector<at::Tensor> taken) {
+  lane().Launch([this, &bucket, taken = std::move(taken)] {
     const double before = communicator_.seconds();
     const absl::Status status = Reduce(bucket, taken);
     beside_seconds_ += communicator_.seconds() - before;
@@ -149,7 +195,8 @@ absl::Status ShardedAdamW::Reduce(ParameterBucket& bucket, const std::vector<at:
 absl::Status ShardedAdamW::FinishOverlapped() {
   const auto start = std::chrono::steady_clock::now();
   const bool in_time = launcher_->LaunchRest();
-  REGROUP_RETURN_IF_ERROR(lane_->Finish());
+  REGROUP_RETURN_IF_ERROR(lane().Finish());
+  handed_.clear();
   const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - start;
   if (overlaps_) hidden_seconds_ += std::max(0.0, beside_seconds_ - waited.count());
   beside_seconds_ = 0;
@@ -158,7 +205,7 @@ absl::Status ShardedAdamW::FinishOverlapped() {
 
 absl::Status ShardedAdamW::ReduceBuckets() {
   if (launcher_->armed()) return FinishOverlapped();
-  for (ParameterBucket* bucket : in_order_) REGROUP_RETURN_IF_ERROR(Reduce(*bucket, bucket->TakeGradients()));
+  for (ParameterBucket* bucket : whole_) REGROUP_RETURN_IF_ERROR(Reduce(*bucket, bucket->TakeGradients()));
   return absl::OkStatus();
 }
 
@@ -210,6 +257,7 @@ absl::Status ShardedAdamW::SpreadParameters(Group& group) {
   for (ParameterBucket& bucket : group.buckets) {
     at::Tensor shard = bucket.ParameterShard();
     if (!shard.is_alias_of(bucket.master)) shard.copy_(bucket.master);
+    if (bucket.sliced() != nullptr) continue;
     REGROUP_RETURN_IF_ERROR(communicator_.AllGather(shard, bucket.parameters()));
   }
   return absl::OkStatus();

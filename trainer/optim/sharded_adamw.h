@@ -1,5 +1,5 @@
-// AdamW with its state, and on request its gradients, sharded over the ranks (ZeRO stages 1 and 2, Rajbhandari et al.,
-// 2020, arXiv 1910.02054).
+// AdamW with its state, and on request its gradients and parameters, sharded over the ranks (ZeRO stages 1 to 3,
+// Rajbhandari et al., 2020, arXiv 1910.02054).
 //
 // The parameters of a group are stored in flat buckets. A reduce-scatter of each bucket gives each rank the summed
 // gradients of its slice; the rank updates float32 master weights and moments of that slice only, and an all-gather
@@ -8,12 +8,14 @@
 //
 // In stage 1 gradients stay on every rank until the step's last micro-batch. In stage 2 each micro-batch's are summed
 // over ranks in float32 and released bucket by bucket, at the price of one reduce-scatter of 4 bytes an entry for every
-// micro-batch. One thread may use it.
+// micro-batch. In stage 3 some parameters are sliced themselves: whoever restores them for a pass hands their gradients
+// over, which are summed at once, and the others' after the backward pass. One thread may use it.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <utility>
@@ -34,6 +36,8 @@ struct ParameterGroup {
   /// In the order in which the forward pass uses them. They are replaced by views of flat buffers that require
   /// gradients. The slots must outlive the optimizer.
   std::vector<at::Tensor*> parameters;
+  /// The owners of those parameters that are sliced (stage 3), which must outlive the optimizer too.
+  std::vector<SlicedTensors*> sliced;
   /// Learning rate of the group relative to the step's.
   double rate = 1.0;
   double weight_decay = 0.0;
@@ -51,7 +55,7 @@ struct AdamWOptions {
   double clip_norm = 1.0;
   /// Size of the buckets of parameters that are reduced together.
   int64_t bucket_bytes = kBucketBytes;
-  /// Stage 2.
+  /// Stage 2. Needed if there are sliced parameters.
   bool shard_gradients = false;
   /// Sums over ranks run beside the backward pass.
   bool overlap = true;
@@ -77,6 +81,19 @@ class ShardedAdamW {
   /// the step's last one with `overlap` in stage 1, of each in stage 2. Until AccumulateGradients or Step returns,
   /// nothing else may then use the communicator.
   void BeginBackward(bool is_last);
+
+  /// Gradients of sliced parameters: one for each of their slots, undefined where there is none.
+  struct SlicedGradients {
+    const SlicedTensors* parameters = nullptr;
+    std::vector<at::Tensor> gradients;
+  };
+  /// Starts to sum the gradients of a layer's sliced parameters over ranks. Every rank must call it in the same order,
+  /// between BeginBackward and AccumulateGradients or Step. The gradients of at most two calls are in memory.
+  void AddGradients(std::vector<SlicedGradients> layer);
+
+  /// Returns the lane on which gradients are summed. With sliced parameters, all calls of the communicator between
+  /// BeginBackward and AccumulateGradients or Step must be launched there.
+  SideLane& lane();
 
   /// Must be called after the backward pass of a micro-batch that is not the step's last.
   ///
@@ -128,8 +145,8 @@ class ShardedAdamW {
   /// Returns all buckets in the order in which they are reduced.
   std::vector<ParameterBucket*> BucketsByUse();
   void Watch(const ParameterBucket& bucket, size_t place);
-  /// Starts the sum over ranks of the bucket at that place on the lane.
-  void Launch(size_t place);
+  /// Starts the sum over ranks of a bucket on the lane. In stage 2 its gradients are `taken` from the parameters.
+  void Launch(ParameterBucket& bucket, std::vector<at::Tensor> taken);
   /// Sums the bucket's gradients over ranks. In stage 2 they are `taken` from the parameters.
   absl::Status Reduce(ParameterBucket& bucket, const std::vector<at::Tensor>& taken);
   absl::Status ReduceBuckets();
@@ -141,9 +158,12 @@ class ShardedAdamW {
   AdamWOptions options_;
   Communicator& communicator_;
   std::vector<Group> groups_;
-  /// Pointers to the buckets in groups_, last used first.
-  std::vector<ParameterBucket*> in_order_;
+  /// Pointers to the buckets in groups_, last used first, and those of them whose parameters are whole.
+  std::vector<ParameterBucket*> in_order_, whole_;
   std::shared_ptr<BucketLauncher> launcher_;
+  /// Arguments of the last calls of AddGradients, with the lane's marks behind their sums. They are released once the
+  /// computing stream has waited for these: a GPU's allocator then uses the memory again at once.
+  std::deque<std::pair<int64_t, std::vector<SlicedGradients>>> handed_;
   /// Created on first use, with `overlaps_` if it runs beside the backward pass.
   std::unique_ptr<SideLane> lane_;
   bool overlaps_ = false;

@@ -19,6 +19,8 @@ class InlineLane final : public SideLane {
   void Launch(std::function<absl::Status()> call) override {
     if (status_.ok()) status_ = call();
   }
+  int64_t Mark() override { return 0; }
+  void WaitFor(int64_t) override {}
   absl::Status Finish() override { return status_; }
 
  private:
@@ -41,8 +43,16 @@ class ThreadLane final : public SideLane {
     {
       const std::lock_guard lock(mutex_);
       calls_.push_back(std::move(call));
+      ++launched_;
     }
     changed_.notify_all();
+  }
+
+  int64_t Mark() override { return launched_; }
+
+  void WaitFor(int64_t mark) override {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this, mark] { return done_ >= mark; });
   }
 
   absl::Status Finish() override {
@@ -68,7 +78,10 @@ class ThreadLane final : public SideLane {
   void RunFirst(std::unique_lock<std::mutex>& lock) {
     const std::function<absl::Status()> call = std::move(calls_.front());
     calls_.pop_front();
-    if (!status_.ok()) return changed_.notify_all();
+    if (!status_.ok()) {
+      ++done_;
+      return changed_.notify_all();
+    }
     running_ = true;
     lock.unlock();
     absl::Status status;
@@ -79,6 +92,7 @@ class ThreadLane final : public SideLane {
     }
     lock.lock();
     running_ = false;
+    ++done_;
     status_ = std::move(status);
     changed_.notify_all();
   }
@@ -86,6 +100,8 @@ class ThreadLane final : public SideLane {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::function<absl::Status()>> calls_;
+  /// `launched_` belongs to the caller's thread.
+  int64_t launched_ = 0, done_ = 0;
   bool running_ = false;
   bool stopping_ = false;
   absl::Status status_;

@@ -4,6 +4,7 @@
 // communicator belongs to the lane. One thread at a time may call it.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 
@@ -19,6 +20,13 @@ class SideLane {
   /// Runs `call` after earlier calls and after everything that the caller has computed so far. After a failure no
   /// further call runs.
   virtual void Launch(std::function<absl::Status()> call) = 0;
+
+  /// Returns a mark behind the calls launched so far, for WaitFor.
+  virtual int64_t Mark() = 0;
+
+  /// Makes later computation of the caller see the results of the calls before the mark. A failure of one of them is
+  /// returned by Finish only. Waiting for a mark waits for the earlier ones too.
+  virtual void WaitFor(int64_t mark) = 0;
 
   /// Makes later computation of the caller see the results of all calls. Returns the first failure.
   virtual absl::Status Finish() = 0;

@@ -228,7 +228,7 @@ void AddGpu(const PlanOptions& options, v1::JobPlan& plan) {
   plan.set_gpu_fits(plan.gpu_memory_bytes_per_rank() + kGpuReserveBytes <= bytes);
   if (plan.gpu_fits()) return;
   *(options.gpu_memory_is_of_machine ? plan.add_machine_notes() : plan.add_notes()) = fmt::format(
-      "the largest rank and {:.1f} GiB for CUDA need more than the {:.1f} GiB of a GPU; train with shard: gradients, "
+      "the largest rank and {:.1f} GiB for CUDA need more than the {:.1f} GiB of a GPU; train with shard: all, "
       "recompute: block, train: lora or attention, fewer micro_batch_sequences, or more ranks",
       kGpuReserveBytes / (1 << 30), bytes / (1 << 30));
 }
@@ -284,10 +284,16 @@ absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const SourceMod
   plan.set_flops(JobFlops(resolved, arms, config, plan.tokens()));
   StageMemory memory = PlanMemory(resolved, arms, source, kv_heads, options);
   *plan.mutable_memory_bytes() = std::move(memory.host);
-  if (memory.shards_gradients) plan.add_notes("finetune keeps on each rank only its slice of the gradients");
+  if (memory.sharding == Sharding::kGradients) {
+    plan.add_notes("finetune keeps on each rank only its slice of the gradients (shard: gradients)");
+  }
+  if (memory.sharding == Sharding::kAll) {
+    plan.add_notes("finetune keeps on each rank only its slice of gradients and weights (shard: all)");
+  }
   if (!options.runs_here && resolved.finetune().shard() == "auto" && resolved.finetune().ranks() > 1 &&
       TrainedArms(arms) > 0) {
-    plan.add_notes("finetune keeps on each rank only its slice of the gradients where whole ones do not fit");
+    plan.add_notes(
+        "finetune keeps on each rank only its slice of gradients, and of weights, where whole ones do not fit");
   }
   plan.set_memory_bytes_per_rank(Largest(plan.memory_bytes()));
   if (options.device.is_cuda()) {

@@ -105,9 +105,59 @@ int64_t FrozenParameters(const ModelConfig& config, const PlannedTraining& train
   return QueryOutputParameters(config) + AdaptedParameters(config) + OriginalHeadParameters(config, training);
 }
 
+/// Returns the number of weights of the blocks' linear maps.
+int64_t BlockParameters(const ModelConfig& config, int64_t kv_heads_of_all_layers) {
+  return AdaptedParameters(config) + KeyValueParameters(config, kv_heads_of_all_layers);
+}
+
 /// Returns true if embeddings and output projection are trained.
 bool TrainsEmbeddings(const PlannedTraining& training) {
   return !training.attention_only && training.adapter_rank == 0;
+}
+
+/// Returns the bytes of weights, gradients and optimizer state, of student and teacher, with kOptimizer and kGradients.
+double ModelBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {
+  const double e = static_cast<double>(training.element_bytes);
+  const double ranks = static_cast<double>(training.ranks);
+  const double student = static_cast<double>(TrainedParameters(config, parameters, training));
+  const double moments = 8 + (e == 4 ? 0 : 4);
+  // Gradients of one bucket, flat in float32, and the sum of the slice.
+  const double largest = TrainsEmbeddings(training) ? static_cast<double>(config.vocabulary * config.hidden_size) : 0;
+  const double bucket = std::min(student, std::max(largest, static_cast<double>(kBucketBytes) / e));
+  const double state = training.sharding == Sharding::kGradients
+                           ? student * (e + (4 + moments) / ranks) + bucket * (e + 4 + 4 / ranks)
+                           : student * (2 * e + (training.sums_apart ? 4 : 0) + (e + moments) / ranks);
+  // These are the mixed weights, the values that their gradient needs, and that gradient.
+  const double mixing = 3 * e * static_cast<double>(OriginalHeadParameters(config, training));
+  const double frozen = e * static_cast<double>(FrozenParameters(config, training));
+  return state + mixing + frozen + e * static_cast<double>(parameters);
+}
+
+/// Returns the same with kAll. Embeddings, output projection and adapters stay whole; of the blocks, one layer at a
+/// time is whole, with its gradients and what its weights are computed from.
+double SlicedModelBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {
+  const double e = static_cast<double>(training.element_bytes);
+  const double ranks = static_cast<double>(training.ranks);
+  const double layers = static_cast<double>(config.layers);
+  const double moments = 8 + (e == 4 ? 0 : 4);
+  const double of_teacher = static_cast<double>(BlockParameters(config, config.KvHeadsOfAllLayers()));
+  const double original = static_cast<double>(OriginalHeadParameters(config, training));
+  const double of_student = static_cast<double>(BlockParameters(config, config.layers * training.kv_heads)) + original;
+  const double outer = static_cast<double>(parameters) - of_teacher;
+  const double trained = static_cast<double>(TrainedParameters(config, parameters, training));
+  const double adapters =
+      training.adapter_rank > 0 ? static_cast<double>(AdapterParameters(config, training.adapter_rank)) : 0;
+  const double whole = TrainsEmbeddings(training) ? outer : adapters;
+  const double sliced = trained - whole;
+  // Frozen slices that the conversion changed; the others are the teacher's.
+  const double changed = training.adapter_rank > 0 ? static_cast<double>(QueryOutputParameters(config)) + original : 0;
+  const double kept = whole * (e + (4 + moments) / ranks) + sliced * (e + 4 + moments) / ranks + e * changed / ranks +
+                      e * (outer + of_teacher / ranks);
+  const double adapted = training.adapter_rank > 0 ? static_cast<double>(AdaptedParameters(config)) : 0;
+  const double fetched = std::max(of_student, of_teacher) / layers * e * static_cast<double>(training.whole_blocks);
+  // Gradients of as many layers, and those of one of its parts flat in float32 with the sum of the slice.
+  const double summed = sliced / layers * (e * static_cast<double>(training.whole_blocks) + 4 + 4 / ranks);
+  return kept + fetched + summed + e * (adapted + 3 * original) / layers;
 }
 
 double LossBytes(const ModelConfig& config, double tokens, const PlannedTraining& training) {
@@ -149,27 +199,17 @@ double TrainingFlops(const ModelConfig& config, int64_t kv_heads, bool gated, in
 
 double TrainingBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {
   const double e = static_cast<double>(training.element_bytes);
-  const double ranks = static_cast<double>(training.ranks);
   const double tokens = static_cast<double>(training.micro_batch_tokens);
-  const double original = static_cast<double>(OriginalHeadParameters(config, training));
-  const double student = static_cast<double>(TrainedParameters(config, parameters, training));
-  const double moments = 8 + (e == 4 ? 0 : 4);
-  // Gradients of one bucket, flat in float32, and the sum of the slice.
-  const double largest = TrainsEmbeddings(training) ? static_cast<double>(config.vocabulary * config.hidden_size) : 0;
-  const double bucket = std::min(student, std::max(largest, static_cast<double>(kBucketBytes) / e));
-  const double state = training.shards_gradients
-                           ? student * (e + (4 + moments) / ranks) + bucket * (e + 4 + 4 / ranks)
-                           : student * (2 * e + (training.sums_apart ? 4 : 0) + (e + moments) / ranks);
-  const double teacher = e * static_cast<double>(parameters);
-  const double backward = e * tokens * TokenShare(config) * KeptElementsOfAllLayers(config, training.recompute);
+  const bool is_sliced = training.sharding == Sharding::kAll;
+  const double models =
+      is_sliced ? SlicedModelBytes(config, parameters, training) : ModelBytes(config, parameters, training);
+  const Recompute recompute = is_sliced ? Recompute::kBlock : training.recompute;
+  const double backward = e * tokens * TokenShare(config) * KeptElementsOfAllLayers(config, recompute);
   // The teacher's outputs, and in float32 the targets and the differences that the backward pass needs.
   const double compared = training.compares_attention ? (e + 8) * tokens * TokenShare(config) *
                                                             static_cast<double>(config.layers * config.hidden_size)
                                                       : 0;
-  // These are the mixed weights, the values that their gradient needs, and that gradient.
-  const double mixing = 3 * e * original;
-  const double frozen = e * static_cast<double>(FrozenParameters(config, training));
-  return state + frozen + teacher + backward + compared + mixing + LossBytes(config, tokens, training);
+  return models + backward + compared + LossBytes(config, tokens, training);
 }
 
 double CheckpointCopyBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {

@@ -11,6 +11,9 @@
 
 namespace regroup {
 
+/// The part of training's state of which a rank keeps only its slice: ZeRO stages 1, 2 and 3.
+enum class Sharding { kOptimizer, kGradients, kAll };
+
 struct PlannedTraining {
   /// Number of KV heads of the result.
   int64_t kv_heads = 0;
@@ -21,8 +24,9 @@ struct PlannedTraining {
   int64_t element_bytes = 4;
   /// True if gradients of several micro-batches are summed in float32, apart from those of the last one.
   bool sums_apart = false;
-  /// True if a rank keeps only its slice of the gradients (ZeRO stage 2).
-  bool shards_gradients = false;
+  Sharding sharding = Sharding::kOptimizer;
+  /// With kAll: blocks of one model whose weights are whole at once, the one that is computed and those fetched ahead.
+  int64_t whole_blocks = 1;
   /// True if the state is copied before it is written to a checkpoint.
   bool writes_checkpoints = false;
   bool attention_only = false;
@@ -67,12 +71,13 @@ double TrainingFlops(const ModelConfig& config, int64_t kv_heads, bool gated, in
 ///   student   e P' (flat weights) + e P' (gradients) + e P' / R (its shard) + 8 P' / R (moments), and 4 P' / R of
 ///   master
 ///             weights where e is not 4; P' counts the original KV heads too while gates are open
-///             With `sums_apart` 4 P' more; with `shards_gradients`, gradients and their sums are 4 P' / R, and e + 4 +
-///             4 / R for each entry of the bucket that is being summed; with `attention_only` P' is the attention's
+///             With `sums_apart` 4 P' more; with kGradients, gradients and their sums are 4 P' / R, and e + 4 + 4 / R
+///             for each entry of the bucket that is being summed; with kAll the blocks' weights are e P' / R too, and
+///             whole for `whole_blocks` of them; with `attention_only` P' is the attention's
 ///             alone. With adapters of rank r, P' is that of the shared heads and of r (in + out) a map; beside it
 ///             there are the converted queries and outputs, the original KV heads while gates are open, and each
 ///             adapted weight, e bytes an entry.
-///   teacher   e P
+///   teacher   e P; with kAll of its blocks a slice
 ///   backward  n e (6 D + 5 A + 4 I) a layer (2 I without a gate), the mixed weights of gates, and the chunks of the
 ///             loss. Recomputing feed-forwards keeps no I, recomputing blocks one D a layer, but of one layer all.
 double TrainingBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training);

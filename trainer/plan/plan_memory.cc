@@ -87,8 +87,9 @@ PlannedTraining PlanArm(const v1::Finetune& finetune, const v1::Arm& arm, const 
                         const PlanOptions& options) {
   PlannedTraining training =
       PlanTraining(finetune, source.config(), arm.kv_heads(), arm.finetune() == "l0", options.device);
-  if (finetune.shard() == "auto" && training.ranks > 1) {
-    training.shards_gradients = !Fits(source, training, options);
+  for (const Sharding sharding : AllowedSharding(finetune)) {
+    training.sharding = sharding;
+    if (Fits(source, training, options)) break;
   }
   return training;
 }
@@ -151,7 +152,7 @@ StageMemory PlanMemory(const v1::JobSpec& resolved, const Arms& arms, const Sour
     }
     if (Trains(arm)) {
       const PlannedTraining training = PlanArm(resolved.finetune(), arm, source, options);
-      stages.memory().shards_gradients |= training.shards_gradients;
+      stages.memory().sharding = std::max(stages.memory().sharding, training.sharding);
       stages.Add(&Bytes::set_finetune, &Bytes::finetune, FinetuneBytes(resolved.finetune(), source, training));
     }
   }

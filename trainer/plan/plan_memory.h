@@ -19,13 +19,13 @@ namespace regroup {
 /// Bytes that one rank of each stage holds. `gpu` is empty on CPUs.
 struct StageMemory {
   v1::JobPlan::MemoryBytes host, gpu;
-  /// True if some arm trains with sharded gradients.
-  bool shards_gradients = false;
+  /// The largest part that an arm shards.
+  Sharding sharding = Sharding::kOptimizer;
 };
 
 /// Plans the stages of these arms of a job whose defaults are filled in. `kv_heads` is the largest target. With
-/// `shard: auto`, gradients are sharded if they do not fit otherwise: they are on GPUs of unknown memory, and are not
-/// if the job will run on unknown machines.
+/// `shard: auto`, as little is sharded as fits: on unknown machines the optimizer's state alone, and on GPUs of unknown
+/// memory as much as possible.
 StageMemory PlanMemory(const v1::JobSpec& resolved, const std::vector<v1::Arm>& arms, const SourceModel& source,
                        int64_t kv_heads, const PlanOptions& options);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string>
+#include <vector>
 
 #include "services/common/base/process_memory.h"
 #include "trainer/nn/loss_chunk.h"
@@ -18,7 +19,15 @@ std::string WhatHelps(const PlannedTraining& training) {
   return fmt::format(
       "to reduce memory: {}recompute: block, train: lora or attention, fewer micro_batch_sequences, "
       "precision: bfloat16, or ranks on more machines",
-      training.shards_gradients || training.ranks == 1 ? "" : "shard: gradients, ");
+      training.sharding == Sharding::kAll || training.ranks == 1 ? ""
+      : training.compares_attention                              ? "shard: gradients, "
+                                                                 : "shard: all, ");
+}
+
+/// Returns the first choice for auto.
+Sharding ShardingOf(const std::string& shard) {
+  if (shard == "all") return Sharding::kAll;
+  return shard == "gradients" ? Sharding::kGradients : Sharding::kOptimizer;
 }
 
 }  // namespace
@@ -30,6 +39,13 @@ double MachineBytes() { return static_cast<double>(UsableMemory()); }
 Recompute RecomputeOf(const v1::Finetune& finetune) {
   if (finetune.recompute() == "block") return Recompute::kBlock;
   return finetune.recompute() == "feed_forward" ? Recompute::kFeedForward : Recompute::kNothing;
+}
+
+std::vector<Sharding> AllowedSharding(const v1::Finetune& finetune) {
+  if (finetune.shard() != "auto" || finetune.ranks() == 1) return {ShardingOf(finetune.shard())};
+  std::vector<Sharding> allowed = {Sharding::kOptimizer, Sharding::kGradients};
+  if (finetune.teacher() != "cache" && !(finetune.attention_weight() > 0)) allowed.push_back(Sharding::kAll);
+  return allowed;
 }
 
 PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& config, int64_t kv_heads, bool gated,
@@ -44,7 +60,8 @@ PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& co
           .element_bytes = element_bytes,
           .sums_apart = element_bytes < 4 &&
                         finetune.batch_sequences() > int64_t{finetune.ranks()} * finetune.micro_batch_sequences(),
-          .shards_gradients = finetune.shard() == "gradients",
+          .sharding = ShardingOf(finetune.shard()),
+          .whole_blocks = device.is_cuda() && finetune.ranks() > 1 ? 2 : 1,
           .writes_checkpoints = finetune.checkpoint_every_steps() > 0,
           .attention_only = finetune.train() == "attention",
           .adapter_rank = finetune.train() == "lora" ? finetune.lora_rank() : 0,

@@ -2,6 +2,8 @@
 // loaded.
 #pragma once
 
+#include <vector>
+
 #include "absl/status/status.h"
 #include "regroup/v1/job.pb.h"
 #include "trainer/nn/model_config.h"
@@ -19,7 +21,10 @@ double MachineBytes();
 /// Converts finetune.recompute to the forward pass's option.
 Recompute RecomputeOf(const v1::Finetune& finetune);
 
-/// Returns the quantities from which TrainingBytes computes the memory of a rank.
+/// Returns the kinds of sharding that the job permits, those that send least first: one, or several for `shard: auto`.
+std::vector<Sharding> AllowedSharding(const v1::Finetune& finetune);
+
+/// Returns the quantities from which TrainingBytes computes the memory of a rank, with the first of AllowedSharding.
 PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& config, int64_t kv_heads, bool gated,
                              at::Device device);
 

@@ -5,6 +5,9 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <memory>
+#include <optional>
+#include <vector>
 
 #include "services/common/base/attempt_files.h"
 #include "services/common/base/files.h"
@@ -26,6 +29,8 @@
 #include "trainer/stages/load_conversion.h"
 #include "trainer/stages/stage.h"
 #include "trainer/training/distill_trainer.h"
+#include "trainer/training/student_lender.h"
+#include "trainer/training/teacher.h"
 #include "trainer/training/training_checkpoint.h"
 
 namespace regroup {
@@ -61,20 +66,28 @@ absl::Status CheckMemory(const StageContext& context, const SourceModel& source,
                              local == nullptr ? 1 : std::atoll(local));
 }
 
-/// Decides for `shard: auto` whether gradients are sharded: if any rank lacks the memory for whole ones. Every rank
-/// decides the same. Refuses what has no room either way.
-absl::StatusOr<bool> ChooseSharding(StageContext& context, const SourceModel& source, PlannedTraining training) {
-  if (context.spec().finetune().shard() == "auto" && training.ranks > 1) {
-    const bool fits = CheckMemory(context, source, training, /*allowance=*/0).ok();
-    at::Tensor too_large = at::full({1}, fits ? 0 : 1, at::kLong);
-    REGROUP_RETURN_IF_ERROR(context.communicator.AllReduceSum(too_large));
-    training.shards_gradients = too_large.item<int64_t>() > 0;
-    if (training.shards_gradients) {
-      LogInfo("gradients are sharded, since whole ones do not fit", {{"ranks", too_large.item<int64_t>()}});
-    }
+/// Decides what `shard: auto` shards: as little as fits into the memory of every rank. Every rank decides the same.
+/// Refuses what has no room at all.
+absl::StatusOr<Sharding> ChooseSharding(StageContext& context, const SourceModel& source, PlannedTraining training) {
+  const std::vector<Sharding> allowed = AllowedSharding(context.spec().finetune());
+  // For each, the number of ranks that lack the memory.
+  at::Tensor lacking = at::zeros({static_cast<int64_t>(allowed.size())}, at::kLong);
+  for (size_t i = 0; i < allowed.size(); ++i) {
+    training.sharding = allowed[i];
+    if (!CheckMemory(context, source, training, /*allowance=*/0).ok()) lacking[static_cast<int64_t>(i)] += 1;
+  }
+  REGROUP_RETURN_IF_ERROR(context.communicator.AllReduceSum(lacking));
+  for (size_t i = 0; i < allowed.size(); ++i) {
+    training.sharding = allowed[i];
+    if (lacking[static_cast<int64_t>(i)].item<int64_t>() == 0) break;
+  }
+  if (training.sharding != allowed.front()) {
+    LogInfo("what each rank keeps of the training is sliced, since all of it does not fit",
+            {{"shard", training.sharding == Sharding::kAll ? "all" : "gradients"},
+             {"ranks_without_room", lacking[0].item<int64_t>()}});
   }
   REGROUP_RETURN_IF_ERROR(CheckMemory(context, source, training, kEstimateError));
-  return training.shards_gradients;
+  return training.sharding;
 }
 
 /// Returns the inputs, other than their shape, on which the teacher's states depend.
@@ -106,23 +119,78 @@ absl::Status Resume(StageContext& context, DistillTrainer& trainer) {
   return absl::OkStatus();
 }
 
-absl::Status ChooseTrained(const v1::Finetune& finetune, const Model& teacher, Student& student) {
-  if (finetune.train() == "attention") student.TrainAttentionOnly(teacher);
+absl::Status ChooseTrained(const v1::Finetune& finetune, const Teacher& teacher, Student& student) {
+  if (finetune.train() == "attention") student.TrainAttentionOnly(teacher.model, teacher.slices.get());
   if (finetune.train() != "lora") return absl::OkStatus();
   return student.TrainAdapters(
-      teacher,
-      {.rank = finetune.lora_rank(), .alpha = finetune.lora_alpha(), .seed = static_cast<uint64_t>(finetune.seed())});
+      teacher.model,
+      {.rank = finetune.lora_rank(), .alpha = finetune.lora_alpha(), .seed = static_cast<uint64_t>(finetune.seed())},
+      teacher.slices.get());
 }
 
-absl::Status WriteResult(const StageContext& context, const SourceModel& source, const Model& trained) {
+/// Gives the leader the blocks of a sliced student, of which every rank has a part.
+class BlockService {
+ public:
+  BlockService(Student& student, Communicator& communicator) : student_(student), communicator_(communicator) {}
+
+  /// On the leader: returns a block, with the help of the ranks in Serve.
+  absl::StatusOr<Block> Get(int64_t layer) {
+    REGROUP_RETURN_IF_ERROR(Agree(layer).status());
+    absl::StatusOr<Block> block = FetchBlock(student_, layer);
+    if (!block.ok()) failed_ = true;
+    return block;
+  }
+  /// On the leader: ends Serve. After a failed call the others are somewhere else, and end with this process.
+  absl::Status End() { return failed_ ? absl::OkStatus() : Agree(kEnd).status(); }
+  /// On the other ranks.
+  absl::Status Serve() {
+    while (true) {
+      REGROUP_ASSIGN_OR_RETURN(const int64_t layer, Agree(kEnd));
+      if (layer == kEnd) return absl::OkStatus();
+      REGROUP_RETURN_IF_ERROR(FetchBlock(student_, layer).status());
+    }
+  }
+
+ private:
+  static constexpr int64_t kEnd = -1;
+
+  /// Returns the leader's number.
+  absl::StatusOr<int64_t> Agree(int64_t number) {
+    // The others wait while the leader writes.
+    REGROUP_RETURN_IF_ERROR(communicator_.RestingBarrier());
+    at::Tensor sent = at::full({1}, number, at::kLong);
+    REGROUP_RETURN_IF_ERROR(communicator_.Broadcast(sent, /*root=*/0));
+    return sent.item<int64_t>();
+  }
+
+  Student& student_;
+  Communicator& communicator_;
+  bool failed_ = false;
+};
+
+absl::Status WriteResult(const StageContext& context, const SourceModel& source, const ConvertedModel& trained) {
   const std::filesystem::path folder = context.out() / artifacts::kTrainedModel;
   std::error_code error;
   std::filesystem::remove_all(folder, error);
   REGROUP_RETURN_IF_ERROR(MakeFolders(folder));
-  return WriteConvertedFolder(folder, source, {{"stage", "finetune"}}, trained.embedding.scalar_type(),
-                              {.config = trained.config,
-                               .outer = trained,
-                               .block = [&](int64_t layer) -> absl::StatusOr<Block> { return trained.blocks[layer]; }});
+  return WriteConvertedFolder(folder, source, {{"stage", "finetune"}}, trained.outer.embedding.scalar_type(), trained);
+}
+
+/// Writes the trained model on the leader.
+absl::Status WriteStudent(StageContext& context, const SourceModel& source, Student& student) {
+  at::NoGradGuard no_gradients;
+  const Model trained = student.Effective({});
+  ConvertedModel converted{.config = trained.config, .outer = trained};
+  if (student.slices() == nullptr) {
+    converted.block = [&](int64_t layer) -> absl::StatusOr<Block> { return trained.blocks[layer]; };
+    return context.leads() ? WriteResult(context, source, converted) : absl::OkStatus();
+  }
+  BlockService service(student, context.communicator);
+  if (!context.leads()) return service.Serve();
+  converted.block = [&](int64_t layer) { return service.Get(layer); };
+  const absl::Status written = WriteResult(context, source, converted);
+  const absl::Status ended = service.End();
+  return written.ok() ? ended : written;
 }
 
 }  // namespace
@@ -137,9 +205,11 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   const bool gated = context.assignment.arm().finetune() == "l0";
   const PlannedTraining planned =
       PlanTraining(finetune, source.config(), conversion.MergedConfig().kv_heads, gated, context.device);
-  REGROUP_ASSIGN_OR_RETURN(const bool shard_gradients, ChooseSharding(context, source, planned));
-  REGROUP_ASSIGN_OR_RETURN(Student student, Student::Make(source, conversion, gated, type, context.device));
-  REGROUP_ASSIGN_OR_RETURN(const Model teacher, source.Load(type, context.device));
+  REGROUP_ASSIGN_OR_RETURN(const Sharding sharding, ChooseSharding(context, source, planned));
+  std::optional<GangPlace> sliced_at;
+  if (sharding == Sharding::kAll) sliced_at = {context.communicator.rank(), context.communicator.size()};
+  REGROUP_ASSIGN_OR_RETURN(Student student, Student::Make(source, conversion, gated, type, context.device, sliced_at));
+  REGROUP_ASSIGN_OR_RETURN(const Teacher teacher, LoadTeacher(source, type, context.device, sliced_at));
   REGROUP_RETURN_IF_ERROR(ChooseTrained(finetune, teacher, student));
 
   REGROUP_ASSIGN_OR_RETURN(
@@ -160,21 +230,20 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
                                  .across_documents = finetune.across_documents(),
                                  // On the CPU, ranks need their cores for the backward pass itself.
                                  .overlap = context.device.is_cuda(),
-                                 .shard_gradients = shard_gradients,
+                                 .shard_gradients = sharding != Sharding::kOptimizer,
                                  .loss = bild ? DistillLoss::kBild : DistillLoss::kKl,
                                  .attention_weight = finetune.attention_weight()};
-  DistillTrainer trainer(settings, student, teacher, windows, context.communicator, context.link, context.device);
+  DistillTrainer trainer(settings, student, teacher.model, windows, context.communicator, context.link, context.device);
+  if (teacher.slices != nullptr) trainer.FetchTeacher(*teacher.slices);
   std::optional<TeacherStates> states;
   if (finetune.teacher() == "cache") {
-    REGROUP_ASSIGN_OR_RETURN(states, OpenTeacherStates(context, teacher, windows, type));
+    REGROUP_ASSIGN_OR_RETURN(states, OpenTeacherStates(context, teacher.model, windows, type));
     trainer.KeepTeacherStates(*states);
   }
   REGROUP_RETURN_IF_ERROR(Resume(context, trainer));
   if (context.leads()) context.link.RecordMetrics(context.out() / attempt_files::kCurves);
   REGROUP_RETURN_IF_ERROR(trainer.Run());
-  if (!context.leads()) return v1::TaskOutcome();
-  at::NoGradGuard no_gradients;
-  REGROUP_RETURN_IF_ERROR(WriteResult(context, source, student.Effective({})));
+  REGROUP_RETURN_IF_ERROR(WriteStudent(context, source, student));
   return v1::TaskOutcome();
 }
 

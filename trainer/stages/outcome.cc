@@ -46,7 +46,7 @@ std::string_view KeysOfMemory(v1::TaskKind kind) {
       return "layerwise.batch_sequences, layerwise.sequence_length, layerwise.layers_per_task, or layerwise.precision: "
              "bfloat16";
     case v1::TASK_KIND_FINETUNE:
-      return "finetune.micro_batch_sequences, finetune.sequence_length, finetune.shard: gradients, finetune.recompute: "
+      return "finetune.micro_batch_sequences, finetune.sequence_length, finetune.shard: all, finetune.recompute: "
              "block, finetune.train, "
              "finetune.teacher: cache, or more finetune.ranks";
     case v1::TASK_KIND_EVALUATE:

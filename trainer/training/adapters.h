@@ -32,18 +32,23 @@ class Adapters {
   /// Returns the parameters in order of use.
   std::vector<at::Tensor*> Parameters();
 
-  /// Replaces the maps' weights by weights with the change. Differentiable.
-  void Apply(Model& model) const;
+  /// Returns the parameters of one layer's block, which are none without adapters.
+  std::vector<at::Tensor> Of(int64_t layer) const;
+
+  /// Replaces the weights of the layer's maps by weights with the change; `values` begin with what Of returns, or with
+  /// tensors that take their place. Differentiable.
+  void Apply(int64_t layer, const std::vector<at::Tensor>& values, Block& block) const;
 
  private:
   struct Adapter {
-    /// Index of the map among those of the model.
+    /// Index of the map among those of the block.
     size_t map = 0;
     at::Tensor a;  // [rank, in]
     at::Tensor b;  // [out, rank]
   };
 
-  std::vector<Adapter> adapters_;
+  /// By layer.
+  std::vector<std::vector<Adapter>> adapters_;
   double scale_ = 1.0;
 };
 

@@ -12,8 +12,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-/// Format 1 had one piece per group and rank; format 2 has one per bucket.
-constexpr int64_t kFormat = 2;
+/// Format 1 had one piece per group and rank; format 2 one per bucket; in format 3 each block's attention comes before
+/// the rest of the block.
+constexpr int64_t kFormat = 3;
 
 absl::Status Invalid(std::string_view what) {
   return absl::DataLossError(fmt::format("the manifest is not valid: {}", what));

@@ -1,7 +1,7 @@
 // Reads and writes the manifest of a training checkpoint, which lists its files and their contents. Does not use
 // libtorch, so that it can be fuzzed alone. Pure functions, for any thread.
 //
-//   {"format": 2, "step": 200, "ranks": 2, "files": [{"name": "rank-00000-of-00002.safetensors", "bytes": n,
+//   {"format": 3, "step": 200, "ranks": 2, "files": [{"name": "rank-00000-of-00002.safetensors", "bytes": n,
 //   "sha256": hex}, ...]}
 #pragma once
 

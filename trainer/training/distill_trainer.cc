@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "services/common/base/logging.h"
@@ -14,6 +15,7 @@
 #include "trainer/distill/branch_loss.h"
 #include "trainer/distill/kl_loss.h"
 #include "trainer/nn/window_runner.h"
+#include "trainer/training/student_lender.h"
 
 namespace regroup {
 namespace {
@@ -61,7 +63,25 @@ DistillTrainer::DistillTrainer(DistillSettings settings, Student& student, const
       sparsity_{.steps = settings_.steps},
       optimizer_(student.ParameterGroups(kGateRate / settings_.learning_rate),
                  {.shard_gradients = settings_.shard_gradients, .overlap = settings_.overlap}, communicator),
-      reader_(windows, BatchesOf(settings_, communicator, device)) {}
+      reader_(windows, BatchesOf(settings_, communicator, device)) {
+  if (SlicedBlocks* const slices = student_.slices()) FetchFrom(*slices);
+}
+
+void DistillTrainer::FetchFrom(SlicedBlocks& slices) {
+  slices.FetchOn(communicator_, optimizer_.lane(), settings_.overlap && communicator_.size() > 1);
+}
+
+const RotaryTable* DistillTrainer::Rotary() {
+  if (rotary_.cosine.defined() || teacher_.config.rotary.width == 0) return &rotary_;
+  rotary_ =
+      MakeRotaryTable(teacher_.config.rotary, windows_.sequence_length(), device_, teacher_.embedding.scalar_type());
+  return &rotary_;
+}
+
+void DistillTrainer::FetchTeacher(SlicedBlocks& slices) {
+  FetchFrom(slices);
+  teacher_lender_.emplace(teacher_.blocks, slices);
+}
 
 absl::Status DistillTrainer::Resume(const TrainingCheckpoint& checkpoint) {
   REGROUP_RETURN_IF_ERROR(LoadTrainingCheckpoint(checkpoint, optimizer_));
@@ -159,14 +179,19 @@ void DistillTrainer::NoteSaved(const CheckpointSaver::Saved& saved) {
 
 at::Tensor DistillTrainer::GateValuesAt(int64_t step) const {
   if (!student_.gated() || sparsity_.ShutAt(step)) return {};
-  return GateValues(student_.scores(), GateNoise(student_.gates(), settings_.seed, step).to(device_));
+  // A copy to a GPU makes the host wait, so that there is one for all micro-batches of a step.
+  if (std::exchange(step_of_gate_noise_, step) != step) {
+    gate_noise_ = GateNoise(student_.gates(), settings_.seed, step).to(device_);
+  }
+  return GateValues(student_.scores(), gate_noise_);
 }
 
 absl::StatusOr<at::Tensor> DistillTrainer::TeacherHidden(const MicroBatch& batch, std::vector<at::Tensor>& branches) {
   at::NoGradGuard no_gradients;
   link_.activity().SetPhase("teacher forward");
   const auto compute = [&](const at::Tensor& tokens, const at::Tensor& documents) {
-    WindowOptions options{.documents = documents};
+    WindowOptions options{.documents = documents, .rotary = Rotary()};
+    if (teacher_lender_.has_value()) options.lender = &*teacher_lender_;
     if (settings_.attention_weight > 0) options.branch_observer = KeepIn(branches);
     return RunHiddenStates(teacher_, tokens, options).flatten(0, 1);
   };
@@ -200,8 +225,11 @@ absl::StatusOr<at::Tensor> DistillTrainer::RunMicroBatch(int64_t step, const Mic
   std::vector<at::Tensor> teacher_branches, branches;
   REGROUP_ASSIGN_OR_RETURN(const at::Tensor teacher_hidden, TeacherHidden(batch, teacher_branches));
   link_.activity().SetPhase("forward");
-  const Model model = student_.Effective(GateValuesAt(step));
-  WindowOptions options{.recompute = settings_.recompute, .documents = batch.documents};
+  const at::Tensor gate_values = GateValuesAt(step);
+  const Model model = student_.Effective(gate_values);
+  StudentLender lender(student_, gate_values, &optimizer_);
+  WindowOptions options{.recompute = settings_.recompute, .documents = batch.documents, .rotary = Rotary()};
+  if (student_.slices() != nullptr) options.lender = &lender;
   if (settings_.attention_weight > 0) options.branch_observer = KeepIn(branches);
   const at::Tensor hidden = RunHiddenStates(model, batch.tokens, options).flatten(0, 1);
   at::Tensor loss = LossOf(model, hidden, teacher_hidden, batch, answers);
@@ -241,19 +269,35 @@ absl::StatusOr<DistillTrainer::StepFigures> DistillTrainer::RunStep(int64_t step
   optimizer_.ZeroGradients();
   // The sparsity gradient comes first, because the last micro-batch's backward pass must be the last one of the step.
   if (steering) AddSparsityGradient(step);
-  REGROUP_ASSIGN_OR_RETURN(at::Tensor loss, RunMicroBatches(step));
+  REGROUP_ASSIGN_OR_RETURN(const at::Tensor loss, RunMicroBatches(step));
   link_.activity().SetPhase("optimizer");
   StepFigures figures;
   REGROUP_ASSIGN_OR_RETURN(figures.gradient_norm, optimizer_.Step(rate_.At(step)));
   if (steering && std::isfinite(figures.gradient_norm)) SteerScores(student_.scores(), sparsity_.TargetAt(step));
-  REGROUP_RETURN_IF_ERROR(communicator_.AllReduceSum(loss));
-  figures.loss = loss.item<double>();
+  at::Tensor sums = at::cat({loss.view(1), rank_times_.Share().to(device_)});
+  REGROUP_RETURN_IF_ERROR(communicator_.AllReduceSum(sums));
+  sums = sums.cpu();
+  figures.loss = sums[0].item<double>();
+  figures.ranks = rank_times_.Judge(sums.slice(0, 1).contiguous());
   figures.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   figures.collective_seconds = WaitedSeconds() - collectives_before;
+  rank_times_.Note(figures.seconds - figures.collective_seconds);
   return figures;
 }
 
 double DistillTrainer::WaitedSeconds() const { return communicator_.seconds() - optimizer_.hidden_seconds(); }
+
+void DistillTrainer::PublishRanks(int64_t step, const RankTimes::Figures& ranks) {
+  link_.AddMetrics(step + 1, {{"slowest_rank", static_cast<double>(ranks.slowest_rank)},
+                              {"slowest_rank_seconds", ranks.slowest_seconds},
+                              {"median_rank_seconds", ranks.median_seconds}});
+  if (!ranks.lags) return;
+  LogWarning("one rank computes more slowly than the others, which wait for it in every step",
+             {{"slow_rank", ranks.slowest_rank},
+              {"seconds", ranks.slowest_seconds},
+              {"median_seconds", ranks.median_seconds},
+              {"steps", RankTimes::kSteps}});
+}
 
 void DistillTrainer::Publish(int64_t step, const StepFigures& figures) {
   link_.SetProgress("step", step + 1, settings_.steps);
@@ -271,6 +315,7 @@ void DistillTrainer::Publish(int64_t step, const StepFigures& figures) {
   if (settings_.peak_flops_per_second.has_value()) {
     link_.AddMetrics(step + 1, {{"model_flops_utilization", flops_per_second / *settings_.peak_flops_per_second}});
   }
+  if (figures.ranks.has_value()) PublishRanks(step, *figures.ranks);
   if (!student_.gated()) return;
   const bool shut = sparsity_.ShutAt(step);
   const double sparsity = shut ? 1.0 : ClosedProbability(student_.scores().detach()).mean().item<double>();

@@ -22,6 +22,7 @@
 #include "trainer/training/batch_reader.h"
 #include "trainer/training/checkpoint_saver.h"
 #include "trainer/training/gates.h"
+#include "trainer/training/rank_times.h"
 #include "trainer/training/student.h"
 #include "trainer/training/training_checkpoint.h"
 
@@ -49,9 +50,11 @@ struct DistillSettings {
   bool across_documents = true;
   /// See AdamWOptions. The bits are the same with and without `overlap`.
   bool overlap = true;
+  /// Needed if the student's blocks are sliced.
   bool shard_gradients = false;
   DistillLoss loss = DistillLoss::kKl;
-  /// Weight of BranchLoss beside the loss on the predictions; above 0 not with recompute kBlock or with kept states.
+  /// Weight of BranchLoss beside the loss on the predictions; above 0 not with recompute kBlock, kept states or sliced
+  /// blocks.
   double attention_weight = 0;
 };
 
@@ -64,6 +67,9 @@ class DistillTrainer {
   /// Reads the teacher's states from `states`, and stores new ones there. It must outlive the trainer.
   void KeepTeacherStates(TeacherStates& states) { teacher_states_ = &states; }
 
+  /// Makes the teacher lend its blocks from `slices`, without kept states. Must outlive it.
+  void FetchTeacher(SlicedBlocks& slices);
+
   /// Continues after the checkpoint's step.
   absl::Status Resume(const TrainingCheckpoint& checkpoint);
 
@@ -72,14 +78,23 @@ class DistillTrainer {
   /// transient fault in the state; INTERNAL if that does not help or there is no checkpoint.
   absl::Status Run();
 
+  /// See ShardedAdamW.
+  int64_t StateBytes() const { return optimizer_.StateBytes(); }
+  int64_t GradientBytes() const { return optimizer_.GradientBytes(); }
+
  private:
   struct StepFigures {
     double loss = 0;
     double gradient_norm = 0;
     double seconds = 0;
     double collective_seconds = 0;
+    /// Belong to the step before.
+    std::optional<RankTimes::Figures> ranks;
   };
 
+  void FetchFrom(SlicedBlocks& slices);
+  /// Returns the angles of the windows' positions, which are the same for teacher and student.
+  const RotaryTable* Rotary();
   absl::StatusOr<StepFigures> RunStep(int64_t step);
   /// Returns the gate values; undefined when every gate is closed. Differentiable; each micro-batch gets its own graph.
   at::Tensor GateValuesAt(int64_t step) const;
@@ -98,6 +113,7 @@ class DistillTrainer {
   /// Returns the time for which this rank has waited for collectives.
   double WaitedSeconds() const;
   void Publish(int64_t step, const StepFigures& figures);
+  void PublishRanks(int64_t step, const RankTimes::Figures& ranks);
   void CountSkipped(double gradient_norm);
   absl::Status GoBack();
   bool IsSaveDue() const;
@@ -119,12 +135,18 @@ class DistillTrainer {
   SparsitySchedule sparsity_;
   ShardedAdamW optimizer_;
   TeacherStates* teacher_states_ = nullptr;
+  std::optional<FrozenLender> teacher_lender_;
   CheckpointSaver saver_{settings_.checkpoints, communicator_};
   int64_t done_ = 0;
   int64_t skipped_ = 0;
   int64_t skipped_in_row_ = 0;
   std::optional<TrainingCheckpoint> last_checkpoint_;
   bool went_back_ = false;
+  /// Computed once for all steps.
+  RotaryTable rotary_;
+  mutable at::Tensor gate_noise_;
+  mutable int64_t step_of_gate_noise_ = -1;
+  RankTimes rank_times_{communicator_.rank(), communicator_.size()};
   BatchReader reader_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
 
@@ -19,10 +20,6 @@ constexpr double kSharedRate = 2.0;
 
 at::Tensor OwnedCopy(const at::Tensor& tensor, at::ScalarType dtype, at::Device device) {
   return tensor.defined() ? tensor.to(device, dtype, /*non_blocking=*/false, /*copy=*/true) : tensor;
-}
-
-bool IsOfSharedHeads(const std::string& parameter) {
-  return parameter.find("attention.key") != std::string::npos || parameter.find("attention.value") != std::string::npos;
 }
 
 /// Returns true for outer parameters that come after the blocks.
@@ -44,19 +41,34 @@ at::Tensor MixRows(const at::Tensor& original, const at::Tensor& shared, const a
 
 }  // namespace
 
+std::vector<at::Tensor*> Student::OriginalHeads::Slots() {
+  std::vector<at::Tensor*> slots;
+  for (at::Tensor* tensor : {&key.weight, &key.bias, &value.weight, &value.bias, &key_norm}) {
+    if (tensor->defined()) slots.push_back(tensor);
+  }
+  return slots;
+}
+
 absl::StatusOr<Student> Student::Make(const SourceModel& source, const Conversion& conversion, bool gated,
-                                      at::ScalarType dtype, at::Device device) {
+                                      at::ScalarType dtype, at::Device device, std::optional<GangPlace> sliced_at) {
   Student student;
   student.aligned_config_ = conversion.AlignedConfig();
-  REGROUP_ASSIGN_OR_RETURN(student.model_, source.Map());
   const std::vector<LayerAlignment>& alignments = conversion.alignments();
+  const auto layers = static_cast<int64_t>(alignments.size());
+  REGROUP_ASSIGN_OR_RETURN(const Model outer, source.MapOuter());
+  student.model_ = CloneModel(outer, dtype, device);
+  student.model_.config = conversion.MergedConfig();
+  student.model_.blocks.resize(layers);
+  if (gated) student.original_.resize(layers);
+  if (sliced_at.has_value()) student.slices_ = std::make_unique<SlicedBlocks>(layers, *sliced_at);
   int64_t gates = 0;
-  for (size_t layer = 0; layer < alignments.size(); ++layer) {
-    Block& block = student.model_.blocks[layer];
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    REGROUP_ASSIGN_OR_RETURN(Block block, source.MapBlock(layer));
     if (gated) {
       Block aligned = block;
-      REGROUP_RETURN_IF_ERROR(AlignBlock(aligned, source.config(), static_cast<int64_t>(layer), alignments[layer]));
-      OriginalHeads heads{.first_gate = gates, .gates = alignments[layer].HeadCount()};
+      REGROUP_RETURN_IF_ERROR(AlignBlock(aligned, source.config(), layer, alignments[layer]));
+      OriginalHeads& heads = student.original_[layer];
+      heads = {.first_gate = gates, .gates = alignments[layer].HeadCount()};
       const auto owned = [&](const Linear& linear) {
         return Linear{OwnedCopy(linear.weight, dtype, device), OwnedCopy(linear.bias, dtype, device)};
       };
@@ -66,68 +78,99 @@ absl::StatusOr<Student> Student::Make(const SourceModel& source, const Conversio
         heads.key_norm = OwnedCopy(aligned.attention.key_norm.weight, dtype, device);
       }
       gates += heads.gates;
-      student.original_.push_back(std::move(heads));
+      if (sliced_at.has_value()) student.slices_->Add(layer, BlockPart::kOriginalHeads, heads.Slots());
     }
-    REGROUP_RETURN_IF_ERROR(conversion.Merge(block, static_cast<int64_t>(layer)));
+    REGROUP_RETURN_IF_ERROR(conversion.Merge(block, layer));
+    student.model_.blocks[layer] = CloneBlock(block, dtype, device);
+    if (sliced_at.has_value()) student.slices_->Add(layer, student.model_.blocks[layer]);
   }
-  student.model_.config = conversion.MergedConfig();
-  student.model_ = CloneModel(student.model_, dtype, device);
   if (gated) student.scores_ = at::full({gates}, kOpenScore, at::TensorOptions(device).dtype(at::kFloat));
   return student;
 }
 
-void Student::TrainAttentionOnly(const Model& teacher) {
+void Student::TrainAttentionOnly(const Model& teacher, const SlicedBlocks* slices) {
   trained_ = Trained::kAttention;
-  ShareWith(teacher);
+  ShareWith(teacher, slices);
 }
 
-absl::Status Student::TrainAdapters(const Model& teacher, const AdapterSettings& settings) {
+absl::Status Student::TrainAdapters(const Model& teacher, const AdapterSettings& settings, const SlicedBlocks* slices) {
   trained_ = Trained::kSharedHeads;
-  ShareWith(teacher);
+  ShareWith(teacher, slices);
   REGROUP_ASSIGN_OR_RETURN(adapters_, Adapters::Make(model_, settings));
   return absl::OkStatus();
 }
 
-bool Student::Trains(const std::string& name) const {
+std::vector<BlockPart> Student::TrainedParts() const {
   switch (trained_) {
     case Trained::kAll:
       break;
     case Trained::kAttention:
-      return IsOfAttention(name);
+      return {BlockPart::kSharedHeads, BlockPart::kAttention, BlockPart::kOriginalHeads};
     case Trained::kSharedHeads:
-      return IsOfSharedHeads(name);
+      return {BlockPart::kSharedHeads};
   }
-  return true;
+  return {BlockPart::kSharedHeads, BlockPart::kAttention, BlockPart::kRest, BlockPart::kOriginalHeads};
 }
 
-void Student::ShareWith(const Model& teacher) {
+bool Student::Trains(BlockPart part) const {
+  const std::vector<BlockPart> trained = TrainedParts();
+  return std::find(trained.begin(), trained.end(), part) != trained.end();
+}
+
+void Student::ShareWith(const Model& teacher, const SlicedBlocks* slices) {
   std::map<std::string, at::Tensor> originals;
   Model handles = teacher;
-  VisitParameters(handles, [&](const std::string& name, at::Tensor& tensor) { originals[name] = tensor; });
-  VisitParameters(model_, [&](const std::string& name, at::Tensor& tensor) {
+  const auto share = [&](const std::string& name, at::Tensor& tensor) {
     const at::Tensor& original = originals[name];
-    if (!Trains(name) && tensor.defined() && original.defined() && at::equal(tensor, original)) tensor = original;
-  });
+    if (tensor.defined() && original.defined() && at::equal(tensor, original)) tensor = original;
+  };
+  const auto keep = [&](const std::string& name, at::Tensor& tensor) { originals[name] = tensor; };
+  VisitOuter(handles, keep);
+  VisitOuter(model_, share);
+  for (int64_t layer = 0; layer < static_cast<int64_t>(model_.blocks.size()); ++layer) {
+    if (slices_ != nullptr) {
+      ShareSlices(layer, *slices);
+      continue;
+    }
+    VisitBlock(handles.blocks[layer], layer, keep);
+    VisitBlock(model_.blocks[layer], layer, [&](const std::string& name, at::Tensor& tensor) {
+      if (!Trains(PartOfBlock(name))) share(name, tensor);
+    });
+  }
+}
+
+void Student::ShareSlices(int64_t layer, const SlicedBlocks& teacher) {
+  for (const BlockPart part : {BlockPart::kAttention, BlockPart::kRest}) {
+    SlicedTensors* const own = slices_->Find(layer, part);
+    const SlicedTensors* const original = teacher.Find(layer, part);
+    if (!Trains(part) && own != nullptr && original != nullptr) own->ShareWith(*original);
+  }
 }
 
 std::vector<ParameterGroup> Student::ParameterGroups(double gate_rate) {
   ParameterGroup base{.name = "base", .weight_decay = kWeightDecay};
   ParameterGroup shared{.name = "shared", .rate = kSharedRate, .weight_decay = kWeightDecay};
-  for (const bool behind : {false, true}) {
-    VisitParameters(model_, [&](const std::string& name, at::Tensor& tensor) {
-      if (!tensor.defined() || StandsBehindTheBlocks(name) != behind || !Trains(name)) return;
-      (IsOfSharedHeads(name) ? shared : base).parameters.push_back(&tensor);
-    });
-  }
   // It has no gradients once every gate is closed.
   ParameterGroup original{.name = "original", .weight_decay = kWeightDecay, .comes_late = true};
-  for (OriginalHeads& heads : original_) {
-    if (trained_ == Trained::kSharedHeads) break;
-    for (at::Tensor* tensor :
-         {&heads.key.weight, &heads.key.bias, &heads.value.weight, &heads.value.bias, &heads.key_norm}) {
-      if (tensor->defined()) original.parameters.push_back(tensor);
+  const auto add = [&](ParameterGroup& group, int64_t layer, BlockPart part, const std::vector<at::Tensor*>& slots) {
+    if (!Trains(part) || slots.empty()) return;
+    group.parameters.insert(group.parameters.end(), slots.begin(), slots.end());
+    if (slices_ != nullptr) group.sliced.push_back(slices_->Find(layer, part));
+  };
+  const auto add_outer = [&](bool behind) {
+    if (trained_ != Trained::kAll) return;
+    VisitOuter(model_, [&](const std::string& name, at::Tensor& tensor) {
+      if (tensor.defined() && StandsBehindTheBlocks(name) == behind) base.parameters.push_back(&tensor);
+    });
+  };
+  add_outer(/*behind=*/false);
+  for (int64_t layer = 0; layer < static_cast<int64_t>(model_.blocks.size()); ++layer) {
+    for (const auto& [part, slots] : PartsOfBlock(model_.blocks[layer])) {
+      add(part == BlockPart::kSharedHeads ? shared : base, layer, part, slots);
     }
+    if (gated()) add(original, layer, BlockPart::kOriginalHeads, original_[layer].Slots());
   }
+  add_outer(/*behind=*/true);
   ParameterGroup gates{.name = "gates", .rate = gate_rate, .clipped = false, .comes_late = true};
   if (scores_.defined()) gates.parameters.push_back(&scores_);
   const ParameterGroup adapters{.name = "adapters", .parameters = adapters_.Parameters(), .weight_decay = kWeightDecay};
@@ -138,18 +181,34 @@ Linear Student::Mix(const Linear& original, const Linear& shared, const at::Tens
   return {MixRows(original.weight, shared.weight, gate_values), MixRows(original.bias, shared.bias, gate_values)};
 }
 
+std::vector<at::Tensor> Student::InputsOf(int64_t layer, const at::Tensor& gate_values) const {
+  std::vector<at::Tensor> inputs = adapters_.Of(layer);
+  if (gate_values.defined()) {
+    const OriginalHeads& heads = original_[layer];
+    inputs.push_back(gate_values.narrow(0, heads.first_gate, heads.gates));
+  }
+  return inputs;
+}
+
+Block Student::EffectiveBlock(int64_t layer, bool with_gates, const std::vector<at::Tensor>& inputs) const {
+  Block block = model_.blocks[layer];
+  adapters_.Apply(layer, inputs, block);
+  if (!with_gates) return block;
+  const at::Tensor& z = inputs.back();
+  const OriginalHeads& heads = original_[layer];
+  AttentionProjections& attention = block.attention;
+  attention.key = Mix(heads.key, attention.key, z);
+  attention.value = Mix(heads.value, attention.value, z);
+  if (heads.key_norm.defined()) attention.key_norm.weight = MixRows(heads.key_norm, attention.key_norm.weight, z);
+  return block;
+}
+
 Model Student::Effective(const at::Tensor& gate_values) const {
   Model model = model_;
-  adapters_.Apply(model);
-  if (!gate_values.defined()) return model;
-  model.config = aligned_config_;
-  for (size_t layer = 0; layer < original_.size(); ++layer) {
-    const OriginalHeads& heads = original_[layer];
-    const at::Tensor z = gate_values.narrow(0, heads.first_gate, heads.gates);
-    AttentionProjections& attention = model.blocks[layer].attention;
-    attention.key = Mix(heads.key, attention.key, z);
-    attention.value = Mix(heads.value, attention.value, z);
-    if (heads.key_norm.defined()) attention.key_norm.weight = MixRows(heads.key_norm, attention.key_norm.weight, z);
+  const bool with_gates = gate_values.defined();
+  if (with_gates) model.config = aligned_config_;
+  for (int64_t layer = 0; slices_ == nullptr && layer < static_cast<int64_t>(model.blocks.size()); ++layer) {
+    model.blocks[layer] = EffectiveBlock(layer, with_gates, InputsOf(layer, gate_values));
   }
   return model;
 }

@@ -185,6 +185,9 @@ class Validation : private SpecChecks {
     CheckWord("finetune.recompute", finetune.recompute(), kRecomputeWords);
     CheckWord("finetune.teacher", finetune.teacher(), kTeacherWords);
     CheckWord("finetune.shard", finetune.shard(), kShardWords);
+    if (finetune.shard() == "all" && finetune.teacher() == "cache") {
+      Add("finetune.shard", "is all, which needs the teacher of every rank in every step; write teacher: compute");
+    }
     CheckWord("finetune.loss", finetune.loss(), kLossWords);
     CheckRange("finetune.lora_rank", finetune.lora_rank(), 1, 1 << 14);
     if (!(finetune.lora_alpha() > 0 && finetune.lora_alpha() <= 1e6)) {
@@ -207,6 +210,9 @@ class Validation : private SpecChecks {
     if (finetune.recompute() == "block") {
       Add(field,
           "needs the attention outputs that recompute: block does not keep; write recompute: feed_forward or none");
+    }
+    if (finetune.shard() == "all") {
+      Add(field, "needs the attention outputs that shard: all does not keep; write shard: gradients or optimizer");
     }
   }
 

@@ -50,6 +50,14 @@ class FakeRuntimeTest(unittest.TestCase):
         self.assertEqual(done.returncode, 1, done.stdout[-3000:])
         self.assertIn("WRONG: sum of bucket", done.stdout)
 
+    def test_weights_that_are_fetched_ahead_are_whole_when_they_are_used(self):
+        self.assert_right(self.run_ranks("prefetch", **LATE))
+
+    def test_they_are_wrong_if_streams_do_not_wait(self):
+        done = self.run_ranks("prefetch", FAKE_CUDA_NO_WAITS="1", **LATE)
+        self.assertEqual(done.returncode, 1, done.stdout[-3000:])
+        self.assertIn("WRONG: weights of layer", done.stdout)
+
     def test_ranks_in_different_collectives_are_noticed(self):
         done = self.run_ranks("differ")
         self.assertNotEqual(done.returncode, 0)

@@ -15,6 +15,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "services/common/base/parent_death.h"
@@ -108,6 +109,52 @@ void CheckOverlap(Communicator& gang, at::Device device) {
   }
 }
 
+/// Fetches the weights of layers ahead on the lane, as shard: all does: those of the next layer while one is used, into
+/// memory that is allocated and released on the computing stream, beside sums of gradients. After Finish, which follows
+/// the last layer of a pass, the next pass fetches what the computing stream has changed.
+void CheckPrefetch(Communicator& gang, at::Device device) {
+  constexpr int64_t kEntries = 1 << 14, kLayers = 6, kSteps = 10;
+  const int64_t ranks = gang.size();
+  const at::TensorOptions options = at::TensorOptions(device).dtype(at::kFloat);
+  std::vector<at::Tensor> slices;
+  for (int64_t layer = 0; layer < kLayers; ++layer) slices.push_back(at::empty({kEntries}, options));
+  const std::unique_ptr<SideLane> lane = gang.MakeSideLane();
+  at::Tensor gradients = at::zeros({kEntries * ranks}, at::kFloat).to(device), sum = at::empty({kEntries}, options);
+  for (int64_t step = 0; step < kSteps; ++step) {
+    struct Fetched {
+      at::Tensor whole;
+      int64_t mark = 0;
+    };
+    const auto fetch = [&](int64_t layer) {
+      Fetched fetched{.whole = at::empty({kEntries * ranks}, options)};
+      lane->Launch(
+          [&gang, slice = slices[layer], whole = fetched.whole]() mutable { return gang.AllGather(slice, whole); });
+      fetched.mark = lane->Mark();
+      return fetched;
+    };
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      const double value = static_cast<double>(100 * step + 10 * layer + g_rank);
+      slices[layer].copy_(Pinned(at::full({kEntries}, value, at::kFloat)), /*non_blocking=*/true);
+    }
+    std::vector<at::Tensor> used;
+    Fetched next = fetch(0);
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      const Fetched fetched = std::exchange(next, {});
+      if (layer + 1 < kLayers) next = fetch(layer + 1);
+      lane->WaitFor(fetched.mark);
+      used.push_back(fetched.whole.clone());
+      lane->Launch([&] { return gang.ReduceScatterSum(gradients, sum); });
+    }
+    Expect(lane->Finish().ok(), "lane");
+    for (int64_t layer = 0; layer < kLayers; ++layer) {
+      const at::Tensor expected = at::arange(ranks, at::kFloat) + static_cast<double>(100 * step + 10 * layer);
+      const at::Tensor got = used[layer].cpu().view({ranks, kEntries});
+      Expect(got.eq(expected.unsqueeze(1)).all().item<bool>(),
+             fmt::format("weights of layer {} in step {}", layer, step));
+    }
+  }
+}
+
 /// Rank 1 calls something else than the others.
 void Differ(Communicator& gang, at::Device device) {
   at::Tensor tensor = at::empty({64 * gang.size()}, at::TensorOptions(device).dtype(at::kFloat));
@@ -194,6 +241,7 @@ using Scenario = void (*)(Communicator&, at::Device);
 int Run(const std::string& name) {
   const std::map<std::string, Scenario> scenarios = {{"collectives", CheckCollectives},
                                                      {"overlap", CheckOverlap},
+                                                     {"prefetch", CheckPrefetch},
                                                      {"differ", Differ},
                                                      {"lose", LoseGpu},
                                                      {"wait", WaitForever},

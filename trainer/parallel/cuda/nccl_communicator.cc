@@ -15,6 +15,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
+#include <deque>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -84,7 +85,26 @@ class StreamLane final : public SideLane {
     status_ = call();
   }
 
+  int64_t Mark() override {
+    marks_.emplace_back(c10::DeviceType::CUDA).record(stream_);
+    return ++last_mark_;
+  }
+
+  void WaitFor(int64_t mark) override {
+    // Marks are waited for in order, so that those in front of it are not needed any more.
+    const auto first = [this] { return last_mark_ - static_cast<int64_t>(marks_.size()) + 1; };
+    while (!marks_.empty() && first() < mark) marks_.pop_front();
+    // The stream has waited for a later mark, or for everything in Finish.
+    if (marks_.empty() || first() > mark) return;
+    clock_.Time(CurrentStream(), "fetched weights", [&] {
+      marks_.front().block(CurrentStream());
+      return true;
+    });
+    marks_.pop_front();
+  }
+
   absl::Status Finish() override {
+    marks_.clear();
     done_.record(stream_);
     return clock_.Time(CurrentStream(), "overlapped sums", [&] {
       done_.block(CurrentStream());
@@ -97,6 +117,9 @@ class StreamLane final : public SideLane {
   // libc10's own stream, which calls the CUDA runtime on our behalf: this module is not linked with it.
   const c10::Stream stream_ = c10::cuda::getStreamFromPool(/*isHighPriority=*/true).unwrap();
   c10::Event computed_{c10::DeviceType::CUDA}, done_{c10::DeviceType::CUDA};
+  /// The events of the last marks that have not been waited for.
+  std::deque<c10::Event> marks_;
+  int64_t last_mark_ = 0;
   absl::Status status_;
 };
 

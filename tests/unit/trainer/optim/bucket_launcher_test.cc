@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <future>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -100,6 +101,33 @@ TEST(ThreadLaneTest, StopsAtTheFirstFailureAndKeepsIt) {
   lane->Launch([] { return absl::OkStatus(); });
   EXPECT_EQ(lane->Finish().message(), "a rank is gone");
   EXPECT_EQ(runs, 2);
+}
+
+TEST(ThreadLaneTest, WaitsForTheCallsBeforeAMarkAndNotForLaterOnes) {
+  const auto lane = MakeThreadLane();
+  std::promise<void> may_end;
+  bool done = false;
+  lane->Launch([&done] {
+    done = true;
+    return absl::OkStatus();
+  });
+  const int64_t mark = lane->Mark();
+  lane->Launch([&may_end] {
+    may_end.get_future().wait();
+    return absl::OkStatus();
+  });
+  lane->WaitFor(mark);
+  EXPECT_TRUE(done);
+  may_end.set_value();
+  EXPECT_TRUE(lane->Finish().ok());
+}
+
+TEST(ThreadLaneTest, WaitingForAMarkBehindAFailureEnds) {
+  const auto lane = MakeThreadLane();
+  lane->Launch([] { return absl::UnavailableError("a rank is gone"); });
+  lane->Launch([] { return absl::OkStatus(); });
+  lane->WaitFor(lane->Mark());
+  EXPECT_EQ(lane->Finish().message(), "a rank is gone");
 }
 
 TEST(ThreadLaneTest, AnExceptionIsAFailure) {

@@ -54,12 +54,31 @@ TEST(PlanEstimateTest, ShardedGradientsAreDividedByTheRanks) {
                            .element_bytes = 2,
                            .sums_apart = true};
   const double all = TrainingBytes(config, parameters, training);
-  training.shards_gradients = true;
+  training.sharding = Sharding::kGradients;
   const double student = static_cast<double>(ParametersWith(config, parameters, 2));
   // Gradients in 2 bytes, their sums in 4 and a slice of 2 become a slice of 4. While the only bucket is summed, it has
   // them in 2 and in 4 bytes, and the sum of the slice.
   EXPECT_DOUBLE_EQ(all - TrainingBytes(config, parameters, training),
                    student * (2 + 4 + 2 / 4.0 - 4 / 4.0) - student * (2 + 4 + 4 / 4.0));
+}
+
+TEST(PlanEstimateTest, SlicedBlocksAreDividedByTheRanks) {
+  const ModelConfig config = SmallConfig(4);
+  const int64_t parameters = Count(RandomModel(config, false, 1));
+  PlannedTraining training{.kv_heads = 4,
+                           .ranks = 1,
+                           .micro_batch_tokens = 16,
+                           .sequence_length = 16,
+                           .element_bytes = 2,
+                           .sharding = Sharding::kAll};
+  const double alone = TrainingBytes(config, parameters, training);
+  training.ranks = 4;
+  // Of 2 layers: queries, keys, values and outputs of 24 x 10, and three maps of 14 x 10. Each entry has 2 bytes in the
+  // teacher, 2 in the student, and 4 of gradients, moments and master weights each; one layer's sum has 4 more.
+  const double blocks = 2 * (4 * 24 * 10 + 3 * 14 * 10);
+  const double outer = static_cast<double>(parameters) - blocks;
+  EXPECT_NEAR(alone - TrainingBytes(config, parameters, training),
+              0.75 * (blocks * (2 + 2 + 4 + 4 + 4 + 4) + blocks / 2 * 4 + outer * (4 + 4 + 4 + 4)), 1e-6);
 }
 
 TEST(PlanEstimateTest, AGpuHoldsOneModelAtATime) {
@@ -135,7 +154,7 @@ TEST(TrainingMemoryTest, RefusesWhatAGpuCannotHold) {
   EXPECT_TRUE(check(1.4, kEstimateError).ok()) << "within the estimate's error";
   const absl::Status refused = check(1.0, kEstimateError);
   EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_NE(refused.message().find("which has 1.0 GiB; to reduce memory: shard: gradients"), std::string_view::npos)
+  EXPECT_NE(refused.message().find("which has 1.0 GiB; to reduce memory: shard: all"), std::string_view::npos)
       << refused;
 }
 

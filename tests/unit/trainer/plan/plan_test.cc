@@ -62,7 +62,7 @@ TEST_F(PlanJobTest, AnArmThatKeepsTheSourcesHeadsIsPlannedWithoutTraining) {
   EXPECT_EQ(plan.tokens().training(), 10 * 4 * 16);
 }
 
-TEST_F(PlanJobTest, ShardsGradientsOnGpusWhereTheyDoNotFitOtherwise) {
+TEST_F(PlanJobTest, ShardsOnGpusWhatDoesNotFitOtherwise) {
   spec_.mutable_finetune()->set_method("direct");
   spec_.mutable_resources()->set_device("cuda");
   const SourceModel source = SourceModel::Open(folder_.path()).value();
@@ -70,12 +70,16 @@ TEST_F(PlanJobTest, ShardsGradientsOnGpusWhereTheyDoNotFitOtherwise) {
     return *PlanJob(ResolveJobSpec(spec_), source,
                     {.flops_per_second = 1e12, .device = at::kCUDA, .gpu_memory_bytes = gib * (1 << 30)});
   };
-  const auto note = testing::Contains("finetune keeps on each rank only its slice of the gradients");
+  const auto note = testing::Contains("finetune keeps on each rank only its slice of the gradients (shard: gradients)");
+  const auto note_on_all = testing::Contains(testing::HasSubstr("(shard: all)"));
   EXPECT_TRUE(plan(2).gpu_fits());
   EXPECT_THAT(plan(2).notes(), testing::Not(note));
   EXPECT_FALSE(plan(1).gpu_fits()) << "CUDA alone takes 1.5 GiB";
-  EXPECT_THAT(plan(1).notes(), note);
-  EXPECT_THAT(plan(0).notes(), note);
+  EXPECT_THAT(plan(1).notes(), note_on_all);
+  EXPECT_THAT(plan(0).notes(), note_on_all);
+  spec_.mutable_finetune()->set_teacher("cache");
+  EXPECT_THAT(plan(1).notes(), note) << "the ranks would need the teacher in different steps";
+  spec_.mutable_finetune()->clear_teacher();
   EXPECT_FALSE(plan(0).has_gpu_fits());
   const v1::JobPlan elsewhere =
       *PlanJob(ResolveJobSpec(spec_), source, {.flops_per_second = 1e12, .device = at::kCUDA, .runs_here = false});

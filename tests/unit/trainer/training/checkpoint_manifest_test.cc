@@ -12,7 +12,7 @@ using nlohmann::json;
 using testing::HasSubstr;
 
 json TwoRanks() {
-  return {{"format", 2},
+  return {{"format", 3},
           {"step", 200},
           {"ranks", 2},
           {"files",

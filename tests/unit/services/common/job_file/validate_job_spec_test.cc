@@ -211,6 +211,18 @@ const Spoilt kSpoilt[] = {
        s.mutable_finetune()->set_recompute("block");
      },
      "finetune.attention_weight", "write recompute: feed_forward or none"},
+    {"AttentionWeightWithSlicedBlocks",
+     [](auto& s) {
+       s.mutable_finetune()->set_attention_weight(0.3);
+       s.mutable_finetune()->set_shard("all");
+     },
+     "finetune.attention_weight", "write shard: gradients or optimizer"},
+    {"SlicedBlocksWithKeptStates",
+     [](auto& s) {
+       s.mutable_finetune()->set_shard("all");
+       s.mutable_finetune()->set_teacher("cache");
+     },
+     "finetune.shard", "write teacher: compute"},
     {"LayerwisePrecision", [](auto& s) { s.mutable_layerwise()->set_precision("half"); }, "layerwise.precision",
      "float32"},
     {"NegativeLayerwiseSeed", [](auto& s) { s.mutable_layerwise()->set_seed(-1); }, "layerwise.seed", "0 or more"},
@@ -227,8 +239,8 @@ const Spoilt kSpoilt[] = {
     {"NegativeLoraAlpha", [](auto& s) { s.mutable_finetune()->set_lora_alpha(-1); }, "finetune.lora_alpha", "above 0"},
     {"UnknownTeacher", [](auto& s) { s.mutable_finetune()->set_teacher("disk"); }, "finetune.teacher",
      "compute or cache"},
-    {"UnknownShard", [](auto& s) { s.mutable_finetune()->set_shard("all"); }, "finetune.shard",
-     "auto, optimizer or gradients"},
+    {"UnknownShard", [](auto& s) { s.mutable_finetune()->set_shard("weights"); }, "finetune.shard",
+     "auto, optimizer, gradients or all"},
     {"UnknownDevice", [](auto& s) { s.mutable_resources()->set_device("gpu"); }, "resources.device",
      "auto, cpu or cuda"},
     {"NoSteps", [](auto& s) { s.mutable_finetune()->clear_steps(); }, "finetune.steps", "is missing"},

@@ -1,0 +1,104 @@
+#include "trainer/nn/lent_block.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/custom_class.h>
+
+#include <utility>
+
+namespace regroup {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+/// A block's call, which autograd keeps between the two passes.
+struct Borrower : torch::CustomClassHolder {
+  BlockLender* lender = nullptr;
+  int64_t layer = 0;
+  ModelConfig config;
+  PositionTables positions;
+  bool has_memory = false, has_bias = false;
+
+  /// Runs the block on {x, memory, bias, the lender's inputs...}, of which memory and bias may be left out.
+  at::Tensor Run(const variable_list& inputs, const Block& block) const {
+    PositionTables tables = positions;
+    if (has_bias) tables.bias = inputs[has_memory ? 2 : 1];
+    return RunBlock(inputs.front(), block, config,
+                    {.positions = tables, .memory = has_memory ? inputs[1] : at::Tensor()});
+  }
+  LentBlock Borrow(const variable_list& inputs, Pass pass) const {
+    const auto first = inputs.begin() + 1 + (has_memory ? 1 : 0) + (has_bias ? 1 : 0);
+    return lender->Lend(layer, {first, inputs.end()}, pass);
+  }
+  at::Tensor RunForward(const variable_list& inputs) const {
+    at::Tensor y = Run(inputs, Borrow(inputs, Pass::kForward).block);
+    lender->TakeBack(layer, {});
+    return y;
+  }
+};
+
+/// `anchor` is a tensor that requires gradients: without one, autograd would not call a block whose inputs do not.
+class LentBlockFunction : public torch::autograd::Function<LentBlockFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::TensorList inputs, const at::Tensor& anchor,
+                            const c10::intrusive_ptr<Borrower>& borrower) {
+    (void)anchor;
+    context->save_for_backward(inputs.vec());
+    context->saved_data["borrower"] = c10::IValue::make_capsule(borrower);
+    return borrower->RunForward(inputs.vec());
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& outputs) {
+    const auto kept = context->saved_data["borrower"].toCapsule();
+    const auto& borrower = *static_cast<const Borrower*>(kept.get());
+    variable_list inputs = context->get_saved_variables();
+    variable_list wanted;
+    for (at::Tensor& input : inputs) {
+      const bool has_gradient = input.requires_grad();
+      input = input.detach().set_requires_grad(has_gradient);
+      if (has_gradient) wanted.push_back(input);
+    }
+    const size_t wanted_inputs = wanted.size();
+    variable_list found;
+    {
+      at::AutoGradMode with_gradients(true);
+      const LentBlock lent = borrower.Borrow(inputs, Pass::kBackward);
+      wanted.insert(wanted.end(), lent.trained.begin(), lent.trained.end());
+      const at::Tensor again = borrower.Run(inputs, lent.block);
+      found = torch::autograd::grad({again}, wanted, outputs, /*retain_graph=*/false, /*create_graph=*/false,
+                                    /*allow_unused=*/true);
+    }
+    wanted.clear();
+    borrower.lender->TakeBack(borrower.layer, {found.begin() + static_cast<int64_t>(wanted_inputs), found.end()});
+    variable_list gradients;
+    size_t next = 0;
+    for (const at::Tensor& input : inputs) gradients.push_back(input.requires_grad() ? found[next++] : at::Tensor());
+    gradients.emplace_back();  // For the anchor.
+    gradients.emplace_back();  // For the borrower.
+    return gradients;
+  }
+};
+
+}  // namespace
+
+at::Tensor RunLentBlock(const at::Tensor& x_BTD, BlockLender& lender, int64_t layer, const ModelConfig& config,
+                        const BlockContext& context) {
+  auto borrower = c10::make_intrusive<Borrower>();
+  borrower->lender = &lender;
+  borrower->layer = layer;
+  borrower->config = config;
+  borrower->positions = context.positions;
+  borrower->has_memory = context.memory.defined();
+  borrower->has_bias = context.positions.bias.defined();
+  variable_list inputs = {x_BTD};
+  if (borrower->has_memory) inputs.push_back(context.memory);
+  if (borrower->has_bias) inputs.push_back(context.positions.bias);
+  for (at::Tensor& input : lender.InputsOf(layer)) inputs.push_back(std::move(input));
+  if (!at::GradMode::is_enabled()) return borrower->RunForward(inputs);
+  const at::Tensor anchor = at::zeros({}, x_BTD.options()).set_requires_grad(true);
+  return LentBlockFunction::apply(at::TensorList(inputs), anchor, borrower);
+}
+
+}  // namespace regroup

@@ -1,0 +1,99 @@
+#include "trainer/training/sliced_blocks.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "trainer/nn/parameter_names.h"
+
+namespace regroup {
+
+BlockPart PartOfBlock(const std::string& parameter) {
+  if (IsOfSharedHeads(parameter)) return BlockPart::kSharedHeads;
+  return IsOfAttention(parameter) ? BlockPart::kAttention : BlockPart::kRest;
+}
+
+std::map<BlockPart, std::vector<at::Tensor*>> PartsOfBlock(Block& block) {
+  std::map<BlockPart, std::vector<at::Tensor*>> parts;
+  VisitBlock(block, 0, [&](const std::string& name, at::Tensor& tensor) {
+    if (tensor.defined()) parts[PartOfBlock(name)].push_back(&tensor);
+  });
+  return parts;
+}
+
+void SlicedBlocks::Add(int64_t layer, BlockPart part, std::vector<at::Tensor*> slots) {
+  if (slots.empty()) return;
+  layers_[layer][part] = std::make_unique<SlicedTensors>(std::move(slots), place_.rank, place_.size);
+}
+
+void SlicedBlocks::Add(int64_t layer, Block& block) {
+  for (auto& [part, slots] : PartsOfBlock(block)) Add(layer, part, std::move(slots));
+}
+
+void SlicedBlocks::FetchOn(Communicator& communicator, SideLane& lane, bool overlaps) {
+  communicator_ = &communicator;
+  lane_ = &lane;
+  overlaps_ = overlaps;
+}
+
+SlicedTensors* SlicedBlocks::Find(int64_t layer, BlockPart part) const {
+  const auto found = layers_[layer].find(part);
+  return found == layers_[layer].end() ? nullptr : found->second.get();
+}
+
+SlicedBlocks::Fetched SlicedBlocks::Fetch(int64_t layer, const std::vector<BlockPart>& parts) {
+  Fetched fetched{.layer = layer, .parts = parts};
+  for (const BlockPart part : parts) {
+    const SlicedTensors* const sliced = Find(layer, part);
+    if (sliced == nullptr) continue;
+    if (place_.size == 1) {
+      fetched.wholes.push_back(sliced->slice());
+      continue;
+    }
+    fetched.wholes.push_back(sliced->MakeWhole());
+    lane_->Launch([this, slice = sliced->slice(), whole = fetched.wholes.back()]() mutable {
+      return communicator_->AllGather(slice, whole);
+    });
+  }
+  fetched.mark = lane_->Mark();
+  return fetched;
+}
+
+void SlicedBlocks::Fill(int64_t layer, const std::vector<BlockPart>& parts, const std::vector<BlockPart>& trained,
+                        Pass pass) {
+  const bool is_ahead = next_.layer == layer && next_.parts == parts;
+  TORCH_CHECK(is_ahead || next_.layer < 0, "layer ", next_.layer, " was fetched ahead, but layer ", layer, " is used");
+  const Fetched fetched = is_ahead ? std::exchange(next_, {}) : Fetch(layer, parts);
+  const int64_t following = pass == Pass::kForward ? layer + 1 : layer - 1;
+  if (overlaps_ && following >= 0 && following < static_cast<int64_t>(layers_.size())) next_ = Fetch(following, parts);
+  lane_->WaitFor(fetched.mark);
+  size_t place = 0;
+  for (const BlockPart part : parts) {
+    SlicedTensors* const sliced = Find(layer, part);
+    if (sliced == nullptr) continue;
+    const bool trains = std::find(trained.begin(), trained.end(), part) != trained.end();
+    sliced->Fill(fetched.wholes[place++], trains);
+  }
+}
+
+void SlicedBlocks::Empty(int64_t layer) {
+  for (auto& [part, sliced] : layers_[layer]) sliced->Empty();
+}
+
+int64_t SlicedBlocks::Bytes() const {
+  int64_t bytes = 0;
+  for (const Parts& parts : layers_) {
+    for (const auto& [part, sliced] : parts) bytes += static_cast<int64_t>(sliced->slice().nbytes());
+  }
+  return bytes;
+}
+
+LentBlock FrozenLender::Lend(int64_t layer, const std::vector<at::Tensor>&, Pass pass) {
+  slices_.Fill(layer, {BlockPart::kSharedHeads, BlockPart::kAttention, BlockPart::kRest}, {}, pass);
+  return {.block = blocks_[layer]};
+}
+
+void FrozenLender::TakeBack(int64_t layer, std::vector<at::Tensor>) { slices_.Empty(layer); }
+
+}  // namespace regroup
