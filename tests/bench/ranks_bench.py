@@ -37,7 +37,8 @@ class Bench:
         self.arguments = arguments
         self.folder = folder
         for ranks in (1, arguments.ranks):
-            training_cases.write_batch(self.batch(ranks), arguments.sequences * ranks, 256, 4096)
+            training_cases.write_batch(self.batch(ranks), arguments.sequences * ranks, 256,
+                                       training_cases.vocabulary_of(training_cases.SMALL_MODEL))
 
     def batch(self, ranks):
         return self.folder / f"batch-{ranks}.jsonl"
@@ -64,19 +65,23 @@ def check_losses(gang, late_gang):
 
 
 def compare_sharding(bench, arguments):
-    """Prints the time of a step of two micro-batches with each kind of sharding, as a multiple of that with the least."""
-    ratios, micro = {"gradients": [], "all": []}, {"micro-batch": arguments.sequences // 2}
+    """Prints the time of a step of two micro-batches with each kind of sharding, as a multiple of that with the least. That
+    recomputes blocks or not; `all` always does."""
+    kinds = (("gradients", "none"), ("all", "none"), ("all", "full"))
+    ratios, micro = {kind: [] for kind in kinds}, {"micro-batch": arguments.sequences // 2}
     for _ in range(arguments.turns):
-        least = bench.run(arguments.ranks, overlap=False, shard="optimizer", **micro)
-        for shard, found in ratios.items():
-            steps = bench.run(arguments.ranks, overlap=False, shard=shard, **micro)
-            for one, other in zip(least, steps):
+        least = {recompute: bench.run(arguments.ranks, overlap=False, shard="optimizer", recompute=recompute, **micro)
+                 for recompute in ("none", "full")}
+        more = {shard: bench.run(arguments.ranks, overlap=False, shard=shard, **micro) for shard in ("gradients", "all")}
+        for shard, recompute in kinds:
+            for one, other in zip(least[recompute], more[shard]):
                 if abs(one["loss"] - other["loss"]) > 1e-6 * one["loss"]:
                     raise SystemExit(f"step {one['step']}: loss {one['loss']}, but {other['loss']} with shard: {shard}")
-            found.append(statistics.median(training_cases.step_seconds(steps)) /
-                         statistics.median(training_cases.step_seconds(least)))
-    for shard, found in ratios.items():
-        print(f"shard: {shard} takes {statistics.median(found):.3f} of the time of shard: optimizer "
+            ratios[shard, recompute].append(statistics.median(training_cases.step_seconds(more[shard])) /
+                                            statistics.median(training_cases.step_seconds(least[recompute])))
+    for (shard, recompute), found in ratios.items():
+        beside = " with recompute: block" if recompute == "full" else ""
+        print(f"shard: {shard} takes {statistics.median(found):.3f} of the time of shard: optimizer{beside} "
               f"(turns: {', '.join(f'{ratio:.3f}' for ratio in found)})")
 
 

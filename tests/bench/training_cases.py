@@ -26,6 +26,10 @@ def write_wide_model(folder, dtype=torch.float32, **changes):
     return folder
 
 
+def vocabulary_of(model):
+    return json.loads((model / "config.json").read_text())["vocab_size"]
+
+
 def write_batch(file, sequences, sequence_length, vocabulary):
     """Writes one window of random ids per line, as train_steps reads it; returns [sequences, sequence_length]."""
     batch = torch.randint(3, vocabulary, (sequences, sequence_length), generator=torch.Generator().manual_seed(7))
@@ -54,7 +58,8 @@ def run_product(program, curves, threads, options, mpirun=()):
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     if result.returncode != 0:
         raise SystemExit(f"{' '.join(command)} failed:\n{result.stderr}")
-    return [json.loads(line) for line in open(curves)]
+    # Other lines have figures of gates and ranks.
+    return [row for row in map(json.loads, open(curves)) if "loss" in row]
 
 
 def check_losses(ours, theirs, dtype):
