@@ -7,6 +7,8 @@
 
 #include <utility>
 
+#include "trainer/nn/detached_inputs.h"
+
 namespace regroup {
 namespace {
 
@@ -53,28 +55,20 @@ class LentBlockFunction : public torch::autograd::Function<LentBlockFunction> {
   static variable_list backward(AutogradContext* context, const variable_list& outputs) {
     const auto kept = context->saved_data["borrower"].toCapsule();
     const auto& borrower = *static_cast<const Borrower*>(kept.get());
-    variable_list inputs = context->get_saved_variables();
-    variable_list wanted;
-    for (at::Tensor& input : inputs) {
-      const bool has_gradient = input.requires_grad();
-      input = input.detach().set_requires_grad(has_gradient);
-      if (has_gradient) wanted.push_back(input);
-    }
-    const size_t wanted_inputs = wanted.size();
+    const DetachedInputs given(context->get_saved_variables());
     variable_list found;
     {
       at::AutoGradMode with_gradients(true);
-      const LentBlock lent = borrower.Borrow(inputs, Pass::kBackward);
+      const LentBlock lent = borrower.Borrow(given.inputs, Pass::kBackward);
+      variable_list wanted = given.leaves;
       wanted.insert(wanted.end(), lent.trained.begin(), lent.trained.end());
-      const at::Tensor again = borrower.Run(inputs, lent.block);
+      const at::Tensor again = borrower.Run(given.inputs, lent.block);
       found = torch::autograd::grad({again}, wanted, outputs, /*retain_graph=*/false, /*create_graph=*/false,
                                     /*allow_unused=*/true);
     }
-    wanted.clear();
-    borrower.lender->TakeBack(borrower.layer, {found.begin() + static_cast<int64_t>(wanted_inputs), found.end()});
-    variable_list gradients;
-    size_t next = 0;
-    for (const at::Tensor& input : inputs) gradients.push_back(input.requires_grad() ? found[next++] : at::Tensor());
+    const auto of_weights = found.begin() + static_cast<int64_t>(given.leaves.size());
+    borrower.lender->TakeBack(borrower.layer, {of_weights, found.end()});
+    variable_list gradients = given.GradientsOf(found);
     gradients.emplace_back();  // For the anchor.
     gradients.emplace_back();  // For the borrower.
     return gradients;

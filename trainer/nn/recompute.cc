@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "trainer/nn/detached_inputs.h"
+
 namespace regroup {
 namespace {
 
@@ -34,23 +36,15 @@ class RecomputeFunction : public torch::autograd::Function<RecomputeFunction> {
 
   static variable_list backward(AutogradContext* context, const variable_list& outputs) {
     const auto kept = context->saved_data["part"].toCapsule();
-    variable_list inputs = context->get_saved_variables();
-    variable_list wanted;
-    for (at::Tensor& input : inputs) {
-      const bool trained = input.requires_grad();
-      input = input.detach().set_requires_grad(trained);
-      if (trained) wanted.push_back(input);
-    }
+    const DetachedInputs given(context->get_saved_variables());
     variable_list found;
     {
       at::AutoGradMode with_gradients(true);
-      const at::Tensor again = static_cast<const KeptPart*>(kept.get())->run(inputs);
-      found = torch::autograd::grad({again}, wanted, outputs, /*retain_graph=*/false, /*create_graph=*/false,
+      const at::Tensor again = static_cast<const KeptPart*>(kept.get())->run(given.inputs);
+      found = torch::autograd::grad({again}, given.leaves, outputs, /*retain_graph=*/false, /*create_graph=*/false,
                                     /*allow_unused=*/true);
     }
-    variable_list gradients;
-    size_t next = 0;
-    for (const at::Tensor& input : inputs) gradients.push_back(input.requires_grad() ? found[next++] : at::Tensor());
+    variable_list gradients = given.GradientsOf(found);
     gradients.emplace_back();  // For the part itself.
     return gradients;
   }

@@ -63,7 +63,7 @@ ShardedAdamW::ShardedAdamW(std::vector<ParameterGroup> groups, AdamWOptions opti
               "the gradients of sliced parameters must be sharded");
   std::vector<int64_t> gradients;
   for (ParameterBucket* bucket : in_order_) {
-    if (bucket->sliced() != nullptr) continue;
+    if (is_sliced(bucket)) continue;
     whole_.push_back(bucket);
     gradients.push_back(static_cast<int64_t>(bucket->slots().size()));
   }

@@ -94,6 +94,8 @@ class ShardedAdamW {
   /// Returns the lane on which gradients are summed. With sliced parameters, all calls of the communicator between
   /// BeginBackward and AccumulateGradients or Step must be launched there.
   SideLane& lane();
+  /// Returns true if the lane runs beside the caller; call lane() first.
+  bool overlaps() const { return overlaps_; }
 
   /// Must be called after the backward pass of a micro-batch that is not the step's last.
   ///

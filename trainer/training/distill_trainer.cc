@@ -64,18 +64,16 @@ DistillTrainer::DistillTrainer(DistillSettings settings, Student& student, const
       optimizer_(student.ParameterGroups(kGateRate / settings_.learning_rate),
                  {.shard_gradients = settings_.shard_gradients, .overlap = settings_.overlap}, communicator),
       reader_(windows, BatchesOf(settings_, communicator, device)) {
+  const RotaryConfig& rotary = teacher_.config.rotary;
+  if (rotary.width > 0) {
+    rotary_ = MakeRotaryTable(rotary, windows_.sequence_length(), device_, teacher_.embedding.scalar_type());
+  }
   if (SlicedBlocks* const slices = student_.slices()) FetchFrom(*slices);
 }
 
 void DistillTrainer::FetchFrom(SlicedBlocks& slices) {
-  slices.FetchOn(communicator_, optimizer_.lane(), settings_.overlap && communicator_.size() > 1);
-}
-
-const RotaryTable* DistillTrainer::Rotary() {
-  if (rotary_.cosine.defined() || teacher_.config.rotary.width == 0) return &rotary_;
-  rotary_ =
-      MakeRotaryTable(teacher_.config.rotary, windows_.sequence_length(), device_, teacher_.embedding.scalar_type());
-  return &rotary_;
+  SideLane& lane = optimizer_.lane();
+  slices.FetchOn(communicator_, lane, optimizer_.overlaps());
 }
 
 void DistillTrainer::FetchTeacher(SlicedBlocks& slices) {
@@ -177,7 +175,7 @@ void DistillTrainer::NoteSaved(const CheckpointSaver::Saved& saved) {
   link_.AddMetrics(saved.step, {{"checkpoint_seconds", saved.seconds}});
 }
 
-at::Tensor DistillTrainer::GateValuesAt(int64_t step) const {
+at::Tensor DistillTrainer::GateValuesAt(int64_t step) {
   if (!student_.gated() || sparsity_.ShutAt(step)) return {};
   // A copy to a GPU makes the host wait, so that there is one for all micro-batches of a step.
   if (std::exchange(step_of_gate_noise_, step) != step) {
@@ -190,7 +188,7 @@ absl::StatusOr<at::Tensor> DistillTrainer::TeacherHidden(const MicroBatch& batch
   at::NoGradGuard no_gradients;
   link_.activity().SetPhase("teacher forward");
   const auto compute = [&](const at::Tensor& tokens, const at::Tensor& documents) {
-    WindowOptions options{.documents = documents, .rotary = Rotary()};
+    WindowOptions options{.documents = documents, .rotary = &rotary_};
     if (teacher_lender_.has_value()) options.lender = &*teacher_lender_;
     if (settings_.attention_weight > 0) options.branch_observer = KeepIn(branches);
     return RunHiddenStates(teacher_, tokens, options).flatten(0, 1);
@@ -228,7 +226,7 @@ absl::StatusOr<at::Tensor> DistillTrainer::RunMicroBatch(int64_t step, const Mic
   const at::Tensor gate_values = GateValuesAt(step);
   const Model model = student_.Effective(gate_values);
   StudentLender lender(student_, gate_values, &optimizer_);
-  WindowOptions options{.recompute = settings_.recompute, .documents = batch.documents, .rotary = Rotary()};
+  WindowOptions options{.recompute = settings_.recompute, .documents = batch.documents, .rotary = &rotary_};
   if (student_.slices() != nullptr) options.lender = &lender;
   if (settings_.attention_weight > 0) options.branch_observer = KeepIn(branches);
   const at::Tensor hidden = RunHiddenStates(model, batch.tokens, options).flatten(0, 1);

@@ -93,11 +93,9 @@ class DistillTrainer {
   };
 
   void FetchFrom(SlicedBlocks& slices);
-  /// Returns the angles of the windows' positions, which are the same for teacher and student.
-  const RotaryTable* Rotary();
   absl::StatusOr<StepFigures> RunStep(int64_t step);
   /// Returns the gate values; undefined when every gate is closed. Differentiable; each micro-batch gets its own graph.
-  at::Tensor GateValuesAt(int64_t step) const;
+  at::Tensor GateValuesAt(int64_t step);
   /// Returns the teacher's states of the windows, [windows x positions, hidden size of the teacher]. With an
   /// attention_weight, fills `branches` with what its attention layers add.
   absl::StatusOr<at::Tensor> TeacherHidden(const MicroBatch& batch, std::vector<at::Tensor>& branches);
@@ -142,10 +140,10 @@ class DistillTrainer {
   int64_t skipped_in_row_ = 0;
   std::optional<TrainingCheckpoint> last_checkpoint_;
   bool went_back_ = false;
-  /// Computed once for all steps.
+  /// Angles of the windows' positions, the same for teacher and student; undefined if they have none.
   RotaryTable rotary_;
-  mutable at::Tensor gate_noise_;
-  mutable int64_t step_of_gate_noise_ = -1;
+  at::Tensor gate_noise_;
+  int64_t step_of_gate_noise_ = -1;
   RankTimes rank_times_{communicator_.rank(), communicator_.size()};
   BatchReader reader_;
 };

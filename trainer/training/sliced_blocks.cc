@@ -47,14 +47,13 @@ SlicedBlocks::Fetched SlicedBlocks::Fetch(int64_t layer, const std::vector<Block
   for (const BlockPart part : parts) {
     const SlicedTensors* const sliced = Find(layer, part);
     if (sliced == nullptr) continue;
+    at::Tensor& whole = fetched.wholes[part];
     if (place_.size == 1) {
-      fetched.wholes.push_back(sliced->slice());
+      whole = sliced->slice();
       continue;
     }
-    fetched.wholes.push_back(sliced->MakeWhole());
-    lane_->Launch([this, slice = sliced->slice(), whole = fetched.wholes.back()]() mutable {
-      return communicator_->AllGather(slice, whole);
-    });
+    whole = sliced->MakeWhole();
+    lane_->Launch([this, slice = sliced->slice(), whole]() mutable { return communicator_->AllGather(slice, whole); });
   }
   fetched.mark = lane_->Mark();
   return fetched;
@@ -68,12 +67,9 @@ void SlicedBlocks::Fill(int64_t layer, const std::vector<BlockPart>& parts, cons
   const int64_t following = pass == Pass::kForward ? layer + 1 : layer - 1;
   if (overlaps_ && following >= 0 && following < static_cast<int64_t>(layers_.size())) next_ = Fetch(following, parts);
   lane_->WaitFor(fetched.mark);
-  size_t place = 0;
-  for (const BlockPart part : parts) {
-    SlicedTensors* const sliced = Find(layer, part);
-    if (sliced == nullptr) continue;
+  for (const auto& [part, whole] : fetched.wholes) {
     const bool trains = std::find(trained.begin(), trained.end(), part) != trained.end();
-    sliced->Fill(fetched.wholes[place++], trains);
+    Find(layer, part)->Fill(whole, trains);
   }
 }
 

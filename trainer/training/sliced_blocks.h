@@ -59,7 +59,7 @@ class SlicedBlocks {
   struct Fetched {
     int64_t layer = -1;
     std::vector<BlockPart> parts;
-    std::vector<at::Tensor> wholes;
+    std::map<BlockPart, at::Tensor> wholes;
     int64_t mark = 0;
   };
 

@@ -83,7 +83,7 @@ TEST_P(FusedOperatorsTest, NormsTakeRowsThatLieApart) {
 
 RotaryTable Angles(int64_t tokens, int64_t pairs, at::ScalarType type) {
   const at::Tensor angles = at::outer(at::arange(tokens, at::kDouble), at::rand({pairs}, at::kDouble));
-  // Of the type that is tested, so that the equation has the same angles.
+  // They have the type that is tested, so that the equation has the same angles.
   return {angles.cos().to(type), angles.sin().to(type)};
 }
 

@@ -73,8 +73,8 @@ TEST(PlanEstimateTest, SlicedBlocksAreDividedByTheRanks) {
                            .sharding = Sharding::kAll};
   const double alone = TrainingBytes(config, parameters, training);
   training.ranks = 4;
-  // Of 2 layers: queries, keys, values and outputs of 24 x 10, and three maps of 14 x 10. Each entry has 2 bytes in the
-  // teacher, 2 in the student, and 4 of gradients, moments and master weights each; one layer's sum has 4 more.
+  // Two layers have queries, keys, values and outputs of 24 x 10, and three maps of 14 x 10. Each entry has 2 bytes in
+  // the teacher, 2 in the student, and 4 of gradients, moments and master weights each; one layer's sum has 4 more.
   const double blocks = 2 * (4 * 24 * 10 + 3 * 14 * 10);
   const double outer = static_cast<double>(parameters) - blocks;
   EXPECT_NEAR(alone - TrainingBytes(config, parameters, training),
