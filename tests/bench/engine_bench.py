@@ -30,6 +30,8 @@ sys.path.append(str(ROOT / "tests/engines"))
 from engine_runs import make_gguf, python_of  # noqa: E402
 
 DEMO = ROOT / "deploy/demo"
+# Tokens of a block of vLLM's cache on CPUs; on GPUs blocks are smaller.
+VLLM_BLOCK = 128
 RANDOM = {"num_hidden_layers": 8, "vocab_size": 4096, "max_position_embeddings": 8192}
 
 
@@ -166,8 +168,11 @@ def main():
         print("|---|---|---|---|---|---|---|", flush=True)
         rows = [[], []]
         for context in map(int, arguments.contexts.split(",")):
-            # vLLM decodes some requests while it still reads others, so that each needs room for more than its context.
-            room = context + (4 * arguments.steps if arguments.engine == "vllm" else 0)
+            # vLLM decodes some requests while it still reads others, so that each needs room for more than its context, in
+            # whole blocks.
+            room = context
+            if arguments.engine == "vllm":
+                room = -(-(context + 4 * arguments.steps) // VLLM_BLOCK) * VLLM_BLOCK
             fitting = [min(arguments.most_requests, arguments.cache_gib * 2**30 // token // room) for _, token in sizes]
             same = min(arguments.requests, fitting[0])
             for requests in ([same, same], fitting):
