@@ -30,7 +30,7 @@ git ls-files -z | tar --null -T - -cf - | tar -xf - -C "$folder/regroup"
 cp $built/bin/regroup* "$folder/regroup/$built/bin/"
 if [ -d $built/lib ]; then cp $built/lib/*.so "$folder/regroup/$built/lib/"; fi
 [ -e $built/lib/libregroup_cuda.so ] || echo "carry: this build has no GPU plug-in" >&2
-for program in bench/train_steps bench/decode_bench tests/communicator_test; do
+for program in bench/train_steps bench/decode_bench tests/communicator_test tests/fake_runtime_scenarios; do
   if [ -x "$built/$program" ]; then cp "$built/$program" "$folder/regroup/$built/$program"; fi
 done
 # Every program searches ../lib first.

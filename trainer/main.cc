@@ -21,6 +21,8 @@
 #include "services/common/base/status_macros.h"
 #include "trainer/model_folder/carry_adapter.h"
 #include "trainer/parallel/device.h"
+#include "trainer/parallel/device_name.h"
+#include "trainer/parallel/gang_check.h"
 #include "trainer/plan/describe.h"
 #include "trainer/plan/plan.h"
 #include "trainer/plan/versions.h"
@@ -31,6 +33,8 @@
 
 namespace regroup {
 namespace {
+
+constexpr char kOrphan[] = "the parent has ended";
 
 struct Arguments {
   std::string attempt_folder;
@@ -43,6 +47,8 @@ struct Arguments {
   double gpu_memory_gib = 0;
   bool for_other_machines = false;
   bool families = false;
+  bool check = false;
+  std::string device = "auto";
 };
 
 absl::StatusOr<v1::TaskAssignment> ReadAssignment(const std::filesystem::path& attempt_folder) {
@@ -83,6 +89,16 @@ absl::StatusOr<v1::TaskOutcome> WithChecksums(const StageContext& context, v1::T
   return outcome;
 }
 
+/// Before the ranks of several workers begin, checks the network between them; rank 0 logs how fast it is.
+absl::Status CheckNetwork(const v1::TaskAssignment& assignment, Communicator& communicator, at::Device device) {
+  if (assignment.gang().members_size() < 2) return absl::OkStatus();
+  REGROUP_ASSIGN_OR_RETURN(const GangCheck check, CheckSum(communicator, device));
+  if (communicator.rank() != 0) return absl::OkStatus();
+  LogInfo("the ranks of all workers reach one another",
+          {{"workers", assignment.gang().members_size()}, {"bytes_per_second", check.bytes_per_second}});
+  return absl::OkStatus();
+}
+
 /// Joins the gang, runs the stage and delivers its outcome. On an error the other ranks may still be in a collective.
 absl::Status RunRank(const Arguments& arguments, const v1::TaskAssignment& assignment, WorkerLink& link,
                      const LostGpu& lost, std::unique_ptr<Communicator>& communicator) {
@@ -90,6 +106,7 @@ absl::Status RunRank(const Arguments& arguments, const v1::TaskAssignment& assig
   REGROUP_ASSIGN_OR_RETURN(const at::Device device, ChooseDevice(assignment.spec().resources().device()));
   REGROUP_ASSIGN_OR_RETURN(communicator, JoinGang(device, lost));
   communicator->set_activity(&link.activity());
+  REGROUP_RETURN_IF_ERROR(CheckNetwork(assignment, *communicator, device));
   link.activity().SetPhase("");
   StageContext context{assignment, arguments.work_folder, arguments.attempt_folder, *communicator, link, device};
   REGROUP_RETURN_IF_ERROR(MakeFolders(context.out()));
@@ -165,6 +182,41 @@ absl::Status PrintPlan(const Arguments& arguments) {
   return absl::OkStatus();
 }
 
+absl::Status CheckAsRank(const Arguments& arguments, const LostGpu& lost, std::unique_ptr<Communicator>& communicator) {
+  REGROUP_ASSIGN_OR_RETURN(const at::Device device, ChooseDevice(arguments.device));
+  REGROUP_RETURN_IF_ERROR(CheckFreeMemory(device));
+  REGROUP_RETURN_IF_ERROR(CheckProduct(device));
+  REGROUP_ASSIGN_OR_RETURN(communicator, JoinGang(device, lost));
+  REGROUP_ASSIGN_OR_RETURN(const GangCheck check, CheckSum(*communicator, device));
+  REGROUP_RETURN_IF_ERROR(communicator->RestingBarrier());
+  if (communicator->rank() != 0) return absl::OkStatus();
+  const nlohmann::ordered_json found = {
+      {"ranks", communicator->size()},     {"device", device.is_cuda() ? "cuda" : "cpu"},
+      {"device_name", DeviceName(device)}, {"summed_bytes", check.bytes},
+      {"seconds", check.seconds},          {"bytes_per_second", check.bytes_per_second}};
+  fmt::print("{}\n", found.dump());
+  return absl::OkStatus();
+}
+
+/// Checks that the ranks that mpirun started, or this process alone, can compute and communicate.
+absl::Status PrintCheck(const Arguments& arguments) {
+  const auto fail = [rank = PlaceInGang().rank](const absl::Status& status) {
+    LogError(std::string(status.message()), {{"rank", rank}});
+    std::fflush(nullptr);
+    // Other ranks may wait for this one: exiting without MPI_Finalize makes mpirun end them.
+    _exit(1);
+  };
+  // Outlives what throws, since its end waits for the other ranks.
+  std::unique_ptr<Communicator> communicator;
+  try {
+    const absl::Status status = CheckAsRank(arguments, fail, communicator);
+    if (!status.ok()) fail(status);
+  } catch (const std::exception& error) {
+    fail(StatusOfException(error));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status PrintCarriedAdapter(const AdapterFolders& folders) {
   REGROUP_ASSIGN_OR_RETURN(const nlohmann::ordered_json summary, CarryAdapter(folders));
   fmt::print("{}\n", summary.dump(2));
@@ -183,11 +235,12 @@ absl::Status DoAsTold(const Arguments& arguments) {
     if (!arguments.inspect_folder.empty()) return PrintDescription(arguments.inspect_folder);
     if (!arguments.plan_file.empty()) return PrintPlan(arguments);
     if (!arguments.adapter.source_adapter.empty()) return PrintCarriedAdapter(arguments.adapter);
+    if (arguments.check) return DieWithParent(SIGKILL) ? PrintCheck(arguments) : absl::AbortedError(kOrphan);
     if (!arguments.attempt_folder.empty()) {
       // A rank must not outlive its parent, which is mpirun or the worker.
-      return DieWithParent(SIGKILL) ? RunAttempt(arguments) : absl::AbortedError("the parent has ended");
+      return DieWithParent(SIGKILL) ? RunAttempt(arguments) : absl::AbortedError(kOrphan);
     }
-    return absl::InvalidArgumentError("specify --attempt, --inspect, --plan, --source-adapter or --families");
+    return absl::InvalidArgumentError("specify --attempt, --check, --inspect, --plan, --source-adapter or --families");
   } catch (const std::exception& error) {
     return StatusOfException(error);
   }
@@ -215,6 +268,10 @@ int Main(int argc, char** argv) {
   app.add_option("--source-adapter", arguments.adapter.source_adapter, "Carry this LoRA adapter over to --result");
   app.add_option("--result", arguments.adapter.result, "For --source-adapter: the converted model");
   app.add_option("--output", arguments.adapter.output, "For --source-adapter: the folder to write");
+  app.add_flag("--check", arguments.check,
+               "Check that this process, or the ranks that mpirun started, can compute and communicate");
+  app.add_option("--device", arguments.device, "For --check: auto | cpu | cuda")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   app.add_flag("--families", arguments.families, "List the model families as JSON");
   CLI11_PARSE(app, argc, argv);
   InitLogging("trainer", isatty(STDERR_FILENO) ? LogFormat::kText : LogFormat::kJson);

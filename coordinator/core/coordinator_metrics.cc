@@ -15,7 +15,7 @@ namespace regroup {
 namespace {
 
 /// Metrics that trainers push: the name of each, and the help text of its gauge.
-constexpr std::array<std::pair<const char*, const char*>, 18> kPushed = {{
+constexpr std::array<std::pair<const char*, const char*>, 19> kPushed = {{
     {"loss", "Training loss of the last step."},
     {"layer_loss", "Training loss of the last step of the layer in training, in layerwise distillation."},
     {"layer", "Index of the layer in training, in layerwise distillation."},
@@ -31,6 +31,7 @@ constexpr std::array<std::pair<const char*, const char*>, 18> kPushed = {{
     {"median_rank_seconds", "The same for the median of the ranks."},
     {"flops_per_second", "Floating-point operations per second that the model needs, over all ranks."},
     {"model_flops_utilization", "The model's operations per second as a share of the devices' peak."},
+    {"useful_seconds", "Time of the training steps that count: repeated and skipped ones are left out."},
     {"checkpoint_seconds", "Time taken to write the last checkpoint."},
     {"checkpoint_stall_seconds", "Time that training was paused for the last checkpoint."},
     {"skipped_steps", "Steps of the current attempt that were skipped because the gradient was not finite."},
@@ -43,6 +44,8 @@ constexpr const char* kLayerError = "job_layer_error";
 constexpr const char* kStep = "job_step";
 constexpr const char* kStepTime = "job_step_timestamp_seconds";
 constexpr const char* kCheckpointTime = "job_checkpoint_timestamp_seconds";
+/// The gauge beside useful_seconds.
+constexpr const char* kTrainingStart = "job_training_start_timestamp_seconds";
 
 constexpr std::array<v1::JobState, 4> kLiveStates = {v1::JOB_STATE_QUEUED, v1::JOB_STATE_RUNNING,
                                                      v1::JOB_STATE_RECOVERING, v1::JOB_STATE_CANCELLING};
@@ -70,9 +73,10 @@ const std::pair<const char*, const char*>* FindMetric(
   return found == known.end() ? nullptr : &*found;
 }
 
-bool HasEnded(const Job& job, const std::string& task) {
+/// Returns the task unless it has ended.
+const v1::Task* FindUnfinished(const Job& job, const std::string& task) {
   const std::optional<size_t> position = job.FindTask(task);
-  return position && IsFinalState(job.task(*position).state());
+  return position && !IsFinalState(job.task(*position).state()) ? &job.task(*position) : nullptr;
 }
 
 double SecondsSince1970(const google::protobuf::Timestamp& time) {
@@ -158,6 +162,8 @@ void CoordinatorMetrics::DescribeJobs() {
   metrics_.DescribeGauge("job_planned_steps", "Training steps requested by an unfinished job that has started.");
   metrics_.DescribeGauge(kStep, "Last training step.");
   metrics_.DescribeGauge(kStepTime, "When the last step of a running task ended, in seconds since 1970.");
+  metrics_.DescribeGauge(kTrainingStart,
+                         "First start of a fine-tuning task that has not ended, in seconds since 1970.");
   metrics_.DescribeGauge(kCheckpointTime, "When the last checkpoint was written, in seconds since 1970.");
   metrics_.DescribeGauge(kLayerError,
                          "Share of a layer's output variance that is missed before and after its training.");
@@ -193,7 +199,7 @@ void CoordinatorMetrics::ObserveTask(const std::optional<Job>& before, const Job
     // Restarts do not count: they wait on purpose.
     if (now.epoch() == 1) metrics_.Observe("scheduling_seconds", Seconds(FromProto(now.start_time()) - ready));
   } else if (was_running) {
-    if (IsFinalState(now.state())) ForgetStepTime(after.id(), std::string(LastSegment(now.name())));
+    if (IsFinalState(now.state())) ForgetTimesOf(after.id(), std::string(LastSegment(now.name())));
     const bool is_retried = now.state() == v1::TASK_STATE_READY;
     metrics_.Count("tasks_finished_total",
                    {{"kind", kind}, {"outcome", is_retried ? "retried" : EnumWord(now.state())}});
@@ -220,15 +226,20 @@ void CoordinatorMetrics::ObservePoint(const Job& job, const v1::MetricPoint& poi
   if (point.metric() == "checkpoint_seconds") return SetOfJob(id, kCheckpointTime, time, labels);
   // Every other point carries the step.
   SetOfJob(id, kStep, static_cast<double>(point.step()), labels);
-  if (!HasEnded(job, point.task())) SetOfJob(id, kStepTime, time, labels);
+  const v1::Task* const task = FindUnfinished(job, point.task());
+  if (task == nullptr) return;
+  SetOfJob(id, kStepTime, time, labels);
+  if (point.metric() != "useful_seconds" || !task->has_first_start_time()) return;
+  SetOfJob(id, kTrainingStart, SecondsSince1970(task->first_start_time()), labels);
 }
 
-void CoordinatorMetrics::ForgetStepTime(const std::string& job, const std::string& task) {
+void CoordinatorMetrics::ForgetTimesOf(const std::string& job, const std::string& task) {
   const MetricLabels labels = {{"job_id", job}, {"task", task}};
   std::lock_guard lock(mutex_);
   const auto gauges = gauges_of_job_.find(job);
-  if (gauges != gauges_of_job_.end() && gauges->second.erase({kStepTime, labels}) > 0) {
-    metrics_.Forget(kStepTime, labels);
+  if (gauges == gauges_of_job_.end()) return;
+  for (const char* const name : {kStepTime, kTrainingStart}) {
+    if (gauges->second.erase({name, labels}) > 0) metrics_.Forget(name, labels);
   }
 }
 

@@ -53,8 +53,8 @@ class CoordinatorMetrics {
   void ObserveWorkers(const Cluster& cluster, Time now);
   /// Sets a gauge that is removed when the job ends. Called with the mutex held.
   void SetOfJob(const std::string& job, const std::string& name, double value, const MetricLabels& labels);
-  /// Removes the time of a task's last step: a task that has ended is not one that stalls.
-  void ForgetStepTime(const std::string& job, const std::string& task);
+  /// Removes the times of a task that has ended: it neither stalls nor waits.
+  void ForgetTimesOf(const std::string& job, const std::string& task);
   void ForgetJob(const std::string& job);
 
   Metrics metrics_;

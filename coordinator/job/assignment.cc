@@ -23,8 +23,11 @@ void AddInputs(const Job& job, size_t task, v1::TaskAssignment* assignment) {
       (*assignment->mutable_inputs())[role] = folder;
       if (!done.outputs_sha256().empty()) (*assignment->mutable_input_sha256())[role] = done.outputs_sha256();
     }
-    (*assignment->mutable_task_seconds())[job.graph().tasks[ancestor].id] =
-        Seconds(FromProto(done.end_time()) - FromProto(done.start_time()));
+    const std::string& id = job.graph().tasks[ancestor].id;
+    (*assignment->mutable_task_seconds())[id] = Seconds(FromProto(done.end_time()) - FromProto(done.start_time()));
+    if (!done.has_first_start_time()) continue;
+    (*assignment->mutable_elapsed_seconds())[id] =
+        Seconds(FromProto(done.end_time()) - FromProto(done.first_start_time()));
   }
 }
 
@@ -35,8 +38,10 @@ v1::TaskAssignment MakeAssignment(const Job& job, size_t task, Duration watchdog
   v1::TaskAssignment assignment;
   *assignment.mutable_attempt() = CurrentAttempt(job, task);
   assignment.set_kind(node.kind);
-  assignment.set_ranks(node.ranks);
+  assignment.set_ranks(job.task(task).ranks());
   *assignment.mutable_spec() = job.proto().resolved_spec();
+  // The trainer plans its memory for the ranks that there are.
+  if (node.kind == v1::TASK_KIND_FINETUNE) assignment.mutable_spec()->mutable_finetune()->set_ranks(assignment.ranks());
   if (job.proto().has_model()) *assignment.mutable_model() = job.proto().model();
   assignment.set_layer(node.layer);
   assignment.set_layers(node.layers);

@@ -114,13 +114,17 @@ int64_t Job::Start(size_t task, const std::vector<WorkerRanks>& workers, Time no
   started.set_state(v1::TASK_STATE_RUNNING);
   started.set_epoch(started.epoch() + 1);
   started.set_worker(WorkerName(workers.front().worker));
+  started.set_ranks(0);
   started.clear_shares();
   for (const WorkerRanks& share : workers) {
+    started.set_ranks(started.ranks() + share.ranks);
     if (workers.size() == 1) break;
     started.add_shares()->set_worker(WorkerName(share.worker));
     started.mutable_shares()->rbegin()->set_ranks(share.ranks);
   }
   *started.mutable_start_time() = ToProto(now);
+  // That of a task which an older version started is not known.
+  if (started.epoch() == 1) *started.mutable_first_start_time() = started.start_time();
   started.clear_end_time();
   record_.retries[task].started = now;
   if (!proto().has_start_time()) {
@@ -132,7 +136,7 @@ int64_t Job::Start(size_t task, const std::vector<WorkerRanks>& workers, Time no
 }
 
 int64_t Job::Start(size_t task, const std::string& worker, Time now) {
-  return Start(task, std::vector<WorkerRanks>{{worker, this->task(task).ranks()}}, now);
+  return Start(task, std::vector<WorkerRanks>{{worker, graph_->tasks[task].ranks}}, now);
 }
 
 void Job::Finish(size_t task, const v1::TaskOutcome& outcome, const Reached& reached, Time now) {
@@ -183,6 +187,7 @@ absl::Status Job::Retry(Time now) {
   }
   if (!can_run_.ok())
     return WrongState(fmt::format("{} cannot run: {}", proto().name(), std::string(can_run_.message())));
+  const Duration ended = now - FromProto(proto().end_time());
   record_.job.clear_failure();
   record_.job.clear_start_time();
   record_.run_start = {};
@@ -190,8 +195,12 @@ absl::Status Job::Retry(Time now) {
   record_.job.set_state(v1::JOB_STATE_QUEUED);
   for (size_t task = 0; task < task_count(); ++task) {
     if (this->task(task).state() == v1::TASK_STATE_SUCCEEDED) continue;
-    MutableTask(task).set_state(v1::TASK_STATE_BLOCKED);
-    MutableTask(task).clear_failure();
+    v1::Task& again = MutableTask(task);
+    again.set_state(v1::TASK_STATE_BLOCKED);
+    again.clear_failure();
+    if (again.has_first_start_time()) {
+      *again.mutable_first_start_time() = ToProto(FromProto(again.first_start_time()) + ended);
+    }
     record_.retries[task] = {};
   }
   UnblockTasks();
@@ -241,8 +250,12 @@ void Job::Fail(size_t task, v1::Failure failure, const Reached& reached, Time no
   if (is_loss) failed.set_infrastructure_failures(failed.infrastructure_failures() + 1);
 
   RetryState& retry = record_.retries[task];
-  const std::optional<Duration> pause =
-      PauseBeforeRetry(failure.failure_class(), CheckpointAt(task, reached.done), &retry);
+  // Fewer ranks need more memory each. With all of them it may go on, so that nothing is lost by waiting.
+  const bool lacks_ranks =
+      failure.failure_class() == v1::FAILURE_CLASS_USER && failed.ranks() < graph_->tasks[task].ranks;
+  if (lacks_ranks) failed.set_too_few_ranks(failed.ranks());
+  const v1::FailureClass kind = lacks_ranks ? v1::FAILURE_CLASS_INFRA : failure.failure_class();
+  const std::optional<Duration> pause = PauseBeforeRetry(kind, CheckpointAt(task, reached.done), &retry);
   if (pause) {
     failed.set_state(v1::TASK_STATE_READY);
     retry.not_before = now + *pause;

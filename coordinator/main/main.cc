@@ -33,6 +33,7 @@ struct Flags {
   int heartbeat_s = 2;
   int watchdog_s = 300;
   int slow_task_s = 30;
+  int shrink_after_s = 300;
   int keep_finished_days = 0;
   int leader_lease_s = 4;
   int plan_timeout_s = 60;
@@ -122,6 +123,12 @@ void AddFlags(CLI::App* app, Flags* flags) {
          "free worker; 0 disables this")
       ->check(CLI::Range(0, 86400))
       ->capture_default_str();
+  app->add_option(
+         "--shrink-after-s", flags->shrink_after_s,
+         "Seconds for which no workers could hold all ranks of training with finetune.min_ranks that has lost a "
+         "machine, before it goes on with fewer")
+      ->check(CLI::Range(0, 86400))
+      ->capture_default_str();
   app->add_option("--port-file", flags->port_file, "File to write the port to once it is open");
   app->add_option("--metrics-port-file", flags->metrics_port_file, "File to write the metrics port to once it is open");
   app->add_option("--log-format", flags->log_format, "json or text")
@@ -160,6 +167,7 @@ absl::Status CompleteOptions(Flags* flags) {
   options.plans.memory = static_cast<size_t>(flags->plan_memory_mib) << 20;
   options.max_log_bytes_per_job = flags->max_log_mib_per_job << 20;
   options.cluster.straggler.floor = std::chrono::seconds(flags->slow_task_s);
+  options.cluster.shrink_after = std::chrono::seconds(flags->shrink_after_s);
   return absl::OkStatus();
 }
 

@@ -15,8 +15,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "coordinator/job/assignment.h"
+#include "coordinator/job/smaller_gang.h"
 #include "coordinator/schedule/attempt_set.h"
 #include "coordinator/schedule/fair_order.h"
 #include "services/common/base/error.h"
@@ -318,6 +320,7 @@ void Cluster::Tick(Time now) {
   }
   ForgetEndedAttempts();
   ForgetMovesOfEndedJobs();
+  NoteWhatCannotBeHeld(now);
 }
 
 std::string Cluster::WhyLost(const Job& job, size_t task, Time now) {
@@ -386,13 +389,13 @@ std::vector<Cluster::Waiting> Cluster::WaitingTasks(Time now) const {
     const std::string& owner = job.proto().owner();
     for (const size_t task : job.ReadyTasks(now)) {
       if (Lingers(job, task, now)) continue;
-      waiting.push_back({&job, task, DemandOf(job, task)});
+      waiting.push_back({&job, task, DemandOf(job, task, now)});
       claims.push_back({.owner = owner,
                         .priority = job.proto().resolved_spec().resources().priority(),
                         .create_time = FromProto(job.proto().create_time()),
                         .job = id,
                         .task = task,
-                        .ranks = job.task(task).ranks()});
+                        .ranks = waiting.back().demand.ranks});
     }
   }
   std::vector<Waiting> in_order;
@@ -465,8 +468,31 @@ Capacity Cluster::CapacityOf(const v1::Worker& worker, int busy_slots) const {
           .can_share = !worker.gang_address().empty() && !options_.gang_secret.empty()};
 }
 
-Demand Cluster::DemandOf(const Job& job, size_t task) {
-  return {.ranks = job.task(task).ranks(), .needs_cuda = NeedsCuda(job, task), .avoided = {}, .disliked = {}};
+Demand Cluster::DemandOf(const Job& job, size_t task, Time now) const {
+  Demand demand{.ranks = job.graph().tasks[task].ranks, .needs_cuda = NeedsCuda(job, task)};
+  const auto unheld = unheld_since_.find({job.id(), job.graph().tasks[task].id});
+  if (unheld != unheld_since_.end() && now >= unheld->second + options_.shrink_after) {
+    demand.smaller = SmallerGangs(job, task);
+  }
+  return demand;
+}
+
+void Cluster::NoteWhatCannotBeHeld(Time now) {
+  std::map<TaskKey, Time> unheld;
+  std::optional<std::vector<Capacity>> capacities;
+  for (const auto& [id, job] : jobs_) {
+    const v1::Finetune& finetune = job.proto().resolved_spec().finetune();
+    if (!finetune.has_min_ranks() || finetune.min_ranks() >= finetune.ranks()) continue;
+    for (const size_t task : job.ReadyTasks(now)) {
+      if (SmallerGangs(job, task).empty()) continue;
+      if (!capacities) capacities = CapacitiesOf(LiveWorkers(now));
+      if (CouldHold(*capacities, DemandOf(job, task, now))) continue;
+      const TaskKey key{id, job.graph().tasks[task].id};
+      const auto before = unheld_since_.find(key);
+      unheld[key] = before == unheld_since_.end() ? now : before->second;
+    }
+  }
+  unheld_since_ = std::move(unheld);
 }
 
 // MOVES
@@ -497,7 +523,7 @@ void Cluster::MoveStragglers(Time now) {
   std::vector<Capacity> capacities = CapacitiesOf(names);
   for (const RunningTask& running : slow) {
     const std::string worker = LastSegment(running.job->task(running.task).worker());
-    const Demand demand = DemandOf(*running.job, running.task);
+    const Demand demand = DemandOf(*running.job, running.task, now);
     for (size_t other = 0; other < names.size(); ++other) {
       if (names[other] == worker || !CanStart(capacities[other], demand)) continue;
       capacities[other].free_slots -= demand.ranks;
@@ -690,7 +716,7 @@ bool Cluster::IsWaiting(const Job& job) { return !job.IsFinal() && !job.IsWindin
 std::vector<std::string_view> Cluster::WaitingKindsOf(const std::vector<const Job*>& jobs, Time now) const {
   const std::vector<Capacity> capacities = CapacitiesOf(LiveWorkers(now));
   // Cache by demand: thousands of jobs have only a few different ones.
-  std::map<std::pair<int, bool>, std::string_view> known;
+  std::map<std::tuple<int, std::vector<int>, bool>, std::string_view> known;
   std::vector<std::string_view> kinds;
   for (const Job* job : jobs) {
     std::string_view& kind = kinds.emplace_back();
@@ -698,8 +724,8 @@ std::vector<std::string_view> Cluster::WaitingKindsOf(const std::vector<const Jo
     const std::vector<size_t> ready = job->ReadyTasks(now);
     kind = "pause";
     if (ready.empty()) continue;
-    const Demand demand = DemandOf(*job, ready.front());
-    const auto [found, is_new] = known.try_emplace({demand.ranks, demand.needs_cuda});
+    const Demand demand = DemandOf(*job, ready.front(), now);
+    const auto [found, is_new] = known.try_emplace({demand.ranks, demand.smaller, demand.needs_cuda});
     if (is_new) found->second = WaitingKind(demand, capacities);
     kind = found->second;
   }
@@ -719,7 +745,7 @@ std::vector<std::string> Cluster::WaitingReasonsOf(const std::vector<const Job*>
     if (!IsWaiting(*job)) continue;
     const std::vector<size_t> ready = job->ReadyTasks(now);
     reason = ready.empty() ? "a task restarts after a short pause"
-                           : WaitingReason(DemandOf(*job, ready.front()), capacities);
+                           : WaitingReason(DemandOf(*job, ready.front(), now), capacities);
   }
   return reasons;
 }

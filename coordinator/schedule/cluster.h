@@ -41,6 +41,8 @@ struct ClusterOptions {
   Duration watchdog = std::chrono::seconds(300);
   /// Decides which tasks are moved to another worker.
   StragglerRule straggler;
+  /// Training that may go on with fewer ranks does so once the live workers could not hold all of them for this long.
+  Duration shrink_after = std::chrono::seconds(300);
   /// Key from which the secrets of gangs are derived; random, known to this process only. Without it no gang spans
   /// workers.
   std::string gang_secret;
@@ -252,7 +254,9 @@ class Cluster {
   static bool IsWaiting(const Job& job);
 
   // Placement.
-  static Demand DemandOf(const Job& job, size_t task);
+  Demand DemandOf(const Job& job, size_t task, Time now) const;
+  /// Notes since when the live workers could not hold all ranks of tasks that may go on with fewer.
+  void NoteWhatCannotBeHeld(Time now);
   std::vector<Waiting> WaitingTasks(Time now) const;
   void StartTask(const std::string& job, size_t task, const std::vector<WorkerRanks>& workers, Time now);
   v1::Gang GangOf(const v1::AttemptId& attempt, const std::vector<WorkerRanks>& workers) const;
@@ -270,6 +274,9 @@ class Cluster {
   /// Epochs of the attempts that were taken from slow workers. Not stored: after a restart, or when its job is retried,
   /// a task may be moved once more.
   std::map<TaskKey, int64_t> moves_;
+  /// Since when no live workers could hold all ranks of a task that may go on with fewer. Not stored: after a restart,
+  /// workers come back one after the other.
+  std::map<TaskKey, Time> unheld_since_;
   std::vector<Answer> answers_;
 };
 

@@ -30,6 +30,18 @@ bool MustSpread(const std::vector<Capacity>& workers, const Demand& demand) {
   return together >= demand.ranks;
 }
 
+/// Returns the demand with the most of its ranks that the workers could hold; with all of them if they can hold none of
+/// the smaller numbers either.
+Demand FittedTo(const std::vector<Capacity>& workers, const Demand& demand) {
+  if (demand.smaller.empty() || CouldHold(workers, demand)) return demand;
+  Demand fitted = demand;
+  for (const int ranks : demand.smaller) {
+    fitted.ranks = ranks;
+    if (CouldHold(workers, fitted)) return fitted;
+  }
+  return demand;
+}
+
 class Placer {
  public:
   explicit Placer(std::vector<Capacity> workers) : workers_(std::move(workers)), reserved_(workers_.size(), false) {}
@@ -37,7 +49,7 @@ class Placer {
   std::vector<Placement> Place(const std::vector<Demand>& demands) {
     std::vector<Placement> placements;
     for (size_t position = 0; position < demands.size(); ++position) {
-      const Demand& demand = demands[position];
+      const Demand demand = FittedTo(workers_, demands[position]);
       const bool spreads = demand.ranks > 1 && MustSpread(workers_, demand);
       const std::vector<Share> shares = spreads ? Spread(demand) : OnOneWorker(demand);
       if (!shares.empty()) {
@@ -164,6 +176,7 @@ Wait SpreadWaitOf(const Demand& demand, const std::vector<Capacity>& workers) {
   return {"slots", free_slots};
 }
 
+/// `demand` is fitted to the workers.
 Wait WaitOf(const Demand& demand, const std::vector<Capacity>& workers) {
   if (workers.empty()) return {"no_worker"};
   const auto with_device = Filter(workers, [&](const Capacity& worker) { return HasDevice(worker, demand); });
@@ -189,15 +202,21 @@ std::vector<Placement> Place(const std::vector<Demand>& demands, std::vector<Cap
   return Placer(std::move(workers)).Place(demands);
 }
 
+bool CouldHold(const std::vector<Capacity>& workers, const Demand& demand) {
+  const auto can_hold = [&](const Capacity& worker) { return CanEverHold(worker, demand); };
+  return std::any_of(workers.begin(), workers.end(), can_hold) || MustSpread(workers, demand);
+}
+
 bool CanStart(const Capacity& worker, const Demand& demand) {
   return worker.is_asking && CanEverHold(worker, demand) && worker.free_slots >= demand.ranks;
 }
 
 std::string_view WaitingKind(const Demand& demand, const std::vector<Capacity>& workers) {
-  return WaitOf(demand, workers).kind;
+  return WaitOf(FittedTo(workers, demand), workers).kind;
 }
 
-std::string WaitingReason(const Demand& demand, const std::vector<Capacity>& workers) {
+std::string WaitingReason(const Demand& wanted, const std::vector<Capacity>& workers) {
+  const Demand demand = FittedTo(workers, wanted);
   const Wait wait = WaitOf(demand, workers);
   if (wait.kind == "no_worker") return "no worker is connected";
   if (wait.kind == "no_cuda") return "no worker has a CUDA device";

@@ -13,6 +13,8 @@ namespace regroup {
 /// A task that may start. Its ranks run together or not at all.
 struct Demand {
   int ranks = 1;
+  /// Numbers of ranks with which it starts if no workers could ever hold all of `ranks`, the largest first.
+  std::vector<int> smaller;
   bool needs_cuda = false;
   /// Position of a worker that gets the task only if no other could ever hold it.
   std::optional<size_t> avoided;
@@ -57,6 +59,9 @@ struct Placement {
 /// workers, that could hold it: nothing of lower precedence starts there, so its slots come free one after the other
 /// and small tasks cannot starve it.
 std::vector<Placement> Place(const std::vector<Demand>& demands, std::vector<Capacity> workers);
+
+/// Returns true if the workers could run all ranks of the task if they were idle.
+bool CouldHold(const std::vector<Capacity>& workers, const Demand& demand);
 
 /// Returns true if the worker can start the task now.
 bool CanStart(const Capacity& worker, const Demand& demand);

@@ -56,10 +56,11 @@ std::vector<std::string> LocalCluster::CoordinatorArguments(const std::string& l
 
 absl::Status LocalCluster::StartWorker(int index) {
   const std::string name = fmt::format("worker-{}", index + 1);
-  return Launch("regroup-worker", name,
-                {"--coordinator", address_, "--work-dir", options_.work_folder.string(), "--id", "local-" + name,
-                 "--slots", std::to_string(options_.slots), "--device", options_.device, "--workers-on-machine",
-                 std::to_string(options_.workers), "--log-format", "json", "--die-with-parent"});
+  return Launch(
+      "regroup-worker", name,
+      {"--coordinator", address_, "--work-dir", options_.work_folder.string(), "--id", "local-" + name, "--slots",
+       std::to_string(options_.slots), "--device", options_.device, "--workers-on-machine",
+       std::to_string(options_.workers), "--self-check", "never", "--log-format", "json", "--die-with-parent"});
 }
 
 absl::Status LocalCluster::Launch(const std::string& program, const std::string& name,

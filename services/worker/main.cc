@@ -37,7 +37,12 @@ absl::Status RunUntilSignal(const WorkerFlags& flags, const sigset_t& signals) {
   REGROUP_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel, OpenChannel(flags.coordinator, flags.identity));
   for (const std::string& doubt : DoubtsAbout(flags.worker.allowed_paths, flags.worker.work_folder)) LogWarning(doubt);
   const CertificateWatch certificates(flags.identity.tls);
-  REGROUP_ASSIGN_OR_RETURN(std::unique_ptr<Worker> worker, Worker::Start(flags.worker, std::move(channel)));
+  absl::StatusOr<std::unique_ptr<Worker>> started = Worker::Start(flags.worker, std::move(channel));
+  if (absl::IsCancelled(started.status())) {
+    LogInfo(std::string(started.status().message()));
+    return absl::OkStatus();
+  }
+  REGROUP_ASSIGN_OR_RETURN(const std::unique_ptr<Worker> worker, std::move(started));
   LogInfo("worker started", {{"id", flags.worker.id},
                              {"coordinator", flags.coordinator},
                              {"work_dir", flags.worker.work_folder.string()},

@@ -8,6 +8,7 @@
 #include "services/common/base/status_macros.h"
 #include "services/worker/attempt/runtime_folder.h"
 #include "services/worker/machine.h"
+#include "services/worker/machine_check.h"
 #include "services/worker/process/leftovers.h"
 
 namespace regroup {
@@ -49,6 +50,7 @@ absl::StatusOr<std::unique_ptr<Worker>> Worker::Start(const WorkerOptions& optio
   RemoveSharedMemoryFolders(WorkerKey(options));
   std::unique_ptr<Worker> worker(new Worker(options, std::move(lock)));
   REGROUP_RETURN_IF_ERROR(worker->StartTrainerServer(folder));
+  if (options.checks_machine) REGROUP_RETURN_IF_ERROR(CheckMachine(worker->services_));
   worker->StartReporting(std::move(channel));
   REGROUP_RETURN_IF_ERROR(worker->StartGangServer());
   worker->StartAsking();

@@ -88,6 +88,11 @@ void AddOptions(CLI::App& app, WorkerFlags& flags) {
                  "Folder that jobs may read from; may be repeated; default: all");
   app.add_option("--output-root", worker.allowed_paths.output_roots,
                  "Folder that jobs may write results to; may be repeated; default: all");
+  app.add_option("--self-check", flags.self_check,
+                 "auto | always | never: whether a process on every slot has to compute, and all of them to "
+                 "communicate, before this worker takes tasks; auto: with GPUs")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->capture_default_str();
   app.add_option("--mpirun", worker.mpirun, "Program mpirun of Open MPI")->capture_default_str();
   AddGangOptions(app, worker.gang);
   AddTlsFlags(&app, &flags.identity.tls);
@@ -156,6 +161,8 @@ std::optional<WorkerFlags> ParseWorkerFlags(int argc, char** argv, int* exit_sta
     return std::nullopt;
   }
   Complete(flags.worker);
+  flags.worker.checks_machine =
+      flags.self_check == "always" || (flags.self_check == "auto" && flags.worker.device == "cuda");
   flags.worker.gang.tls = AbsoluteFiles(flags.identity.tls);
   return flags;
 }

@@ -56,6 +56,10 @@ struct WorkerOptions {
   std::chrono::milliseconds attest_patience{120'000};
   /// A rank that reported its outcome must have exited by then.
   std::chrono::milliseconds exit_patience{60'000};
+  /// True if this machine is checked before the worker takes tasks.
+  bool checks_machine = false;
+  /// The check must have ended by then.
+  std::chrono::milliseconds check_patience{120'000};
   /// Longest AcquireTask call.
   std::chrono::milliseconds acquire_wait{20'000};
 };
@@ -82,6 +86,8 @@ struct WorkerFlags {
   LogFormat log_format = LogFormat::kJson;
   std::string log_level = "info";
   bool die_with_parent = false;
+  /// auto | always | never; auto: with GPUs.
+  std::string self_check = "auto";
 };
 
 /// Returns INVALID_ARGUMENT if processes would have to share a GPU, where each would find less memory than `regroup

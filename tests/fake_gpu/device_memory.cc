@@ -86,7 +86,7 @@ class Blocks {
  private:
   static constexpr double kMiB = 1 << 20;
 
-  const size_t limit_ = static_cast<size_t>(MemoryBytes() - NumberOf(kTakenVariable, 0));
+  const size_t limit_ = static_cast<size_t>(FreeMemoryBytes());
   std::mutex mutex_;
   std::map<void*, Block> blocks_;
   size_t held_ = 0, peak_ = 0;
@@ -146,6 +146,8 @@ at::Tensor OnHost(const at::Tensor& tensor) {
 }
 
 int64_t MemoryBytes() { return NumberOf(kBytesVariable, int64_t{80} << 30); }
+
+int64_t FreeMemoryBytes() { return MemoryBytes() - NumberOf(kTakenVariable, 0); }
 
 c10::DeviceIndex CurrentGpu() { return current_gpu; }
 

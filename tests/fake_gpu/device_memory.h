@@ -37,6 +37,8 @@ at::Tensor OnHost(const at::Tensor& tensor);
 
 /// Returns the memory of a GPU: kBytesVariable, by default 80 GiB.
 int64_t MemoryBytes();
+/// Returns what another program leaves of it: kTakenVariable.
+int64_t FreeMemoryBytes();
 
 /// The GPU that this thread computes on.
 c10::DeviceIndex CurrentGpu();

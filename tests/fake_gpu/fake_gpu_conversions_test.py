@@ -11,11 +11,9 @@ import sys
 import unittest
 from unittest import mock
 
-HERE = pathlib.Path(__file__).resolve().parent
-os.environ["REGROUP_BIN"] = str(pathlib.Path(os.environ["REGROUP_TEST_PROGRAMS"]) / "fake_gpu/bin")
-GPUS = 4
-os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(f"GPU-{index}" for index in range(GPUS))
-sys.path.insert(0, str(HERE.parent / "oracle"))
+from pretended import GPUS
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "oracle"))
 
 from harness import cluster, job_file, processes  # noqa: E402
 from harness.program_test import ProgramTest, digest_of  # noqa: E402
@@ -51,6 +49,12 @@ class FakeGpuConversionsTest(ProgramTest):
     def setUp(self):
         super().setUp()
         self.cluster = self.start_cluster(workers=1, slots=GPUS, device="cuda")
+
+    def test_its_worker_has_checked_its_gpus(self):
+        processes.wait_until(lambda: self.cluster.json_of("workers").get("workers"), "the registration", 60)
+        lines = (self.folder / "worker-1.log").read_text().splitlines()
+        found = json.loads(next(line for line in map(json.loads, lines) if line["message"] == "checked this machine")["figures"])
+        self.assertEqual((found["ranks"], found["device"]), (GPUS, "cuda"))
 
     def convert(self, name, **changes):
         """Returns the report of a conversion that must succeed."""
@@ -102,12 +106,30 @@ class FakeGpuConversionsTest(ProgramTest):
         self.assertEqual(*digests)
 
 
+class RefusedFakeGpuTest(ProgramTest):
+    """A worker whose GPUs fail its check takes no task."""
+
+    def refusal(self, **environment):
+        with mock.patch.dict(os.environ, environment):
+            started = self.start_cluster(workers=1, slots=2, device="cuda")
+        self.assertEqual(started.workers["worker-1"].wait(timeout=120), 1)
+        return (self.folder / "worker-1.log").read_text()
+
+    def test_a_rank_that_cannot_join(self):
+        self.assertIn("failed its check: rank 1: ncclCommInitRank: unhandled cuda error",
+                      self.refusal(TORCH_FAKE_GPU_JOIN_FAILS="1"))
+
+    def test_a_gpu_whose_memory_another_program_holds(self):
+        self.assertRegex(self.refusal(TORCH_FAKE_GPU_TAKEN_BYTES=str(30 << 30)),
+                         r"failed its check: rank [01]: GPU [01] has 80\.0 GiB, of which other programs hold 30\.0 GiB")
+
+
 class FailingFakeGpuTest(ProgramTest):
     """Every attempt meets the same fault, so that the job fails once the retries are used up."""
 
     def failure(self, job, **environment):
         with mock.patch.dict(os.environ, environment):
-            started = self.start_cluster(workers=1, slots=2, device="cuda")
+            started = self.start_cluster(workers=1, slots=2, device="cuda", worker_arguments=("--self-check", "never"))
         failed = started.wait_for_end(started.submit(self.write_job(job)))
         self.assertEqual(failed["state"], "JOB_STATE_FAILED")
         self.assert_no_process_of()

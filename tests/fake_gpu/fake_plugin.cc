@@ -86,6 +86,8 @@ int DeviceCount(std::string& why) {
 
 int64_t MemoryBytes(int /*device*/) { return fake_gpu::MemoryBytes(); }
 
+int64_t FreeMemoryBytes(int /*device*/) { return fake_gpu::FreeMemoryBytes(); }
+
 void UseDevice(int device) { fake_gpu::UseGpu(static_cast<c10::DeviceIndex>(device)); }
 
 Communicator* MakeCommunicator(Communicator* host, int device, LostGpu /*lost*/, std::string& error) {
@@ -103,6 +105,7 @@ Communicator* MakeCommunicator(Communicator* host, int device, LostGpu /*lost*/,
 extern "C" const regroup::CudaPlugin RegroupCudaPlugin = {
     .device_count = regroup::DeviceCount,
     .memory_bytes = regroup::MemoryBytes,
+    .free_memory_bytes = regroup::FreeMemoryBytes,
     .use_device = regroup::UseDevice,
     .make_communicator = regroup::MakeCommunicator,
 };

@@ -5,6 +5,7 @@ for bit.
 REGROUP_TEST_RANK_KILLS sets how often, REGROUP_TEST_SEED which moments and ranks.
 """
 
+import json
 import os
 import random
 import shutil
@@ -97,6 +98,10 @@ class RankKillTest(ProgramTest):
         self.assert_succeeded(after)
         self.assertEqual(cluster.epochs(after)["finetune"], KILLS + 1)
         self.assertEqual(self.published_digests(), undisturbed)
+        training = json.loads((self.output / "regroup/report.json").read_text())["training"]
+        print(f"goodput {training['goodput']:.2f}", file=sys.stderr)
+        self.assertGreater(training["goodput"], 0)
+        self.assertLess(training["goodput"], 0.9, "killed ranks had to load the model and repeat steps")
         self.cluster.stop()
         self.assert_nothing_left()
 

@@ -10,6 +10,8 @@ import gpus
 from harness import loaded
 
 PROGRAM = loaded.LOAD_PROGRAMS / "communicator_test"
+# Those of tests/fake_gpu/runtime, here without the pretended libraries.
+SCENARIOS = loaded.LOAD_PROGRAMS / "fake_runtime_scenarios"
 MPIRUN = ("mpirun", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-mca", "plm", "isolated")
 
 
@@ -22,6 +24,13 @@ class GpuCommunicatorTest(unittest.TestCase):
 
     def test_one_rank(self):
         self.run_ranks(1)
+
+    @unittest.skipIf(gpus.count() < 2, "one GPU takes one rank")
+    def test_collectives_beside_computation(self):
+        for scenario in ("collectives", "overlap", "prefetch"):
+            done = subprocess.run([*MPIRUN, "-np", str(min(4, gpus.count())), SCENARIOS, scenario],
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300)
+            self.assertEqual(done.returncode, 0, done.stdout[-4000:] + done.stderr[-4000:])
 
     @unittest.skipIf(gpus.count() < 2, "one GPU takes one rank")
     def test_a_rank_for_each_gpu(self):

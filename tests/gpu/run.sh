@@ -25,7 +25,7 @@ export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 export PYTHONPATH=tests/integration PYTHONDONTWRITEBYTECODE=1
 export REGROUP_BIN=$PWD/build/release/bin REGROUP_TEST_PROGRAMS=$PWD/build/release/tests
 failed=()
-for test in gpu_communicator_test gpu_conversion_test; do
+for test in gpu_communicator_test gpu_conversion_test gpu_training_test; do
   status=0
   "$python" "tests/gpu/$test.py" || status=$?
   case $status in

@@ -23,6 +23,8 @@ struct CudaPlugin {
   int (*device_count)(std::string& why);
   /// Returns the bytes of memory of a GPU.
   int64_t (*memory_bytes)(int device);
+  /// Returns the bytes of it that no program holds.
+  int64_t (*free_memory_bytes)(int device);
   /// Makes this process compute on `device`.
   void (*use_device)(int device);
   /// Returns a communicator for tensors on the GPU. `host` handles tensors on the CPU and transfers NCCL's id;

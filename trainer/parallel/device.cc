@@ -16,6 +16,11 @@
 namespace regroup {
 namespace {
 
+constexpr double kGiB = 1 << 30;
+/// Bytes that CUDA holds for this process, and the share of a GPU's memory that others, such as a desktop, may hold.
+constexpr double kContextBytes = 1 * kGiB;
+constexpr double kHeldShare = 0.1;
+
 /// Returns this rank's index among those on this machine, which selects its GPU.
 int LocalRank() {
   const char* rank = std::getenv("OMPI_COMM_WORLD_LOCAL_RANK");
@@ -79,6 +84,18 @@ std::optional<int64_t> GpuMemoryBytes(int device) {
   std::string why;
   if (!plugin.ok() || (*plugin)->device_count(why) <= device) return std::nullopt;
   return (*plugin)->memory_bytes(device);
+}
+
+absl::Status CheckFreeMemory(at::Device device) {
+  if (!device.is_cuda()) return absl::OkStatus();
+  REGROUP_ASSIGN_OR_RETURN(const CudaPlugin* plugin, LoadCudaPlugin());
+  const auto all = static_cast<double>(plugin->memory_bytes(device.index()));
+  const double held = all - static_cast<double>(plugin->free_memory_bytes(device.index()));
+  if (held <= kContextBytes + kHeldShare * all) return absl::OkStatus();
+  return absl::UnavailableError(fmt::format(
+      "GPU {} has {:.1f} GiB, of which other programs hold {:.1f} GiB; end them (nvidia-smi lists them), or give the "
+      "worker other GPUs by CUDA_VISIBLE_DEVICES",
+      device.index(), all / kGiB, held / kGiB));
 }
 
 absl::StatusOr<std::unique_ptr<Communicator>> JoinGang(at::Device device, LostGpu lost) {

@@ -22,6 +22,9 @@ absl::StatusOr<at::Device> ChooseDevice(const std::string& wanted);
 /// Returns the bytes of memory of this process's GPU `device`; nullopt if there is none.
 std::optional<int64_t> GpuMemoryBytes(int device = 0);
 
+/// Checks that other programs hold little of a GPU's memory; OK for a CPU. UNAVAILABLE says how much they hold.
+absl::Status CheckFreeMemory(at::Device device);
+
 /// Returns the index of a rank's GPU among the `gpus` that CUDA finds; ranks do not share one, because each would find
 /// less memory than planned. FAILED_PRECONDITION if there are too few.
 absl::StatusOr<int> GpuOfRank(int local_rank, int gpus);

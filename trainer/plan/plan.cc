@@ -233,6 +233,30 @@ void AddGpu(const PlanOptions& options, v1::JobPlan& plan) {
       kGpuReserveBytes / (1 << 30), bytes / (1 << 30));
 }
 
+/// Says so if a rank of the smallest gang with which training may go on lacks memory, where one of the whole gang does
+/// not.
+void AddLeastRanks(const v1::JobSpec& resolved, const Arms& arms, const SourceModel& source, int64_t kv_heads,
+                   const PlanOptions& options, v1::JobPlan& plan) {
+  const v1::Finetune& finetune = resolved.finetune();
+  if (!finetune.has_min_ranks() || finetune.min_ranks() >= finetune.ranks() || TrainedArms(arms) == 0) return;
+  v1::JobSpec shrunk = resolved;
+  shrunk.mutable_finetune()->set_ranks(finetune.min_ranks());
+  const StageMemory memory = PlanMemory(shrunk, arms, source, kv_heads, options);
+  const auto add = [&](double bytes, double room, bool is_of_machine) {
+    if (bytes <= room) return;
+    *(is_of_machine ? plan.add_machine_notes() : plan.add_notes()) = fmt::format(
+        "with {} ranks, which finetune.min_ranks allows, each needs {:.1f} GiB and has {:.1f} GiB: training that loses "
+        "a "
+        "machine would wait for more ranks",
+        finetune.min_ranks(), bytes / (1 << 30), room / (1 << 30));
+  };
+  if (plan.gpu_fits()) {
+    add(Largest(memory.gpu) + kGpuReserveBytes, options.gpu_memory_bytes, options.gpu_memory_is_of_machine);
+  } else if (!options.device.is_cuda() && plan.fits()) {
+    add(Largest(memory.host), plan.machine_memory_bytes(), /*is_of_machine=*/true);
+  }
+}
+
 /// Adds the rate of a rank and the time. Only that of a CPU can be measured here.
 void AddTime(const ModelConfig& config, const PlanOptions& options, v1::JobPlan& plan) {
   if (options.device.is_cuda() && options.flops_per_second <= 0) {
@@ -306,6 +330,7 @@ absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const SourceMod
   AddNotes(resolved, config, plan);
   AddGpu(options, plan);
   AddMachine(config, options, plan);
+  AddLeastRanks(resolved, arms, source, kv_heads, options, plan);
   return plan;
 }
 

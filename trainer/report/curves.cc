@@ -40,15 +40,26 @@ Json Thin(const std::map<int64_t, double>& curve) {
   return points;
 }
 
+Curves CurvesOf(const std::vector<std::string>& attempts) {
+  Curves curves;
+  for (const std::string& recorded : attempts) AddAttempt(recorded, curves);
+  return curves;
+}
+
 }  // namespace
 
 std::optional<Json> TrainingCurves(const std::vector<std::string>& attempts) {
-  Curves curves;
-  for (const std::string& recorded : attempts) AddAttempt(recorded, curves);
+  const Curves curves = CurvesOf(attempts);
   if (curves.empty()) return std::nullopt;
   Json result = Json::object();
   for (const auto& [name, curve] : curves) result[name] = Thin(curve);
   return result;
+}
+
+std::optional<double> LastValue(const std::vector<std::string>& attempts, const std::string& name) {
+  const Curves curves = CurvesOf(attempts);
+  const auto curve = curves.find(name);
+  return curve == curves.end() ? std::nullopt : std::make_optional(curve->second.rbegin()->second);
 }
 
 }  // namespace regroup

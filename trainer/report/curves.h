@@ -15,4 +15,7 @@ namespace regroup {
 /// later attempt recorded it. Returns nullopt if no step was recorded.
 std::optional<nlohmann::ordered_json> TrainingCurves(const std::vector<std::string>& attempts);
 
+/// Returns the value of a curve at its last step; nullopt if there is none.
+std::optional<double> LastValue(const std::vector<std::string>& attempts, const std::string& name);
+
 }  // namespace regroup

@@ -154,6 +154,18 @@ Json DescribeLayers(const ModelConfig& config, const std::vector<LayerReport>& l
   return described;
 }
 
+/// Returns how much of the time from the first start of fine-tuning to its end went into steps that count; null if that
+/// is not known.
+Json DescribeTraining(const ReportInputs& inputs, const ArmReport& measured) {
+  const std::optional<double> useful = LastValue(measured.curves, "useful_seconds");
+  const auto is_training = [](const std::string& task) { return StageOf(task) == "finetune"; };
+  const auto task = std::find_if(measured.tasks.begin(), measured.tasks.end(), is_training);
+  if (!useful.has_value() || task == measured.tasks.end()) return nullptr;
+  const auto elapsed = inputs.assignment.elapsed_seconds().find(*task);
+  if (elapsed == inputs.assignment.elapsed_seconds().end() || !(elapsed->second > 0)) return nullptr;
+  return {{"useful_seconds", *useful}, {"elapsed_seconds", elapsed->second}, {"goodput", *useful / elapsed->second}};
+}
+
 absl::StatusOr<Json> DescribeArm(const ReportInputs& inputs, const ArmReport& measured) {
   const v1::Arm& arm = measured.arm;
   const Json shape = Shape(inputs, arm.kv_heads());
@@ -172,6 +184,8 @@ absl::StatusOr<Json> DescribeArm(const ReportInputs& inputs, const ArmReport& me
   row["layers"] = DescribeLayers(inputs.source_config, measured.layers);
   const std::optional<Json> curves = TrainingCurves(measured.curves);
   if (curves.has_value()) row["curves"] = *curves;
+  const Json training = DescribeTraining(inputs, measured);
+  if (!training.is_null()) row["training"] = training;
   return row;
 }
 
@@ -231,7 +245,7 @@ absl::StatusOr<Json> BuildReport(const ReportInputs& inputs) {
     REGROUP_ASSIGN_OR_RETURN(Json only, DescribeArm(inputs, inputs.arms.front()));
     report["result"] = only["result"];
     for (const char* key : {kAveragedSubject, kAlignedSubject, kLayerwiseSubject, "alignment", "refine", "finetune",
-                            "layers", "curves"}) {
+                            "layers", "curves", "training"}) {
       if (only.contains(key)) report[key] = only[key];
     }
   }

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "services/common/base/number_text.h"
 #include "trainer/report/chart.h"
 #include "trainer/report/html.h"
 #include "trainer/report/summary.h"
@@ -184,6 +185,13 @@ std::string SpeedUpChart(const Json& latency) {
   return BarChart("Speed-up of decoding", "measured", "memory bound", bars);
 }
 
+/// Returns what a reader should know of figures measured on this kind of device.
+std::string DeviceText(const Json& latency) {
+  if (latency["device"] != "cuda") return "";
+  return "<p>Kernels are launched one by one, without the CUDA graphs that serving engines use: with few requests and "
+         "short contexts a step may take as long as its launches, for both models.</p>\n";
+}
+
 std::string LatencyText(const Json& latency) {
   return fmt::format(
       "<p>{} ({}, {}), {}, attention by {}. {} tokens per measurement, both models in turns; medians, and in brackets "
@@ -214,6 +222,16 @@ std::vector<ChartSeries> CurvesNamed(const Json& curves,
   return series;
 }
 
+std::string GoodputText(const Json& subject) {
+  if (!subject.contains("training")) return "";
+  const Json& training = subject["training"];
+  return fmt::format(
+      "<p>Of the {} from the first start of training to its end, {:.0f} % went into steps that count (goodput). The "
+      "rest "
+      "went into loading, checkpoints, waits for machines, and what a lost attempt had to repeat.</p>\n",
+      DurationText(training["elapsed_seconds"].get<double>()), 100 * training["goodput"].get<double>());
+}
+
 }  // namespace
 
 std::string SummarySection(const Json& report) {
@@ -238,8 +256,9 @@ std::string QualitySection(const Json& report) {
 std::string DecodeSection(const Json& report) {
   const Json* const latency = LatencyOf(report);
   if (latency == nullptr) return "";
-  return "<section><h2>Decoding</h2>\n" + LatencyText(*latency) + "<div class=\"charts\">" + SpeedUpChart(*latency) +
-         "</div>\n" + DecodeTable(*latency) + MemoryTable(*latency) + OverheadText(*latency) + "</section>\n";
+  return "<section><h2>Decoding</h2>\n" + LatencyText(*latency) + DeviceText(*latency) + "<div class=\"charts\">" +
+         SpeedUpChart(*latency) + "</div>\n" + DecodeTable(*latency) + MemoryTable(*latency) + OverheadText(*latency) +
+         "</section>\n";
 }
 
 std::string TrainingSection(const Json& report) {
@@ -252,8 +271,8 @@ std::string TrainingSection(const Json& report) {
     if (series.empty()) return std::string();
     return LineChart({.title = title, .x_label = "step", .y_label = unit, .y_from_zero = true, .dots = false}, series);
   };
-  return "<section><h2>Training" + (best != nullptr ? ": " + Escape(ArmTitle(*best)) : std::string()) +
-         "</h2>\n<div class=\"charts\">" +
+  return "<section><h2>Training" + (best != nullptr ? ": " + Escape(ArmTitle(*best)) : std::string()) + "</h2>\n" +
+         GoodputText(subject) + "<div class=\"charts\">" +
          chart("Distillation loss", "KL, nats per token", CurvesNamed(curves, {{"loss", "loss"}})) +
          chart("Closed gates", "share",
                CurvesNamed(curves, {{"gate_sparsity", "measured"}, {"gate_sparsity_target", "target"}})) +

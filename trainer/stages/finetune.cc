@@ -27,6 +27,7 @@
 #include "trainer/stages/job_source.h"
 #include "trainer/stages/job_text.h"
 #include "trainer/stages/load_conversion.h"
+#include "trainer/stages/recorded_curves.h"
 #include "trainer/stages/stage.h"
 #include "trainer/training/distill_trainer.h"
 #include "trainer/training/student_lender.h"
@@ -114,6 +115,11 @@ absl::Status Resume(StageContext& context, DistillTrainer& trainer) {
                            FindTrainingCheckpoint(CheckpointFolders(context), context.communicator,
                                                   [&] { context.link.activity().Tick(); }));
   if (!found.has_value()) return absl::OkStatus();
+  if (context.leads()) {
+    const std::optional<double> useful = RecordedValue(context.attempt_folder, kUsefulSeconds, found->step);
+    trainer.CountEarlierSteps(found->step, useful.value_or(0));
+    context.link.activity().Tick();
+  }
   REGROUP_RETURN_IF_ERROR(trainer.Resume(*found));
   LogInfo("resumed", {{"step", found->step}, {"checkpoint", found->folder.string()}});
   return absl::OkStatus();

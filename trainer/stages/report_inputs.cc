@@ -17,6 +17,7 @@
 #include "trainer/report/data.h"
 #include "trainer/stages/artifacts.h"
 #include "trainer/stages/load_conversion.h"
+#include "trainer/stages/recorded_curves.h"
 
 namespace regroup {
 namespace {
@@ -65,23 +66,10 @@ absl::StatusOr<std::optional<Evaluation>> ReadEvaluation(const StageContext& con
 
 /// Returns what each attempt of fine-tuning recorded, the oldest first; empty if the arm has no training.
 absl::StatusOr<std::vector<std::string>> ReadCurves(const StageContext& context, const std::string& role) {
-  std::vector<std::string> curves;
-  if (!context.assignment.inputs().contains(role)) return curves;
+  if (!context.assignment.inputs().contains(role)) return std::vector<std::string>();
   REGROUP_ASSIGN_OR_RETURN(const fs::path winner, context.Input(role));
-  // The folder is <task>/<epoch>/out of the attempt that won; earlier attempts are next to it.
-  const fs::path task = winner.parent_path().parent_path();
-  const int64_t last = std::atoll(winner.parent_path().filename().c_str());
-  std::vector<fs::path> files;
-  for (int64_t epoch = 1; epoch < last; ++epoch) {
-    files.push_back(task / std::to_string(epoch) / attempt_files::kResults / attempt_files::kCurves);
-  }
-  files.push_back(winner / attempt_files::kCurves);
-  for (const fs::path& file : files) {
-    // A chart is not worth a finished conversion: what cannot be read is left out.
-    const absl::StatusOr<std::string> recorded = ReadFile(file, kMaxReportBytes);
-    if (recorded.ok()) curves.push_back(*recorded);
-  }
-  return curves;
+  // The folder is <task>/<epoch>/out of the attempt that won.
+  return ReadRecordedCurves(winner.parent_path());
 }
 
 LayerReport::Matrix Rows(const at::Tensor& matrix) {

@@ -84,6 +84,7 @@ void DistillTrainer::FetchTeacher(SlicedBlocks& slices) {
 absl::Status DistillTrainer::Resume(const TrainingCheckpoint& checkpoint) {
   REGROUP_RETURN_IF_ERROR(LoadTrainingCheckpoint(checkpoint, optimizer_));
   done_ = checkpoint.step;
+  useful_seconds_ = useful_seconds_at_[checkpoint.step];
   last_checkpoint_ = checkpoint;
   return absl::OkStatus();
 }
@@ -93,6 +94,7 @@ absl::Status DistillTrainer::Run() {
     link_.activity().SetStep(done_);
     REGROUP_ASSIGN_OR_RETURN(const StepFigures figures, RunStep(done_));
     CountSkipped(figures.gradient_norm);
+    if (skipped_in_row_ == 0) useful_seconds_ += figures.seconds;
     Publish(done_, figures);
     ++done_;
     if (skipped_in_row_ == kSkippedInRow) {
@@ -148,6 +150,7 @@ absl::Status DistillTrainer::BeginSave(int64_t steps_done) {
   REGROUP_RETURN_IF_ERROR(FinishSave());
   link_.activity().SetPhase("save");
   link_.activity().SetBackground(fmt::format("the checkpoint of step {} is written", steps_done));
+  useful_seconds_at_[steps_done] = useful_seconds_;
   saver_.Begin(steps_done, optimizer_);
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   link_.AddMetrics(steps_done, {{"checkpoint_stall_seconds", elapsed.count()}});
@@ -308,6 +311,7 @@ void DistillTrainer::Publish(int64_t step, const StepFigures& figures) {
                               {"step_seconds", figures.seconds},
                               {"collective_seconds", figures.collective_seconds},
                               {"skipped_steps", static_cast<double>(skipped_)},
+                              {kUsefulSeconds, useful_seconds_},
                               {"flops_per_second", flops_per_second},
                               {"tokens_per_second", tokens / figures.seconds}});
   if (settings_.peak_flops_per_second.has_value()) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -30,6 +31,10 @@ namespace regroup {
 
 /// See kl_loss.h and bild_loss.h. kBild needs windows with answers.
 enum class DistillLoss { kKl, kBild };
+
+/// Metric with the seconds of all steps so far that count, those of earlier attempts included: not of steps that were
+/// repeated from a checkpoint, or skipped because their gradient was not finite.
+inline constexpr char kUsefulSeconds[] = "useful_seconds";
 
 struct DistillSettings {
   int64_t steps = 0;
@@ -70,6 +75,8 @@ class DistillTrainer {
   /// Makes the teacher lend its blocks from `slices`, without kept states. Must outlive it.
   void FetchTeacher(SlicedBlocks& slices);
 
+  /// Tells the leader how many seconds earlier attempts needed for the steps up to `step`; call before Resume.
+  void CountEarlierSteps(int64_t step, double seconds) { useful_seconds_at_[step] = seconds; }
   /// Continues after the checkpoint's step.
   absl::Status Resume(const TrainingCheckpoint& checkpoint);
 
@@ -140,6 +147,10 @@ class DistillTrainer {
   int64_t skipped_in_row_ = 0;
   std::optional<TrainingCheckpoint> last_checkpoint_;
   bool went_back_ = false;
+  /// See kUsefulSeconds.
+  double useful_seconds_ = 0;
+  /// The same at each step from which training may go on.
+  std::map<int64_t, double> useful_seconds_at_;
   /// Angles of the windows' positions, the same for teacher and student; undefined if they have none.
   RotaryTable rotary_;
   at::Tensor gate_noise_;

@@ -62,6 +62,7 @@ void ResolveFinetune(bool best, const v1::Calibration& calibration, v1::Finetune
   if (!finetune.has_batch_sequences()) finetune.set_batch_sequences(64);
   if (!finetune.has_micro_batch_sequences()) finetune.set_micro_batch_sequences(1);
   if (!finetune.has_ranks()) finetune.set_ranks(1);
+  if (!finetune.has_min_ranks()) finetune.set_min_ranks(finetune.ranks());
   if (!finetune.has_precision()) finetune.set_precision("auto");
   if (!finetune.has_checkpoint_every_steps()) finetune.set_checkpoint_every_steps(200);
   if (!finetune.has_seed()) finetune.set_seed(0);

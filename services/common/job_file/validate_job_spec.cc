@@ -178,6 +178,9 @@ class Validation : private SpecChecks {
     CheckRange("finetune.batch_sequences", finetune.batch_sequences(), 1, 1 << 20);
     CheckRange("finetune.micro_batch_sequences", finetune.micro_batch_sequences(), 1, 1 << 16);
     CheckRange("finetune.ranks", finetune.ranks(), 1, kMostRanks);
+    if (finetune.min_ranks() != finetune.ranks()) {
+      CheckRange("finetune.min_ranks", finetune.min_ranks(), 1, std::max(1, finetune.ranks()));
+    }
     CheckRange("finetune.checkpoint_every_steps", finetune.checkpoint_every_steps(), 0, 100'000'000);
     CheckSequenceLength("finetune.sequence_length", finetune);
     CheckWord("finetune.precision", finetune.precision(), kPrecisions);
@@ -219,9 +222,20 @@ class Validation : private SpecChecks {
   void CheckBatch() {
     const v1::Finetune& finetune = spec_.finetune();
     const int64_t together = int64_t{finetune.ranks()} * finetune.micro_batch_sequences();
-    if (!AnyArmTrains(spec_) || together <= 0 || finetune.batch_sequences() % together == 0) return;
-    Add("finetune.batch_sequences", "is {}, which ranks x micro_batch_sequences ({} x {} = {}) does not divide",
-        finetune.batch_sequences(), finetune.ranks(), finetune.micro_batch_sequences(), together);
+    if (!AnyArmTrains(spec_) || together <= 0) return;
+    if (finetune.batch_sequences() % together != 0) {
+      Add("finetune.batch_sequences", "is {}, which ranks x micro_batch_sequences ({} x {} = {}) does not divide",
+          finetune.batch_sequences(), finetune.ranks(), finetune.micro_batch_sequences(), together);
+    }
+    const int64_t least = int64_t{finetune.min_ranks()} * finetune.micro_batch_sequences();
+    if (finetune.min_ranks() < finetune.ranks() && least > 0 && finetune.batch_sequences() % least != 0) {
+      Add("finetune.min_ranks",
+          "is {}; with micro_batch_sequences {} that many ranks cannot share {} batch_sequences equally; write a "
+          "number "
+          "that divides {}",
+          finetune.min_ranks(), finetune.micro_batch_sequences(), finetune.batch_sequences(),
+          finetune.batch_sequences() / finetune.micro_batch_sequences());
+    }
   }
 
   void CheckEvaluation() {

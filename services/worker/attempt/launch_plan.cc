@@ -6,12 +6,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <sstream>
 #include <string_view>
 
 #include <nlohmann/json.hpp>
 
 #include "services/common/base/attempt_files.h"
+#include "services/common/base/files.h"
 #include "services/common/base/input_file.h"
 #include "services/worker/attempt_key.h"
 #include "services/worker/gang/gang_protocol.h"
@@ -159,14 +161,9 @@ std::vector<std::string> Entries(const Environment& environment) {
   return entries;
 }
 
-}  // namespace
-
-std::filesystem::path RankLogFolder(const std::filesystem::path& attempt_folder) {
-  return attempt_folder / attempt_files::kLogs;
-}
-
-ProcessPlan MakeProcessPlan(const WorkerOptions& options, const v1::TaskAssignment& assignment,
-                            const LaunchContext& context) {
+/// `trainer` is the command line of a rank.
+ProcessPlan PlanOfRanks(const WorkerOptions& options, const v1::TaskAssignment& assignment,
+                        const LaunchContext& context, const std::vector<std::string>& trainer) {
   const bool gang = assignment.ranks() > 1;
   const Environment own = OwnVariables(options, assignment, context);
   Environment environment = FullEnvironment(options, assignment, context, own);
@@ -185,7 +182,7 @@ ProcessPlan MakeProcessPlan(const WorkerOptions& options, const v1::TaskAssignme
         IsSpread(assignment) ? SpreadMpirunArguments(options, context) : LocalMpirunArguments(own);
     arguments.insert(arguments.end(), more.begin(), more.end());
   }
-  for (std::string& argument : TrainerArguments(options, context)) arguments.push_back(std::move(argument));
+  arguments.insert(arguments.end(), trainer.begin(), trainer.end());
   return {.arguments = std::move(arguments),
           .environment = Entries(environment),
           .working_folder = context.attempt_folder,
@@ -193,6 +190,32 @@ ProcessPlan MakeProcessPlan(const WorkerOptions& options, const v1::TaskAssignme
           .stderr_file = output_folder / "stderr",
           .parent_death_signal = gang ? SIGTERM : SIGKILL,
           .marker = {"REGROUP_ATTEMPT=" + own.at("REGROUP_ATTEMPT"), WorkerMarker(options)}};
+}
+
+}  // namespace
+
+std::filesystem::path RankLogFolder(const std::filesystem::path& attempt_folder) {
+  return attempt_folder / attempt_files::kLogs;
+}
+
+absl::Status CheckLoopbackModule(const std::filesystem::path& module) {
+  if (access(module.c_str(), R_OK) != 0) return ErrnoStatus(errno, "read", module);
+  if (module.string().find_first_of(": ") == std::string::npos) return absl::OkStatus();
+  return absl::FailedPreconditionError(fmt::format(
+      "{} cannot be loaded into mpirun: install Regroup below a path without colons and spaces", module.string()));
+}
+
+ProcessPlan MakeProcessPlan(const WorkerOptions& options, const v1::TaskAssignment& assignment,
+                            const LaunchContext& context) {
+  return PlanOfRanks(options, assignment, context, TrainerArguments(options, context));
+}
+
+ProcessPlan MakeCheckPlan(const WorkerOptions& options, const LaunchContext& context) {
+  v1::TaskAssignment assignment;
+  assignment.mutable_attempt()->set_job("check");
+  assignment.mutable_attempt()->set_task("machine");
+  assignment.set_ranks(options.slots);
+  return PlanOfRanks(options, assignment, context, {options.trainer.string(), "--check", "--device", options.device});
 }
 
 ProcessPlan MakeDaemonPlan(const WorkerOptions& options, const v1::TaskAssignment& assignment,

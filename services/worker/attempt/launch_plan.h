@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "regroup/v1/worker_service.pb.h"
 #include "services/worker/process/process_group.h"
 #include "services/worker/worker_options.h"
@@ -37,6 +38,10 @@ struct LaunchContext {
 /// Returns the folder for the output of each rank: <folder>/rank.<n>/{stdout,stderr}.
 std::filesystem::path RankLogFolder(const std::filesystem::path& attempt_folder);
 
+/// Checks that the module can be loaded into mpirun: without it the ports of a gang on one worker would be open to the
+/// network, and the loader would only print a warning. It separates the names of modules by colons and spaces.
+absl::Status CheckLoopbackModule(const std::filesystem::path& module);
+
 /// Returns the plan that starts the trainer itself, without MPI, for one rank, or mpirun for several.
 ProcessPlan MakeProcessPlan(const WorkerOptions& options, const v1::TaskAssignment& assignment,
                             const LaunchContext& context);
@@ -44,6 +49,10 @@ ProcessPlan MakeProcessPlan(const WorkerOptions& options, const v1::TaskAssignme
 /// Returns the plan that starts Open MPI's daemon for the ranks of a helper; `arguments` follow the program's name.
 ProcessPlan MakeDaemonPlan(const WorkerOptions& options, const v1::TaskAssignment& assignment,
                            const LaunchContext& context, const std::vector<std::string>& arguments);
+
+/// Returns the plan that starts a trainer on every slot, as the ranks of a gang, to check this machine; the folders of
+/// `context` are those of the check.
+ProcessPlan MakeCheckPlan(const WorkerOptions& options, const LaunchContext& context);
 
 /// Returns this process's environment as a map.
 Environment CurrentEnvironment();

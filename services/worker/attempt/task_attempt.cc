@@ -4,9 +4,7 @@
 #include <google/protobuf/util/json_util.h>
 #include <google/protobuf/util/time_util.h>
 #include <signal.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <string>
 #include <utility>
 
@@ -43,15 +41,6 @@ absl::Status WriteJson(const google::protobuf::Message& message, const std::file
 absl::Status WriteAssignment(v1::TaskAssignment assignment, const std::filesystem::path& path) {
   assignment.clear_gang();
   return WriteJson(assignment, path);
-}
-
-/// Without the module the ports of a gang would be open to the network, and the loader would only print a warning. It
-/// separates the names of modules by colons and spaces.
-absl::Status CheckLoopbackModule(const std::filesystem::path& module) {
-  if (access(module.c_str(), R_OK) != 0) return ErrnoStatus(errno, "read", module);
-  if (module.string().find_first_of(": ") == std::string::npos) return absl::OkStatus();
-  return absl::FailedPreconditionError(fmt::format(
-      "{} cannot be loaded into mpirun: install Regroup below a path without colons and spaces", module.string()));
 }
 
 std::shared_ptr<RankBoard> MakeBoard(const v1::TaskAssignment& assignment, const AttemptKey& key) {

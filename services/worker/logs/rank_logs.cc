@@ -73,7 +73,10 @@ constexpr size_t kBytesPerVisit = 1 << 20;
 constexpr size_t kLauncherBytes = 64 * 1024;
 constexpr std::string_view kRankPrefix = "rank.";
 
-/// Returns the number in "rank.07", or -1. Open MPI pads it with zeros.
+}  // namespace
+
+// Lines.
+
 int RankOf(const std::string& name) {
   if (!name.starts_with(kRankPrefix)) return -1;
   int rank = -1;
@@ -82,12 +85,7 @@ int RankOf(const std::string& name) {
   return parsed.ec == std::errc() && parsed.ptr == end ? rank : -1;
 }
 
-/// Returns true for the lines of hyphens with which Open MPI frames its messages.
 bool IsDecoration(std::string_view line) { return line.find_first_not_of("- ") == std::string_view::npos; }
-
-}  // namespace
-
-// Lines.
 
 v1::LogEntry ParseLogLine(std::string_view line, LogStream stream, int rank) {
   v1::LogEntry entry;

@@ -26,6 +26,12 @@ enum class LogStream { kStdout, kStderr };
 /// the line. Bytes that are not UTF-8 are replaced. Task, epoch and worker are not set.
 v1::LogEntry ParseLogLine(std::string_view line, LogStream stream, int rank);
 
+/// Returns the rank whose folder of output has this name, or -1. Open MPI writes "rank.07" if there are ten or more.
+int RankOf(const std::string& name);
+
+/// Returns true for the lines of hyphens with which Open MPI frames its messages.
+bool IsDecoration(std::string_view line);
+
 /// Reads complete lines from a file that another process appends to.
 ///
 /// The file cannot fill the disk: only the end of what was read is kept; earlier blocks are released to the file system

@@ -5,6 +5,7 @@
 // second whether a connection was lost, of which the ranks that wait on their GPUs learn nothing.
 #include <ATen/ATen.h>
 #include <ATen/cuda/CUDAContext.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAStream.h>
@@ -247,6 +248,12 @@ int64_t MemoryBytes(int device) {
   return static_cast<int64_t>(at::cuda::getDeviceProperties(static_cast<c10::DeviceIndex>(device))->totalGlobalMem);
 }
 
+int64_t FreeMemoryBytes(int device) {
+  at::globalContext().lazyInitDevice(at::kCUDA);
+  const auto [free, all] = c10::getDeviceAllocator(at::kCUDA)->getMemoryInfo(static_cast<c10::DeviceIndex>(device));
+  return static_cast<int64_t>(free);
+}
+
 void UseDevice(int device) { c10::cuda::set_device(static_cast<c10::DeviceIndex>(device)); }
 
 /// Message of rank 0 to all: NCCL's id, or why there is none. Without it, the others would wait for an id forever.
@@ -290,6 +297,7 @@ Communicator* MakeNcclCommunicator(Communicator* host, int device, LostGpu lost,
 extern "C" const regroup::CudaPlugin RegroupCudaPlugin = {
     .device_count = regroup::DeviceCount,
     .memory_bytes = regroup::MemoryBytes,
+    .free_memory_bytes = regroup::FreeMemoryBytes,
     .use_device = regroup::UseDevice,
     .make_communicator = regroup::MakeNcclCommunicator,
 };

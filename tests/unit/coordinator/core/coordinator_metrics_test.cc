@@ -74,6 +74,17 @@ TEST_F(CoordinatorMetricsTest, ShowTheLayerInTrainingAndItsLoss) {
   EXPECT_THAT(page, HasSubstr("regroup_job_step{job_id=\"small-1\",task=\"layerwise-002\"} 17\n"));
 }
 
+TEST_F(CoordinatorMetricsTest, ShowWhenTrainingFirstStartedUntilItEnds) {
+  for (const char* task : {"layerwise-000", "layerwise-002"}) EXPECT_TRUE(Change(task, Success())) << task;
+  Start("finetune");
+  Push("finetune", "useful_seconds", 4, 12.5);
+  const std::string labels = "{job_id=\"small-1\",task=\"finetune\"} ";
+  EXPECT_THAT(Page(), HasSubstr("regroup_job_useful_seconds" + labels + "12.5\n"));
+  EXPECT_THAT(Page(), HasSubstr("regroup_job_training_start_timestamp_seconds" + labels + "1000\n"));
+  Finish("finetune", Success());
+  EXPECT_THAT(Page(), Not(HasSubstr("regroup_job_training_start_timestamp_seconds{")));
+}
+
 TEST_F(CoordinatorMetricsTest, TheErrorsOfALayerHaveItsIndexAndAreNoStep) {
   Start("layerwise-002");
   Push("layerwise-002", "layer_error_before", 3, 0.5);

@@ -295,6 +295,10 @@ TEST_F(JobTest, AssignsTheResultsOfTheSuccessfulAttempts) {
   EXPECT_EQ(assignment.arm().kv_heads(), 2);
   EXPECT_EQ(assignment.watchdog_s(), 60);
   EXPECT_EQ(assignment.task_seconds().at("inspect"), 1.0);
+  EXPECT_EQ(assignment.elapsed_seconds().at("inspect"), 1.0);
+  EXPECT_EQ(assignment.task_seconds().at("calibrate"), 1.0);
+  // A second of pause and one between events lie between the two attempts.
+  EXPECT_EQ(assignment.elapsed_seconds().at("calibrate"), 3.0);
 }
 
 TEST_F(JobTest, AssignsALayerwiseTaskItsBlockAndWhatItReads) {

@@ -23,6 +23,7 @@ TEST(ClusterSimulation, KeepsItsPromisesInEveryLife) {
   int late_cancels = 0;
   int moves = 0;
   int layerwise_moves = 0;
+  int shrunk = 0;
   for (uint32_t seed = 1; seed <= seeds; ++seed) {
     Simulation simulation(seed);
     simulation.Run();
@@ -31,6 +32,7 @@ TEST(ClusterSimulation, KeepsItsPromisesInEveryLife) {
     late_cancels += simulation.late_cancels();
     moves += simulation.moves();
     layerwise_moves += simulation.layerwise_moves();
+    shrunk += simulation.shrunk();
   }
   // Lives in which nothing succeeds or nothing fails would test little.
   for (const v1::JobState state : {v1::JOB_STATE_SUCCEEDED, v1::JOB_STATE_FAILED, v1::JOB_STATE_CANCELLED}) {
@@ -39,6 +41,7 @@ TEST(ClusterSimulation, KeepsItsPromisesInEveryLife) {
   EXPECT_GT(late_cancels, 0);
   EXPECT_GT(moves, static_cast<int>(seeds) / 10);
   EXPECT_GT(layerwise_moves, static_cast<int>(seeds) / 20);
+  EXPECT_GT(shrunk, static_cast<int>(seeds) / 200);
 }
 
 /// A defect, and the promise that detects it.

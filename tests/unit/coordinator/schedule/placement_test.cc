@@ -57,6 +57,27 @@ TEST(Placement, ReservesTheEmptiestWorkerThatCouldHoldTheGang) {
   EXPECT_THAT(Place({Gang(4), Single()}, {Asking(4, 1), Asking(4, 3)}), ElementsAre(On(1, 0)));
 }
 
+TEST(Placement, ShrinksAGangOnlyIfNoWorkerCanEverHoldAllOfIt) {
+  const Demand elastic = {.ranks = 4, .smaller = {3, 2}};
+  EXPECT_THAT(Place({elastic}, {Asking(3, 3)}), ElementsAre(Field(&Placement::shares, ElementsAre(Share{0, 3}))));
+  EXPECT_THAT(Place({elastic}, {Asking(2, 2)}), ElementsAre(Field(&Placement::shares, ElementsAre(Share{0, 2}))));
+  EXPECT_THAT(Place({elastic}, {Asking(1, 1)}), IsEmpty());
+  EXPECT_THAT(Place({elastic}, {Asking(4, 3)}), IsEmpty()) << "its fourth slot will be free again";
+}
+
+TEST(Placement, SpreadsAShrunkGang) {
+  const Demand elastic = {.ranks = 8, .smaller = {4}};
+  EXPECT_THAT(Place({elastic}, {Sharing(2, 2), Sharing(2, 2)}),
+              ElementsAre(Field(&Placement::shares, ElementsAre(Share{0, 2}, Share{1, 2}))));
+}
+
+TEST(Placement, WaitsForTheSlotsOfAShrunkGang) {
+  const Demand elastic = {.ranks = 4, .smaller = {2}};
+  EXPECT_THAT(Place({elastic, Single()}, {Asking(2, 1)}), IsEmpty()) << "the worker is reserved";
+  EXPECT_EQ(WaitingReason(elastic, {Asking(2, 1)}), "gang needs 2 slots; 1 is free");
+  EXPECT_EQ(WaitingReason(elastic, {Asking(1, 1)}), "gang needs 4 slots; the largest worker has 1");
+}
+
 TEST(Placement, SpreadsAGangForWhichNoWorkerIsLargeEnough) {
   EXPECT_THAT(Place({Gang(4)}, {Sharing(2, 2), Sharing(2, 2)}), ElementsAre(Placement{0, {{0, 2}, {1, 2}}}));
   EXPECT_THAT(Place({Gang(3)}, {Sharing(2, 1), Sharing(2, 2)}), ElementsAre(Placement{0, {{1, 2}, {0, 1}}}));

@@ -69,6 +69,8 @@ class Simulation {
   int moves() const { return moves_; }
   /// Number of them that trained layers.
   int layerwise_moves() const { return layerwise_moves_; }
+  /// Number of attempts that started with fewer ranks than the job asks for.
+  int shrunk() const { return shrunk_; }
 
  private:
   bool Has(Defect defect) const { return defect_ == defect; }
@@ -121,6 +123,7 @@ class Simulation {
     if (cluster_.jobs().size() > 4) return;
     v1::JobSpec spec = SmallSpec();
     spec.mutable_finetune()->set_ranks(1 + Pick(workers_[0].gang_address.empty() ? 2 : 4));
+    if (Chance(0.5)) spec.mutable_finetune()->set_min_ranks(1);
     spec.mutable_resources()->set_priority(Pick(3));
     if (Chance(0.5)) MakeShort(&spec);
     if (layers_ > 2 && Chance(0.5)) spec.mutable_layerwise()->set_method("distill");
@@ -416,6 +419,7 @@ class Simulation {
     // Tasks take seconds in the simulation.
     return Cluster(ClusterOptions{.lease = Has(Defect::kEndsLeasesEarly) ? kLease / 4 : kLease,
                                   .straggler = {.floor = std::chrono::seconds(2), .factor = 2},
+                                  .shrink_after = std::chrono::seconds(1),
                                   .gang_secret = "secret"});
   }
 
@@ -474,7 +478,16 @@ class Simulation {
           "a job succeeds only after it was allowed to publish");
     for (int task = 0; task < before.job.tasks_size(); ++task) {
       CheckTaskChange(before.job.tasks(task), after.job.tasks(task), was_retried);
+      CheckRanks(before.job.tasks(task), after.job.tasks(task), after.job.resolved_spec().finetune());
     }
+  }
+
+  void CheckRanks(const v1::Task& before, const v1::Task& after, const v1::Finetune& finetune) {
+    if (after.kind() != v1::TASK_KIND_FINETUNE || before.epoch() == after.epoch()) return;
+    Check(finetune.min_ranks() <= after.ranks() && after.ranks() <= finetune.ranks(), "a gang is not too small");
+    if (after.ranks() == finetune.ranks()) return;
+    ++shrunk_;
+    Check(before.infrastructure_failures() > 0, "only training that was lost goes on with fewer ranks");
   }
 
   void CheckTaskChange(const v1::Task& before, const v1::Task& after, bool was_retried) {
@@ -579,6 +592,7 @@ class Simulation {
   int layers_ = 2;
   int moves_ = 0;
   int layerwise_moves_ = 0;
+  int shrunk_ = 0;
   /// Tasks that this coordinator has moved.
   std::set<std::string> moved_;
 };

@@ -92,6 +92,15 @@ TEST_F(BuildReportTest, TakesARepeatedStepFromTheLaterAttempt) {
   EXPECT_EQ(Build({arm_})["curves"]["loss"], (Json{{1, 4.0}, {2, 2.5}}));
 }
 
+TEST_F(BuildReportTest, SaysHowMuchOfTheTimeWentIntoStepsThatCount) {
+  arm_.tasks = {"align-000", "finetune"};
+  arm_.curves = {"{\"step\": 1, \"useful_seconds\": 4}\n{\"step\": 2, \"useful_seconds\": 7}\n",
+                 "{\"step\": 2, \"useful_seconds\": 6}\n"};
+  EXPECT_FALSE(Build({arm_}).contains("training")) << "its time is not known";
+  (*assignment_.mutable_elapsed_seconds())["finetune"] = 12;
+  EXPECT_EQ(Build({arm_})["training"], (Json{{"useful_seconds", 6.0}, {"elapsed_seconds", 12.0}, {"goodput", 0.5}}));
+}
+
 TEST_F(BuildReportTest, ASweepHasARowPerArmWithTheSecondsOfItsTasks) {
   assignment_.mutable_spec()->mutable_sweep()->add_kv_heads(2);
   assignment_.mutable_spec()->mutable_sweep()->add_kv_heads(1);

@@ -5,10 +5,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <functional>
 #include <limits>
 #include <map>
 #include <numeric>
+
+#include <nlohmann/json.hpp>
 
 #include "tests/unit/trainer/fixtures/forwarding_communicator.h"
 #include "tests/unit/trainer/fixtures/letter_windows.h"
@@ -262,6 +265,32 @@ TEST_P(DistillTrainerTest, AdaptersLearnAndContinueBitByBit) {
   ASSERT_TRUE(second.Resume({settings.checkpoints / "step-00000030", 30, World().size()}).ok());
   ASSERT_TRUE(second.Run().ok());
   EXPECT_TRUE(at::equal(Weights(restored), Weights(straight)));
+}
+
+TEST_P(DistillTrainerTest, CountsTheSecondsOfEarlierAttemptsUpToItsCheckpoint) {
+  DistillSettings settings = Settings(10);
+  settings.checkpoint_every_steps = 5;
+  settings.checkpoints = folder_ / "useful";
+  Train(settings, World());
+  ASSERT_TRUE(World().Barrier().ok());
+  const std::filesystem::path file = folder_ / ("curves-" + std::to_string(World().rank()) + ".jsonl");
+  link_->RecordMetrics(file);
+  Student student = MakeStudent();
+  DistillTrainer trainer(settings, student, teacher_, *windows_, World(), *link_, at::kCPU);
+  trainer.CountEarlierSteps(5, 100);
+  ASSERT_TRUE(trainer.Resume({settings.checkpoints / "step-00000005", 5, World().size()}).ok());
+  ASSERT_TRUE(trainer.Run().ok());
+  if (World().rank() > 0) return;
+  std::ifstream lines(file);
+  double sum = 100, useful = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const auto values = nlohmann::json::parse(line);
+    if (!values.contains("step_seconds")) continue;
+    sum += values["step_seconds"].get<double>();
+    useful = values[kUsefulSeconds].get<double>();
+    EXPECT_NEAR(useful, sum, 1e-3) << values["step"];
+  }
+  EXPECT_GT(useful, 100);
 }
 
 TEST_P(DistillTrainerTest, BildBringsTheLargestLogitsOfAnswersCloser) {

@@ -53,6 +53,7 @@ TEST(ResolveJobSpec, FillsTheDocumentedDefaults) {
   EXPECT_EQ(spec.finetune().micro_batch_sequences(), 1);
   EXPECT_DOUBLE_EQ(spec.finetune().learning_rate(), 1e-5);
   EXPECT_EQ(spec.finetune().ranks(), 1);
+  EXPECT_EQ(spec.finetune().min_ranks(), 1);
   EXPECT_EQ(spec.finetune().precision(), "auto");
   EXPECT_EQ(spec.finetune().checkpoint_every_steps(), 200);
   EXPECT_EQ(spec.finetune().train(), "all");

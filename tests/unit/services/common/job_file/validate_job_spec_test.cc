@@ -247,6 +247,19 @@ const Spoilt kSpoilt[] = {
     {"ZeroSteps", [](auto& s) { s.mutable_finetune()->set_steps(0); }, "finetune.steps", "from 1"},
     {"BatchNotDivided", [](auto& s) { s.mutable_finetune()->set_ranks(3); }, "finetune.batch_sequences",
      "(3 x 1 = 3) does not divide"},
+    {"ZeroLeastRanks", [](auto& s) { s.mutable_finetune()->set_min_ranks(0); }, "finetune.min_ranks", "from 1"},
+    {"MoreLeastRanksThanRanks",
+     [](auto& s) {
+       s.mutable_finetune()->set_ranks(2);
+       s.mutable_finetune()->set_min_ranks(4);
+     },
+     "finetune.min_ranks", "from 1 to 2"},
+    {"BatchNotDividedByLeastRanks",
+     [](auto& s) {
+       s.mutable_finetune()->set_ranks(4);
+       s.mutable_finetune()->set_min_ranks(3);
+     },
+     "finetune.min_ranks", "write a number that divides 64"},
     {"ZeroRate", [](auto& s) { s.mutable_finetune()->set_learning_rate(0); }, "finetune.learning_rate", "above 0"},
     {"RateNotANumber",
      [](auto& s) { s.mutable_finetune()->set_learning_rate(std::numeric_limits<double>::quiet_NaN()); },

@@ -1,0 +1,15 @@
+#!/usr/bin/env python3
+"""Runs tests/gpu/gpu_training_test.py on pretended GPUs, so that it is known to work before there is a real one."""
+
+import pathlib
+import sys
+import unittest
+
+import pretended  # noqa: F401
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "gpu"))
+
+from gpu_training_test import GpuTrainingTest  # noqa: E402, F401
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
