@@ -92,6 +92,33 @@ class FakeGpuConversionsTest(ProgramTest):
                 tolerance = SAME_WITH_GATES if training["method"] == "l0" else SAME
                 self.assert_same_on_both(name, tolerance, finetune=training, evaluation=job_file.evaluation())
 
+    def within_documents(self, name, **environment):
+        """Returns the perplexity of training within documents in bfloat16, and what the log says of its attention."""
+        with mock.patch.dict(os.environ, environment):
+            started = cluster.Cluster(self.folder_of(name), workers=1, slots=1, device="cuda")
+        self.addCleanup(started.stop)
+        training = {"method": "direct", "batch_sequences": 4, "across_documents": False, "precision": "bfloat16", "ranks": 1}
+        output = self.results / name
+        job = started.submit(self.write_job(job_file.small_job(
+            output, name=name, resources={"device": "cuda"}, finetune=training, evaluation=job_file.evaluation()), f"{name}.yaml"))
+        self.assert_succeeded(started.wait_for_end(job))
+        logs = started.regroup("logs", job, "--task", "finetune").stdout
+        report = json.loads((output / "regroup/report.json").read_text())
+        return report["result"]["perplexity"], logs
+
+    def folder_of(self, name):
+        folder = self.folder / name
+        folder.mkdir()
+        return folder
+
+    def test_documents_by_the_flash_kernel_and_by_masks(self):
+        by_kernel, logs = self.within_documents("kernel")
+        self.assertIn("attention within documents and windows uses the flash kernel", logs)
+        by_mask, logs = self.within_documents("mask", TORCH_FAKE_GPU_WRONG_FLASH="1")
+        self.assertIn("uses dense masks on this GPU", logs)
+        self.assertIn("the flash kernel gives other results", logs)
+        self.assertLess(abs(by_kernel - by_mask) / by_mask, SAME)
+
     def test_four_ranks_of_which_one_is_killed(self):
         training = {"method": "direct", "batch_sequences": 4, "ranks": 4}
         self.convert("undisturbed", resources={"device": "cuda"}, finetune=training)

@@ -68,14 +68,13 @@ at::Tensor MakePositionBias(const ModelConfig& config, int64_t first, int64_t to
   return bias.to(device);
 }
 
-PositionTables MakePositionTables(const ModelConfig& config, int64_t tokens, at::Device device,
-                                  const RotaryTable* rotary) {
-  PositionTables positions;
-  if (config.rotary.width > 0) {
-    positions.rotary = rotary != nullptr ? *rotary : MakeRotaryTable(config.rotary, tokens, device);
-  }
-  positions.bias = MakePositionBias(config, 0, tokens, device);
-  return positions;
+RotaryTable RotaryOf(const ModelConfig& config, int64_t tokens, at::Device device, const RotaryTable* given) {
+  if (config.rotary.width == 0) return {};
+  return given != nullptr ? *given : MakeRotaryTable(config.rotary, tokens, device);
+}
+
+PositionTables MakePositionTables(const ModelConfig& config, int64_t tokens, at::Device device) {
+  return {.rotary = RotaryOf(config, tokens, device), .bias = MakePositionBias(config, 0, tokens, device)};
 }
 
 at::Tensor WithinDocuments(const at::Tensor& bias, const at::Tensor& documents_BT) {

@@ -3,8 +3,11 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
+
 #include "trainer/nn/model_config.h"
 #include "trainer/nn/rotary.h"
+#include "trainer/nn/sequence_attention.h"
 
 namespace regroup {
 
@@ -15,11 +18,15 @@ struct PositionTables {
   at::Tensor bias;
   /// Used without a bias: if true, a token sees only itself and earlier tokens.
   bool causal = true;
+  /// If set, attention is within these sequences, and `bias` is undefined.
+  std::optional<SequenceLayout> sequences = {};
 };
 
-/// `rotary` has at least as many positions, on the device; null makes it anew.
-PositionTables MakePositionTables(const ModelConfig& config, int64_t tokens, at::Device device,
-                                  const RotaryTable* rotary = nullptr);
+/// Returns the angles of a model's positions, or nothing for a model without rotation. `given` has at least as many
+/// positions, on the device; null makes them anew.
+RotaryTable RotaryOf(const ModelConfig& config, int64_t tokens, at::Device device, const RotaryTable* given = nullptr);
+
+PositionTables MakePositionTables(const ModelConfig& config, int64_t tokens, at::Device device);
 
 /// Returns PositionTables::bias of `tokens` tokens that follow `first` others and also read those.
 at::Tensor MakePositionBias(const ModelConfig& config, int64_t first, int64_t tokens, at::Device device);

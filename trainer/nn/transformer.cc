@@ -96,6 +96,9 @@ at::Tensor AttendHeads(const AttentionRows& rows, const AttentionProjections& we
   if (cached.cache != nullptr) {
     return JoinHeads(cached.cache->Attend(cached.layer, heads.query, heads.key, heads.value, heads.bias));
   }
+  if (positions.sequences.has_value()) {
+    return JoinHeads(AttendSequences(heads.query, heads.key, heads.value, *positions.sequences, heads.scale));
+  }
   std::optional<at::Tensor> mask;
   if (heads.bias.defined()) mask = heads.bias.to(heads.query.scalar_type());
   const int64_t count = heads.query.size(1);

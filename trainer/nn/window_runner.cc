@@ -14,13 +14,29 @@ WindowRunner::WindowRunner(const Model& outer, int64_t tokens, at::Device device
       options_(std::move(options)),
       encoder_tokens_(config_.HasEncoder() ? options_.encoder_tokens.value_or(config_.EncoderTokens(tokens)) : 0),
       encoder_{.causal = false},
-      decoder_(MakePositionTables(config_, tokens - encoder_tokens_, device, options_.rotary)),
+      decoder_{.rotary = RotaryOf(config_, tokens - encoder_tokens_, device, options_.rotary)},
       cross_{.causal = false} {
+  if (AttendsSequences(tokens, device)) {
+    decoder_.sequences = SequenceLayout{.window = config_.sliding_window};
+    if (!options_.documents.defined()) return;
+    const at::Tensor& given = options_.host_documents;
+    decoder_.sequences =
+        LayoutOfDocuments(given.defined() ? given : options_.documents.cpu(), config_.sliding_window, device);
+    return;
+  }
+  decoder_.bias = MakePositionBias(config_, 0, tokens - encoder_tokens_, device);
   if (options_.documents.defined()) decoder_.bias = WithinDocuments(decoder_.bias, options_.documents);
   if (config_.relative_bias.buckets == 0) return;
   const RelativeBiasConfig& relative = config_.relative_bias;
   encoder_.bias = RelativePositionBias(outer.encoder_relative_bias, relative, encoder_tokens_, true);
   decoder_.bias = RelativePositionBias(outer.decoder_relative_bias, relative, tokens - encoder_tokens_, false);
+}
+
+bool WindowRunner::AttendsSequences(int64_t tokens, at::Device device) const {
+  const bool is_windowed = config_.sliding_window > 0 && tokens > config_.sliding_window;
+  const bool needs_mask = options_.documents.defined() || is_windowed;
+  if (!needs_mask || options_.reads_bias || config_.HasEncoder() || config_.HeadsHavePositionBias()) return false;
+  return outer_.embedding.defined() && CanAttendSequences(device, outer_.embedding.scalar_type(), config_.head_width);
 }
 
 at::Tensor WindowRunner::DecoderPart(const at::Tensor& stream_BTD) const {

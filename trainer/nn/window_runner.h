@@ -28,6 +28,10 @@ struct WindowOptions {
   /// The document of each token, int64 [B, T]: attention stays within a document, and learned positions restart with
   /// it. Not for encoder-decoders. Undefined: the whole window is one document.
   at::Tensor documents = {};
+  /// The same on the CPU, if the caller has it: a copy from a GPU makes the host wait.
+  at::Tensor host_documents = {};
+  /// True if the caller reads the bias of WindowRunner::positions; otherwise there may be SequenceLayout instead.
+  bool reads_bias = false;
   AttentionObserver observer = {};
   /// Called with what the attention of each layer adds to its part of the stream, [B, tokens of the part, D].
   std::function<void(int64_t layer, const at::Tensor& branch)> branch_observer = {};
@@ -66,6 +70,8 @@ class WindowRunner {
   at::Tensor MemoryOf(const at::Tensor& stream_BTD, int64_t layer) const;
 
   at::Tensor RunPart(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const;
+  /// Returns true if the decoder's attention is by SequenceLayout.
+  bool AttendsSequences(int64_t tokens, at::Device device) const;
 
   const Model& outer_;
   const ModelConfig& config_;

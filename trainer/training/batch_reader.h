@@ -27,13 +27,15 @@ struct BatchSettings {
   int64_t ranks = 1;
 };
 
-/// Data of one forward and backward pass, on the CPU: B windows of T tokens.
+/// Data of one forward and backward pass, on the CPU until it is moved: B windows of T tokens.
 struct MicroBatch {
   std::vector<int64_t> windows;
   /// int64 [B, T].
   at::Tensor tokens;
   /// See WindowOptions; undefined without `with_documents`.
   at::Tensor documents;
+  /// The documents on the CPU, once the others were moved.
+  at::Tensor host_documents;
   /// Positions whose next token belongs to an answer, int64, counted over [B x T]; undefined for plain texts.
   at::Tensor answers;
 };

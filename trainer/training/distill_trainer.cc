@@ -26,6 +26,7 @@ constexpr int64_t kSkippedInRow = 10;
 
 /// A blocking copy would stall the thread that feeds the GPU, so batches are in pinned memory.
 MicroBatch Moved(MicroBatch batch, at::Device device) {
+  batch.host_documents = batch.documents;
   for (at::Tensor* tensor : {&batch.tokens, &batch.documents, &batch.answers}) {
     if (tensor->defined()) *tensor = tensor->to(device, /*non_blocking=*/true);
   }
@@ -190,13 +191,13 @@ at::Tensor DistillTrainer::GateValuesAt(int64_t step) {
 absl::StatusOr<at::Tensor> DistillTrainer::TeacherHidden(const MicroBatch& batch, std::vector<at::Tensor>& branches) {
   at::NoGradGuard no_gradients;
   link_.activity().SetPhase("teacher forward");
-  const auto compute = [&](const at::Tensor& tokens, const at::Tensor& documents) {
-    WindowOptions options{.documents = documents, .rotary = &rotary_};
+  const auto compute = [&](const at::Tensor& tokens, const at::Tensor& documents, const at::Tensor& host_documents) {
+    WindowOptions options{.documents = documents, .host_documents = host_documents, .rotary = &rotary_};
     if (teacher_lender_.has_value()) options.lender = &*teacher_lender_;
     if (settings_.attention_weight > 0) options.branch_observer = KeepIn(branches);
     return RunHiddenStates(teacher_, tokens, options).flatten(0, 1);
   };
-  if (teacher_states_ == nullptr) return compute(batch.tokens, batch.documents);
+  if (teacher_states_ == nullptr) return compute(batch.tokens, batch.documents, batch.host_documents);
   std::vector<at::Tensor> rows;
   for (size_t i = 0; i < batch.windows.size(); ++i) {
     // Computed one by one, so that the stored states do not depend on the other windows of this step.
@@ -204,7 +205,7 @@ absl::StatusOr<at::Tensor> DistillTrainer::TeacherHidden(const MicroBatch& batch
       return all.defined() ? all.narrow(0, static_cast<int64_t>(i), 1) : all;
     };
     REGROUP_ASSIGN_OR_RETURN(rows.emplace_back(), teacher_states_->Get(batch.windows[i], [&] {
-      return compute(row(batch.tokens), row(batch.documents));
+      return compute(row(batch.tokens), row(batch.documents), row(batch.host_documents));
     }));
   }
   return at::cat(rows).to(device_);
@@ -229,7 +230,10 @@ absl::StatusOr<at::Tensor> DistillTrainer::RunMicroBatch(int64_t step, const Mic
   const at::Tensor gate_values = GateValuesAt(step);
   const Model model = student_.Effective(gate_values);
   StudentLender lender(student_, gate_values, &optimizer_);
-  WindowOptions options{.recompute = settings_.recompute, .documents = batch.documents, .rotary = &rotary_};
+  WindowOptions options{.recompute = settings_.recompute,
+                        .documents = batch.documents,
+                        .host_documents = batch.host_documents,
+                        .rotary = &rotary_};
   if (student_.slices() != nullptr) options.lender = &lender;
   if (settings_.attention_weight > 0) options.branch_observer = KeepIn(branches);
   const at::Tensor hidden = RunHiddenStates(model, batch.tokens, options).flatten(0, 1);
