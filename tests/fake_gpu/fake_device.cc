@@ -1,8 +1,8 @@
 // A device of type CUDA on a machine without one. Every operator runs as the CPU's kernel does, after a check that all
 // its tensors lie on one device, as a GPU's kernels demand.
 //
-// Flash attention, which exists for CUDA alone, is in flash_attention.cc. Not pretended: other kernels of that kind, the
-// order of streams (fake_runtime has those), and speed.
+// Flash attention, which exists for CUDA alone, is in flash_attention.cc. Not pretended: other kernels of that kind,
+// the order of streams (fake_runtime has those), and speed.
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/EmptyTensor.h>
