@@ -21,7 +21,7 @@ class GpuTrainingTest(ProgramTest):
         self.cluster = self.start_cluster(workers=1, slots=self.ranks, device="cuda")
 
     def submit(self, name, **finetune):
-        training = {"method": "direct", "steps": 24, "batch_sequences": 4, "sequence_length": 64, "ranks": self.ranks,
+        training = {"method": "direct", "steps": 12, "batch_sequences": 4, "sequence_length": 64, "ranks": self.ranks,
                     "checkpoint_every_steps": 4, **finetune}
         return self.cluster.submit(self.write_job(job_file.small_job(
             self.results / name, name=name, resources={"device": "cuda"}, finetune=training,
@@ -33,16 +33,15 @@ class GpuTrainingTest(ProgramTest):
         report = json.loads((self.results / name / "regroup/report.json").read_text())
         return report["result"]["perplexity"], cluster.epochs(job)["finetune"]
 
-    def test_ranks_that_are_killed_or_share_what_they_keep_change_nothing(self):
+    def test_ranks_that_share_what_they_keep_change_nothing(self):
         one, _ = self.perplexity(self.submit("one", ranks=1), "one")
         figures = {}
-        figures["optimizer"], _ = self.perplexity(self.submit("optimizer", shard="optimizer"), "optimizer")
-        for shard in ("gradients", "all"):
-            job = self.submit(shard, shard=shard)
-            with self.cluster.held_at_checkpoint(job, 8, ranks=self.ranks) as ranks:
-                processes.signal_if_alive(ranks[-1].pid, signal.SIGKILL)
-            figures[shard], epochs = self.perplexity(job, shard)
-            self.assertEqual(epochs, 2)
+        figures["gradients"], _ = self.perplexity(self.submit("gradients", shard="gradients"), "gradients")
+        job = self.submit("all", shard="all")
+        with self.cluster.held_at_checkpoint(job, 4, ranks=self.ranks) as ranks:
+            processes.signal_if_alive(ranks[-1].pid, signal.SIGKILL)
+        figures["all, with a rank killed"], epochs = self.perplexity(job, "all")
+        self.assertEqual(epochs, 2)
         for name, figure in figures.items():
             self.assertLess(abs(figure - one) / one, SAME, f"{name}: {figure} and {one}")
         print(f"{self.ranks} ranks: perplexity {one:.4f} on one, {figures}")
