@@ -28,6 +28,8 @@ from tiny_families import CASES, make_family_checkpoint  # noqa: E402
 # not the fused one of the CPU. In `l0` the first gradients are rounding errors, because the student starts as the
 # teacher, and Adam makes steps of full size of them.
 SAME, SAME_WITH_GATES = 2e-3, 5e-2
+# The same of a loss.
+SAME_IN_BFLOAT16 = 5e-3
 
 # name: keys of finetune, on the demonstration's model
 TRAININGS = {
@@ -43,7 +45,7 @@ TRAININGS = {
     "attention": {"method": "direct", "train": "attention", "recompute": "block", "across_documents": False},
     "feed-forward": {"method": "direct", "recompute": "feed_forward", "attention_weight": 0.1},
 }
-# What the ranks keep changes no figure, so that these have the CPU's figures of another one.
+# Trainings that differ from another one only in what the ranks keep, which changes no figure.
 ON_CPU = {"sharded": "direct", "all": "direct", "l0-sharded": "l0", "l0-all": "l0", "lora-all": "lora"}
 
 
@@ -100,33 +102,37 @@ class FakeGpuConversionsTest(ProgramTest):
                 tolerance = SAME_WITH_GATES if training["method"] == "l0" else SAME
                 self.assert_same(on_gpu, on_cpu[ON_CPU.get(name, name)], tolerance)
 
-    def within_documents(self, name, **environment):
-        """Returns the perplexity of training within documents in bfloat16, and what the log says of its attention."""
-        with mock.patch.dict(os.environ, environment):
-            started = cluster.Cluster(self.folder_of(name), workers=1, slots=1, device="cuda")
-        self.addCleanup(started.stop)
-        training = {"method": "direct", "steps": 4, "batch_sequences": 4, "across_documents": False,
-                    "precision": "bfloat16", "ranks": 1}
-        output = self.results / name
+    def losses(self, started, name, **training):
+        """Returns the losses of four steps in bfloat16, and the log."""
         job = started.submit(self.write_job(job_file.small_job(
-            output, name=name, resources={"device": "cuda"}, finetune=training, evaluation=job_file.evaluation()), f"{name}.yaml"))
+            self.results / name, name=name, resources={"device": "cuda"},
+            finetune={"method": "direct", "steps": 4, "batch_sequences": 4, "across_documents": False, "sequence_length": 128,
+                      "precision": "bfloat16", "ranks": 1, **training}), f"{name}.yaml"))
         self.assert_succeeded(started.wait_for_end(job))
-        logs = started.regroup("logs", job, "--task", "finetune").stdout
-        report = json.loads((output / "regroup/report.json").read_text())
-        return report["result"]["perplexity"], logs
+        return [loss for _, _, loss in started.metric(job, "loss")], started.regroup("logs", job, "--task", "finetune").stdout
 
-    def folder_of(self, name):
-        folder = self.folder / name
-        folder.mkdir()
-        return folder
+    def apart(self, one, other):
+        return max(abs(a - b) / b for a, b in zip(one, other, strict=True))
 
     def test_documents_by_the_flash_kernel_and_by_masks(self):
-        by_kernel, logs = self.within_documents("kernel")
-        self.assertIn("attention within documents and windows uses the flash kernel", logs)
-        by_mask, logs = self.within_documents("mask", TORCH_FAKE_GPU_WRONG_FLASH="1")
-        self.assertIn("uses dense masks on this GPU", logs)
-        self.assertIn("the flash kernel gives other results", logs)
-        self.assertLess(abs(by_kernel - by_mask) / by_mask, SAME)
+        by_kernel, log = self.losses(self.cluster, "kernel")
+        self.assertIn("attention within documents and windows uses the flash kernel", log)
+        shared, _ = self.losses(self.cluster, "shared", shard="all", ranks=2)
+        recomputed, _ = self.losses(self.cluster, "recomputed", recompute="block", teacher="cache")
+        across, _ = self.losses(self.cluster, "across", across_documents=True)
+        for wrong in ("starts", "window", "gradient"):
+            folder = self.folder / wrong
+            folder.mkdir()
+            with mock.patch.dict(os.environ, TORCH_FAKE_GPU_WRONG_FLASH=wrong):
+                started = cluster.Cluster(folder, workers=1, slots=1, device="cuda", worker_arguments=("--self-check", "never"))
+            self.addCleanup(started.stop)
+            by_mask, log = self.losses(started, wrong)
+            self.assertIn("uses dense masks on this GPU", log)
+            self.assertIn("the flash kernel gives other results", log)
+            for name, losses in {"kernel": by_kernel, "shared": shared, "recomputed": recomputed}.items():
+                self.assertLess(self.apart(losses, by_mask), SAME_IN_BFLOAT16, name)
+        print(f"across documents {self.apart(across, by_mask):.1e}, the kernel {self.apart(by_kernel, by_mask):.1e} from masks")
+        self.assertGreater(self.apart(across, by_mask), 5 * SAME_IN_BFLOAT16)
 
     def test_four_ranks_of_which_one_is_killed(self):
         training = {"method": "direct", "batch_sequences": 4, "ranks": 4}

@@ -5,14 +5,37 @@
 
 #include <cstdlib>
 #include <limits>
+#include <optional>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
 namespace regroup::fake_gpu {
 namespace {
 
-/// If set, the kernel ignores where sequences begin.
-constexpr char kWrongVariable[] = "TORCH_FAKE_GPU_WRONG_FLASH";
+/// What the kernel does wrong: "starts", it ignores where sequences begin; "window"; "gradient", that of the keys is
+/// not a number.
+bool IsWrongIn(std::string_view what) {
+  const char* const wrong = std::getenv("TORCH_FAKE_GPU_WRONG_FLASH");
+  return wrong != nullptr && what == wrong;
+}
+
+/// Refuses what the real kernel refuses.
+void Check(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+           const std::optional<at::Tensor>& starts, const std::optional<at::Tensor>& key_starts, int64_t longest,
+           int64_t longest_key) {
+  for (const at::Tensor& tensor : {query, key, value}) {
+    TORCH_CHECK(tensor.is_cuda() && tensor.scalar_type() == query.scalar_type(),
+                "query and key must have the same dtype");
+    TORCH_CHECK(tensor.stride(-1) == 1, "Input tensor must have contiguous last dimension");
+    TORCH_CHECK(tensor.size(-1) % 8 == 0 && tensor.size(-1) <= 256, "head_size should be a multiple of 8, at most 256");
+    TORCH_CHECK(tensor.dim() == (starts.has_value() ? 3 : 4),
+                "the tokens must be packed if, and only if, starts are given");
+  }
+  TORCH_CHECK(query.size(-2) % key.size(-2) == 0, "Number of heads in key/value must divide number of heads in query");
+  TORCH_CHECK(starts.has_value() == key_starts.has_value() && longest == longest_key, "queries and keys differ");
+  if (starts.has_value()) TORCH_CHECK(at::equal(starts->cpu(), key_starts->cpu()), "queries and keys differ");
+}
 
 /// One sequence, [heads, tokens, width] in float32; keys and values are repeated for the queries that read them.
 struct Sequence {
@@ -35,7 +58,7 @@ class Sequences {
     TORCH_CHECK(query.scalar_type() == at::kBFloat16 || query.scalar_type() == at::kHalf,
                 "FlashAttention only support fp16 and bf16 data type");
     std::vector<int64_t> places;
-    if (starts.has_value() && starts->defined() && std::getenv(kWrongVariable) == nullptr) {
+    if (starts.has_value() && starts->defined() && !IsWrongIn("starts")) {
       TORCH_CHECK(starts->scalar_type() == at::kInt && starts->is_cuda(),
                   "cu_seqlens_q must have dtype int32, on the GPU");
       const at::Tensor host = starts->cpu().to(at::kLong);
@@ -46,8 +69,7 @@ class Sequences {
     }
     TORCH_CHECK(places.front() == 0 && places.back() == query_.size(0), "the sequences do not cover the tokens");
     for (size_t i = 0; i + 1 < places.size(); ++i) {
-      TORCH_CHECK(places[i + 1] - places[i] <= longest || std::getenv(kWrongVariable) != nullptr,
-                  "a sequence is too long");
+      TORCH_CHECK(places[i + 1] - places[i] <= longest || IsWrongIn("starts"), "a sequence is too long");
       sequences_.push_back(Make(places[i], places[i + 1] - places[i], before));
     }
   }
@@ -73,7 +95,7 @@ class Sequences {
                   .key = Heads(key_, first, tokens, repeats_),
                   .value = Heads(value_, first, tokens, repeats_)};
     at::Tensor seen = at::ones({tokens, tokens}, at::kBool).tril();
-    if (before.has_value()) seen = seen.triu(-*before);
+    if (before.has_value() && !IsWrongIn("window")) seen = seen.triu(-*before);
     const at::Tensor logits = made.query.matmul(made.key.transpose(1, 2)) * scale_;
     made.weights = at::softmax(logits.masked_fill(seen.logical_not(), -std::numeric_limits<float>::infinity()), -1);
     return made;
@@ -91,8 +113,8 @@ std::optional<int64_t> Number(const std::optional<c10::SymInt>& number) {
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> Forward(
     const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>& starts,
-    const std::optional<at::Tensor>&, c10::SymInt longest, c10::SymInt, double, bool causal, bool,
-    std::optional<double> scale, std::optional<c10::SymInt> before, std::optional<c10::SymInt> after,
+    const std::optional<at::Tensor>& key_starts, c10::SymInt longest, c10::SymInt longest_key, double, bool causal,
+    bool, std::optional<double> scale, std::optional<c10::SymInt> before, std::optional<c10::SymInt> after,
     const std::optional<at::Tensor>&, const std::optional<at::Tensor>&) {
   const Sequences sequences(query, key, value, starts, longest.expect_int(), causal, scale, Number(before),
                             Number(after));
@@ -104,11 +126,13 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> Forward(
   return {out.view(query.sizes()).to(query.scalar_type()).to(query.device()), nothing, nothing, nothing, nothing};
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor> Backward(
-    const at::Tensor& gradient, const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-    const at::Tensor&, const at::Tensor&, const at::Tensor& starts, const at::Tensor&, c10::SymInt longest,
-    c10::SymInt, double, bool causal, const at::Tensor&, const at::Tensor&, std::optional<double> scale,
-    std::optional<c10::SymInt> before, std::optional<c10::SymInt> after) {
+std::tuple<at::Tensor, at::Tensor, at::Tensor> Backward(const at::Tensor& gradient, const at::Tensor& query,
+                                                        const at::Tensor& key, const at::Tensor& value,
+                                                        const at::Tensor&, const at::Tensor&, const at::Tensor& starts,
+                                                        const at::Tensor&, c10::SymInt longest, c10::SymInt, double,
+                                                        bool causal, const at::Tensor&, const at::Tensor&,
+                                                        std::optional<double> scale, std::optional<c10::SymInt> before,
+                                                        std::optional<c10::SymInt> after) {
   const Sequences sequences(query, key, value, starts, longest.expect_int(), causal, scale, Number(before),
                             Number(after));
   const at::Tensor of_out = Sequences::Flat(gradient);
@@ -126,6 +150,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> Backward(
     of_key.narrow(0, one.first, one.tokens).copy_(shared(of_logits.transpose(1, 2).matmul(one.query)));
     of_value.narrow(0, one.first, one.tokens).copy_(shared(one.weights.transpose(1, 2).matmul(out)));
   }
+  if (IsWrongIn("gradient")) of_key.fill_(std::numeric_limits<float>::quiet_NaN());
   const auto as = [](const at::Tensor& flat, const at::Tensor& like) {
     return flat.view(like.sizes()).to(like.scalar_type()).to(like.device());
   };

@@ -57,10 +57,9 @@ absl::StatusOr<SourcePass> SourcePass::Make(const SourceModel& source, Options o
   pass.outer_ = std::make_shared<const Model>(std::move(outer));
   pass.branch_ = std::make_shared<at::Tensor>();
   const auto keep = [branch = pass.branch_](int64_t, const at::Tensor& added) { *branch = added; };
-  pass.runner_ = std::make_shared<const WindowRunner>(*pass.outer_, pass.options_.sequence_length, pass.device(),
-                                                      WindowOptions{.reads_bias = true,  // AttendAndCompare does
-                                                                    .observer = pass.options_.observer,
-                                                                    .branch_observer = keep});
+  pass.runner_ =
+      std::make_shared<const WindowRunner>(*pass.outer_, pass.options_.sequence_length, pass.device(),
+                                           WindowOptions{.observer = pass.options_.observer, .branch_observer = keep});
   return pass;
 }
 

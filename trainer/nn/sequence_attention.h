@@ -20,12 +20,17 @@ struct SequenceLayout {
   int64_t window = 0;
 };
 
-/// Returns the layout of documents, int64 [B, T] on the CPU, whose tokens are consecutive in each row.
+/// Returns the layout of documents, int64 [B, T] on the CPU, whose tokens are consecutive in each row. The copy to a
+/// GPU does not make the host wait.
 SequenceLayout LayoutOfDocuments(const at::Tensor& documents_BT, int64_t window, at::Device device);
 
 /// Returns true if the kernel takes heads of this width and type on the device, and computes there what a dense mask
-/// gives. The first call for a width and type tries it and logs the answer; later ones are free. Any thread.
+/// gives. The first call for a width and type tries it and logs the answer; later ones are free. Throws what the trial
+/// throws for lack of memory. Any thread.
 bool CanAttendSequences(at::Device device, at::ScalarType dtype, int64_t head_width);
+
+/// Makes CanAttendSequences false from now on, for the ranks of a gang of which one cannot.
+void AttendByMasksOnly();
 
 /// Returns the attention of query [B, H, T, d] over key and value [B, G, T, d], [B, H, T, d]; query head j reads KV
 /// head j / (H / G). Differentiable. Only where CanAttendSequences is true.

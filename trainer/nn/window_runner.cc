@@ -16,14 +16,8 @@ WindowRunner::WindowRunner(const Model& outer, int64_t tokens, at::Device device
       encoder_{.causal = false},
       decoder_{.rotary = RotaryOf(config_, tokens - encoder_tokens_, device, options_.rotary)},
       cross_{.causal = false} {
-  if (AttendsSequences(tokens, device)) {
-    decoder_.sequences = SequenceLayout{.window = config_.sliding_window};
-    if (!options_.documents.defined()) return;
-    const at::Tensor& given = options_.host_documents;
-    decoder_.sequences =
-        LayoutOfDocuments(given.defined() ? given : options_.documents.cpu(), config_.sliding_window, device);
-    return;
-  }
+  decoder_.sequences = LayoutOf(tokens, device);
+  if (decoder_.sequences.has_value()) return;
   decoder_.bias = MakePositionBias(config_, 0, tokens - encoder_tokens_, device);
   if (options_.documents.defined()) decoder_.bias = WithinDocuments(decoder_.bias, options_.documents);
   if (config_.relative_bias.buckets == 0) return;
@@ -32,11 +26,21 @@ WindowRunner::WindowRunner(const Model& outer, int64_t tokens, at::Device device
   decoder_.bias = RelativePositionBias(outer.decoder_relative_bias, relative, tokens - encoder_tokens_, false);
 }
 
-bool WindowRunner::AttendsSequences(int64_t tokens, at::Device device) const {
-  const bool is_windowed = config_.sliding_window > 0 && tokens > config_.sliding_window;
-  const bool needs_mask = options_.documents.defined() || is_windowed;
-  if (!needs_mask || options_.reads_bias || config_.HasEncoder() || config_.HeadsHavePositionBias()) return false;
-  return outer_.embedding.defined() && CanAttendSequences(device, outer_.embedding.scalar_type(), config_.head_width);
+std::optional<SequenceLayout> WindowRunner::LayoutOf(int64_t tokens, at::Device device) const {
+  // The kernel's backward pass keeps a block of 128 tokens more for each document.
+  constexpr int64_t kFewestTokens = 64;
+  const int64_t window = config_.sliding_window > 0 && tokens > config_.sliding_window ? config_.sliding_window : 0;
+  const at::Tensor& documents = options_.documents;
+  const bool needs_mask = documents.defined() || window > 0;
+  if (!needs_mask || !options_.may_attend_sequences || config_.HasEncoder() || config_.HeadsHavePositionBias())
+    return {};
+  if (!CanAttendSequences(device, outer_.embedding.scalar_type(), config_.head_width)) return {};
+  if (!documents.defined()) return SequenceLayout{.window = window};
+  const at::Tensor& on_host = options_.host_documents;
+  const SequenceLayout layout = LayoutOfDocuments(on_host.defined() ? on_host : documents.cpu(), window, device);
+  const int64_t count = layout.starts.numel() - 1;
+  return count > documents.size(0) && count * kFewestTokens > documents.numel() ? std::nullopt
+                                                                                : std::make_optional(layout);
 }
 
 at::Tensor WindowRunner::DecoderPart(const at::Tensor& stream_BTD) const {
@@ -105,7 +109,9 @@ at::Tensor WindowRunner::Finish(const at::Tensor& stream_BTD) const {
 }
 
 at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT, const WindowOptions& options) {
-  const WindowRunner runner(model, tokens_BT.size(1), tokens_BT.device(), options);
+  WindowOptions own = options;
+  own.may_attend_sequences = true;
+  const WindowRunner runner(model, tokens_BT.size(1), tokens_BT.device(), std::move(own));
   at::Tensor stream = runner.Start(tokens_BT);
   for (size_t layer = 0; layer < model.blocks.size(); ++layer) {
     stream = runner.Advance(stream, model.blocks[layer], static_cast<int64_t>(layer));

@@ -30,8 +30,8 @@ struct WindowOptions {
   at::Tensor documents = {};
   /// The same on the CPU, if the caller has it: a copy from a GPU makes the host wait.
   at::Tensor host_documents = {};
-  /// True if the caller reads the bias of WindowRunner::positions; otherwise there may be SequenceLayout instead.
-  bool reads_bias = false;
+  /// True if attention may be by SequenceLayout, so that WindowRunner::positions has no bias. RunHiddenStates sets it.
+  bool may_attend_sequences = false;
   AttentionObserver observer = {};
   /// Called with what the attention of each layer adds to its part of the stream, [B, tokens of the part, D].
   std::function<void(int64_t layer, const at::Tensor& branch)> branch_observer = {};
@@ -70,8 +70,8 @@ class WindowRunner {
   at::Tensor MemoryOf(const at::Tensor& stream_BTD, int64_t layer) const;
 
   at::Tensor RunPart(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const;
-  /// Returns true if the decoder's attention is by SequenceLayout.
-  bool AttendsSequences(int64_t tokens, at::Device device) const;
+  /// Returns the layout of the decoder's attention; nullopt if it is by masks.
+  std::optional<SequenceLayout> LayoutOf(int64_t tokens, at::Device device) const;
 
   const Model& outer_;
   const ModelConfig& config_;

@@ -16,6 +16,7 @@
 #include "services/common/job_file/arms.h"
 #include "trainer/data/token_windows.h"
 #include "trainer/model_folder/converted_folder.h"
+#include "trainer/nn/sequence_attention.h"
 #include "trainer/parallel/device.h"
 #include "trainer/parallel/device_name.h"
 #include "trainer/parallel/peak_flops.h"
@@ -91,22 +92,32 @@ absl::StatusOr<Sharding> ChooseSharding(StageContext& context, const SourceModel
   return training.sharding;
 }
 
+/// Makes all ranks attend in the same way; returns whether that is by the kernel for sequences.
+absl::StatusOr<bool> AgreeOnAttention(StageContext& context, at::ScalarType type, int64_t head_width) {
+  at::Tensor able = at::full({1}, CanAttendSequences(context.device, type, head_width) ? 1 : 0, at::kLong);
+  REGROUP_RETURN_IF_ERROR(context.communicator.AllReduceSum(able));
+  const bool all = able.item<int64_t>() == context.communicator.size();
+  if (!all) AttendByMasksOnly();
+  return all;
+}
+
 /// Returns the inputs, other than their shape, on which the teacher's states depend.
-std::string FingerprintOf(const StageContext& context, const TokenWindows& windows) {
-  return fmt::format("{} {} {} {} {}", context.spec().source().checkpoint(), windows.store_digest(),
-                     windows.sequence_length(), context.spec().finetune().across_documents(), context.device.is_cuda());
+std::string FingerprintOf(const StageContext& context, const TokenWindows& windows, bool by_sequences) {
+  return fmt::format("{} {} {} {} {}{}", context.spec().source().checkpoint(), windows.store_digest(),
+                     windows.sequence_length(), context.spec().finetune().across_documents(), context.device.is_cuda(),
+                     by_sequences ? " sequences" : "");
 }
 
 /// Opens the file in the job's folder: attempts and the arms of a sweep share it.
 absl::StatusOr<TeacherStates> OpenTeacherStates(const StageContext& context, const Model& teacher,
-                                                const TokenWindows& windows, at::ScalarType type) {
+                                                const TokenWindows& windows, at::ScalarType type, bool by_sequences) {
   const int64_t length = windows.sequence_length();
   const int64_t encoded = teacher.config.HasEncoder() ? teacher.config.EncoderTokens(length) : 0;
   return TeacherStates::Open(context.attempt_folder.parent_path().parent_path() / "teacher-states",
                              {.positions = length - encoded,
                               .hidden_size = teacher.config.hidden_size,
                               .dtype = type,
-                              .fingerprint = FingerprintOf(context, windows)});
+                              .fingerprint = FingerprintOf(context, windows, by_sequences)});
 }
 
 absl::Status Resume(StageContext& context, DistillTrainer& trainer) {
@@ -239,11 +250,12 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
                                  .shard_gradients = sharding != Sharding::kOptimizer,
                                  .loss = bild ? DistillLoss::kBild : DistillLoss::kKl,
                                  .attention_weight = finetune.attention_weight()};
+  REGROUP_ASSIGN_OR_RETURN(const bool by_sequences, AgreeOnAttention(context, type, source.config().head_width));
   DistillTrainer trainer(settings, student, teacher.model, windows, context.communicator, context.link, context.device);
   if (teacher.slices != nullptr) trainer.FetchTeacher(*teacher.slices);
   std::optional<TeacherStates> states;
   if (finetune.teacher() == "cache") {
-    REGROUP_ASSIGN_OR_RETURN(states, OpenTeacherStates(context, teacher.model, windows, type));
+    REGROUP_ASSIGN_OR_RETURN(states, OpenTeacherStates(context, teacher.model, windows, type, by_sequences));
     trainer.KeepTeacherStates(*states);
   }
   REGROUP_RETURN_IF_ERROR(Resume(context, trainer));
