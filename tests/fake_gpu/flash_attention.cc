@@ -13,8 +13,8 @@
 namespace regroup::fake_gpu {
 namespace {
 
-/// What the kernel does wrong: "starts", it ignores where sequences begin; "window"; "gradient", that of the keys is
-/// not a number.
+/// Returns true if the kernel is to be wrong: with "starts" it ignores where sequences begin, with "window" the window,
+/// and with "gradient" that of the keys is not a number.
 bool IsWrongIn(std::string_view what) {
   const char* const wrong = std::getenv("TORCH_FAKE_GPU_WRONG_FLASH");
   return wrong != nullptr && what == wrong;
