@@ -123,7 +123,7 @@ int64_t Job::Start(size_t task, const std::vector<WorkerRanks>& workers, Time no
     started.mutable_shares()->rbegin()->set_ranks(share.ranks);
   }
   *started.mutable_start_time() = ToProto(now);
-  // That of a task which an older version started is not known.
+  // The first start of a task that an older version started is not known.
   if (started.epoch() == 1) *started.mutable_first_start_time() = started.start_time();
   started.clear_end_time();
   record_.retries[task].started = now;

@@ -73,10 +73,6 @@ RotaryTable RotaryOf(const ModelConfig& config, int64_t tokens, at::Device devic
   return given != nullptr ? *given : MakeRotaryTable(config.rotary, tokens, device);
 }
 
-PositionTables MakePositionTables(const ModelConfig& config, int64_t tokens, at::Device device) {
-  return {.rotary = RotaryOf(config, tokens, device), .bias = MakePositionBias(config, 0, tokens, device)};
-}
-
 at::Tensor WithinDocuments(const at::Tensor& bias, const at::Tensor& documents_BT) {
   const at::Tensor apart = documents_BT.unsqueeze(1).ne(documents_BT.unsqueeze(2)).unsqueeze(1);
   const at::Tensor causal = bias.defined() ? bias : CausalMask(0, documents_BT.size(1), 0).to(documents_BT.device());

@@ -26,8 +26,6 @@ struct PositionTables {
 /// positions, on the device; null makes them anew.
 RotaryTable RotaryOf(const ModelConfig& config, int64_t tokens, at::Device device, const RotaryTable* given = nullptr);
 
-PositionTables MakePositionTables(const ModelConfig& config, int64_t tokens, at::Device device);
-
 /// Returns PositionTables::bias of `tokens` tokens that follow `first` others and also read those.
 at::Tensor MakePositionBias(const ModelConfig& config, int64_t first, int64_t tokens, at::Device device);
 

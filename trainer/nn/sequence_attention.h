@@ -20,8 +20,8 @@ struct SequenceLayout {
   int64_t window = 0;
 };
 
-/// Returns the layout of documents, int64 [B, T] on the CPU, whose tokens are consecutive in each row. The copy to a
-/// GPU does not make the host wait.
+/// Returns the layout of documents, int64 [B, T] on the CPU, whose tokens are consecutive in each row. The host waits
+/// for the copy of the starts to a GPU, which is one short copy for each batch.
 SequenceLayout LayoutOfDocuments(const at::Tensor& documents_BT, int64_t window, at::Device device);
 
 /// Returns true if the kernel takes heads of this width and type on the device, and computes there what a dense mask
