@@ -65,19 +65,22 @@ def check_losses(gang, late_gang):
 
 
 def compare_sharding(bench, arguments):
-    """Prints the time of a step of two micro-batches with each kind of sharding, as a multiple of that with the least. That
-    recomputes blocks or not; `all` always does."""
+    """Prints the time of a step of two micro-batches with each kind of sharding, as a multiple of that with the least:
+    `gradients` and `all`, and `all` where both sides recompute blocks."""
     kinds = (("gradients", "none"), ("all", "none"), ("all", "full"))
     ratios, micro = {kind: [] for kind in kinds}, {"micro-batch": arguments.sequences // 2}
+
+    def run(shard, recompute):
+        return bench.run(arguments.ranks, overlap=False, shard=shard, recompute=recompute, **micro)
+
     for _ in range(arguments.turns):
-        least = {recompute: bench.run(arguments.ranks, overlap=False, shard="optimizer", recompute=recompute, **micro)
-                 for recompute in ("none", "full")}
-        more = {shard: bench.run(arguments.ranks, overlap=False, shard=shard, **micro) for shard in ("gradients", "all")}
+        least = {recompute: run("optimizer", recompute) for recompute in ("none", "full")}
         for shard, recompute in kinds:
-            for one, other in zip(least[recompute], more[shard]):
+            more = run(shard, recompute)
+            for one, other in zip(least[recompute], more):
                 if abs(one["loss"] - other["loss"]) > 1e-6 * one["loss"]:
                     raise SystemExit(f"step {one['step']}: loss {one['loss']}, but {other['loss']} with shard: {shard}")
-            ratios[shard, recompute].append(statistics.median(training_cases.step_seconds(more[shard])) /
+            ratios[shard, recompute].append(statistics.median(training_cases.step_seconds(more)) /
                                             statistics.median(training_cases.step_seconds(least[recompute])))
     for (shard, recompute), found in ratios.items():
         beside = " with recompute: block" if recompute == "full" else ""

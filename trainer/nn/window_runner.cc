@@ -91,7 +91,9 @@ at::Tensor WindowRunner::RunPart(const at::Tensor& stream_BTD, const Block& bloc
   }
   context.recompute_feed_forward = options_.recompute == Recompute::kFeedForward;
   const at::Tensor part = PartOf(stream_BTD, layer);
-  if (options_.lender != nullptr) return RunLentBlock(part, *options_.lender, layer, config_, context);
+  if (options_.lender != nullptr) {
+    return RunLentBlock(part, *options_.lender, layer, config_, context, options_.recompute != Recompute::kBlock);
+  }
   return options_.recompute == Recompute::kBlock ? RunBlockRecomputed(part, block, config_, context)
                                                  : RunBlock(part, block, config_, context);
 }

@@ -203,8 +203,7 @@ double TrainingBytes(const ModelConfig& config, int64_t parameters, const Planne
   const bool is_sliced = training.sharding == Sharding::kAll;
   const double models =
       is_sliced ? SlicedModelBytes(config, parameters, training) : ModelBytes(config, parameters, training);
-  const Recompute recompute = is_sliced ? Recompute::kBlock : training.recompute;
-  const double backward = e * tokens * TokenShare(config) * KeptElementsOfAllLayers(config, recompute);
+  const double backward = e * tokens * TokenShare(config) * KeptElementsOfAllLayers(config, training.recompute);
   // The teacher's outputs, and in float32 the targets and the differences that the backward pass needs.
   const double compared = training.compares_attention ? (e + 8) * tokens * TokenShare(config) *
                                                             static_cast<double>(config.layers * config.hidden_size)

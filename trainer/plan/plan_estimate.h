@@ -34,6 +34,7 @@ struct PlannedTraining {
   int64_t adapter_rank = 0;
   /// True if the loss compares what the attention layers add.
   bool compares_attention = false;
+  /// See SetSharding.
   Recompute recompute = Recompute::kNothing;
   /// Tokens whose logits exist together.
   int64_t loss_chunk_tokens = 256;

@@ -88,7 +88,7 @@ PlannedTraining PlanArm(const v1::Finetune& finetune, const v1::Arm& arm, const 
   PlannedTraining training =
       PlanTraining(finetune, source.config(), arm.kv_heads(), arm.finetune() == "l0", options.device);
   for (const Sharding sharding : AllowedSharding(finetune)) {
-    training.sharding = sharding;
+    SetSharding(sharding, finetune, training);
     if (Fits(source, training, options)) break;
   }
   return training;

@@ -30,16 +30,17 @@ Sharding ShardingOf(const std::string& shard) {
   return shard == "gradients" ? Sharding::kGradients : Sharding::kOptimizer;
 }
 
+/// Converts finetune.recompute to the forward pass's option.
+Recompute RecomputeOf(const v1::Finetune& finetune) {
+  if (finetune.recompute() == "block") return Recompute::kBlock;
+  return finetune.recompute() == "feed_forward" ? Recompute::kFeedForward : Recompute::kNothing;
+}
+
 }  // namespace
 
 double ProgramBytes() { return static_cast<double>(MemoryInUse().resident); }
 
 double MachineBytes() { return static_cast<double>(UsableMemory()); }
-
-Recompute RecomputeOf(const v1::Finetune& finetune) {
-  if (finetune.recompute() == "block") return Recompute::kBlock;
-  return finetune.recompute() == "feed_forward" ? Recompute::kFeedForward : Recompute::kNothing;
-}
 
 std::vector<Sharding> AllowedSharding(const v1::Finetune& finetune) {
   if (finetune.shard() != "auto" || finetune.ranks() == 1) return {ShardingOf(finetune.shard())};
@@ -48,26 +49,34 @@ std::vector<Sharding> AllowedSharding(const v1::Finetune& finetune) {
   return allowed;
 }
 
+void SetSharding(Sharding sharding, const v1::Finetune& finetune, PlannedTraining& training) {
+  const bool makes_weights = training.gated || training.adapter_rank > 0;
+  const bool recomputes = sharding == Sharding::kAll && (makes_weights || finetune.shard() == "auto");
+  training.sharding = sharding;
+  training.recompute = recomputes ? Recompute::kBlock : RecomputeOf(finetune);
+}
+
 PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& config, int64_t kv_heads, bool gated,
                              at::Device device) {
   const auto element_bytes = static_cast<int64_t>(at::elementSize(TrainingType(finetune.precision(), device)));
   const int64_t length = SequenceLength(finetune, config);
-  return {.kv_heads = kv_heads,
-          .gated = gated,
-          .ranks = finetune.ranks(),
-          .micro_batch_tokens = finetune.micro_batch_sequences() * length,
-          .sequence_length = length,
-          .element_bytes = element_bytes,
-          .sums_apart = element_bytes < 4 &&
-                        finetune.batch_sequences() > int64_t{finetune.ranks()} * finetune.micro_batch_sequences(),
-          .sharding = ShardingOf(finetune.shard()),
-          .whole_blocks = device.is_cuda() && finetune.ranks() > 1 ? 2 : 1,
-          .writes_checkpoints = finetune.checkpoint_every_steps() > 0,
-          .attention_only = finetune.train() == "attention",
-          .adapter_rank = finetune.train() == "lora" ? finetune.lora_rank() : 0,
-          .compares_attention = finetune.attention_weight() > 0,
-          .recompute = RecomputeOf(finetune),
-          .loss_chunk_tokens = LossChunkTokens(device)};
+  PlannedTraining training{
+      .kv_heads = kv_heads,
+      .gated = gated,
+      .ranks = finetune.ranks(),
+      .micro_batch_tokens = finetune.micro_batch_sequences() * length,
+      .sequence_length = length,
+      .element_bytes = element_bytes,
+      .sums_apart = element_bytes < 4 &&
+                    finetune.batch_sequences() > int64_t{finetune.ranks()} * finetune.micro_batch_sequences(),
+      .whole_blocks = device.is_cuda() && finetune.ranks() > 1 ? 2 : 1,
+      .writes_checkpoints = finetune.checkpoint_every_steps() > 0,
+      .attention_only = finetune.train() == "attention",
+      .adapter_rank = finetune.train() == "lora" ? finetune.lora_rank() : 0,
+      .compares_attention = finetune.attention_weight() > 0,
+      .loss_chunk_tokens = LossChunkTokens(device)};
+  SetSharding(ShardingOf(finetune.shard()), finetune, training);
+  return training;
 }
 
 absl::Status CheckTrainingMemory(const ModelConfig& config, int64_t parameters, const PlannedTraining& training,

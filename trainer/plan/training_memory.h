@@ -18,11 +18,12 @@ double ProgramBytes();
 /// Returns the memory of this machine, or the container's limit if that is lower.
 double MachineBytes();
 
-/// Converts finetune.recompute to the forward pass's option.
-Recompute RecomputeOf(const v1::Finetune& finetune);
-
 /// Returns the kinds of sharding that the job permits, those that send least first: one, or several for `shard: auto`.
 std::vector<Sharding> AllowedSharding(const v1::Finetune& finetune);
+
+/// Sets what is sharded, and with it what the backward pass recomputes: as the job says, but blocks whose weights are
+/// sliced where other weights are made of them (gates, adapters), and where `shard: auto` slices them to save memory.
+void SetSharding(Sharding sharding, const v1::Finetune& finetune, PlannedTraining& training);
 
 /// Returns the quantities from which TrainingBytes computes the memory of a rank, with the first of AllowedSharding.
 PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& config, int64_t kv_heads, bool gated,

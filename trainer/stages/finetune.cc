@@ -69,18 +69,19 @@ absl::Status CheckMemory(const StageContext& context, const SourceModel& source,
 }
 
 /// Decides what `shard: auto` shards: as little as fits into the memory of every rank. Every rank decides the same.
-/// Refuses what has no room at all.
-absl::StatusOr<Sharding> ChooseSharding(StageContext& context, const SourceModel& source, PlannedTraining training) {
+/// Refuses what has no room at all. Returns the training with what was chosen.
+absl::StatusOr<PlannedTraining> ChooseSharding(StageContext& context, const SourceModel& source,
+                                               PlannedTraining training) {
   const std::vector<Sharding> allowed = AllowedSharding(context.spec().finetune());
   // For each, the number of ranks that lack the memory.
   at::Tensor lacking = at::zeros({static_cast<int64_t>(allowed.size())}, at::kLong);
   for (size_t i = 0; i < allowed.size(); ++i) {
-    training.sharding = allowed[i];
+    SetSharding(allowed[i], context.spec().finetune(), training);
     if (!CheckMemory(context, source, training, /*allowance=*/0).ok()) lacking[static_cast<int64_t>(i)] += 1;
   }
   REGROUP_RETURN_IF_ERROR(context.communicator.AllReduceSum(lacking));
   for (size_t i = 0; i < allowed.size(); ++i) {
-    training.sharding = allowed[i];
+    SetSharding(allowed[i], context.spec().finetune(), training);
     if (lacking[static_cast<int64_t>(i)].item<int64_t>() == 0) break;
   }
   if (training.sharding != allowed.front()) {
@@ -89,7 +90,7 @@ absl::StatusOr<Sharding> ChooseSharding(StageContext& context, const SourceModel
              {"ranks_without_room", lacking[0].item<int64_t>()}});
   }
   REGROUP_RETURN_IF_ERROR(CheckMemory(context, source, training, kEstimateError));
-  return training.sharding;
+  return training;
 }
 
 /// Makes all ranks attend in the same way; returns whether that is by the kernel for sequences.
@@ -222,9 +223,9 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   const bool gated = context.assignment.arm().finetune() == "l0";
   const PlannedTraining planned =
       PlanTraining(finetune, source.config(), conversion.MergedConfig().kv_heads, gated, context.device);
-  REGROUP_ASSIGN_OR_RETURN(const Sharding sharding, ChooseSharding(context, source, planned));
+  REGROUP_ASSIGN_OR_RETURN(const PlannedTraining chosen, ChooseSharding(context, source, planned));
   std::optional<GangPlace> sliced_at;
-  if (sharding == Sharding::kAll) sliced_at = {context.communicator.rank(), context.communicator.size()};
+  if (chosen.sharding == Sharding::kAll) sliced_at = {context.communicator.rank(), context.communicator.size()};
   REGROUP_ASSIGN_OR_RETURN(Student student, Student::Make(source, conversion, gated, type, context.device, sliced_at));
   REGROUP_ASSIGN_OR_RETURN(const Teacher teacher, LoadTeacher(source, type, context.device, sliced_at));
   REGROUP_RETURN_IF_ERROR(ChooseTrained(finetune, teacher, student));
@@ -243,11 +244,11 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
                                  .seed = static_cast<uint64_t>(finetune.seed()),
                                  .checkpoint_every_steps = finetune.checkpoint_every_steps(),
                                  .checkpoints = context.attempt_folder / attempt_files::kTrainingCheckpoints,
-                                 .recompute = RecomputeOf(finetune),
+                                 .recompute = chosen.recompute,
                                  .across_documents = finetune.across_documents(),
                                  // On the CPU, ranks need their cores for the backward pass itself.
                                  .overlap = context.device.is_cuda(),
-                                 .shard_gradients = sharding != Sharding::kOptimizer,
+                                 .shard_gradients = chosen.sharding != Sharding::kOptimizer,
                                  .loss = bild ? DistillLoss::kBild : DistillLoss::kKl,
                                  .attention_weight = finetune.attention_weight()};
   REGROUP_ASSIGN_OR_RETURN(const bool by_sequences, AgreeOnAttention(context, type, source.config().head_width));

@@ -8,6 +8,16 @@
 #include "trainer/nn/parameter_names.h"
 
 namespace regroup {
+namespace {
+
+void SetMemory(const at::Tensor& tensor, size_t bytes) {
+  c10::StorageImpl* const storage = tensor.storage().unsafeGetStorageImpl();
+  storage->set_data_ptr_noswap(bytes > 0 ? storage->allocator()->allocate(bytes)
+                                         : at::DataPtr(nullptr, tensor.device()));
+  storage->set_nbytes(bytes);
+}
+
+}  // namespace
 
 BlockPart PartOfBlock(const std::string& parameter) {
   if (IsOfSharedHeads(parameter)) return BlockPart::kSharedHeads;
@@ -53,7 +63,25 @@ SlicedBlocks::Fetched SlicedBlocks::Fetch(int64_t layer, const std::vector<Block
       continue;
     }
     whole = sliced->MakeWhole();
-    lane_->Launch([this, slice = sliced->slice(), whole]() mutable { return communicator_->AllGather(slice, whole); });
+    LaunchGather(*sliced, whole);
+  }
+  fetched.mark = lane_->Mark();
+  return fetched;
+}
+
+void SlicedBlocks::LaunchGather(const SlicedTensors& sliced, at::Tensor whole) {
+  lane_->Launch([this, slice = sliced.slice(), whole = std::move(whole)]() mutable {
+    return communicator_->AllGather(slice, whole);
+  });
+}
+
+SlicedBlocks::Fetched SlicedBlocks::FetchAside(int64_t layer) {
+  Fetched fetched{.layer = layer, .wholes = aside_[layer]};
+  for (const auto& [part, whole] : fetched.wholes) {
+    if (place_.size == 1) continue;
+    SetMemory(whole, static_cast<size_t>(whole.numel()) * whole.element_size());
+    // Autograd must not take this for a change of what it has saved.
+    LaunchGather(*Find(layer, part), whole.variable_data());
   }
   fetched.mark = lane_->Mark();
   return fetched;
@@ -63,11 +91,11 @@ void SlicedBlocks::Fill(int64_t layer, const std::vector<BlockPart>& parts, cons
                         Pass pass) {
   const bool is_ahead = next_.layer == layer && next_.parts == parts;
   TORCH_CHECK(is_ahead || next_.layer < 0, "layer ", next_.layer, " was fetched ahead, but layer ", layer, " is used");
-  const Fetched fetched = is_ahead ? std::exchange(next_, {}) : Fetch(layer, parts);
+  filled_ = is_ahead ? std::exchange(next_, {}) : Fetch(layer, parts);
   const int64_t following = pass == Pass::kForward ? layer + 1 : layer - 1;
   if (overlaps_ && following >= 0 && following < static_cast<int64_t>(layers_.size())) next_ = Fetch(following, parts);
-  lane_->WaitFor(fetched.mark);
-  for (const auto& [part, whole] : fetched.wholes) {
+  lane_->WaitFor(filled_.mark);
+  for (const auto& [part, whole] : filled_.wholes) {
     const bool trains = std::find(trained.begin(), trained.end(), part) != trained.end();
     Find(layer, part)->Fill(whole, trains);
   }
@@ -75,6 +103,23 @@ void SlicedBlocks::Fill(int64_t layer, const std::vector<BlockPart>& parts, cons
 
 void SlicedBlocks::Empty(int64_t layer) {
   for (auto& [part, sliced] : layers_[layer]) sliced->Empty();
+  filled_ = {};
+}
+
+void SlicedBlocks::PutAside(int64_t layer) {
+  TORCH_CHECK(filled_.layer == layer, "layer ", layer, " is put aside, but layer ", filled_.layer, " was filled");
+  aside_[layer] = std::move(filled_.wholes);
+  Empty(layer);
+  if (place_.size == 1) return;
+  for (const auto& [part, whole] : aside_[layer]) SetMemory(whole, 0);
+}
+
+void SlicedBlocks::Restore(int64_t layer) {
+  TORCH_CHECK(next_.layer < 0 || next_.layer == layer, "layer ", next_.layer, " was fetched ahead, but layer ", layer,
+              " is restored");
+  const Fetched fetched = next_.layer == layer ? std::exchange(next_, {}) : FetchAside(layer);
+  if (overlaps_ && layer > 0 && !aside_[layer - 1].empty()) next_ = FetchAside(layer - 1);
+  lane_->WaitFor(fetched.mark);
 }
 
 int64_t SlicedBlocks::Bytes() const {

@@ -31,7 +31,7 @@ std::map<BlockPart, std::vector<at::Tensor*>> PartsOfBlock(Block& block);
 
 class SlicedBlocks {
  public:
-  SlicedBlocks(int64_t layers, GangPlace place) : layers_(layers), place_(place) {}
+  SlicedBlocks(int64_t layers, GangPlace place) : layers_(layers), aside_(layers), place_(place) {}
 
   /// Takes over a part of a layer; see SlicedTensors.
   void Add(int64_t layer, BlockPart part, std::vector<at::Tensor*> slots);
@@ -49,6 +49,14 @@ class SlicedBlocks {
   void Fill(int64_t layer, const std::vector<BlockPart>& parts, const std::vector<BlockPart>& trained, Pass pass);
   /// Empties all slots of the layer.
   void Empty(int64_t layer);
+  /// Empties the slots of the layer that was filled last, whose tensors lose their memory but stay as they are for
+  /// those who hold them. No other rank must hold slices.
+  void PutAside(int64_t layer);
+  /// Gives the tensors that were put aside memory and weights again until Forget, and starts to fetch those of the
+  /// layer below that were.
+  void Restore(int64_t layer);
+  /// Releases what Restore fetched.
+  void Forget(int64_t layer) { aside_[layer].clear(); }
   /// Returns the bytes of the slices on this rank.
   int64_t Bytes() const;
   /// Waits for all that was launched on the lane. Returns the first failure.
@@ -64,14 +72,20 @@ class SlicedBlocks {
   };
 
   Fetched Fetch(int64_t layer, const std::vector<BlockPart>& parts);
+  /// Fetches what was put aside into the tensors that have no memory.
+  Fetched FetchAside(int64_t layer);
+  /// Fetches into `whole` on the lane.
+  void LaunchGather(const SlicedTensors& sliced, at::Tensor whole);
 
   std::vector<Parts> layers_;
+  /// By layer, the tensors that were put aside.
+  std::vector<std::map<BlockPart, at::Tensor>> aside_;
   GangPlace place_;
   Communicator* communicator_ = nullptr;
   SideLane* lane_ = nullptr;
   bool overlaps_ = false;
-  /// The layer that is fetched ahead.
-  Fetched next_;
+  /// The layer that is fetched ahead, and the one that was filled last.
+  Fetched next_, filled_;
 };
 
 /// Lends the blocks of a model that does not train.

@@ -60,6 +60,7 @@ class Student {
   std::vector<BlockPart> TrainedParts() const;
 
   bool gated() const { return !original_.empty(); }
+  bool has_adapters() const { return trained_ == Trained::kSharedHeads; }
   int64_t gates() const { return scores_.defined() ? scores_.numel() : 0; }
   /// [gates], float32, in units of the paper's alpha.
   at::Tensor& scores() { return scores_; }

@@ -34,7 +34,6 @@ std::vector<SlicedTensors*> StudentLender::TrainedOf(int64_t layer) const {
 LentBlock StudentLender::Lend(int64_t layer, const std::vector<at::Tensor>& inputs, Pass pass) {
   student_.slices()->Fill(layer, used_, trained_, pass);
   LentBlock lent{.block = student_.EffectiveBlock(layer, gate_values_.defined(), inputs)};
-  if (pass == Pass::kForward) return lent;
   for (const SlicedTensors* sliced : TrainedOf(layer)) {
     for (const at::Tensor* slot : sliced->slots()) lent.trained.push_back(*slot);
   }
@@ -43,6 +42,7 @@ LentBlock StudentLender::Lend(int64_t layer, const std::vector<at::Tensor>& inpu
 
 void StudentLender::TakeBack(int64_t layer, std::vector<at::Tensor> gradients) {
   student_.slices()->Empty(layer);
+  student_.slices()->Forget(layer);
   if (gradients.empty()) return;
   std::vector<ShardedAdamW::SlicedGradients> parts;
   auto next = gradients.begin();

@@ -19,6 +19,10 @@ class StudentLender final : public BlockLender {
   std::vector<at::Tensor> InputsOf(int64_t layer) const override;
   LentBlock Lend(int64_t layer, const std::vector<at::Tensor>& inputs, Pass pass) override;
   void TakeBack(int64_t layer, std::vector<at::Tensor> gradients) override;
+  /// Gates and adapters make other weights of the student's.
+  bool CanPutAside() const override { return !gate_values_.defined() && !student_.has_adapters(); }
+  void PutAside(int64_t layer) override { student_.slices()->PutAside(layer); }
+  void Restore(int64_t layer) override { student_.slices()->Restore(layer); }
 
  private:
   /// Returns the trained parts that the layer has, of those that are used.

@@ -152,6 +152,15 @@ TEST_P(SlicedTrainingTest, LearnsTheSameOnOneRank) {
   EXPECT_LT(Difference(Train(Settings(8), *self_, true, begun), alone), 1e-6);
 }
 
+TEST_P(SlicedTrainingTest, KeepingActivationsGivesTheSameBitsAsRecomputingThem) {
+  DistillSettings settings = Settings(8);
+  const at::Tensor kept = Train(settings, World(), true);
+  for (const Recompute recompute : {Recompute::kFeedForward, Recompute::kBlock}) {
+    settings.recompute = recompute;
+    EXPECT_TRUE(at::equal(Train(settings, World(), true), kept));
+  }
+}
+
 TEST_P(SlicedTrainingTest, FetchingAheadGivesTheSameBits) {
   DistillSettings settings = Settings(8);
   const at::Tensor ahead = Train(settings, World(), true);
@@ -262,6 +271,26 @@ TEST_P(SlicedBytesTest, KeepsAndSendsTheBytesOfTheModelAbove) {
   EXPECT_NEAR(static_cast<double>(teacher.slices->Bytes()), 4 * unpadded / ranks, 0.02 * 4 * unpadded / ranks);
   EXPECT_NEAR(static_cast<double>(student.slices()->Bytes()), 4 * of_student.entries() / ranks,
               0.02 * 4 * of_student.entries() / ranks);
+}
+
+TEST_P(SlicedBytesTest, WeightsThatArePutAsideTakeNoMemoryUntilTheyAreRestored) {
+  const auto place = PlaceIn(World(), true);
+  Student student = *Student::Make(*source_, *Conversion::Average(source_->config(), 2), /*gated=*/false, at::kFloat,
+                                   at::kCPU, place);
+  const std::unique_ptr<SideLane> lane = World().MakeSideLane();
+  SlicedBlocks& slices = *student.slices();
+  slices.FetchOn(World(), *lane, /*overlaps=*/false);
+  StudentLender lender(student, at::Tensor(), nullptr);
+  const at::Tensor weight = lender.Lend(1, {}, Pass::kForward).block.attention.query.weight;
+  const at::Tensor before = weight.detach().clone();
+  const int64_t version = weight._version();
+  lender.PutAside(1);
+  if (World().size() > 1) EXPECT_EQ(weight.storage().nbytes(), 0u);
+  lender.Restore(1);
+  EXPECT_TRUE(at::equal(weight, before));
+  EXPECT_EQ(weight._version(), version) << "autograd would refuse it";
+  lender.TakeBack(1, {});
+  ASSERT_TRUE(slices.Finish().ok());
 }
 
 TEST_P(SlicedBytesTest, SlotsThatWereNotFetchedAreNotNumbers) {
