@@ -42,6 +42,7 @@ FAMILIES = {
     "olmo2": LLAMA_LIKE,
     "stablelm": LLAMA_LIKE,
     "phi": LLAMA_LIKE,
+    "phi3": LLAMA_LIKE,
     "gpt_neox": COMMON,
     "gptj": {**GPT, "rotary_dim": 8},
     "gpt2": GPT,

@@ -21,6 +21,7 @@ BASES = {
     "olmo2": GROUPED,
     "stablelm": GROUPED,
     "phi": GROUPED,
+    "phi3": {**GROUPED, "pad_token_id": 0},
     "gpt_neox": COMMON,
     "gptj": {**GPT, "rotary_dim": 4},
     "gpt2": GPT,
@@ -30,8 +31,8 @@ BASES = {
            "vocab_size": 48, "relative_attention_num_buckets": 8, "relative_attention_max_distance": 20,
            "decoder_start_token_id": 0},
 }  # fmt: skip
-ROTARY = ("llama", "mistral", "gemma", "qwen2", "qwen3", "olmo", "olmo2", "stablelm", "phi", "gpt_neox")
-PARTIAL = ("stablelm", "phi", "gpt_neox")
+ROTARY = ("llama", "mistral", "gemma", "qwen2", "qwen3", "olmo", "olmo2", "stablelm", "phi", "phi3", "gpt_neox")
+PARTIAL = ("stablelm", "phi", "phi3", "gpt_neox")
 ACTIVATION_KEYS = {"gptj": "activation_function", "gpt2": "activation_function", "opt": "activation_function"}
 
 
@@ -174,6 +175,29 @@ def scaling_cases():
         yield Case("llama3-whole-number", family, {"rope_scaling": rope("llama3", factor=8)})
 
 
+def longrope_cases():
+    factors = {"short_factor": [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 2.0], "long_factor": [1, 2, 3, 4, 5, 6, 7, 8]}
+    for family in ("llama", "phi3"):
+        for name, keys in {
+            "old-name": {"type": "su"}, "older-name": {"type": "yarn"}, "v4": {"type": "longrope"},
+            "factor": {"type": "longrope", "factor": 4.0}, "factor-null": {"type": "longrope", "factor": None},
+            "attention-factor": {"type": "longrope", "attention_factor": 1.3},
+            "attention-factor-null": {"type": "longrope", "attention_factor": None},
+            "theta": {"rope_type": "longrope", "rope_theta": 700.0},
+            "original-inside": {"type": "longrope", "original_max_position_embeddings": 16},
+            "too-few": {"type": "longrope", "short_factor": [1.0] * 7},
+            "words": {"type": "longrope", "long_factor": ["1"] * 8},
+            "null": {"type": "longrope", "long_factor": None},
+            "zero": {"type": "longrope", "long_factor": [0.0] * 8},
+        }.items():  # fmt: skip
+            for where, original in {"short": 32, "long": 16, "nowhere": ABSENT}.items():
+                beside = {"original_max_position_embeddings": original}
+                yield Case(f"longrope-{name}-{where}", family, {"rope_scaling": {**factors, **keys}, **beside})
+        for missing in factors:
+            kept = {key: value for key, value in factors.items() if key != missing}
+            yield Case(f"longrope-without-{missing}", family, {"rope_scaling": {"type": "longrope", **kept}})
+
+
 def head_cases():
     for family in BASES:
         for tied in (ABSENT, True, False, None):
@@ -233,7 +257,8 @@ def default_cases():
 
 def single_cases():
     for window in (8, 1, ABSENT, None):
-        yield Case(f"window-{'absent' if window is ABSENT else window}", "mistral", {"sliding_window": window})
+        for family in ("mistral", "phi3"):
+            yield Case(f"window-{'absent' if window is ABSENT else window}", family, {"sliding_window": window})
     full, sliding = ["full_attention"] * 2, ["full_attention", "sliding_attention"]
     for family in ("qwen2", "qwen3"):
         for name, keys in {
@@ -312,7 +337,7 @@ def resaved_cases():
 
 
 def all_cases():
-    generators = (rotary_cases, scaling_cases, head_cases, bias_cases, activation_cases, default_cases, resaved_cases)
+    generators = (rotary_cases, scaling_cases, longrope_cases, head_cases, bias_cases, activation_cases, default_cases, resaved_cases)
     cases = {}
     for generator in generators:
         for case in generator():

@@ -31,8 +31,7 @@ TOLERANCE = 1e-4
 SHORT = 450
 
 # Regular expressions for "family/case": settings that Regroup does not compute (trainer/families/README.md lists them).
-REFUSED = (r".*/(hidden_act|activation_function)-(relu2|quick_gelu|tanh)", r".*/rope-longrope",
-           r".*/yarn-attention_factor-0", r"opt/(affine|norm-after|projected)",
+REFUSED = (r".*/(hidden_act|activation_function)-(relu2|quick_gelu|tanh)", r".*/yarn-attention_factor-0", r"opt/(affine|norm-after|projected)",
            r"qwen[23]/sliding-(on|listed)", r"gpt_neox/head-dim-[68]")  # fmt: skip
 # Transformers needs T5's first token only to shift labels, and takes the pad token, 0, to generate. Mistral's class
 # does not read layer_types, but fails on null.
@@ -112,10 +111,10 @@ def compare(logits_tool, work, cases, outcomes):
 
 def check_inspect(regroup, work):
     """Checks that `regroup inspect` itself refuses what the tool refuses, naming folder, key and the way out."""
-    case = all_cases()["llama/rope-longrope"]
+    case = all_cases()["llama/rope-unknown-type"]
     make_config_checkpoint(f"{work}/inspected", case)
     done = subprocess.run([regroup, "inspect", f"{work}/inspected"], capture_output=True, text=True, timeout=60)
-    words = (f"{work}/inspected/config.json", "rope type 'longrope' in 'rope_scaling' is not supported", "llama3")
+    words = (f"{work}/inspected/config.json", "rope type 'su' in 'rope_scaling' is not supported", "llama3")
     assert done.returncode != 0 and all(word in done.stdout + done.stderr for word in words), done
 
 

@@ -16,6 +16,9 @@ T5 = {"num_layers": 2, "num_decoder_layers": 3, "d_model": 64, "d_kv": 12, "num_
       "relative_attention_num_buckets": 8, "relative_attention_max_distance": 20, "bos_token_id": 0, "eos_token_id": 1,
       "pad_token_id": 2, "decoder_start_token_id": 2}
 YARN = {"rope_type": "yarn", "rope_theta": 1000.0, "factor": 4.0, "original_max_position_embeddings": 32}
+# Each pair of a head that is 8 wide has its own factor; sequences of the tests are longer than 32.
+LONGROPE = {"rope_type": "longrope", "rope_theta": 500.0, "short_factor": [1.0, 1.1, 1.4, 2.0],
+            "long_factor": [1.0, 1.5, 3.0, 6.0]}
 
 
 def wide_heads(**changes):
@@ -40,6 +43,13 @@ CASES = {
     "stablelm-parallel": ("stablelm", {**COMMON, "num_key_value_heads": 8, "use_parallel_residual": True,
                                        "rope_parameters": rope(partial_rotary_factor=0.5)}, "standard"),
     "phi": ("phi", {**COMMON, "num_key_value_heads": 8, "rope_parameters": rope(partial_rotary_factor=0.5)}, "standard"),
+    "phi3": ("phi3", {**COMMON, "num_key_value_heads": 8, "sliding_window": 24}, "standard"),
+    "phi3-longrope": ("phi3", {**COMMON, "num_key_value_heads": 8, "rope_parameters": LONGROPE,
+                               "original_max_position_embeddings": 32}, "standard"),
+    "phi3-longrope-short": ("phi3", {**COMMON, "num_key_value_heads": 8, "original_max_position_embeddings": 100,
+                                     "rope_parameters": {**LONGROPE, "partial_rotary_factor": 0.75,
+                                                         "short_factor": [1.0, 1.1, 2.0],
+                                                         "long_factor": [1.0, 3.0, 6.0]}}, "standard"),
     "gpt_neox": ("gpt_neox", {**COMMON, "rope_parameters": rope(partial_rotary_factor=0.25)}, "expanded"),
     "gpt_neox-sequential": ("gpt_neox", {**COMMON, "use_parallel_residual": False, "attention_bias": False,
                                          "rope_parameters": rope(partial_rotary_factor=1.0)}, "expanded"),

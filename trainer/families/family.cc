@@ -25,6 +25,20 @@ SplitName SplitLayer(const ModelConfig& config, std::string_view name) {
   return {fmt::format("{}.{{}}{}", stack, name.substr(end)), std::to_string(index)};
 }
 
+std::string WithIndex(std::string pattern, std::string_view index) {
+  const size_t slot = pattern.find("{}");
+  if (slot != std::string::npos) pattern.replace(slot, 2, index);
+  return pattern;
+}
+
+/// Returns the parameter of the rule that is in the layer of `ours`: "layers.3.attention.key.weight".
+std::string NameInLayer(const NameRule& rule, std::string_view ours) {
+  const size_t slot = rule.ours.find("{}");
+  if (slot == std::string::npos) return rule.ours;
+  const size_t layer = ours.find('.') + 1;
+  return fmt::format("{}{}", ours.substr(0, ours.find('.', layer)), rule.ours.substr(slot + 2));
+}
+
 bool Applies(const NameRule& rule, const ModelConfig& config) {
   if (rule.gated.value_or(config.gated_feed_forward) != config.gated_feed_forward) return false;
   return rule.bias_key.empty() || std::ranges::find(config.bias_keys, rule.bias_key) != config.bias_keys.end();
@@ -51,18 +65,17 @@ absl::StatusOr<const Family*> FamilyOf(const nlohmann::json& config) {
 
 std::optional<ParameterPlace> PlaceOf(const Family& family, const ModelConfig& config, std::string_view ours) {
   const auto [pattern, index] = SplitLayer(config, ours);
-  int part = 0;
-  std::string_view fused;
-  for (const NameRule& rule : family.names) {
-    part = rule.checkpoint == fused ? part + 1 : 0;
-    fused = rule.checkpoint;
-    if (rule.ours != pattern || !Applies(rule, config)) continue;
-    std::string name = rule.checkpoint;
-    const size_t slot = name.find("{}");
-    if (slot != std::string::npos) name.replace(slot, 2, index);
-    return ParameterPlace{std::move(name), rule.packing, part, rule.bias_key};
+  const auto is_rule = [&](const NameRule& rule) { return rule.ours == pattern && Applies(rule, config); };
+  const auto rule = std::ranges::find_if(family.names, is_rule);
+  if (rule == family.names.end()) return std::nullopt;
+  ParameterPlace place{
+      .name = WithIndex(rule->checkpoint, index), .packing = rule->packing, .bias_key = rule->bias_key};
+  for (const NameRule& other : family.names) {
+    if (other.checkpoint != rule->checkpoint || !Applies(other, config)) continue;
+    if (&other == &*rule) place.part = static_cast<int>(place.parts.size());
+    place.parts.push_back(NameInLayer(other, ours));
   }
-  return std::nullopt;
+  return place;
 }
 
 std::string BaseName(const Family& family, const ModelConfig& config) {

@@ -24,11 +24,15 @@ enum class Packing {
   kFusedByHead,
   /// All queries, then all keys, then all values along the last axis, transposed to [in, out].
   kFusedTransposed,
+  /// The rows of one parameter after those of another, [sum of out, in], whose numbers of rows may differ: queries,
+  /// keys
+  /// and values, or gate and up.
+  kFusedRows,
 };
 
 /// Regroup's name of a parameter and the checkpoint's; "{}" stands for the layer's index. Rules of an encoder-decoder
-/// name the stack instead of "layers": "encoder.{}.", "decoder.{}." or "cross.{}.", with the index in the stack. If
-/// query, key and value are fused, their rules (in this order) have the same checkpoint name.
+/// name the stack instead of "layers": "encoder.{}.", "decoder.{}." or "cross.{}.", with the index in the stack. The
+/// rules of parameters that one tensor holds have the same checkpoint name and follow one another in its order.
 struct NameRule {
   std::string ours;
   std::string checkpoint;
@@ -72,7 +76,8 @@ absl::StatusOr<const Family*> FamilyOf(const nlohmann::json& config);
 struct ParameterPlace {
   std::string name;
   Packing packing = Packing::kPlain;
-  /// 0 query, 1 key, 2 value if they are fused.
+  /// Regroup's names of all parameters that the tensor holds, in its order, and the position of this one.
+  std::vector<std::string> parts;
   int part = 0;
   /// The key of config.json that requires the parameter; empty if every model of the family has it.
   std::string_view bias_key = "";

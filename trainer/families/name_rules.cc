@@ -53,6 +53,12 @@ NameRules& NameRules::FusedAttention(std::string_view checkpoint, Bias bias, Pac
   return *this;
 }
 
+NameRules& NameRules::Fused(std::initializer_list<std::string_view> ours, std::string_view checkpoint,
+                            Packing packing) {
+  for (const std::string_view part : ours) Linear(part, checkpoint, Bias::kNone, packing);
+  return *this;
+}
+
 NameRules& NameRules::FeedForwardTensor(std::string_view ours, std::string_view checkpoint, bool gated) {
   rules_.push_back({.ours = std::string(ours), .checkpoint = std::string(checkpoint), .gated = gated});
   return *this;

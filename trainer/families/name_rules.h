@@ -1,6 +1,7 @@
 // Builds a family's list of names with one call per projection or norm instead of one per tensor.
 #pragma once
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,8 @@ class NameRules {
   NameRules& LayerNorm(std::string_view ours, std::string_view checkpoint);
   /// Adds query, key and value of a layer as one tensor, and their biases as another.
   NameRules& FusedAttention(std::string_view checkpoint, Bias bias, Packing packing);
+  /// Adds the weights of several projections as one tensor, in its order.
+  NameRules& Fused(std::initializer_list<std::string_view> ours, std::string_view checkpoint, Packing packing);
   /// Adds a tensor of the feed-forward that exists only in gated (or only in plain) ones.
   NameRules& FeedForwardTensor(std::string_view ours, std::string_view checkpoint, bool gated);
   /// Removes the rules whose Regroup name contains `part`.

@@ -5,31 +5,29 @@
 #include <algorithm>
 
 namespace regroup {
-namespace {
 
-constexpr int kFusedParts = 3;
-
-}  // namespace
-
-int PartsOf(Packing packing) {
-  return packing == Packing::kFusedByHead || packing == Packing::kFusedTransposed ? kFusedParts : 1;
-}
-
-std::vector<int64_t> PackedShape(Packing packing, std::vector<int64_t> shape) {
-  shape.front() *= PartsOf(packing);
+std::vector<int64_t> PackedShape(Packing packing, const PartShapes& parts) {
+  std::vector<int64_t> shape = parts.front();
+  for (size_t part = 1; part < parts.size(); ++part) shape.front() += parts[part].front();
   const bool transposed = packing == Packing::kTransposed || packing == Packing::kFusedTransposed;
   if (transposed) std::reverse(shape.begin(), shape.end());
   return shape;
 }
 
-at::Tensor Unpack(const at::Tensor& stored, Packing packing, int part, int64_t heads) {
+at::Tensor Unpack(const at::Tensor& stored, Packing packing, const PartShapes& parts, int part, int64_t heads) {
+  const auto count = static_cast<int64_t>(parts.size());
   switch (packing) {
     case Packing::kTransposed:
       return stored.t();
     case Packing::kFusedByHead:
-      return stored.unflatten(0, {heads, kFusedParts, -1}).select(1, part).flatten(0, 1);
+      return stored.unflatten(0, {heads, count, -1}).select(1, part).flatten(0, 1);
     case Packing::kFusedTransposed:
-      return stored.chunk(kFusedParts, -1)[part].t();
+      return stored.chunk(count, -1)[part].t();
+    case Packing::kFusedRows: {
+      int64_t first = 0;
+      for (int before = 0; before < part; ++before) first += parts[before].front();
+      return stored.narrow(0, first, parts[part].front());
+    }
     case Packing::kPlain:
       break;
   }
@@ -47,6 +45,8 @@ at::Tensor Pack(const std::vector<at::Tensor>& parts, Packing packing, int64_t h
     }
     case Packing::kFusedTransposed:
       return at::cat(parts, 0).t();
+    case Packing::kFusedRows:
+      return at::cat(parts, 0);
     case Packing::kPlain:
       break;
   }

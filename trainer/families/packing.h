@@ -9,17 +9,18 @@
 
 namespace regroup {
 
-/// Returns how many parameters one tensor of the checkpoint holds.
-int PartsOf(Packing packing);
+/// The shapes, [out, in] or [out], of the parameters that one tensor of the checkpoint holds, in its order. All
+/// packings but kFusedRows need equal ones.
+using PartShapes = std::vector<std::vector<int64_t>>;
 
-/// Returns the shape in the checkpoint of a parameter of this `shape` (fused: all parts must have it).
-std::vector<int64_t> PackedShape(Packing packing, std::vector<int64_t> shape);
+/// Returns the shape of the tensor in the checkpoint.
+std::vector<int64_t> PackedShape(Packing packing, const PartShapes& parts);
 
-/// Returns one part of a checkpoint's tensor in Regroup's layout, [out, in] or [out]; a view if possible. `heads` is
-/// the number of heads of the fused projection.
-at::Tensor Unpack(const at::Tensor& stored, Packing packing, int part, int64_t heads);
+/// Returns one part of a checkpoint's tensor in Regroup's layout; a view if possible. `heads` is the number of heads of
+/// a fused projection.
+at::Tensor Unpack(const at::Tensor& stored, Packing packing, const PartShapes& parts, int part, int64_t heads);
 
-/// Returns the checkpoint's tensor made of all its parts. Parts of a fused tensor must have the same shape.
+/// Returns the checkpoint's tensor made of all its parts.
 at::Tensor Pack(const std::vector<at::Tensor>& parts, Packing packing, int64_t heads);
 
 }  // namespace regroup

@@ -8,6 +8,7 @@
 #include <numbers>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace regroup {
 namespace {
@@ -68,18 +69,23 @@ struct Scaling {
   /// Maps a frequency to the scaled frequency.
   std::function<double(double)> scale = [](double frequency) { return frequency; };
   double magnitude = 1.0;
+  /// Divisors of each pair's frequency, in sequences up to `short_positions` and in longer ones; empty without
+  /// longrope.
+  std::vector<double> short_factors = {}, long_factors = {};
+  int64_t short_positions = 0;
 };
 
 /// Reads one object of rotary parameters.
 class RopeObject {
  public:
-  RopeObject(ConfigReader& reader, std::string_view section, const Json& rope, const ModelConfig& config)
-      : reader_(reader), section_(section), rope_(rope), config_(config) {}
+  RopeObject(ConfigReader& reader, std::string_view section, const Json& rope, const ModelConfig& config,
+             const RotaryKeys& keys)
+      : reader_(reader), section_(section), rope_(rope), config_(config), keys_(keys) {}
 
   std::string Type() {
     const Json* type = Find("rope_type") != nullptr ? Find("rope_type") : Find("type");
     if (type == nullptr) return "default";
-    if (type->is_string()) return *type;
+    if (type->is_string()) return Current(*type);
     reader_.Fail(fmt::format("'rope_type' in '{}' must be text, not {}", section_, Shown(*type)));
     return "default";
   }
@@ -91,6 +97,12 @@ class RopeObject {
   }
 
   Scaling ReadScaling(const std::string& type, double theta, int64_t width) {
+    if (type == "longrope") return ReadLongrope(width);
+    if (keys_.only_longrope && type != "default") {
+      reader_.Fail(fmt::format(
+          "rope type '{}' in '{}' is not supported; models of this family have default or longrope", type, section_));
+      return {};
+    }
     if (type == "linear") return {[factor = Number("factor")](double frequency) { return frequency / factor; }};
     if (type == "llama3") {
       const Llama3Scaling scaling{Number("factor"), Number("low_freq_factor"), Number("high_freq_factor"),
@@ -102,7 +114,8 @@ class RopeObject {
     if (type == "dynamic") Number("factor");
     if (type != "default" && type != "dynamic") {
       reader_.Fail(
-          fmt::format("rope type '{}' in '{}' is not supported; supported are default, dynamic, linear, llama3, yarn",
+          fmt::format("rope type '{}' in '{}' is not supported; supported are default, dynamic, linear, llama3, "
+                      "longrope, yarn",
                       type, section_));
     }
     return {};
@@ -127,7 +140,35 @@ class RopeObject {
   double OriginalPositions() {
     constexpr std::string_view kKey = "original_max_position_embeddings";
     if (reader_.Find(kKey) != nullptr) return reader_.PositiveOr(kKey, 1.0);
+    if (keys_.original_positions > 0) return static_cast<double>(keys_.original_positions);
     return Find(kKey) == nullptr ? static_cast<double>(config_.max_positions) : Number(kKey);
+  }
+
+  std::string Current(const std::string& type) const {
+    return keys_.only_longrope && (type == "su" || type == "yarn") ? "longrope" : type;
+  }
+
+  /// Returns a list of one number above 0 for each pair.
+  std::vector<double> Factors(std::string_view key, int64_t pairs) {
+    const Json* list = Find(key);
+    const auto is_factor = [](const Json& entry) { return entry.is_number() && entry.get<double>() > 0; };
+    if (list != nullptr && list->is_array() && std::ssize(*list) == pairs && std::ranges::all_of(*list, is_factor)) {
+      return list->get<std::vector<double>>();
+    }
+    reader_.Fail(fmt::format("'{}' in '{}' must be a list of {} numbers above 0{}", key, section_, pairs,
+                             list == nullptr ? "" : fmt::format(", not {}", Shown(*list))));
+    return std::vector<double>(static_cast<size_t>(pairs), 1.0);
+  }
+
+  /// LongRoPE (Ding et al., 2024): each pair has a divisor of its own.
+  Scaling ReadLongrope(int64_t width) {
+    const double original = OriginalPositions();
+    const double factor = NumberOr("factor", static_cast<double>(config_.max_positions) / original, false);
+    const double natural = factor <= 1.0 ? 1.0 : std::sqrt(1.0 + std::log(factor) / std::log(original));
+    return {.magnitude = NumberOr("attention_factor", natural, false),
+            .short_factors = Factors("short_factor", width / 2),
+            .long_factors = Factors("long_factor", width / 2),
+            .short_positions = static_cast<int64_t>(original)};
   }
 
   Scaling ReadYarn(double theta, int64_t width) {
@@ -158,6 +199,7 @@ class RopeObject {
   std::string_view section_;
   const Json& rope_;
   const ModelConfig& config_;
+  const RotaryKeys& keys_;
 };
 
 /// Returns the share of each head that rotates.
@@ -191,7 +233,7 @@ RotaryConfig ReadRotary(ConfigReader& reader, const ModelConfig& config, const R
     reader.Fail(fmt::format("'{}' must be an object, not {}", section, Shown(object)));
     return {};
   }
-  RopeObject rope(reader, section, object, config);
+  RopeObject rope(reader, section, object, config, keys);
   const std::string type = rope.Type();
   const double theta = rope.NumberHereOrBeside("rope_theta", keys.theta, 10000.0);
   const double share = ReadShare(reader, rope, type, keys);
@@ -200,6 +242,13 @@ RotaryConfig ReadRotary(ConfigReader& reader, const ModelConfig& config, const R
   const Scaling scaling = rope.ReadScaling(type, theta, width);
   for (double& frequency : rotary.inverse_frequencies) frequency = scaling.scale(frequency);
   rotary.magnitude = scaling.magnitude;
+  if (scaling.long_factors.empty() || rotary.inverse_frequencies.size() != scaling.long_factors.size()) return rotary;
+  rotary.long_inverse_frequencies = rotary.inverse_frequencies;
+  rotary.short_positions = scaling.short_positions;
+  for (size_t pair = 0; pair < scaling.long_factors.size(); ++pair) {
+    rotary.inverse_frequencies[pair] /= scaling.short_factors[pair];
+    rotary.long_inverse_frequencies[pair] /= scaling.long_factors[pair];
+  }
   return rotary;
 }
 

@@ -15,6 +15,10 @@ struct RotaryKeys {
   double default_share = 1.0;
   /// True if the class can rotate a part of a head; otherwise it ignores the share, or fails with a scaled rope type.
   bool partial = false;
+  /// Context before scaling if no key gives it; 0: max_position_embeddings.
+  int64_t original_positions = 0;
+  /// True if the class knows no scaling but longrope, of which `su` and `yarn` are old names.
+  bool only_longrope = false;
 };
 
 /// Reads the rotation of a model whose head_width and max_positions are set. An object rope_scaling that is not empty

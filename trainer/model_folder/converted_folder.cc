@@ -56,8 +56,9 @@ class FamilyPacker {
     const std::optional<ParameterPlace> place = PlaceOf(family_, config_, ours);
     if (!place.has_value() || !tensor.defined()) return;
     std::vector<at::Tensor>& parts = waiting_[place->name];
-    parts.push_back(tensor.detach().to(at::kCPU, dtype_));
-    if (static_cast<int>(parts.size()) < PartsOf(place->packing)) return;
+    parts.resize(place->parts.size());
+    parts[place->part] = tensor.detach().to(at::kCPU, dtype_);
+    if (!std::ranges::all_of(parts, [](const at::Tensor& part) { return part.defined(); })) return;
     ready.emplace_back(place->name, Pack(parts, place->packing, config_.heads).contiguous());
     waiting_.erase(place->name);
   }

@@ -202,6 +202,16 @@ void SourceModel::NoteUnusedTensors(const std::set<std::string>& own) {
                   count, folder_->tensors().size(), fmt::join(unused, ", "), count > kNamed ? " ..." : ""));
 }
 
+namespace {
+
+PartShapes ShapesOf(const ModelConfig& config, const ParameterPlace& place) {
+  PartShapes shapes;
+  for (const std::string& part : place.parts) shapes.push_back(ExpectedShape(config, part));
+  return shapes;
+}
+
+}  // namespace
+
 absl::Status SourceModel::CheckTensor(const std::string& ours) const {
   const std::optional<ParameterPlace> place = Place(ours);
   if (!place.has_value()) return absl::OkStatus();
@@ -223,7 +233,7 @@ absl::Status SourceModel::CheckTensor(const std::string& ours) const {
                                            fmt::join(names, "' and '")));
   }
   const std::vector<int64_t> expected =
-      PackedShape(compact ? Packing::kPlain : place->packing, ExpectedShape(config_, ours));
+      compact ? ExpectedShape(config_, ours) : PackedShape(place->packing, ShapesOf(config_, *place));
   if (info->shape != expected) {
     return absl::DataLossError(fmt::format("{}: tensor '{}' has shape [{}], but config.json requires [{}]", where, name,
                                            fmt::join(info->shape, ", "), fmt::join(expected, ", ")));
@@ -248,7 +258,7 @@ absl::StatusOr<at::Tensor> SourceModel::MapParameter(const std::string& ours) co
   if (IsCompact(ours)) return compact_->Tensor(ours);
   const std::string name = StoredName(*place);
   REGROUP_ASSIGN_OR_RETURN(const at::Tensor stored, folder_->Tensor(name));
-  return Unpack(stored, place->packing, place->part, config_.heads);
+  return Unpack(stored, place->packing, ShapesOf(config_, *place), place->part, config_.heads);
 }
 
 ParameterVisitor SourceModel::MapInto(FirstError& error) const {

@@ -67,7 +67,7 @@ struct RelativeBiasConfig {
 };
 
 /// Rotary position embedding. `inverse_frequencies` already include any scaling of the frequencies (linear, llama3,
-/// yarn).
+/// yarn, longrope).
 struct RotaryConfig {
   /// Number of leading entries of each head that rotate; the head's width for full rotation, 0 for none.
   int64_t width = 0;
@@ -75,8 +75,17 @@ struct RotaryConfig {
   bool interleaved = false;
   /// One per pair.
   std::vector<double> inverse_frequencies;
-  /// Factor on every cosine and sine (yarn); 1 otherwise.
+  /// Those of sequences that are longer than `short_positions` (longrope, Ding et al., 2024), for all of their tokens.
+  /// Empty if they are the same.
+  std::vector<double> long_inverse_frequencies;
+  int64_t short_positions = 0;
+  /// Factor on every cosine and sine (yarn, longrope); 1 otherwise.
   double magnitude = 1.0;
+
+  const std::vector<double>& FrequenciesOf(int64_t sequence_length) const {
+    const bool is_long = !long_inverse_frequencies.empty() && sequence_length > short_positions;
+    return is_long ? long_inverse_frequencies : inverse_frequencies;
+  }
 };
 
 struct ModelConfig {

@@ -6,7 +6,7 @@
 
 namespace regroup {
 RotaryTable MakeRotaryTable(const RotaryConfig& config, int64_t positions, at::Device device, at::ScalarType dtype) {
-  const at::Tensor frequencies = at::tensor(config.inverse_frequencies, at::kDouble);
+  const at::Tensor frequencies = at::tensor(config.FrequenciesOf(positions), at::kDouble);
   const at::Tensor angles = at::outer(at::arange(positions, at::kDouble), frequencies);
   // Rounded to float32 first, as Transformers does.
   const auto rounded = [&](const at::Tensor& values) {

@@ -14,7 +14,8 @@ struct RotaryTable {
   at::Tensor sine;
 };
 
-/// Computes the angles in float64.
+/// Returns the table of a sequence of `positions` tokens, whose length decides the frequencies (longrope). Computes the
+/// angles in float64.
 RotaryTable MakeRotaryTable(const RotaryConfig& config, int64_t positions, at::Device device,
                             at::ScalarType dtype = at::kFloat);
 

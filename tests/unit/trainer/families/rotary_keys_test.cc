@@ -99,6 +99,43 @@ TEST(RotaryKeys, YarnTakesNullAndZeroAsTransformersDoes) {
   ExpectSame(Rotary("llama", Yarn({{"factor", nullptr}})), Rotary("llama", Yarn({{"factor", 2.0}})));
 }
 
+/// Eight pairs, as in a head of 16.
+json Longrope(const json& changes = json::object()) {
+  json scaling = {{"type", "longrope"},
+                  {"short_factor", {1, 1, 1, 1, 2, 2, 2, 2}},
+                  {"long_factor", {1, 2, 3, 4, 5, 6, 7, 8}},
+                  {"original_max_position_embeddings", 16}};
+  scaling.update(changes);
+  return {{"rope_scaling", scaling}};
+}
+
+TEST(RotaryKeys, LongropeDividesEachPairByItsOwnFactor) {
+  const RotaryConfig plain = Rotary("llama", json::object()), scaled = Rotary("llama", Longrope());
+  ASSERT_EQ(scaled.inverse_frequencies.size(), 8u);
+  EXPECT_DOUBLE_EQ(scaled.inverse_frequencies[3], plain.inverse_frequencies[3]);
+  EXPECT_DOUBLE_EQ(scaled.inverse_frequencies[4], plain.inverse_frequencies[4] / 2);
+  EXPECT_DOUBLE_EQ(scaled.long_inverse_frequencies[4], plain.inverse_frequencies[4] / 5);
+  EXPECT_EQ(scaled.short_positions, 16);
+  // The maximum is 64 positions: a factor of 4.
+  EXPECT_DOUBLE_EQ(scaled.magnitude, std::sqrt(1.0 + std::log(4.0) / std::log(16.0)));
+  EXPECT_DOUBLE_EQ(Rotary("llama", Longrope({{"factor", 8.0}})).magnitude,
+                   std::sqrt(1.0 + std::log(8.0) / std::log(16.0)));
+  EXPECT_DOUBLE_EQ(Rotary("llama", Longrope({{"attention_factor", 1.5}})).magnitude, 1.5);
+}
+
+TEST(RotaryKeys, LongropeNeedsAFactorForEachPair) {
+  EXPECT_THAT(RopeErrorOf("llama", Longrope({{"long_factor", {1, 2}}})),
+              HasSubstr("'long_factor' in 'rope_scaling' must be a list of 8 numbers above 0, not [1,2]"));
+  EXPECT_THAT(RopeErrorOf("llama", Longrope({{"short_factor", nullptr}})), HasSubstr("'short_factor'"));
+}
+
+TEST(RotaryKeys, Phi3KnowsLongropeByItsOldNamesAndNothingElse) {
+  const RotaryConfig scaled = Rotary("phi3", Longrope());
+  for (const char* name : {"su", "yarn"}) ExpectSame(Rotary("phi3", Longrope({{"type", name}})), scaled);
+  EXPECT_THAT(RopeErrorOf("phi3", {{"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}}}),
+              HasSubstr("have default or longrope"));
+}
+
 TEST(RotaryKeys, NullIsNoNumber) {
   EXPECT_THAT(RopeErrorOf("llama", {{"rope_theta", nullptr}}),
               HasSubstr("'rope_theta' must be a number above 0, not null"));

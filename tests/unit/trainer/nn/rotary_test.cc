@@ -103,6 +103,13 @@ TEST(RotaryTableTest, ComputesAnglesInDoublePrecision) {
   EXPECT_NEAR(table.sine[200000][0].item<double>(), std::sin(200000.0 / 3.0), 1e-6);
 }
 
+TEST(RotaryTableTest, LongSequencesHaveFrequenciesOfTheirOwn) {
+  const RotaryConfig config{
+      .width = 2, .inverse_frequencies = {0.5}, .long_inverse_frequencies = {0.25}, .short_positions = 8};
+  EXPECT_NEAR(MakeRotaryTable(config, 8, at::kCPU).sine[3][0].item<double>(), std::sin(1.5), 1e-6);
+  EXPECT_NEAR(MakeRotaryTable(config, 9, at::kCPU).sine[3][0].item<double>(), std::sin(0.75), 1e-6);
+}
+
 TEST(RotaryTableTest, WithoutRotationNothingChanges) {
   const at::Tensor x = RandomHeads(4);
   EXPECT_TRUE(at::equal(ApplyRotary(x, RotaryConfig{}, RotaryTable{}), x));
