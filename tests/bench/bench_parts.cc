@@ -18,8 +18,9 @@ Model RandomLlama(int64_t layers, int64_t kv_heads) {
   config.intermediate_size = 2816;
   config.vocabulary = 4096;
   config.max_positions = 8192;
-  config.rotary = {.width = 64, .inverse_frequencies = {}};
-  for (int pair = 0; pair < 32; ++pair) config.rotary.inverse_frequencies.push_back(std::pow(1e4, -pair / 32.0));
+  config.kinds[0].rotary = {.width = 64, .inverse_frequencies = {}};
+  for (int pair = 0; pair < 32; ++pair)
+    config.kinds[0].rotary.inverse_frequencies.push_back(std::pow(1e4, -pair / 32.0));
   Model model{.config = config, .embedding = RandomWeight(config.vocabulary, config.hidden_size)};
   const int64_t hidden = config.hidden_size;
   for (int64_t layer = 0; layer < config.layers; ++layer) {

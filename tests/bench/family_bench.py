@@ -30,16 +30,31 @@ LAYERS, WIDTH, HEADS = 3, 128, 8
 COMMON = {"num_hidden_layers": LAYERS, "hidden_size": WIDTH, "num_attention_heads": HEADS, "intermediate_size": 2 * WIDTH,
           "max_position_embeddings": WINDOW}
 LLAMA_LIKE = {**COMMON, "num_key_value_heads": HEADS}
+HEAD = WIDTH // HEADS
+# A window in two of three layers, shorter than the texts.
+KINDS = {"layer_types": ["sliding_attention", "sliding_attention", "full_attention"], "sliding_window": 32}
+EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": WIDTH // 2}
 GPT = {"n_layer": LAYERS, "n_embd": WIDTH, "n_head": HEADS, "n_positions": WINDOW, "n_inner": 2 * WIDTH}
 # Configurations by model type.
 FAMILIES = {
     "llama": LLAMA_LIKE,
     "mistral": {**LLAMA_LIKE, "sliding_window": None},
     "qwen2": LLAMA_LIKE,
-    "qwen3": {**LLAMA_LIKE, "head_dim": WIDTH // HEADS},
-    "gemma": {**LLAMA_LIKE, "head_dim": WIDTH // HEADS, "hidden_act": "gelu_pytorch_tanh"},
+    "qwen3": {**LLAMA_LIKE, "head_dim": HEAD},
+    "qwen2_moe": {**LLAMA_LIKE, **EXPERTS, "shared_expert_intermediate_size": WIDTH},
+    "qwen3_moe": {**LLAMA_LIKE, **EXPERTS, "head_dim": HEAD, "norm_topk_prob": True},
+    "mixtral": {**LLAMA_LIKE, "num_local_experts": 4},
+    "gemma": {**LLAMA_LIKE, "head_dim": HEAD, "hidden_act": "gelu_pytorch_tanh"},
+    "gemma2": {**LLAMA_LIKE, **KINDS, "head_dim": HEAD, "query_pre_attn_scalar": HEAD},
+    "gemma3_text": {**LLAMA_LIKE, **KINDS, "head_dim": HEAD, "query_pre_attn_scalar": HEAD},
     "olmo": LLAMA_LIKE,
     "olmo2": LLAMA_LIKE,
+    "olmo3": {**LLAMA_LIKE, **KINDS},
+    "olmoe": {**LLAMA_LIKE, "num_experts": 8, "num_experts_per_tok": 2},
+    "cohere": {**LLAMA_LIKE, "logit_scale": 1.0},
+    "cohere2": {**LLAMA_LIKE, **KINDS, "logit_scale": 1.0},
+    "granite": {**LLAMA_LIKE, "embedding_multiplier": 4.0, "attention_multiplier": 0.25, "residual_multiplier": 0.7},
+    "smollm3": {**LLAMA_LIKE, "no_rope_layers": [1, 1, 0]},
     "stablelm": LLAMA_LIKE,
     "phi": LLAMA_LIKE,
     "phi3": LLAMA_LIKE,
@@ -88,7 +103,8 @@ def train(model_type, folder, windows, tokenizer, arguments):
                                                **{**special, **FAMILIES[model_type]})
     torch.manual_seed(1)
     base = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
-    model = base.from_config(config, dtype=torch.float32).train()
+    # Transformers computes soft caps of attention logits in its eager implementation only.
+    model = base.from_config(config, dtype=torch.float32, attn_implementation="eager").train()
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.1)
     order = torch.Generator().manual_seed(1)
     for step in range(arguments.steps):

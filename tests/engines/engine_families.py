@@ -36,7 +36,6 @@ CASES = {
     "olmo2": ("olmo2", STANDARD),
     "stablelm": ("stablelm", {**STANDARD, "use_qkv_bias": True, "rope_parameters": partial_rotary(0.25)}),
     "phi": ("phi", {**STANDARD, "intermediate_size": 4 * WIDTH, "rope_parameters": partial_rotary(0.5)}),
-    "phi3": ("phi3", {**STANDARD, "pad_token_id": 0}),
     # Published models have rotary_pct and n_ctx, which Transformers no longer writes by itself.
     "gpt_neox": ("gpt_neox", {**COMMON, "rotary_pct": 0.25}),
     "gptj": ("gptj", {**GPT, "rotary_dim": 16}),

@@ -14,8 +14,15 @@ namespace {
 void CheckConfig(const Family& family, const ModelConfig& config) {
   REGROUP_REQUIRE(config.layers > 0 && config.heads > 0 && config.kv_heads > 0 && config.head_width > 0);
   REGROUP_REQUIRE(config.heads % config.kv_heads == 0);
-  REGROUP_REQUIRE(config.rotary.inverse_frequencies.size() == static_cast<size_t>(config.rotary.width) / 2);
-  REGROUP_REQUIRE(config.rotary.width <= config.head_width);
+  REGROUP_REQUIRE(!config.kinds.empty());
+  for (const AttentionKind& kind : config.kinds) {
+    REGROUP_REQUIRE(kind.rotary.inverse_frequencies.size() == static_cast<size_t>(kind.rotary.width) / 2);
+    REGROUP_REQUIRE(kind.rotary.width <= config.head_width && kind.sliding_window >= 0);
+  }
+  const auto layers = static_cast<size_t>(config.layers);
+  REGROUP_REQUIRE(config.kind_of_layers.empty() || config.kind_of_layers.size() == layers);
+  for (const int64_t kind : config.kind_of_layers) REGROUP_REQUIRE(kind < std::ssize(config.kinds));
+  REGROUP_REQUIRE(config.experts.per_token <= config.experts.count);
   REGROUP_REQUIRE(config.KvHeadsOfAllLayers() > 0 && config.KvCacheBytesPerToken(4) > 0);
   const int64_t weights = config.hidden_size * (2 * config.heads * config.head_width + 3 * config.intermediate_size);
   REGROUP_REQUIRE(config.layers * weights + 2 * config.hidden_size * config.vocabulary > 0);
@@ -24,8 +31,13 @@ void CheckConfig(const Family& family, const ModelConfig& config) {
 }
 
 void Read(const Family& family, const nlohmann::json& json) {
-  const absl::StatusOr<ModelConfig> config = family.read_config(json);
-  if (config.ok()) CheckConfig(family, *config);
+  if (!family.composite.has_value()) {
+    const absl::StatusOr<ModelConfig> config = family.read_config(json);
+    if (config.ok()) CheckConfig(family, *config);
+    return;
+  }
+  const absl::StatusOr<TextConfig> text = TextConfigOf(family, json);
+  if (text.ok()) Read(*text->family, text->config);
 }
 
 }  // namespace

@@ -17,8 +17,22 @@ BASES = {
     "gemma": {**GROUPED, "head_dim": 8},
     "qwen2": GROUPED,
     "qwen3": {**GROUPED, "head_dim": 8},
+    "qwen2_moe": {**GROUPED, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 12,
+                  "shared_expert_intermediate_size": 20},
+    "qwen3_moe": {**GROUPED, "head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 12},
+    "mixtral": {**GROUPED, "head_dim": 16, "num_local_experts": 4, "num_experts_per_tok": 2},
+    "gemma2": {**GROUPED, "head_dim": 8, "sliding_window": 8, "query_pre_attn_scalar": 8,
+               "attn_logit_softcapping": 4.0, "final_logit_softcapping": 5.0},
+    "gemma3_text": {**GROUPED, "head_dim": 8, "sliding_window": 8, "query_pre_attn_scalar": 8,
+                    "layer_types": ["sliding_attention", "full_attention"]},
     "olmo": GROUPED,
     "olmo2": GROUPED,
+    "olmo3": {**GROUPED, "sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]},
+    "olmoe": {**GROUPED, "num_experts": 4, "num_experts_per_tok": 2},
+    "cohere": GROUPED,
+    "cohere2": {**GROUPED, "sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]},
+    "granite": {**GROUPED, "attention_multiplier": 0.25, "residual_multiplier": 0.5},
+    "smollm3": {**GROUPED, "no_rope_layer_interval": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1},
     "stablelm": GROUPED,
     "phi": GROUPED,
     "phi3": {**GROUPED, "pad_token_id": 0},
@@ -31,7 +45,9 @@ BASES = {
            "vocab_size": 48, "relative_attention_num_buckets": 8, "relative_attention_max_distance": 20,
            "decoder_start_token_id": 0},
 }  # fmt: skip
-ROTARY = ("llama", "mistral", "gemma", "qwen2", "qwen3", "olmo", "olmo2", "stablelm", "phi", "phi3", "gpt_neox")
+ROTARY = ("llama", "mistral", "gemma", "gemma2", "gemma3_text", "qwen2", "qwen3", "qwen2_moe", "qwen3_moe", "mixtral",
+          "olmo", "olmo2", "olmo3", "olmoe", "cohere", "cohere2", "granite", "smollm3", "stablelm", "phi", "phi3",
+          "gpt_neox")  # fmt: skip
 PARTIAL = ("stablelm", "phi", "phi3", "gpt_neox")
 ACTIVATION_KEYS = {"gptj": "activation_function", "gpt2": "activation_function", "opt": "activation_function"}
 
@@ -221,7 +237,7 @@ def activation_cases():
     for family in BASES:
         if family in ("bloom", "t5"):
             continue
-        key = ACTIVATION_KEYS.get(family, "hidden_act")
+        key = "hidden_activation" if family in ("gemma2", "gemma3_text") else ACTIVATION_KEYS.get(family, "hidden_act")
         for name in ("silu", "swish", "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python",
                      "gelu_accurate", "gelu_python_tanh", "relu", "relu2", "quick_gelu", "tanh", None):  # fmt: skip
             yield Case(f"{key}-{name}", family, {key: name})
@@ -238,7 +254,12 @@ def default_cases():
                 "layer_norm_epsilon", "use_parallel_residual", "n_inner", "n_positions", "sliding_window", "rotary_dim",
                 "num_decoder_layers", "word_embed_proj_dim", "use_sliding_window", "layer_types", "clip_qkv",
                 "qk_layernorm", "do_layer_norm_before", "scale_attn_weights", "use_bidirectional_attention",
-                "decoder_start_token_id", "hidden_act"}  # fmt: skip
+                "decoder_start_token_id", "hidden_act", "num_experts", "num_experts_per_tok", "moe_intermediate_size",
+                "norm_topk_prob", "mlp_only_layers", "decoder_sparse_step", "logit_scale", "use_qk_norm",
+                "query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping", "no_rope_layers",
+                "no_rope_layer_interval", "embedding_multiplier", "logits_scaling", "attention_multiplier",
+                "residual_multiplier", "sliding_window_pattern", "num_local_experts",
+                "shared_expert_intermediate_size"}  # fmt: skip
         for key in sorted(keys):
             yield Case(f"{key}-null", family, {key: None})
             if BASES[family].get(key) is not None or key == "sliding_window":
@@ -273,6 +294,7 @@ def single_cases():
             "listed-full": {"layer_types": full},
         }.items():
             yield Case(f"sliding-{name}", family, keys)
+    yield from kind_cases()
     spellings = {"hidden_size": ("n_embd", 32, 16), "num_attention_heads": ("n_head", 4, 2),
                  "num_hidden_layers": ("n_layer", 2, 1),
                  "max_position_embeddings": ("n_positions", 64, 40)}  # fmt: skip
@@ -293,6 +315,44 @@ def single_cases():
     yield Case("projected", "opt", {"word_embed_proj_dim": 16})
     yield Case("tokens-beyond", "t5", {"decoder_start_token_id": 47})
     yield from t5_cases()
+
+
+def kind_cases():
+    types = {"full": ["full_attention"] * 2, "sliding": ["sliding_attention"] * 2,
+             "mixed": ["full_attention", "sliding_attention"], "short": ["full_attention"],
+             "unknown": ["full_attention", "linear_attention"]}  # fmt: skip
+    for family in ("gemma2", "gemma3_text", "olmo3", "cohere2", "smollm3", "qwen2_moe"):
+        for name, listed in types.items():
+            yield Case(f"layer-types-{name}", family, {"layer_types": listed})
+            yield Case(f"layer-types-{name}-no-window", family, {"layer_types": listed, "sliding_window": None})
+        yield Case("layer-types-default", family, {"layer_types": ABSENT})
+        yield Case("layer-types-pattern", family, {"layer_types": ABSENT, "sliding_window_pattern": 2})
+    full, sliding = {"rope_type": "linear", "factor": 2.0, "rope_theta": 700.0}, {"rope_type": "default", "rope_theta": 90.0}
+    for family in ("gemma3_text", "olmo3"):
+        for name, keys in {
+            "both": {"rope_parameters": {"full_attention": full, "sliding_attention": sliding}},
+            "full": {"rope_parameters": {"full_attention": full}},
+            "sliding": {"rope_parameters": {"sliding_attention": sliding}},
+            "sliding-and-scaling": {"rope_parameters": {"full_attention": {"rope_type": "default"},
+                                                        "sliding_attention": sliding}, "rope_scaling": rope("yarn")},
+            "theta-beside": {"rope_theta": 300.0, "rope_parameters": {"full_attention": {"rope_type": "default"}}},
+            "local-theta": {"rope_local_base_freq": 50.0, "rope_theta": 300.0},
+            "null-inside": {"rope_parameters": {"full_attention": full, "sliding_attention": None}},
+        }.items():
+            yield Case(f"rope-by-type-{name}", family, keys)
+    for family in ("qwen2_moe", "qwen3_moe"):
+        for name, keys in {
+            "step": {"decoder_sparse_step": 2}, "only": {"mlp_only_layers": [1]}, "normed": {"norm_topk_prob": True},
+            "too-many": {"num_experts_per_tok": 5}, "windowed": {"use_sliding_window": True, "sliding_window": 8},
+        }.items():  # fmt: skip
+            yield Case(f"experts-{name}", family, keys)
+    for name, keys in {
+        "none": {"no_rope_layers": [1, 1]}, "first": {"no_rope_layers": [0, 1]}, "short": {"no_rope_layers": [1]},
+        "window": {"use_sliding_window": True, "sliding_window": 8},
+    }.items():  # fmt: skip
+        yield Case(f"no-rope-{name}", "smollm3", keys)
+    for name, keys in {"norm": {"use_qk_norm": True}, "scale": {"logit_scale": 0.5}}.items():
+        yield Case(f"cohere-{name}", "cohere", keys)
 
 
 def t5_cases():

@@ -1,6 +1,7 @@
 """Writes the tiny checkpoint of a case of config_cases.py: random tensors of the shapes that Transformers reads from
 the configuration, with the output head and the biases that the case stores."""
 
+import copy
 import json
 import os
 import zlib
@@ -21,7 +22,8 @@ def shapes_of(family, config):
     """Returns the shape of every tensor that the class would save for this configuration, its output head included;
     None if Transformers rejects the configuration."""
     try:
-        parsed = transformers.AutoConfig.for_model(**config)
+        # Some classes change the objects that they are given.
+        parsed = transformers.AutoConfig.for_model(**copy.deepcopy(config))
         with torch.device("meta"):
             model = model_class(family).from_config(parsed)
     except Exception:  # whatever it raises, Transformers does not accept the configuration

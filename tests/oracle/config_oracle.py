@@ -31,18 +31,20 @@ TOLERANCE = 1e-4
 SHORT = 450
 
 # Regular expressions for "family/case": settings that Regroup does not compute (trainer/families/README.md lists them).
-REFUSED = (r".*/(hidden_act|activation_function)-(relu2|quick_gelu|tanh)", r".*/yarn-attention_factor-0", r"opt/(affine|norm-after|projected)",
-           r"qwen[23]/sliding-(on|listed)", r"gpt_neox/head-dim-[68]")  # fmt: skip
+REFUSED = (r".*/(hidden_act|hidden_activation|activation_function)-(relu2|quick_gelu|tanh)", r".*/yarn-attention_factor-0", r".*/longrope-(words|zero)-.*", r"cohere/cohere-norm", r"opt/(affine|norm-after|projected)",
+           r"gpt_neox/head-dim-[68]")  # fmt: skip
 # Transformers needs T5's first token only to shift labels, and takes the pad token, 0, to generate. Mistral's class
-# does not read layer_types, but fails on null.
-ACCEPTED = (r"t5/(start|decoder_start_token_id)-absent", r"mistral/layer_types-null")
+# does not read layer_types, but fails on null. Classes with windows want one even if no layer has it.
+ACCEPTED = (r"t5/(start|decoder_start_token_id)-absent", r"mistral/layer_types-null",
+            r"(gemma2|gemma3_text|olmo3|cohere2)/layer-types-full-no-window")  # fmt: skip
 
 
 def transformers_logits(folder, family, tokens):
     """Returns Transformers' logits, or the reason why it does not have any: an error, or weights that it would have to
     invent."""
     try:
-        model, info = model_class(family).from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+        model, info = model_class(family).from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True, attn_implementation="eager")
         for kind in ("missing_keys", "mismatched_keys"):
             if info[kind]:
                 return None, f"{kind}: {sorted(info[kind])[:2]}"

@@ -11,7 +11,7 @@ import tempfile
 
 import torch
 
-from regroup_programs import Programs, config_of, report_of
+from regroup_programs import Programs, config_of, report_of, weights_of
 from tiny_checkpoints import texts_of, write_text
 from tiny_families import CASES, make_family_checkpoint, make_uneven_checkpoint
 from transformers_checks import (check_configuration, check_logits, check_perplexity, load, logits_of, random_tokens,
@@ -44,9 +44,19 @@ def check_layout(folder, source_folder, layout, kv_heads, source_heads):
     assert provenance["source_kv_heads"] == source_heads
 
 
+def check_other_parts(folder, source_folder):
+    """Checks that what is not of the language model is copied bit by bit."""
+    if "text_config" not in config_of(source_folder):
+        return
+    before, after = weights_of(source_folder), weights_of(folder)
+    assert set(before) == set(after), set(before) ^ set(after)
+    others = [name for name in before if "language_model" not in name and name != "lm_head.weight"]
+    assert others and all(torch.equal(before[name], after[name]) for name in others), others
+
+
 def convert(programs, work, case, source_folder, source, job):
     share, alignment, finetune, refine = job
-    heads = source.config.num_attention_heads
+    heads = source.config.get_text_config().num_attention_heads
     train, valid = f"{work}/train.jsonl", f"{work}/valid.jsonl"
     training = dict(finetune)
     if finetune["method"] != "none":
@@ -57,6 +67,7 @@ def convert(programs, work, case, source_folder, source, job):
         calibration={"data": train, "sequences": 16, "sequence_length": LENGTH},
         evaluation={"perplexity": {"data": valid, "sequence_length": LENGTH}})  # fmt: skip
     check_layout(folder, source_folder, CASES[case][2], heads // share, heads)
+    check_other_parts(folder, source_folder)
     tokens = random_tokens(source, 2, 100)
     result = load(folder)
     logits, own = check_logits(programs, folder, tokens, result)
@@ -112,7 +123,8 @@ def check_table(programs):
     """Checks that `regroup families` lists the same layouts as the cases, and no family without a case."""
     listed = json.loads(subprocess.run([programs.regroup, "families", "--json"], check=True, capture_output=True).stdout)
     expected = {model_type: layout for model_type, _, layout in CASES.values()}
-    assert {entry["family"]: entry["layout"] for entry in listed} == expected, (listed, expected)
+    found = {model_type: entry["layout"] for entry in listed for model_type in entry["model_types"]}
+    assert found == expected, (found, expected)
 
 
 def main():

@@ -21,6 +21,15 @@ LONGROPE = {"rope_type": "longrope", "rope_theta": 500.0, "short_factor": [1.0, 
             "long_factor": [1.0, 1.5, 3.0, 6.0]}
 
 
+# Layers of different kinds. Windows are shorter than the sequences of the tests.
+KINDS = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 24}
+EXPERTS = {"num_experts": 5, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
+CLIP = {"model_type": "clip_vision_model", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "image_size": 28, "patch_size": 14, "projection_dim": 16}
+SIGLIP = {"model_type": "siglip_vision_model", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
+          "num_attention_heads": 2, "image_size": 28, "patch_size": 14}
+
+
 def wide_heads(**changes):
     return {**COMMON, "head_dim": 12, **changes}
 
@@ -33,11 +42,42 @@ def rope(**parameters):
 CASES = {
     "llama": ("llama", wide_heads(num_key_value_heads=8, rope_parameters=YARN), "standard"),
     "mistral": ("mistral", wide_heads(num_key_value_heads=8, sliding_window=24), "standard"),
+    "mixtral": ("mixtral", wide_heads(num_key_value_heads=8, num_local_experts=4), "standard"),
     "qwen2": ("qwen2", {**COMMON, "num_key_value_heads": 8}, "standard"),
+    "qwen2-windows": ("qwen2", {**COMMON, "num_key_value_heads": 8, "use_sliding_window": True, "sliding_window": 24,
+                                "max_window_layers": 1}, "standard"),
+    "qwen2_moe": ("qwen2_moe", {**COMMON, **EXPERTS, "num_key_value_heads": 8, "shared_expert_intermediate_size": 40},
+                  "standard"),
     "qwen3": ("qwen3", wide_heads(num_key_value_heads=8), "standard"),
+    "qwen3_moe": ("qwen3_moe", wide_heads(**EXPERTS, num_key_value_heads=8, norm_topk_prob=True, mlp_only_layers=[0]),
+                  "standard"),
     "gemma": ("gemma", wide_heads(num_key_value_heads=8, hidden_act="gelu_pytorch_tanh"), "standard"),
+    "gemma2": ("gemma2", wide_heads(**KINDS, num_key_value_heads=8, query_pre_attn_scalar=10,
+                                    attn_logit_softcapping=3.0, final_logit_softcapping=4.0), "standard"),
+    "gemma3_text": ("gemma3_text", wide_heads(
+        **KINDS, num_key_value_heads=8, query_pre_attn_scalar=10, rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 3000.0},
+            "sliding_attention": rope()}), "standard"),
+    "gemma3": ("gemma3", {"text_config": wide_heads(**KINDS, num_key_value_heads=8), "vision_config": SIGLIP,
+                          "mm_tokens_per_image": 4, "image_token_index": 5, "boi_token_index": 6,
+                          "eoi_token_index": 7}, "standard"),
+    "llava": ("llava", {"text_config": {"model_type": "llama", **COMMON, "num_key_value_heads": 8},
+                        "vision_config": CLIP, "image_token_index": 5}, "standard"),
+    "vipllava": ("vipllava", {"text_config": {"model_type": "llama", **COMMON, "num_key_value_heads": 8},
+                              "vision_config": CLIP, "image_token_index": 5, "vision_feature_layers": [-1, -2]},
+                 "standard"),
+    "llava_next": ("llava_next", {"text_config": {"model_type": "mistral", **COMMON, "num_key_value_heads": 8},
+                                  "vision_config": CLIP, "image_token_index": 5}, "standard"),
     "olmo": ("olmo", {**COMMON, "num_key_value_heads": 8}, "standard"),
     "olmo2": ("olmo2", {**COMMON, "num_key_value_heads": 8}, "standard"),
+    "olmo3": ("olmo3", {**COMMON, **KINDS, "num_key_value_heads": 8, "rope_parameters": {
+        "full_attention": YARN, "sliding_attention": rope()}}, "standard"),
+    "olmoe": ("olmoe", {**COMMON, "num_key_value_heads": 8, "num_experts": 6, "num_experts_per_tok": 3}, "standard"),
+    "cohere": ("cohere", {**COMMON, "num_key_value_heads": 8, "logit_scale": 0.4}, "standard"),
+    "cohere2": ("cohere2", {**COMMON, **KINDS, "num_key_value_heads": 8}, "standard"),
+    "granite": ("granite", {**COMMON, "num_key_value_heads": 8, "embedding_multiplier": 3.0, "logits_scaling": 2.0,
+                            "attention_multiplier": 0.2, "residual_multiplier": 0.7}, "standard"),
+    "smollm3": ("smollm3", {**COMMON, "num_key_value_heads": 8, "no_rope_layers": [1, 0]}, "standard"),
     "stablelm": ("stablelm", {**COMMON, "num_key_value_heads": 8, "use_qkv_bias": True,
                               "rope_parameters": rope(partial_rotary_factor=0.25)}, "standard"),
     "stablelm-parallel": ("stablelm", {**COMMON, "num_key_value_heads": 8, "use_parallel_residual": True,
@@ -107,7 +147,11 @@ def make_family_checkpoint(root, case, texts):
     folder = f"{root}/{case}"
     os.makedirs(folder)
     vocabulary = train_tokenizer(folder, texts, begin=False)
-    config = transformers.AutoConfig.for_model(model_type, vocab_size=vocabulary, **settings)
+    if "text_config" in settings:
+        settings = {**settings, "text_config": {**settings["text_config"], "vocab_size": vocabulary}}
+    else:
+        settings = {**settings, "vocab_size": vocabulary}
+    config = transformers.AutoConfig.for_model(model_type, **settings)
     model = model_class(model_type).from_config(config, dtype=torch.float32)
     randomise(model, len(case))
     model.save_pretrained(folder)

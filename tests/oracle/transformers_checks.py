@@ -12,16 +12,26 @@ from regroup_programs import config_of, report_of
 
 
 ENCODER_DECODERS = {"t5"}
+# Checkpoints with a language model among other parts.
+COMPOSITES = {"llava", "llava_next", "vipllava", "gemma3"}
 
 
 def model_class(model_type):
-    return (transformers.AutoModelForSeq2SeqLM if model_type in ENCODER_DECODERS else transformers.AutoModelForCausalLM)
+    if model_type in ENCODER_DECODERS:
+        return transformers.AutoModelForSeq2SeqLM
+    return transformers.AutoModelForImageTextToText if model_type in COMPOSITES else transformers.AutoModelForCausalLM
+
+
+def text_config(config):
+    """Returns the part of a config.json that describes the language model."""
+    return config["text_config"] if config["model_type"] in COMPOSITES else config
 
 
 def load(folder):
     """Returns the model in float32; fails if a weight is missing, unexpected or has another shape."""
+    # Transformers computes soft caps of attention logits in its eager implementation only.
     model, info = model_class(config_of(folder)["model_type"]).from_pretrained(
-        folder, dtype=torch.float32, output_loading_info=True)
+        folder, dtype=torch.float32, output_loading_info=True, attn_implementation="eager")
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         assert not info[kind], (folder, kind, info[kind])
     assert not info.get("error_msgs"), info["error_msgs"]
@@ -58,14 +68,15 @@ def relative_difference(logits, expected):
 
 def random_tokens(model, sequences, length):
     generator = torch.Generator().manual_seed(5)
-    return torch.randint(0, model.config.vocab_size, (sequences, length), generator=generator)
+    vocabulary = model.config.get_text_config().vocab_size
+    return torch.randint(0, vocabulary, (sequences, length), generator=generator)
 
 
 def token_windows(folder, data, length):
     """Implements the protocol of perplexity: encodes every text with the tokenizer's own post-processing, adds the end
     token, joins them, and cuts windows without overlap; the last partial window is dropped."""
     tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")
-    end = config_of(folder).get("eos_token_id")
+    end = text_config(config_of(folder)).get("eos_token_id")
     ids = []
     with open(data, encoding="utf-8") as file:
         for line in file:
@@ -107,8 +118,9 @@ def check_perplexity(folder, source_folder, data, length, source=None, result=No
 def check_configuration(folder, source_folder, kv_heads):
     """Checks that the configuration is the source's own, with the heads changed and the provenance added."""
     config, source = config_of(folder), config_of(source_folder)
-    assert config["num_key_value_heads"] == kv_heads, config
-    assert config["regroup"]["source_kv_heads"] == source["num_key_value_heads"]
-    assert load(folder).config.num_key_value_heads == kv_heads
+    assert text_config(config)["num_key_value_heads"] == kv_heads, config
+    assert config["regroup"]["source_kv_heads"] == text_config(source)["num_key_value_heads"]
+    assert load(folder).config.get_text_config().num_key_value_heads == kv_heads
     del config["regroup"]
-    assert config == {**source, "num_key_value_heads": kv_heads}, (config, source)
+    text_config(source)["num_key_value_heads"] = kv_heads
+    assert config == source, (config, source)

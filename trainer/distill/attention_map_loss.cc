@@ -35,9 +35,15 @@ at::Tensor OneOf(const at::Tensor& all, int64_t sequence, int64_t head) {
 /// Returns the KV head that a query head reads.
 int64_t KvHeadOf(int64_t head, int64_t heads, int64_t kv_heads) { return head / (heads / kv_heads); }
 
+/// Returns scale q k^T of one head, [T, tokens read], float32, before a soft cap.
+at::Tensor Logits(const at::Tensor& query, const at::Tensor& key, double scale) {
+  return at::mm(query, key.t()).to(at::kFloat).mul_(scale);
+}
+
 /// Returns the log-probabilities of one head, [T, tokens read], float32.
-at::Tensor LogProbabilities(const at::Tensor& query, const at::Tensor& key, const at::Tensor& bias, double scale) {
-  at::Tensor logits = at::mm(query, key.t()).to(at::kFloat).mul_(scale);
+at::Tensor LogProbabilities(const at::Tensor& query, const at::Tensor& key, const at::Tensor& bias,
+                            const AttentionHeads& heads) {
+  at::Tensor logits = SoftCapped(Logits(query, key, heads.scale), heads.soft_cap);
   if (bias.defined()) logits.add_(bias);
   return at::log_softmax(logits, -1);
 }
@@ -78,10 +84,10 @@ class AttendAndCompareFunction : public torch::autograd::Function<AttendAndCompa
     at::Tensor sums = at::zeros({query.size(0), heads}, wide.dtype(at::kDouble));
     ForEachHead(query, [&](int64_t b, int64_t h) {
       const int64_t kv = KvHeadOf(h, heads, kv_heads);
-      const at::Tensor log_q = LogProbabilities(query[b][h], key[b][kv], OneOf(bias, b, h), student.scale);
+      const at::Tensor log_q = LogProbabilities(query[b][h], key[b][kv], OneOf(bias, b, h), student);
       const at::Tensor log_p =
           LogProbabilities(teacher.query[b][h], teacher.key[b][KvHeadOf(h, heads, teacher_kv_heads)],
-                           OneOf(teacher_bias, b, h), teacher.scale);
+                           OneOf(teacher_bias, b, h), teacher);
       at::Tensor q = probabilities[b][h];
       at::exp_out(q, log_q);
       const at::Tensor p = log_p.exp();
@@ -93,6 +99,7 @@ class AttendAndCompareFunction : public torch::autograd::Function<AttendAndCompa
     });
     context->save_for_backward({query, key, value, probabilities, divergence_gradient});
     context->saved_data["scale"] = student.scale;
+    context->saved_data["soft_cap"] = student.soft_cap;
     return {attended, (sums.sum() * weight).to(at::kFloat)};
   }
 
@@ -101,6 +108,7 @@ class AttendAndCompareFunction : public torch::autograd::Function<AttendAndCompa
     const at::Tensor &query = saved[0], &key = saved[1], &value = saved[2];
     const at::Tensor &probabilities = saved[3], &divergence_gradient = saved[4];
     const double scale = context->saved_data["scale"].toDouble();
+    const double soft_cap = context->saved_data["soft_cap"].toDouble();
     const int64_t heads = query.size(1), kv_heads = key.size(1);
     const at::Tensor attended_gradient = outputs[0].contiguous();
     at::Tensor query_gradient = at::empty_like(query, at::MemoryFormat::Contiguous);
@@ -113,6 +121,7 @@ class AttendAndCompareFunction : public torch::autograd::Function<AttendAndCompa
       at::Tensor logits = at::mm(upstream, value[b][kv].t()).to(at::kFloat);
       const at::Tensor mean = (logits * p).sum(-1, /*keepdim=*/true);
       logits.sub_(mean).mul_(p).addcmul_(divergence_gradient[b][h], outputs[1]).mul_(scale);
+      if (soft_cap > 0) logits.mul_(1 - (Logits(query[b][h], key[b][kv], scale) / soft_cap).tanh_().square_());
       const at::Tensor narrow = logits.to(query.scalar_type());
       query_gradient[b][h].copy_(at::mm(narrow, key[b][kv]));
       key_gradient[b][h].copy_(at::mm(narrow.t(), query[b][h]));

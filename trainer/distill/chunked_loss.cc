@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "trainer/nn/loss_chunk.h"
 
@@ -39,12 +40,25 @@ int64_t TokensInCache(const at::Tensor& logits) {
   return logits.is_cpu() ? std::max<int64_t>(1, kEntries / logits.size(1)) : logits.size(0);
 }
 
+/// Does what `loss_of` does for logits that are capped first.
+at::Tensor TakeCapped(const LogitLoss& loss_of, at::Tensor student_logits, at::Tensor teacher_logits, double weight,
+                      double soft_cap) {
+  if (soft_cap == 0) return loss_of(std::move(student_logits), teacher_logits, weight);
+  const auto cap = [&](at::Tensor& logits) { logits.div_(soft_cap).tanh_().mul_(soft_cap); };
+  cap(student_logits);
+  cap(teacher_logits);
+  const at::Tensor slope = 1 - (student_logits / soft_cap).square();
+  at::Tensor loss = loss_of(student_logits, teacher_logits, weight);
+  student_logits.mul_(slope);
+  return loss;
+}
+
 class ChunkedLossFunction : public torch::autograd::Function<ChunkedLossFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& student, const at::Tensor& student_projection,
                             const std::optional<at::Tensor>& student_bias, const at::Tensor& teacher,
                             const at::Tensor& teacher_projection, const std::optional<at::Tensor>& teacher_bias,
-                            const LogitLoss& loss_of, double weight, int64_t chunk_tokens) {
+                            const LogitLoss& loss_of, double weight, int64_t chunk_tokens, double soft_cap) {
     const int64_t tokens = student.size(0);
     at::Tensor loss = at::zeros({}, student.options().dtype(at::kDouble));
     at::Tensor student_gradient = at::empty_like(student);
@@ -63,7 +77,8 @@ class ChunkedLossFunction : public torch::autograd::Function<ChunkedLossFunction
       const int64_t step = TokensInCache(logits_gradient);
       for (int64_t first = 0; first < count; first += step) {
         const int64_t some = std::min(step, count - first);
-        loss += loss_of(logits_gradient.narrow(0, first, some), teacher_logits.narrow(0, first, some), weight);
+        loss += TakeCapped(loss_of, logits_gradient.narrow(0, first, some), teacher_logits.narrow(0, first, some),
+                           weight, soft_cap);
       }
       at::Tensor rows = student_gradient.narrow(0, start, count);
       at::mm_out(rows, logits_gradient, student_projection);
@@ -85,7 +100,7 @@ class ChunkedLossFunction : public torch::autograd::Function<ChunkedLossFunction
     const auto scaled = [&](at::Tensor gradient) {
       return gradient.defined() ? gradient.mul_(scale.to(gradient.scalar_type())) : gradient;
     };
-    return {scaled(saved[0]), scaled(saved[1]), scaled(saved[2]), {}, {}, {}, {}, {}, {}};
+    return {scaled(saved[0]), scaled(saved[1]), scaled(saved[2]), {}, {}, {}, {}, {}, {}, {}};
   }
 };
 
@@ -96,7 +111,8 @@ at::Tensor ChunkedLoss(const at::Tensor& student_hidden, const Linear& student_p
                        double weight, const ChunkedLossOptions& options) {
   return ChunkedLossFunction::apply(student_hidden, student_projection.weight, BiasOf(student_projection),
                                     teacher_hidden, teacher_projection.weight, BiasOf(teacher_projection), loss, weight,
-                                    options.chunk_tokens.value_or(LossChunkTokens(student_hidden.device())));
+                                    options.chunk_tokens.value_or(LossChunkTokens(student_hidden.device())),
+                                    options.soft_cap);
 }
 
 }  // namespace regroup

@@ -22,6 +22,8 @@ using LogitLoss = std::function<at::Tensor(at::Tensor student_logits, const at::
 struct ChunkedLossOptions {
   /// Number of tokens in one chunk; by default LossChunkTokens of the device.
   std::optional<int64_t> chunk_tokens = {};
+  /// See ModelConfig::logit_soft_cap; for both models.
+  double soft_cap = 0;
 };
 
 /// Returns weight x the sum of the loss over tokens, a float32 scalar. student_hidden [N, D] and student_projection

@@ -44,7 +44,11 @@ std::vector<NameRule> Names() {
 }  // namespace
 
 Family BloomFamily() {
-  return {.read_config = ReadConfig, .names = Names(), .architecture = "BloomForCausalLM", .standard_gqa = false};
+  return {.models = "BLOOM",
+          .read_config = ReadConfig,
+          .names = Names(),
+          .architecture = "BloomForCausalLM",
+          .standard_gqa = false};
 }
 
 }  // namespace regroup

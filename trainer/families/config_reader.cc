@@ -17,6 +17,9 @@ constexpr int64_t kMaxNumber = int64_t{1} << 31;
 constexpr int64_t kMaxWidth = int64_t{1} << 22;
 constexpr int64_t kMaxHeadWidth = int64_t{1} << 16;
 constexpr int64_t kMaxLayers = 10'000;
+constexpr int64_t kMaxExperts = 4096;
+/// Experts times the width of each.
+constexpr int64_t kMaxAllExperts = int64_t{1} << 24;
 
 }  // namespace
 
@@ -120,6 +123,12 @@ double ConfigReader::PositiveIn(const Json& object, std::string_view section, st
   return entry->get<double>();
 }
 
+double ConfigReader::PositiveOrNull(std::string_view key, double otherwise) {
+  const Json* value = Find(key);
+  if (value == nullptr) return otherwise;
+  return value->is_null() ? 0 : PositiveOr(key, otherwise);
+}
+
 RotaryConfig ConfigReader::PlainRotary(int64_t head_width, int64_t rotary_width, double theta) {
   if (rotary_width <= 0 || rotary_width > std::min(head_width, kMaxHeadWidth) || rotary_width % 2 != 0) {
     Fail(
@@ -159,9 +168,20 @@ void ConfigReader::CheckSizes(const ModelConfig& config) {
   for (const int64_t width : {config.hidden_size, config.intermediate_size, config.heads}) {
     if (width > kMaxWidth) Fail(fmt::format("a size of {} is more than {}", width, kMaxWidth));
   }
+  const ExpertsConfig& experts = config.experts;
+  if (experts.count > kMaxExperts || experts.count * std::max(experts.width, experts.shared_width) > kMaxAllExperts) {
+    Fail(fmt::format("{} experts of width {} are more than any model has", experts.count, experts.width));
+  }
   if (config.heads <= kMaxWidth && config.heads * config.head_width > kMaxWidth) {
     Fail(fmt::format("{} heads of width {} are wider than {}", config.heads, config.head_width, kMaxWidth));
   }
+}
+
+int64_t ConfigReader::Layers(std::string_view key) {
+  const int64_t layers = Integer(key);
+  if (layers <= kMaxLayers) return layers;
+  Fail(fmt::format("{} layers are more than {}", layers, kMaxLayers));
+  return 1;
 }
 
 int64_t ConfigReader::IntegerOfAny(std::initializer_list<std::string_view> keys) {

@@ -51,12 +51,16 @@ class ConfigReader {
   double PositiveIn(const nlohmann::json& object, std::string_view section, std::string_view key,
                     std::optional<double> otherwise);
   double PositiveOr(std::string_view key, double otherwise) { return PositiveIn(config_, "", key, otherwise); }
+  /// Returns a number above 0, 0 if it is null, or `otherwise` if the key is missing.
+  double PositiveOrNull(std::string_view key, double otherwise);
   /// Fails unless `key` is missing or has this value.
   void Require(std::string_view key, const nlohmann::json& value);
   void RequireOrNull(std::string_view key, const nlohmann::json& value);
   /// Returns the first of these keys that is present, for settings with several names: Transformers lets that one
   /// override the later ones. If none is present, the error names the last.
   int64_t IntegerOfAny(std::initializer_list<std::string_view> keys);
+  /// Returns a required number of layers, and 1 after an error, so that callers can loop over them.
+  int64_t Layers(std::string_view key);
   /// Records an error found by the family itself.
   void Fail(std::string message);
   /// Fails for a model larger than any existing one, so that products of its sizes cannot overflow.

@@ -26,11 +26,10 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
 }  // namespace
 
 Family GemmaFamily() {
-  return {
-      .read_config = ReadConfig,
-      .names =
-          LlamaNames({.query_key_value = Bias::kByAttentionBias, .attention_output = Bias::kByAttentionBias}).rules(),
-      .architecture = "GemmaForCausalLM"};
+  return {.models = "Gemma",
+          .read_config = ReadConfig,
+          .names = LlamaNames(kAttentionBiases).rules(),
+          .architecture = "GemmaForCausalLM"};
 }
 
 }  // namespace regroup

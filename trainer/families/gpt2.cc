@@ -33,7 +33,11 @@ std::vector<NameRule> Names() {
 }  // namespace
 
 Family Gpt2Family() {
-  return {.read_config = ReadConfig, .names = Names(), .architecture = "GPT2LMHeadModel", .standard_gqa = false};
+  return {.models = "GPT-2",
+          .read_config = ReadConfig,
+          .names = Names(),
+          .architecture = "GPT2LMHeadModel",
+          .standard_gqa = false};
 }
 
 }  // namespace regroup

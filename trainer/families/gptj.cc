@@ -8,8 +8,8 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
   ModelConfig config = ReadGptConfig(reader, "gptj", 2048);
   config.layout = BlockLayout::kParallel;
-  config.rotary = reader.PlainRotary(config.head_width, reader.IntegerOr("rotary_dim", 64), 10000.0);
-  config.rotary.interleaved = true;
+  config.kinds[0].rotary = reader.PlainRotary(config.head_width, reader.IntegerOr("rotary_dim", 64), 10000.0);
+  config.kinds[0].rotary.interleaved = true;
   return Finish(reader, std::move(config));
 }
 
@@ -31,7 +31,11 @@ std::vector<NameRule> Names() {
 }  // namespace
 
 Family GptjFamily() {
-  return {.read_config = ReadConfig, .names = Names(), .architecture = "GPTJForCausalLM", .standard_gqa = false};
+  return {.models = "GPT-J",
+          .read_config = ReadConfig,
+          .names = Names(),
+          .architecture = "GPTJForCausalLM",
+          .standard_gqa = false};
 }
 
 }  // namespace regroup

@@ -22,7 +22,7 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   config.layout = parallel ? BlockLayout::kParallelTwoNorms : BlockLayout::kSequential;
   config.gated_feed_forward = false;
   config.activation = reader.ReadActivation("hidden_act", "gelu");
-  config.rotary = ReadRotary(
+  config.kinds[0].rotary = ReadRotary(
       reader, config, {.theta = "rotary_emb_base", .share = "rotary_pct", .default_share = 0.25, .partial = true});
   config.tied_embeddings = reader.BooleanOr("tie_word_embeddings", false);
   reader.ReadBias(config, KeyOf(Bias::kByAttentionBias), true);
@@ -48,7 +48,8 @@ std::vector<NameRule> Names() {
 
 Family GptneoxFamily() {
   // Transformers 5 calls the head lm_head in memory; weights that others save from there have that name.
-  return {.read_config = ReadConfig,
+  return {.models = "GPT-NeoX, Pythia",
+          .read_config = ReadConfig,
           .names = Names(),
           .architecture = "GPTNeoXForCausalLM",
           .head_alias = "lm_head.weight",

@@ -13,15 +13,17 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   return Finish(reader, std::move(config));
 }
 
-std::vector<NameRule> Names() {
-  return LlamaNames({.query_key_value = Bias::kByAttentionBias,
-                     .attention_output = Bias::kByAttentionBias,
-                     .feed_forward = Bias::kByMlpBias})
-      .rules();
-}
+std::vector<NameRule> Names() { return LlamaNames(kAllBiases).rules(); }
 
 }  // namespace
 
-Family LlamaFamily() { return {.read_config = ReadConfig, .names = Names(), .architecture = "LlamaForCausalLM"}; }
+Family LlamaFamily() {
+  return {.models = "LLaMA 1 to 3, Vicuna, Yi, SmolLM2",
+          .read_config = ReadConfig,
+          .names = Names(),
+          .architecture = "LlamaForCausalLM",
+          .text_defaults =
+              TextDefaults({.vocabulary = 32000, .hidden = 4096, .intermediate = 11008, .layers = 32, .heads = 32})};
+}
 
 }  // namespace regroup

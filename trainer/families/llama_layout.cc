@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 namespace regroup {
 
 void CheckHeads(ConfigReader& reader, const ModelConfig& config, bool head_width_written) {
@@ -25,7 +23,7 @@ absl::StatusOr<ModelConfig> Finish(ConfigReader& reader, ModelConfig config) {
 ModelConfig ReadLlamaConfig(ConfigReader& reader, std::string_view family, const LlamaDefaults& defaults) {
   ModelConfig config{.family = std::string(family)};
   config.hidden_size = reader.Integer("hidden_size");
-  config.layers = reader.Integer("num_hidden_layers");
+  config.layers = reader.Layers("num_hidden_layers");
   config.heads = reader.Integer("num_attention_heads");
   const int64_t kv_heads = defaults.kv_heads_may_be_null
                                ? reader.OptionalInteger("num_key_value_heads", defaults.kv_heads)
@@ -37,27 +35,19 @@ ModelConfig ReadLlamaConfig(ConfigReader& reader, std::string_view family, const
   config.intermediate_size = reader.Integer("intermediate_size");
   config.vocabulary = reader.Integer("vocab_size");
   config.max_positions = reader.IntegerOr("max_position_embeddings", defaults.max_positions);
-  config.activation = reader.ReadActivation("hidden_act", defaults.activation);
-  config.rotary = ReadRotary(reader, config, defaults.rotary);
+  config.activation = reader.ReadActivation(defaults.activation_key, defaults.activation);
+  if (!defaults.rotary_by_layer_type) config.kinds[0].rotary = ReadRotary(reader, config, defaults.rotary);
   config.tied_embeddings = reader.BooleanOr("tie_word_embeddings", defaults.tied);
   CheckHeads(reader, config, width > 0);
   return config;
 }
 
-void RequireFullAttention(ConfigReader& reader, const ModelConfig& config) {
-  const nlohmann::json* types = reader.Find("layer_types");
-  if (types != nullptr && !types->is_null()) {
-    const auto full = [](const nlohmann::json& type) { return type == "full_attention"; };
-    if (types->is_array() && std::ranges::all_of(*types, full)) return;
-    reader.Fail("'layer_types' must be a list of full_attention only; layers with a sliding window are not supported");
-    return;
-  }
-  const bool sliding = reader.BooleanOr("use_sliding_window", false);
-  const bool has_window = reader.OptionalInteger("sliding_window", 4096) > 0;
-  if (!sliding || !has_window || reader.IndexOr("max_window_layers", 28) >= config.layers) return;
-  reader.Fail(
-      "'use_sliding_window' is true for the layers from 'max_window_layers' on, but only false is supported; set it to "
-      "false if no sequence is longer than 'sliding_window'");
+nlohmann::json TextDefaults(const TextSizes& sizes) {
+  return {{"vocab_size", sizes.vocabulary},
+          {"hidden_size", sizes.hidden},
+          {"intermediate_size", sizes.intermediate},
+          {"num_hidden_layers", sizes.layers},
+          {"num_attention_heads", sizes.heads}};
 }
 
 NameRules LlamaNames(const LlamaBiases& biases) {

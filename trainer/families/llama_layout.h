@@ -20,16 +20,16 @@ struct LlamaDefaults {
   int64_t head_width = 0;
   bool head_width_may_be_null = false;
   int64_t max_positions = 2048;
+  std::string_view activation_key = "hidden_act";
   std::string_view activation = "silu";
   bool tied = false;
   RotaryKeys rotary;
+  /// True if the family reads the rotation itself, because it depends on the layer's type.
+  bool rotary_by_layer_type = false;
 };
 
 /// Reads sizes, RMSNorm, rotation and gated feed-forward.
 ModelConfig ReadLlamaConfig(ConfigReader& reader, std::string_view family, const LlamaDefaults& defaults);
-
-/// Fails if a layer has a sliding window, for the classes that give one to some layers only.
-void RequireFullAttention(ConfigReader& reader, const ModelConfig& config);
 
 /// Fails if the number of KV heads does not divide the number of heads, or if no head width is given and the number of
 /// heads does not divide the hidden size.
@@ -45,6 +45,20 @@ struct LlamaBiases {
   Bias feed_forward = Bias::kNone;
 };
 
+/// Biases that attention_bias, or attention_bias and mlp_bias, decide.
+inline constexpr LlamaBiases kAttentionBiases{.query_key_value = Bias::kByAttentionBias,
+                                              .attention_output = Bias::kByAttentionBias};
+inline constexpr LlamaBiases kAllBiases{.query_key_value = Bias::kByAttentionBias,
+                                        .attention_output = Bias::kByAttentionBias,
+                                        .feed_forward = Bias::kByMlpBias};
+
 NameRules LlamaNames(const LlamaBiases& biases);
+
+struct TextSizes {
+  int64_t vocabulary = 0, hidden = 0, intermediate = 0, layers = 0, heads = 0;
+};
+
+/// Returns Family::text_defaults under LLaMA's keys.
+nlohmann::json TextDefaults(const TextSizes& sizes);
 
 }  // namespace regroup

@@ -12,6 +12,8 @@ std::string_view KeyOf(Bias bias) {
       return "mlp_bias";
     case Bias::kByUseQkvBias:
       return "use_qkv_bias";
+    case Bias::kByQkvBias:
+      return "qkv_bias";
     case Bias::kByEnableBias:
       return "enable_bias";
     case Bias::kNone:
@@ -56,6 +58,12 @@ NameRules& NameRules::FusedAttention(std::string_view checkpoint, Bias bias, Pac
 NameRules& NameRules::Fused(std::initializer_list<std::string_view> ours, std::string_view checkpoint,
                             Packing packing) {
   for (const std::string_view part : ours) Linear(part, checkpoint, Bias::kNone, packing);
+  return *this;
+}
+
+NameRules& NameRules::OfExperts(std::string_view ours, std::string_view checkpoint, bool experts) {
+  rules_.push_back(
+      {.ours = fmt::format("{}.weight", ours), .checkpoint = fmt::format("{}.weight", checkpoint), .experts = experts});
   return *this;
 }
 

@@ -11,7 +11,7 @@
 namespace regroup {
 
 /// Tells whether a projection has a bias. The last ones leave it to a boolean of config.json, whose name KeyOf returns.
-enum class Bias { kNone, kAlways, kByAttentionBias, kByMlpBias, kByUseQkvBias, kByEnableBias };
+enum class Bias { kNone, kAlways, kByAttentionBias, kByMlpBias, kByUseQkvBias, kByQkvBias, kByEnableBias };
 
 /// Returns "attention_bias" for kByAttentionBias and so on; "" for kNone and kAlways.
 std::string_view KeyOf(Bias bias);
@@ -28,6 +28,8 @@ class NameRules {
   NameRules& FusedAttention(std::string_view checkpoint, Bias bias, Packing packing);
   /// Adds the weights of several projections as one tensor, in its order.
   NameRules& Fused(std::initializer_list<std::string_view> ours, std::string_view checkpoint, Packing packing);
+  /// Adds `<ours>.weight` of layers with (or without) experts.
+  NameRules& OfExperts(std::string_view ours, std::string_view checkpoint, bool experts = true);
   /// Adds a tensor of the feed-forward that exists only in gated (or only in plain) ones.
   NameRules& FeedForwardTensor(std::string_view ours, std::string_view checkpoint, bool gated);
   /// Removes the rules whose Regroup name contains `part`.

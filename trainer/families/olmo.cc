@@ -15,14 +15,12 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   return Finish(reader, std::move(config));
 }
 
-std::vector<NameRule> Names() {
-  return LlamaNames({.query_key_value = Bias::kByAttentionBias, .attention_output = Bias::kByAttentionBias})
-      .Without("norm")
-      .rules();
-}
+std::vector<NameRule> Names() { return LlamaNames(kAttentionBiases).Without("norm").rules(); }
 
 }  // namespace
 
-Family OlmoFamily() { return {.read_config = ReadConfig, .names = Names(), .architecture = "OlmoForCausalLM"}; }
+Family OlmoFamily() {
+  return {.models = "OLMo", .read_config = ReadConfig, .names = Names(), .architecture = "OlmoForCausalLM"};
+}
 
 }  // namespace regroup

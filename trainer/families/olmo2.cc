@@ -1,5 +1,5 @@
 // OLMo 2: LLaMA with norms after attention and feed-forward, and norms over all queries and all keys.
-#include "trainer/families/llama_layout.h"
+#include "trainer/families/olmo_layout.h"
 
 namespace regroup {
 namespace {
@@ -14,19 +14,10 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   return Finish(reader, std::move(config));
 }
 
-std::vector<NameRule> Names() {
-  return LlamaNames({.query_key_value = Bias::kByAttentionBias, .attention_output = Bias::kByAttentionBias})
-      .Without("layers.{}.attention_norm")
-      .Without("layers.{}.feed_forward_norm")
-      .RmsNorm("layers.{}.attention_norm", "model.layers.{}.post_attention_layernorm")
-      .RmsNorm("layers.{}.feed_forward_norm", "model.layers.{}.post_feedforward_layernorm")
-      .RmsNorm("layers.{}.attention.query_norm", "model.layers.{}.self_attn.q_norm")
-      .RmsNorm("layers.{}.attention.key_norm", "model.layers.{}.self_attn.k_norm")
-      .rules();
-}
-
 }  // namespace
 
-Family Olmo2Family() { return {.read_config = ReadConfig, .names = Names(), .architecture = "Olmo2ForCausalLM"}; }
+Family Olmo2Family() {
+  return {.models = "OLMo 2", .read_config = ReadConfig, .names = Olmo2Names(), .architecture = "Olmo2ForCausalLM"};
+}
 
 }  // namespace regroup

@@ -51,7 +51,11 @@ std::vector<NameRule> Names() {
 }  // namespace
 
 Family OptFamily() {
-  return {.read_config = ReadConfig, .names = Names(), .architecture = "OPTForCausalLM", .standard_gqa = false};
+  return {.models = "OPT",
+          .read_config = ReadConfig,
+          .names = Names(),
+          .architecture = "OPTForCausalLM",
+          .standard_gqa = false};
 }
 
 }  // namespace regroup

@@ -23,7 +23,8 @@ at::Tensor Unpack(const at::Tensor& stored, Packing packing, const PartShapes& p
       return stored.unflatten(0, {heads, count, -1}).select(1, part).flatten(0, 1);
     case Packing::kFusedTransposed:
       return stored.chunk(count, -1)[part].t();
-    case Packing::kFusedRows: {
+    case Packing::kFusedRows:
+    case Packing::kStackedRows: {
       int64_t first = 0;
       for (int before = 0; before < part; ++before) first += parts[before].front();
       return stored.narrow(0, first, parts[part].front());
@@ -46,6 +47,7 @@ at::Tensor Pack(const std::vector<at::Tensor>& parts, Packing packing, int64_t h
     case Packing::kFusedTransposed:
       return at::cat(parts, 0).t();
     case Packing::kFusedRows:
+    case Packing::kStackedRows:
       return at::cat(parts, 0);
     case Packing::kPlain:
       break;

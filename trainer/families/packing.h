@@ -10,7 +10,7 @@
 namespace regroup {
 
 /// The shapes, [out, in] or [out], of the parameters that one tensor of the checkpoint holds, in its order. All
-/// packings but kFusedRows need equal ones.
+/// packings but kFusedRows and kStackedRows need equal ones. Of kStackedRows, the functions below see one expert.
 using PartShapes = std::vector<std::vector<int64_t>>;
 
 /// Returns the shape of the tensor in the checkpoint.

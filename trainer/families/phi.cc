@@ -33,6 +33,8 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-Family PhiFamily() { return {.read_config = ReadConfig, .names = Names(), .architecture = "PhiForCausalLM"}; }
+Family PhiFamily() {
+  return {.models = "Phi 1 to 2", .read_config = ReadConfig, .names = Names(), .architecture = "PhiForCausalLM"};
+}
 
 }  // namespace regroup

@@ -11,7 +11,7 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
       reader, "phi3",
       {.max_positions = 4096, .rotary = {.partial = true, .original_positions = 4096, .only_longrope = true}});
   config.norm_epsilon = reader.NumberOr("rms_norm_eps", 1e-5);
-  config.sliding_window = reader.OptionalInteger("sliding_window", 0);
+  config.kinds[0].sliding_window = reader.OptionalInteger("sliding_window", 0);
   return Finish(reader, std::move(config));
 }
 
@@ -30,6 +30,8 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-Family Phi3Family() { return {.read_config = ReadConfig, .names = Names(), .architecture = "Phi3ForCausalLM"}; }
+Family Phi3Family() {
+  return {.models = "Phi 3 to 4", .read_config = ReadConfig, .names = Names(), .architecture = "Phi3ForCausalLM"};
+}
 
 }  // namespace regroup

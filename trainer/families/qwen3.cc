@@ -1,4 +1,5 @@
 // Qwen 3: LLaMA with a norm on each query and key head.
+#include "trainer/families/layer_types.h"
 #include "trainer/families/llama_layout.h"
 
 namespace regroup {
@@ -8,14 +9,14 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
   ModelConfig config = ReadLlamaConfig(reader, "qwen3", {.kv_heads = 32, .head_width = 128, .max_positions = 32768});
   config.norm_epsilon = reader.NumberOr("rms_norm_eps", 1e-6);
-  RequireFullAttention(reader, config);
+  ReadQwenWindows(reader, config, FromMaxWindowLayers(reader));
   config.query_key_norm = QueryKeyNorm::kPerHead;
   reader.ReadBias(config, KeyOf(Bias::kByAttentionBias), false);
   return Finish(reader, std::move(config));
 }
 
 std::vector<NameRule> Names() {
-  return LlamaNames({.query_key_value = Bias::kByAttentionBias, .attention_output = Bias::kByAttentionBias})
+  return LlamaNames(kAttentionBiases)
       .RmsNorm("layers.{}.attention.query_norm", "model.layers.{}.self_attn.q_norm")
       .RmsNorm("layers.{}.attention.key_norm", "model.layers.{}.self_attn.k_norm")
       .rules();
@@ -23,6 +24,8 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-Family Qwen3Family() { return {.read_config = ReadConfig, .names = Names(), .architecture = "Qwen3ForCausalLM"}; }
+Family Qwen3Family() {
+  return {.models = "Qwen 3", .read_config = ReadConfig, .names = Names(), .architecture = "Qwen3ForCausalLM"};
+}
 
 }  // namespace regroup

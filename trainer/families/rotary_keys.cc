@@ -228,14 +228,18 @@ RotaryConfig ReadRotary(ConfigReader& reader, const ModelConfig& config, const R
     return value != nullptr && !value->is_null() && !(value->is_object() && value->empty());
   };
   const std::string_view section = written("rope_scaling") ? "rope_scaling" : "rope_parameters";
-  const Json object = written(section) ? *reader.Find(section) : Json::object();
+  return ReadRotaryObject(reader, config, section, written(section) ? *reader.Find(section) : Json::object(), keys);
+}
+
+RotaryConfig ReadRotaryObject(ConfigReader& reader, const ModelConfig& config, std::string_view section,
+                              const Json& object, const RotaryKeys& keys) {
   if (!object.is_object()) {
     reader.Fail(fmt::format("'{}' must be an object, not {}", section, Shown(object)));
     return {};
   }
   RopeObject rope(reader, section, object, config, keys);
   const std::string type = rope.Type();
-  const double theta = rope.NumberHereOrBeside("rope_theta", keys.theta, 10000.0);
+  const double theta = rope.NumberHereOrBeside("rope_theta", keys.theta, keys.default_theta);
   const double share = ReadShare(reader, rope, type, keys);
   const auto width = static_cast<int64_t>(static_cast<double>(config.head_width) * share);
   RotaryConfig rotary = reader.PlainRotary(config.head_width, width, theta);

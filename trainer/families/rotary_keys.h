@@ -10,6 +10,7 @@ namespace regroup {
 /// The rotary keys that a family's configuration class reads outside of rope_parameters and rope_scaling.
 struct RotaryKeys {
   std::string_view theta = "rope_theta";
+  double default_theta = 10000.0;
   std::string_view share = "partial_rotary_factor";
   /// Share of a head that rotates if no key gives it.
   double default_share = 1.0;
@@ -24,5 +25,9 @@ struct RotaryKeys {
 /// Reads the rotation of a model whose head_width and max_positions are set. An object rope_scaling that is not empty
 /// replaces rope_parameters; what the object lacks comes from the keys beside it.
 RotaryConfig ReadRotary(ConfigReader& reader, const ModelConfig& config, const RotaryKeys& keys);
+
+/// Reads the rotation from one object, which errors call `section`; what it lacks comes from the keys beside it.
+RotaryConfig ReadRotaryObject(ConfigReader& reader, const ModelConfig& config, std::string_view section,
+                              const nlohmann::json& object, const RotaryKeys& keys);
 
 }  // namespace regroup

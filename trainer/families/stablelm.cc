@@ -32,6 +32,8 @@ std::vector<NameRule> Names() {
 
 }  // namespace
 
-Family StablelmFamily() { return {.read_config = ReadConfig, .names = Names(), .architecture = "StableLmForCausalLM"}; }
+Family StablelmFamily() {
+  return {.models = "StableLM", .read_config = ReadConfig, .names = Names(), .architecture = "StableLmForCausalLM"};
+}
 
 }  // namespace regroup

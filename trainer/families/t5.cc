@@ -56,7 +56,7 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   config.norm_epsilon = reader.NumberOr("layer_norm_epsilon", 1e-6);
   config.relative_bias = {.buckets = reader.IntegerOr("relative_attention_num_buckets", 32),
                           .max_distance = reader.IntegerOr("relative_attention_max_distance", 128)};
-  config.scaled_attention = false;
+  config.attention_scale = 1;
   ReadFeedForward(reader, config);
   config.tied_embeddings = true;
   if (ScalesOutput(reader)) config.output_scale = 1.0 / std::sqrt(static_cast<double>(config.hidden_size));
@@ -110,7 +110,8 @@ void WriteUntiedT5(nlohmann::json& config) {
 }  // namespace
 
 Family T5Family() {
-  return {.read_config = ReadConfig,
+  return {.models = "T5",
+          .read_config = ReadConfig,
           .names = Names(),
           .architecture = "T5ForConditionalGeneration",
           .embedding_copies = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight"},

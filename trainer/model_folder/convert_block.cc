@@ -31,13 +31,14 @@ void OrderHeads(Block& block, const std::vector<int64_t>& order) {
 }  // namespace
 
 AttentionShape AttentionShapeOf(const ModelConfig& config, int64_t layer) {
+  const RotaryConfig& rotary = config.Kind(layer).rotary;
   return {.hidden = config.hidden_size,
           .query_heads = config.heads,
           .kv_heads = config.KvHeads(layer),
           .head_width = config.head_width,
           .value_width = config.head_width,
-          .rotary_width = config.rotary.width,
-          .interleaved = config.rotary.interleaved,
+          .rotary_width = rotary.width,
+          .interleaved = rotary.interleaved,
           .cross_attention = config.Role(layer) == AttentionRole::kCross,
           .query_hidden = config.hidden_size,
           .key_norm = KeyNormOf(config.query_key_norm)};

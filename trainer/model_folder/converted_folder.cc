@@ -18,13 +18,16 @@ namespace {
 
 using BlockSource = std::function<absl::StatusOr<Block>(int64_t layer)>;
 
-/// Yields tensors block by block, as `push` queues them, so that only one block is in memory at a time.
+/// Yields tensors block by block, as `push` queues them, so that only one block is in memory at a time. After the
+/// blocks `last` adds tensors, one at each call, until it adds none.
 class BlockGenerator {
  public:
   using Push = std::function<void(std::deque<NamedTensor>& ready, Block block, int64_t layer)>;
+  using Last = std::function<absl::Status(std::deque<NamedTensor>& ready)>;
 
-  BlockGenerator(int64_t layers, const BlockSource& block, Push push, std::deque<NamedTensor> first = {})
-      : layers_(layers), block_(block), push_(std::move(push)), ready_(std::move(first)) {}
+  BlockGenerator(int64_t layers, const BlockSource& block, Push push, std::deque<NamedTensor> first = {},
+                 Last last = {})
+      : layers_(layers), block_(block), push_(std::move(push)), ready_(std::move(first)), last_(std::move(last)) {}
 
   absl::StatusOr<std::optional<NamedTensor>> Next() {
     while (ready_.empty() && layer_ < layers_) {
@@ -32,6 +35,7 @@ class BlockGenerator {
       push_(ready_, std::move(block), layer_);
       ++layer_;
     }
+    if (ready_.empty() && last_) REGROUP_RETURN_IF_ERROR(last_(ready_));
     if (ready_.empty()) return std::nullopt;
     NamedTensor next = std::move(ready_.front());
     ready_.pop_front();
@@ -44,37 +48,38 @@ class BlockGenerator {
   Push push_;
   int64_t layer_ = 0;
   std::deque<NamedTensor> ready_;
+  Last last_;
 };
 
 /// Packs parameters into the family's tensors. A fused tensor is written when all its parts are there.
 class FamilyPacker {
  public:
-  FamilyPacker(const Family& family, const ModelConfig& config, at::ScalarType dtype)
-      : family_(family), config_(config), dtype_(dtype) {}
+  FamilyPacker(const SourceModel& source, const ModelConfig& config, at::ScalarType dtype)
+      : source_(source), config_(config), dtype_(dtype) {}
 
   void Push(std::deque<NamedTensor>& ready, const std::string& ours, const at::Tensor& tensor) {
-    const std::optional<ParameterPlace> place = PlaceOf(family_, config_, ours);
+    const std::optional<ParameterPlace> place = PlaceOf(source_.family(), config_, ours);
     if (!place.has_value() || !tensor.defined()) return;
     std::vector<at::Tensor>& parts = waiting_[place->name];
     parts.resize(place->parts.size());
     parts[place->part] = tensor.detach().to(at::kCPU, dtype_);
     if (!std::ranges::all_of(parts, [](const at::Tensor& part) { return part.defined(); })) return;
-    ready.emplace_back(place->name, Pack(parts, place->packing, config_.heads).contiguous());
+    ready.emplace_back(source_.NameInFolder(place->name), Pack(parts, place->packing, config_.heads).contiguous());
     waiting_.erase(place->name);
   }
 
  private:
-  const Family& family_;
+  const SourceModel& source_;
   const ModelConfig& config_;
   at::ScalarType dtype_;
   std::map<std::string, std::vector<at::Tensor>> waiting_;
 };
 
 /// Writes all tensors under the family's names.
-absl::Status WriteFamilyTensors(const std::filesystem::path& folder, const Family& family, at::ScalarType dtype,
+absl::Status WriteFamilyTensors(const std::filesystem::path& folder, const SourceModel& source, at::ScalarType dtype,
                                 const ConvertedModel& model) {
-  const bool expand = !IsStandardLayout(family, model.config);
-  FamilyPacker packer(family, model.config, dtype);
+  const bool expand = !IsStandardLayout(source.family(), model.config);
+  FamilyPacker packer(source, model.config, dtype);
   std::deque<NamedTensor> outer;
   Model slots = model.outer;
   VisitOuter(slots, [&](const std::string& name, at::Tensor& tensor) { packer.Push(outer, name, tensor); });
@@ -82,7 +87,15 @@ absl::Status WriteFamilyTensors(const std::filesystem::path& folder, const Famil
     if (expand) block = ExpandAttention(std::move(block), model.config.heads);
     VisitBlock(block, layer, [&](const std::string& name, at::Tensor& tensor) { packer.Push(ready, name, tensor); });
   };
-  BlockGenerator generator(model.config.layers, model.block, push, std::move(outer));
+  auto other = source.other_tensors().begin();
+  const auto push_other = [&](std::deque<NamedTensor>& ready) -> absl::Status {
+    if (!model.with_other_parts || other == source.other_tensors().end()) return absl::OkStatus();
+    REGROUP_ASSIGN_OR_RETURN(at::Tensor tensor, source.folder().Tensor(other->name));
+    ready.emplace_back(other->name, std::move(tensor));
+    ++other;
+    return absl::OkStatus();
+  };
+  BlockGenerator generator(model.config.layers, model.block, push, std::move(outer), push_other);
   return WriteCheckpoint(folder, [&] { return generator.Next(); }).status();
 }
 
@@ -123,15 +136,20 @@ nlohmann::json ConvertedConfig(const SourceModel& source, const ModelConfig& con
   const bool standard = IsStandardLayout(source.family(), converted);
   config["regroup"]["layout"] = standard ? "standard" : "expanded";
   config["regroup"].update(CompactConfig(converted));
-  if (source.UntiedByTensors()) source.family().write_untied(config);
-  if (!NamesItsClass(config)) config["architectures"] = {source.family().architecture};
-  if (source.family().standard_gqa) config["num_key_value_heads"] = standard ? converted.kv_heads : converted.heads;
+  const Family* const composite = source.composite();
+  nlohmann::json& own = composite != nullptr ? config["text_config"] : config;
+  if (source.UntiedByTensors()) {
+    source.family().write_untied(own);
+    if (composite != nullptr) composite->write_untied(config);
+  }
+  if (!NamesItsClass(config)) config["architectures"] = {(composite ? *composite : source.family()).architecture};
+  if (source.family().standard_gqa) own["num_key_value_heads"] = standard ? converted.kv_heads : converted.heads;
   return config;
 }
 
 absl::Status WriteConvertedFolder(const std::filesystem::path& folder, const SourceModel& source,
                                   const nlohmann::json& provenance, at::ScalarType dtype, const ConvertedModel& model) {
-  REGROUP_RETURN_IF_ERROR(WriteFamilyTensors(folder, source.family(), dtype, model));
+  REGROUP_RETURN_IF_ERROR(WriteFamilyTensors(folder, source, dtype, model));
   if (!IsStandardLayout(source.family(), model.config)) {
     REGROUP_RETURN_IF_ERROR(WriteCompactTensors(folder / kCompactFolder, dtype, model));
   }

@@ -28,6 +28,8 @@ struct ConvertedModel {
   ModelConfig config;
   Model outer;
   std::function<absl::StatusOr<Block>(int64_t layer)> block;
+  /// True to copy the tensors of a composite's other parts.
+  bool with_other_parts = false;
 };
 
 /// Writes config.json and the weights in `dtype` under the family's names. The folder must exist and be empty.

@@ -26,9 +26,16 @@ int64_t LayerOf(std::string_view ours) {
   return layer;
 }
 
+int64_t FeedForwardWidth(const ModelConfig& config, std::string_view ours) {
+  if (!config.HasExperts(LayerOf(ours))) return config.intermediate_size;
+  return ours.find(".experts.") != std::string_view::npos ? config.experts.width : config.experts.shared_width;
+}
+
 std::shared_ptr<const CheckpointDigests> Shared(const CheckpointDigests* digests) {
   return digests == nullptr ? nullptr : std::make_shared<const CheckpointDigests>(*digests);
 }
+
+constexpr std::string_view kLanguageModel = "language_model.";
 
 bool Contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
@@ -61,11 +68,13 @@ std::vector<int64_t> ExpectedShape(const ModelConfig& config, std::string_view o
     return {Contains(ours, "query_norm") ? query_width : kv_width};
   }
   if (Contains(ours, "norm")) return {config.hidden_size};
+  if (Contains(ours, "router")) return {config.experts.count, config.hidden_size};
+  if (Contains(ours, "shared_gate")) return {1, config.hidden_size};
   if (Contains(ours, "attention.query")) return linear(query_width, config.hidden_size);
   if (Contains(ours, "attention.output")) return linear(config.hidden_size, query_width);
   if (Contains(ours, "attention.")) return linear(kv_width, config.hidden_size);
-  if (Contains(ours, "feed_forward.down")) return linear(config.hidden_size, config.intermediate_size);
-  return linear(config.intermediate_size, config.hidden_size);
+  const int64_t inner = FeedForwardWidth(config, ours);
+  return Contains(ours, ".down") ? linear(config.hidden_size, inner) : linear(inner, config.hidden_size);
 }
 
 absl::StatusOr<SourceModel> SourceModel::Open(const std::filesystem::path& folder, const SourceDigests* expected,
@@ -73,13 +82,8 @@ absl::StatusOr<SourceModel> SourceModel::Open(const std::filesystem::path& folde
   SourceModel source;
   REGROUP_ASSIGN_OR_RETURN(
       source.folder_, CheckpointFolder::Open(folder, Shared(expected ? &expected->checkpoint : nullptr), compared));
-  const auto family = FamilyOf(source.folder_->config());
-  if (!family.ok()) return InFolder(folder, family.status());
-  source.family_ = *family;
-  const auto config = source.family_->read_config(source.folder_->config());
-  if (!config.ok()) return InFolder(folder, config.status());
-  source.config_ = *config;
-  source.base_name_ = BaseName(*source.family_, source.config_);
+  if (const absl::Status read = source.ReadConfig(); !read.ok()) return InFolder(folder, read);
+  source.ChooseNames();
   source.notes_ = source.folder_->notes();
   REGROUP_RETURN_IF_ERROR(source.FindEmbeddingTensors());
   REGROUP_RETURN_IF_ERROR(source.OpenCompact(expected, compared));
@@ -88,13 +92,60 @@ absl::StatusOr<SourceModel> SourceModel::Open(const std::filesystem::path& folde
   return source;
 }
 
+absl::Status SourceModel::ReadConfig() {
+  REGROUP_ASSIGN_OR_RETURN(family_, FamilyOf(folder_->config()));
+  if (!family_->composite.has_value()) {
+    REGROUP_ASSIGN_OR_RETURN(config_, family_->read_config(folder_->config()));
+    base_name_ = BaseName(*family_, config_);
+    return absl::OkStatus();
+  }
+  composite_ = family_;
+  has_old_names_ = std::ranges::any_of(folder_->tensors(),
+                                       [](const TensorInfo& info) { return info.name.starts_with(kLanguageModel); });
+  REGROUP_ASSIGN_OR_RETURN(const TextConfig text, TextConfigOf(*composite_, folder_->config()));
+  family_ = text.family;
+  const auto config = family_->read_config(text.config);
+  if (!config.ok()) {
+    return absl::InvalidArgumentError(fmt::format("{} (in 'text_config')", std::string(config.status().message())));
+  }
+  config_ = *config;
+  return absl::OkStatus();
+}
+
+void SourceModel::ChooseNames() {
+  stored_ = std::make_shared<const Family>(*family_);
+  for (int64_t layer = 0; layer < config_.layers && config_.experts.count > 0; ++layer) {
+    if (!config_.HasExperts(layer)) continue;
+    const std::string down = fmt::format("layers.{}.feed_forward.experts.0.down.weight", layer);
+    if (!StoredNames(*FamilyPlace(down)).empty()) return;
+    auto stacked = std::make_shared<const Family>(WithStackedExperts(*family_));
+    std::swap(stored_, stacked);
+    if (StoredNames(*FamilyPlace(down)).empty()) std::swap(stored_, stacked);
+    return;
+  }
+}
+
+std::string SourceModel::NameInFolder(const std::string& name) const {
+  if (composite_ == nullptr) return name;
+  // Transformers 4 puts the whole language model under one prefix, Transformers 5 its base under another.
+  if (has_old_names_) return fmt::format("{}{}", kLanguageModel, name);
+  constexpr std::string_view kBase = "model.";
+  return name.starts_with(kBase) ? fmt::format("{}{}{}", kBase, kLanguageModel, name.substr(kBase.size())) : name;
+}
+
+std::optional<ParameterPlace> SourceModel::FamilyPlace(std::string_view ours) const {
+  std::optional<ParameterPlace> place = PlaceOf(*stored_, config_, ours);
+  if (place.has_value()) place->name = NameInFolder(place->name);
+  return place;
+}
+
 absl::Status SourceModel::FindEmbeddingTensors() {
   tied_by_config_ = config_.tied_embeddings;
-  REGROUP_ASSIGN_OR_RETURN(
-      embeddings_, FindEmbeddings(*folder_, {.embedding = StoredName(*PlaceOf(*family_, config_, "embedding.weight")),
-                                             .head = StoredName(*PlaceOf(*family_, config_, "head.weight")),
-                                             .copies = family_->embedding_copies,
-                                             .tied = tied_by_config_}));
+  REGROUP_ASSIGN_OR_RETURN(embeddings_,
+                           FindEmbeddings(*folder_, {.embedding = StoredName(*FamilyPlace("embedding.weight")),
+                                                     .head = StoredName(*FamilyPlace("head.weight")),
+                                                     .copies = family_->embedding_copies,
+                                                     .tied = tied_by_config_}));
   config_.tied_embeddings = embeddings_.tied;
   if (!embeddings_.note.empty()) notes_.push_back(embeddings_.note);
   return absl::OkStatus();
@@ -127,7 +178,7 @@ bool SourceModel::IsCompact(std::string_view ours) const {
 std::optional<ParameterPlace> SourceModel::Place(std::string_view ours) const {
   const bool second_norm = Contains(ours, "feed_forward_norm");
   if (second_norm && config_.layout == BlockLayout::kParallel) return std::nullopt;
-  std::optional<ParameterPlace> place = PlaceOf(*family_, config_, ours);
+  std::optional<ParameterPlace> place = FamilyPlace(ours);
   if (ours == "embedding.weight") place->name = embeddings_.embedding;
   if (ours == "head.weight") place->name = embeddings_.head;
   return place;
@@ -144,7 +195,7 @@ std::vector<std::string> SourceModel::StoredNames(const ParameterPlace& place) c
     const bool has_base = place.name.starts_with(base_name_);
     names.push_back(has_base ? place.name.substr(base_name_.size()) : base_name_ + place.name);
   }
-  if (!family_->head_alias.empty() && place.name == PlaceOf(*family_, config_, "head.weight")->name) {
+  if (!family_->head_alias.empty() && place.name == FamilyPlace("head.weight")->name) {
     names.emplace_back(family_->head_alias);
   }
   std::erase_if(names, [&](const std::string& name) { return !folder_->Has(name); });
@@ -155,8 +206,7 @@ void SourceModel::ListOwnTensors() {
   std::map<std::string, TensorInfo> own;
   std::string example;
   size_t renamed = 0;
-  Model slots{.config = config_};
-  slots.blocks.resize(config_.layers);
+  Model slots = EmptyModel(config_);
   VisitParameters(slots, [&](const std::string& ours, at::Tensor&) {
     const std::optional<ParameterPlace> place = Place(ours);
     if (!place.has_value() || (ours == "head.weight" && config_.tied_embeddings)) return;
@@ -164,9 +214,13 @@ void SourceModel::ListOwnTensors() {
     const TensorInfo* const info = folder_->Find(name);
     if (info == nullptr || !own.emplace(name, *info).second || ours == "embedding.weight") return;
     // Place has the head under the name that it is stored by.
-    const std::string usual = PlaceOf(*family_, config_, ours)->name;
+    const std::string usual = FamilyPlace(ours)->name;
     if (name != usual && ++renamed == 1) example = fmt::format("\"{}\" for \"{}\"", name, usual);
   });
+  const std::string head = FamilyPlace("head.weight")->name;
+  for (const TensorInfo& info : folder_->tensors()) {
+    if (composite_ != nullptr && !own.contains(info.name) && info.name != head) other_tensors_.push_back(info);
+  }
   for (auto& [name, info] : own) own_tensors_.push_back(std::move(info));
   if (renamed == 0) return;
   notes_.push_back(
@@ -175,8 +229,7 @@ void SourceModel::ListOwnTensors() {
 }
 
 absl::Status SourceModel::CheckTensors() {
-  Model slots{.config = config_};
-  slots.blocks.resize(config_.layers);
+  Model slots = EmptyModel(config_);
   FirstError error;
   std::set<std::string> own;
   VisitParameters(slots, [&](const std::string& ours, at::Tensor&) {
@@ -196,10 +249,17 @@ void SourceModel::NoteUnusedTensors(const std::set<std::string>& own) {
   if (unused.empty()) return;
   const size_t count = unused.size();
   unused.resize(std::min(count, kNamed));
+  const std::string examples = fmt::format("{}{}", fmt::join(unused, ", "), count > kNamed ? " ..." : "");
+  if (composite_ != nullptr) {
+    notes_.push_back(fmt::format(
+        "a language model of the family {} among other parts: it alone is calibrated, trained and evaluated, "
+        "on text; the {} tensors of the other parts are copied to the result: {}",
+        family_->name(), count, examples));
+    return;
+  }
   notes_.push_back(
-      fmt::format("{} of the {} tensors are not part of a model with this config.json and are left alone: "
-                  "{}{}",
-                  count, folder_->tensors().size(), fmt::join(unused, ", "), count > kNamed ? " ..." : ""));
+      fmt::format("{} of the {} tensors are not part of a model with this config.json and are left alone: {}", count,
+                  folder_->tensors().size(), examples));
 }
 
 namespace {
@@ -208,6 +268,13 @@ PartShapes ShapesOf(const ModelConfig& config, const ParameterPlace& place) {
   PartShapes shapes;
   for (const std::string& part : place.parts) shapes.push_back(ExpectedShape(config, part));
   return shapes;
+}
+
+/// Returns the shape that the checkpoint's tensor must have.
+std::vector<int64_t> StoredShape(const ModelConfig& config, const ParameterPlace& place) {
+  std::vector<int64_t> shape = PackedShape(place.packing, ShapesOf(config, place));
+  if (place.packing == Packing::kStackedRows) shape.insert(shape.begin(), config.experts.count);
+  return shape;
 }
 
 }  // namespace
@@ -232,8 +299,7 @@ absl::Status SourceModel::CheckTensor(const std::string& ours) const {
     return absl::DataLossError(fmt::format("{}: tensors '{}' hold the same weights of the model; keep one", where,
                                            fmt::join(names, "' and '")));
   }
-  const std::vector<int64_t> expected =
-      compact ? ExpectedShape(config_, ours) : PackedShape(place->packing, ShapesOf(config_, *place));
+  const std::vector<int64_t> expected = compact ? ExpectedShape(config_, ours) : StoredShape(config_, *place);
   if (info->shape != expected) {
     return absl::DataLossError(fmt::format("{}: tensor '{}' has shape [{}], but config.json requires [{}]", where, name,
                                            fmt::join(info->shape, ", "), fmt::join(expected, ", ")));
@@ -258,7 +324,8 @@ absl::StatusOr<at::Tensor> SourceModel::MapParameter(const std::string& ours) co
   if (IsCompact(ours)) return compact_->Tensor(ours);
   const std::string name = StoredName(*place);
   REGROUP_ASSIGN_OR_RETURN(const at::Tensor stored, folder_->Tensor(name));
-  return Unpack(stored, place->packing, ShapesOf(config_, *place), place->part, config_.heads);
+  const at::Tensor own = place->packing == Packing::kStackedRows ? stored[place->expert] : stored;
+  return Unpack(own, place->packing, ShapesOf(config_, *place), place->part, config_.heads);
 }
 
 ParameterVisitor SourceModel::MapInto(FirstError& error) const {
@@ -286,7 +353,7 @@ absl::StatusOr<Block> SourceModel::MapBlock(int64_t layer) const {
 absl::StatusOr<Block> SourceModel::MapAttention(int64_t layer) const { return MapPartOfBlock(layer, IsOfAttention); }
 
 absl::StatusOr<Block> SourceModel::MapPartOfBlock(int64_t layer, bool (*has)(const std::string& parameter)) const {
-  Block block;
+  Block block = EmptyBlock(config_, layer);
   FirstError error;
   const ParameterVisitor map = MapInto(error);
   VisitBlock(block, layer, [&](const std::string& ours, at::Tensor& tensor) {

@@ -37,7 +37,12 @@ class SourceModel {
   static absl::StatusOr<SourceModel> Open(const std::filesystem::path& folder, const SourceDigests* expected = nullptr,
                                           Compared compared = Compared::kViews);
 
+  /// Returns the family of the language model.
   const Family& family() const { return *family_; }
+  /// Returns the family of the checkpoint if the language model is a part of it; otherwise null.
+  const Family* composite() const { return composite_; }
+  /// Returns the name that a tensor of the family has in the folder's checkpoint.
+  std::string NameInFolder(const std::string& name) const;
   const ModelConfig& config() const { return config_; }
   const CheckpointFolder& folder() const { return *folder_; }
   /// Returns the folder's tensors that the model consists of, each once, ordered by name. Others, such as the masks
@@ -47,6 +52,8 @@ class SourceModel {
   at::ScalarType dtype() const;
   /// Returns the number of elements of the model's own tensors.
   int64_t ParameterCount() const;
+  /// Returns the tensors of a composite's other parts.
+  const std::vector<TensorInfo>& other_tensors() const { return other_tensors_; }
   /// Returns what was decided about the folder's tensors, one sentence each, for people who inspect it.
   const std::vector<std::string>& notes() const { return notes_; }
 
@@ -69,6 +76,10 @@ class SourceModel {
 
  private:
   SourceModel() = default;
+  /// Reads config.json.
+  absl::Status ReadConfig();
+  /// Finds out whether the folder has experts in tensors of their own.
+  void ChooseNames();
   absl::Status OpenCompact(const SourceDigests* expected, Compared compared);
   absl::Status FindEmbeddingTensors();
   absl::Status CheckTensors();
@@ -85,6 +96,8 @@ class SourceModel {
   absl::StatusOr<Block> MapPartOfBlock(int64_t layer, bool (*has)(const std::string& parameter)) const;
   /// Returns true if the parameter is in the compact tensors of an expanded checkpoint.
   bool IsCompact(std::string_view ours) const;
+  /// Returns PlaceOf with the name that the tensor has in this folder.
+  std::optional<ParameterPlace> FamilyPlace(std::string_view ours) const;
   /// Returns nullopt for parameters that a model of this configuration does not have.
   std::optional<ParameterPlace> Place(std::string_view ours) const;
   /// Returns the name under which the folder has the tensor: with or without the name of the bare model in front.
@@ -99,7 +112,13 @@ class SourceModel {
   /// Name of the bare model within the family's class, such as "model."; may be empty.
   std::string base_name_;
   std::vector<TensorInfo> own_tensors_;
+  std::vector<TensorInfo> other_tensors_;
   const Family* family_ = nullptr;
+  /// The family with the names that this folder has.
+  std::shared_ptr<const Family> stored_;
+  const Family* composite_ = nullptr;
+  /// A composite's tensors are named as Transformers 4 does.
+  bool has_old_names_ = false;
   ModelConfig config_;
   EmbeddingTensors embeddings_;
   bool tied_by_config_ = false;

@@ -227,14 +227,14 @@ void RotateHeads(const Brain* x, const Brain* cosine, const Brain* sine, const H
 }
 
 template <typename T>
-void Rotate(const at::Tensor& x, const RotaryTable& table, bool interleaved, float sign, const at::Tensor& y) {
+void Rotate(const at::Tensor& x, const RotaryTable& table, float sign, const at::Tensor& y) {
   const int64_t tokens = x.size(2), pairs = table.cosine.size(1);
   const HeadRows rows{.heads = x.size(1),
                       .width = x.size(3),
                       .pairs = pairs,
                       .from_stride = x.stride(1),
                       .to_stride = y.stride(1),
-                      .interleaved = interleaved,
+                      .interleaved = table.interleaved,
                       .sign = sign};
   at::parallel_for(0, x.size(0) * tokens, 16, [&](int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; ++item) {
@@ -247,13 +247,13 @@ void Rotate(const at::Tensor& x, const RotaryTable& table, bool interleaved, flo
 }
 
 /// Does the same with PyTorch's operators.
-at::Tensor RotateByOperators(const at::Tensor& x, const RotaryTable& rows, bool interleaved, double sign) {
+at::Tensor RotateByOperators(const at::Tensor& x, const RotaryTable& rows, double sign) {
   const int64_t pairs = rows.cosine.size(1);
   at::Tensor y = x.clone();
   const auto part = [&](const at::Tensor& tensor, int64_t second) {
     const at::Tensor rotating = tensor.narrow(-1, 0, 2 * pairs);
-    return interleaved ? rotating.unflatten(-1, {-1, 2}).select(-1, second)
-                       : rotating.narrow(-1, second * pairs, pairs);
+    return rows.interleaved ? rotating.unflatten(-1, {-1, 2}).select(-1, second)
+                            : rotating.narrow(-1, second * pairs, pairs);
   };
   at::Tensor first = part(y, 0), second = part(y, 1);
   first.mul_(rows.cosine).addcmul_(part(x, 1), rows.sine, -sign);
@@ -261,12 +261,12 @@ at::Tensor RotateByOperators(const at::Tensor& x, const RotaryTable& rows, bool 
   return y;
 }
 
-at::Tensor Rotated(const at::Tensor& given, const RotaryTable& rows, bool interleaved, int sign) {
-  if (!HasOwnKernel(given)) return RotateByOperators(given, rows, interleaved, sign);
+at::Tensor Rotated(const at::Tensor& given, const RotaryTable& rows, int sign) {
+  if (!HasOwnKernel(given)) return RotateByOperators(given, rows, sign);
   const at::Tensor x = given.stride(-1) == 1 ? given : given.contiguous();
   at::Tensor y = at::empty_like(x);
   const auto run = x.scalar_type() == at::kFloat ? Rotate<float> : Rotate<Brain>;
-  run(x, {rows.cosine.contiguous(), rows.sine.contiguous()}, interleaved, static_cast<float>(sign), y);
+  run(x, {rows.cosine.contiguous(), rows.sine.contiguous(), rows.interleaved}, static_cast<float>(sign), y);
   return y;
 }
 
@@ -276,13 +276,13 @@ class RotateFunction : public torch::autograd::Function<RotateFunction> {
                             const at::Tensor& sine, bool interleaved) {
     context->save_for_backward({cosine, sine});
     context->saved_data["interleaved"] = interleaved;
-    return Rotated(x, {cosine, sine}, interleaved, 1);
+    return Rotated(x, {cosine, sine, interleaved}, 1);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& outputs) {
     const variable_list saved = context->get_saved_variables();
-    return {Rotated(outputs[0], {saved[0], saved[1]}, context->saved_data["interleaved"].toBool(), -1), at::Tensor(),
-            at::Tensor(), at::Tensor()};
+    const RotaryTable rows{saved[0], saved[1], context->saved_data["interleaved"].toBool()};
+    return {Rotated(outputs[0], rows, -1), at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 
@@ -294,8 +294,8 @@ at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double epsilon
   return std::get<0>(at::_fused_rms_norm(x, {x.size(-1)}, weight, epsilon));
 }
 
-at::Tensor RotatePairs(const at::Tensor& x, const RotaryTable& rows, bool interleaved) {
-  return RotateFunction::apply(x, rows.cosine, rows.sine, interleaved);
+at::Tensor RotatePairs(const at::Tensor& x, const RotaryTable& rows) {
+  return RotateFunction::apply(x, rows.cosine, rows.sine, rows.interleaved);
 }
 
 }  // namespace regroup

@@ -16,8 +16,8 @@ namespace regroup {
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
 
 /// Returns x [B, heads, T, d] with its pairs rotated by the angles of `rows`, whose tables [T, pairs] have x's type.
-/// Pairs are entries i and i + pairs, or 2 i and 2 i + 1 if `interleaved`; entries behind them are unchanged.
+/// Pairs are entries i and i + pairs, or 2 i and 2 i + 1 if they are interleaved; entries behind them are unchanged.
 /// Differentiable in x.
-at::Tensor RotatePairs(const at::Tensor& x, const RotaryTable& rows, bool interleaved);
+at::Tensor RotatePairs(const at::Tensor& x, const RotaryTable& rows);
 
 }  // namespace regroup

@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cmath>
+#include <limits>
 #include <optional>
 
 #include "trainer/nn/grouped_products.h"
@@ -11,23 +11,26 @@
 namespace regroup {
 namespace {
 
-/// Returns the mask of the last `tokens` of `total` tokens: each may read itself and earlier ones.
+/// Returns the mask of the last `tokens` of `total` tokens, [1, 1, tokens, total]: each may read itself and earlier
+/// ones.
 at::Tensor CausalMask(int64_t tokens, int64_t total, at::Device device) {
-  const auto options = at::TensorOptions(at::kBool).device(device);
-  return at::ones({tokens, total}, options).tril_(total - tokens);
+  const auto options = at::TensorOptions(at::kFloat).device(device);
+  return at::full({1, 1, tokens, total}, -std::numeric_limits<float>::infinity(), options).triu_(total - tokens + 1);
 }
 
-at::Tensor AttendGrouped(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                         const std::optional<at::Tensor>& mask, bool causal) {
-  const bool grouped = query.size(1) != key.size(1);
-  return at::scaled_dot_product_attention(query, key, value, mask, /*dropout_p=*/0.0, causal, /*scale=*/std::nullopt,
-                                          grouped);
+/// Returns the attention of the heads without repeating those of keys and values.
+at::Tensor AttendGrouped(const AttentionHeads& heads) {
+  if (heads.soft_cap > 0) return Attend(heads);
+  std::optional<at::Tensor> mask;
+  if (heads.bias.defined()) mask = heads.bias.to(heads.query.scalar_type());
+  const bool grouped = heads.query.size(1) != heads.key.size(1);
+  return at::scaled_dot_product_attention(heads.query, heads.key, heads.value, mask, /*dropout_p=*/0.0,
+                                          heads.causal && !mask, heads.scale, grouped);
 }
 
-/// Reshapes [B, H, 1, d] to [B, G, s, d] and scales by 1 / sqrt(d).
-at::Tensor FoldQueries(const at::Tensor& query_BH1d, int64_t groups) {
-  const double scale = 1.0 / std::sqrt(static_cast<double>(query_BH1d.size(3)));
-  return query_BH1d.squeeze(2).unflatten(1, {groups, -1}) * scale;
+/// Reshapes [B, H, 1, d] to [B, G, s, d] and scales.
+at::Tensor FoldQueries(const AttentionHeads& heads, int64_t groups) {
+  return heads.query.squeeze(2).unflatten(1, {groups, -1}) * heads.scale;
 }
 
 const char* KernelName(int64_t choice) {
@@ -41,15 +44,15 @@ const char* KernelName(int64_t choice) {
 KeyValueCache::KeyValueCache(const ModelConfig& config, int64_t batch, int64_t capacity, at::ScalarType dtype,
                              at::Device device)
     : config_(config),
-      rotations_(MakeRotaryTable(config.rotary, capacity, device)),
+      rotations_(MakeRotaryTables(config, capacity, device)),
       blocked_(CanMultiplyGrouped(config.head_width, dtype, device)),
       capacity_(capacity) {
   const auto options = at::TensorOptions(dtype).device(device);
   const int64_t width = config.head_width;
-  const int64_t blocks = (capacity + kKeyBlock - 1) / kKeyBlock;
   for (int64_t layer = 0; layer < config.layers; ++layer) {
-    const int64_t heads = config.KvHeads(layer);
-    values_.push_back(at::zeros({batch, heads, capacity, width}, options));
+    const int64_t heads = config.KvHeads(layer), slots = config.Kind(layer).TokensSeen(capacity);
+    const int64_t blocks = (slots + kKeyBlock - 1) / kKeyBlock;
+    values_.push_back(at::zeros({batch, heads, slots, width}, options));
     keys_.push_back(blocked_ ? at::zeros({batch, heads, blocks, width, kKeyBlock}, options)
                              : at::zeros_like(values_.back()));
   }
@@ -57,65 +60,105 @@ KeyValueCache::KeyValueCache(const ModelConfig& config, int64_t batch, int64_t c
 
 int64_t KeyValueCache::Bytes() const {
   int64_t bytes = 0;
-  for (size_t layer = 0; layer < keys_.size(); ++layer) {
-    bytes += static_cast<int64_t>(Keys(static_cast<int64_t>(layer), length_).nbytes());
-    bytes += static_cast<int64_t>(values_[layer].narrow(2, 0, length_).nbytes());
+  for (int64_t layer = 0; layer < config_.layers; ++layer) {
+    const int64_t kept = std::min(length_, Slots(layer));
+    bytes += static_cast<int64_t>(Keys(layer, kept).nbytes() + values_[layer].narrow(2, 0, kept).nbytes());
   }
   return bytes;
 }
 
-PositionTables KeyValueCache::NextPositions(int64_t tokens) const {
-  return {{rotations_.cosine.narrow(0, length_, tokens), rotations_.sine.narrow(0, length_, tokens)},
-          MakePositionBias(config_, length_, tokens, values_.front().device())};
+std::vector<PositionTables> KeyValueCache::NextPositions(int64_t tokens) const {
+  std::vector<PositionTables> tables;
+  for (size_t i = 0; i < config_.kinds.size(); ++i) {
+    PositionTables& table = tables.emplace_back(PositionTables{.rotary = rotations_[i]});
+    if (table.rotary.cosine.defined()) {
+      table.rotary.cosine = table.rotary.cosine.narrow(0, length_, tokens);
+      table.rotary.sine = table.rotary.sine.narrow(0, length_, tokens);
+    }
+    // One token sees all that is in a layer's ring.
+    const bool needs_bias = tokens > 1 || config_.alibi;
+    if (needs_bias) table.bias = MakePositionBias(config_, config_.kinds[i], length_, tokens, values_.front().device());
+  }
+  return tables;
 }
 
 void KeyValueCache::Keep(int64_t layer, const at::Tensor& key_BGTd, const at::Tensor& value_BGTd) {
+  const int64_t slots = Slots(layer), tokens = key_BGTd.size(2);
+  for (int64_t done = std::max<int64_t>(0, tokens - slots); done < tokens;) {
+    const int64_t slot = (length_ + done) % slots;
+    const int64_t count = std::min(slots - slot, tokens - done);
+    KeepInSlots(layer, slot, key_BGTd.narrow(2, done, count), value_BGTd.narrow(2, done, count));
+    done += count;
+  }
+}
+
+void KeyValueCache::KeepInSlots(int64_t layer, int64_t slot, const at::Tensor& key_BGTd, const at::Tensor& value_BGTd) {
   const int64_t tokens = key_BGTd.size(2);
-  values_[layer].narrow(2, length_, tokens).copy_(value_BGTd);
+  values_[layer].narrow(2, slot, tokens).copy_(value_BGTd);
   if (!blocked_) {
-    keys_[layer].narrow(2, length_, tokens).copy_(key_BGTd);
+    keys_[layer].narrow(2, slot, tokens).copy_(key_BGTd);
     return;
   }
   for (int64_t done = 0; done < tokens;) {
-    const int64_t position = length_ + done;
-    const int64_t offset = position % kKeyBlock;
+    const int64_t offset = (slot + done) % kKeyBlock;
     const int64_t count = std::min(kKeyBlock - offset, tokens - done);
-    const at::Tensor block = keys_[layer].select(2, position / kKeyBlock).narrow(3, offset, count);
+    const at::Tensor block = keys_[layer].select(2, (slot + done) / kKeyBlock).narrow(3, offset, count);
     block.copy_(key_BGTd.narrow(2, done, count).transpose(2, 3));
     done += count;
   }
 }
 
-at::Tensor KeyValueCache::Keys(int64_t layer, int64_t tokens) const {
+at::Tensor KeyValueCache::Keys(int64_t layer, int64_t slots) const {
   const at::Tensor& keys = keys_[layer];
-  return (blocked_ ? keys.transpose(3, 4).flatten(2, 3) : keys).narrow(2, 0, tokens);
+  return (blocked_ ? keys.transpose(3, 4).flatten(2, 3) : keys).narrow(2, 0, slots);
 }
 
-at::Tensor KeyValueCache::AttendOne(int64_t layer, const at::Tensor& query_BH1d) const {
-  const int64_t total = length_ + 1;
+at::Tensor KeyValueCache::AttendOne(int64_t layer, const AttentionHeads& heads) const {
+  const int64_t kept = std::min(length_ + 1, Slots(layer));
   const at::Tensor& values = values_[layer];
-  if (values.is_cuda()) {
-    return AttendGrouped(query_BH1d, Keys(layer, total), values.narrow(2, 0, total), std::nullopt, false);
+  if (blocked_) {
+    const at::Tensor logits =
+        SoftCapped(ScoreKeys(FoldQueries(heads, values.size(1)), keys_[layer], kept), heads.soft_cap);
+    return WeighValues(at::softmax(logits, -1), values).flatten(1, 2).unsqueeze(2);
   }
-  if (!blocked_) return AttendFolded(query_BH1d, Keys(layer, total), values.narrow(2, 0, total));
-  const at::Tensor weights = at::softmax(ScoreKeys(FoldQueries(query_BH1d, values.size(1)), keys_[layer], total), -1);
-  return WeighValues(weights, values).flatten(1, 2).unsqueeze(2);
+  AttentionHeads all = heads;
+  all.key = Keys(layer, kept);
+  all.value = values.narrow(2, 0, kept);
+  all.causal = false;
+  return values.is_cuda() ? AttendGrouped(all) : AttendFolded(all);
 }
 
-at::Tensor KeyValueCache::Attend(int64_t layer, const at::Tensor& query_BHTd, const at::Tensor& key_BGTd,
-                                 const at::Tensor& value_BGTd, const at::Tensor& bias) {
-  const int64_t tokens = query_BHTd.size(2);
-  Keep(layer, key_BGTd, value_BGTd);
-  if (bias.defined()) {
-    const int64_t read = length_ + tokens;
-    return AttendGrouped(query_BHTd, Keys(layer, read), values_[layer].narrow(2, 0, read),
-                         bias.to(query_BHTd.scalar_type()), false);
+AttentionHeads KeyValueCache::WithEarlier(int64_t layer, const AttentionHeads& heads) const {
+  const int64_t kept = std::min(length_, Slots(layer)), tokens = heads.key.size(2);
+  const at::Tensor order =
+      at::arange(length_ - kept, length_, heads.key.options().dtype(at::kLong)).remainder_(Slots(layer));
+  AttentionHeads all = heads;
+  all.key = at::cat({Keys(layer, kept).index_select(2, order), heads.key}, 2);
+  all.value = at::cat({values_[layer].index_select(2, order), heads.value}, 2);
+  all.bias = heads.bias.defined() ? heads.bias.narrow(3, length_ - kept, kept + tokens)
+                                  : CausalMask(tokens, kept + tokens, heads.key.device());
+  return all;
+}
+
+at::Tensor KeyValueCache::AttendSeveral(int64_t layer, const AttentionHeads& heads) {
+  const int64_t tokens = heads.key.size(2), read = length_ + tokens;
+  if (length_ == 0 || Slots(layer) < read) {
+    const AttentionHeads all = length_ == 0 ? heads : WithEarlier(layer, heads);
+    Keep(layer, heads.key, heads.value);
+    return AttendGrouped(all);
   }
-  if (tokens == 1) return AttendOne(layer, query_BHTd);
-  if (length_ == 0) return AttendGrouped(query_BHTd, key_BGTd, value_BGTd, std::nullopt, true);
-  const int64_t total = length_ + tokens;
-  return AttendGrouped(query_BHTd, Keys(layer, total), values_[layer].narrow(2, 0, total),
-                       CausalMask(tokens, total, key_BGTd.device()), false);
+  Keep(layer, heads.key, heads.value);
+  AttentionHeads all = heads;
+  all.key = Keys(layer, read);
+  all.value = values_[layer].narrow(2, 0, read);
+  if (!all.bias.defined()) all.bias = CausalMask(tokens, read, heads.key.device());
+  return AttendGrouped(all);
+}
+
+at::Tensor KeyValueCache::Attend(int64_t layer, const AttentionHeads& heads) {
+  if (heads.query.size(2) > 1 || heads.bias.defined()) return AttendSeveral(layer, heads);
+  Keep(layer, heads.key, heads.value);
+  return AttendOne(layer, heads);
 }
 
 void KeyValueCache::FillRandomly(int64_t length) {
@@ -124,10 +167,10 @@ void KeyValueCache::FillRandomly(int64_t length) {
   length_ = length;
 }
 
-at::Tensor AttendFolded(const at::Tensor& query_BH1d, const at::Tensor& key_BGTd, const at::Tensor& value_BGTd) {
-  const at::Tensor query_BGsd = FoldQueries(query_BH1d, key_BGTd.size(1));
-  const at::Tensor weights_BGsT = at::softmax(at::matmul(query_BGsd, key_BGTd.transpose(2, 3)), -1);
-  return at::matmul(weights_BGsT, value_BGTd).flatten(1, 2).unsqueeze(2);
+at::Tensor AttendFolded(const AttentionHeads& heads) {
+  const at::Tensor query_BGsd = FoldQueries(heads, heads.key.size(1));
+  const at::Tensor logits_BGsT = SoftCapped(at::matmul(query_BGsd, heads.key.transpose(2, 3)), heads.soft_cap);
+  return at::matmul(at::softmax(logits_BGsT, -1), heads.value).flatten(1, 2).unsqueeze(2);
 }
 
 std::string DecodeAttentionName(const ModelConfig& config, int64_t batch, int64_t length, at::ScalarType dtype,

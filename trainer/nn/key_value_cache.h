@@ -1,7 +1,8 @@
 // Stores the keys and values of the tokens that a model has read, so that the next token needs only one row of
 // attention.
 //
-// Belongs to one decoding loop; one thread at a time. Memory is allocated once, for `capacity` tokens.
+// Belongs to one decoding loop; one thread at a time. Memory is allocated once, for `capacity` tokens; a layer whose
+// attention has a window keeps the tokens in it only, in a ring: the token at position p is in slot p mod window.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "trainer/nn/attention.h"
 #include "trainer/nn/model_config.h"
 #include "trainer/nn/positions.h"
 
@@ -27,44 +29,54 @@ class KeyValueCache {
   /// them.
   int64_t Bytes() const;
 
-  /// Returns the tables of the next `tokens` positions.
-  PositionTables NextPositions(int64_t tokens) const;
+  /// Returns the tables of the next `tokens` positions for each kind of attention. Their biases are over all earlier
+  /// tokens, also those that a layer has forgotten.
+  std::vector<PositionTables> NextPositions(int64_t tokens) const;
 
-  /// Stores the layer's keys and values [B, G, T, d] of the next T tokens and returns the attention of these tokens'
-  /// queries: for H = G s heads, [B, H, T, d] from query_BHTd. `bias` is as in PositionTables, or undefined.
-  at::Tensor Attend(int64_t layer, const at::Tensor& query_BHTd, const at::Tensor& key_BGTd,
-                    const at::Tensor& value_BGTd, const at::Tensor& bias);
+  /// Stores the layer's keys and values of the next T tokens and returns the attention of these tokens' queries,
+  /// [B, H, T, d], to them and to the tokens in the cache.
+  at::Tensor Attend(int64_t layer, const AttentionHeads& heads);
 
   /// Records that all layers have read `tokens` more tokens.
   void Advance(int64_t tokens) { length_ += tokens; }
 
-  /// Removes the tokens after the first `length`.
+  /// Removes the tokens after the first `length`. A layer whose window was full forgets what those had replaced.
   void Truncate(int64_t length) { length_ = length; }
 
   /// Fills the cache as if `length` tokens had been read, with random contents, to measure speed.
   void FillRandomly(int64_t length);
 
  private:
+  /// Returns the number of tokens that the layer can keep.
+  int64_t Slots(int64_t layer) const { return values_[layer].size(2); }
+  /// Stores keys and values [B, G, T, d] of the next T tokens, or of the last of them if the layer has fewer slots.
   void Keep(int64_t layer, const at::Tensor& key_BGTd, const at::Tensor& value_BGTd);
-  /// Returns the keys of the first `tokens` tokens, [B, G, tokens, d].
-  at::Tensor Keys(int64_t layer, int64_t tokens) const;
-  at::Tensor AttendOne(int64_t layer, const at::Tensor& query_BH1d) const;
+  void KeepInSlots(int64_t layer, int64_t slot, const at::Tensor& key_BGTd, const at::Tensor& value_BGTd);
+  /// Returns the keys in the first `slots` slots, [B, G, slots, d].
+  at::Tensor Keys(int64_t layer, int64_t slots) const;
+  /// Returns the attention of one token, which is in the cache, to all slots; their order does not matter.
+  at::Tensor AttendOne(int64_t layer, const AttentionHeads& heads) const;
+  /// Returns the attention of several tokens, or with a bias.
+  at::Tensor AttendSeveral(int64_t layer, const AttentionHeads& heads);
+  /// Returns the heads with the keys and values of earlier tokens, in order, before their own.
+  AttentionHeads WithEarlier(int64_t layer, const AttentionHeads& heads) const;
 
-  /// [B, G, capacity, d]; in blocks [B, G, capacity / 16, d, 16] if the loops of grouped_products.h are used.
+  /// [B, G, slots, d]; in blocks [B, G, slots / 16, d, 16] if the loops of grouped_products.h are used.
   std::vector<at::Tensor> keys_;
-  /// [B, G, capacity, d]
+  /// [B, G, slots, d]
   std::vector<at::Tensor> values_;
   ModelConfig config_;
-  RotaryTable rotations_;
+  /// By kind of attention.
+  std::vector<RotaryTable> rotations_;
   bool blocked_ = false;
   int64_t capacity_ = 0;
   int64_t length_ = 0;
 };
 
-/// Computes the attention of one new token per sequence, query [B, H, 1, d], over keys and values [B, G, T, d]. The s =
-/// H / G queries that share a KV head are folded into the rows of one product, [B, G, s, d] x [B, G, d, T], so that
+/// Computes the attention of one new token per sequence, query [B, H, 1, d], over all keys and values [B, G, T, d]. The
+/// s = H / G queries that share a KV head are folded into the rows of one product, [B, G, s, d] x [B, G, d, T], so that
 /// each key and value is read from memory once.
-at::Tensor AttendFolded(const at::Tensor& query_BH1d, const at::Tensor& key_BGTd, const at::Tensor& value_BGTd);
+at::Tensor AttendFolded(const AttentionHeads& heads);
 
 /// Names the implementation of attention for a new token on this device: "grouped loops" or "folded matmul" on CPU; on
 /// CUDA the kernel that libtorch chooses.

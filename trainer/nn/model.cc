@@ -19,7 +19,36 @@ at::Tensor OwnedCopy(const at::Tensor& tensor, at::ScalarType dtype, at::Device 
   return tensor.defined() ? tensor.detach().to(device, dtype, /*non_blocking=*/false, /*copy=*/true) : tensor;
 }
 
+void VisitMaps(FeedForward& feed_forward, const std::function<void(Linear&)>& visit) {
+  for (Linear* linear : {&feed_forward.gate, &feed_forward.up, &feed_forward.down}) visit(*linear);
+  for (FeedForward& expert : feed_forward.experts) VisitMaps(expert, visit);
+}
+
 }  // namespace
+
+Block EmptyBlock(const ModelConfig& config, int64_t layer) {
+  Block block;
+  if (config.HasExperts(layer)) block.feed_forward.experts.resize(config.experts.count);
+  return block;
+}
+
+Model EmptyModel(const ModelConfig& config) {
+  Model model{.config = config};
+  for (int64_t layer = 0; layer < config.layers; ++layer) model.blocks.push_back(EmptyBlock(config, layer));
+  return model;
+}
+
+void VisitFeedForward(FeedForward& feed_forward, const std::string& prefix, const ParameterVisitor& visit) {
+  VisitLinear(feed_forward.gate, prefix + ".gate", visit);
+  VisitLinear(feed_forward.up, prefix + ".up", visit);
+  VisitLinear(feed_forward.down, prefix + ".down", visit);
+  if (feed_forward.experts.empty()) return;
+  visit(prefix + ".router.weight", feed_forward.router.weight);
+  visit(prefix + ".shared_gate.weight", feed_forward.shared_gate.weight);
+  for (size_t index = 0; index < feed_forward.experts.size(); ++index) {
+    VisitFeedForward(feed_forward.experts[index], fmt::format("{}.experts.{}", prefix, index), visit);
+  }
+}
 
 void VisitBlock(Block& block, int64_t index, const ParameterVisitor& visit) {
   const std::string prefix = fmt::format("layers.{}.", index);
@@ -30,10 +59,10 @@ void VisitBlock(Block& block, int64_t index, const ParameterVisitor& visit) {
   VisitLinear(block.attention.output, prefix + "attention.output", visit);
   VisitNorm(block.attention.query_norm, prefix + "attention.query_norm", visit);
   VisitNorm(block.attention.key_norm, prefix + "attention.key_norm", visit);
+  VisitNorm(block.attention_output_norm, prefix + "attention_output_norm", visit);
   VisitNorm(block.feed_forward_norm, prefix + "feed_forward_norm", visit);
-  VisitLinear(block.feed_forward.gate, prefix + "feed_forward.gate", visit);
-  VisitLinear(block.feed_forward.up, prefix + "feed_forward.up", visit);
-  VisitLinear(block.feed_forward.down, prefix + "feed_forward.down", visit);
+  VisitFeedForward(block.feed_forward, prefix + "feed_forward", visit);
+  VisitNorm(block.feed_forward_output_norm, prefix + "feed_forward_output_norm", visit);
 }
 
 void VisitOuter(Model& model, const ParameterVisitor& visit) {
@@ -56,8 +85,7 @@ void VisitLinears(Model& model, const std::function<void(Linear&)>& visit) {
   for (Block& block : model.blocks) {
     AttentionProjections& attention = block.attention;
     for (Linear* linear : {&attention.query, &attention.key, &attention.value, &attention.output}) visit(*linear);
-    FeedForward& feed_forward = block.feed_forward;
-    for (Linear* linear : {&feed_forward.gate, &feed_forward.up, &feed_forward.down}) visit(*linear);
+    VisitMaps(block.feed_forward, visit);
   }
   visit(model.head);
 }

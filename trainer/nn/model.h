@@ -42,17 +42,26 @@ struct AttentionProjections {
   at::Tensor head_order;
 };
 
-/// `gate` is undefined if the feed-forward is not gated.
+/// `gate` is undefined if the feed-forward is not gated. In a mixture of experts (ExpertsConfig) the three are those of
+/// the shared expert, or undefined.
 struct FeedForward {
   Linear gate, up, down;
+  /// Router [experts, hidden], and the shared expert's gate [1, hidden].
+  Linear router, shared_gate;
+  std::vector<FeedForward> experts;
+
+  bool defined() const { return up.defined() || router.defined(); }
 };
 
-/// Feed-forward and its norm are undefined in the self-attention of an encoder-decoder's decoder.
+/// Feed-forward and its norm are undefined in the self-attention of an encoder-decoder's decoder. Only
+/// BlockLayout::kNormAround has the output norms.
 struct Block {
   Norm attention_norm;
   AttentionProjections attention;
+  Norm attention_output_norm;
   Norm feed_forward_norm;
   FeedForward feed_forward;
+  Norm feed_forward_output_norm;
 };
 
 struct Model {
@@ -76,6 +85,14 @@ struct Model {
 
 using ParameterVisitor = std::function<void(const std::string& name, at::Tensor& tensor)>;
 
+/// Return a block and a model without parameters that have a slot for each of them.
+Block EmptyBlock(const ModelConfig& config, int64_t layer);
+Model EmptyModel(const ModelConfig& config);
+
+/// Calls `visit` for every parameter slot of a feed-forward, as "<prefix>.up.weight" and
+/// "<prefix>.experts.<index>.up.weight".
+void VisitFeedForward(FeedForward& feed_forward, const std::string& prefix, const ParameterVisitor& visit);
+
 /// Calls `visit` for every parameter slot of one block, including undefined ones, as
 /// "layers.<index>.attention.key.weight".
 void VisitBlock(Block& block, int64_t index, const ParameterVisitor& visit);
@@ -87,7 +104,7 @@ void VisitOuter(Model& model, const ParameterVisitor& visit);
 /// Calls `visit` for all slots of the model: the outer ones, then block by block.
 void VisitParameters(Model& model, const ParameterVisitor& visit);
 
-/// Calls `visit` for every linear map of the blocks, and for the head.
+/// Calls `visit` for every linear map of attentions, feed-forwards and experts, and for the head.
 void VisitLinears(Model& model, const std::function<void(Linear& linear)>& visit);
 
 /// Moves a block's weights to `dtype` and `device`, copying only those that change.

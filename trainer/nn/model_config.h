@@ -1,6 +1,8 @@
 // Describes the shape of a model and the choices of its family, read from config.json by trainer/families.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -29,6 +31,8 @@ enum class BlockLayout {
   kParallelTwoNorms,
   /// y = x + N1 A(x), then y + N2 F(y), as in OLMo 2
   kNormAfter,
+  /// y = x + M1 A(N1 x), then y + M2 F(N2 y), as in Gemma 2, with M1 and M2 the output norms
+  kNormAround,
 };
 
 /// A norm on queries and keys before rotation. It is not linear, so fewer maps leave the model unchanged.
@@ -69,6 +73,8 @@ struct RelativeBiasConfig {
 /// Rotary position embedding. `inverse_frequencies` already include any scaling of the frequencies (linear, llama3,
 /// yarn, longrope).
 struct RotaryConfig {
+  bool operator==(const RotaryConfig&) const = default;
+
   /// Number of leading entries of each head that rotate; the head's width for full rotation, 0 for none.
   int64_t width = 0;
   /// Pairs are (2t, 2t+1) as in GPT-J; otherwise (t, t + width/2).
@@ -86,6 +92,34 @@ struct RotaryConfig {
     const bool is_long = !long_inverse_frequencies.empty() && sequence_length > short_positions;
     return is_long ? long_inverse_frequencies : inverse_frequencies;
   }
+};
+
+/// How the tokens of a layer attend to earlier ones. Models with `layer_types` have several kinds.
+struct AttentionKind {
+  bool operator==(const AttentionKind&) const = default;
+
+  /// A token sees this many tokens, including itself; 0 for all earlier ones.
+  int64_t sliding_window = 0;
+  /// Its width is 0 in layers without positions.
+  RotaryConfig rotary;
+
+  /// Returns how many of the first `tokens` tokens of a sequence the last one sees, which are those in a KV cache.
+  int64_t TokensSeen(int64_t tokens) const { return sliding_window > 0 ? std::min(tokens, sliding_window) : tokens; }
+};
+
+/// A mixture of experts (Shazeer et al., 2017) in place of a feed-forward. With router R and p = softmax(R x),
+///   y = sum over the `per_token` experts e with the largest p_e of w_e F_e(x) + sigmoid(s x) F_shared(x),
+/// where w_e = p_e, or p_e divided by the sum of the chosen ones if `normalised`.
+struct ExpertsConfig {
+  /// 0 if the model has none.
+  int64_t count = 0;
+  int64_t per_token = 0;
+  /// Intermediate sizes of each expert and of the shared one; 0 without a shared one.
+  int64_t width = 0;
+  int64_t shared_width = 0;
+  bool normalised = false;
+  /// Layers with an ordinary feed-forward instead, in increasing order.
+  std::vector<int64_t> dense_layers;
 };
 
 struct ModelConfig {
@@ -111,19 +145,27 @@ struct ModelConfig {
   Activation activation = Activation::kSilu;
   /// down(activation(gate x) * up x); otherwise down(activation(up x)).
   bool gated_feed_forward = true;
-  RotaryConfig rotary;
+  ExpertsConfig experts;
+  /// At least one.
+  std::vector<AttentionKind> kinds = std::vector<AttentionKind>(1);
+  /// Index of each layer's kind; empty if all layers have the first.
+  std::vector<int64_t> kind_of_layers;
   /// Rows of a learned table of positions; position 0 is row `position_offset`. 0 for no table.
   int64_t learned_positions = 0;
   int64_t position_offset = 0;
   /// Attention with linear biases (Press et al., 2021).
   bool alibi = false;
   RelativeBiasConfig relative_bias;
-  /// Attention logits are divided by the square root of the head width.
-  bool scaled_attention = true;
-  /// A token sees this many tokens, including itself; 0 for all earlier ones.
-  int64_t sliding_window = 0;
+  /// Factor on the products of queries and keys; 0 for 1 / sqrt(head width).
+  double attention_scale = 0;
+  /// If above 0, an attention logit z becomes c tanh(z / c) before the mask, with c this number (Gemma 2).
+  double attention_soft_cap = 0;
+  /// The same for the logits of the vocabulary.
+  double logit_soft_cap = 0;
   /// The embedding of a token is multiplied by this factor.
   double embedding_scale = 1.0;
+  /// Factor on what attention and feed-forward add to the stream (Granite).
+  double residual_scale = 1.0;
   /// Keys of config.json that are true and give projections a bias, such as "attention_bias" (NameRule::bias_key).
   std::vector<std::string_view> bias_keys;
   /// The model has a norm between embedding and first block, as in BLOOM.
@@ -135,6 +177,17 @@ struct ModelConfig {
   int64_t decoder_start_token = 0;
 
   int64_t KvHeads(int64_t layer) const { return kv_heads_of_layers.empty() ? kv_heads : kv_heads_of_layers[layer]; }
+
+  int64_t KindIndex(int64_t layer) const { return kind_of_layers.empty() ? 0 : kind_of_layers[layer]; }
+  const AttentionKind& Kind(int64_t layer) const { return kinds[KindIndex(layer)]; }
+
+  double AttentionScale() const {
+    return attention_scale > 0 ? attention_scale : 1.0 / std::sqrt(static_cast<double>(head_width));
+  }
+
+  bool HasExperts(int64_t layer) const {
+    return experts.count > 0 && !std::ranges::binary_search(experts.dense_layers, layer);
+  }
 
   int64_t KvHeadsOfAllLayers() const {
     int64_t sum = 0;
@@ -165,6 +218,14 @@ struct ModelConfig {
     return {"decoder", behind_encoder};
   }
 
+  /// Returns the intermediate size of the layer's feed-forward, over all experts or over those that one token uses.
+  int64_t FeedForwardWidth(int64_t layer) const {
+    return HasExperts(layer) ? experts.count * experts.width + experts.shared_width : intermediate_size;
+  }
+  int64_t ActiveFeedForwardWidth(int64_t layer) const {
+    return HasExperts(layer) ? experts.per_token * experts.width + experts.shared_width : intermediate_size;
+  }
+
   /// Returns the number of layers with a feed-forward.
   int64_t FeedForwards() const { return HasEncoder() ? encoder_layers + (layers - encoder_layers) / 2 : layers; }
 
@@ -175,16 +236,31 @@ struct ModelConfig {
   /// read.
   int64_t PredictedTokens(int64_t tokens) const { return HasEncoder() ? tokens - EncoderTokens(tokens) : tokens - 1; }
 
+  /// Returns true if a norm is between the attention and the stream to which it is added.
+  bool NormsAttentionOutput() const { return layout == BlockLayout::kNormAfter || layout == BlockLayout::kNormAround; }
+
   /// Returns true if the bias of a query head depends on its index, in addition to its weights.
   bool HeadsHavePositionBias() const { return alibi || relative_bias.buckets > 0; }
 
-  /// Returns the bytes of keys and values that one token adds to the cache of all layers, at `bytes_per_element`. For
-  /// an encoder-decoder this is one token of the decoder and one that its cross attention reads; the encoder itself has
-  /// no cache.
-  int64_t KvCacheBytesPerToken(int64_t bytes_per_element) const {
-    int64_t heads_in_cache = 0;
-    for (int64_t layer = encoder_layers; layer < layers; ++layer) heads_in_cache += KvHeads(layer);
-    return 2 * heads_in_cache * head_width * bytes_per_element;
+  /// Returns the bytes of keys and values in the cache of all layers after `tokens` tokens, at `bytes_per_element`; a
+  /// layer with a window keeps those in it. For an encoder-decoder these are tokens of the decoder and as many that its
+  /// cross attention reads; the encoder itself has no cache.
+  int64_t KvCacheBytes(int64_t tokens, int64_t bytes_per_element) const {
+    int64_t entries = 0;
+    for (int64_t layer = encoder_layers; layer < layers; ++layer) {
+      entries += 2 * KvHeads(layer) * head_width * Kind(layer).TokensSeen(tokens);
+    }
+    return entries * bytes_per_element;
+  }
+
+  /// Returns the bytes that one token adds to the cache of all layers while no window is full.
+  int64_t KvCacheBytesPerToken(int64_t bytes_per_element) const { return KvCacheBytes(1, bytes_per_element); }
+
+  /// Returns the bytes that one token adds once all windows are full.
+  int64_t GrowingKvCacheBytesPerToken(int64_t bytes_per_element) const {
+    int64_t longest = 0;
+    for (const AttentionKind& kind : kinds) longest = std::max(longest, kind.sliding_window);
+    return KvCacheBytes(longest + 1, bytes_per_element) - KvCacheBytes(longest, bytes_per_element);
   }
 };
 

@@ -55,11 +55,12 @@ at::Tensor AlibiSlopes(int64_t heads) {
   return at::tensor(slopes, at::kDouble).to(at::kFloat);
 }
 
-at::Tensor MakePositionBias(const ModelConfig& config, int64_t first, int64_t tokens, at::Device device) {
+at::Tensor MakePositionBias(const ModelConfig& config, const AttentionKind& kind, int64_t first, int64_t tokens,
+                            at::Device device) {
   const int64_t read = first + tokens;
-  const bool windowed = config.sliding_window > 0 && read > config.sliding_window;
+  const bool windowed = kind.TokensSeen(read) < read;
   if (!windowed && !config.alibi) return {};
-  at::Tensor bias = CausalMask(first, tokens, windowed ? config.sliding_window : 0);
+  at::Tensor bias = CausalMask(first, tokens, windowed ? kind.sliding_window : 0);
   if (config.alibi) {
     // Adding a constant to a row of logits does not change attention, so the key's position is sufficient.
     const at::Tensor distance = at::arange(read, at::kFloat).view({1, 1, 1, read}) - static_cast<double>(read - 1);
@@ -68,9 +69,13 @@ at::Tensor MakePositionBias(const ModelConfig& config, int64_t first, int64_t to
   return bias.to(device);
 }
 
-RotaryTable RotaryOf(const ModelConfig& config, int64_t tokens, at::Device device, const RotaryTable* given) {
-  if (config.rotary.width == 0) return {};
-  return given != nullptr ? *given : MakeRotaryTable(config.rotary, tokens, device);
+std::vector<RotaryTable> MakeRotaryTables(const ModelConfig& config, int64_t tokens, at::Device device,
+                                          at::ScalarType dtype) {
+  std::vector<RotaryTable> tables;
+  for (const AttentionKind& kind : config.kinds) {
+    tables.push_back(MakeRotaryTable(kind.rotary, tokens, device, dtype));
+  }
+  return tables;
 }
 
 at::Tensor WithinDocuments(const at::Tensor& bias, const at::Tensor& documents_BT) {

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <optional>
+#include <vector>
 
 #include "trainer/nn/model_config.h"
 #include "trainer/nn/rotary.h"
@@ -22,12 +23,14 @@ struct PositionTables {
   std::optional<SequenceLayout> sequences = {};
 };
 
-/// Returns the angles of a model's positions, or nothing for a model without rotation. `given` has at least as many
-/// positions, on the device; null makes them anew.
-RotaryTable RotaryOf(const ModelConfig& config, int64_t tokens, at::Device device, const RotaryTable* given = nullptr);
+/// Returns the angles of `tokens` positions for each of the model's kinds of attention.
+std::vector<RotaryTable> MakeRotaryTables(const ModelConfig& config, int64_t tokens, at::Device device,
+                                          at::ScalarType dtype = at::kFloat);
 
-/// Returns PositionTables::bias of `tokens` tokens that follow `first` others and also read those.
-at::Tensor MakePositionBias(const ModelConfig& config, int64_t first, int64_t tokens, at::Device device);
+/// Returns PositionTables::bias of `tokens` tokens that follow `first` others and also read those, in layers of one
+/// kind of attention.
+at::Tensor MakePositionBias(const ModelConfig& config, const AttentionKind& kind, int64_t first, int64_t tokens,
+                            at::Device device);
 
 /// Returns T5's bias of one stack, [1, heads, tokens, tokens], float32, from its table [buckets, heads];
 /// differentiable. In a bidirectional stack half of the buckets are for keys after the query; otherwise those keys get

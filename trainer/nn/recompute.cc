@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -88,23 +89,20 @@ struct WholeBlock {
 
 }  // namespace
 
-at::Tensor RunFeedForwardRecomputed(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation) {
+at::Tensor RunFeedForwardRecomputed(const at::Tensor& x_BTD, const FeedForward& weights, const ModelConfig& config) {
   const auto slots_of = [](FeedForward& maps, at::Tensor& x) {
     Slots slots;
     slots.Add(x);
-    for (Linear* map : {&maps.gate, &maps.up, &maps.down}) {
-      slots.Add(map->weight);
-      slots.Add(map->bias);
-    }
+    VisitFeedForward(maps, "", [&](const std::string&, at::Tensor& tensor) { slots.Add(tensor); });
     return slots;
   };
   FeedForward own = weights;
   at::Tensor x = x_BTD;
-  return Run(slots_of(own, x).Values(), [own, activation, slots_of](const variable_list& inputs) {
+  return Run(slots_of(own, x).Values(), [own, config, slots_of](const variable_list& inputs) {
     FeedForward maps = own;
     at::Tensor input = inputs.front();
     slots_of(maps, input).Fill(inputs);
-    return RunFeedForward(input, maps, activation);
+    return RunFeedForward(input, maps, config);
   });
 }
 

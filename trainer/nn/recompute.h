@@ -10,7 +10,7 @@
 namespace regroup {
 
 /// Runs RunFeedForward and keeps only x.
-at::Tensor RunFeedForwardRecomputed(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation);
+at::Tensor RunFeedForwardRecomputed(const at::Tensor& x_BTD, const FeedForward& weights, const ModelConfig& config);
 
 /// Runs RunBlock and keeps only the block's input and the encoder's output. An observer is called only in the forward
 /// pass; a cache is not supported.

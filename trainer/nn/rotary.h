@@ -8,19 +8,21 @@
 
 namespace regroup {
 
-/// Cosines and sines of all positions, [positions, pairs].
+/// Cosines and sines of all positions, [positions, pairs]; undefined without rotation.
 struct RotaryTable {
   at::Tensor cosine;
   at::Tensor sine;
+  /// See RotaryConfig.
+  bool interleaved = false;
 };
 
-/// Returns the table of a sequence of `positions` tokens, whose length decides the frequencies (longrope). Computes the
-/// angles in float64.
+/// Returns the table of a sequence of `positions` tokens, whose length decides the frequencies (longrope); nothing
+/// without rotation. Computes the angles in float64.
 RotaryTable MakeRotaryTable(const RotaryConfig& config, int64_t positions, at::Device device,
                             at::ScalarType dtype = at::kFloat);
 
-/// Rotates x [batch, heads, tokens, width]; `table` starts at the position of x's first token. Entries beyond
-/// config.width are unchanged. Differentiable.
-at::Tensor ApplyRotary(const at::Tensor& x, const RotaryConfig& config, const RotaryTable& table);
+/// Rotates x [batch, heads, tokens, width]; `table` starts at the position of x's first token. Entries beyond the pairs
+/// of the table are unchanged. Differentiable.
+at::Tensor ApplyRotary(const at::Tensor& x, const RotaryTable& table);
 
 }  // namespace regroup

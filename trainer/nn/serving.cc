@@ -1,27 +1,37 @@
 #include "trainer/nn/serving.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <iterator>
+
+#include "services/common/base/number_text.h"
 
 namespace regroup {
 namespace {
 
 bool CanShare(int64_t kv_heads, int64_t gpus) { return kv_heads % gpus == 0 || gpus % kv_heads == 0; }
 
-/// Returns the tokens of a request that are in the cache at most: a window forgets those before it.
-int64_t CachedTokens(const ModelConfig& config, int64_t tokens) {
-  return config.sliding_window > 0 ? std::min(tokens, config.sliding_window) : tokens;
+/// Returns the most tokens, up to `most`, of a sequence whose keys and values take at most `bytes`.
+int64_t LongestSequence(const ModelConfig& config, int64_t element_bytes, double bytes, int64_t most) {
+  int64_t fits = 0;
+  for (int64_t too_long = most + 1; fits + 1 < too_long;) {
+    const int64_t middle = fits + (too_long - fits) / 2;
+    (static_cast<double>(config.KvCacheBytes(middle, element_bytes)) <= bytes ? fits : too_long) = middle;
+  }
+  return fits;
 }
 
-ServingCapacity CapacityOf(const ModelConfig& config, const ServingSettings& settings, int64_t kv_bytes_per_token) {
+ServingCapacity CapacityOf(const ModelConfig& on_one_gpu, const ServingSettings& settings) {
   const double weights = settings.weight_bytes / static_cast<double>(settings.gpus);
   const double left = std::max(0.0, *settings.usable_bytes - weights);
-  ServingCapacity capacity;
-  capacity.tokens = static_cast<int64_t>(left / static_cast<double>(kv_bytes_per_token));
-  capacity.requests = capacity.tokens / std::max<int64_t>(1, CachedTokens(config, settings.context_length));
-  const bool has_all = capacity.tokens >= CachedTokens(config, config.max_positions);
-  capacity.longest_context = has_all ? config.max_positions : capacity.tokens;
-  return capacity;
+  const int64_t element = settings.cache_element_bytes;
+  const auto fit = [&](int64_t tokens) {
+    return static_cast<int64_t>(left / static_cast<double>(on_one_gpu.KvCacheBytes(tokens, element)));
+  };
+  return {.tokens = fit(1),
+          .requests = fit(std::max<int64_t>(1, settings.context_length)),
+          .longest_context = LongestSequence(on_one_gpu, element, left, on_one_gpu.max_positions)};
 }
 
 }  // namespace
@@ -42,8 +52,30 @@ Serving ServingOf(const ModelConfig& config, const ServingSettings& settings) {
   for (int64_t& heads : on_one_gpu.kv_heads_of_layers) heads = KvHeadsPerGpu(heads, settings.gpus);
   serving.kv_heads_per_gpu = on_one_gpu.kv_heads;
   serving.kv_bytes_per_token = on_one_gpu.KvCacheBytesPerToken(settings.cache_element_bytes);
-  if (settings.usable_bytes) serving.capacity = CapacityOf(config, settings, serving.kv_bytes_per_token);
+  if (settings.usable_bytes) serving.capacity = CapacityOf(on_one_gpu, settings);
   return serving;
+}
+
+std::string NoteOnWindows(const ModelConfig& source, const ModelConfig& result, int64_t cache_element_bytes) {
+  int64_t windowed = 0, longest = 0;
+  for (int64_t layer = 0; layer < source.layers; ++layer) {
+    const int64_t window = source.Kind(layer).sliding_window;
+    if (window == 0 || window >= source.max_positions) continue;
+    ++windowed;
+    longest = std::max(longest, window);
+  }
+  if (windowed == 0) return "";
+  const auto growth = [&](const ModelConfig& config) {
+    return fmt::format("{} of {} B", GroupedText(config.GrowingKvCacheBytesPerToken(cache_element_bytes)),
+                       GroupedText(config.KvCacheBytesPerToken(cache_element_bytes)));
+  };
+  const bool same = source.KvHeadsOfAllLayers() == result.KvHeadsOfAllLayers();
+  return fmt::format(
+      "the cache of {} of the {} layers stops growing at the layer's window of {} tokens; beyond it a token adds {} to "
+      "the "
+      "cache{}",
+      windowed, source.layers, GroupedText(longest), growth(source),
+      same ? "" : fmt::format(" of the source, and {} to that of the result", growth(result)));
 }
 
 std::vector<int64_t> GpuCounts(std::optional<int64_t> wanted) {

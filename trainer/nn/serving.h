@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "trainer/nn/model_config.h"
@@ -29,7 +30,8 @@ struct ServingSettings {
 };
 
 struct ServingCapacity {
-  /// Tokens whose keys and values fit beside the weights; 0 if the weights alone do not fit.
+  /// Tokens whose keys and values fit beside the weights, in sequences no longer than a layer's window; 0 if the
+  /// weights alone do not fit.
   int64_t tokens = 0;
   /// Requests of the context length that fit at once.
   int64_t requests = 0;
@@ -43,7 +45,7 @@ struct Serving {
   bool can_be_split = false;
   /// KvHeadsPerGpu of the layer with the most KV heads.
   int64_t kv_heads_per_gpu = 0;
-  /// Bytes of KV cache that one token takes on each GPU, over all layers with a cache.
+  /// Bytes of KV cache that one token takes on each GPU, over all layers with a cache, while no window is full.
   int64_t kv_bytes_per_token = 0;
   std::optional<ServingCapacity> capacity;
 };
@@ -61,6 +63,11 @@ inline int64_t KvHeadsPerGpu(int64_t kv_heads, int64_t gpus) { return std::max<i
 bool CanBeSplit(const ModelConfig& config, int64_t gpus);
 
 Serving ServingOf(const ModelConfig& config, const ServingSettings& settings);
+
+/// Says for a model with windows in some layers, shorter than its longest sequence, which part of a token's bytes goes
+/// on growing with the context, in the source's cache and, if it is another model, in the result's. Empty for other
+/// models.
+std::string NoteOnWindows(const ModelConfig& source, const ModelConfig& result, int64_t cache_element_bytes);
 
 /// Returns the usual numbers of GPUs and, if it is none of them, `wanted`; in increasing order.
 std::vector<int64_t> GpuCounts(std::optional<int64_t> wanted);

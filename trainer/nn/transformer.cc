@@ -2,9 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
-#include <optional>
-
 #include "trainer/nn/fused_operators.h"
 #include "trainer/nn/packed_linear.h"
 #include "trainer/nn/recompute.h"
@@ -31,11 +28,7 @@ at::Tensor SplitHeads(const at::Tensor& x, int64_t head_width) {
   return x.unflatten(-1, {-1, head_width}).transpose(1, 2);
 }
 
-/// Repeats each KV head for the query heads that read it.
-at::Tensor RepeatHeads(const at::Tensor& x_BGTd, int64_t heads) {
-  const int64_t repeats = heads / x_BGTd.size(1);
-  return repeats == 1 ? x_BGTd : x_BGTd.unsqueeze(2).expand({-1, -1, repeats, -1, -1}).flatten(1, 2);
-}
+at::Tensor Scaled(const at::Tensor& x, double factor) { return factor == 1.0 ? x : x * factor; }
 
 /// Returns projected rows as heads [B, heads, T, d] before rotation, normalised if the model does so. Norms take rows
 /// that lie one behind the other.
@@ -49,6 +42,34 @@ at::Tensor QueryOrKeyHeads(const at::Tensor& rows, const Norm& norm, const Model
       break;
   }
   return SplitHeads(rows, config.head_width);
+}
+
+at::Tensor RunDense(const at::Tensor& x, const FeedForward& weights, Activation activation) {
+  const at::Tensor up = Project(x, weights.up);
+  if (!weights.gate.defined()) return Project(Activate(up, activation), weights.down);
+  return Project(Activate(Project(x, weights.gate), activation) * up, weights.down);
+}
+
+/// Returns the weighted sum of the experts that each token of x [N, D] chooses.
+at::Tensor RunExperts(const at::Tensor& x, const FeedForward& weights, const ModelConfig& config) {
+  const int64_t per_token = config.experts.per_token;
+  const at::Tensor probabilities = at::softmax(Project(x, weights.router).to(at::kFloat), -1);
+  auto [shares, chosen] = at::topk(probabilities, per_token);
+  if (config.experts.normalised) shares = shares / shares.sum(-1, /*keepdim=*/true);
+  // The choices of all tokens, those of one expert after those of another.
+  const at::Tensor order = chosen.flatten().argsort(/*stable=*/true, /*dim=*/0, /*descending=*/false);
+  const at::Tensor rows = x.index_select(0, order.floor_divide(per_token));
+  const at::Tensor counts = at::bincount(chosen.flatten(), {}, config.experts.count).cpu();
+  const at::TensorAccessor<int64_t, 1> count = counts.accessor<int64_t, 1>();
+  std::vector<at::Tensor> results;
+  int64_t first = 0;
+  for (int64_t expert = 0; expert < config.experts.count; ++expert) {
+    if (count[expert] == 0) continue;
+    results.push_back(RunDense(rows.narrow(0, first, count[expert]), weights.experts[expert], config.activation));
+    first += count[expert];
+  }
+  const at::Tensor by_token = at::cat(results).index_select(0, order.argsort()).unflatten(0, {-1, per_token});
+  return (by_token * shares.to(x.scalar_type()).unsqueeze(-1)).sum(1);
 }
 
 }  // namespace
@@ -78,14 +99,15 @@ AttentionRows RowsOfAttention(const AttentionInputs& inputs, const AttentionProj
 AttentionHeads HeadsOfAttention(const AttentionRows& rows, const AttentionProjections& weights,
                                 const ModelConfig& config, const PositionTables& positions) {
   const auto rotated = [&](const at::Tensor& projected, const Norm& norm) {
-    return ApplyRotary(QueryOrKeyHeads(projected, norm, config), config.rotary, positions.rotary);
+    return ApplyRotary(QueryOrKeyHeads(projected, norm, config), positions.rotary);
   };
   return {.query = rotated(Project(rows.query, weights.query), weights.query_norm),
           .key = rotated(rows.keys, weights.key_norm),
           .value = SplitHeads(rows.values, config.head_width),
           .bias = AttentionBias(positions, weights.head_order),
           .causal = positions.causal,
-          .scale = config.scaled_attention ? 1.0 / std::sqrt(static_cast<double>(config.head_width)) : 1.0};
+          .scale = config.AttentionScale(),
+          .soft_cap = config.attention_soft_cap};
 }
 
 at::Tensor JoinHeads(const at::Tensor& heads) { return heads.transpose(1, 2).flatten(-2); }
@@ -94,28 +116,30 @@ at::Tensor AttendHeads(const AttentionRows& rows, const AttentionProjections& we
                        const PositionTables& positions, const CachedLayer& cached) {
   const AttentionHeads heads = HeadsOfAttention(rows, weights, config, positions);
   if (cached.cache != nullptr) {
-    return JoinHeads(cached.cache->Attend(cached.layer, heads.query, heads.key, heads.value, heads.bias));
+    return JoinHeads(cached.cache->Attend(cached.layer, heads));
   }
   if (positions.sequences.has_value()) {
     return JoinHeads(AttendSequences(heads.query, heads.key, heads.value, *positions.sequences, heads.scale));
   }
-  std::optional<at::Tensor> mask;
-  if (heads.bias.defined()) mask = heads.bias.to(heads.query.scalar_type());
-  const int64_t count = heads.query.size(1);
-  return JoinHeads(at::scaled_dot_product_attention(
-      heads.query, RepeatHeads(heads.key, count), RepeatHeads(heads.value, count), mask,
-      /*dropout_p=*/0.0, /*is_causal=*/heads.causal && !mask, heads.scale));
+  return JoinHeads(Attend(heads));
 }
 
 at::Tensor AttentionBranch(const at::Tensor& heads, const Block& block, const ModelConfig& config) {
   const at::Tensor attended = Project(heads, block.attention.output);
-  return config.layout == BlockLayout::kNormAfter ? Normalise(attended, block.attention_norm, config) : attended;
+  if (config.layout == BlockLayout::kNormAfter) return Normalise(attended, block.attention_norm, config);
+  if (config.layout == BlockLayout::kNormAround) return Normalise(attended, block.attention_output_norm, config);
+  return Scaled(attended, config.residual_scale);
 }
 
-at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation) {
-  const at::Tensor up = Project(x_BTD, weights.up);
-  if (!weights.gate.defined()) return Project(Activate(up, activation), weights.down);
-  return Project(Activate(Project(x_BTD, weights.gate), activation) * up, weights.down);
+at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, const ModelConfig& config) {
+  if (!weights.router.defined()) return RunDense(x_BTD, weights, config.activation);
+  const at::Tensor x = x_BTD.flatten(0, -2);
+  at::Tensor y = RunExperts(x, weights, config);
+  if (weights.up.defined()) {
+    const at::Tensor shared = RunDense(x, weights, config.activation);
+    y = y + (weights.shared_gate.defined() ? at::sigmoid(Project(x, weights.shared_gate)) * shared : shared);
+  }
+  return y.view(x_BTD.sizes());
 }
 
 AttentionInputs InputsOfAttention(const at::Tensor& x_BTD, const at::Tensor& memory, const Block& block,
@@ -134,8 +158,9 @@ at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConf
       AttentionBranch(AttendHeads(rows, block.attention, config, context.positions, context.cached), block, config);
   if (context.branch_observer) context.branch_observer(attended);
   const auto feed_forward = [&](const at::Tensor& x) {
-    return context.recompute_feed_forward ? RunFeedForwardRecomputed(x, block.feed_forward, config.activation)
-                                          : RunFeedForward(x, block.feed_forward, config.activation);
+    const at::Tensor y = context.recompute_feed_forward ? RunFeedForwardRecomputed(x, block.feed_forward, config)
+                                                        : RunFeedForward(x, block.feed_forward, config);
+    return Scaled(y, config.residual_scale);
   };
   const auto second_norm = [&](const at::Tensor& x) { return Normalise(x, block.feed_forward_norm, config); };
   switch (config.layout) {
@@ -147,11 +172,15 @@ at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConf
       const at::Tensor middle = x_BTD + attended;
       return middle + second_norm(feed_forward(middle));
     }
+    case BlockLayout::kNormAround: {
+      const at::Tensor middle = x_BTD + attended;
+      return middle + Normalise(feed_forward(second_norm(middle)), block.feed_forward_output_norm, config);
+    }
     case BlockLayout::kSequential:
       break;
   }
   const at::Tensor middle = x_BTD + attended;
-  return block.feed_forward.up.defined() ? middle + feed_forward(second_norm(middle)) : middle;
+  return block.feed_forward.defined() ? middle + feed_forward(second_norm(middle)) : middle;
 }
 
 at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, int64_t first) {
@@ -169,11 +198,12 @@ at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, const at::Tens
 
 at::Tensor RunCachedHiddenStates(const Model& model, const at::Tensor& tokens_BT, KeyValueCache& cache) {
   at::NoGradGuard no_gradients;
-  const PositionTables positions = cache.NextPositions(tokens_BT.size(1));
+  const std::vector<PositionTables> positions = cache.NextPositions(tokens_BT.size(1));
   at::Tensor x = Embed(model, tokens_BT, cache.length());
-  for (size_t layer = 0; layer < model.blocks.size(); ++layer) {
-    x = RunBlock(x, model.blocks[layer], model.config,
-                 {.positions = positions, .cached = {&cache, static_cast<int64_t>(layer)}});
+  for (size_t i = 0; i < model.blocks.size(); ++i) {
+    const auto layer = static_cast<int64_t>(i);
+    x = RunBlock(x, model.blocks[i], model.config,
+                 {.positions = positions[model.config.KindIndex(layer)], .cached = {&cache, layer}});
   }
   cache.Advance(tokens_BT.size(1));
   return FinalStates(x, model);
@@ -182,11 +212,11 @@ at::Tensor RunCachedHiddenStates(const Model& model, const at::Tensor& tokens_BT
 at::Tensor FinalStates(const at::Tensor& x_BTD, const Model& model) {
   // OLMo's final norm has no parameters, but every family has one.
   const at::Tensor states = Normalise(x_BTD, model.final_norm, model.config);
-  return model.config.output_scale == 1.0 ? states : states * model.config.output_scale;
+  return Scaled(states, model.config.output_scale);
 }
 
 at::Tensor RunOutputProjection(const Model& model, const at::Tensor& hidden) {
-  return Project(hidden, model.OutputProjection());
+  return SoftCapped(Project(hidden, model.OutputProjection()), model.config.logit_soft_cap);
 }
 
 }  // namespace regroup

@@ -6,6 +6,7 @@
 
 #include <functional>
 
+#include "trainer/nn/attention.h"
 #include "trainer/nn/key_value_cache.h"
 #include "trainer/nn/model.h"
 #include "trainer/nn/positions.h"
@@ -38,16 +39,6 @@ struct AttentionRows : AttentionInputs {
 };
 AttentionRows RowsOfAttention(const AttentionInputs& inputs, const AttentionProjections& weights);
 
-/// The heads as they enter the softmax. Query head j reads KV head j / (H / G).
-struct AttentionHeads {
-  at::Tensor query;       // [B, H, T, d]
-  at::Tensor key, value;  // [B, G, tokens read, d]
-  /// Added to the logits, see PositionTables::bias; undefined if plain causal attention, or none, is sufficient.
-  at::Tensor bias;
-  bool causal = true;
-  /// Factor on the products of queries and keys.
-  double scale = 1.0;
-};
 AttentionHeads HeadsOfAttention(const AttentionRows& rows, const AttentionProjections& weights,
                                 const ModelConfig& config, const PositionTables& positions);
 
@@ -60,7 +51,8 @@ at::Tensor JoinHeads(const at::Tensor& heads);
 at::Tensor AttendHeads(const AttentionRows& rows, const AttentionProjections& weights, const ModelConfig& config,
                        const PositionTables& positions, const CachedLayer& cached = {});
 
-at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, Activation activation);
+/// Runs a feed-forward or a mixture of experts, whose experts run one after the other on the tokens that chose them.
+at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, const ModelConfig& config);
 
 /// Returns the attention inputs that a block computes from its own input; `memory` is the encoder's output in cross
 /// attention, and undefined elsewhere.
@@ -98,7 +90,7 @@ at::Tensor RunCachedHiddenStates(const Model& model, const at::Tensor& tokens_BT
 /// Converts the last block's output to the states that the output projection reads.
 at::Tensor FinalStates(const at::Tensor& x_BTD, const Model& model);
 
-/// Returns the logits [..., V] of hidden states [..., D].
+/// Returns the logits [..., V] of hidden states [..., D], soft-capped if the model does so.
 at::Tensor RunOutputProjection(const Model& model, const at::Tensor& hidden);
 
 }  // namespace regroup

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "trainer/nn/recompute.h"
@@ -14,30 +15,48 @@ WindowRunner::WindowRunner(const Model& outer, int64_t tokens, at::Device device
       options_(std::move(options)),
       encoder_tokens_(config_.HasEncoder() ? options_.encoder_tokens.value_or(config_.EncoderTokens(tokens)) : 0),
       encoder_{.causal = false},
-      decoder_{.rotary = RotaryOf(config_, tokens - encoder_tokens_, device, options_.rotary)},
-      cross_{.causal = false} {
-  decoder_.sequences = LayoutOf(tokens, device);
-  if (decoder_.sequences.has_value()) return;
-  decoder_.bias = MakePositionBias(config_, 0, tokens - encoder_tokens_, device);
-  if (options_.documents.defined()) decoder_.bias = WithinDocuments(decoder_.bias, options_.documents);
+      cross_{.causal = false},
+      decoder_(DecoderTables(tokens, device)) {
   if (config_.relative_bias.buckets == 0) return;
-  const RelativeBiasConfig& relative = config_.relative_bias;
-  encoder_.bias = RelativePositionBias(outer.encoder_relative_bias, relative, encoder_tokens_, true);
-  decoder_.bias = RelativePositionBias(outer.decoder_relative_bias, relative, tokens - encoder_tokens_, false);
+  encoder_.bias = RelativePositionBias(outer.encoder_relative_bias, config_.relative_bias, encoder_tokens_, true);
+}
+
+std::vector<PositionTables> WindowRunner::DecoderTables(int64_t tokens, at::Device device) const {
+  const int64_t own_tokens = tokens - encoder_tokens_;
+  const std::vector<RotaryTable> rotary =
+      options_.rotary != nullptr ? *options_.rotary : MakeRotaryTables(config_, own_tokens, device);
+  const std::optional<SequenceLayout> layout = LayoutOf(tokens, device);
+  const at::Tensor& documents = options_.documents;
+  std::vector<PositionTables> tables;
+  for (size_t i = 0; i < config_.kinds.size(); ++i) {
+    const AttentionKind& kind = config_.kinds[i];
+    PositionTables& table = tables.emplace_back(PositionTables{.rotary = rotary[i]});
+    const bool windowed = kind.TokensSeen(own_tokens) < own_tokens;
+    if (layout.has_value() && (documents.defined() || windowed)) {
+      table.sequences = layout;
+      table.sequences->window = windowed ? kind.sliding_window : 0;
+    } else if (config_.relative_bias.buckets > 0) {
+      table.bias = RelativePositionBias(outer_.decoder_relative_bias, config_.relative_bias, own_tokens, false);
+    } else {
+      table.bias = MakePositionBias(config_, kind, 0, own_tokens, device);
+      if (documents.defined()) table.bias = WithinDocuments(table.bias, documents);
+    }
+  }
+  return tables;
 }
 
 std::optional<SequenceLayout> WindowRunner::LayoutOf(int64_t tokens, at::Device device) const {
   // The kernel's backward pass keeps a block of 128 tokens more for each document.
   constexpr int64_t kFewestTokens = 64;
-  const int64_t window = config_.sliding_window > 0 && tokens > config_.sliding_window ? config_.sliding_window : 0;
   const at::Tensor& documents = options_.documents;
-  const bool needs_mask = documents.defined() || window > 0;
-  if (!needs_mask || !options_.may_attend_sequences || config_.HasEncoder() || config_.HeadsHavePositionBias())
-    return {};
+  if (!options_.may_attend_sequences || config_.HasEncoder() || config_.HeadsHavePositionBias()) return {};
+  const bool has_window =
+      std::ranges::any_of(config_.kinds, [&](const AttentionKind& kind) { return kind.TokensSeen(tokens) < tokens; });
+  if ((!documents.defined() && !has_window) || config_.attention_soft_cap > 0) return {};
   if (!CanAttendSequences(device, outer_.embedding.scalar_type(), config_.head_width)) return {};
-  if (!documents.defined()) return SequenceLayout{.window = window};
+  if (!documents.defined()) return SequenceLayout{};
   const at::Tensor& on_host = options_.host_documents;
-  const SequenceLayout layout = LayoutOfDocuments(on_host.defined() ? on_host : documents.cpu(), window, device);
+  const SequenceLayout layout = LayoutOfDocuments(on_host.defined() ? on_host : documents.cpu(), /*window=*/0, device);
   const int64_t count = layout.starts.numel() - 1;
   return count > documents.size(0) && count * kFewestTokens > documents.numel() ? std::nullopt
                                                                                 : std::make_optional(layout);
@@ -64,7 +83,7 @@ const PositionTables& WindowRunner::positions(int64_t layer) const {
     case AttentionRole::kDecoder:
       break;
   }
-  return decoder_;
+  return decoder_[static_cast<size_t>(config_.KindIndex(layer))];
 }
 
 AttentionInputs WindowRunner::InputsOf(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const {

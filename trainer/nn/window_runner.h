@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <optional>
+#include <vector>
 
 #include "trainer/nn/lent_block.h"
 #include "trainer/nn/model.h"
@@ -35,9 +36,9 @@ struct WindowOptions {
   AttentionObserver observer = {};
   /// Called with what the attention of each layer adds to its part of the stream, [B, tokens of the part, D].
   std::function<void(int64_t layer, const at::Tensor& branch)> branch_observer = {};
-  /// Angles of the model's positions, of which there are at least as many as tokens in a window, and which are computed
-  /// for every runner otherwise. Must outlive the runner.
-  const RotaryTable* rotary = nullptr;
+  /// Angles of the model's positions (MakeRotaryTables), of which there are at least as many as tokens in a window, and
+  /// which are computed for every runner otherwise. Must outlive the runner.
+  const std::vector<RotaryTable>* rotary = nullptr;
   /// If set, it lends the weights of every block, and the model's own blocks are not used; without observers. Must
   /// outlive the backward pass, which recomputes blocks.
   BlockLender* lender = nullptr;
@@ -70,14 +71,18 @@ class WindowRunner {
   at::Tensor MemoryOf(const at::Tensor& stream_BTD, int64_t layer) const;
 
   at::Tensor RunPart(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const;
-  /// Returns the layout of the decoder's attention; nullopt if it is by masks.
+  /// Returns the tables of the decoder's self-attention for each kind.
+  std::vector<PositionTables> DecoderTables(int64_t tokens, at::Device device) const;
+  /// Returns the layout of attention within documents, or within rows, without a window; nullopt if it is by masks.
   std::optional<SequenceLayout> LayoutOf(int64_t tokens, at::Device device) const;
 
   const Model& outer_;
   const ModelConfig& config_;
   WindowOptions options_;
   int64_t encoder_tokens_ = 0;
-  PositionTables encoder_, decoder_, cross_;
+  PositionTables encoder_, cross_;
+  /// By kind of attention.
+  std::vector<PositionTables> decoder_;
 };
 
 /// Returns the hidden states of the last block after normalisation and scaling, for tokens_BT (int64): [B, T, D]. An

@@ -1,10 +1,14 @@
 #include "trainer/plan/describe.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <utility>
 
 #include "services/common/base/status_macros.h"
 #include "trainer/data/bounded_tokenizer.h"
 #include "trainer/model_folder/converted_folder.h"
+#include "trainer/nn/serving.h"
 #include "trainer/plan/check_target.h"
 
 namespace regroup {
@@ -74,6 +78,8 @@ nlohmann::ordered_json DescribeFamilies() {
   for (const Family& family : AllFamilies()) {
     nlohmann::ordered_json entry;
     entry["family"] = family.name();
+    entry["models"] = family.models;
+    if (family.composite.has_value()) entry["language_model"] = family.composite->text_type;
     entry["model_types"] = family.model_types;
     entry["layout"] = family.standard_gqa ? "standard" : "expanded";
     const EngineSupport engines = SupportOf(family.name());
@@ -100,6 +106,13 @@ std::vector<std::string> NotesOn(const SourceModel& source, const Tokenizer& tok
         "for each layer of the decoder, its self-attention and its cross attention; all get the same number of KV "
         "heads");
   }
+  if (config.experts.count > 0) {
+    notes.push_back(
+        fmt::format("a mixture of {} experts, of which a token uses {}: by default finetune trains the attention and "
+                    "leaves experts "
+                    "and router as they are (finetune.train)",
+                    config.experts.count, config.experts.per_token));
+  }
   const std::string beyond = NoteOnTokensBeyond(tokenizer, config.vocabulary);
   if (!beyond.empty()) notes.push_back(beyond);
   return notes;
@@ -112,6 +125,7 @@ absl::StatusOr<nlohmann::ordered_json> DescribeCheckpoint(const std::filesystem:
   nlohmann::ordered_json description;
   description["checkpoint"] = folder.string();
   description["family"] = config.family;
+  if (source.composite() != nullptr) description["part_of"] = source.composite()->name();
   description["parameters"] = source.ParameterCount();
   description["dtype"] = DtypeName(source.dtype());
   description["dtypes"] = DtypeSummary(source.own_tensors());
@@ -127,10 +141,13 @@ absl::StatusOr<nlohmann::ordered_json> DescribeCheckpoint(const std::filesystem:
   description["vocabulary"] = config.vocabulary;
   description["tokenizer_size"] = tokenizer->vocabulary_size();
   description["maximum_positions"] = config.max_positions;
-  description["kv_bytes_per_token"] =
-      config.KvCacheBytesPerToken(static_cast<int64_t>(at::elementSize(source.dtype())));
+  const auto element_bytes = static_cast<int64_t>(at::elementSize(source.dtype()));
+  description["kv_bytes_per_token"] = config.KvCacheBytesPerToken(element_bytes);
   description["layout"] = IsStandardLayout(source.family(), config) ? "standard" : "expanded";
   description["notes"] = NotesOn(source, *tokenizer);
+  if (const std::string note = NoteOnWindows(config, config, element_bytes); !note.empty()) {
+    description["notes"].push_back(note);
+  }
   for (const std::string& note : source.notes()) description["notes"].push_back(note);
   description["possible_kv_heads"] = PossibleKvHeads(config);
   return description;

@@ -13,6 +13,7 @@
 #include "services/common/base/stopwatch.h"
 #include "services/common/job_file/arms.h"
 #include "trainer/model_folder/source_model.h"
+#include "trainer/nn/serving.h"
 #include "trainer/parallel/device_name.h"
 #include "trainer/plan/check_target.h"
 #include "trainer/plan/describe.h"
@@ -303,6 +304,10 @@ absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const SourceMod
   plan.set_result_parameters(static_cast<double>(ParametersWith(config, source.ParameterCount(), kv_heads)));
   const ModelConfig smallest = SmallestResult(config, targets.back());
   *plan.mutable_kv_bytes_per_token() = CacheBytes(source, smallest);
+  if (const std::string note = NoteOnWindows(config, smallest, static_cast<int64_t>(at::elementSize(source.dtype())));
+      !note.empty()) {
+    plan.add_notes(note);
+  }
   AddServing(resolved, source, smallest, plan);
   *plan.mutable_tokens() = TokensOf(resolved, arms, config);
   plan.set_flops(JobFlops(resolved, arms, config, plan.tokens()));

@@ -30,10 +30,34 @@ double TokenShare(const ModelConfig& config) { return config.HasEncoder() ? 0.5 
 /// Returns the number of matrices of a feed-forward.
 double FeedForwardMatrices(const ModelConfig& config) { return config.gated_feed_forward ? 3 : 2; }
 
+using WidthOfLayer = int64_t (ModelConfig::*)(int64_t layer) const;
+
+/// Returns the largest width of a layer's feed-forward, or the sum over those of all layers. Layers of an
+/// encoder-decoder have the same feed-forward, if any.
+double LargestWidth(const ModelConfig& config, WidthOfLayer width) {
+  int64_t largest = 0;
+  for (int64_t layer = 0; layer < config.layers; ++layer) largest = std::max(largest, (config.*width)(layer));
+  return static_cast<double>(largest);
+}
+
+int64_t SumOfWidths(const ModelConfig& config, WidthOfLayer width) {
+  if (config.HasEncoder()) return config.FeedForwards() * config.intermediate_size;
+  int64_t sum = 0;
+  for (int64_t layer = 0; layer < config.layers; ++layer) sum += (config.*width)(layer);
+  return sum;
+}
+
+/// Returns the number of weights of the largest layer's feed-forward, all experts included.
+double LargestFeedForward(const ModelConfig& config) {
+  return FeedForwardMatrices(config) * static_cast<double>(config.hidden_size) *
+         LargestWidth(config, &ModelConfig::FeedForwardWidth);
+}
+
 /// Returns the elements that the backward pass keeps of a feed-forward for each token: four intermediate results if it
-/// is gated, else two.
+/// is gated, else two; with experts also each chosen expert's input and output.
 double FeedForwardElements(const ModelConfig& config) {
-  return (config.gated_feed_forward ? 4.0 : 2.0) * static_cast<double>(config.intermediate_size);
+  return (config.gated_feed_forward ? 4.0 : 2.0) * LargestWidth(config, &ModelConfig::ActiveFeedForwardWidth) +
+         2.0 * static_cast<double>(config.experts.per_token * config.hidden_size);
 }
 
 /// Returns the elements that it keeps of the rest of a layer: input, scaled and normalised input of both norms;
@@ -72,21 +96,36 @@ int64_t AttentionParameters(const ModelConfig& config, int64_t kv_heads) {
          KeyValueParameters(config, config.layers * kv_heads);
 }
 
-/// These return the number of weights of the blocks' linear maps without keys and values: in the attention, and in all.
+/// Returns the number of weights of the query and output projections.
 int64_t QueryOutputParameters(const ModelConfig& config) { return AttentionParameters(config, 0); }
 
+int64_t FeedForwardParameters(const ModelConfig& config, int64_t width_of_all_layers) {
+  return static_cast<int64_t>(FeedForwardMatrices(config)) * config.hidden_size * width_of_all_layers;
+}
+
+/// Returns the model without the experts that tokens choose, which have no adapters.
+ModelConfig WithoutExperts(ModelConfig config) {
+  config.experts.count = config.experts.count > 0 ? 1 : 0;
+  config.experts.width = 0;
+  return config;
+}
+
+/// Returns the number of weights of the maps that adapters change.
 int64_t AdaptedParameters(const ModelConfig& config) {
-  const auto matrices = static_cast<int64_t>(FeedForwardMatrices(config));
   return QueryOutputParameters(config) +
-         config.FeedForwards() * matrices * config.hidden_size * config.intermediate_size;
+         FeedForwardParameters(config, SumOfWidths(WithoutExperts(config), &ModelConfig::FeedForwardWidth));
 }
 
 /// Returns rank x (in + out) summed over these maps.
 int64_t AdapterParameters(const ModelConfig& config, int64_t rank) {
   const int64_t attention = config.hidden_size + config.heads * config.head_width;
-  const auto matrices = static_cast<int64_t>(FeedForwardMatrices(config));
-  return rank * (2 * config.layers * attention +
-                 config.FeedForwards() * matrices * (config.hidden_size + config.intermediate_size));
+  const ModelConfig adapted = WithoutExperts(config);
+  int64_t feed_forwards = config.FeedForwards();
+  for (int64_t layer = 0; layer < config.layers && config.experts.count > 0; ++layer) {
+    if (adapted.FeedForwardWidth(layer) == 0) --feed_forwards;
+  }
+  const int64_t widths = feed_forwards * config.hidden_size + SumOfWidths(adapted, &ModelConfig::FeedForwardWidth);
+  return rank * (2 * config.layers * attention + static_cast<int64_t>(FeedForwardMatrices(config)) * widths);
 }
 
 int64_t TrainedParameters(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {
@@ -107,7 +146,9 @@ int64_t FrozenParameters(const ModelConfig& config, const PlannedTraining& train
 
 /// Returns the number of weights of the blocks' linear maps.
 int64_t BlockParameters(const ModelConfig& config, int64_t kv_heads_of_all_layers) {
-  return AdaptedParameters(config) + KeyValueParameters(config, kv_heads_of_all_layers);
+  return QueryOutputParameters(config) +
+         FeedForwardParameters(config, SumOfWidths(config, &ModelConfig::FeedForwardWidth)) +
+         KeyValueParameters(config, kv_heads_of_all_layers);
 }
 
 /// Returns true if embeddings and output projection are trained.
@@ -182,11 +223,11 @@ int64_t ParametersWith(const ModelConfig& config, int64_t parameters, int64_t kv
 double ForwardFlops(const ModelConfig& config, int64_t kv_heads, int64_t sequence_length) {
   const double hidden = static_cast<double>(config.hidden_size);
   const double attention = static_cast<double>(config.heads * config.head_width);
-  const double weights = static_cast<double>(config.layers) * 2 * hidden * attention +
-                         static_cast<double>(config.FeedForwards()) * FeedForwardMatrices(config) * hidden *
-                             static_cast<double>(config.intermediate_size) +
-                         static_cast<double>(KeyValueParameters(config, config.layers * kv_heads)) +
-                         hidden * static_cast<double>(config.vocabulary);
+  const double weights =
+      static_cast<double>(config.layers) * 2 * hidden * attention +
+      static_cast<double>(FeedForwardParameters(config, SumOfWidths(config, &ModelConfig::ActiveFeedForwardWidth))) +
+      static_cast<double>(KeyValueParameters(config, config.layers * kv_heads)) +
+      hidden * static_cast<double>(config.vocabulary);
   const double scores = 2 * static_cast<double>(config.layers) * attention * static_cast<double>(sequence_length) / 2;
   return 2 * (weights + scores) * TokenShare(config);
 }
@@ -226,8 +267,7 @@ double ForwardBytes(const ModelConfig& config, double tokens) {
 double CalibrationBytes(const ModelConfig& config, double tokens) {
   const double hidden = static_cast<double>(config.hidden_size);
   const double attention = 2.0 * static_cast<double>((config.heads + config.kv_heads) * config.head_width);
-  const double block =
-      hidden * (attention + FeedForwardMatrices(config) * static_cast<double>(config.intermediate_size));
+  const double block = hidden * attention + LargestFeedForward(config);
   return 4 * (2 * block + static_cast<double>(config.vocabulary) * hidden) + ForwardBytes(config, tokens);
 }
 
@@ -235,11 +275,9 @@ double LayerwiseBytes(const ModelConfig& config, const PlannedLayers& planned) {
   const double e = static_cast<double>(planned.element_bytes);
   const double hidden = static_cast<double>(config.hidden_size);
   const double attention = static_cast<double>(config.heads * config.head_width);
-  const double inner = static_cast<double>(config.intermediate_size);
   const double kv = static_cast<double>(planned.kv_heads * config.head_width);
   const double source_kv = static_cast<double>(config.kv_heads * config.head_width);
-  const double feed_forward = FeedForwardMatrices(config) * hidden * inner;
-  const double block = e * (2 * hidden * (attention + source_kv) + feed_forward);
+  const double block = e * (2 * hidden * (attention + source_kv) + LargestFeedForward(config));
   // The merged weights stay, beside the student's: weights, gradients, their shard, moments and master weights.
   const double student = 2 * hidden * (attention + kv) * (e + 3 * e + 8 + (e == 4 ? 0 : 4));
   const double tokens = static_cast<double>(planned.sequences_in_training * planned.sequence_length);

@@ -42,6 +42,10 @@ double ProgramBytes() { return static_cast<double>(MemoryInUse().resident); }
 
 double MachineBytes() { return static_cast<double>(UsableMemory()); }
 
+bool TrainsAttentionOnly(const v1::Finetune& finetune, const ModelConfig& config) {
+  return finetune.train() == "attention" || (finetune.train() == "auto" && config.experts.count > 0);
+}
+
 std::vector<Sharding> AllowedSharding(const v1::Finetune& finetune) {
   if (finetune.shard() != "auto" || finetune.ranks() == 1) return {ShardingOf(finetune.shard())};
   std::vector<Sharding> allowed = {Sharding::kOptimizer, Sharding::kGradients};
@@ -71,7 +75,7 @@ PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& co
                     finetune.batch_sequences() > int64_t{finetune.ranks()} * finetune.micro_batch_sequences(),
       .whole_blocks = device.is_cuda() && finetune.ranks() > 1 ? 2 : 1,
       .writes_checkpoints = finetune.checkpoint_every_steps() > 0,
-      .attention_only = finetune.train() == "attention",
+      .attention_only = TrainsAttentionOnly(finetune, config),
       .adapter_rank = finetune.train() == "lora" ? finetune.lora_rank() : 0,
       .compares_attention = finetune.attention_weight() > 0,
       .loss_chunk_tokens = LossChunkTokens(device)};

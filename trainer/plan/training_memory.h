@@ -18,6 +18,9 @@ double ProgramBytes();
 /// Returns the memory of this machine, or the container's limit if that is lower.
 double MachineBytes();
 
+/// Returns true if the job trains a whole attention and nothing else: as it says, or by default with experts.
+bool TrainsAttentionOnly(const v1::Finetune& finetune, const ModelConfig& config);
+
 /// Returns the kinds of sharding that the job permits, those that send least first: one, or several for `shard: auto`.
 std::vector<Sharding> AllowedSharding(const v1::Finetune& finetune);
 

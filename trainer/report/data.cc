@@ -250,6 +250,7 @@ absl::StatusOr<Json> BuildReport(const ReportInputs& inputs) {
     }
   }
   if (!inputs.serving.empty()) report["serving"] = DescribeServing(inputs);
+  if (!inputs.cache_note.empty()) report["cache_note"] = inputs.cache_note;
   report["stages"] = StageSeconds(inputs);
   for (const std::string& warning : assignment.warnings()) report["warnings"].push_back(warning);
   report["provenance"] = Provenance(inputs);

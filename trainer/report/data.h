@@ -66,6 +66,8 @@ struct ReportInputs {
   /// encoder-decoder.
   std::vector<ServingRow> serving;
   int64_t served_context = 0;
+  /// NoteOnWindows for the result with the fewest KV heads.
+  std::string cache_note;
 };
 
 /// Returns what the record of a trained layer says. DATA_LOSS names `file` if it is not the record of this layer, or if

@@ -73,6 +73,11 @@ std::string QualityTable(const Json& report) {
   return table.Render();
 }
 
+std::string CacheText(const Json& report) {
+  if (!report.contains("cache_note")) return "";
+  return fmt::format("<p class=\"note\">Windows: {}.</p>\n", Escape(report["cache_note"].get<std::string>()));
+}
+
 std::string AgreementText(const Json& report) {
   if (!report.contains("result") || !report["result"].contains("agreement")) return "";
   const Json& agreement = report["result"]["agreement"];
@@ -249,8 +254,8 @@ std::string SummarySection(const Json& report) {
 }
 
 std::string QualitySection(const Json& report) {
-  return "<section><h2>Quality</h2>\n" + QualityTable(report) + AgreementText(report) + ContextTables(report) +
-         ChoiceTable(report) + PairedTable(report) + "</section>\n";
+  return "<section><h2>Quality</h2>\n" + QualityTable(report) + CacheText(report) + AgreementText(report) +
+         ContextTables(report) + ChoiceTable(report) + PairedTable(report) + "</section>\n";
 }
 
 std::string DecodeSection(const Json& report) {

@@ -33,10 +33,14 @@ absl::Status WriteWeights(StageContext& context, const SourceModel& source, cons
     REGROUP_ASSIGN_OR_RETURN(const SourceModel trained, SourceModel::Open(trained_folder / artifacts::kTrainedModel));
     REGROUP_ASSIGN_OR_RETURN(const Model outer, trained.MapOuter());
     return WriteConvertedFolder(folder, source, provenance, source.dtype(),
-                                {.config = trained.config(), .outer = outer, .block = [&](int64_t layer) {
-                                   progress(layer);
-                                   return trained.MapBlock(layer);
-                                 }});
+                                {.config = trained.config(),
+                                 .outer = outer,
+                                 .block =
+                                     [&](int64_t layer) {
+                                       progress(layer);
+                                       return trained.MapBlock(layer);
+                                     },
+                                 .with_other_parts = true});
   }
   REGROUP_ASSIGN_OR_RETURN(const Conversion conversion, LoadConversion(context, source.config()));
   REGROUP_ASSIGN_OR_RETURN(const Model outer, source.MapOuter());
@@ -46,8 +50,9 @@ absl::Status WriteWeights(StageContext& context, const SourceModel& source, cons
     REGROUP_RETURN_IF_ERROR(conversion.Merge(block, layer));
     return block;
   };
-  return WriteConvertedFolder(folder, source, provenance, source.dtype(),
-                              {.config = conversion.MergedConfig(), .outer = outer, .block = merged});
+  return WriteConvertedFolder(
+      folder, source, provenance, source.dtype(),
+      {.config = conversion.MergedConfig(), .outer = outer, .block = merged, .with_other_parts = true});
 }
 
 }  // namespace

@@ -138,7 +138,8 @@ absl::Status Resume(StageContext& context, DistillTrainer& trainer) {
 }
 
 absl::Status ChooseTrained(const v1::Finetune& finetune, const Teacher& teacher, Student& student) {
-  if (finetune.train() == "attention") student.TrainAttentionOnly(teacher.model, teacher.slices.get());
+  if (TrainsAttentionOnly(finetune, teacher.model.config))
+    student.TrainAttentionOnly(teacher.model, teacher.slices.get());
   if (finetune.train() != "lora") return absl::OkStatus();
   return student.TrainAdapters(
       teacher.model,

@@ -108,8 +108,9 @@ class OutputRefiner {
     AttentionPass pass{Project(Heads(source_stream, source, layer), source.attention.output),
                        Heads(converted_stream, converted, layer)};
     // With a norm after the attention, the output is not added to the residual stream unchanged.
-    if (source_.config().layout != BlockLayout::kNormAfter) {
-      pass.target = pass.target + runner_->PartOf(source_stream, layer) - runner_->PartOf(converted_stream, layer);
+    if (!source_.config().NormsAttentionOutput()) {
+      const at::Tensor missing = runner_->PartOf(source_stream, layer) - runner_->PartOf(converted_stream, layer);
+      pass.target = pass.target + missing / source_.config().residual_scale;
     }
     if (converted.attention.output.bias.defined()) pass.target = pass.target - converted.attention.output.bias;
     return pass;

@@ -157,6 +157,16 @@ void AddServing(const StageContext& context, ReportInputs& inputs) {
   inputs.served_context = ServedContext(context.spec(), inputs.source_config);
 }
 
+/// Returns NoteOnWindows for the result with the fewest KV heads.
+std::string CacheNote(const ReportInputs& inputs) {
+  ModelConfig smallest = inputs.source_config;
+  for (const ArmReport& arm : inputs.arms) {
+    ModelConfig result = ResultShape(inputs.source_config, arm.layers);
+    if (result.KvHeadsOfAllLayers() < smallest.KvHeadsOfAllLayers()) smallest = std::move(result);
+  }
+  return NoteOnWindows(inputs.source_config, smallest, inputs.assignment.model().dtype() == "float32" ? 4 : 2);
+}
+
 }  // namespace
 
 absl::StatusOr<Json> CollectReport(const StageContext& context, const ModelConfig& config) {
@@ -172,6 +182,7 @@ absl::StatusOr<Json> CollectReport(const StageContext& context, const ModelConfi
     REGROUP_ASSIGN_OR_RETURN(inputs.arms.emplace_back(), ReadArm(context, config, arm, prefix));
   }
   if (!context.spec().has_sweep()) AddServing(context, inputs);
+  inputs.cache_note = CacheNote(inputs);
   return BuildReport(inputs);
 }
 

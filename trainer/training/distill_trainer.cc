@@ -65,10 +65,7 @@ DistillTrainer::DistillTrainer(DistillSettings settings, Student& student, const
       optimizer_(student.ParameterGroups(kGateRate / settings_.learning_rate),
                  {.shard_gradients = settings_.shard_gradients, .overlap = settings_.overlap}, communicator),
       reader_(windows, BatchesOf(settings_, communicator, device)) {
-  const RotaryConfig& rotary = teacher_.config.rotary;
-  if (rotary.width > 0) {
-    rotary_ = MakeRotaryTable(rotary, windows_.sequence_length(), device_, teacher_.embedding.scalar_type());
-  }
+  rotary_ = MakeRotaryTables(teacher_.config, windows_.sequence_length(), device_, teacher_.embedding.scalar_type());
   if (SlicedBlocks* const slices = student_.slices()) FetchFrom(*slices);
 }
 
@@ -213,14 +210,17 @@ absl::StatusOr<at::Tensor> DistillTrainer::TeacherHidden(const MicroBatch& batch
 
 at::Tensor DistillTrainer::LossOf(const Model& model, at::Tensor hidden, at::Tensor teacher_hidden,
                                   const MicroBatch& batch, int64_t answers) const {
+  const ChunkedLossOptions options{.soft_cap = teacher_.config.logit_soft_cap};
   if (settings_.loss == DistillLoss::kKl) {
     const int64_t positions = hidden.size(0) / batch.tokens.size(0);
     const double weight = 1.0 / static_cast<double>(settings_.batch_sequences * positions);
-    return ChunkedKlLoss(hidden, model.OutputProjection(), teacher_hidden, teacher_.OutputProjection(), weight);
+    return ChunkedKlLoss(hidden, model.OutputProjection(), teacher_hidden, teacher_.OutputProjection(), weight,
+                         options);
   }
   const double weight = 1.0 / static_cast<double>(std::max<int64_t>(1, answers));
   return ChunkedBildLoss(hidden.index_select(0, batch.answers), model.OutputProjection(),
-                         teacher_hidden.index_select(0, batch.answers), teacher_.OutputProjection(), weight);
+                         teacher_hidden.index_select(0, batch.answers), teacher_.OutputProjection(), weight, {},
+                         options);
 }
 
 absl::StatusOr<at::Tensor> DistillTrainer::RunMicroBatch(int64_t step, const MicroBatch& batch, int64_t answers) {

@@ -152,7 +152,7 @@ class DistillTrainer {
   /// The same at each step from which training may go on.
   std::map<int64_t, double> useful_seconds_at_;
   /// Angles of the windows' positions, the same for teacher and student; undefined if they have none.
-  RotaryTable rotary_;
+  std::vector<RotaryTable> rotary_;
   at::Tensor gate_noise_;
   int64_t step_of_gate_noise_ = -1;
   RankTimes rank_times_{communicator_.rank(), communicator_.size()};

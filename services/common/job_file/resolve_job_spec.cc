@@ -66,7 +66,7 @@ void ResolveFinetune(bool best, const v1::Calibration& calibration, v1::Finetune
   if (!finetune.has_precision()) finetune.set_precision("auto");
   if (!finetune.has_checkpoint_every_steps()) finetune.set_checkpoint_every_steps(200);
   if (!finetune.has_seed()) finetune.set_seed(0);
-  if (!finetune.has_train()) finetune.set_train("all");
+  if (!finetune.has_train()) finetune.set_train("auto");
   if (!finetune.has_recompute()) finetune.set_recompute("none");
   if (!finetune.has_teacher()) finetune.set_teacher("compute");
   if (!finetune.has_shard()) finetune.set_shard("auto");

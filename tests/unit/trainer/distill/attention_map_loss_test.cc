@@ -23,6 +23,7 @@ struct Case {
   Mask mask = Mask::kCausal;
   /// Tokens that keys and values are of; the cross attention of a decoder reads another number than it has.
   int64_t read = kTokens;
+  double soft_cap = 0;
 };
 
 at::Tensor Later(int64_t tokens) { return at::ones({tokens, tokens}, at::kBool).triu(1); }
@@ -46,7 +47,8 @@ AttentionHeads RandomHeads(const Case& one, int64_t kv_heads, double scale) {
           .value = at::randn({kSequences, kv_heads, one.read, kWidth}, wide),
           .bias = BiasOf(one.mask),
           .causal = one.mask == Mask::kCausal,
-          .scale = scale};
+          .scale = scale,
+          .soft_cap = one.soft_cap};
 }
 
 struct Inputs {
@@ -103,6 +105,7 @@ at::Tensor ForEveryQueryHead(const at::Tensor& kv) { return kv.repeat_interleave
 /// Returns log-probabilities [B, H, T, tokens read], minus infinity where a token may not attend.
 at::Tensor LogProbabilities(const AttentionHeads& heads) {
   at::Tensor logits = at::matmul(heads.query, ForEveryQueryHead(heads.key).transpose(2, 3)) * heads.scale;
+  if (heads.soft_cap > 0) logits = heads.soft_cap * at::tanh(logits / heads.soft_cap);
   if (heads.bias.defined()) logits = logits + heads.bias;
   if (heads.causal) logits = logits.masked_fill(Later(kTokens), -kInfinity);
   return at::log_softmax(logits, -1);
@@ -184,7 +187,8 @@ INSTANTIATE_TEST_SUITE_P(Heads, AttendAndCompareTest,
                                          Case{"TeacherOfFewerKvHeads", 1, 2},
                                          Case{"BiasPerHead", 2, 4, Mask::kBiasPerHead},
                                          Case{"SlidingWindow", 2, 2, Mask::kWindow}, Case{"Encoder", 2, 4, Mask::kNone},
-                                         Case{"CrossAttention", 1, 4, Mask::kNone, 7}),
+                                         Case{"CrossAttention", 1, 4, Mask::kNone, 7},
+                                         Case{"SoftCap", 2, 4, Mask::kCausal, kTokens, 0.8}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 TEST(AttendAndCompareOfEqualsTest, AStudentLikeItsTeacherDoesNotDiverge) {

@@ -40,22 +40,27 @@ struct LossAndGradients {
 };
 
 /// Computes the loss by the definition, in float64, differentiated by autograd.
-LossAndGradients PlainLoss(const Inputs& given, double weight) {
+LossAndGradients PlainLoss(const Inputs& given, double weight, double soft_cap = 0) {
   const Inputs inputs = given.To(at::kDouble);
   at::Tensor student = inputs.student.detach().clone().set_requires_grad(true);
   const Linear projection = Trainable(inputs.student_projection);
-  const at::Tensor p = at::softmax(Project(inputs.teacher, inputs.teacher_projection), -1);
-  const at::Tensor q = at::softmax(Project(student, projection), -1);
+  const auto probabilities = [&](const at::Tensor& hidden, const Linear& map) {
+    const at::Tensor logits = Project(hidden, map);
+    return at::softmax(soft_cap > 0 ? soft_cap * at::tanh(logits / soft_cap) : logits, -1);
+  };
+  const at::Tensor p = probabilities(inputs.teacher, inputs.teacher_projection);
+  const at::Tensor q = probabilities(student, projection);
   const at::Tensor loss = weight * (p * (p.log() - q.log())).sum();
   loss.backward();
   return {loss.detach(), student.grad(), projection.weight.grad(), projection.bias.grad()};
 }
 
-LossAndGradients ChunkedLoss(const Inputs& inputs, double weight, int64_t chunk_tokens, double scale = 1.0) {
+LossAndGradients ChunkedLoss(const Inputs& inputs, double weight, int64_t chunk_tokens, double scale = 1.0,
+                             double soft_cap = 0) {
   at::Tensor student = inputs.student.detach().clone().set_requires_grad(true);
   const Linear projection = Trainable(inputs.student_projection);
   const at::Tensor loss = ChunkedKlLoss(student, projection, inputs.teacher, inputs.teacher_projection, weight,
-                                        {.chunk_tokens = chunk_tokens});
+                                        {.chunk_tokens = chunk_tokens, .soft_cap = soft_cap});
   (loss * scale).backward();
   return {loss.detach(), student.grad(), projection.weight.grad(), projection.bias.grad()};
 }
@@ -75,6 +80,17 @@ TEST_P(ChunkedKlLossTest, HasTheValueAndTheGradientsOfThePlainLoss) {
   EXPECT_LT(RelativeError(chunked.student, plain.student), 1e-6);
   EXPECT_LT(RelativeError(chunked.projection, plain.projection), 1e-6);
   EXPECT_LT(RelativeError(chunked.bias, plain.bias), 1e-6);
+}
+
+TEST_P(ChunkedKlLossTest, CapsLogitsSoftly) {
+  const Inputs inputs = RandomInputs().To(at::kFloat);
+  const LossAndGradients plain = PlainLoss(inputs, 0.3, 1.5);
+  ASSERT_GT(RelativeError(PlainLoss(inputs, 0.3).loss, plain.loss), 0.1) << "the cap changes nothing";
+  const LossAndGradients chunked = ChunkedLoss(inputs, 0.3, GetParam(), 1.0, 1.5);
+  EXPECT_LT(RelativeError(chunked.loss, plain.loss), 2e-6);
+  EXPECT_LT(RelativeError(chunked.student, plain.student), 2e-6);
+  EXPECT_LT(RelativeError(chunked.projection, plain.projection), 2e-6);
+  EXPECT_LT(RelativeError(chunked.bias, plain.bias), 2e-6);
 }
 
 TEST_P(ChunkedKlLossTest, ScalesItsGradientsWithWhatFollows) {

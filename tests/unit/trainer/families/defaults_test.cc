@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <vector>
+
 #include "trainer/families/family.h"
 
 namespace regroup {
@@ -9,6 +12,7 @@ namespace {
 
 using nlohmann::json;
 using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -57,7 +61,7 @@ INSTANTIATE_TEST_SUITE_P(Families, DefaultsTest,
 TEST(DefaultsTest, OfSingleFamilies) {
   const json gpt2 = {{"model_type", "gpt2"}, {"n_embd", 64}, {"n_layer", 2}, {"n_head", 4}, {"vocab_size", 50}};
   EXPECT_EQ(DefaultsOf(gpt2).learned_positions, 1024);
-  EXPECT_EQ(DefaultsOf(LlamaLike("mistral")).sliding_window, 4096);
+  EXPECT_EQ(DefaultsOf(LlamaLike("mistral")).kinds[0].sliding_window, 4096);
   EXPECT_EQ(DefaultsOf(LlamaLike("gemma")).activation, Activation::kGeluTanh);
 }
 
@@ -86,14 +90,96 @@ TEST(TwoSpellingsTest, TheOneThatTransformersReadsLastWins) {
   EXPECT_EQ(DefaultsOf(T5({{"num_attention_heads", 2}})).heads, 2);
 }
 
-TEST(SlidingWindowTest, IsRefusedWhereOnlySomeLayersHaveOne) {
+std::vector<int64_t> WindowsOf(const ModelConfig& config) {
+  std::vector<int64_t> windows;
+  for (int64_t layer = 0; layer < config.layers; ++layer) windows.push_back(config.Kind(layer).sliding_window);
+  return windows;
+}
+
+TEST(SlidingWindowTest, QwenHasItFromALayerOnOrWhereListed) {
   json config = LlamaLike("qwen2");
+  EXPECT_THAT(WindowsOf(DefaultsOf(config)), ElementsAre(0, 0));
   config.update({{"use_sliding_window", true}, {"sliding_window", 8}, {"max_window_layers", 1}});
-  EXPECT_THAT(RefusalOf(config), HasSubstr("'use_sliding_window'"));
+  EXPECT_THAT(WindowsOf(DefaultsOf(config)), ElementsAre(0, 8));
   config["max_window_layers"] = 2;
-  DefaultsOf(config);
-  config["layer_types"] = {"full_attention", "sliding_attention"};
-  EXPECT_THAT(RefusalOf(config), HasSubstr("'layer_types'"));
+  EXPECT_THAT(WindowsOf(DefaultsOf(config)), ElementsAre(0, 0));
+  config["layer_types"] = {"sliding_attention", "full_attention"};
+  EXPECT_THAT(WindowsOf(DefaultsOf(config)), ElementsAre(8, 0));
+  config["use_sliding_window"] = false;
+  EXPECT_THAT(RefusalOf(config), HasSubstr("'use_sliding_window' is false"));
+}
+
+TEST(SlidingWindowTest, RefusesListsThatDoNotFit) {
+  json config = LlamaLike("gemma2");
+  for (const json& types : {json::array({"full_attention"}), json::array({"full_attention", "chunked_attention"}),
+                            json("full_attention"), json::array({1, 2})}) {
+    config["layer_types"] = types;
+    EXPECT_THAT(RefusalOf(config), HasSubstr("'layer_types' must be a list of 2 entries")) << types;
+  }
+  config["layer_types"] = nullptr;
+  config["sliding_window"] = nullptr;
+  EXPECT_THAT(RefusalOf(config), HasSubstr("'sliding_window' is null"));
+}
+
+TEST(LayerKindsTest, HaveTheDefaultsOfTheClasses) {
+  json config = LlamaLike("olmo3");
+  config["num_hidden_layers"] = 4;
+  EXPECT_THAT(WindowsOf(DefaultsOf(config)), ElementsAre(4096, 4096, 4096, 0));
+  config["model_type"] = "gemma2";
+  EXPECT_THAT(WindowsOf(DefaultsOf(config)), ElementsAre(4096, 0, 4096, 0));
+  config["model_type"] = "cohere2";
+  const ModelConfig cohere = DefaultsOf(config);
+  EXPECT_THAT(WindowsOf(cohere), ElementsAre(4096, 4096, 4096, 0));
+  EXPECT_EQ(cohere.Kind(2).rotary.width, cohere.head_width);
+  EXPECT_EQ(cohere.Kind(3).rotary.width, 0);
+  config["model_type"] = "smollm3";
+  const ModelConfig smollm = DefaultsOf(config);
+  EXPECT_THAT(WindowsOf(smollm), ElementsAre(0, 0, 0, 0));
+  EXPECT_EQ(smollm.Kind(2).rotary.width, smollm.head_width);
+  EXPECT_EQ(smollm.Kind(3).rotary.width, 0);
+}
+
+TEST(LayerKindsTest, HaveFrequenciesOfTheirOwn) {
+  json config = LlamaLike("gemma3_text");
+  config["layer_types"] = {"sliding_attention", "full_attention"};
+  const ModelConfig plain = DefaultsOf(config);
+  EXPECT_NEAR(plain.Kind(0).rotary.inverse_frequencies[1], std::pow(10'000.0, -2.0 / 256), 1e-12);
+  EXPECT_NEAR(plain.Kind(1).rotary.inverse_frequencies[1], std::pow(1'000'000.0, -2.0 / 256), 1e-12);
+  config["rope_scaling"] = {{"rope_type", "linear"}, {"factor", 8.0}};
+  EXPECT_NEAR(DefaultsOf(config).Kind(0).rotary.inverse_frequencies[0], 1.0, 1e-12);
+  EXPECT_NEAR(DefaultsOf(config).Kind(1).rotary.inverse_frequencies[0], 1.0 / 8, 1e-12);
+  config["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 500.0}};
+  EXPECT_THAT(RefusalOf(config), HasSubstr("'rope_parameters' must have an object for each"));
+}
+
+TEST(ExpertsTest, AreInTheLayersThatTheKeysName) {
+  json config = LlamaLike("qwen2_moe");
+  config.update({{"num_hidden_layers", 4}, {"decoder_sparse_step", 2}, {"mlp_only_layers", {3}}});
+  const ModelConfig read = DefaultsOf(config);
+  EXPECT_EQ(read.experts.count, 60);
+  EXPECT_THAT(read.experts.dense_layers, ElementsAre(0, 2, 3));
+  EXPECT_EQ(read.FeedForwardWidth(0), read.intermediate_size);
+  EXPECT_EQ(read.FeedForwardWidth(1), 60 * 1408 + 5632);
+  EXPECT_EQ(read.ActiveFeedForwardWidth(1), 4 * 1408 + 5632);
+  config["num_experts"] = 3;
+  EXPECT_THAT(RefusalOf(config), HasSubstr("num_experts_per_tok 4 is more than the number of experts, 3"));
+  config["mlp_only_layers"] = {"3"};
+  EXPECT_THAT(RefusalOf(config), HasSubstr("'mlp_only_layers'"));
+}
+
+TEST(CompositeTest, ReadsTheLanguageModelWithItsClassesDefaults) {
+  const json config = {{"model_type", "llava"}, {"text_config", {{"vocab_size", 32064}}}};
+  const Family& llava = *FamilyOf(config).value();
+  const TextConfig text = TextConfigOf(llava, config).value();
+  EXPECT_EQ(text.family->name(), "llama");
+  const ModelConfig read = text.family->read_config(text.config).value();
+  EXPECT_EQ(read.vocabulary, 32064);
+  EXPECT_EQ(read.hidden_size, 4096);
+  EXPECT_EQ(read.layers, 32);
+  EXPECT_THAT(std::string(TextConfigOf(llava, {{"model_type", "llava"}}).status().message()),
+              HasSubstr("'text_config' must be an object"));
+  const json unknown = {{"model_type", "llava"}, {"text_config", {{"model_type", "mamba"}}}};
+  EXPECT_THAT(std::string(TextConfigOf(llava, unknown).status().message()), HasSubstr("'text_config'"));
 }
 
 TEST(T5Test, ReadsWhatTransformers5Saves) {

@@ -45,8 +45,8 @@ TEST(FamilyTest, ReadsTheShape) {
   EXPECT_EQ(config->norm_epsilon, 1e-5);
   EXPECT_EQ(config->activation, Activation::kSilu);
   EXPECT_TRUE(config->tied_embeddings);
-  EXPECT_EQ(config->rotary.width, 16);
-  EXPECT_FALSE(config->rotary.interleaved);
+  EXPECT_EQ(config->kinds[0].rotary.width, 16);
+  EXPECT_FALSE(config->kinds[0].rotary.interleaved);
 }
 
 TEST(FamilyTest, TakesTransformersDefaultsForMissingKeys) {
@@ -58,7 +58,7 @@ TEST(FamilyTest, TakesTransformersDefaultsForMissingKeys) {
   EXPECT_EQ(read->head_width, 8);
   EXPECT_EQ(read->norm_epsilon, 1e-6);
   EXPECT_FALSE(read->tied_embeddings);
-  EXPECT_DOUBLE_EQ(read->rotary.inverse_frequencies[1], std::pow(10000.0, -2.0 / 8.0));
+  EXPECT_DOUBLE_EQ(read->kinds[0].rotary.inverse_frequencies[1], std::pow(10000.0, -2.0 / 8.0));
 }
 
 TEST(FamilyTest, ANullKeyCountsAsMissing) {
@@ -78,9 +78,9 @@ class RopeStyleTest : public testing::TestWithParam<RopeCase> {};
 TEST_P(RopeStyleTest, ReadsTheBaseOfTheFrequencies) {
   const auto read = Read(With(LlamaConfig(), GetParam().keys));
   ASSERT_TRUE(read.ok()) << read.status();
-  ASSERT_EQ(read->rotary.inverse_frequencies.size(), 8u);
+  ASSERT_EQ(read->kinds[0].rotary.inverse_frequencies.size(), 8u);
   for (int pair = 0; pair < 8; ++pair) {
-    EXPECT_NEAR(read->rotary.inverse_frequencies[pair], std::pow(GetParam().theta, -pair / 8.0), 1e-15);
+    EXPECT_NEAR(read->kinds[0].rotary.inverse_frequencies[pair], std::pow(GetParam().theta, -pair / 8.0), 1e-15);
   }
 }
 
@@ -100,8 +100,8 @@ TEST(RopeScalingTest, LinearDividesEveryFrequency) {
         json{{"rope_parameters", {{"rope_type", "linear"}, {"factor", 4}, {"rope_theta", 10000.0}}}}}) {
     const auto read = Read(With(LlamaConfig(), keys));
     ASSERT_TRUE(read.ok()) << read.status();
-    EXPECT_NEAR(read->rotary.inverse_frequencies[0], 0.25, 1e-15);
-    EXPECT_NEAR(read->rotary.inverse_frequencies[4], 0.25 * 0.01, 1e-15);
+    EXPECT_NEAR(read->kinds[0].rotary.inverse_frequencies[0], 0.25, 1e-15);
+    EXPECT_NEAR(read->kinds[0].rotary.inverse_frequencies[4], 0.25 * 0.01, 1e-15);
   }
 }
 
@@ -113,7 +113,7 @@ TEST(RopeScalingTest, Llama3KeepsHighFrequenciesAndDividesLowOnes) {
                         {"original_max_position_embeddings", 64}};
   const auto read = Read(With(LlamaConfig(), {{"rope_theta", 10000.0}, {"rope_scaling", scaling}}));
   ASSERT_TRUE(read.ok()) << read.status();
-  const std::vector<double>& frequencies = read->rotary.inverse_frequencies;
+  const std::vector<double>& frequencies = read->kinds[0].rotary.inverse_frequencies;
   // Wavelengths are 2 pi 10^(pair / 2): 6.3 and, 1.5 pairs later, 15.7 are near 64 / 4 = 16, and from pair 3 on they
   // exceed 64.
   EXPECT_DOUBLE_EQ(frequencies[0], 1.0);
@@ -207,6 +207,17 @@ TEST(PlaceOfTest, PutsTheLayerIntoTheName) {
   EXPECT_FALSE(PlaceOf(llama, {}, "layers.0.attention.rotary.weight").has_value());
 }
 
+TEST(PlaceOfTest, PutsTheExpertIntoTheName) {
+  const Family& qwen = **FamilyOf({{"model_type", "qwen2_moe"}});
+  const ModelConfig config{.experts = {.count = 20, .dense_layers = {3}}};
+  EXPECT_EQ(PlaceOf(qwen, config, "layers.2.feed_forward.experts.17.up.weight")->name,
+            "model.layers.2.mlp.experts.17.up_proj.weight");
+  EXPECT_EQ(PlaceOf(qwen, config, "layers.2.feed_forward.up.weight")->name,
+            "model.layers.2.mlp.shared_expert.up_proj.weight");
+  EXPECT_EQ(PlaceOf(qwen, config, "layers.3.feed_forward.up.weight")->name, "model.layers.3.mlp.up_proj.weight");
+  EXPECT_FALSE(PlaceOf(qwen, config, "layers.3.feed_forward.router.weight").has_value());
+}
+
 TEST(PlaceOfTest, GivesABiasToTheFamiliesWhoseKeysAskForIt) {
   const Family& llama = **FamilyOf(LlamaConfig());
   const ModelConfig biased{.bias_keys = {"attention_bias"}};
@@ -233,7 +244,9 @@ TEST(AllFamiliesTest, EveryFamilyGivesEachParameterANameOfItsOwn) {
   for (const Family& family : AllFamilies()) {
     std::set<std::string> names;
     for (const NameRule& rule : family.names) {
-      const ModelConfig config{.gated_feed_forward = rule.gated.value_or(true), .bias_keys = {rule.bias_key}};
+      const ModelConfig config{.gated_feed_forward = rule.gated.value_or(true),
+                               .experts = {.count = rule.experts.value_or(false) ? 2 : 0},
+                               .bias_keys = {rule.bias_key}};
       const ParameterPlace place = *PlaceOf(family, config, rule.ours);
       names.insert(fmt::format("{}/{}", place.name, place.part));
     }

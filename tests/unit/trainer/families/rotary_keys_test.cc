@@ -27,7 +27,7 @@ absl::StatusOr<ModelConfig> ReadRope(std::string_view model_type, const json& ke
 RotaryConfig Rotary(std::string_view model_type, const json& keys) {
   const auto config = ReadRope(model_type, keys);
   EXPECT_TRUE(config.ok()) << config.status();
-  return config.ok() ? config->rotary : RotaryConfig();
+  return config.ok() ? config->kinds[0].rotary : RotaryConfig();
 }
 
 std::string RopeErrorOf(std::string_view model_type, const json& keys) {

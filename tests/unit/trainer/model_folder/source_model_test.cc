@@ -1,12 +1,14 @@
 #include "trainer/model_folder/source_model.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
+#include "tests/unit/trainer/fixtures/family_folder.h"
 #include "tests/unit/trainer/fixtures/slow_transformer.h"
 #include "tests/unit/trainer/fixtures/tiny_llama.h"
 #include "trainer/model_folder/converted_folder.h"
@@ -44,7 +46,7 @@ TEST_P(SourceModelTest, LoadsAModelThatComputesWhatItsWeightsSay) {
   ASSERT_TRUE(model.ok()) << model.status();
 
   Model expected = tiny.MakeModel();
-  expected.config.rotary.inverse_frequencies = {1.0, std::pow(100.0, -1.0 / 3.0), std::pow(100.0, -2.0 / 3.0)};
+  expected.config.kinds[0].rotary.inverse_frequencies = {1.0, std::pow(100.0, -1.0 / 3.0), std::pow(100.0, -2.0 / 3.0)};
   at::manual_seed(2);
   const at::Tensor tokens = at::randint(0, 23, {1, 12}, at::kLong);
   const at::Tensor logits = RunOutputProjection(*model, RunHiddenStates(*model, tokens)).to(at::kDouble);
@@ -72,6 +74,85 @@ TEST(SourceModelTensorsTest, MapsTheAttentionOfALayerAlone) {
   int mapped = 0;
   VisitBlock(attention, 1, [&](const std::string&, at::Tensor& tensor) { mapped += tensor.defined() ? 1 : 0; });
   EXPECT_EQ(mapped, 8);
+}
+
+/// Returns the tensors of a tiny LLaMA under the names of a composite, and one of another part.
+std::map<std::string, at::Tensor> CompositeTensors(bool old_names) {
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [name, tensor] : TinyLlama().MakeTensors()) {
+    const bool in_base = name.starts_with("model.");
+    const std::string prefix = old_names ? "language_model." : in_base ? "model.language_model." : "";
+    tensors[prefix + (in_base && !old_names ? name.substr(6) : name)] = tensor;
+  }
+  tensors["model.vision_tower.weight"] = at::ones({3});
+  return tensors;
+}
+
+TEST(SourceModelTensorsTest, FindsTheLanguageModelOfAComposite) {
+  const nlohmann::json config = {{"model_type", "llava"}, {"text_config", TinyLlama().MakeConfig()}};
+  const auto stored = TinyLlama().MakeTensors();
+  for (const bool old_names : {false, true}) {
+    TemporaryFolder folder;
+    WriteFolder(folder.path(), config, CompositeTensors(old_names));
+    const auto source = SourceModel::Open(folder.path());
+    ASSERT_TRUE(source.ok()) << source.status();
+    EXPECT_EQ(source->family().name(), "llama");
+    EXPECT_EQ(source->composite()->name(), "llava");
+    EXPECT_EQ(source->own_tensors().size(), stored.size());
+    ASSERT_EQ(source->other_tensors().size(), 1u);
+    EXPECT_EQ(source->other_tensors().front().name, "model.vision_tower.weight");
+    EXPECT_TRUE(source->MapBlock(1)->attention.value.weight.equal(stored.at("model.layers.1.self_attn.v_proj.weight")));
+    EXPECT_TRUE(source->MapOuter()->head.weight.equal(stored.at("lm_head.weight")));
+    EXPECT_THAT(source->notes(), testing::ElementsAre(AllOf(HasSubstr("family llama"), HasSubstr("copied"))));
+  }
+}
+
+TEST(SourceModelErrorTest, NamesTheTextConfigOfAComposite) {
+  TemporaryFolder folder;
+  nlohmann::json config = {{"model_type", "llava"}, {"text_config", TinyLlama().MakeConfig()}};
+  config["text_config"]["num_attention_heads"] = -1;
+  WriteFolder(folder.path(), config, CompositeTensors(false));
+  EXPECT_THAT(ErrorOf(folder.path()), AllOf(HasSubstr("'num_attention_heads'"), HasSubstr("'text_config'")));
+}
+
+TEST(SourceModelTensorsTest, ReadsExpertsOneByOneAndStacked) {
+  TemporaryFolder folder, stacked_folder;
+  const nlohmann::json config = FamilyConfig("qwen2_moe");
+  WriteFamilyFolder(folder.path(), config, 3);
+  const auto source = SourceModel::Open(folder.path());
+  ASSERT_TRUE(source.ok()) << source.status();
+  const int64_t count = source->config().experts.count;
+  std::map<std::string, at::Tensor> tensors;
+  for (const TensorInfo& info : source->own_tensors()) {
+    if (info.name.find(".experts.") == std::string::npos) tensors[info.name] = *source->folder().Tensor(info.name);
+  }
+  for (int64_t layer = 0; layer < source->config().layers; ++layer) {
+    const Block block = *source->MapBlock(layer);
+    std::vector<at::Tensor> gate_up, down;
+    for (const FeedForward& expert : block.feed_forward.experts) {
+      gate_up.push_back(at::cat({expert.gate.weight, expert.up.weight}));
+      down.push_back(expert.down.weight);
+    }
+    ASSERT_EQ(std::ssize(down), count);
+    tensors[fmt::format("model.layers.{}.mlp.experts.gate_up_proj", layer)] = at::stack(gate_up);
+    tensors[fmt::format("model.layers.{}.mlp.experts.down_proj", layer)] = at::stack(down);
+  }
+  WriteFolder(stacked_folder.path(), config, tensors);
+  const auto stacked = SourceModel::Open(stacked_folder.path());
+  ASSERT_TRUE(stacked.ok()) << stacked.status();
+  EXPECT_EQ(stacked->ParameterCount(), source->ParameterCount());
+  Block one_by_one = *source->MapBlock(1), from_stack = *stacked->MapBlock(1);
+  std::map<std::string, at::Tensor> expected;
+  VisitBlock(one_by_one, 1, [&](const std::string& name, at::Tensor& tensor) { expected[name] = tensor; });
+  VisitBlock(from_stack, 1, [&](const std::string& name, at::Tensor& tensor) {
+    ASSERT_EQ(tensor.defined(), expected[name].defined()) << name;
+    if (tensor.defined()) EXPECT_TRUE(tensor.equal(expected[name])) << name;
+  });
+  const std::string name = "model.layers.1.mlp.experts.down_proj";
+  tensors[name] = tensors[name].narrow(0, 0, count - 1).clone();
+  TemporaryFolder too_few;
+  WriteFolder(too_few.path(), config, tensors);
+  EXPECT_THAT(ErrorOf(too_few.path()), HasSubstr("experts.down_proj' has shape"));
 }
 
 TEST(SourceModelErrorTest, NamesAMissingTensor) {

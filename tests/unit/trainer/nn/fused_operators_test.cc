@@ -81,22 +81,23 @@ TEST_P(FusedOperatorsTest, NormsTakeRowsThatLieApart) {
          transposed(NormByEquation), {at::randn({2, 5, 3, 16}), at::rand({16}) + 0.5});
 }
 
-RotaryTable Angles(int64_t tokens, int64_t pairs, at::ScalarType type) {
+RotaryTable Angles(int64_t tokens, int64_t pairs, at::ScalarType type, bool interleaved = false) {
   const at::Tensor angles = at::outer(at::arange(tokens, at::kDouble), at::rand({pairs}, at::kDouble));
   // They have the type that is tested, so that the equation has the same angles.
-  return {angles.cos().to(type), angles.sin().to(type)};
+  return {angles.cos().to(type), angles.sin().to(type), interleaved};
 }
 
 /// Multiplies complex numbers.
-at::Tensor RotationByEquation(const at::Tensor& x, const RotaryTable& table, bool interleaved) {
+at::Tensor RotationByEquation(const at::Tensor& x, const RotaryTable& table) {
   const int64_t pairs = table.cosine.size(1);
   const at::Tensor rotating = x.narrow(-1, 0, 2 * pairs);
-  const at::Tensor real = interleaved ? rotating.slice(-1, 0, {}, 2) : rotating.narrow(-1, 0, pairs);
-  const at::Tensor imaginary = interleaved ? rotating.slice(-1, 1, {}, 2) : rotating.narrow(-1, pairs, pairs);
+  const at::Tensor real = table.interleaved ? rotating.slice(-1, 0, {}, 2) : rotating.narrow(-1, 0, pairs);
+  const at::Tensor imaginary = table.interleaved ? rotating.slice(-1, 1, {}, 2) : rotating.narrow(-1, pairs, pairs);
   const at::Tensor turned =
       at::complex(real, imaginary) * at::complex(table.cosine.to(at::kDouble), table.sine.to(at::kDouble));
   const at::Tensor pair = at::view_as_real(turned);
-  const at::Tensor joined = interleaved ? pair.flatten(-2) : at::cat({pair.select(-1, 0), pair.select(-1, 1)}, -1);
+  const at::Tensor joined =
+      table.interleaved ? pair.flatten(-2) : at::cat({pair.select(-1, 0), pair.select(-1, 1)}, -1);
   return at::cat({joined, x.narrow(-1, 2 * pairs, x.size(-1) - 2 * pairs)}, -1);
 }
 
@@ -104,9 +105,9 @@ TEST_P(FusedOperatorsTest, RotationsAreThoseOfTheEquation) {
   const at::ScalarType type = std::get<0>(GetParam());
   for (const bool interleaved : {false, true}) {
     for (const auto& [width, pairs] : {std::pair<int64_t, int64_t>(32, 16), {6, 3}, {20, 4}}) {
-      const RotaryTable table = Angles(9, pairs, type);
-      Expect([&](const Tensors& inputs) { return RotatePairs(inputs[0], table, interleaved); },
-             [&](const Tensors& inputs) { return RotationByEquation(inputs[0], table, interleaved); },
+      const RotaryTable table = Angles(9, pairs, type, interleaved);
+      Expect([&](const Tensors& inputs) { return RotatePairs(inputs[0], table); },
+             [&](const Tensors& inputs) { return RotationByEquation(inputs[0], table); },
              {at::randn({2, 3, 9, width})});
     }
   }
@@ -117,9 +118,8 @@ TEST_P(FusedOperatorsTest, RotationsTakeHeadsThatLieSideBySide) {
   const auto split = [](const Operator& rotate) {
     return [rotate](const Tensors& inputs) { return rotate({inputs[0].unflatten(-1, {3, 16}).transpose(1, 2)}); };
   };
-  Expect(split([&](const Tensors& inputs) { return RotatePairs(inputs[0], table, false); }),
-         split([&](const Tensors& inputs) { return RotationByEquation(inputs[0], table, false); }),
-         {at::randn({2, 5, 48})});
+  Expect(split([&](const Tensors& inputs) { return RotatePairs(inputs[0], table); }),
+         split([&](const Tensors& inputs) { return RotationByEquation(inputs[0], table); }), {at::randn({2, 5, 48})});
 }
 
 TEST(FusedOperatorsThreadsTest, GiveTheSameBitsWithAnyNumberOfThreads) {

@@ -41,6 +41,23 @@ TEST_P(CachedModelTest, GivesTheLogitsOfTheWholeSequenceHoweverItIsCut) {
   }
 }
 
+TEST_P(CachedModelTest, ForgetsWhatIsOutsideOfALayersWindow) {
+  ModelConfig config = MixedConfig(GetParam());
+  config.attention_soft_cap = 0.8;
+  for (const int64_t width : {6, 16}) {  // With matrix products, and with the loops of grouped_products.h.
+    config.head_width = width;
+    const Model model = RandomModel(config, /*with_biases=*/true, 11);
+    const at::Tensor tokens = SomeTokens(3, 13);
+    const at::Tensor expected = SlowLogits(model, tokens);
+    for (const std::vector<int64_t>& pieces : std::vector<std::vector<int64_t>>{
+             {13}, {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {6, 1, 1, 1, 1, 1, 1, 1}, {2, 2, 7, 2}, {1, 12}}) {
+      const at::Tensor logits = CachedLogits(model, tokens, pieces).to(at::kDouble);
+      EXPECT_LT((logits - expected).abs().max().item<double>(), 1e-5 * expected.abs().max().item<double>())
+          << "pieces start with " << pieces.front();
+    }
+  }
+}
+
 TEST_P(CachedModelTest, ATruncatedCacheContinuesAsIfTheForgottenTokensHadNotBeen) {
   const at::Tensor tokens = SomeTokens(2, 10);
   KeyValueCache cache(model_.config, 2, 16, at::kFloat, at::kCPU);
@@ -60,7 +77,7 @@ TEST(AttendFoldedTest, LetsEachQueryHeadReadItsOwnGroup) {
   const at::Tensor query = at::randn({2, 6, 1, 4});
   const at::Tensor key = at::randn({2, 3, 7, 4});
   const at::Tensor value = at::randn({2, 3, 7, 4});
-  const at::Tensor attended = AttendFolded(query, key, value);
+  const at::Tensor attended = AttendFolded({.query = query, .key = key, .value = value, .scale = 0.5});
   ASSERT_EQ(attended.sizes(), (at::IntArrayRef{2, 6, 1, 4}));
   for (int64_t row = 0; row < 2; ++row) {
     for (int64_t head = 0; head < 6; ++head) {
@@ -81,10 +98,19 @@ TEST(KeyValueCacheTest, CountsTheBytesOfTheTokensInIt) {
   EXPECT_EQ(cache.Bytes(), config.KvCacheBytesPerToken(4) * 5 * 12);
 }
 
+TEST(KeyValueCacheTest, KeepsTheTokensInAWindowOnly) {
+  const ModelConfig config = MixedConfig(2);
+  KeyValueCache cache(config, 5, 20, at::kFloat, at::kCPU);
+  cache.FillRandomly(12);
+  // Keys and values x 2 heads x 6 entries x 4 bytes, for 5 sequences of 5, 12 and 3 tokens.
+  EXPECT_EQ(cache.Bytes(), 2 * 2 * 6 * 4 * 5 * (5 + 12 + 3));
+  EXPECT_EQ(cache.Bytes(), config.KvCacheBytes(12, 4) * 5);
+}
+
 ModelConfig WideConfig(int64_t kv_heads) {
   ModelConfig config = SmallConfig(kv_heads);
   config.head_width = 16;
-  config.rotary = {.width = 16, .inverse_frequencies = {1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.01}};
+  config.kinds[0].rotary = {.width = 16, .inverse_frequencies = {1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.03, 0.01}};
   return config;
 }
 

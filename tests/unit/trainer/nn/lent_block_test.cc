@@ -148,7 +148,7 @@ TEST(LentBlockTest, GivesTheSameBitsInAParallelBlock) {
 
 TEST(LentBlockTest, GivesTheSameBitsWithLinearBiases) {
   ModelConfig config = SmallConfig(4);
-  config.rotary = {};
+  config.kinds[0].rotary = {};
   config.alibi = true;
   ExpectTheSameBits(RandomModel(config, true, 3), true);
 }

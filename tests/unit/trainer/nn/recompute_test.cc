@@ -52,6 +52,16 @@ TEST_P(RecomputeTest, GivesTheSameBitsInAParallelBlock) {
   ExpectTheSameBits(RandomModel(config, true, 3));
 }
 
+TEST_P(RecomputeTest, GivesTheSameBitsWithExperts) {
+  ExpectTheSameBits(RandomModel(ExpertsConfigOf(2), /*with_biases=*/false, 3));
+}
+
+TEST_P(RecomputeTest, GivesTheSameBitsWithSoftCaps) {
+  ModelConfig config = MixedConfig(2);
+  config.attention_soft_cap = 0.8;
+  ExpectTheSameBits(RandomModel(config, true, 3));
+}
+
 TEST_P(RecomputeTest, GivesTheSameBitsInAnEncoderDecoder) { ExpectTheSameBits(RandomEncoderDecoder(5)); }
 
 TEST_P(RecomputeTest, CallsAnObserverOnceForEachLayer) {
@@ -91,7 +101,7 @@ TEST(DocumentsTest, AreAsIfEachStoodAloneWithRotaryPositions) {
 
 TEST(DocumentsTest, AreAsIfEachStoodAloneWithLearnedPositions) {
   ModelConfig config = SmallConfig(2);
-  config.rotary = {};
+  config.kinds[0].rotary = {};
   config.position_offset = 2;
   Model model = RandomModel(config, true, 3);
   model.positions = at::randn({20, config.hidden_size});
@@ -100,7 +110,7 @@ TEST(DocumentsTest, AreAsIfEachStoodAloneWithLearnedPositions) {
 
 TEST(DocumentsTest, AreAsIfEachStoodAloneWithLinearBiases) {
   ModelConfig config = SmallConfig(4);
-  config.rotary = {};
+  config.kinds[0].rotary = {};
   config.alibi = true;
   ExpectDocumentsApart(RandomModel(config, true, 3));
 }

@@ -63,7 +63,7 @@ TEST_P(RotaryTest, TurnsEachPairLikeAComplexNumber) {
   const RotaryCase& setting = GetParam();
   const RotaryConfig config = Config(setting.rotary_width, setting.interleaved);
   const at::Tensor x = RandomHeads(setting.head_width);
-  const at::Tensor turned = ApplyRotary(x, config, MakeRotaryTable(config, 16, at::kCPU));
+  const at::Tensor turned = ApplyRotary(x, MakeRotaryTable(config, 16, at::kCPU));
   // The table is rounded to float32.
   EXPECT_LT((turned - TurnByComplexNumbers(x, config)).abs().max().item<double>(), 1e-6);
 }
@@ -72,7 +72,7 @@ TEST_P(RotaryTest, LeavesTheEntriesBeyondItsWidthAlone) {
   const RotaryCase& setting = GetParam();
   const RotaryConfig config = Config(setting.rotary_width, setting.interleaved);
   const at::Tensor x = RandomHeads(setting.head_width);
-  const at::Tensor turned = ApplyRotary(x, config, MakeRotaryTable(config, 11, at::kCPU));
+  const at::Tensor turned = ApplyRotary(x, MakeRotaryTable(config, 11, at::kCPU));
   const int64_t rest = setting.head_width - setting.rotary_width;
   EXPECT_TRUE(at::equal(turned.narrow(-1, setting.rotary_width, rest), x.narrow(-1, setting.rotary_width, rest)));
 }
@@ -82,7 +82,7 @@ TEST_P(RotaryTest, MakesScoresDependOnTheDistanceOnly) {
   const RotaryConfig config = Config(setting.rotary_width, setting.interleaved);
   const RotaryTable table = MakeRotaryTable(config, 11, at::kCPU);
   const at::Tensor same_everywhere = RandomHeads(setting.head_width).narrow(2, 0, 1).expand({2, 3, 11, -1});
-  const at::Tensor turned = ApplyRotary(same_everywhere.contiguous(), config, table);
+  const at::Tensor turned = ApplyRotary(same_everywhere.contiguous(), table);
   const at::Tensor scores = turned.matmul(turned.transpose(-1, -2));
   EXPECT_LT(
       (scores.narrow(2, 0, 10).narrow(3, 0, 10) - scores.narrow(2, 1, 10).narrow(3, 1, 10)).abs().max().item<double>(),
@@ -112,7 +112,7 @@ TEST(RotaryTableTest, LongSequencesHaveFrequenciesOfTheirOwn) {
 
 TEST(RotaryTableTest, WithoutRotationNothingChanges) {
   const at::Tensor x = RandomHeads(4);
-  EXPECT_TRUE(at::equal(ApplyRotary(x, RotaryConfig{}, RotaryTable{}), x));
+  EXPECT_TRUE(at::equal(ApplyRotary(x, MakeRotaryTable(RotaryConfig{}, 11, at::kCPU)), x));
 }
 
 }  // namespace

@@ -72,13 +72,41 @@ TEST(ServingTest, LayersWithUnequalHeadsAreSummed) {
 
 TEST(ServingTest, AWindowBoundsTheCacheOfARequest) {
   ModelConfig config = Llama7b(32);
-  config.sliding_window = 1024;
+  config.kinds[0].sliding_window = 1024;
   const ServingSettings settings{.usable_bytes = 2048.0 * 524'288, .context_length = 4096};
   EXPECT_EQ(ServingOf(config, settings).capacity->requests, 2);
   EXPECT_EQ(ServingOf(config, settings).capacity->longest_context, 4096);
-  config.sliding_window = 0;
+  config.kinds[0].sliding_window = 0;
   EXPECT_EQ(ServingOf(config, settings).capacity->requests, 0);
   EXPECT_EQ(ServingOf(config, settings).capacity->longest_context, 2048);
+}
+
+TEST(ServingTest, OnlyLayersWithoutWindowGrowWithTheContext) {
+  ModelConfig config = Llama7b(32);  // 16,384 bytes a token and layer, 32 layers.
+  config.kinds = {{.sliding_window = 1024}, {}};
+  for (int64_t layer = 0; layer < config.layers; ++layer) config.kind_of_layers.push_back(layer % 4 == 3 ? 1 : 0);
+  const double request = 16'384.0 * (24 * 1024 + 8 * 4096);
+  const ServingSettings settings{.usable_bytes = 2.5 * request, .context_length = 4096};
+  EXPECT_EQ(ServingOf(config, settings).capacity->requests, 2);
+  const ServingSettings small{.usable_bytes = 16'384.0 * (24 * 1024 + 8 * 1500) + 9, .context_length = 4096};
+  EXPECT_EQ(ServingOf(config, small).capacity->requests, 0);
+  EXPECT_EQ(ServingOf(config, small).capacity->longest_context, 1500);
+}
+
+TEST(ServingTest, SaysWhichPartOfTheCacheGrows) {
+  ModelConfig config = Llama7b(32);
+  config.kinds = {{.sliding_window = 1024}, {}};
+  for (int64_t layer = 0; layer < config.layers; ++layer) config.kind_of_layers.push_back(layer % 4 == 3 ? 1 : 0);
+  ModelConfig result = config;
+  result.kv_heads = 8;
+  EXPECT_EQ(
+      NoteOnWindows(config, result, 2),
+      "the cache of 24 of the 32 layers stops growing at the layer's window of 1,024 tokens; beyond it a token adds "
+      "131,072 of 524,288 B to the cache of the source, and 32,768 of 131,072 B to that of the result");
+  EXPECT_THAT(NoteOnWindows(config, config, 2), testing::EndsWith("a token adds 131,072 of 524,288 B to the cache"));
+  config.kinds[0].sliding_window = config.max_positions;
+  EXPECT_EQ(NoteOnWindows(config, config, 2), "");
+  EXPECT_EQ(NoteOnWindows(Llama7b(32), Llama7b(8), 2), "");
 }
 
 TEST(ServingTest, WeightsThatDoNotFitLeaveNothing) {

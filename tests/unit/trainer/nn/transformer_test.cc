@@ -69,6 +69,60 @@ INSTANTIATE_TEST_SUITE_P(Shapes, TransformerTest,
                                          ModelCase{"MultiHeadTiedWithBiases", 4, true, true, Activation::kRelu}),
                          [](const auto& info) { return info.param.name; });
 
+TEST(AttentionKindsTest, EachLayerHasItsOwnWindowAndPositions) {
+  const Model model = RandomModel(MixedConfig(2), /*with_biases=*/true, 6);
+  const at::Tensor expected = SlowLogits(model, SomeTokens());
+  const at::Tensor logits = Logits(model, SomeTokens()).to(at::kDouble);
+  EXPECT_LT((logits - expected).abs().max().item<double>(), 1e-5 * expected.abs().max().item<double>());
+}
+
+TEST(AttentionKindsTest, LogitsAreCappedSoftly) {
+  Model model = RandomModel(MixedConfig(2), /*with_biases=*/true, 6);
+  const at::Tensor plain = SlowLogits(model, SomeTokens());
+  model.config.attention_soft_cap = 0.7;
+  model.config.logit_soft_cap = 0.9;
+  const at::Tensor expected = SlowLogits(model, SomeTokens());
+  ASSERT_GT((plain.clamp(-0.9, 0.9) - expected).abs().max().item<double>(), 0.1) << "the caps change nothing";
+  const at::Tensor logits = Logits(model, SomeTokens()).to(at::kDouble);
+  EXPECT_LT((logits - expected).abs().max().item<double>(), 1e-5);
+}
+
+TEST(AttentionKindsTest, TheCacheGrowsInLayersWithoutWindowOnly) {
+  const ModelConfig config = MixedConfig(2);
+  // Keys and values x 2 heads x 6 entries x 2 bytes.
+  EXPECT_EQ(config.KvCacheBytesPerToken(2), 48 * 3);
+  EXPECT_EQ(config.KvCacheBytes(4, 2), 48 * (4 + 4 + 3));
+  EXPECT_EQ(config.KvCacheBytes(100, 2), 48 * (5 + 100 + 3));
+  EXPECT_EQ(config.GrowingKvCacheBytesPerToken(2), 48);
+}
+
+TEST(ExpertsTest, TokensUseTheExpertsWithTheLargestProbabilities) {
+  for (const bool normalised : {false, true}) {
+    for (const int64_t shared_width : {0, 9}) {
+      ModelConfig config = ExpertsConfigOf(2);
+      config.experts.normalised = normalised;
+      config.experts.shared_width = shared_width;
+      const Model model = RandomModel(config, /*with_biases=*/false, 6);
+      const at::Tensor expected = SlowLogits(model, SomeTokens());
+      const at::Tensor logits = Logits(model, SomeTokens()).to(at::kDouble);
+      EXPECT_LT((logits - expected).abs().max().item<double>(), 1e-5 * expected.abs().max().item<double>());
+    }
+  }
+}
+
+TEST(ExpertsTest, EachHasASlotOfItsOwn) {
+  const ModelConfig config = ExpertsConfigOf(2);
+  Model model = EmptyModel(config);
+  std::set<std::string> names;
+  VisitParameters(model, [&](const std::string& name, at::Tensor&) { names.insert(name); });
+  EXPECT_TRUE(names.contains("layers.2.feed_forward.experts.4.down.weight"));
+  EXPECT_TRUE(names.contains("layers.0.feed_forward.router.weight"));
+  EXPECT_FALSE(names.contains("layers.1.feed_forward.router.weight"));
+  int linears = 0;
+  VisitLinears(model, [&](Linear&) { ++linears; });
+  EXPECT_EQ(linears, 3 * 7 + 2 * 5 * 3 + 1) << "of attention and feed-forward, of the experts, and the head";
+}
+
 TEST(GroupedAttentionTest, EqualsMultiHeadAttentionWithRepeatedKeysAndValues) {
   const Model grouped = RandomModel(SmallConfig(2), /*with_biases=*/true, 4);
   Model repeated = grouped;
@@ -118,7 +172,7 @@ TEST(ModelTest, VisitsEverySlotOnceUnderItsOwnName) {
     names.insert(name);
     ++visits;
   });
-  EXPECT_EQ(visits, 12 + 2 * 22);
+  EXPECT_EQ(visits, 12 + 2 * 26);
   EXPECT_EQ(names.size(), static_cast<size_t>(visits));
   EXPECT_TRUE(names.contains("layers.1.attention.key.bias"));
 }

@@ -20,9 +20,9 @@ Model RandomEncoderDecoder() {
   config.family = "t5";
   config.layers = 4;
   config.encoder_layers = 2;
-  config.rotary = {};
+  config.kinds[0].rotary = {};
   config.relative_bias = {.buckets = kBuckets, .max_distance = 12};
-  config.scaled_attention = false;
+  config.attention_scale = 1;
   config.tied_embeddings = true;
   config.output_scale = 0.5;
   Model model = RandomModel(config, false, 5);

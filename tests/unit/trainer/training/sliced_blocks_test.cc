@@ -75,7 +75,7 @@ class SlicedTrainingTest : public testing::TestWithParam<Case> {
     Model model = student.Effective({});
     std::vector<at::Tensor> all;
     const auto add = [&](const std::string& name, at::Tensor& tensor) {
-      if (model.config.rotary.width == 0 && name.ends_with("attention.key.bias")) return;
+      if (model.config.kinds[0].rotary.width == 0 && name.ends_with("attention.key.bias")) return;
       if (tensor.defined()) all.push_back(tensor.detach().flatten().clone());
     };
     VisitOuter(model, add);

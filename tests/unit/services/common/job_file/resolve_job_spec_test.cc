@@ -56,7 +56,7 @@ TEST(ResolveJobSpec, FillsTheDocumentedDefaults) {
   EXPECT_EQ(spec.finetune().min_ranks(), 1);
   EXPECT_EQ(spec.finetune().precision(), "auto");
   EXPECT_EQ(spec.finetune().checkpoint_every_steps(), 200);
-  EXPECT_EQ(spec.finetune().train(), "all");
+  EXPECT_EQ(spec.finetune().train(), "auto");
   EXPECT_EQ(spec.finetune().recompute(), "none");
   EXPECT_EQ(spec.finetune().teacher(), "compute");
   EXPECT_EQ(spec.finetune().shard(), "auto");

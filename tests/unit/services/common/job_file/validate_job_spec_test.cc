@@ -231,7 +231,7 @@ const Spoilt kSpoilt[] = {
     {"UnknownPrecision", [](auto& s) { s.mutable_finetune()->set_precision("float16"); }, "finetune.precision",
      "bfloat16"},
     {"UnknownTrainedPart", [](auto& s) { s.mutable_finetune()->set_train("keys"); }, "finetune.train",
-     "all, attention or lora"},
+     "all, attention, lora or auto"},
     {"UnknownRecompute", [](auto& s) { s.mutable_finetune()->set_recompute("blocks"); }, "finetune.recompute",
      "did you mean 'block'"},
     {"UnknownLoss", [](auto& s) { s.mutable_finetune()->set_loss("bld"); }, "finetune.loss", "did you mean 'bild'"},

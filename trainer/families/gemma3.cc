@@ -1,0 +1,47 @@
+// Gemma 3 without images: Gemma 2 with a norm on each query and key head instead of soft caps, and two kinds of layers,
+// of which those with a sliding window have other frequencies.
+#include "trainer/families/gemma_layout.h"
+#include "trainer/families/layer_types.h"
+
+namespace regroup {
+namespace {
+
+absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
+  ConfigReader reader(json);
+  ModelConfig config = ReadLlamaConfig(reader, "gemma3_text",
+                                       {.kv_heads = 4,
+                                        .kv_heads_may_be_null = false,
+                                        .head_width = 256,
+                                        .max_positions = 131072,
+                                        .activation_key = "hidden_activation",
+                                        .activation = "gelu_pytorch_tanh",
+                                        .tied = true,
+                                        .rotary_by_layer_type = true});
+  ReadGemma2Config(reader, config, {});
+  // Its class reads the cap of attention and does not apply it.
+  reader.RequireOrNull("attn_logit_softcapping", nullptr);
+  ReadLayerTypes(reader, config, {.otherwise = AllButEvery(reader, "sliding_window_pattern", 6)});
+  ReadRotaryByLayerType(reader, config, {.default_theta = 1e6}, {.theta = "rope_local_base_freq"});
+  config.query_key_norm = QueryKeyNorm::kPerHead;
+  return Finish(reader, std::move(config));
+}
+
+std::vector<NameRule> Names() {
+  return Gemma2Names()
+      .RmsNorm("layers.{}.attention.query_norm", "model.layers.{}.self_attn.q_norm")
+      .RmsNorm("layers.{}.attention.key_norm", "model.layers.{}.self_attn.k_norm")
+      .rules();
+}
+
+}  // namespace
+
+Family Gemma3Family() {
+  return {.models = "Gemma 3, text alone",
+          .read_config = ReadConfig,
+          .names = Names(),
+          .architecture = "Gemma3ForCausalLM",
+          .text_defaults =
+              TextDefaults({.vocabulary = 262208, .hidden = 2304, .intermediate = 9216, .layers = 26, .heads = 8})};
+}
+
+}  // namespace regroup
