@@ -112,7 +112,8 @@ TEST(SourceModelErrorTest, NamesTheTextConfigOfAComposite) {
   nlohmann::json config = {{"model_type", "llava"}, {"text_config", TinyLlama().MakeConfig()}};
   config["text_config"]["num_attention_heads"] = -1;
   WriteFolder(folder.path(), config, CompositeTensors(false));
-  EXPECT_THAT(ErrorOf(folder.path()), AllOf(HasSubstr("'num_attention_heads'"), HasSubstr("'text_config'")));
+  EXPECT_THAT(ErrorOf(folder.path(), absl::StatusCode::kInvalidArgument),
+              AllOf(HasSubstr("'num_attention_heads'"), HasSubstr("'text_config'")));
 }
 
 TEST(SourceModelTensorsTest, ReadsExpertsOneByOneAndStacked) {
