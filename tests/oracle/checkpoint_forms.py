@@ -102,7 +102,7 @@ def pickle_file(folder):
         if index % 3 == 1:
             tensors[name] = torch.cat([tensor, tensor])[tensor.shape[0] :]
         elif index % 3 == 2:
-            tensors[name] = tensor.t().contiguous().t()
+            tensors[name] = tensor.transpose(0, -1).contiguous().transpose(0, -1)
     torch.save(tensors, f"{folder}/{PICKLE}")
 
 

@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer  # noqa
 from regroup_programs import Programs, config_of  # noqa: E402
 from tiny_checkpoints import texts_of, write_text  # noqa: E402
 from tiny_families import CASES, make_family_checkpoint  # noqa: E402
-from transformers_checks import logits_of, random_tokens, relative_difference  # noqa: E402
+from transformers_checks import logits_of, random_tokens, relative_difference, text_config  # noqa: E402
 
 # Modules that import one another; Transformers copies them to a folder of its own, so that all of them must be there.
 CODE = {
@@ -61,7 +61,7 @@ def change_json(path, **changes):
 
 def convert(programs, work, name, source):
     """As many KV heads as the source has: aligned, but not merged."""
-    config = config_of(source)
+    config = text_config(config_of(source))
     heads = next(config[key] for key in ("num_attention_heads", "n_head", "num_heads") if key in config)
     return programs.convert(work, name, source, config.get("num_key_value_heads") or heads,
                             alignment={"method": "procrustes"},

@@ -338,6 +338,11 @@ def kind_cases():
             "theta-beside": {"rope_theta": 300.0, "rope_parameters": {"full_attention": {"rope_type": "default"}}},
             "local-theta": {"rope_local_base_freq": 50.0, "rope_theta": 300.0},
             "null-inside": {"rope_parameters": {"full_attention": full, "sliding_attention": None}},
+            "yarn": {"rope_parameters": {"full_attention": {**rope("yarn"), "truncate": False}}},
+            "yarn-original-beside": {"rope_parameters": {"full_attention": rope("yarn")},
+                                     "original_max_position_embeddings": 8},
+            "yarn-original-nowhere": {"rope_parameters": {"full_attention": {"rope_type": "yarn", "factor": 4.0}},
+                                      "original_max_position_embeddings": 8},
         }.items():
             yield Case(f"rope-by-type-{name}", family, keys)
     for family in ("qwen2_moe", "qwen3_moe"):
@@ -348,6 +353,8 @@ def kind_cases():
             yield Case(f"experts-{name}", family, keys)
     for name, keys in {
         "none": {"no_rope_layers": [1, 1]}, "first": {"no_rope_layers": [0, 1]}, "short": {"no_rope_layers": [1]},
+        "words": {"no_rope_layers": ["1", "0"]}, "booleans": {"no_rope_layers": [True, False]},
+        "nulls": {"no_rope_layers": [1, None]}, "long": {"no_rope_layers": [1, 0, 1]},
         "window": {"use_sliding_window": True, "sliding_window": 8},
     }.items():  # fmt: skip
         yield Case(f"no-rope-{name}", "smollm3", keys)

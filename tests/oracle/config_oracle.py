@@ -34,8 +34,8 @@ SHORT = 450
 REFUSED = (r".*/(hidden_act|hidden_activation|activation_function)-(relu2|quick_gelu|tanh)", r".*/yarn-attention_factor-0", r".*/longrope-(words|zero)-.*", r"cohere/cohere-norm", r"opt/(affine|norm-after|projected)",
            r"gpt_neox/head-dim-[68]")  # fmt: skip
 # Transformers needs T5's first token only to shift labels, and takes the pad token, 0, to generate. Mistral's class
-# does not read layer_types, but fails on null. Classes with windows want one even if no layer has it.
-ACCEPTED = (r"t5/(start|decoder_start_token_id)-absent", r"mistral/layer_types-null",
+# does not read layer_types, but fails on null. Phi-3's first checkpoints call longrope `su`. Classes with windows want one even if no layer has it.
+ACCEPTED = (r"t5/(start|decoder_start_token_id)-absent", r"mistral/layer_types-null", r"phi3/longrope-old-name-.*",
             r"(gemma2|gemma3_text|olmo3|cohere2)/layer-types-full-no-window")  # fmt: skip
 
 

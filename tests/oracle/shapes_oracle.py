@@ -15,7 +15,7 @@ import torch
 import transformers
 
 from tiny_checkpoints import texts_of, train_tokenizer, write_text
-from transformers_checks import model_class
+from transformers_checks import is_of_language_model, model_class
 
 PHI3 = {"model_type": "phi3", "vocab_size": 32064, "hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 32,
         "num_attention_heads": 32, "num_key_value_heads": 32, "max_position_embeddings": 131072, "rms_norm_eps": 1e-5,
@@ -108,10 +108,6 @@ def plan_of(regroup, work, name, folder, kv_heads):
     done = subprocess.run([regroup, "plan", f"{work}/{name}.yaml", "--json"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, (name, done.stdout, done.stderr)
     return json.loads(done.stdout)
-
-
-def is_of_language_model(name):
-    return not name.startswith(("model.vision_tower.", "model.multi_modal_projector."))
 
 
 def check(regroup, work, title, text):

@@ -27,6 +27,10 @@ def text_config(config):
     return config["text_config"] if config["model_type"] in COMPOSITES else config
 
 
+def is_of_language_model(name):
+    return not name.startswith(("model.vision_tower.", "model.multi_modal_projector.", "model.image_newline"))
+
+
 def load(folder):
     """Returns the model in float32; fails if a weight is missing, unexpected or has another shape."""
     # Transformers computes soft caps of attention logits in its eager implementation only.

@@ -55,11 +55,13 @@ class Run {
  private:
   void DescribeBytes(const DecodeCase& setting) {
     const auto element = static_cast<int64_t>(model_.embedding.element_size());
-    const int64_t bytes_per_token = model_.config.KvCacheBytesPerToken(element) * setting.batch;
+    const auto cache_bytes = [&](int64_t tokens) {
+      return model_.config.KvCacheBytes(tokens, element) * setting.batch;
+    };
     speed_.cache_bytes = decoder_.cache().Bytes();
-    speed_.computed_cache_bytes = bytes_per_token * decoder_.cache().length();
-    speed_.weight_bytes = DecodedWeightBytes(model_);
-    speed_.step_bytes = speed_.weight_bytes + bytes_per_token * (setting.context + setting.new_tokens / 2);
+    speed_.computed_cache_bytes = cache_bytes(decoder_.cache().length());
+    speed_.weight_bytes = DecodedWeightBytes(model_, setting.batch);
+    speed_.step_bytes = speed_.weight_bytes + cache_bytes(setting.context + setting.new_tokens / 2);
   }
 
   const Model& model_;
@@ -77,16 +79,29 @@ double DecodeSpeed::StepSeconds(double share) const {
   return sorted[static_cast<size_t>(std::lround(share * last))];
 }
 
-int64_t DecodedWeightBytes(const Model& model) {
+int64_t DecodedWeightBytes(const Model& model, int64_t batch) {
+  const ExpertsConfig& experts = model.config.experts;
+  const auto bytes_of = [](const at::Tensor& tensor) {
+    return tensor.defined() ? static_cast<int64_t>(tensor.nbytes()) : 0;
+  };
   Model slots = model;
   int64_t bytes = 0;
-  VisitParameters(slots, [&](const std::string& name, at::Tensor& tensor) {
+  VisitOuter(slots, [&](const std::string& name, at::Tensor& tensor) {
     const bool rows_only = name == "embedding.weight" && model.head.defined();
-    if (tensor.defined() && !rows_only) bytes += static_cast<int64_t>(tensor.nbytes());
+    if (!rows_only) bytes += bytes_of(tensor);
   });
-  VisitLinears(slots, [&](const Linear& linear) {
-    if (linear.packed.defined()) bytes += static_cast<int64_t>(linear.packed.panels.nbytes());
-  });
+  for (Block& block : slots.blocks) {
+    int64_t of_experts = 0;
+    VisitBlock(block, 0, [&](const std::string& name, at::Tensor& tensor) {
+      (name.find(".experts.") == std::string::npos ? bytes : of_experts) += bytes_of(tensor);
+    });
+    for (const FeedForward& expert : block.feed_forward.experts) {
+      for (const Linear* map : {&expert.gate, &expert.up, &expert.down}) of_experts += bytes_of(map->packed.panels);
+    }
+    if (of_experts > 0) bytes += of_experts * std::min(experts.count, batch * experts.per_token) / experts.count;
+    block.feed_forward.experts.clear();
+  }
+  VisitLinears(slots, [&](const Linear& linear) { bytes += bytes_of(linear.packed.panels); });
   return bytes;
 }
 

@@ -1,8 +1,8 @@
 // Measures how fast models decode. The models take turns, so that a busy machine slows all of them equally.
 //
-// A decoding step reads every weight and the whole KV cache once. If reading is the bottleneck, a step cannot be faster
-// than (bytes of weights + bytes of cache) / bandwidth; the ratio of two models' bytes bounds the speed-up of one over
-// the other.
+// A decoding step reads every weight once, of experts those that its tokens choose, and the whole KV cache. If reading
+// is the bottleneck, a step cannot be faster than (bytes of weights + bytes of cache) / bandwidth; the ratio of two
+// models' bytes bounds the speed-up of one over the other.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -31,7 +31,7 @@ struct DecodeSpeed {
   double prefill_seconds = 0;
   /// In the order in which the steps ran.
   std::vector<double> step_seconds;
-  /// Keys and values of the context: bytes in memory, and bytes by 2 x layers x KV heads x width x element size.
+  /// Keys and values of the context: bytes in memory, and bytes by ModelConfig::KvCacheBytes.
   int64_t cache_bytes = 0;
   int64_t computed_cache_bytes = 0;
   int64_t weight_bytes = 0;
@@ -45,7 +45,7 @@ struct DecodeSpeed {
 
 /// Returns the bytes of the parameters that decoding reads: all but the embedding, of which it reads single rows,
 /// unless the embedding is also the output projection.
-int64_t DecodedWeightBytes(const Model& model);
+int64_t DecodedWeightBytes(const Model& model, int64_t batch);
 
 /// Measures the models in turns of a few steps each. All must have the same vocabulary. `progress` receives the number
 /// of rounds done and the total.

@@ -18,6 +18,7 @@ constexpr int64_t kMaxWidth = int64_t{1} << 22;
 constexpr int64_t kMaxHeadWidth = int64_t{1} << 16;
 constexpr int64_t kMaxLayers = 10'000;
 constexpr int64_t kMaxExperts = 4096;
+constexpr int64_t kMaxExpertsOfAllLayers = int64_t{1} << 17;
 /// Experts times the width of each.
 constexpr int64_t kMaxAllExperts = int64_t{1} << 24;
 
@@ -169,7 +170,8 @@ void ConfigReader::CheckSizes(const ModelConfig& config) {
     if (width > kMaxWidth) Fail(fmt::format("a size of {} is more than {}", width, kMaxWidth));
   }
   const ExpertsConfig& experts = config.experts;
-  if (experts.count > kMaxExperts || experts.count * std::max(experts.width, experts.shared_width) > kMaxAllExperts) {
+  if (config.layers * experts.count > kMaxExpertsOfAllLayers || experts.count > kMaxExperts ||
+      experts.count * std::max(experts.width, experts.shared_width) > kMaxAllExperts) {
     Fail(fmt::format("{} experts of width {} are more than any model has", experts.count, experts.width));
   }
   if (config.heads <= kMaxWidth && config.heads * config.head_width > kMaxWidth) {

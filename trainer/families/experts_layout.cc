@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
+#include <vector>
 
 namespace regroup {
 namespace {
@@ -17,10 +19,11 @@ std::vector<int64_t> DenseLayers(ConfigReader& reader, int64_t layers) {
     reader.Fail(fmt::format("'mlp_only_layers' must be a list of layers, not {}", Shown(listed)));
     return {};
   }
+  const auto numbers = listed.get<std::vector<int64_t>>();
+  const std::set<int64_t> without(numbers.begin(), numbers.end());
   std::vector<int64_t> dense;
   for (int64_t layer = 0; layer < layers; ++layer) {
-    const bool is_listed = std::ranges::find(listed, nlohmann::json(layer)) != listed.end();
-    if (is_listed || (layer + 1) % step != 0) dense.push_back(layer);
+    if (without.contains(layer) || (layer + 1) % step != 0) dense.push_back(layer);
   }
   return dense;
 }

@@ -107,8 +107,9 @@ absl::StatusOr<TextConfig> TextConfigOf(const Family& composite, const nlohmann:
   }
   nlohmann::json whole = (*family)->text_defaults;
   whole.update(text);
-  // The class ties embedding and output head if either configuration says so.
-  if (const auto tied = config.find(kTied); tied != config.end() && *tied == true) whole[kTied] = true;
+  const auto tied = config.find(std::string(kTied));
+  const bool is_tied = tied == config.end() ? composite.composite->tied : *tied == true;
+  if (is_tied || !composite.composite->reads_tied_of_text) whole[std::string(kTied)] = is_tied;
   return TextConfig{.family = *family, .config = std::move(whole)};
 }
 

@@ -56,6 +56,10 @@ void WriteUntied(nlohmann::json& config);
 struct Composite {
   /// model_type of the language model if text_config names none.
   std::string_view text_type;
+  /// tie_word_embeddings of the whole configuration if it is missing there.
+  bool tied = false;
+  /// True if the class ties embedding and output head also if text_config alone says so.
+  bool reads_tied_of_text = false;
 };
 
 struct Family {

@@ -6,7 +6,7 @@ namespace regroup {
 Family Gemma3visionFamily() {
   return {.models = "Gemma 3 with images",
           .architecture = "Gemma3ForConditionalGeneration",
-          .composite = Composite{.text_type = "gemma3_text"}};
+          .composite = Composite{.text_type = "gemma3_text", .tied = true}};
 }
 
 }  // namespace regroup

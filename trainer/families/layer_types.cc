@@ -106,9 +106,11 @@ void ReadRotaryByLayerType(ConfigReader& reader, ModelConfig& config, const Rota
                            const RotaryKeys& sliding) {
   for (AttentionKind& kind : config.kinds) {
     const bool is_full = kind.sliding_window == 0;
+    RotaryKeys keys = is_full ? full : sliding;
+    keys.by_layer_type = true;
     const std::string_view type = is_full ? kFull : kSliding;
-    kind.rotary = ReadRotaryObject(reader, config, fmt::format("rope_parameters.{}", type), ParametersOf(reader, type),
-                                   is_full ? full : sliding);
+    kind.rotary =
+        ReadRotaryObject(reader, config, fmt::format("rope_parameters.{}", type), ParametersOf(reader, type), keys);
   }
 }
 

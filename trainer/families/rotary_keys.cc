@@ -139,7 +139,7 @@ class RopeObject {
   /// Returns the context before scaling. The key beside the object overrides the one inside.
   double OriginalPositions() {
     constexpr std::string_view kKey = "original_max_position_embeddings";
-    if (reader_.Find(kKey) != nullptr) return reader_.PositiveOr(kKey, 1.0);
+    if (!keys_.by_layer_type && reader_.Find(kKey) != nullptr) return reader_.PositiveOr(kKey, 1.0);
     if (keys_.original_positions > 0) return static_cast<double>(keys_.original_positions);
     return Find(kKey) == nullptr ? static_cast<double>(config_.max_positions) : Number(kKey);
   }
@@ -157,12 +157,18 @@ class RopeObject {
     }
     reader_.Fail(fmt::format("'{}' in '{}' must be a list of {} numbers above 0{}", key, section_, pairs,
                              list == nullptr ? "" : fmt::format(", not {}", Shown(*list))));
-    return std::vector<double>(static_cast<size_t>(pairs), 1.0);
+    return {};
   }
 
   /// LongRoPE (Ding et al., 2024): each pair has a divisor of its own.
   Scaling ReadLongrope(int64_t width) {
+    constexpr double kMostPositions = 1e9;
     const double original = OriginalPositions();
+    if (original < 2 || original > kMostPositions) {
+      reader_.Fail(
+          fmt::format("original_max_position_embeddings {} is not between 2 and {:.0f}", original, kMostPositions));
+      return {};
+    }
     const double factor = NumberOr("factor", static_cast<double>(config_.max_positions) / original, false);
     const double natural = factor <= 1.0 ? 1.0 : std::sqrt(1.0 + std::log(factor) / std::log(original));
     return {.magnitude = NumberOr("attention_factor", natural, false),
@@ -188,8 +194,8 @@ class RopeObject {
 
   /// Returns `truncate`, which is true if it is missing and false if it is null.
   bool WholePairs() {
-    const Json* value = Find("truncate");
-    if (value == nullptr || value->is_null()) return value == nullptr;
+    const Json* value = keys_.by_layer_type ? nullptr : Find("truncate");
+    if (keys_.by_layer_type || value == nullptr || value->is_null()) return value == nullptr;
     if (value->is_boolean()) return *value;
     reader_.Fail(fmt::format("'truncate' in '{}' must be true or false, not {}", section_, Shown(*value)));
     return true;
@@ -243,10 +249,11 @@ RotaryConfig ReadRotaryObject(ConfigReader& reader, const ModelConfig& config, s
   const double share = ReadShare(reader, rope, type, keys);
   const auto width = static_cast<int64_t>(static_cast<double>(config.head_width) * share);
   RotaryConfig rotary = reader.PlainRotary(config.head_width, width, theta);
+  if (rotary.width == 0) return rotary;
   const Scaling scaling = rope.ReadScaling(type, theta, width);
   for (double& frequency : rotary.inverse_frequencies) frequency = scaling.scale(frequency);
   rotary.magnitude = scaling.magnitude;
-  if (scaling.long_factors.empty() || rotary.inverse_frequencies.size() != scaling.long_factors.size()) return rotary;
+  if (scaling.long_factors.empty() || scaling.short_factors.empty()) return rotary;
   rotary.long_inverse_frequencies = rotary.inverse_frequencies;
   rotary.short_positions = scaling.short_positions;
   for (size_t pair = 0; pair < scaling.long_factors.size(); ++pair) {

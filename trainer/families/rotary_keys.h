@@ -20,6 +20,9 @@ struct RotaryKeys {
   int64_t original_positions = 0;
   /// True if the class knows no scaling but longrope, of which `su` and `yarn` are old names.
   bool only_longrope = false;
+  /// True if the class has an object for each type of layer. Then it reads the context before scaling only there, and
+  /// ignores `truncate`.
+  bool by_layer_type = false;
 };
 
 /// Reads the rotation of a model whose head_width and max_positions are set. An object rope_scaling that is not empty

@@ -1,6 +1,8 @@
 // SmolLM 3: LLaMA without rotation in every fourth layer.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "trainer/families/layer_types.h"
 #include "trainer/families/llama_layout.h"
 
@@ -16,7 +18,8 @@ ForLayers LayersWithoutRotation(ConfigReader& reader, const ModelConfig& config)
       return (layer + 1) % interval == 0;
     };
   }
-  if (listed->is_array() && std::ssize(*listed) >= config.layers) {
+  const auto is_number = [](const nlohmann::json& entry) { return entry.is_number_integer(); };
+  if (listed->is_array() && std::ssize(*listed) >= config.layers && std::ranges::all_of(*listed, is_number)) {
     return [listed](int64_t layer) { return (*listed)[layer] == 0; };
   }
   reader.Fail(

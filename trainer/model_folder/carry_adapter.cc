@@ -57,7 +57,8 @@ std::string NameOf(int64_t layer, std::string_view projection) {
 std::optional<std::string> ModuleOf(const SourceModel& model, int64_t layer, const char* projection) {
   const auto place = PlaceOf(model.family(), model.config(), NameOf(layer, projection));
   if (!place || place->packing != Packing::kPlain) return std::nullopt;
-  return place->name.substr(0, place->name.size() - std::string_view(".weight").size());
+  const std::string name = model.NameInFolder(place->name);
+  return name.substr(0, name.size() - std::string_view(".weight").size());
 }
 
 /// The energy of updates, |B A|^2, and the part of it that merging loses.

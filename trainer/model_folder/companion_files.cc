@@ -33,6 +33,7 @@ constexpr const char* kCompanions[] = {
     "generation_config.json",
     "merges.txt",
     "preprocessor_config.json",
+    "processor_config.json",
     "qwen.tiktoken",
     "sentencepiece.bpe.model",
     "special_tokens_map.json",
@@ -41,6 +42,7 @@ constexpr const char* kCompanions[] = {
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",
+    "video_preprocessor_config.json",
     "vocab.json",
     "vocab.txt",
 };

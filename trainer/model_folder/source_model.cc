@@ -233,7 +233,8 @@ absl::Status SourceModel::CheckTensors() {
   FirstError error;
   std::set<std::string> own;
   VisitParameters(slots, [&](const std::string& ours, at::Tensor&) {
-    if (error.ok()) error.Keep(CheckTensor(ours));
+    if (!error.ok()) return;
+    error.Keep(CheckTensor(ours));
     if (const auto place = Place(ours)) own.insert(StoredName(*place));
   });
   if (error.ok()) NoteUnusedTensors(own);

@@ -40,7 +40,8 @@ class KeyValueCache {
   /// Records that all layers have read `tokens` more tokens.
   void Advance(int64_t tokens) { length_ += tokens; }
 
-  /// Removes the tokens after the first `length`. A layer whose window was full forgets what those had replaced.
+  /// Removes the tokens after the first `length`. In a layer whose window is full it does not: the tokens there have
+  /// replaced others. Enough to measure speed, with any contents.
   void Truncate(int64_t length) { length_ = length; }
 
   /// Fills the cache as if `length` tokens had been read, with random contents, to measure speed.

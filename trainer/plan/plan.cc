@@ -126,7 +126,11 @@ double StorageBytes(const v1::JobSpec& spec, const Arms& arms, const SourceModel
   for (const v1::Arm& arm : arms) {
     const double result = static_cast<double>(ParametersWith(config, source.ParameterCount(), arm.kv_heads()));
     bytes += result * element;
-    if (Trains(arm)) bytes += result * (element + 2 * 12);
+    if (!Trains(arm)) continue;
+    const PlannedTraining training =
+        PlanTraining(spec.finetune(), config, arm.kv_heads(), arm.finetune() == "l0", at::kCPU);
+    bytes += result * element +
+             2 * CheckpointCopyBytes(config, source.ParameterCount(), training) * static_cast<double>(training.ranks);
   }
   return bytes;
 }

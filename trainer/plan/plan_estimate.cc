@@ -195,9 +195,16 @@ double SlicedModelBytes(const ModelConfig& config, int64_t parameters, const Pla
   const double kept = whole * (e + (4 + moments) / ranks) + sliced * (e + 4 + moments) / ranks + e * changed / ranks +
                       e * (outer + of_teacher / ranks);
   const double adapted = training.adapter_rank > 0 ? static_cast<double>(AdaptedParameters(config)) : 0;
-  const double fetched = std::max(of_student, of_teacher) / layers * e * static_cast<double>(training.whole_blocks);
+  // Layers with experts are larger than the average.
+  const double uneven =
+      config.experts.count > 0
+          ? LargestFeedForward(config) * layers /
+                static_cast<double>(FeedForwardParameters(config, SumOfWidths(config, &ModelConfig::FeedForwardWidth)))
+          : 1;
+  const double fetched =
+      uneven * std::max(of_student, of_teacher) / layers * e * static_cast<double>(training.whole_blocks);
   // Gradients of as many layers, and those of one of its parts flat in float32 with the sum of the slice.
-  const double summed = sliced / layers * (e * static_cast<double>(training.whole_blocks) + 4 + 4 / ranks);
+  const double summed = uneven * sliced / layers * (e * static_cast<double>(training.whole_blocks) + 4 + 4 / ranks);
   return kept + fetched + summed + e * (adapted + 3 * original) / layers;
 }
 
@@ -207,6 +214,27 @@ double LossBytes(const ModelConfig& config, double tokens, const PlannedTraining
                        static_cast<double>(config.vocabulary) * 4 * kCopies;
   if (!TrainsEmbeddings(training)) return chunk;
   return chunk + 4.0 * static_cast<double>(config.vocabulary * config.hidden_size);
+}
+
+/// Returns the tokens that a token of a sequence sees on average, summed over layers.
+double TokensSeenOnAverage(const ModelConfig& config, int64_t sequence_length) {
+  if (sequence_length == 0) return 0;
+  const double length = static_cast<double>(sequence_length);
+  double sum = 0;
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    const double seen = static_cast<double>(config.Kind(layer).TokensSeen(sequence_length));
+    sum += seen - seen * seen / (2 * length);
+  }
+  return sum;
+}
+
+/// Returns the bytes of the attention's logits and their gradients, in float32, of one sequence at a time where no
+/// fused kernel takes them.
+double CappedLogitBytes(const ModelConfig& config, int64_t sequence_length) {
+  constexpr double kCopies = 5;
+  if (config.attention_soft_cap == 0) return 0;
+  const double length = static_cast<double>(sequence_length);
+  return kCopies * 4 * static_cast<double>(config.heads) * length * length;
 }
 
 }  // namespace
@@ -228,7 +256,7 @@ double ForwardFlops(const ModelConfig& config, int64_t kv_heads, int64_t sequenc
       static_cast<double>(FeedForwardParameters(config, SumOfWidths(config, &ModelConfig::ActiveFeedForwardWidth))) +
       static_cast<double>(KeyValueParameters(config, config.layers * kv_heads)) +
       hidden * static_cast<double>(config.vocabulary);
-  const double scores = 2 * static_cast<double>(config.layers) * attention * static_cast<double>(sequence_length) / 2;
+  const double scores = 2 * attention * TokensSeenOnAverage(config, sequence_length);
   return 2 * (weights + scores) * TokenShare(config);
 }
 
@@ -249,7 +277,8 @@ double TrainingBytes(const ModelConfig& config, int64_t parameters, const Planne
   const double compared = training.compares_attention ? (e + 8) * tokens * TokenShare(config) *
                                                             static_cast<double>(config.layers * config.hidden_size)
                                                       : 0;
-  return models + backward + compared + LossBytes(config, tokens, training);
+  return models + backward + compared +
+         std::max(LossBytes(config, tokens, training), CappedLogitBytes(config, training.sequence_length));
 }
 
 double CheckpointCopyBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {
@@ -322,7 +351,8 @@ double EvaluationBytes(const ModelConfig& config, int64_t parameters, const Plan
   small.kv_heads = evaluation.kv_heads;
   small.kv_heads_of_layers.clear();
   const auto cache = [&](const ModelConfig& model) {
-    return static_cast<double>(evaluation.cached_tokens * model.KvCacheBytesPerToken(evaluation.element_bytes));
+    return static_cast<double>(evaluation.cached_sequences *
+                               model.KvCacheBytes(evaluation.cached_tokens, evaluation.element_bytes));
   };
   const double of_source = source + cache(config), of_result = result + cache(small);
   return std::max(measured, evaluation.in_turns ? of_source + 2 * of_result : std::max(of_source, of_result));

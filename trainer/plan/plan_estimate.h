@@ -113,7 +113,8 @@ struct PlannedEvaluation {
   /// Tokens of a window of evaluation.perplexity, and of those that pass through the model together; 0 without it.
   int64_t window_tokens = 0;
   int64_t tokens_at_once = 0;
-  /// Most tokens in the cache of evaluation.latency; 0 without it.
+  /// Sequences and tokens of each in the largest cache of evaluation.latency; 0 without it.
+  int64_t cached_sequences = 0;
   int64_t cached_tokens = 0;
   /// True if source, result and averaged model decode in turns.
   bool in_turns = true;

@@ -27,14 +27,19 @@ double MappedBytes(const SourceModel& source) {
   return static_cast<double>(source.ParameterCount() * ElementBytes(source.dtype()));
 }
 
-int64_t MostCachedTokens(const v1::Evaluation::Latency& latency) {
+/// Sets the sequences and tokens of the largest cache.
+void SetLargestCache(const v1::Evaluation::Latency& latency, const ModelConfig& config, PlannedEvaluation& planned) {
   int64_t most = 0;
   for (const int32_t batch : latency.batch_sizes()) {
     for (const int32_t context : latency.context_lengths()) {
-      most = std::max<int64_t>(most, static_cast<int64_t>(batch) * (context + latency.new_tokens()));
+      const int64_t tokens = context + latency.new_tokens();
+      const int64_t bytes = batch * config.KvCacheBytes(tokens, 1);
+      if (bytes <= most) continue;
+      most = bytes;
+      planned.cached_sequences = batch;
+      planned.cached_tokens = tokens;
     }
   }
-  return most;
 }
 
 StageBytes CalibrateBytes(const v1::JobSpec& spec, const SourceModel& source, bool on_gpu) {
@@ -51,10 +56,9 @@ StageBytes CalibrateBytes(const v1::JobSpec& spec, const SourceModel& source, bo
 StageBytes EvaluateBytes(const v1::JobSpec& spec, const SourceModel& source, int64_t kv_heads, bool on_gpu) {
   const ModelConfig& config = source.config();
   const v1::Evaluation& evaluation = spec.evaluation();
-  PlannedEvaluation planned{.kv_heads = kv_heads,
-                            .element_bytes = on_gpu ? ElementBytes(source.dtype()) : 4,
-                            .cached_tokens = MostCachedTokens(evaluation.latency()),
-                            .in_turns = !on_gpu};
+  PlannedEvaluation planned{
+      .kv_heads = kv_heads, .element_bytes = on_gpu ? ElementBytes(source.dtype()) : 4, .in_turns = !on_gpu};
+  SetLargestCache(evaluation.latency(), config, planned);
   StageBytes bytes{.host = MappedBytes(source)};
   if (evaluation.has_perplexity()) {
     planned.window_tokens = SequenceLength(evaluation.perplexity(), config);

@@ -227,8 +227,10 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const PlannedTraining chosen, ChooseSharding(context, source, planned));
   std::optional<GangPlace> sliced_at;
   if (chosen.sharding == Sharding::kAll) sliced_at = {context.communicator.rank(), context.communicator.size()};
-  REGROUP_ASSIGN_OR_RETURN(Student student, Student::Make(source, conversion, gated, type, context.device, sliced_at));
   REGROUP_ASSIGN_OR_RETURN(const Teacher teacher, LoadTeacher(source, type, context.device, sliced_at));
+  const bool rest_is_frozen = TrainsAttentionOnly(finetune, source.config()) || finetune.train() == "lora";
+  REGROUP_ASSIGN_OR_RETURN(Student student, Student::Make(source, conversion, gated, type, context.device, sliced_at,
+                                                          rest_is_frozen ? &teacher : nullptr));
   REGROUP_RETURN_IF_ERROR(ChooseTrained(finetune, teacher, student));
 
   REGROUP_ASSIGN_OR_RETURN(

@@ -39,6 +39,15 @@ at::Tensor MixRows(const at::Tensor& original, const at::Tensor& shared, const a
   return (common + share * (old - common)).reshape(original.sizes());
 }
 
+/// Replaces all weights outside of the attention by those of another block.
+void TakeRest(Block from, Block& to) {
+  std::map<std::string, at::Tensor> weights;
+  VisitBlock(from, 0, [&](const std::string& name, at::Tensor& tensor) { weights[name] = tensor; });
+  VisitBlock(to, 0, [&](const std::string& name, at::Tensor& tensor) {
+    if (PartOfBlock(name) == BlockPart::kRest) tensor = weights[name];
+  });
+}
+
 }  // namespace
 
 std::vector<at::Tensor*> Student::OriginalHeads::Slots() {
@@ -50,7 +59,8 @@ std::vector<at::Tensor*> Student::OriginalHeads::Slots() {
 }
 
 absl::StatusOr<Student> Student::Make(const SourceModel& source, const Conversion& conversion, bool gated,
-                                      at::ScalarType dtype, at::Device device, std::optional<GangPlace> sliced_at) {
+                                      at::ScalarType dtype, at::Device device, std::optional<GangPlace> sliced_at,
+                                      const Teacher* lends_rest) {
   Student student;
   student.aligned_config_ = conversion.AlignedConfig();
   const std::vector<LayerAlignment>& alignments = conversion.alignments();
@@ -82,7 +92,15 @@ absl::StatusOr<Student> Student::Make(const SourceModel& source, const Conversio
     }
     REGROUP_RETURN_IF_ERROR(conversion.Merge(block, layer));
     student.model_.blocks[layer] = CloneBlock(block, dtype, device);
-    if (sliced_at.has_value()) student.slices_->Add(layer, student.model_.blocks[layer]);
+    if (sliced_at.has_value()) {
+      student.slices_->Add(layer, student.model_.blocks[layer]);
+      SlicedTensors* const rest = student.slices_->Find(layer, BlockPart::kRest);
+      if (lends_rest != nullptr && rest != nullptr) {
+        rest->ShareWith(*lends_rest->slices->Find(layer, BlockPart::kRest));
+      }
+    } else if (lends_rest != nullptr) {
+      TakeRest(lends_rest->model.blocks[layer], student.model_.blocks[layer]);
+    }
   }
   if (gated) student.scores_ = at::full({gates}, kOpenScore, at::TensorOptions(device).dtype(at::kFloat));
   return student;

@@ -19,15 +19,18 @@
 #include "trainer/optim/sharded_adamw.h"
 #include "trainer/training/adapters.h"
 #include "trainer/training/sliced_blocks.h"
+#include "trainer/training/teacher.h"
 
 namespace regroup {
 
 class Student {
  public:
   /// `gated` keeps the original heads (l0); otherwise only the merged model is trained (direct). With a place in a gang
-  /// the blocks are sliced, one after the other.
+  /// the blocks are sliced, one after the other. With a teacher, the student takes over its weights outside of the
+  /// attention, which then must not train, so that they are never in memory twice.
   static absl::StatusOr<Student> Make(const SourceModel& source, const Conversion& conversion, bool gated,
-                                      at::ScalarType dtype, at::Device device, std::optional<GangPlace> sliced_at = {});
+                                      at::ScalarType dtype, at::Device device, std::optional<GangPlace> sliced_at = {},
+                                      const Teacher* lends_rest = nullptr);
 
   /// Freezes every weight outside the attention. Frozen weights that equal the teacher's, which are all that the
   /// conversion did not change, share the teacher's memory from then on. `slices` are those of the teacher, if its

@@ -46,7 +46,11 @@ class SpecialIdReader {
       if (json.contains(key)) return IdOf(file, key, json[key]);
     }
     REGROUP_ASSIGN_OR_RETURN(const nlohmann::json config, ReadJsonObjectIfPresent(folder_ / "config.json"));
-    return TokenNumber(config, key + "_id");
+    // A checkpoint with other parts has the language model's configuration in an object of its own.
+    const std::string number = key + "_id";
+    const auto text = config.find("text_config");
+    const bool is_inside = !config.contains(number) && text != config.end() && text->is_object();
+    return TokenNumber(is_inside ? *text : config, number);
   }
 
  private:

@@ -30,9 +30,9 @@ TEST(DecodeSpeedTest, CountsTheBytesThatAStepReads) {
 
 TEST(DecodeSpeedTest, ReadsTheEmbeddingOnlyWhereItIsTheOutputProjection) {
   ModelConfig config = SmallConfig(4);
-  const int64_t apart = DecodedWeightBytes(RandomModel(config, false, 1));
+  const int64_t apart = DecodedWeightBytes(RandomModel(config, false, 1), 1);
   config.tied_embeddings = true;
-  EXPECT_EQ(DecodedWeightBytes(RandomModel(config, false, 1)), apart);
+  EXPECT_EQ(DecodedWeightBytes(RandomModel(config, false, 1), 1), apart);
 }
 
 TEST(DecodeSpeedTest, MeasuresWithoutPrefillAndTellsHowFarItIs) {

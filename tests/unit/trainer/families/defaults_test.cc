@@ -167,6 +167,42 @@ TEST(ExpertsTest, AreInTheLayersThatTheKeysName) {
   EXPECT_THAT(RefusalOf(config), HasSubstr("'mlp_only_layers'"));
 }
 
+TEST(HostileConfigTest, AsksForNoMemoryBeforeSizesAreChecked) {
+  json wide = LlamaLike("llama");
+  wide.update({{"head_dim", int64_t{1} << 31}, {"rope_scaling", {{"type", "longrope"}}}});
+  EXPECT_THAT(RefusalOf(wide), HasSubstr("head of width 2147483648"));
+  json original = LlamaLike("llama");
+  const json factors = json::array({1.0});
+  original["rope_scaling"] = {{"type", "longrope"}, {"short_factor", factors}, {"long_factor", factors}};
+  for (const double positions : {1.0, 1e300}) {
+    original["original_max_position_embeddings"] = positions;
+    EXPECT_THAT(RefusalOf(original), HasSubstr("original_max_position_embeddings")) << positions;
+  }
+  json deep = LlamaLike("smollm3");
+  deep["num_hidden_layers"] = int64_t{1} << 31;
+  EXPECT_THAT(RefusalOf(deep), HasSubstr("layers are more than"));
+  json many = LlamaLike("qwen3_moe");
+  many.update({{"num_hidden_layers", 10'000}, {"num_experts", 4096}, {"moe_intermediate_size", 1}});
+  EXPECT_THAT(RefusalOf(many), HasSubstr("experts"));
+}
+
+TEST(CompositeTest, TiesEmbeddingAndHeadAsItsClassDoes) {
+  const auto is_tied = [](const char* model_type, const json& whole, const json& text) {
+    json config = {{"model_type", model_type}, {"text_config", LlamaLike("llama")}};
+    if (!whole.is_null()) config["tie_word_embeddings"] = whole;
+    if (!text.is_null()) config["text_config"]["tie_word_embeddings"] = text;
+    if (std::string(model_type) == "gemma3") config["text_config"]["model_type"] = "gemma3_text";
+    const TextConfig read = TextConfigOf(*FamilyOf(config).value(), config).value();
+    return read.family->read_config(read.config).value().tied_embeddings;
+  };
+  EXPECT_FALSE(is_tied("llava", nullptr, nullptr));
+  EXPECT_TRUE(is_tied("llava", nullptr, true));
+  EXPECT_TRUE(is_tied("llava", true, false));
+  EXPECT_FALSE(is_tied("llava_next", nullptr, true));
+  EXPECT_TRUE(is_tied("gemma3", nullptr, false));
+  EXPECT_FALSE(is_tied("gemma3", false, true));
+}
+
 TEST(CompositeTest, ReadsTheLanguageModelWithItsClassesDefaults) {
   const json config = {{"model_type", "llava"}, {"text_config", {{"vocab_size", 32064}}}};
   const Family& llava = *FamilyOf(config).value();

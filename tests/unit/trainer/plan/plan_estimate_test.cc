@@ -84,7 +84,7 @@ TEST(PlanEstimateTest, SlicedBlocksAreDividedByTheRanks) {
 TEST(PlanEstimateTest, AGpuHoldsOneModelAtATime) {
   const ModelConfig config = SmallConfig(4);
   const int64_t parameters = Count(RandomModel(config, false, 1));
-  PlannedEvaluation evaluation{.kv_heads = 2, .cached_tokens = 50};
+  PlannedEvaluation evaluation{.kv_heads = 2, .cached_sequences = 1, .cached_tokens = 50};
   const double source = 4.0 * static_cast<double>(parameters) + 50.0 * config.KvCacheBytesPerToken(4);
   const double result =
       4.0 * static_cast<double>(ParametersWith(config, parameters, 2)) + 25.0 * config.KvCacheBytesPerToken(4);

@@ -61,7 +61,7 @@ class SlicedTrainingTest : public testing::TestWithParam<Case> {
 
   Student MakeStudent(const Teacher& teacher, std::optional<GangPlace> place) const {
     Student student = *Student::Make(*source_, *Conversion::Average(source_->config(), 2), GetParam().gated, at::kFloat,
-                                     at::kCPU, place);
+                                     at::kCPU, place, GetParam().trained == Trained::kAll ? nullptr : &teacher);
     if (GetParam().trained == Trained::kAttention) student.TrainAttentionOnly(teacher.model, teacher.slices.get());
     if (GetParam().trained == Trained::kAdapters) {
       EXPECT_TRUE(student.TrainAdapters(teacher.model, {.rank = 4, .alpha = 8, .seed = 3}, teacher.slices.get()).ok());
@@ -199,11 +199,17 @@ class SlicedFamilyTest : public SlicedTrainingTest {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Families, SlicedFamilyTest,
-                         testing::Values(Case{"mistral", true}, Case{"qwen3", true}, Case{"olmo2", true},
-                                         Case{"gpt2", true}, Case{"gpt_neox", true}, Case{"bloom", true},
-                                         Case{"t5", true}, Case{"t5", false, Trained::kAdapters}),
-                         [](const auto& info) { return info.param.name + (info.param.gated ? "" : "Adapters"); });
+INSTANTIATE_TEST_SUITE_P(
+    Families, SlicedFamilyTest,
+    testing::Values(Case{"mistral", true}, Case{"qwen3", true}, Case{"olmo2", true}, Case{"gpt2", true},
+                    Case{"gpt_neox", true}, Case{"bloom", true}, Case{"t5", true},
+                    Case{"t5", false, Trained::kAdapters}, Case{"t5"}, Case{"mistral"}, Case{"olmo2"}, Case{"bloom"},
+                    Case{"qwen2_moe"}, Case{"qwen2_moe", false, Trained::kAttention}),
+    [](const auto& info) {
+      const bool adapts = info.param.trained == Trained::kAdapters;
+      const bool attends = info.param.trained == Trained::kAttention;
+      return info.param.name + (info.param.gated ? "Gated" : adapts ? "Adapters" : attends ? "Attention" : "");
+    });
 
 TEST_P(SlicedFamilyTest, LearnsWhatWholeBlocksLearn) {
   const TrainingCheckpoint begun = Begin();
