@@ -42,6 +42,11 @@ ModelConfig ReadLlamaConfig(ConfigReader& reader, std::string_view family, const
   return config;
 }
 
+NameRules WithQueryKeyNorms(NameRules rules) {
+  return rules.RmsNorm("layers.{}.attention.query_norm", "model.layers.{}.self_attn.q_norm")
+      .RmsNorm("layers.{}.attention.key_norm", "model.layers.{}.self_attn.k_norm");
+}
+
 nlohmann::json TextDefaults(const TextSizes& sizes) {
   return {{"vocab_size", sizes.vocabulary},
           {"hidden_size", sizes.hidden},

@@ -54,6 +54,9 @@ inline constexpr LlamaBiases kAllBiases{.query_key_value = Bias::kByAttentionBia
 
 NameRules LlamaNames(const LlamaBiases& biases);
 
+/// Adds the norms of queries and keys.
+NameRules WithQueryKeyNorms(NameRules rules);
+
 struct TextSizes {
   int64_t vocabulary = 0, hidden = 0, intermediate = 0, layers = 0, heads = 0;
 };

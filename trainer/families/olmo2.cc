@@ -7,10 +7,7 @@ namespace {
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
   ModelConfig config = ReadLlamaConfig(reader, "olmo2", {});
-  config.norm_epsilon = reader.NumberOr("rms_norm_eps", 1e-5);
-  config.layout = BlockLayout::kNormAfter;
-  config.query_key_norm = QueryKeyNorm::kAllHeads;
-  reader.ReadBias(config, KeyOf(Bias::kByAttentionBias), false);
+  ReadOlmo2Config(reader, config);
   return Finish(reader, std::move(config));
 }
 

@@ -10,10 +10,7 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ModelConfig config = ReadLlamaConfig(reader, "olmo3", {.rotary_by_layer_type = true});
   ReadLayerTypes(reader, config, {.otherwise = AllButEvery(4)});
   ReadRotaryByLayerType(reader, config, {.default_theta = 500000.0}, {.theta = "", .default_theta = 500000.0});
-  config.norm_epsilon = reader.NumberOr("rms_norm_eps", 1e-5);
-  config.layout = BlockLayout::kNormAfter;
-  config.query_key_norm = QueryKeyNorm::kAllHeads;
-  reader.ReadBias(config, KeyOf(Bias::kByAttentionBias), false);
+  ReadOlmo2Config(reader, config);
   return Finish(reader, std::move(config));
 }
 

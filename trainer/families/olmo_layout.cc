@@ -2,14 +2,19 @@
 
 namespace regroup {
 
+void ReadOlmo2Config(ConfigReader& reader, ModelConfig& config) {
+  config.norm_epsilon = reader.NumberOr("rms_norm_eps", 1e-5);
+  config.layout = BlockLayout::kNormAfter;
+  config.query_key_norm = QueryKeyNorm::kAllHeads;
+  reader.ReadBias(config, KeyOf(Bias::kByAttentionBias), false);
+}
+
 std::vector<NameRule> Olmo2Names() {
-  return LlamaNames(kAttentionBiases)
-      .Without("layers.{}.attention_norm")
-      .Without("layers.{}.feed_forward_norm")
-      .RmsNorm("layers.{}.attention_norm", "model.layers.{}.post_attention_layernorm")
-      .RmsNorm("layers.{}.feed_forward_norm", "model.layers.{}.post_feedforward_layernorm")
-      .RmsNorm("layers.{}.attention.query_norm", "model.layers.{}.self_attn.q_norm")
-      .RmsNorm("layers.{}.attention.key_norm", "model.layers.{}.self_attn.k_norm")
+  return WithQueryKeyNorms(LlamaNames(kAttentionBiases)
+                               .Without("layers.{}.attention_norm")
+                               .Without("layers.{}.feed_forward_norm")
+                               .RmsNorm("layers.{}.attention_norm", "model.layers.{}.post_attention_layernorm")
+                               .RmsNorm("layers.{}.feed_forward_norm", "model.layers.{}.post_feedforward_layernorm"))
       .rules();
 }
 

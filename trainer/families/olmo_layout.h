@@ -5,6 +5,9 @@
 
 namespace regroup {
 
+/// Reads what they have beside LLaMA's keys.
+void ReadOlmo2Config(ConfigReader& reader, ModelConfig& config);
+
 std::vector<NameRule> Olmo2Names();
 
 }  // namespace regroup

@@ -19,12 +19,7 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   return Finish(reader, std::move(config));
 }
 
-std::vector<NameRule> Names() {
-  return WithExperts(LlamaNames(kAttentionBiases))
-      .RmsNorm("layers.{}.attention.query_norm", "model.layers.{}.self_attn.q_norm")
-      .RmsNorm("layers.{}.attention.key_norm", "model.layers.{}.self_attn.k_norm")
-      .rules();
-}
+std::vector<NameRule> Names() { return WithQueryKeyNorms(WithExperts(LlamaNames(kAttentionBiases))).rules(); }
 
 }  // namespace
 

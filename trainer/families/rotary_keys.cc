@@ -195,7 +195,7 @@ class RopeObject {
   /// Returns `truncate`, which is true if it is missing and false if it is null.
   bool WholePairs() {
     const Json* value = keys_.by_layer_type ? nullptr : Find("truncate");
-    if (keys_.by_layer_type || value == nullptr || value->is_null()) return value == nullptr;
+    if (value == nullptr || value->is_null()) return value == nullptr;
     if (value->is_boolean()) return *value;
     reader_.Fail(fmt::format("'truncate' in '{}' must be true or false, not {}", section_, Shown(*value)));
     return true;

@@ -71,9 +71,8 @@ std::string NoteOnWindows(const ModelConfig& source, const ModelConfig& result, 
   };
   const bool same = source.KvHeadsOfAllLayers() == result.KvHeadsOfAllLayers();
   return fmt::format(
-      "the cache of {} of the {} layers stops growing at the layer's window of {} tokens; beyond it a token adds {} to "
-      "the "
-      "cache{}",
+      "the cache of {} of the {} layers stops growing at the layer's window of {} tokens; beyond it a token adds {} "
+      "to the cache{}",
       windowed, source.layers, GroupedText(longest), growth(source),
       same ? "" : fmt::format(" of the source, and {} to that of the result", growth(result)));
 }
