@@ -61,6 +61,10 @@ endfunction()
 # mostly wait can run beside others.
 set(REGROUP_ALL_HALF_CORES 4)
 
+# The environment of a test that computes beside another. OpenMP's threads wait for one another by spinning: with more
+# threads than cores, and above all with several ranks in one process, every parallel loop may last a time slice.
+set(REGROUP_ONE_THREAD OMP_NUM_THREADS=1)
+
 # regroup_test(<name> SOURCES <file>... [DEPS <target>...] [LABELS fast|slow ...] [TORCH] [TIMEOUT <seconds>])
 # Declares a GoogleTest program and registers it as one ctest entry. A TORCH test is left out without the trainer.
 function(regroup_test name)
@@ -87,7 +91,8 @@ function(regroup_test name)
     set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 6)
   endif()
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} PROCESSORS 2)
+  set_tests_properties(${name} PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT} PROCESSORS 2
+                       ENVIRONMENT ${REGROUP_ONE_THREAD})
 endfunction()
 
 # Most of a file's compile time goes into libtorch's headers, so all torch targets share one precompiled header.
