@@ -35,6 +35,9 @@ HEAD = WIDTH // HEADS
 KINDS = {"layer_types": ["sliding_attention", "sliding_attention", "full_attention"], "sliding_window": 32}
 EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": WIDTH // 2}
 GPT = {"n_layer": LAYERS, "n_embd": WIDTH, "n_head": HEADS, "n_positions": WINDOW, "n_inner": 2 * WIDTH}
+BART = {"encoder_layers": LAYERS, "decoder_layers": LAYERS, "d_model": WIDTH, "encoder_attention_heads": HEADS,
+        "decoder_attention_heads": HEADS, "encoder_ffn_dim": 2 * WIDTH, "decoder_ffn_dim": 2 * WIDTH,
+        "max_position_embeddings": WINDOW, "decoder_start_token_id": 2}
 # Configurations by model type.
 FAMILIES = {
     "llama": LLAMA_LIKE,
@@ -66,6 +69,7 @@ FAMILIES = {
     "bloom": {"n_layer": LAYERS, "hidden_size": WIDTH, "n_head": HEADS, "seq_length": WINDOW},
     "t5": {"num_layers": LAYERS, "num_decoder_layers": LAYERS, "d_model": WIDTH, "d_kv": WIDTH // HEADS, "num_heads": HEADS,
            "d_ff": 2 * WIDTH, "decoder_start_token_id": 2},
+    **{family: BART for family in ("bart", "mbart", "pegasus", "marian", "m2m_100")},
 }
 
 
@@ -127,7 +131,9 @@ def trained_predictions(model, batch):
     if not model.config.is_encoder_decoder:
         return model(batch).logits[:, :-1], batch[:, 1:]
     half = batch.shape[1] // 2
-    return model(input_ids=batch[:, :half], labels=batch[:, half:].contiguous()).logits, batch[:, half:]
+    start = torch.full_like(batch[:, :1], model.config.decoder_start_token_id)
+    read = torch.cat([start, batch[:, half:-1]], 1)
+    return model(input_ids=batch[:, :half], decoder_input_ids=read).logits, batch[:, half:]
 
 
 def perplexities(folder, arguments):

@@ -15,6 +15,7 @@ void CheckConfig(const Family& family, const ModelConfig& config) {
   REGROUP_REQUIRE(config.layers > 0 && config.heads > 0 && config.kv_heads > 0 && config.head_width > 0);
   REGROUP_REQUIRE(config.heads % config.kv_heads == 0);
   REGROUP_REQUIRE(!config.kinds.empty());
+  REGROUP_REQUIRE(!config.HasEncoder() || config.decoder_start_token < config.vocabulary);
   for (const AttentionKind& kind : config.kinds) {
     REGROUP_REQUIRE(kind.rotary.inverse_frequencies.size() == static_cast<size_t>(kind.rotary.width) / 2);
     REGROUP_REQUIRE(kind.rotary.width <= config.head_width && kind.sliding_window >= 0);

@@ -11,6 +11,9 @@ COMMON = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4, "
           "vocab_size": 48, "max_position_embeddings": 64}  # fmt: skip
 GROUPED = {**COMMON, "num_key_value_heads": 4}
 GPT = {"n_layer": 2, "n_embd": 32, "n_head": 4, "n_positions": 64, "vocab_size": 48}
+BART = {"encoder_layers": 2, "decoder_layers": 1, "d_model": 32, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
+        "encoder_ffn_dim": 40, "decoder_ffn_dim": 40, "vocab_size": 48, "max_position_embeddings": 64, "pad_token_id": 1,
+        "eos_token_id": 2, "decoder_start_token_id": 0}  # fmt: skip
 BASES = {
     "llama": GROUPED,
     "mistral": {**GROUPED, "sliding_window": None},
@@ -44,12 +47,19 @@ BASES = {
     "t5": {"num_layers": 2, "num_decoder_layers": 1, "d_model": 32, "d_kv": 6, "num_heads": 4, "d_ff": 40,
            "vocab_size": 48, "relative_attention_num_buckets": 8, "relative_attention_max_distance": 20,
            "decoder_start_token_id": 0},
+    "bart": BART,
+    "mbart": BART,
+    "pegasus": BART,
+    "marian": {**BART, "scale_embedding": True},
+    # Tokens for padding have no position.
+    "m2m_100": {**BART, "vocab_size": 49, "pad_token_id": 48},
 }  # fmt: skip
 ROTARY = ("llama", "mistral", "gemma", "gemma2", "gemma3_text", "qwen2", "qwen3", "qwen2_moe", "qwen3_moe", "mixtral",
           "olmo", "olmo2", "olmo3", "olmoe", "cohere", "cohere2", "granite", "smollm3", "stablelm", "phi", "phi3",
           "gpt_neox")  # fmt: skip
 PARTIAL = ("stablelm", "phi", "phi3", "gpt_neox")
-ACTIVATION_KEYS = {"gptj": "activation_function", "gpt2": "activation_function", "opt": "activation_function"}
+ACTIVATION_KEYS = {family: "activation_function"
+                   for family in ("gptj", "gpt2", "opt", "bart", "mbart", "pegasus", "marian", "m2m_100")}  # fmt: skip
 
 
 class Case(NamedTuple):
@@ -259,7 +269,7 @@ def default_cases():
                 "query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping", "no_rope_layers",
                 "no_rope_layer_interval", "embedding_multiplier", "logits_scaling", "attention_multiplier",
                 "residual_multiplier", "sliding_window_pattern", "num_local_experts",
-                "shared_expert_intermediate_size"}  # fmt: skip
+                "shared_expert_intermediate_size", "scale_embedding"}  # fmt: skip
         for key in sorted(keys):
             yield Case(f"{key}-null", family, {key: None})
             if BASES[family].get(key) is not None or key == "sliding_window":
@@ -313,8 +323,10 @@ def single_cases():
     yield Case("affine", "opt", {"layer_norm_elementwise_affine": False})
     yield Case("norm-after", "opt", {"do_layer_norm_before": False})
     yield Case("projected", "opt", {"word_embed_proj_dim": 16})
-    yield Case("tokens-beyond", "t5", {"decoder_start_token_id": 47})
+    yield Case("last-token", "t5", {"decoder_start_token_id": 47})
+    yield Case("token-beyond", "t5", {"decoder_start_token_id": 48})
     yield from t5_cases()
+    yield from bart_cases()
 
 
 def kind_cases():
@@ -384,6 +396,28 @@ def t5_cases():
         yield Case(f"{general}-and-{own}", "t5", {general: value})
         yield Case(f"{general}-alone", "t5", {general: value, own: ABSENT})
     yield Case("num-hidden-layers-and-num-layers", "t5", {"num_hidden_layers": 1})
+
+
+def bart_cases():
+    for family in ("bart", "mbart", "pegasus", "marian", "m2m_100"):
+        for name, keys in {
+            "heads-differ": {"decoder_attention_heads": 2},
+            "widths-differ": {"decoder_ffn_dim": 24},
+            "scaled": {"scale_embedding": True},
+            "not-scaled": {"scale_embedding": False},
+            "old-keys": {"normalize_before": True, "normalize_embedding": True, "add_final_layer_norm": True,
+                         "static_position_embeddings": True},
+            "general-names": {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 2},
+            "other-hidden-size": {"hidden_size": 16},
+            "other-heads": {"num_attention_heads": 2, "decoder_attention_heads": 2},
+            "other-layers": {"num_hidden_layers": 1},
+            "shared": {"share_encoder_decoder_embeddings": True},
+            "copies-absent": {"tie_word_embeddings": False},
+        }.items():  # fmt: skip
+            yield Case(name, family, keys)
+    yield Case("not-shared", "marian", {"share_encoder_decoder_embeddings": False})
+    yield Case("decoder-vocabulary", "marian", {"decoder_vocab_size": 48})
+    yield Case("other-decoder-vocabulary", "marian", {"decoder_vocab_size": 40})
 
 
 def resaved_cases():

@@ -9,12 +9,15 @@ import zlib
 import safetensors.torch
 import torch
 import transformers
+from transformers.models.marian.modeling_marian import MarianSinusoidalPositionalEmbedding
+from transformers.models.pegasus.modeling_pegasus import PegasusSinusoidalPositionalEmbedding
 
 from config_cases import BASES
 from transformers_checks import model_class
 
 EMBEDDINGS = ("embed_tokens.weight", "embed_in.weight", "wte.weight", "word_embeddings.weight", "shared.weight")
 HEADS = {"gpt_neox": "embed_out.weight"}
+COMPUTED_POSITIONS = {"pegasus": PegasusSinusoidalPositionalEmbedding, "marian": MarianSinusoidalPositionalEmbedding}
 EMBEDDING_COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 
 
@@ -28,10 +31,25 @@ def shapes_of(family, config):
             model = model_class(family).from_config(parsed)
     except Exception:  # whatever it raises, Transformers does not accept the configuration
         return None
-    shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items() if name not in EMBEDDING_COPIES}
+    state = model.state_dict()
+    copies = {prefix + name for prefix in ("", "model.") for name in EMBEDDING_COPIES if prefix + "shared.weight" in state}
+    shapes = {name: list(tensor.shape) for name, tensor in state.items() if name not in copies}
     if family in HEADS:
         shapes[HEADS[family]] = shapes.pop("lm_head.weight")
     return shapes
+
+
+def set_computed_positions(family, tensors):
+    if family in COMPUTED_POSITIONS:
+        for name in [name for name in tensors if name.endswith("embed_positions.weight")]:
+            tensors[name] = COMPUTED_POSITIONS[family](*tensors[name].shape).create_weight()
+
+
+def set_embedding_copies(case, tensors):
+    """Without tie_word_embeddings, classes with BART's names take the embeddings of encoder and decoder for themselves."""
+    if "model.shared.weight" in tensors and case.config().get("tie_word_embeddings") is False and not case.name == "copies-absent":
+        for name in EMBEDDING_COPIES:
+            tensors[f"model.{name}"] = tensors["model.shared.weight"].clone()
 
 
 def random_tensor(name, shape, generator):
@@ -83,8 +101,10 @@ def make_config_checkpoint(folder, case):
     shapes = shapes_of(case.family, config) or shapes_of(case.family, {"model_type": case.family, **BASES[case.family]})
     generator = torch.Generator().manual_seed(zlib.crc32(f"{case.family}/{case.name}".encode()))
     tensors = {name: random_tensor(name, shape, generator) for name, shape in shapes.items()}
+    set_computed_positions(case.family, tensors)
     set_biases(case, tensors, generator)
     set_head(case, tensors, generator)
+    set_embedding_copies(case, tensors)
     safetensors.torch.save_file(tensors, f"{folder}/model.safetensors", metadata={"format": "pt"})
     with open(f"{folder}/config.json", "w") as file:
         json.dump(config, file, indent=1)

@@ -31,11 +31,13 @@ TOLERANCE = 1e-4
 SHORT = 450
 
 # Regular expressions for "family/case": settings that Regroup does not compute (trainer/families/README.md lists them).
-REFUSED = (r".*/(hidden_act|hidden_activation|activation_function)-(relu2|quick_gelu|tanh)", r".*/yarn-attention_factor-0", r".*/longrope-(words|zero)-.*", r"cohere/cohere-norm", r"opt/(affine|norm-after|projected)",
+REFUSED = (r".*/(hidden_act|hidden_activation|activation_function)-(relu2|quick_gelu|tanh)", r".*/yarn-attention_factor-0", r".*/longrope-(words|zero)-.*", r"cohere/cohere-norm", r"opt/(affine|norm-after|projected)", r"(bart|mbart|pegasus|marian|m2m_100)/(heads|widths)-differ", r"marian/not-shared",
            r"gpt_neox/head-dim-[68]")  # fmt: skip
 # Transformers needs T5's first token only to shift labels, and takes the pad token, 0, to generate. Mistral's class
 # does not read layer_types, but fails on null. Phi-3's first checkpoints call longrope `su`. Classes with windows want one even if no layer has it.
-ACCEPTED = (r"t5/(start|decoder_start_token_id)-absent", r"mistral/layer_types-null", r"phi3/longrope-old-name-.*",
+# mBART's first token is that of a language, which the caller chooses; Regroup reads texts with the end token there.
+ACCEPTED = (r"t5/(start|decoder_start_token_id)-absent", r"(bart|mbart|pegasus|marian|m2m_100)/decoder_start_token_id-null",
+            r"mbart/decoder_start_token_id-absent", r"mistral/layer_types-null", r"phi3/longrope-old-name-.*",
             r"(gemma2|gemma3_text|olmo3|cohere2)/layer-types-full-no-window")  # fmt: skip
 
 
@@ -125,7 +127,8 @@ def check_conversions(programs, work):
     decide what the model is."""
     write_text(f"{work}/text.jsonl", 60, seed=1)
     for name in ("llama/head-different-tied-True", "llama/rope-yarn-both", "llama/biases-with", "t5/resaved-gated-gelu",
-                 "opt/head-different-tied-absent", "gpt_neox/head-only-tied-True"):  # fmt: skip
+                 "opt/head-different-tied-absent", "gpt_neox/head-only-tied-True", "bart/head-different-tied-True",
+                 "pegasus/scaled", "m2m_100/scaled", "mbart/head-different-tied-True"):  # fmt: skip
         case = all_cases()[name]
         folder = f"{work}/{name.replace('/', '-').lower()}"
         vocabulary = train_tokenizer(work, texts_of(f"{work}/text.jsonl"), begin=False)

@@ -1,5 +1,5 @@
 """Greedy decoding with our KV cache gives Transformers' tokens: for the shipped model, for its conversion to fewer KV
-heads, and for the trained model of REGROUP_TRAINED_MODELS where it is set.
+heads, for the trained model of REGROUP_TRAINED_MODELS where it is set, and for random encoder-decoders.
 
 usage: decode_oracle.py <regroup> <logits_tool> <decode_tool> <source folder> [trained models' folder]
 """
@@ -13,10 +13,13 @@ import torch
 
 from prompts import greedy_of, prompts_of
 from regroup_programs import Programs
+from tiny_checkpoints import texts_of, write_text
+from tiny_families import make_family_checkpoint
 from trained_models import trained_models
 from transformers_checks import load
 
 NEW_TOKENS = 40
+ENCODER_DECODERS = ("t5", "bart", "m2m_100")
 
 
 def check(decode_tool, folder, data, scratch):
@@ -48,6 +51,10 @@ def main():
             check(decode_tool, folder, demo.valid, work)
         for other in others:
             check(decode_tool, other.folder, other.valid, work)
+        write_text(f"{work}/text.jsonl", 60, seed=1)
+        for case in ENCODER_DECODERS:
+            folder = make_family_checkpoint(work, case, texts_of(f"{work}/text.jsonl"))
+            check(decode_tool, folder, f"{work}/text.jsonl", work)
 
 
 main()

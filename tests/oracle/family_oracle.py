@@ -54,6 +54,19 @@ def check_other_parts(folder, source_folder):
     assert others and all(torch.equal(before[name], after[name]) for name in others), others
 
 
+def check_decoding(folder, source, kv_heads):
+    """Checks that an encoder-decoder was timed and asked, with a cache of the size that its definition has."""
+    report = report_of(folder)
+    config = source.config
+    layers = getattr(config, "num_decoder_layers", None) or config.decoder_layers
+    width = getattr(config, "d_kv", None) or config.d_model // config.num_attention_heads
+    for role, heads in (("source", config.num_attention_heads), ("result", kv_heads)):
+        speed = report["result"]["latency"]["grid"][0][role]
+        # Self-attention and cross attention, keys and values, float32, 2 sequences of 16 tokens in each.
+        assert speed["kv_bytes"] == speed["kv_bytes_computed"] == 2 * 2 * layers * heads * width * 4 * 2 * 16, (role, speed)
+        assert len(report[role]["answers"]) == 1 and report[role]["answers"][0]["tokens"] <= 8, report[role]["answers"]
+
+
 def convert(programs, work, case, source_folder, source, job):
     share, alignment, finetune, refine = job
     heads = source.config.get_text_config().num_attention_heads
@@ -61,11 +74,16 @@ def convert(programs, work, case, source_folder, source, job):
     training = dict(finetune)
     if finetune["method"] != "none":
         training.update(data=train, batch_sequences=4, sequence_length=LENGTH, learning_rate=1e-3)
+    evaluation = {"perplexity": {"data": valid, "sequence_length": LENGTH}}
+    if source.config.is_encoder_decoder:
+        evaluation.update(latency={"batch_sizes": [2], "context_lengths": [16], "new_tokens": 4},
+                          answers={"prompts": ["Gamma."], "new_tokens": 8})  # fmt: skip
     label = f"{case}-{heads // share}".replace("_", "-")
     folder = programs.convert(
         work, label, source_folder, heads // share, alignment=alignment, finetune=training, refine={"outputs": refine},
-        calibration={"data": train, "sequences": 16, "sequence_length": LENGTH},
-        evaluation={"perplexity": {"data": valid, "sequence_length": LENGTH}})  # fmt: skip
+        calibration={"data": train, "sequences": 16, "sequence_length": LENGTH}, evaluation=evaluation)  # fmt: skip
+    if source.config.is_encoder_decoder:
+        check_decoding(folder, source, heads // share)
     check_layout(folder, source_folder, CASES[case][2], heads // share, heads)
     check_other_parts(folder, source_folder)
     tokens = random_tokens(source, 2, 100)
@@ -90,7 +108,9 @@ def check_refusals(programs, work, source_folder):
     data = f"{work}/train.jsonl"
     for number, (section, words) in enumerate((
             ({"calibration": {"data": data, "sequences": 4, "sequence_length": 31}}, "calibration.sequence_length: 31 is odd"),
-            ({"evaluation": {"latency": {"batch_sizes": [1], "context_lengths": [16]}}}, "evaluation.latency:"))):  # fmt: skip
+            ({"evaluation": {"latency": {"batch_sizes": [1], "context_lengths": [500], "new_tokens": 20}}},
+             "exceed the 512 positions of the model; write at most 492"),
+            ({"evaluation": {"needle": {"context_lengths": [64]}}}, "evaluation.needle:"))):  # fmt: skip
         calibration = {"calibration": {"data": data, "sequences": 4, "sequence_length": 32}, "finetune": {"method": "none"}}
         done, output = programs.run(work, f"refused-{number}", source_folder, 4, **{**calibration, **section})
         assert done.returncode != 0 and words in done.stdout + done.stderr, (words, done.stdout[-2000:], done.stderr[-2000:])

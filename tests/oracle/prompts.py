@@ -15,7 +15,8 @@ def prompts_of(folder, data, count, longest):
 
 
 def greedy_of(model, prompts, new_tokens):
-    """Returns Transformers' greedy continuations, with its own cache. No token ends a continuation early."""
+    """Returns Transformers' greedy continuations, with its own cache. No token ends a continuation early. Its cache of an
+    encoder-decoder has room for as many layers of the decoder as the encoder has, so that there none is used."""
     import torch
 
     continuations = []
@@ -23,6 +24,8 @@ def greedy_of(model, prompts, new_tokens):
         ids = torch.tensor([prompt])
         with torch.no_grad():
             output = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, num_beams=1,
-                                    max_new_tokens=new_tokens, min_new_tokens=new_tokens, pad_token_id=0)  # fmt: skip
-        continuations.append(output[0, len(prompt):].tolist())
+                                    max_new_tokens=new_tokens, min_new_tokens=new_tokens, pad_token_id=0,
+                                    use_cache=not model.config.is_encoder_decoder)  # fmt: skip
+        # An encoder-decoder returns its start token and the answer.
+        continuations.append(output[0, 1 if model.config.is_encoder_decoder else len(prompt):].tolist())
     return continuations

@@ -15,6 +15,9 @@ GPT = {"n_layer": 2, "n_embd": 64, "n_head": 8, "n_positions": 128, "bos_token_i
 T5 = {"num_layers": 2, "num_decoder_layers": 3, "d_model": 64, "d_kv": 12, "num_heads": 8, "d_ff": 88,
       "relative_attention_num_buckets": 8, "relative_attention_max_distance": 20, "bos_token_id": 0, "eos_token_id": 1,
       "pad_token_id": 2, "decoder_start_token_id": 2}
+BART = {"encoder_layers": 2, "decoder_layers": 2, "d_model": 64, "encoder_attention_heads": 8, "decoder_attention_heads": 8,
+        "encoder_ffn_dim": 88, "decoder_ffn_dim": 88, "max_position_embeddings": 96, "bos_token_id": 0, "eos_token_id": 1,
+        "pad_token_id": 2, "decoder_start_token_id": 2, "forced_eos_token_id": None}
 YARN = {"rope_type": "yarn", "rope_theta": 1000.0, "factor": 4.0, "original_max_position_embeddings": 32}
 # Each pair of a head that is 8 wide has its own factor; sequences of the tests are longer than 32.
 LONGROPE = {"rope_type": "longrope", "rope_theta": 500.0, "short_factor": [1.0, 1.1, 1.4, 2.0],
@@ -102,6 +105,12 @@ CASES = {
                         "eos_token_id": 1}, "expanded"),
     "t5": ("t5", T5, "expanded"),
     "t5-gated": ("t5", {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}, "expanded"),
+    "bart": ("bart", BART, "expanded"),
+    "mbart": ("mbart", {**BART, "scale_embedding": True}, "expanded"),
+    "pegasus": ("pegasus", BART, "expanded"),
+    "marian": ("marian", {**BART, "scale_embedding": True}, "expanded"),
+    # Tokens for padding have no position.
+    "m2m_100": ("m2m_100", {**BART, "pad_token_id": 3}, "expanded"),
 }  # fmt: skip
 
 
@@ -113,10 +122,15 @@ def randomise(model, seed):
             noise = torch.randn(parameter.shape, generator=generator)
             if parameter.dim() == 1:
                 parameter.copy_(0.3 * noise if name.endswith("bias") else 1 + 0.2 * noise)
+            elif "embed_positions" in name and not parameter.requires_grad:
+                pass  # Computed by the class.
             elif "emb" in name or "wte" in name or "wpe" in name:
                 parameter.copy_(0.2 * noise)
             else:
                 parameter.copy_(1.3 * noise / min(parameter.shape) ** 0.5)
+        for name, buffer in model.named_buffers():
+            if name == "final_logits_bias":
+                buffer.copy_(0.3 * torch.randn(buffer.shape, generator=generator))
 
 
 def share_heads(model, layers):

@@ -11,7 +11,9 @@ from tokenizers import Tokenizer
 from regroup_programs import config_of, report_of
 
 
-ENCODER_DECODERS = {"t5"}
+ENCODER_DECODERS = {"t5", "bart", "mbart", "pegasus", "marian", "m2m_100"}
+# Classes that compute positions and store the table.
+SINUSOIDAL = {"pegasus", "marian"}
 # Checkpoints with a language model among other parts.
 COMPOSITES = {"llava", "llava_next", "vipllava", "gemma3"}
 
@@ -55,7 +57,9 @@ def logits_of(model, tokens):
         if not model.config.is_encoder_decoder:
             return model(tokens).logits.float()
         half = tokens.shape[1] // 2
-        return model(input_ids=tokens[:, :half], labels=tokens[:, half:].contiguous()).logits.float()
+        start = torch.full_like(tokens[:, :1], model.config.decoder_start_token_id)
+        read = torch.cat([start, tokens[:, half:-1]], 1)
+        return model(input_ids=tokens[:, :half], decoder_input_ids=read).logits.float()
 
 
 def predictions_of(model, tokens):
@@ -72,8 +76,10 @@ def relative_difference(logits, expected):
 
 def random_tokens(model, sequences, length):
     generator = torch.Generator().manual_seed(5)
-    vocabulary = model.config.get_text_config().vocab_size
-    return torch.randint(0, vocabulary, (sequences, length), generator=generator)
+    config = model.config.get_text_config()
+    tokens = torch.randint(0, config.vocab_size, (sequences, length), generator=generator)
+    # M2M-100 gives a token for padding no position, even inside a text.
+    return tokens.where(tokens != config.pad_token_id, 4) if config.model_type == "m2m_100" else tokens
 
 
 def token_windows(folder, data, length):

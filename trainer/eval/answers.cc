@@ -8,14 +8,15 @@
 
 namespace regroup {
 
-absl::StatusOr<std::vector<int32_t>> PromptTokens(const Tokenizer& tokenizer, const std::string& prompt) {
+absl::StatusOr<std::vector<int32_t>> PromptTokens(const Tokenizer& tokenizer, const std::string& prompt,
+                                                  const ModelConfig& config) {
   const Conversation conversation{.messages = {{{"role", "user"}, {"content", prompt}}}, .asks_for_answer = true};
   const auto rendered = tokenizer.Render(conversation);
   if (rendered.ok()) return tokenizer.EncodeOrdinary(*rendered);
   if (!absl::IsNotFound(rendered.status())) return rendered.status();
   REGROUP_ASSIGN_OR_RETURN(std::vector<int32_t> ids, tokenizer.Encode(prompt));
-  // Post-processing that ends every text would also end the prompt.
-  if (tokenizer.eos_id() && !ids.empty() && ids.back() == *tokenizer.eos_id()) ids.pop_back();
+  // Post-processing that ends every text would also end the prompt. An encoder was trained on texts that end.
+  if (!config.HasEncoder() && tokenizer.eos_id() && !ids.empty() && ids.back() == *tokenizer.eos_id()) ids.pop_back();
   return ids;
 }
 
@@ -27,7 +28,7 @@ absl::StatusOr<Answer> AnswerPrompt(const Model& model, const Tokenizer& tokeniz
   Decoder decoder(model, 1, prompt_BT.size(1) + most_tokens);
   std::vector<int32_t> ids;
   Answer answer;
-  at::Tensor next = decoder.Read(prompt_BT);
+  at::Tensor next = decoder.ReadPrompt(prompt_BT);
   while (true) {
     const auto id = static_cast<int32_t>(next.item<int64_t>());
     answer.ended = tokenizer.eos_id() == id;

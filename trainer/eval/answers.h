@@ -21,10 +21,11 @@ struct Answer {
 
 /// Returns the tokens that the model reads: those of the checkpoint's chat template, with the prompt as the user's
 /// message, or of the prompt itself if there is no template. Errors: those of Tokenizer::Render and Encode.
-absl::StatusOr<std::vector<int32_t>> PromptTokens(const Tokenizer& tokenizer, const std::string& prompt);
+absl::StatusOr<std::vector<int32_t>> PromptTokens(const Tokenizer& tokenizer, const std::string& prompt,
+                                                  const ModelConfig& config);
 
-/// Takes the most likely token each time, at most `most_tokens` and until the end token. The model, a decoder without
-/// encoder, must have positions for all. Errors: those of Tokenizer::Decode.
+/// Takes the most likely token each time, at most `most_tokens` and until the end token. The model must have positions
+/// for all. Errors: those of Tokenizer::Decode.
 absl::StatusOr<Answer> AnswerPrompt(const Model& model, const Tokenizer& tokenizer, const std::vector<int32_t>& prompt,
                                     int64_t most_tokens);
 

@@ -23,6 +23,20 @@ at::Tensor RandomTokens(const Model& model, int64_t batch, int64_t length) {
       .to(model.embedding.device());
 }
 
+/// Removes what an encoder-decoder needs only to encode: the encoder, and the keys and values of its output.
+void RemoveEncoder(Model& model) {
+  if (!model.config.HasEncoder()) return;
+  VisitOuter(model, [](const std::string& name, at::Tensor& tensor) {
+    if (name.starts_with("encoder_")) tensor.reset();
+  });
+  for (int64_t layer = 0; layer < model.config.layers; ++layer) {
+    Block& block = model.blocks[layer];
+    const AttentionRole role = model.config.Role(layer);
+    if (role == AttentionRole::kEncoder) block = {};
+    if (role == AttentionRole::kCross) block.attention.key = block.attention.value = {};
+  }
+}
+
 /// One model during the measurement of a case.
 class Run {
  public:
@@ -31,6 +45,7 @@ class Run {
     const at::Tensor tokens = RandomTokens(model, setting.batch, std::max<int64_t>(1, setting.context));
     if (setting.prefill) {
       const Stopwatch watch;
+      if (model.config.HasEncoder()) decoder_.Encode(tokens);
       next_ = decoder_.Read(tokens);
       speed_.prefill_seconds = watch.Seconds();
     } else {
@@ -85,6 +100,7 @@ int64_t DecodedWeightBytes(const Model& model, int64_t batch) {
     return tensor.defined() ? static_cast<int64_t>(tensor.nbytes()) : 0;
   };
   Model slots = model;
+  RemoveEncoder(slots);
   int64_t bytes = 0;
   VisitOuter(slots, [&](const std::string& name, at::Tensor& tensor) {
     const bool rows_only = name == "embedding.weight" && model.head.defined();

@@ -17,7 +17,7 @@ namespace regroup {
 
 struct DecodeCase {
   int64_t batch = 1;
-  /// Number of tokens in the cache when decoding starts.
+  /// Number of tokens in the cache when decoding starts; the encoder of an encoder-decoder has read as many.
   int64_t context = 0;
   int64_t new_tokens = 0;
   /// If true, the model reads the context, which also times the prefill; otherwise the cache is filled with random
@@ -44,7 +44,7 @@ struct DecodeSpeed {
 };
 
 /// Returns the bytes of the parameters that decoding reads: all but the embedding, of which it reads single rows,
-/// unless the embedding is also the output projection.
+/// unless the embedding is also the output projection, and but those that an encoder-decoder needs only to encode.
 int64_t DecodedWeightBytes(const Model& model, int64_t batch);
 
 /// Measures the models in turns of a few steps each. All must have the same vocabulary. `progress` receives the number

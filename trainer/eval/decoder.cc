@@ -21,6 +21,14 @@ void PackForDecoding(Model& model) {
 Decoder::Decoder(const Model& model, int64_t batch, int64_t capacity)
     : model_(model), cache_(model.config, batch, capacity, model.embedding.scalar_type(), model.embedding.device()) {}
 
+at::Tensor Decoder::ReadPrompt(const at::Tensor& tokens_BT) {
+  if (!model_.config.HasEncoder()) return Read(tokens_BT);
+  Encode(tokens_BT);
+  return Read(at::full_like(tokens_BT.narrow(1, 0, 1), model_.config.decoder_start_token));
+}
+
+void Decoder::Encode(const at::Tensor& tokens_BT) { RunCachedEncoder(model_, tokens_BT, cache_); }
+
 at::Tensor Decoder::Read(const at::Tensor& tokens_BT) {
   at::NoGradGuard no_gradients;
   const at::Tensor hidden = RunCachedHiddenStates(model_, tokens_BT, cache_);
@@ -33,7 +41,7 @@ at::Tensor Decoder::Read(const at::Tensor& tokens_BT) {
 at::Tensor DecodeGreedily(const Model& model, const at::Tensor& prompt_BT, int64_t new_tokens) {
   Decoder decoder(model, prompt_BT.size(0), prompt_BT.size(1) + new_tokens);
   std::vector<at::Tensor> tokens;
-  at::Tensor next = decoder.Read(prompt_BT);
+  at::Tensor next = decoder.ReadPrompt(prompt_BT);
   for (int64_t done = 0; done < new_tokens; ++done) {
     tokens.push_back(next);
     if (done + 1 < new_tokens) next = decoder.Read(next);

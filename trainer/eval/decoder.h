@@ -17,8 +17,15 @@ void PackForDecoding(Model& model);
 
 class Decoder {
  public:
-  /// Allocates memory for `batch` sequences of `capacity` tokens.
+  /// Allocates memory for `batch` sequences of `capacity` tokens, in an encoder-decoder for each of the two.
   Decoder(const Model& model, int64_t batch, int64_t capacity);
+
+  /// Reads a prompt and returns the most likely first tokens of an answer, [B, 1]. An encoder reads the whole prompt,
+  /// and its decoder the token that it starts with.
+  at::Tensor ReadPrompt(const at::Tensor& tokens_BT);
+
+  /// Lets the encoder read tokens_BT, for all tokens that the decoder reads afterwards.
+  void Encode(const at::Tensor& tokens_BT);
 
   /// Reads tokens_BT and returns the most likely next tokens, [B, 1]. Returns when the device has computed them.
   at::Tensor Read(const at::Tensor& tokens_BT);

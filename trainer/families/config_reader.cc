@@ -174,6 +174,10 @@ void ConfigReader::CheckSizes(const ModelConfig& config) {
       experts.count * std::max(experts.width, experts.shared_width) > kMaxAllExperts) {
     Fail(fmt::format("{} experts of width {} are more than any model has", experts.count, experts.width));
   }
+  if (config.HasEncoder() && config.decoder_start_token >= config.vocabulary) {
+    Fail(fmt::format("'decoder_start_token_id' is {}, but the vocabulary ('vocab_size') has {} tokens",
+                     config.decoder_start_token, config.vocabulary));
+  }
   if (config.heads <= kMaxWidth && config.heads * config.head_width > kMaxWidth) {
     Fail(fmt::format("{} heads of width {} are wider than {}", config.heads, config.head_width, kMaxWidth));
   }

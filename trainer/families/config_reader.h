@@ -63,7 +63,8 @@ class ConfigReader {
   int64_t Layers(std::string_view key);
   /// Records an error found by the family itself.
   void Fail(std::string message);
-  /// Fails for a model larger than any existing one, so that products of its sizes cannot overflow.
+  /// Fails for a model larger than any existing one, so that products of its sizes cannot overflow, and for a first
+  /// token that is not in the vocabulary.
   void CheckSizes(const ModelConfig& config);
 
   const absl::Status& status() const { return status_; }

@@ -25,17 +25,18 @@ enum class Packing {
   /// All queries, then all keys, then all values along the last axis, transposed to [in, out].
   kFusedTransposed,
   /// The rows of one parameter after those of another, [sum of out, in], whose numbers of rows may differ: queries,
-  /// keys
-  /// and values, or gate and up.
+  /// keys and values, or gate and up.
   kFusedRows,
   /// The same for each expert, [experts, sum of out, in]. Such tensors are read only.
   kStackedRows,
+  /// A vector as the only row of a matrix, [1, out], a buffer of the class. Where the tensor is missing, it is zero.
+  kRow,
 };
 
 /// Regroup's name of a parameter and the checkpoint's; "{}" stands for the layer's index, and a second one for the
-/// expert's. Rules of an encoder-decoder
-/// name the stack instead of "layers": "encoder.{}.", "decoder.{}." or "cross.{}.", with the index in the stack. The
-/// rules of parameters that one tensor holds have the same checkpoint name and follow one another in its order.
+/// expert's. Rules of an encoder-decoder name the stack instead of "layers": "encoder.{}.", "decoder.{}." or
+/// "cross.{}.", with the index in the stack. The rules of parameters that one tensor holds have the same checkpoint
+/// name and follow one another in its order.
 struct NameRule {
   std::string ours;
   std::string checkpoint;
@@ -73,8 +74,13 @@ struct Family {
   std::vector<NameRule> names = {};
   /// The name of its class with an output head in Transformers, such as "LlamaForCausalLM".
   std::string_view architecture;
+  /// Tables of SinusoidalConfig that checkpoints may store.
+  std::vector<std::string_view> computed_positions = {};
   /// Other names under which a checkpoint may store the embedding, once more or instead.
   std::vector<std::string_view> embedding_copies = {};
+  /// True if the class ties those names only together with the output head: without tie_word_embeddings a checkpoint
+  /// must store all of them.
+  bool copies_where_untied = false;
   /// Another name of the output head.
   std::string_view head_alias = "";
   void (*write_untied)(nlohmann::json& config) = WriteUntied;

@@ -9,6 +9,7 @@ namespace regroup {
 std::vector<int64_t> PackedShape(Packing packing, const PartShapes& parts) {
   std::vector<int64_t> shape = parts.front();
   for (size_t part = 1; part < parts.size(); ++part) shape.front() += parts[part].front();
+  if (packing == Packing::kRow) shape.insert(shape.begin(), 1);
   const bool transposed = packing == Packing::kTransposed || packing == Packing::kFusedTransposed;
   if (transposed) std::reverse(shape.begin(), shape.end());
   return shape;
@@ -29,6 +30,8 @@ at::Tensor Unpack(const at::Tensor& stored, Packing packing, const PartShapes& p
       for (int before = 0; before < part; ++before) first += parts[before].front();
       return stored.narrow(0, first, parts[part].front());
     }
+    case Packing::kRow:
+      return stored.select(0, 0);
     case Packing::kPlain:
       break;
   }
@@ -49,6 +52,8 @@ at::Tensor Pack(const std::vector<at::Tensor>& parts, Packing packing, int64_t h
     case Packing::kFusedRows:
     case Packing::kStackedRows:
       return at::cat(parts, 0);
+    case Packing::kRow:
+      return parts.front().unsqueeze(0);
     case Packing::kPlain:
       break;
   }

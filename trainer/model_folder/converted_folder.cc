@@ -83,6 +83,13 @@ absl::Status WriteFamilyTensors(const std::filesystem::path& folder, const Sourc
   std::deque<NamedTensor> outer;
   Model slots = model.outer;
   VisitOuter(slots, [&](const std::string& name, at::Tensor& tensor) { packer.Push(outer, name, tensor); });
+  const bool untied = !model.config.tied_embeddings;
+  for (const std::string_view copy : source.family().embedding_copies) {
+    if (!untied || !source.family().copies_where_untied) continue;
+    outer.emplace_back(copy, slots.embedding.detach().to(at::kCPU, dtype).contiguous());
+  }
+  REGROUP_ASSIGN_OR_RETURN(const auto positions, source.ComputedPositions());
+  for (const auto& [name, table] : positions) outer.emplace_back(name, table);
   const auto push = [&](std::deque<NamedTensor>& ready, Block block, int64_t layer) {
     if (expand) block = ExpandAttention(std::move(block), model.config.heads);
     VisitBlock(block, layer, [&](const std::string& name, at::Tensor& tensor) { packer.Push(ready, name, tensor); });

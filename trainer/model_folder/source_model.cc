@@ -14,6 +14,7 @@
 #include "trainer/families/packing.h"
 #include "trainer/model_folder/compact_attention.h"
 #include "trainer/nn/parameter_names.h"
+#include "trainer/nn/positions.h"
 
 namespace regroup {
 namespace {
@@ -60,7 +61,7 @@ std::vector<int64_t> ExpectedShape(const ModelConfig& config, std::string_view o
   const auto linear = [bias = ours.ends_with(".bias")](int64_t out, int64_t in) {
     return bias ? std::vector<int64_t>{out} : std::vector<int64_t>{out, in};
   };
-  if (ours == "positions.weight") return {config.learned_positions, config.hidden_size};
+  if (ours.ends_with("positions.weight")) return {config.learned_positions, config.hidden_size};
   if (Contains(ours, "relative_bias")) return {config.relative_bias.buckets, config.heads};
   if (ours.starts_with("embedding.") || ours.starts_with("head.")) return linear(config.vocabulary, config.hidden_size);
   if (Contains(ours, "query_norm") || Contains(ours, "key_norm")) {
@@ -139,13 +140,22 @@ std::optional<ParameterPlace> SourceModel::FamilyPlace(std::string_view ours) co
   return place;
 }
 
+std::vector<std::string> SourceModel::EmbeddingCopies() const {
+  std::vector<std::string> copies;
+  for (const std::string_view name : family_->embedding_copies)
+    copies.push_back(StoredName({.name = std::string(name)}));
+  return copies;
+}
+
 absl::Status SourceModel::FindEmbeddingTensors() {
   tied_by_config_ = config_.tied_embeddings;
+  const std::vector<std::string> copies = EmbeddingCopies();
   REGROUP_ASSIGN_OR_RETURN(embeddings_,
                            FindEmbeddings(*folder_, {.embedding = StoredName(*FamilyPlace("embedding.weight")),
                                                      .head = StoredName(*FamilyPlace("head.weight")),
-                                                     .copies = family_->embedding_copies,
-                                                     .tied = tied_by_config_}));
+                                                     .copies = copies,
+                                                     .tied = tied_by_config_,
+                                                     .needs_copies = family_->copies_where_untied}));
   config_.tied_embeddings = embeddings_.tied;
   if (!embeddings_.note.empty()) notes_.push_back(embeddings_.note);
   return absl::OkStatus();
@@ -213,6 +223,7 @@ void SourceModel::ListOwnTensors() {
     const std::string name = StoredName(*place);
     const TensorInfo* const info = folder_->Find(name);
     if (info == nullptr || !own.emplace(name, *info).second || ours == "embedding.weight") return;
+    if (place->packing == Packing::kRow) buffer_elements_ += info->elements();
     // Place has the head under the name that it is stored by.
     const std::string usual = FamilyPlace(ours)->name;
     if (name != usual && ++renamed == 1) example = fmt::format("\"{}\" for \"{}\"", name, usual);
@@ -237,8 +248,38 @@ absl::Status SourceModel::CheckTensors() {
     error.Keep(CheckTensor(ours));
     if (const auto place = Place(ours)) own.insert(StoredName(*place));
   });
-  if (error.ok()) NoteUnusedTensors(own);
-  return error.status();
+  if (!error.ok()) return error.status();
+  REGROUP_RETURN_IF_ERROR(CheckComputedPositions());
+  for (const std::string_view name : family_->computed_positions) own.insert(StoredName({.name = std::string(name)}));
+  for (std::string& copy : EmbeddingCopies()) own.insert(std::move(copy));
+  NoteUnusedTensors(own);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::pair<std::string, at::Tensor>>> SourceModel::ComputedPositions() const {
+  std::vector<std::pair<std::string, at::Tensor>> tables;
+  for (const std::string_view name : family_->computed_positions) {
+    const std::vector<std::string> names = StoredNames({.name = std::string(name)});
+    if (names.empty()) continue;
+    REGROUP_ASSIGN_OR_RETURN(at::Tensor table, folder_->Tensor(names.front()));
+    tables.emplace_back(name, std::move(table));
+  }
+  return tables;
+}
+
+absl::Status SourceModel::CheckComputedPositions() const {
+  // Twice the rounding error of bfloat16.
+  constexpr double kTolerance = 0.0078125;
+  REGROUP_ASSIGN_OR_RETURN(const auto tables, ComputedPositions());
+  for (const auto& [name, table] : tables) {
+    const at::Tensor places = at::arange(table.dim() == 2 ? table.size(0) : 0, at::kLong);
+    const at::Tensor computed = SinusoidalPositions(places, config_);
+    if (table.sizes() == computed.sizes() && at::allclose(table.to(at::kFloat), computed, 0, kTolerance)) continue;
+    return absl::InvalidArgumentError(fmt::format(
+        "{}: tensor '{}' must be the sines and cosines of positions that the family {} has, [positions, {}]",
+        folder_->path().string(), name, family_->name(), config_.hidden_size));
+  }
+  return absl::OkStatus();
 }
 
 void SourceModel::NoteUnusedTensors(const std::set<std::string>& own) {
@@ -290,6 +331,7 @@ absl::Status SourceModel::CheckTensor(const std::string& ours) const {
   const TensorInfo* info = folder.Find(name);
   if (info == nullptr) {
     if (ours == "head.weight" && config_.tied_embeddings) return absl::OkStatus();
+    if (place->packing == Packing::kRow) return absl::OkStatus();
     const absl::Status missing = folder.Missing(name);
     if (place->bias_key.empty()) return missing;
     return absl::DataLossError(
@@ -314,7 +356,7 @@ absl::Status SourceModel::CheckTensor(const std::string& ours) const {
 at::ScalarType SourceModel::dtype() const { return ToScalarType(MainDtype(own_tensors_)); }
 
 int64_t SourceModel::ParameterCount() const {
-  int64_t count = 0;
+  int64_t count = -buffer_elements_;
   for (const TensorInfo& info : own_tensors_) count += info.elements();
   return count;
 }
@@ -324,6 +366,7 @@ absl::StatusOr<at::Tensor> SourceModel::MapParameter(const std::string& ours) co
   if (!place.has_value() || (ours == "head.weight" && config_.tied_embeddings)) return at::Tensor();
   if (IsCompact(ours)) return compact_->Tensor(ours);
   const std::string name = StoredName(*place);
+  if (place->packing == Packing::kRow && !folder_->Has(name)) return at::Tensor();
   REGROUP_ASSIGN_OR_RETURN(const at::Tensor stored, folder_->Tensor(name));
   const at::Tensor own = place->packing == Packing::kStackedRows ? stored[place->expert] : stored;
   return Unpack(own, place->packing, ShapesOf(config_, *place), place->part, config_.heads);

@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -50,10 +51,13 @@ class SourceModel {
   const std::vector<TensorInfo>& own_tensors() const { return own_tensors_; }
   /// Returns the element type that most of the model's own weights have, which the result keeps.
   at::ScalarType dtype() const;
-  /// Returns the number of elements of the model's own tensors.
+  /// Returns the number of elements of the model's own tensors, without those that are a buffer in Transformers
+  /// (Packing::kRow).
   int64_t ParameterCount() const;
   /// Returns the tensors of a composite's other parts.
   const std::vector<TensorInfo>& other_tensors() const { return other_tensors_; }
+  /// Returns the tables of positions that the folder stores although the model computes them, under the family's names.
+  absl::StatusOr<std::vector<std::pair<std::string, at::Tensor>>> ComputedPositions() const;
   /// Returns what was decided about the folder's tensors, one sentence each, for people who inspect it.
   const std::vector<std::string>& notes() const { return notes_; }
 
@@ -85,6 +89,9 @@ class SourceModel {
   absl::Status CheckTensors();
   absl::Status CheckTensor(const std::string& ours) const;
   /// Adds a note on the tensors that the model does not have, of all but `own`.
+  /// Returns Family::embedding_copies under the names that the folder has for them.
+  std::vector<std::string> EmbeddingCopies() const;
+  absl::Status CheckComputedPositions() const;
   void NoteUnusedTensors(const std::set<std::string>& own);
   /// Returns an undefined tensor if a model of this configuration does not have the parameter.
   absl::StatusOr<at::Tensor> MapParameter(const std::string& ours) const;
@@ -113,6 +120,7 @@ class SourceModel {
   std::string base_name_;
   std::vector<TensorInfo> own_tensors_;
   std::vector<TensorInfo> other_tensors_;
+  int64_t buffer_elements_ = 0;
   const Family* family_ = nullptr;
   /// The family with the names that this folder has.
   std::shared_ptr<const Family> stored_;

@@ -18,7 +18,13 @@ absl::StatusOr<bool> SameBytes(const CheckpointFolder& folder, std::string_view 
 }
 
 absl::Status CheckCopies(const CheckpointFolder& folder, const EmbeddingNames& names, std::string_view embedding) {
-  for (const std::string_view copy : names.copies) {
+  for (const std::string& copy : names.copies) {
+    if (names.needs_copies && !names.tied && !folder.Has(copy)) {
+      return absl::InvalidArgumentError(fmt::format(
+          "{}: tensor '{}' is missing, and tie_word_embeddings is false, which also separates the embeddings "
+          "of encoder and decoder; write tie_word_embeddings: true if all are one",
+          folder.path().string(), copy));
+    }
     if (copy == embedding || !folder.Has(copy) || !folder.Has(embedding)) continue;
     REGROUP_ASSIGN_OR_RETURN(const bool same, SameBytes(folder, embedding, copy));
     if (same) continue;
@@ -34,7 +40,10 @@ absl::Status CheckCopies(const CheckpointFolder& folder, const EmbeddingNames& n
 absl::StatusOr<EmbeddingTensors> FindEmbeddings(const CheckpointFolder& folder, const EmbeddingNames& names) {
   EmbeddingTensors found{.embedding = names.embedding, .head = names.head, .tied = names.tied};
   const auto stored = [&](std::string_view name) { return folder.Has(name); };
-  if (!names.tied) return found;
+  if (!names.tied) {
+    REGROUP_RETURN_IF_ERROR(CheckCopies(folder, names, found.embedding));
+    return found;
+  }
   if (!stored(found.embedding)) {
     const auto copy = std::ranges::find_if(names.copies, stored);
     if (copy != names.copies.end()) found.embedding = *copy;

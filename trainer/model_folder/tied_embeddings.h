@@ -14,10 +14,12 @@ namespace regroup {
 struct EmbeddingNames {
   std::string embedding;
   std::string head;
-  /// Further names of the embedding, see Family::embedding_copies.
-  std::vector<std::string_view> copies;
+  /// Further names of the embedding, see Family::embedding_copies, with which the folder may store it.
+  std::vector<std::string> copies;
   /// config.json says that the two are one tensor.
   bool tied = false;
+  /// See Family::copies_where_untied.
+  bool needs_copies = false;
 };
 
 /// The tensors to read. If `tied`, there is no separate output head.
@@ -32,7 +34,7 @@ struct EmbeddingTensors {
 /// Decides as Transformers 5 does. Where config.json ties the two, a head that is absent or has the embedding's bytes
 /// is tied, another head is used as it is, and an embedding that is absent is read from the head. Where config.json
 /// does not tie them, nothing is decided. Reads the bytes of both only if both are there. INVALID_ARGUMENT names a copy
-/// of the embedding that differs from it.
+/// of the embedding that differs from it, or that is needed and absent.
 absl::StatusOr<EmbeddingTensors> FindEmbeddings(const CheckpointFolder& folder, const EmbeddingNames& names);
 
 }  // namespace regroup

@@ -33,6 +33,15 @@ at::Tensor FoldQueries(const AttentionHeads& heads, int64_t groups) {
   return heads.query.squeeze(2).unflatten(1, {groups, -1}) * heads.scale;
 }
 
+/// Returns the attention weights of products [B, G, s, T] of scaled queries and keys.
+at::Tensor FoldedWeights(const at::Tensor& products_BGsT, const AttentionHeads& heads) {
+  const at::Tensor logits = SoftCapped(products_BGsT, heads.soft_cap);
+  if (!heads.bias.defined()) return at::softmax(logits, -1);
+  const at::Tensor bias = heads.bias.squeeze(2);  // [1, H or 1, T]
+  const at::Tensor folded = bias.size(1) == 1 ? bias.unsqueeze(1) : bias.unflatten(1, {logits.size(1), -1});
+  return at::softmax(logits + folded.to(logits.scalar_type()), -1);
+}
+
 const char* KernelName(int64_t choice) {
   // In the order of at::SDPBackend.
   static constexpr const char* kNames[] = {"math", "flash attention", "memory-efficient attention", "cuDNN attention"};
@@ -50,7 +59,8 @@ KeyValueCache::KeyValueCache(const ModelConfig& config, int64_t batch, int64_t c
   const auto options = at::TensorOptions(dtype).device(device);
   const int64_t width = config.head_width;
   for (int64_t layer = 0; layer < config.layers; ++layer) {
-    const int64_t heads = config.KvHeads(layer), slots = config.Kind(layer).TokensSeen(capacity);
+    const bool encodes = config.Role(layer) == AttentionRole::kEncoder;
+    const int64_t heads = config.KvHeads(layer), slots = encodes ? 0 : config.Kind(layer).TokensSeen(capacity);
     const int64_t blocks = (slots + kKeyBlock - 1) / kKeyBlock;
     values_.push_back(at::zeros({batch, heads, slots, width}, options));
     keys_.push_back(blocked_ ? at::zeros({batch, heads, blocks, width, kKeyBlock}, options)
@@ -58,10 +68,14 @@ KeyValueCache::KeyValueCache(const ModelConfig& config, int64_t batch, int64_t c
   }
 }
 
+int64_t KeyValueCache::Kept(int64_t layer, int64_t length) const {
+  return config_.Role(layer) == AttentionRole::kCross ? memory_ : std::min(length, Slots(layer));
+}
+
 int64_t KeyValueCache::Bytes() const {
   int64_t bytes = 0;
   for (int64_t layer = 0; layer < config_.layers; ++layer) {
-    const int64_t kept = std::min(length_, Slots(layer));
+    const int64_t kept = Kept(layer, length_);
     bytes += static_cast<int64_t>(Keys(layer, kept).nbytes() + values_[layer].narrow(2, 0, kept).nbytes());
   }
   return bytes;
@@ -113,13 +127,16 @@ at::Tensor KeyValueCache::Keys(int64_t layer, int64_t slots) const {
   return (blocked_ ? keys.transpose(3, 4).flatten(2, 3) : keys).narrow(2, 0, slots);
 }
 
-at::Tensor KeyValueCache::AttendOne(int64_t layer, const AttentionHeads& heads) const {
-  const int64_t kept = std::min(length_ + 1, Slots(layer));
+void KeyValueCache::KeepMemory(int64_t layer, const at::Tensor& key_BGMd, const at::Tensor& value_BGMd) {
+  memory_ = key_BGMd.size(2);
+  KeepInSlots(layer, 0, key_BGMd, value_BGMd);
+}
+
+at::Tensor KeyValueCache::AttendOne(int64_t layer, const AttentionHeads& heads, int64_t kept) const {
   const at::Tensor& values = values_[layer];
   if (blocked_) {
-    const at::Tensor logits =
-        SoftCapped(ScoreKeys(FoldQueries(heads, values.size(1)), keys_[layer], kept), heads.soft_cap);
-    return WeighValues(at::softmax(logits, -1), values).flatten(1, 2).unsqueeze(2);
+    const at::Tensor products = ScoreKeys(FoldQueries(heads, values.size(1)), keys_[layer], kept);
+    return WeighValues(FoldedWeights(products, heads), values).flatten(1, 2).unsqueeze(2);
   }
   AttentionHeads all = heads;
   all.key = Keys(layer, kept);
@@ -155,22 +172,33 @@ at::Tensor KeyValueCache::AttendSeveral(int64_t layer, const AttentionHeads& hea
   return AttendGrouped(all);
 }
 
+at::Tensor KeyValueCache::AttendMemory(int64_t layer, const AttentionHeads& heads) const {
+  AttentionHeads all = heads;
+  all.key = Keys(layer, memory_);
+  all.value = values_[layer].narrow(2, 0, memory_);
+  return AttendGrouped(all);
+}
+
 at::Tensor KeyValueCache::Attend(int64_t layer, const AttentionHeads& heads) {
-  if (heads.query.size(2) > 1 || heads.bias.defined()) return AttendSeveral(layer, heads);
+  const bool is_one = heads.query.size(2) == 1;
+  if (!heads.key.defined()) return is_one ? AttendOne(layer, heads, memory_) : AttendMemory(layer, heads);
+  const bool in_order = length_ < Slots(layer);
+  if (!is_one || (heads.bias.defined() && !in_order)) return AttendSeveral(layer, heads);
   Keep(layer, heads.key, heads.value);
-  return AttendOne(layer, heads);
+  return AttendOne(layer, heads, Kept(layer, length_ + 1));
 }
 
 void KeyValueCache::FillRandomly(int64_t length) {
   for (at::Tensor& keys : keys_) keys.normal_();
   for (at::Tensor& values : values_) values.normal_();
   length_ = length;
+  memory_ = config_.HasEncoder() ? length : 0;
 }
 
 at::Tensor AttendFolded(const AttentionHeads& heads) {
   const at::Tensor query_BGsd = FoldQueries(heads, heads.key.size(1));
-  const at::Tensor logits_BGsT = SoftCapped(at::matmul(query_BGsd, heads.key.transpose(2, 3)), heads.soft_cap);
-  return at::matmul(at::softmax(logits_BGsT, -1), heads.value).flatten(1, 2).unsqueeze(2);
+  const at::Tensor weights_BGsT = FoldedWeights(at::matmul(query_BGsd, heads.key.transpose(2, 3)), heads);
+  return at::matmul(weights_BGsT, heads.value).flatten(1, 2).unsqueeze(2);
 }
 
 std::string DecodeAttentionName(const ModelConfig& config, int64_t batch, int64_t length, at::ScalarType dtype,

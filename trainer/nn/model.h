@@ -71,6 +71,9 @@ struct Model {
   /// [learned positions, hidden], or undefined
   at::Tensor positions;
   Norm embedding_norm;
+  /// Those of an encoder, which has its own.
+  at::Tensor encoder_positions;
+  Norm encoder_embedding_norm;
   /// [buckets, heads], see RelativeBiasConfig; undefined if the model has none.
   at::Tensor encoder_relative_bias, decoder_relative_bias;
   /// Applied after the encoder's last block.

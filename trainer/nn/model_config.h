@@ -33,6 +33,8 @@ enum class BlockLayout {
   kNormAfter,
   /// y = x + M1 A(N1 x), then y + M2 F(N2 y), as in Gemma 2, with M1 and M2 the output norms
   kNormAround,
+  /// y = N1(x + A(x)), then N2(y + F(y)), as in the original Transformer and BART
+  kNormOnSum,
 };
 
 /// A norm on queries and keys before rotation. It is not linear, so fewer maps leave the model unchanged.
@@ -68,6 +70,13 @@ struct RelativeBiasConfig {
   int64_t buckets = 0;
   /// All distances from this one on are in the last range.
   int64_t max_distance = 128;
+};
+
+/// Positions as sines and cosines that are added to the embedding (Vaswani et al., 2017): entries i and D / 2 + i of
+/// position p are sin and cos of p 10000^(-i / divisor).
+struct SinusoidalConfig {
+  /// D / 2 in most models, D / 2 - 1 in M2M-100; 0 if there are none.
+  double divisor = 0;
 };
 
 /// Rotary position embedding. `inverse_frequencies` already include any scaling of the frequencies (linear, llama3,
@@ -153,6 +162,8 @@ struct ModelConfig {
   /// Rows of a learned table of positions; position 0 is row `position_offset`. 0 for no table.
   int64_t learned_positions = 0;
   int64_t position_offset = 0;
+  /// Position 0 is `position_offset` here too.
+  SinusoidalConfig sinusoidal;
   /// Attention with linear biases (Press et al., 2021).
   bool alibi = false;
   RelativeBiasConfig relative_bias;
@@ -168,8 +179,10 @@ struct ModelConfig {
   double residual_scale = 1.0;
   /// Keys of config.json that are true and give projections a bias, such as "attention_bias" (NameRule::bias_key).
   std::vector<std::string_view> bias_keys;
-  /// The model has a norm between embedding and first block, as in BLOOM.
+  /// The model has a norm between embedding and first block, as in BLOOM. An encoder-decoder has one for each stack.
   bool embedding_norm = false;
+  /// The model has a norm after the last block, in each stack.
+  bool final_norm = true;
   bool tied_embeddings = false;
   /// The last hidden states are multiplied by this factor.
   double output_scale = 1.0;
@@ -228,6 +241,9 @@ struct ModelConfig {
 
   /// Returns the number of layers with a feed-forward.
   int64_t FeedForwards() const { return HasEncoder() ? encoder_layers + (layers - encoder_layers) / 2 : layers; }
+
+  /// Returns the positions of one stack: an encoder-decoder has those of `max_positions` for both together.
+  int64_t StackPositions() const { return HasEncoder() ? max_positions / 2 : max_positions; }
 
   /// Returns how many tokens of a window of `tokens` the encoder reads: the first half.
   int64_t EncoderTokens(int64_t tokens) const { return HasEncoder() ? tokens / 2 : 0; }

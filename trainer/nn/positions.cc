@@ -31,16 +31,24 @@ at::Tensor DistanceBuckets(const at::Tensor& distance, int64_t buckets, int64_t 
 
 }  // namespace
 
-at::Tensor RelativePositionBias(const at::Tensor& table, const RelativeBiasConfig& config, int64_t tokens,
-                                bool bidirectional) {
-  const at::Tensor place = at::arange(tokens, table.options().dtype(at::kLong));
-  const at::Tensor ahead = place.unsqueeze(0) - place.unsqueeze(1);  // [query, key]
+at::Tensor SinusoidalPositions(const at::Tensor& places, const ModelConfig& config) {
+  const at::TensorOptions wide = places.options().dtype(at::kDouble);
+  const at::Tensor pairs = at::arange(config.hidden_size / 2, wide);
+  const at::Tensor frequencies = at::exp(pairs * (-std::log(10000.0) / config.sinusoidal.divisor));
+  const at::Tensor angles = (places + config.position_offset).to(at::kDouble).unsqueeze(-1) * frequencies;
+  return at::cat({angles.sin(), angles.cos()}, -1).to(at::kFloat);
+}
+
+at::Tensor RelativePositionBias(const at::Tensor& table, const RelativeBiasConfig& config, int64_t first,
+                                int64_t tokens, bool bidirectional) {
+  const at::Tensor place = at::arange(first + tokens, table.options().dtype(at::kLong));
+  const at::Tensor ahead = place.unsqueeze(0) - place.narrow(0, first, tokens).unsqueeze(1);  // [query, key]
   const int64_t buckets = bidirectional ? config.buckets / 2 : config.buckets;
   const at::Tensor distance = bidirectional ? ahead.abs() : ahead.neg().clamp_min(0);
   at::Tensor bucket = DistanceBuckets(distance, buckets, config.max_distance);
   if (bidirectional) bucket = bucket + buckets * ahead.gt(0);
   const at::Tensor bias = at::embedding(table.to(at::kFloat), bucket).permute({2, 0, 1}).unsqueeze(0);
-  return bidirectional ? bias : bias + CausalMask(0, tokens, 0).to(table.device());
+  return bidirectional ? bias : bias + CausalMask(first, tokens, 0).to(table.device());
 }
 
 at::Tensor AlibiSlopes(int64_t heads) {

@@ -23,6 +23,9 @@ struct PositionTables {
   std::optional<SequenceLayout> sequences = {};
 };
 
+/// Returns SinusoidalConfig's positions of the tokens at `places` [...], int64: [..., D], float32.
+at::Tensor SinusoidalPositions(const at::Tensor& places, const ModelConfig& config);
+
 /// Returns the angles of `tokens` positions for each of the model's kinds of attention.
 std::vector<RotaryTable> MakeRotaryTables(const ModelConfig& config, int64_t tokens, at::Device device,
                                           at::ScalarType dtype = at::kFloat);
@@ -32,11 +35,11 @@ std::vector<RotaryTable> MakeRotaryTables(const ModelConfig& config, int64_t tok
 at::Tensor MakePositionBias(const ModelConfig& config, const AttentionKind& kind, int64_t first, int64_t tokens,
                             at::Device device);
 
-/// Returns T5's bias of one stack, [1, heads, tokens, tokens], float32, from its table [buckets, heads];
-/// differentiable. In a bidirectional stack half of the buckets are for keys after the query; otherwise those keys get
-/// minus infinity.
-at::Tensor RelativePositionBias(const at::Tensor& table, const RelativeBiasConfig& config, int64_t tokens,
-                                bool bidirectional);
+/// Returns T5's bias of `tokens` tokens of one stack that follow `first` others and also read those, [1, heads, tokens,
+/// first + tokens], float32, from its table [buckets, heads]; differentiable. In a bidirectional stack half of the
+/// buckets are for keys after the query; otherwise those keys get minus infinity.
+at::Tensor RelativePositionBias(const at::Tensor& table, const RelativeBiasConfig& config, int64_t first,
+                                int64_t tokens, bool bidirectional);
 
 /// Returns `bias` (undefined: plain causal attention) with minus infinity where two tokens belong to different
 /// documents, which are given as int64 [B, T]. Result: [B, 1 or H, T, T].

@@ -101,9 +101,10 @@ AttentionHeads HeadsOfAttention(const AttentionRows& rows, const AttentionProjec
   const auto rotated = [&](const at::Tensor& projected, const Norm& norm) {
     return ApplyRotary(QueryOrKeyHeads(projected, norm, config), positions.rotary);
   };
+  const bool has_keys = rows.keys.defined();
   return {.query = rotated(Project(rows.query, weights.query), weights.query_norm),
-          .key = rotated(rows.keys, weights.key_norm),
-          .value = SplitHeads(rows.values, config.head_width),
+          .key = has_keys ? rotated(rows.keys, weights.key_norm) : at::Tensor(),
+          .value = has_keys ? SplitHeads(rows.values, config.head_width) : at::Tensor(),
           .bias = AttentionBias(positions, weights.head_order),
           .causal = positions.causal,
           .scale = config.AttentionScale(),
@@ -144,15 +145,16 @@ at::Tensor RunFeedForward(const at::Tensor& x_BTD, const FeedForward& weights, c
 
 AttentionInputs InputsOfAttention(const at::Tensor& x_BTD, const at::Tensor& memory, const Block& block,
                                   const ModelConfig& config) {
-  const at::Tensor x =
-      config.layout == BlockLayout::kNormAfter ? x_BTD : Normalise(x_BTD, block.attention_norm, config);
+  const bool reads_stream = config.layout == BlockLayout::kNormAfter || config.layout == BlockLayout::kNormOnSum;
+  const at::Tensor x = reads_stream ? x_BTD : Normalise(x_BTD, block.attention_norm, config);
   return {x, memory.defined() ? memory : x};
 }
 
 at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConfig& config,
                     const BlockContext& context) {
   const AttentionInputs inputs = InputsOfAttention(x_BTD, context.memory, block, config);
-  const AttentionRows rows = RowsOfAttention(inputs, block.attention);
+  const AttentionRows rows =
+      context.cached.HasMemory(config) ? AttentionRows{inputs} : RowsOfAttention(inputs, block.attention);
   if (context.observer) context.observer(rows);
   const at::Tensor attended =
       AttentionBranch(AttendHeads(rows, block.attention, config, context.positions, context.cached), block, config);
@@ -176,6 +178,10 @@ at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConf
       const at::Tensor middle = x_BTD + attended;
       return middle + Normalise(feed_forward(second_norm(middle)), block.feed_forward_output_norm, config);
     }
+    case BlockLayout::kNormOnSum: {
+      const at::Tensor middle = Normalise(x_BTD + attended, block.attention_norm, config);
+      return block.feed_forward.defined() ? second_norm(middle + feed_forward(middle)) : middle;
+    }
     case BlockLayout::kSequential:
       break;
   }
@@ -183,36 +189,90 @@ at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConf
   return block.feed_forward.defined() ? middle + feed_forward(second_norm(middle)) : middle;
 }
 
-at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, int64_t first) {
-  if (!model.positions.defined()) return Embed(model, tokens_BT, at::Tensor());
-  return Embed(model, tokens_BT, at::arange(first, first + tokens_BT.size(-1), tokens_BT.options()));
-}
+namespace {
 
-at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, const at::Tensor& places_BT) {
+/// Embeds tokens for a stack with this table of positions and norm.
+at::Tensor EmbedFor(const Model& model, const at::Tensor& tokens_BT, const at::Tensor& places, const at::Tensor& table,
+                    const Norm& norm) {
   const ModelConfig& config = model.config;
   at::Tensor x = at::embedding(model.embedding, tokens_BT);
   if (config.embedding_scale != 1.0) x = x * at::scalar_tensor(config.embedding_scale, x.options());
-  if (model.positions.defined()) x = x + at::embedding(model.positions, places_BT + config.position_offset);
-  return config.embedding_norm ? Normalise(x, model.embedding_norm, config) : x;
+  if (table.defined()) x = x + at::embedding(table, places + config.position_offset);
+  if (config.sinusoidal.divisor > 0) x = x + SinusoidalPositions(places, config).to(x.scalar_type());
+  return config.embedding_norm ? Normalise(x, norm, config) : x;
+}
+
+at::Tensor PlacesFrom(int64_t first, const at::Tensor& tokens_BT) {
+  return at::arange(first, first + tokens_BT.size(-1), tokens_BT.options());
+}
+
+}  // namespace
+
+at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, int64_t first) {
+  return Embed(model, tokens_BT, PlacesFrom(first, tokens_BT));
+}
+
+at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, const at::Tensor& places_BT) {
+  return EmbedFor(model, tokens_BT, places_BT, model.positions, model.embedding_norm);
+}
+
+at::Tensor EmbedForEncoder(const Model& model, const at::Tensor& tokens_BT) {
+  return EmbedFor(model, tokens_BT, PlacesFrom(0, tokens_BT), model.encoder_positions, model.encoder_embedding_norm);
+}
+
+PositionTables EncoderPositions(const Model& model, int64_t tokens) {
+  PositionTables positions{.causal = false};
+  if (!model.encoder_relative_bias.defined()) return positions;
+  positions.bias = RelativePositionBias(model.encoder_relative_bias, model.config.relative_bias, 0, tokens, true);
+  return positions;
+}
+
+void RunCachedEncoder(const Model& model, const at::Tensor& tokens_BT, KeyValueCache& cache) {
+  at::NoGradGuard no_gradients;
+  const ModelConfig& config = model.config;
+  const PositionTables positions = EncoderPositions(model, tokens_BT.size(1));
+  at::Tensor memory = EmbedForEncoder(model, tokens_BT);
+  for (int64_t layer = 0; layer < config.encoder_layers; ++layer) {
+    memory = RunBlock(memory, model.blocks[layer], config, {.positions = positions});
+  }
+  memory = EncoderOutput(memory, model);
+  for (int64_t layer = config.encoder_layers; layer < config.layers; ++layer) {
+    if (config.Role(layer) != AttentionRole::kCross) continue;
+    const AttentionProjections& weights = model.blocks[layer].attention;
+    cache.KeepMemory(layer, QueryOrKeyHeads(Project(memory, weights.key), weights.key_norm, config),
+                     SplitHeads(Project(memory, weights.value), config.head_width));
+  }
 }
 
 at::Tensor RunCachedHiddenStates(const Model& model, const at::Tensor& tokens_BT, KeyValueCache& cache) {
   at::NoGradGuard no_gradients;
-  const std::vector<PositionTables> positions = cache.NextPositions(tokens_BT.size(1));
-  at::Tensor x = Embed(model, tokens_BT, cache.length());
-  for (size_t i = 0; i < model.blocks.size(); ++i) {
-    const auto layer = static_cast<int64_t>(i);
-    x = RunBlock(x, model.blocks[i], model.config,
-                 {.positions = positions[model.config.KindIndex(layer)], .cached = {&cache, layer}});
+  const ModelConfig& config = model.config;
+  const int64_t first = cache.length(), tokens = tokens_BT.size(1);
+  std::vector<PositionTables> positions = cache.NextPositions(tokens);
+  if (model.decoder_relative_bias.defined()) {
+    positions.front().bias =
+        RelativePositionBias(model.decoder_relative_bias, config.relative_bias, first, tokens, false);
   }
-  cache.Advance(tokens_BT.size(1));
+  const PositionTables of_memory{.causal = false};
+  at::Tensor x = Embed(model, tokens_BT, first);
+  for (int64_t layer = config.encoder_layers; layer < config.layers; ++layer) {
+    const CachedLayer cached{&cache, layer};
+    x = RunBlock(
+        x, model.blocks[layer], config,
+        {.positions = cached.HasMemory(config) ? of_memory : positions[config.KindIndex(layer)], .cached = cached});
+  }
+  cache.Advance(tokens);
   return FinalStates(x, model);
 }
 
 at::Tensor FinalStates(const at::Tensor& x_BTD, const Model& model) {
-  // OLMo's final norm has no parameters, but every family has one.
-  const at::Tensor states = Normalise(x_BTD, model.final_norm, model.config);
+  // OLMo's final norm has no parameters.
+  const at::Tensor states = model.config.final_norm ? Normalise(x_BTD, model.final_norm, model.config) : x_BTD;
   return Scaled(states, model.config.output_scale);
+}
+
+at::Tensor EncoderOutput(const at::Tensor& x_BTD, const Model& model) {
+  return model.config.final_norm ? Normalise(x_BTD, model.encoder_norm, model.config) : x_BTD;
 }
 
 at::Tensor RunOutputProjection(const Model& model, const at::Tensor& hidden) {

@@ -17,6 +17,11 @@ namespace regroup {
 struct CachedLayer {
   KeyValueCache* cache = nullptr;
   int64_t layer = 0;
+
+  /// Returns true for cross attention whose keys and values are in the cache (KeepMemory).
+  bool HasMemory(const ModelConfig& config) const {
+    return cache != nullptr && config.Role(layer) == AttentionRole::kCross;
+  }
 };
 
 /// Applies the model's kind of norm to the last axis, in float32; the result has the dtype of `x`.
@@ -39,6 +44,7 @@ struct AttentionRows : AttentionInputs {
 };
 AttentionRows RowsOfAttention(const AttentionInputs& inputs, const AttentionProjections& weights);
 
+/// Splits the projected rows into heads, normalises and rotates them. Without keys and values the heads have none.
 AttentionHeads HeadsOfAttention(const AttentionRows& rows, const AttentionProjections& weights,
                                 const ModelConfig& config, const PositionTables& positions);
 
@@ -82,13 +88,23 @@ at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConf
 /// Returns the input of the first block, [B, T, D], for tokens at positions from `first` on, or at places_BT (int64).
 at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, int64_t first = 0);
 at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, const at::Tensor& places_BT);
+/// Returns that of an encoder.
+at::Tensor EmbedForEncoder(const Model& model, const at::Tensor& tokens_BT);
+
+/// Returns the tables of an encoder that reads `tokens` tokens.
+PositionTables EncoderPositions(const Model& model, int64_t tokens);
+
+/// Runs the encoder, and puts the keys and values that each cross attention computes from its output into `cache`. No
+/// gradients.
+void RunCachedEncoder(const Model& model, const at::Tensor& tokens_BT, KeyValueCache& cache);
 
 /// Returns the hidden states after the last norm, [B, T, D], of tokens that follow those in `cache`, and adds them to
-/// the cache. No gradients.
+/// the cache. In an encoder-decoder these are the decoder's tokens, after RunCachedEncoder. No gradients.
 at::Tensor RunCachedHiddenStates(const Model& model, const at::Tensor& tokens_BT, KeyValueCache& cache);
 
-/// Converts the last block's output to the states that the output projection reads.
+/// Converts the last block's output to the states that the output projection reads, or an encoder's to its output.
 at::Tensor FinalStates(const at::Tensor& x_BTD, const Model& model);
+at::Tensor EncoderOutput(const at::Tensor& x_BTD, const Model& model);
 
 /// Returns the logits [..., V] of hidden states [..., D], soft-capped if the model does so.
 at::Tensor RunOutputProjection(const Model& model, const at::Tensor& hidden);

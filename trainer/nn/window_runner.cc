@@ -14,12 +14,9 @@ WindowRunner::WindowRunner(const Model& outer, int64_t tokens, at::Device device
       config_(outer.config),
       options_(std::move(options)),
       encoder_tokens_(config_.HasEncoder() ? options_.encoder_tokens.value_or(config_.EncoderTokens(tokens)) : 0),
-      encoder_{.causal = false},
+      encoder_(config_.HasEncoder() ? EncoderPositions(outer, encoder_tokens_) : PositionTables()),
       cross_{.causal = false},
-      decoder_(DecoderTables(tokens, device)) {
-  if (config_.relative_bias.buckets == 0) return;
-  encoder_.bias = RelativePositionBias(outer.encoder_relative_bias, config_.relative_bias, encoder_tokens_, true);
-}
+      decoder_(DecoderTables(tokens, device)) {}
 
 std::vector<PositionTables> WindowRunner::DecoderTables(int64_t tokens, at::Device device) const {
   const int64_t own_tokens = tokens - encoder_tokens_;
@@ -36,7 +33,7 @@ std::vector<PositionTables> WindowRunner::DecoderTables(int64_t tokens, at::Devi
       table.sequences = layout;
       table.sequences->window = windowed ? kind.sliding_window : 0;
     } else if (config_.relative_bias.buckets > 0) {
-      table.bias = RelativePositionBias(outer_.decoder_relative_bias, config_.relative_bias, own_tokens, false);
+      table.bias = RelativePositionBias(outer_.decoder_relative_bias, config_.relative_bias, 0, own_tokens, false);
     } else {
       table.bias = MakePositionBias(config_, kind, 0, own_tokens, device);
       if (documents.defined()) table.bias = WithinDocuments(table.bias, documents);
@@ -97,7 +94,7 @@ at::Tensor WindowRunner::Start(const at::Tensor& tokens_BT) const {
   const at::Tensor predicted = DecoderPart(tokens_BT);
   const at::Tensor start = at::full_like(predicted.narrow(1, 0, 1), config_.decoder_start_token);
   const at::Tensor read = at::cat({start, predicted.narrow(1, 0, predicted.size(1) - 1)}, 1);
-  return Embed(outer_, at::cat({EncoderPart(tokens_BT), read}, 1));
+  return at::cat({EmbedForEncoder(outer_, EncoderPart(tokens_BT)), Embed(outer_, read)}, 1);
 }
 
 at::Tensor WindowRunner::RunPart(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const {
@@ -121,7 +118,7 @@ at::Tensor WindowRunner::Advance(const at::Tensor& stream_BTD, const Block& bloc
   at::Tensor part = RunPart(stream_BTD, block, layer);
   if (!config_.HasEncoder()) return part;
   if (config_.Role(layer) != AttentionRole::kEncoder) return at::cat({EncoderPart(stream_BTD), part}, 1);
-  if (layer + 1 == config_.encoder_layers) part = Normalise(part, outer_.encoder_norm, config_);
+  if (layer + 1 == config_.encoder_layers) part = EncoderOutput(part, outer_);
   return at::cat({part, DecoderPart(stream_BTD)}, 1);
 }
 

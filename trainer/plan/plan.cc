@@ -251,8 +251,7 @@ void AddLeastRanks(const v1::JobSpec& resolved, const Arms& arms, const SourceMo
     if (bytes <= room) return;
     *(is_of_machine ? plan.add_machine_notes() : plan.add_notes()) = fmt::format(
         "with {} ranks, which finetune.min_ranks allows, each needs {:.1f} GiB and has {:.1f} GiB: training that loses "
-        "a "
-        "machine would wait for more ranks",
+        "a machine would wait for more ranks",
         finetune.min_ranks(), bytes / (1 << 30), room / (1 << 30));
   };
   if (plan.gpu_fits()) {

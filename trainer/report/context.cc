@@ -48,8 +48,7 @@ std::string NeedleTable(const Json& report) {
   }
   return "<h3>Facts in the context</h3>\n" + table.Render() +
          "<p class=\"note\">How often the model prefers a number that stands in its context to three others; chance is "
-         "a "
-         "quarter. Depth 0 % is the beginning of the context.</p>\n";
+         "a quarter. Depth 0 % is the beginning of the context.</p>\n";
 }
 
 }  // namespace

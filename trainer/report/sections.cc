@@ -232,8 +232,7 @@ std::string GoodputText(const Json& subject) {
   const Json& training = subject["training"];
   return fmt::format(
       "<p>Of the {} from the first start of training to its end, {:.0f} % went into steps that count (goodput). The "
-      "rest "
-      "went into loading, checkpoints, waits for machines, and what a lost attempt had to repeat.</p>\n",
+      "rest went into loading, checkpoints, waits for machines, and what a lost attempt had to repeat.</p>\n",
       DurationText(training["elapsed_seconds"].get<double>()), 100 * training["goodput"].get<double>());
 }
 

@@ -136,7 +136,7 @@ absl::Status QualityMeasures::AddAnswers(const Model& model, EvaluationRecord& r
   for (int index = 0; context_.leads() && index < answers.prompts_size(); ++index) {
     const std::string& prompt = answers.prompts(index);
     context_.link.SetProgress("answers", index, answers.prompts_size());
-    REGROUP_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, PromptTokens(*tokenizer, prompt));
+    REGROUP_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, PromptTokens(*tokenizer, prompt, model.config));
     REGROUP_ASSIGN_OR_RETURN(const Answer answer, AnswerPrompt(model, *tokenizer, ids, answers.new_tokens()));
     record.measured["answers"].push_back(
         {{"prompt", prompt}, {"text", answer.text}, {"tokens", answer.tokens}, {"ended", answer.ended}});

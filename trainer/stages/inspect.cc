@@ -104,19 +104,18 @@ absl::Status CheckNeedle(const v1::Evaluation::Needle& needle, const ModelConfig
 absl::Status CheckAnswers(const v1::Evaluation::Answers& answers, const ModelConfig& config,
                           const Tokenizer& tokenizer) {
   constexpr std::string_view key = "evaluation.answers";
-  if (answers.prompts().empty()) return absl::OkStatus();
-  if (config.HasEncoder()) {
-    return absl::InvalidArgumentError(fmt::format("{}: not for models with an encoder; remove the key", key));
-  }
   for (int index = 0; index < answers.prompts_size(); ++index) {
-    const auto ids = PromptTokens(tokenizer, answers.prompts(index));
+    const auto ids = PromptTokens(tokenizer, answers.prompts(index), config);
     const std::string prompt = fmt::format("{}.prompts[{}]", key, index);
     if (!ids.ok()) return AtKey(prompt, ids.status());
     if (ids->empty()) return absl::InvalidArgumentError(fmt::format("{}: the prompt has no tokens", prompt));
-    if (std::ssize(*ids) + answers.new_tokens() <= config.max_positions) continue;
+    // The decoder of an encoder-decoder reads its start token before the answer.
+    const int64_t read = config.HasEncoder() ? std::max<int64_t>(std::ssize(*ids), answers.new_tokens())
+                                             : std::ssize(*ids) + answers.new_tokens();
+    if (read <= config.StackPositions()) continue;
     return absl::InvalidArgumentError(
         fmt::format("{}: its {} tokens and an answer of {} are more than the {} positions of the model", prompt,
-                    ids->size(), answers.new_tokens(), config.max_positions));
+                    ids->size(), answers.new_tokens(), config.StackPositions()));
   }
   return absl::OkStatus();
 }

@@ -127,16 +127,13 @@ Json DescribeOverhead(const DecodeCase& setting, const DecodeSpeed& result, cons
 }  // namespace
 
 absl::Status CheckLatency(const v1::Evaluation::Latency& settings, const ModelConfig& config) {
-  if (config.HasEncoder()) {
-    return absl::InvalidArgumentError(
-        "evaluation.latency: decoding is not measured for models with an encoder; remove this key");
-  }
+  const int64_t most = config.StackPositions();
   for (const int32_t context : settings.context_lengths()) {
-    if (context + settings.new_tokens() <= config.max_positions) continue;
+    if (context + settings.new_tokens() <= most) continue;
     return absl::InvalidArgumentError(fmt::format(
         "evaluation.latency.context_lengths: {} and {} new tokens exceed the {} positions of the model; write "
         "at most {}",
-        context, settings.new_tokens(), config.max_positions, config.max_positions - settings.new_tokens()));
+        context, settings.new_tokens(), most, most - settings.new_tokens()));
   }
   return absl::OkStatus();
 }

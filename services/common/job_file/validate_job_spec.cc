@@ -231,8 +231,7 @@ class Validation : private SpecChecks {
     if (finetune.min_ranks() < finetune.ranks() && least > 0 && finetune.batch_sequences() % least != 0) {
       Add("finetune.min_ranks",
           "is {}; with micro_batch_sequences {} that many ranks cannot share {} batch_sequences equally; write a "
-          "number "
-          "that divides {}",
+          "number that divides {}",
           finetune.min_ranks(), finetune.micro_batch_sequences(), finetune.batch_sequences(),
           finetune.batch_sequences() / finetune.micro_batch_sequences());
     }

@@ -35,6 +35,22 @@ TEST(DecodeSpeedTest, ReadsTheEmbeddingOnlyWhereItIsTheOutputProjection) {
   EXPECT_EQ(DecodedWeightBytes(RandomModel(config, false, 1), 1), apart);
 }
 
+TEST(DecodeSpeedTest, AnEncoderDecoderReadsItsEncoderOnlyForThePrefill) {
+  Model model = RandomEncoderDecoder(1);
+  for (const bool prefill : {true, false}) {
+    const DecodeSpeed speed =
+        MeasureDecodeSpeed({&model}, {.batch = 3, .context = 8, .new_tokens = 2, .prefill = prefill}).front();
+    // 2 layers x (keys and values) x 2 heads x width 6 x 4 bytes: the decoder's own tokens and the encoder's.
+    EXPECT_EQ(speed.cache_bytes, 2 * 2 * 2 * 6 * 4 * 8 * 3);
+    EXPECT_EQ(speed.cache_bytes, speed.computed_cache_bytes);
+  }
+  const int64_t read = DecodedWeightBytes(model, 1);
+  // Queries and outputs of both attentions, keys and values of one, hidden size 10; a gated feed-forward of 14; norms;
+  // the table of positions; the output head.
+  const int64_t attentions = 2 * 2 * 10 * 24 + 2 * 10 * 12, feed_forward = 3 * 10 * 14;
+  EXPECT_EQ(read, 4 * (attentions + feed_forward + 4 * 10 + 8 * 4 + 23 * 10));
+}
+
 TEST(DecodeSpeedTest, MeasuresWithoutPrefillAndTellsHowFarItIs) {
   const Model model = RandomModel(SmallConfig(4), false, 1);
   int64_t last = 0, total = 0;

@@ -28,6 +28,13 @@ json T5(const json& changes) {
   return config;
 }
 
+json Bart(std::string_view model_type) {
+  return {
+      {"model_type", model_type},     {"d_model", 32},         {"vocab_size", 50},    {"encoder_layers", 1},
+      {"encoder_attention_heads", 4}, {"encoder_ffn_dim", 40}, {"decoder_layers", 2}, {"decoder_attention_heads", 4},
+      {"decoder_ffn_dim", 40}};
+}
+
 ModelConfig DefaultsOf(const json& json) {
   const auto config = FamilyOf(json).value()->read_config(json);
   EXPECT_TRUE(config.ok()) << config.status();
@@ -231,6 +238,32 @@ TEST(GptNeoxTest, RefusesAHeadDimThatOnlyItsFrequenciesWouldFollow) {
   config["num_attention_heads"] = 4;
   config["head_dim"] = 8;
   EXPECT_THAT(RefusalOf(config), HasSubstr("'head_dim' is 8, but only 16 is supported"));
+}
+
+TEST(BartTest, ReadsWhatEncoderAndDecoderHaveInCommon) {
+  json config = Bart("mbart");
+  config["decoder_start_token_id"] = nullptr;
+  EXPECT_EQ(DefaultsOf(config).decoder_start_token, 2);
+  EXPECT_EQ(DefaultsOf(config).layers, 1 + 2 * 2);
+  config["decoder_start_token_id"] = 50;
+  EXPECT_THAT(RefusalOf(config), AllOf(HasSubstr("decoder_start_token_id"), HasSubstr("50 tokens")));
+  config["decoder_start_token_id"] = 49;
+  config["decoder_attention_heads"] = 2;
+  EXPECT_THAT(RefusalOf(config), AllOf(HasSubstr("encoder_attention_heads"), HasSubstr("decoder_attention_heads")));
+  config = Bart("bart");
+  config["decoder_ffn_dim"] = 15;
+  EXPECT_THAT(RefusalOf(config), AllOf(HasSubstr("encoder_ffn_dim"), HasSubstr("decoder_ffn_dim")));
+}
+
+TEST(MarianTest, RefusesEmbeddingsOfItsOwnForTheDecoder) {
+  json config = Bart("marian");
+  config["decoder_start_token_id"] = 0;
+  config["share_encoder_decoder_embeddings"] = false;
+  EXPECT_THAT(RefusalOf(config), HasSubstr("share_encoder_decoder_embeddings"));
+}
+
+TEST(T5Test, RefusesAFirstTokenThatTheVocabularyDoesNotHave) {
+  EXPECT_THAT(RefusalOf(T5({{"decoder_start_token_id", 50}})), HasSubstr("decoder_start_token_id"));
 }
 
 TEST(T5Test, NamesTheFileOnce) {

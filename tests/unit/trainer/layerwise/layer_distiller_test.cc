@@ -167,7 +167,7 @@ INSTANTIATE_TEST_SUITE_P(Families, LayerDistillerFamilyTest,
                                          FamilyCase{"SlidingWindow", "mistral"}, FamilyCase{"NormOfHeads", "qwen3"},
                                          FamilyCase{"NormAfterAttention", "olmo2"}, FamilyCase{"Gpt2", "gpt2"},
                                          FamilyCase{"ParallelLayers", "gpt_neox"}, FamilyCase{"LinearBiases", "bloom"},
-                                         FamilyCase{"EncoderDecoder", "t5"}),
+                                         FamilyCase{"EncoderDecoder", "t5"}, FamilyCase{"NormOnSum", "bart"}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 TEST_F(LayerDistillerTest, LeavesTheMergedLayerAndTheRestOfTheBlockAsTheyAre) {
@@ -182,7 +182,7 @@ TEST_F(LayerDistillerTest, LeavesTheMergedLayerAndTheRestOfTheBlockAsTheyAre) {
 }
 
 TEST_F(LayerDistillerTest, HeadsThatAreNotMergedHaveNoError) {
-  for (const char* family : {"llama", "llama-grouped", "bloom", "t5"}) {
+  for (const char* family : {"llama", "llama-grouped", "bloom", "t5", "bart"}) {
     Open(family, std::string_view(family) == "llama-grouped" ? 2 : 4);
     Prepare(1);
     // The rounding of the targets remains.
@@ -191,7 +191,7 @@ TEST_F(LayerDistillerTest, HeadsThatAreNotMergedHaveNoError) {
 }
 
 TEST_F(LayerDistillerTest, ComparesEveryHeadWithTheSourcesOwn) {
-  for (const char* family : {"llama", "llama-grouped", "qwen3", "bloom", "t5"}) {
+  for (const char* family : {"llama", "llama-grouped", "qwen3", "bloom", "t5", "bart"}) {
     const bool grouped = std::string_view(family) == "llama-grouped";
     Open(family, grouped ? 2 : 4);
     // The source's layers with their KV heads in another order, none of them merged.

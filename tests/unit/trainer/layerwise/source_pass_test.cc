@@ -133,7 +133,7 @@ TEST_P(SourcePassTest, BranchesAreThePartThatTheAttentionAddsInTheWholeModel) {
 
 INSTANTIATE_TEST_SUITE_P(Families, SourcePassTest,
                          testing::Values("llama", "llama-grouped", "mistral", "qwen3", "olmo2", "gpt2", "gpt_neox",
-                                         "bloom", "t5"),
+                                         "bloom", "t5", "bart"),
                          [](const auto& info) {
                            std::string name = info.param;
                            std::erase_if(name, [](char letter) { return letter == '-' || letter == '_'; });

@@ -12,6 +12,7 @@
 #include "tests/unit/trainer/fixtures/slow_transformer.h"
 #include "tests/unit/trainer/fixtures/tiny_llama.h"
 #include "trainer/model_folder/converted_folder.h"
+#include "trainer/nn/positions.h"
 #include "trainer/nn/window_runner.h"
 
 namespace regroup {
@@ -154,6 +155,30 @@ TEST(SourceModelTensorsTest, ReadsExpertsOneByOneAndStacked) {
   TemporaryFolder too_few;
   WriteFolder(too_few.path(), config, tensors);
   EXPECT_THAT(ErrorOf(too_few.path()), HasSubstr("experts.down_proj' has shape"));
+}
+
+TEST(SourceModelTensorsTest, LeavesOutPositionsThatTheModelComputes) {
+  TemporaryFolder folder;
+  const nlohmann::json config = FamilyConfig("pegasus");
+  auto tensors = FamilyTensors(config, 7);
+  WriteFolder(folder.path(), config, tensors);
+  const auto bare = SourceModel::Open(folder.path());
+  ASSERT_TRUE(bare.ok()) << bare.status();
+  const std::string name = "model.decoder.embed_positions.weight";
+  const at::Tensor table = SinusoidalPositions(at::arange(9, at::kLong), bare->config());
+  tensors[name] = table.to(at::kBFloat16);
+  WriteFolder(folder.path(), config, tensors);
+  const auto source = SourceModel::Open(folder.path());
+  ASSERT_TRUE(source.ok()) << source.status();
+  EXPECT_EQ(source->ParameterCount(), bare->ParameterCount());
+  EXPECT_TRUE(source->notes().empty());
+  EXPECT_EQ(source->ComputedPositions()->front().first, name);
+
+  table[3][1] += 0.1;
+  tensors[name] = table;
+  WriteFolder(folder.path(), config, tensors);
+  EXPECT_THAT(ErrorOf(folder.path(), absl::StatusCode::kInvalidArgument),
+              AllOf(HasSubstr(name), HasSubstr("sines and cosines"), HasSubstr("pegasus")));
 }
 
 TEST(SourceModelErrorTest, NamesAMissingTensor) {

@@ -5,6 +5,7 @@
 
 #include "tests/unit/trainer/fixtures/slow_transformer.h"
 #include "trainer/nn/transformer.h"
+#include "trainer/nn/window_runner.h"
 
 namespace regroup {
 namespace {
@@ -55,6 +56,20 @@ TEST_P(CachedModelTest, ForgetsWhatIsOutsideOfALayersWindow) {
       EXPECT_LT((logits - expected).abs().max().item<double>(), 1e-5 * expected.abs().max().item<double>())
           << "pieces start with " << pieces.front();
     }
+  }
+}
+
+TEST_P(CachedModelTest, AddsTheBiasOfPositions) {
+  ModelConfig config = SmallConfig(GetParam());
+  config.kinds[0].rotary = {};
+  config.alibi = true;
+  for (const int64_t width : {6, 16}) {  // With matrix products, and with the loops of grouped_products.h.
+    config.head_width = width;
+    const Model model = RandomModel(config, /*with_biases=*/true, 11);
+    const at::Tensor tokens = SomeTokens(3, 13);
+    const at::Tensor expected = RunOutputProjection(model, RunHiddenStates(model, tokens));
+    const at::Tensor logits = CachedLogits(model, tokens, {6, 1, 1, 1, 1, 1, 2});
+    EXPECT_LT((logits - expected).abs().max().item<double>(), 1e-5 * expected.abs().max().item<double>());
   }
 }
 

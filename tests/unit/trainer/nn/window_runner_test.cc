@@ -14,9 +14,15 @@ namespace {
 
 constexpr int64_t kBuckets = 8;
 
+struct HeadSizes {
+  int64_t kv_heads = 4;
+  int64_t head_width = 6;
+};
+
 /// Returns a model with 2 encoder layers and 1 decoder layer, so 4 layers of attention; windows have 10 tokens.
-Model RandomEncoderDecoder() {
-  ModelConfig config = SmallConfig(4);
+Model RandomEncoderDecoder(const HeadSizes& sizes = {}) {
+  ModelConfig config = SmallConfig(sizes.kv_heads);
+  config.head_width = sizes.head_width;
   config.family = "t5";
   config.layers = 4;
   config.encoder_layers = 2;
@@ -75,6 +81,28 @@ TEST(EncoderDecoderTest, PredictsWhatTheEncoderDoesNotRead) {
   EXPECT_EQ(two.hidden.size(1), 2);
 }
 
+TEST(EncoderDecoderTest, DecodesWithACacheWhatItComputesForTheWholeWindow) {
+  for (const int64_t width : {6, 16}) {  // With matrix products, and with the loops of grouped_products.h.
+    const Model model = RandomEncoderDecoder({.kv_heads = 2, .head_width = width});
+    const at::Tensor window = at::cat({SomeWindow(), SomeWindow().flip(1)});
+    const at::Tensor expected = RunHiddenStates(model, window, {.encoder_tokens = 4});
+    const at::Tensor start = at::full({2, 1}, model.config.decoder_start_token, at::kLong);
+    const at::Tensor read = at::cat({start, window.narrow(1, 4, 5)}, 1);
+    for (const std::vector<int64_t>& pieces :
+         std::vector<std::vector<int64_t>>{{1, 1, 1, 1, 1, 1}, {6}, {1, 5}, {3, 1, 2}}) {
+      KeyValueCache cache(model.config, 2, 6, at::kFloat, at::kCPU);
+      RunCachedEncoder(model, window.narrow(1, 0, 4), cache);
+      std::vector<at::Tensor> states;
+      for (const int64_t piece : pieces) {
+        states.push_back(RunCachedHiddenStates(model, read.narrow(1, cache.length(), piece), cache));
+      }
+      EXPECT_TRUE(at::allclose(at::cat(states, 1), expected, 1e-5, 1e-5)) << width << ", " << pieces.size();
+      // Keys and values x 2 heads x 4 bytes, for 2 sequences of 6 tokens of the decoder and 4 of the encoder.
+      EXPECT_EQ(cache.Bytes(), 2 * 2 * width * 4 * 2 * (6 + 4));
+    }
+  }
+}
+
 TEST(EncoderDecoderTest, ObserversSeeTheEncodersOutputInCrossAttention) {
   const Model model = RandomEncoderDecoder();
   std::vector<std::pair<at::Tensor, at::Tensor>> seen;
@@ -123,6 +151,17 @@ TEST(EncoderDecoderTest, CachesTheDecoderAlone) {
   EXPECT_EQ(config.KvCacheBytesPerToken(2), 2 * (2 + 1) * 6 * 2);
 }
 
+TEST(SinusoidalPositionsTest, AreSinesAndThenCosines) {
+  ModelConfig config{.hidden_size = 4, .position_offset = 1};
+  config.sinusoidal.divisor = 2;
+  const at::Tensor table = SinusoidalPositions(at::tensor({0, 2}, at::kLong), config);
+  // Places 1 and 3; the second frequency is 10000^(-1/2).
+  const at::Tensor expected = at::tensor({std::sin(1.0), std::sin(0.01), std::cos(1.0), std::cos(0.01), std::sin(3.0),
+                                          std::sin(0.03), std::cos(3.0), std::cos(0.03)})
+                                  .view({2, 4});
+  EXPECT_TRUE(at::allclose(table, expected.to(at::kFloat), 0, 1e-6));
+}
+
 /// Returns the bucket of a distance by definition: with 4 buckets for one direction, distances 0 and 1 have one each,
 /// and those up to 12 share two that meet at 2 sqrt(6) = 4.9.
 int64_t BucketOfFour(int64_t distance) {
@@ -132,7 +171,7 @@ int64_t BucketOfFour(int64_t distance) {
 
 TEST(RelativePositionBiasTest, SplitsTheBucketsByDirectionInTheEncoder) {
   const at::Tensor table = at::arange(kBuckets, at::kFloat).view({kBuckets, 1}).mul(at::tensor({1.0F, 10.0F}));
-  const at::Tensor bias = RelativePositionBias(table, {.buckets = kBuckets, .max_distance = 12}, 20, true);
+  const at::Tensor bias = RelativePositionBias(table, {.buckets = kBuckets, .max_distance = 12}, 0, 20, true);
   ASSERT_EQ(bias.sizes(), (std::vector<int64_t>{1, 2, 20, 20}));
   for (int64_t query = 0; query < 20; ++query) {
     for (int64_t key = 0; key < 20; ++key) {
@@ -145,7 +184,7 @@ TEST(RelativePositionBiasTest, SplitsTheBucketsByDirectionInTheEncoder) {
 
 TEST(RelativePositionBiasTest, HidesWhatComesLaterInTheDecoder) {
   const at::Tensor table = at::arange(4, at::kFloat).view({4, 1});
-  const at::Tensor bias = RelativePositionBias(table, {.buckets = 4, .max_distance = 12}, 20, false)[0][0];
+  const at::Tensor bias = RelativePositionBias(table, {.buckets = 4, .max_distance = 12}, 0, 20, false)[0][0];
   for (int64_t query = 0; query < 20; ++query) {
     for (int64_t key = 0; key < 20; ++key) {
       const double expected =

@@ -203,8 +203,9 @@ INSTANTIATE_TEST_SUITE_P(
     Families, SlicedFamilyTest,
     testing::Values(Case{"mistral", true}, Case{"qwen3", true}, Case{"olmo2", true}, Case{"gpt2", true},
                     Case{"gpt_neox", true}, Case{"bloom", true}, Case{"t5", true},
-                    Case{"t5", false, Trained::kAdapters}, Case{"t5"}, Case{"mistral"}, Case{"olmo2"}, Case{"bloom"},
-                    Case{"qwen2_moe"}, Case{"qwen2_moe", false, Trained::kAttention}),
+                    Case{"t5", false, Trained::kAdapters}, Case{"t5"}, Case{"bart"}, Case{"bart", true},
+                    Case{"mistral"}, Case{"olmo2"}, Case{"bloom"}, Case{"qwen2_moe"},
+                    Case{"qwen2_moe", false, Trained::kAttention}),
     [](const auto& info) {
       const bool adapts = info.param.trained == Trained::kAdapters;
       const bool attends = info.param.trained == Trained::kAttention;
