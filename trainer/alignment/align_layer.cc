@@ -151,12 +151,15 @@ absl::StatusOr<LayerAlignment> AlignLayer(const LayerStatistics& statistics, con
   return AlignGrams(grams, weights, options);
 }
 
-absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& grams, const AttentionWeights& weights,
+absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& of_layer, const AttentionWeights& weights,
                                           const AlignmentOptions& options) {
   const at::NoGradGuard no_grad;
-  const AttentionShape& shape = grams.shape;
-  REGROUP_RETURN_IF_ERROR(CheckOptions(options, shape, grams.unit_value.defined()));
+  const AttentionShape& shape = of_layer.shape;
+  REGROUP_RETURN_IF_ERROR(CheckOptions(options, shape, of_layer.unit_value.defined()));
   REGROUP_RETURN_IF_ERROR(CheckWeights(weights, shape));
+  const AlignmentMethod& method = *FindAlignmentMethod(options.method);
+  LayerGrams grams = of_layer;
+  if (shape.key_norm != KeyNorm::kNone) grams.turns = KeyTurnsOf(weights, shape, method.behind_norm);
   HeadGroups groups = NeighbourGroups(shape.kv_heads, options.groups);
   at::Tensor pairs;
   if (options.compare != "none") {
@@ -167,7 +170,6 @@ absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& grams, const Attenti
     }
     groups = GroupHeads(ToMatrix(pairs), options.groups, static_cast<uint64_t>(options.seed));
   }
-  const AlignmentMethod& method = *FindAlignmentMethod(options.method);
   const MethodOptions method_options{
       .restore_norm = options.restore_norm.value_or(method.restore_norm),
       .unit_length = method.follows_similarity && FindSimilarity(options.similarity)->unit_grams,
@@ -177,7 +179,10 @@ absl::StatusOr<LayerAlignment> AlignGrams(const LayerGrams& grams, const Attenti
   SolveGroups(alignment, groups, grams, method, method_options);
   if (options.match_energy) MatchLogitEnergy(alignment, grams);
   if (method.free_gauge && method_options.restore_norm) NormaliseFreeGauge(alignment, weights, shape);
-  if (shape.key_norm != KeyNorm::kNone) AverageKeys(alignment, shape);
+  if (shape.key_norm != KeyNorm::kNone) {
+    AverageKeys(alignment, shape);
+    TurnKeys(alignment, grams);
+  }
   FillFigures(alignment, grams);
   if (shape.key_norm == KeyNorm::kPerHead) EqualiseKeys(alignment, weights, shape);
   return alignment;

@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <vector>
+
+#include "trainer/alignment/generalised_procrustes.h"
 
 namespace regroup {
 namespace {
@@ -47,6 +50,56 @@ void ScaleRows(at::Tensor& weight, at::Tensor& bias, const at::Tensor& factors) 
   if (bias.defined()) bias = bias.to(at::kCPU, at::kDouble) * factors;
 }
 
+/// Returns bool [heads, pairs]: whether the two weights of each pair are alike enough to turn it.
+at::Tensor BalancedPairs(const at::Tensor& norm, int64_t heads, const AttentionShape& shape) {
+  constexpr double kLargestRatio = 1.5;
+  const at::Tensor weights = norm.to(at::kCPU, at::kDouble).view({-1, shape.head_width}).expand({heads, -1});
+  const at::Tensor first = weights.index_select(1, FirstOfPairs(shape));
+  const at::Tensor second = weights.index_select(1, SecondOfPairs(shape));
+  const at::Tensor ratio = first / second;
+  return at::logical_and(ratio > 1 / kLargestRatio, ratio < kLargestRatio);
+}
+
+/// Returns [n, heads] of -1 and 1 for symmetric matrices M [n, heads, heads]: signs s that make s^T M s large, of which
+/// the first is 1.
+at::Tensor SignsFor(const at::Tensor& agreement) {
+  const int64_t heads = agreement.size(1);
+  const at::Tensor between = agreement - at::diag_embed(agreement.diagonal(0, 1, 2));
+  const at::Tensor leading = std::get<1>(at::linalg_eigh(between)).select(2, heads - 1);
+  at::Tensor signs = at::where(leading < 0, -1.0, 1.0).to(at::kDouble);
+  for (int64_t change = 0; change < 4 * heads; ++change) {
+    // Negative where a head disagrees with the others.
+    const at::Tensor with_others = at::bmm(between, signs.unsqueeze(2)).squeeze(2) * signs;
+    const auto [least, head] = with_others.min(1, /*keepdim=*/true);
+    if (least.min().item<double>() >= 0) break;
+    signs.scatter_(1, head, signs.gather(1, head) * at::where(least < 0, -1.0, 1.0).to(at::kDouble));
+  }
+  return signs * signs.narrow(1, 0, 1);
+}
+
+/// Returns what TurnKeys' error gains from an inner product of heads i and j, [n, heads, heads], for query energies [n,
+/// heads].
+at::Tensor GainOfProducts(const at::Tensor& energies) {
+  const auto heads = static_cast<double>(energies.size(1));
+  const at::Tensor mean = energies.sum(1).view({-1, 1, 1}) / heads;
+  return (energies.unsqueeze(1) + energies.unsqueeze(2) - mean) / heads;
+}
+
+/// Returns the complex numbers of one group's pairs, [heads, pairs].
+at::Tensor PairTurns(const LayerGrams& group) {
+  const at::Tensor products = group.key_pairs * GainOfProducts(group.query_pair_energy.t());
+  at::Tensor turns = SignsFor(at::real(products).contiguous()).t().to(at::kComplexDouble);
+  if (!group.turns.phases.defined()) return turns;
+  return at::where(group.turns.phases.all(1), AlignByPhases(products).maps, turns);
+}
+
+/// Returns the signs of one group's coordinates that do not rotate, [heads, coordinates].
+at::Tensor CoordinateSigns(const LayerGrams& group) {
+  const at::Tensor products = group.key_free.diagonal(0, 1, 3).permute({2, 0, 1});
+  const at::Tensor energies = group.query_free.diagonal(0, 1, 2).t();
+  return SignsFor((products * GainOfProducts(energies)).contiguous()).t();
+}
+
 }  // namespace
 
 AttentionWeights LineariseNorms(const AttentionWeights& weights, const AttentionShape& shape,
@@ -70,6 +123,37 @@ void AverageKeys(LayerAlignment& alignment, const AttentionShape& shape) {
   const at::Tensor free = at::eye(shape.FreeWidth(), at::kDouble).repeat({shape.kv_heads, 1, 1});
   alignment.key_free_align = alignment.query_free = free;
   alignment.key_free_merge = free * share;
+}
+
+KeyTurns KeyTurnsOf(const AttentionWeights& weights, const AttentionShape& shape, NormMaps maps) {
+  KeyTurns turns{.signs = maps != NormMaps::kNone};
+  if (maps != NormMaps::kPhases || shape.RotaryPairs() == 0) return turns;
+  const at::Tensor queries = BalancedPairs(weights.query_norm, shape.query_heads, shape);
+  turns.phases = queries.view({shape.kv_heads, shape.QueriesPerHead(), -1})
+                     .all(1)
+                     .logical_and(BalancedPairs(weights.key_norm, shape.kv_heads, shape))
+                     .t();
+  return turns;
+}
+
+void TurnKeys(LayerAlignment& alignment, const LayerGrams& grams) {
+  if (!grams.turns.signs) return;
+  const AttentionShape& shape = grams.shape;
+  for (const std::vector<int64_t>& group : alignment.Groups()) {
+    const at::Tensor heads = at::tensor(group, at::kLong);
+    const LayerGrams own = grams.Select(group);
+    if (shape.RotaryPairs() > 0) {
+      const at::Tensor turns = at::view_as_real(PairTurns(own).resolve_conj().contiguous());
+      alignment.key_pairs_align.index_copy_(0, heads, turns);
+      alignment.key_pairs_merge.index_copy_(0, heads, turns / static_cast<double>(group.size()));
+      alignment.query_pairs.index_copy_(0, heads, turns);
+    }
+    if (shape.FreeWidth() == 0) continue;
+    const at::Tensor signs = at::diag_embed(CoordinateSigns(own));
+    alignment.key_free_align.index_copy_(0, heads, signs);
+    alignment.key_free_merge.index_copy_(0, heads, signs / static_cast<double>(group.size()));
+    alignment.query_free.index_copy_(0, heads, signs);
+  }
 }
 
 void EqualiseKeys(LayerAlignment& alignment, const AttentionWeights& weights, const AttentionShape& shape) {

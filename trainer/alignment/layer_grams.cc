@@ -159,6 +159,8 @@ LayerGrams LayerGrams::Select(const std::vector<int64_t>& heads) const {
   group.query_pair_energy = query_pair_energy.index_select(0, chosen);
   group.query_free = query_free.index_select(0, chosen);
   group.output_metric = output_metric.index_select(0, chosen);
+  group.turns.signs = turns.signs;
+  if (turns.phases.defined()) group.turns.phases = turns.phases.index_select(1, chosen);
   return group;
 }
 

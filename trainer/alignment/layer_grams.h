@@ -18,6 +18,14 @@
 
 namespace regroup {
 
+/// The maps besides the exchange of heads that an alignment uses for keys behind a norm (key_norm.h).
+struct KeyTurns {
+  /// True if a pair, or a coordinate that does not rotate, may change its sign.
+  bool signs = false;
+  /// bool [pairs, H]: the pairs that may turn by any angle. Undefined for none.
+  at::Tensor phases;
+};
+
 struct LayerGrams {
   AttentionShape shape;
   at::Tensor value;      // [H, w, H, w]: E v_i^T v_j
@@ -26,6 +34,9 @@ struct LayerGrams {
   at::Tensor query_pair_energy;  // [H, pairs]: E|q|^2
   at::Tensor query_free;         // [H, f, f]: E q^T q
   at::Tensor output_metric;      // [H, w, w]: Wo Wo^T
+
+  /// Read only if the layer has norms of keys.
+  KeyTurns turns;
 
   // The same for heads of unit length; undefined unless the statistics have them.
   at::Tensor unit_value;

@@ -71,6 +71,21 @@ at::Tensor MapCoordinates(const at::Tensor& rows, const CoordinateMaps& maps, co
   return mapped;
 }
 
+// Returns the weights of a norm for each head, [heads, width], or nothing without a norm.
+at::Tensor NormOfHeads(const at::Tensor& norm, int64_t heads, const AttentionShape& shape) {
+  if (shape.key_norm == KeyNorm::kNone) return {};
+  return norm.to(at::kCPU, at::kDouble).view({-1, shape.head_width}).expand({heads, -1});
+}
+
+// Applies maps to the coordinates that a norm returns, whose weights for each head are `norm` [heads, width]: D^-1 P D
+// W in key_norm.h. Coordinates of weight zero must not be mixed with others.
+at::Tensor MapBehindNorm(const at::Tensor& rows, const CoordinateMaps& maps, const at::Tensor& norm,
+                         const AttentionShape& shape) {
+  if (!norm.defined()) return MapCoordinates(rows, maps, shape);
+  const at::Tensor weights = at::where(norm == 0, 1.0, norm).unsqueeze(2);
+  return MapCoordinates(rows * weights, maps, shape) / weights;
+}
+
 // Returns, for each place, the source's KV head that its query head reads.
 at::Tensor OwnersOf(const std::vector<int64_t>& query_order, const AttentionShape& shape) {
   std::vector<int64_t> owners;
@@ -91,7 +106,9 @@ void PutQueriesAndOutput(AttentionWeights& result, const AttentionWeights& weigh
   const auto owners = OwnersOf(order, shape);
   const CoordinateMaps maps = CoordinateMaps{alignment.query_pairs, alignment.query_free}.Select(owners);
   const Rows queries = TakeRows(weights.query, weights.query_bias, shape.query_heads);
-  PutRows(queries, MapCoordinates(queries.all.index_select(0, Index(order)), maps, shape), result.query,
+  result.query_norm = OrderNorm(weights.query_norm, order, shape);
+  const at::Tensor norm = NormOfHeads(result.query_norm, shape.query_heads, shape);
+  PutRows(queries, MapBehindNorm(queries.all.index_select(0, Index(order)), maps, norm, shape), result.query,
           result.query_bias);
 
   // W_o [any, heads * w]: head i sees O_i Wo_i, which in this layout is W_o's block times O_i^T.
@@ -100,7 +117,6 @@ void PutQueriesAndOutput(AttentionWeights& result, const AttentionWeights& weigh
   const auto mapped =
       heads.index_select(0, Index(order)).bmm(alignment.value_output.index_select(0, owners).transpose(1, 2));
   result.output = mapped.transpose(0, 1).flatten(1).to(weights.output.options()).contiguous();
-  result.query_norm = OrderNorm(weights.query_norm, order, shape);
 }
 
 /// Returns the shape of the layer with the KV heads that the alignment groups.
@@ -148,11 +164,12 @@ absl::StatusOr<AttentionWeights> ApplyAlignment(const AttentionWeights& of_layer
   const auto order = Index(KvHeadOrder(alignment));
   const CoordinateMaps maps = CoordinateMaps{alignment.key_pairs_align, alignment.key_free_align}.Select(order);
   const Rows keys = TakeRows(weights.key, weights.key_bias, shape.kv_heads);
-  PutRows(keys, MapCoordinates(keys.all.index_select(0, order), maps, shape), result.key, result.key_bias);
+  result.key_norm = OrderNorm(weights.key_norm, KvHeadOrder(alignment), shape);
+  const at::Tensor norm = NormOfHeads(result.key_norm, shape.kv_heads, shape);
+  PutRows(keys, MapBehindNorm(keys.all.index_select(0, order), maps, norm, shape), result.key, result.key_bias);
   const Rows values = TakeRows(weights.value, weights.value_bias, shape.kv_heads);
   PutRows(values, MapValues(values.all.index_select(0, order), alignment.value_align.index_select(0, order)),
           result.value, result.value_bias);
-  result.key_norm = OrderNorm(weights.key_norm, KvHeadOrder(alignment), shape);
   return result;
 }
 
@@ -166,16 +183,20 @@ absl::StatusOr<AttentionWeights> MergeHeads(const AttentionWeights& of_layer, co
   PutQueriesAndOutput(result, weights, alignment, shape);
   const int64_t groups = alignment.GroupCount();
   const auto order = Index(KvHeadOrder(alignment));
-  const CoordinateMaps maps = CoordinateMaps{alignment.key_pairs_merge, alignment.key_free_merge}.Select(order);
   const Rows keys = TakeRows(weights.key, weights.key_bias, shape.kv_heads);
   result.key_norm = OrderNorm(weights.key_norm, KvHeadOrder(alignment), shape);
+  const at::Tensor norm = NormOfHeads(result.key_norm, shape.kv_heads, shape);
+  const auto mapped = [&](const at::Tensor& pairs, const at::Tensor& free) {
+    return MapBehindNorm(keys.all.index_select(0, order), CoordinateMaps{pairs, free}.Select(order), norm, shape);
+  };
   if (shape.key_norm == KeyNorm::kAllHeads) {
-    const MergedKeys merged = MergeKeysUnderSharedNorm(keys.all.index_select(0, order), result.key_norm, groups);
+    const at::Tensor turned = mapped(alignment.key_pairs_align, alignment.key_free_align);
+    const MergedKeys merged = MergeKeysUnderSharedNorm(turned, result.key_norm, groups);
     PutRows(keys, merged.rows, result.key, result.key_bias);
     result.key_norm = merged.norm.to(weights.key_norm.options());
   } else {
-    const auto key_parts = MapCoordinates(keys.all.index_select(0, order), maps, shape);
-    PutRows(keys, SumGroups(key_parts, groups), result.key, result.key_bias);
+    const at::Tensor parts = mapped(alignment.key_pairs_merge, alignment.key_free_merge);
+    PutRows(keys, SumGroups(parts, groups), result.key, result.key_bias);
   }
   const Rows values = TakeRows(weights.value, weights.value_bias, shape.kv_heads);
   const auto value_parts = MapValues(values.all.index_select(0, order), alignment.value_merge.index_select(0, order));
@@ -200,8 +221,10 @@ absl::StatusOr<SpreadRows> SpreadHeads(const AttentionWeights& merged, const Lay
   const at::Tensor conjugate = at::tensor({1.0, -1.0}, at::kDouble);
   const CoordinateMaps maps{(alignment.query_pairs * conjugate).index_select(0, order),
                             alignment.query_free.transpose(1, 2).index_select(0, order)};
+  at::Tensor norm = NormOfHeads(merged.key_norm, groups, shape);
+  if (norm.defined()) norm = norm.repeat_interleave(alignment.GroupSize(), 0);
   return SpreadRows{
-      .key = in_source_order(MapCoordinates(at_each_place(merged.key), maps, shape)),
+      .key = in_source_order(MapBehindNorm(at_each_place(merged.key), maps, norm, shape)),
       .value = in_source_order(MapValues(at_each_place(merged.value), alignment.value_output.index_select(0, order)))};
 }
 

@@ -30,6 +30,9 @@ struct MethodOptions {
   bool unit_length = false;
 };
 
+/// How far a method turns keys behind a norm (key_norm.h).
+enum class NormMaps { kNone, kSigns, kPhases };
+
 /// Aligns and merges the heads of one group.
 struct AlignmentMethod {
   std::string_view name;
@@ -41,6 +44,7 @@ struct AlignmentMethod {
   bool free_gauge;
   /// True if the method uses unit-length heads whenever the similarity does.
   bool follows_similarity;
+  NormMaps behind_norm;
   /// Finds the maps; `group` holds the Grams of the group's heads only. Runs on one thread, for several groups at once.
   GroupMaps (*solve)(const LayerGrams& group, const MethodOptions& options);
 };

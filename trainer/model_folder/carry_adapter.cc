@@ -134,7 +134,6 @@ class Carrier {
       return Refuse("keys behind a norm over all heads are not merged linearly, so that this module cannot be carried");
     }
     // The factors are what the weights would be in a model whose hidden states have as many entries as the rank.
-    shape.key_norm = KeyNorm::kNone;
     const int64_t rank = update.a.size(0);
     shape.hidden = rank;
     shape.query_hidden = rank;
@@ -145,11 +144,29 @@ class Carrier {
                              .output = at::zeros({rank, shape.query_heads * shape.value_width}, at::kDouble)};
     const bool maps_columns = projection.weight == kOutput.weight;
     factors.*projection.weight = (maps_columns ? update.a : update.b).to(at::kDouble);
+    REGROUP_RETURN_IF_ERROR(SetNorms(factors, layer, alignment, shape));
     REGROUP_ASSIGN_OR_RETURN(const AttentionWeights merged, MergeHeads(factors, alignment, shape));
     const at::Tensor& carried = merged.*projection.weight;
     Put(module, {.a = maps_columns ? carried.to(update.a.options()) : update.a,
                  .b = maps_columns ? update.b : carried.to(update.b.options())});
     return Measure(projection, update, factors, merged, alignment, shape);
+  }
+
+  /// Sets the source's norms. Those of the result, which is only merged, are the same, except for the order of the
+  /// heads and for a norm over all keys, with which no update of keys is carried.
+  absl::Status SetNorms(AttentionWeights& factors, int64_t layer, const LayerAlignment& alignment,
+                        const AttentionShape& shape) const {
+    if (shape.key_norm == KeyNorm::kNone) return absl::OkStatus();
+    REGROUP_ASSIGN_OR_RETURN(const Block block, result_.MapAttention(layer));
+    const AttentionWeights result = AttentionWeightsOf(block, source_);
+    factors.query_norm = result.query_norm.to(at::kDouble);
+    factors.key_norm = result.key_norm.to(at::kDouble);
+    if (shape.key_norm == KeyNorm::kPerHead) return absl::OkStatus();
+    const at::Tensor by_place = factors.query_norm.view({shape.query_heads, -1});
+    const at::Tensor order = at::tensor(QueryHeadOrder(alignment, shape), at::kLong);
+    factors.query_norm = at::empty_like(by_place).index_copy_(0, order, by_place).flatten();
+    factors.key_norm = at::ones({shape.kv_heads * shape.head_width}, at::kDouble);
+    return absl::OkStatus();
   }
 
   /// Adds what merging loses of the update of a key or a value.

@@ -21,6 +21,11 @@ KeyNorm KeyNormOf(QueryKeyNorm norm) {
   return KeyNorm::kNone;
 }
 
+/// Returns true for a norm's weights that are factors minus 1.
+bool AddsOne(const at::Tensor& weight, const ModelConfig& config) {
+  return weight.defined() && config.norm == NormKind::kRmsPlusOne;
+}
+
 /// Records the source position of each head, so that position biases follow their heads.
 void OrderHeads(Block& block, const std::vector<int64_t>& order) {
   at::Tensor& heads = block.attention.head_order;
@@ -48,8 +53,11 @@ AttentionActivations ActivationsOf(const AttentionRows& rows) {
   return {.input = rows.memory, .keys = rows.keys, .values = rows.values, .query_input = rows.query};
 }
 
-AttentionWeights AttentionWeightsOf(const Block& block) {
+AttentionWeights AttentionWeightsOf(const Block& block, const ModelConfig& config) {
   const AttentionProjections& attention = block.attention;
+  const auto factors = [&](const Norm& norm) {
+    return AddsOne(norm.weight, config) ? norm.weight.to(at::kDouble) + 1.0 : norm.weight;
+  };
   return {.query = attention.query.weight,
           .key = attention.key.weight,
           .value = attention.value.weight,
@@ -57,11 +65,11 @@ AttentionWeights AttentionWeightsOf(const Block& block) {
           .query_bias = attention.query.bias,
           .key_bias = attention.key.bias,
           .value_bias = attention.value.bias,
-          .query_norm = attention.query_norm.weight,
-          .key_norm = attention.key_norm.weight};
+          .query_norm = factors(attention.query_norm),
+          .key_norm = factors(attention.key_norm)};
 }
 
-void SetAttention(Block& block, const AttentionWeights& attention) {
+void SetAttention(Block& block, const AttentionWeights& attention, const ModelConfig& config) {
   const at::TensorOptions options = block.attention.query.weight.options();
   const auto place = [&](at::Tensor& slot, const at::Tensor& tensor) {
     slot = tensor.defined() ? tensor.to(options).contiguous() : tensor;
@@ -73,8 +81,11 @@ void SetAttention(Block& block, const AttentionWeights& attention) {
   place(block.attention.query.bias, attention.query_bias);
   place(block.attention.key.bias, attention.key_bias);
   place(block.attention.value.bias, attention.value_bias);
-  place(block.attention.query_norm.weight, attention.query_norm);
-  place(block.attention.key_norm.weight, attention.key_norm);
+  const auto place_norm = [&](Norm& slot, const at::Tensor& factors) {
+    place(slot.weight, AddsOne(factors, config) ? factors - 1.0 : factors);
+  };
+  place_norm(block.attention.query_norm, attention.query_norm);
+  place_norm(block.attention.key_norm, attention.key_norm);
 }
 
 namespace {
@@ -85,8 +96,9 @@ using AttentionConversion = absl::StatusOr<AttentionWeights> (*)(const Attention
 absl::Status Convert(Block& block, const ModelConfig& source_config, int64_t layer, const LayerAlignment& alignment,
                      AttentionConversion conversion) {
   const AttentionShape shape = AttentionShapeOf(source_config, layer);
-  REGROUP_ASSIGN_OR_RETURN(const AttentionWeights converted, conversion(AttentionWeightsOf(block), alignment, shape));
-  SetAttention(block, converted);
+  REGROUP_ASSIGN_OR_RETURN(const AttentionWeights converted,
+                           conversion(AttentionWeightsOf(block, source_config), alignment, shape));
+  SetAttention(block, converted, source_config);
   if (source_config.HeadsHavePositionBias()) OrderHeads(block, QueryHeadOrder(alignment, shape));
   return absl::OkStatus();
 }

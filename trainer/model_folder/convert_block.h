@@ -12,15 +12,16 @@ namespace regroup {
 
 AttentionShape AttentionShapeOf(const ModelConfig& config, int64_t layer);
 
-/// Returns the weights under the alignment's names, sharing the tensors.
-AttentionWeights AttentionWeightsOf(const Block& block);
+/// Returns the weights under the alignment's names, sharing the tensors. Those of norms are the factors that they mean,
+/// such as Gemma's 1 + w.
+AttentionWeights AttentionWeightsOf(const Block& block, const ModelConfig& config);
 
 /// Returns what the statistics need from one forward pass through a layer.
 AttentionActivations ActivationsOf(const AttentionRows& rows);
 
 /// Puts the weights of `attention` into the block, in the block's dtype and on its device; the output bias is
-/// unchanged.
-void SetAttention(Block& block, const AttentionWeights& attention);
+/// unchanged. The reverse of AttentionWeightsOf.
+void SetAttention(Block& block, const AttentionWeights& attention, const ModelConfig& config);
 
 /// Replaces the block's attention by one with aligned heads, none of them merged: it computes the same function.
 absl::Status AlignBlock(Block& block, const ModelConfig& source_config, int64_t layer, const LayerAlignment& alignment);

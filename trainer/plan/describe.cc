@@ -96,9 +96,9 @@ std::vector<std::string> NotesOn(const SourceModel& source, const Tokenizer& tok
   std::vector<std::string> notes;
   if (config.query_key_norm != QueryKeyNorm::kNone) {
     notes.emplace_back(
-        "queries and keys are normalised: maps of a head's coordinates do not commute with the norm, so that shared "
-        "keys "
-        "are averages in every alignment method; values are aligned as usual");
+        "queries and keys are normalised: procrustes only changes signs of their coordinates, and principal turns "
+        "rotary "
+        "pairs, before keys are averaged; values are aligned as usual");
   }
   if (config.HasEncoder()) {
     notes.emplace_back(
@@ -109,8 +109,7 @@ std::vector<std::string> NotesOn(const SourceModel& source, const Tokenizer& tok
   if (config.experts.count > 0) {
     notes.push_back(
         fmt::format("a mixture of {} experts, of which a token uses {}: by default finetune trains the attention and "
-                    "leaves experts "
-                    "and router as they are (finetune.train)",
+                    "leaves experts and router as they are (finetune.train)",
                     config.experts.count, config.experts.per_token));
   }
   const std::string beyond = NoteOnTokensBeyond(tokenizer, config.vocabulary);

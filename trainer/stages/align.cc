@@ -48,9 +48,8 @@ absl::StatusOr<std::optional<LayerStatistics>> ReadStatistics(const StageContext
 
 /// Aligns by the statistics, or without them where the job has no calibration text.
 absl::Status AlignAndSave(const StageContext& context, const AttentionShape& shape,
-                          const std::optional<LayerStatistics>& statistics, const Block& block,
+                          const std::optional<LayerStatistics>& statistics, const AttentionWeights& weights,
                           const AlignmentOptions& options, const std::string& file) {
-  const AttentionWeights weights = AttentionWeightsOf(block);
   const auto alignment =
       statistics ? AlignLayer(*statistics, weights, options) : AlignWithoutStatistics(shape, weights, options);
   if (!alignment.ok()) {
@@ -66,15 +65,17 @@ absl::Status AlignFromFile(const StageContext& context, const std::optional<Shar
   const AttentionShape shape = AttentionShapeOf(source.config(), layer);
   REGROUP_ASSIGN_OR_RETURN(const std::optional<LayerStatistics> statistics, ReadStatistics(context, file, shape));
   REGROUP_ASSIGN_OR_RETURN(const Block block, source.MapAttention(layer));
+  const AttentionWeights weights = AttentionWeightsOf(block, source.config());
   AlignmentOptions options = AlignmentOptionsOf(context.spec(), context.assignment.arm());
   if (!SpendsHeadsPerLayer(context.spec())) {
-    return AlignAndSave(context, shape, statistics, block, options, artifacts::kAlignment);
+    return AlignAndSave(context, shape, statistics, weights, options, artifacts::kAlignment);
   }
   // The number of heads that this layer gets is known only when all layers are aligned, so every possible number is
   // prepared.
   for (const int64_t heads : DivisorsOf(shape.kv_heads)) {
     options.groups = heads;
-    REGROUP_RETURN_IF_ERROR(AlignAndSave(context, shape, statistics, block, options, artifacts::AlignmentWith(heads)));
+    REGROUP_RETURN_IF_ERROR(
+        AlignAndSave(context, shape, statistics, weights, options, artifacts::AlignmentWith(heads)));
   }
   return absl::OkStatus();
 }

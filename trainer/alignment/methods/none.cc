@@ -28,6 +28,7 @@ extern const AlignmentMethod kNoneMethod{
     .restore_norm = false,
     .free_gauge = false,
     .follows_similarity = false,
+    .behind_norm = NormMaps::kNone,
     .solve = Average,
 };
 

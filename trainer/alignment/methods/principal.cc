@@ -99,6 +99,7 @@ extern const AlignmentMethod kPrincipalMethod{
     .restore_norm = true,
     .free_gauge = true,
     .follows_similarity = false,
+    .behind_norm = NormMaps::kPhases,
     .solve = PrincipalComponents,
 };
 

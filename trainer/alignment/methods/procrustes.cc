@@ -82,6 +82,7 @@ extern const AlignmentMethod kProcrustesMethod{
     .restore_norm = false,
     .free_gauge = false,
     .follows_similarity = true,
+    .behind_norm = NormMaps::kSigns,
     .solve = AlignAndAverage,
 };
 

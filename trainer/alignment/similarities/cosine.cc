@@ -13,7 +13,7 @@ Similarity::Matrix CosineOfValues(const LayerGrams& grams) {
 }
 
 Similarity::Matrix CosineOfKeys(const LayerGrams& grams) {
-  return {KeyInnerProducts(grams.unit_key_pairs, grams.unit_key_free, grams.shape),
+  return {KeyInnerProducts(grams.unit_key_pairs, grams.unit_key_free, grams),
           PairTraces(grams.unit_key_pairs) + BlockTraces(grams.unit_key_free)};
 }
 

@@ -17,7 +17,7 @@ Similarity::Matrix DistanceOfValues(const LayerGrams& grams) {
 }
 
 Similarity::Matrix DistanceOfKeys(const LayerGrams& grams) {
-  return FromInnerProducts(KeyInnerProducts(grams.key_pairs, grams.key_free, grams.shape),
+  return FromInnerProducts(KeyInnerProducts(grams.key_pairs, grams.key_free, grams),
                            PairTraces(grams.key_pairs) + BlockTraces(grams.key_free));
 }
 

@@ -44,9 +44,21 @@ at::Tensor BlockTraces(const at::Tensor& gram) { return gram.diagonal(0, 0, 2).d
 
 at::Tensor PairModuli(const at::Tensor& gram) { return gram.abs().sum(0); }
 
-at::Tensor KeyInnerProducts(const at::Tensor& pairs, const at::Tensor& free, const AttentionShape& shape) {
-  if (shape.key_norm == KeyNorm::kNone) return PairModuli(pairs) + BlockNuclearNorms(free);
-  return at::real(pairs).sum(0) + free.diagonal(0, 1, 3).sum(2);
+at::Tensor TurnedPairs(const at::Tensor& pairs, const KeyTurns& turns) {
+  const at::Tensor real = at::real(pairs);
+  const at::Tensor fixed = turns.signs ? real.abs() : real;
+  if (!turns.phases.defined()) return fixed;
+  return at::where(turns.phases.unsqueeze(1).logical_and(turns.phases.unsqueeze(2)), pairs.abs(), fixed);
+}
+
+at::Tensor TurnedCoordinates(const at::Tensor& free, const KeyTurns& turns) {
+  const at::Tensor products = free.diagonal(0, 1, 3).permute({2, 0, 1});
+  return turns.signs ? products.abs() : products;
+}
+
+at::Tensor KeyInnerProducts(const at::Tensor& pairs, const at::Tensor& free, const LayerGrams& of_layer) {
+  if (of_layer.shape.key_norm == KeyNorm::kNone) return PairModuli(pairs) + BlockNuclearNorms(free);
+  return TurnedPairs(pairs, of_layer.turns).sum(0) + TurnedCoordinates(free, of_layer.turns).sum(0);
 }
 
 at::Tensor PairTraces(const at::Tensor& gram) { return at::real(gram.diagonal(0, 1, 2)).sum(0); }

@@ -5,7 +5,7 @@
 
 #include <functional>
 
-#include "trainer/alignment/attention.h"
+#include "trainer/alignment/layer_grams.h"
 
 namespace regroup {
 
@@ -26,8 +26,12 @@ at::Tensor BlockTraces(const at::Tensor& gram);
 at::Tensor PairModuli(const at::Tensor& gram);
 
 /// Returns the largest inner product of two key heads, E <k_i, k_j rotated> [H, H], from the complex Gram of rotary
-/// pairs and the Gram of the other coordinates. Keys behind a norm may not be rotated and are compared as they are.
-at::Tensor KeyInnerProducts(const at::Tensor& pairs, const at::Tensor& free, const AttentionShape& shape);
+/// pairs and the Gram of the other coordinates. Keys behind a norm turn only as far as `turns` says.
+at::Tensor KeyInnerProducts(const at::Tensor& pairs, const at::Tensor& free, const LayerGrams& of_layer);
+
+/// Returns the terms of that sum for keys behind a norm, [pairs, H, H] and [coordinates, H, H].
+at::Tensor TurnedPairs(const at::Tensor& pairs, const KeyTurns& turns);
+at::Tensor TurnedCoordinates(const at::Tensor& free, const KeyTurns& turns);
 
 /// Returns sum_t G_ii,t [H].
 at::Tensor PairTraces(const at::Tensor& gram);

@@ -46,11 +46,11 @@ Similarity::Matrix ResidualOfValues(const LayerGrams& grams) {
   return LinearResiduals(grams.value, grams.output_metric);
 }
 
-// Returns the loss of keys behind a norm, which can only be averaged: (w_i + w_j) / 4 E|k_i - k_j|^2 of each rotary
-// pair, and the same with the metrics of the other coordinates.
+// Returns the loss of keys behind a norm, which can only be turned and averaged: (w_i + w_j) / 4 E|k_i - k_j|^2 of each
+// rotary pair, and the same with the metrics of the other coordinates.
 Similarity::Matrix ResidualOfAverages(const LayerGrams& grams) {
   const auto self = at::real(grams.key_pairs.diagonal(0, 1, 2));  // [pairs, H]
-  const auto apart = self.unsqueeze(2) + self.unsqueeze(1) - 2 * at::real(grams.key_pairs);
+  const auto apart = self.unsqueeze(2) + self.unsqueeze(1) - 2 * TurnedPairs(grams.key_pairs, grams.turns);
   const auto weights = grams.query_pair_energy.t();
   auto lost = 0.125 * ((weights.unsqueeze(2) + weights.unsqueeze(1)) * apart).sum(0);
   const auto block = [&](int64_t i, int64_t j) { return grams.key_free.select(0, i).select(1, j); };

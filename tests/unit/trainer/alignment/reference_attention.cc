@@ -29,6 +29,18 @@ at::Tensor Rotate(const at::Tensor& head, const AttentionShape& shape) {
   return rotated;
 }
 
+/// Divides each token's heads by their root mean square, or that of all heads, and multiplies them by the weights.
+std::vector<at::Tensor> Normalise(const std::vector<at::Tensor>& heads, const at::Tensor& norm, KeyNorm kind) {
+  if (kind == KeyNorm::kNone) return heads;
+  const auto scaled = [](const at::Tensor& x) { return x / x.square().mean(1, true).sqrt(); };
+  if (kind == KeyNorm::kAllHeads) {
+    return (scaled(at::cat(heads, 1)) * norm).split(heads.front().size(1), 1);
+  }
+  std::vector<at::Tensor> normalised;
+  for (const at::Tensor& head : heads) normalised.push_back(scaled(head) * norm);
+  return normalised;
+}
+
 }  // namespace
 
 std::vector<at::Tensor> ProjectHeads(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
@@ -49,8 +61,10 @@ at::Tensor ComplexPairs(const at::Tensor& head, const AttentionShape& shape) {
 
 at::Tensor ReferenceAttention(const AttentionWeights& weights, const AttentionShape& shape, const at::Tensor& input,
                               const at::Tensor& query_input) {
-  const auto queries = ProjectHeads(query_input, weights.query, weights.query_bias, shape.query_heads);
-  const auto keys = ProjectHeads(input, weights.key, weights.key_bias, shape.kv_heads);
+  const auto queries = Normalise(ProjectHeads(query_input, weights.query, weights.query_bias, shape.query_heads),
+                                 weights.query_norm, shape.key_norm);
+  const auto keys =
+      Normalise(ProjectHeads(input, weights.key, weights.key_bias, shape.kv_heads), weights.key_norm, shape.key_norm);
   const auto values = ProjectHeads(input, weights.value, weights.value_bias, shape.kv_heads);
   std::vector<at::Tensor> heads;
   for (int64_t head = 0; head < shape.query_heads; ++head) {

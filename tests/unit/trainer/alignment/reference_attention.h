@@ -11,8 +11,8 @@
 namespace regroup {
 
 /// Returns the output of an attention layer for one sequence: input [tokens, hidden] -> [tokens, any]. Keys and values
-/// come from `input`, queries from `query_input`. Causal unless the inputs differ. Rotary angles are position *
-/// 0.7^pair.
+/// come from `input`, queries from `query_input`, both behind the layer's norms. Causal unless the inputs differ.
+/// Rotary angles are position * 0.7^pair.
 at::Tensor ReferenceAttention(const AttentionWeights& weights, const AttentionShape& shape, const at::Tensor& input,
                               const at::Tensor& query_input);
 
