@@ -37,7 +37,7 @@ EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 
 GPT = {"n_layer": LAYERS, "n_embd": WIDTH, "n_head": HEADS, "n_positions": WINDOW, "n_inner": 2 * WIDTH}
 BART = {"encoder_layers": LAYERS, "decoder_layers": LAYERS, "d_model": WIDTH, "encoder_attention_heads": HEADS,
         "decoder_attention_heads": HEADS, "encoder_ffn_dim": 2 * WIDTH, "decoder_ffn_dim": 2 * WIDTH,
-        "max_position_embeddings": WINDOW, "decoder_start_token_id": 2}
+        "max_position_embeddings": WINDOW, "decoder_start_token_id": 2, "scale_embedding": True}
 # Configurations by model type.
 FAMILIES = {
     "llama": LLAMA_LIKE,

@@ -18,6 +18,9 @@ COMMON = {"num_hidden_layers": LAYERS, "hidden_size": WIDTH, "num_attention_head
           "max_position_embeddings": POSITIONS}  # fmt: skip
 STANDARD = {**COMMON, "num_key_value_heads": HEADS}
 GPT = {"n_layer": LAYERS, "n_embd": WIDTH, "n_head": HEADS, "n_positions": POSITIONS, "n_inner": 4 * WIDTH}
+# A window, shorter than the texts, in the first layer.
+WINDOWS = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 16}
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": WIDTH}
 
 
 def partial_rotary(share):
@@ -32,10 +35,24 @@ CASES = {
     "qwen2": ("qwen2", STANDARD),
     "qwen3": ("qwen3", {**STANDARD, "head_dim": WIDTH // HEADS}),
     "gemma": ("gemma", {**STANDARD, "head_dim": WIDTH // HEADS, "hidden_act": "gelu_pytorch_tanh"}),
+    "qwen2_moe": ("qwen2_moe", {**STANDARD, **EXPERTS, "shared_expert_intermediate_size": WIDTH}),
+    "qwen3_moe": ("qwen3_moe", {**STANDARD, **EXPERTS, "head_dim": WIDTH // HEADS, "norm_topk_prob": True}),
+    "mixtral": ("mixtral", {**STANDARD, "num_local_experts": 4, "num_experts_per_tok": 2}),
+    "gemma2": ("gemma2", {**STANDARD, **WINDOWS, "head_dim": WIDTH // HEADS, "query_pre_attn_scalar": WIDTH // HEADS}),
+    "gemma3_text": ("gemma3_text", {**STANDARD, **WINDOWS, "head_dim": WIDTH // HEADS,
+                                    "query_pre_attn_scalar": WIDTH // HEADS}),
     "olmo": ("olmo", STANDARD),
     "olmo2": ("olmo2", STANDARD),
+    "olmo3": ("olmo3", {**STANDARD, **WINDOWS}),
+    "olmoe": ("olmoe", {**STANDARD, "num_experts": 4, "num_experts_per_tok": 2}),
+    "cohere": ("cohere", {**STANDARD, "logit_scale": 1.0}),
+    "cohere2": ("cohere2", {**STANDARD, **WINDOWS, "logit_scale": 1.0}),
+    "granite": ("granite", {**STANDARD, "embedding_multiplier": 4.0, "attention_multiplier": 0.2,
+                            "residual_multiplier": 0.7, "logits_scaling": 2.0}),
+    "smollm3": ("smollm3", {**STANDARD, "no_rope_layers": [1, 0]}),
     "stablelm": ("stablelm", {**STANDARD, "use_qkv_bias": True, "rope_parameters": partial_rotary(0.25)}),
     "phi": ("phi", {**STANDARD, "intermediate_size": 4 * WIDTH, "rope_parameters": partial_rotary(0.5)}),
+    "phi3": ("phi3", STANDARD),
     # Published models have rotary_pct and n_ctx, which Transformers no longer writes by itself.
     "gpt_neox": ("gpt_neox", {**COMMON, "rotary_pct": 0.25}),
     "gptj": ("gptj", {**GPT, "rotary_dim": 16}),

@@ -26,6 +26,7 @@ from tiny_families import make_family_checkpoint
 from transformers_checks import load
 
 TOLERANCE = 1e-4
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
 def maps_of(folder, layer):
@@ -40,14 +41,23 @@ def pairs_of(rows, width):
     return torch.complex(rows[:, : width // 2], rows[:, width // 2 : width])
 
 
-def times(pairs, rest, rows, width):
-    """Applies complex factors [heads, pairs] and real matrices on row vectors to rows [heads, head_width, n]."""
-    turned = pairs[..., None] * pairs_of(rows, width)
-    return torch.cat([turned.real, turned.imag, rest.transpose(1, 2) @ rows[:, width:]], 1)
+def times(pairs, rest, rows, width, norm):
+    """Applies complex factors [heads, pairs] and real matrices on row vectors to rows [heads, head_width, n], behind a norm
+    with these weights [head_width]."""
+    behind = rows * norm[:, None]
+    turned = pairs[..., None] * pairs_of(behind, width)
+    return torch.cat([turned.real, turned.imag, rest.transpose(1, 2) @ behind[:, width:]], 1) / norm[:, None]
 
 
-def merged_attention(maps, query, key, value, output, config, rotary_width):
+def norms_of(attention, width):
+    """Returns the weights of the norms of queries and keys, or ones."""
+    ones = torch.ones(width, dtype=torch.float64)
+    return [getattr(attention, name).weight.double() if hasattr(attention, name) else ones for name in ("q_norm", "k_norm")]
+
+
+def merged_attention(maps, attention, config, rotary_width):
     """Returns the four weights of the merged layer from those of the source."""
+    query, key, value, output = (getattr(attention, name).weight for name in PROJECTIONS)
     query, key, value, output = (weight.double() for weight in (query, key, value, output))
     groups = maps["groups"]
     heads, kv_heads = config.num_attention_heads, groups.numel()
@@ -56,6 +66,7 @@ def merged_attention(maps, query, key, value, output, config, rotary_width):
     queries = [int(head) * (heads // kv_heads) + i for head in order for i in range(heads // kv_heads)]
     owners = torch.tensor([head // (heads // kv_heads) for head in queries])
     width = query.shape[0] // heads
+    query_norm, key_norm = norms_of(attention, width)
 
     def rows(weight):
         return weight.view(-1, width, weight.shape[1])
@@ -66,8 +77,10 @@ def merged_attention(maps, query, key, value, output, config, rotary_width):
     def number(name):
         return torch.complex(maps[name][..., 0], maps[name][..., 1])
 
-    new_query = times(number("query_pairs")[owners], maps["query_free"][owners], rows(query)[queries], rotary_width)
-    parts = times(number("key_pairs_merge")[order], maps["key_free_merge"][order], rows(key)[order], rotary_width)
+    new_query = times(number("query_pairs")[owners], maps["query_free"][owners], rows(query)[queries], rotary_width,
+                      query_norm)
+    parts = times(number("key_pairs_merge")[order], maps["key_free_merge"][order], rows(key)[order], rotary_width,
+                  key_norm)
     new_key = parts.view(len(groups), -1, width, key.shape[1]).sum(1)
     parts = maps["value_merge"][order].transpose(1, 2) @ rows(value)[order]
     new_value = parts.view(len(groups), -1, width, value.shape[1]).sum(1)
@@ -93,12 +106,11 @@ def expected_model(source, adapter, result):
     with_adapter = peft.PeftModel.from_pretrained(load(source), adapter).merge_and_unload()
     model = load(result).double()
     for index, (ours, theirs) in enumerate(zip(model.model.layers, with_adapter.model.layers, strict=True)):
-        names = ("q_proj", "k_proj", "v_proj", "o_proj")
-        weights = [getattr(theirs.self_attn, name).weight for name in names]
         config = with_adapter.config
-        head_width = weights[0].shape[0] // config.num_attention_heads
+        head_width = theirs.self_attn.q_proj.weight.shape[0] // config.num_attention_heads
         rotary_width = int(head_width * (config.rope_parameters or {}).get("partial_rotary_factor", 1))
-        for name, weight in zip(names, merged_attention(maps_of(result, index), *weights, config, rotary_width), strict=True):
+        weights = merged_attention(maps_of(result, index), theirs.self_attn, config, rotary_width)
+        for name, weight in zip(PROJECTIONS, weights, strict=True):
             getattr(ours.self_attn, name).weight.data.copy_(weight)
         ours.mlp.up_proj.weight.data.copy_(theirs.mlp.up_proj.weight)
     return model

@@ -35,6 +35,15 @@ CASES = {
     "gpt_neox": (4, {"passes": 3}, 1),
     "bloom": (3, {"learning_rate": 2e-3}, 1),
     "t5": (2, {"layers_per_task": 3}, 2),
+    "bart": (2, {}, 1),
+    "gemma2": (4, {}, 1),
+    "olmo3": (2, {}, 1),
+    "cohere2": (2, {}, 1),
+    "phi3": (4, {}, 1),
+    "granite": (2, {}, 1),
+    "smollm3": (2, {}, 1),
+    "qwen2_moe": (2, {}, 1),
+    "mixtral": (4, {}, 1),
 }  # fmt: skip
 
 
@@ -46,6 +55,9 @@ def attention_modules(model):
         decoder = [(layer, name, "o") for block in model.decoder.block
                    for layer, name in ((block.layer[0], "SelfAttention"), (block.layer[1], "EncDecAttention"))]  # fmt: skip
         return encoder + decoder
+    if kind == "bart":
+        return [(layer, "self_attn", "out_proj") for layer in model.model.encoder.layers] + [
+            (layer, name, "out_proj") for layer in model.model.decoder.layers for name in ("self_attn", "encoder_attn")]
     if kind == "gpt2":
         return [(block, "attn", "c_proj") for block in model.transformer.h]
     if kind == "bloom":
@@ -58,7 +70,7 @@ def attention_modules(model):
 def observed(model, place):
     """Returns the module whose output the attention at `place` adds to the stream."""
     parent, name, projection = place
-    if model.config.model_type == "olmo2":
+    if model.config.model_type in ("olmo2", "olmo3", "gemma2"):
         return parent.post_attention_layernorm
     return getattr(getattr(parent, name), projection)
 
