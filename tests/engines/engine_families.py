@@ -63,5 +63,13 @@ CASES = {
     "t5": ("t5", {"num_layers": LAYERS, "num_decoder_layers": LAYERS, "d_model": WIDTH, "d_kv": WIDTH // HEADS,
                   "num_heads": HEADS, "d_ff": 2 * WIDTH, "decoder_start_token_id": 2}),
 }  # fmt: skip
-# The case with different numbers of KV heads per layer, which no standard config.json expresses.
+# The case with different numbers of KV heads per layer, which no standard config.json expresses, and the one that is written
+# as a gpt_bigcode.
 UNEVEN = "llama, per_layer: auto"
+ONE_HEAD = "gpt2, one KV head"
+CASES[ONE_HEAD] = CASES["gpt2"]
+
+
+def targets_of(case):
+    """Returns the numbers of KV heads of a case's results."""
+    return {UNEVEN: TARGETS[1:], ONE_HEAD: (1,)}.get(case, TARGETS)

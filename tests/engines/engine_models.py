@@ -14,7 +14,7 @@ import sys
 import tempfile
 import zlib
 
-from engine_families import CASES, LAYERS, NEW_TOKENS, ROOT, TARGETS, UNEVEN
+from engine_families import CASES, LAYERS, NEW_TOKENS, ROOT, TARGETS, UNEVEN, targets_of
 from engine_runs import is_installed
 from engine_table import NAMES
 
@@ -168,7 +168,7 @@ def make_case(programs, case, home):
     base = home / folder_name(case)
     make_source(case, base / "source")
     encoder = config_of(base / "source")["model_type"] in ENCODER_DECODERS
-    targets = (TARGETS[1],) if case == UNEVEN else TARGETS
+    targets = targets_of(case)
     for name in ["source"] + [f"k{kv_heads}" for kv_heads in targets]:
         folder = base / name
         if name != "source":

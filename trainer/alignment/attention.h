@@ -14,8 +14,8 @@
 
 namespace regroup {
 
-/// The norm between the key projection and the rotation, and likewise on queries. A norm is not linear: no map of a
-/// head's coordinates commutes with it, so such keys are averaged as they are.
+/// The norm between the key projection and the rotation, and likewise on queries. It is not linear; key_norm.h says
+/// which maps remain.
 enum class KeyNorm {
   kNone,
   /// Normalises each head by itself; the weight [head_width] serves all heads.

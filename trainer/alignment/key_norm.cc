@@ -90,7 +90,12 @@ at::Tensor PairTurns(const LayerGrams& group) {
   const at::Tensor products = group.key_pairs * GainOfProducts(group.query_pair_energy.t());
   at::Tensor turns = SignsFor(at::real(products).contiguous()).t().to(at::kComplexDouble);
   if (!group.turns.phases.defined()) return turns;
-  return at::where(group.turns.phases.all(1), AlignByPhases(products).maps, turns);
+  const at::Tensor phases = AlignByPhases(products).maps;
+  // A phase that all heads have in common changes nothing but the root mean square: least where they turn least, up to
+  // signs.
+  const at::Tensor common = phases.square().sum(0);
+  const at::Tensor least = phases * at::polar(at::ones_like(at::real(common)), -0.5 * common.angle());
+  return at::where(group.turns.phases.all(1), least, turns);
 }
 
 /// Returns the signs of one group's coordinates that do not rotate, [heads, coordinates].

@@ -10,7 +10,7 @@
 //            query q' = n_it q with n_it = 1 / conj(c_it). The other coordinates, as a row vector: aligned k_i F_i,
 //            shared sum_i k_i E_i, query q' = q N_i with N_i = F_i^-T.
 //
-// Behind a norm the maps apply to the keys and queries that the norm returns (key_norm.h).
+// The maps of keys and queries behind a norm apply to what the norm returns (key_norm.h).
 //
 // The inverses are exact except for directions that `principal` drops entirely (see principal.cc). A query head uses
 // the query map and the output map of its KV head.

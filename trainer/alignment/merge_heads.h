@@ -19,7 +19,8 @@
 
 namespace regroup {
 
-/// Returns the layer with aligned heads: same sizes, same function, by the equations of layer_alignment.h.
+/// Returns the layer with aligned heads: same sizes, same function, by the equations of layer_alignment.h; nearly the
+/// same where pairs behind a norm turn by any angle (key_norm.h).
 absl::StatusOr<AttentionWeights> ApplyAlignment(const AttentionWeights& weights, const LayerAlignment& alignment,
                                                 const AttentionShape& shape);
 

@@ -41,7 +41,7 @@ void RemoveEncoder(Model& model) {
 class Run {
  public:
   Run(const Model& model, const DecodeCase& setting)
-      : model_(model), decoder_(model, setting.batch, setting.context + setting.new_tokens + kUncountedSteps) {
+      : model_(model), decoder_(model, setting.batch, setting.context + setting.new_tokens) {
     const at::Tensor tokens = RandomTokens(model, setting.batch, std::max<int64_t>(1, setting.context));
     if (setting.prefill) {
       const Stopwatch watch;
@@ -53,7 +53,9 @@ class Run {
       next_ = tokens.narrow(1, 0, 1);
     }
     DescribeBytes(setting);
-    for (int64_t step = 0; step < kUncountedSteps; ++step) next_ = decoder_.Read(next_);
+    // Not more than are counted: the model may have no positions for them.
+    const int64_t uncounted = std::min(kUncountedSteps, setting.new_tokens);
+    for (int64_t step = 0; step < uncounted; ++step) next_ = decoder_.Read(next_);
     decoder_.cache().Truncate(setting.context);
   }
 

@@ -63,6 +63,23 @@ absl::StatusOr<ScoredTokens> EncodeAlone(const std::string& continuation, const 
   return sequence;
 }
 
+/// Removes the first tokens of what does not fit into the model's positions.
+void Shorten(ScoredTokens& sequence, const ModelConfig& config) {
+  std::vector<int32_t>& tokens = sequence.tokens;
+  const int64_t positions = config.StackPositions();
+  if (!config.HasEncoder()) {
+    // The model reads all but the last token.
+    if (std::ssize(tokens) > positions + 1) tokens.erase(tokens.begin(), tokens.end() - positions - 1);
+    sequence.scored = std::min(sequence.scored, positions);
+    return;
+  }
+  const int64_t context = std::ssize(tokens) - sequence.scored;
+  const int64_t scored = std::min(sequence.scored, positions);
+  tokens.erase(tokens.begin() + context, tokens.end() - scored);
+  tokens.erase(tokens.begin(), tokens.begin() + std::max<int64_t>(0, context - positions));
+  sequence.scored = scored;
+}
+
 absl::StatusOr<ScoredTokens> Encode(const MultipleChoiceRecord& record, size_t choice, const Tokenizer& tokenizer,
                                     const ModelConfig& config) {
   const size_t end = EndWithoutWhitespace(record.context);
@@ -74,10 +91,7 @@ absl::StatusOr<ScoredTokens> Encode(const MultipleChoiceRecord& record, size_t c
   if (sequence.scored < 1 || sequence.scored >= std::ssize(sequence.tokens)) {
     return absl::InvalidArgumentError(fmt::format("choice {} adds no token to its context", choice));
   }
-  // The model reads all but the last token.
-  const int64_t most = config.max_positions + 1;
-  if (std::ssize(sequence.tokens) > most) sequence.tokens.erase(sequence.tokens.begin(), sequence.tokens.end() - most);
-  sequence.scored = std::min(sequence.scored, most - 1);
+  Shorten(sequence, config);
   return sequence;
 }
 

@@ -63,6 +63,14 @@ struct Composite {
   bool reads_tied_of_text = false;
 };
 
+/// The class of another family, which computes the same with one KV head for all query heads.
+struct OneHeadClass {
+  /// Name of the family that reads it.
+  std::string_view family;
+  /// Changes a config.json of this family to one of that class.
+  void (*write_config)(nlohmann::json& config) = nullptr;
+};
+
 struct Family {
   /// The model_type values of config.json that belong to the family, as cmake/Families.cmake lists them; the first is
   /// the family's name.
@@ -88,6 +96,8 @@ struct Family {
   std::vector<NameRule> stacked_experts = {};
   /// True if the family's class in Transformers reads num_key_value_heads.
   bool standard_gqa = true;
+  /// The class as which a result with one KV head in every layer is written, if this family's class has no KV heads.
+  std::optional<OneHeadClass> one_head = {};
   /// Sizes that a text_config leaves out where they are its class's defaults.
   nlohmann::json text_defaults = nlohmann::json::object();
   std::optional<Composite> composite = {};

@@ -6,28 +6,16 @@ namespace {
 
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig config = ReadGptConfig(reader, "gpt2", 1024);
-  config.learned_positions = config.max_positions;
-  config.tied_embeddings = reader.BooleanOr("tie_word_embeddings", true);
-  reader.Require("scale_attn_weights", true);
+  ModelConfig config = ReadGpt2Config(reader, "gpt2");
   reader.Require("scale_attn_by_inverse_layer_idx", false);
-  reader.Require("add_cross_attention", false);
   return Finish(reader, std::move(config));
 }
 
-std::vector<NameRule> Names() {
-  return NameRules()
-      .Tensor("embedding.weight", "transformer.wte.weight")
-      .Tensor("positions.weight", "transformer.wpe.weight")
-      .LayerNorm("layers.{}.attention_norm", "transformer.h.{}.ln_1")
-      .FusedAttention("transformer.h.{}.attn.c_attn", Bias::kAlways, Packing::kFusedTransposed)
-      .Linear("layers.{}.attention.output", "transformer.h.{}.attn.c_proj", Bias::kAlways, Packing::kTransposed)
-      .LayerNorm("layers.{}.feed_forward_norm", "transformer.h.{}.ln_2")
-      .Linear("layers.{}.feed_forward.up", "transformer.h.{}.mlp.c_fc", Bias::kAlways, Packing::kTransposed)
-      .Linear("layers.{}.feed_forward.down", "transformer.h.{}.mlp.c_proj", Bias::kAlways, Packing::kTransposed)
-      .LayerNorm("final_norm", "transformer.ln_f")
-      .Tensor("head.weight", "lm_head.weight")
-      .rules();
+/// The class of GPT-BigCode has GPT-2's keys and defaults, apart from other names of the same activation.
+void WriteGptBigCode(nlohmann::json& config) {
+  config["model_type"] = "gpt_bigcode";
+  config["architectures"] = {"GPTBigCodeForCausalLM"};
+  config["multi_query"] = true;
 }
 
 }  // namespace
@@ -35,9 +23,10 @@ std::vector<NameRule> Names() {
 Family Gpt2Family() {
   return {.models = "GPT-2",
           .read_config = ReadConfig,
-          .names = Names(),
+          .names = Gpt2Names({.linear = Packing::kTransposed, .attention = Packing::kFusedTransposed}),
           .architecture = "GPT2LMHeadModel",
-          .standard_gqa = false};
+          .standard_gqa = false,
+          .one_head = OneHeadClass{.family = "gpt_bigcode", .write_config = WriteGptBigCode}};
 }
 
 }  // namespace regroup

@@ -21,4 +21,28 @@ ModelConfig ReadGptConfig(ConfigReader& reader, std::string_view family, int64_t
   return config;
 }
 
+ModelConfig ReadGpt2Config(ConfigReader& reader, std::string_view family) {
+  ModelConfig config = ReadGptConfig(reader, family, 1024);
+  config.learned_positions = config.max_positions;
+  config.tied_embeddings = reader.BooleanOr("tie_word_embeddings", true);
+  reader.Require("scale_attn_weights", true);
+  reader.Require("add_cross_attention", false);
+  return config;
+}
+
+std::vector<NameRule> Gpt2Names(const Gpt2Packing& packing) {
+  return NameRules()
+      .Tensor("embedding.weight", "transformer.wte.weight")
+      .Tensor("positions.weight", "transformer.wpe.weight")
+      .LayerNorm("layers.{}.attention_norm", "transformer.h.{}.ln_1")
+      .FusedAttention("transformer.h.{}.attn.c_attn", Bias::kAlways, packing.attention)
+      .Linear("layers.{}.attention.output", "transformer.h.{}.attn.c_proj", Bias::kAlways, packing.linear)
+      .LayerNorm("layers.{}.feed_forward_norm", "transformer.h.{}.ln_2")
+      .Linear("layers.{}.feed_forward.up", "transformer.h.{}.mlp.c_fc", Bias::kAlways, packing.linear)
+      .Linear("layers.{}.feed_forward.down", "transformer.h.{}.mlp.c_proj", Bias::kAlways, packing.linear)
+      .LayerNorm("final_norm", "transformer.ln_f")
+      .Tensor("head.weight", "lm_head.weight")
+      .rules();
+}
+
 }  // namespace regroup

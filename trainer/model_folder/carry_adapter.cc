@@ -152,8 +152,8 @@ class Carrier {
     return Measure(projection, update, factors, merged, alignment, shape);
   }
 
-  /// Sets the source's norms. Those of the result, which is only merged, are the same, except for the order of the
-  /// heads and for a norm over all keys, with which no update of keys is carried.
+  /// Sets the norms of the result, in the source's order: they are the source's unless training has moved them. With a
+  /// norm over all keys no update of keys is carried.
   absl::Status SetNorms(AttentionWeights& factors, int64_t layer, const LayerAlignment& alignment,
                         const AttentionShape& shape) const {
     if (shape.key_norm == KeyNorm::kNone) return absl::OkStatus();

@@ -23,7 +23,8 @@ AttentionActivations ActivationsOf(const AttentionRows& rows);
 /// unchanged. The reverse of AttentionWeightsOf.
 void SetAttention(Block& block, const AttentionWeights& attention, const ModelConfig& config);
 
-/// Replaces the block's attention by one with aligned heads, none of them merged: it computes the same function.
+/// Replaces the block's attention by one with aligned heads, none of them merged. It computes the same function, or
+/// with `principal` nearly the same where directions are dropped (principal.cc) or keys pass a norm (key_norm.h).
 absl::Status AlignBlock(Block& block, const ModelConfig& source_config, int64_t layer, const LayerAlignment& alignment);
 
 /// Replaces the block's attention by the merged one.

@@ -55,10 +55,10 @@ class BlockGenerator {
 class FamilyPacker {
  public:
   FamilyPacker(const SourceModel& source, const ModelConfig& config, at::ScalarType dtype)
-      : source_(source), config_(config), dtype_(dtype) {}
+      : source_(source), family_(WrittenFamily(source.family(), config)), config_(config), dtype_(dtype) {}
 
   void Push(std::deque<NamedTensor>& ready, const std::string& ours, const at::Tensor& tensor) {
-    const std::optional<ParameterPlace> place = PlaceOf(source_.family(), config_, ours);
+    const std::optional<ParameterPlace> place = PlaceOf(family_, config_, ours);
     if (!place.has_value() || !tensor.defined()) return;
     std::vector<at::Tensor>& parts = waiting_[place->name];
     parts.resize(place->parts.size());
@@ -70,6 +70,7 @@ class FamilyPacker {
 
  private:
   const SourceModel& source_;
+  const Family& family_;
   const ModelConfig& config_;
   at::ScalarType dtype_;
   std::map<std::string, std::vector<at::Tensor>> waiting_;
@@ -131,8 +132,16 @@ bool NamesItsClass(const nlohmann::json& config) {
 
 }  // namespace
 
+const Family& WrittenFamily(const Family& family, const ModelConfig& converted) {
+  if (!family.one_head.has_value() || converted.kv_heads > 1 || !converted.kv_heads_of_layers.empty()) return family;
+  for (const Family& other : AllFamilies()) {
+    if (other.name() == family.one_head->family) return other;
+  }
+  return family;
+}
+
 bool IsStandardLayout(const Family& family, const ModelConfig& converted) {
-  return family.standard_gqa && converted.kv_heads_of_layers.empty();
+  return WrittenFamily(family, converted).standard_gqa && converted.kv_heads_of_layers.empty();
 }
 
 nlohmann::json ConvertedConfig(const SourceModel& source, const ModelConfig& converted,
@@ -151,6 +160,7 @@ nlohmann::json ConvertedConfig(const SourceModel& source, const ModelConfig& con
   }
   if (!NamesItsClass(config)) config["architectures"] = {(composite ? *composite : source.family()).architecture};
   if (source.family().standard_gqa) own["num_key_value_heads"] = standard ? converted.kv_heads : converted.heads;
+  if (&WrittenFamily(source.family(), converted) != &source.family()) source.family().one_head->write_config(config);
   return config;
 }
 

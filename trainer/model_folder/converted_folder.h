@@ -12,14 +12,17 @@
 
 namespace regroup {
 
-/// Returns true if a model of this configuration is written as the family's own GQA model; otherwise it is `expanded`
-/// (compact_attention.h).
+/// Returns the family as which a model of this configuration is written: the source's, or that of Family::one_head.
+const Family& WrittenFamily(const Family& family, const ModelConfig& converted);
+
+/// Returns true if a model of this configuration is written as a class with so many KV heads; otherwise it is
+/// `expanded` (compact_attention.h).
 bool IsStandardLayout(const Family& family, const ModelConfig& converted);
 
 /// Returns the source's config.json with the KV heads of `converted`; under "regroup" it records the source and the
 /// layout. If the weights are not tied although the configuration ties them, it says so. The weights are written as
 /// plain numbers, so that quantization_config is left out. `architectures` is added if the source does not name its
-/// class. All other keys are unchanged.
+/// class. All other keys are unchanged, unless the result is of another class (WrittenFamily).
 nlohmann::json ConvertedConfig(const SourceModel& source, const ModelConfig& converted,
                                const nlohmann::json& provenance);
 

@@ -88,10 +88,10 @@ class SourceModel {
   absl::Status FindEmbeddingTensors();
   absl::Status CheckTensors();
   absl::Status CheckTensor(const std::string& ours) const;
-  /// Adds a note on the tensors that the model does not have, of all but `own`.
   /// Returns Family::embedding_copies under the names that the folder has for them.
   std::vector<std::string> EmbeddingCopies() const;
   absl::Status CheckComputedPositions() const;
+  /// Adds a note on the tensors that the model does not have, of all but `own`.
   void NoteUnusedTensors(const std::set<std::string>& own);
   /// Returns an undefined tensor if a model of this configuration does not have the parameter.
   absl::StatusOr<at::Tensor> MapParameter(const std::string& ours) const;

@@ -4,12 +4,12 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <limits>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "trainer/nn/detached_inputs.h"
+#include "trainer/nn/positions.h"
 
 namespace regroup {
 namespace {
@@ -88,11 +88,8 @@ class CappedFunction : public torch::autograd::Function<CappedFunction> {
 /// Returns a bias of heads that have none, [1, 1, T, tokens read].
 at::Tensor BiasOf(const AttentionHeads& heads) {
   const int64_t tokens = heads.query.size(2), read = heads.key.size(2);
-  const at::Tensor none = at::zeros({tokens, read}, heads.query.options().dtype(at::kFloat));
-  const at::Tensor bias = heads.causal ? none.masked_fill(at::ones_like(none, at::kBool).triu(read - tokens + 1),
-                                                          -std::numeric_limits<float>::infinity())
-                                       : none;
-  return bias.view({1, 1, tokens, read});
+  if (heads.causal) return CausalBias(read - tokens, tokens, /*window=*/0, heads.query.device());
+  return at::zeros({1, 1, tokens, read}, heads.query.options().dtype(at::kFloat));
 }
 
 }  // namespace

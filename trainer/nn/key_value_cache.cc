@@ -3,20 +3,12 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <limits>
 #include <optional>
 
 #include "trainer/nn/grouped_products.h"
 
 namespace regroup {
 namespace {
-
-/// Returns the mask of the last `tokens` of `total` tokens, [1, 1, tokens, total]: each may read itself and earlier
-/// ones.
-at::Tensor CausalMask(int64_t tokens, int64_t total, at::Device device) {
-  const auto options = at::TensorOptions(at::kFloat).device(device);
-  return at::full({1, 1, tokens, total}, -std::numeric_limits<float>::infinity(), options).triu_(total - tokens + 1);
-}
 
 /// Returns the attention of the heads without repeating those of keys and values.
 at::Tensor AttendGrouped(const AttentionHeads& heads) {
@@ -153,7 +145,7 @@ AttentionHeads KeyValueCache::WithEarlier(int64_t layer, const AttentionHeads& h
   all.key = at::cat({Keys(layer, kept).index_select(2, order), heads.key}, 2);
   all.value = at::cat({values_[layer].index_select(2, order), heads.value}, 2);
   all.bias = heads.bias.defined() ? heads.bias.narrow(3, length_ - kept, kept + tokens)
-                                  : CausalMask(tokens, kept + tokens, heads.key.device());
+                                  : CausalBias(kept, tokens, 0, heads.key.device());
   return all;
 }
 
@@ -168,7 +160,7 @@ at::Tensor KeyValueCache::AttendSeveral(int64_t layer, const AttentionHeads& hea
   AttentionHeads all = heads;
   all.key = Keys(layer, read);
   all.value = values_[layer].narrow(2, 0, read);
-  if (!all.bias.defined()) all.bias = CausalMask(tokens, read, heads.key.device());
+  if (!all.bias.defined()) all.bias = CausalBias(length_, tokens, 0, heads.key.device());
   return AttendGrouped(all);
 }
 
@@ -208,8 +200,10 @@ std::string DecodeAttentionName(const ModelConfig& config, int64_t batch, int64_
   const auto options = at::TensorOptions(dtype).device(device);
   const at::Tensor query = at::zeros({batch, config.heads, 1, config.head_width}, options);
   const at::Tensor keys = at::zeros({batch, config.kv_heads, length, config.head_width}, options);
+  std::optional<at::Tensor> mask;
+  if (config.HeadsHavePositionBias()) mask = at::zeros({1, config.heads, 1, length}, options);
   return KernelName(
-      at::_fused_sdp_choice(query, keys, keys, {}, 0.0, false, std::nullopt, config.heads != config.kv_heads));
+      at::_fused_sdp_choice(query, keys, keys, mask, 0.0, false, std::nullopt, config.heads != config.kv_heads));
 }
 
 }  // namespace regroup

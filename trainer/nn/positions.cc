@@ -9,16 +9,6 @@
 namespace regroup {
 namespace {
 
-/// Returns [1, 1, tokens, first + tokens]: 0 where a token may attend, minus infinity elsewhere. A window of 0 tokens
-/// means all.
-at::Tensor CausalMask(int64_t first, int64_t tokens, int64_t window) {
-  at::Tensor allowed = at::ones({tokens, first + tokens}, at::kBool).tril(first);
-  if (window > 0) allowed = allowed.triu(first + 1 - window);
-  return at::zeros(allowed.sizes(), at::kFloat)
-      .masked_fill(allowed.logical_not(), -std::numeric_limits<float>::infinity())
-      .view({1, 1, tokens, first + tokens});
-}
-
 /// Returns the range of each distance >= 0: small distances have one each, larger ones share ranges that grow
 /// logarithmically, and the last one is open-ended.
 at::Tensor DistanceBuckets(const at::Tensor& distance, int64_t buckets, int64_t max_distance) {
@@ -30,6 +20,15 @@ at::Tensor DistanceBuckets(const at::Tensor& distance, int64_t buckets, int64_t 
 }
 
 }  // namespace
+
+at::Tensor CausalBias(int64_t first, int64_t tokens, int64_t window, at::Device device) {
+  const auto options = at::TensorOptions(at::kFloat).device(device);
+  const at::Tensor none = at::full({1, 1, tokens, first + tokens}, -std::numeric_limits<float>::infinity(), options);
+  // triu and tril set what they remove to zero.
+  at::Tensor bias = none.triu(first + 1);
+  if (window > 0) bias = bias + none.tril(first - window);
+  return bias;
+}
 
 at::Tensor SinusoidalPositions(const at::Tensor& places, const ModelConfig& config) {
   const at::TensorOptions wide = places.options().dtype(at::kDouble);
@@ -48,7 +47,7 @@ at::Tensor RelativePositionBias(const at::Tensor& table, const RelativeBiasConfi
   at::Tensor bucket = DistanceBuckets(distance, buckets, config.max_distance);
   if (bidirectional) bucket = bucket + buckets * ahead.gt(0);
   const at::Tensor bias = at::embedding(table.to(at::kFloat), bucket).permute({2, 0, 1}).unsqueeze(0);
-  return bidirectional ? bias : bias + CausalMask(first, tokens, 0).to(table.device());
+  return bidirectional ? bias : bias + CausalBias(first, tokens, 0, table.device());
 }
 
 at::Tensor AlibiSlopes(int64_t heads) {
@@ -68,13 +67,13 @@ at::Tensor MakePositionBias(const ModelConfig& config, const AttentionKind& kind
   const int64_t read = first + tokens;
   const bool windowed = kind.TokensSeen(read) < read;
   if (!windowed && !config.alibi) return {};
-  at::Tensor bias = CausalMask(first, tokens, windowed ? kind.sliding_window : 0);
+  at::Tensor bias = CausalBias(first, tokens, windowed ? kind.sliding_window : 0, device);
   if (config.alibi) {
     // Adding a constant to a row of logits does not change attention, so the key's position is sufficient.
     const at::Tensor distance = at::arange(read, at::kFloat).view({1, 1, 1, read}) - static_cast<double>(read - 1);
-    bias = bias + AlibiSlopes(config.heads).view({1, config.heads, 1, 1}) * distance;
+    bias = bias + (AlibiSlopes(config.heads).view({1, config.heads, 1, 1}) * distance).to(device);
   }
-  return bias.to(device);
+  return bias;
 }
 
 std::vector<RotaryTable> MakeRotaryTables(const ModelConfig& config, int64_t tokens, at::Device device,
@@ -88,7 +87,7 @@ std::vector<RotaryTable> MakeRotaryTables(const ModelConfig& config, int64_t tok
 
 at::Tensor WithinDocuments(const at::Tensor& bias, const at::Tensor& documents_BT) {
   const at::Tensor apart = documents_BT.unsqueeze(1).ne(documents_BT.unsqueeze(2)).unsqueeze(1);
-  const at::Tensor causal = bias.defined() ? bias : CausalMask(0, documents_BT.size(1), 0).to(documents_BT.device());
+  const at::Tensor causal = bias.defined() ? bias : CausalBias(0, documents_BT.size(1), 0, documents_BT.device());
   return causal.masked_fill(apart, -std::numeric_limits<float>::infinity());
 }
 

@@ -23,6 +23,11 @@ struct PositionTables {
   std::optional<SequenceLayout> sequences = {};
 };
 
+/// Returns the bias of causal attention of `tokens` tokens that follow `first` others and also read those, [1, 1,
+/// tokens, first + tokens], float32: 0 where a token may attend, minus infinity elsewhere. A window of 0 tokens means
+/// all.
+at::Tensor CausalBias(int64_t first, int64_t tokens, int64_t window, at::Device device);
+
 /// Returns SinusoidalConfig's positions of the tokens at `places` [...], int64: [..., D], float32.
 at::Tensor SinusoidalPositions(const at::Tensor& places, const ModelConfig& config);
 

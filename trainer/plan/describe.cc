@@ -96,15 +96,15 @@ std::vector<std::string> NotesOn(const SourceModel& source, const Tokenizer& tok
   std::vector<std::string> notes;
   if (config.query_key_norm != QueryKeyNorm::kNone) {
     notes.emplace_back(
-        "queries and keys are normalised: procrustes only changes signs of their coordinates, and principal turns "
-        "rotary "
-        "pairs, before keys are averaged; values are aligned as usual");
+        "queries and keys are normalised: before keys are averaged, procrustes changes signs of their coordinates, and "
+        "principal turns rotary pairs, which is exact only where both weights of a pair are equal");
   }
   if (config.HasEncoder()) {
-    notes.emplace_back(
+    notes.push_back(fmt::format(
         "an encoder-decoder: its attention layers are numbered in one sequence, those of the encoder first and then, "
         "for each layer of the decoder, its self-attention and its cross attention; all get the same number of KV "
-        "heads");
+        "heads; encoder and decoder read one half of each sequence, and have {} positions each",
+        config.StackPositions()));
   }
   if (config.experts.count > 0) {
     notes.push_back(

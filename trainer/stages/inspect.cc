@@ -114,8 +114,8 @@ absl::Status CheckAnswers(const v1::Evaluation::Answers& answers, const ModelCon
                                              : std::ssize(*ids) + answers.new_tokens();
     if (read <= config.StackPositions()) continue;
     return absl::InvalidArgumentError(
-        fmt::format("{}: its {} tokens and an answer of {} are more than the {} positions of the model", prompt,
-                    ids->size(), answers.new_tokens(), config.StackPositions()));
+        fmt::format("{}: its {} tokens {} an answer of {} are more than the {} positions of the model", prompt,
+                    ids->size(), config.HasEncoder() ? "or" : "and", answers.new_tokens(), config.StackPositions()));
   }
   return absl::OkStatus();
 }

@@ -54,8 +54,14 @@ Similarity::Matrix ResidualOfAverages(const LayerGrams& grams) {
   const auto weights = grams.query_pair_energy.t();
   auto lost = 0.125 * ((weights.unsqueeze(2) + weights.unsqueeze(1)) * apart).sum(0);
   const auto block = [&](int64_t i, int64_t j) { return grams.key_free.select(0, i).select(1, j); };
+  const auto signs = [&](int64_t i, int64_t j) {
+    const auto products = block(i, j).diagonal();
+    return grams.turns.signs ? at::where(products < 0, -1.0, 1.0) : at::ones_like(products);
+  };
   lost += ForPairsOfHeads(lost.size(0), grams.key_free.size(1), [&](int64_t i, int64_t j) {
-    const auto free = block(i, i) + block(j, j) - block(i, j) - block(j, i);
+    const auto turn = signs(i, j);
+    const auto free =
+        block(i, i) + turn.unsqueeze(1) * block(j, j) * turn - block(i, j) * turn - turn.unsqueeze(1) * block(j, i);
     return 0.25 * ((grams.query_free[i] + grams.query_free[j]) * free).sum().item<double>();
   });
   return {-lost, 0.5 * (weights * self).sum(0) + WeightedTraces(grams.key_free, grams.query_free)};

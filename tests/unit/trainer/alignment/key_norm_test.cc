@@ -103,6 +103,17 @@ TEST(KeyNorm, PhasesLeaveTheFunctionAsItIsWherePairsHaveEqualWeightsAndNearlyEls
   }
 }
 
+// A phase of all heads of a group would change nothing but the root mean square.
+TEST(KeyNorm, HeadsThatAgreeDoNotTurn) {
+  CalibratedLayer layer = LayerBehindNorm(KeyNorm::kPerHead);
+  SetFactorInPairs(layer, 1.2);
+  const int64_t width = layer.shape.head_width;
+  layer.weights.key = layer.weights.key.narrow(0, 0, width).repeat({layer.shape.kv_heads, 1});
+  layer.Recalibrate();
+  const auto alignment = Align(layer, {.method = "principal", .compare = "none", .groups = 1});
+  EXPECT_LT(alignment.key_pairs_align.select(2, 1).abs().max().item<double>(), 1e-6);
+}
+
 TEST(KeyNorm, PairsOfVeryDifferentWeightsChangeTheirSignsOnly) {
   for (const KeyNorm norm : kNorms) {
     CalibratedLayer layer = LayerBehindNorm(norm);
@@ -134,7 +145,9 @@ TEST(KeyNorm, HeadsThatDifferByTurnsMergeWithoutLoss) {
       const auto merged = MergeHeads(layer.weights, alignment, layer.shape).value();
       const auto head = [&](const at::Tensor& rows, int64_t index) { return rows.narrow(0, index * width, width); };
       const auto direction = [](const at::Tensor& rows) { return rows / rows.norm(); };
-      EXPECT_TRUE(direction(head(merged.key, 0)).allclose(direction(head(layer.weights.key, 0)), 0, 1e-9)) << method;
+      const auto spread = SpreadHeads(merged, alignment, layer.shape).value();
+      EXPECT_TRUE(direction(head(spread.key, 0)).allclose(direction(head(layer.weights.key, 0)), 0, 1e-9)) << method;
+      EXPECT_TRUE(direction(head(spread.key, 1)).allclose(direction(head(layer.weights.key, 1)), 0, 1e-9)) << method;
       EXPECT_TRUE(head(merged.query, 1).allclose(head(merged.query, 0), 0, 1e-9)) << method;
     }
   }

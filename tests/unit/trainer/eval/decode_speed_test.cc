@@ -1,5 +1,6 @@
 #include "trainer/eval/decode_speed.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include "tests/unit/trainer/fixtures/slow_transformer.h"
@@ -49,6 +50,17 @@ TEST(DecodeSpeedTest, AnEncoderDecoderReadsItsEncoderOnlyForThePrefill) {
   // the table of positions; the output head.
   const int64_t attentions = 2 * 2 * 10 * 24 + 2 * 10 * 12, feed_forward = 3 * 10 * 14;
   EXPECT_EQ(read, 4 * (attentions + feed_forward + 4 * 10 + 8 * 4 + 23 * 10));
+}
+
+TEST(DecodeSpeedTest, ReadsNoMoreTokensThanItMeasures) {
+  ModelConfig config = SmallConfig(4);
+  config.learned_positions = 12;
+  Model model = RandomModel(config, false, 1);
+  model.positions = at::randn({12, config.hidden_size});
+  for (const int64_t steps : {1, 2, 5}) {
+    const DecodeCase setting{.batch = 1, .context = 12 - steps, .new_tokens = steps};
+    EXPECT_EQ(MeasureDecodeSpeed({&model}, setting).front().step_seconds.size(), static_cast<size_t>(steps));
+  }
 }
 
 TEST(DecodeSpeedTest, MeasuresWithoutPrefillAndTellsHowFarItIs) {

@@ -77,6 +77,22 @@ TEST_F(MultipleChoiceTest, ScoresTheTokensOfEachChoiceAfterTheContext) {
   EXPECT_EQ(result->items[0].label, 1);
 }
 
+TEST_F(MultipleChoiceTest, AnEncoderDecoderHasItsPositionsForContextAndChoice) {
+  model_ = RandomEncoderDecoder(9);
+  model_.config.max_positions = 2 * 6;
+  model_.config.learned_positions = 6;
+  model_.positions = model_.encoder_positions = at::randn({6, model_.config.hidden_size});
+  const std::string record = R"({"context": "%", "choices": ["a", "abcdefghijk"], "label": 0})";
+  const auto scores = [&](const std::string& context) {
+    const auto result = Measure(std::string(record).replace(record.find('%'), 1, context) + "\n");
+    EXPECT_TRUE(result.ok()) << result.status();
+    return result->items[0].log_likelihoods;
+  };
+  // The encoder reads the last 6 tokens of the context, and the decoder the first 6 of the choice.
+  EXPECT_EQ(scores("aaaaabcdefg"), scores("pqrstbcdefg"));
+  EXPECT_NE(scores("aaaaabcdefg"), scores("aaaaabcdefh"));
+}
+
 TEST_F(MultipleChoiceTest, ALongContextLosesItsBeginning) {
   model_.config.max_positions = 8;
   const auto result = Measure(R"({"context": "abcdefghijkl", "choices": ["mn", "o"], "label": 0})");
