@@ -38,6 +38,7 @@ GPT = {"n_layer": LAYERS, "n_embd": WIDTH, "n_head": HEADS, "n_positions": WINDO
 BART = {"encoder_layers": LAYERS, "decoder_layers": LAYERS, "d_model": WIDTH, "encoder_attention_heads": HEADS,
         "decoder_attention_heads": HEADS, "encoder_ffn_dim": 2 * WIDTH, "decoder_ffn_dim": 2 * WIDTH,
         "max_position_embeddings": WINDOW, "decoder_start_token_id": 2, "scale_embedding": True}
+T5GEMMA = {**LLAMA_LIKE, **KINDS, "head_dim": HEAD, "query_pre_attn_scalar": HEAD, "bos_token_id": 2}
 # Configurations by model type.
 FAMILIES = {
     "llama": LLAMA_LIKE,
@@ -69,6 +70,7 @@ FAMILIES = {
     "bloom": {"n_layer": LAYERS, "hidden_size": WIDTH, "n_head": HEADS, "seq_length": WINDOW},
     "t5": {"num_layers": LAYERS, "num_decoder_layers": LAYERS, "d_model": WIDTH, "d_kv": WIDTH // HEADS, "num_heads": HEADS,
            "d_ff": 2 * WIDTH, "decoder_start_token_id": 2},
+    "t5gemma": {"encoder": T5GEMMA, "decoder": T5GEMMA, "decoder_start_token_id": 2},
     **{family: BART for family in ("bart", "mbart", "pegasus", "marian", "m2m_100")},
 }
 
@@ -103,8 +105,9 @@ def rate_at(step, arguments):
 def train(model_type, folder, windows, tokenizer, arguments):
     special = {f"{name}_token_id": tokenizer.token_to_id(word)
                for name, word in (("bos", "<s>"), ("eos", "</s>"), ("pad", "<pad>"))}
-    config = transformers.AutoConfig.for_model(model_type, vocab_size=tokenizer.get_vocab_size(),
-                                               **{**special, **FAMILIES[model_type]})
+    sizes = {**special, "vocab_size": tokenizer.get_vocab_size()}
+    parts = {part: {**sizes, **settings} for part, settings in FAMILIES[model_type].items() if part in ("encoder", "decoder")}
+    config = transformers.AutoConfig.for_model(model_type, **{**sizes, **FAMILIES[model_type], **parts})
     torch.manual_seed(1)
     base = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else transformers.AutoModelForCausalLM
     # Transformers computes soft caps of attention logits in its eager implementation only.

@@ -62,7 +62,8 @@ def change_json(path, **changes):
 def convert(programs, work, name, source):
     """As many KV heads as the source has: aligned, but not merged."""
     config = text_config(config_of(source))
-    heads = next(config[key] for key in ("num_attention_heads", "n_head", "num_heads", "encoder_attention_heads") if key in config)
+    heads = next(config[key] for key in ("num_attention_heads", "n_head", "num_heads", "encoder_attention_heads")
+                 if key in config)  # fmt: skip
     return programs.convert(work, name, source, config.get("num_key_value_heads") or heads,
                             alignment={"method": "procrustes"},
                             calibration={"data": f"{work}/train.jsonl", "sequences": 4, "sequence_length": 32},

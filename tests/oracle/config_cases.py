@@ -14,6 +14,9 @@ GPT = {"n_layer": 2, "n_embd": 32, "n_head": 4, "n_positions": 64, "vocab_size":
 BART = {"encoder_layers": 2, "decoder_layers": 1, "d_model": 32, "encoder_attention_heads": 4, "decoder_attention_heads": 4,
         "encoder_ffn_dim": 40, "decoder_ffn_dim": 40, "vocab_size": 48, "max_position_embeddings": 64, "pad_token_id": 1,
         "eos_token_id": 2, "decoder_start_token_id": 0}  # fmt: skip
+T5GEMMA = {**GROUPED, "head_dim": 16, "sliding_window": 8, "query_pre_attn_scalar": 8, "bos_token_id": 0,
+           "vocab_size": 49, "pad_token_id": 48, "layer_types": ["sliding_attention", "full_attention"], "attn_logit_softcapping": 4.0,
+           "final_logit_softcapping": 5.0}  # fmt: skip
 BASES = {
     "llama": GROUPED,
     "mistral": {**GROUPED, "sliding_window": None},
@@ -48,6 +51,8 @@ BASES = {
     "t5": {"num_layers": 2, "num_decoder_layers": 1, "d_model": 32, "d_kv": 6, "num_heads": 4, "d_ff": 40,
            "vocab_size": 48, "relative_attention_num_buckets": 8, "relative_attention_max_distance": 20,
            "decoder_start_token_id": 0},
+    "t5gemma": {"encoder": T5GEMMA, "decoder": {**T5GEMMA, "num_hidden_layers": 1, "layer_types": ["full_attention"]},
+                "vocab_size": 49, "decoder_start_token_id": 0},
     "bart": BART,
     "mbart": BART,
     "pegasus": BART,
@@ -246,7 +251,7 @@ def bias_cases():
 
 def activation_cases():
     for family in BASES:
-        if family in ("bloom", "t5"):
+        if family in ("bloom", "t5", "t5gemma"):
             continue
         key = "hidden_activation" if family in ("gemma2", "gemma3_text") else ACTIVATION_KEYS.get(family, "hidden_act")
         for name in ("silu", "swish", "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python",
@@ -331,6 +336,7 @@ def single_cases():
     yield Case("token-beyond", "t5", {"decoder_start_token_id": 48})
     yield from t5_cases()
     yield from bart_cases()
+    yield from t5gemma_cases()
 
 
 def kind_cases():
@@ -422,6 +428,17 @@ def bart_cases():
     yield Case("not-shared", "marian", {"share_encoder_decoder_embeddings": False})
     yield Case("decoder-vocabulary", "marian", {"decoder_vocab_size": 48})
     yield Case("other-decoder-vocabulary", "marian", {"decoder_vocab_size": 40})
+
+
+def t5gemma_cases():
+    for name, keys in {"heads": {"num_attention_heads": 2, "num_key_value_heads": 2}, "kv-heads": {"num_key_value_heads": 2},
+                       "cap": {"attn_logit_softcapping": 2.0}, "width": {"intermediate_size": 24}}.items():  # fmt: skip
+        yield Case(f"encoder-{name}-differs", "t5gemma", {"encoder": {**T5GEMMA, **keys}})
+    for name, keys in {"grouped": {"num_key_value_heads": 2}, "biases": {"attention_bias": True}, "eager": {},
+                       "rope": {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}},
+                       "no-caps": {"attn_logit_softcapping": None, "final_logit_softcapping": None},
+                       "windows": {"layer_types": ["full_attention", "sliding_attention"], "sliding_window": 4}}.items():
+        yield Case(f"both-{name}", "t5gemma", {"encoder": {**T5GEMMA, **keys}, "decoder": {**T5GEMMA, **keys}})
 
 
 def resaved_cases():

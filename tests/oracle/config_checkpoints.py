@@ -16,7 +16,7 @@ from config_cases import BASES
 from transformers_checks import model_class
 
 EMBEDDINGS = ("embed_tokens.weight", "embed_in.weight", "wte.weight", "word_embeddings.weight", "shared.weight")
-HEADS = {"gpt_neox": "embed_out.weight"}
+HEADS = {"gpt_neox": "embed_out.weight", "t5gemma": "lm_head.out_proj.weight"}
 COMPUTED_POSITIONS = {"pegasus": PegasusSinusoidalPositionalEmbedding, "marian": MarianSinusoidalPositionalEmbedding}
 EMBEDDING_COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 
@@ -34,7 +34,7 @@ def shapes_of(family, config):
     state = model.state_dict()
     copies = {prefix + name for prefix in ("", "model.") for name in EMBEDDING_COPIES if prefix + "shared.weight" in state}
     shapes = {name: list(tensor.shape) for name, tensor in state.items() if name not in copies}
-    if family in HEADS:
+    if family in HEADS and "lm_head.weight" in shapes:
         shapes[HEADS[family]] = shapes.pop("lm_head.weight")
     return shapes
 
@@ -80,7 +80,7 @@ def set_biases(case, tensors, generator):
 
 def set_head(case, tensors, generator):
     head = HEADS.get(case.family, "lm_head.weight")
-    embedding = next(name for name in tensors if name.endswith(EMBEDDINGS))
+    embedding = next(name for name in tensors if name.endswith(EMBEDDINGS) and name != "model.encoder.embed_tokens.weight")
     if case.head == "as the class":
         defaults = transformers.AutoConfig.for_model(case.family)
         if case.config().get("tie_word_embeddings", defaults.tie_word_embeddings):

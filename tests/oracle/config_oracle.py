@@ -31,13 +31,14 @@ TOLERANCE = 1e-4
 SHORT = 450
 
 # Regular expressions for "family/case": settings that Regroup does not compute (trainer/families/README.md lists them).
-REFUSED = (r".*/(hidden_act|hidden_activation|activation_function)-(relu2|quick_gelu|tanh)", r".*/yarn-attention_factor-0", r".*/longrope-(words|zero)-.*", r"cohere/cohere-norm", r"opt/(affine|norm-after|projected)", r"(bart|mbart|pegasus|marian|m2m_100)/(heads|widths)-differ", r"marian/not-shared", r"gpt_bigcode/many-queries",
+REFUSED = (r".*/(hidden_act|hidden_activation|activation_function)-(relu2|quick_gelu|tanh)", r".*/yarn-attention_factor-0", r".*/longrope-(words|zero)-.*", r"cohere/cohere-norm", r"opt/(affine|norm-after|projected)", r"(bart|mbart|pegasus|marian|m2m_100)/(heads|widths)-differ", r"marian/not-shared", r"t5gemma/encoder-.*-differs", r"gpt_bigcode/many-queries",
            r"gpt_neox/head-dim-[68]")  # fmt: skip
 # Transformers needs T5's first token only to shift labels, and takes the pad token, 0, to generate. Mistral's class
 # does not read layer_types, but fails on null. Phi-3's first checkpoints call longrope `su`. Classes with windows want one even if no layer has it.
-# mBART's first token is that of a language, which the caller chooses; Regroup reads texts with the end token there.
+# mBART's first token is that of a language, which the caller chooses; Regroup reads texts with the end token there. T5Gemma
+# begins with the begin token of its decoder.
 ACCEPTED = (r"t5/(start|decoder_start_token_id)-absent", r"(bart|mbart|pegasus|marian|m2m_100)/decoder_start_token_id-null",
-            r"mbart/decoder_start_token_id-absent", r"mistral/layer_types-null", r"phi3/longrope-old-name-.*",
+            r"mbart/decoder_start_token_id-absent", r"t5gemma/decoder_start_token_id-(absent|null)", r"mistral/layer_types-null", r"phi3/longrope-old-name-.*",
             r"(gemma2|gemma3_text|olmo3|cohere2)/layer-types-full-no-window")  # fmt: skip
 
 

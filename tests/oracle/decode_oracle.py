@@ -19,7 +19,7 @@ from trained_models import trained_models
 from transformers_checks import load
 
 NEW_TOKENS = 40
-ENCODER_DECODERS = ("t5", "bart", "m2m_100")
+ENCODER_DECODERS = ("t5", "t5gemma", "bart", "m2m_100")
 
 
 def check(decode_tool, folder, data, scratch):

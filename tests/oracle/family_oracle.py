@@ -14,8 +14,8 @@ import torch
 from regroup_programs import Programs, config_of, report_of, weights_of
 from tiny_checkpoints import texts_of, write_text
 from tiny_families import CASES, make_family_checkpoint, make_uneven_checkpoint
-from transformers_checks import (check_configuration, check_logits, check_perplexity, load, logits_of, random_tokens,
-                                 relative_difference)  # fmt: skip
+from transformers_checks import (check_configuration, check_logits, check_perplexity, load, logits_of, parsed_text_config,
+                                 random_tokens, relative_difference)  # fmt: skip
 
 LENGTH = 48
 UNCHANGED = 1e-4
@@ -57,9 +57,10 @@ def check_other_parts(folder, source_folder):
 def check_decoding(folder, source, kv_heads):
     """Checks that an encoder-decoder was timed and asked, with a cache of the size that its definition has."""
     report = report_of(folder)
-    config = source.config
-    layers = getattr(config, "num_decoder_layers", None) or config.decoder_layers
-    width = getattr(config, "d_kv", None) or config.d_model // config.num_attention_heads
+    config = parsed_text_config(source)
+    layers = next(getattr(config, key) for key in ("num_decoder_layers", "decoder_layers", "num_hidden_layers")
+                  if hasattr(config, key))  # fmt: skip
+    width = getattr(config, "d_kv", None) or getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     for role, heads in (("source", config.num_attention_heads), ("result", kv_heads)):
         speed = report["result"]["latency"]["grid"][0][role]
         # Self-attention and cross attention, keys and values, float32, 2 sequences of 16 tokens in each.
@@ -69,7 +70,7 @@ def check_decoding(folder, source, kv_heads):
 
 def convert(programs, work, case, source_folder, source, job):
     share, alignment, finetune, refine = job
-    heads = source.config.get_text_config().num_attention_heads
+    heads = parsed_text_config(source).num_attention_heads
     train, valid = f"{work}/train.jsonl", f"{work}/valid.jsonl"
     training = dict(finetune)
     if finetune["method"] != "none":

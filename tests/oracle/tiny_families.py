@@ -105,6 +105,12 @@ CASES = {
                         "eos_token_id": 1}, "expanded"),
     "t5": ("t5", T5, "expanded"),
     "t5-gated": ("t5", {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}, "expanded"),
+    "t5gemma": ("t5gemma", {
+        "encoder": wide_heads(**KINDS, num_key_value_heads=8, query_pre_attn_scalar=20, attn_logit_softcapping=3.0,
+                              pad_token_id=3),
+        "decoder": wide_heads(**KINDS, num_key_value_heads=8, query_pre_attn_scalar=20, attn_logit_softcapping=3.0,
+                              final_logit_softcapping=4.0, pad_token_id=3),
+        "decoder_start_token_id": 0}, "standard"),
     "bart": ("bart", BART, "expanded"),
     "mbart": ("mbart", {**BART, "scale_embedding": True}, "expanded"),
     "pegasus": ("pegasus", BART, "expanded"),
@@ -161,10 +167,10 @@ def make_family_checkpoint(root, case, texts):
     folder = f"{root}/{case}"
     os.makedirs(folder)
     vocabulary = train_tokenizer(folder, texts, begin=False)
-    if "text_config" in settings:
-        settings = {**settings, "text_config": {**settings["text_config"], "vocab_size": vocabulary}}
-    else:
-        settings = {**settings, "vocab_size": vocabulary}
+    parts = [part for part in ("text_config", "encoder", "decoder") if part in settings]
+    settings = {**settings, **{part: {**settings[part], "vocab_size": vocabulary} for part in parts}}
+    if "text_config" not in settings:
+        settings["vocab_size"] = vocabulary
     config = transformers.AutoConfig.for_model(model_type, **settings)
     model = model_class(model_type).from_config(config, dtype=torch.float32)
     randomise(model, len(case))

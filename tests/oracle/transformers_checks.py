@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from regroup_programs import config_of, report_of
 
 
-ENCODER_DECODERS = {"t5", "bart", "mbart", "pegasus", "marian", "m2m_100"}
+ENCODER_DECODERS = {"t5", "t5gemma", "bart", "mbart", "pegasus", "marian", "m2m_100"}
 # Classes that compute positions and store the table.
 SINUSOIDAL = {"pegasus", "marian"}
 # Checkpoints with a language model among other parts.
@@ -24,9 +24,21 @@ def model_class(model_type):
     return transformers.AutoModelForImageTextToText if model_type in COMPOSITES else transformers.AutoModelForCausalLM
 
 
+def text_configs(config):
+    """Returns the parts of a config.json that describe the language model."""
+    if config["model_type"] == "t5gemma":
+        return [config["encoder"], config["decoder"]]
+    return [config["text_config"] if config["model_type"] in COMPOSITES else config]
+
+
 def text_config(config):
-    """Returns the part of a config.json that describes the language model."""
-    return config["text_config"] if config["model_type"] in COMPOSITES else config
+    """Returns the part that describes what is decoded."""
+    return text_configs(config)[-1]
+
+
+def parsed_text_config(model):
+    """Returns the same of a loaded model."""
+    return model.config.decoder if model.config.model_type == "t5gemma" else model.config.get_text_config()
 
 
 def is_of_language_model(name):
@@ -76,10 +88,11 @@ def relative_difference(logits, expected):
 
 def random_tokens(model, sequences, length):
     generator = torch.Generator().manual_seed(5)
-    config = model.config.get_text_config()
+    config = parsed_text_config(model)
     tokens = torch.randint(0, config.vocab_size, (sequences, length), generator=generator)
-    # M2M-100 gives a token for padding no position, even inside a text.
-    return tokens.where(tokens != config.pad_token_id, 4) if config.model_type == "m2m_100" else tokens
+    # A token for padding inside a text has no position in M2M-100, and T5Gemma's encoder does not see it.
+    hides_padding = model.config.model_type in ("m2m_100", "t5gemma")
+    return tokens.where(tokens != config.pad_token_id, 4) if hides_padding else tokens
 
 
 def token_windows(folder, data, length):
@@ -128,9 +141,10 @@ def check_perplexity(folder, source_folder, data, length, source=None, result=No
 def check_configuration(folder, source_folder, kv_heads):
     """Checks that the configuration is the source's own, with the heads changed and the provenance added."""
     config, source = config_of(folder), config_of(source_folder)
-    assert text_config(config)["num_key_value_heads"] == kv_heads, config
+    assert all(part["num_key_value_heads"] == kv_heads for part in text_configs(config)), config
     assert config["regroup"]["source_kv_heads"] == text_config(source)["num_key_value_heads"]
-    assert load(folder).config.get_text_config().num_key_value_heads == kv_heads
+    assert parsed_text_config(load(folder)).num_key_value_heads == kv_heads
     del config["regroup"]
-    text_config(source)["num_key_value_heads"] = kv_heads
+    for part in text_configs(source):
+        part["num_key_value_heads"] = kv_heads
     assert config == source, (config, source)

@@ -50,7 +50,10 @@ absl::StatusOr<SourcePass> SourcePass::Make(const SourceModel& source, Options o
   pass.options_ = std::move(options);
   REGROUP_ASSIGN_OR_RETURN(Model outer, source.MapOuter());
   outer.head = {};
-  if (!pass.options_.with_embeddings) outer.embedding = outer.positions = outer.encoder_positions = at::Tensor();
+  if (!pass.options_.with_embeddings) {
+    outer.embedding = outer.positions = at::Tensor();
+    outer.encoder_embedding = outer.encoder_positions = at::Tensor();
+  }
   VisitOuter(outer, [&](const std::string&, at::Tensor& tensor) {
     if (tensor.defined()) tensor = tensor.to(pass.device(), pass.dtype());
   });

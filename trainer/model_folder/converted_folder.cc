@@ -159,7 +159,12 @@ nlohmann::json ConvertedConfig(const SourceModel& source, const ModelConfig& con
     if (composite != nullptr) composite->write_untied(config);
   }
   if (!NamesItsClass(config)) config["architectures"] = {(composite ? *composite : source.family()).architecture};
-  if (source.family().standard_gqa) own["num_key_value_heads"] = standard ? converted.kv_heads : converted.heads;
+  if (source.family().standard_gqa) {
+    const int64_t heads = standard ? converted.kv_heads : converted.heads;
+    const std::vector<std::string_view>& sections = source.family().head_sections;
+    if (sections.empty()) own["num_key_value_heads"] = heads;
+    for (const std::string_view section : sections) own[std::string(section)]["num_key_value_heads"] = heads;
+  }
   if (&WrittenFamily(source.family(), converted) != &source.family()) source.family().one_head->write_config(config);
   return config;
 }

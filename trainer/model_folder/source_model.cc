@@ -63,7 +63,8 @@ std::vector<int64_t> ExpectedShape(const ModelConfig& config, std::string_view o
   };
   if (ours.ends_with("positions.weight")) return {config.learned_positions, config.hidden_size};
   if (Contains(ours, "relative_bias")) return {config.relative_bias.buckets, config.heads};
-  if (ours.starts_with("embedding.") || ours.starts_with("head.")) return linear(config.vocabulary, config.hidden_size);
+  if (ours.starts_with("embedding.") || ours.starts_with("encoder_embedding.") || ours.starts_with("head."))
+    return linear(config.vocabulary, config.hidden_size);
   if (Contains(ours, "query_norm") || Contains(ours, "key_norm")) {
     if (config.query_key_norm == QueryKeyNorm::kPerHead) return {config.head_width};
     return {Contains(ours, "query_norm") ? query_width : kv_width};

@@ -69,6 +69,7 @@ void VisitOuter(Model& model, const ParameterVisitor& visit) {
   visit("embedding.weight", model.embedding);
   visit("positions.weight", model.positions);
   VisitNorm(model.embedding_norm, "embedding_norm", visit);
+  visit("encoder_embedding.weight", model.encoder_embedding);
   visit("encoder_positions.weight", model.encoder_positions);
   VisitNorm(model.encoder_embedding_norm, "encoder_embedding_norm", visit);
   visit("encoder_relative_bias.weight", model.encoder_relative_bias);

@@ -71,7 +71,8 @@ struct Model {
   /// [learned positions, hidden], or undefined
   at::Tensor positions;
   Norm embedding_norm;
-  /// Those of an encoder, which has its own.
+  /// Those of an encoder, which has its own, and its embedding [vocabulary, hidden], if it has one.
+  at::Tensor encoder_embedding;
   at::Tensor encoder_positions;
   Norm encoder_embedding_norm;
   /// [buckets, heads], see RelativeBiasConfig; undefined if the model has none.

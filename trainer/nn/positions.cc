@@ -30,6 +30,12 @@ at::Tensor CausalBias(int64_t first, int64_t tokens, int64_t window, at::Device 
   return bias;
 }
 
+at::Tensor WindowBias(int64_t tokens, int64_t window, at::Device device) {
+  const at::Tensor none = at::full({1, 1, tokens, tokens}, -std::numeric_limits<float>::infinity(),
+                                   at::TensorOptions(at::kFloat).device(device));
+  return none.triu(window + 1) + none.tril(-window - 1);
+}
+
 at::Tensor SinusoidalPositions(const at::Tensor& places, const ModelConfig& config) {
   const at::TensorOptions wide = places.options().dtype(at::kDouble);
   const at::Tensor pairs = at::arange(config.hidden_size / 2, wide);

@@ -28,6 +28,9 @@ struct PositionTables {
 /// all.
 at::Tensor CausalBias(int64_t first, int64_t tokens, int64_t window, at::Device device);
 
+/// Returns the bias of tokens that see those at most `window` tokens away, in both directions, [1, 1, tokens, tokens].
+at::Tensor WindowBias(int64_t tokens, int64_t window, at::Device device);
+
 /// Returns SinusoidalConfig's positions of the tokens at `places` [...], int64: [..., D], float32.
 at::Tensor SinusoidalPositions(const at::Tensor& places, const ModelConfig& config);
 

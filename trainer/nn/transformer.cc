@@ -176,6 +176,7 @@ at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConf
     }
     case BlockLayout::kNormAround: {
       const at::Tensor middle = x_BTD + attended;
+      if (!block.feed_forward.defined()) return middle;
       return middle + Normalise(feed_forward(second_norm(middle)), block.feed_forward_output_norm, config);
     }
     case BlockLayout::kNormOnSum: {
@@ -191,15 +192,20 @@ at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConf
 
 namespace {
 
-/// Embeds tokens for a stack with this table of positions and norm.
-at::Tensor EmbedFor(const Model& model, const at::Tensor& tokens_BT, const at::Tensor& places, const at::Tensor& table,
-                    const Norm& norm) {
-  const ModelConfig& config = model.config;
-  at::Tensor x = at::embedding(model.embedding, tokens_BT);
+/// The outer parameters of one stack.
+struct Stack {
+  const at::Tensor& embedding;
+  const at::Tensor& positions;
+  const Norm& norm;
+};
+
+at::Tensor EmbedFor(const Stack& stack, const at::Tensor& tokens_BT, const at::Tensor& places,
+                    const ModelConfig& config) {
+  at::Tensor x = at::embedding(stack.embedding, tokens_BT);
   if (config.embedding_scale != 1.0) x = x * at::scalar_tensor(config.embedding_scale, x.options());
-  if (table.defined()) x = x + at::embedding(table, places + config.position_offset);
+  if (stack.positions.defined()) x = x + at::embedding(stack.positions, places + config.position_offset);
   if (config.sinusoidal.divisor > 0) x = x + SinusoidalPositions(places, config).to(x.scalar_type());
-  return config.embedding_norm ? Normalise(x, norm, config) : x;
+  return config.embedding_norm ? Normalise(x, stack.norm, config) : x;
 }
 
 at::Tensor PlacesFrom(int64_t first, const at::Tensor& tokens_BT) {
@@ -213,27 +219,39 @@ at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, int64_t first)
 }
 
 at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, const at::Tensor& places_BT) {
-  return EmbedFor(model, tokens_BT, places_BT, model.positions, model.embedding_norm);
+  return EmbedFor({model.embedding, model.positions, model.embedding_norm}, tokens_BT, places_BT, model.config);
 }
 
 at::Tensor EmbedForEncoder(const Model& model, const at::Tensor& tokens_BT) {
-  return EmbedFor(model, tokens_BT, PlacesFrom(0, tokens_BT), model.encoder_positions, model.encoder_embedding_norm);
+  const at::Tensor& own = model.encoder_embedding;
+  const Stack stack{own.defined() ? own : model.embedding, model.encoder_positions, model.encoder_embedding_norm};
+  return EmbedFor(stack, tokens_BT, PlacesFrom(0, tokens_BT), model.config);
 }
 
-PositionTables EncoderPositions(const Model& model, int64_t tokens) {
-  PositionTables positions{.causal = false};
-  if (!model.encoder_relative_bias.defined()) return positions;
-  positions.bias = RelativePositionBias(model.encoder_relative_bias, model.config.relative_bias, 0, tokens, true);
-  return positions;
+std::vector<PositionTables> EncoderPositions(const Model& model, int64_t tokens) {
+  const ModelConfig& config = model.config;
+  const at::Device device = model.embedding.device();
+  const std::vector<RotaryTable> rotary = MakeRotaryTables(config, tokens, device);
+  std::vector<PositionTables> tables;
+  for (size_t kind = 0; kind < config.kinds.size(); ++kind) {
+    PositionTables& table = tables.emplace_back(PositionTables{.rotary = rotary[kind], .causal = false});
+    const int64_t window = config.kinds[kind].sliding_window;
+    if (model.encoder_relative_bias.defined()) {
+      table.bias = RelativePositionBias(model.encoder_relative_bias, config.relative_bias, 0, tokens, true);
+    } else if (window > 0 && window < tokens) {
+      table.bias = WindowBias(tokens, window, device);
+    }
+  }
+  return tables;
 }
 
 void RunCachedEncoder(const Model& model, const at::Tensor& tokens_BT, KeyValueCache& cache) {
   at::NoGradGuard no_gradients;
   const ModelConfig& config = model.config;
-  const PositionTables positions = EncoderPositions(model, tokens_BT.size(1));
+  const std::vector<PositionTables> positions = EncoderPositions(model, tokens_BT.size(1));
   at::Tensor memory = EmbedForEncoder(model, tokens_BT);
   for (int64_t layer = 0; layer < config.encoder_layers; ++layer) {
-    memory = RunBlock(memory, model.blocks[layer], config, {.positions = positions});
+    memory = RunBlock(memory, model.blocks[layer], config, {.positions = positions[config.KindIndex(layer)]});
   }
   memory = EncoderOutput(memory, model);
   for (int64_t layer = config.encoder_layers; layer < config.layers; ++layer) {

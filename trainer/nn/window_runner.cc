@@ -14,7 +14,7 @@ WindowRunner::WindowRunner(const Model& outer, int64_t tokens, at::Device device
       config_(outer.config),
       options_(std::move(options)),
       encoder_tokens_(config_.HasEncoder() ? options_.encoder_tokens.value_or(config_.EncoderTokens(tokens)) : 0),
-      encoder_(config_.HasEncoder() ? EncoderPositions(outer, encoder_tokens_) : PositionTables()),
+      encoder_(config_.HasEncoder() ? EncoderPositions(outer, encoder_tokens_) : std::vector<PositionTables>()),
       cross_{.causal = false},
       decoder_(DecoderTables(tokens, device)) {}
 
@@ -74,7 +74,7 @@ at::Tensor WindowRunner::MemoryOf(const at::Tensor& stream_BTD, int64_t layer) c
 const PositionTables& WindowRunner::positions(int64_t layer) const {
   switch (config_.Role(layer)) {
     case AttentionRole::kEncoder:
-      return encoder_;
+      return encoder_[static_cast<size_t>(config_.KindIndex(layer))];
     case AttentionRole::kCross:
       return cross_;
     case AttentionRole::kDecoder:

@@ -80,7 +80,9 @@ class WindowRunner {
   const ModelConfig& config_;
   WindowOptions options_;
   int64_t encoder_tokens_ = 0;
-  PositionTables encoder_, cross_;
+  /// By kind of attention.
+  std::vector<PositionTables> encoder_;
+  PositionTables cross_;
   /// By kind of attention.
   std::vector<PositionTables> decoder_;
 };

@@ -162,6 +162,43 @@ TEST(SinusoidalPositionsTest, AreSinesAndThenCosines) {
   EXPECT_TRUE(at::allclose(table, expected.to(at::kFloat), 0, 1e-6));
 }
 
+TEST(WindowBiasTest, HidesWhatIsFartherAwayOnBothSides) {
+  const at::Tensor bias = WindowBias(4, 1, at::kCPU)[0][0];
+  const double none = -std::numeric_limits<double>::infinity();
+  const at::Tensor expected =
+      at::tensor({0.0, 0.0, none, none, 0.0, 0.0, 0.0, none, none, 0.0, 0.0, 0.0, none, none, 0.0, 0.0}).view({4, 4});
+  EXPECT_TRUE(bias.equal(expected.to(at::kFloat)));
+}
+
+TEST(EncoderDecoderTest, AnEncoderHasItsOwnEmbeddingRotationAndWindow) {
+  Model model = RandomEncoderDecoder();
+  model.config.relative_bias = {};
+  model.encoder_relative_bias = model.decoder_relative_bias = at::Tensor();
+  const at::Tensor before = RunHiddenStates(model, SomeWindow());
+  const auto changed = [&] { return !RunHiddenStates(model, SomeWindow()).allclose(before, 0, 1e-6); };
+  model.encoder_embedding = model.embedding.clone();
+  EXPECT_FALSE(changed());
+  model.encoder_embedding = at::randn_like(model.embedding);
+  EXPECT_TRUE(changed());
+  model.encoder_embedding = at::Tensor();
+  // The last kind is that of cross attention and of the decoder.
+  model.config.kinds = {{.rotary = {.width = 6, .inverse_frequencies = {1.0, 0.2, 0.03}}}, {}};
+  model.config.kind_of_layers = {0, 0, 1, 1};
+  EXPECT_TRUE(changed());
+  model.config.kinds[0] = {.sliding_window = 1};
+  // With a window of one token in both layers of the encoder its first state depends on the first three tokens.
+  const at::Tensor windowed = RunHiddenStates(model, SomeWindow());
+  std::vector<at::Tensor> memory;
+  const auto observer = [&](int64_t layer, const AttentionRows& rows) {
+    if (layer == 3) memory.push_back(rows.memory[0][0]);
+  };
+  for (const int64_t place : {0, 2, 3}) {
+    RunHiddenStates(model, place == 0 ? SomeWindow() : Changed(SomeWindow(), place), {.observer = observer});
+  }
+  EXPECT_FALSE(memory[1].allclose(memory[0], 0, 1e-6));
+  EXPECT_TRUE(memory[2].allclose(memory[0], 0, 1e-6));
+}
+
 /// Returns the bucket of a distance by definition: with 4 buckets for one direction, distances 0 and 1 have one each,
 /// and those up to 12 share two that meet at 2 sqrt(6) = 4.9.
 int64_t BucketOfFour(int64_t distance) {
