@@ -28,7 +28,8 @@ from engine_table import read_results, write_results
 TOLERANCE = 1e-4
 # llama.cpp looks GELU up in a table of half precision, and vLLM computes BLOOM's GELU exactly where Transformers
 # approximates it: measured 5e-3.
-ROUGH = {"llama-cpp": {"gemma", "gemma2", "gemma3_text", "phi", "gpt_neox", "gpt2", ONE_HEAD, "bloom"}, "vllm": {"bloom"}, "onnxruntime-genai": set()}
+ROUGH = {"llama-cpp": {"gemma", "gemma2", "gemma3_text", "phi", "gpt_neox", "gpt2", ONE_HEAD, "bloom"}, "vllm": {"bloom"},
+         "onnxruntime-genai": set()}  # fmt: skip
 ROUGH_TOLERANCE = 1e-2
 # Flash attention on CPUs accumulates in half precision: measured 1.5e-2.
 FLASH_TOLERANCE = 5e-2

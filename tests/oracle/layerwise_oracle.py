@@ -35,6 +35,7 @@ CASES = {
     "gpt_neox": (4, {"passes": 3}, 1),
     "bloom": (3, {"learning_rate": 2e-3}, 1),
     "t5": (2, {"layers_per_task": 3}, 2),
+    "t5gemma": (4, {}, 1),
     "bart": (2, {}, 1),
     "gemma2": (4, {}, 1),
     "olmo3": (2, {}, 1),
@@ -55,6 +56,9 @@ def attention_modules(model):
         decoder = [(layer, name, "o") for block in model.decoder.block
                    for layer, name in ((block.layer[0], "SelfAttention"), (block.layer[1], "EncDecAttention"))]  # fmt: skip
         return encoder + decoder
+    if kind == "t5gemma":
+        return [(layer, "self_attn", "o_proj") for layer in model.model.encoder.layers] + [
+            (layer, name, "o_proj") for layer in model.model.decoder.layers for name in ("self_attn", "cross_attn")]
     if kind == "bart":
         return [(layer, "self_attn", "out_proj") for layer in model.model.encoder.layers] + [
             (layer, name, "out_proj") for layer in model.model.decoder.layers for name in ("self_attn", "encoder_attn")]
@@ -72,6 +76,8 @@ def observed(model, place):
     parent, name, projection = place
     if model.config.model_type in ("olmo2", "olmo3", "gemma2"):
         return parent.post_attention_layernorm
+    if model.config.model_type == "t5gemma":
+        return getattr(parent, f"post_{name}_layernorm")
     return getattr(getattr(parent, name), projection)
 
 

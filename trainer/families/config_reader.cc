@@ -161,6 +161,11 @@ void ConfigReader::RequireOrNull(std::string_view key, const Json& value) {
   if (written != nullptr && !written->is_null()) Require(key, value);
 }
 
+void ConfigReader::CheckInVocabulary(std::string_view key, int64_t token, const ModelConfig& config) {
+  if (token < config.vocabulary) return;
+  Fail(fmt::format("'{}' is {}, but the vocabulary ('vocab_size') has {} tokens", key, token, config.vocabulary));
+}
+
 void ConfigReader::CheckSizes(const ModelConfig& config) {
   if (config.layers > kMaxLayers) Fail(fmt::format("{} layers are more than {}", config.layers, kMaxLayers));
   if (config.head_width > kMaxHeadWidth || config.head_width < 1) {
@@ -174,10 +179,7 @@ void ConfigReader::CheckSizes(const ModelConfig& config) {
       experts.count * std::max(experts.width, experts.shared_width) > kMaxAllExperts) {
     Fail(fmt::format("{} experts of width {} are more than any model has", experts.count, experts.width));
   }
-  if (config.HasEncoder() && config.decoder_start_token >= config.vocabulary) {
-    Fail(fmt::format("'decoder_start_token_id' is {}, but the vocabulary ('vocab_size') has {} tokens",
-                     config.decoder_start_token, config.vocabulary));
-  }
+  if (config.HasEncoder()) CheckInVocabulary("decoder_start_token_id", config.decoder_start_token, config);
   if (config.heads <= kMaxWidth && config.heads * config.head_width > kMaxWidth) {
     Fail(fmt::format("{} heads of width {} are wider than {}", config.heads, config.head_width, kMaxWidth));
   }

@@ -67,6 +67,9 @@ class ConfigReader {
   /// token that is not in the vocabulary.
   void CheckSizes(const ModelConfig& config);
 
+  /// Fails unless the token of this key is in the vocabulary.
+  void CheckInVocabulary(std::string_view key, int64_t token, const ModelConfig& config);
+
   const absl::Status& status() const { return status_; }
 
  private:

@@ -96,7 +96,7 @@ struct Family {
   std::vector<NameRule> stacked_experts = {};
   /// True if the family's class in Transformers reads num_key_value_heads.
   bool standard_gqa = true;
-  /// Sections of config.json that hold num_key_value_heads; none if it is at the top.
+  /// Sections of config.json that hold num_key_value_heads; none if it is beside the other keys.
   std::vector<std::string_view> head_sections = {};
   /// The class as which a result with one KV head in every layer is written, if this family's class has no KV heads.
   std::optional<OneHeadClass> one_head = {};

@@ -16,6 +16,8 @@ void WriteGptBigCode(nlohmann::json& config) {
   config["model_type"] = "gpt_bigcode";
   config["architectures"] = {"GPTBigCodeForCausalLM"};
   config["multi_query"] = true;
+  // It would name code for GPT-2.
+  config.erase("auto_map");
 }
 
 }  // namespace

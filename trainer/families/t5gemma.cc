@@ -1,15 +1,19 @@
 // T5Gemma: an encoder and a decoder of Gemma 2's layers, with a norm on both sides of the cross attention.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "trainer/families/gemma_layout.h"
 #include "trainer/families/layer_types.h"
 
 namespace regroup {
 namespace {
 
+constexpr std::string_view kEncoder = "encoder", kDecoder = "decoder";
+
 /// Reads a section as a Gemma 2.
-absl::StatusOr<ModelConfig> ReadStack(const nlohmann::json& json, const std::string& section) {
-  const auto found = json.find(section);
+absl::StatusOr<ModelConfig> ReadStack(const nlohmann::json& json, std::string_view section) {
+  const auto found = json.find(std::string(section));
   if (found == json.end() || !found->is_object()) {
     return absl::InvalidArgumentError(fmt::format("config.json: '{}' must be an object", section));
   }
@@ -24,7 +28,10 @@ absl::StatusOr<ModelConfig> ReadStack(const nlohmann::json& json, const std::str
                                         .tied = true});
   ReadGemma2Config(reader, config, {.attention = 50.0, .logits = 30.0});
   ReadLayerTypes(reader, config, {.otherwise = AllButEvery(2)});
-  config.decoder_start_token = reader.IndexOr("bos_token_id", 2);
+  if (section == kDecoder) {
+    config.decoder_start_token = reader.IndexOr("bos_token_id", 2);
+    reader.CheckInVocabulary("bos_token_id", config.decoder_start_token, config);
+  }
   const auto read = Finish(reader, std::move(config));
   if (read.ok()) return read;
   return absl::InvalidArgumentError(fmt::format("{} (in '{}')", std::string(read.status().message()), section));
@@ -48,7 +55,7 @@ std::string_view Different(const ModelConfig& encoder, const ModelConfig& decode
 }
 
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
-  const auto encoder = ReadStack(json, "encoder"), decoder = ReadStack(json, "decoder");
+  const auto encoder = ReadStack(json, kEncoder), decoder = ReadStack(json, kDecoder);
   for (const auto* stack : {&encoder, &decoder}) {
     if (!stack->ok()) return stack->status();
   }
@@ -61,15 +68,19 @@ absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   config.layers = encoder->layers + 2 * decoder->layers;
   config.max_positions = 2 * decoder->max_positions;
   config.tied_embeddings = reader.BooleanOr("tie_word_embeddings", true);
-  // The kinds of the encoder, those of the decoder, and that of cross attention, which does not rotate.
-  config.kinds = encoder->kinds;
-  config.kinds.insert(config.kinds.end(), decoder->kinds.begin(), decoder->kinds.end());
-  config.kinds.emplace_back();
+  // Cross attention does not rotate.
+  const AttentionKind cross;
+  config.kinds.clear();
   config.kind_of_layers.clear();
-  for (int64_t layer = 0; layer < encoder->layers; ++layer) config.kind_of_layers.push_back(encoder->KindIndex(layer));
+  const auto add = [&](const AttentionKind& kind) {
+    const auto found = std::ranges::find(config.kinds, kind);
+    config.kind_of_layers.push_back(found - config.kinds.begin());
+    if (found == config.kinds.end()) config.kinds.push_back(kind);
+  };
+  for (int64_t layer = 0; layer < encoder->layers; ++layer) add(encoder->Kind(layer));
   for (int64_t layer = 0; layer < decoder->layers; ++layer) {
-    config.kind_of_layers.push_back(std::ssize(encoder->kinds) + decoder->KindIndex(layer));
-    config.kind_of_layers.push_back(std::ssize(config.kinds) - 1);
+    add(decoder->Kind(layer));
+    add(cross);
   }
   return Finish(reader, std::move(config));
 }
@@ -113,7 +124,7 @@ Family T5gemmaFamily() {
           .read_config = ReadConfig,
           .names = Names(),
           .architecture = "T5GemmaForConditionalGeneration",
-          .head_sections = {"encoder", "decoder"}};
+          .head_sections = {kEncoder, kDecoder}};
 }
 
 }  // namespace regroup

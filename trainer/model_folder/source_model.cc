@@ -270,7 +270,7 @@ absl::StatusOr<std::vector<std::pair<std::string, at::Tensor>>> SourceModel::Com
 
 absl::Status SourceModel::CheckComputedPositions() const {
   // Twice the rounding error of bfloat16.
-  constexpr double kTolerance = 0.0078125;
+  constexpr double kTolerance = 0x1p-8;
   REGROUP_ASSIGN_OR_RETURN(const auto tables, ComputedPositions());
   for (const auto& [name, table] : tables) {
     const at::Tensor places = at::arange(table.dim() == 2 ? table.size(0) : 0, at::kLong);

@@ -58,9 +58,9 @@ Serving ServingOf(const ModelConfig& config, const ServingSettings& settings) {
 
 std::string NoteOnWindows(const ModelConfig& source, const ModelConfig& result, int64_t cache_element_bytes) {
   int64_t windowed = 0, longest = 0;
-  for (int64_t layer = 0; layer < source.layers; ++layer) {
+  for (int64_t layer = source.encoder_layers; layer < source.layers; ++layer) {
     const int64_t window = source.Kind(layer).sliding_window;
-    if (window == 0 || window >= source.max_positions) continue;
+    if (window == 0 || window >= source.StackPositions()) continue;
     ++windowed;
     longest = std::max(longest, window);
   }
@@ -71,9 +71,10 @@ std::string NoteOnWindows(const ModelConfig& source, const ModelConfig& result, 
   };
   const bool same = source.KvHeadsOfAllLayers() == result.KvHeadsOfAllLayers();
   return fmt::format(
-      "the cache of {} of the {} layers stops growing at the layer's window of {} tokens; beyond it a token adds {} "
+      "the cache of {} of the {} layers{} stops growing at the layer's window of {} tokens; beyond it a token adds {} "
       "to the cache{}",
-      windowed, source.layers, GroupedText(longest), growth(source),
+      windowed, source.layers - source.encoder_layers, source.HasEncoder() ? " that have one" : "",
+      GroupedText(longest), growth(source),
       same ? "" : fmt::format(" of the source, and {} to that of the result", growth(result)));
 }
 

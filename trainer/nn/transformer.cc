@@ -228,9 +228,8 @@ at::Tensor EmbedForEncoder(const Model& model, const at::Tensor& tokens_BT) {
   return EmbedFor(stack, tokens_BT, PlacesFrom(0, tokens_BT), model.config);
 }
 
-std::vector<PositionTables> EncoderPositions(const Model& model, int64_t tokens) {
+std::vector<PositionTables> EncoderPositions(const Model& model, int64_t tokens, at::Device device) {
   const ModelConfig& config = model.config;
-  const at::Device device = model.embedding.device();
   const std::vector<RotaryTable> rotary = MakeRotaryTables(config, tokens, device);
   std::vector<PositionTables> tables;
   for (size_t kind = 0; kind < config.kinds.size(); ++kind) {
@@ -248,7 +247,7 @@ std::vector<PositionTables> EncoderPositions(const Model& model, int64_t tokens)
 void RunCachedEncoder(const Model& model, const at::Tensor& tokens_BT, KeyValueCache& cache) {
   at::NoGradGuard no_gradients;
   const ModelConfig& config = model.config;
-  const std::vector<PositionTables> positions = EncoderPositions(model, tokens_BT.size(1));
+  const std::vector<PositionTables> positions = EncoderPositions(model, tokens_BT.size(1), tokens_BT.device());
   at::Tensor memory = EmbedForEncoder(model, tokens_BT);
   for (int64_t layer = 0; layer < config.encoder_layers; ++layer) {
     memory = RunBlock(memory, model.blocks[layer], config, {.positions = positions[config.KindIndex(layer)]});

@@ -93,7 +93,7 @@ at::Tensor EmbedForEncoder(const Model& model, const at::Tensor& tokens_BT);
 
 /// Returns the tables of an encoder that reads `tokens` tokens, for each kind of attention. Tokens see one another in
 /// both directions, within a window those that are at most so far away.
-std::vector<PositionTables> EncoderPositions(const Model& model, int64_t tokens);
+std::vector<PositionTables> EncoderPositions(const Model& model, int64_t tokens, at::Device device);
 
 /// Runs the encoder, and puts the keys and values that each cross attention computes from its output into `cache`. No
 /// gradients.

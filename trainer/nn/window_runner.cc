@@ -14,7 +14,7 @@ WindowRunner::WindowRunner(const Model& outer, int64_t tokens, at::Device device
       config_(outer.config),
       options_(std::move(options)),
       encoder_tokens_(config_.HasEncoder() ? options_.encoder_tokens.value_or(config_.EncoderTokens(tokens)) : 0),
-      encoder_(config_.HasEncoder() ? EncoderPositions(outer, encoder_tokens_) : std::vector<PositionTables>()),
+      encoder_(config_.HasEncoder() ? EncoderPositions(outer, encoder_tokens_, device) : std::vector<PositionTables>()),
       cross_{.causal = false},
       decoder_(DecoderTables(tokens, device)) {}
 

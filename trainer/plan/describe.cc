@@ -15,8 +15,8 @@ namespace regroup {
 namespace {
 
 /// Tells how an inference engine serves a family's results: "yes"; "same cache", with the tokens of the result but the
-/// cache of the source; "compacted", with a smaller cache after tests/engines/compact_gguf.py; "no". A test compares
-/// this table with tests/engines/results.json, which says more.
+/// cache of the source; "compacted", with a smaller cache after tests/engines/compact_gguf.py; "no"; "not tried". A
+/// test compares this table with tests/engines/results.json, which says more.
 struct EngineSupport {
   std::string_view family;
   std::string_view vllm;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "trainer/alignment/split_heads.h"
+#include "trainer/families/family.h"
 #include "trainer/model_folder/convert_block.h"
 #include "trainer/parallel/bucket_bytes.h"
 
@@ -26,6 +27,15 @@ int64_t OriginalHeadParameters(const ModelConfig& config, const PlannedTraining&
 
 /// Returns the share of a window's tokens that a layer processes: each layer of an encoder-decoder sees one half.
 double TokenShare(const ModelConfig& config) { return config.HasEncoder() ? 0.5 : 1.0; }
+
+/// Returns how many embeddings the model has: an encoder may have its own.
+double Embeddings(const ModelConfig& config) {
+  for (const Family& family : AllFamilies()) {
+    if (family.name() != config.family) continue;
+    return PlaceOf(family, config, "encoder_embedding.weight").has_value() ? 2 : 1;
+  }
+  return 1;
+}
 
 /// Returns the number of matrices of a feed-forward.
 double FeedForwardMatrices(const ModelConfig& config) { return config.gated_feed_forward ? 3 : 2; }
@@ -233,7 +243,7 @@ double TokensSeenOnAverage(const ModelConfig& config, int64_t sequence_length) {
 double CappedLogitBytes(const ModelConfig& config, int64_t sequence_length) {
   constexpr double kCopies = 5;
   if (config.attention_soft_cap == 0) return 0;
-  const double length = static_cast<double>(sequence_length);
+  const double length = static_cast<double>(sequence_length) * TokenShare(config);
   return kCopies * 4 * static_cast<double>(config.heads) * length * length;
 }
 
@@ -297,7 +307,8 @@ double CalibrationBytes(const ModelConfig& config, double tokens) {
   const double hidden = static_cast<double>(config.hidden_size);
   const double attention = 2.0 * static_cast<double>((config.heads + config.kv_heads) * config.head_width);
   const double block = hidden * attention + LargestFeedForward(config);
-  return 4 * (2 * block + static_cast<double>(config.vocabulary) * hidden) + ForwardBytes(config, tokens);
+  return 4 * (2 * block + Embeddings(config) * static_cast<double>(config.vocabulary) * hidden) +
+         ForwardBytes(config, tokens);
 }
 
 double LayerwiseBytes(const ModelConfig& config, const PlannedLayers& planned) {

@@ -112,6 +112,8 @@ TEST(KeyNorm, HeadsThatAgreeDoNotTurn) {
   layer.Recalibrate();
   const auto alignment = Align(layer, {.method = "principal", .compare = "none", .groups = 1});
   EXPECT_LT(alignment.key_pairs_align.select(2, 1).abs().max().item<double>(), 1e-6);
+  const at::Tensor signs = alignment.key_pairs_align.select(2, 0);
+  EXPECT_TRUE(signs.allclose(signs.narrow(0, 0, 1).expand_as(signs), 0, 1e-6));
 }
 
 TEST(KeyNorm, PairsOfVeryDifferentWeightsChangeTheirSignsOnly) {

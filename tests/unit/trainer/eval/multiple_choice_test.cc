@@ -88,7 +88,7 @@ TEST_F(MultipleChoiceTest, AnEncoderDecoderHasItsPositionsForContextAndChoice) {
     EXPECT_TRUE(result.ok()) << result.status();
     return result->items[0].log_likelihoods;
   };
-  // The encoder reads the last 6 tokens of the context, and the decoder the first 6 of the choice.
+  // The encoder reads the last 6 tokens of the context, and the last 6 of a choice are scored.
   EXPECT_EQ(scores("aaaaabcdefg"), scores("pqrstbcdefg"));
   EXPECT_NE(scores("aaaaabcdefg"), scores("aaaaabcdefh"));
 }

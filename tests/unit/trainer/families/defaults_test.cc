@@ -255,6 +255,34 @@ TEST(BartTest, ReadsWhatEncoderAndDecoderHaveInCommon) {
   EXPECT_THAT(RefusalOf(config), AllOf(HasSubstr("encoder_ffn_dim"), HasSubstr("decoder_ffn_dim")));
 }
 
+json T5Gemma() {
+  json stack = LlamaLike("t5gemma_module");
+  stack.update(
+      {{"num_key_value_heads", 32}, {"head_dim", 4}, {"layer_types", {"sliding_attention", "full_attention"}}});
+  return {{"model_type", "t5gemma"}, {"encoder", stack}, {"decoder", stack}};
+}
+
+TEST(T5GemmaTest, SharesTheKindsOfEncoderAndDecoder) {
+  const ModelConfig config = DefaultsOf(T5Gemma());
+  EXPECT_EQ(config.kinds.size(), 3u);
+  EXPECT_THAT(config.kind_of_layers, ElementsAre(0, 1, 0, 2, 1, 2));
+  EXPECT_EQ(config.kinds[2].rotary.width, 0);
+  EXPECT_EQ(config.decoder_start_token, 2);
+}
+
+TEST(T5GemmaTest, NamesTheSectionOfAKey) {
+  json config = T5Gemma();
+  config["encoder"]["bos_token_id"] = nullptr;  // Only the decoder begins with it.
+  EXPECT_EQ(DefaultsOf(config).decoder_start_token, 2);
+  config["decoder"]["bos_token_id"] = 50;
+  EXPECT_THAT(RefusalOf(config), AllOf(HasSubstr("'bos_token_id' is 50"), HasSubstr("'decoder'")));
+  config = T5Gemma();
+  config["encoder"]["num_key_value_heads"] = 16;
+  EXPECT_THAT(RefusalOf(config), HasSubstr("'num_key_value_heads' must be the same in 'encoder' and 'decoder'"));
+  config.erase("encoder");
+  EXPECT_THAT(RefusalOf(config), HasSubstr("'encoder' must be an object"));
+}
+
 TEST(MarianTest, RefusesEmbeddingsOfItsOwnForTheDecoder) {
   json config = Bart("marian");
   config["decoder_start_token_id"] = 0;

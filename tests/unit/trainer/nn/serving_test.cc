@@ -109,6 +109,19 @@ TEST(ServingTest, SaysWhichPartOfTheCacheGrows) {
   EXPECT_EQ(NoteOnWindows(Llama7b(32), Llama7b(8), 2), "");
 }
 
+TEST(ServingTest, AnEncoderHasNoCacheThatCouldStopGrowing) {
+  ModelConfig config = Llama7b(32);
+  config.encoder_layers = 8;  // And 12 layers of the decoder, each with two attentions.
+  config.kinds = {{.sliding_window = 1024}, {}};
+  config.kind_of_layers.assign(8, 0);
+  config.kind_of_layers.resize(32, 1);
+  EXPECT_EQ(NoteOnWindows(config, config, 2), "");
+  config.kind_of_layers[8] = 0;
+  EXPECT_THAT(NoteOnWindows(config, config, 2), testing::StartsWith("the cache of 1 of the 24 layers that have one "));
+  config.max_positions = 2 * 1024;
+  EXPECT_EQ(NoteOnWindows(config, config, 2), "") << "each stack has half of the positions";
+}
+
 TEST(ServingTest, WeightsThatDoNotFitLeaveNothing) {
   const Serving serving = ServingOf(Llama7b(32), {.usable_bytes = 1e9, .weight_bytes = 2e9, .context_length = 10});
   EXPECT_EQ(serving.capacity->tokens, 0);

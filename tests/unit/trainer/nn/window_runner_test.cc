@@ -162,6 +162,16 @@ TEST(SinusoidalPositionsTest, AreSinesAndThenCosines) {
   EXPECT_TRUE(at::allclose(table, expected.to(at::kFloat), 0, 1e-6));
 }
 
+TEST(EncoderDecoderTest, RunsLayersWithoutAnEmbedding) {
+  Model model = RandomEncoderDecoder();
+  const WindowRunner whole(model, 10, at::kCPU, {});
+  const at::Tensor stream = whole.Start(SomeWindow());
+  const at::Tensor expected = whole.Advance(stream, model.blocks[0], 0);
+  model.embedding = at::Tensor();
+  const WindowRunner runner(model, 10, at::kCPU, {});
+  EXPECT_TRUE(runner.Advance(stream, model.blocks[0], 0).equal(expected));
+}
+
 TEST(WindowBiasTest, HidesWhatIsFartherAwayOnBothSides) {
   const at::Tensor bias = WindowBias(4, 1, at::kCPU)[0][0];
   const double none = -std::numeric_limits<double>::infinity();
