@@ -64,7 +64,7 @@ EDGES = {
     "trainer/eval": ["trainer/data", "trainer/nn", "trainer/parallel"],
     "trainer/link": ["services/common/rpc", "trainer/parallel"],
     # What brings all of it together.
-    "trainer/plan": ["services/common/job_file", "trainer/alignment", "trainer/data", "trainer/model_folder",
+    "trainer/plan": ["services/common/job_file", "trainer/alignment", "trainer/data", "trainer/families", "trainer/model_folder",
                      "trainer/nn", "trainer/parallel"],
     "trainer/training": ["trainer/alignment", "trainer/checkpoint", "trainer/data", "trainer/distill", "trainer/link",
                          "trainer/model_folder", "trainer/nn", "trainer/optim", "trainer/parallel"],

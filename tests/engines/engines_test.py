@@ -33,7 +33,7 @@ ROUGH = {"llama-cpp": {"gemma", "gemma2", "gemma3_text", "phi", "gpt_neox", "gpt
 ROUGH_TOLERANCE = 1e-2
 # Flash attention on CPUs accumulates in half precision: measured 1.5e-2.
 FLASH_TOLERANCE = 5e-2
-# What an engine keeps beside the keys and values of layers with windows: measured 2e-3.
+# Largest relative difference of a cache's ratio: engines keep more for layers with windows. Measured 2e-3.
 CACHE_TOLERANCE = 1e-2
 # In Q8_0, weights and activations have 8 bits: measured 0.3.
 QUANTISED_TOLERANCE = 0.4
