@@ -254,7 +254,9 @@ void MessageReader::RefuseKey(const YamlNode::Entry& entry, const Descriptor& de
   if (mistakes_.size() >= kMaximumMistakes) return;
   const std::vector<std::string_view> keys = KeysOf(descriptor);
   if (const auto elsewhere = FindElsewhere(*root_, entry.key)) {
-    Refuse(entry.position, fmt::format("unknown key '{}' here; did you mean '{}'?", entry.key, *elsewhere));
+    const bool at_the_top = elsewhere->find('.') == std::string::npos;
+    Refuse(entry.position, fmt::format("unknown key '{}' here; did you mean '{}'{}?", entry.key, *elsewhere,
+                                       at_the_top ? " at the top of the file" : ""));
   } else if (const auto nearest = NearestWord(entry.key, keys)) {
     Refuse(entry.position, fmt::format("unknown key '{}'; did you mean '{}'?", entry.key, *nearest));
   } else {

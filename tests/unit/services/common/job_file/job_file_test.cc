@@ -114,6 +114,8 @@ TEST(JobFile, RefusesAnUnknownKeyAndNamesTheNearest) {
 TEST(JobFile, SaysWhereAMisplacedKeyBelongs) {
   EXPECT_EQ(ErrorOf("kv_heads: 2\n"),
             "/jobs/job.yaml:1:1: unknown key 'kv_heads' here; did you mean 'target.kv_heads'?");
+  EXPECT_EQ(ErrorOf("target: {gates: {}}"),
+            "/jobs/job.yaml:1:10: unknown key 'gates' here; did you mean 'gates' at the top of the file?");
 }
 
 TEST(JobFile, ListsTheKnownKeysWhereNoneIsNear) {
