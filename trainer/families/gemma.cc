@@ -1,20 +1,14 @@
 // Gemma: LLaMA with scaled embeddings, norms that add 1 to their weight, and an independent head width.
 #include <cmath>
 
-#include "trainer/families/llama_layout.h"
+#include "trainer/families/gemma_layout.h"
 
 namespace regroup {
 namespace {
 
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig config = ReadLlamaConfig(reader, "gemma",
-                                       {.kv_heads = 16,
-                                        .kv_heads_may_be_null = false,
-                                        .head_width = 256,
-                                        .max_positions = 8192,
-                                        .activation = "gelu_pytorch_tanh",
-                                        .tied = true});
+  ModelConfig config = ReadLlamaConfig(reader, "gemma", GemmaDefaults());
   config.norm_epsilon = reader.NumberOr("rms_norm_eps", 1e-6);
   config.norm = NormKind::kRmsPlusOne;
   config.embedding_scale = std::sqrt(static_cast<double>(config.hidden_size));

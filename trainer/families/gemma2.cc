@@ -1,24 +1,13 @@
 // Gemma 2: Gemma with norms around attention and feed-forward, soft-capped logits, and a sliding window in every second
 // layer.
 #include "trainer/families/gemma_layout.h"
-#include "trainer/families/layer_types.h"
 
 namespace regroup {
 namespace {
 
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig config = ReadLlamaConfig(reader, "gemma2",
-                                       {.kv_heads = 4,
-                                        .kv_heads_may_be_null = false,
-                                        .head_width = 256,
-                                        .max_positions = 8192,
-                                        .activation_key = "hidden_activation",
-                                        .activation = "gelu_pytorch_tanh",
-                                        .tied = true});
-  ReadGemma2Config(reader, config, {.attention = 50.0, .logits = 30.0});
-  ReadLayerTypes(reader, config, {.otherwise = AllButEvery(2)});
-  return Finish(reader, std::move(config));
+  return Finish(reader, ReadGemma2Config(reader, "gemma2"));
 }
 
 }  // namespace

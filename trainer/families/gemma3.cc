@@ -8,16 +8,11 @@ namespace {
 
 absl::StatusOr<ModelConfig> ReadConfig(const nlohmann::json& json) {
   ConfigReader reader(json);
-  ModelConfig config = ReadLlamaConfig(reader, "gemma3_text",
-                                       {.kv_heads = 4,
-                                        .kv_heads_may_be_null = false,
-                                        .head_width = 256,
-                                        .max_positions = 131072,
-                                        .activation_key = "hidden_activation",
-                                        .activation = "gelu_pytorch_tanh",
-                                        .tied = true,
-                                        .rotary_by_layer_type = true});
-  ReadGemma2Config(reader, config, {});
+  LlamaDefaults defaults = Gemma2Defaults();
+  defaults.max_positions = 131072;
+  defaults.rotary_by_layer_type = true;
+  ModelConfig config = ReadLlamaConfig(reader, "gemma3_text", defaults);
+  ReadGemma2Blocks(reader, config, {});
   // Its class reads the cap of attention and does not apply it.
   reader.RequireOrNull("attn_logit_softcapping", nullptr);
   ReadLayerTypes(reader, config, {.otherwise = AllButEvery(reader, "sliding_window_pattern", 6)});

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "trainer/families/gemma_layout.h"
-#include "trainer/families/layer_types.h"
 
 namespace regroup {
 namespace {
@@ -18,16 +17,7 @@ absl::StatusOr<ModelConfig> ReadStack(const nlohmann::json& json, std::string_vi
     return absl::InvalidArgumentError(fmt::format("config.json: '{}' must be an object", section));
   }
   ConfigReader reader(*found);
-  ModelConfig config = ReadLlamaConfig(reader, "t5gemma",
-                                       {.kv_heads = 4,
-                                        .kv_heads_may_be_null = false,
-                                        .head_width = 256,
-                                        .max_positions = 8192,
-                                        .activation_key = "hidden_activation",
-                                        .activation = "gelu_pytorch_tanh",
-                                        .tied = true});
-  ReadGemma2Config(reader, config, {.attention = 50.0, .logits = 30.0});
-  ReadLayerTypes(reader, config, {.otherwise = AllButEvery(2)});
+  ModelConfig config = ReadGemma2Config(reader, "t5gemma");
   if (section == kDecoder) {
     config.decoder_start_token = reader.IndexOr("bos_token_id", 2);
     reader.CheckInVocabulary("bos_token_id", config.decoder_start_token, config);

@@ -134,10 +134,7 @@ bool NamesItsClass(const nlohmann::json& config) {
 
 const Family& WrittenFamily(const Family& family, const ModelConfig& converted) {
   if (!family.one_head.has_value() || converted.kv_heads > 1 || !converted.kv_heads_of_layers.empty()) return family;
-  for (const Family& other : AllFamilies()) {
-    if (other.name() == family.one_head->family) return other;
-  }
-  return family;
+  return **FamilyOf({{"model_type", family.one_head->family}});
 }
 
 bool IsStandardLayout(const Family& family, const ModelConfig& converted) {

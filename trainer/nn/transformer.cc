@@ -208,14 +208,17 @@ at::Tensor EmbedFor(const Stack& stack, const at::Tensor& tokens_BT, const at::T
   return config.embedding_norm ? Normalise(x, stack.norm, config) : x;
 }
 
-at::Tensor PlacesFrom(int64_t first, const at::Tensor& tokens_BT) {
+/// Returns the places of consecutive tokens, or nothing where the stack adds no positions.
+at::Tensor PlacesFrom(int64_t first, const at::Tensor& tokens_BT, const at::Tensor& positions,
+                      const ModelConfig& config) {
+  if (!positions.defined() && config.sinusoidal.divisor == 0) return {};
   return at::arange(first, first + tokens_BT.size(-1), tokens_BT.options());
 }
 
 }  // namespace
 
 at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, int64_t first) {
-  return Embed(model, tokens_BT, PlacesFrom(first, tokens_BT));
+  return Embed(model, tokens_BT, PlacesFrom(first, tokens_BT, model.positions, model.config));
 }
 
 at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, const at::Tensor& places_BT) {
@@ -225,7 +228,7 @@ at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, const at::Tens
 at::Tensor EmbedForEncoder(const Model& model, const at::Tensor& tokens_BT) {
   const at::Tensor& own = model.encoder_embedding;
   const Stack stack{own.defined() ? own : model.embedding, model.encoder_positions, model.encoder_embedding_norm};
-  return EmbedFor(stack, tokens_BT, PlacesFrom(0, tokens_BT), model.config);
+  return EmbedFor(stack, tokens_BT, PlacesFrom(0, tokens_BT, stack.positions, model.config), model.config);
 }
 
 std::vector<PositionTables> EncoderPositions(const Model& model, int64_t tokens, at::Device device) {

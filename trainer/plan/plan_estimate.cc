@@ -30,11 +30,8 @@ double TokenShare(const ModelConfig& config) { return config.HasEncoder() ? 0.5 
 
 /// Returns how many embeddings the model has: an encoder may have its own.
 double Embeddings(const ModelConfig& config) {
-  for (const Family& family : AllFamilies()) {
-    if (family.name() != config.family) continue;
-    return PlaceOf(family, config, "encoder_embedding.weight").has_value() ? 2 : 1;
-  }
-  return 1;
+  const auto family = FamilyOf({{"model_type", config.family}});
+  return family.ok() && PlaceOf(**family, config, "encoder_embedding.weight").has_value() ? 2 : 1;
 }
 
 /// Returns the number of matrices of a feed-forward.
