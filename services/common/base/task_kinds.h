@@ -19,7 +19,8 @@ struct TaskKindRow {
 };
 
 /// All kinds in the order in which a job runs them.
-inline constexpr std::array<TaskKindRow, 10> kTaskKinds = {{
+inline constexpr std::array<TaskKindRow, 12> kTaskKinds = {{
+    {v1::TASK_KIND_FETCH, "fetch", false},
     {v1::TASK_KIND_INSPECT, "inspect", false},
     {v1::TASK_KIND_CALIBRATE, "calibrate", true},
     {v1::TASK_KIND_ALIGN, "align", true},
@@ -30,6 +31,7 @@ inline constexpr std::array<TaskKindRow, 10> kTaskKinds = {{
     {v1::TASK_KIND_EXPORT, "export", false},
     {v1::TASK_KIND_EVALUATE, "evaluate", true},
     {v1::TASK_KIND_REPORT, "report", false},
+    {v1::TASK_KIND_UPLOAD, "upload", false},
 }};
 // In addition, the enumeration has only TASK_KIND_UNSPECIFIED.
 static_assert(kTaskKinds.size() + 1 == v1::TaskKind_ARRAYSIZE, "a kind of task is missing in the table");
