@@ -34,6 +34,8 @@ endfunction()
 
 regroup_pkg_config(sqlite sqlite3)
 regroup_pkg_config(postgresql libpq)
+regroup_pkg_config(curl libcurl)
+regroup_pkg_config(tinyxml2 tinyxml2)
 regroup_pkg_config(json nlohmann_json)
 
 regroup_pkg_config(sentencepiece sentencepiece)

@@ -1,0 +1,58 @@
+// What a worker's operator allows and configures for addresses: prefixes, endpoints and credentials.
+//
+// A worker passes them to the trainers of its tasks `fetch` and `upload`, and to no others, by their environment. Names
+// are those of the AWS and Hugging Face tools where these have some.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "services/common/remote/http_client.h"
+
+namespace regroup {
+
+/// The variable by which a worker passes on --allow-remote and --allow-private-addresses, as JSON.
+inline constexpr char kRemoteRulesVariable[] = "REGROUP_REMOTE_RULES";
+
+/// What an operator allows.
+struct RemoteRules {
+  /// Prefixes of addresses; empty allows none.
+  std::vector<std::string> allowed;
+  bool allows_private_addresses = false;
+};
+
+std::string FormatRemoteRules(const RemoteRules& rules);
+
+/// The variables that hold credentials and endpoints.
+std::vector<std::string> RemoteVariables();
+
+struct AwsCredentials {
+  std::string key_id;
+  std::string secret;
+  /// Empty for a key that is not temporary.
+  std::string session_token;
+};
+
+struct RemoteSettings {
+  RemoteRules rules;
+  /// Without a slash at its end.
+  std::string hub_endpoint = "https://huggingface.co";
+  /// Sent to the hub's endpoint alone; empty for none.
+  std::string hub_token;
+  /// Empty for Amazon's own.
+  std::string s3_endpoint;
+  std::string s3_region = "us-east-1";
+  /// Without a value, requests are not signed, as for public buckets.
+  std::optional<AwsCredentials> aws;
+
+  /// Returns the rules for a client: hosts that the operator configured may have a private address.
+  HttpRules HttpRulesOf() const;
+};
+
+/// Reads the environment (RemoteVariables, REGROUP_REMOTE_RULES) and the files that it names. INVALID_ARGUMENT names
+/// the variable or the file, never its content.
+absl::StatusOr<RemoteSettings> ReadRemoteSettings();
+
+}  // namespace regroup

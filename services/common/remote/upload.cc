@@ -1,0 +1,326 @@
+#include "services/common/remote/upload.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <tinyxml2.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <set>
+#include <thread>
+
+#include <nlohmann/json.hpp>
+
+#include "services/common/base/bounded_json.h"
+#include "services/common/base/checksums.h"
+#include "services/common/base/file_descriptor.h"
+#include "services/common/base/files.h"
+#include "services/common/base/for_each_index.h"
+#include "services/common/base/logging.h"
+#include "services/common/base/sha256.h"
+#include "services/common/base/status_macros.h"
+#include "services/common/remote/patience.h"
+#include "services/common/remote/remote_hosts.h"
+#include "services/common/remote/s3_request.h"
+#include "services/common/remote/upload_journal.h"
+
+namespace regroup {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kMostParts = 10'000;
+
+struct LocalFile {
+  std::string name;
+  uint64_t bytes;
+};
+
+absl::StatusOr<std::vector<LocalFile>> FilesOf(const fs::path& folder) {
+  std::vector<LocalFile> files;
+  std::error_code error;
+  for (fs::recursive_directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    if (!entry->is_regular_file(error)) continue;
+    files.push_back({entry->path().lexically_relative(folder).string(), entry->file_size(error)});
+  }
+  if (error) return ErrnoStatus(error.value(), "list", folder);
+  std::sort(files.begin(), files.end(), [](const LocalFile& a, const LocalFile& b) { return a.name < b.name; });
+  return files;
+}
+
+/// Returns the text of a child of the answer's root element; empty if the answer is another one.
+std::string ElementOf(const std::string& xml, const char* root, const char* child) {
+  tinyxml2::XMLDocument document;
+  if (document.Parse(xml.data(), xml.size()) != tinyxml2::XML_SUCCESS) return "";
+  const tinyxml2::XMLElement* const element = document.FirstChildElement(root);
+  const tinyxml2::XMLElement* const inner = element == nullptr ? nullptr : element->FirstChildElement(child);
+  return inner == nullptr || inner->GetText() == nullptr ? "" : inner->GetText();
+}
+
+/// Text of an XML element.
+std::string Escaped(std::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    escaped += c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&quot;" : std::string(1, c);
+  }
+  return escaped;
+}
+
+class FolderUpload {
+ public:
+  FolderUpload(const fs::path& folder, const Address& target, const RemoteSettings& settings,
+               const UploadOptions& options, const CountBytes& count, UploadJournal& journal)
+      : folder_(folder),
+        target_(target),
+        settings_(settings),
+        options_(options),
+        count_(count),
+        journal_(journal),
+        client_(settings.HttpRulesOf()) {}
+
+  absl::Status Run() {
+    REGROUP_ASSIGN_OR_RETURN(files_, FilesOf(folder_));
+    REGROUP_ASSIGN_OR_RETURN(const bool is_done, IsDone());
+    if (is_done) return absl::OkStatus();
+    for (const LocalFile& file : files_) REGROUP_RETURN_IF_ERROR(Begin(file));
+    REGROUP_RETURN_IF_ERROR(SendParts());
+    REGROUP_RETURN_IF_ERROR(journal_.NoteCompleting());
+    for (const LocalFile& file : files_) REGROUP_RETURN_IF_ERROR(Finish(file));
+    return WriteMarker();
+  }
+
+ private:
+  struct Part {
+    const LocalFile* file;
+    int number;
+    uint64_t offset;
+    uint64_t bytes;
+  };
+
+  std::string KeyOf(const std::string& name) const { return fmt::format("{}/{}", target_.path, name); }
+
+  absl::StatusOr<HttpResponse> Send(const S3Call& call, HttpClient& client) const {
+    return SendPatiently(MakeS3Request(call, settings_, std::time(nullptr)),
+                         fmt::format("s3://{}/{}", call.bucket, call.key), client);
+  }
+
+  /// Returns true if the marker says that this job's result is complete.
+  absl::StatusOr<bool> IsDone() {
+    const Address below{
+        .kind = AddressKind::kBucket, .text = target_.text, .place = target_.place, .path = target_.path + "/"};
+    REGROUP_ASSIGN_OR_RETURN(const RemoteListing found, ListBucket(below, settings_, client_));
+    if (found.files.empty()) return false;
+    const std::string marker = KeyOf(kMarker);
+    const bool has_marker = std::any_of(found.files.begin(), found.files.end(),
+                                        [&](const RemoteFile& file) { return file.name == marker; });
+    if (has_marker) {
+      REGROUP_ASSIGN_OR_RETURN(const HttpResponse response, Send({.bucket = target_.place, .key = marker}, client_));
+      const absl::StatusOr<nlohmann::json> content = ParseJson(response.body);
+      if (content.ok() && content->is_object() && content->value("job", "") == options_.job) return true;
+    } else if (journal_.is_completing()) {
+      return false;
+    }
+    return absl::AlreadyExistsError(
+        fmt::format("{} holds '{}', which this job did not write; remove what is there or choose another prefix",
+                    target_.text, found.files.front().name));
+  }
+
+  /// Makes the file's multipart upload, unless an earlier call did.
+  absl::Status Begin(const LocalFile& file) {
+    SentFile sent = journal_.Find(file.name);
+    if (sent.is_complete || !sent.upload.empty()) return absl::OkStatus();
+    REGROUP_ASSIGN_OR_RETURN(
+        const HttpResponse response,
+        Send({.method = "POST", .bucket = target_.place, .key = KeyOf(file.name), .query = {{"uploads", ""}}},
+             client_));
+    sent.upload = ElementOf(response.body, "InitiateMultipartUploadResult", "UploadId");
+    if (sent.upload.empty()) {
+      return absl::UnavailableError(fmt::format("{} does not answer as S3 does", HostOf(response.url)));
+    }
+    sent.part_bytes = std::max(options_.part_bytes, (file.bytes + kMostParts - 1) / kMostParts);
+    return journal_.Put(file.name, sent);
+  }
+
+  /// Returns the parts that the bucket does not have; counts those that it has.
+  std::vector<Part> MissingParts() const {
+    std::vector<Part> missing;
+    for (const LocalFile& file : files_) {
+      const SentFile sent = journal_.Find(file.name);
+      if (sent.is_complete) {
+        count_(static_cast<int64_t>(file.bytes));
+        continue;
+      }
+      int number = 1;
+      // An empty file has one empty part.
+      for (uint64_t offset = 0; offset < file.bytes || number == 1; offset += sent.part_bytes, ++number) {
+        const Part part{&file, number, offset, std::min(sent.part_bytes, file.bytes - offset)};
+        if (sent.parts.contains(number)) {
+          count_(static_cast<int64_t>(part.bytes));
+        } else {
+          missing.push_back(part);
+        }
+      }
+    }
+    return missing;
+  }
+
+  absl::Status SendParts() {
+    const std::vector<Part> parts = MissingParts();
+    const size_t threads = std::min(options_.threads, parts.size());
+    std::vector<absl::Status> results(threads);
+    std::atomic<size_t> next = 0;
+    std::atomic<bool> has_failed = false;
+    ForEachIndex(threads, threads, [&](size_t thread) {
+      HttpClient client(settings_.HttpRulesOf());
+      for (size_t i = next++; i < parts.size() && !has_failed; i = next++) {
+        results[thread] = SendPart(parts[i], client);
+        if (!results[thread].ok()) has_failed = true;
+      }
+    });
+    for (const absl::Status& result : results) REGROUP_RETURN_IF_ERROR(result);
+    return absl::OkStatus();
+  }
+
+  absl::Status SendPart(const Part& part, HttpClient& client) {
+    const fs::path path = folder_ / part.file->name;
+    const FileDescriptor input(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!input.valid()) return ErrnoStatus(errno, "open", path);
+    const FilePart piece{input.get(), part.offset, part.bytes};
+    REGROUP_ASSIGN_OR_RETURN(const std::string digest, DigestOf(piece, path));
+    const S3Call call{
+        .method = "PUT",
+        .bucket = target_.place,
+        .key = KeyOf(part.file->name),
+        .query = {{"partNumber", std::to_string(part.number)}, {"uploadId", journal_.Find(part.file->name).upload}},
+        .file = piece,
+        .file_sha256 = digest};
+    REGROUP_ASSIGN_OR_RETURN(const HttpResponse response, SendPart(call, client));
+    const auto tag = response.headers.find("etag");
+    if (tag == response.headers.end()) {
+      return absl::UnavailableError(fmt::format("{} does not answer as S3 does", HostOf(response.url)));
+    }
+    count_(static_cast<int64_t>(part.bytes));
+    return journal_.AddPart(part.file->name, part.number, tag->second);
+  }
+
+  /// Sends a part, again after a pause if that failed for a reason that may pass.
+  absl::StatusOr<HttpResponse> SendPart(const S3Call& call, HttpClient& client) const {
+    const std::string what = fmt::format("s3://{}/{}", call.bucket, call.key);
+    for (int tried = 1;; ++tried) {
+      const auto keep_alive = [&](uint64_t) {
+        count_(0);
+        return true;
+      };
+      absl::StatusOr<HttpResponse> response =
+          client.Send(MakeS3Request(call, settings_, std::time(nullptr)), nullptr, keep_alive);
+      const absl::Status status = response.ok() ? StatusOf(*response, what) : response.status();
+      if (status.ok()) return response;
+      if (!absl::IsUnavailable(status) || tried == kTries) return status;
+      LogWarning("a part of an upload is sent again",
+                 {{"object", call.key}, {"reason", std::string(status.message())}});
+      count_(0);
+      std::this_thread::sleep_for(PauseAfter(tried, response.ok() ? RetryAfterSeconds(*response) : std::nullopt));
+    }
+  }
+
+  static absl::StatusOr<std::string> DigestOf(const FilePart& part, const fs::path& path) {
+    Sha256 digest;
+    std::vector<char> buffer(size_t{1} << 20);
+    for (uint64_t done = 0; done < part.bytes;) {
+      const size_t wanted = std::min<uint64_t>(buffer.size(), part.bytes - done);
+      const ssize_t got = pread(part.descriptor, buffer.data(), wanted, static_cast<off_t>(part.offset + done));
+      if (got < 0) return ErrnoStatus(errno, "read", path);
+      if (got == 0) return absl::DataLossError(fmt::format("{} became shorter", path.string()));
+      digest.Update({buffer.data(), static_cast<size_t>(got)});
+      done += static_cast<uint64_t>(got);
+    }
+    return digest.Finish();
+  }
+
+  /// Makes the object appear.
+  absl::Status Finish(const LocalFile& file) {
+    SentFile sent = journal_.Find(file.name);
+    if (sent.is_complete) return absl::OkStatus();
+    std::string parts;
+    for (const auto& [number, tag] : sent.parts) {
+      parts += fmt::format("<Part><PartNumber>{}</PartNumber><ETag>{}</ETag></Part>", number, Escaped(tag));
+    }
+    const absl::StatusOr<HttpResponse> response =
+        Send({.method = "POST",
+              .bucket = target_.place,
+              .key = KeyOf(file.name),
+              .query = {{"uploadId", sent.upload}},
+              .body = fmt::format("<CompleteMultipartUpload>{}</CompleteMultipartUpload>", parts)},
+             client_);
+    if (absl::IsNotFound(response.status())) {
+      REGROUP_RETURN_IF_ERROR(CheckObject(file));
+    } else {
+      REGROUP_RETURN_IF_ERROR(response.status());
+      // An error may come with status 200, because the server answers before it has finished.
+      if (ElementOf(response->body, "CompleteMultipartUploadResult", "Key").empty()) {
+        return absl::UnavailableError(
+            fmt::format("s3://{}/{} could not be completed", target_.place, KeyOf(file.name)));
+      }
+    }
+    sent.is_complete = true;
+    count_(0);
+    return journal_.Put(file.name, sent);
+  }
+
+  /// The upload is gone: an earlier call completed it and died before it noted that, or somebody removed it.
+  absl::Status CheckObject(const LocalFile& file) {
+    const absl::StatusOr<HttpResponse> response =
+        Send({.method = "HEAD", .bucket = target_.place, .key = KeyOf(file.name)}, client_);
+    if (response.ok()) {
+      const auto length = response->headers.find("content-length");
+      if (length != response->headers.end() && length->second == std::to_string(file.bytes)) return absl::OkStatus();
+    } else if (!absl::IsNotFound(response.status())) {
+      return response.status();
+    }
+    REGROUP_RETURN_IF_ERROR(journal_.Put(file.name, SentFile()));
+    return absl::UnavailableError(fmt::format("s3://{}/{}: the upload was removed from the bucket; it is sent again",
+                                              target_.place, KeyOf(file.name)));
+  }
+
+  absl::Status WriteMarker() {
+    nlohmann::ordered_json files = nlohmann::ordered_json::object();
+    const absl::StatusOr<Checksums> checksums = ReadChecksums(folder_ / "regroup" / kChecksumFile);
+    for (const LocalFile& file : files_) {
+      files[file.name] = {{"bytes", file.bytes}};
+      if (checksums.ok() && checksums->contains(file.name)) files[file.name]["sha256"] = checksums->at(file.name);
+    }
+    const nlohmann::ordered_json marker = {{"job", options_.job}, {"files", files}};
+    return Send({.method = "PUT",
+                 .bucket = target_.place,
+                 .key = KeyOf(kMarker),
+                 .headers = {{"content-type", "application/json"}},
+                 .body = marker.dump(1) + "\n"},
+                client_)
+        .status();
+  }
+
+  const fs::path& folder_;
+  const Address& target_;
+  const RemoteSettings& settings_;
+  const UploadOptions& options_;
+  const CountBytes& count_;
+  UploadJournal& journal_;
+  HttpClient client_;
+  std::vector<LocalFile> files_;
+};
+
+}  // namespace
+
+absl::Status Upload(const fs::path& folder, const Address& target, const RemoteSettings& settings,
+                    const UploadOptions& options, const CountBytes& count) {
+  if (!IsBelowOneOf(target.text, settings.rules.allowed)) {
+    return absl::PermissionDeniedError(
+        fmt::format("{} is not below a prefix of this worker's --allow-remote", target.text));
+  }
+  REGROUP_ASSIGN_OR_RETURN(UploadJournal journal, UploadJournal::Open(options.journal));
+  return FolderUpload(folder, target, settings, options, count, journal).Run();
+}
+
+}  // namespace regroup

@@ -1,0 +1,36 @@
+// Copies a finished folder to a bucket, so that a reader sees all of it or nothing.
+//
+// A bucket has no rename. Every file is sent as a multipart upload, which is invisible until it is completed; once all
+// parts of all files are there, the uploads are completed, and the object kMarker is written last. A reader that waits
+// for the marker never sees a part of a result. What was sent is noted in a journal, so that a later call goes on where
+// an earlier one stopped.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "absl/status/status.h"
+#include "services/common/job_file/address.h"
+#include "services/common/remote/download.h"
+
+namespace regroup {
+
+/// Written last, below the address: JSON with the job's name, and the size and SHA-256 of every file.
+inline constexpr char kMarker[] = "regroup/complete.json";
+
+struct UploadOptions {
+  /// Named by the marker. A marker that names it means that an earlier call had finished.
+  std::string job;
+  /// A file in an existing folder.
+  std::filesystem::path journal;
+  /// Bytes of a part; the smallest that servers accept is 5 MiB. Larger for files of more than 10,000 parts.
+  uint64_t part_bytes = uint64_t{32} << 20;
+  size_t threads = 4;
+};
+
+/// ALREADY_EXISTS if the address holds anything that this job did not send; UNAVAILABLE after kTries failures in a row;
+/// otherwise errors of HttpClient, StatusOf and the file system.
+absl::Status Upload(const std::filesystem::path& folder, const Address& target, const RemoteSettings& settings,
+                    const UploadOptions& options, const CountBytes& count);
+
+}  // namespace regroup
