@@ -19,6 +19,7 @@
 #include "services/common/base/mapped_files.h"
 #include "services/common/base/parent_death.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/job_file/address.h"
 #include "trainer/model_folder/carry_adapter.h"
 #include "trainer/parallel/device.h"
 #include "trainer/parallel/device_name.h"
@@ -109,6 +110,7 @@ absl::Status RunRank(const Arguments& arguments, const v1::TaskAssignment& assig
   REGROUP_RETURN_IF_ERROR(CheckNetwork(assignment, *communicator, device));
   link.activity().SetPhase("");
   StageContext context{assignment, arguments.work_folder, arguments.attempt_folder, *communicator, link, device};
+  context.local_spec = LocalSpec(assignment, arguments.work_folder);
   REGROUP_RETURN_IF_ERROR(MakeFolders(context.out()));
   REGROUP_ASSIGN_OR_RETURN(v1::TaskOutcome outcome, RunStage(context));
   // After this all ranks have written what they write.
@@ -168,6 +170,12 @@ absl::Status PrintPlan(const Arguments& arguments) {
   v1::JobSpec spec;
   const auto parsed = google::protobuf::util::JsonStringToMessage(json, &spec);
   if (!parsed.ok()) return absl::InvalidArgumentError(arguments.plan_file + ": " + parsed.ToString());
+  if (IsAddress(spec.source().checkpoint())) {
+    return absl::InvalidArgumentError(
+        fmt::format("source.checkpoint: '{}' is an address; a plan reads the files of a folder, so copy the checkpoint "
+                    "first, or submit the job",
+                    spec.source().checkpoint()));
+  }
   const auto source = SourceModel::Open(spec.source().checkpoint());
   if (!source.ok()) return AtKey("source.checkpoint", source.status());
   REGROUP_ASSIGN_OR_RETURN(const std::shared_ptr<const Tokenizer> tokenizer, CheckJob(spec, *source));

@@ -4,9 +4,11 @@
 #include <optional>
 
 #include "coordinator/job/job.h"
+#include "services/common/base/attempt_files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/resource_names.h"
 #include "services/common/base/staging_folder.h"
+#include "services/common/job_file/address.h"
 
 namespace regroup {
 namespace {
@@ -37,10 +39,12 @@ int64_t EpochOfReport(const v1::Job& job) {
 }  // namespace
 
 void RemoveJobFiles(const std::filesystem::path& work_folder, const std::string& job) {
-  if (!work_folder.empty() && !job.empty()) Remove(work_folder / "jobs" / job, job);
+  if (!work_folder.empty() && !job.empty()) Remove(JobFolder(work_folder, job), job);
 }
 
 void RemoveStagedResults(const v1::Job& job) {
+  // What goes to a bucket is staged in the job's own folder.
+  if (IsAddress(job.resolved_spec().output().checkpoint())) return;
   const std::filesystem::path output = NamedFolder(job.resolved_spec().output().checkpoint());
   const int64_t last_epoch = EpochOfReport(job);
   if (output.empty() || last_epoch == 0) return;

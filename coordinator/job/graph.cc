@@ -10,6 +10,7 @@
 #include "services/common/base/task_roles.h"
 #include "services/common/job_file/arms.h"
 #include "services/common/job_file/data_names.h"
+#include "services/common/job_file/local_paths.h"
 
 namespace regroup {
 namespace {
@@ -27,11 +28,22 @@ struct Branch {
   size_t distilled = 0;
 };
 
+bool UsesAddresses(const v1::JobSpec& spec) {
+  return !AddressesToFetch(spec).empty() || !AddressesToUpload(spec).empty();
+}
+
 class GraphBuilder {
  public:
   GraphBuilder(const v1::JobSpec& spec, const v1::ModelSummary& model) : spec_(spec), model_(model) {
     graph_.arms = ArmsOf(spec, model.kv_heads());
     for (const v1::Arm& arm : graph_.arms) branches_.push_back({arm, MergesHeads(arm, model.kv_heads())});
+  }
+
+  Graph BuildBeforeInspect() {
+    // Which arms merge nothing is not known yet.
+    graph_.arms = ArmsOf(spec_);
+    AddInspect();
+    return std::move(graph_);
   }
 
   absl::StatusOr<Graph> Build() {
@@ -40,7 +52,7 @@ class GraphBuilder {
           fmt::format("source.checkpoint has {} attention layers; Regroup converts models of at most {}",
                       model_.layers(), kMostLayers));
     }
-    inspected_ = List({Add({.id = "inspect", .kind = v1::TASK_KIND_INSPECT, .role = kInspectRole, .needs = List({})})});
+    AddInspect();
     statistics_ = HasData(spec_.calibration()) ? List({AddCalibrate()}) : inspected_;
     for (Branch& branch : branches_) AddAligns(&branch);
     if (std::any_of(graph_.arms.begin(), graph_.arms.end(), DistillsLayers)) record_ = AddRecord();
@@ -50,6 +62,7 @@ class GraphBuilder {
     if (!spec_.has_sweep()) AddExport(&branches_.front());
     if (Evaluates()) AddEvaluates();
     AddReport();
+    AddUpload();
     if (is_too_large_) return TooLarge();
     return std::move(graph_);
   }
@@ -89,6 +102,14 @@ class GraphBuilder {
   /// Returns a task's id. It names the arm's settings only if the job has several arms.
   std::string Id(std::string_view stage, const std::string& settings) const {
     return spec_.has_sweep() ? fmt::format("{}-{}", stage, settings) : std::string(stage);
+  }
+
+  void AddInspect() {
+    size_t needs = List({});
+    if (UsesAddresses(spec_)) {
+      needs = List({Add({.id = "fetch", .kind = v1::TASK_KIND_FETCH, .role = kFetchRole, .needs = needs})});
+    }
+    inspected_ = List({Add({.id = "inspect", .kind = v1::TASK_KIND_INSPECT, .role = kInspectRole, .needs = needs})});
   }
 
   size_t AddCalibrate() {
@@ -210,6 +231,11 @@ class GraphBuilder {
     Add({.id = "report", .kind = v1::TASK_KIND_REPORT, .role = kReportRole, .needs = List(std::move(needs))});
   }
 
+  void AddUpload() {
+    if (spec_.has_sweep() || AddressesToUpload(spec_).empty()) return;
+    Add({.id = "upload", .kind = v1::TASK_KIND_UPLOAD, .role = kUploadRole, .needs = List({position_.at("report")})});
+  }
+
   int CalibrationRanks() const { return std::max(1, spec_.calibration().ranks()); }
 
   const v1::JobSpec& spec_;
@@ -249,11 +275,7 @@ std::vector<size_t> Graph::AncestorsOf(size_t task) const {
 }
 
 Graph GraphBeforeInspect(const v1::JobSpec& resolved) {
-  Graph graph;
-  graph.arms = ArmsOf(resolved);
-  graph.needs.emplace_back();
-  graph.tasks.push_back({.id = "inspect", .kind = v1::TASK_KIND_INSPECT, .role = kInspectRole});
-  return graph;
+  return GraphBuilder(resolved, v1::ModelSummary()).BuildBeforeInspect();
 }
 
 absl::StatusOr<Graph> BuildGraph(const v1::JobSpec& resolved, const v1::ModelSummary& model) {

@@ -1,8 +1,9 @@
 // Builds the tasks of a job and their dependencies: a pure function of the job file and of the result of `inspect`.
 //
-//   inspect -> calibrate -> align (one per layer) -> [layerwise (one per block)] -> [refine] -> [finetune] -> export
-//        |---> [record] -----------------------------'
-//        `---> evaluate source, evaluate averaged      export -> evaluate result -> report
+//   [fetch] -> inspect -> calibrate -> align (one per layer) -> [layerwise (one per block)] -> [refine] -> [finetune]
+//                   |---> [record] -----------------------------'
+//                   `---> evaluate source, evaluate averaged      [finetune] -> export -> evaluate result -> report
+//   report -> [upload]
 //
 // In addition, "evaluate aligned" and "evaluate layerwise" measure the model before what follows.
 //
@@ -62,7 +63,7 @@ struct Graph {
   std::vector<size_t> AncestorsOf(size_t task) const;
 };
 
-/// Returns the graph of a job before its model is known: only `inspect`.
+/// Returns the graph of a job before its model is known: only `inspect`, and what it waits for.
 Graph GraphBeforeInspect(const v1::JobSpec& resolved);
 
 /// Returns the graph of a job. INVALID_ARGUMENT if the model has too many layers or the job would have too many tasks;

@@ -18,6 +18,7 @@
 #include "services/common/base/printable_text.h"
 #include "services/common/base/private_files.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/job_file/address.h"
 #include "services/common/rpc/connection_limit.h"
 #include "services/common/rpc/security_flags.h"
 
@@ -69,6 +70,10 @@ void AddFlags(CLI::App* app, Flags* flags) {
                   "Folder that jobs may read from; may be repeated; default: any");
   app->add_option("--output-root", flags->options.allowed_paths.output_roots,
                   "Folder that jobs may write results to; may be repeated; default: any");
+  app->add_option("--allow-remote", flags->options.allowed_paths.address_prefixes,
+                  "What the addresses of jobs may begin with: hf://, hf://org/, s3://bucket/, https://host/; may be "
+                  "repeated; default: none")
+      ->check(CLI::Validator(DoubtAboutPrefix, "PREFIX"));
   app->add_option("--backup-dir", flags->options.backup_folder, "Folder of backups; default: STATE_DIR/backups");
   app->add_option("--keep-finished-days", flags->keep_finished_days,
                   "Delete finished jobs, their logs and working files after this many days; 0 keeps them")

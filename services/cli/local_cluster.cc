@@ -26,6 +26,15 @@ absl::Status EndedError(const std::string& name, const std::string& how, const s
   return absl::UnavailableError(message + fmt::format("\n  Its whole log: {}", log.string()));
 }
 
+/// Adds the flags that allow every address: what a user runs reaches what the user's own programs reach.
+std::vector<std::string> WithAllAddresses(std::vector<std::string> arguments) {
+  for (const char* prefix : {"hf://", "s3://", "https://"}) {
+    arguments.emplace_back("--allow-remote");
+    arguments.emplace_back(prefix);
+  }
+  return arguments;
+}
+
 }  // namespace
 
 absl::StatusOr<LocalCluster> LocalCluster::Start(const LocalClusterOptions& options) {
@@ -49,18 +58,19 @@ absl::Status LocalCluster::StartAll() {
 
 std::vector<std::string> LocalCluster::CoordinatorArguments(const std::string& listen) const {
   const std::filesystem::path& work = options_.work_folder;
-  return {"--listen",     listen,        "--metrics-listen",  "127.0.0.1:0",         "--work-dir",
-          work.string(),  "--port-file", PortFile().string(), "--metrics-port-file", (work / "metrics.port").string(),
-          "--log-format", "json",        "--die-with-parent"};
+  return WithAllAddresses({"--listen", listen, "--metrics-listen", "127.0.0.1:0", "--work-dir", work.string(),
+                           "--port-file", PortFile().string(), "--metrics-port-file", (work / "metrics.port").string(),
+                           "--log-format", "json", "--die-with-parent"});
 }
 
 absl::Status LocalCluster::StartWorker(int index) {
   const std::string name = fmt::format("worker-{}", index + 1);
   return Launch(
       "regroup-worker", name,
-      {"--coordinator", address_, "--work-dir", options_.work_folder.string(), "--id", "local-" + name, "--slots",
-       std::to_string(options_.slots), "--device", options_.device, "--workers-on-machine",
-       std::to_string(options_.workers), "--self-check", "never", "--log-format", "json", "--die-with-parent"});
+      WithAllAddresses({"--coordinator", address_, "--work-dir", options_.work_folder.string(), "--id", "local-" + name,
+                        "--slots", std::to_string(options_.slots), "--device", options_.device, "--workers-on-machine",
+                        std::to_string(options_.workers), "--self-check", "never", "--log-format", "json",
+                        "--allow-private-addresses", "--die-with-parent"}));
 }
 
 absl::Status LocalCluster::Launch(const std::string& program, const std::string& name,

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "services/common/base/attempt_files.h"
+
 namespace regroup {
 
 AttemptKey KeyOf(const v1::AttemptId& id) { return {.job = id.job(), .task = id.task(), .epoch = id.epoch()}; }
@@ -17,7 +19,7 @@ v1::AttemptId ToProto(const AttemptKey& key) {
 std::string ToString(const AttemptKey& key) { return fmt::format("{}/{}/{}", key.job, key.task, key.epoch); }
 
 std::filesystem::path AttemptFolder(const std::filesystem::path& work_folder, const AttemptKey& key) {
-  return work_folder / "jobs" / key.job / key.task / std::to_string(key.epoch);
+  return JobFolder(work_folder, key.job) / key.task / std::to_string(key.epoch);
 }
 
 }  // namespace regroup

@@ -12,6 +12,7 @@
 
 #include "services/common/base/paths.h"
 #include "services/common/base/sha256.h"
+#include "services/common/job_file/address.h"
 #include "services/common/rpc/security_flags.h"
 #include "services/worker/machine.h"
 
@@ -88,6 +89,16 @@ void AddOptions(CLI::App& app, WorkerFlags& flags) {
                  "Folder that jobs may read from; may be repeated; default: all");
   app.add_option("--output-root", worker.allowed_paths.output_roots,
                  "Folder that jobs may write results to; may be repeated; default: all");
+  app.add_option("--allow-remote", worker.allowed_paths.address_prefixes,
+                 "What the addresses of jobs may begin with: hf://, hf://org/, s3://bucket/, https://host/; may be "
+                 "repeated; default: none")
+      ->check(CLI::Validator(DoubtAboutPrefix, "PREFIX"));
+  app.add_flag("--allow-private-addresses", worker.allows_private_addresses,
+               "Let addresses of jobs lead to private networks and to this machine");
+  app.add_option("--fetch-cache-gib", worker.fetch_cache_gib,
+                 "GiB of files from addresses that are kept for later jobs, by all workers together")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
   app.add_option("--self-check", flags.self_check,
                  "auto | always | never: whether a process on every slot has to compute, and all of them to "
                  "communicate, before this worker takes tasks; auto: with GPUs")

@@ -48,6 +48,10 @@ struct WorkerOptions {
   /// The module that keeps the ports of a gang on one worker on loopback, absolute.
   std::filesystem::path loopback_module;
   AllowedPaths allowed_paths;
+  /// True if addresses of jobs may lead to private networks.
+  bool allows_private_addresses = false;
+  /// Most GiB of files from addresses that are kept for later jobs.
+  int fetch_cache_gib = 200;
   GangOptions gang;
 
   /// The time from SIGTERM to SIGKILL.

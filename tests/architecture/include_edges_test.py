@@ -22,6 +22,7 @@ EDGES = {
     "services/common/metrics": [],
     # Children with their logs, and questions to the trainer.
     "services/common/programs": [],
+    "services/common/remote": ["services/common/job_file"],
     # The worker, from the bottom up.
     "services/worker/attempt_key": [],
     "services/worker/lease": [],
@@ -30,7 +31,8 @@ EDGES = {
     "services/worker/process": ["services/common/programs", "services/worker/worker_options"],
     "services/worker/logs": ["services/worker/attempt_key"],
     "services/worker/gang": ["services/common/rpc"],
-    "services/worker/attempt": ["services/common/job_file", "services/common/rpc", "services/worker/attempt_key",
+    "services/worker/attempt": ["services/common/job_file", "services/common/remote", "services/common/rpc",
+                                "services/worker/attempt_key",
                                 "services/worker/gang", "services/worker/lease", "services/worker/logs",
                                 "services/worker/process", "services/worker/worker_options"],
     "services/worker": ["services/common/rpc", "services/worker/attempt", "services/worker/attempt_key",
@@ -47,7 +49,7 @@ EDGES = {
     "coordinator/core": ["services/common/metrics", "coordinator/job", "coordinator/schedule", "coordinator/store"],
     "coordinator/api": ["services/common/rpc", "services/common/job_file", "services/common/programs",
                         "coordinator/access", "coordinator/core", "coordinator/job", "coordinator/store"],
-    "coordinator/main": ["services/common/rpc", "coordinator/access", "coordinator/api"],
+    "coordinator/main": ["services/common/rpc", "services/common/job_file", "coordinator/access", "coordinator/api"],
     # Computing on one device, without communication.
     "trainer/alignment": [],
     "trainer/checkpoint": [],
@@ -70,10 +72,10 @@ EDGES = {
                          "trainer/model_folder", "trainer/nn", "trainer/optim", "trainer/parallel"],
     "trainer/layerwise": ["trainer/data", "trainer/distill", "trainer/model_folder", "trainer/nn", "trainer/optim",
                           "trainer/parallel", "trainer/training"],
-    "trainer/stages": ["services/common/job_file", "trainer/alignment", "trainer/data", "trainer/eval",
+    "trainer/stages": ["services/common/job_file", "services/common/remote", "trainer/alignment", "trainer/data", "trainer/eval",
                        "trainer/layerwise", "trainer/link", "trainer/model_folder", "trainer/nn", "trainer/parallel",
                        "trainer/plan", "trainer/report", "trainer/training"],
-    "trainer/main.cc": ["trainer/model_folder", "trainer/parallel", "trainer/plan", "trainer/stages"],
+    "trainer/main.cc": ["services/common/job_file", "trainer/model_folder", "trainer/parallel", "trainer/plan", "trainer/stages"],
 }
 
 # Libraries that are fenced in, and the files or folders that may include them.
@@ -85,7 +87,10 @@ FENCES = {
     "PostgreSQL": (r"libpq-fe\.h$", ["coordinator/store/postgres.h"]),
     "prometheus-cpp": (r"prometheus/", ["services/common/metrics/metrics.cc"]),
     "yaml-cpp": (r"yaml-cpp/", ["services/common/job_file/yaml_tree.cc"]),
-    "OpenSSL": (r"openssl/", ["services/common/base/sha256.cc", "services/common/rpc/certificates.cc"]),
+    "OpenSSL": (r"openssl/", ["services/common/base/sha256.cc", "services/common/remote/download.cc",
+                              "services/common/remote/s3_request.cc", "services/common/rpc/certificates.cc"]),
+    "libcurl": (r"curl/", ["services/common/remote/http_client.cc"]),
+    "TinyXML-2": (r"tinyxml2\.h$", ["services/common/remote/s3_files.cc", "services/common/remote/upload.cc"]),
     "zlib and Zstandard": (r"(zlib|zstd)\.h$", ["trainer/data/data_decoder.cc"]),
     "Arrow": (r"(arrow|parquet)/(?!checked_file|parquet_decoder|parquet_rows)", ["trainer/data/parquet/parquet_module.cc"]),
     "CLI11": (r"CLI/", ["services/cli/", "services/common/rpc/security_flags.h", "services/worker/worker_options.cc",

@@ -193,18 +193,23 @@ Json Provenance(const ReportInputs& inputs) {
   const v1::ModelSummary& model = inputs.assignment.model();
   const v1::JobSpec& spec = inputs.assignment.spec();
   Json data = Json::object();
-  for (const auto& [path, digest] : model.data_digests()) data[path] = digest;
-  return {{"source", spec.source().checkpoint()},
-          {"source_digest", model.digest()},
-          {"data_digests", data},
-          {"family", model.family()},
-          {"parameters", model.parameters()},
-          {"layers", model.layers()},
-          {"dtype", model.dtype()},
-          {"job_file", FormatJobFile(spec)},
-          {"device", inputs.device},
-          {"device_name", inputs.device_name},
-          {"versions", {{"regroup", inputs.regroup_version}, {"libtorch", inputs.libtorch_version}}}};
+  for (const auto& [path, digest] : model.data_digests()) {
+    const auto address = inputs.addresses.find(path);
+    data[address == inputs.addresses.end() ? path : address->second] = digest;
+  }
+  Json provenance = {{"source", spec.source().checkpoint()},
+                     {"source_digest", model.digest()},
+                     {"data_digests", data},
+                     {"family", model.family()},
+                     {"parameters", model.parameters()},
+                     {"layers", model.layers()},
+                     {"dtype", model.dtype()},
+                     {"job_file", FormatJobFile(spec)},
+                     {"device", inputs.device},
+                     {"device_name", inputs.device_name},
+                     {"versions", {{"regroup", inputs.regroup_version}, {"libtorch", inputs.libtorch_version}}}};
+  if (!inputs.fetched.empty()) provenance["fetched"] = inputs.fetched;
+  return provenance;
 }
 
 /// Returns NaN if the perplexity was not measured or is not finite (which JSON cannot represent): no gate accepts that.

@@ -68,6 +68,9 @@ struct ReportInputs {
   int64_t served_context = 0;
   /// NoteOnWindows for the result with the fewest KV heads.
   std::string cache_note;
+  /// For a job with addresses: what they led to, as `fetch` wrote it, and the addresses by the paths of their copies.
+  nlohmann::ordered_json fetched;
+  std::map<std::string, std::string> addresses;
 };
 
 /// Returns what the record of a trained layer says. DATA_LOSS names `file` if it is not the record of this layer, or if

@@ -152,6 +152,9 @@ std::string Facts(const Json& report) {
   std::string facts = Fact("Job", TextOf(report, "job"));
   facts += Fact("Source", TextOf(provenance, "source"));
   facts += Fact("Source digest (SHA-256)", TextOf(provenance, "source_digest"));
+  for (const Json& entry : provenance.value("fetched", Json::array())) {
+    if (entry.contains("commit")) facts += Fact("Commit of " + TextOf(entry, "address"), TextOf(entry, "commit"));
+  }
   for (const auto& [path, digest] : provenance["data_digests"].items()) {
     facts += Fact("Data " + path, digest.get<std::string>());
   }

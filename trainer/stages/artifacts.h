@@ -15,6 +15,10 @@
 
 namespace regroup::artifacts {
 
+// fetch
+/// The folder of the working folder in which files from addresses are kept for later jobs.
+inline constexpr char kFetchedFiles[] = "fetched";
+
 // inspect
 /// The digests of the source's files and tensors (job_source.h).
 inline constexpr char kInspectedSource[] = "source.json";

@@ -105,7 +105,7 @@ absl::StatusOr<v1::TaskOutcome> RunReport(StageContext& context) {
   const fs::path folder = staged / "regroup";
   REGROUP_RETURN_IF_ERROR(WriteReport(folder, report));
   REGROUP_RETURN_IF_ERROR(WriteAlignments(context, source.config(), folder / artifacts::kAlignment));
-  REGROUP_RETURN_IF_ERROR(WriteFileAtomically(folder / "job.yaml", FormatJobFile(context.spec())));
+  REGROUP_RETURN_IF_ERROR(WriteFileAtomically(folder / "job.yaml", FormatJobFile(context.assignment.spec())));
   REGROUP_RETURN_IF_ERROR(WritePublishedChecksums(context, staged, folder));
   REGROUP_RETURN_IF_ERROR(SyncPath(staged));
   outcome.mutable_publication()->set_staged(staged.string());

@@ -11,6 +11,8 @@
 #include "services/common/base/files.h"
 #include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/base/task_roles.h"
+#include "services/common/job_file/local_paths.h"
 #include "trainer/parallel/device_name.h"
 #include "trainer/plan/serving_rows.h"
 #include "trainer/plan/versions.h"
@@ -167,6 +169,16 @@ std::string CacheNote(const ReportInputs& inputs) {
   return NoteOnWindows(inputs.source_config, smallest, inputs.assignment.model().dtype() == "float32" ? 4 : 2);
 }
 
+absl::Status AddFetched(const StageContext& context, ReportInputs& inputs) {
+  const auto role = context.assignment.inputs().find(kFetchRole);
+  if (role == context.assignment.inputs().end()) return absl::OkStatus();
+  // The list alone: what it lists was compared when it was read.
+  const std::filesystem::path file = context.work_folder / role->second / attempt_files::kFetched;
+  REGROUP_ASSIGN_OR_RETURN(inputs.fetched, ReadJson(file));
+  inputs.addresses = AddressesByPath(context.assignment.spec(), context.spec());
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Json> CollectReport(const StageContext& context, const ModelConfig& config) {
@@ -183,6 +195,7 @@ absl::StatusOr<Json> CollectReport(const StageContext& context, const ModelConfi
   }
   if (!context.spec().has_sweep()) AddServing(context, inputs);
   inputs.cache_note = CacheNote(inputs);
+  REGROUP_RETURN_IF_ERROR(AddFetched(context, inputs));
   return BuildReport(inputs);
 }
 

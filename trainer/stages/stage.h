@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -33,7 +34,8 @@ struct StageContext {
   WorkerLink& link;
   at::Device device;
 
-  const v1::JobSpec& spec() const { return assignment.spec(); }
+  /// Returns the job file with a path in place of each address; assignment.spec() has them as they were written.
+  const v1::JobSpec& spec() const { return local_spec ? *local_spec : assignment.spec(); }
   /// Folder to which this attempt writes its results; it exists.
   std::filesystem::path out() const { return attempt_folder / attempt_files::kResults; }
   bool leads() const { return communicator.rank() == 0; }
@@ -45,7 +47,12 @@ struct StageContext {
 
   /// Roles whose files were compared.
   mutable std::set<std::string> checked_inputs = {};
+  /// Without a value for a job without addresses.
+  std::optional<v1::JobSpec> local_spec = std::nullopt;
 };
+
+/// Returns the context's local_spec.
+std::optional<v1::JobSpec> LocalSpec(const v1::TaskAssignment& assignment, const std::filesystem::path& work_folder);
 
 /// Writes the checksums of `out` beside it, durably, and returns the SHA-256 of that list.
 absl::StatusOr<std::string> WriteChecksums(const std::filesystem::path& out);

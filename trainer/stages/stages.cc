@@ -4,6 +4,8 @@
 #include "services/common/base/sha256.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/base/task_kinds.h"
+#include "services/common/base/task_roles.h"
+#include "services/common/job_file/local_paths.h"
 #include "trainer/stages/stage.h"
 
 namespace regroup {
@@ -26,6 +28,15 @@ Stage FindStage(v1::TaskKind kind) {
     if (stage.word == WordOf(kind)) return stage.run;
   }
   return nullptr;
+}
+
+std::optional<v1::JobSpec> LocalSpec(const v1::TaskAssignment& assignment, const std::filesystem::path& work_folder) {
+  const v1::JobSpec& spec = assignment.spec();
+  if (AddressesToFetch(spec).empty() && AddressesToUpload(spec).empty()) return std::nullopt;
+  const auto fetched = assignment.inputs().find(kFetchRole);
+  const std::filesystem::path folder =
+      fetched == assignment.inputs().end() ? work_folder : work_folder / fetched->second;
+  return WithLocalPaths(spec, JobFolder(work_folder, assignment.attempt().job()), folder);
 }
 
 absl::StatusOr<std::filesystem::path> StageContext::Input(const std::string& role) const {

@@ -96,13 +96,16 @@ runAsNonRoot: true
 - --tls-authority=/etc/regroup/tls/ca.crt
 {{- end -}}
 
-{{/* Folders that jobs may read and write. Coordinator and workers get the same flags, since both check them. */}}
+{{/* Folders and addresses that jobs may read and write. Coordinator and workers get the same flags, since both check them. */}}
 {{- define "regroup.rootArgs" -}}
 {{- range .Values.jobs.dataRoots }}
 - --data-root={{ . }}
 {{- end }}
 {{- range .Values.jobs.outputRoots }}
 - --output-root={{ . }}
+{{- end }}
+{{- range .Values.jobs.allowRemote }}
+- --allow-remote={{ . }}
 {{- end }}
 {{- end -}}
 

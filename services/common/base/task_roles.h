@@ -12,6 +12,7 @@
 
 namespace regroup {
 
+inline constexpr char kFetchRole[] = "fetch";
 inline constexpr char kInspectRole[] = "inspect";
 inline constexpr char kCalibrateRole[] = "calibrate";
 inline constexpr char kRecordRole[] = "record";
@@ -19,6 +20,7 @@ inline constexpr char kRefineRole[] = "refine";
 inline constexpr char kFinetuneRole[] = "finetune";
 inline constexpr char kExportRole[] = "export";
 inline constexpr char kReportRole[] = "report";
+inline constexpr char kUploadRole[] = "upload";
 inline std::string AlignRole(int64_t layer) { return fmt::format("align/{}", layer); }
 /// Returns the role of the layerwise task whose block of layers begins with this one.
 inline std::string LayerwiseRole(int64_t first_layer) { return fmt::format("layerwise/{}", first_layer); }

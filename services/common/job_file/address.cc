@@ -118,6 +118,16 @@ absl::StatusOr<Address> ParseWeb(const std::vector<std::string>& parts, Address 
   return address;
 }
 
+absl::Status CheckPrefix(std::string_view prefix) {
+  REGROUP_RETURN_IF_ERROR(CheckCharacters(prefix));
+  if (!KindOf(prefix)) return Refuse("'{}' does not begin with hf://, s3:// or https://", prefix);
+  const std::string_view rest = prefix.substr(prefix.find(kSeparator) + kSeparator.size());
+  if (rest.empty()) return absl::OkStatus();
+  const std::vector<std::string> parts =
+      absl::StrSplit(std::string(rest.ends_with('/') ? rest.substr(0, rest.size() - 1) : rest), '/');
+  return CheckParts(parts, prefix);
+}
+
 }  // namespace
 
 bool IsAddress(std::string_view text) {
@@ -162,14 +172,9 @@ bool IsBelowOneOf(std::string_view address, const std::vector<std::string>& pref
   });
 }
 
-absl::Status CheckAddressPrefix(std::string_view prefix) {
-  REGROUP_RETURN_IF_ERROR(CheckCharacters(prefix));
-  if (!KindOf(prefix)) return Refuse("'{}' does not begin with hf://, s3:// or https://", prefix);
-  const std::string_view rest = prefix.substr(prefix.find(kSeparator) + kSeparator.size());
-  if (rest.empty()) return absl::OkStatus();
-  const std::vector<std::string> parts =
-      absl::StrSplit(std::string(rest.ends_with('/') ? rest.substr(0, rest.size() - 1) : rest), '/');
-  return CheckParts(parts, prefix);
+std::string DoubtAboutPrefix(const std::string& prefix) {
+  const absl::Status status = CheckPrefix(prefix);
+  return std::string(status.message());
 }
 
 }  // namespace regroup

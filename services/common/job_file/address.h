@@ -45,7 +45,8 @@ std::string LocalName(const Address& address);
 /// ends where a part of the address ends.
 bool IsBelowOneOf(std::string_view address, const std::vector<std::string>& prefixes);
 
-/// INVALID_ARGUMENT if `prefix` is not one of an address.
-absl::Status CheckAddressPrefix(std::string_view prefix);
+/// Returns what is wrong with a text that should be a prefix of addresses, for the flag --allow-remote; empty if
+/// nothing is.
+std::string DoubtAboutPrefix(const std::string& prefix);
 
 }  // namespace regroup

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "services/common/base/input_file.h"
+#include "services/common/job_file/address.h"
 
 namespace regroup {
 namespace {
@@ -34,6 +35,17 @@ std::string ListOf(const Roots& roots) {
   return list;
 }
 
+/// Returns what is wrong with the address; empty if it is allowed.
+std::string DoubtAbout(const std::string& address, const std::vector<std::string>& prefixes) {
+  if (IsBelowOneOf(address, prefixes)) return "";
+  if (prefixes.empty()) {
+    return fmt::format("'{}' is an address, and this cluster allows none; its operator can, with --allow-remote",
+                       address);
+  }
+  return fmt::format("'{}' does not begin with a prefix that this cluster allows; allowed: {}", address,
+                     fmt::join(prefixes, ", "));
+}
+
 }  // namespace
 
 void ForEachPath(v1::JobSpec& spec, const std::function<void(const std::string& field, std::string& path)>& visit) {
@@ -50,7 +62,10 @@ void ForEachPath(v1::JobSpec& spec, const std::function<void(const std::string& 
   if (spec.has_calibration()) visit_data("calibration", spec.mutable_calibration());
   if (spec.has_layerwise()) visit_data("layerwise", spec.mutable_layerwise());
   if (spec.has_finetune()) visit_data("finetune", spec.mutable_finetune());
-  if (spec.has_output()) visit_written("output.checkpoint", spec.mutable_output()->mutable_checkpoint());
+  if (spec.has_output()) {
+    visit_written("output.checkpoint", spec.mutable_output()->mutable_checkpoint());
+    visit_written("output.also", spec.mutable_output()->mutable_also());
+  }
   if (!spec.has_evaluation()) return;
   v1::Evaluation& evaluation = *spec.mutable_evaluation();
   if (evaluation.has_perplexity()) visit_data("evaluation.perplexity", evaluation.mutable_perplexity());
@@ -64,6 +79,14 @@ std::vector<FieldViolation> CheckAllowedPaths(const v1::JobSpec& spec, const All
   std::vector<FieldViolation> violations;
   v1::JobSpec copy = spec;
   ForEachPath(copy, [&](const std::string& field, const std::string& path) {
+    if (IsAddress(path)) {
+      const std::string doubt = DoubtAbout(path, allowed.address_prefixes);
+      if (!doubt.empty()) {
+        violations.emplace_back().set_field(field);
+        violations.back().set_description(doubt);
+      }
+      return;
+    }
     const Roots& roots = field == kOutputField ? allowed.output_roots : allowed.data_roots;
     if (roots.empty() || IsUnderOneOf(roots, path)) return;
     FieldViolation& violation = violations.emplace_back();

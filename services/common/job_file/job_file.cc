@@ -13,6 +13,7 @@
 #include "services/common/base/files.h"
 #include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/job_file/address.h"
 #include "services/common/job_file/allowed_paths.h"
 #include "services/common/job_file/nearest_word.h"
 
@@ -272,6 +273,7 @@ void MessageReader::Refuse(Position position, std::string_view message) {
 void ResolvePaths(JobFile& file, std::vector<std::string>& mistakes) {
   const std::filesystem::path folder = Absolute(file.file_name).parent_path();
   ForEachPath(file.spec, [&](const std::string& field, std::string& path) {
+    if (IsAddress(path)) return;
     if (path.front() == '~') {
       mistakes.push_back(AtPosition(file.file_name, file.positions.at(field),
                                     fmt::format("{}: '~' is not expanded; write the whole path", field)));

@@ -51,4 +51,15 @@ v1::JobSpec WithLocalPaths(v1::JobSpec spec, const std::filesystem::path& job_fo
   return spec;
 }
 
+std::map<std::string, std::string> AddressesByPath(const v1::JobSpec& written, const v1::JobSpec& local) {
+  std::map<std::string, std::string> of_field, of_path;
+  v1::JobSpec copy = written;
+  ForEachPath(copy, [&](const std::string& field, const std::string& text) { of_field[field] = text; });
+  copy = local;
+  ForEachPath(copy, [&](const std::string& field, const std::string& path) {
+    if (IsAddress(of_field[field])) of_path[path] = of_field[field];
+  });
+  return of_path;
+}
+
 }  // namespace regroup

@@ -1,8 +1,9 @@
-// Where the things that a job names by address lie while it runs: what is fetched below the results of the task
-// `fetch`, and a result that goes to a bucket in the job's own folder. Pure functions, for any thread.
+// Local paths of what a job names by address: what it reads lies below the results of the task `fetch`, and a result
+// that goes to a bucket in the job's own folder. Pure functions, for any thread.
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -23,5 +24,8 @@ std::filesystem::path LocalOutput(const v1::JobSpec& spec, const std::filesystem
 /// Returns the spec with a path in place of each address. `fetched` holds the results of `fetch`.
 v1::JobSpec WithLocalPaths(v1::JobSpec spec, const std::filesystem::path& job_folder,
                            const std::filesystem::path& fetched);
+
+/// Returns the addresses of `written` by the paths that `local`, which WithLocalPaths made of it, has in their places.
+std::map<std::string, std::string> AddressesByPath(const v1::JobSpec& written, const v1::JobSpec& local);
 
 }  // namespace regroup

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "services/common/job_file/address.h"
 #include "services/common/job_file/allowed_paths.h"
 #include "services/common/job_file/arms.h"
 #include "services/common/job_file/data_names.h"
@@ -335,6 +336,9 @@ class Validation : private SpecChecks {
       Add("output.checkpoint", "is missing; write the folder of the result, which must not exist yet");
     }
     const std::string& source = spec_.source().checkpoint();
+    if (!spec_.output().also().empty() && (output.empty() || IsAddress(output))) {
+      Add("output.also", "has an effect beside a folder in output.checkpoint only; write one there");
+    }
     if (output.empty() || source.empty()) return;
     if (output == source || output.starts_with(source + "/") || source.starts_with(output + "/") || output == "/") {
       Add("output.checkpoint", "'{}' and source.checkpoint '{}' overlap; write a folder of its own", output, source);
@@ -364,12 +368,28 @@ class Validation : private SpecChecks {
   }
 
   void CheckPath(const std::string& field, const std::string& path) {
-    if (path.size() > 4095 || HasControls(path)) {
+    if (IsAddress(path)) {
+      CheckAddress(field, path);
+    } else if (field == "output.also") {
+      Add(field, "'{}' is not an address; write s3://bucket/prefix", path);
+    } else if (path.size() > 4095 || HasControls(path)) {
       Add(field, "is not a path; use at most 4095 characters and no control characters");
     } else if (path.front() != '/') {
       Add(field, "'{}' is not an absolute path; start it with '/'", path);
     } else if (("/" + path + "/").find("/../") != std::string::npos) {
       Add(field, "'{}' contains '..'; write the path without it", path);
+    }
+  }
+
+  void CheckAddress(const std::string& field, const std::string& text) {
+    const absl::StatusOr<Address> address = ParseAddress(text);
+    const bool is_output = field.starts_with("output.");
+    if (!address.ok()) {
+      Add(field, "{}", std::string(address.status().message()));
+    } else if (is_output && address->kind != AddressKind::kBucket) {
+      Add(field, "'{}' cannot be written to; write a folder or s3://bucket/prefix", text);
+    } else if ((is_output || field == "source.checkpoint") && text.find_first_of("*?[") != std::string::npos) {
+      Add(field, "'{}' is a pattern; write the address of a folder", text);
     }
   }
 

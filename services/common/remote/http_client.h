@@ -7,8 +7,8 @@
 //
 // Errors: UNAVAILABLE for a connection that cannot be made, breaks or stalls; PERMISSION_DENIED for a host that is not
 // allowed; FAILED_PRECONDITION for a certificate that is not trusted; RESOURCE_EXHAUSTED for an answer that is too
-// long; otherwise those of the sink. Messages hold the URL without its query, which may be a secret. An HTTP status is
-// no error here: see StatusOf.
+// long; otherwise those of the sink. Messages hold the URL without its query, which may be a secret. An answer
+// with any HTTP status is OK; StatusOf tells what it means.
 #pragma once
 
 #include <cstdint>

@@ -35,7 +35,7 @@ constexpr std::array<Range4, 15> kReserved4 = {{{{0, 0, 0, 0}, 8},
                                                 {{224, 0, 0, 0}, 4},
                                                 {{240, 0, 0, 0}, 4}}};
 
-// What is reachable lies in 2000::/3.
+// All reachable addresses lie in 2000::/3.
 constexpr Range6 kGlobalUnicast = {{0x20}, 3};
 constexpr std::array<Range6, 2> kReserved6 = {{{{0x20, 0x01}, 23}, {{0x20, 0x01, 0x0d, 0xb8}, 32}}};
 // Addresses with an IPv4 address inside, and where it begins.

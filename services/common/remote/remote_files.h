@@ -23,7 +23,7 @@ struct RemoteFile {
   /// pattern).
   std::string name;
   uint64_t bytes = 0;
-  /// What to ask for: the URL, or for a bucket the key.
+  /// The URL, or for a bucket the key.
   std::string locator;
   /// The entity tag, with its quotation marks; empty if the server gives none.
   std::string entity_tag;
@@ -38,7 +38,7 @@ struct RemoteListing {
   std::string commit;
 };
 
-/// What is to be read.
+/// Names the files of an address that are to be read.
 enum class Wanted {
   kAllFiles,
   /// Only what a checkpoint in the format of Transformers needs, without the weights of other programs.

@@ -93,13 +93,17 @@ absl::StatusOr<RemoteRules> ReadRemoteRules() {
   REGROUP_ASSIGN_OR_RETURN(const nlohmann::json json, ParseJson(text));
   json.at("allowed").get_to(rules.allowed);
   json.at("private_addresses").get_to(rules.allows_private_addresses);
+  json.at("cache_bytes").get_to(rules.cache_bytes);
   return rules;
 }
 
 }  // namespace
 
 std::string FormatRemoteRules(const RemoteRules& rules) {
-  return nlohmann::json{{"allowed", rules.allowed}, {"private_addresses", rules.allows_private_addresses}}.dump();
+  return nlohmann::json{{"allowed", rules.allowed},
+                        {"private_addresses", rules.allows_private_addresses},
+                        {"cache_bytes", rules.cache_bytes}}
+      .dump();
 }
 
 std::vector<std::string> RemoteVariables() {
@@ -110,7 +114,7 @@ std::vector<std::string> RemoteVariables() {
           "HF_TOKEN_PATH",     "HF_ENDPOINT",
           "SSL_CERT_FILE",     "https_proxy",
           "HTTPS_PROXY",       "no_proxy",
-          "NO_PROXY",          "REGROUP_FETCH_CACHE_GIB"};
+          "NO_PROXY"};
 }
 
 HttpRules RemoteSettings::HttpRulesOf() const {

@@ -1,9 +1,10 @@
-// What a worker's operator allows and configures for addresses: prefixes, endpoints and credentials.
+// Settings of a worker's operator for addresses: allowed prefixes, endpoints and credentials.
 //
 // A worker passes them to the trainers of its tasks `fetch` and `upload`, and to no others, by their environment. Names
 // are those of the AWS and Hugging Face tools where these have some.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,14 +14,16 @@
 
 namespace regroup {
 
-/// The variable by which a worker passes on --allow-remote and --allow-private-addresses, as JSON.
+/// The variable by which a worker passes on --allow-remote, --allow-private-addresses and --fetch-cache-gib, as JSON.
 inline constexpr char kRemoteRulesVariable[] = "REGROUP_REMOTE_RULES";
 
-/// What an operator allows.
+/// Limits that an operator sets.
 struct RemoteRules {
   /// Prefixes of addresses; empty allows none.
   std::vector<std::string> allowed;
   bool allows_private_addresses = false;
+  /// Most bytes of files that are kept for later jobs.
+  uint64_t cache_bytes = uint64_t{200} << 30;
 };
 
 std::string FormatRemoteRules(const RemoteRules& rules);

@@ -68,6 +68,26 @@ std::string Escaped(std::string_view text) {
   return escaped;
 }
 
+absl::StatusOr<std::vector<RemoteFile>> ObjectsBelow(const Address& target, const RemoteSettings& settings,
+                                                     HttpClient& client) {
+  Address folder = target;
+  folder.path += "/";
+  REGROUP_ASSIGN_OR_RETURN(RemoteListing listing, ListBucket(folder, settings, client));
+  return std::move(listing.files);
+}
+
+absl::Status NotFree(const Address& target, const RemoteFile& object) {
+  return absl::AlreadyExistsError(
+      fmt::format("{} holds '{}', which this job did not write; remove what is there or choose another prefix",
+                  target.text, object.name));
+}
+
+absl::Status CheckAllowed(const Address& target, const RemoteSettings& settings) {
+  if (IsBelowOneOf(target.text, settings.rules.allowed)) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      fmt::format("{} is not below a prefix of this worker's --allow-remote", target.text));
+}
+
 class FolderUpload {
  public:
   FolderUpload(const fs::path& folder, const Address& target, const RemoteSettings& settings,
@@ -108,13 +128,11 @@ class FolderUpload {
 
   /// Returns true if the marker says that this job's result is complete.
   absl::StatusOr<bool> IsDone() {
-    const Address below{
-        .kind = AddressKind::kBucket, .text = target_.text, .place = target_.place, .path = target_.path + "/"};
-    REGROUP_ASSIGN_OR_RETURN(const RemoteListing found, ListBucket(below, settings_, client_));
-    if (found.files.empty()) return false;
+    REGROUP_ASSIGN_OR_RETURN(const std::vector<RemoteFile> found, ObjectsBelow(target_, settings_, client_));
+    if (found.empty()) return false;
     const std::string marker = KeyOf(kMarker);
-    const bool has_marker = std::any_of(found.files.begin(), found.files.end(),
-                                        [&](const RemoteFile& file) { return file.name == marker; });
+    const bool has_marker =
+        std::any_of(found.begin(), found.end(), [&](const RemoteFile& object) { return object.name == marker; });
     if (has_marker) {
       REGROUP_ASSIGN_OR_RETURN(const HttpResponse response, Send({.bucket = target_.place, .key = marker}, client_));
       const absl::StatusOr<nlohmann::json> content = ParseJson(response.body);
@@ -122,15 +140,21 @@ class FolderUpload {
     } else if (journal_.is_completing()) {
       return false;
     }
-    return absl::AlreadyExistsError(
-        fmt::format("{} holds '{}', which this job did not write; remove what is there or choose another prefix",
-                    target_.text, found.files.front().name));
+    return NotFree(target_, found.front());
   }
 
-  /// Makes the file's multipart upload, unless an earlier call did.
+  /// Makes the file's multipart upload, unless an earlier call did and the bucket still has it.
   absl::Status Begin(const LocalFile& file) {
     SentFile sent = journal_.Find(file.name);
-    if (sent.is_complete || !sent.upload.empty()) return absl::OkStatus();
+    if (!sent.is_complete && !sent.upload.empty()) {
+      REGROUP_ASSIGN_OR_RETURN(const bool goes_on, HasUpload(file, sent));
+      if (goes_on) return absl::OkStatus();
+      sent = SentFile();
+      // An earlier call may have completed it and died before it noted that; otherwise somebody removed it.
+      REGROUP_ASSIGN_OR_RETURN(sent.is_complete, HasObject(file));
+      if (sent.is_complete) return journal_.Put(file.name, sent);
+    }
+    if (sent.is_complete) return absl::OkStatus();
     REGROUP_ASSIGN_OR_RETURN(
         const HttpResponse response,
         Send({.method = "POST", .bucket = target_.place, .key = KeyOf(file.name), .query = {{"uploads", ""}}},
@@ -141,6 +165,26 @@ class FolderUpload {
     }
     sent.part_bytes = std::max(options_.part_bytes, (file.bytes + kMostParts - 1) / kMostParts);
     return journal_.Put(file.name, sent);
+  }
+
+  absl::StatusOr<bool> HasUpload(const LocalFile& file, const SentFile& sent) {
+    const absl::StatusOr<HttpResponse> response = Send(
+        {.bucket = target_.place, .key = KeyOf(file.name), .query = {{"max-parts", "1"}, {"uploadId", sent.upload}}},
+        client_);
+    if (absl::IsNotFound(response.status())) return false;
+    REGROUP_RETURN_IF_ERROR(response.status());
+    return true;
+  }
+
+  /// Returns true if this job has made the object.
+  absl::StatusOr<bool> HasObject(const LocalFile& file) {
+    if (!journal_.is_completing()) return false;
+    const absl::StatusOr<HttpResponse> response =
+        Send({.method = "HEAD", .bucket = target_.place, .key = KeyOf(file.name)}, client_);
+    if (absl::IsNotFound(response.status())) return false;
+    REGROUP_RETURN_IF_ERROR(response.status());
+    const auto length = response->headers.find("content-length");
+    return length != response->headers.end() && length->second == std::to_string(file.bytes);
   }
 
   /// Returns the parts that the bucket does not have; counts those that it has.
@@ -196,10 +240,12 @@ class FolderUpload {
         .query = {{"partNumber", std::to_string(part.number)}, {"uploadId", journal_.Find(part.file->name).upload}},
         .file = piece,
         .file_sha256 = digest};
-    REGROUP_ASSIGN_OR_RETURN(const HttpResponse response, SendPart(call, client));
-    const auto tag = response.headers.find("etag");
-    if (tag == response.headers.end()) {
-      return absl::UnavailableError(fmt::format("{} does not answer as S3 does", HostOf(response.url)));
+    const absl::StatusOr<HttpResponse> response = SendPart(call, client);
+    if (absl::IsNotFound(response.status())) return Removed(*part.file);
+    REGROUP_RETURN_IF_ERROR(response.status());
+    const auto tag = response->headers.find("etag");
+    if (tag == response->headers.end()) {
+      return absl::UnavailableError(fmt::format("{} does not answer as S3 does", HostOf(response->url)));
     }
     count_(static_cast<int64_t>(part.bytes));
     return journal_.AddPart(part.file->name, part.number, tag->second);
@@ -254,34 +300,21 @@ class FolderUpload {
               .query = {{"uploadId", sent.upload}},
               .body = fmt::format("<CompleteMultipartUpload>{}</CompleteMultipartUpload>", parts)},
              client_);
-    if (absl::IsNotFound(response.status())) {
-      REGROUP_RETURN_IF_ERROR(CheckObject(file));
-    } else {
-      REGROUP_RETURN_IF_ERROR(response.status());
-      // An error may come with status 200, because the server answers before it has finished.
-      if (ElementOf(response->body, "CompleteMultipartUploadResult", "Key").empty()) {
-        return absl::UnavailableError(
-            fmt::format("s3://{}/{} could not be completed", target_.place, KeyOf(file.name)));
-      }
+    if (absl::IsNotFound(response.status())) return Removed(file);
+    REGROUP_RETURN_IF_ERROR(response.status());
+    // An error may come with status 200, because the server answers before it has finished.
+    if (ElementOf(response->body, "CompleteMultipartUploadResult", "Key").empty()) {
+      return absl::UnavailableError(fmt::format("s3://{}/{} could not be completed", target_.place, KeyOf(file.name)));
     }
     sent.is_complete = true;
     count_(0);
     return journal_.Put(file.name, sent);
   }
 
-  /// The upload is gone: an earlier call completed it and died before it noted that, or somebody removed it.
-  absl::Status CheckObject(const LocalFile& file) {
-    const absl::StatusOr<HttpResponse> response =
-        Send({.method = "HEAD", .bucket = target_.place, .key = KeyOf(file.name)}, client_);
-    if (response.ok()) {
-      const auto length = response->headers.find("content-length");
-      if (length != response->headers.end() && length->second == std::to_string(file.bytes)) return absl::OkStatus();
-    } else if (!absl::IsNotFound(response.status())) {
-      return response.status();
-    }
-    REGROUP_RETURN_IF_ERROR(journal_.Put(file.name, SentFile()));
-    return absl::UnavailableError(fmt::format("s3://{}/{}: the upload was removed from the bucket; it is sent again",
-                                              target_.place, KeyOf(file.name)));
+  /// The next call sends the file again.
+  absl::Status Removed(const LocalFile& file) const {
+    return absl::UnavailableError(
+        fmt::format("s3://{}/{}: the upload was removed from the bucket", target_.place, KeyOf(file.name)));
   }
 
   absl::Status WriteMarker() {
@@ -313,12 +346,15 @@ class FolderUpload {
 
 }  // namespace
 
+absl::Status CheckIsFree(const Address& target, const RemoteSettings& settings, HttpClient& client) {
+  REGROUP_RETURN_IF_ERROR(CheckAllowed(target, settings));
+  REGROUP_ASSIGN_OR_RETURN(const std::vector<RemoteFile> found, ObjectsBelow(target, settings, client));
+  return found.empty() ? absl::OkStatus() : NotFree(target, found.front());
+}
+
 absl::Status Upload(const fs::path& folder, const Address& target, const RemoteSettings& settings,
                     const UploadOptions& options, const CountBytes& count) {
-  if (!IsBelowOneOf(target.text, settings.rules.allowed)) {
-    return absl::PermissionDeniedError(
-        fmt::format("{} is not below a prefix of this worker's --allow-remote", target.text));
-  }
+  REGROUP_RETURN_IF_ERROR(CheckAllowed(target, settings));
   REGROUP_ASSIGN_OR_RETURN(UploadJournal journal, UploadJournal::Open(options.journal));
   return FolderUpload(folder, target, settings, options, count, journal).Run();
 }

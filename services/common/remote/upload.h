@@ -28,6 +28,9 @@ struct UploadOptions {
   size_t threads = 4;
 };
 
+/// Returns ALREADY_EXISTS if there is an object below the address: nothing is replaced. For a check before work begins.
+absl::Status CheckIsFree(const Address& target, const RemoteSettings& settings, HttpClient& client);
+
 /// ALREADY_EXISTS if the address holds anything that this job did not send; UNAVAILABLE after kTries failures in a row;
 /// otherwise errors of HttpClient, StatusOf and the file system.
 absl::Status Upload(const std::filesystem::path& folder, const Address& target, const RemoteSettings& settings,

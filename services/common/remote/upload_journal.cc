@@ -35,13 +35,15 @@ absl::StatusOr<UploadJournal> UploadJournal::Open(std::filesystem::path path) {
   REGROUP_RETURN_IF_ERROR(text.status());
   const absl::StatusOr<json> content = ParseJson(*text);
   try {
-    REGROUP_RETURN_IF_ERROR(content.status());
-    content->at("completing").get_to(journal.is_completing_);
-    for (const auto& [file, entry] : content->at("files").items()) journal.files_[file] = FromJson(entry);
+    if (content.ok()) {
+      content->at("completing").get_to(journal.is_completing_);
+      for (const auto& [file, entry] : content->at("files").items()) journal.files_[file] = FromJson(entry);
+      return journal;
+    }
   } catch (const std::exception&) {
-    return absl::DataLossError(fmt::format("{} is damaged", journal.path_.string()));
+    // Reported below.
   }
-  return journal;
+  return absl::DataLossError(fmt::format("{} is damaged", journal.path_.string()));
 }
 
 SentFile UploadJournal::Find(const std::string& file) const {

@@ -1,4 +1,4 @@
-// What of a folder has been sent to a bucket. Kept in a file that is replaced after every change. Thread-safe.
+// Journal of what has been sent of a folder to a bucket. It is a file that is replaced after every change. Thread-safe.
 #pragma once
 
 #include <cstdint>

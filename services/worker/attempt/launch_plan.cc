@@ -15,6 +15,7 @@
 #include "services/common/base/attempt_files.h"
 #include "services/common/base/files.h"
 #include "services/common/base/input_file.h"
+#include "services/common/remote/remote_settings.h"
 #include "services/worker/attempt_key.h"
 #include "services/worker/gang/gang_protocol.h"
 
@@ -131,6 +132,21 @@ void AddNcclSettings(const std::string& interface, Environment& environment) {
   if (is_name) environment.emplace("NCCL_SOCKET_IFNAME", interface);
 }
 
+bool UsesAddresses(const v1::TaskAssignment& assignment) {
+  return assignment.kind() == v1::TASK_KIND_FETCH || assignment.kind() == v1::TASK_KIND_UPLOAD;
+}
+
+/// Passes on the credentials for addresses, which no other task gets.
+void AddRemoteSettings(const WorkerOptions& options, const Environment& inherited, Environment& environment) {
+  for (const std::string& name : RemoteVariables()) {
+    if (const auto found = inherited.find(name); found != inherited.end()) environment.insert(*found);
+  }
+  environment[kRemoteRulesVariable] =
+      FormatRemoteRules({.allowed = options.allowed_paths.address_prefixes,
+                         .allows_private_addresses = options.allows_private_addresses,
+                         .cache_bytes = static_cast<uint64_t>(options.fetch_cache_gib) << 30});
+}
+
 /// Returns the whole environment of a process of the attempt.
 Environment FullEnvironment(const WorkerOptions& options, const v1::TaskAssignment& assignment,
                             const LaunchContext& context, const Environment& own) {
@@ -141,6 +157,7 @@ Environment FullEnvironment(const WorkerOptions& options, const v1::TaskAssignme
   }
   environment.emplace("PATH", "/usr/local/bin:/usr/bin:/bin");
   environment.emplace("LANG", "C.UTF-8");
+  if (UsesAddresses(assignment)) AddRemoteSettings(options, context.inherited, environment);
   if (gang) AddMpiSettings(environment);
   if (IsSpread(assignment)) {
     AddNcclSettings(options.gang.interface, environment);

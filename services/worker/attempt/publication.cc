@@ -14,6 +14,7 @@
 #include "services/common/base/sha256.h"
 #include "services/common/base/staging_folder.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/job_file/local_paths.h"
 
 namespace regroup {
 namespace {
@@ -55,9 +56,9 @@ void RemoveStaged(const v1::Publication& publication) {
   std::filesystem::remove_all(publication.staged(), ignored);
 }
 
-void RemoveStaged(const v1::TaskAssignment& assignment) {
-  const std::string& output = assignment.spec().output().checkpoint();
-  if (assignment.kind() != v1::TASK_KIND_REPORT || output.empty()) return;
+void RemoveStaged(const v1::TaskAssignment& assignment, const std::filesystem::path& work_folder) {
+  if (assignment.kind() != v1::TASK_KIND_REPORT || assignment.spec().output().checkpoint().empty()) return;
+  const fs::path output = LocalOutput(assignment.spec(), JobFolder(work_folder, assignment.attempt().job()));
   std::error_code ignored;
   std::filesystem::remove_all(StagingFolder(output, assignment.attempt().job(), assignment.attempt().epoch()), ignored);
 }

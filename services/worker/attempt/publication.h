@@ -20,7 +20,7 @@ void RemoveStaged(const v1::Publication& publication);
 
 /// Removes the staged folder of a failed or stopped report attempt, even if the attempt died before reporting it. Other
 /// tasks stage nothing.
-void RemoveStaged(const v1::TaskAssignment& assignment);
+void RemoveStaged(const v1::TaskAssignment& assignment, const std::filesystem::path& work_folder);
 
 /// Returns the task failure for an error of Publish.
 v1::Failure PublicationFailure(const absl::Status& status);

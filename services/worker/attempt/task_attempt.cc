@@ -67,7 +67,7 @@ v1::TaskOutcome TaskAttempt::Run() {
   KillEverything();
   logs_->ForwardRest();
   const v1::TaskOutcome outcome = DecideOutcome(GatherEvidence());
-  if (outcome.has_failure()) RemoveStaged(assignment_);
+  if (outcome.has_failure()) RemoveStaged(assignment_, services_->options.work_folder);
   return outcome;
 }
 

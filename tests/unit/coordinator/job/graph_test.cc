@@ -55,6 +55,26 @@ TEST(Graph, HasOnlyInspectBeforeTheModelIsKnown) {
   EXPECT_THAT(Ids(GraphBeforeInspect(ResolveJobSpec(SmallSpec()))), ElementsAre("inspect"));
 }
 
+TEST(Graph, WithAddressesFetchesFirstAndUploadsLast) {
+  v1::JobSpec spec = SmallSpec();
+  spec.mutable_source()->set_checkpoint("hf://org/model");
+  EXPECT_THAT(Ids(GraphBeforeInspect(ResolveJobSpec(spec))), ElementsAre("fetch", "inspect"));
+  EXPECT_THAT(NeedsOf(GraphOf(spec), "fetch"), IsEmpty());
+  EXPECT_THAT(NeedsOf(GraphOf(spec), "inspect"), ElementsAre("fetch"));
+  EXPECT_THAT(Ids(GraphOf(spec)), Not(Contains("upload")));
+  spec.mutable_output()->set_also("s3://bucket/model");
+  EXPECT_EQ(Ids(GraphOf(spec)).back(), "upload");
+  EXPECT_THAT(NeedsOf(GraphOf(spec), "upload"), ElementsAre("report"));
+  EXPECT_EQ(Node(GraphOf(spec), "upload").kind, v1::TASK_KIND_UPLOAD);
+}
+
+TEST(Graph, ChecksABucketBeforeTheWorkForIt) {
+  v1::JobSpec spec = SmallSpec();
+  spec.mutable_output()->set_checkpoint("s3://bucket/model");
+  EXPECT_THAT(Ids(GraphBeforeInspect(ResolveJobSpec(spec))), ElementsAre("fetch", "inspect"));
+  EXPECT_EQ(Ids(GraphOf(spec)).back(), "upload");
+}
+
 TEST(Graph, OfAConversionRunsEachStageAfterWhatItNeeds) {
   const Graph graph = GraphOf(SmallSpec());
   EXPECT_THAT(Ids(graph),

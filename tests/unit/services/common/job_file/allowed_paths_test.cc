@@ -116,9 +116,21 @@ int FillPaths(google::protobuf::Message* message) {
 TEST(PathFields, AreAllTextFieldsThatAreNoWords) {
   v1::JobSpec spec;
   const int filled = FillPaths(&spec);
-  EXPECT_EQ(filled, 11) << "source, two of calibration, layerwise and finetune, three of evaluation, output";
+  EXPECT_EQ(filled, 12) << "source, two of calibration, layerwise and finetune, three of evaluation, two of output";
   const auto violations = CheckAllowedPaths(spec, {{"/data"}, {"/results"}});
   EXPECT_EQ(violations.size(), static_cast<size_t>(filled)) << "a new path: add it to ForEachPath; a word: to kWords";
+}
+
+TEST_F(AllowedPathsTest, AreNotHeldAgainstAddressesWhichHavePrefixesOfTheirOwn) {
+  spec_.mutable_source()->set_checkpoint("hf://org/model");
+  spec_.mutable_calibration()->set_data("s3://bucket/texts");
+  EXPECT_THAT(RefusedFields(), ElementsAre("source.checkpoint", "calibration.data"));
+  EXPECT_THAT(CheckAllowedPaths(spec_, allowed_).front().description(), HasSubstr("this cluster allows none"));
+  allowed_.address_prefixes = {"hf://org/"};
+  EXPECT_THAT(RefusedFields(), ElementsAre("calibration.data"));
+  EXPECT_THAT(CheckAllowedPaths(spec_, allowed_).front().description(), HasSubstr("allowed: hf://org/"));
+  allowed_.address_prefixes.emplace_back("s3://bucket");
+  EXPECT_THAT(RefusedFields(), IsEmpty());
 }
 
 TEST_F(AllowedPathsTest, AreDoubtedIfTheyCannotBeMeant) {

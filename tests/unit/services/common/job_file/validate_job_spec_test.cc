@@ -299,6 +299,23 @@ const Spoilt kSpoilt[] = {
     {"NoOutput", [](auto& s) { s.clear_output(); }, "output.checkpoint", "is missing"},
     {"OutputIsSource", [](auto& s) { s.mutable_output()->set_checkpoint("/models/llama"); }, "output.checkpoint",
      "overlap"},
+    {"AddressOfNoScheme", [](auto& s) { s.mutable_source()->set_checkpoint("ftp://host/model"); }, "source.checkpoint",
+     "write hf://, s3:// or https://"},
+    {"AddressWithASecret",
+     [](auto& s) { s.mutable_calibration()->set_data("https://host/text.jsonl?X-Amz-Signature=abc"); },
+     "calibration.data", "a query often is a secret"},
+    {"SourceIsAPattern", [](auto& s) { s.mutable_source()->set_checkpoint("s3://bucket/models/*"); },
+     "source.checkpoint", "is a pattern"},
+    {"OutputOnAHub", [](auto& s) { s.mutable_output()->set_checkpoint("hf://org/model"); }, "output.checkpoint",
+     "cannot be written to"},
+    {"AlsoIsAFolder", [](auto& s) { s.mutable_output()->set_also("/results/also"); }, "output.also",
+     "is not an address"},
+    {"AlsoBesideABucket",
+     [](auto& s) {
+       s.mutable_output()->set_checkpoint("s3://bucket/model");
+       s.mutable_output()->set_also("s3://bucket/also");
+     },
+     "output.also", "beside a folder"},
     {"OutputInSource", [](auto& s) { s.mutable_output()->set_checkpoint("/models/llama/gqa"); }, "output.checkpoint",
      "overlap"},
     {"NoTimeToRun", [](auto& s) { s.mutable_resources()->set_max_runtime_s(0); }, "resources.max_runtime_s", "from 1"},

@@ -1,0 +1,186 @@
+"""A hub as Hugging Face's, a network of its files behind redirects, and a web server, all on loopback: what the
+programs ask for is recorded, and a test can make them fail."""
+
+import contextlib
+import hashlib
+import http.server
+import json
+import pathlib
+import ssl
+import subprocess
+import threading
+import urllib.parse
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+# Files of at least so many bytes have a SHA-256, as files in Git LFS have; smaller ones have the name of a Git blob.
+LARGE = 4096
+
+
+def git_name(content):
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments):
+        pass
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        self.server.owner.answer(self)
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """A client that goes away is what these tests are about."""
+
+
+class FileServer:
+    """Serves files below a folder, with ranges and entity tags."""
+
+    def __init__(self, folder, certificate=None):
+        self.folder = pathlib.Path(folder)
+        self.requests = []
+        # Statuses with headers for the next requests of files, in place of what was asked for.
+        self.refusals = []
+        # Cuts the connection whenever so many more bytes of files have been sent; empty once all are used.
+        self.cuts = []
+        self.sent = 0
+        self.changed = {}
+        self.ignores_ranges = False
+        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server.owner = self
+        self.scheme = "http"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self.scheme = "https"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def port(self):
+        return self._server.server_address[1]
+
+    @property
+    def url(self):
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    def stop(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, handler):
+        path = urllib.parse.unquote(urllib.parse.urlsplit(handler.path).path)
+        self.requests.append((handler.command, path, dict(handler.headers)))
+        self.serve_file(handler, self.folder / path.lstrip("/"))
+
+    def serve_file(self, handler, file):
+        if self.refusals:
+            status, headers = self.refusals.pop(0)
+            return self.reply(handler, status, b"refused", headers)
+        if not file.is_file():
+            return self.reply(handler, 404, b"no such file")
+        content = self.changed.get(file.name) or file.read_bytes()
+        tag = '"' + hashlib.md5(content).hexdigest() + '"'
+        if handler.headers.get("If-Match", tag) != tag:
+            return self.reply(handler, 412, b"changed")
+        first = 0
+        asked = handler.headers.get("Range")
+        if asked and not self.ignores_ranges:
+            first = int(asked.removeprefix("bytes=").removesuffix("-"))
+        headers = {"ETag": tag, "Accept-Ranges": "bytes"}
+        if first:
+            headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
+        return self.reply(handler, 206 if first else 200, content[first:], headers, counts=True)
+
+    def reply(self, handler, status, body, headers=None, counts=False):
+        handler.send_response(status)
+        for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        if handler.command == "HEAD":
+            return
+        for start in range(0, len(body), 8192):
+            piece = body[start:start + 8192]
+            if counts and self.cuts and self.sent + len(piece) > self.cuts[0]:
+                handler.wfile.write(piece[:self.cuts[0] - self.sent])
+                self.sent = self.cuts.pop(0)
+                handler.wfile.flush()
+                handler.close_connection = True
+                with contextlib.suppress(OSError):
+                    handler.connection.shutdown(2)
+                return
+            handler.wfile.write(piece)
+            if counts:
+                self.sent += len(piece)
+
+
+class Hub(FileServer):
+    """`folder` has a folder for each repository: org/name or datasets/org/name. Files come from `files`, another server,
+    to which the hub redirects."""
+
+    def __init__(self, folder, token=None):
+        super().__init__(folder)
+        self.files = FileServer(folder)
+        self.token = token
+        # Wrong digests that the hub promises, by the file's name.
+        self.promises = {}
+
+    def stop(self):
+        super().stop()
+        self.files.stop()
+
+    def environment(self):
+        return {"HF_ENDPOINT": self.url, **({"HF_TOKEN": self.token} if self.token else {})}
+
+    def answer(self, handler):
+        path = urllib.parse.unquote(urllib.parse.urlsplit(handler.path).path)
+        self.requests.append((handler.command, path, dict(handler.headers)))
+        if self.token and handler.headers.get("Authorization") != f"Bearer {self.token}":
+            return self.reply(handler, 401, b"who are you")
+        if path.startswith("/api/"):
+            return self.describe(handler, path)
+        repository, _, rest = path.lstrip("/").partition("/resolve/")
+        commit, _, name = rest.partition("/")
+        if commit != COMMIT:
+            return self.reply(handler, 404, b"no such revision")
+        target = f"{self.files.url}/{urllib.parse.quote(repository)}/{urllib.parse.quote(name)}?signature=of-the-network"
+        return self.reply(handler, 302, b"", {"Location": target})
+
+    def describe(self, handler, path):
+        repository = path.removeprefix("/api/").removeprefix("models/").partition("/revision/")[0]
+        root = self.folder / repository
+        if not root.is_dir():
+            return self.reply(handler, 404, b'{"error": "Repository not found"}')
+        siblings = []
+        for file in sorted(root.rglob("*")):
+            if not file.is_file():
+                continue
+            content = file.read_bytes()
+            entry = {"rfilename": str(file.relative_to(root)), "size": len(content), "blobId": git_name(content)}
+            if len(content) >= LARGE:
+                entry["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+            promised = self.promises.get(file.name)
+            if promised and "lfs" in entry:
+                entry["lfs"]["sha256"] = promised
+            elif promised:
+                entry["blobId"] = promised
+            siblings.append(entry)
+        body = json.dumps({"id": repository, "sha": COMMIT, "siblings": siblings}).encode()
+        return self.reply(handler, 200, body, {"Content-Type": "application/json"})
+
+
+def make_certificate(folder):
+    """Returns a file with a key and a certificate for 127.0.0.1 that signs itself."""
+    file = folder / "web.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "web.key", "-out",
+                    folder / "web.crt"], check=True, capture_output=True)
+    file.write_bytes((folder / "web.key").read_bytes() + (folder / "web.crt").read_bytes())
+    return file
