@@ -15,10 +15,11 @@ namespace regroup {
 namespace {
 
 /// Metrics that trainers push: the name of each, and the help text of its gauge.
-constexpr std::array<std::pair<const char*, const char*>, 19> kPushed = {{
+constexpr std::array<std::pair<const char*, const char*>, 20> kPushed = {{
     {"loss", "Training loss of the last step."},
     {"layer_loss", "Training loss of the last step of the layer in training, in layerwise distillation."},
     {"layer", "Index of the layer in training, in layerwise distillation."},
+    {"validation_perplexity", "Perplexity of the student when it was last measured during training."},
     {"gate_sparsity", "Expected share of closed gates."},
     {"gate_sparsity_target", "Share of closed gates that the schedule asks for."},
     {"learning_rate", "Learning rate of the last step."},

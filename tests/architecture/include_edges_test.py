@@ -65,16 +65,18 @@ EDGES = {
     "trainer/optim": ["trainer/parallel"],
     "trainer/eval": ["trainer/data", "trainer/nn", "trainer/parallel"],
     "trainer/link": ["services/common/rpc", "trainer/parallel"],
+    # What a training publishes, for TensorBoard.
+    "trainer/event_files": ["trainer/link"],
     # What brings all of it together.
     "trainer/plan": ["services/common/job_file", "trainer/alignment", "trainer/data", "trainer/families", "trainer/model_folder",
                      "trainer/nn", "trainer/parallel"],
-    "trainer/training": ["trainer/alignment", "trainer/checkpoint", "trainer/data", "trainer/distill", "trainer/link",
-                         "trainer/model_folder", "trainer/nn", "trainer/optim", "trainer/parallel"],
+    "trainer/training": ["trainer/alignment", "trainer/checkpoint", "trainer/data", "trainer/distill", "trainer/eval",
+                         "trainer/link", "trainer/model_folder", "trainer/nn", "trainer/optim", "trainer/parallel"],
     "trainer/layerwise": ["trainer/data", "trainer/distill", "trainer/model_folder", "trainer/nn", "trainer/optim",
                           "trainer/parallel", "trainer/training"],
-    "trainer/stages": ["services/common/job_file", "services/common/remote", "trainer/alignment", "trainer/data", "trainer/eval",
-                       "trainer/layerwise", "trainer/link", "trainer/model_folder", "trainer/nn", "trainer/parallel",
-                       "trainer/plan", "trainer/report", "trainer/training"],
+    "trainer/stages": ["services/common/job_file", "services/common/remote", "trainer/alignment", "trainer/data",
+                       "trainer/eval", "trainer/event_files", "trainer/layerwise", "trainer/link", "trainer/model_folder",
+                       "trainer/nn", "trainer/parallel", "trainer/plan", "trainer/report", "trainer/training"],
     "trainer/main.cc": ["services/common/job_file", "trainer/model_folder", "trainer/parallel", "trainer/plan", "trainer/stages"],
 }
 

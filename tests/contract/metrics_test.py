@@ -132,7 +132,7 @@ class MetricsTest(ProgramTest):
 
     def page_of_a_training_job(self):
         job = self.cluster.submit(self.write_job(job_file.small_job(
-            self.output, finetune={"steps": 100000},
+            self.output, finetune={"steps": 100000, "evaluate_every_steps": 2}, evaluation=job_file.evaluation(),
             layerwise={"method": "distill", "sequences": 8, "sequence_length": 32, "layers_per_task": 2})))  # fmt: skip
         processes.wait_until(lambda: "regroup_job_checkpoint_timestamp_seconds{" in self.scrape(), "a checkpoint",
                              patience_s=120, pause_s=0.3)

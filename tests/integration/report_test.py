@@ -89,13 +89,17 @@ class ReportTest(ProgramTest):
         self.assertIn("report.html", opened.read_text())
 
     def test_a_conversion(self):
-        job = job_file.small_job(self.output, evaluation=full_evaluation(self.write_choices()), layerwise=LAYERWISE)
+        job = job_file.small_job(self.output, evaluation=full_evaluation(self.write_choices()), layerwise=LAYERWISE,
+                                 finetune={"evaluate_every_steps": 5})
         self.run_job(job)
         report = self.check_json(self.output / "regroup")
         self.assertEqual(report["source"]["kv_heads"], 8)
         self.assertEqual(len(report["result"]["latency"]["grid"]), 4)
         self.assertEqual(len(report["curves"]["loss"]), 12)
         self.assertEqual(report["curves"]["loss"][0][0], 1)
+        measured = report["curves"]["validation_perplexity"]
+        self.assertEqual([step for step, _ in measured], [5, 10, 12])
+        self.assertAlmostEqual(measured[-1][1] / report["result"]["perplexity"], 1, delta=0.01)
         seconds = sum(second for _, second in report["curves"]["step_seconds"])
         self.assertAlmostEqual(report["training"]["useful_seconds"], seconds, delta=0.01 * seconds)
         self.assertLess(report["training"]["useful_seconds"], report["training"]["elapsed_seconds"])
@@ -106,6 +110,7 @@ class ReportTest(ProgramTest):
             self.assertLess(layer["error_after"], layer["error_before"], layer["name"])
         stages = [stage["name"] for stage in report["stages"]]
         self.assertEqual(stages, ["inspect", "calibrate", "align", "record", "layerwise", "finetune", "export", "evaluate"])
+        self.assertIn("Perplexity during training", (self.output / "regroup" / "report.html").read_text())
         self.follow_commands_of_readme(self.output)
         self.check_page(self.output / "regroup")
 

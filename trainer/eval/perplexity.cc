@@ -9,6 +9,7 @@
 
 #include "services/common/base/status_macros.h"
 #include "trainer/eval/window_batch.h"
+#include "trainer/nn/loss_chunk.h"
 #include "trainer/nn/window_runner.h"
 
 namespace regroup {
@@ -32,37 +33,47 @@ std::vector<ContextLoss> ByContext(const at::Tensor& sums_P, int64_t windows, in
 
 }  // namespace
 
-at::Tensor TokenLosses(const Model& model, const at::Tensor& tokens_BT, std::optional<int64_t> encoder_tokens) {
+at::Tensor TokenLosses(const Model& model, const at::Tensor& tokens_BT, const WindowOptions& options) {
   at::NoGradGuard no_gradients;
-  const auto [hidden, targets] = RunPredictions(model, tokens_BT, encoder_tokens);
+  const auto [hidden, targets] = RunPredictions(model, tokens_BT, options);
+  // A few tokens at a time, because the logits of all together would be by far the largest tensor.
+  const std::vector<at::Tensor> hidden_chunks = hidden.flatten(0, 1).split(LossChunkTokens(hidden.device()));
+  const std::vector<at::Tensor> target_chunks = targets.flatten().split(LossChunkTokens(hidden.device()));
   std::vector<at::Tensor> losses;
-  // One row at a time, because the logits of all rows together would be by far the largest tensor.
-  for (int64_t row = 0; row < tokens_BT.size(0); ++row) {
-    const at::Tensor log_q = at::log_softmax(RunOutputProjection(model, hidden[row]).to(at::kFloat), -1);
-    losses.push_back(-log_q.gather(-1, targets[row].unsqueeze(-1)).squeeze(-1));
+  for (size_t chunk = 0; chunk < hidden_chunks.size(); ++chunk) {
+    const at::Tensor log_q = at::log_softmax(RunOutputProjection(model, hidden_chunks[chunk]).to(at::kFloat), -1);
+    losses.push_back(-log_q.gather(-1, target_chunks[chunk].unsqueeze(-1)).squeeze(-1));
   }
-  return at::stack(losses);
+  return at::cat(losses).view(targets.sizes());
 }
 
 absl::StatusOr<Perplexity> MeasurePerplexity(const Model& model, const TokenWindows& windows, at::Device device,
-                                             Communicator& communicator, const std::function<void(int64_t)>& progress) {
+                                             Communicator& communicator, const PerplexityOptions& options) {
+  const int64_t measured =
+      options.max_windows > 0 ? std::min(options.max_windows, windows.windows()) : windows.windows();
   const int64_t batch = std::max<int64_t>(1, kTokensPerBatch / windows.sequence_length());
-  at::Tensor losses = at::zeros({windows.windows()}, at::TensorOptions(device).dtype(at::kDouble));
+  at::Tensor losses = at::zeros({measured}, at::TensorOptions(device).dtype(at::kDouble));
   at::Tensor sums_P = at::zeros({model.config.PredictedTokens(windows.sequence_length())}, losses.options());
   const int64_t stride = batch * communicator.size();
-  for (int64_t start = batch * communicator.rank(); start < windows.windows(); start += stride) {
-    std::vector<int64_t> indices(std::min(batch, windows.windows() - start));
-    std::iota(indices.begin(), indices.end(), start);
-    const at::Tensor losses_BP = TokenLosses(model, WindowBatch(windows, indices, device)).to(at::kDouble);
+  for (int64_t round = 0; round < measured; round += stride) {
+    const int64_t start = round + batch * communicator.rank();
+    const bool has_share = start < measured;
+    if (!has_share && options.lender == nullptr) continue;
+    // A rank without windows runs the first ones, so that all ranks borrow blocks together.
+    const int64_t first = has_share ? start : 0;
+    std::vector<int64_t> indices(std::min(batch, measured - first));
+    std::iota(indices.begin(), indices.end(), first);
+    const at::Tensor losses_BP =
+        TokenLosses(model, WindowBatch(windows, indices, device), {.lender = options.lender}).to(at::kDouble);
+    if (!has_share) continue;
     losses.narrow(0, start, losses_BP.size(0)).copy_(losses_BP.mean(-1));
     sums_P += losses_BP.sum(0);
-    progress(std::min(start - batch * communicator.rank() + stride, windows.windows()));
+    options.progress(std::min(round + stride, measured));
   }
   REGROUP_RETURN_IF_ERROR(communicator.AllReduceSum(losses));
   REGROUP_RETURN_IF_ERROR(communicator.AllReduceSum(sums_P));
   losses = losses.to(at::kCPU);
-  Perplexity result{.windows = windows.windows(),
-                    .tokens = windows.windows() * model.config.PredictedTokens(windows.sequence_length())};
+  Perplexity result{.windows = measured, .tokens = measured * model.config.PredictedTokens(windows.sequence_length())};
   result.window_losses.assign(losses.const_data_ptr<double>(), losses.const_data_ptr<double>() + losses.numel());
   result.mean_loss = losses.mean().item<double>();
   result.perplexity = std::exp(result.mean_loss);

@@ -3,11 +3,11 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 #include <vector>
 
 #include "trainer/data/token_windows.h"
 #include "trainer/nn/model.h"
+#include "trainer/nn/window_runner.h"
 #include "trainer/parallel/communicator.h"
 
 namespace regroup {
@@ -32,13 +32,22 @@ struct Perplexity {
   std::vector<ContextLoss> by_context;
 };
 
-/// The ranks of `communicator` share the windows; every rank gets the whole result. `progress` is called with the
-/// number of windows done on all ranks, estimated from this rank's share. Sums are float64.
+struct PerplexityOptions {
+  /// Called with the number of windows done on all ranks, estimated from this rank's share.
+  std::function<void(int64_t)> progress = [](int64_t) {};
+  /// Measures the first windows alone, at most this many; 0 measures all.
+  int64_t max_windows = 0;
+  /// Lends the model's blocks, see WindowOptions. Every rank then runs the same number of batches, since all of them
+  /// must borrow the same blocks.
+  BlockLender* lender = nullptr;
+};
+
+/// The ranks of `communicator` share the windows; every rank gets the whole result. Sums are float64.
 absl::StatusOr<Perplexity> MeasurePerplexity(const Model& model, const TokenWindows& windows, at::Device device,
-                                             Communicator& communicator, const std::function<void(int64_t)>& progress);
+                                             Communicator& communicator, const PerplexityOptions& options);
 
 /// Returns the negative log-likelihoods of the tokens of each row of tokens_BT that the model predicts, [B, P],
-/// float32. See RunHiddenStates for `encoder_tokens`.
-at::Tensor TokenLosses(const Model& model, const at::Tensor& tokens_BT, std::optional<int64_t> encoder_tokens = {});
+/// float32. See RunPredictions for `options`.
+at::Tensor TokenLosses(const Model& model, const at::Tensor& tokens_BT, const WindowOptions& options = {});
 
 }  // namespace regroup

@@ -111,6 +111,10 @@ void WorkerLink::SetProgress(std::string_view phase, int64_t done, int64_t total
 }
 
 void WorkerLink::AddMetrics(int64_t step, std::initializer_list<std::pair<std::string_view, double>> values) {
+  {
+    const std::lock_guard observing(observer_mutex_);
+    if (observer_ != nullptr) observer_->AddValues(step, values);
+  }
   const auto now = google::protobuf::util::TimeUtil::GetCurrentTime();
   std::lock_guard lock(mutex_);
   for (const auto& [name, value] : values) {
@@ -131,6 +135,21 @@ void WorkerLink::AddMetrics(int64_t step, std::initializer_list<std::pair<std::s
 void WorkerLink::RecordMetrics(const std::filesystem::path& file) {
   std::lock_guard lock(mutex_);
   record_.open(file, std::ios::app);
+}
+
+void WorkerLink::AddHistogram(int64_t step, std::string_view name, std::span<const double> values) {
+  const std::lock_guard observing(observer_mutex_);
+  if (observer_ != nullptr) observer_->AddHistogram(step, name, values);
+}
+
+void WorkerLink::ContinueAfter(int64_t step) {
+  const std::lock_guard observing(observer_mutex_);
+  if (observer_ != nullptr) observer_->ContinueAfter(step);
+}
+
+void WorkerLink::ObserveMetrics(std::unique_ptr<MetricObserver> observer) {
+  const std::lock_guard observing(observer_mutex_);
+  observer_ = std::move(observer);
 }
 
 v1::ReportRequest WorkerLink::TakeReport() {

@@ -1,8 +1,8 @@
 // The trainer's end of the unix socket to its worker: it attests the rank, sends progress and heartbeats twice a second
 // from a thread of its own, and delivers the outcome.
 //
-// Set* and Add* may be called from any thread. A rank exits when its worker tells it to, or when the worker does not
-// answer for 10 s or until the end of its lease.
+// Set*, Add* and ContinueAfter may be called from any thread. A rank exits when its worker tells it to, or when the
+// worker does not answer for 10 s or until the end of its lease.
 #pragma once
 
 #include <atomic>
@@ -14,6 +14,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -22,6 +23,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "regroup/v1/trainer_service.pb.h"
+#include "trainer/link/metric_observer.h"
 #include "trainer/parallel/activity.h"
 
 namespace regroup {
@@ -42,6 +44,12 @@ class WorkerLink {
   /// Also appends the values of later calls to `file`, which the report reads: one JSON object {"step": ..., "loss":
   /// ...} per line.
   void RecordMetrics(const std::filesystem::path& file);
+  /// Passes on values of a step that only an observer takes.
+  void AddHistogram(int64_t step, std::string_view name, std::span<const double> values);
+  /// Says that training continues after `step`: values of later steps are void.
+  void ContinueAfter(int64_t step);
+  /// Passes what later calls add to `observer` too, which takes the place of an earlier one; null ends that.
+  void ObserveMetrics(std::unique_ptr<MetricObserver> observer);
   ActivityBoard& activity() { return activity_; }
 
   /// Sends all remaining reports together with the outcome. Only the first outcome counts: later calls wait until it is
@@ -80,6 +88,9 @@ class WorkerLink {
   bool progress_changed_ = false;
   std::vector<v1::MetricPoint> metrics_;
   std::ofstream record_;
+  /// The reporter's thread never waits for the observer, which may write to a slow disk.
+  std::mutex observer_mutex_;
+  std::unique_ptr<MetricObserver> observer_;
   std::mutex finish_mutex_;
   bool finished_ = false;
   std::thread reporter_;

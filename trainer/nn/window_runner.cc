@@ -137,12 +137,12 @@ at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT, cons
   return runner.Finish(stream);
 }
 
-Predictions RunPredictions(const Model& model, const at::Tensor& tokens_BT, std::optional<int64_t> encoder_tokens) {
+Predictions RunPredictions(const Model& model, const at::Tensor& tokens_BT, const WindowOptions& options) {
   const int64_t tokens = tokens_BT.size(1);
-  const int64_t first = model.config.HasEncoder() ? encoder_tokens.value_or(model.config.EncoderTokens(tokens)) : 1;
+  const int64_t first = model.config.HasEncoder() ? options.encoder_tokens.value_or(model.config.EncoderTokens(tokens)) : 1;
   // Nothing depends on reading the last token, and the model may have no position for it.
   const int64_t read = tokens == model.config.max_positions + 1 && !model.config.HasEncoder() ? tokens - 1 : tokens;
-  const at::Tensor hidden = RunHiddenStates(model, tokens_BT.narrow(1, 0, read), {.encoder_tokens = encoder_tokens});
+  const at::Tensor hidden = RunHiddenStates(model, tokens_BT.narrow(1, 0, read), options);
   return {hidden.narrow(1, 0, tokens - first), tokens_BT.narrow(1, first, tokens - first)};
 }
 

@@ -97,6 +97,6 @@ struct Predictions {
   at::Tensor hidden;   // [B, P, D]
   at::Tensor targets;  // [B, P]
 };
-Predictions RunPredictions(const Model& model, const at::Tensor& tokens_BT, std::optional<int64_t> encoder_tokens = {});
+Predictions RunPredictions(const Model& model, const at::Tensor& tokens_BT, const WindowOptions& options = {});
 
 }  // namespace regroup

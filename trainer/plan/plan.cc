@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -71,6 +72,18 @@ double EvaluationTokens(const v1::Evaluation& evaluation, const ModelConfig& con
   return most > 0 ? std::min(most, all) : all;
 }
 
+/// Returns the tokens that all measurements during one arm's training read.
+double MeasuredTokens(const v1::JobSpec& spec, const ModelConfig& config) {
+  const v1::Finetune& finetune = spec.finetune();
+  const int64_t every = finetune.evaluate_every_steps();
+  if (every == 0) return 0;
+  // One follows the last step, too.
+  const double times = std::ceil(static_cast<double>(finetune.steps()) / static_cast<double>(every));
+  const double each = static_cast<double>(finetune.evaluate_windows()) *
+                      static_cast<double>(SequenceLength(spec.evaluation().perplexity(), config));
+  return times * std::min(each, EvaluationTokens(spec.evaluation(), config));
+}
+
 v1::JobPlan::Tokens TokensOf(const v1::JobSpec& spec, const Arms& arms, const ModelConfig& config) {
   v1::JobPlan::Tokens tokens;
   tokens.set_calibration(static_cast<double>(spec.calibration().sequences()) *
@@ -101,6 +114,8 @@ double JobFlops(const v1::JobSpec& spec, const Arms& arms, const ModelConfig& co
     if (!Trains(arm)) continue;
     const double training = TrainingFlops(config, arm.kv_heads(), arm.finetune() == "l0", length);
     flops += training * TrainingTokens(spec.finetune(), config);
+    const int64_t measured_length = SequenceLength(spec.evaluation().perplexity(), config);
+    flops += MeasuredTokens(spec, config) * ForwardFlops(config, arm.kv_heads(), measured_length);
   }
   // Evaluation runs the source, the averages, the alignment and the result, and compares the result with the source.
   return flops + source * tokens.evaluation() * (1 + 4 * static_cast<double>(arms.size()));

@@ -271,13 +271,16 @@ std::string TrainingSection(const Json& report) {
   if (!subject.contains("curves")) return "";
   const Json& curves = subject["curves"];
   // The loss of `l0` starts near zero, with every gate open: on a logarithmic scale its first step would hide the rest.
-  const auto chart = [](const char* title, const char* unit, const std::vector<ChartSeries>& series) {
+  const auto chart = [](const char* title, const char* unit, const std::vector<ChartSeries>& series,
+                        bool dots = false) {
     if (series.empty()) return std::string();
-    return LineChart({.title = title, .x_label = "step", .y_label = unit, .y_from_zero = true, .dots = false}, series);
+    return LineChart({.title = title, .x_label = "step", .y_label = unit, .y_from_zero = true, .dots = dots}, series);
   };
   return "<section><h2>Training" + (best != nullptr ? ": " + Escape(ArmTitle(*best)) : std::string()) + "</h2>\n" +
          GoodputText(subject) + "<div class=\"charts\">" +
          chart("Distillation loss", "KL, nats per token", CurvesNamed(curves, {{"loss", "loss"}})) +
+         chart("Perplexity during training", "perplexity", CurvesNamed(curves, {{"validation_perplexity", "student"}}),
+               /*dots=*/true) +
          chart("Closed gates", "share",
                CurvesNamed(curves, {{"gate_sparsity", "measured"}, {"gate_sparsity_target", "target"}})) +
          chart("Learning rate", "", CurvesNamed(curves, {{"learning_rate", "rate"}})) +

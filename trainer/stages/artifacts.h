@@ -57,6 +57,10 @@ inline std::string RefinedOutputTensor(int64_t layer) {
   return fmt::format("layers.{}.attention.output.weight", layer);
 }
 
+// finetune and layerwise
+/// The folder of TensorBoard's event files, in the folder of the job: that of each training is named after its task.
+inline constexpr char kEvents[] = "events";
+
 // finetune
 /// The trained model as a checkpoint folder in the training's element type.
 inline constexpr char kTrainedModel[] = "model";

@@ -65,10 +65,7 @@ absl::StatusOr<const Tokenizer*> QualityMeasures::SourceTokenizer() {
 
 absl::StatusOr<const TokenWindows*> QualityMeasures::Windows() {
   if (!windows_.has_value()) {
-    const v1::Evaluation::Perplexity& settings = context_.spec().evaluation().perplexity();
-    const TokenWindowsOptions options{.sequence_length = SequenceLength(settings, source_.config()),
-                                      .max_windows = settings.max_windows()};
-    REGROUP_ASSIGN_OR_RETURN(windows_, ReadWindows(context_, TextOf(settings), source_, options));
+    REGROUP_ASSIGN_OR_RETURN(windows_, ReadEvaluationWindows(context_, source_));
   }
   return &*windows_;
 }
@@ -77,7 +74,7 @@ absl::Status QualityMeasures::AddPerplexity(const Model& model, EvaluationRecord
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows* windows, Windows());
   const auto progress = [&](int64_t done) { context_.link.SetProgress("windows", done, windows->windows()); };
   REGROUP_ASSIGN_OR_RETURN(const Perplexity perplexity,
-                           MeasurePerplexity(model, *windows, context_.device, context_.communicator, progress));
+                           MeasurePerplexity(model, *windows, context_.device, context_.communicator, {.progress = progress}));
   record.measured["perplexity"] = perplexity.perplexity;
   record.measured["mean_loss"] = perplexity.mean_loss;
   record.measured["standard_error"] = perplexity.standard_error;

@@ -30,6 +30,7 @@
 #include "trainer/stages/load_conversion.h"
 #include "trainer/stages/recorded_curves.h"
 #include "trainer/stages/stage.h"
+#include "trainer/stages/training_event_files.h"
 #include "trainer/training/distill_trainer.h"
 #include "trainer/training/student_lender.h"
 #include "trainer/training/teacher.h"
@@ -253,7 +254,9 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
                                  .overlap = context.device.is_cuda(),
                                  .shard_gradients = chosen.sharding != Sharding::kOptimizer,
                                  .loss = bild ? DistillLoss::kBild : DistillLoss::kKl,
-                                 .attention_weight = finetune.attention_weight()};
+                                 .attention_weight = finetune.attention_weight(),
+                                 .measure_every_steps = finetune.evaluate_every_steps(),
+                                 .stop_when_no_better = finetune.stop_when_no_better()};
   REGROUP_ASSIGN_OR_RETURN(const bool by_sequences, AgreeOnAttention(context, type, source.config().head_width));
   DistillTrainer trainer(settings, student, teacher.model, windows, context.communicator, context.link, context.device);
   if (teacher.slices != nullptr) trainer.FetchTeacher(*teacher.slices);
@@ -262,6 +265,12 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
     REGROUP_ASSIGN_OR_RETURN(states, OpenTeacherStates(context, teacher.model, windows, type, by_sequences));
     trainer.KeepTeacherStates(*states);
   }
+  std::optional<TokenWindows> measured;
+  if (finetune.evaluate_every_steps() > 0) {
+    REGROUP_ASSIGN_OR_RETURN(measured, ReadEvaluationWindows(context, source));
+    trainer.MeasureOn(*measured, finetune.evaluate_windows());
+  }
+  StartEventFiles(context, finetune.steps());
   REGROUP_RETURN_IF_ERROR(Resume(context, trainer));
   if (context.leads()) context.link.RecordMetrics(context.out() / attempt_files::kCurves);
   REGROUP_RETURN_IF_ERROR(trainer.Run());

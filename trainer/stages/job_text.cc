@@ -15,6 +15,7 @@
 #include "services/common/job_file/data_names.h"
 #include "trainer/data/data_files.h"
 #include "trainer/data/text_reader.h"
+#include "trainer/plan/settings.h"
 #include "trainer/stages/job_source.h"
 
 namespace regroup {
@@ -177,6 +178,13 @@ absl::StatusOr<TokenWindows> ReadWindows(StageContext& context, const JobText& t
   auto windows = TokenWindows::Cut(std::move(store), DescribeNames(text.names), options);
   if (!windows.ok()) return AtKey(text.key, windows.status());
   return windows;
+}
+
+absl::StatusOr<TokenWindows> ReadEvaluationWindows(StageContext& context, const SourceModel& source) {
+  const v1::Evaluation::Perplexity& settings = context.spec().evaluation().perplexity();
+  return ReadWindows(
+      context, TextOf(settings), source,
+      {.sequence_length = SequenceLength(settings, source.config()), .max_windows = settings.max_windows()});
 }
 
 std::string NoteOnFewer(const JobText& text, std::string_view key, const TokenWindows& windows, int64_t asked) {

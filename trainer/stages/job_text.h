@@ -41,6 +41,9 @@ absl::Status AtKey(std::string_view key, const absl::Status& status);
 absl::StatusOr<TokenWindows> ReadWindows(StageContext& context, const JobText& text, const SourceModel& source,
                                          TokenWindowsOptions options);
 
+/// Returns the windows of evaluation.perplexity.
+absl::StatusOr<TokenWindows> ReadEvaluationWindows(StageContext& context, const SourceModel& source);
+
 /// Returns a sentence for the user if the text has fewer windows than `key`, "calibration.sequences", asks for; empty
 /// if it has as many.
 std::string NoteOnFewer(const JobText& text, std::string_view key, const TokenWindows& windows, int64_t asked);

@@ -33,6 +33,7 @@
 #include "trainer/stages/job_text.h"
 #include "trainer/stages/load_conversion.h"
 #include "trainer/stages/stage.h"
+#include "trainer/stages/training_event_files.h"
 #include "trainer/training/training_checkpoint.h"
 
 namespace regroup {
@@ -171,6 +172,7 @@ class BlockOfLayers {
     REGROUP_ASSIGN_OR_RETURN(const std::optional<TrainingCheckpoint> found, FindTrainingCheckpoint(folders, *alone));
     if (!found.has_value()) return absl::OkStatus();
     LogInfo("resumed", {{"layer", layer}, {"step", found->step}, {"checkpoint", found->folder.string()}});
+    context_.link.ContinueAfter(found->step);
     return distiller.Resume(*found);
   }
 
@@ -254,6 +256,8 @@ class BlockOfLayers {
       LayerDistiller distiller(settings, lesson, StudentOf(merged, *lesson.source),
                                [&](const LayerDistiller::StepFigures& figures) { Publish(layer, figures); });
       if (!again) {
+        // Each layer counts its steps from 1.
+        StartEventFiles(context_, distiller.steps(), fmt::format("layer-{:03}", layer));
         REGROUP_ASSIGN_OR_RETURN(result.error_before, distiller.Error());
         if (!std::isfinite(result.error_before)) {
           return absl::InvalidArgumentError(
@@ -278,6 +282,7 @@ class BlockOfLayers {
 
   /// Returns the error reached; infinity if ten gradients in a row were not finite.
   absl::StatusOr<double> TrainAt(int64_t layer, double rate, bool again, LayerDistiller& distiller) {
+    context_.link.ContinueAfter(0);
     REGROUP_RETURN_IF_ERROR(Resume(layer, again, distiller));
     context_.link.activity().SetPhase(fmt::format("layer {} at rate {:.2g}", layer, rate));
     const absl::Status trained = distiller.Run();
@@ -295,6 +300,7 @@ class BlockOfLayers {
                              {{"layer_error_before", result.error_before}, {"layer_error_after", result.error_after}});
     LogInfo("layer trained",
             {{"layer", layer}, {"error_before", result.error_before}, {"error_after", result.error_after}});
+    context_.link.ObserveMetrics(nullptr);
     return Save(layer, block,
                 {{"layer", layer},
                  {"error_before", result.error_before},

@@ -52,14 +52,15 @@ std::vector<NamedTensor> StagedLike(const std::vector<NamedTensor>& state) {
 CheckpointSaver::CheckpointSaver(std::filesystem::path checkpoints, Communicator& communicator)
     : checkpoints_(std::move(checkpoints)), communicator_(communicator) {}
 
-void CheckpointSaver::CopyState(const ShardedAdamW& optimizer) {
-  const std::vector<NamedTensor> state = optimizer.ShardState();
+void CheckpointSaver::CopyState(const std::vector<NamedTensor>& state) {
   if (staged_.empty()) staged_ = StagedLike(state);
   for (size_t i = 0; i < state.size(); ++i) staged_[i].second.copy_(state[i].second);
 }
 
-void CheckpointSaver::Begin(int64_t step, const ShardedAdamW& optimizer) {
-  CopyState(optimizer);
+void CheckpointSaver::Begin(int64_t step, const ShardedAdamW& optimizer, const std::vector<NamedTensor>& more) {
+  std::vector<NamedTensor> state = optimizer.ShardState();
+  state.insert(state.end(), more.begin(), more.end());
+  CopyState(state);
   step_ = step;
   own_ = {};
   phase_ = Phase::kWriting;

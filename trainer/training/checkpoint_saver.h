@@ -33,8 +33,10 @@ class CheckpointSaver {
   /// Waits for this rank's writer. A save that the ranks have not agreed on remains without a manifest.
   ~CheckpointSaver() = default;
 
-  /// Copies the state after `step` steps and starts to write it. No other save may be in progress.
-  void Begin(int64_t step, const ShardedAdamW& optimizer);
+  /// Copies the state after `step` steps and starts to write it. No other save may be in progress. `more` are tensors
+  /// that are not the optimizer's, the same on every rank, always of the same names and shapes; see
+  /// LoadCheckpointTensor.
+  void Begin(int64_t step, const ShardedAdamW& optimizer, const std::vector<NamedTensor>& more = {});
 
   /// Returns the save that has just completed, if any; never waits for a disk. While files are being written it makes a
   /// collective call. The error of a failed writer, RESOURCE_EXHAUSTED for a full disk, is returned on the rank where
@@ -51,7 +53,7 @@ class CheckpointSaver {
   enum class Phase { kIdle, kWriting, kPublishing };
   using Publication = absl::StatusOr<Saved>;
 
-  void CopyState(const ShardedAdamW& optimizer);
+  void CopyState(const std::vector<NamedTensor>& state);
   absl::StatusOr<RankFileEntry> OwnEntry();
   void Publish(std::vector<RankFileEntry> files);
   absl::StatusOr<std::optional<Saved>> Agree();

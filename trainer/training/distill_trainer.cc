@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <functional>
@@ -14,6 +15,7 @@
 #include "trainer/distill/bild_loss.h"
 #include "trainer/distill/branch_loss.h"
 #include "trainer/distill/kl_loss.h"
+#include "trainer/eval/perplexity.h"
 #include "trainer/nn/window_runner.h"
 #include "trainer/training/student_lender.h"
 
@@ -23,6 +25,10 @@ namespace {
 /// A gate's score changes by about this much per step, in units of alpha.
 constexpr double kGateRate = 0.02;
 constexpr int64_t kSkippedInRow = 10;
+/// The values of all gates are published at least this often, if there are so many steps, and less than twice as often.
+constexpr int64_t kGateHistograms = 200;
+/// Name in checkpoints.
+constexpr char kEarlyStopping[] = "early_stopping";
 
 /// A blocking copy would stall the thread that feeds the GPU, so batches are in pinned memory.
 MicroBatch Moved(MicroBatch batch, at::Device device) {
@@ -81,14 +87,18 @@ void DistillTrainer::FetchTeacher(SlicedBlocks& slices) {
 
 absl::Status DistillTrainer::Resume(const TrainingCheckpoint& checkpoint) {
   REGROUP_RETURN_IF_ERROR(LoadTrainingCheckpoint(checkpoint, optimizer_));
+  REGROUP_ASSIGN_OR_RETURN(const std::optional<at::Tensor> measured, LoadCheckpointTensor(checkpoint, kEarlyStopping));
+  early_stopping_ = EarlyStopping(settings_.stop_when_no_better);
+  if (measured.has_value()) REGROUP_RETURN_IF_ERROR(early_stopping_.Load(*measured));
   done_ = checkpoint.step;
+  link_.ContinueAfter(done_);
   useful_seconds_ = useful_seconds_at_[checkpoint.step];
   last_checkpoint_ = checkpoint;
   return absl::OkStatus();
 }
 
 absl::Status DistillTrainer::Run() {
-  while (done_ < settings_.steps) {
+  while (!IsOver()) {
     link_.activity().SetStep(done_);
     REGROUP_ASSIGN_OR_RETURN(const StepFigures figures, RunStep(done_));
     CountSkipped(figures.gradient_norm);
@@ -99,10 +109,44 @@ absl::Status DistillTrainer::Run() {
       REGROUP_RETURN_IF_ERROR(GoBack());
       continue;
     }
+    if (IsMeasurementDue()) REGROUP_RETURN_IF_ERROR(Measure());
     REGROUP_RETURN_IF_ERROR(ContinueSave());
     if (IsSaveDue()) REGROUP_RETURN_IF_ERROR(BeginSave(done_));
   }
+  if (done_ < settings_.steps) {
+    LogInfo("training ends early: its perplexity has not fallen any more",
+            {{"step", done_}, {"lowest", early_stopping_.best()}, {"step_of_lowest", early_stopping_.best_step()}});
+  }
   return FinishSave();
+}
+
+bool DistillTrainer::IsMeasurementDue() const {
+  const int64_t every = settings_.measure_every_steps;
+  return measured_windows_ != nullptr && every > 0 && (done_ % every == 0 || done_ == settings_.steps);
+}
+
+absl::Status DistillTrainer::Measure() {
+  const at::NoGradGuard no_gradients;
+  link_.activity().SetPhase("measurement");
+  const bool gates_are_open = student_.gated() && !sparsity_.ShutAt(done_);
+  const at::Tensor gate_values = gates_are_open ? GateValuesWithoutNoise(student_.scores()) : at::Tensor();
+  StudentLender lender(student_, gate_values, nullptr);
+  PerplexityOptions options{.progress = [this](int64_t) { link_.activity().Tick(); }, .max_windows = measured_count_};
+  if (student_.slices() != nullptr) options.lender = &lender;
+  REGROUP_ASSIGN_OR_RETURN(
+      const Perplexity measured,
+      MeasurePerplexity(student_.Effective(gate_values), *measured_windows_, device_, communicator_, options));
+  if (student_.slices() != nullptr) REGROUP_RETURN_IF_ERROR(student_.slices()->Finish());
+  REGROUP_ASSIGN_OR_RETURN(const double perplexity, Agree(measured.perplexity));
+  if (!gates_are_open) early_stopping_.Add(done_, perplexity);
+  link_.AddMetrics(done_, {{kValidationPerplexity, perplexity}});
+  return absl::OkStatus();
+}
+
+absl::StatusOr<double> DistillTrainer::Agree(double perplexity) {
+  at::Tensor sent = at::full({1}, perplexity, at::TensorOptions(device_).dtype(at::kDouble));
+  REGROUP_RETURN_IF_ERROR(communicator_.Broadcast(sent, /*root=*/0));
+  return sent.item<double>();
 }
 
 void DistillTrainer::CountSkipped(double gradient_norm) {
@@ -140,7 +184,7 @@ absl::Status DistillTrainer::GoBack() {
 bool DistillTrainer::IsSaveDue() const {
   // After a skipped step the state may already contain the cause of the bad gradients.
   const int64_t every = settings_.checkpoint_every_steps;
-  return every > 0 && skipped_in_row_ == 0 && (done_ % every == 0 || done_ == settings_.steps);
+  return every > 0 && skipped_in_row_ == 0 && (done_ % every == 0 || IsOver());
 }
 
 absl::Status DistillTrainer::BeginSave(int64_t steps_done) {
@@ -149,7 +193,7 @@ absl::Status DistillTrainer::BeginSave(int64_t steps_done) {
   link_.activity().SetPhase("save");
   link_.activity().SetBackground(fmt::format("the checkpoint of step {} is written", steps_done));
   useful_seconds_at_[steps_done] = useful_seconds_;
-  saver_.Begin(steps_done, optimizer_);
+  saver_.Begin(steps_done, optimizer_, {{kEarlyStopping, early_stopping_.State()}});
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
   link_.AddMetrics(steps_done, {{"checkpoint_stall_seconds", elapsed.count()}});
   return absl::OkStatus();
@@ -323,9 +367,18 @@ void DistillTrainer::Publish(int64_t step, const StepFigures& figures) {
   }
   if (figures.ranks.has_value()) PublishRanks(step, *figures.ranks);
   if (!student_.gated()) return;
+  PublishGates(step);
+}
+
+void DistillTrainer::PublishGates(int64_t step) {
   const bool shut = sparsity_.ShutAt(step);
   const double sparsity = shut ? 1.0 : ClosedProbability(student_.scores().detach()).mean().item<double>();
   link_.AddMetrics(step + 1, {{"gate_sparsity", sparsity}, {"gate_sparsity_target", sparsity_.TargetAt(step)}});
+  if ((step + 1) % std::max<int64_t>(1, settings_.steps / kGateHistograms) != 0) return;
+  at::Tensor values = GateValuesWithoutNoise(student_.scores().detach());
+  if (shut) values.zero_();
+  values = values.to(at::kCPU, at::kDouble).contiguous();
+  link_.AddHistogram(step + 1, "gates", {values.const_data_ptr<double>(), static_cast<size_t>(values.numel())});
 }
 
 }  // namespace regroup

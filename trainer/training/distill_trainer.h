@@ -22,6 +22,7 @@
 #include "trainer/parallel/communicator.h"
 #include "trainer/training/batch_reader.h"
 #include "trainer/training/checkpoint_saver.h"
+#include "trainer/training/early_stopping.h"
 #include "trainer/training/gates.h"
 #include "trainer/training/rank_times.h"
 #include "trainer/training/student.h"
@@ -31,6 +32,9 @@ namespace regroup {
 
 /// See kl_loss.h and bild_loss.h. kBild needs windows with answers.
 enum class DistillLoss { kKl, kBild };
+
+/// Metric with the perplexity of the student, at the steps at which it is measured.
+inline constexpr char kValidationPerplexity[] = "validation_perplexity";
 
 /// Metric with the seconds of all steps so far that count, those of earlier attempts included: not of steps that were
 /// repeated from a checkpoint, or skipped because their gradient was not finite.
@@ -61,6 +65,11 @@ struct DistillSettings {
   /// Weight of BranchLoss beside the loss on the predictions; above 0 not with recompute kBlock, kept states or sliced
   /// blocks.
   double attention_weight = 0;
+  /// Steps between measurements of the student, if MeasureOn is called; there is one after the last step too. 0
+  /// disables measurements.
+  int64_t measure_every_steps = 0;
+  /// See EarlyStopping.
+  int64_t stop_when_no_better = 0;
 };
 
 class DistillTrainer {
@@ -75,14 +84,21 @@ class DistillTrainer {
   /// Makes the teacher lend its blocks from `slices`, without kept states. Must outlive it.
   void FetchTeacher(SlicedBlocks& slices);
 
+  /// Measures the student on the first `count` windows, which must outlive the trainer.
+  void MeasureOn(const TokenWindows& windows, int64_t count) {
+    measured_windows_ = &windows;
+    measured_count_ = count;
+  }
+
   /// Tells the leader how many seconds earlier attempts needed for the steps up to `step`; call before Resume.
   void CountEarlierSteps(int64_t step, double seconds) { useful_seconds_at_[step] = seconds; }
   /// Continues after the checkpoint's step.
   absl::Status Resume(const TrainingCheckpoint& checkpoint);
 
-  /// Runs the remaining steps. A step without finite gradients on every rank is skipped: it changes nothing. After ten
-  /// such steps in a row training returns to its last checkpoint, once, and repeats the steps, which recovers from a
-  /// transient fault in the state; INTERNAL if that does not help or there is no checkpoint.
+  /// Runs the remaining steps, or those until measurements no longer improve. A step without finite gradients on every
+  /// rank is skipped: it changes nothing. After ten such steps in a row training returns to its last checkpoint, once,
+  /// and repeats the steps, which recovers from a transient fault in the state; INTERNAL if that does not help or there
+  /// is no checkpoint.
   absl::Status Run();
 
   /// See ShardedAdamW.
@@ -119,8 +135,18 @@ class DistillTrainer {
   double WaitedSeconds() const;
   void Publish(int64_t step, const StepFigures& figures);
   void PublishRanks(int64_t step, const RankTimes::Figures& ranks);
+  void PublishGates(int64_t step);
   void CountSkipped(double gradient_norm);
   absl::Status GoBack();
+  /// Returns true after the last step.
+  bool IsOver() const { return done_ >= settings_.steps || early_stopping_.stops(); }
+  bool IsMeasurementDue() const;
+  /// Measures the student's perplexity on all ranks and decides by it whether training ends early. Measurements change
+  /// nothing that trains. While gates are open it is that of the student with its gates as they are, without noise,
+  /// which does not decide.
+  absl::Status Measure();
+  /// Returns the perplexity that the leader has.
+  absl::StatusOr<double> Agree(double perplexity);
   bool IsSaveDue() const;
   /// Waits for the previous save, starts a new one, and reports how long training was blocked.
   absl::Status BeginSave(int64_t steps_done);
@@ -140,6 +166,9 @@ class DistillTrainer {
   SparsitySchedule sparsity_;
   ShardedAdamW optimizer_;
   TeacherStates* teacher_states_ = nullptr;
+  const TokenWindows* measured_windows_ = nullptr;
+  int64_t measured_count_ = 0;
+  EarlyStopping early_stopping_{settings_.stop_when_no_better};
   std::optional<FrozenLender> teacher_lender_;
   CheckpointSaver saver_{settings_.checkpoints, communicator_};
   int64_t done_ = 0;

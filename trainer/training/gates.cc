@@ -27,6 +27,8 @@ at::Tensor GateValues(const at::Tensor& scores, const at::Tensor& uniform) {
   return stretched + (stretched.clamp(0.0, 1.0) - stretched).detach();
 }
 
+at::Tensor GateValuesWithoutNoise(const at::Tensor& scores) { return GateValues(scores, at::full_like(scores, 0.5)); }
+
 at::Tensor ClosedProbability(const at::Tensor& scores) { return at::sigmoid(ClosedLogit() - kSlope * scores); }
 
 at::Tensor GateNoise(int64_t gates, uint64_t seed, int64_t step) {

@@ -18,6 +18,9 @@ inline constexpr double kScoreBound = 8.0;
 /// shared head.
 at::Tensor GateValues(const at::Tensor& scores, const at::Tensor& uniform);
 
+/// Returns the same for u = 0.5.
+at::Tensor GateValuesWithoutNoise(const at::Tensor& scores);
+
 /// Returns P(z = 0) of the hard-concrete distribution, for u uniform in (0, 1). Differentiable.
 at::Tensor ClosedProbability(const at::Tensor& scores);
 

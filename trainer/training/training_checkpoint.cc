@@ -236,4 +236,12 @@ absl::Status LoadTrainingCheckpoint(const TrainingCheckpoint& checkpoint, Sharde
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::optional<at::Tensor>> LoadCheckpointTensor(const TrainingCheckpoint& checkpoint,
+                                                               const std::string& name) {
+  // Every rank's file has it.
+  REGROUP_ASSIGN_OR_RETURN(const TensorMap tensors, LoadTensors(checkpoint.folder / RankFileName(0, checkpoint.ranks)));
+  const auto found = tensors.find(name);
+  return found == tensors.end() ? std::nullopt : std::make_optional(found->second);
+}
+
 }  // namespace regroup

@@ -72,4 +72,8 @@ absl::StatusOr<std::optional<TrainingCheckpoint>> FindTrainingCheckpoint(
 /// the state. DATA_LOSS names a state that is of another model.
 absl::Status LoadTrainingCheckpoint(const TrainingCheckpoint& checkpoint, ShardedAdamW& optimizer);
 
+/// Returns a tensor that was saved beside the optimizer's state; nullopt if the checkpoint has none of that name.
+absl::StatusOr<std::optional<at::Tensor>> LoadCheckpointTensor(const TrainingCheckpoint& checkpoint,
+                                                               const std::string& name);
+
 }  // namespace regroup

@@ -77,6 +77,9 @@ void ResolveFinetune(bool best, const v1::Calibration& calibration, v1::Finetune
   // The bild loss is for instructions, which are unrelated to their neighbours.
   if (!finetune.has_across_documents()) finetune.set_across_documents(finetune.loss() != "bild");
   if (!finetune.has_lora_rank()) finetune.set_lora_rank(16);
+  if (!finetune.has_evaluate_every_steps()) finetune.set_evaluate_every_steps(0);
+  if (!finetune.has_evaluate_windows()) finetune.set_evaluate_windows(8);
+  if (!finetune.has_stop_when_no_better()) finetune.set_stop_when_no_better(0);
   if (!finetune.has_lora_alpha()) finetune.set_lora_alpha(2.0 * finetune.lora_rank());
 }
 
@@ -104,6 +107,7 @@ void ResolveResources(v1::Resources& resources) {
   if (!resources.has_device()) resources.set_device("auto");
   if (!resources.has_max_runtime_s()) resources.set_max_runtime_s(86400);
   if (!resources.has_priority()) resources.set_priority(0);
+  if (!resources.has_event_files()) resources.set_event_files(true);
 }
 
 /// Removes slashes and "/." from the end, as the completion of a shell writes them: the folder's own name must come

@@ -199,8 +199,23 @@ class Validation : private SpecChecks {
     }
     if (finetune.has_learning_rate()) CheckRate("finetune.learning_rate", finetune.learning_rate());
     CheckAttentionWeight();
+    CheckMeasurements();
     if (finetune.seed() < 0) Add("finetune.seed", "is {}; write 0 or more", finetune.seed());
     CheckBatch();
+  }
+
+  /// Checks the measurements during training.
+  void CheckMeasurements() {
+    const v1::Finetune& finetune = spec_.finetune();
+    CheckRange("finetune.evaluate_every_steps", finetune.evaluate_every_steps(), 0, 100'000'000);
+    CheckRange("finetune.evaluate_windows", finetune.evaluate_windows(), 1, 1 << 24);
+    CheckRange("finetune.stop_when_no_better", finetune.stop_when_no_better(), 0, 1 << 16);
+    if (finetune.evaluate_every_steps() > 0 && !spec_.evaluation().has_perplexity()) {
+      Add("finetune.evaluate_every_steps", "needs a text to measure on; add evaluation.perplexity");
+    }
+    if (finetune.stop_when_no_better() > 0 && finetune.evaluate_every_steps() == 0) {
+      Add("finetune.stop_when_no_better", "needs measurements during training; write evaluate_every_steps");
+    }
   }
 
   void CheckAttentionWeight() {

@@ -57,7 +57,7 @@ TEST(PerplexityTest, IsTheExponentialOfTheMeanOverAllWindows) {
 
   std::vector<int64_t> progress;
   const Perplexity result = *MeasurePerplexity(model, windows, at::kCPU, *MakeSelfCommunicator(),
-                                               [&](int64_t done) { progress.push_back(done); });
+                                               {.progress = [&](int64_t done) { progress.push_back(done); }});
   EXPECT_NEAR(result.mean_loss, mean, 1e-5);
   EXPECT_NEAR(result.perplexity, std::exp(mean), 1e-5 * std::exp(mean));
   // The squared standard error is the sample variance of the windows' means divided by the number of windows.
@@ -81,7 +81,7 @@ TEST(PerplexityTest, IsAlsoTakenByContext) {
     return std::accumulate(sums.begin() + first - 1, sums.begin() + last, 0.0) /
            static_cast<double>(3 * (last + 1 - first));
   };
-  const Perplexity result = *MeasurePerplexity(model, windows, at::kCPU, *MakeSelfCommunicator(), [](int64_t) {});
+  const Perplexity result = *MeasurePerplexity(model, windows, at::kCPU, *MakeSelfCommunicator(), {});
   ASSERT_EQ(result.by_context.size(), 3u);
   const std::vector<std::pair<int64_t, int64_t>> ranges = {{1, 64}, {65, 128}, {129, 149}};
   for (size_t range = 0; range < ranges.size(); ++range) {
@@ -91,12 +91,29 @@ TEST(PerplexityTest, IsAlsoTakenByContext) {
   }
 }
 
+TEST(PerplexityTest, OfTheFirstWindowsIsThatOfATextThatEndsThere) {
+  TemporaryFolder folder;
+  const Model model = RandomModel(SmallConfig(4), false, 6);
+  const TokenWindows windows = LetterWindows(folder.path() / "data.jsonl", 11, 16);
+  const Perplexity all = *MeasurePerplexity(model, windows, at::kCPU, *MakeSelfCommunicator(), {});
+  const Perplexity first = *MeasurePerplexity(model, windows, at::kCPU, *MakeSelfCommunicator(), {.max_windows = 5});
+  EXPECT_EQ(first.windows, 5);
+  EXPECT_EQ(first.tokens, 5 * 15);
+  ASSERT_EQ(first.window_losses.size(), 5u);
+  for (size_t window = 0; window < 5; ++window) {
+    EXPECT_NEAR(first.window_losses[window], all.window_losses[window], 1e-6);
+  }
+  const double sum = std::accumulate(all.window_losses.begin(), all.window_losses.begin() + 5, 0.0);
+  EXPECT_NEAR(first.mean_loss, sum / 5, 1e-6);
+  EXPECT_EQ(MeasurePerplexity(model, windows, at::kCPU, *MakeSelfCommunicator(), {.max_windows = 99})->windows, 14);
+}
+
 TEST(PerplexityTest, OfAModelWithoutPreferenceIsItsVocabulary) {
   TemporaryFolder folder;
   Model model = RandomModel(SmallConfig(4), false, 6);
   model.head.weight.zero_();
   const TokenWindows windows = LetterWindows(folder.path() / "data.jsonl", 5, 10);
-  const Perplexity result = *MeasurePerplexity(model, windows, at::kCPU, *MakeSelfCommunicator(), [](int64_t) {});
+  const Perplexity result = *MeasurePerplexity(model, windows, at::kCPU, *MakeSelfCommunicator(), {});
   EXPECT_NEAR(result.perplexity, 23.0, 1e-4);
   EXPECT_NEAR(result.standard_error, 0.0, 1e-6);
 }

@@ -76,7 +76,7 @@ TEST(EncoderDecoderTest, PredictsWhatTheEncoderDoesNotRead) {
   const Model model = RandomEncoderDecoder();
   const Predictions half = RunPredictions(model, SomeWindow());
   EXPECT_TRUE(at::equal(half.targets, SomeWindow().narrow(1, 5, 5)));
-  const Predictions two = RunPredictions(model, SomeWindow(), 8);
+  const Predictions two = RunPredictions(model, SomeWindow(), {.encoder_tokens = 8});
   EXPECT_TRUE(at::equal(two.targets, SomeWindow().narrow(1, 8, 2)));
   EXPECT_EQ(two.hidden.size(1), 2);
 }

@@ -6,6 +6,7 @@
 #include "services/common/job_file/resolve_job_spec.h"
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
 #include "tests/unit/trainer/fixtures/tiny_llama.h"
+#include "trainer/plan/plan_estimate.h"
 
 namespace regroup {
 namespace {
@@ -51,6 +52,24 @@ TEST_F(PlanJobTest, ASweepThatTrainsInOneArmIsPlannedWithItsTraining) {
   EXPECT_EQ(plan.tokens().training(), 10 * 4 * 16);
   EXPECT_EQ(plan.ranks(), 2);
   EXPECT_GT(plan.flops(), untrained.flops());
+}
+
+TEST_F(PlanJobTest, MeasurementsDuringTrainingCostAForwardPassEach) {
+  const std::string text = folder_.Write("valid.jsonl", R"({"text": ")" + std::string(10'000, 'a') + "\"}\n");
+  spec_.mutable_finetune()->set_method("direct");
+  spec_.mutable_evaluation()->mutable_perplexity()->set_data(text);
+  spec_.mutable_evaluation()->mutable_perplexity()->set_sequence_length(32);
+  const v1::JobPlan without = Plan();
+  spec_.mutable_finetune()->set_evaluate_windows(3);
+  spec_.mutable_finetune()->set_evaluate_every_steps(4);
+  // After steps 4, 8 and 10.
+  const v1::JobPlan some = Plan();
+  spec_.mutable_finetune()->set_evaluate_every_steps(1);
+  const v1::JobPlan all = Plan();
+  const double once = 3 * 32 * ForwardFlops(SourceModel::Open(folder_.path())->config(), 2, 32);
+  EXPECT_NEAR(some.flops() - without.flops(), 3 * once, 1e-6 * once);
+  EXPECT_NEAR(all.flops() - without.flops(), 10 * once, 1e-6 * once);
+  EXPECT_EQ(all.tokens().evaluation(), without.tokens().evaluation());
 }
 
 TEST_F(PlanJobTest, AnArmThatKeepsTheSourcesHeadsIsPlannedWithoutTraining) {

@@ -2,9 +2,12 @@
 #include "trainer/training/distill_trainer.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <functional>
 #include <limits>
@@ -15,6 +18,7 @@
 
 #include "tests/unit/trainer/fixtures/forwarding_communicator.h"
 #include "tests/unit/trainer/fixtures/letter_windows.h"
+#include "tests/unit/trainer/fixtures/metric_recorder.h"
 #include "tests/unit/trainer/fixtures/tiny_llama.h"
 #include "tests/unit/trainer/fixtures/world.h"
 #include "trainer/distill/bild_loss.h"
@@ -122,6 +126,43 @@ class DistillTrainerTest : public testing::TestWithParam<bool> {
     };
     return BranchLoss(branches_of(student.Effective({})), branches_of(teacher_), 1.0 / static_cast<double>(all.size()))
         .item<double>();
+  }
+
+  TokenWindows MeasuredText() const {
+    return LetterWindows(folder_ / ("valid-" + std::to_string(World().rank()) + ".jsonl"), 9, 24);
+  }
+
+  struct Measured {
+    Model model;
+    at::Tensor weights;
+    /// By step, on rank 0.
+    std::map<int64_t, double> perplexities;
+  };
+  /// Trains a new student with measurements on three windows, which two ranks share unequally.
+  Measured TrainMeasured(DistillSettings settings, int64_t every,
+                         const std::optional<TrainingCheckpoint>& resumed = {}) const {
+    settings.measure_every_steps = every;
+    const TokenWindows text = MeasuredText();
+    RecordedMetrics metrics;
+    link_->ObserveMetrics(std::make_unique<MetricRecorder>(metrics));
+    Student student = MakeStudent();
+    DistillTrainer trainer(settings, student, teacher_, *windows_, World(), *link_, at::kCPU);
+    trainer.MeasureOn(text, 3);
+    if (resumed.has_value()) EXPECT_TRUE(trainer.Resume(*resumed).ok());
+    const absl::Status status = trainer.Run();
+    EXPECT_TRUE(status.ok()) << status;
+    link_->ObserveMetrics(nullptr);
+    EXPECT_TRUE(World().Barrier().ok());
+    Measured measured{.model = student.Effective({}), .weights = Weights(student)};
+    if (World().rank() == 0) measured.perplexities = metrics.values[kValidationPerplexity];
+    return measured;
+  }
+  /// Returns what the last checkpoint knows of measurements, and its step.
+  static std::pair<EarlyStopping, int64_t> EarlyStoppingOf(const std::filesystem::path& checkpoints) {
+    const TrainingCheckpoint last = ListTrainingCheckpoints({checkpoints}).front();
+    EarlyStopping state(1);
+    EXPECT_TRUE(state.Load(LoadCheckpointTensor(last, "early_stopping")->value()).ok());
+    return {state, last.step};
   }
 
   const std::filesystem::path folder_ = SharedFolder("distill");
@@ -267,6 +308,97 @@ TEST_P(DistillTrainerTest, AdaptersLearnAndContinueBitByBit) {
   EXPECT_TRUE(at::equal(Weights(restored), Weights(straight)));
 }
 
+TEST_P(DistillTrainerTest, MeasurementsLeaveTheTrainingAsItIs) {
+  const at::Tensor expected = Weights(Train(Settings(10), World()));
+  const Measured measured = TrainMeasured(Settings(10), 3);
+  EXPECT_TRUE(at::equal(measured.weights, expected));
+  if (World().rank() > 0) return;
+  std::vector<int64_t> steps;
+  for (const auto& [step, perplexity] : measured.perplexities) steps.push_back(step);
+  EXPECT_EQ(steps, (std::vector<int64_t>{3, 6, 9, 10}));
+}
+
+TEST_P(DistillTrainerTest, TheLastMeasurementIsThatOfTheModelThatIsWritten) {
+  const TokenWindows text = MeasuredText();
+  const Measured measured = TrainMeasured(Settings(10), 5);
+  if (World().rank() > 0) return;
+  // Token by token, from logits of the whole window.
+  at::NoGradGuard no_gradients;
+  double sum = 0;
+  const at::Tensor tokens = WindowBatch(text, {0, 1, 2}, at::kCPU);
+  const at::Tensor logits = RunOutputProjection(measured.model, RunHiddenStates(measured.model, tokens));
+  for (int64_t window = 0; window < 3; ++window) {
+    for (int64_t place = 0; place + 1 < tokens.size(1); ++place) {
+      const at::Tensor row = logits[window][place].to(at::kDouble);
+      sum += (row.exp().sum().log() - row[tokens[window][place + 1].item<int64_t>()]).item<double>();
+    }
+  }
+  const double expected = std::exp(sum / static_cast<double>(3 * (tokens.size(1) - 1)));
+  EXPECT_NEAR(measured.perplexities.at(10), expected, 1e-4 * expected);
+}
+
+TEST_P(DistillTrainerTest, EndsWhenMeasurementsDoNotImproveAnyMore) {
+  // At this rate the student only gets worse. Gates are closed from step 32 on, and only then measurements decide.
+  DistillSettings settings = Settings(40);
+  settings.learning_rate = 0.5;
+  settings.stop_when_no_better = 2;
+  settings.checkpoint_every_steps = 100;
+  settings.checkpoints = folder_ / "stopped";
+  const Measured measured = TrainMeasured(settings, 1);
+  const auto [state, step] = EarlyStoppingOf(settings.checkpoints);
+  EXPECT_EQ(state.best_step() + 2, step) << "the last step has a checkpoint";
+  EXPECT_GE(state.best_step(), GetParam() ? 32 : 1);
+  EXPECT_LT(step, 40);
+  // Resumed after its end, it does nothing.
+  const Measured again = TrainMeasured(
+      settings, 1, TrainingCheckpoint{settings.checkpoints / fmt::format("step-{:08}", step), step, World().size()});
+  EXPECT_TRUE(at::equal(again.weights, measured.weights));
+  if (World().rank() > 0) return;
+  EXPECT_EQ(measured.perplexities.rbegin()->first, step);
+  EXPECT_TRUE(again.perplexities.empty());
+}
+
+TEST_P(DistillTrainerTest, AnInterruptedTrainingEndsAtTheSameMeasurement) {
+  DistillSettings settings = Settings(40);
+  settings.learning_rate = 0.5;
+  settings.stop_when_no_better = 3;
+  settings.checkpoint_every_steps = 1;
+  settings.checkpoints = folder_ / "straight";
+  const Measured straight = TrainMeasured(settings, 1);
+  const auto [state, step] = EarlyStoppingOf(settings.checkpoints);
+  settings.checkpoints = folder_ / "resumed";
+  const Measured resumed = TrainMeasured(
+      settings, 1,
+      TrainingCheckpoint{folder_ / "straight" / fmt::format("step-{:08}", step - 1), step - 1, World().size()});
+  EXPECT_TRUE(at::equal(resumed.weights, straight.weights));
+  const auto [again, step_again] = EarlyStoppingOf(settings.checkpoints);
+  EXPECT_EQ(step_again, step);
+  EXPECT_EQ(again.best(), state.best());
+  if (World().rank() > 0) return;
+  EXPECT_EQ(resumed.perplexities.size(), 1u);
+  EXPECT_EQ(resumed.perplexities.at(step), straight.perplexities.at(step));
+}
+
+TEST_P(DistillTrainerTest, PublishesTheValuesOfAllGates) {
+  RecordedMetrics metrics;
+  link_->ObserveMetrics(std::make_unique<MetricRecorder>(metrics));
+  // The last of four steps still has open gates, the last of five has not.
+  Student open = MakeStudent();
+  ASSERT_TRUE(DistillTrainer(Settings(4), open, teacher_, *windows_, World(), *link_, at::kCPU).Run().ok());
+  const std::map<int64_t, std::vector<double>> values = metrics.histograms["gates"];
+  Train(Settings(5), World());
+  link_->ObserveMetrics(nullptr);
+  if (World().rank() > 0) return;
+  ASSERT_EQ(values.size(), GetParam() ? 4u : 0u);
+  if (!GetParam()) return;
+  ASSERT_EQ(std::ssize(values.at(4)), open.gates());
+  for (int64_t gate = 0; gate < open.gates(); ++gate) {
+    const double sigmoid = 1 / (1 + std::exp(-3 * open.scores()[gate].item<double>()));
+    EXPECT_NEAR(values.at(4)[gate], std::clamp(0.5 + 1.005 * (sigmoid - 0.5), 0.0, 1.0), 1e-6) << gate;
+  }
+  EXPECT_EQ(metrics.histograms["gates"].at(5), std::vector<double>(open.gates(), 0.0));
+}
+
 TEST_P(DistillTrainerTest, CountsTheSecondsOfEarlierAttemptsUpToItsCheckpoint) {
   DistillSettings settings = Settings(10);
   settings.checkpoint_every_steps = 5;
@@ -351,7 +483,11 @@ TEST_P(DistillTrainerTest, AFaultThatPassesLeavesNoTraceAfterGoingBackToTheCheck
     if (step > latest) latest = step;
     return step >= 7 && latest == step;
   };
+  RecordedMetrics metrics;
+  link_->ObserveMetrics(std::make_unique<MetricRecorder>(metrics));
   ASSERT_TRUE(TrainSpoilt(WithCheckpoints("spoilt"), student, until_it_went_back).ok());
+  link_->ObserveMetrics(nullptr);
+  EXPECT_THAT(metrics.continued_after, testing::ElementsAre(5));
   EXPECT_EQ(latest, std::numeric_limits<int64_t>::max()) << "it did not go back";
   EXPECT_TRUE(at::equal(Weights(student), undisturbed));
 }

@@ -14,10 +14,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+#include <memory>
 #include <string>
 
 #include "tests/unit/trainer/fixtures/family_folder.h"
 #include "tests/unit/trainer/fixtures/letter_windows.h"
+#include "tests/unit/trainer/fixtures/metric_recorder.h"
 #include "tests/unit/trainer/fixtures/tiny_llama.h"
 #include "tests/unit/trainer/fixtures/world.h"
 #include "trainer/model_folder/conversion.h"
@@ -95,8 +98,10 @@ class SlicedTrainingTest : public testing::TestWithParam<Case> {
             .shard_gradients = true};
   }
 
+  /// With `text`, measures the student on three of its windows; `metrics` takes what rank 0 publishes.
   at::Tensor Train(DistillSettings settings, Communicator& gang, bool sliced,
-                   const std::optional<TrainingCheckpoint>& resumed = {}) const {
+                   const std::optional<TrainingCheckpoint>& resumed = {}, const TokenWindows* text = nullptr,
+                   RecordedMetrics* metrics = nullptr) const {
     const auto place = PlaceIn(gang, sliced);
     const Teacher teacher = *LoadTeacher(*source_, at::kFloat, at::kCPU, place);
     Student student = MakeStudent(teacher, place);
@@ -105,8 +110,13 @@ class SlicedTrainingTest : public testing::TestWithParam<Case> {
     if (resumed.has_value()) {
       EXPECT_TRUE(trainer.Resume(*resumed).ok());
     }
+    if (text != nullptr) {
+      trainer.MeasureOn(*text, 3);
+      if (gang.rank() == 0) link_->ObserveMetrics(std::make_unique<MetricRecorder>(*metrics));
+    }
     const absl::Status status = trainer.Run();
     EXPECT_TRUE(status.ok()) << status;
+    link_->ObserveMetrics(nullptr);
     return Weights(student);
   }
 
@@ -158,6 +168,25 @@ TEST_P(SlicedTrainingTest, KeepingActivationsGivesTheSameBitsAsRecomputingThem) 
   for (const Recompute recompute : {Recompute::kFeedForward, Recompute::kBlock}) {
     settings.recompute = recompute;
     EXPECT_TRUE(at::equal(Train(settings, World(), true), kept));
+  }
+}
+
+TEST_P(SlicedTrainingTest, MeasuresTheStudentOfWholeBlocksAndLeavesTheTrainingAsItIs) {
+  // Two and four ranks share three windows unequally; with eight steps, gates are open at first and closed at the end.
+  const TokenWindows text = LetterWindows(folder_ / ("valid-" + std::to_string(World().rank()) + ".jsonl"), 9, kTokens);
+  for (const bool overlap : {false, true}) {
+    DistillSettings settings = Settings(8);
+    settings.overlap = overlap;
+    const at::Tensor expected = Train(settings, World(), true);
+    settings.measure_every_steps = 3;
+    RecordedMetrics whole, sliced;
+    Train(settings, World(), false, {}, &text, &whole);
+    EXPECT_TRUE(at::equal(Train(settings, World(), true, {}, &text, &sliced), expected));
+    const std::map<int64_t, double>& measured = sliced.values[kValidationPerplexity];
+    ASSERT_EQ(measured.size(), World().rank() == 0 ? 3u : 0u);
+    for (const auto& [step, perplexity] : measured) {
+      EXPECT_NEAR(perplexity, whole.values[kValidationPerplexity].at(step), 1e-4 * perplexity) << "step " << step;
+    }
   }
 }
 

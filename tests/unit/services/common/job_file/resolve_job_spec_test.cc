@@ -64,10 +64,16 @@ TEST(ResolveJobSpec, FillsTheDocumentedDefaults) {
   EXPECT_EQ(spec.finetune().loss(), "kl");
   EXPECT_TRUE(spec.finetune().has_attention_weight());
   EXPECT_EQ(spec.finetune().attention_weight(), 0);
+  EXPECT_TRUE(spec.finetune().has_evaluate_every_steps());
+  EXPECT_EQ(spec.finetune().evaluate_every_steps(), 0);
+  EXPECT_EQ(spec.finetune().evaluate_windows(), 8);
+  EXPECT_TRUE(spec.finetune().has_stop_when_no_better());
+  EXPECT_EQ(spec.finetune().stop_when_no_better(), 0);
   EXPECT_EQ(spec.finetune().lora_rank(), 16);
   EXPECT_DOUBLE_EQ(spec.finetune().lora_alpha(), 32);
   EXPECT_FALSE(spec.alignment().match_energy());
   EXPECT_EQ(spec.resources().device(), "auto");
+  EXPECT_TRUE(spec.resources().event_files());
   EXPECT_EQ(spec.resources().max_runtime_s(), 86400);
   EXPECT_EQ(spec.evaluation().perplexity().max_windows(), 0);
   EXPECT_TRUE(spec.evaluation().perplexity().has_max_windows());

@@ -217,6 +217,20 @@ const Spoilt kSpoilt[] = {
        s.mutable_finetune()->set_shard("all");
      },
      "finetune.attention_weight", "write shard: gradients or optimizer"},
+    {"NegativeMeasurements", [](auto& s) { s.mutable_finetune()->set_evaluate_every_steps(-1); },
+     "finetune.evaluate_every_steps", "0 to"},
+    {"MeasurementsWithoutText",
+     [](auto& s) {
+       s.mutable_finetune()->set_evaluate_every_steps(10);
+       s.mutable_evaluation()->clear_perplexity();
+     },
+     "finetune.evaluate_every_steps", "add evaluation.perplexity"},
+    {"NoMeasuredWindows", [](auto& s) { s.mutable_finetune()->set_evaluate_windows(0); }, "finetune.evaluate_windows",
+     "1 to"},
+    {"NegativePatience", [](auto& s) { s.mutable_finetune()->set_stop_when_no_better(-1); },
+     "finetune.stop_when_no_better", "0 to"},
+    {"PatienceWithoutMeasurements", [](auto& s) { s.mutable_finetune()->set_stop_when_no_better(3); },
+     "finetune.stop_when_no_better", "write evaluate_every_steps"},
     {"SlicedBlocksWithKeptStates",
      [](auto& s) {
        s.mutable_finetune()->set_shard("all");
