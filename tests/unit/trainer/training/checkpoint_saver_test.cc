@@ -73,6 +73,21 @@ TEST_F(CheckpointSaverTest, StepsTakenWhileItIsWrittenAreNotInTheCheckpoint) {
   EXPECT_TRUE(at::equal(model_.Weights(), straight));
 }
 
+TEST_F(CheckpointSaverTest, KeepsMoreTensorsThanTheOptimizers) {
+  at::Tensor more = at::full({3}, 0.1, at::kDouble);
+  for (const int64_t step : {1, 2}) {
+    saver_.Begin(step, model_.optimizer(), {{"more", more}});
+    more.add_(1);
+    ASSERT_TRUE(saver_.Finish().ok());
+  }
+  ASSERT_TRUE(World().Barrier().ok());
+  const auto found = *FindTrainingCheckpoint({folder_}, World());
+  ASSERT_TRUE(found.has_value());
+  EXPECT_TRUE(at::equal(LoadCheckpointTensor(*found, "more")->value(), at::full({3}, 1.1, at::kDouble)));
+  EXPECT_FALSE(LoadCheckpointTensor(*found, "less")->has_value());
+  EXPECT_TRUE(LoadTrainingCheckpoint(*found, model_.optimizer()).ok());
+}
+
 TEST_F(CheckpointSaverTest, ContinuingEndsWithTheSaveOnEveryRank) {
   saver_.Begin(1, model_.optimizer());
   EXPECT_EQ(saver_.step(), 1);
