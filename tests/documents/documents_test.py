@@ -160,6 +160,7 @@ class Releases(unittest.TestCase):
         self.assertEqual(re.findall(r"^(?:appVersion|version): (.*)$", chart, re.MULTILINE), [VERSION] * 2)
         for file in ("deploy/compose/compose.yaml", "deploy/container/Containerfile"):
             self.assertEqual(set(re.findall(r"regroup:(\d[\d.]*)", text_of(file))), {VERSION}, file)
+        self.assertEqual(re.findall(r'^version = "(.*)"', text_of("python/pyproject.toml"), re.MULTILINE), [VERSION])
         self.assertEqual(re.findall(r"^## \[(\d.*?)\]", text_of("CHANGELOG.md"), re.MULTILINE)[0], VERSION)
         self.assertRegex(text_of("SECURITY.md"), rf"\| {re.escape(VERSION.rpartition('.')[0])} \| yes \|")
 

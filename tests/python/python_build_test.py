@@ -3,6 +3,8 @@
 
 import os
 import pathlib
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from harness import places
 INSTALLED = pathlib.Path(os.environ["REGROUP_PYTHON_CLIENT"])
 # The address of nothing, which a program that looks for a network meets at once.
 OFFLINE = {**os.environ, "PIP_NO_INDEX": "1", "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+OFFLINE.pop("PYTHONPATH", None)
 
 
 def run(*command, cwd=None):
@@ -32,7 +35,7 @@ class PythonBuild(unittest.TestCase):
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="regroup-python-"))
         cls.addClassCleanup(shutil.rmtree, cls.folder)
         # setuptools leaves files beside the sources.
-        repository = cls.folder / "repository"
+        cls.repository = repository = cls.folder / "repository"
         for name in ("python", "proto"):
             shutil.copytree(places.REPOSITORY / name, repository / name)
         shutil.copy(places.REPOSITORY / "LICENSE", repository)
@@ -40,6 +43,17 @@ class PythonBuild(unittest.TestCase):
         run(sys.executable, "-m", "build", "--no-isolation", "--outdir", cls.folder / "dist", repository / "python")
         [cls.wheel] = cls.folder.glob("dist/*.whl")
         [cls.source] = cls.folder.glob("dist/*.tar.gz")
+
+    def test_follows_the_page(self):
+        commands = re.findall(r"^    ((?:pip|python) .*?)(?:  +#.*)?$", (self.repository / "python/README.md").read_text(), re.M)
+        self.assertEqual(len(commands), 3)
+        for command in commands:
+            words = shlex.split(command)
+            # The dependencies and the generator of stubs come from the environment of this test.
+            offline = ["--no-build-isolation", "--no-deps", "--dry-run"] if words[0] == "pip" else ["--no-isolation"]
+            program = [sys.executable, "-m", "pip"] if words[0] == "pip" else [sys.executable]
+            run(*program, *words[1:], *offline, cwd=self.repository)
+        self.assertEqual(len(list(self.repository.glob("python/dist/regroup-*"))), 2)
 
     def test_installs_the_wheel(self):
         shutil.rmtree(INSTALLED, ignore_errors=True)

@@ -147,7 +147,8 @@ class PythonClientTest(ProgramTest):
             self.client.wait(job, timeout_s=1)
 
     def test_a_failure_names_its_class_and_shows_as_text(self):
-        job = self.client.submit(self.job(source={"checkpoint": str(self.folder / "<b>&none")}))
+        # A C1 control, a change of direction and an invisible character, which YAML and file names may hold.
+        job = self.client.submit(self.job(source={"checkpoint": str(self.folder / "<b>&none\x9b\u202e\u200b")}))
         failed = self.client.wait(job)
         self.assertIs(failed.state, regroup.JobState.FAILED)
         self.assertIn(failed.failure.failure_class, ("user", "data"))
@@ -155,6 +156,9 @@ class PythonClientTest(ProgramTest):
         self.assertIn("&lt;b&gt;&amp;none", page)
         self.assertNotIn("<b>&none", page)
         self.assertIn("<td>inspect</td><td>failed</td>", page)
+        for shown in (page, str(regroup.JobFailed(failed)), repr(failed)):
+            self.assertNotRegex(shown, "[\x9b\u202e\u200b]")
+        self.assertIn("\\u{202e}", page)
         self.assertEqual(repr(failed), f"<regroup.Job '{job.id}': failed>")
 
     def test_streams_are_ended_by_their_reader(self):

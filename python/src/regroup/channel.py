@@ -109,7 +109,7 @@ _OPTIONS: dict[str, Any] = {
     "grpc.use_local_subchannel_pool": 1,
     "grpc.enable_http_proxy": 0,
 }
-# Of several coordinators only the leader answers calls; its health service says SERVING.
+# Only the leader of several coordinators answers calls; its health service says SERVING.
 _FOLLOW_THE_LEADER: dict[str, Any] = {
     "grpc.service_config": json.dumps(
         {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}

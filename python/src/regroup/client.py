@@ -170,9 +170,9 @@ class Client:
     ) -> Iterator[JobEvent]:
         """Yields the job's current state, then every change until it is final.
 
-        A broken connection is made again and continues after the last event; Unavailable is raised once the coordinator
-        has not been heard of for `patience_s`, and TimeoutError after `timeout_s`. With the `resume_token` of an event
-        only later changes follow, and tasks that have not changed since are missing.
+        After a broken connection it connects again and continues after the last event. Raises Unavailable if the
+        coordinator has not been heard of for `patience_s`, and TimeoutError after `timeout_s`. With the `resume_token`
+        of an event only later changes follow, and tasks that have not changed since are missing.
         """
         token = resume_token
         mirror = JobMirror()

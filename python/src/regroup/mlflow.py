@@ -20,7 +20,9 @@ from regroup.streams import MetricPoint
 
 JOB_TAG = "regroup.job"
 CREATED_TAG = "regroup.create_time"
-_BATCH = 100
+# MLflow takes this many of each in one call.
+_MOST_PARAMS = 100
+_MOST_METRICS = 1000
 _LONGEST_PARAM = 500
 _STATUS = {JobState.SUCCEEDED: "FINISHED", JobState.FAILED: "FAILED", JobState.CANCELLED: "KILLED"}
 
@@ -96,7 +98,7 @@ def _log_params(tracking: Any, run_id: str, job: Job) -> None:
         for key, value in flatten(job.resolved_spec)
         if _allowed(key) not in present
     ]
-    for batch in _batches(new):
+    for batch in _batches(new, _MOST_PARAMS):
         tracking.log_batch(run_id, params=batch)
 
 
@@ -106,9 +108,9 @@ def _log_metrics(tracking: Any, run_id: str, points: Iterable[Metric]) -> None:
     for point in points:
         by_key.setdefault(point.key, []).append(point)
     for key, wanted in by_key.items():
-        present = {(point.step, point.timestamp, point.value) for point in tracking.get_metric_history(run_id, key)}
-        new = [point for point in wanted if (point.step, point.timestamp, point.value) not in present]
-        for batch in _batches(new):
+        present = set(map(_identity_of, tracking.get_metric_history(run_id, key)))
+        new = [point for point in wanted if _identity_of(point) not in present]
+        for batch in _batches(new, _MOST_METRICS):
             tracking.log_batch(run_id, metrics=batch)
 
 
@@ -123,9 +125,14 @@ def _figures(job: Job) -> Iterator[Metric]:
         yield Metric(_allowed(name), value, when, 0)
 
 
-def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), _BATCH):
-        yield items[start : start + _BATCH]
+def _identity_of(point: Any) -> tuple[int, int, str]:
+    """Returns a key of a point; as text, because NaN differs from itself."""
+    return point.step, point.timestamp, repr(point.value)
+
+
+def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def _allowed(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What the coordinator streams: events of a job, log lines, and points of training curves."""
+"""Values that the coordinator streams: events of a job, log lines, and points of training curves."""
 
 from __future__ import annotations
 
