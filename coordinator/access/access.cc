@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "coordinator/access/json_web_token.h"
 #include "coordinator/access/token_file.h"
 #include "services/common/base/error.h"
 #include "services/common/base/files.h"
@@ -18,6 +19,8 @@ namespace {
 
 /// Time after which the removal of a token is noticed without a call.
 constexpr std::chrono::milliseconds kWatchInterval(1000);
+/// Callers with a budget of their own for refusals; those of JSON Web Tokens can have any number of names.
+constexpr size_t kMostBudgets = 10'000;
 
 absl::Status Unauthenticated(const std::string& message) {
   return MakeError(absl::StatusCode::kUnauthenticated, v1::CREDENTIALS_REQUIRED, message);
@@ -25,8 +28,9 @@ absl::Status Unauthenticated(const std::string& message) {
 
 /// Retrying helps once an administrator has repaired the file, so workers go on meanwhile.
 absl::Status Closed() {
-  return MakeError(absl::StatusCode::kUnavailable, v1::TOKENS_UNREADABLE,
-                   "the coordinator rejects every call because it cannot read its token file; its log says why");
+  return MakeError(
+      absl::StatusCode::kUnavailable, v1::TOKENS_UNREADABLE,
+      "the coordinator rejects every token of its token file because it cannot read the file; its log says why");
 }
 
 /// Returns the call's token; empty if it carries none, or more than one.
@@ -41,11 +45,13 @@ std::string TokenOf(const grpc::ServerContextBase& context) {
 
 Access::Access(AccessOptions options)
     : options_(std::move(options)),
+      jwt_(options_.jwt.IsSet() ? std::make_optional<JwtIdentity>(options_.jwt) : std::nullopt),
       watch_([this](const Caller& caller) { return CheckIsValid(caller); },
              [this] {
                {
                  const std::lock_guard lock(mutex_);
                  ReloadIfChanged();
+                 TellIfReadable();
                }
                TellOfThoseLeftOut();
              },
@@ -67,8 +73,16 @@ absl::Status Access::Load() {
   } else if (error != ENOENT) {
     return ErrnoStatus(error, "read", options_.token_file);
   }
+  if (jwt_) REGROUP_RETURN_IF_ERROR(jwt_->Reload());
   options_.on_readable(true);
   return absl::OkStatus();
+}
+
+/// Tells of files that cannot be read any more, or again, while the lock is held.
+void Access::TellIfReadable() {
+  const bool is_readable = closed_.ok() && (!jwt_ || jwt_->Reload().ok());
+  if (is_readable != was_readable_) options_.on_readable(is_readable);
+  was_readable_ = is_readable;
 }
 
 /// Reads the file while the lock is held.
@@ -90,7 +104,7 @@ absl::Status Access::Read() {
 
 bool Access::IsOpen() const {
   const std::lock_guard lock(mutex_);
-  return is_open_;
+  return is_open_ && !jwt_;
 }
 
 void Access::ReloadIfChanged() {
@@ -105,7 +119,7 @@ void Access::ReloadIfChanged() {
   if (FileVersion(now) == seen_) return;
   seen_ = FileVersion(now);
   if (const absl::Status status = Read(); !status.ok()) return Close(status);
-  options_.on_readable(true);
+  TellIfReadable();
   LogInfo("tokens reloaded", {{"file", options_.token_file.string()}, {"tokens", callers_.size()}});
 }
 
@@ -115,12 +129,13 @@ void Access::Close(const absl::Status& why) {
   is_open_ = false;
   if (why == closed_) return;
   closed_ = why;
-  options_.on_readable(false);
-  LogError("the token file cannot be read; every call is rejected until it is repaired",
+  TellIfReadable();
+  LogError("the token file cannot be read; every token of it is rejected until it is repaired",
            {{"file", options_.token_file.string()}, {"reason", std::string(why.message())}});
 }
 
 absl::Status Access::CheckIsValid(const Caller& caller) {
+  if (caller.jwt != nullptr) return jwt_->CheckIsValid(caller, options_.now());
   const std::lock_guard lock(mutex_);
   if (is_open_) return absl::OkStatus();
   if (!closed_.ok()) return Closed();
@@ -132,11 +147,19 @@ absl::Status Access::CheckIsValid(const Caller& caller) {
 }
 
 absl::StatusOr<Caller> Access::Identify(const grpc::ServerContextBase& context) {
-  const std::lock_guard lock(mutex_);
-  ReloadIfChanged();
-  if (is_open_) return Caller();
   const std::string token = TokenOf(context);
-  if (token.empty()) return Unauthenticated("the call carries no token; give one with --token-file");
+  {
+    const std::lock_guard lock(mutex_);
+    ReloadIfChanged();
+    if (is_open_ && !jwt_) return Caller();
+    if (token.empty()) return Unauthenticated("the call carries no token; give one with --token-file");
+    if (!jwt_ || !HasFormOfJsonWebToken(token)) return FindInTokenFile(token);
+  }
+  // Without the lock: to verify a signature takes longer than all the rest.
+  return jwt_->Identify(token, options_.now());
+}
+
+absl::StatusOr<Caller> Access::FindInTokenFile(const std::string& token) const {
   if (!closed_.ok()) return Closed();
   const auto found = callers_.find(Sha256Of(token));
   if (found == callers_.end()) return Unauthenticated("the token is unknown or was removed");
@@ -161,8 +184,7 @@ absl::StatusOr<Caller> Access::Admit(const grpc::ServerContextBase& context, std
 
 RefusalBudget& Access::BudgetOf(const std::string& caller) {
   const std::lock_guard lock(mutex_);
-  // The names are those of the token file.
-  return refusals_[caller];
+  return refusals_[refusals_.size() < kMostBudgets || refusals_.contains(caller) ? caller : ""];
 }
 
 void Access::NoteRefused(const Caller& caller, std::string_view method, const std::string& resource,

@@ -2,6 +2,7 @@
 // not in the table is rejected for every role. Values and pure functions, for any thread.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,8 +29,11 @@ std::string_view RoleName(Role role);
 /// Returns the role of that name, if a person may give it: every one but kLocal.
 std::optional<Role> RoleFromName(std::string_view name);
 
+/// See jwt_identity.h.
+struct VerifiedToken;
+
 struct Caller {
-  /// The token's name; empty for kLocal.
+  /// The token's name, or the owner that a JSON Web Token names; empty for kLocal.
   std::string name;
   Role role = Role::kLocal;
   /// The workers that it speaks for, see worker_binding.h; empty for other roles.
@@ -38,6 +42,8 @@ struct Caller {
   std::string peer;
   /// SHA-256 of the token, hexadecimal; empty for kLocal.
   std::string token_digest;
+  /// The caller's JSON Web Token; null for a token of the token file.
+  std::shared_ptr<const VerifiedToken> jwt;
 
   /// Returns true if the caller may see the owner's jobs; a submitter sees only its own.
   bool SeesJobOf(const std::string& owner) const { return role != Role::kSubmitter || owner == name; }

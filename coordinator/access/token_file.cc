@@ -29,12 +29,6 @@ constexpr char kHeading[] =
 
 using Tokens = std::vector<TokenEntry>;
 
-bool IsName(const std::string& name) {
-  return !name.empty() && name.size() <= kLongestName && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
-  });
-}
-
 bool IsDigest(const std::string& text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
@@ -53,7 +47,7 @@ absl::StatusOr<TokenEntry> ParseLine(const std::string& line) {
   std::string rest;
   words >> entry.name >> role >> entry.digest >> entry.created >> entry.worker;
   const std::optional<Role> known = RoleFromName(role);
-  if (!IsName(entry.name) || !known || !IsDigest(entry.digest) || words >> rest) {
+  if (!IsCallerName(entry.name) || !known || !IsDigest(entry.digest) || words >> rest) {
     return absl::InvalidArgumentError("the line is not NAME ROLE SHA256 TIME [WORKER]");
   }
   entry.role = *known;
@@ -93,6 +87,12 @@ absl::Status NoToken(const std::filesystem::path& file, const std::string& name)
 
 }  // namespace
 
+bool IsCallerName(std::string_view name) {
+  return !name.empty() && name.size() <= kLongestName && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+  });
+}
+
 std::string BoundWorker(const TokenEntry& token) {
   if (token.role != Role::kWorker) return "";
   return token.worker.empty() ? token.name : token.worker;
@@ -118,9 +118,8 @@ absl::StatusOr<Tokens> ReadTokens(const std::filesystem::path& file) {
 
 absl::StatusOr<std::string> AddToken(const std::filesystem::path& file, const std::string& name, Role role,
                                      const std::string& worker) {
-  if (!IsName(name)) {
-    return absl::InvalidArgumentError(
-        fmt::format("\"{}\" is not a token name; use at most 63 lower-case letters, digits, hyphens and dots", name));
+  if (!IsCallerName(name)) {
+    return absl::InvalidArgumentError(fmt::format("\"{}\" is not a token name; {}", name, kFormOfCallerName));
   }
   REGROUP_RETURN_IF_ERROR(CheckBinding(role, worker));
   REGROUP_ASSIGN_OR_RETURN(const std::string secret, RandomHex(kTokenBytes));

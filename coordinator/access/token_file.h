@@ -27,6 +27,10 @@ struct TokenEntry {
   std::string worker = "";
 };
 
+/// Form of the names of callers, and of the owners of their jobs.
+inline constexpr char kFormOfCallerName[] = "use at most 63 lower-case letters, digits, hyphens and dots";
+bool IsCallerName(std::string_view name);
+
 /// Returns the workers that the token speaks for; empty for other roles than worker.
 std::string BoundWorker(const TokenEntry& token);
 

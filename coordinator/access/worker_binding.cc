@@ -46,6 +46,13 @@ absl::StatusOr<std::string> MakeWorkerBinding(const std::string& id, const std::
 absl::Status CheckSpeaksFor(const Caller& caller, const std::string& worker) {
   if (caller.role == Role::kLocal || Covers(caller.worker, worker)) return absl::OkStatus();
   const std::string shown = IsWorkerId(worker) ? worker : "this worker";
+  if (caller.jwt != nullptr) {
+    return MakeError(
+        absl::StatusCode::kPermissionDenied, v1::NOT_ALLOWED,
+        fmt::format("the JWT of \"{}\" is for worker {}, not for {}; the file of --jwt-roles says for which "
+                    "workers, with worker or worker_claim",
+                    caller.name, caller.worker, shown));
+  }
   return MakeError(
       absl::StatusCode::kPermissionDenied, v1::NOT_ALLOWED,
       fmt::format("token \"{}\" is for worker {}, not for {}; give each worker its own token, or bind this "

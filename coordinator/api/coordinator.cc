@@ -59,6 +59,7 @@ Coordinator::Coordinator(const CoordinatorOptions& options, std::unique_ptr<JobS
       pump_(options.streams),
       access_({.token_file = options.token_file,
                .needs_tokens = options.needs_tokens,
+               .jwt = options.jwt,
                .on_readable = [this](bool readable) { metrics_.SetTokensReadable(readable); },
                .on_refused = [this](const Refusal& refusal) { WriteDown(refusal); }}),
       core_(options.cluster, store_.get(), &feeds_, &metrics_, SystemClocks()),
@@ -80,7 +81,7 @@ absl::Status Coordinator::CheckIsClosed(const CoordinatorOptions& options) const
   if (IsLocalAddress(options.listen) || !access_.IsOpen()) return absl::OkStatus();
   return absl::FailedPreconditionError(fmt::format(
       "{} can be reached from other machines and so needs tokens: make them with `regroup-coordinator init` "
-      "or `regroup-coordinator token add`, and name their file with --tokens",
+      "or `regroup-coordinator token add`, and name their file with --tokens, or verify JWTs with --jwt-keys",
       options.listen));
 }
 

@@ -48,6 +48,8 @@ struct CoordinatorOptions {
   std::filesystem::path token_file;
   /// True if the file must exist: an administrator named it. Otherwise a coordinator without one needs no tokens.
   bool needs_tokens = false;
+  /// Keys, roles and rules of callers with JSON Web Tokens, in addition to those of the token file.
+  JwtOptions jwt;
   AllowedPaths allowed_paths;
   /// Memory above which connections are ended, in bytes; 0: see MemoryGuard.
   size_t max_process_bytes = 0;

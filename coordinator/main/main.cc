@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
 #include <functional>
 
@@ -41,11 +43,36 @@ struct Flags {
   int plan_memory_mib = 768;
   int64_t memory_mib = 0;
   int64_t max_log_mib_per_job = 64;
+  int jwt_leeway_s = 60;
   std::string port_file;
   std::string metrics_port_file;
   std::string log_format = "json";
   bool die_with_parent = false;
 };
+
+void AddJwtFlags(CLI::App* app, Flags* flags) {
+  JwtOptions* const jwt = &flags->options.jwt;
+  app->add_option("--jwt-keys", jwt->keys,
+                  "File with a JSON Web Key Set: callers may identify themselves by JWTs of its issuer");
+  app->add_option("--jwt-issuer", jwt->claims.issuer, "With --jwt-keys: the value of a JWT's iss");
+  app->add_option("--jwt-audience", jwt->claims.audience, "With --jwt-keys: a value of a JWT's aud");
+  app->add_option("--jwt-roles", jwt->roles, "With --jwt-keys: YAML file with the rules that give claims a role");
+  app->add_option("--jwt-leeway-s", flags->jwt_leeway_s,
+                  "With --jwt-keys: difference in seconds that clocks may have when the times of a JWT are checked")
+      ->check(CLI::Range(0, 3600))
+      ->capture_default_str();
+}
+
+/// Without issuer, audience or rules, a token that was made for another service would be admitted.
+absl::Status CheckJwtFlags(const JwtOptions& jwt) {
+  const std::array<bool, 4> given = {!jwt.keys.empty(), !jwt.claims.issuer.empty(), !jwt.claims.audience.empty(),
+                                     !jwt.roles.empty()};
+  if (std::all_of(given.begin(), given.end(), [&given](bool is_given) { return is_given == given.front(); })) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      "--jwt-keys, --jwt-issuer, --jwt-audience and --jwt-roles must be given together, none of them empty");
+}
 
 void AddFlags(CLI::App* app, Flags* flags) {
   app->set_version_flag("--version", std::string(REGROUP_VERSION));
@@ -143,6 +170,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
   AddTlsFlags(app, &flags->options.tls);
   app->add_option("--tokens", flags->options.token_file,
                   "File with the callers' tokens, which must exist; default: STATE_DIR/tokens, if that exists");
+  AddJwtFlags(app, flags);
 }
 
 absl::Status CompleteOptions(Flags* flags) {
@@ -151,6 +179,7 @@ absl::Status CompleteOptions(Flags* flags) {
     return absl::InvalidArgumentError("give --work-dir or --state-dir");
   }
   if (options.state_folder.empty()) options.state_folder = options.work_folder / "coordinator";
+  REGROUP_RETURN_IF_ERROR(CheckJwtFlags(options.jwt));
   options.needs_tokens = !options.token_file.empty();
   if (!options.needs_tokens) options.token_file = options.state_folder / "tokens";
   if (flags->heartbeat_s >= flags->lease_s) {
@@ -162,6 +191,7 @@ absl::Status CompleteOptions(Flags* flags) {
       return absl::InvalidArgumentError("--leader-lease-s must be smaller than --lease-s");
     }
   }
+  options.jwt.claims.leeway = std::chrono::seconds(flags->jwt_leeway_s);
   options.leader_lease = std::chrono::seconds(flags->leader_lease_s);
   options.keep_finished = std::chrono::hours(24) * flags->keep_finished_days;
   options.cluster.lease = std::chrono::seconds(flags->lease_s);

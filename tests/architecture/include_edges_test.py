@@ -44,7 +44,7 @@ EDGES = {
     "coordinator/schedule": ["coordinator/job"],
     "coordinator/store": ["coordinator/job"],
     # Who may call what.
-    "coordinator/access": ["services/common/rpc"],
+    "coordinator/access": ["services/common/job_file", "services/common/rpc"],
     # The thread that decides, and what it tells others.
     "coordinator/core": ["services/common/metrics", "coordinator/job", "coordinator/schedule", "coordinator/store"],
     "coordinator/api": ["services/common/rpc", "services/common/job_file", "services/common/programs",
@@ -90,7 +90,8 @@ FENCES = {
     "prometheus-cpp": (r"prometheus/", ["services/common/metrics/metrics.cc"]),
     "yaml-cpp": (r"yaml-cpp/", ["services/common/job_file/yaml_tree.cc"]),
     "OpenSSL": (r"openssl/", ["services/common/base/sha256.cc", "services/common/remote/download.cc",
-                              "services/common/remote/s3_request.cc", "services/common/rpc/certificates.cc"]),
+                              "services/common/remote/s3_request.cc", "services/common/rpc/certificates.cc",
+                              "coordinator/access/public_key.cc"]),
     "libcurl": (r"curl/", ["services/common/remote/http_client.cc"]),
     "TinyXML-2": (r"tinyxml2\.h$", ["services/common/remote/s3_files.cc", "services/common/remote/upload.cc"]),
     "zlib and Zstandard": (r"(zlib|zstd)\.h$", ["trainer/data/data_decoder.cc"]),

@@ -30,7 +30,7 @@ class TreeBuilder final : public YAML::EventHandler {
   YamlNode TakeRoot() { return std::move(root_); }
 
   void OnDocumentStart(const YAML::Mark& mark) override {
-    if (++documents_ > 1) throw Refusal(PositionOf(mark), "a job file holds one document; remove the second '---'");
+    if (++documents_ > 1) throw Refusal(PositionOf(mark), "the file must hold one document; remove the second '---'");
   }
   void OnDocumentEnd() override {}
 
@@ -154,13 +154,13 @@ Position EndOf(std::string_view text, size_t offset) {
 absl::Status CheckBytes(std::string_view text, std::string_view file_name) {
   if (text.size() > kMaximumBytes) {
     return Refused(file_name, {},
-                   fmt::format("the file has {} bytes; a job file has at most {}", text.size(), kMaximumBytes));
+                   fmt::format("the file has {} bytes; at most {} are allowed", text.size(), kMaximumBytes));
   }
   for (size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<unsigned char>(text[i]);
     if (byte >= 0x20 || byte == '\n' || byte == '\r' || byte == '\t') continue;
     return Refused(file_name, EndOf(text, i),
-                   fmt::format("control character 0x{:02x}; a job file is plain text", byte));
+                   fmt::format("control character 0x{:02x}; the file must be plain text", byte));
   }
   return absl::OkStatus();
 }
@@ -187,7 +187,7 @@ absl::StatusOr<YamlNode> ParseYamlTree(std::string_view text, std::string_view f
   YamlNode root = builder.TakeRoot();
   if (root.kind == YamlNode::Kind::kNull) root.kind = YamlNode::Kind::kMapping;
   if (root.kind != YamlNode::Kind::kMapping) {
-    return Refused(file_name, root.position, "a job file is a mapping; start with 'name: ...'");
+    return Refused(file_name, root.position, "the file must be a mapping, such as 'name: ...'");
   }
   return root;
 }

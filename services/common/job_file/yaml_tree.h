@@ -1,4 +1,4 @@
-// Parses the strict subset of YAML that job files use into a tree with positions.
+// Parses the strict subset of YAML that job files and role files use into a tree with positions.
 //
 // One document of mappings, sequences and scalars. Anchors, aliases, tags, duplicate keys, keys that are not plain
 // text, more than kMaximumDepth levels and more than kMaximumBytes are rejected. Only this unit uses yaml-cpp.

@@ -16,7 +16,6 @@ namespace {
 using grpc::experimental::InterceptionHookPoints;
 
 constexpr std::string_view kWhiteSpace = " \t\r\n";
-constexpr size_t kLongestToken = 512;
 
 std::string FirstLine(const std::string& text) {
   const size_t start = text.find_first_not_of(kWhiteSpace);
@@ -74,7 +73,7 @@ absl::StatusOr<std::string> ReadTokenFile(const std::string& path) {
   std::string token = FirstLine(content);
   if (IsToken(token)) return token;
   return absl::InvalidArgumentError(
-      fmt::format("{} holds no token; write the line that `regroup-coordinator token add` printed", path));
+      fmt::format("{} holds no token; write the line that `regroup-coordinator token add` printed, or a JWT", path));
 }
 
 std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface> MakeTokenSender(std::string path,

@@ -4,6 +4,7 @@
 
 #include <grpcpp/support/client_interceptor.h>
 
+#include <cstddef>
 #include <memory>
 #include <string>
 
@@ -14,6 +15,8 @@ namespace regroup {
 /// The name of the header, and the prefix of the token in it.
 inline constexpr char kAuthorizationHeader[] = "authorization";
 inline constexpr char kBearerPrefix[] = "Bearer ";
+/// Most bytes of a token: half of what a server accepts as headers of a call.
+inline constexpr size_t kLongestToken = 8 << 10;
 
 /// Returns the file's first line without surrounding white space. INVALID_ARGUMENT if it is not a token.
 absl::StatusOr<std::string> ReadTokenFile(const std::string& path);

@@ -60,8 +60,8 @@ TEST(YamlTree, RefusesTags) {
 TEST(YamlTree, RefusesASecondDocument) { EXPECT_THAT(ErrorOf("a: 1\n---\nb: 2\n"), HasSubstr("one document")); }
 
 TEST(YamlTree, RefusesAListOrATextAsTheWholeFile) {
-  EXPECT_THAT(ErrorOf("- a\n"), HasSubstr("a job file is a mapping"));
-  EXPECT_THAT(ErrorOf("hello\n"), HasSubstr("a job file is a mapping"));
+  EXPECT_THAT(ErrorOf("- a\n"), HasSubstr("must be a mapping"));
+  EXPECT_THAT(ErrorOf("hello\n"), HasSubstr("must be a mapping"));
 }
 
 TEST(YamlTree, RefusesKeysThatAreNotText) {
@@ -80,7 +80,7 @@ TEST(YamlTree, RefusesDeepNestingWithoutRunningOutOfStack) {
 }
 
 TEST(YamlTree, RefusesAnOversizedFile) {
-  EXPECT_THAT(ErrorOf("a: " + std::string(kMaximumBytes, 'x')), HasSubstr("a job file has at most"));
+  EXPECT_THAT(ErrorOf("a: " + std::string(kMaximumBytes, 'x')), HasSubstr("are allowed"));
 }
 
 TEST(YamlTree, FindsADuplicateAmongVeryManyKeys) {
