@@ -131,7 +131,8 @@ void CoordinatorMetrics::DescribeCluster() {
   metrics_.DescribeGauge("build_info", "1, with the coordinator's version.");
   metrics_.DescribeGauge("is_leader", "1 while this coordinator leads, 0 while it recovers or another one leads.");
   metrics_.DescribeGauge("tokens_readable",
-                         "1 while the token file can be read or none is needed, 0 while every call is rejected.");
+                         "1 while the token file and those for JSON Web Tokens can be read or none is needed, 0 while "
+                         "tokens are rejected.");
   metrics_.DescribeGauge(
       "certificates_usable",
       "1 while the certificate files can be used or none are needed, 0 while no new connection can be "

@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import subprocess
+import textwrap
 import time
 import unittest
 
@@ -386,6 +387,41 @@ class Examples(Jwt):
             self.assertNotIn(self.call(token, allowed, REQUEST)[0], ("PERMISSION_DENIED", "UNAUTHENTICATED"), account)
             self.assertEqual(self.call(token, refused, REQUEST)[0], "PERMISSION_DENIED", account)
         self.assert_refused(self.rsa.sign(jwt_issuer.service_account("other", "regroup-worker", "w1")), "PERMISSION_DENIED")
+
+    def test_the_commands_flags_and_rules_of_the_guide_admit_a_service_account(self):
+        chapter = (places.REPOSITORY / "deploy/OPERATIONS.md").read_text().split("\n## JSON Web Tokens\n")[1].split("\n## ")[0]
+        flags = re.search(r"^    (--jwt-keys .*)$", chapter, re.MULTILINE)[1].split()
+        rules = re.search(r"^    rules:\n(?:    .*\n)+", chapter, re.MULTILINE)[0]
+        self.keys.unlink()
+        issuer = self.run_commands(re.search(r"<!-- run -->\n```sh\n(.*?)```", chapter, re.DOTALL)[1]).strip()
+        self.assertEqual(flags[flags.index("--jwt-issuer") + 1], issuer)
+        self.replace(self.roles, textwrap.dedent(rules))
+        files = {"/etc/regroup/jwt/keys.json": self.keys, "/etc/regroup/jwt/roles.yaml": self.roles}
+        self.cluster = self.start_cluster(workers=0, coordinator_arguments=[files.get(word, word) for word in flags])
+        self.channel = grpc.insecure_channel(self.cluster.address)
+        self.addCleanup(self.channel.close)
+        mine = self.rsa.sign(jwt_issuer.service_account("ml", "regroup-worker", "w1", iss=issuer))
+        self.assertEqual(self.call(mine, "ClusterService/GetServerInfo")[0], "OK")
+
+    def run_commands(self, commands):
+        """Runs them with a kubectl that answers as a cluster does."""
+        answers = {"/openid/v1/jwks": jwt_issuer.key_set(self.rsa),
+                   "/.well-known/openid-configuration": json.dumps({
+                       "issuer": "https://kubernetes.default.svc.cluster.local", "jwks_uri": "https://10.0.0.1/openid/v1/jwks"})}
+        for path, answer in answers.items():
+            self.write_answer(path, answer)
+        programs = self.folder / "bin"
+        programs.mkdir()
+        (programs / "kubectl").write_text(f'#!/bin/sh\n[ "$1 $2" = "get --raw" ] && cat "{self.folder}/answers$3"\n')
+        (programs / "kubectl").chmod(0o755)
+        return subprocess.run(["bash", "-euo", "pipefail", "-c", commands], check=True, capture_output=True, text=True,
+                              timeout=60, env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}",
+                                               "FOLDER": str(self.folder)}).stdout
+
+    def write_answer(self, path, answer):
+        file = self.folder / f"answers{path}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(answer)
 
     def test_people_get_the_roles_of_the_example(self):
         self.replace(self.roles, (EXAMPLES / "people-roles.yaml").read_text())

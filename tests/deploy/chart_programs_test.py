@@ -8,7 +8,7 @@ import subprocess
 import unittest
 import urllib.request
 
-from harness import job_file, places, postgres, processes
+from harness import job_file, jwt_issuer, places, postgres, processes
 from harness.program_test import ProgramTest
 
 import chart
@@ -50,6 +50,8 @@ class Release:
         word = re.sub(r"(dns:///)?demo-regroup-coordinator(-headless)?\.ml\.svc:7447", here, word)
         word = word.replace("$(POD_NAME)", POD).replace(":7447", ":0").replace(":9447", ":0").replace("0.0.0.0:7448", "127.0.0.1:0")
         for there, here in {"/etc/regroup/tls": f"tls-{component}", "/etc/regroup/auth": "auth",
+                            "/etc/regroup/jwt-keys": "jwt-keys", "/etc/regroup/jwt-roles": "jwt-roles",
+                            "/etc/regroup/identity": "identity",
                             "/etc/regroup/scripts": "scripts", "/etc/regroup/store": "store", "/var/lib/regroup": "state"}.items():
             word = word.replace(there, str(self.folder / here))
         return re.sub(r"=/work$", f"={self.folder}/work", word)
@@ -191,6 +193,27 @@ class ChartProgramsTest(ProgramTest):
         processes.wait_until(lambda: self.state_of_worker() == "ready", "the second coordinator", 60, 0.2)
         self.assertIn('"message":"leads","fencing":"2"', (self.folder / "coordinator-1.log").read_text())
         self.assertEqual(self.is_leader(1), 1)
+
+    def test_a_worker_identifies_itself_by_its_service_account(self):
+        values = chart.read_values(chart.FOLDER / "ci/jwt-values.yaml")
+        values["worker"]["drainOnStop"] = True
+        self.release = Release(self.folder, values)
+        key = jwt_issuer.Key("cluster")
+        claims = {"iss": values["auth"]["jwt"]["issuer"]}
+        mine = key.sign({**jwt_issuer.service_account("ml", "demo-regroup-worker", POD), **claims})
+        anothers = key.sign({**jwt_issuer.service_account("ml", "demo-regroup-worker", "demo-regroup-worker-1"), **claims})
+        roles = chart.find(self.release.objects, "ConfigMap", "-jwt-roles")["data"]["roles.yaml"]
+        for path, content in {"jwt-keys/keys.json": jwt_issuer.key_set(key), "jwt-roles/roles.yaml": roles,
+                              "identity/token": anothers}.items():
+            Release._write(self.folder / path, content.encode())
+        self.start_coordinator()
+        self.start("worker", "StatefulSet", "-worker", "worker")
+        processes.wait_until(lambda: "is for worker demo-regroup-worker-1" in (self.folder / "worker.log").read_text(),
+                             "a refusal of the token of another pod", 60, 0.2)
+        self.assertIsNone(self.state_of_worker())
+        # The kubelet replaces the token.
+        Release._write(self.folder / "identity/token", mine.encode())
+        self.wait_for_state("ready")
 
     def is_leader(self, index):
         """1 if the coordinator tells Prometheus that it leads, else 0."""

@@ -138,6 +138,12 @@ class SchemaTest(unittest.TestCase):
         self.assert_refused({"tls": {"mode": "existingSecrets"}}, "tls.existingSecrets.")
         self.assert_refused({"tls": {"mode": "certManager"}}, "tls.certManager.issuer.name")
         self.assert_refused({"store": {"postgresql": {"enabled": True}}}, "store.postgresql.existingSecret")
+        self.assert_refused({"auth": {"jwt": {"enabled": True, "issuer": "https://issuer"}}}, "auth.jwt.")
+        self.assert_refused({"auth": {"jwt": {"enabled": True, "issuer": "https://issuer", "keysConfigMap": "keys"}}},
+                            "auth.jwt.rules")
+        self.assert_refused({"auth": {"jwt": {"enabled": True, "workers": True, "keysConfigMap": "keys"}}}, "auth.jwt.issuer")
+        self.assert_refused({"auth": {"jwt": {"enabled": True, "workers": True, "issuer": "https://issuer"}}},
+                            "auth.jwt.keysConfigMap")
         self.assert_refused({"coordinator": {"leaseSeconds": 3}}, "coordinator.heartbeatSeconds")
         self.assert_refused({"coordinator": {"leaseSeconds": 5}, "store": {"postgresql": {
             "enabled": True, "existingSecret": "database", "leaderLeaseSeconds": 5}}}, "store.postgresql.leaderLeaseSeconds")
@@ -265,11 +271,25 @@ class PolicyTest(unittest.TestCase):
     def test_certificates_and_tokens_are_mounted_read_only_and_not_for_everybody(self):
         for pod in self.each_pod():
             secrets = {volume["name"]: volume["secret"] for volume in pod["volumes"] if "secret" in volume}
-            self.assertLessEqual({"tls", "auth"}, set(secrets))
+            # A worker with a token of its service account needs no other.
+            identity = {volume["name"]: volume["projected"] for volume in pod["volumes"] if "projected" in volume}
+            self.assertLessEqual({"tls"} if identity else {"tls", "auth"}, set(secrets))
+            secrets |= identity
             for secret in secrets.values():
                 self.assertEqual(secret["defaultMode"], 0o440)
             for mount in (mount for container in pod["containers"] for mount in container["volumeMounts"]):
                 self.assertEqual(mount.get("readOnly", False) or mount["name"] not in secrets, True)
+
+    def test_a_worker_with_a_token_of_its_service_account_holds_no_other(self):
+        objects = chart.manifests(chart.read_values(chart.FOLDER / "ci/jwt-values.yaml"))
+        pod = chart.find(objects, "StatefulSet", "-worker")["spec"]["template"]["spec"]
+        [identity] = [volume["projected"] for volume in pod["volumes"] if volume["name"] == "identity"]
+        self.assertEqual(identity["sources"], [{"serviceAccountToken": {"audience": "regroup", "expirationSeconds": 3600,
+                                                                        "path": "token"}}])
+        self.assertNotIn("auth", [volume["name"] for volume in pod["volumes"]])
+        self.assertIn("--token-file=/etc/regroup/identity/token", pod["containers"][0]["args"])
+        rules = yaml.safe_load(chart.find(objects, "ConfigMap", "-jwt-roles")["data"]["roles.yaml"])["rules"]
+        self.assertEqual([rule["value"].split(":")[-1] for rule in rules], [pod["serviceAccountName"], "nightly"])
 
     def test_mounts_and_volumes_match(self):
         for pod in self.each_pod():

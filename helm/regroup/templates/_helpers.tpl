@@ -54,6 +54,23 @@ dns:///{{ include "regroup.headless" . }}:7447
 {{- default (printf "%s-auth" (include "regroup.fullname" .)) .Values.auth.existingSecret -}}
 {{- end -}}
 
+{{/* "true" if workers identify themselves by tokens of their service account. */}}
+{{- define "regroup.workersHaveJwts" -}}
+{{- if and .Values.auth.jwt.enabled .Values.auth.jwt.workers }}true{{ end -}}
+{{- end -}}
+
+{{/* The rules for the holders of JSON Web Tokens. Each worker's pod speaks for the worker with its name only. */}}
+{{- define "regroup.jwtRules" -}}
+{{- $rules := .Values.auth.jwt.rules -}}
+{{- if include "regroup.workersHaveJwts" . -}}
+{{- $account := printf "system:serviceaccount:%s:%s-worker" .Release.Namespace (include "regroup.fullname" .) -}}
+{{- $rule := dict "claim" "sub" "value" $account "role" "worker" "worker_claim" (list "kubernetes.io" "pod" "name") "owner_claim" (list "kubernetes.io" "serviceaccount" "name") -}}
+{{- $rules = prepend $rules $rule -}}
+{{- end -}}
+{{- if not $rules -}}{{- fail "auth.jwt.rules: give at least one rule, or set auth.jwt.workers" -}}{{- end -}}
+{{- toYaml (dict "rules" $rules) -}}
+{{- end -}}
+
 {{/* Secret with the certificate of .component: coordinator, worker or client. */}}
 {{- define "regroup.tlsSecret" -}}
 {{- if eq .root.Values.tls.mode "existingSecrets" -}}
