@@ -73,7 +73,7 @@ absl::Status Access::Load() {
   } else if (error != ENOENT) {
     return ErrnoStatus(error, "read", options_.token_file);
   }
-  if (jwt_) REGROUP_RETURN_IF_ERROR(jwt_->Reload());
+  if (jwt_) REGROUP_RETURN_IF_ERROR(jwt_->Load());
   options_.on_readable(true);
   return absl::OkStatus();
 }

@@ -23,10 +23,9 @@ absl::Status Invalid(const absl::Status& why) {
 }
 
 absl::Status Unreadable() {
-  return MakeError(
-      absl::StatusCode::kUnavailable, v1::TOKENS_UNREADABLE,
-      "the coordinator rejects every JWT because it cannot read the file of --jwt-keys or --jwt-roles; its "
-      "log says why");
+  return MakeError(absl::StatusCode::kUnavailable, v1::TOKENS_UNREADABLE,
+                   "the coordinator rejects every JWT because it cannot read what --jwt-keys or --jwt-roles names; its "
+                   "log says why");
 }
 
 /// Adds the file's name to a parser's message.
@@ -57,25 +56,38 @@ std::string ShownKeyId(const std::optional<std::string>& id) {
 }  // namespace
 
 JwtIdentity::JwtIdentity(const JwtOptions& options)
-    : required_(options.claims),
+    : options_(options),
       keys_(options.keys, kMostWebKeySetBytes,
             [file = options.keys](const std::string& text) { return InFile(file, WebKeySet::Parse(text)); }),
       rules_(options.roles, kMaximumBytes,
              [file = options.roles](const std::string& text) { return ClaimRules::Parse(text, file.string()); }) {}
 
-absl::Status JwtIdentity::Reload() {
+absl::Status JwtIdentity::Load() {
   const std::lock_guard lock(mutex_);
-  ReloadAndLog("keys", &keys_);
+  if (IsUrl(options_.keys)) {
+    REGROUP_RETURN_IF_ERROR(WebKeyDownload::CheckUrl(options_.keys));
+    download_ = std::make_unique<WebKeyDownload>(options_.keys, options_.refresh);
+  }
+  return ReloadFiles();
+}
+
+absl::Status JwtIdentity::ReloadFiles() {
+  if (download_ == nullptr) {
+    ReloadAndLog("keys", &keys_);
+    REGROUP_RETURN_IF_ERROR(keys_.value().status());
+  }
   ReloadAndLog("roles", &rules_);
-  REGROUP_RETURN_IF_ERROR(keys_.value().status());
   return rules_.value().status();
 }
 
+absl::Status JwtIdentity::Reload() { return Current().status(); }
+
 absl::StatusOr<JwtIdentity::State> JwtIdentity::Current() {
-  if (!Reload().ok()) return Unreadable();
   const std::lock_guard lock(mutex_);
-  if (!keys_.value().ok() || !rules_.value().ok()) return Unreadable();
-  return State{*keys_.value(), *rules_.value()};
+  const absl::Status read = ReloadFiles();
+  const ReloadedFile<WebKeySet>::Result keys = Keys();
+  if (!read.ok() || !keys.ok()) return Unreadable();
+  return State{*keys, *rules_.value()};
 }
 
 absl::StatusOr<VerifiedToken> JwtIdentity::Verify(const WebKeySet& keys, std::string_view token, Time now) const {
@@ -83,6 +95,7 @@ absl::StatusOr<VerifiedToken> JwtIdentity::Verify(const WebKeySet& keys, std::st
   if (!parsed.ok()) return Invalid(parsed.status());
   const PublicKey* const key = keys.Find(parsed->key_id);
   if (key == nullptr) {
+    if (download_) download_->NoteUnknownKey();
     return Invalid(absl::UnauthenticatedError(
         fmt::format("has {}, which names none of the issuer's {} keys", ShownKeyId(parsed->key_id), keys.size())));
   }

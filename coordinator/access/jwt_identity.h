@@ -2,7 +2,8 @@
 // rules.
 //
 // Keys and table are read again when their files change. While one of them cannot be read, no JSON Web Token is
-// admitted, because nobody can tell which keys and rules it would have withdrawn. Thread-safe. Owned by Access.
+// admitted, because nobody can tell which keys and rules it would have withdrawn. Keys of a URL are downloaded instead
+// (WebKeyDownload). Thread-safe. Owned by Access.
 #pragma once
 
 #include <chrono>
@@ -20,14 +21,17 @@
 #include "coordinator/access/claim_checks.h"
 #include "coordinator/access/claim_rules.h"
 #include "coordinator/access/reloaded_file.h"
+#include "coordinator/access/web_key_download.h"
 #include "coordinator/access/web_key_set.h"
 
 namespace regroup {
 
 /// Settings for callers with JSON Web Tokens. Without keys there are none.
 struct JwtOptions {
-  /// File with the issuer's keys (JSON Web Key Set).
-  std::filesystem::path keys;
+  /// File or URL with the issuer's keys (JSON Web Key Set).
+  std::string keys;
+  /// Time between two downloads of the keys.
+  std::chrono::seconds refresh{300};
   /// File with the table of claim_rules.h.
   std::filesystem::path roles;
   ClaimRequirements claims;
@@ -48,7 +52,11 @@ class JwtIdentity {
 
   explicit JwtIdentity(const JwtOptions& options);
 
-  /// Reads changed files, and logs the change. Returns OK if both could be read.
+  /// Starts the downloads of keys from a URL, and reads the files. INVALID_ARGUMENT for a URL that is not allowed;
+  /// errors of files that cannot be read. OK if keys of a URL are still missing: the issuer may be down for a while.
+  absl::Status Load();
+
+  /// Reads changed files, and logs the change. Returns OK if there are keys and rules.
   absl::Status Reload();
 
   /// Returns the token's holder. UNAUTHENTICATED (CREDENTIALS_REQUIRED) if the token is not valid, PERMISSION_DENIED
@@ -66,11 +74,18 @@ class JwtIdentity {
     std::shared_ptr<const ClaimRules> rules;
   };
 
+  /// Call both with the lock.
+  absl::Status ReloadFiles();
+  ReloadedFile<WebKeySet>::Result Keys() const { return download_ ? download_->keys() : keys_.value(); }
+
   absl::StatusOr<State> Current();
   absl::StatusOr<VerifiedToken> Verify(const WebKeySet& keys, std::string_view token, Time now) const;
 
-  const ClaimRequirements required_;
+  const JwtOptions options_;
+  const ClaimRequirements& required_ = options_.claims;
   std::mutex mutex_;
+  /// None if the keys are those of a file.
+  std::unique_ptr<WebKeyDownload> download_;
   ReloadedFile<WebKeySet> keys_;
   ReloadedFile<ClaimRules> rules_;
 };

@@ -102,6 +102,13 @@ const PublicKey* WebKeySet::Find(const std::optional<std::string>& id) const {
   return found == keys_.end() ? nullptr : &found->key;
 }
 
+bool WebKeySet::IsSameAs(const WebKeySet& other) const {
+  return std::equal(keys_.begin(), keys_.end(), other.keys_.begin(), other.keys_.end(),
+                    [](const NamedKey& one, const NamedKey& another) {
+                      return one.id == another.id && one.key.digest() == another.key.digest();
+                    });
+}
+
 bool WebKeySet::Has(std::string_view digest) const {
   return std::any_of(keys_.begin(), keys_.end(),
                      [digest](const NamedKey& named) { return named.key.digest() == digest; });

@@ -29,6 +29,9 @@ class WebKeySet {
   /// Returns true if the set has the key with this digest.
   bool Has(std::string_view digest) const;
 
+  /// Returns true if both have the same keys with the same ids in the same order.
+  bool IsSameAs(const WebKeySet& other) const;
+
   size_t size() const { return keys_.size(); }
 
  private:

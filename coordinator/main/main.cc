@@ -44,6 +44,7 @@ struct Flags {
   int64_t memory_mib = 0;
   int64_t max_log_mib_per_job = 64;
   int jwt_leeway_s = 60;
+  int jwt_refresh_s = 300;
   std::string port_file;
   std::string metrics_port_file;
   std::string log_format = "json";
@@ -53,10 +54,15 @@ struct Flags {
 void AddJwtFlags(CLI::App* app, Flags* flags) {
   JwtOptions* const jwt = &flags->options.jwt;
   app->add_option("--jwt-keys", jwt->keys,
-                  "File with a JSON Web Key Set: callers may identify themselves by JWTs of its issuer");
+                  "File or https URL of a JSON Web Key Set: callers may identify themselves by JWTs of its issuer");
   app->add_option("--jwt-issuer", jwt->claims.issuer, "With --jwt-keys: the value of a JWT's iss");
   app->add_option("--jwt-audience", jwt->claims.audience, "With --jwt-keys: a value of a JWT's aud");
   app->add_option("--jwt-roles", jwt->roles, "With --jwt-keys: YAML file with the rules that give claims a role");
+  app->add_option(
+         "--jwt-refresh-s", flags->jwt_refresh_s,
+         "With a URL in --jwt-keys: seconds between two downloads of the keys; an unknown key causes one sooner")
+      ->check(CLI::Range(10, 86400))
+      ->capture_default_str();
   app->add_option("--jwt-leeway-s", flags->jwt_leeway_s,
                   "With --jwt-keys: difference in seconds that clocks may have when the times of a JWT are checked")
       ->check(CLI::Range(0, 3600))
@@ -191,6 +197,7 @@ absl::Status CompleteOptions(Flags* flags) {
       return absl::InvalidArgumentError("--leader-lease-s must be smaller than --lease-s");
     }
   }
+  options.jwt.refresh = std::chrono::seconds(flags->jwt_refresh_s);
   options.jwt.claims.leeway = std::chrono::seconds(flags->jwt_leeway_s);
   options.leader_lease = std::chrono::seconds(flags->leader_lease_s);
   options.keep_finished = std::chrono::hours(24) * flags->keep_finished_days;

@@ -44,7 +44,7 @@ EDGES = {
     "coordinator/schedule": ["coordinator/job"],
     "coordinator/store": ["coordinator/job"],
     # Who may call what.
-    "coordinator/access": ["services/common/job_file", "services/common/rpc"],
+    "coordinator/access": ["services/common/job_file", "services/common/remote", "services/common/rpc"],
     # The thread that decides, and what it tells others.
     "coordinator/core": ["services/common/metrics", "coordinator/job", "coordinator/schedule", "coordinator/store"],
     "coordinator/api": ["services/common/rpc", "services/common/job_file", "services/common/programs",

@@ -4,14 +4,18 @@ independent library, and with every forged token. The static tokens of the same 
 say what the answer must be.
 """
 
+import http.server
 import json
 import os
 import pathlib
 import re
+import ssl
 import subprocess
 import textwrap
+import threading
 import time
 import unittest
+import unittest.mock
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
@@ -86,8 +90,8 @@ class Jwt(ProgramTest):
         new.write_text(text)
         os.rename(new, file)
 
-    def start(self, *more, tokens=True, **settings):
-        arguments = ["--jwt-keys", self.keys, "--jwt-issuer", jwt_issuer.ISSUER, "--jwt-audience", jwt_issuer.AUDIENCE,
+    def start(self, *more, tokens=True, keys=True, **settings):
+        arguments = [*(["--jwt-keys", self.keys] if keys else []), "--jwt-issuer", jwt_issuer.ISSUER, "--jwt-audience", jwt_issuer.AUDIENCE,
                      "--jwt-roles", self.roles, *(["--tokens", self.tokens] if tokens else []), *more]
         self.cluster = self.start_cluster(**{"workers": 0, "coordinator_arguments": arguments, **settings})
         self.channel = grpc.insecure_channel(self.cluster.address)
@@ -320,6 +324,117 @@ class Rotation(Jwt):
         self.assertNotIn("rejects this worker", log.read_text())
 
 
+class KeyServer:
+    """Serves a key set as an issuer does, over http or https, and counts the requests."""
+
+    def __init__(self, text, context=None):
+        self.answer, self.requests = (200, text.encode()), 0
+        server = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                server.requests += 1
+                status, body = server.answer
+                self.send_response(status)
+                if status == 302:
+                    self.send_header("Location", body.decode())
+                self.end_headers()
+                if status == 200:
+                    self.wfile.write(body)
+
+            def log_message(self, *_arguments):
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if context:
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Download(Jwt):
+    def serve(self, *keys, context=None):
+        server = KeyServer(jwt_issuer.key_set(*keys), context)
+        self.addCleanup(server.stop)
+        return server
+
+    def start_with(self, url, **settings):
+        self.start("--jwt-refresh-s", "10", "--jwt-keys", url, keys=False, **settings)
+
+    def wait_until_admitted(self, token):
+        processes.wait_until(lambda: self.call(token)[0] == "OK", "the keys", 60, pause_s=0.1)
+
+    def test_keys_are_downloaded_and_rotated(self):
+        server = self.serve(self.rsa)
+        self.start_with(f"http://127.0.0.1:{server.port}/keys")
+        old, new_key = self.mint("admin"), jwt_issuer.Key("rsa-2")
+        self.wait_until_admitted(old)
+        server.answer = (200, jwt_issuer.key_set(new_key).encode())
+        # The unknown key makes the coordinator look again.
+        self.wait_until_admitted(self.mint("admin", new_key))
+        self.assert_refused(old, words="kid")
+
+    def test_unknown_keys_do_not_cause_a_download_each(self):
+        server = self.serve(self.rsa)
+        self.start_with(f"http://127.0.0.1:{server.port}/keys")
+        self.wait_until_admitted(self.mint("admin"))
+        begin, before = time.monotonic(), server.requests
+        unknown = self.rsa.sign(self.claims_of("admin"), {"kid": "unknown"})
+        for _ in range(300):
+            self.assert_refused(unknown, words="kid")
+        time.sleep(1.5)
+        self.assertLessEqual(server.requests - before, time.monotonic() - begin + 1, "more than one in a second")
+        self.assertGreater(server.requests, before)
+
+    def test_failures_keep_the_keys(self):
+        server = self.serve(self.rsa)
+        self.start_with(f"http://127.0.0.1:{server.port}/keys")
+        token = self.mint("admin")
+        self.wait_until_admitted(token)
+        elsewhere = self.serve(self.stranger)
+        for answer in ((500, b""), (404, b""), (200, b"{"), (200, b'{"keys": []}'), (200, b" " * (300 << 10)),
+                       (302, f"http://localhost:{elsewhere.port}/keys".encode())):
+            server.answer, before = answer, server.requests
+            self.assert_refused(self.rsa.sign(self.claims_of("admin"), {"kid": "unknown"}))
+            processes.wait_until(lambda: server.requests > before, "a download", 60, pause_s=0.1)
+            self.assert_admitted(token, answer)
+        self.assertEqual(elsewhere.requests, 0, "plain http to another host")
+        log = self.folder / "coordinator.log"
+        for words in ("status 500", "not valid JSON", "holds no public key", "is too long", "only https is allowed"):
+            processes.wait_until(lambda: words in log.read_text(), words, 60, pause_s=0.1)
+
+    def test_an_issuer_that_is_down_at_the_start_is_asked_again(self):
+        server = self.serve(self.rsa)
+        server.answer = (503, b"")
+        self.start_with(f"http://127.0.0.1:{server.port}/keys")
+        token = self.mint("admin")
+        self.assert_refused(token, "UNAVAILABLE", "--jwt-keys")
+        self.assert_admitted(self.static["admin"])
+        server.answer = (200, jwt_issuer.key_set(self.rsa).encode())
+        self.wait_until_admitted(token)
+
+    def test_https_is_verified(self):
+        subprocess.run([places.PROGRAMS / "regroup-coordinator", "init", "--dir", self.folder / "tls"], check=True,
+                       capture_output=True, timeout=60)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.folder / "tls/coordinator.pem", self.folder / "tls/coordinator.key")
+        server = self.serve(self.rsa, context=context)
+        url = f"https://localhost:{server.port}/keys"
+        self.start_with(url)
+        log = self.folder / "coordinator.log"
+        processes.wait_until(lambda: "cannot be downloaded" in log.read_text(), "a failure", 60, pause_s=0.1)
+        self.assert_refused(self.mint("admin"), "UNAVAILABLE")
+        self.assertEqual(server.requests, 0)
+        self.cluster.stop()
+        with unittest.mock.patch.dict(os.environ, {"SSL_CERT_FILE": str(self.folder / "tls/authority.pem")}):
+            self.start_with(url)
+        self.wait_until_admitted(self.mint("admin"))
+
+
 class Secrets(Jwt):
     def test_no_token_is_in_a_log_the_store_an_argument_or_the_audit_log(self):
         self.start("--log-format", "json")
@@ -363,6 +478,12 @@ class Settings(Jwt):
             rest = [word for pair in given.items() if pair[0] != left_out for word in pair]
             self.assertIn("must be given together", self.refused(*rest))
             self.assertIn("must be given together", self.refused(*rest, left_out, ""))
+
+    def test_a_url_must_be_https_or_lead_to_this_machine(self):
+        for url in ("http://issuer.example.org/keys", "http://127.0.0.1.example.org/keys", "ftp://127.0.0.1/keys",
+                    "file:///etc/passwd", "http://10.0.0.1/keys", "https://"):
+            self.assertIn("neither a file nor an https URL", self.refused(
+                "--jwt-keys", url, "--jwt-issuer", "a", "--jwt-audience", "b", "--jwt-roles", self.roles), url)
 
     def test_files_must_be_readable_at_the_start(self):
         arguments = ["--jwt-keys", self.keys, "--jwt-issuer", "a", "--jwt-audience", "b", "--jwt-roles", self.roles]
