@@ -82,9 +82,9 @@ absl::StatusOr<v1::TaskOutcome> RunStage(StageContext& context) {
       fmt::format("this trainer cannot run {}", v1::TaskKind_Name(context.assignment.kind())));
 }
 
-/// Has rank 0 write the checksums of the results, and adds their digest to its outcome.
+/// Has rank 0 write the checksums of the results, if there are any, and adds their digest to its outcome.
 absl::StatusOr<v1::TaskOutcome> WithChecksums(const StageContext& context, v1::TaskOutcome outcome) {
-  if (!context.leads()) return outcome;
+  if (!context.leads() || outcome.paused()) return outcome;
   context.link.SetProgress("checksums", 0, 0);
   REGROUP_ASSIGN_OR_RETURN(*outcome.mutable_outputs_sha256(), WriteChecksums(context.out()));
   return outcome;

@@ -53,6 +53,8 @@ const std::vector<AccessRule>& AccessRules() {
       {"JobService/ListJobs", kReaders},
       {"JobService/CancelJob", kSubmitters},
       {"JobService/RetryJob", kSubmitters},
+      {"JobService/PauseJob", kSubmitters},
+      {"JobService/ResumeJob", kSubmitters},
       {"JobService/DeleteJob", kSubmitters},
       {"JobService/PlanJob", kReaders},
       {"JobService/WatchJob", kReaders},

@@ -49,6 +49,23 @@ absl::Status RetryJobIn(const std::string& id, Turn& turn) {
   return absl::OkStatus();
 }
 
+/// Returns why a job that is in the store only cannot change like this: it is in a final state.
+absl::Status WhyNot(absl::Status (Job::*change)(Time), const std::string& id, const Turn& turn) {
+  REGROUP_ASSIGN_OR_RETURN(JobRecord record, turn.store.GetJob(id));
+  REGROUP_ASSIGN_OR_RETURN(Job job, Job::Restore(std::move(record), turn.now));
+  return (job.*change)(turn.now);
+}
+
+absl::Status PauseJobIn(const std::string& id, Turn& turn) {
+  if (turn.cluster.jobs().Find(id) == nullptr) return WhyNot(&Job::Pause, id, turn);
+  return turn.cluster.PauseJob(id, turn.now);
+}
+
+absl::Status ResumeJobIn(const std::string& id, Turn& turn) {
+  if (turn.cluster.jobs().Find(id) == nullptr) return WhyNot(&Job::Resume, id, turn);
+  return turn.cluster.ResumeJob(id, turn.now);
+}
+
 absl::Status DeleteJobIn(const std::string& id, Turn& turn) {
   if (turn.cluster.jobs().Find(id) != nullptr) {
     return MakeError(absl::StatusCode::kFailedPrecondition, v1::WRONG_STATE,
@@ -207,6 +224,16 @@ grpc::ServerUnaryReactor* JobService::CancelJob(grpc::CallbackServerContext* con
 grpc::ServerUnaryReactor* JobService::RetryJob(grpc::CallbackServerContext* context, const v1::RetryJobRequest* request,
                                                v1::Job* response) {
   return ChangeJob(context, "JobService/RetryJob", request->name(), RetryJobIn, response);
+}
+
+grpc::ServerUnaryReactor* JobService::PauseJob(grpc::CallbackServerContext* context, const v1::PauseJobRequest* request,
+                                               v1::Job* response) {
+  return ChangeJob(context, "JobService/PauseJob", request->name(), PauseJobIn, response);
+}
+
+grpc::ServerUnaryReactor* JobService::ResumeJob(grpc::CallbackServerContext* context,
+                                                const v1::ResumeJobRequest* request, v1::Job* response) {
+  return ChangeJob(context, "JobService/ResumeJob", request->name(), ResumeJobIn, response);
 }
 
 grpc::ServerUnaryReactor* JobService::DeleteJob(grpc::CallbackServerContext* context,

@@ -18,6 +18,8 @@ void AddCalls(JobService* jobs, ClusterService* cluster, WorkerService* workers,
   gate->Add("JobService/ListJobs", jobs, &JobService::ListJobs, kOfUsers);
   gate->Add("JobService/CancelJob", jobs, &JobService::CancelJob, kOfUsers);
   gate->Add("JobService/RetryJob", jobs, &JobService::RetryJob, kOfUsers);
+  gate->Add("JobService/PauseJob", jobs, &JobService::PauseJob, kOfUsers);
+  gate->Add("JobService/ResumeJob", jobs, &JobService::ResumeJob, kOfUsers);
   gate->Add("JobService/DeleteJob", jobs, &JobService::DeleteJob, kOfUsers);
   gate->Add("JobService/PlanJob", jobs, &JobService::PlanJob, kOfUsers);
   gate->Add("JobService/WatchJob", jobs, &JobService::WatchJob, kOfUsers);

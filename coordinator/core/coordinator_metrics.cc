@@ -48,8 +48,9 @@ constexpr const char* kCheckpointTime = "job_checkpoint_timestamp_seconds";
 /// The gauge beside useful_seconds.
 constexpr const char* kTrainingStart = "job_training_start_timestamp_seconds";
 
-constexpr std::array<v1::JobState, 4> kLiveStates = {v1::JOB_STATE_QUEUED, v1::JOB_STATE_RUNNING,
-                                                     v1::JOB_STATE_RECOVERING, v1::JOB_STATE_CANCELLING};
+constexpr std::array<v1::JobState, 6> kLiveStates = {v1::JOB_STATE_QUEUED,     v1::JOB_STATE_RUNNING,
+                                                     v1::JOB_STATE_RECOVERING, v1::JOB_STATE_CANCELLING,
+                                                     v1::JOB_STATE_PAUSING,    v1::JOB_STATE_PAUSED};
 constexpr std::array<v1::TaskState, 2> kLiveTaskStates = {v1::TASK_STATE_READY, v1::TASK_STATE_RUNNING};
 constexpr std::array<v1::FailureClass, 6> kFailureClasses = {
     v1::FAILURE_CLASS_USER,  v1::FAILURE_CLASS_DATA, v1::FAILURE_CLASS_QUALITY_GATE,
@@ -74,8 +75,9 @@ const std::pair<const char*, const char*>* FindMetric(
   return found == known.end() ? nullptr : &*found;
 }
 
-/// Returns the task unless it has ended.
+/// Returns the task unless it has ended or its job is paused.
 const v1::Task* FindUnfinished(const Job& job, const std::string& task) {
+  if (job.proto().state() == v1::JOB_STATE_PAUSED) return nullptr;
   const std::optional<size_t> position = job.FindTask(task);
   return position && !IsFinalState(job.task(*position).state()) ? &job.task(*position) : nullptr;
 }
@@ -117,7 +119,7 @@ CoordinatorMetrics::CoordinatorMetrics() {
   metrics_.Expect("scheduling_seconds");
   for (const TaskKindRow& kind : kTaskKinds) {
     metrics_.Expect("task_seconds", {{"kind", kind.word}});
-    for (const char* outcome : {"succeeded", "failed", "cancelled", "retried"}) {
+    for (const char* outcome : {"succeeded", "failed", "cancelled", "retried", "paused"}) {
       metrics_.Count("tasks_finished_total", {{"kind", kind.word}, {"outcome", outcome}}, 0);
     }
   }
@@ -201,10 +203,11 @@ void CoordinatorMetrics::ObserveTask(const std::optional<Job>& before, const Job
     // Restarts do not count: they wait on purpose.
     if (now.epoch() == 1) metrics_.Observe("scheduling_seconds", Seconds(FromProto(now.start_time()) - ready));
   } else if (was_running) {
-    if (IsFinalState(now.state())) ForgetTimesOf(after.id(), std::string(LastSegment(now.name())));
-    const bool is_retried = now.state() == v1::TASK_STATE_READY;
-    metrics_.Count("tasks_finished_total",
-                   {{"kind", kind}, {"outcome", is_retried ? "retried" : EnumWord(now.state())}});
+    const bool is_paused = now.state() == v1::TASK_STATE_READY && after.IsHeld();
+    if (IsFinalState(now.state()) || is_paused) ForgetTimesOf(after.id(), std::string(LastSegment(now.name())));
+    const bool is_retried = now.state() == v1::TASK_STATE_READY && !is_paused;
+    const std::string outcome = is_paused ? "paused" : is_retried ? "retried" : EnumWord(now.state());
+    metrics_.Count("tasks_finished_total", {{"kind", kind}, {"outcome", outcome}});
     if (now.state() == v1::TASK_STATE_SUCCEEDED) {
       metrics_.Observe("task_seconds", Seconds(FromProto(now.end_time()) - FromProto(now.start_time())),
                        {{"kind", kind}});

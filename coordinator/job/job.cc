@@ -45,6 +45,10 @@ v1::Failure MakeFailure(v1::FailureClass failure_class, const std::string& messa
   return failure;
 }
 
+bool IsLoss(v1::FailureClass failure_class) {
+  return failure_class == v1::FAILURE_CLASS_INFRA || failure_class == v1::FAILURE_CLASS_HANG;
+}
+
 /// Takes the times that count from the messages, where an older version, which counted by them, stored the record.
 void FillInTimes(JobRecord* record) {
   const v1::Job& job = record->job;
@@ -62,6 +66,7 @@ void FillInTimes(JobRecord* record) {
 
 void JobRecord::MoveToClock(Duration ahead) {
   if (IsSet(run_start)) run_start += ahead;
+  if (IsSet(pause_start)) pause_start += ahead;
   for (RetryState& retry : retries) {
     if (IsSet(retry.not_before)) retry.not_before += ahead;
     if (IsSet(retry.started)) retry.started += ahead;
@@ -141,7 +146,10 @@ int64_t Job::Start(size_t task, const std::string& worker, Time now) {
 
 void Job::Finish(size_t task, const v1::TaskOutcome& outcome, const Reached& reached, Time now) {
   *MutableTask(task).mutable_end_time() = ToProto(now);
-  if (!outcome.has_failure()) {
+  if (EndedForPause(outcome)) {
+    MutableTask(task).set_state(IsWindingDown() ? v1::TASK_STATE_CANCELLED : v1::TASK_STATE_READY);
+    record_.retries[task].not_before = now + kShortestPause;
+  } else if (!outcome.has_failure()) {
     record_.retries[task].took = now - record_.retries[task].started;
     Succeed(task, outcome);
   } else if (IsWindingDown()) {
@@ -175,7 +183,37 @@ absl::Status Job::Cancel(Time now) {
   }
   // A job that is failing keeps its failure: that is what the user has to know.
   if (!proto().has_failure()) record_.job.set_state(v1::JOB_STATE_CANCELLING);
+  record_.pause_start = {};
   CancelWaitingTasks();
+  Settle(now);
+  return absl::OkStatus();
+}
+
+absl::Status Job::Pause(Time now) {
+  if (IsHeld()) return absl::OkStatus();
+  if (IsFinal() || IsWindingDown()) {
+    return WrongState(fmt::format("{} is {} and cannot be paused", proto().name(),
+                                  proto().has_failure() && !IsFinal() ? "failing" : EnumWord(proto().state())));
+  }
+  if (record_.publication_granted) {
+    return WrongState(fmt::format("{} is publishing its result and can no longer be paused", proto().name()));
+  }
+  record_.job.set_state(v1::JOB_STATE_PAUSING);
+  record_.pause_start = now;
+  Settle(now);
+  return absl::OkStatus();
+}
+
+absl::Status Job::Resume(Time now) {
+  if (!IsHeld()) {
+    return WrongState(
+        fmt::format("{} is {}; only a paused job can be resumed", proto().name(), EnumWord(proto().state())));
+  }
+  const Duration paused = std::max(Duration(0), now - record_.pause_start);
+  if (IsSet(record_.run_start)) record_.run_start += paused;
+  LeaveOut(paused);
+  record_.pause_start = {};
+  record_.job.set_state(v1::JOB_STATE_QUEUED);
   Settle(now);
   return absl::OkStatus();
 }
@@ -198,14 +236,19 @@ absl::Status Job::Retry(Time now) {
     v1::Task& again = MutableTask(task);
     again.set_state(v1::TASK_STATE_BLOCKED);
     again.clear_failure();
-    if (again.has_first_start_time()) {
-      *again.mutable_first_start_time() = ToProto(FromProto(again.first_start_time()) + ended);
-    }
     record_.retries[task] = {};
   }
+  LeaveOut(ended);
   UnblockTasks();
   Settle(now);
   return absl::OkStatus();
+}
+
+void Job::LeaveOut(Duration duration) {
+  for (v1::Task& task : *record_.job.mutable_tasks()) {
+    if (task.state() == v1::TASK_STATE_SUCCEEDED || !task.has_first_start_time()) continue;
+    *task.mutable_first_start_time() = ToProto(FromProto(task.first_start_time()) + duration);
+  }
 }
 
 bool Job::FailIfOverdue(Time now) {
@@ -245,8 +288,7 @@ void Job::Fail(size_t task, v1::Failure failure, const Reached& reached, Time no
   if (failure.log_tail().empty()) failure.mutable_log_tail()->Assign(reached.log_tail.begin(), reached.log_tail.end());
   v1::Task& failed = MutableTask(task);
   *failed.mutable_failure() = failure;
-  const bool is_loss =
-      failure.failure_class() == v1::FAILURE_CLASS_INFRA || failure.failure_class() == v1::FAILURE_CLASS_HANG;
+  const bool is_loss = IsLoss(failure.failure_class());
   if (is_loss) failed.set_infrastructure_failures(failed.infrastructure_failures() + 1);
 
   RetryState& retry = record_.retries[task];
@@ -267,8 +309,13 @@ void Job::Fail(size_t task, v1::Failure failure, const Reached& reached, Time no
   FailForGood(failure);
 }
 
+bool Job::EndedForPause(const v1::TaskOutcome& outcome) const {
+  return outcome.paused() || (IsHeld() && outcome.has_failure() && IsLoss(outcome.failure().failure_class()));
+}
+
 void Job::FailForGood(const v1::Failure& failure) {
   if (!proto().has_failure()) *record_.job.mutable_failure() = failure;
+  record_.pause_start = {};
   CancelWaitingTasks();
 }
 
@@ -352,6 +399,7 @@ v1::JobState Job::NextState() const {
   if (!runs && AllTasksSucceeded() && !proto().has_failure()) return v1::JOB_STATE_SUCCEEDED;
   if (!runs && proto().has_failure()) return v1::JOB_STATE_FAILED;
   if (proto().state() == v1::JOB_STATE_CANCELLING) return runs ? v1::JOB_STATE_CANCELLING : v1::JOB_STATE_CANCELLED;
+  if (IsHeld()) return runs ? v1::JOB_STATE_PAUSING : v1::JOB_STATE_PAUSED;
   if (!proto().has_start_time()) return v1::JOB_STATE_QUEUED;
   return IsRecovering() ? v1::JOB_STATE_RECOVERING : v1::JOB_STATE_RUNNING;
 }
@@ -382,35 +430,40 @@ std::optional<size_t> Job::FindTask(const std::string& task_id) const {
 
 bool Job::IsFinal() const { return IsFinalState(proto().state()); }
 
+bool Job::IsHeld() const {
+  const bool is_paused = proto().state() == v1::JOB_STATE_PAUSING || proto().state() == v1::JOB_STATE_PAUSED;
+  return is_paused && !proto().has_failure();
+}
+
 bool Job::IsOverdue(Time now) const {
   const int64_t limit_s = proto().resolved_spec().resources().max_runtime_s();
-  if (IsFinal() || IsWindingDown() || record_.publication_granted) return false;
+  if (IsFinal() || IsWindingDown() || IsHeld() || record_.publication_granted) return false;
   return limit_s > 0 && proto().has_start_time() && now - record_.run_start > std::chrono::seconds(limit_s);
 }
 
 std::vector<size_t> Job::ReadyTasks(Time now) const {
-  std::vector<size_t> ready;
-  for (size_t task = 0; task < task_count(); ++task) {
-    if (this->task(task).state() == v1::TASK_STATE_READY && record_.retries[task].not_before <= now) {
-      ready.push_back(task);
-    }
-  }
+  if (IsHeld()) return {};
+  std::vector<size_t> ready = TasksIn(v1::TASK_STATE_READY);
+  std::erase_if(ready, [&](size_t task) { return record_.retries[task].not_before > now; });
   return ready;
 }
 
-std::vector<size_t> Job::RunningTasks() const {
-  std::vector<size_t> running;
+std::vector<size_t> Job::TasksIn(v1::TaskState state) const {
+  std::vector<size_t> found;
   for (size_t task = 0; task < task_count(); ++task) {
-    if (this->task(task).state() == v1::TASK_STATE_RUNNING) running.push_back(task);
+    if (this->task(task).state() == state) found.push_back(task);
   }
-  return running;
+  return found;
 }
 
 std::vector<size_t> Job::TasksChangedSince(const std::optional<Job>& before) const {
-  // Whenever a task changes, its state or its epoch does.
+  // Whenever a task changes, its state or its epoch does, or a pause was left out of its time.
   const auto is_same = [&](size_t task) {
-    return before && task < before->task_count() && before->task(task).state() == this->task(task).state() &&
-           before->task(task).epoch() == this->task(task).epoch();
+    if (!before || task >= before->task_count()) return false;
+    const v1::Task& then = before->task(task);
+    const v1::Task& now = this->task(task);
+    return then.state() == now.state() && then.epoch() == now.epoch() &&
+           FromProto(then.first_start_time()) == FromProto(now.first_start_time());
   };
   std::vector<size_t> changed;
   for (size_t task = 0; task < task_count(); ++task) {

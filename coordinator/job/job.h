@@ -3,11 +3,13 @@
 //   QUEUED --first task starts--> RUNNING <--> RECOVERING   (a task lost its worker and is started again)
 //      |                            |
 //      '----------- Cancel ---------+--> CANCELLING --no task runs any more--> CANCELLED
+//      '----------- Pause ----------+--> PAUSING --no task runs any more--> PAUSED --Resume--> QUEUED or RUNNING
 //                                   +--> SUCCEEDED   (all tasks did)
 //                                   '--> FAILED      (a task failed for good, and no other runs any more)
 //
 // A task goes BLOCKED -> READY -> RUNNING -> SUCCEEDED | FAILED | CANCELLED, and from RUNNING back to READY when its
-// attempt failed and deserves another. Each attempt has the next epoch; reports of any other epoch are rejected.
+// attempt failed and deserves another, or stopped for a pause. Each attempt has the next epoch; reports of any other
+// epoch are rejected.
 //
 // The class is pure: every event carries its time and changes only the object, so that any order of events can be
 // replayed. It is a value; not thread-safe. Owned by the Cluster.
@@ -38,6 +40,8 @@ struct JobRecord {
   bool publication_granted = false;
   /// When the job started to run, on the core's clock; unset before.
   Time run_start{};
+  /// When the pause was requested that the job is in, on the same clock; unset while it is not paused.
+  Time pause_start{};
 
   /// Moves the times that count, such as the end of a pause, to a clock that is ahead by `ahead`.
   void MoveToClock(Duration ahead);
@@ -92,6 +96,14 @@ class Job {
   /// published.
   absl::Status Cancel(Time now);
 
+  /// Stops the job's tasks until Resume; a job that is paused already stays as it is. FAILED_PRECONDITION (WRONG_STATE)
+  /// for a job that has ended or is about to, and once it may have published.
+  absl::Status Pause(Time now);
+
+  /// Lets a PAUSING or PAUSED job go on. The time since Pause does not count towards resources.max_runtime_s.
+  /// FAILED_PRECONDITION (WRONG_STATE) otherwise.
+  absl::Status Resume(Time now);
+
   /// Starts the unfinished tasks of a FAILED or CANCELLED job again, with new budgets. FAILED_PRECONDITION
   /// (WRONG_STATE) otherwise.
   absl::Status Retry(Time now);
@@ -121,10 +133,13 @@ class Job {
   bool IsFinal() const;
   /// Returns true if no task may start and running ones must stop: the job is cancelled, or a task failed for good.
   bool IsWindingDown() const { return proto().state() == v1::JOB_STATE_CANCELLING || proto().has_failure(); }
+  /// Returns true from Pause to Resume: no task may start, and running ones should stop when they have kept their work.
+  bool IsHeld() const;
   bool IsOverdue(Time now) const;
-  /// Returns the tasks that may start now, in order.
+  /// Returns the tasks that may start now, in order; none while the job is paused.
   std::vector<size_t> ReadyTasks(Time now) const;
-  std::vector<size_t> RunningTasks() const;
+  std::vector<size_t> RunningTasks() const { return TasksIn(v1::TASK_STATE_RUNNING); }
+  std::vector<size_t> TasksIn(v1::TaskState state) const;
   /// Returns the tasks that differ from `before`; all of them without it.
   std::vector<size_t> TasksChangedSince(const std::optional<Job>& before) const;
   bool HasChangedSince(const std::optional<Job>& before) const;
@@ -135,6 +150,10 @@ class Job {
   v1::Task& MutableTask(size_t position) { return *record_.job.mutable_tasks(static_cast<int>(position)); }
   void Succeed(size_t task, const v1::TaskOutcome& outcome);
   void Fail(size_t task, v1::Failure failure, const Reached& reached, Time now);
+  /// Returns true if the attempt ended because of a pause. What is lost while the job pauses counts as such an end.
+  bool EndedForPause(const v1::TaskOutcome& outcome) const;
+  /// Leaves `duration` out of the time that unfinished tasks have taken since they first started.
+  void LeaveOut(Duration duration);
   void FailForGood(const v1::Failure& failure);
   /// Fails the job because of what its inspect task reported; the task runs again if the job is retried.
   void RejectModel(size_t task, const v1::Failure& failure);

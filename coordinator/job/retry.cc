@@ -3,8 +3,6 @@
 namespace regroup {
 namespace {
 
-constexpr Duration kFirstPause = std::chrono::seconds(1);
-
 std::optional<Duration> PauseAfterLoss(int64_t checkpoint, RetryState* state) {
   if (checkpoint > state->best_checkpoint) {
     state->best_checkpoint = checkpoint;
@@ -12,7 +10,7 @@ std::optional<Duration> PauseAfterLoss(int64_t checkpoint, RetryState* state) {
   }
   if (state->restarts_without_progress >= kRestartsWithoutProgress) return std::nullopt;
   ++state->restarts_without_progress;
-  return kFirstPause * (1 << (state->restarts_without_progress - 1));
+  return kShortestPause * (1 << (state->restarts_without_progress - 1));
 }
 
 }  // namespace
@@ -28,7 +26,7 @@ std::optional<Duration> PauseBeforeRetry(v1::FailureClass failure_class, int64_t
       return PauseAfterLoss(checkpoint, state);
     default:
       if (++state->internal_failures > 1) return std::nullopt;
-      return kFirstPause;
+      return kShortestPause;
   }
 }
 

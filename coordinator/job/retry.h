@@ -14,6 +14,8 @@
 namespace regroup {
 
 inline constexpr int kRestartsWithoutProgress = 3;
+/// Shortest time between two attempts of a task.
+inline constexpr Duration kShortestPause = std::chrono::seconds(1);
 
 /// The coordinator's internal record of a task's attempts. Its times are on the core's clock, which no change of the
 /// wall clock moves; those in the task's message are for people.

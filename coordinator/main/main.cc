@@ -37,6 +37,7 @@ struct Flags {
   int watchdog_s = 300;
   int slow_task_s = 30;
   int shrink_after_s = 300;
+  int pause_limit_s = 300;
   int keep_finished_days = 0;
   int leader_lease_s = 4;
   int plan_timeout_s = 60;
@@ -167,6 +168,11 @@ void AddFlags(CLI::App* app, Flags* flags) {
          "machine, before it goes on with fewer")
       ->check(CLI::Range(0, 86400))
       ->capture_default_str();
+  app->add_option("--pause-limit-s", flags->pause_limit_s,
+                  "Seconds after a pause in which training may write a checkpoint; what still runs then is stopped and "
+                  "later starts from its last checkpoint")
+      ->check(CLI::Range(1, 86400))
+      ->capture_default_str();
   app->add_option("--port-file", flags->port_file, "File to write the port to once it is open");
   app->add_option("--metrics-port-file", flags->metrics_port_file, "File to write the metrics port to once it is open");
   app->add_option("--log-format", flags->log_format, "json or text")
@@ -210,6 +216,7 @@ absl::Status CompleteOptions(Flags* flags) {
   options.max_log_bytes_per_job = flags->max_log_mib_per_job << 20;
   options.cluster.straggler.floor = std::chrono::seconds(flags->slow_task_s);
   options.cluster.shrink_after = std::chrono::seconds(flags->shrink_after_s);
+  options.cluster.pause_limit = std::chrono::seconds(flags->pause_limit_s);
   return absl::OkStatus();
 }
 

@@ -1,7 +1,7 @@
 // The file has ten sections; each begins with its name in capitals. Events come first, then decisions, then state.
 //
 //   STORE      loads jobs and workers at start
-//   USERS      adds and cancels jobs, drains workers
+//   USERS      adds, cancels, pauses and resumes jobs, drains workers
 //   WORKERS    keeps sessions: a worker registers, sends heartbeats, asks for tasks
 //   REPORTS    takes workers' reports on attempts: which ones they run, their progress, how they ended
 //   CLOCK      ends attempts without a lease, jobs that take too long, and calls that waited long enough
@@ -68,7 +68,7 @@ absl::Status Cluster::RestoreJob(JobRecord record, Time now) {
   const Job& restored = jobs_.Put(id, std::move(job));
   for (const size_t task : restored.RunningTasks()) SightingOf(restored, task, now);
   NoteWhatRuns({id});
-  for (const size_t task : restored.ReadyTasks(Time::max())) {
+  for (const size_t task : restored.TasksIn(v1::TASK_STATE_READY)) {
     // The attempt may have been given up while its process still ran.
     for (const WorkerRanks& share : WorkersOf(restored.task(task))) {
       lingering_.push_back({share.worker, CurrentAttempt(restored, task), now + options_.lease});
@@ -97,6 +97,16 @@ void Cluster::AddJob(Job job) {
 absl::Status Cluster::CancelJob(const std::string& job, Time now) {
   if (jobs_.Find(job) == nullptr) return NotFound("job", job);
   return jobs_.Edit(job).Cancel(now);
+}
+
+absl::Status Cluster::PauseJob(const std::string& job, Time now) {
+  if (jobs_.Find(job) == nullptr) return NotFound("job", job);
+  return jobs_.Edit(job).Pause(now);
+}
+
+absl::Status Cluster::ResumeJob(const std::string& job, Time now) {
+  if (jobs_.Find(job) == nullptr) return NotFound("job", job);
+  return jobs_.Edit(job).Resume(now);
 }
 
 absl::Status Cluster::SetDraining(const std::string& worker, bool draining) {
@@ -137,7 +147,7 @@ v1::RegisterWorkerResponse Cluster::Register(const v1::RegisterWorkerRequest& re
   v1::RegisterWorkerResponse response;
   *response.mutable_lease() = ToProto(options_.lease);
   *response.mutable_heartbeat_interval() = ToProto(options_.heartbeat_interval);
-  *response.mutable_stop() = AttemptsToStop(request.worker(), request.running());
+  *response.mutable_stop() = AttemptsToStop(request.worker(), request.running(), now);
   return response;
 }
 
@@ -149,7 +159,8 @@ absl::StatusOr<v1::HeartbeatResponse> Cluster::Heartbeat(const v1::HeartbeatRequ
   NoteListed(request.worker(), request.running(), now);
 
   v1::HeartbeatResponse response;
-  *response.mutable_stop() = AttemptsToStop(request.worker(), request.running());
+  *response.mutable_stop() = AttemptsToStop(request.worker(), request.running(), now);
+  *response.mutable_pause() = AttemptsToPause(request.worker(), now);
   response.set_draining(workers_.Find(request.worker())->state() == v1::WORKER_STATE_DRAINING);
   return response;
 }
@@ -211,15 +222,27 @@ void Cluster::NoteListed(const std::string& worker, const AttemptList& listed, T
   });
 }
 
-Cluster::AttemptList Cluster::AttemptsToStop(const std::string& worker, const AttemptList& listed) const {
+bool Cluster::MustStop(const Job& job, Time now) const {
+  return job.IsWindingDown() || (job.IsHeld() && now >= job.record().pause_start + options_.pause_limit);
+}
+
+Cluster::AttemptList Cluster::AttemptsToPause(const std::string& worker, Time now) const {
+  AttemptList pause;
+  for (const auto& [job, task] : RunningOn(worker)) {
+    if (job->IsHeld() && !MustStop(*job, now)) *pause.Add() = CurrentAttempt(*job, task);
+  }
+  return pause;
+}
+
+Cluster::AttemptList Cluster::AttemptsToStop(const std::string& worker, const AttemptList& listed, Time now) const {
   AttemptList wanted;
   AttemptList stop;
   for (const RunningTask& running : RunningOn(worker)) {
-    *(running.job->IsWindingDown() ? stop : wanted).Add() = CurrentAttempt(*running.job, running.task);
+    *(MustStop(*running.job, now) ? stop : wanted).Add() = CurrentAttempt(*running.job, running.task);
   }
   AttemptSet known(wanted);
-  const AttemptList winding_down = stop;
-  for (const v1::AttemptId& attempt : winding_down) known.Insert(attempt);
+  const AttemptList unwanted = stop;
+  for (const v1::AttemptId& attempt : unwanted) known.Insert(attempt);
   for (const v1::AttemptId& attempt : listed) {
     if (known.Insert(attempt)) *stop.Add() = attempt;
   }
@@ -260,7 +283,7 @@ absl::Status Cluster::Report(const v1::ReportTaskRequest& request, Time now) {
     jobs_.Edit(attempt.job()).Finish(running->task, request.outcome(), reached, now);
     return absl::OkStatus();
   }
-  if (job->IsWindingDown()) return StaleEpoch(attempt);
+  if (job->IsWindingDown() || job->IsHeld()) return StaleEpoch(attempt);
   if (!job->record().publication_granted) jobs_.Edit(attempt.job()).GrantPublication();
   return absl::OkStatus();
 }
@@ -326,7 +349,8 @@ void Cluster::Tick(Time now) {
 std::string Cluster::WhyLost(const Job& job, size_t task, Time now) {
   const std::string lead = LastSegment(job.task(task).worker());
   for (const auto& [worker, presence] : SightingOf(job, task, now).workers) {
-    const bool has_stopped = job.IsWindingDown() && worker == lead && presence.was_listed && !presence.is_listed;
+    const bool should_stop = job.IsWindingDown() || job.IsHeld();
+    const bool has_stopped = should_stop && worker == lead && presence.was_listed && !presence.is_listed;
     if (presence.has_ended || (!has_stopped && now < presence.lease_end)) continue;
     return IsAlive(worker, now) ? fmt::format("worker {} no longer runs the attempt", worker)
                                 : fmt::format("worker {} was silent for {} s", worker, Seconds(options_.lease));
@@ -505,7 +529,7 @@ std::vector<Cluster::RunningTask> Cluster::Stragglers(Time now) const {
     const auto moved = moves_.find({job->id(), job->graph().tasks[task].id});
     // A move that could not be stored does not count.
     const bool was_moved = moved != moves_.end() && moved->second < job->task(task).epoch();
-    if (!was_moved && !job->IsWindingDown() && IsStraggler(*job, task, options_.straggler, now))
+    if (!was_moved && !job->IsWindingDown() && !job->IsHeld() && IsStraggler(*job, task, options_.straggler, now))
       slow.push_back(running);
   }
   std::stable_sort(slow.begin(), slow.end(), [now](const RunningTask& a, const RunningTask& b) {
@@ -711,7 +735,9 @@ v1::Job Cluster::Describe(const Job& job, Time now) const {
   return described;
 }
 
-bool Cluster::IsWaiting(const Job& job) { return !job.IsFinal() && !job.IsWindingDown() && job.RunningTasks().empty(); }
+bool Cluster::IsWaiting(const Job& job) {
+  return !job.IsFinal() && !job.IsWindingDown() && !job.IsHeld() && job.RunningTasks().empty();
+}
 
 std::vector<std::string_view> Cluster::WaitingKindsOf(const std::vector<const Job*>& jobs, Time now) const {
   const std::vector<Capacity> capacities = CapacitiesOf(LiveWorkers(now));
@@ -733,7 +759,7 @@ std::vector<std::string_view> Cluster::WaitingKindsOf(const std::vector<const Jo
 }
 
 std::string Cluster::WaitingReasonOf(const Job& job, Time now) const {
-  if (!IsWaiting(job)) return "";
+  if (!IsWaiting(job) && !job.IsHeld()) return "";
   return WaitingReasonsOf({&job}, now).front();
 }
 
@@ -742,6 +768,7 @@ std::vector<std::string> Cluster::WaitingReasonsOf(const std::vector<const Job*>
   std::vector<std::string> reasons;
   for (const Job* job : jobs) {
     std::string& reason = reasons.emplace_back();
+    if (job->proto().state() == v1::JOB_STATE_PAUSED) reason = "paused until it is resumed";
     if (!IsWaiting(*job)) continue;
     const std::vector<size_t> ready = job->ReadyTasks(now);
     reason = ready.empty() ? "a task restarts after a short pause"

@@ -43,6 +43,9 @@ struct ClusterOptions {
   StragglerRule straggler;
   /// Training that may go on with fewer ranks does so once the live workers could not hold all of them for this long.
   Duration shrink_after = std::chrono::seconds(300);
+  /// An attempt that still runs this long after its job was paused is stopped; training then goes on from its last
+  /// checkpoint when the job is resumed.
+  Duration pause_limit = std::chrono::seconds(300);
   /// Key from which the secrets of gangs are derived; random, known to this process only. Without it no gang spans
   /// workers.
   std::string gang_secret;
@@ -98,6 +101,8 @@ class Cluster {
   // From users. NOT_FOUND for an unknown job or worker; a job in a final state is only in the store.
   void AddJob(Job job);
   absl::Status CancelJob(const std::string& job, Time now);
+  absl::Status PauseJob(const std::string& job, Time now);
+  absl::Status ResumeJob(const std::string& job, Time now);
   absl::Status SetDraining(const std::string& worker, bool draining);
 
   // From workers. Errors: NOT_FOUND (WORKER_NOT_REGISTERED), FAILED_PRECONDITION (STALE_EPOCH). Each event counts only
@@ -214,7 +219,10 @@ class Cluster {
   void NoteWhatRuns(const std::set<std::string>& changed_jobs);
   std::set<std::string> ChangedJobs() const;
   void NoteListed(const std::string& worker, const AttemptList& listed, Time now);
-  AttemptList AttemptsToStop(const std::string& worker, const AttemptList& listed) const;
+  AttemptList AttemptsToStop(const std::string& worker, const AttemptList& listed, Time now) const;
+  AttemptList AttemptsToPause(const std::string& worker, Time now) const;
+  /// Returns true if running attempts of the job must end without keeping their work.
+  bool MustStop(const Job& job, Time now) const;
   void LoseAttemptsNotIn(const AttemptList& listed, const std::string& worker, Time now);
   void EndSilentAttempts(Time now);
   /// Returns why the attempt must be given up; empty while it may go on.

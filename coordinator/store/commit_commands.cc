@@ -30,13 +30,12 @@ void WriteJob(const JobChange& change, Commands* commands) {
   const v1::Job& job = change.record.job;
   const std::string id = LastSegment(job.name());
   commands->push_back(
-      {"INSERT INTO jobs (id, state, publication_granted, job, owner, end_us, run_start_us) VALUES ($1, $2, $3, $4, "
-       "$5, "
-       "$6, $7) ON CONFLICT (id) DO UPDATE SET state = excluded.state, publication_granted = "
-       "excluded.publication_granted, job = excluded.job, end_us = excluded.end_us, run_start_us = "
-       "excluded.run_start_us",
+      {"INSERT INTO jobs (id, state, publication_granted, job, owner, end_us, run_start_us, pause_start_us) "
+       "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE SET state = excluded.state, "
+       "publication_granted = excluded.publication_granted, job = excluded.job, end_us = excluded.end_us, "
+       "run_start_us = excluded.run_start_us, pause_start_us = excluded.pause_start_us",
        {id, int64_t{job.state()}, int64_t{change.record.publication_granted}, BlobOf(WithoutTasks(job)), job.owner(),
-        MicrosOf(FromProto(job.end_time())), MicrosOf(change.record.run_start)}});
+        MicrosOf(FromProto(job.end_time())), MicrosOf(change.record.run_start), MicrosOf(change.record.pause_start)}});
   for (const size_t position : change.changed_tasks) WriteTask(id, change.record, position, commands);
   commands->push_back({"INSERT INTO events (job, revision, event) VALUES ($1, $2, $3)",
                        {id, int64_t{job.revision()}, BlobOf(EventOf(change))}});

@@ -18,7 +18,7 @@ constexpr int kOldestServer = 130000;
 
 /// Each entry migrates the tables from the version of its position to the next; the table `version` counts those
 /// applied. Entries are never edited once released, only added. Columns are as in SqliteJobStore.
-constexpr std::array<const char*, 2> kMigrations = {R"sql(
+constexpr std::array<const char*, 3> kMigrations = {R"sql(
   CREATE TABLE version (number BIGINT NOT NULL);
   INSERT INTO version VALUES (0);
   CREATE TABLE jobs (
@@ -86,6 +86,9 @@ constexpr std::array<const char*, 2> kMigrations = {R"sql(
     boot TEXT NOT NULL,
     since_boot_us BIGINT NOT NULL,
     count_us BIGINT NOT NULL);
+)sql",
+                                                    R"sql(
+  ALTER TABLE jobs ADD COLUMN pause_start_us BIGINT NOT NULL DEFAULT 0;
 )sql"};
 
 constexpr char kVersionTable[] =
@@ -94,7 +97,7 @@ constexpr char kVersion[] = "SELECT number FROM version";
 
 /// Reads every column that is used; fails on a missing one even if the table is empty.
 constexpr std::array<const char*, 9> kReads = {
-    "SELECT number, id, state, publication_granted, job, owner, end_us, run_start_us FROM jobs LIMIT 0",
+    "SELECT number, id, state, publication_granted, job, owner, end_us, run_start_us, pause_start_us FROM jobs LIMIT 0",
     "SELECT job, position, task, restarts_without_progress, best_checkpoint, internal_failures, not_before_us, "
     "started_us, took_us FROM tasks LIMIT 0",
     "SELECT job, revision, event FROM events LIMIT 0",

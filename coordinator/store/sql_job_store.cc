@@ -18,6 +18,11 @@ using Rows = std::unique_ptr<SqlRows>;
 constexpr int64_t kPastTheNewest = std::numeric_limits<int64_t>::max();
 /// Most rows of one statement, some of which a filter leaves out: PostgreSQL answers with all of them at once.
 constexpr int64_t kMostRowsAtOnce = 256;
+// The columns that ReadRecord reads.
+constexpr char kSelectJob[] = "SELECT job, publication_granted, run_start_us, pause_start_us FROM jobs WHERE id = $1";
+constexpr char kSelectUnfinished[] =
+    "SELECT job, publication_granted, run_start_us, pause_start_us FROM jobs WHERE state IN ($1, $2, $3, $4, $5, $6) "
+    "ORDER BY number";
 constexpr char kSelectLogs[] =
     "SELECT number, entry, rank FROM logs WHERE job = $1 AND number > $2 AND ($3 = '' OR task = $3) AND severity >= $4 "
     "AND time_us >= $5 ORDER BY number LIMIT $6";
@@ -75,9 +80,9 @@ absl::StatusOr<std::vector<JobRecord>> SqlJobStore::LoadUnfinished() {
   std::vector<JobRecord> records;
   // Listed states instead of "NOT IN": so the index finds the few unfinished jobs among many.
   const SqlCommand command = {
-      "SELECT job, publication_granted, run_start_us FROM jobs WHERE state IN ($1, $2, $3, $4) ORDER BY number",
+      kSelectUnfinished,
       {int64_t{v1::JOB_STATE_QUEUED}, int64_t{v1::JOB_STATE_RUNNING}, int64_t{v1::JOB_STATE_RECOVERING},
-       int64_t{v1::JOB_STATE_CANCELLING}}};
+       int64_t{v1::JOB_STATE_CANCELLING}, int64_t{v1::JOB_STATE_PAUSING}, int64_t{v1::JOB_STATE_PAUSED}}};
   REGROUP_RETURN_IF_ERROR(ForEachRow(*connection_, command, [&](const SqlRows& row) -> absl::StatusOr<bool> {
                             REGROUP_RETURN_IF_ERROR(ReadRecord(row, &records.emplace_back()));
                             return true;
@@ -87,9 +92,7 @@ absl::StatusOr<std::vector<JobRecord>> SqlJobStore::LoadUnfinished() {
 
 absl::StatusOr<JobRecord> SqlJobStore::GetJob(const std::string& job) {
   std::lock_guard lock(mutex_);
-  REGROUP_ASSIGN_OR_RETURN(
-      const Rows rows,
-      connection_->Query({"SELECT job, publication_granted, run_start_us FROM jobs WHERE id = $1", {job}}));
+  REGROUP_ASSIGN_OR_RETURN(const Rows rows, connection_->Query({kSelectJob, {job}}));
   REGROUP_ASSIGN_OR_RETURN(const bool has_row, rows->Next());
   if (!has_row) return JobNotFound(job);
   JobRecord record;
@@ -101,6 +104,7 @@ absl::Status SqlJobStore::ReadRecord(const SqlRows& row, JobRecord* record) {
   REGROUP_RETURN_IF_ERROR(ParseColumn(row, 0, &record->job));
   record->publication_granted = row.Integer(1) != 0;
   record->run_start = Time(Duration(row.Integer(2)));
+  record->pause_start = Time(Duration(row.Integer(3)));
   return ReadTasks(record);
 }
 

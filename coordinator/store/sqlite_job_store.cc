@@ -20,7 +20,7 @@ namespace {
 
 /// Each entry migrates the tables from the version of its position to the next; the file's user_version counts those
 /// applied. Entries are never edited once released, only added.
-constexpr std::array<const char*, 4> kMigrations = {R"sql(
+constexpr std::array<const char*, 5> kMigrations = {R"sql(
   CREATE TABLE jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -90,6 +90,9 @@ constexpr std::array<const char*, 4> kMigrations = {R"sql(
     boot TEXT NOT NULL,
     since_boot_us INTEGER NOT NULL,
     count_us INTEGER NOT NULL);                 -- one row, the last reading
+)sql",
+                                                    R"sql(
+  ALTER TABLE jobs ADD COLUMN pause_start_us INTEGER NOT NULL DEFAULT 0;  -- 0 while the job is not paused
 )sql"};
 
 constexpr int64_t kVersionWithEndTimes = 2;

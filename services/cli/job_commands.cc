@@ -92,7 +92,7 @@ absl::StatusOr<v1::JobState> StateNamed(std::string word) {
   v1::JobState state{};
   if (v1::JobState_Parse("JOB_STATE_" + word, &state)) return state;
   return absl::InvalidArgumentError(
-      "--state must be queued, running, recovering, cancelling, succeeded, failed or cancelled");
+      "--state must be queued, running, recovering, pausing, paused, cancelling, succeeded, failed or cancelled");
 }
 
 absl::StatusOr<v1::ListJobsRequest> ListRequest(const ListOptions& options) {
@@ -181,6 +181,10 @@ void AddJobCommands(CLI::App& app, CommandLine& line) {
   AddByName(app, line, "cancel", "Stop a job", &Client::JobStub::CancelJob, ShowState);
   AddByName(app, line, "retry", "Restart the unfinished tasks of a failed or cancelled job", &Client::JobStub::RetryJob,
             ShowState);
+  AddByName(app, line, "pause",
+            "Stop a job's tasks, training after a checkpoint, and free their slots until it is resumed",
+            &Client::JobStub::PauseJob, ShowState);
+  AddByName(app, line, "resume", "Let a paused job go on", &Client::JobStub::ResumeJob, ShowState);
   AddByName(app, line, "delete", "Delete a finished job and its working files; published checkpoints stay",
             &Client::JobStub::DeleteJob, ShowDeleted);
 }

@@ -72,6 +72,8 @@ Colour ColourOf(v1::JobState state) {
     case v1::JOB_STATE_RECOVERING:
     case v1::JOB_STATE_CANCELLING:
     case v1::JOB_STATE_CANCELLED:
+    case v1::JOB_STATE_PAUSING:
+    case v1::JOB_STATE_PAUSED:
       return Colour::kYellow;
     default:
       return Colour::kCyan;
@@ -111,7 +113,8 @@ std::vector<Part> FinishedParts(const StageSummary& stage) {
 std::vector<Part> PartsOf(const StageSummary& stage, const Terminal& terminal) {
   if (stage.IsFinal()) return FinishedParts(stage);
   if (stage.state == v1::TASK_STATE_RUNNING) return RunningParts(stage, terminal);
-  return {{stage.state == v1::TASK_STATE_READY ? "waits for a worker" : "", 9, Colour::kDim}};
+  const bool waits = stage.state == v1::TASK_STATE_READY && !stage.is_paused;
+  return {{waits ? "waits for a worker" : "", 9, Colour::kDim}};
 }
 
 size_t WidthOf(const std::vector<Part>& parts) {

@@ -182,7 +182,10 @@ std::vector<StageSummary> SummariseStages(const v1::Job& job, double now_s) {
   std::map<StageKey, std::vector<const v1::Task*>> tasks_by_stage;
   for (const v1::Task& task : job.tasks()) tasks_by_stage[StageOf(task, distills)].push_back(&task);
   std::vector<StageSummary> stages;
-  for (const auto& [key, tasks] : tasks_by_stage) stages.push_back(Summarise(key.name, tasks, now_s));
+  for (const auto& [key, tasks] : tasks_by_stage) {
+    stages.push_back(Summarise(key.name, tasks, now_s));
+    stages.back().is_paused = job.state() == v1::JOB_STATE_PAUSED || job.state() == v1::JOB_STATE_PAUSING;
+  }
   return stages;
 }
 

@@ -35,6 +35,8 @@ struct StageSummary {
   std::optional<double> tokens_per_second;
   /// The highest epoch of its tasks: above 1, a task was restarted.
   int64_t epoch = 0;
+  /// True if its job is paused, so that it waits for no worker.
+  bool is_paused = false;
 
   /// Returns the finished fraction, 0 to 1.
   double Fraction() const;

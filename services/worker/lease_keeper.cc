@@ -23,6 +23,12 @@ Lease::Milliseconds ToMilliseconds(const google::protobuf::Duration& duration) {
   return Lease::Milliseconds(TimeUtil::DurationToMilliseconds(duration));
 }
 
+std::vector<AttemptKey> KeysOf(const google::protobuf::RepeatedPtrField<v1::AttemptId>& ids) {
+  std::vector<AttemptKey> keys;
+  for (const v1::AttemptId& id : ids) keys.push_back(KeyOf(id));
+  return keys;
+}
+
 /// Returns true for an answer of the coordinator that stays the same until an operator acts.
 bool IsRefusal(const absl::Status& status) {
   return absl::IsPermissionDenied(status) || absl::IsUnauthenticated(status) || absl::IsFailedPrecondition(status) ||
@@ -133,6 +139,7 @@ bool LeaseKeeper::Beat(Lease::Time now) {
   }
   lease_.Renew(now);
   StopAttempts(response->stop());
+  table_->Pause(KeysOf(response->pause()));
   NoteContact(true, response->draining());
   return true;
 }
@@ -149,10 +156,8 @@ void LeaseKeeper::NoteContact(bool registered, bool draining) {
 }
 
 void LeaseKeeper::StopAttempts(const google::protobuf::RepeatedPtrField<v1::AttemptId>& ids) {
-  std::vector<AttemptKey> keys;
-  for (const v1::AttemptId& id : ids) keys.push_back(KeyOf(id));
-  if (keys.empty()) return;
-  table_->Stop(keys, {.verdict = {v1::FAILURE_CLASS_INFRA, "stopped at the coordinator's request"}});
+  if (ids.empty()) return;
+  table_->Stop(KeysOf(ids), {.verdict = {v1::FAILURE_CLASS_INFRA, "stopped at the coordinator's request"}});
 }
 
 /// Stops everything if there is no lease, even a task whose assignment arrived after the end of the lease.

@@ -15,10 +15,13 @@ namespace {
 constexpr std::chrono::milliseconds kRetryInterval{500};
 
 /// Returns true if the task succeeded; the part of a helper says nothing about that.
-bool Succeeded(const EndedAttempt& ended) { return ended.leads && !ended.outcome.has_failure(); }
+bool Succeeded(const EndedAttempt& ended) {
+  return ended.leads && !ended.outcome.has_failure() && !ended.outcome.paused();
+}
 
 std::string NameOfEnd(const EndedAttempt& ended) {
   if (ended.outcome.has_failure()) return v1::FailureClass_Name(ended.outcome.failure().failure_class());
+  if (ended.outcome.paused()) return "PAUSED";
   return Succeeded(ended) ? "SUCCEEDED" : "";
 }
 

@@ -142,6 +142,8 @@ std::map<std::string, Row> Rows() {
       {"JobService/ListJobs", {Make<v1::ListJobsRequest>([](auto&) {}), readers}},
       {"JobService/CancelJob", {AboutTheJob<v1::CancelJobRequest>(), submitters, true}},
       {"JobService/RetryJob", {AboutTheJob<v1::RetryJobRequest>(), submitters, true}},
+      {"JobService/PauseJob", {AboutTheJob<v1::PauseJobRequest>(), submitters, true}},
+      {"JobService/ResumeJob", {AboutTheJob<v1::ResumeJobRequest>(), submitters, true}},
       {"JobService/DeleteJob", {AboutTheJob<v1::DeleteJobRequest>(), submitters, true}},
       {"JobService/PlanJob", {Make<v1::PlanJobRequest>([](auto&) {}), readers}},
       {"JobService/WatchJob", {AboutTheJob<v1::WatchJobRequest>(), readers, true}},

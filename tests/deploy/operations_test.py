@@ -36,7 +36,7 @@ class OperationsTest(ProgramTest):
 
     def test_every_marked_block_belongs_to_a_test(self):
         # The one of JSON Web Tokens belongs to tests/contract/jwt_authorization_test.py.
-        tested = sum(len(blocks(heading)) for heading in ("Certificates and tokens", "JSON Web Tokens", "Draining",
+        tested = sum(len(blocks(heading)) for heading in ("Certificates and tokens", "JSON Web Tokens", "Draining", "Pausing a job",
                                                           "Backup and restore", "Monitoring"))
         self.assertEqual(len(BLOCK.findall(TEXT)), tested)
 
@@ -79,6 +79,12 @@ class OperationsTest(ProgramTest):
         shown = self.shell(blocks("Draining")[0], REGROUP_COORDINATOR=cluster.address)
         self.assertRegex(shown, r"worker-1 +draining +0/2")
         self.assertRegex(cluster.regroup("workers").stdout, r"worker-1 +ready")
+
+    def test_pausing(self):
+        cluster = self.start_cluster(workers=0)
+        job = cluster.submit(self.write_job(job_file.small_job(self.output)))
+        shown = self.shell(blocks("Pausing a job")[0], REGROUP_COORDINATOR=cluster.address, JOB=job)
+        self.assertRegex(shown, rf"jobs/{job} is paused\n.*\n{job} +paused .* paused until it is resumed\njobs/{job} is queued\n$")
 
     def test_monitoring(self):
         self.assertIn("SUCCESS", self.shell(blocks("Monitoring")[0]))

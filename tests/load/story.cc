@@ -36,6 +36,7 @@ class Story {
     REGROUP_RETURN_IF_ERROR(Succeed());
     REGROUP_RETURN_IF_ERROR(CancelBeforeItStarts());
     REGROUP_RETURN_IF_ERROR(CancelWhileItRuns());
+    REGROUP_RETURN_IF_ERROR(PauseAndCancel());
     return FailTwice();
   }
 
@@ -76,6 +77,26 @@ class Story {
     REGROUP_RETURN_IF_ERROR(Cancel(job));
     BeginStep("CANCELLED: the worker stops");
     puppet_.Drop();
+    return Expect(job, v1::JOB_STATE_CANCELLED);
+  }
+
+  absl::Status PauseAndCancel() {
+    REGROUP_ASSIGN_OR_RETURN(const std::string job, Submit("is-paused"));
+    BeginStep("RUNNING: take a task that is paused");
+    REGROUP_RETURN_IF_ERROR(TakeTask().status());
+    BeginStep("PAUSING: pause while it runs");
+    REGROUP_RETURN_IF_ERROR(Pause(job));
+    BeginStep("PAUSED: the worker stops");
+    puppet_.Drop();
+    REGROUP_RETURN_IF_ERROR(Expect(job, v1::JOB_STATE_PAUSED));
+    BeginStep("RUNNING: resume");
+    REGROUP_RETURN_IF_ERROR(Resume(job));
+    REGROUP_RETURN_IF_ERROR(Expect(job, v1::JOB_STATE_RUNNING));
+    BeginStep("PAUSED: pause while it waits");
+    REGROUP_RETURN_IF_ERROR(Pause(job));
+    REGROUP_RETURN_IF_ERROR(Expect(job, v1::JOB_STATE_PAUSED));
+    BeginStep("CANCELLED: cancel while it is paused");
+    REGROUP_RETURN_IF_ERROR(Cancel(job));
     return Expect(job, v1::JOB_STATE_CANCELLED);
   }
 
@@ -123,6 +144,23 @@ class Story {
     request.set_name(name);
     v1::Job job;
     return UntilAnswered([&] { return Call(*jobs_, &v1::JobService::Stub::CancelJob, request, &job, kPatience); });
+  }
+
+  absl::Status Pause(const std::string& name) {
+    v1::PauseJobRequest request;
+    request.set_name(name);
+    v1::Job job;
+    return UntilAnswered([&] { return Call(*jobs_, &v1::JobService::Stub::PauseJob, request, &job, kPatience); });
+  }
+
+  absl::Status Resume(const std::string& name) {
+    v1::ResumeJobRequest request;
+    request.set_name(name);
+    v1::Job job;
+    const absl::Status status =
+        UntilAnswered([&] { return Call(*jobs_, &v1::JobService::Stub::ResumeJob, request, &job, kPatience); });
+    // The first of two calls may have succeeded without an answer.
+    return ReasonOf(status) == v1::WRONG_STATE ? absl::OkStatus() : status;
   }
 
   absl::Status Retry(const std::string& name) {

@@ -16,7 +16,7 @@ from harness.documented_cluster import TRAINER, DocumentedClusterTest, documente
 _PAGE = places.REPOSITORY / "coordinator/api/README.md"
 _STAND_IN = pathlib.Path(__file__).parent / "stand_ins/grpcurl.py"
 _REAL = shutil.which("grpcurl")
-_INVALID_ARGUMENT, _UNAUTHENTICATED, _PERMISSION_DENIED = 64 + 3, 64 + 16, 64 + 7
+_INVALID_ARGUMENT, _UNAUTHENTICATED, _PERMISSION_DENIED, _FAILED_PRECONDITION = 64 + 3, 64 + 16, 64 + 7, 64 + 9
 
 
 def assignments_and_calls():
@@ -106,6 +106,9 @@ class Grpcurl(DocumentedClusterTest):
         lines = messages(self.call("StreamLogs", folder))
         self.assertEqual([line["message"] for line in lines], ["played by rank 0"])
         self.assertEqual(messages(self.call("StreamMetrics", folder)), [])
+        for call in ("PauseJob", "ResumeJob"):
+            refused = self.call(call, folder, _FAILED_PRECONDITION)
+            self.assertRegex(refused, r'"reason": ?"WRONG_STATE"')
         self.assertEqual(messages(self.call("CancelJob", folder))[0]["state"], "JOB_STATE_SUCCEEDED")
         self.assertEqual(messages(self.call("DeleteJob", folder)), [{}])
         # Fields in camel case are the same.

@@ -186,6 +186,7 @@ absl::Status WorkerLink::Send(const v1::ReportRequest& request, Clock::duration 
     const std::chrono::milliseconds lease(google::protobuf::util::TimeUtil::DurationToMilliseconds(response.lease()));
     give_up_ = std::min(give_up_, sent + lease);
   }
+  if (response.pause()) pausing_ = true;
   if (response.stop()) {
     LogInfo("the worker ended this attempt", {{"rank", rank_}});
     _exit(kExitWorkerGone);

@@ -51,6 +51,8 @@ class WorkerLink {
   /// Passes what later calls add to `observer` too, which takes the place of an earlier one; null ends that.
   void ObserveMetrics(std::unique_ptr<MetricObserver> observer);
   ActivityBoard& activity() { return activity_; }
+  /// Returns true once the worker has said that the job is paused; only rank 0 is told.
+  bool is_pausing() const { return pausing_; }
 
   /// Sends all remaining reports together with the outcome. Only the first outcome counts: later calls wait until it is
   /// sent and return FAILED_PRECONDITION.
@@ -70,6 +72,7 @@ class WorkerLink {
   /// that thread has ended.
   std::chrono::steady_clock::time_point give_up_;
   ActivityBoard activity_;
+  std::atomic<bool> pausing_ = false;
 
   std::mutex mutex_;
   std::condition_variable wake_;

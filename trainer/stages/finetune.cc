@@ -188,6 +188,12 @@ class BlockService {
   bool failed_ = false;
 };
 
+v1::TaskOutcome PausedOutcome() {
+  v1::TaskOutcome outcome;
+  outcome.set_paused(true);
+  return outcome;
+}
+
 absl::Status WriteResult(const StageContext& context, const SourceModel& source, const ConvertedModel& trained) {
   const std::filesystem::path folder = context.out() / artifacts::kTrainedModel;
   std::error_code error;
@@ -274,6 +280,7 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   REGROUP_RETURN_IF_ERROR(Resume(context, trainer));
   if (context.leads()) context.link.RecordMetrics(context.out() / attempt_files::kCurves);
   REGROUP_RETURN_IF_ERROR(trainer.Run());
+  if (trainer.is_paused()) return PausedOutcome();
   REGROUP_RETURN_IF_ERROR(WriteStudent(context, source, student));
   return v1::TaskOutcome();
 }

@@ -112,12 +112,21 @@ absl::Status DistillTrainer::Run() {
     if (IsMeasurementDue()) REGROUP_RETURN_IF_ERROR(Measure());
     REGROUP_RETURN_IF_ERROR(ContinueSave());
     if (IsSaveDue()) REGROUP_RETURN_IF_ERROR(BeginSave(done_));
+    // After a skipped step the state may not be saved, and after the last one little is left to do.
+    if (figures.is_pausing && skipped_in_row_ == 0 && !IsOver()) return Pause();
   }
   if (done_ < settings_.steps) {
     LogInfo("training ends early: its perplexity has not fallen any more",
             {{"step", done_}, {"lowest", early_stopping_.best()}, {"step_of_lowest", early_stopping_.best_step()}});
   }
   return FinishSave();
+}
+
+absl::Status DistillTrainer::Pause() {
+  if (saver_.step() != done_) REGROUP_RETURN_IF_ERROR(BeginSave(done_));
+  REGROUP_RETURN_IF_ERROR(FinishSave());
+  is_paused_ = true;
+  return absl::OkStatus();
 }
 
 bool DistillTrainer::IsMeasurementDue() const {
@@ -323,11 +332,14 @@ absl::StatusOr<DistillTrainer::StepFigures> DistillTrainer::RunStep(int64_t step
   StepFigures figures;
   REGROUP_ASSIGN_OR_RETURN(figures.gradient_norm, optimizer_.Step(rate_.At(step)));
   if (steering && std::isfinite(figures.gradient_norm)) SteerScores(student_.scores(), sparsity_.TargetAt(step));
-  at::Tensor sums = at::cat({loss.view(1), rank_times_.Share().to(device_)});
+  // The ranks must agree on the step after which they pause.
+  const at::Tensor pausing = at::full({1}, link_.is_pausing() ? 1.0 : 0.0, at::kDouble);
+  at::Tensor sums = at::cat({loss.view(1), at::cat({pausing, rank_times_.Share()}).to(device_)});
   REGROUP_RETURN_IF_ERROR(communicator_.AllReduceSum(sums));
   sums = sums.cpu();
   figures.loss = sums[0].item<double>();
-  figures.ranks = rank_times_.Judge(sums.slice(0, 1).contiguous());
+  figures.is_pausing = sums[1].item<double>() > 0;
+  figures.ranks = rank_times_.Judge(sums.slice(0, 2).contiguous());
   figures.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   figures.collective_seconds = WaitedSeconds() - collectives_before;
   rank_times_.Note(figures.seconds - figures.collective_seconds);

@@ -98,8 +98,10 @@ class DistillTrainer {
   /// Runs the remaining steps, or those until measurements no longer improve. A step without finite gradients on every
   /// rank is skipped: it changes nothing. After ten such steps in a row training returns to its last checkpoint, once,
   /// and repeats the steps, which recovers from a transient fault in the state; INTERNAL if that does not help or there
-  /// is no checkpoint.
+  /// is no checkpoint. If the job is paused, writes a checkpoint and returns before the last step.
   absl::Status Run();
+  /// Returns true if Run returned because the job is paused; the same on every rank.
+  bool is_paused() const { return is_paused_; }
 
   /// See ShardedAdamW.
   int64_t StateBytes() const { return optimizer_.StateBytes(); }
@@ -111,6 +113,8 @@ class DistillTrainer {
     double gradient_norm = 0;
     double seconds = 0;
     double collective_seconds = 0;
+    /// True if rank 0 knew before the step ended that the job is paused; the same on every rank.
+    bool is_pausing = false;
     /// Belong to the step before.
     std::optional<RankTimes::Figures> ranks;
   };
@@ -153,6 +157,8 @@ class DistillTrainer {
   /// Called once per step: reports a save that has completed.
   absl::Status ContinueSave();
   absl::Status FinishSave();
+  /// Ends training with a checkpoint of the current step.
+  absl::Status Pause();
   void NoteSaved(const CheckpointSaver::Saved& saved);
 
   DistillSettings settings_;
@@ -176,6 +182,7 @@ class DistillTrainer {
   int64_t skipped_in_row_ = 0;
   std::optional<TrainingCheckpoint> last_checkpoint_;
   bool went_back_ = false;
+  bool is_paused_ = false;
   /// See kUsefulSeconds.
   double useful_seconds_ = 0;
   /// The same at each step from which training may go on.

@@ -75,6 +75,12 @@ v1::TaskOutcome Failed(v1::FailureClass failure_class, std::string message, cons
   return outcome;
 }
 
+v1::TaskOutcome Paused() {
+  v1::TaskOutcome outcome;
+  outcome.set_paused(true);
+  return outcome;
+}
+
 v1::TaskOutcome ReportedFailure(const AttemptEvidence& evidence, const std::optional<std::string>& loss) {
   const v1::Failure& failure = evidence.reported->failure();
   const bool unclear =
@@ -105,7 +111,10 @@ v1::TaskOutcome DecideOutcome(const AttemptEvidence& evidence) {
   const bool exited_well = WIFEXITED(evidence.wait_status) && WEXITSTATUS(evidence.wait_status) == 0;
   const std::optional<std::string> loss = FindLoss(evidence);
   if (evidence.reported && !evidence.reported->has_failure() && exited_well) return *evidence.reported;
+  // Its checkpoint is complete.
+  if (evidence.reported && evidence.reported->paused()) return *evidence.reported;
   if (evidence.reported && evidence.reported->has_failure()) return ReportedFailure(evidence, loss);
+  if (evidence.verdict && evidence.verdict->is_pause) return Paused();
   if (evidence.verdict) return Failed(evidence.verdict->failure_class, evidence.verdict->message, evidence);
   if (loss) return Failed(v1::FAILURE_CLASS_INFRA, *loss, evidence);
   return Failed(v1::FAILURE_CLASS_INTERNAL, DescribeExit(evidence), evidence);

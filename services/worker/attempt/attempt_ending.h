@@ -13,6 +13,8 @@ namespace regroup {
 struct Verdict {
   v1::FailureClass failure_class = v1::FAILURE_CLASS_INFRA;
   std::string message;
+  /// True if the job is paused, which is no failure.
+  bool is_pause = false;
 };
 
 struct AttemptEvidence {
@@ -34,9 +36,10 @@ struct AttemptEvidence {
   std::vector<std::string> log_tail;
 };
 
-/// Applies these rules in order: a reported success with exit status 0 is a success, whatever else happened; a failure
-/// that a rank reported stands (but an INTERNAL one that coincides with a lost worker, or with a rank killed by a
-/// signal, counts as that loss); then comes the worker's own verdict; a gang that lost a worker or never formed, and a
+/// Applies these rules in order: a reported success with exit status 0 is a success, whatever else happened; so is a
+/// reported end for a pause, with any exit status; a failure that a rank reported stands (but an INTERNAL one that
+/// coincides with a lost worker, or with a rank killed by a signal, counts as that loss); then comes the worker's own
+/// verdict; a gang that lost a worker or never formed, and a
 /// signal, are INFRA; any other end without an outcome is INTERNAL. Each failure carries the log tail.
 v1::TaskOutcome DecideOutcome(const AttemptEvidence& evidence);
 

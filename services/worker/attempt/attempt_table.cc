@@ -91,6 +91,14 @@ void AttemptTable::StopAll(const StopRequest& request) {
   for (const auto& [key, entry] : entries_) entry.attempt->RequestStop(request);
 }
 
+void AttemptTable::Pause(const std::vector<AttemptKey>& keys) {
+  const std::lock_guard lock(mutex_);
+  for (const AttemptKey& key : keys) {
+    const auto found = entries_.find(key);
+    if (found != entries_.end()) found->second.attempt->RequestPause();
+  }
+}
+
 void AttemptTable::FreeSlots(const AttemptKey& key) {
   {
     const std::lock_guard lock(mutex_);

@@ -46,6 +46,9 @@ class AttemptTable {
   void Stop(const std::vector<AttemptKey>& keys, const StopRequest& request);
   void StopAll(const StopRequest& request);
 
+  /// Asks those attempts of `keys` that this worker holds to end for a pause of their job.
+  void Pause(const std::vector<AttemptKey>& keys);
+
   std::vector<AttemptKey> Keys() const;
 
   /// Returns null if this worker does not hold the attempt.

@@ -111,6 +111,16 @@ void RankBoard::Stop() {
   stopped_ = true;
 }
 
+void RankBoard::Pause() {
+  const std::lock_guard lock(mutex_);
+  pausing_ = true;
+}
+
+bool RankBoard::is_pausing() const {
+  const std::lock_guard lock(mutex_);
+  return pausing_;
+}
+
 std::string RankBoard::refusal() const {
   const std::lock_guard lock(mutex_);
   return refusal_;

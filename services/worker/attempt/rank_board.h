@@ -38,6 +38,10 @@ class RankBoard {
   /// Makes every later Report answer that the rank should exit.
   void Stop();
 
+  /// Remembers that training should end with a checkpoint because its job is paused.
+  void Pause();
+  bool is_pausing() const;
+
   /// Returns the reason for the first rejected Attest; empty if none was rejected.
   std::string refusal() const;
 
@@ -86,6 +90,7 @@ class RankBoard {
   int outcome_rank_ = 0;
   std::optional<SteadyTime> outcome_time_;
   bool stopped_ = false;
+  bool pausing_ = false;
 };
 
 }  // namespace regroup

@@ -64,6 +64,10 @@ class SupervisedAttempt {
   /// Asks the attempt to stop. The first request's verdict wins; a later request can only make the stop immediate.
   void RequestStop(StopRequest request);
 
+  /// Asks the attempt to end because its job is paused: training after a checkpoint, anything else at once. Does
+  /// nothing on a helper of a gang, which ends with its lead.
+  virtual void RequestPause() {}
+
   /// Returns when no process of the attempt is left.
   void WaitForEnd();
 

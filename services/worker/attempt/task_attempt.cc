@@ -57,6 +57,12 @@ TaskAttempt::TaskAttempt(v1::TaskAssignment assignment, std::string visible_devi
       board_(MakeBoard(assignment_, key_)),
       contact_(std::make_shared<LocalContact>(board_, collector_)) {}
 
+void TaskAttempt::RequestPause() {
+  // The coordinator asks again with every heartbeat.
+  if (assignment_.kind() == v1::TASK_KIND_FINETUNE) return board_->Pause();
+  RequestStop({.verdict = {.message = "its job is paused", .is_pause = true}});
+}
+
 v1::TaskOutcome TaskAttempt::Run() {
   AcceptRanks(contact_);
   if (const std::optional<v1::TaskOutcome> refusal = RefusePaths()) return *refusal;
@@ -67,7 +73,7 @@ v1::TaskOutcome TaskAttempt::Run() {
   KillEverything();
   logs_->ForwardRest();
   const v1::TaskOutcome outcome = DecideOutcome(GatherEvidence());
-  if (outcome.has_failure()) RemoveStaged(assignment_, services_->options.work_folder);
+  if (outcome.has_failure() || outcome.paused()) RemoveStaged(assignment_, services_->options.work_folder);
   return outcome;
 }
 

@@ -19,6 +19,7 @@ class TaskAttempt : public SupervisedAttempt {
   TaskAttempt(v1::TaskAssignment assignment, std::string visible_devices, const AttemptServices* services);
   ~TaskAttempt() override { EndThread(); }
 
+  void RequestPause() override;
   std::shared_ptr<RankContact> ContactOfHelpers() override { return is_spread() ? contact_ : nullptr; }
 
  private:

@@ -121,6 +121,7 @@ grpc::Status TrainerServer::Report(grpc::ServerContext* context, const v1::Repor
   const absl::StatusOr<bool> stop = (*contact)->Report(*request, 0);
   if (!stop.ok()) return ToGrpc(stop.status());
   response->set_stop(*stop);
+  response->set_pause((*contact)->PausesTraining());
   if (const auto remaining = lease_->Remaining(std::chrono::steady_clock::now())) {
     *response->mutable_lease() = google::protobuf::util::TimeUtil::MillisecondsToDuration(remaining->count());
   }

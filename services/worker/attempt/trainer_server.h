@@ -34,6 +34,8 @@ class RankContact {
   virtual absl::Status Attest(const v1::AttestRequest& request, int member) = 0;
   /// Returns true if the rank should exit.
   virtual absl::StatusOr<bool> Report(const v1::ReportRequest& request, int member) = 0;
+  /// Returns true if training should end with a checkpoint. Rank 0, which tells the others, runs on the lead.
+  virtual bool PausesTraining() const { return false; }
 };
 
 /// The contact on the worker that runs or leads the attempt: records what the ranks report.
@@ -44,6 +46,7 @@ class LocalContact : public RankContact {
 
   absl::Status Attest(const v1::AttestRequest& request, int member) override;
   absl::StatusOr<bool> Report(const v1::ReportRequest& request, int member) override;
+  bool PausesTraining() const override { return board_->is_pausing(); }
 
  private:
   const std::shared_ptr<RankBoard> board_;

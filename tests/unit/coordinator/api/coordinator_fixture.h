@@ -97,6 +97,20 @@ class CoordinatorTest : public ::testing::Test {
     REGROUP_RETURN_IF_ERROR(Call(jobs_, &v1::JobService::StubInterface::CancelJob, request, &job));
     return job;
   }
+  absl::StatusOr<v1::Job> Pause(const std::string& name) {
+    v1::PauseJobRequest request;
+    request.set_name(name);
+    v1::Job job;
+    REGROUP_RETURN_IF_ERROR(Call(jobs_, &v1::JobService::StubInterface::PauseJob, request, &job));
+    return job;
+  }
+  absl::StatusOr<v1::Job> Resume(const std::string& name) {
+    v1::ResumeJobRequest request;
+    request.set_name(name);
+    v1::Job job;
+    REGROUP_RETURN_IF_ERROR(Call(jobs_, &v1::JobService::StubInterface::ResumeJob, request, &job));
+    return job;
+  }
   absl::StatusOr<v1::Job> Retry(const std::string& name) {
     v1::RetryJobRequest request;
     request.set_name(name);

@@ -106,6 +106,8 @@ TEST_F(HousekeepingTest, WritesDownEveryChangeWithTheChange) {
   drain.set_name("workers/w1");
   v1::Worker worker;
   ASSERT_TRUE(Call(cluster_, &v1::ClusterService::StubInterface::DrainWorker, drain, &worker).ok());
+  ASSERT_TRUE(Pause("jobs/small-1").ok());
+  ASSERT_TRUE(Resume("jobs/small-1").ok());
   ASSERT_TRUE(Cancel("jobs/small-1").ok());
   ASSERT_TRUE(Retry("jobs/small-1").ok());
   EXPECT_FALSE(Delete("jobs/small-1").ok());
@@ -113,7 +115,7 @@ TEST_F(HousekeepingTest, WritesDownEveryChangeWithTheChange) {
   ASSERT_TRUE(Delete("jobs/small-1").ok());
   EXPECT_THAT(AuditedMethods("jobs/small-1"),
               ElementsAre("JobService/DeleteJob", "JobService/CancelJob", "JobService/RetryJob", "JobService/CancelJob",
-                          "JobService/SubmitJob"));
+                          "JobService/ResumeJob", "JobService/PauseJob", "JobService/SubmitJob"));
   EXPECT_THAT(AuditedMethods("workers/w1"), ElementsAre("ClusterService/DrainWorker", "WorkerService/RegisterWorker"));
   v1::BackupStoreRequest backup;
   backup.set_name("copy.db");
@@ -121,7 +123,7 @@ TEST_F(HousekeepingTest, WritesDownEveryChangeWithTheChange) {
   ASSERT_TRUE(Call(cluster_, &v1::ClusterService::StubInterface::BackupStore, backup, &copied).ok());
   EXPECT_THAT(AuditedMethods("backups/copy.db"), ElementsAre("ClusterService/BackupStore"));
   Start();
-  EXPECT_EQ(AuditedMethods().size(), 8u);
+  EXPECT_EQ(AuditedMethods().size(), 10u);
 }
 
 TEST_F(HousekeepingTest, WritesDownNothingThatTheStoreRefused) {

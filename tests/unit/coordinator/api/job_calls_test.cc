@@ -26,6 +26,31 @@ TEST_F(CoordinatorTest, CancelsAndRetriesAndDeletes) {
   EXPECT_EQ(ReasonOf(Get("jobs/small-1").status()), v1::RESOURCE_NOT_FOUND);
 }
 
+TEST_F(CoordinatorTest, PausesAndResumes) {
+  ASSERT_TRUE(Submit(Request("small-1")).ok());
+  EXPECT_EQ(Pause("jobs/small-1")->state(), v1::JOB_STATE_PAUSED);
+  EXPECT_EQ(Get("jobs/small-1")->waiting_reason(), "paused until it is resumed");
+  EXPECT_EQ(Pause("jobs/small-1")->state(), v1::JOB_STATE_PAUSED);
+  EXPECT_EQ(ReasonOf(Delete("jobs/small-1")), v1::WRONG_STATE);
+  EXPECT_EQ(ReasonOf(Retry("jobs/small-1").status()), v1::WRONG_STATE);
+  Start();
+  EXPECT_EQ(Get("jobs/small-1")->state(), v1::JOB_STATE_PAUSED) << "a restart of the coordinator resumes nothing";
+  EXPECT_EQ(Resume("jobs/small-1")->state(), v1::JOB_STATE_QUEUED);
+  EXPECT_EQ(ReasonOf(Resume("jobs/small-1").status()), v1::WRONG_STATE);
+  ASSERT_TRUE(Register(w1_).ok());
+  const v1::AttemptId attempt = Acquire(w1_)->attempt();
+  EXPECT_EQ(Pause("jobs/small-1")->state(), v1::JOB_STATE_PAUSING);
+  EXPECT_EQ(Beat(w1_)->pause_size(), 1);
+  v1::TaskOutcome paused;
+  paused.set_paused(true);
+  ASSERT_TRUE(Report(w1_.Report(attempt, paused)).ok());
+  EXPECT_EQ(Get("jobs/small-1")->state(), v1::JOB_STATE_PAUSED);
+  EXPECT_EQ(Cancel("jobs/small-1")->state(), v1::JOB_STATE_CANCELLED);
+  EXPECT_EQ(ReasonOf(Pause("jobs/small-1").status()), v1::WRONG_STATE);
+  EXPECT_EQ(ReasonOf(Resume("jobs/small-1").status()), v1::WRONG_STATE);
+  EXPECT_EQ(ReasonOf(Pause("jobs/none").status()), v1::RESOURCE_NOT_FOUND);
+}
+
 TEST_F(CoordinatorTest, ListsJobsPageByPage) {
   for (const char* id : {"a", "b", "c"}) ASSERT_TRUE(Submit(Request(id)).ok());
   v1::ListJobsRequest request;

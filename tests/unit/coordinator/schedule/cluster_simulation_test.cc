@@ -24,6 +24,7 @@ TEST(ClusterSimulation, KeepsItsPromisesInEveryLife) {
   int moves = 0;
   int layerwise_moves = 0;
   int shrunk = 0;
+  int paused = 0;
   for (uint32_t seed = 1; seed <= seeds; ++seed) {
     Simulation simulation(seed);
     simulation.Run();
@@ -33,6 +34,7 @@ TEST(ClusterSimulation, KeepsItsPromisesInEveryLife) {
     moves += simulation.moves();
     layerwise_moves += simulation.layerwise_moves();
     shrunk += simulation.shrunk();
+    paused += simulation.paused();
   }
   // Lives in which nothing succeeds or nothing fails would test little.
   for (const v1::JobState state : {v1::JOB_STATE_SUCCEEDED, v1::JOB_STATE_FAILED, v1::JOB_STATE_CANCELLED}) {
@@ -42,6 +44,7 @@ TEST(ClusterSimulation, KeepsItsPromisesInEveryLife) {
   EXPECT_GT(moves, static_cast<int>(seeds) / 10);
   EXPECT_GT(layerwise_moves, static_cast<int>(seeds) / 20);
   EXPECT_GT(shrunk, static_cast<int>(seeds) / 200);
+  EXPECT_GT(paused, static_cast<int>(seeds) / 10);
 }
 
 /// A defect, and the promise that detects it.
@@ -54,7 +57,7 @@ struct Noticed {
 class DefectiveCluster : public ::testing::TestWithParam<Noticed> {};
 
 TEST_P(DefectiveCluster, IsNoticed) {
-  constexpr uint32_t kSeedsForDefects = 300;
+  constexpr uint32_t kSeedsForDefects = 600;
   for (uint32_t seed = 1; seed <= kSeedsForDefects; ++seed) {
     Simulation simulation(seed, GetParam().defect);
     simulation.Run();

@@ -71,6 +71,8 @@ class Simulation {
   int layerwise_moves() const { return layerwise_moves_; }
   /// Number of attempts that started with fewer ranks than the job asks for.
   int shrunk() const { return shrunk_; }
+  /// Number of changes after which a job was paused.
+  int paused() const { return paused_; }
 
  private:
   bool Has(Defect defect) const { return defect_ == defect; }
@@ -112,6 +114,12 @@ class Simulation {
         return ForgeReport();
       case 11:
         return ForgeProgress();
+      case 12:
+      case 13:
+        return PauseAny();
+      case 14:
+      case 15:
+        return ResumeAny();
       default:
         return;
     }
@@ -155,6 +163,30 @@ class Simulation {
     if (may_have_published) ++late_cancels_;
   }
 
+  /// Returns any unfinished job, or null.
+  const Job* AnyUnfinished() {
+    if (cluster_.jobs().size() == 0) return nullptr;
+    auto job = cluster_.jobs().begin();
+    std::advance(job, Pick(static_cast<int>(cluster_.jobs().size())));
+    return &job->second;
+  }
+
+  void PauseAny() {
+    const Job* job = AnyUnfinished();
+    if (job == nullptr || Chance(0.5)) return;
+    const std::string id = job->id();
+    const bool may_have_published = job->record().publication_granted && !job->IsFinal();
+    const bool can_pause = job->IsHeld() || (!job->IsFinal() && !job->IsWindingDown() && !may_have_published);
+    Check(cluster_.PauseJob(id, now_).ok() == can_pause, "a job is paused unless it ends or may have published");
+  }
+
+  void ResumeAny() {
+    const Job* job = AnyUnfinished();
+    if (job == nullptr) return;
+    const bool is_held = job->IsHeld();
+    Check(cluster_.ResumeJob(job->id(), now_).ok() == is_held, "a job is resumed if it is paused");
+  }
+
   void RetryAny() {
     const std::string id = AnyJob();
     const auto stored = durable_.find(id);
@@ -184,6 +216,9 @@ class Simulation {
     const absl::StatusOr<v1::HeartbeatResponse> response = cluster_.Heartbeat(HeartbeatOf(worker), now_);
     if (!response.ok()) return Register(worker);
     Heard(worker, response->stop());
+    for (const v1::AttemptId& attempt : response->pause()) {
+      if (Chance(0.3)) EndForPause(worker, attempt);
+    }
   }
 
   v1::HeartbeatRequest HeartbeatOf(const SimulatedWorker& worker) const {
@@ -222,6 +257,20 @@ class Simulation {
   void Heard(SimulatedWorker& worker, const List& stop) {
     worker.heard = now_;
     for (const v1::AttemptId& attempt : stop) EndProcess(worker, attempt);
+  }
+
+  /// Only a lead reports the outcome; a helper's part ends with it.
+  void EndForPause(SimulatedWorker& worker, const v1::AttemptId& attempt) {
+    const v1::Task* task = TaskOf(attempt);
+    const bool is_listed = std::any_of(worker.running.begin(), worker.running.end(), [&](const v1::AttemptId& other) {
+      return other.SerializeAsString() == attempt.SerializeAsString();
+    });
+    if (task == nullptr || !is_listed || LastSegment(task->worker()) != worker.id) return;
+    EndProcess(worker, attempt);
+    v1::TaskOutcome outcome;
+    outcome.set_paused(true);
+    sent_.push_back(worker.Report(attempt, outcome));
+    (void)Deliver(sent_.back());
   }
 
   void EndProcess(SimulatedWorker& worker, const v1::AttemptId& attempt) {
@@ -471,13 +520,21 @@ class Simulation {
   void CheckChange(const JobRecord& before, const JobRecord& after) {
     Check(after.job.revision() == before.job.revision() + 1, "every change has the next revision");
     const bool was_retried = retried_.count(LastSegment(after.job.name())) > 0;
+    const bool was_held = IsHeld(before);
+    Check(IsHeld(after) == (after.pause_start != Time{}), "the start of a pause is known while it lasts");
+    if (after.job.state() == v1::JOB_STATE_PAUSED) {
+      ++paused_;
+      for (const v1::Task& task : after.job.tasks()) {
+        Check(task.state() != v1::TASK_STATE_RUNNING, "a paused job holds no slots");
+      }
+    }
     Check(was_retried || !IsFinalState(before.job.state()), "a final job stays as it is");
     Check(!before.publication_granted || after.job.state() != v1::JOB_STATE_CANCELLED,
           "a job that may have published does not end as cancelled");
     Check(after.publication_granted || after.job.state() != v1::JOB_STATE_SUCCEEDED,
           "a job succeeds only after it was allowed to publish");
     for (int task = 0; task < before.job.tasks_size(); ++task) {
-      CheckTaskChange(before.job.tasks(task), after.job.tasks(task), was_retried);
+      CheckTaskChange(before.job.tasks(task), after.job.tasks(task), was_retried, was_held && IsHeld(after));
       CheckRanks(before.job.tasks(task), after.job.tasks(task), after.job.resolved_spec().finetune());
     }
   }
@@ -490,14 +547,20 @@ class Simulation {
     Check(before.infrastructure_failures() > 0, "only training that was lost goes on with fewer ranks");
   }
 
-  void CheckTaskChange(const v1::Task& before, const v1::Task& after, bool was_retried) {
+  static bool IsHeld(const JobRecord& record) {
+    return record.job.state() == v1::JOB_STATE_PAUSING || record.job.state() == v1::JOB_STATE_PAUSED;
+  }
+
+  void CheckTaskChange(const v1::Task& before, const v1::Task& after, bool was_retried, bool was_held) {
     Check(before.epoch() <= after.epoch() && after.epoch() <= before.epoch() + 1, "epochs go up one by one");
     if (before.state() == v1::TASK_STATE_SUCCEEDED) {
       Check(before.SerializeAsString() == after.SerializeAsString(), "a result is applied once");
     } else if (IsFinalState(before.state())) {
       Check(before.state() == after.state() || was_retried, "a final task stays as it is");
     }
-    if (before.state() == v1::TASK_STATE_RUNNING && IsMoved(after) && before.epoch() == after.epoch()) {
+    // A pause leaves the failure of an earlier attempt as it was.
+    const bool is_lost = before.infrastructure_failures() < after.infrastructure_failures();
+    if (before.state() == v1::TASK_STATE_RUNNING && is_lost && IsMoved(after) && before.epoch() == after.epoch()) {
       ++moves_;
       Check(moved_.insert(after.name()).second, "a slow task is moved once");
       const bool is_of_layers = before.kind() == v1::TASK_KIND_ALIGN || before.kind() == v1::TASK_KIND_LAYERWISE;
@@ -505,6 +568,7 @@ class Simulation {
       if (before.kind() == v1::TASK_KIND_LAYERWISE) ++layerwise_moves_;
     }
     const bool is_started = before.epoch() < after.epoch();
+    Check(!is_started || !was_held, "a paused job starts nothing");
     Check(!is_started || before.state() != v1::TASK_STATE_RUNNING, "a task has one live attempt");
     const auto draining = draining_.find(LastSegment(after.worker()));
     Check(!is_started || draining == draining_.end() || !draining->second, "a draining worker gets nothing new");
@@ -557,6 +621,10 @@ class Simulation {
       Register(worker);
       Drain(worker.id, false);
     }
+    for (const auto& [id, record] : durable_) {
+      const Job* job = cluster_.jobs().Find(id);
+      if (job != nullptr && job->IsHeld()) Check(cluster_.ResumeJob(id, now_).ok(), "a paused job is resumed");
+    }
     Commit(false);
     while (cluster_.jobs().size() > 0 && now_ < deadline && violations_.empty()) {
       now_ += std::chrono::seconds(1);
@@ -593,6 +661,7 @@ class Simulation {
   int moves_ = 0;
   int layerwise_moves_ = 0;
   int shrunk_ = 0;
+  int paused_ = 0;
   /// Tasks that this coordinator has moved.
   std::set<std::string> moved_;
 };

@@ -29,6 +29,18 @@ TEST_P(JobStoreContract, KeepsAJobAcrossReopening) {
   EXPECT_TRUE(read->publication_granted);
 }
 
+TEST_P(JobStoreContract, KeepsAPauseAcrossReopening) {
+  Job job = Create("a");
+  const Job before = job;
+  ASSERT_TRUE(job.Pause(Time(Duration(7))).ok());
+  ASSERT_TRUE(CommitChange(job, before).ok());
+  Open();
+  const std::vector<JobRecord> unfinished = store_->LoadUnfinished().value();
+  ASSERT_EQ(unfinished.size(), 1u);
+  EXPECT_EQ(unfinished[0].job.state(), v1::JOB_STATE_PAUSED);
+  EXPECT_EQ(unfinished[0].pause_start, Time(Duration(7)));
+}
+
 TEST_P(JobStoreContract, SaysWhichJobItDoesNotHave) {
   const absl::Status status = store_->GetJob("nothing").status();
   EXPECT_EQ(ReasonOf(status), v1::RESOURCE_NOT_FOUND);

@@ -39,6 +39,26 @@ TEST(AttemptEnding, AStopThatCameTooLateDoesNotUndoASuccess) {
   EXPECT_FALSE(outcome.has_failure());
 }
 
+TEST(AttemptEnding, AReportedPauseIsNeitherSuccessNorFailureWhateverTheExitStatus) {
+  v1::TaskOutcome paused;
+  paused.set_paused(true);
+  for (const int wait_status : {Exited(0), Exited(1), Killed(SIGKILL)}) {
+    const v1::TaskOutcome outcome = DecideOutcome({.wait_status = wait_status, .reported = paused});
+    EXPECT_TRUE(outcome.paused());
+    EXPECT_FALSE(outcome.has_failure());
+  }
+}
+
+TEST(AttemptEnding, AStopForAPauseHidesNeitherASuccessNorAFailureThatCameBefore) {
+  const Verdict pause = {.message = "its job is paused", .is_pause = true};
+  EXPECT_TRUE(DecideOutcome({.wait_status = Killed(SIGTERM), .verdict = pause}).paused());
+  EXPECT_FALSE(DecideOutcome({.wait_status = Exited(0), .reported = Success(), .verdict = pause}).paused());
+  const v1::TaskOutcome failed = DecideOutcome(
+      {.wait_status = Exited(1), .reported = Failure(v1::FAILURE_CLASS_DATA, "a damaged file"), .verdict = pause});
+  EXPECT_EQ(failed.failure().failure_class(), v1::FAILURE_CLASS_DATA);
+  EXPECT_FALSE(failed.paused());
+}
+
 TEST(AttemptEnding, ReportedSuccessWithAnotherExitStatusIsADefect) {
   const v1::TaskOutcome outcome = DecideOutcome({.wait_status = Exited(1), .reported = Success()});
   EXPECT_EQ(outcome.failure().failure_class(), v1::FAILURE_CLASS_INTERNAL);
