@@ -60,6 +60,7 @@ FAMILIES = {
     "granite": {**LLAMA_LIKE, "embedding_multiplier": 4.0, "attention_multiplier": 0.25, "residual_multiplier": 0.7},
     "smollm3": {**LLAMA_LIKE, "no_rope_layers": [1, 1, 0]},
     "stablelm": LLAMA_LIKE,
+    "nemotron": LLAMA_LIKE,
     "phi": LLAMA_LIKE,
     "phi3": LLAMA_LIKE,
     "gpt_neox": COMMON,

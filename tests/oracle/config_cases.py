@@ -40,6 +40,7 @@ BASES = {
     "granite": {**GROUPED, "attention_multiplier": 0.25, "residual_multiplier": 0.5},
     "smollm3": {**GROUPED, "no_rope_layer_interval": 2, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1},
     "stablelm": GROUPED,
+    "nemotron": GROUPED,
     "phi": GROUPED,
     "phi3": {**GROUPED, "pad_token_id": 0},
     "gpt_neox": COMMON,
@@ -61,9 +62,9 @@ BASES = {
     "m2m_100": {**BART, "vocab_size": 49, "pad_token_id": 48},
 }  # fmt: skip
 ROTARY = ("llama", "mistral", "gemma", "gemma2", "gemma3_text", "qwen2", "qwen3", "qwen2_moe", "qwen3_moe", "mixtral",
-          "olmo", "olmo2", "olmo3", "olmoe", "cohere", "cohere2", "granite", "smollm3", "stablelm", "phi", "phi3",
-          "gpt_neox")  # fmt: skip
-PARTIAL = ("stablelm", "phi", "phi3", "gpt_neox")
+          "olmo", "olmo2", "olmo3", "olmoe", "cohere", "cohere2", "granite", "smollm3", "stablelm", "nemotron", "phi",
+          "phi3", "gpt_neox")  # fmt: skip
+PARTIAL = ("stablelm", "nemotron", "phi", "phi3", "gpt_neox")
 ACTIVATION_KEYS = {family: "activation_function"
                    for family in ("gptj", "gpt2", "gpt_bigcode", "opt", "bart", "mbart", "pegasus", "marian", "m2m_100")}  # fmt: skip
 

@@ -85,6 +85,7 @@ CASES = {
                               "rope_parameters": rope(partial_rotary_factor=0.25)}, "standard"),
     "stablelm-parallel": ("stablelm", {**COMMON, "num_key_value_heads": 8, "use_parallel_residual": True,
                                        "rope_parameters": rope(partial_rotary_factor=0.5)}, "standard"),
+    "nemotron": ("nemotron", {**COMMON, "num_key_value_heads": 8, "attention_bias": True, "head_dim": 12}, "standard"),
     "phi": ("phi", {**COMMON, "num_key_value_heads": 8, "rope_parameters": rope(partial_rotary_factor=0.5)}, "standard"),
     "phi3": ("phi3", {**COMMON, "num_key_value_heads": 8, "sliding_window": 24}, "standard"),
     "phi3-longrope": ("phi3", {**COMMON, "num_key_value_heads": 8, "rope_parameters": LONGROPE,

@@ -106,7 +106,9 @@ Activation ConfigReader::ActivationNamed(std::string_view name, std::string_view
     if (name == tanh) return Activation::kGeluTanh;
   }
   if (name == "relu") return Activation::kRelu;
-  Fail(fmt::format("'{}' has the unsupported activation '{}'; supported are silu, gelu, gelu_new, relu", key, name));
+  if (name == "relu2") return Activation::kSquaredRelu;
+  Fail(fmt::format("'{}' has the unsupported activation '{}'; supported are silu, gelu, gelu_new, relu, relu2", key,
+                   name));
   return Activation::kSilu;
 }
 

@@ -10,7 +10,7 @@
 
 namespace regroup {
 
-enum class Activation { kSilu, kGelu, kGeluTanh, kRelu };
+enum class Activation { kSilu, kGelu, kGeluTanh, kRelu, kSquaredRelu };
 
 enum class NormKind {
   /// x / rms(x) * w
@@ -19,6 +19,8 @@ enum class NormKind {
   kRmsPlusOne,
   /// (x - mean) / deviation * w + b; OLMo has neither w nor b
   kLayer,
+  /// (x - mean) / deviation * (1 + w) + b, as in Nemotron
+  kLayerPlusOne,
 };
 
 /// How a block combines attention A and feed-forward F; N1 and N2 are its norms.

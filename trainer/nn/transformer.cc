@@ -19,6 +19,8 @@ at::Tensor Activate(const at::Tensor& x, Activation activation) {
       return at::gelu(x, "tanh");
     case Activation::kRelu:
       return at::relu(x);
+    case Activation::kSquaredRelu:
+      return at::relu(x).square();
   }
   return x;
 }
@@ -77,10 +79,11 @@ at::Tensor RunExperts(const at::Tensor& x, const FeedForward& weights, const Mod
 at::Tensor Normalise(const at::Tensor& x, const Norm& norm, const ModelConfig& config) {
   if (config.norm == NormKind::kRms) return RmsNorm(x, norm.weight, config.norm_epsilon);
   const at::Tensor wide = x.to(at::kFloat);
-  if (config.norm == NormKind::kLayer) {
+  if (config.norm != NormKind::kRmsPlusOne) {
     const auto parameter = [](const at::Tensor& tensor) { return tensor.defined() ? tensor.to(at::kFloat) : tensor; };
-    return at::layer_norm(wide, {x.size(-1)}, parameter(norm.weight), parameter(norm.bias), config.norm_epsilon)
-        .to(x.scalar_type());
+    at::Tensor weight = parameter(norm.weight);
+    if (config.norm == NormKind::kLayerPlusOne) weight = 1.0 + weight;
+    return at::layer_norm(wide, {x.size(-1)}, weight, parameter(norm.bias), config.norm_epsilon).to(x.scalar_type());
   }
   // Gemma rounds the product once.
   return RmsNorm(wide, 1.0 + norm.weight.to(at::kFloat), config.norm_epsilon).to(x.scalar_type());

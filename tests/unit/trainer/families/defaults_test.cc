@@ -72,6 +72,15 @@ TEST(DefaultsTest, OfSingleFamilies) {
   EXPECT_EQ(DefaultsOf(LlamaLike("gemma")).activation, Activation::kGeluTanh);
 }
 
+TEST(DefaultsTest, NemotronHasNoneForItsKvHeads) {
+  json config = LlamaLike("nemotron");
+  EXPECT_THAT(RefusalOf(config), HasSubstr("'num_key_value_heads'"));
+  config["num_key_value_heads"] = 8;
+  config["head_dim"] = 8;
+  EXPECT_EQ(DefaultsOf(config).activation, Activation::kSquaredRelu);
+  EXPECT_EQ(DefaultsOf(config).kinds[0].rotary.inverse_frequencies.size(), 2) << "half of a head that is 8 wide";
+}
+
 TEST(NullTest, IsRefusedWhereTheClassWantsAValue) {
   for (const auto& [model_type, key] : {std::pair{"llama", "rms_norm_eps"}, std::pair{"mistral", "num_key_value_heads"},
                                         std::pair{"qwen3", "head_dim"}, std::pair{"gemma", "tie_word_embeddings"},

@@ -66,7 +66,8 @@ INSTANTIATE_TEST_SUITE_P(Shapes, TransformerTest,
                          testing::Values(ModelCase{"MultiHead", 4, false, false, Activation::kSilu},
                                          ModelCase{"GroupedWithBiases", 2, true, false, Activation::kGelu},
                                          ModelCase{"OneKeyHeadTied", 1, false, true, Activation::kGeluTanh},
-                                         ModelCase{"MultiHeadTiedWithBiases", 4, true, true, Activation::kRelu}),
+                                         ModelCase{"MultiHeadTiedWithBiases", 4, true, true, Activation::kRelu},
+                                         ModelCase{"GroupedSquared", 2, false, false, Activation::kSquaredRelu}),
                          [](const auto& info) { return info.param.name; });
 
 TEST(AttentionKindsTest, EachLayerHasItsOwnWindowAndPositions) {
@@ -150,6 +151,14 @@ TEST(RunHiddenStatesTest, ShowsEachLayersNormalisedInput) {
   EXPECT_EQ(layers, (std::vector<int64_t>{0, 1}));
   const at::Tensor embedded = model.embedding.index_select(0, SomeTokens().flatten()).view({2, 9, 10});
   EXPECT_TRUE(at::equal(first, Normalise(embedded, model.blocks[0].attention_norm, model.config)));
+}
+
+TEST(NormaliseTest, AddsOneToTheWeightOfALayerNormThatIsStoredSo) {
+  const Norm norm{.weight = at::tensor({0.5, -1.0}, at::kFloat), .bias = at::tensor({0.0, 0.25}, at::kFloat)};
+  const ModelConfig config{.norm = NormKind::kLayerPlusOne, .norm_epsilon = 0.0};
+  // The mean of 1 and 3 is 2, their deviation 1.
+  const at::Tensor result = Normalise(at::tensor({1.0, 3.0}, at::kFloat), norm, config);
+  EXPECT_TRUE(at::allclose(result, at::tensor({-1.5, 0.25}, at::kFloat), 0, 1e-6)) << result;
 }
 
 TEST(NormaliseTest, WorksInFloat32AndKeepsTheDtype) {
