@@ -5,6 +5,7 @@
 #                          and that are in no system folder (libtorch, the dependencies of its wheel, and Apache Arrow)
 #   lib/systemd, lib/sysusers.d, lib/tmpfiles.d    the services, their account and their folders
 #   share/regroup          the proto files; the configuration that the services start with
+#   share/man              manual pages of the programs that people start
 #   share/doc              licences, the operations guide, example job files
 include(GNUInstallDirs)
 set(REGROUP_PRIVATE_LIBDIR lib/regroup)
@@ -48,7 +49,19 @@ function(regroup_install_copyright component)
   install(FILES ${ARGN} DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/regroup-${component} COMPONENT ${component})
 endfunction()
 
+# regroup_install_man_page(<target> <component> <section>): the program writes its page from its own flags.
+function(regroup_install_man_page target component section)
+  set(page ${PROJECT_BINARY_DIR}/install/man/${target}.${section})
+  install(CODE "
+    file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/install/man)
+    execute_process(COMMAND $<TARGET_FILE:${target}> --man-page OUTPUT_FILE ${page} COMMAND_ERROR_IS_FATAL ANY)
+    execute_process(COMMAND gzip --best --no-name --force ${page} COMMAND_ERROR_IS_FATAL ANY)
+    file(INSTALL ${page}.gz DESTINATION \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_MANDIR}/man${section}\")"
+    COMPONENT ${component})
+endfunction()
+
 regroup_install_program(regroup cli)
+regroup_install_man_page(regroup cli 1)
 install(CODE "
   file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/install/completion)
   execute_process(COMMAND $<TARGET_FILE:regroup> completion bash
@@ -64,10 +77,12 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/deploy/examples DESTINATION ${_guide_fol
 regroup_install_copyright(cli ${PROJECT_SOURCE_DIR}/deploy/debian/copyright)
 
 regroup_install_program(regroup-coordinator coordinator)
+regroup_install_man_page(regroup-coordinator coordinator 8)
 regroup_install_service(coordinator)
 regroup_install_copyright(coordinator ${PROJECT_SOURCE_DIR}/deploy/debian/copyright)
 
 regroup_install_program(regroup-worker worker)
+regroup_install_man_page(regroup-worker worker 8)
 regroup_install_program(regroup-rsh worker)
 regroup_install_module(regroup_loopback)
 regroup_install_service(worker)

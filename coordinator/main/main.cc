@@ -21,6 +21,7 @@
 #include "services/common/base/private_files.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/job_file/address.h"
+#include "services/common/programs/man_page.h"
 #include "services/common/rpc/connection_limit.h"
 #include "services/common/rpc/security_flags.h"
 
@@ -274,13 +275,16 @@ int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
 
   CLI::App app(
-      "Coordinates the conversion of MHA models to GQA: accepts and stores jobs, and assigns their tasks to workers.");
+      "Coordinates the conversion of MHA models to GQA: accepts and stores jobs, and assigns their tasks to workers.",
+      "regroup-coordinator");
   regroup::Flags flags;
   regroup::AddFlags(&app, &flags);
   std::function<absl::Status()> command;
   app.require_subcommand(0, 1);
   regroup::AddAccessCommands(&app, &command);
   regroup::AddBackupCommand(&app, &command);
+  regroup::AddManPageFlag(
+      &app, {.section = 8, .version = REGROUP_VERSION, .see_also = {"regroup(1)", "regroup-worker(8)"}});
   CLI11_PARSE(app, argc, argv);
   if (const absl::Status status = regroup::CheckCurrentFolder(); !status.ok()) return regroup::FinishCommand(status);
   if (command) return regroup::FinishCommand(command());

@@ -44,6 +44,18 @@ class Client {
     return CallOn(*clusters_, method, request);
   }
 
+  /// As the two above, with a context of the caller's that another thread may cancel.
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> Call(grpc::Status (JobStub::*method)(grpc::ClientContext*, const Request&, Response*),
+                                const Request& request, grpc::ClientContext& context) const {
+    return CallOn(*jobs_, method, request, context);
+  }
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> Call(grpc::Status (ClusterStub::*method)(grpc::ClientContext*, const Request&, Response*),
+                                const Request& request, grpc::ClientContext& context) const {
+    return CallOn(*clusters_, method, request, context);
+  }
+
   /// Reads a stream to its end. `on_message` returns false to stop early; the result is then OK. `context` may be
   /// cancelled from another thread.
   template <typename Request, typename Message>
@@ -74,6 +86,13 @@ class Client {
                                   grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                                   const Request& request) const {
     grpc::ClientContext context;
+    return CallOn(stub, method, request, context);
+  }
+
+  template <typename Stub, typename Request, typename Response>
+  absl::StatusOr<Response> CallOn(Stub& stub,
+                                  grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                                  const Request& request, grpc::ClientContext& context) const {
     context.set_deadline(std::chrono::system_clock::now() + kPatience);
     Response response;
     const absl::Status status = Explain((stub.*method)(&context, request, &response));

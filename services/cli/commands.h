@@ -13,6 +13,9 @@ namespace regroup {
 /// Adds workers, drain, undrain and audit (cluster_commands.cc).
 void AddClusterCommands(CLI::App& app, CommandLine& line);
 
+/// Adds init, which writes a first job file (init_command.cc).
+void AddInitCommand(CLI::App& app, CommandLine& line);
+
 /// Adds submit, get, list, cancel, retry and delete, one request each (job_commands.cc).
 void AddJobCommands(CLI::App& app, CommandLine& line);
 
@@ -31,6 +34,9 @@ void AddRunCommand(CLI::App& app, CommandLine& line);
 
 /// Adds watch, logs and metrics, which read a stream until the job is final (stream_commands.cc).
 void AddStreamCommands(CLI::App& app, CommandLine& line);
+
+/// Adds top, which shows jobs and workers in a live table (top_command.cc).
+void AddTopCommand(CLI::App& app, CommandLine& line);
 
 /// Adds completion (completion_command.cc). Call last: the script names the commands that exist when it runs.
 void AddCompletionCommand(CLI::App& app, CommandLine& line);

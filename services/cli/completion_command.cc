@@ -10,6 +10,8 @@ namespace {
 std::string OptionNames(const CLI::App& app) {
   std::string names;
   for (const CLI::Option* option : app.get_options()) {
+    // --help does not show an option without a group.
+    if (option->get_group().empty()) continue;
     for (const std::string& name : option->get_lnames()) names += " --" + name;
   }
   return names;

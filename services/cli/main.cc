@@ -12,6 +12,7 @@
 #include "services/common/base/paths.h"
 #include "services/common/base/printable_text.h"
 #include "services/common/job_file/nearest_word.h"
+#include "services/common/programs/man_page.h"
 #include "services/common/rpc/security_flags.h"
 
 namespace regroup {
@@ -26,9 +27,11 @@ void AddEverything(CLI::App& app, CommandLine& line) {
       ->envname("REGROUP_COORDINATOR")
       ->default_val("127.0.0.1:7447");
   AddIdentityFlags(&app, &line.identity);
+  AddInitCommand(app, line);
   AddRunCommand(app, line);
   AddJobCommands(app, line);
   AddStreamCommands(app, line);
+  AddTopCommand(app, line);
   AddReportCommand(app, line);
   AddClusterCommands(app, line);
   AddModelCommands(app, line);
@@ -72,6 +75,7 @@ int Main(int argc, char** argv) {
       "Exit status: 0 done, 1 the job failed, 2 usage error or invalid job file, 3 a service is unavailable.");
   CommandLine line;
   AddEverything(app, line);
+  AddManPageFlag(&app, {.version = REGROUP_VERSION, .see_also = {"regroup-coordinator(8)", "regroup-worker(8)"}});
   if (argc < 2) {
     Print(app.help());
     return kExitUsage;

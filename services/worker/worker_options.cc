@@ -13,6 +13,7 @@
 #include "services/common/base/paths.h"
 #include "services/common/base/sha256.h"
 #include "services/common/job_file/address.h"
+#include "services/common/programs/man_page.h"
 #include "services/common/rpc/security_flags.h"
 #include "services/worker/machine.h"
 
@@ -165,6 +166,8 @@ std::optional<WorkerFlags> ParseWorkerFlags(int argc, char** argv, int* exit_sta
   flags.worker.device = DetectDevice();
   CLI::App app("Runs tasks of a Regroup coordinator on this machine.", "regroup-worker");
   AddOptions(app, flags);
+  AddManPageFlag(&app,
+                 {.section = 8, .version = REGROUP_VERSION, .see_also = {"regroup(1)", "regroup-coordinator(8)"}});
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

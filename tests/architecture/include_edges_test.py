@@ -20,14 +20,15 @@ EDGES = {
     "services/common/rpc": [],
     "services/common/job_file": [],
     "services/common/metrics": [],
-    # Children with their logs, and questions to the trainer.
+    # Children with their logs, questions to the trainer, and manual pages.
     "services/common/programs": [],
     "services/common/remote": ["services/common/job_file"],
     # The worker, from the bottom up.
     "services/worker/attempt_key": [],
     "services/worker/lease": [],
     "services/worker/machine": [],
-    "services/worker/worker_options": ["services/common/rpc", "services/common/job_file", "services/worker/machine"],
+    "services/worker/worker_options": ["services/common/job_file", "services/common/programs", "services/common/rpc",
+                                       "services/worker/machine"],
     "services/worker/process": ["services/common/programs", "services/worker/worker_options"],
     "services/worker/logs": ["services/worker/attempt_key"],
     "services/worker/gang": ["services/common/rpc"],
@@ -49,7 +50,8 @@ EDGES = {
     "coordinator/core": ["services/common/metrics", "coordinator/job", "coordinator/schedule", "coordinator/store"],
     "coordinator/api": ["services/common/rpc", "services/common/job_file", "services/common/programs",
                         "coordinator/access", "coordinator/core", "coordinator/job", "coordinator/store"],
-    "coordinator/main": ["services/common/rpc", "services/common/job_file", "coordinator/access", "coordinator/api"],
+    "coordinator/main": ["services/common/programs", "services/common/rpc", "services/common/job_file", "coordinator/access",
+                         "coordinator/api"],
     # Computing on one device, without communication.
     "trainer/alignment": [],
     "trainer/checkpoint": [],
@@ -96,8 +98,8 @@ FENCES = {
     "TinyXML-2": (r"tinyxml2\.h$", ["services/common/remote/s3_files.cc", "services/common/remote/upload.cc"]),
     "zlib and Zstandard": (r"(zlib|zstd)\.h$", ["trainer/data/data_decoder.cc"]),
     "Arrow": (r"(arrow|parquet)/(?!checked_file|parquet_decoder|parquet_rows)", ["trainer/data/parquet/parquet_module.cc"]),
-    "CLI11": (r"CLI/", ["services/cli/", "services/common/rpc/security_flags.h", "services/worker/worker_options.cc",
-                        "coordinator/main/", "trainer/main.cc"]),
+    "CLI11": (r"CLI/", ["services/cli/", "services/common/programs/man_page.h", "services/common/rpc/security_flags.h",
+                        "services/worker/worker_options.cc", "coordinator/main/", "trainer/main.cc"]),
 }
 
 # Headers that a part must not reach, not even through a header that it includes: a pattern, and the folders in which

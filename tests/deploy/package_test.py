@@ -22,12 +22,14 @@ PROGRAMS = {"regroup-cli": ["regroup"], "regroup-coordinator": ["regroup-coordin
             "regroup-worker": ["regroup-worker", "regroup-rsh", "regroup-trainer"]}
 FILES = {
     "regroup-cli": ["/usr/share/bash-completion/completions/regroup", "/usr/share/regroup/proto/regroup/v1/job.proto",
-                    "/usr/share/doc/regroup/OPERATIONS.md", "/usr/share/doc/regroup/README.md",
+                    "/usr/share/man/man1/regroup.1.gz", "/usr/share/doc/regroup/OPERATIONS.md", "/usr/share/doc/regroup/README.md",
                     "/usr/share/doc/regroup/examples/t5.yaml"],
     "regroup-coordinator": ["/usr/lib/systemd/system/regroup-coordinator.service",
+                            "/usr/share/man/man8/regroup-coordinator.8.gz",
                             "/usr/lib/sysusers.d/regroup-coordinator.conf",
                             "/usr/lib/tmpfiles.d/regroup-coordinator.conf", "/usr/share/regroup/coordinator.conf"],
     "regroup-worker": ["/usr/lib/systemd/system/regroup-worker.service", "/usr/lib/sysusers.d/regroup-worker.conf",
+                       "/usr/share/man/man8/regroup-worker.8.gz",
                        "/usr/lib/tmpfiles.d/regroup-worker.conf", "/usr/share/regroup/worker.conf",
                        "/usr/lib/regroup/libregroup_sentencepiece.so", "/usr/lib/regroup/libregroup_loopback.so",
                        "/usr/lib/regroup/libtorch_cpu.so", "/usr/lib/regroup/libc10.so",
