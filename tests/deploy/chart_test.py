@@ -69,6 +69,25 @@ class RenderingTest(unittest.TestCase):
             with self.assertRaises(foreign_schemas.ValidationError):
                 foreign_schemas.validate(broken)
 
+    def test_autoscaling_and_kueue_reach_the_worker(self):
+        objects = chart.manifests({"worker": {"slots": 4, "kueue": {"queueName": "research"}, "autoscaling": {
+            "enabled": True, "minReplicas": 2, "maxReplicas": 5, "prometheusAddress": "http://prometheus:9090"}}})
+        worker = chart.find(objects, "StatefulSet", "-worker")
+        self.assertEqual(worker["metadata"]["labels"]["kueue.x-k8s.io/queue-name"], "research")
+        # Helm would set the number back at each upgrade.
+        self.assertNotIn("replicas", worker["spec"])
+        [scaled] = [thing for thing in objects if thing["kind"] == "ScaledObject"]
+        self.assertEqual(scaled["spec"]["scaleTargetRef"]["name"], worker["metadata"]["name"])
+        self.assertEqual((scaled["spec"]["minReplicaCount"], scaled["spec"]["maxReplicaCount"]), (2, 5))
+        [trigger] = scaled["spec"]["triggers"]
+        self.assertEqual(trigger["metadata"]["threshold"], "4")
+        metrics = (chart.FOLDER.parents[1] / "services/common/metrics/README.md").read_text()
+        for name in re.findall(r"regroup_\w+", trigger["metadata"]["query"]):
+            self.assertIn(f"| `{name}` |", metrics)
+        plain = chart.manifests({})
+        self.assertEqual(chart.find(plain, "StatefulSet", "-worker")["spec"]["replicas"], 2)
+        self.assertNotIn("ScaledObject", {thing["kind"] for thing in plain})
+
     def test_names_are_unique_and_short_enough_for_the_longest_release(self):
         objects = chart.manifests({}, name="r" * 53)
         names = [(thing["kind"], thing["metadata"]["name"]) for thing in objects]
@@ -133,6 +152,7 @@ class SchemaTest(unittest.TestCase):
         self.assert_refused({"image": {"digest": "latest"}}, "/image/digest")
         self.assert_refused({"jobs": {"dataRoots": ["models"]}}, "/jobs/dataRoots/0")
         self.assert_refused({"worker": {"logLevel": "loud"}}, "/worker/logLevel")
+        self.assert_refused({"worker": {"kueue": {"queueName": "Not A Label"}}}, "/worker/kueue/queueName")
 
     def test_what_a_mode_needs_is_named(self):
         self.assert_refused({"tls": {"mode": "existingSecrets"}}, "tls.existingSecrets.")
@@ -144,6 +164,9 @@ class SchemaTest(unittest.TestCase):
         self.assert_refused({"auth": {"jwt": {"enabled": True, "workers": True, "keysConfigMap": "keys"}}}, "auth.jwt.issuer")
         self.assert_refused({"auth": {"jwt": {"enabled": True, "workers": True, "issuer": "https://issuer"}}},
                             "auth.jwt.keysConfigMap")
+        self.assert_refused({"worker": {"autoscaling": {"enabled": True}}}, "worker.autoscaling.prometheusAddress")
+        self.assert_refused({"worker": {"autoscaling": {"enabled": True, "minReplicas": 9, "prometheusAddress": "http://p"}}},
+                            "worker.autoscaling.minReplicas")
         self.assert_refused({"coordinator": {"leaseSeconds": 3}}, "coordinator.heartbeatSeconds")
         self.assert_refused({"coordinator": {"leaseSeconds": 5}, "store": {"postgresql": {
             "enabled": True, "existingSecret": "database", "leaderLeaseSeconds": 5}}}, "store.postgresql.leaderLeaseSeconds")
@@ -187,6 +210,15 @@ class DocumentationTest(unittest.TestCase):
                 if word == "--set":
                     set_value(values, *setting.split("=", 1))
             self.assertTrue(chart.manifests(values, name="release"))
+
+    def test_its_example_of_another_projects_kind_is_valid_and_leads_to_the_service(self):
+        [text] = re.findall(r"```yaml\n(.*?)```", self.README, re.DOTALL)
+        route = yaml.safe_load(text)
+        foreign_schemas.validate(route)
+        [backend] = route["spec"]["rules"][0]["backendRefs"]
+        services = [thing for thing in chart.manifests({}, name="release") if thing["kind"] == "Service"]
+        ports = {thing["metadata"]["name"]: [port["port"] for port in thing["spec"].get("ports", [])] for thing in services}
+        self.assertIn(backend["port"], ports[backend["name"].replace("RELEASE", "release")])
 
     def test_its_secrets_have_the_keys_that_the_pods_mount(self):
         made = {command[4]: {word.split("=")[1] for word in command if word.startswith("--from-")}

@@ -10,7 +10,9 @@ import time
 import unittest
 import xml.etree.ElementTree
 
-from harness import job_file, processes
+import yaml
+
+from harness import job_file, places, processes
 from harness.program_test import ProgramTest
 from harness.prometheus import Prometheus
 
@@ -67,7 +69,17 @@ class MonitoringLiveTest(ProgramTest):
             self.check_rules()
         with self.subTest("panels"):
             self.check_panels(job)
+        with self.subTest("autoscaling"):
+            self.check_autoscaling()
         self.draw_previews(job)
+
+    def check_autoscaling(self):
+        """The query of the chart's ScaledObject has one value at all times, which grew to the slots of the gang."""
+        values = yaml.safe_load((places.REPOSITORY / "helm/regroup/values.yaml").read_text())
+        [(_, points)] = self.series(values["worker"]["autoscaling"]["query"])
+        slots = [value for _, value in points]
+        self.assertGreaterEqual(max(slots), 2)
+        self.assertEqual(slots[-1], 0)
 
     def draw_previews(self, job):
         """Draws previews into REGROUP_PREVIEW_DIR; draws them in every run, so that the code keeps working."""

@@ -48,8 +48,8 @@ class JobFile(InitTest):
     def test_plans_what_the_options_say(self):
         output = self.results / "elsewhere"
         self.init("--kv-heads", 4, "--steps", 7, "--output", output)
-        text = self.file.read_text()
-        self.assertIn(f"checkpoint: {output}\n", text.replace('"', ""))
+        # Paths below the job file's folder are relative to it.
+        self.assertIn("checkpoint: results/elsewhere\n", self.file.read_text())
         self.assertEqual(self.plan()["kv_bytes_per_token"], {"source": 4096, "result": 2048})
         # 7 steps of 8 sequences of 256 tokens, the model's maximum.
         self.assertEqual(self.plan()["tokens"]["training"], 7 * 8 * 256)
