@@ -283,8 +283,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(0, 1);
   regroup::AddAccessCommands(&app, &command);
   regroup::AddBackupCommand(&app, &command);
-  regroup::AddManPageFlag(
-      &app, {.section = 8, .version = REGROUP_VERSION, .see_also = {"regroup(1)", "regroup-worker(8)"}});
+  regroup::AddManPageFlag(&app,
+                          {.section = 8, .version = REGROUP_VERSION, .see_also = {"regroup(1)", "regroup-worker(8)"}});
   CLI11_PARSE(app, argc, argv);
   if (const absl::Status status = regroup::CheckCurrentFolder(); !status.ok()) return regroup::FinishCommand(status);
   if (command) return regroup::FinishCommand(command());

@@ -68,8 +68,14 @@ json WorkerJson(const v1::Worker& worker) {
 }  // namespace
 
 void JobCurves::Add(const v1::MetricPoint& point) {
-  const std::pair<std::string, std::string> key(point.task(), point.metric());
-  if (points_.size() >= kMostCurves && points_.count(key) == 0) return;
+  const Key key(point.task(), point.metric());
+  if (points_.count(key) == 0) {
+    if (points_.size() == kMostCurves) {
+      points_.erase(oldest_first_.front());
+      oldest_first_.pop_front();
+    }
+    oldest_first_.push_back(key);
+  }
   std::deque<double>& points = points_[key];
   points.push_back(point.value());
   if (points.size() > kMostPoints) points.pop_front();

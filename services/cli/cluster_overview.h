@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -15,7 +16,7 @@
 
 namespace regroup {
 
-/// The last points of a job's training curves. Bounded in tasks and in points.
+/// The last points of a job's training curves. Bounded in points and in curves, of which the oldest is dropped first.
 class JobCurves {
  public:
   void Add(const v1::MetricPoint& point);
@@ -24,8 +25,11 @@ class JobCurves {
   std::vector<double> Values(const std::string& task, const std::string& metric) const;
 
  private:
-  /// By task and metric.
-  std::map<std::pair<std::string, std::string>, std::deque<double>> points_;
+  /// Task and metric.
+  using Key = std::pair<std::string, std::string>;
+  std::map<Key, std::deque<double>> points_;
+  /// The keys of `points_`, in the order of their first points.
+  std::deque<Key> oldest_first_;
 };
 
 struct OverviewJob {

@@ -22,8 +22,9 @@ FullScreen::FullScreen() {
   has_keys_ = isatty(STDIN_FILENO) == 1 && tcgetattr(STDIN_FILENO, &before_) == 0;
   if (has_keys_) {
     termios keys = before_;
-    // Ctrl-C stays a signal.
+    // Ctrl-C stays a signal; Ctrl-Z does not, because it would leave the shell with this screen.
     keys.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
+    keys.c_cc[VSUSP] = _POSIX_VDISABLE;
     keys.c_cc[VMIN] = 0;
     keys.c_cc[VTIME] = 0;
     tcsetattr(STDIN_FILENO, TCSANOW, &keys);

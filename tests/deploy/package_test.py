@@ -22,8 +22,8 @@ PROGRAMS = {"regroup-cli": ["regroup"], "regroup-coordinator": ["regroup-coordin
             "regroup-worker": ["regroup-worker", "regroup-rsh", "regroup-trainer"]}
 FILES = {
     "regroup-cli": ["/usr/share/bash-completion/completions/regroup", "/usr/share/regroup/proto/regroup/v1/job.proto",
-                    "/usr/share/man/man1/regroup.1.gz", "/usr/share/doc/regroup/OPERATIONS.md", "/usr/share/doc/regroup/README.md",
-                    "/usr/share/doc/regroup/examples/t5.yaml"],
+                    "/usr/share/man/man1/regroup.1.gz", "/usr/share/doc/regroup/OPERATIONS.md",
+                    "/usr/share/doc/regroup/README.md", "/usr/share/doc/regroup/examples/t5.yaml"],
     "regroup-coordinator": ["/usr/lib/systemd/system/regroup-coordinator.service",
                             "/usr/share/man/man8/regroup-coordinator.8.gz",
                             "/usr/lib/sysusers.d/regroup-coordinator.conf",

@@ -54,6 +54,8 @@ class HostileTextTest(ProgramTest):
     def show_job(self, job):
         shown = {command: self.show(command, job) for command in ("get", "watch", "logs")}
         shown["list"] = self.show("list")
+        self.show("top", "--once")
+        self.show("top", "--json")
         for command in ("get", "logs", "list"):
             self.show(command, *([] if command == "list" else [job]), "--json")
         for log in self.folder.glob("*.log"):

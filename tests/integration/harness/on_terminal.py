@@ -18,6 +18,7 @@ class Screen:
         script = 'echo before; "$@"; echo "after: $?"; stty -a | tr ";" "\\n" | grep -oE "[-]?(icanon|echo) "; exec sleep 600'
         self._tmux("-u", "-f", os.devnull, "new-session", "-d", "-x", str(columns), "-y", str(rows), "env", *settings,
                    "bash", "-c", script, "bash", *map(str, command))
+        self._processes = self._tmux("display-message", "-p", "#{pid} #{pane_pid}").split()
 
     def text(self):
         return self._tmux("capture-pane", "-p")
@@ -42,6 +43,8 @@ class Screen:
     def close(self):
         with contextlib.suppress(subprocess.CalledProcessError):
             self._tmux("kill-server")
+        processes.wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in self._processes),
+                             "the end of the terminal", 60)
 
     def _tmux(self, *arguments):
         done = subprocess.run(["tmux", "-L", self._server, *arguments], stdin=subprocess.DEVNULL, capture_output=True,

@@ -144,20 +144,27 @@ TEST(OverviewLinesTest, JobsThatRunComeFirstThenThoseThatWaitThenTheNewestOfThos
   EXPECT_THAT(names, ElementsAre("jobs/runs", "jobs/waits", "jobs/ended-last", "jobs/ended-first"));
 }
 
-TEST(JobCurvesTest, AreBoundedInPointsAndInTasks) {
-  JobCurves curves;
+v1::MetricPoint Point(const std::string& task, double value) {
   v1::MetricPoint point;
+  point.set_task(task);
   point.set_metric("loss");
-  for (int i = 0; i < 1000; ++i) {
-    point.set_task("finetune");
-    point.set_value(i);
-    curves.Add(point);
-    point.set_task(fmt::format("layerwise-{}", i));
-    curves.Add(point);
-  }
+  point.set_value(value);
+  return point;
+}
+
+TEST(JobCurvesTest, KeepTheLastPointsOfACurve) {
+  JobCurves curves;
+  for (int i = 0; i < 1000; ++i) curves.Add(Point("finetune", i));
   EXPECT_THAT(curves.Values("finetune", "loss"), SizeIs(240));
   EXPECT_EQ(curves.Values("finetune", "loss").back(), 999);
-  EXPECT_THAT(curves.Values("layerwise-999", "loss"), IsEmpty());
+  EXPECT_THAT(curves.Values("finetune", "tokens_per_second"), IsEmpty());
+}
+
+TEST(JobCurvesTest, DropTheOldestOfManyCurves) {
+  JobCurves curves;
+  for (int i = 0; i < 1000; ++i) curves.Add(Point(fmt::format("finetune-{}", i), i));
+  EXPECT_THAT(curves.Values("finetune-999", "loss"), ElementsAre(999));
+  EXPECT_THAT(curves.Values("finetune-0", "loss"), IsEmpty());
 }
 
 }  // namespace
