@@ -12,7 +12,7 @@ from harness import processes
 class MlflowServer:
     """`url` is the address for clients."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, python=sys.executable):
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
@@ -21,7 +21,7 @@ class MlflowServer:
                        "HOME": str(folder)}  # fmt: skip
         with open(folder / "mlflow.log", "wb") as log:
             self._process = processes.start(
-                [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", 1,
+                [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", 1,
                  "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", folder / "artifacts"],
                 cwd=folder, env=environment, stdout=log, stderr=log)  # fmt: skip
         processes.wait_until(self._answers, "the MLflow server", 180, pause_s=0.2)
