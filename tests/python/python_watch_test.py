@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Watching survives a coordinator that is killed and started again: every revision is seen once and in order."""
 
+import concurrent.futures
 import threading
 import time
 import unittest
@@ -83,6 +84,18 @@ class PythonWatchTest(ProgramTest):
         resumed = list(self.client.watch(job, resume_token=middle.resume_token))
         self.assertTrue(all(event.job.revision > middle.job.revision for event in resumed))
         self.assertEqual(resumed[-1].job.revision, events[-1].job.revision)
+
+    def test_a_submission_waits_for_a_coordinator_that_restarts(self):
+        self.cluster.kill_coordinator()
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            submitted = threads.submit(self.submit)
+            time.sleep(1)
+            # Only now: the kernel ends the coordinator with the thread that starts it.
+            self.cluster.start_coordinator()
+            job = submitted.result(60)
+        self.assertEqual([found.name for found in self.client.list()], [job.name])
+        self.client.cancel(job)
+        self.client.wait(job)
 
     def test_ends_once_its_patience_is_over(self):
         watcher = Watcher(self.client, self.submit(), patience_s=1)

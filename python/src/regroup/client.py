@@ -33,6 +33,8 @@ from regroup.v1 import job_service_pb2, job_service_pb2_grpc
 
 _Answer = TypeVar("_Answer")
 _CALL_LIMIT_S = 30.0
+# Time for which the coordinator may be unreachable, as for `regroup watch`.
+_PATIENCE_S = 10.0
 _PAUSE_BEFORE_ANOTHER_TRY_S = 0.5
 _LARGEST_PAGE = 1000
 _MOST_REPORT_BYTES = 64 << 20
@@ -98,7 +100,8 @@ class Client:
 
         Relative paths start at the file's folder; those of a dict or a text start at `folder`, by default the current
         one. The same `request_id` with the same job returns the first job. By default it is random, so that the call
-        can be repeated if the connection breaks. With `validate_only` nothing is accepted and the job has no id.
+        can be repeated, for 10 s, while the coordinator cannot be reached. With `validate_only` nothing is accepted and
+        the job has no id.
         """
         file = read_job(job, folder)
         request = job_service_pb2.SubmitJobRequest(
@@ -166,7 +169,7 @@ class Client:
         self._call(self._jobs.DeleteJob, job_service_pb2.DeleteJobRequest(name=_name_of(job)))
 
     def watch(
-        self, job: str | Job, *, resume_token: str = "", patience_s: float = 10.0, timeout_s: float | None = None
+        self, job: str | Job, *, resume_token: str = "", patience_s: float = _PATIENCE_S, timeout_s: float | None = None
     ) -> Iterator[JobEvent]:
         """Yields the job's current state, then every change until it is final.
 
@@ -282,12 +285,15 @@ class Client:
             raise from_rpc(error, self.target) from None
 
     def _repeat(self, call: Callable[[], _Answer]) -> _Answer:
-        """Makes a call that is safe to repeat; the second try follows a lost connection."""
-        try:
-            return call()
-        except Unavailable:
+        """Makes a call that is safe to repeat, until the coordinator answers or its patience is over."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return call()
+            except Unavailable:
+                if time.monotonic() >= deadline:
+                    raise
             time.sleep(_PAUSE_BEFORE_ANOTHER_TRY_S)
-            return call()
 
     def _stream(self, method: Callable[..., Any], request: Any, deadline: float | None = None) -> Iterator[Any]:
         """Yields the messages of a stream; leaving it early cancels the call."""
