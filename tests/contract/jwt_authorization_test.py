@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The authorisation matrix for JSON Web Tokens: every RPC of the proto files, called by every role with a token of an
-independent library, and with every forged token. The static tokens of the same roles, which authorization_test.cc covers,
-say what the answer must be.
+independent library, and with every forged token. The static tokens of the same roles, which authorization_test.cc
+covers, say what the answer must be.
 """
 
 import http.server
@@ -47,7 +47,7 @@ def methods():
 
 
 def request_of(method, call=0):
-    """Returns a request whose first field is the name of a worker or a job where it is text; each backup needs another."""
+    """Returns a request whose first field, where it is text, names a worker or a job; each backup needs another name."""
     return REQUEST if method != "ClusterService/BackupStore" else b"\x0a\x02%02d" % call
 
 
@@ -79,8 +79,8 @@ class Jwt(ProgramTest):
 
     def add_static(self, role):
         more = ["--worker", "w1"] if role == "worker" else []
-        done = subprocess.run([places.PROGRAMS / "regroup-coordinator", "token", "add", role, "--role", role, "--tokens",
-                               self.tokens, *more], check=True, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([places.PROGRAMS / "regroup-coordinator", "token", "add", role, "--role", role,
+                               "--tokens", self.tokens, *more], check=True, capture_output=True, text=True, timeout=60)
         return done.stdout.strip()
 
     @staticmethod
@@ -91,8 +91,8 @@ class Jwt(ProgramTest):
         os.rename(new, file)
 
     def start(self, *more, tokens=True, keys=True, **settings):
-        arguments = [*(["--jwt-keys", self.keys] if keys else []), "--jwt-issuer", jwt_issuer.ISSUER, "--jwt-audience", jwt_issuer.AUDIENCE,
-                     "--jwt-roles", self.roles, *(["--tokens", self.tokens] if tokens else []), *more]
+        arguments = [*(["--jwt-keys", self.keys] if keys else []), "--jwt-issuer", jwt_issuer.ISSUER,
+                     "--jwt-audience", jwt_issuer.AUDIENCE, "--jwt-roles", self.roles, *(["--tokens", self.tokens] if tokens else []), *more]
         self.cluster = self.start_cluster(**{"workers": 0, "coordinator_arguments": arguments, **settings})
         self.channel = grpc.insecure_channel(self.cluster.address)
         self.addCleanup(self.channel.close)
@@ -159,7 +159,8 @@ class Matrix(Jwt):
         for method in served:
             for what, token in forged.items():
                 code, reason, message = self.call(token, method, REQUEST)
-                self.assertEqual((code, reason), ("UNAUTHENTICATED", "CREDENTIALS_REQUIRED"), f"{method}, {what}: {message}")
+                self.assertEqual((code, reason), ("UNAUTHENTICATED", "CREDENTIALS_REQUIRED"),
+                                 f"{method}, {what}: {message}")
         print(f"{len(forged)} forged tokens were refused by {len(served)} methods")
 
     def test_a_holder_without_a_role_learns_what_to_do(self):
@@ -187,6 +188,15 @@ class Matrix(Jwt):
         for name in ("iat", "nbf"):
             self.assert_admitted(self.mint("admin", **{name: now + 250}), name)
             self.assert_refused(self.mint("admin", **{name: now + 400}), words=name)
+
+    def test_a_token_as_large_as_allowed_is_admitted_from_a_file_too(self):
+        self.start()
+        token = self.mint("admin", padding="x" * 5500)
+        self.assertIn(len(token), range(7500, 8193))
+        self.assert_admitted(token)
+        file = self.folder / "large.token"
+        file.write_text(token)
+        self.assertEqual(self.cluster.regroup("list", "--token-file", file).returncode, 0)
 
     def test_tokens_of_both_kinds_are_needed_and_not_mixed_up(self):
         self.start()
@@ -303,9 +313,9 @@ class Rotation(Jwt):
         self.start("--jwt-leeway-s", "0")
         log = self.folder / "w1.log"
         with open(log, "ab") as output:
-            worker = processes.start([places.PROGRAMS / "regroup-worker", "--coordinator", self.cluster.address, "--id", "w1",
-                                      "--work-dir", self.cluster.work, "--slots", "1", "--device", "cpu", "--token-file",
-                                      token_file], stdout=output, stderr=output)
+            worker = processes.start([places.PROGRAMS / "regroup-worker", "--coordinator", self.cluster.address,
+                                      "--id", "w1", "--work-dir", self.cluster.work, "--slots", "1", "--device", "cpu",
+                                      "--token-file", token_file], stdout=output, stderr=output)
         self.addCleanup(worker.wait)
         self.addCleanup(worker.terminate)
 
@@ -449,7 +459,7 @@ class Secrets(Jwt):
         self.assertIn("mallory", audit, "the audit log names the subject of a refused token")
         self.assertIn("regroup-worker", audit)
         admin.unlink()
-        commands = [path.read_bytes() for path in self._proc("cmdline")] + [path.read_bytes() for path in self._proc("environ")]
+        commands = [path.read_bytes() for name in ("cmdline", "environ") for path in self._proc(name)]
         files = {path: path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
         self.assertGreater(len(files), 3)
         for token in self.minted:
@@ -510,7 +520,8 @@ class Examples(Jwt):
         self.assert_refused(self.rsa.sign(jwt_issuer.service_account("other", "regroup-worker", "w1")), "PERMISSION_DENIED")
 
     def test_the_commands_flags_and_rules_of_the_guide_admit_a_service_account(self):
-        chapter = (places.REPOSITORY / "deploy/OPERATIONS.md").read_text().split("\n## JSON Web Tokens\n")[1].split("\n## ")[0]
+        guide = (places.REPOSITORY / "deploy/OPERATIONS.md").read_text()
+        chapter = guide.split("\n## JSON Web Tokens\n")[1].split("\n## ")[0]
         flags = re.search(r"^    (--jwt-keys .*)$", chapter, re.MULTILINE)[1].split()
         rules = re.search(r"^    rules:\n(?:    .*\n)+", chapter, re.MULTILINE)[0]
         self.keys.unlink()
@@ -526,9 +537,10 @@ class Examples(Jwt):
 
     def run_commands(self, commands):
         """Runs them with a kubectl that answers as a cluster does."""
+        configuration = {"issuer": "https://kubernetes.default.svc.cluster.local",
+                         "jwks_uri": "https://10.0.0.1/openid/v1/jwks"}
         answers = {"/openid/v1/jwks": jwt_issuer.key_set(self.rsa),
-                   "/.well-known/openid-configuration": json.dumps({
-                       "issuer": "https://kubernetes.default.svc.cluster.local", "jwks_uri": "https://10.0.0.1/openid/v1/jwks"})}
+                   "/.well-known/openid-configuration": json.dumps(configuration)}
         for path, answer in answers.items():
             self.write_answer(path, answer)
         programs = self.folder / "bin"
