@@ -42,7 +42,7 @@ class EventReader {
 
   struct Received {
     v1::JobEvent event;
-    bool first_of_stream = false;
+    bool has_whole_job = false;
   };
 
   struct Batch {
@@ -96,23 +96,24 @@ class EventReader {
     v1::WatchJobRequest request;
     request.set_name(job_name_);
     request.set_resume_token(resume_token_);
-    bool first = true;
-    absl::Status status = client_.Read<v1::WatchJobRequest, v1::JobEvent>(&Client::JobStub::WatchJob, context, request,
-                                                                          [&](const v1::JobEvent& event) {
-                                                                            Receive(event, std::exchange(first, false));
-                                                                            return true;
-                                                                          });
+    // Only a stream without a token starts with the whole job.
+    bool whole_job = resume_token_.empty();
+    absl::Status status = client_.Read<v1::WatchJobRequest, v1::JobEvent>(
+        &Client::JobStub::WatchJob, context, request, [&](const v1::JobEvent& event) {
+          Receive(event, std::exchange(whole_job, false));
+          return true;
+        });
     const std::lock_guard lock(mutex_);
     context_ = nullptr;
     return status;
   }
 
-  void Receive(v1::JobEvent event, bool first_of_stream) {
+  void Receive(v1::JobEvent event, bool has_whole_job) {
     last_heard_ = Clock::now();
     if (!event.resume_token().empty()) resume_token_ = event.resume_token();
     final_ = IsFinalState(event.job().state());
     const std::lock_guard lock(mutex_);
-    events_.push_back({std::move(event), first_of_stream});
+    events_.push_back({std::move(event), has_whole_job});
     changed_.notify_all();
   }
 
@@ -149,9 +150,8 @@ absl::StatusOr<v1::Job> FollowJob(const Client& client, const std::string& job_n
   JobMirror mirror;
   while (true) {
     const EventReader::Batch batch = reader.Take();
-    for (const auto& [event, first_of_stream] : batch.events) {
-      // The first event of a stream has the whole job, even if the stream continues an earlier one.
-      if (first_of_stream) mirror.ExpectWholeJob();
+    for (const auto& [event, has_whole_job] : batch.events) {
+      if (has_whole_job) mirror.ExpectWholeJob();
       mirror.Apply(event);
       if (options.on_event) options.on_event(event);
     }

@@ -9,11 +9,11 @@ namespace regroup {
 
 class JobMirror {
  public:
-  /// Applies an event. The first event of a stream, and one after a gap, has the whole job; others have only the
-  /// changed tasks.
+  /// Applies an event. The first event of a stream without a resume token, and one after a gap, has the whole job;
+  /// others have only the changed tasks.
   void Apply(const v1::JobEvent& event);
 
-  /// Announces that the next event is the first of a new stream and has the whole job.
+  /// Announces that the next event is the first of a stream without a resume token and has the whole job.
   void ExpectWholeJob() { expects_whole_job_ = true; }
 
   const v1::Job& job() const { return job_; }

@@ -109,6 +109,19 @@ TEST_F(FollowJobTest, ContinuesWhereItWasAfterTheCoordinatorRestarted) {
   EXPECT_THAT(service_->tokens(), testing::ElementsAre("", "after-1"));
 }
 
+TEST_F(FollowJobTest, KeepsTheTasksThatAStreamThatContinuesDoesNotRepeat) {
+  const auto write_last_task = [](const v1::WatchJobRequest&, grpc::ServerContext&, Writer& writer) {
+    v1::JobEvent event = EventOf(v1::JOB_STATE_SUCCEEDED, 2);
+    event.mutable_job()->mutable_tasks()->DeleteSubrange(0, 3);
+    writer.Write(event);
+    return grpc::Status::OK;
+  };
+  Serve({WriteRunning, write_last_task});
+  const auto job = Follow();
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->tasks_size(), 4);
+}
+
 TEST_F(FollowJobTest, ListsAgainWhenTheTokenIsTooOld) {
   const auto expired = [](const v1::WatchJobRequest&, grpc::ServerContext&, Writer&) {
     return grpc::Status(grpc::StatusCode::OUT_OF_RANGE, "too old");
