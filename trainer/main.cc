@@ -14,11 +14,13 @@
 #include "services/common/base/bounded_json.h"
 #include "services/common/base/files.h"
 #include "services/common/base/input_file.h"
+#include "services/common/base/log_context.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/machine_errors.h"
 #include "services/common/base/mapped_files.h"
 #include "services/common/base/parent_death.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/base/trace_parent.h"
 #include "services/common/job_file/address.h"
 #include "trainer/model_folder/carry_adapter.h"
 #include "trainer/parallel/device.h"
@@ -283,6 +285,9 @@ int Main(int argc, char** argv) {
   app.add_flag("--families", arguments.families, "List the model families as JSON");
   CLI11_PARSE(app, argc, argv);
   InitLogging("trainer", isatty(STDERR_FILENO) ? LogFormat::kText : LogFormat::kJson);
+  if (const char* const trace = std::getenv(kTraceparentVariable); trace != nullptr && IsTraceparent(trace)) {
+    SetLogContext(kTraceparentKey, trace);
+  }
   KeepLargeBlocks();
   if (arguments.families) {
     fmt::print("{}\n", DescribeFamilies().dump(2));

@@ -10,6 +10,7 @@
 #include "services/common/base/logging.h"
 #include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/base/trace_parent.h"
 #include "services/common/rpc/status.h"
 
 namespace regroup {
@@ -130,6 +131,15 @@ absl::StatusOr<JobQuery> JobQueryOf(const v1::ListJobsRequest& request, const Ca
                    fmt::format("\"{}\" may list only its own jobs; leave out owner", caller.name));
 }
 
+/// Returns the call's trace context; empty if it has none, several, or one that is malformed, which its recommendation
+/// says to ignore.
+std::string TraceparentOf(const grpc::ServerContextBase& context) {
+  const auto [first, last] = context.client_metadata().equal_range(kTraceparentKey);
+  if (first == last || std::next(first) != last) return "";
+  const std::string_view value(first->second.data(), first->second.size());
+  return IsTraceparent(value) ? std::string(value) : "";
+}
+
 /// Returns `checked`, and tells the audit log if the caller may not have what it asks for.
 template <typename T>
 absl::StatusOr<T> Noted(absl::StatusOr<T> checked, Access* access, const Caller& caller, std::string_view method) {
@@ -150,6 +160,7 @@ grpc::ServerUnaryReactor* JobService::SubmitJob(grpc::CallbackServerContext* con
   if (!checked.ok()) return FinishWith(context, checked.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   auto submission = std::make_shared<JobSubmission>(std::move(*checked));
+  submission->traceparent = TraceparentOf(*context);
   if (request->validate_only()) {
     core_->Read([=](const Turn& turn) { FinishWithJob(reactor, PreviewSubmission(*submission, turn), response); });
     return reactor;
@@ -163,7 +174,7 @@ grpc::ServerUnaryReactor* JobService::SubmitJob(grpc::CallbackServerContext* con
       },
       [=](const absl::Status& status, const Turn& turn) {
         if (!status.ok()) return reactor->Finish(ToGrpc(status));
-        LogInfo("job accepted", {{"job", *id}});
+        LogInfo("job accepted", {{"job", *id}, {kTraceparentKey, submission->traceparent}});
         FinishWithJob(reactor, turn.DescribeJob(*id), response);
       });
   return reactor;

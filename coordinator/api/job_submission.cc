@@ -117,7 +117,7 @@ absl::StatusOr<JobSubmission> CheckSubmission(const v1::SubmitJobRequest& reques
   if (!violations.empty()) return PathsNotAllowed(violations);
   v1::SubmitJobRequest body = request;
   body.clear_request_id();
-  return JobSubmission{request, ResolveJobSpec(request.spec()), Sha256Of(CanonicalBytes(body)), caller};
+  return JobSubmission{request, ResolveJobSpec(request.spec()), Sha256Of(CanonicalBytes(body)), caller, ""};
 }
 
 absl::StatusOr<std::string> AcceptSubmission(const JobSubmission& submission, Turn& turn) {
@@ -126,7 +126,8 @@ absl::StatusOr<std::string> AcceptSubmission(const JobSubmission& submission, Tu
   if (earlier) return *earlier;
   REGROUP_RETURN_IF_ERROR(CheckLimit(submission.caller.name, turn));
   REGROUP_ASSIGN_OR_RETURN(std::string id, FreeId(request, turn));
-  turn.cluster.AddJob(Job::Create(id, request.spec(), submission.resolved, turn.now, submission.caller.name));
+  turn.cluster.AddJob(
+      Job::Create(id, request.spec(), submission.resolved, turn.now, submission.caller.name, submission.traceparent));
   if (!request.request_id().empty()) {
     turn.changes.requests.push_back({RequestKey(submission), submission.digest, id});
   }
@@ -143,6 +144,7 @@ absl::StatusOr<v1::Job> PreviewSubmission(const JobSubmission& submission, const
   *job.mutable_spec() = submission.request.spec();
   *job.mutable_resolved_spec() = submission.resolved;
   job.set_owner(submission.caller.name);
+  job.set_traceparent(submission.traceparent);
   return job;
 }
 

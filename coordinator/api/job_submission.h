@@ -19,6 +19,8 @@ struct JobSubmission {
   /// SHA-256 of the request without its request_id: a repeated request must have the same digest.
   std::string digest;
   Caller caller;
+  /// The call's W3C trace context; empty if it had none.
+  std::string traceparent;
 };
 
 /// Most bytes of a new job's specification: every list, event and assignment of the job carries it. A job file has a

@@ -11,6 +11,7 @@
 #include "services/common/base/logging.h"
 #include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/base/trace_parent.h"
 #include "services/common/rpc/status.h"
 
 namespace regroup {
@@ -176,8 +177,12 @@ grpc::ServerUnaryReactor* WorkerService::ReportTask(grpc::CallbackServerContext*
   const absl::StatusOr<Caller> caller = AdmitWorker(*context, "WorkerService/ReportTask", *request);
   if (!caller.ok()) return FinishWith(context, caller.status());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const auto traceparent = std::make_shared<std::string>();
   core_->Change(
       [=, this](Turn& turn) {
+        // Before the report, which may end the job.
+        const Job* const job = turn.cluster.jobs().Find(request->attempt().job());
+        if (job != nullptr) *traceparent = job->proto().traceparent();
         absl::Status status = ReportIn(*request, turn);
         if (status.ok() && request->has_outcome()) {
           logs_.Conclude(request->attempt(), request->worker(), turn);
@@ -189,7 +194,8 @@ grpc::ServerUnaryReactor* WorkerService::ReportTask(grpc::CallbackServerContext*
         LogInfo("attempt reported", {{"job", attempt.job()},
                                      {"task", attempt.task()},
                                      {"epoch", attempt.epoch()},
-                                     {"result", status.ok() ? "OK" : std::string(status.message())}});
+                                     {"result", status.ok() ? "OK" : std::string(status.message())},
+                                     {kTraceparentKey, *traceparent}});
         reactor->Finish(ToGrpc(status));
       });
   return reactor;

@@ -48,6 +48,7 @@ v1::TaskAssignment MakeAssignment(const Job& job, size_t task, Duration watchdog
   assignment.set_subject(node.subject);
   *assignment.mutable_arm() = job.graph().arms[static_cast<size_t>(job.task(task).arm())];
   assignment.mutable_arms()->Assign(job.graph().arms.begin(), job.graph().arms.end());
+  assignment.set_traceparent(job.proto().traceparent());
   assignment.set_watchdog_s(static_cast<int>(Seconds(watchdog)));
   if (node.kind == v1::TASK_KIND_REPORT) *assignment.mutable_warnings() = job.proto().warnings();
   AddInputs(job, task, &assignment);

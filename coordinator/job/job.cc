@@ -77,7 +77,7 @@ Job::Job(JobRecord record, std::shared_ptr<const Graph> graph)
     : id_(LastSegment(record.job.name())), record_(std::move(record)), graph_(std::move(graph)) {}
 
 Job Job::Create(const std::string& id, const v1::JobSpec& spec, const v1::JobSpec& resolved, Time now,
-                const std::string& owner) {
+                const std::string& owner, const std::string& traceparent) {
   JobRecord record;
   record.job.set_name(JobName(id));
   *record.job.mutable_spec() = spec;
@@ -85,6 +85,7 @@ Job Job::Create(const std::string& id, const v1::JobSpec& spec, const v1::JobSpe
   record.job.set_state(v1::JOB_STATE_QUEUED);
   *record.job.mutable_create_time() = ToProto(now);
   record.job.set_owner(owner);
+  record.job.set_traceparent(traceparent);
   auto graph = std::make_shared<const Graph>(GraphBeforeInspect(resolved));
   Job job(std::move(record), std::move(graph));
   job.ExpandGraph();

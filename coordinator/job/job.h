@@ -69,7 +69,7 @@ class Job {
  public:
   /// Returns a new job, QUEUED, whose inspect task is READY.
   static Job Create(const std::string& id, const v1::JobSpec& spec, const v1::JobSpec& resolved, Time now,
-                    const std::string& owner = "");
+                    const std::string& owner = "", const std::string& traceparent = "");
 
   /// Restores a job from the store. INTERNAL if its tasks differ from its graph: another version of Regroup made it.
   /// A job with more tasks than a job may have, which an older version accepted, fails: it is FAILED, or as soon as no

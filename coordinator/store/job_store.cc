@@ -25,6 +25,7 @@ v1::Job WithoutSpec(const v1::Job& job) {
   if (job.has_model()) *bare.mutable_model() = job.model();
   bare.set_report_folder(job.report_folder());
   bare.set_owner(job.owner());
+  bare.set_traceparent(job.traceparent());
   *bare.mutable_warnings() = job.warnings();
   return bare;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <memory>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "services/common/base/enum_words.h"
 #include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/base/trace_parent.h"
 
 namespace regroup {
 namespace {
@@ -44,8 +46,29 @@ struct SubmitOptions {
   std::string file;
   std::string job_id;
   std::string request_id;
+  /// A W3C trace context; empty takes none along.
+  std::string traceparent;
   bool validate_only = false;
 };
+
+/// Submits with the trace context as metadata, as programs that are instrumented pass it on.
+absl::StatusOr<v1::Job> SubmitWith(const std::string& traceparent, const v1::SubmitJobRequest& request,
+                                   const CommandLine& line) {
+  REGROUP_ASSIGN_OR_RETURN(const Client client, line.Connect());
+  grpc::ClientContext context;
+  if (!traceparent.empty()) context.AddMetadata(kTraceparentKey, traceparent);
+  return client.Call(&Client::JobStub::SubmitJob, request, context);
+}
+
+/// A malformed value of the variable is ignored, as the recommendation says; one that was typed is a mistake.
+std::string TraceparentProblem(const std::string& text) {
+  return IsTraceparent(text) ? "" : "must be a W3C traceparent: 00-<32 digits>-<16 digits>-<2 digits>";
+}
+
+std::string TraceparentOfEnvironment() {
+  const char* const value = std::getenv(kTraceparentVariable);
+  return value != nullptr && IsTraceparent(value) ? value : "";
+}
 
 ExitCode Submit(const SubmitOptions& options, const CommandLine& line) {
   const auto file = ReadCheckedJobFile(options.file);
@@ -55,7 +78,8 @@ ExitCode Submit(const SubmitOptions& options, const CommandLine& line) {
   request.set_job_id(options.job_id);
   request.set_request_id(options.request_id);
   request.set_validate_only(options.validate_only);
-  const auto job = line.Call(&Client::JobStub::SubmitJob, request);
+  const auto job =
+      SubmitWith(options.traceparent.empty() ? TraceparentOfEnvironment() : options.traceparent, request, line);
   if (!job.ok()) return PrintError(job.status(), line.json);
   if (line.json) {
     Print(JsonOf(*job));
@@ -75,6 +99,10 @@ void AddSubmit(CLI::App& app, CommandLine& line) {
   command->add_option("--job-id", options->job_id, "Id of the job; default: its name and a random suffix");
   command->add_option("--request-id", options->request_id,
                       "Id of this request; repeating it with the same file returns the first job");
+  command
+      ->add_option("--traceparent", options->traceparent,
+                   "W3C trace context, which the job and its logs keep; default: the variable TRACEPARENT")
+      ->check(CLI::Validator(TraceparentProblem, "TRACEPARENT"));
   command->add_flag("--validate-only", options->validate_only, "Check the job file without submitting it");
   command->callback(
       [&line, options] { line.selected = [options](const CommandLine& chosen) { return Submit(*options, chosen); }; });

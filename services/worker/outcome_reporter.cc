@@ -6,6 +6,7 @@
 
 #include "services/common/base/error.h"
 #include "services/common/base/logging.h"
+#include "services/common/base/trace_parent.h"
 #include "services/worker/attempt/finished_task.h"
 #include "services/worker/attempt/publication.h"
 
@@ -118,7 +119,8 @@ OutcomeReporter::Answer OutcomeReporter::Report(const EndedAttempt& ended) {
                                                                          {"task", key.task},
                                                                          {"epoch", key.epoch},
                                                                          {"outcome", NameOfEnd(ended)},
-                                                                         {"reason", outcome.failure().message()}});
+                                                                         {"reason", outcome.failure().message()},
+                                                                         {kTraceparentKey, ended.traceparent}});
     if (Succeeded(ended)) StartRemoval(key);
   } else if (answer == Answer::kRefused) {
     LogWarning("the coordinator rejected the outcome; discarding it",

@@ -7,12 +7,16 @@
 
 #include <nlohmann/json.hpp>
 
+#include "services/common/base/log_context.h"
 #include "services/common/base/printable_text.h"
+#include "services/common/base/trace_parent.h"
 
 namespace regroup {
 namespace {
 
 std::string g_component;
+std::string g_context_key;
+std::string g_context_value;
 LogFormat g_format = LogFormat::kText;
 
 std::string_view SeverityName(spdlog::level::level_enum level) {
@@ -46,13 +50,18 @@ std::string_view Shortened(std::string_view value) {
   return value.substr(0, kLongestField);
 }
 
+/// Returns true for a field that a line does without: most jobs belong to no trace.
+bool IsLeftOut(const LogField& field) { return field.key == kTraceparentKey && field.value.empty(); }
+
 void Log(spdlog::level::level_enum level, std::string_view message, LogFields fields) {
   spdlog::logger* logger = spdlog::default_logger_raw();
   if (!logger->should_log(level)) return;
   if (g_format == LogFormat::kText) {
     // Each entry starts a line: further lines of a message are indented, and a field stays on its line.
     std::string line = PrintableText(message, "\n    ");
-    for (const LogField& field : fields) line += " " + field.key + "=" + PrintableText(Shortened(field.value));
+    for (const LogField& field : fields) {
+      if (!IsLeftOut(field)) line += " " + field.key + "=" + PrintableText(Shortened(field.value));
+    }
     logger->log(level, spdlog::string_view_t(line.data(), line.size()));
     return;
   }
@@ -61,7 +70,10 @@ void Log(spdlog::level::level_enum level, std::string_view message, LogFields fi
   entry["severity"] = SeverityName(level);
   entry["component"] = g_component;
   entry["message"] = message;
-  for (const LogField& field : fields) entry[field.key] = Shortened(field.value);
+  for (const LogField& field : fields) {
+    if (!IsLeftOut(field)) entry[field.key] = Shortened(field.value);
+  }
+  if (!g_context_key.empty()) entry[g_context_key] = g_context_value;
   const std::string line = PrintableJson(entry.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   logger->log(level, spdlog::string_view_t(line.data(), line.size()));
 }
@@ -77,6 +89,11 @@ void InitLogging(std::string_view component, LogFormat format, std::string_view 
   logger->set_level(spdlog::level::from_str(std::string(minimum)));
   logger->flush_on(spdlog::level::debug);
   spdlog::set_default_logger(logger);
+}
+
+void SetLogContext(std::string key, std::string value) {
+  g_context_key = std::move(key);
+  g_context_value = std::move(value);
 }
 
 void LogDebug(std::string_view message, LogFields fields) { Log(spdlog::level::debug, message, fields); }

@@ -57,9 +57,12 @@ void AttemptTable::Start(const v1::TaskAssignment& assignment) {
     return;
   }
   const bool leads = assignment.gang().member() <= 0;
-  const auto on_end = [this, leads](const AttemptKey& ended, const v1::TaskOutcome& outcome) {
+  const auto on_end = [this, leads, traceparent = assignment.traceparent()](const AttemptKey& ended,
+                                                                            const v1::TaskOutcome& outcome) {
     FreeSlots(ended);
-    on_end_({.key = ended, .outcome = outcome, .leads = leads, .forget = [this, ended] { Remove(ended); }});
+    on_end_({.key = ended, .outcome = outcome, .leads = leads, .traceparent = traceparent, .forget = [this, ended] {
+               Remove(ended);
+             }});
   };
   std::unique_lock lock(mutex_);
   const int ranks = RanksHere(assignment);

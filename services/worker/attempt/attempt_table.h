@@ -24,6 +24,8 @@ struct EndedAttempt {
   v1::TaskOutcome outcome;
   /// False on a worker that helps a gang: its part may end without a failure although the task fails.
   bool leads = true;
+  /// The W3C trace context of the job's submission; empty if it had none.
+  std::string traceparent = {};
   /// Takes the attempt out of the table. Call it once the coordinator knows the outcome, and before
   /// the table is destroyed.
   std::function<void()> forget;

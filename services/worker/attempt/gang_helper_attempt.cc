@@ -9,6 +9,7 @@
 #include "services/common/base/files.h"
 #include "services/common/base/logging.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/base/trace_parent.h"
 #include "services/common/job_file/allowed_paths.h"
 #include "services/common/rpc/status.h"
 #include "services/worker/attempt/runtime_folder.h"
@@ -114,7 +115,8 @@ absl::Status GangHelperAttempt::StartRanks() {
                           {"epoch", key_.epoch},
                           {"ranks", RanksHere(assignment_)},
                           {"lead", assignment_.gang().members(0).worker()},
-                          {"process", processes_->leader()}});
+                          {"process", processes_->leader()},
+                          {kTraceparentKey, assignment_.traceparent()}});
   return absl::OkStatus();
 }
 

@@ -15,6 +15,7 @@
 #include "services/common/base/attempt_files.h"
 #include "services/common/base/files.h"
 #include "services/common/base/input_file.h"
+#include "services/common/base/trace_parent.h"
 #include "services/common/remote/remote_settings.h"
 #include "services/worker/attempt_key.h"
 #include "services/worker/gang/gang_protocol.h"
@@ -58,14 +59,17 @@ Environment OwnVariables(const WorkerOptions& options, const v1::TaskAssignment&
   const std::string marker = WorkerMarker(options);
   nlohmann::json roots = nlohmann::json::array();
   for (const std::filesystem::path& root : options.allowed_paths.data_roots) roots.push_back(root.string());
-  return {{"REGROUP_WORKER", marker.substr(marker.find('=') + 1)},
-          {"REGROUP_ATTEMPT", fmt::format("{}@{}", ToString(KeyOf(assignment.attempt())), WorkerKey(options))},
-          {"REGROUP_WORKER_SOCKET", context.socket.string()},
-          {"REGROUP_ATTEMPT_TOKEN", context.token},
-          {kDataRootsVariable, roots.dump()},
-          {"OMP_NUM_THREADS", std::to_string(ThreadsOf(options, context.cores))},
-          {"CUDA_VISIBLE_DEVICES", context.visible_devices},
-          {"TMPDIR", context.temporary_folder.string()}};
+  Environment variables = {
+      {"REGROUP_WORKER", marker.substr(marker.find('=') + 1)},
+      {"REGROUP_ATTEMPT", fmt::format("{}@{}", ToString(KeyOf(assignment.attempt())), WorkerKey(options))},
+      {"REGROUP_WORKER_SOCKET", context.socket.string()},
+      {"REGROUP_ATTEMPT_TOKEN", context.token},
+      {kDataRootsVariable, roots.dump()},
+      {"OMP_NUM_THREADS", std::to_string(ThreadsOf(options, context.cores))},
+      {"CUDA_VISIBLE_DEVICES", context.visible_devices},
+      {"TMPDIR", context.temporary_folder.string()}};
+  if (IsTraceparent(assignment.traceparent())) variables[kTraceparentVariable] = assignment.traceparent();
+  return variables;
 }
 
 std::vector<std::string> TrainerArguments(const WorkerOptions& options, const LaunchContext& context) {

@@ -14,6 +14,7 @@
 #include "services/common/base/logging.h"
 #include "services/common/base/private_files.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/base/trace_parent.h"
 #include "services/worker/attempt/publication.h"
 #include "services/worker/gang/gang_protocol.h"
 
@@ -148,7 +149,8 @@ absl::Status TaskAttempt::StartRanks() {
                               {"epoch", key_.epoch},
                               {"ranks", assignment_.ranks()},
                               {"process", processes_->leader()},
-                              {"held_by", processes_->has_control_group() ? "control group" : "process group"}});
+                              {"held_by", processes_->has_control_group() ? "control group" : "process group"},
+                              {kTraceparentKey, assignment_.traceparent()}});
   return absl::OkStatus();
 }
 
@@ -187,8 +189,11 @@ void TaskAttempt::OnStop(const StopRequest& request) {
   board_->Stop();
   if (outcome && outcome->has_failure()) return;
   verdict_ = request.verdict;
-  LogInfo("stopping the attempt",
-          {{"job", key_.job}, {"task", key_.task}, {"epoch", key_.epoch}, {"reason", request.verdict.message}});
+  LogInfo("stopping the attempt", {{"job", key_.job},
+                                   {"task", key_.task},
+                                   {"epoch", key_.epoch},
+                                   {"reason", request.verdict.message},
+                                   {kTraceparentKey, assignment_.traceparent()}});
   if (!request.at_once) processes_->Signal(SIGTERM);
 }
 

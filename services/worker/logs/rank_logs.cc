@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "services/common/base/bounded_json.h"
+#include "services/common/base/trace_parent.h"
 
 namespace regroup {
 namespace {
@@ -22,8 +23,8 @@ using Json = nlohmann::ordered_json;
 constexpr size_t kLongestMessage = 16 * 1024;
 
 /// Keys that have a field of their own in LogEntry, or that repeat the attempt the entry belongs to.
-constexpr std::array<std::string_view, 8> kKnownKeys = {"message", "severity", "time", "component",
-                                                        "rank",    "job",      "task", "epoch"};
+constexpr std::array<std::string_view, 9> kKnownKeys = {"message", "severity", "time",  "component",    "rank",
+                                                        "job",     "task",     "epoch", kTraceparentKey};
 
 v1::LogSeverity SeverityOf(std::string_view name, v1::LogSeverity otherwise) {
   if (name == "DEBUG") return v1::LOG_SEVERITY_DEBUG;
