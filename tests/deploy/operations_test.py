@@ -84,7 +84,8 @@ class OperationsTest(ProgramTest):
         cluster = self.start_cluster(workers=0)
         job = cluster.submit(self.write_job(job_file.small_job(self.output)))
         shown = self.shell(blocks("Pausing a job")[0], REGROUP_COORDINATOR=cluster.address, JOB=job)
-        self.assertRegex(shown, rf"jobs/{job} is paused\n.*\n{job} +paused .* paused until it is resumed\njobs/{job} is queued\n$")
+        self.assertRegex(shown, rf"jobs/{job} is paused\n.*\n{job} +paused .* paused until it is resumed\n"
+                                rf"jobs/{job} is queued\n$")
 
     def test_monitoring(self):
         self.assertIn("SUCCESS", self.shell(blocks("Monitoring")[0]))
