@@ -114,6 +114,18 @@ class ReportTest(ProgramTest):
         self.follow_commands_of_readme(self.output)
         self.check_page(self.output / "regroup")
 
+    def test_a_training_that_ends_early(self):
+        # At this learning rate the student only gets worse.
+        self.run_job(job_file.small_job(self.output, evaluation=job_file.evaluation(), finetune={
+            "method": "direct", "steps": 200, "learning_rate": 0.5, "evaluate_every_steps": 2, "stop_when_no_better": 3}))
+        report = self.check_json(self.output / "regroup")
+        measured = report["curves"]["validation_perplexity"]
+        best = min(measured, key=lambda point: point[1])[0]
+        self.assertEqual([step for step, _ in measured], list(range(2, best + 6 + 1, 2)))
+        self.assertEqual(report["training"]["ended_early_after_step"], best + 6)
+        self.assertEqual(report["curves"]["loss"][-1][0], best + 6)
+        self.assertIn(f"ended early, after step {best + 6}", (self.output / "regroup" / "report.html").read_text())
+
     def test_a_sweep(self):
         job = job_file.small_job(self.output, evaluation=job_file.evaluation(), layerwise=LAYERWISE,
                                  sweep={"kv_heads": [4, 2], "alignment": ["none", "procrustes"], "finetune": ["none"],

@@ -56,10 +56,11 @@ std::optional<Json> TrainingCurves(const std::vector<std::string>& attempts) {
   return result;
 }
 
-std::optional<double> LastValue(const std::vector<std::string>& attempts, const std::string& name) {
+std::optional<std::pair<int64_t, double>> LastPoint(const std::vector<std::string>& attempts, const std::string& name) {
   const Curves curves = CurvesOf(attempts);
   const auto curve = curves.find(name);
-  return curve == curves.end() ? std::nullopt : std::make_optional(curve->second.rbegin()->second);
+  if (curve == curves.end()) return std::nullopt;
+  return *curve->second.rbegin();
 }
 
 }  // namespace regroup

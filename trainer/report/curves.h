@@ -1,8 +1,10 @@
 // Computes the training curves of the report from the lines that the attempts recorded. Pure.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -15,7 +17,7 @@ namespace regroup {
 /// later attempt recorded it. Returns nullopt if no step was recorded.
 std::optional<nlohmann::ordered_json> TrainingCurves(const std::vector<std::string>& attempts);
 
-/// Returns the value of a curve at its last step; nullopt if there is none.
-std::optional<double> LastValue(const std::vector<std::string>& attempts, const std::string& name);
+/// Returns the last step of a curve and its value there; nullopt if there is none.
+std::optional<std::pair<int64_t, double>> LastPoint(const std::vector<std::string>& attempts, const std::string& name);
 
 }  // namespace regroup

@@ -157,13 +157,18 @@ Json DescribeLayers(const ModelConfig& config, const std::vector<LayerReport>& l
 /// Returns how much of the time from the first start of fine-tuning to its end went into steps that count; null if that
 /// is not known.
 Json DescribeTraining(const ReportInputs& inputs, const ArmReport& measured) {
-  const std::optional<double> useful = LastValue(measured.curves, "useful_seconds");
+  const auto useful = LastPoint(measured.curves, "useful_seconds");
   const auto is_training = [](const std::string& task) { return StageOf(task) == "finetune"; };
   const auto task = std::find_if(measured.tasks.begin(), measured.tasks.end(), is_training);
   if (!useful.has_value() || task == measured.tasks.end()) return nullptr;
   const auto elapsed = inputs.assignment.elapsed_seconds().find(*task);
   if (elapsed == inputs.assignment.elapsed_seconds().end() || !(elapsed->second > 0)) return nullptr;
-  return {{"useful_seconds", *useful}, {"elapsed_seconds", elapsed->second}, {"goodput", *useful / elapsed->second}};
+  const auto [steps, seconds] = *useful;
+  Json training = {
+      {"useful_seconds", seconds}, {"elapsed_seconds", elapsed->second}, {"goodput", seconds / elapsed->second}};
+  const v1::Finetune& finetune = inputs.assignment.spec().finetune();
+  if (finetune.stop_when_no_better() > 0 && steps < finetune.steps()) training["ended_early_after_step"] = steps;
+  return training;
 }
 
 absl::StatusOr<Json> DescribeArm(const ReportInputs& inputs, const ArmReport& measured) {

@@ -230,10 +230,16 @@ std::vector<ChartSeries> CurvesNamed(const Json& curves,
 std::string GoodputText(const Json& subject) {
   if (!subject.contains("training")) return "";
   const Json& training = subject["training"];
-  return fmt::format(
+  std::string text = fmt::format(
       "<p>Of the {} from the first start of training to its end, {:.0f} % went into steps that count (goodput). The "
-      "rest went into loading, checkpoints, waits for machines, and what a lost attempt had to repeat.</p>\n",
+      "rest went into loading, measurements, checkpoints, waits for machines, and what a lost attempt had to "
+      "repeat.</p>\n",
       DurationText(training["elapsed_seconds"].get<double>()), 100 * training["goodput"].get<double>());
+  if (training.contains("ended_early_after_step")) {
+    text += fmt::format("<p>Training ended early, after step {}, because its perplexity had not fallen any more.</p>\n",
+                        training["ended_early_after_step"].get<int64_t>());
+  }
+  return text;
 }
 
 }  // namespace
@@ -271,20 +277,23 @@ std::string TrainingSection(const Json& report) {
   if (!subject.contains("curves")) return "";
   const Json& curves = subject["curves"];
   // The loss of `l0` starts near zero, with every gate open: on a logarithmic scale its first step would hide the rest.
-  const auto chart = [](const char* title, const char* unit, const std::vector<ChartSeries>& series,
-                        bool dots = false) {
+  const auto chart = [](ChartOptions options, const std::vector<ChartSeries>& series) {
     if (series.empty()) return std::string();
-    return LineChart({.title = title, .x_label = "step", .y_label = unit, .y_from_zero = true, .dots = dots}, series);
+    options.x_label = "step";
+    return LineChart(options, series);
+  };
+  const auto curve = [&](const char* title, const char* unit, const std::vector<ChartSeries>& series) {
+    return chart({.title = title, .y_label = unit, .y_from_zero = true, .dots = false}, series);
   };
   return "<section><h2>Training" + (best != nullptr ? ": " + Escape(ArmTitle(*best)) : std::string()) + "</h2>\n" +
          GoodputText(subject) + "<div class=\"charts\">" +
-         chart("Distillation loss", "KL, nats per token", CurvesNamed(curves, {{"loss", "loss"}})) +
-         chart("Perplexity during training", "perplexity", CurvesNamed(curves, {{"validation_perplexity", "student"}}),
-               /*dots=*/true) +
-         chart("Closed gates", "share",
+         curve("Distillation loss", "KL, nats per token", CurvesNamed(curves, {{"loss", "loss"}})) +
+         chart({.title = "Perplexity during training", .y_label = "perplexity"},
+               CurvesNamed(curves, {{"validation_perplexity", "student"}})) +
+         curve("Closed gates", "share",
                CurvesNamed(curves, {{"gate_sparsity", "measured"}, {"gate_sparsity_target", "target"}})) +
-         chart("Learning rate", "", CurvesNamed(curves, {{"learning_rate", "rate"}})) +
-         chart("Speed", "tokens per second", CurvesNamed(curves, {{"tokens_per_second", "speed"}})) +
+         curve("Learning rate", "", CurvesNamed(curves, {{"learning_rate", "rate"}})) +
+         curve("Speed", "tokens per second", CurvesNamed(curves, {{"tokens_per_second", "speed"}})) +
          "</div></section>\n";
 }
 

@@ -101,6 +101,18 @@ TEST_F(BuildReportTest, SaysHowMuchOfTheTimeWentIntoStepsThatCount) {
   EXPECT_EQ(Build({arm_})["training"], (Json{{"useful_seconds", 6.0}, {"elapsed_seconds", 12.0}, {"goodput", 0.5}}));
 }
 
+TEST_F(BuildReportTest, SaysWhereTrainingEndedEarly) {
+  arm_.tasks = {"finetune"};
+  arm_.curves = {"{\"step\": 30, \"useful_seconds\": 6}\n"};
+  (*assignment_.mutable_elapsed_seconds())["finetune"] = 12;
+  assignment_.mutable_spec()->mutable_finetune()->set_steps(40);
+  EXPECT_FALSE(Build({arm_})["training"].contains("ended_early_after_step"));
+  assignment_.mutable_spec()->mutable_finetune()->set_stop_when_no_better(2);
+  EXPECT_EQ(Build({arm_})["training"]["ended_early_after_step"], 30);
+  assignment_.mutable_spec()->mutable_finetune()->set_steps(30);
+  EXPECT_FALSE(Build({arm_})["training"].contains("ended_early_after_step"));
+}
+
 TEST_F(BuildReportTest, ASweepHasARowPerArmWithTheSecondsOfItsTasks) {
   assignment_.mutable_spec()->mutable_sweep()->add_kv_heads(2);
   assignment_.mutable_spec()->mutable_sweep()->add_kv_heads(1);

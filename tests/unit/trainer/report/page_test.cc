@@ -224,6 +224,19 @@ TEST(ReportPageTest, ASweepComparesArmsWithAndWithoutLayerwiseDistillation) {
   EXPECT_THAT(page, HasSubstr("<h2>Layers: 2 heads, principal + layerwise</h2>"));
 }
 
+TEST(ReportPageTest, ShowsThePerplexityDuringTrainingAndWhereItEndedEarly) {
+  Json report = BareReport();
+  report["curves"]["loss"] = {{1, 0.5}, {2, 0.25}};
+  report["summary"] = SummariseReport(report);
+  EXPECT_THAT(RenderReport(report), Not(HasSubstr("Perplexity during training")));
+  report["curves"]["validation_perplexity"] = {{10, 21.5}, {20, 22.0}};
+  report["training"] = {{"useful_seconds", 6.0}, {"elapsed_seconds", 12.0}, {"goodput", 0.5}};
+  EXPECT_THAT(RenderReport(report), HasSubstr("Perplexity during training"));
+  EXPECT_THAT(RenderReport(report), Not(HasSubstr("ended early")));
+  report["training"]["ended_early_after_step"] = 20;
+  EXPECT_THAT(RenderReport(report), HasSubstr("ended early, after step 20"));
+}
+
 TEST(ReportPageTest, ASweepShowsDegradationAgainstRatioForEachTraining) {
   Json report = BareReport();
   report.erase("result");
