@@ -53,7 +53,8 @@ void ScoreBatch(const Model& model, const Sorted& sequences, size_t begin, size_
   const bool encodes = model.config.HasEncoder();
   const int64_t context = std::ssize(sequences[begin]->tokens) - sequences[begin]->scored;
   const at::Tensor losses =
-      TokenLosses(model, PaddedBatch(sequences, begin, end).to(device), {.encoder_tokens = context}).to(at::kCPU, at::kDouble);
+      TokenLosses(model, PaddedBatch(sequences, begin, end).to(device), {.encoder_tokens = context})
+          .to(at::kCPU, at::kDouble);
   for (size_t row = begin; row < end; ++row) {
     const ScoredTokens& sequence = *sequences[row];
     const int64_t start = encodes ? 0 : std::ssize(sequence.tokens) - 1 - sequence.scored;

@@ -139,7 +139,8 @@ at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT, cons
 
 Predictions RunPredictions(const Model& model, const at::Tensor& tokens_BT, const WindowOptions& options) {
   const int64_t tokens = tokens_BT.size(1);
-  const int64_t first = model.config.HasEncoder() ? options.encoder_tokens.value_or(model.config.EncoderTokens(tokens)) : 1;
+  const int64_t first =
+      model.config.HasEncoder() ? options.encoder_tokens.value_or(model.config.EncoderTokens(tokens)) : 1;
   // Nothing depends on reading the last token, and the model may have no position for it.
   const int64_t read = tokens == model.config.max_positions + 1 && !model.config.HasEncoder() ? tokens - 1 : tokens;
   const at::Tensor hidden = RunHiddenStates(model, tokens_BT.narrow(1, 0, read), options);

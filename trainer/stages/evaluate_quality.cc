@@ -73,8 +73,9 @@ absl::StatusOr<const TokenWindows*> QualityMeasures::Windows() {
 absl::Status QualityMeasures::AddPerplexity(const Model& model, EvaluationRecord& record) {
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows* windows, Windows());
   const auto progress = [&](int64_t done) { context_.link.SetProgress("windows", done, windows->windows()); };
-  REGROUP_ASSIGN_OR_RETURN(const Perplexity perplexity,
-                           MeasurePerplexity(model, *windows, context_.device, context_.communicator, {.progress = progress}));
+  REGROUP_ASSIGN_OR_RETURN(
+      const Perplexity perplexity,
+      MeasurePerplexity(model, *windows, context_.device, context_.communicator, {.progress = progress}));
   record.measured["perplexity"] = perplexity.perplexity;
   record.measured["mean_loss"] = perplexity.mean_loss;
   record.measured["standard_error"] = perplexity.standard_error;
