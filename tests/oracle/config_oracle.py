@@ -32,7 +32,7 @@ SHORT = 450
 
 # Regular expressions for "family/case": settings that Regroup does not compute (trainer/families/README.md lists them).
 REFUSED = (r".*/(hidden_act|hidden_activation|activation_function)-(quick_gelu|tanh)", r".*/yarn-attention_factor-0", r".*/longrope-(words|zero)-.*", r"cohere/cohere-norm", r"opt/(affine|norm-after|projected)", r"(bart|mbart|pegasus|marian|m2m_100)/(heads|widths)-differ", r"marian/not-shared", r"t5gemma/encoder-.*-differs", r"gpt_bigcode/many-queries",
-           r"gpt_neox/head-dim-[68]")  # fmt: skip
+           r"gpt_neox/head-dim-[68]", r"nemotron/head-dim-6")  # fmt: skip
 # Transformers needs T5's first token only to shift labels, and takes the pad token, 0, to generate. Mistral's class
 # does not read layer_types, but fails on null. Phi-3's first checkpoints call longrope `su`. Classes with windows want one even if no layer has it.
 # mBART's first token is that of a language, which the caller chooses; Regroup reads texts with the end token there. T5Gemma

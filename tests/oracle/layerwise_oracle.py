@@ -45,6 +45,7 @@ CASES = {
     "smollm3": (2, {}, 1),
     "qwen2_moe": (2, {}, 1),
     "mixtral": (4, {}, 1),
+    "nemotron": (2, {}, 1),
 }  # fmt: skip
 
 

@@ -127,12 +127,24 @@ TEST_F(PublicationTest, RemovesWhatAReportAttemptStagedAndNoOther) {
   std::filesystem::create_directories(newer);
 
   assignment.set_kind(v1::TASK_KIND_EXPORT);
-  RemoveStaged(assignment);
+  RemoveStaged(assignment, folder_.path() / "work");
   EXPECT_TRUE(std::filesystem::exists(own)) << "only a report task stages a folder";
   assignment.set_kind(v1::TASK_KIND_REPORT);
-  RemoveStaged(assignment);
+  RemoveStaged(assignment, folder_.path() / "work");
   EXPECT_FALSE(std::filesystem::exists(own));
   EXPECT_TRUE(std::filesystem::exists(newer));
+}
+
+TEST_F(PublicationTest, RemovesWhatWasStagedForABucketFromTheJobsFolder) {
+  v1::TaskAssignment assignment;
+  assignment.mutable_spec()->mutable_output()->set_checkpoint("s3://bucket/model");
+  assignment.mutable_attempt()->set_job("demo-1");
+  assignment.mutable_attempt()->set_epoch(2);
+  assignment.set_kind(v1::TASK_KIND_REPORT);
+  const std::filesystem::path staged = folder_.path() / "work/jobs/demo-1/.result.regroup-demo-1-2";
+  std::filesystem::create_directories(staged);
+  RemoveStaged(assignment, folder_.path() / "work");
+  EXPECT_FALSE(std::filesystem::exists(staged));
 }
 
 }  // namespace
