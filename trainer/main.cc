@@ -21,7 +21,7 @@
 #include "services/common/base/parent_death.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/base/trace_parent.h"
-#include "services/common/job_file/address.h"
+#include "services/common/job_file/local_paths.h"
 #include "trainer/model_folder/carry_adapter.h"
 #include "trainer/parallel/device.h"
 #include "trainer/parallel/device_name.h"
@@ -88,7 +88,8 @@ absl::StatusOr<v1::TaskOutcome> RunStage(StageContext& context) {
 absl::StatusOr<v1::TaskOutcome> WithChecksums(const StageContext& context, v1::TaskOutcome outcome) {
   if (!context.leads() || outcome.paused()) return outcome;
   context.link.SetProgress("checksums", 0, 0);
-  REGROUP_ASSIGN_OR_RETURN(*outcome.mutable_outputs_sha256(), WriteChecksums(context.out()));
+  REGROUP_ASSIGN_OR_RETURN(*outcome.mutable_outputs_sha256(),
+                           WriteChecksums(context.out(), [&] { context.link.activity().Tick(); }));
   return outcome;
 }
 
@@ -172,11 +173,9 @@ absl::Status PrintPlan(const Arguments& arguments) {
   v1::JobSpec spec;
   const auto parsed = google::protobuf::util::JsonStringToMessage(json, &spec);
   if (!parsed.ok()) return absl::InvalidArgumentError(arguments.plan_file + ": " + parsed.ToString());
-  if (IsAddress(spec.source().checkpoint())) {
-    return absl::InvalidArgumentError(
-        fmt::format("source.checkpoint: '{}' is an address; a plan reads the files of a folder, so copy the checkpoint "
-                    "first, or submit the job",
-                    spec.source().checkpoint()));
+  if (const std::vector<std::string> addresses = AddressesToFetch(spec); !addresses.empty()) {
+    return absl::InvalidArgumentError(fmt::format(
+        "'{}' is an address; a plan reads files, so copy what it names first, or submit the job", addresses.front()));
   }
   const auto source = SourceModel::Open(spec.source().checkpoint());
   if (!source.ok()) return AtKey("source.checkpoint", source.status());

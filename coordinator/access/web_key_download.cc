@@ -30,7 +30,7 @@ HttpRules RulesFor(const std::string& url) {
   rules.connect_timeout_s = kConnectTimeoutS;
   rules.stall_timeout_s = kConnectTimeoutS;
   rules.longest_body = kMostWebKeySetBytes;
-  if (url.starts_with(kHttp)) rules.trusted_hosts = {HostOf(url)};
+  if (url.starts_with(kHttp)) rules.trusted_origins = {OriginOf(url)};
   return rules;
 }
 

@@ -12,6 +12,7 @@
 #include "services/common/base/status_macros.h"
 #include "services/common/base/trace_parent.h"
 #include "services/common/rpc/status.h"
+#include "services/common/rpc/stream_opening.h"
 
 namespace regroup {
 namespace {
@@ -292,11 +293,14 @@ absl::StatusOr<Admission> JobService::AdmitStream(const grpc::CallbackServerCont
 }
 
 template <typename Message>
-grpc::ServerWriteReactor<Message>* JobService::StartStream(const Admission& admission,
+grpc::ServerWriteReactor<Message>* JobService::StartStream(grpc::CallbackServerContext& context,
+                                                           const Admission& admission,
                                                            std::unique_ptr<StreamSource<Message>> source) {
   auto stream = std::make_shared<SourcedStream<Message>>(pump_, std::move(source));
   const absl::Status added = pump_->Add(stream, admission.caller.name);
   if (!added.ok()) return new EndedStream<Message>(added);
+  context.AddInitialMetadata(kStreamOpeningKey, kStreamOpeningValue);
+  stream->StartSendInitialMetadata();
   const std::weak_ptr<PumpedStream> weak(stream);
   stream->Keep(feeds_->Subscribe(admission.id, [pump = pump_, weak] {
     if (const std::shared_ptr<PumpedStream> alive = weak.lock()) pump->Wake(alive);
@@ -318,7 +322,7 @@ grpc::ServerWriteReactor<v1::JobEvent>* JobService::WatchJob(grpc::CallbackServe
     if (!revision.ok()) return new EndedStream<v1::JobEvent>(revision.status());
     after = *revision;
   }
-  return StartStream(*admission, MakeJobEventSource(store_, feeds_, admission->id, after));
+  return StartStream(*context, *admission, MakeJobEventSource(store_, feeds_, admission->id, after));
 }
 
 grpc::ServerWriteReactor<v1::LogEntry>* JobService::StreamLogs(grpc::CallbackServerContext* context,
@@ -326,14 +330,16 @@ grpc::ServerWriteReactor<v1::LogEntry>* JobService::StreamLogs(grpc::CallbackSer
   const absl::StatusOr<Admission> admission = AdmitStream(*context, "JobService/StreamLogs", request->name());
   if (!admission.ok()) return new EndedStream<v1::LogEntry>(admission.status());
   return StartStream(
-      *admission, MakeLogSource(store_, LogQueryOf(admission->id, *request), request->tail_lines(), request->follow()));
+      *context, *admission,
+      MakeLogSource(store_, LogQueryOf(admission->id, *request), request->tail_lines(), request->follow()));
 }
 
 grpc::ServerWriteReactor<v1::MetricPoint>* JobService::StreamMetrics(grpc::CallbackServerContext* context,
                                                                      const v1::StreamMetricsRequest* request) {
   const absl::StatusOr<Admission> admission = AdmitStream(*context, "JobService/StreamMetrics", request->name());
   if (!admission.ok()) return new EndedStream<v1::MetricPoint>(admission.status());
-  return StartStream(*admission, MakeMetricSource(store_, MetricQueryOf(admission->id, *request), request->follow()));
+  return StartStream(*context, *admission,
+                     MakeMetricSource(store_, MetricQueryOf(admission->id, *request), request->follow()));
 }
 
 }  // namespace regroup

@@ -66,7 +66,7 @@ class JobService : public v1::JobService::CallbackService {
                                         const std::string& name);
 
   template <typename Message>
-  grpc::ServerWriteReactor<Message>* StartStream(const Admission& admission,
+  grpc::ServerWriteReactor<Message>* StartStream(grpc::CallbackServerContext& context, const Admission& admission,
                                                  std::unique_ptr<StreamSource<Message>> source);
 
   Core* const core_;

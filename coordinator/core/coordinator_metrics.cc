@@ -75,11 +75,13 @@ const std::pair<const char*, const char*>* FindMetric(
   return found == known.end() ? nullptr : &*found;
 }
 
-/// Returns the task unless it has ended or its job is paused.
+/// Returns the task unless it has ended or has stopped for a pause of its job.
 const v1::Task* FindUnfinished(const Job& job, const std::string& task) {
-  if (job.proto().state() == v1::JOB_STATE_PAUSED) return nullptr;
   const std::optional<size_t> position = job.FindTask(task);
-  return position && !IsFinalState(job.task(*position).state()) ? &job.task(*position) : nullptr;
+  if (!position) return nullptr;
+  const v1::TaskState state = job.task(*position).state();
+  const bool has_stopped = job.IsHeld() && state != v1::TASK_STATE_RUNNING;
+  return IsFinalState(state) || has_stopped ? nullptr : &job.task(*position);
 }
 
 double SecondsSince1970(const google::protobuf::Timestamp& time) {

@@ -10,6 +10,8 @@
 #include "services/common/base/final_states.h"
 #include "services/common/base/resource_names.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/base/task_roles.h"
+#include "services/common/job_file/address.h"
 
 namespace regroup {
 namespace {
@@ -149,6 +151,7 @@ void Job::Finish(size_t task, const v1::TaskOutcome& outcome, const Reached& rea
   *MutableTask(task).mutable_end_time() = ToProto(now);
   if (EndedForPause(outcome)) {
     MutableTask(task).set_state(IsWindingDown() ? v1::TASK_STATE_CANCELLED : v1::TASK_STATE_READY);
+    MutableTask(task).clear_failure();
     record_.retries[task].not_before = now + kShortestPause;
   } else if (!outcome.has_failure()) {
     record_.retries[task].took = now - record_.retries[task].started;
@@ -179,12 +182,17 @@ void Job::Move(size_t task, const std::string& why, Time now) {
 
 absl::Status Job::Cancel(Time now) {
   if (IsFinal() || proto().state() == v1::JOB_STATE_CANCELLING) return absl::OkStatus();
-  if (record_.publication_granted) {
+  if (IsPublishing()) {
     return WrongState(fmt::format("{} is publishing its result and can no longer be cancelled", proto().name()));
+  }
+  if (HasPublishedFolder()) {
+    return WrongState(
+        fmt::format("{} has published its folder, and now copies it to a bucket; it can be paused, but no "
+                    "longer cancelled",
+                    proto().name()));
   }
   // A job that is failing keeps its failure: that is what the user has to know.
   if (!proto().has_failure()) record_.job.set_state(v1::JOB_STATE_CANCELLING);
-  record_.pause_start = {};
   CancelWaitingTasks();
   Settle(now);
   return absl::OkStatus();
@@ -196,7 +204,7 @@ absl::Status Job::Pause(Time now) {
     return WrongState(fmt::format("{} is {} and cannot be paused", proto().name(),
                                   proto().has_failure() && !IsFinal() ? "failing" : EnumWord(proto().state())));
   }
-  if (record_.publication_granted) {
+  if (IsPublishing()) {
     return WrongState(fmt::format("{} is publishing its result and can no longer be paused", proto().name()));
   }
   record_.job.set_state(v1::JOB_STATE_PAUSING);
@@ -210,10 +218,6 @@ absl::Status Job::Resume(Time now) {
     return WrongState(
         fmt::format("{} is {}; only a paused job can be resumed", proto().name(), EnumWord(proto().state())));
   }
-  const Duration paused = std::max(Duration(0), now - record_.pause_start);
-  if (IsSet(record_.run_start)) record_.run_start += paused;
-  LeaveOut(paused);
-  record_.pause_start = {};
   record_.job.set_state(v1::JOB_STATE_QUEUED);
   Settle(now);
   return absl::OkStatus();
@@ -243,6 +247,14 @@ absl::Status Job::Retry(Time now) {
   UnblockTasks();
   Settle(now);
   return absl::OkStatus();
+}
+
+void Job::EndPause(Time now) {
+  if (!IsSet(record_.pause_start)) return;
+  const Duration paused = std::max(Duration(0), now - record_.pause_start);
+  if (IsSet(record_.run_start)) record_.run_start += paused;
+  LeaveOut(paused);
+  record_.pause_start = {};
 }
 
 void Job::LeaveOut(Duration duration) {
@@ -316,7 +328,6 @@ bool Job::EndedForPause(const v1::TaskOutcome& outcome) const {
 
 void Job::FailForGood(const v1::Failure& failure) {
   if (!proto().has_failure()) *record_.job.mutable_failure() = failure;
-  record_.pause_start = {};
   CancelWaitingTasks();
 }
 
@@ -370,9 +381,12 @@ bool Job::NeedsAreMet(size_t task) const {
                      [this](size_t need) { return this->task(need).state() == v1::TASK_STATE_SUCCEEDED; });
 }
 
-/// Only training resumes from a checkpoint; every other task starts over and so makes no progress by restarting.
+/// Training resumes from a checkpoint and transfers from the last byte; every other task starts over and so makes no
+/// progress by restarting.
 int64_t Job::CheckpointAt(size_t task, int64_t done) const {
-  if (this->task(task).kind() != v1::TASK_KIND_FINETUNE) return 0;
+  const v1::TaskKind kind = this->task(task).kind();
+  if (kind == v1::TASK_KIND_FETCH || kind == v1::TASK_KIND_UPLOAD) return done;
+  if (kind != v1::TASK_KIND_FINETUNE) return 0;
   const int32_t interval = proto().resolved_spec().finetune().checkpoint_every_steps();
   return interval > 0 ? done / interval : 0;
 }
@@ -392,6 +406,7 @@ std::string Job::ResultFolder(size_t task) const {
 void Job::Settle(Time now) {
   if (IsFinal()) return;
   record_.job.set_state(NextState());
+  if (!IsHeld()) EndPause(now);
   if (IsFinal()) *record_.job.mutable_end_time() = ToProto(now);
 }
 
@@ -436,9 +451,19 @@ bool Job::IsHeld() const {
   return is_paused && !proto().has_failure();
 }
 
+bool Job::IsPublishing() const {
+  if (!record_.publication_granted) return false;
+  const std::optional<size_t> report = FindTask(kReportRole);
+  return !report || task(*report).state() != v1::TASK_STATE_SUCCEEDED;
+}
+
+bool Job::HasPublishedFolder() const {
+  return record_.publication_granted && !IsAddress(proto().resolved_spec().output().checkpoint());
+}
+
 bool Job::IsOverdue(Time now) const {
   const int64_t limit_s = proto().resolved_spec().resources().max_runtime_s();
-  if (IsFinal() || IsWindingDown() || IsHeld() || record_.publication_granted) return false;
+  if (IsFinal() || IsWindingDown() || IsHeld() || IsPublishing()) return false;
   return limit_s > 0 && proto().has_start_time() && now - record_.run_start > std::chrono::seconds(limit_s);
 }
 

@@ -154,6 +154,12 @@ class Job {
   bool EndedForPause(const v1::TaskOutcome& outcome) const;
   /// Leaves `duration` out of the time that unfinished tasks have taken since they first started.
   void LeaveOut(Duration duration);
+  /// Leaves a pause that is over out of all times.
+  void EndPause(Time now);
+  /// Returns true from the permission to publish until the result is published.
+  bool IsPublishing() const;
+  /// Returns true if the result is a folder that is published: only its copy to a bucket may be missing.
+  bool HasPublishedFolder() const;
   void FailForGood(const v1::Failure& failure);
   /// Fails the job because of what its inspect task reported; the task runs again if the job is retried.
   void RejectModel(size_t task, const v1::Failure& failure);

@@ -8,8 +8,8 @@ std::vector<int> SmallerGangs(const Job& job, size_t task) {
   const v1::Finetune& finetune = job.proto().resolved_spec().finetune();
   const v1::Task& trained = job.task(task);
   if (trained.kind() != v1::TASK_KIND_FINETUNE || !finetune.has_min_ranks()) return {};
-  // Its last failure may be another one: it has lost a machine all the same.
-  if (trained.infrastructure_failures() == 0) return {};
+  // A first attempt waits for all ranks. A later one may have lost a machine during a pause, which is not counted.
+  if (trained.epoch() == 0) return {};
   const int fewest = std::max(finetune.min_ranks(), trained.too_few_ranks() + 1);
   std::vector<int> sizes;
   for (int ranks = finetune.ranks() - 1; ranks >= fewest; --ranks) {

@@ -11,6 +11,7 @@
 #include "services/cli/stage_summary.h"
 #include "services/common/base/final_states.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/rpc/stream_opening.h"
 
 namespace regroup {
 namespace {
@@ -103,6 +104,8 @@ class EventReader {
           Receive(event, std::exchange(whole_job, false));
           return true;
         });
+    // A stream that was open until now counts as heard, however long it was silent.
+    if (context.GetServerInitialMetadata().contains(kStreamOpeningKey)) last_heard_ = Clock::now();
     const std::lock_guard lock(mutex_);
     context_ = nullptr;
     return status;

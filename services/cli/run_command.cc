@@ -20,6 +20,7 @@
 #include "services/common/base/final_states.h"
 #include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/job_file/address.h"
 #include "services/common/job_file/resolve_job_spec.h"
 
 namespace regroup {
@@ -38,10 +39,13 @@ struct RunOptions {
 JobCalls CallsOf(const Client& client) {
   return {.submit = [&client](const auto& request) { return client.Call(&Client::JobStub::SubmitJob, request); },
           .retry = [&client](const auto& request) { return client.Call(&Client::JobStub::RetryJob, request); },
+          .resume = [&client](const auto& request) { return client.Call(&Client::JobStub::ResumeJob, request); },
           .result_exists =
               [](const v1::Job& job) {
                 const std::string& published = job.resolved_spec().output().checkpoint();
-                const std::string& expected = published.empty() ? job.report_folder() : published;
+                // Of a result in a bucket, the job's own copy shows that it was finished.
+                const bool is_here = !published.empty() && !IsAddress(published);
+                const std::string& expected = is_here ? published : job.report_folder();
                 return expected.empty() || Exists(expected);
               }};
 }
@@ -68,7 +72,10 @@ class Attendant {
     view_.Note("cancelling; press Ctrl-C again to stop at once");
     v1::CancelJobRequest request;
     request.set_name(job.name());
-    return client_.Call(&Client::JobStub::CancelJob, request).status();
+    const absl::Status status = client_.Call(&Client::JobStub::CancelJob, request).status();
+    if (!absl::IsFailedPrecondition(status)) return status;
+    view_.Note(std::string(status.message()));
+    return absl::OkStatus();
   }
 
   const Client& client_;

@@ -36,6 +36,12 @@ absl::StatusOr<v1::Job> SubmitOnce(const v1::JobSpec& spec, const JobCalls& call
         if (!absl::IsFailedPrecondition(retried.status())) return retried;
         break;
       }
+      case v1::JOB_STATE_PAUSING:
+      case v1::JOB_STATE_PAUSED: {
+        v1::ResumeJobRequest request;
+        request.set_name(job.name());
+        return calls.resume(request);
+      }
       case v1::JOB_STATE_SUCCEEDED:
         if (calls.result_exists(job)) return job;
         break;

@@ -13,6 +13,7 @@ namespace regroup {
 struct JobCalls {
   std::function<absl::StatusOr<v1::Job>(const v1::SubmitJobRequest&)> submit;
   std::function<absl::StatusOr<v1::Job>(const v1::RetryJobRequest&)> retry;
+  std::function<absl::StatusOr<v1::Job>(const v1::ResumeJobRequest&)> resume;
   /// Returns true if the published result of a finished job still exists.
   std::function<bool(const v1::Job&)> result_exists;
 };
@@ -20,8 +21,8 @@ struct JobCalls {
 /// Returns the job of this spec.
 ///
 /// A job that runs, or has succeeded and still has its result, is returned as it is. A failed or cancelled one is
-/// retried, so that its finished tasks are kept. If the service rejects that, or the result of a finished job was
-/// removed, a new job is submitted. Other errors of the service are returned.
+/// retried, so that its finished tasks are kept, and a paused one is resumed. If the service rejects that, or the
+/// result of a finished job was removed, a new job is submitted. Other errors of the service are returned.
 absl::StatusOr<v1::Job> SubmitOnce(const v1::JobSpec& spec, const JobCalls& calls);
 
 /// Returns the request id of the n-th job of a spec, from 1.

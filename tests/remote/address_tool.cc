@@ -28,15 +28,15 @@ void IgnoreCount(int64_t) {}
 absl::Status Fetch(const Words& words, const RemoteSettings& settings) {
   REGROUP_ASSIGN_OR_RETURN(const Address address, ParseAddress(words.at(1)));
   const Wanted wanted = words.size() > 4 ? Wanted::kCheckpoint : Wanted::kAllFiles;
-  HttpClient client(settings.HttpRulesOf());
-  REGROUP_ASSIGN_OR_RETURN(const RemoteListing listing, ListRemoteFiles(address, wanted, settings, client));
+  HttpClient client(settings.HttpRulesOf(address.kind));
+  REGROUP_ASSIGN_OR_RETURN(const RemoteListing listing, ListRemoteFiles(address, wanted, settings, client, [] {}));
   const BlobCache cache(words.at(3), "tool");
-  cache.Evict({.bytes = settings.rules.cache_bytes});
   for (const RemoteFile& file : listing.files) {
     const std::filesystem::path target = std::filesystem::path(words.at(2)) / file.name;
     REGROUP_RETURN_IF_ERROR(cache.Provide(address, file, settings, client, IgnoreCount, target));
     fmt::print("{} {}\n", file.bytes, file.name);
   }
+  cache.Evict({.bytes = settings.rules.cache_bytes});
   return absl::OkStatus();
 }
 

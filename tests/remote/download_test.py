@@ -26,7 +26,8 @@ class DownloadTest(ProgramTest):
         self.content = random.Random(1).randbytes(BYTES)
         (self.model / "model.safetensors").write_bytes(self.content)
         (self.model / "config.json").write_text('{"model_type": "llama"}')
-        self.hub = hub_server.Hub(self.repositories, token="hf_secret")
+        self.certificate = hub_server.make_certificate(self.folder)
+        self.hub = hub_server.Hub(self.repositories, self.certificate, token="hf_secret")
         self.addCleanup(self.hub.stop)
         self.cache = self.folder / "cache"
         self.targets = 0
@@ -136,7 +137,8 @@ class DownloadTest(ProgramTest):
 
     def test_refusals_say_what_is_wrong(self):
         self.refuse("^NOT_FOUND: hf://org/nothing: 127.0.0.1 answers with status 404", "hf://org/nothing")
-        self.refuse("^NOT_FOUND: hf://org/model/no/such names no files", "hf://org/model/no/such")
+        self.refuse("^NOT_FOUND: hf://org/model/no/such: 127.0.0.1 answers with status 404", "hf://org/model/no/such")
+        self.refuse("^NOT_FOUND: hf://org/model/none names no files", "hf://org/model/none")
         self.refuse("^PERMISSION_DENIED: hf://org/model: 127.0.0.1 answers with status 401", "hf://org/model",
                     environment={**self.environment(), "HF_TOKEN": "hf_secret_of_nobody"})
         self.refuse("^PERMISSION_DENIED: hf://org/model is not below a prefix", "hf://org/model",
@@ -165,35 +167,80 @@ class DownloadTest(ProgramTest):
         self.assertEqual(set(self.fetch(f"{address}/train/*.jsonl*")), {"a.jsonl", "b.jsonl.gz"})
 
     def test_names_that_leave_the_folder_are_refused(self):
-        self.hub.describe = lambda handler, path: self.hub.reply(handler, 200, json.dumps(
-            {"sha": hub_server.COMMIT, "siblings": [{"rfilename": name, "size": 3, "blobId": "0" * 40}]}).encode())
         for name in ("../../etc/passwd", "/etc/passwd", "a//b", "a/./b", "a\nb"):
+            self.hub.more_names = [name]
             self.refuse("^INVALID_ARGUMENT: hf://org/model has the object", "hf://org/model")
 
+    def test_all_pages_of_a_hub_are_read(self):
+        self.hub.page = 3
+        for number in range(10):
+            (self.model / f"part-{number}.json").write_text(str(number))
+        self.assertEqual(len(self.fetch("hf://org/model")), 12)
+        self.assertEqual(set(self.fetch("hf://org/model/part-*.json")), {f"part-{number}.json" for number in range(10)})
+
+    def test_revisions(self):
+        self.hub.revisions |= {"refs/pr/1", "v1.0"}
+        self.assertEqual(len(self.fetch("hf://org/model@refs/pr/1")), 2)
+        self.assertEqual(set(self.fetch("hf://org/model@refs/pr/1/config.json")), {"config.json"})
+        self.assertEqual(len(self.fetch("hf://org/model@v1.0")), 2)
+        self.refuse("^NOT_FOUND: hf://org/model@v2.0", "hf://org/model@v2.0")
+
+    def test_an_error_that_repeats_the_token_is_not_shown(self):
+        done = self.run_tool("hf://org/model", environment={**self.environment(), "HF_TOKEN": "hf_another_secret"})
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("status 401", done.stderr)
+        self.assertNotIn("hf_another_secret", done.stderr)
+
     def test_private_addresses_are_refused_unless_configured(self):
-        web = hub_server.FileServer(self.repositories, hub_server.make_certificate(self.folder))
+        web = hub_server.FileServer(self.repositories, self.certificate)
         self.addCleanup(web.stop)
         address = f"https://127.0.0.1:{web.port}/org/model/config.json"
         trusted = {"SSL_CERT_FILE": str(self.folder / "web.crt")}
         self.refuse("^PERMISSION_DENIED: https://127.0.0.1:.*private address", address,
                     environment={**self.environment(private=False, HF_ENDPOINT="https://hub.example"), **trusted})
         self.assertEqual(web.requests, [])
-        self.refuse("^FAILED_PRECONDITION: https://127.0.0.1.*certificate", address)
+        self.refuse("^FAILED_PRECONDITION: https://127.0.0.1.*certificate", address,
+                    environment=self.environment(SSL_CERT_FILE="/etc/ssl/certs/ca-certificates.crt"))
+        # A proxy decides what may be reached: NO_PROXY leads no one past it.
+        self.refuse("^UNAVAILABLE: https://127.0.0.1:", address, environment={
+            **self.environment(private=False, HF_ENDPOINT="https://hub.example"), **trusted,
+            "HTTPS_PROXY": "http://127.0.0.1:1", "NO_PROXY": "127.0.0.0/8"})
+        self.assertEqual(web.requests, [])
         self.assertEqual(set(self.fetch(address, environment={**self.environment(), **trusted})), {"config.json"})
         self.assertEqual(set(self.fetch(f"https://127.0.0.1:{web.port}/org/model", "checkpoint",
                                         environment={**self.environment(), **trusted})),
                          {"model/config.json", "model/model.safetensors"})
 
     def test_a_redirect_to_plain_http_elsewhere_is_refused(self):
-        web = hub_server.FileServer(self.repositories, hub_server.make_certificate(self.folder))
+        web = hub_server.FileServer(self.repositories, self.certificate)
         self.addCleanup(web.stop)
         # The name of the same machine, which nobody configured.
         web.answer = lambda handler: web.reply(handler, 302, b"", {"Location": f"http://localhost:{self.hub.port}/x"})
         self.refuse("^PERMISSION_DENIED: http://localhost:.*only https", f"https://127.0.0.1:{web.port}/x",
-                    environment={**self.environment(), "SSL_CERT_FILE": str(self.folder / "web.crt")})
+                    environment=self.environment())
+        # Nor is the configured host trusted at another port.
+        web.answer = lambda handler: web.reply(handler, 302, b"", {"Location": f"http://127.0.0.1:{web.port + 1}/x"})
+        self.refuse("^PERMISSION_DENIED: http://127.0.0.1:.*only https", f"https://127.0.0.1:{web.port}/x")
+
+    def test_an_index_that_names_files_elsewhere_is_refused(self):
+        web = hub_server.FileServer(self.repositories, self.certificate)
+        self.addCleanup(web.stop)
+        (self.model / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../../private/x"}}')
+        self.refuse("^INVALID_ARGUMENT: .*names a file outside of its folder", f"https://127.0.0.1:{web.port}/org/model",
+                    "checkpoint")
+        self.assertEqual([path for _, path, _ in web.requests if "private" in path], [])
+
+    def test_without_a_version_nothing_is_joined(self):
+        web = hub_server.FileServer(self.repositories, self.certificate)
+        self.addCleanup(web.stop)
+        web.weak_tags = True
+        web.cuts = [BYTES // 2]
+        self.fetch(f"https://127.0.0.1:{web.port}/org/model/model.safetensors")
+        self.assertEqual(self.fetched("model.safetensors"), self.content)
+        self.assertEqual([headers.get("Range") for command, _, headers in web.requests if command == "GET"], [None, None])
 
     def test_a_file_that_changes_meanwhile_is_not_mixed(self):
-        web = hub_server.FileServer(self.repositories, hub_server.make_certificate(self.folder))
+        web = hub_server.FileServer(self.repositories, self.certificate)
         self.addCleanup(web.stop)
         other = bytes(reversed(self.content))
         web.cuts = [BYTES // 2]
@@ -245,12 +292,21 @@ class DownloadTest(ProgramTest):
         self.addCleanup(bucket.stop)
         bucket.put_folder(self.model, "team/model")
         bucket.s3.put_object(Bucket=bucket_server.BUCKET, Key="team/model-other", Body=b"no part of it")
+        # More than a page of keys that come before those that are meant.
+        for number in range(1100):
+            bucket.s3.put_object(Bucket=bucket_server.BUCKET, Key=f"texts/a{number:04}.md", Body=b"")
+        for name in ("texts/z1.jsonl", "texts/z2.jsonl"):
+            bucket.s3.put_object(Bucket=bucket_server.BUCKET, Key=name, Body=name.encode())
         bucket.s3.put_object(Bucket=bucket_server.BUCKET, Key="team/ä b.jsonl", Body=b"odd name")
         environment = self.environment(**bucket.environment())
         self.assertEqual(set(self.fetch("s3://models/team/model", environment=environment)),
                          {"model/config.json", "model/model.safetensors"})
         self.assertEqual(self.fetched(), self.content)
         self.assertEqual(set(self.fetch("s3://models/team/*.jsonl", environment=environment)), {"ä b.jsonl"})
+        self.assertEqual(set(self.fetch("s3://models/texts/*.jsonl", environment=environment)), {"z1.jsonl", "z2.jsonl"})
+        self.assertEqual(len(self.fetch("s3://models/texts", environment=environment)), 1102)
+        self.refuse("^PERMISSION_DENIED: s3://models/team@x/y is not below", "s3://models/team@x/y",
+                    environment=self.environment(allowed=("s3://models/team",), **bucket.environment()))
         self.refuse("^PERMISSION_DENIED: s3://models/team/model: 127.0.0.1 answers with status 403",
                     "s3://models/team/model", environment={**environment, "AWS_SECRET_ACCESS_KEY": "wrong"})
         self.refuse("^NOT_FOUND: s3://models/team/none names no files", "s3://models/team/none", environment=environment)

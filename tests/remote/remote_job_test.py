@@ -22,17 +22,18 @@ class RemoteJobTest(ProgramTest):
         repository = self.folder / "repositories" / "org" / "demo"
         shutil.copytree(places.MODEL, repository)
         (repository / "pytorch_model.bin").write_bytes(b"of another program")
-        self.hub = hub_server.Hub(self.folder / "repositories", token=TOKEN)
+        certificate = hub_server.make_certificate(self.folder)
+        self.hub = hub_server.Hub(self.folder / "repositories", certificate, token=TOKEN)
         self.addCleanup(self.hub.stop)
         pages = self.folder / "pages"
         pages.mkdir()
         shutil.copy(places.HELD_OUT_TEXT, pages / "valid.jsonl")
-        self.web = hub_server.FileServer(pages, hub_server.make_certificate(self.folder))
+        self.web = hub_server.FileServer(pages, certificate)
         self.addCleanup(self.web.stop)
         self.bucket = bucket_server.BucketServer(self.folder)
         self.addCleanup(self.bucket.stop)
         self.bucket.s3.upload_file(str(places.TRAINING_TEXT), bucket_server.BUCKET, "texts/train.jsonl")
-        settings = {**self.hub.environment(), **self.bucket.environment(), "SSL_CERT_FILE": str(self.folder / "web.crt")}
+        settings = {**self.hub.environment(), **self.bucket.environment()}
         self.enterContext(unittest.mock.patch.dict(os.environ, settings))
 
     def start(self, allowed=None, **settings):
@@ -149,7 +150,10 @@ class RemoteJobTest(ProgramTest):
         name = cluster.submit(self.write_job(self.job("s3://models/results/demo")))
         [trainer] = cluster.wait_for_trainers("upload/")
         processes.signal_if_alive(trainer.pid, 9)
-        self.assert_succeeded(cluster.wait_for_end(name))
+        job = cluster.wait_for_end(name)
+        self.assert_succeeded(job)
+        [upload] = [task for task in job["tasks"] if task["kind"] == "TASK_KIND_UPLOAD"]
+        self.assertEqual(int(upload["epoch"]), 2)
         self.assertIn("regroup/complete.json", self.bucket.objects("results/demo"))
 
     def test_regroup_run_allows_what_its_user_writes(self):
@@ -157,7 +161,12 @@ class RemoteJobTest(ProgramTest):
         done = cluster.run_regroup("run", self.write_job(self.job("s3://models/results/run")), "--work-dir",
                                    self.folder / "work")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        self.assertIn("regroup/complete.json", self.bucket.objects("results/run"))
+        published = self.bucket.objects("results/run")
+        self.assertIn("regroup/complete.json", published)
+        # The same command again finds that it is done.
+        again = cluster.run_regroup("run", self.folder / "job.yaml", "--work-dir", self.folder / "work")
+        self.assertEqual(again.returncode, 0, again.stdout + again.stderr)
+        self.assertEqual(self.bucket.objects("results/run"), published)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class StoryTest(ProgramTest):
     def setUp(self):
         super().setUp()
         shutil.copytree(places.MODEL, self.folder / "repositories" / "org" / "demo")
-        self.hub = hub_server.Hub(self.folder / "repositories", token=HUB_TOKEN)
+        self.hub = hub_server.Hub(self.folder / "repositories", hub_server.make_certificate(self.folder), token=HUB_TOKEN)
         self.addCleanup(self.hub.stop)
         self.bucket = bucket_server.BucketServer(self.folder)
         self.addCleanup(self.bucket.stop)
@@ -74,7 +74,7 @@ class StoryTest(ProgramTest):
                "--jwt-issuer", jwt_issuer.ISSUER, "--jwt-audience", jwt_issuer.AUDIENCE]
         worker = self.token_file(sub="worker-1", groups=["machines"])
         return self.start_cluster(workers=1, coordinator_arguments=[*remote, *jwt],
-                                  worker_arguments=[*remote, "--token-file", worker])
+                                  worker_arguments=[*remote, "--allow-private-addresses", "--token-file", worker])
 
     def job(self):
         return job_file.small_job(

@@ -55,8 +55,8 @@ class UploadTest(ProgramTest):
         self.assertEqual(marker["job"], "tool")
         self.assertEqual({name: entry["bytes"] for name, entry in marker["files"].items()},
                          {name: len(content) for name, content in self.files.items()})
-        self.assertEqual(marker["files"]["model.safetensors"]["sha256"],
-                         hashlib.sha256(self.files["model.safetensors"]).hexdigest())
+        self.assertEqual({name: entry["sha256"] for name, entry in marker["files"].items()},
+                         {name: hashlib.sha256(content).hexdigest() for name, content in self.files.items()})
         self.assertEqual(self.bucket.s3.list_multipart_uploads(Bucket="models").get("Uploads", []), [])
 
     def test_all_files_and_then_the_marker(self):
@@ -112,12 +112,52 @@ class UploadTest(ProgramTest):
         self.bucket.s3.put_object(Bucket="models", Key="output/config.json", Body=b"of somebody else")
         self.succeed()
 
-    def test_uploads_removed_from_the_bucket_are_sent_again(self):
+    def kill_after(self, parts):
+        """Kills an upload when it has sent so many parts."""
+        reached = self.bucket.proxy.passed + parts * PART
         running = self.start()
-        processes.wait_until(lambda: self.bucket.proxy.passed > 2 * PART or running.poll() is not None, "two parts",
+        processes.wait_until(lambda: self.bucket.proxy.passed > reached or running.poll() is not None, "some parts",
                              pause_s=0.001)
         running.send_signal(signal.SIGKILL)
         running.communicate()
+        self.assertEqual(running.returncode, -signal.SIGKILL)
+
+    def test_an_object_of_somebody_else_that_appears_meanwhile_is_kept(self):
+        self.kill_after(2)
+        self.bucket.s3.put_object(Bucket="models", Key="out/config.json", Body=b"of somebody else")
+        status, errors = self.upload()
+        self.assertEqual(status, 1)
+        self.assertIn("ALREADY_EXISTS: s3://models/out holds 'out/config.json'", errors)
+        self.assertEqual(self.bucket.objects("out"), {"config.json": b"of somebody else"})
+
+    def test_objects_that_were_removed_meanwhile_are_sent_again(self):
+        journal = self.folder / "journal.json"
+        self.succeed()
+        # As if the program had died before it wrote the marker, and somebody had then cleaned up.
+        for name in ("regroup/complete.json", "model.safetensors"):
+            self.bucket.s3.delete_object(Bucket="models", Key=f"out/{name}")
+        self.assertTrue(json.loads(journal.read_text())["completing"])
+        self.succeed()
+
+    def test_the_result_of_another_job_of_the_same_name_is_not_taken_for_this_one(self):
+        self.succeed()
+        (self.folder / "journal.json").unlink()
+        status, errors = self.upload()
+        self.assertEqual(status, 1)
+        self.assertIn("ALREADY_EXISTS: s3://models/out holds 'out/regroup/complete.json'", errors)
+
+    def test_a_file_that_changes_meanwhile_is_noticed(self):
+        self.kill_after(3)
+        with open(self.model / "model.safetensors", "r+b") as file:
+            file.write(b"changed")
+        status, errors = self.upload()
+        self.assertEqual(status, 1)
+        self.assertIn("DATA_LOSS: ", errors)
+        self.assertIn("model.safetensors changed after the result was published", errors)
+        self.assertEqual(self.bucket.objects("out"), {})
+
+    def test_uploads_removed_from_the_bucket_are_sent_again(self):
+        self.kill_after(2)
         for upload in self.bucket.s3.list_multipart_uploads(Bucket="models")["Uploads"]:
             self.bucket.s3.abort_multipart_upload(Bucket="models", Key=upload["Key"], UploadId=upload["UploadId"])
         self.succeed()

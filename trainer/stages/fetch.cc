@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <map>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -40,24 +41,24 @@ struct Item {
   fs::path target;
 };
 
-absl::StatusOr<std::vector<Listed>> ListAll(const v1::JobSpec& spec, const RemoteSettings& settings) {
-  HttpClient client(settings.HttpRulesOf());
+absl::StatusOr<std::vector<Listed>> ListAll(const v1::JobSpec& spec, const RemoteSettings& settings, const Tick& tick) {
   std::vector<Listed> all;
   for (const std::string& text : AddressesToFetch(spec)) {
     REGROUP_ASSIGN_OR_RETURN(Address address, ParseAddress(text));
     const bool is_source = text == spec.source().checkpoint();
     const Wanted wanted = is_source ? Wanted::kCheckpoint : Wanted::kAllFiles;
-    REGROUP_ASSIGN_OR_RETURN(RemoteListing listing, ListRemoteFiles(address, wanted, settings, client));
+    HttpClient client(settings.HttpRulesOf(address.kind));
+    REGROUP_ASSIGN_OR_RETURN(RemoteListing listing, ListRemoteFiles(address, wanted, settings, client, tick));
     all.push_back({std::move(address), std::move(listing)});
   }
   return all;
 }
 
-absl::Status CheckTargets(const v1::JobSpec& spec, const RemoteSettings& settings) {
-  HttpClient client(settings.HttpRulesOf());
+absl::Status CheckTargets(const v1::JobSpec& spec, const RemoteSettings& settings, const Tick& tick) {
+  HttpClient client(settings.HttpRulesOf(AddressKind::kBucket));
   for (const std::string& text : AddressesToUpload(spec)) {
     REGROUP_ASSIGN_OR_RETURN(const Address address, ParseAddress(text));
-    REGROUP_RETURN_IF_ERROR(CheckIsFree(address, settings, client));
+    REGROUP_RETURN_IF_ERROR(CheckIsFree(address, settings, client, tick));
   }
   return absl::OkStatus();
 }
@@ -86,10 +87,12 @@ absl::Status ProvideAll(const std::vector<Item>& items, const BlobCache& cache, 
   std::atomic<size_t> next = 0;
   std::atomic<bool> has_failed = false;
   ForEachIndex(results.size(), results.size(), [&](size_t thread) {
-    HttpClient client(settings.HttpRulesOf());
+    std::map<AddressKind, HttpClient> clients;
     for (size_t i = next++; i < items.size() && !has_failed; i = next++) {
       const Item& item = items[i];
-      results[thread] = cache.Provide(item.listed->address, *item.file, settings, client, count, item.target);
+      const Address& address = item.listed->address;
+      HttpClient& client = clients.try_emplace(address.kind, settings.HttpRulesOf(address.kind)).first->second;
+      results[thread] = cache.Provide(address, *item.file, settings, client, count, item.target);
       if (!results[thread].ok()) has_failed = true;
     }
   });
@@ -111,14 +114,18 @@ absl::Status WriteFetched(const std::vector<Listed>& all, const fs::path& out) {
 absl::StatusOr<v1::TaskOutcome> RunFetch(StageContext& context) {
   REGROUP_ASSIGN_OR_RETURN(const RemoteSettings settings, ReadRemoteSettings());
   context.link.SetProgress("listing", 0, 0);
-  REGROUP_RETURN_IF_ERROR(CheckTargets(context.assignment.spec(), settings));
-  REGROUP_ASSIGN_OR_RETURN(const std::vector<Listed> all, ListAll(context.assignment.spec(), settings));
+  const Tick tick = [&] { context.link.activity().Tick(); };
+  REGROUP_RETURN_IF_ERROR(CheckTargets(context.assignment.spec(), settings, tick));
+  REGROUP_ASSIGN_OR_RETURN(const std::vector<Listed> all, ListAll(context.assignment.spec(), settings, tick));
   uint64_t total = 0;
   for (const Listed& listed : all) total += BytesOf(listed.listing);
-  const BlobCache cache(context.work_folder / artifacts::kFetchedFiles, context.assignment.attempt().job());
-  cache.Evict({.bytes = settings.rules.cache_bytes});
+  const v1::AttemptId& attempt = context.assignment.attempt();
+  const BlobCache cache(context.work_folder / artifacts::kFetchedFiles,
+                        fmt::format("{}/{}", attempt.job(), attempt.epoch()));
   ByteProgress progress(context.link, total);
   REGROUP_RETURN_IF_ERROR(ProvideAll(ItemsOf(all, context.out()), cache, settings, progress.Counter()));
+  // What this job uses is in its own folder by now.
+  cache.Evict({.bytes = settings.rules.cache_bytes});
   REGROUP_RETURN_IF_ERROR(WriteFetched(all, context.out()));
   v1::TaskOutcome outcome;
   (*outcome.mutable_figures())["fetched_bytes"] = static_cast<double>(total);

@@ -134,6 +134,9 @@ absl::Status Resume(StageContext& context, DistillTrainer& trainer) {
     context.link.activity().Tick();
   }
   REGROUP_RETURN_IF_ERROR(trainer.Resume(*found));
+  // Every rank has read it by then.
+  REGROUP_RETURN_IF_ERROR(context.communicator.RestingBarrier());
+  if (context.leads()) RemoveSuperseded(CheckpointFolders(context), *found);
   LogInfo("resumed", {{"step", found->step}, {"checkpoint", found->folder.string()}});
   return absl::OkStatus();
 }

@@ -55,7 +55,9 @@ struct StageContext {
 std::optional<v1::JobSpec> LocalSpec(const v1::TaskAssignment& assignment, const std::filesystem::path& work_folder);
 
 /// Writes the checksums of `out` beside it, durably, and returns the SHA-256 of that list.
-absl::StatusOr<std::string> WriteChecksums(const std::filesystem::path& out);
+/// `tick` is called while they are computed.
+absl::StatusOr<std::string> WriteChecksums(
+    const std::filesystem::path& out, const std::function<void()>& tick = [] {});
 
 using Stage = absl::StatusOr<v1::TaskOutcome> (*)(StageContext& context);
 

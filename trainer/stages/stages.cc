@@ -61,8 +61,8 @@ absl::StatusOr<Checksums> StageContext::InputChecksums(const std::string& role) 
   return ReadChecksums(ChecksumFileOf(folder), assignment.input_sha256().at(role));
 }
 
-absl::StatusOr<std::string> WriteChecksums(const std::filesystem::path& out) {
-  REGROUP_ASSIGN_OR_RETURN(const Checksums checksums, ChecksumsOf(out));
+absl::StatusOr<std::string> WriteChecksums(const std::filesystem::path& out, const std::function<void()>& tick) {
+  REGROUP_ASSIGN_OR_RETURN(const Checksums checksums, ChecksumsOf(out, tick));
   const std::string text = FormatChecksums(checksums);
   REGROUP_RETURN_IF_ERROR(WriteFileAtomically(ChecksumFileOf(out), text));
   return Sha256Of(text);

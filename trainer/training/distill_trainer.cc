@@ -147,7 +147,8 @@ absl::Status DistillTrainer::Measure() {
       MeasurePerplexity(student_.Effective(gate_values), *measured_windows_, device_, communicator_, options));
   if (student_.slices() != nullptr) REGROUP_RETURN_IF_ERROR(student_.slices()->Finish());
   REGROUP_ASSIGN_OR_RETURN(const double perplexity, Agree(measured.perplexity));
-  if (!gates_are_open) early_stopping_.Add(done_, perplexity);
+  // A skipped step has changed nothing, and several in a row mean that training will go back.
+  if (!gates_are_open && skipped_in_row_ == 0) early_stopping_.Add(done_, perplexity);
   link_.AddMetrics(done_, {{kValidationPerplexity, perplexity}});
   return absl::OkStatus();
 }

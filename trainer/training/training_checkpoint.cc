@@ -72,15 +72,19 @@ std::optional<CheckpointManifest> ReadManifest(const std::filesystem::path& fold
   return *std::move(manifest);
 }
 
+/// Removes a checkpoint. The manifest goes first: without it a half-removed folder does not count as a checkpoint.
+void RemoveCheckpoint(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::filesystem::remove(folder / "manifest.json", error);
+  std::filesystem::remove_all(folder, error);
+}
+
 /// Keeps the last two checkpoints up to `newest`; later ones are still being written.
 void RemoveOld(const std::filesystem::path& checkpoints, const std::filesystem::path& newest) {
   std::vector<std::filesystem::path> folders = StepFolders(checkpoints);
   std::erase_if(folders, [&](const std::filesystem::path& folder) { return folder > newest; });
   while (folders.size() > kKept) {
-    std::error_code error;
-    // The manifest goes first: without it a half-removed folder does not count as a checkpoint.
-    std::filesystem::remove(folders.front() / "manifest.json", error);
-    std::filesystem::remove_all(folders.front(), error);
+    RemoveCheckpoint(folders.front());
     folders.erase(folders.begin());
   }
 }
@@ -205,6 +209,21 @@ absl::StatusOr<std::optional<TrainingCheckpoint>> FindTrainingCheckpoint(
     at::Tensor corrupt = at::full({1}, intact.ok() ? 0 : 1, at::kLong);
     REGROUP_RETURN_IF_ERROR(communicator.AllReduceSum(corrupt));
     if (corrupt.item<int64_t>() == 0) return candidate;
+  }
+}
+
+void RemoveSuperseded(const std::vector<std::filesystem::path>& folders, const TrainingCheckpoint& found) {
+  const std::vector<TrainingCheckpoint> all = ListTrainingCheckpoints(folders);
+  const auto used = std::find_if(
+      all.begin(), all.end(), [&](const TrainingCheckpoint& checkpoint) { return checkpoint.folder == found.folder; });
+  size_t kept = 0;
+  for (auto checkpoint = used; checkpoint != all.end(); ++checkpoint) {
+    if (++kept > kKept) RemoveCheckpoint(checkpoint->folder);
+  }
+  for (size_t earlier = 0; earlier + 1 < folders.size(); ++earlier) {
+    for (const std::filesystem::path& folder : StepFolders(folders[earlier])) {
+      if (!ReadManifest(folder).has_value()) RemoveCheckpoint(folder);
+    }
   }
 }
 

@@ -68,6 +68,11 @@ absl::StatusOr<std::optional<TrainingCheckpoint>> FindTrainingCheckpoint(
     const std::vector<std::filesystem::path>& folders, Communicator& communicator,
     const std::function<void()>& tick = [] {});
 
+/// Removes what earlier attempts left and is not needed after `found`: all checkpoints with fewer steps but one, and
+/// folders that have no valid manifest. The last of the folders is the attempt's own and is left alone. Called only by
+/// rank 0, when no earlier attempt runs.
+void RemoveSuperseded(const std::vector<std::filesystem::path>& folders, const TrainingCheckpoint& found);
+
 /// Restores the optimizer and, through it, the weights, from a checkpoint that was found. A rank reads its own slice of
 /// the state. DATA_LOSS names a state that is of another model.
 absl::Status LoadTrainingCheckpoint(const TrainingCheckpoint& checkpoint, ShardedAdamW& optimizer);

@@ -37,6 +37,8 @@ _CALL_LIMIT_S = 30.0
 _PATIENCE_S = 10.0
 _PAUSE_BEFORE_ANOTHER_TRY_S = 0.5
 _LARGEST_PAGE = 1000
+# Initial metadata with which the coordinator answers a stream at once, before its first message.
+_STREAM_OPENING = "regroup-stream"
 _MOST_REPORT_BYTES = 64 << 20
 
 
@@ -181,10 +183,15 @@ class Client:
         mirror = JobMirror()
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         heard = time.monotonic()
+
+        def note_open() -> None:
+            nonlocal heard
+            heard = time.monotonic()
+
         while True:
             try:
                 request = job_service_pb2.WatchJobRequest(name=_name_of(job), resume_token=token)
-                for message in self._stream(self._jobs.WatchJob, request, deadline):
+                for message in self._stream(self._jobs.WatchJob, request, deadline, note_open):
                     event = mirror.apply(message)
                     token = event.resume_token or token
                     yield event
@@ -295,13 +302,25 @@ class Client:
                     raise
             time.sleep(_PAUSE_BEFORE_ANOTHER_TRY_S)
 
-    def _stream(self, method: Callable[..., Any], request: Any, deadline: float | None = None) -> Iterator[Any]:
-        """Yields the messages of a stream; leaving it early cancels the call."""
+    def _stream(
+        self,
+        method: Callable[..., Any],
+        request: Any,
+        deadline: float | None = None,
+        note_open: Callable[[], None] = lambda: None,
+    ) -> Iterator[Any]:
+        """Yields the messages of a stream; leaving it early cancels the call.
+
+        Calls `note_open` at the end of a stream that the coordinator had opened, however long it was silent.
+        """
         timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
         call = method(request, timeout=timeout, metadata=self._token.metadata())
         try:
             yield from call
+            note_open()
         except grpc.RpcError as error:
+            if any(key == _STREAM_OPENING for key, _ in call.initial_metadata() or ()):
+                note_open()
             raise from_rpc(error, self.target) from None
         finally:
             call.cancel()

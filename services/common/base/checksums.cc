@@ -43,10 +43,11 @@ absl::StatusOr<std::vector<std::string>> FilesIn(const fs::path& folder) {
 }
 
 /// Returns the digest of each file, in their order.
-std::vector<absl::StatusOr<std::string>> DigestEach(const fs::path& folder, const std::vector<std::string>& files) {
+std::vector<absl::StatusOr<std::string>> DigestEach(
+    const fs::path& folder, const std::vector<std::string>& files, const std::function<void()>& tick = [] {}) {
   std::vector<absl::StatusOr<std::string>> digests(files.size());
   ForEachIndex(files.size(), std::clamp(std::thread::hardware_concurrency(), 1U, kMostThreads),
-               [&](size_t i) { digests[i] = OwnFileDigest(folder / files[i]); });
+               [&](size_t i) { digests[i] = OwnFileDigest(folder / files[i], tick); });
   return digests;
 }
 
@@ -61,9 +62,9 @@ bool StaysInside(const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<Checksums> ChecksumsOf(const fs::path& folder) {
+absl::StatusOr<Checksums> ChecksumsOf(const fs::path& folder, const std::function<void()>& tick) {
   REGROUP_ASSIGN_OR_RETURN(const std::vector<std::string> files, FilesIn(folder));
-  const std::vector<absl::StatusOr<std::string>> digests = DigestEach(folder, files);
+  const std::vector<absl::StatusOr<std::string>> digests = DigestEach(folder, files, tick);
   Checksums checksums;
   for (size_t i = 0; i < files.size(); ++i) {
     REGROUP_ASSIGN_OR_RETURN(checksums[files[i]], digests[i]);

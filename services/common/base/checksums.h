@@ -4,6 +4,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -21,7 +22,9 @@ inline constexpr char kChecksumFile[] = "SHA256SUMS";
 
 /// Reads every regular file of the folder and of those below it, except kChecksumFile, several at once. A path with a
 /// line break or a backslash is INVALID_ARGUMENT: sha256sum writes such names in another way.
-absl::StatusOr<Checksums> ChecksumsOf(const std::filesystem::path& folder);
+/// Calls `tick` on several threads while it reads.
+absl::StatusOr<Checksums> ChecksumsOf(
+    const std::filesystem::path& folder, const std::function<void()>& tick = [] {});
 
 /// Returns one line for each file: the digest, two spaces, the path.
 std::string FormatChecksums(const Checksums& checksums);

@@ -37,10 +37,11 @@ absl::StatusOr<std::string> FileDigest(const std::filesystem::path& path, const 
   });
 }
 
-absl::StatusOr<std::string> OwnFileDigest(const std::filesystem::path& path) {
+absl::StatusOr<std::string> OwnFileDigest(const std::filesystem::path& path, const std::function<void()>& tick) {
   const FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!file.valid()) return ErrnoStatus(errno, "open", path);
   return DigestOfAll([&](char* buffer, size_t count) -> absl::StatusOr<size_t> {
+    tick();
     ssize_t got = -1;
     do {
       got = read(file.get(), buffer, count);

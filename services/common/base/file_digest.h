@@ -15,6 +15,7 @@ absl::StatusOr<std::string> FileDigest(
     const std::filesystem::path& path, const std::function<void()>& tick = [] {});
 
 /// Does the same for a file that this service wrote: the rules for inputs do not apply to it, and it must be no link.
-absl::StatusOr<std::string> OwnFileDigest(const std::filesystem::path& path);
+absl::StatusOr<std::string> OwnFileDigest(
+    const std::filesystem::path& path, const std::function<void()>& tick = [] {});
 
 }  // namespace regroup

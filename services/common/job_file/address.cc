@@ -85,7 +85,13 @@ absl::StatusOr<Address> ParseHub(const std::vector<std::string>& parts, Address 
     return Refuse("'{}' has its '@' in the wrong place; write hf://org/name@revision", address.text);
   }
   address.place = fmt::format("{}{}/{}", is_data_set ? "datasets/" : "", parts[first], name.substr(0, at));
-  address.path = Join(parts, first + 2);
+  size_t next = first + 2;
+  // The only revisions with slashes that can be told from paths.
+  if (address.revision == "refs" && parts.size() >= next + 2) {
+    address.revision = fmt::format("refs/{}/{}", parts[next], parts[next + 1]);
+    next += 2;
+  }
+  address.path = Join(parts, next);
   return address;
 }
 
@@ -168,7 +174,9 @@ bool IsBelowOneOf(std::string_view address, const std::vector<std::string>& pref
   return std::any_of(prefixes.begin(), prefixes.end(), [&](const std::string& prefix) {
     if (!address.starts_with(prefix)) return false;
     const std::string_view rest = address.substr(prefix.size());
-    return prefix.ends_with('/') || rest.empty() || rest.front() == '/' || rest.front() == '@';
+    if (prefix.ends_with('/') || rest.empty() || rest.front() == '/') return true;
+    // A revision begins behind the name of a repository, and nowhere else.
+    return rest.front() == '@' && address.starts_with("hf://") && address.find('@') == prefix.size();
   });
 }
 

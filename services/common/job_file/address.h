@@ -24,7 +24,7 @@ struct Address {
   std::string text;
   /// Hub: "org/name", behind "datasets/" for a data set. Bucket: its name. Web: "https://host[:port]".
   std::string place;
-  /// Hub only; "main" if the address names none.
+  /// Hub only: a branch, a tag, a commit, or refs/pr/1 and the like; "main" if the address names none.
   std::string revision;
   /// The path in the repository, the bucket's prefix, or the path on the host; without slashes at its ends. The last
   /// part may be a pattern with * and ?, except on the web.

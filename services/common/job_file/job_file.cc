@@ -273,7 +273,10 @@ void MessageReader::Refuse(Position position, std::string_view message) {
 void ResolvePaths(JobFile& file, std::vector<std::string>& mistakes) {
   const std::filesystem::path folder = Absolute(file.file_name).parent_path();
   ForEachPath(file.spec, [&](const std::string& field, std::string& path) {
-    if (IsAddress(path)) return;
+    if (IsAddress(path)) {
+      while (path.ends_with('/') && !path.ends_with("://")) path.pop_back();
+      return;
+    }
     if (path.front() == '~') {
       mistakes.push_back(AtPosition(file.file_name, file.positions.at(field),
                                     fmt::format("{}: '~' is not expanded; write the whole path", field)));

@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 
 constexpr char kPart[] = ".part";
 constexpr char kLock[] = ".lock";
+constexpr char kWithoutVersion[] = "once-";
 
 /// Takes the lock of a file, and calls `count` while it waits, so that the task does not look hung.
 absl::StatusOr<FileLock> TakeLock(const fs::path& path, const CountBytes& count) {
@@ -71,9 +72,10 @@ fs::path LockOf(const fs::path& entry) {
 fs::path BlobCache::BlobOf(const Address& address, const RemoteFile& file) const {
   if (!file.sha256.empty()) return folder_ / ("sha256-" + file.sha256);
   if (!file.git_sha1.empty()) return folder_ / ("git-" + file.git_sha1);
-  const std::string version = file.entity_tag.empty() ? scope_ : file.entity_tag;
-  return folder_ /
-         ("version-" + Sha256Of(fmt::format("{}\n{}\n{}\n{}", address.place, file.locator, version, file.bytes)));
+  const bool has_version = !file.entity_tag.empty();
+  const std::string& version = has_version ? file.entity_tag : scope_;
+  return folder_ / ((has_version ? "version-" : kWithoutVersion) +
+                    Sha256Of(fmt::format("{}\n{}\n{}\n{}", address.place, file.locator, version, file.bytes)));
 }
 
 absl::Status BlobCache::Provide(const Address& address, const RemoteFile& file, const RemoteSettings& settings,
@@ -89,6 +91,8 @@ absl::Status BlobCache::Provide(const Address& address, const RemoteFile& file, 
     return LinkOrCopy(blob, target);
   }
   const fs::path part = blob.string() + kPart;
+  // Of a file without a version, what another attempt has read may be of another one.
+  if (blob.filename().string().starts_with(kWithoutVersion)) fs::remove(part, error);
   REGROUP_RETURN_IF_ERROR(Download(address, file, settings, client, part, count));
   if (chmod(part.c_str(), 0444) != 0) return ErrnoStatus(errno, "protect", part);
   if (rename(part.c_str(), blob.c_str()) != 0) return ErrnoStatus(errno, "rename", part);

@@ -15,21 +15,22 @@
 namespace regroup {
 
 struct CacheLimits {
-  /// Most bytes of all files that no job uses any more.
+  /// Most bytes of all files.
   uint64_t bytes = uint64_t{200} << 30;
   std::chrono::hours age{24 * 30};
 };
 
 class BlobCache {
  public:
-  /// `scope` keeps files whose version is unknown apart: they are shared only by calls with the same scope.
+  /// `scope` keeps files whose version is unknown apart: they are shared only by calls with the same scope, which
+  /// should be that of one attempt.
   BlobCache(std::filesystem::path folder, std::string scope) : folder_(std::move(folder)), scope_(std::move(scope)) {}
 
   /// Makes `target` the file, from the cache or by Download. Waits for another job that reads the same file.
   absl::Status Provide(const Address& address, const RemoteFile& file, const RemoteSettings& settings,
                        HttpClient& client, const CountBytes& count, const std::filesystem::path& target) const;
 
-  /// Removes the files that were used last, and the parts, until the limits hold. Errors are logged.
+  /// Removes the files and parts that were not used for longest, until the limits hold.
   void Evict(const CacheLimits& limits) const;
 
  private:

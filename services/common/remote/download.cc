@@ -9,7 +9,6 @@
 #include <array>
 #include <cerrno>
 #include <memory>
-#include <thread>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
@@ -26,7 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Returns the name of a Git blob with this content: SHA-1 of "blob <bytes>", a zero byte and the content.
-absl::StatusOr<std::string> GitBlobName(const fs::path& file, uint64_t bytes) {
+absl::StatusOr<std::string> GitBlobName(const fs::path& file, uint64_t bytes, const std::function<void()>& tick) {
   const FileDescriptor input(open(file.c_str(), O_RDONLY | O_CLOEXEC));
   if (!input.valid()) return ErrnoStatus(errno, "open", file);
   const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
@@ -37,11 +36,17 @@ absl::StatusOr<std::string> GitBlobName(const fs::path& file, uint64_t bytes) {
   for (ssize_t got; (got = read(input.get(), buffer.data(), buffer.size())) != 0;) {
     if (got < 0) return ErrnoStatus(errno, "read", file);
     EVP_DigestUpdate(context.get(), buffer.data(), static_cast<size_t>(got));
+    tick();
   }
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
   unsigned size = 0;
   EVP_DigestFinal_ex(context.get(), digest.data(), &size);
   return absl::BytesToHexString(std::string(reinterpret_cast<const char*>(digest.data()), size));
+}
+
+/// Returns true if a request can ask for this version, or the content can be compared with a digest.
+bool HasVersion(const RemoteFile& file) {
+  return !file.entity_tag.empty() || !file.sha256.empty() || !file.git_sha1.empty();
 }
 
 /// Writes the answers for one file at the end of a local one.
@@ -116,6 +121,8 @@ absl::Status Complete(const Address& address, const RemoteFile& file, const Remo
                       HttpClient& client, const CountBytes& count, PartWriter& writer) {
   const std::string what = fmt::format("{}, {}", address.text, file.name);
   for (int failures = 0; writer.bytes() < file.bytes;) {
+    // Parts of two versions must not be joined.
+    if (!HasVersion(file)) REGROUP_RETURN_IF_ERROR(writer.StartAnew());
     const uint64_t before = writer.bytes();
     writer.Expect();
     const auto sink = [&](const HttpResponse& head, std::string_view piece) { return writer.Receive(head, piece); };
@@ -142,18 +149,20 @@ absl::Status Complete(const Address& address, const RemoteFile& file, const Remo
                                                      {"bytes", writer.bytes()},
                                                      {"of", file.bytes},
                                                      {"reason", std::string(status.message())}});
-    count(0);
-    std::this_thread::sleep_for(PauseAfter(failures, response.ok() ? RetryAfterSeconds(*response) : std::nullopt));
+    RestAfter(failures, response.ok() ? RetryAfterSeconds(*response) : std::nullopt, [&] { count(0); });
   }
   return writer.Sync();
 }
 
 /// DATA_LOSS if the content does not have the listed digest.
-absl::Status CheckDigest(const Address& address, const RemoteFile& file, const fs::path& part) {
+absl::Status CheckDigest(const Address& address, const RemoteFile& file, const fs::path& part,
+                         const CountBytes& count) {
   const bool has_sha256 = !file.sha256.empty();
   const std::string& listed = has_sha256 ? file.sha256 : file.git_sha1;
   if (listed.empty()) return absl::OkStatus();
-  REGROUP_ASSIGN_OR_RETURN(const std::string found, has_sha256 ? OwnFileDigest(part) : GitBlobName(part, file.bytes));
+  const auto tick = [&] { count(0); };
+  REGROUP_ASSIGN_OR_RETURN(const std::string found,
+                           has_sha256 ? OwnFileDigest(part, tick) : GitBlobName(part, file.bytes, tick));
   if (found == listed) return absl::OkStatus();
   return absl::DataLossError(fmt::format("{}, {}: the content has {} {}; {} is listed", address.text, file.name,
                                          has_sha256 ? "SHA-256" : "Git name", found, listed));
@@ -167,7 +176,7 @@ absl::Status Download(const Address& address, const RemoteFile& file, const Remo
   bool goes_on = writer.bytes() > 0;
   while (true) {
     REGROUP_RETURN_IF_ERROR(Complete(address, file, settings, client, count, writer));
-    const absl::Status checked = CheckDigest(address, file, part);
+    const absl::Status checked = CheckDigest(address, file, part, count);
     if (!absl::IsDataLoss(checked)) return checked;
     REGROUP_RETURN_IF_ERROR(writer.StartAnew());
     // What an earlier try left may be what is wrong.

@@ -53,19 +53,17 @@ std::string PartOf(const Url& url, CURLUPart part, unsigned flags = 0) {
   return copy;
 }
 
-/// Scheme, host and port: what credentials are meant for.
-std::string OriginOf(const std::string& text) {
-  const Url url = ParseUrl(text);
-  return absl::AsciiStrToLower(fmt::format("{}://{}:{}", PartOf(url, CURLUPART_SCHEME), PartOf(url, CURLUPART_HOST),
-                                           PartOf(url, CURLUPART_PORT, CURLU_DEFAULT_PORT)));
-}
-
 absl::StatusOr<std::string> RedirectTarget(const std::string& from, const std::string& location) {
   const Url url = ParseUrl(from);
   if (url == nullptr || curl_url_set(url.get(), CURLUPART_URL, location.c_str(), 0) != CURLUE_OK) {
     return absl::UnavailableError(fmt::format("{} redirects to what is not a URL", WithoutQuery(from)));
   }
   return PartOf(url, CURLUPART_URL);
+}
+
+/// Returns true for headers that another host must not get: credentials, and what a signature covers.
+bool BelongsToOrigin(const std::string& header) {
+  return header == "authorization" || header == "cookie" || header == "host" || header.starts_with("x-amz-");
 }
 
 bool IsRedirect(int status) {
@@ -97,6 +95,17 @@ absl::Status StatusOfCurl(CURLcode code, std::string_view detail, const std::str
   }
 }
 
+/// Returns the text of an element of an error that S3 sends, to be shown; empty if there is none.
+std::string ElementIn(const std::string& body, std::string_view name) {
+  constexpr size_t longest = 200;
+  const std::string start = fmt::format("<{}>", name);
+  const size_t begin = body.find(start);
+  if (begin == std::string::npos) return "";
+  const size_t end = body.find('<', begin + start.size());
+  if (end == std::string::npos) return "";
+  return PrintableText(body.substr(begin + start.size(), std::min(longest, end - begin - start.size())));
+}
+
 }  // namespace
 
 /// One request to one URL, without redirects.
@@ -106,16 +115,18 @@ class HttpClient::Transfer {
       : handle_(handle), rules_(rules), request_(request), sink_(sink), progress_(progress) {}
 
   absl::StatusOr<HttpResponse> Run() {
-    const std::string host = HostOf(request_.url);
-    const bool is_trusted =
-        std::find(rules_.trusted_hosts.begin(), rules_.trusted_hosts.end(), host) != rules_.trusted_hosts.end();
+    const std::vector<std::string>& trusted = rules_.trusted_origins;
+    const bool is_trusted = std::find(trusted.begin(), trusted.end(), OriginOf(request_.url)) != trusted.end();
     if (!is_trusted && !request_.url.starts_with("https://")) {
       return absl::PermissionDeniedError(fmt::format("{}: only https is allowed", WithoutQuery(request_.url)));
     }
-    checks_address_ = !is_trusted && !rules_.allows_private_addresses && !UsesProxy();
+    const bool may_be_private = is_trusted || rules_.allows_private_addresses;
+    checks_address_ = !may_be_private && !UsesProxy();
     REGROUP_RETURN_IF_ERROR(SetOptions());
+    // A proxy decides which hosts may be reached, so no host that is not trusted may pass it by.
+    if (!may_be_private && UsesProxy()) Set(CURLOPT_NOPROXY, "");
     const CURLcode code = curl_easy_perform(handle_);
-    REGROUP_RETURN_IF_ERROR(failure_);
+    if (code != CURLE_OK) REGROUP_RETURN_IF_ERROR(failure_);
     if (code != CURLE_OK) return StatusOfCurl(code, error_.data(), request_.url);
     response_.status = Status();
     response_.url = request_.url;
@@ -136,7 +147,8 @@ class HttpClient::Transfer {
     Set(CURLOPT_NOSIGNAL, 1L);
     Set(CURLOPT_CONNECTTIMEOUT, static_cast<long>(rules_.connect_timeout_s));
     Set(CURLOPT_LOW_SPEED_LIMIT, 1L);
-    Set(CURLOPT_LOW_SPEED_TIME, static_cast<long>(rules_.stall_timeout_s));
+    const int stall_s = request_.stall_timeout_s > 0 ? request_.stall_timeout_s : rules_.stall_timeout_s;
+    Set(CURLOPT_LOW_SPEED_TIME, static_cast<long>(stall_s));
     Set(CURLOPT_ERRORBUFFER, error_.data());
     Set(CURLOPT_USERAGENT, "regroup");
     if (const char* const file = std::getenv("SSL_CERT_FILE"); file != nullptr && *file != '\0') {
@@ -309,7 +321,7 @@ absl::StatusOr<HttpResponse> HttpClient::Send(const HttpRequest& request, const 
     if (!IsRedirect(response->status) || !reads || location == response->headers.end()) return response;
     REGROUP_ASSIGN_OR_RETURN(std::string target, RedirectTarget(current.url, location->second));
     if (OriginOf(target) != OriginOf(current.url)) {
-      for (const char* secret : {"authorization", "cookie", "x-amz-security-token"}) current.headers.erase(secret);
+      std::erase_if(current.headers, [](const auto& header) { return BelongsToOrigin(header.first); });
     }
     current.url = std::move(target);
   }
@@ -318,10 +330,13 @@ absl::StatusOr<HttpResponse> HttpClient::Send(const HttpRequest& request, const 
 
 absl::Status StatusOf(const HttpResponse& response, std::string_view what) {
   if (response.status >= 200 && response.status < 300) return absl::OkStatus();
-  constexpr size_t kShown = 200;
-  const std::string shown = PrintableText(response.body.substr(0, kShown));
-  const std::string message = fmt::format("{}: {} answers with status {}{}{}", what, HostOf(response.url),
-                                          response.status, shown.empty() ? "" : ": ", shown);
+  const std::string code = ElementIn(response.body, "Code");
+  const std::string message =
+      fmt::format("{}: {} answers with status {}{}{}", what, HostOf(response.url), response.status,
+                  code.empty() ? "" : ": " + code, code.empty() ? "" : ", " + ElementIn(response.body, "Message"));
+  // S3 gives several reasons the same status.
+  if (code == "ExpiredToken" || code == "InvalidToken") return absl::PermissionDeniedError(message);
+  if (code == "RequestTimeout" || code == "OperationAborted") return absl::UnavailableError(message);
   switch (response.status) {
     case 401:
     case 403:
@@ -350,6 +365,12 @@ std::optional<int> RetryAfterSeconds(const HttpResponse& response) {
 }
 
 std::string WithoutQuery(std::string_view url) { return std::string(url.substr(0, url.find_first_of("?#"))); }
+
+std::string OriginOf(const std::string& url_text) {
+  const Url url = ParseUrl(url_text);
+  return absl::AsciiStrToLower(fmt::format("{}://{}:{}", PartOf(url, CURLUPART_SCHEME), PartOf(url, CURLUPART_HOST),
+                                           PartOf(url, CURLUPART_PORT, CURLU_DEFAULT_PORT)));
+}
 
 std::string HostOf(const std::string& url) { return absl::AsciiStrToLower(PartOf(ParseUrl(url), CURLUPART_HOST)); }
 

@@ -41,6 +41,8 @@ struct HttpRequest {
   std::string body;
   /// Sent instead of the body.
   std::optional<FilePart> file = std::nullopt;
+  /// Seconds without a byte after which the transfer has failed; 0 for those of the rules.
+  int stall_timeout_s = 0;
 };
 
 struct HttpResponse {
@@ -54,8 +56,9 @@ struct HttpResponse {
 };
 
 struct HttpRules {
-  /// Hosts that may have a private address and may be reached by http: those that the operator configured.
-  std::vector<std::string> trusted_hosts;
+  /// Origins (see OriginOf) that may have a private address and may be reached by http: those that the operator
+  /// configured.
+  std::vector<std::string> trusted_origins;
   /// True if any host may have a private address.
   bool allows_private_addresses = false;
   int connect_timeout_s = 15;
@@ -89,9 +92,10 @@ class HttpClient {
   std::unique_ptr<void, FreeHandle> handle_;
 };
 
-/// Returns OK for a status of 200 to 299. `what` begins the message. UNAVAILABLE for what may pass (408, 429, 5xx),
-/// PERMISSION_DENIED (401, 403), NOT_FOUND (404, 410), ABORTED for a file that changed meanwhile (412, 416), otherwise
-/// INVALID_ARGUMENT.
+/// Returns OK for a status of 200 to 299. `what` begins the message. Of the body, which may repeat a credential, the
+/// message shows the elements Code and Message of an error of S3, and nothing else. UNAVAILABLE for what may pass (408,
+/// 429, 5xx), PERMISSION_DENIED (401, 403), NOT_FOUND (404, 410), ABORTED for a file that changed meanwhile (412, 416),
+/// otherwise INVALID_ARGUMENT.
 absl::Status StatusOf(const HttpResponse& response, std::string_view what);
 
 /// Returns the seconds of the header Retry-After, at most an hour; nothing if there is none.
@@ -99,6 +103,9 @@ std::optional<int> RetryAfterSeconds(const HttpResponse& response);
 
 /// Returns the URL without its query.
 std::string WithoutQuery(std::string_view url);
+
+/// Returns scheme, host and port of a URL in lower case: what credentials and trust are meant for.
+std::string OriginOf(const std::string& url);
 
 /// Returns the host of a URL in lower case, without its port; empty if it has none.
 std::string HostOf(const std::string& url);

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <set>
-#include <thread>
 
 #include "services/common/base/printable_text.h"
 #include "services/common/base/status_macros.h"
@@ -31,22 +30,8 @@ bool IsForeign(const std::string& name) {
 std::string LastPart(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 bool IsPattern(const std::string& path) { return LastPart(path).find_first_of("*?[") != std::string::npos; }
 
-/// Names become paths: none may leave its folder, and none may be what a shell or a log would misread.
-bool IsFileName(const std::string& name) {
-  if (name.empty() || name.size() > 1024 || name.front() == '/' || name.ends_with('/')) return false;
-  const auto is_odd = [](unsigned char c) { return c < 0x20 || c == 0x7f || c == '\\'; };
-  if (std::any_of(name.begin(), name.end(), is_odd)) return false;
-  const std::string framed = "/" + name + "/";
-  return framed.find("/../") == std::string::npos && framed.find("/./") == std::string::npos &&
-         framed.find("//") == std::string::npos;
-}
-
 absl::Status CheckListing(const RemoteListing& listing, const Address& address) {
   if (listing.files.empty()) return absl::NotFoundError(fmt::format("{} names no files", address.text));
-  if (listing.files.size() > kMostFiles) {
-    return absl::InvalidArgumentError(
-        fmt::format("{} names more than {} files; write a longer prefix", address.text, kMostFiles));
-  }
   std::set<std::string> names;
   for (const RemoteFile& file : listing.files) {
     if (!IsFileName(file.name)) {
@@ -66,34 +51,34 @@ absl::Status CheckListing(const RemoteListing& listing, const Address& address) 
   return absl::OkStatus();
 }
 
-/// Keeps the files that the address's path names, with names relative to the folder above its last part.
-std::vector<RemoteFile> Below(const std::vector<RemoteFile>& files, const std::string& path) {
-  const size_t folder = path.size() - LastPart(path).size();
-  std::vector<RemoteFile> kept;
-  for (const RemoteFile& file : files) {
-    const bool is_named = IsPattern(path) ? fnmatch(path.c_str(), file.name.c_str(), FNM_PATHNAME | FNM_PERIOD) == 0
-                                          : file.name == path || file.name.starts_with(path + "/");
-    if (!is_named) continue;
-    kept.push_back(file);
-    kept.back().name = file.name.substr(folder);
-  }
-  // An object of exactly this name is a file, whatever lies "below" it.
-  const auto exact = std::find_if(kept.begin(), kept.end(), [&](const RemoteFile& file) {
-    return !IsPattern(path) && file.name == LastPart(path);
-  });
-  if (exact != kept.end()) return {*exact};
-  return kept;
+/// Returns true for the names that the path means: the file or the files of the folder of this name, or those that fit
+/// the pattern.
+bool Means(const std::string& path, const std::string& name) {
+  if (path.empty()) return true;
+  if (IsPattern(path)) return fnmatch(path.c_str(), name.c_str(), FNM_PATHNAME | FNM_PERIOD) == 0;
+  return name == path || name.starts_with(path + "/");
 }
 
-absl::StatusOr<RemoteListing> ListHost(const Address& address, Wanted wanted, const RemoteSettings& settings,
-                                       HttpClient& client) {
+/// Makes the names relative to the folder above the path's last part.
+std::vector<RemoteFile> Below(std::vector<RemoteFile> files, const std::string& path) {
+  const size_t folder = path.size() - LastPart(path).size();
+  for (RemoteFile& file : files) file.name = file.name.substr(folder);
+  // An object of exactly this name is a file, whatever lies "below" it.
+  const auto exact = std::find_if(files.begin(), files.end(), [&](const RemoteFile& file) {
+    return !IsPattern(path) && file.name == LastPart(path);
+  });
+  if (exact != files.end()) return {*exact};
+  return files;
+}
+
+absl::StatusOr<RemoteListing> ListHost(const Address& address, Wanted wanted, const ListingCall& call) {
   switch (address.kind) {
     case AddressKind::kHub:
-      return ListHub(address, settings, client);
+      return ListHub(address, call);
     case AddressKind::kBucket:
-      return ListBucket(address, settings, client);
+      return ListBucket(address, call);
     case AddressKind::kWeb:
-      return ListWeb(address, wanted, client);
+      return ListWeb(address, wanted, call);
   }
   return absl::InternalError("an address of no kind");
 }
@@ -121,12 +106,17 @@ std::vector<RemoteFile> OfCheckpoint(const std::vector<RemoteFile>& files) {
 }
 
 absl::StatusOr<RemoteListing> ListRemoteFiles(const Address& address, Wanted wanted, const RemoteSettings& settings,
-                                              HttpClient& client) {
+                                              HttpClient& client, const Tick& tick) {
   if (!IsBelowOneOf(address.text, settings.rules.allowed)) {
     return absl::PermissionDeniedError(
         fmt::format("{} is not below a prefix of this worker's --allow-remote", address.text));
   }
-  REGROUP_ASSIGN_OR_RETURN(RemoteListing listing, ListHost(address, wanted, settings, client));
+  const bool is_web = address.kind == AddressKind::kWeb;
+  const ListingCall call{.settings = settings,
+                         .client = client,
+                         .keeps = [&](const std::string& name) { return is_web || Means(address.path, name); },
+                         .tick = tick};
+  REGROUP_ASSIGN_OR_RETURN(RemoteListing listing, ListHost(address, wanted, call));
   const bool is_web_folder = address.kind == AddressKind::kWeb && wanted == Wanted::kCheckpoint;
   const bool is_whole = address.path.empty() || is_web_folder;
   if (is_whole) {
@@ -158,13 +148,33 @@ HttpRequest MakeReadRequest(const Address& address, const RemoteFile& file, uint
   return request;
 }
 
-absl::StatusOr<HttpResponse> SendPatiently(const HttpRequest& request, std::string_view what, HttpClient& client) {
+bool IsFileName(const std::string& name) {
+  if (name.empty() || name.size() > 1024 || name.front() == '/' || name.ends_with('/')) return false;
+  const auto is_odd = [](unsigned char c) { return c < 0x20 || c == 0x7f || c == '\\'; };
+  if (std::any_of(name.begin(), name.end(), is_odd)) return false;
+  const std::string framed = "/" + name + "/";
+  return framed.find("/../") == std::string::npos && framed.find("/./") == std::string::npos &&
+         framed.find("//") == std::string::npos;
+}
+
+absl::Status CheckCount(size_t files, const Address& address) {
+  if (files <= kMostFiles) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("{} names more than {} files; write a longer prefix", address.text, kMostFiles));
+}
+
+absl::StatusOr<HttpResponse> SendPatiently(const HttpRequest& request, std::string_view what, HttpClient& client,
+                                           const Tick& tick) {
+  const auto keep_alive = [&](uint64_t) {
+    tick();
+    return true;
+  };
   for (int tried = 1;; ++tried) {
-    absl::StatusOr<HttpResponse> response = client.Send(request);
+    absl::StatusOr<HttpResponse> response = client.Send(request, nullptr, keep_alive);
     const absl::Status status = response.ok() ? StatusOf(*response, what) : response.status();
     if (status.ok()) return response;
     if (!absl::IsUnavailable(status) || tried == kTries) return status;
-    std::this_thread::sleep_for(PauseAfter(tried, response.ok() ? RetryAfterSeconds(*response) : std::nullopt));
+    RestAfter(tried, response.ok() ? RetryAfterSeconds(*response) : std::nullopt, tick);
   }
 }
 

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "services/common/job_file/address.h"
 #include "services/common/remote/http_client.h"
+#include "services/common/remote/patience.h"
 #include "services/common/remote/remote_settings.h"
 
 namespace regroup {
@@ -45,8 +46,9 @@ enum class Wanted {
   kCheckpoint,
 };
 
+/// Calls `tick` while it waits.
 absl::StatusOr<RemoteListing> ListRemoteFiles(const Address& address, Wanted wanted, const RemoteSettings& settings,
-                                              HttpClient& client);
+                                              HttpClient& client, const Tick& tick);
 
 /// Returns the request for the file's bytes from `offset` on, and only those of the listed version.
 HttpRequest MakeReadRequest(const Address& address, const RemoteFile& file, uint64_t offset,

@@ -29,9 +29,11 @@ std::string Stripped(std::string text) {
   return text;
 }
 
-absl::StatusOr<std::string> ReadSecret(const std::string& file) {
-  REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadFile(file, kMaxCredentialBytes));
-  return Stripped(text);
+/// Reads the file that a variable names. It is the operator's, so that its lack is not an error of the job's data.
+absl::StatusOr<std::string> ReadSecret(const char* variable, const std::string& file) {
+  const absl::StatusOr<std::string> text = ReadFile(file, kMaxCredentialBytes);
+  if (text.ok()) return Stripped(*text);
+  return absl::FailedPreconditionError(fmt::format("{}: {}", variable, std::string(text.status().message())));
 }
 
 /// Reads a section of a file in the format of ~/.aws/credentials.
@@ -61,7 +63,7 @@ absl::StatusOr<std::optional<AwsCredentials>> ReadAwsCredentials() {
   if (!credentials.key_id.empty()) return credentials;
   const std::string file = Variable("AWS_SHARED_CREDENTIALS_FILE");
   if (file.empty()) return std::nullopt;
-  REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadFile(file, kMaxCredentialBytes));
+  REGROUP_ASSIGN_OR_RETURN(const std::string text, ReadSecret("AWS_SHARED_CREDENTIALS_FILE", file));
   const std::string named = Variable("AWS_PROFILE");
   const std::string profile = named.empty() ? "default" : named;
   std::map<std::string, std::string> values = SectionOf(text, profile);
@@ -74,16 +76,18 @@ absl::StatusOr<std::optional<AwsCredentials>> ReadAwsCredentials() {
 absl::StatusOr<std::string> ReadHubToken() {
   if (std::string token = Variable("HF_TOKEN"); !token.empty()) return token;
   const std::string file = Variable("HF_TOKEN_PATH");
-  return file.empty() ? "" : ReadSecret(file);
+  return file.empty() ? "" : ReadSecret("HF_TOKEN_PATH", file);
 }
 
 absl::StatusOr<std::string> ReadEndpoint(const char* variable, std::string otherwise) {
   std::string endpoint = Variable(variable);
   if (endpoint.empty()) return otherwise;
   while (endpoint.ends_with('/')) endpoint.pop_back();
-  const bool has_scheme = endpoint.starts_with("https://") || endpoint.starts_with("http://");
-  if (has_scheme && !HostOf(endpoint).empty() && endpoint.find_first_of("?#@") == std::string::npos) return endpoint;
-  return absl::InvalidArgumentError(fmt::format("{} is not the URL of an endpoint", variable));
+  const size_t scheme = endpoint.starts_with("https://") ? 8 : endpoint.starts_with("http://") ? 7 : 0;
+  if (scheme > 0 && !HostOf(endpoint).empty() && endpoint.find_first_of("/?#@", scheme) == std::string::npos) {
+    return endpoint;
+  }
+  return absl::InvalidArgumentError(fmt::format("{} is not the URL of a host, without a path", variable));
 }
 
 absl::StatusOr<RemoteRules> ReadRemoteRules() {
@@ -117,12 +121,14 @@ std::vector<std::string> RemoteVariables() {
           "NO_PROXY"};
 }
 
-HttpRules RemoteSettings::HttpRulesOf() const {
-  HttpRules rules{.allows_private_addresses = this->rules.allows_private_addresses};
+HttpRules RemoteSettings::HttpRulesOf(AddressKind kind) const {
+  HttpRules http{.allows_private_addresses = rules.allows_private_addresses};
   const RemoteSettings standard;
-  if (hub_endpoint != standard.hub_endpoint) rules.trusted_hosts.push_back(HostOf(hub_endpoint));
-  if (!s3_endpoint.empty()) rules.trusted_hosts.push_back(HostOf(s3_endpoint));
-  return rules;
+  if (kind == AddressKind::kHub && hub_endpoint != standard.hub_endpoint) {
+    http.trusted_origins.push_back(OriginOf(hub_endpoint));
+  }
+  if (kind == AddressKind::kBucket && !s3_endpoint.empty()) http.trusted_origins.push_back(OriginOf(s3_endpoint));
+  return http;
 }
 
 absl::StatusOr<RemoteSettings> ReadRemoteSettings() {
@@ -131,7 +137,9 @@ absl::StatusOr<RemoteSettings> ReadRemoteSettings() {
   REGROUP_ASSIGN_OR_RETURN(settings.hub_endpoint, ReadEndpoint("HF_ENDPOINT", settings.hub_endpoint));
   REGROUP_ASSIGN_OR_RETURN(settings.hub_token, ReadHubToken());
   REGROUP_ASSIGN_OR_RETURN(settings.s3_endpoint, ReadEndpoint("AWS_ENDPOINT_URL", ""));
-  if (const std::string region = Variable("AWS_REGION"); !region.empty()) settings.s3_region = region;
+  for (const char* variable : {"AWS_DEFAULT_REGION", "AWS_REGION"}) {
+    if (const std::string region = Variable(variable); !region.empty()) settings.s3_region = region;
+  }
   REGROUP_ASSIGN_OR_RETURN(settings.aws, ReadAwsCredentials());
   return settings;
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "services/common/job_file/address.h"
 #include "services/common/remote/http_client.h"
 
 namespace regroup {
@@ -50,8 +51,9 @@ struct RemoteSettings {
   /// Without a value, requests are not signed, as for public buckets.
   std::optional<AwsCredentials> aws;
 
-  /// Returns the rules for a client: hosts that the operator configured may have a private address.
-  HttpRules HttpRulesOf() const;
+  /// Returns the rules for a client of addresses of this kind: the origin that the operator configured for it may have
+  /// a private address.
+  HttpRules HttpRulesOf(AddressKind kind) const;
 };
 
 /// Reads the environment (RemoteVariables, REGROUP_REMOTE_RULES) and the files that it names. INVALID_ARGUMENT names

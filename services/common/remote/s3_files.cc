@@ -10,6 +10,9 @@
 namespace regroup {
 namespace {
 
+/// Pages of one listing; a page has up to 1,000 objects.
+constexpr int kMostPages = 10'000;
+
 std::string TextOf(const tinyxml2::XMLElement& parent, const char* name) {
   const tinyxml2::XMLElement* const element = parent.FirstChildElement(name);
   const char* const text = element == nullptr ? nullptr : element->GetText();
@@ -41,25 +44,49 @@ absl::StatusOr<Page> ParsePage(const std::string& xml, const std::string& host) 
   return page;
 }
 
-/// Returns what the keys of the address's objects begin with: up to a pattern, if there is one.
-std::string PrefixOf(const Address& address) { return address.path.substr(0, address.path.find_first_of("*?[")); }
-
 }  // namespace
 
-absl::StatusOr<RemoteListing> ListBucket(const Address& address, const RemoteSettings& settings, HttpClient& client) {
-  RemoteListing listing;
-  S3Call call{.bucket = address.place, .query = {{"list-type", "2"}, {"prefix", PrefixOf(address)}}};
-  while (true) {
-    REGROUP_ASSIGN_OR_RETURN(const HttpResponse response,
-                             SendPatiently(MakeS3Request(call, settings, std::time(nullptr)), address.text, client));
+absl::StatusOr<std::vector<RemoteFile>> ListObjects(const Address& address, const std::string& prefix,
+                                                    const ListingCall& call) {
+  std::vector<RemoteFile> objects;
+  S3Call list{.bucket = address.place, .query = {{"list-type", "2"}, {"prefix", prefix}}};
+  for (int page_number = 0;; ++page_number) {
+    if (page_number == kMostPages) return CheckCount(kMostFiles + 1, address);
+    REGROUP_ASSIGN_OR_RETURN(
+        const HttpResponse response,
+        SendPatiently(MakeS3Request(list, call.settings, std::time(nullptr)), address.text, call.client, call.tick));
     REGROUP_ASSIGN_OR_RETURN(Page page, ParsePage(response.body, HostOf(response.url)));
     for (RemoteFile& object : page.objects) {
       object.name = object.locator;
-      listing.files.push_back(std::move(object));
+      if (call.keeps(object.name)) objects.push_back(std::move(object));
     }
-    if (page.next.empty() || listing.files.size() > kMostFiles) return listing;
-    call.query["continuation-token"] = page.next;
+    REGROUP_RETURN_IF_ERROR(CheckCount(objects.size(), address));
+    if (page.next.empty()) return objects;
+    list.query["continuation-token"] = page.next;
   }
+}
+
+absl::StatusOr<RemoteListing> ListBucket(const Address& address, const ListingCall& call) {
+  const size_t pattern = address.path.find_first_of("*?[");
+  RemoteListing listing;
+  if (pattern != std::string::npos) {
+    REGROUP_ASSIGN_OR_RETURN(listing.files, ListObjects(address, address.path.substr(0, pattern), call));
+    return listing;
+  }
+  // Keys come in order, so that an object of exactly this name is the first of its prefix.
+  const S3Call first{.bucket = address.place,
+                     .query = {{"list-type", "2"}, {"max-keys", "1"}, {"prefix", address.path}}};
+  REGROUP_ASSIGN_OR_RETURN(
+      const HttpResponse response,
+      SendPatiently(MakeS3Request(first, call.settings, std::time(nullptr)), address.text, call.client, call.tick));
+  REGROUP_ASSIGN_OR_RETURN(Page page, ParsePage(response.body, HostOf(response.url)));
+  if (!page.objects.empty() && page.objects.front().locator == address.path) {
+    page.objects.front().name = address.path;
+    listing.files.push_back(std::move(page.objects.front()));
+    return listing;
+  }
+  REGROUP_ASSIGN_OR_RETURN(listing.files, ListObjects(address, address.path + "/", call));
+  return listing;
 }
 
 HttpRequest MakeBucketRead(const Address& address, const RemoteFile& file, uint64_t offset,

@@ -8,14 +8,13 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <set>
-#include <thread>
 
 #include <nlohmann/json.hpp>
 
 #include "services/common/base/bounded_json.h"
 #include "services/common/base/checksums.h"
 #include "services/common/base/file_descriptor.h"
+#include "services/common/base/file_digest.h"
 #include "services/common/base/files.h"
 #include "services/common/base/for_each_index.h"
 #include "services/common/base/logging.h"
@@ -32,6 +31,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uint64_t kMostParts = 10'000;
+constexpr int kJoinTimeoutS = 600;
 
 struct LocalFile {
   std::string name;
@@ -69,11 +69,10 @@ std::string Escaped(std::string_view text) {
 }
 
 absl::StatusOr<std::vector<RemoteFile>> ObjectsBelow(const Address& target, const RemoteSettings& settings,
-                                                     HttpClient& client) {
-  Address folder = target;
-  folder.path += "/";
-  REGROUP_ASSIGN_OR_RETURN(RemoteListing listing, ListBucket(folder, settings, client));
-  return std::move(listing.files);
+                                                     HttpClient& client, const Tick& tick) {
+  const ListingCall call{
+      .settings = settings, .client = client, .keeps = [](const std::string&) { return true; }, .tick = tick};
+  return ListObjects(target, target.path + "/", call);
 }
 
 absl::Status NotFree(const Address& target, const RemoteFile& object) {
@@ -97,8 +96,9 @@ class FolderUpload {
         settings_(settings),
         options_(options),
         count_(count),
+        tick_([&count] { count(0); }),
         journal_(journal),
-        client_(settings.HttpRulesOf()) {}
+        client_(settings.HttpRulesOf(AddressKind::kBucket)) {}
 
   absl::Status Run() {
     REGROUP_ASSIGN_OR_RETURN(files_, FilesOf(folder_));
@@ -106,8 +106,14 @@ class FolderUpload {
     if (is_done) return absl::OkStatus();
     for (const LocalFile& file : files_) REGROUP_RETURN_IF_ERROR(Begin(file));
     REGROUP_RETURN_IF_ERROR(SendParts());
-    REGROUP_RETURN_IF_ERROR(journal_.NoteCompleting());
+    REGROUP_RETURN_IF_ERROR(CheckContents());
+    if (!journal_.is_completing()) {
+      // Hours may have passed since the first look.
+      REGROUP_RETURN_IF_ERROR(CheckIsFree(target_, settings_, client_, tick_));
+      REGROUP_RETURN_IF_ERROR(journal_.NoteCompleting());
+    }
     for (const LocalFile& file : files_) REGROUP_RETURN_IF_ERROR(Finish(file));
+    REGROUP_RETURN_IF_ERROR(CheckObjects());
     return WriteMarker();
   }
 
@@ -123,24 +129,60 @@ class FolderUpload {
 
   absl::StatusOr<HttpResponse> Send(const S3Call& call, HttpClient& client) const {
     return SendPatiently(MakeS3Request(call, settings_, std::time(nullptr)),
-                         fmt::format("s3://{}/{}", call.bucket, call.key), client);
+                         fmt::format("s3://{}/{}", call.bucket, call.key), client, tick_);
   }
 
-  /// Returns true if the marker says that this job's result is complete.
+  const LocalFile* FindFile(const std::string& key) const {
+    const auto found =
+        std::find_if(files_.begin(), files_.end(), [&](const LocalFile& file) { return KeyOf(file.name) == key; });
+    return found == files_.end() ? nullptr : &*found;
+  }
+
+  /// Returns true if the marker says that this upload is complete.
   absl::StatusOr<bool> IsDone() {
-    REGROUP_ASSIGN_OR_RETURN(const std::vector<RemoteFile> found, ObjectsBelow(target_, settings_, client_));
-    if (found.empty()) return false;
-    const std::string marker = KeyOf(kMarker);
-    const bool has_marker =
-        std::any_of(found.begin(), found.end(), [&](const RemoteFile& object) { return object.name == marker; });
-    if (has_marker) {
-      REGROUP_ASSIGN_OR_RETURN(const HttpResponse response, Send({.bucket = target_.place, .key = marker}, client_));
-      const absl::StatusOr<nlohmann::json> content = ParseJson(response.body);
-      if (content.ok() && content->is_object() && content->value("job", "") == options_.job) return true;
-    } else if (journal_.is_completing()) {
-      return false;
+    REGROUP_ASSIGN_OR_RETURN(const std::vector<RemoteFile> found, ObjectsBelow(target_, settings_, client_, tick_));
+    for (const RemoteFile& object : found) {
+      if (object.locator == KeyOf(kMarker)) return IsOwnMarker(object);
     }
-    return NotFree(target_, found.front());
+    for (const RemoteFile& object : found) {
+      if (!journal_.is_completing() || FindFile(object.locator) == nullptr) return NotFree(target_, object);
+    }
+    if (journal_.is_completing()) return ForgetLost(found);
+    return false;
+  }
+
+  /// Returns true for the marker that this upload wrote, ALREADY_EXISTS for another one.
+  absl::StatusOr<bool> IsOwnMarker(const RemoteFile& marker) {
+    REGROUP_ASSIGN_OR_RETURN(const HttpResponse response,
+                             Send({.bucket = target_.place, .key = marker.locator}, client_));
+    const absl::StatusOr<nlohmann::json> content = ParseJson(response.body);
+    if (content.ok() && content->is_object() && content->value("upload", "") == journal_.id()) return true;
+    return NotFree(target_, marker);
+  }
+
+  /// Lets files be sent again whose objects are not there any more, or are others. Returns false.
+  absl::StatusOr<bool> ForgetLost(const std::vector<RemoteFile>& found) {
+    for (const LocalFile& file : files_) {
+      if (!journal_.Find(file.name).is_complete) continue;
+      const bool is_there = std::any_of(found.begin(), found.end(), [&](const RemoteFile& object) {
+        return object.locator == KeyOf(file.name) && object.bytes == file.bytes;
+      });
+      if (!is_there) REGROUP_RETURN_IF_ERROR(journal_.Put(file.name, SentFile()));
+    }
+    return false;
+  }
+
+  /// Compares the bucket with the folder, once all objects should be there.
+  absl::Status CheckObjects() {
+    REGROUP_ASSIGN_OR_RETURN(const std::vector<RemoteFile> found, ObjectsBelow(target_, settings_, client_, tick_));
+    for (const RemoteFile& object : found) {
+      if (FindFile(object.locator) == nullptr) return NotFree(target_, object);
+    }
+    REGROUP_RETURN_IF_ERROR(ForgetLost(found).status());
+    for (const LocalFile& file : files_) {
+      if (!journal_.Find(file.name).is_complete) return Removed(file);
+    }
+    return absl::OkStatus();
   }
 
   /// Makes the file's multipart upload, unless an earlier call did and the bucket still has it.
@@ -217,7 +259,7 @@ class FolderUpload {
     std::atomic<size_t> next = 0;
     std::atomic<bool> has_failed = false;
     ForEachIndex(threads, threads, [&](size_t thread) {
-      HttpClient client(settings_.HttpRulesOf());
+      HttpClient client(settings_.HttpRulesOf(AddressKind::kBucket));
       for (size_t i = next++; i < parts.size() && !has_failed; i = next++) {
         results[thread] = SendPart(parts[i], client);
         if (!results[thread].ok()) has_failed = true;
@@ -248,7 +290,7 @@ class FolderUpload {
       return absl::UnavailableError(fmt::format("{} does not answer as S3 does", HostOf(response->url)));
     }
     count_(static_cast<int64_t>(part.bytes));
-    return journal_.AddPart(part.file->name, part.number, tag->second);
+    return journal_.AddPart(part.file->name, part.number, {.tag = tag->second, .sha256 = digest});
   }
 
   /// Sends a part, again after a pause if that failed for a reason that may pass.
@@ -266,12 +308,12 @@ class FolderUpload {
       if (!absl::IsUnavailable(status) || tried == kTries) return status;
       LogWarning("a part of an upload is sent again",
                  {{"object", call.key}, {"reason", std::string(status.message())}});
-      count_(0);
-      std::this_thread::sleep_for(PauseAfter(tried, response.ok() ? RetryAfterSeconds(*response) : std::nullopt));
+      RestAfter(tried, response.ok() ? RetryAfterSeconds(*response) : std::nullopt, tick_);
     }
   }
 
-  static absl::StatusOr<std::string> DigestOf(const FilePart& part, const fs::path& path) {
+  /// Adds the bytes to `whole` too, if that is given.
+  absl::StatusOr<std::string> DigestOf(const FilePart& part, const fs::path& path, Sha256* whole = nullptr) const {
     Sha256 digest;
     std::vector<char> buffer(size_t{1} << 20);
     for (uint64_t done = 0; done < part.bytes;) {
@@ -279,10 +321,48 @@ class FolderUpload {
       const ssize_t got = pread(part.descriptor, buffer.data(), wanted, static_cast<off_t>(part.offset + done));
       if (got < 0) return ErrnoStatus(errno, "read", path);
       if (got == 0) return absl::DataLossError(fmt::format("{} became shorter", path.string()));
-      digest.Update({buffer.data(), static_cast<size_t>(got)});
-      done += static_cast<uint64_t>(got);
+      const std::string_view piece(buffer.data(), static_cast<size_t>(got));
+      digest.Update(piece);
+      if (whole != nullptr) whole->Update(piece);
+      done += piece.size();
+      tick_();
     }
     return digest.Finish();
+  }
+
+  /// Compares what was sent with the files as they are now, and these with the checksums of the result.
+  absl::Status CheckContents() {
+    REGROUP_ASSIGN_OR_RETURN(const Checksums written, ReadChecksums(folder_ / "regroup" / kChecksumFile));
+    for (const LocalFile& file : files_) {
+      REGROUP_ASSIGN_OR_RETURN(const std::string digest, CheckParts(file));
+      const auto expected = written.find(file.name);
+      if (expected != written.end() && expected->second != digest) return Changed(file);
+      checksums_[file.name] = digest;
+    }
+    return absl::OkStatus();
+  }
+
+  /// Returns the digest of the whole file, whose parts must be those that were sent.
+  absl::StatusOr<std::string> CheckParts(const LocalFile& file) {
+    const fs::path path = folder_ / file.name;
+    const FileDescriptor input(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    if (!input.valid()) return ErrnoStatus(errno, "open", path);
+    const SentFile sent = journal_.Find(file.name);
+    if (sent.is_complete) return OwnFileDigest(path, tick_);
+    Sha256 whole;
+    uint64_t offset = 0;
+    for (const auto& [number, part] : sent.parts) {
+      const FilePart piece{input.get(), offset, std::min(sent.part_bytes, file.bytes - offset)};
+      REGROUP_ASSIGN_OR_RETURN(const std::string digest, DigestOf(piece, path, &whole));
+      if (digest != part.sha256) return Changed(file);
+      offset += piece.bytes;
+    }
+    return whole.Finish();
+  }
+
+  absl::Status Changed(const LocalFile& file) const {
+    return absl::DataLossError(
+        fmt::format("{} changed after the result was published", (folder_ / file.name).string()));
   }
 
   /// Makes the object appear.
@@ -290,17 +370,25 @@ class FolderUpload {
     SentFile sent = journal_.Find(file.name);
     if (sent.is_complete) return absl::OkStatus();
     std::string parts;
-    for (const auto& [number, tag] : sent.parts) {
-      parts += fmt::format("<Part><PartNumber>{}</PartNumber><ETag>{}</ETag></Part>", number, Escaped(tag));
+    for (const auto& [number, part] : sent.parts) {
+      parts += fmt::format("<Part><PartNumber>{}</PartNumber><ETag>{}</ETag></Part>", number, Escaped(part.tag));
     }
+    HttpRequest request =
+        MakeS3Request({.method = "POST",
+                       .bucket = target_.place,
+                       .key = KeyOf(file.name),
+                       .query = {{"uploadId", sent.upload}},
+                       .body = fmt::format("<CompleteMultipartUpload>{}</CompleteMultipartUpload>", parts)},
+                      settings_, std::time(nullptr));
+    // A server may need minutes to join the parts.
+    request.stall_timeout_s = kJoinTimeoutS;
     const absl::StatusOr<HttpResponse> response =
-        Send({.method = "POST",
-              .bucket = target_.place,
-              .key = KeyOf(file.name),
-              .query = {{"uploadId", sent.upload}},
-              .body = fmt::format("<CompleteMultipartUpload>{}</CompleteMultipartUpload>", parts)},
-             client_);
-    if (absl::IsNotFound(response.status())) return Removed(file);
+        SendPatiently(request, fmt::format("s3://{}/{}", target_.place, KeyOf(file.name)), client_, tick_);
+    if (absl::IsNotFound(response.status())) {
+      // An answer that was lost may have told of success.
+      REGROUP_ASSIGN_OR_RETURN(sent.is_complete, HasObject(file));
+      return sent.is_complete ? journal_.Put(file.name, sent) : Removed(file);
+    }
     REGROUP_RETURN_IF_ERROR(response.status());
     // An error may come with status 200, because the server answers before it has finished.
     if (ElementOf(response->body, "CompleteMultipartUploadResult", "Key").empty()) {
@@ -319,12 +407,10 @@ class FolderUpload {
 
   absl::Status WriteMarker() {
     nlohmann::ordered_json files = nlohmann::ordered_json::object();
-    const absl::StatusOr<Checksums> checksums = ReadChecksums(folder_ / "regroup" / kChecksumFile);
     for (const LocalFile& file : files_) {
-      files[file.name] = {{"bytes", file.bytes}};
-      if (checksums.ok() && checksums->contains(file.name)) files[file.name]["sha256"] = checksums->at(file.name);
+      files[file.name] = {{"bytes", file.bytes}, {"sha256", checksums_.at(file.name)}};
     }
-    const nlohmann::ordered_json marker = {{"job", options_.job}, {"files", files}};
+    const nlohmann::ordered_json marker = {{"job", options_.job}, {"upload", journal_.id()}, {"files", files}};
     return Send({.method = "PUT",
                  .bucket = target_.place,
                  .key = KeyOf(kMarker),
@@ -339,16 +425,18 @@ class FolderUpload {
   const RemoteSettings& settings_;
   const UploadOptions& options_;
   const CountBytes& count_;
+  const Tick tick_;
   UploadJournal& journal_;
   HttpClient client_;
   std::vector<LocalFile> files_;
+  Checksums checksums_;
 };
 
 }  // namespace
 
-absl::Status CheckIsFree(const Address& target, const RemoteSettings& settings, HttpClient& client) {
+absl::Status CheckIsFree(const Address& target, const RemoteSettings& settings, HttpClient& client, const Tick& tick) {
   REGROUP_RETURN_IF_ERROR(CheckAllowed(target, settings));
-  REGROUP_ASSIGN_OR_RETURN(const std::vector<RemoteFile> found, ObjectsBelow(target, settings, client));
+  REGROUP_ASSIGN_OR_RETURN(const std::vector<RemoteFile> found, ObjectsBelow(target, settings, client, tick));
   return found.empty() ? absl::OkStatus() : NotFree(target, found.front());
 }
 

@@ -15,11 +15,12 @@
 
 namespace regroup {
 
-/// Written last, below the address: JSON with the job's name, and the size and SHA-256 of every file.
+/// Written last, below the address: JSON with the job's name, the id of the upload, and the size and SHA-256 of every
+/// file.
 inline constexpr char kMarker[] = "regroup/complete.json";
 
 struct UploadOptions {
-  /// Named by the marker. A marker that names it means that an earlier call had finished.
+  /// Named by the marker.
   std::string job;
   /// A file in an existing folder.
   std::filesystem::path journal;
@@ -29,10 +30,12 @@ struct UploadOptions {
 };
 
 /// Returns ALREADY_EXISTS if there is an object below the address: nothing is replaced. For a check before work begins.
-absl::Status CheckIsFree(const Address& target, const RemoteSettings& settings, HttpClient& client);
+absl::Status CheckIsFree(const Address& target, const RemoteSettings& settings, HttpClient& client, const Tick& tick);
 
-/// ALREADY_EXISTS if the address holds anything that this job did not send; UNAVAILABLE after kTries failures in a row;
-/// otherwise errors of HttpClient, StatusOf and the file system.
+/// The folder must have regroup/SHA256SUMS. ALREADY_EXISTS if the address holds anything that the upload of this
+/// journal did not make: this is looked at before the first request and before the first object appears. DATA_LOSS if a
+/// file is not as its checksum says or changed since it was sent; UNAVAILABLE after kTries failures in a row; otherwise
+/// errors of HttpClient, StatusOf and the file system.
 absl::Status Upload(const std::filesystem::path& folder, const Address& target, const RemoteSettings& settings,
                     const UploadOptions& options, const CountBytes& count);
 

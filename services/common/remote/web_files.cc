@@ -32,8 +32,9 @@ constexpr std::array kOptional = {"added_tokens.json",
                                   "vocab.txt"};
 
 /// Describes one file; NOT_FOUND if there is none.
-absl::StatusOr<RemoteFile> Describe(const std::string& url, std::string name, HttpClient& client) {
-  REGROUP_ASSIGN_OR_RETURN(const HttpResponse response, SendPatiently({.method = "HEAD", .url = url}, url, client));
+absl::StatusOr<RemoteFile> Describe(const std::string& url, std::string name, const ListingCall& call) {
+  REGROUP_ASSIGN_OR_RETURN(const HttpResponse response,
+                           SendPatiently({.method = "HEAD", .url = url}, url, call.client, call.tick));
   RemoteFile file{.name = std::move(name), .locator = url};
   const auto length = response.headers.find("content-length");
   if (length == response.headers.end() || !absl::SimpleAtoi(length->second, &file.bytes)) {
@@ -46,33 +47,40 @@ absl::StatusOr<RemoteFile> Describe(const std::string& url, std::string name, Ht
 }
 
 /// Returns the names of the files in which the weights lie.
-absl::StatusOr<std::set<std::string>> WeightFiles(const std::string& folder, HttpClient& client) {
+absl::StatusOr<std::set<std::string>> WeightFiles(const std::string& folder, const ListingCall& call) {
   const std::string url = fmt::format("{}/{}", folder, kIndex);
-  const absl::StatusOr<HttpResponse> response = SendPatiently({.url = url}, url, client);
+  const absl::StatusOr<HttpResponse> response = SendPatiently({.url = url}, url, call.client, call.tick);
   if (absl::IsNotFound(response.status())) return std::set<std::string>{kOneFile};
   REGROUP_RETURN_IF_ERROR(response.status());
   std::set<std::string> names = {kIndex};
   const absl::StatusOr<nlohmann::json> index = ParseJson(response->body);
   try {
     REGROUP_RETURN_IF_ERROR(index.status());
-    for (const auto& [tensor, file] : index->at("weight_map").items()) names.insert(file.get<std::string>());
+    for (const auto& [tensor, file] : index->at("weight_map").items()) {
+      const auto name = file.get<std::string>();
+      if (!IsFileName(name))
+        return absl::InvalidArgumentError(fmt::format("{} names a file outside of its folder", url));
+      names.insert(name);
+    }
   } catch (const nlohmann::json::exception&) {
     return absl::DataLossError(fmt::format("{} is not an index of weights", url));
   }
   return names;
 }
 
-absl::StatusOr<RemoteListing> ListCheckpoint(const std::string& folder, HttpClient& client) {
-  REGROUP_ASSIGN_OR_RETURN(std::set<std::string> needed, WeightFiles(folder, client));
+absl::StatusOr<RemoteListing> ListCheckpoint(const Address& address, const ListingCall& call) {
+  const std::string& folder = address.text;
+  REGROUP_ASSIGN_OR_RETURN(std::set<std::string> needed, WeightFiles(folder, call));
+  REGROUP_RETURN_IF_ERROR(CheckCount(needed.size(), address));
   needed.insert("config.json");
   RemoteListing listing;
   for (const std::string& name : needed) {
     REGROUP_ASSIGN_OR_RETURN(RemoteFile file,
-                             Describe(fmt::format("{}/{}", folder, PercentEncoded(name, true)), name, client));
+                             Describe(fmt::format("{}/{}", folder, PercentEncoded(name, true)), name, call));
     listing.files.push_back(std::move(file));
   }
   for (const char* name : kOptional) {
-    absl::StatusOr<RemoteFile> file = Describe(fmt::format("{}/{}", folder, name), name, client);
+    absl::StatusOr<RemoteFile> file = Describe(fmt::format("{}/{}", folder, name), name, call);
     if (absl::IsNotFound(file.status())) continue;
     REGROUP_RETURN_IF_ERROR(file.status());
     listing.files.push_back(std::move(*file));
@@ -82,9 +90,9 @@ absl::StatusOr<RemoteListing> ListCheckpoint(const std::string& folder, HttpClie
 
 }  // namespace
 
-absl::StatusOr<RemoteListing> ListWeb(const Address& address, Wanted wanted, HttpClient& client) {
-  if (wanted == Wanted::kCheckpoint) return ListCheckpoint(address.text, client);
-  REGROUP_ASSIGN_OR_RETURN(RemoteFile file, Describe(address.text, address.path, client));
+absl::StatusOr<RemoteListing> ListWeb(const Address& address, Wanted wanted, const ListingCall& call) {
+  if (wanted == Wanted::kCheckpoint) return ListCheckpoint(address, call);
+  REGROUP_ASSIGN_OR_RETURN(RemoteFile file, Describe(address.text, address.path, call));
   return RemoteListing{.files = {std::move(file)}};
 }
 

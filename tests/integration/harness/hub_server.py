@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import json
 import pathlib
+import re
 import ssl
 import subprocess
 import threading
@@ -53,6 +54,7 @@ class FileServer:
         self.sent = 0
         self.changed = {}
         self.ignores_ranges = False
+        self.weak_tags = False
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.owner = self
         self.scheme = "http"
@@ -88,6 +90,8 @@ class FileServer:
             return self.reply(handler, 404, b"no such file")
         content = self.changed.get(file.name) or file.read_bytes()
         tag = '"' + hashlib.md5(content).hexdigest() + '"'
+        if self.weak_tags:
+            tag = "W/" + tag
         if handler.headers.get("If-Match", tag) != tag:
             return self.reply(handler, 412, b"changed")
         first = 0
@@ -123,29 +127,38 @@ class FileServer:
 
 class Hub(FileServer):
     """`folder` has a folder for each repository: org/name or datasets/org/name. Files come from `files`, another server,
-    to which the hub redirects."""
+    with `certificate`, to which the hub redirects."""
 
-    def __init__(self, folder, token=None):
+    def __init__(self, folder, certificate, token=None):
         super().__init__(folder)
-        self.files = FileServer(folder)
+        self.files = FileServer(folder, certificate)
+        self._certificate = certificate
         self.token = token
+        # Entries of a page of a listing.
+        self.page = 1000
+        # The revisions that lead to the commit.
+        self.revisions = {"main", COMMIT}
         # Wrong digests that the hub promises, by the file's name.
         self.promises = {}
+        # More names that a listing has.
+        self.more_names = []
 
     def stop(self):
         super().stop()
         self.files.stop()
 
     def environment(self):
-        return {"HF_ENDPOINT": self.url, **({"HF_TOKEN": self.token} if self.token else {})}
+        return {"HF_ENDPOINT": self.url, "SSL_CERT_FILE": str(self._certificate.with_suffix(".crt")),
+                **({"HF_TOKEN": self.token} if self.token else {})}
 
     def answer(self, handler):
-        path = urllib.parse.unquote(urllib.parse.urlsplit(handler.path).path)
+        url = urllib.parse.urlsplit(handler.path)
+        path = urllib.parse.unquote(url.path)
         self.requests.append((handler.command, path, dict(handler.headers)))
         if self.token and handler.headers.get("Authorization") != f"Bearer {self.token}":
-            return self.reply(handler, 401, b"who are you")
+            return self.reply(handler, 401, f"who is {handler.headers.get('Authorization')}".encode())
         if path.startswith("/api/"):
-            return self.describe(handler, path)
+            return self.describe(handler, path, dict(urllib.parse.parse_qsl(url.query)))
         repository, _, rest = path.lstrip("/").partition("/resolve/")
         commit, _, name = rest.partition("/")
         if commit != COMMIT:
@@ -153,27 +166,36 @@ class Hub(FileServer):
         target = f"{self.files.url}/{urllib.parse.quote(repository)}/{urllib.parse.quote(name)}?signature=of-the-network"
         return self.reply(handler, 302, b"", {"Location": target})
 
-    def describe(self, handler, path):
-        repository = path.removeprefix("/api/").removeprefix("models/").partition("/revision/")[0]
+    def describe(self, handler, path, query):
+        repository, call, rest = re.fullmatch(r"/api/(?:models/)?((?:datasets/)?[^/]+/[^/]+)/(revision|tree)/(.*)", path).groups()
         root = self.folder / repository
-        if not root.is_dir():
-            return self.reply(handler, 404, b'{"error": "Repository not found"}')
-        siblings = []
-        for file in sorted(root.rglob("*")):
-            if not file.is_file():
-                continue
-            content = file.read_bytes()
-            entry = {"rfilename": str(file.relative_to(root)), "size": len(content), "blobId": git_name(content)}
-            if len(content) >= LARGE:
-                entry["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
-            promised = self.promises.get(file.name)
-            if promised and "lfs" in entry:
-                entry["lfs"]["sha256"] = promised
-            elif promised:
-                entry["blobId"] = promised
-            siblings.append(entry)
-        body = json.dumps({"id": repository, "sha": COMMIT, "siblings": siblings}).encode()
-        return self.reply(handler, 200, body, {"Content-Type": "application/json"})
+        revision, folder = (rest, "") if call == "revision" else (rest[:len(COMMIT)], rest[len(COMMIT) + 1:])
+        if not (root / folder).is_dir() or revision not in self.revisions:
+            return self.reply(handler, 404, b'{"error": "not found"}')
+        if call == "revision":
+            return self.answer_json(handler, {"id": repository, "sha": COMMIT})
+        entries = [self.entry(root, file) for file in sorted((root / folder).rglob("*"))]
+        entries += [{"type": "file", "path": name, "size": 3, "oid": "0" * 40} for name in self.more_names]
+        start = int(query.get("cursor", "0"))
+        headers = {}
+        if start + self.page < len(entries):
+            headers["Link"] = f'<{self.url}{path}?recursive=true&cursor={start + self.page}>; rel="next"'
+        return self.answer_json(handler, entries[start:start + self.page], headers)
+
+    def answer_json(self, handler, content, headers=None):
+        return self.reply(handler, 200, json.dumps(content).encode(), {"Content-Type": "application/json", **(headers or {})})
+
+    def entry(self, root, file):
+        path = str(file.relative_to(root))
+        if not file.is_file():
+            return {"type": "directory", "path": path, "size": 0, "oid": "0" * 40}
+        content = file.read_bytes()
+        promised = self.promises.get(file.name)
+        if len(content) < LARGE:
+            return {"type": "file", "path": path, "size": len(content), "oid": promised or git_name(content)}
+        digest = promised or hashlib.sha256(content).hexdigest()
+        return {"type": "file", "path": path, "size": len(content), "oid": git_name(b"pointer"),
+                "lfs": {"oid": digest, "size": len(content), "pointerSize": 134}}
 
 
 def make_certificate(folder):

@@ -87,6 +87,32 @@ TEST_F(PauseTest, CostsNoRestartHoweverOften) {
   EXPECT_EQ(retry.internal_failures, 0);
 }
 
+TEST_F(PauseTest, LeavesNoFailureOfAnEarlierAttempt) {
+  RunUntilTraining();
+  Start("finetune");
+  Finish("finetune", FailureOf(v1::FAILURE_CLASS_INFRA));
+  now_ += std::chrono::minutes(1);
+  Start("finetune");
+  ASSERT_TRUE(job_.Pause(now_).ok());
+  Finish("finetune", Paused());
+  ASSERT_TRUE(job_.Resume(now_).ok());
+  EXPECT_EQ(job_.proto().state(), v1::JOB_STATE_RUNNING) << "nothing was lost since";
+  EXPECT_FALSE(job_.task(Position("finetune")).has_failure());
+  EXPECT_EQ(job_.task(Position("finetune")).infrastructure_failures(), 1);
+}
+
+TEST_F(PauseTest, IsLeftOutOfAllTimesHoweverItEnds) {
+  RunUntilTraining();
+  Start("finetune");
+  const Time first_start = FromProto(job_.task(Position("finetune")).first_start_time());
+  ASSERT_TRUE(job_.Pause(now_).ok());
+  Finish("finetune", Paused());
+  now_ += std::chrono::hours(48);
+  ASSERT_TRUE(job_.Cancel(now_).ok());
+  ASSERT_TRUE(job_.Retry(now_).ok());
+  EXPECT_EQ(FromProto(job_.task(Position("finetune")).first_start_time()) - first_start, std::chrono::hours(48));
+}
+
 TEST_F(PauseTest, DoesNotHideAFailureThatIsNoLoss) {
   RunUntilTraining();
   for (const char* task : {"finetune", "evaluate-source"}) Start(task);

@@ -544,7 +544,7 @@ class Simulation {
     Check(finetune.min_ranks() <= after.ranks() && after.ranks() <= finetune.ranks(), "a gang is not too small");
     if (after.ranks() == finetune.ranks()) return;
     ++shrunk_;
-    Check(before.infrastructure_failures() > 0, "only training that was lost goes on with fewer ranks");
+    Check(before.epoch() > 0, "only training that has run goes on with fewer ranks");
   }
 
   static bool IsHeld(const JobRecord& record) {
@@ -558,7 +558,6 @@ class Simulation {
     } else if (IsFinalState(before.state())) {
       Check(before.state() == after.state() || was_retried, "a final task stays as it is");
     }
-    // A pause leaves the failure of an earlier attempt as it was.
     const bool is_lost = before.infrastructure_failures() < after.infrastructure_failures();
     if (before.state() == v1::TASK_STATE_RUNNING && is_lost && IsMoved(after) && before.epoch() == after.epoch()) {
       ++moves_;

@@ -131,6 +131,18 @@ TEST_F(FollowJobTest, ListsAgainWhenTheTokenIsTooOld) {
   EXPECT_THAT(service_->tokens(), testing::ElementsAre("", "after-1", ""));
 }
 
+TEST_F(FollowJobTest, CountsASilentStreamAsHeardUntilItBreaks) {
+  const auto stay_silent = [](const v1::WatchJobRequest&, grpc::ServerContext& context, Writer& writer) {
+    context.AddInitialMetadata("regroup-stream", "open");
+    writer.SendInitialMetadata();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "restarting");
+  };
+  Serve({WriteRunning, stay_silent, WriteSucceeded});
+  const auto job = Follow({.patience = std::chrono::seconds(1)});
+  ASSERT_TRUE(job.ok()) << job.status();
+}
+
 TEST_F(FollowJobTest, GivesUpWhenTheCoordinatorStaysAway) {
   Serve({WriteRunning});
   EXPECT_EQ(Follow({.patience = std::chrono::seconds(0)}).status().code(), absl::StatusCode::kUnavailable);

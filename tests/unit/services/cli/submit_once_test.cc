@@ -14,6 +14,7 @@ class FakeJobs {
   JobCalls Calls() {
     return {.submit = [this](const auto& request) { return Submit(request); },
             .retry = [this](const auto& request) { return Retry(request); },
+            .resume = [this](const auto& request) { return Resume(request); },
             .result_exists = [this](const v1::Job&) { return result_exists; }};
   }
 
@@ -42,6 +43,11 @@ class FakeJobs {
     return Find(request.name());
   }
 
+  absl::StatusOr<v1::Job> Resume(const v1::ResumeJobRequest& request) {
+    Find(request.name()).set_state(v1::JOB_STATE_RUNNING);
+    return Find(request.name());
+  }
+
   v1::Job& Find(const std::string& name) {
     for (auto& [id, job] : jobs_) {
       if (job.name() == name) return job;
@@ -63,6 +69,18 @@ TEST(SubmitOnce, TheSameFileAgainIsTheSameJob) {
   EXPECT_EQ(SubmitOnce(Spec(), jobs.Calls())->name(), "jobs/1");
   jobs.SetState("jobs/1", v1::JOB_STATE_RUNNING);
   EXPECT_EQ(SubmitOnce(Spec(), jobs.Calls())->name(), "jobs/1");
+}
+
+TEST(SubmitOnce, APausedJobGoesOn) {
+  FakeJobs jobs;
+  ASSERT_TRUE(SubmitOnce(Spec(), jobs.Calls()).ok());
+  for (const v1::JobState state : {v1::JOB_STATE_PAUSING, v1::JOB_STATE_PAUSED}) {
+    jobs.SetState("jobs/1", state);
+    const auto job = SubmitOnce(Spec(), jobs.Calls());
+    ASSERT_TRUE(job.ok()) << job.status();
+    EXPECT_EQ(job->state(), v1::JOB_STATE_RUNNING);
+    EXPECT_EQ(job->name(), "jobs/1");
+  }
 }
 
 TEST(SubmitOnce, AnotherFileIsAnotherJob) {

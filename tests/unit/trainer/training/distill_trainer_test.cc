@@ -500,6 +500,18 @@ TEST_P(DistillTrainerTest, AFaultThatStaysEndsTheTaskWithAdvice) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("a smaller finetune.learning_rate"));
 }
 
+TEST_P(DistillTrainerTest, StepsThatAreSkippedDoNotEndTrainingEarly) {
+  Student student = MakeStudent();
+  DistillSettings settings = Settings(30);
+  settings.measure_every_steps = 2;
+  settings.stop_when_no_better = 2;
+  FaultyCommunicator faulty(World(), [] { return World().rank() == World().size() - 1; });
+  DistillTrainer spoilt(settings, student, teacher_, *windows_, faulty, *link_, at::kCPU);
+  spoilt.MeasureOn(*windows_, 2);
+  const absl::Status status = spoilt.Run();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal) << "ten steps in a row without finite gradients";
+}
+
 TEST_P(DistillTrainerTest, AFaultBeforeTheFirstCheckpointEndsTheTaskWithAdvice) {
   Student student = MakeStudent();
   const absl::Status status = TrainSpoilt(Settings(30), student, [](int64_t) { return true; });

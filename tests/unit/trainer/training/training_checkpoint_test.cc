@@ -180,6 +180,26 @@ TEST_F(TrainingCheckpointTest, KeepsTheLastTwo) {
   EXPECT_EQ(Names(folder_), (std::set<std::string>{"step-00000003", "step-00000004"}));
 }
 
+TEST_F(TrainingCheckpointTest, RemovesWhatManyEarlierAttemptsLeft) {
+  const fs::path second = SharedFolder("second"), third = SharedFolder("third"), own = SharedFolder("own");
+  Regression model(World());
+  TrainAndSave(model, folder_, World(), 0, 1);
+  TrainAndSave(model, folder_, World(), 1, 2);
+  TrainAndSave(model, second, World(), 2, 3);
+  TrainAndSave(model, third, World(), 3, 4);
+  if (World().rank() == 0) fs::create_directories(second / "step-00000009");
+  ASSERT_TRUE(World().Barrier().ok());
+  const std::vector<fs::path> all = {folder_, second, third, own};
+  const auto found = Find(all);
+  ASSERT_EQ(found->step, 4);
+  ASSERT_TRUE(World().Barrier().ok());
+  if (World().rank() == 0) RemoveSuperseded(all, *found);
+  ASSERT_TRUE(World().Barrier().ok());
+  EXPECT_EQ(Names(folder_), std::set<std::string>());
+  EXPECT_EQ(Names(second), std::set<std::string>{"step-00000003"});
+  EXPECT_EQ(Names(third), std::set<std::string>{"step-00000004"});
+}
+
 TEST_F(TrainingCheckpointTest, FindsTheLatestOverSeveralAttempts) {
   const fs::path other = SharedFolder("other_attempt");
   Regression model(World());

@@ -24,6 +24,8 @@ std::string Refusal(std::string_view text) { return std::string(ParseAddress(tex
 TEST(Address, NamesARepositoryABucketOrAHost) {
   EXPECT_EQ(Parts("hf://org/name"), std::tuple("org/name", "main", ""));
   EXPECT_EQ(Parts("hf://org/name@v1.0/"), std::tuple("org/name", "v1.0", ""));
+  EXPECT_EQ(Parts("hf://org/name@refs/pr/1"), std::tuple("org/name", "refs/pr/1", ""));
+  EXPECT_EQ(Parts("hf://org/name@refs/convert/parquet/a/b"), std::tuple("org/name", "refs/convert/parquet", "a/b"));
   EXPECT_EQ(Parts("hf://org/name/sub/a.jsonl"), std::tuple("org/name", "main", "sub/a.jsonl"));
   EXPECT_EQ(Parts("hf://datasets/org/name@main/*.jsonl"), std::tuple("datasets/org/name", "main", "*.jsonl"));
   EXPECT_EQ(Parts("s3://my-bucket/a/b/"), std::tuple("my-bucket", "", "a/b"));
@@ -88,6 +90,8 @@ TEST(Address, LiesBelowAPrefixThatEndsWhereAPartEnds) {
   EXPECT_TRUE(IsBelowOneOf("hf://org/name@v1", {"s3://", "hf://org/name"}));
   EXPECT_TRUE(IsBelowOneOf("s3://bucket/a/b", {"s3://bucket/a"}));
   EXPECT_FALSE(IsBelowOneOf("s3://bucket/abc", {"s3://bucket/a"}));
+  EXPECT_FALSE(IsBelowOneOf("s3://bucket/team@x/y", {"s3://bucket/team"}));
+  EXPECT_FALSE(IsBelowOneOf("https://host/a@b", {"https://host/a"}));
   EXPECT_FALSE(IsBelowOneOf("s3://bucket-of-others/x", {"s3://bucket"}));
   EXPECT_FALSE(IsBelowOneOf("https://host.evil/x", {"https://host"}));
   EXPECT_FALSE(IsBelowOneOf("s3://bucket/x", {}));

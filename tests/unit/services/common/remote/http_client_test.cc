@@ -20,7 +20,15 @@ TEST(HttpClient, TurnsStatusesIntoErrorsThatSayWhetherToTryAgain) {
   EXPECT_TRUE(absl::IsNotFound(StatusOf(Answer(404), "x")));
   EXPECT_TRUE(absl::IsAborted(StatusOf(Answer(412), "x")));
   EXPECT_TRUE(absl::IsInvalidArgument(StatusOf(Answer(400), "x")));
-  EXPECT_EQ(StatusOf(Answer(403), "hf://org/model").message(), "hf://org/model: host answers with status 403");
+  HttpResponse refused = Answer(403);
+  refused.body =
+      "<Error><Code>ExpiredToken</Code><Message>The token has expired</Message><Token-0>secret</Token-0></Error>";
+  EXPECT_EQ(StatusOf(refused, "s3://a/b").message(),
+            "s3://a/b: host answers with status 403: ExpiredToken, The token has expired");
+  refused.status = 400;
+  EXPECT_TRUE(absl::IsPermissionDenied(StatusOf(refused, "x")));
+  refused.body = "a page that repeats a secret";
+  EXPECT_EQ(StatusOf(refused, "hf://org/model").message(), "hf://org/model: host answers with status 400");
 }
 
 TEST(HttpClient, ReadsForHowLongToWait) {
@@ -46,7 +54,7 @@ TEST(HttpClient, RefusesPrivateAddressesPlainHttpAndLineBreaks) {
   EXPECT_TRUE(absl::IsPermissionDenied(client.Send({.url = "https://[::ffff:10.0.0.1]/x"}).status()));
   EXPECT_TRUE(absl::IsPermissionDenied(client.Send({.url = "http://8.8.8.8/x"}).status()));
   EXPECT_TRUE(absl::IsPermissionDenied(client.Send({.url = "file:///etc/passwd"}).status()));
-  HttpClient trusting({.trusted_hosts = {"127.0.0.1"}});
+  HttpClient trusting({.trusted_origins = {"http://127.0.0.1:1"}});
   const auto broken = trusting.Send({.url = "http://127.0.0.1:1/x", .headers = {{"authorization", "a\r\nhost: b"}}});
   EXPECT_TRUE(absl::IsInvalidArgument(broken.status())) << broken.status();
   EXPECT_TRUE(absl::IsUnavailable(trusting.Send({.url = "http://127.0.0.1:1/x?secret"}).status()));
