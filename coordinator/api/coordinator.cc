@@ -72,7 +72,9 @@ Coordinator::Coordinator(const CoordinatorOptions& options, std::unique_ptr<JobS
            .backup_folder = options.backup_folder.empty() ? options.state_folder / "backups" : options.backup_folder}),
       gate_([this](const grpc::ServerContextBase& context, std::string_view method) {
         return access_.Admit(context, method).status();
-      }) {
+      }),
+      quota_watch_(options.quota_file, {.changed = [this](const Quotas& quotas) { SetQuotas(quotas); },
+                                        .readable = [this](bool readable) { metrics_.SetQuotasReadable(readable); }}) {
   AddCalls(&job_service_, &cluster_service_, &worker_service_, &gate_);
 }
 
@@ -88,6 +90,7 @@ absl::Status Coordinator::CheckIsClosed(const CoordinatorOptions& options) const
 absl::Status Coordinator::Serve(const CoordinatorOptions& options) {
   REGROUP_RETURN_IF_ERROR(access_.Load());
   REGROUP_RETURN_IF_ERROR(CheckIsClosed(options));
+  REGROUP_RETURN_IF_ERROR(quota_watch_.Start());
   if (!access_.IsOpen() && (options.allowed_paths.data_roots.empty() || options.allowed_paths.output_roots.empty())) {
     LogWarning("jobs may use any path that the workers can reach; restrict them with --data-root and --output-root");
   }
@@ -183,6 +186,15 @@ void Coordinator::WriteDown(const Refusal& refusal) {
       [](const absl::Status&, const Turn&) {});
 }
 
+void Coordinator::SetQuotas(const Quotas& quotas) {
+  core_.Note(
+      [quotas](Turn& turn) {
+        turn.cluster.SetQuotas(quotas);
+        return absl::OkStatus();
+      },
+      [](const absl::Status&, const Turn&) {});
+}
+
 void Coordinator::SetServing(bool serves) {
   server_->SetServing(serves);
   metrics_.SetLeader(serves);
@@ -212,6 +224,7 @@ void Coordinator::Stop(std::chrono::milliseconds grace) {
   pump_.EndStreams();
   server_->Stop(grace);
   access_.Stop();
+  quota_watch_.Stop();
   core_.Stop();
   // Only now, so that the next leader finds everything that was decided here.
   if (election_ != nullptr) election_->Stop();

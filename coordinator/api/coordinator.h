@@ -17,6 +17,7 @@
 #include "coordinator/core/core.h"
 #include "coordinator/core/errands.h"
 #include "coordinator/core/leader_election.h"
+#include "coordinator/api/quota_watch.h"
 #include "coordinator/store/postgres_job_store.h"
 #include "services/common/rpc/certificate_watch.h"
 #include "services/common/rpc/server.h"
@@ -50,6 +51,8 @@ struct CoordinatorOptions {
   bool needs_tokens = false;
   /// Keys, roles and rules of callers with JSON Web Tokens, in addition to those of the token file.
   JwtOptions jwt;
+  /// File of the owners' quotas, see QuotaWatch; empty for none.
+  std::filesystem::path quota_file;
   AllowedPaths allowed_paths;
   /// Memory above which connections are ended, in bytes; 0: see MemoryGuard.
   size_t max_process_bytes = 0;
@@ -101,6 +104,7 @@ class Coordinator {
   void Fail(const absl::Status& why);
   absl::Status CheckLeads() const;
   void WriteDown(const Refusal& refusal);
+  void SetQuotas(const Quotas& quotas);
   /// Tells health checks and Prometheus whether this coordinator serves.
   void SetServing(bool serves);
 
@@ -117,6 +121,7 @@ class Coordinator {
   ClusterService cluster_service_;
   CallGate gate_;
   std::unique_ptr<RpcServer> server_;
+  QuotaWatch quota_watch_;
   std::optional<CertificateWatch> certificates_;
   bool is_stopped_ = false;
 

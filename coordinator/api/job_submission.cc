@@ -156,9 +156,15 @@ absl::Status CheckLimit(const std::string& owner, const Turn& turn) {
     return MakeError(absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
                      fmt::format("{} jobs are unfinished; submit again when some have finished", limit));
   }
-  if (owner.empty() || all < own_limit || UnfinishedJobsOf(owner, turn) < own_limit) {
-    return absl::OkStatus();
+  const std::optional<int> quota = turn.cluster.quotas().Of(owner).jobs;
+  if (owner.empty() || (!quota && all < own_limit)) return absl::OkStatus();
+  const size_t own = UnfinishedJobsOf(owner, turn);
+  if (quota && own >= static_cast<size_t>(*quota)) {
+    return MakeError(
+        absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
+        fmt::format("the quota of \"{}\" is {} unfinished jobs; submit again when some have finished", owner, *quota));
   }
+  if (own < own_limit) return absl::OkStatus();
   return MakeError(
       absl::StatusCode::kResourceExhausted, v1::LIMIT_REACHED,
       fmt::format("{} jobs of \"{}\" are unfinished; submit again when some have finished", own_limit, owner));

@@ -58,8 +58,8 @@ constexpr std::array<v1::FailureClass, 6> kFailureClasses = {
 /// The end of the year 9999: the first time that most programs cannot show.
 constexpr double kNever = 253402300799;
 /// Values of the label `reason`: the words of Cluster::WaitingKindsOf.
-constexpr std::array<const char*, 7> kWaits = {"no_worker", "no_cuda", "draining", "too_large",
-                                               "slots",     "turn",    "pause"};
+constexpr std::array<const char*, 8> kWaits = {"no_worker", "no_cuda", "draining", "too_large",
+                                               "slots",     "turn",    "pause",    "quota"};
 constexpr std::array<v1::WorkerState, 3> kWorkerStates = {v1::WORKER_STATE_READY, v1::WORKER_STATE_DRAINING,
                                                           v1::WORKER_STATE_LOST};
 
@@ -128,6 +128,7 @@ CoordinatorMetrics::CoordinatorMetrics() {
   metrics_.Set("build_info", 1, {{"version", REGROUP_VERSION}});
   SetLeader(false);
   SetTokensReadable(true);
+  SetQuotasReadable(true);
   SetCertificates(true, std::nullopt);
 }
 
@@ -137,6 +138,8 @@ void CoordinatorMetrics::DescribeCluster() {
   metrics_.DescribeGauge("tokens_readable",
                          "1 while the token file and those for JSON Web Tokens can be read or none is needed, 0 while "
                          "tokens are rejected.");
+  metrics_.DescribeGauge("quotas_readable",
+                         "1 while the file of quotas can be used or there is none, 0 while older quotas are in force.");
   metrics_.DescribeGauge(
       "certificates_usable",
       "1 while the certificate files can be used or none are needed, 0 while no new connection can be "
@@ -326,6 +329,8 @@ void CoordinatorMetrics::CountDroppedPoints(size_t points) {
 void CoordinatorMetrics::CountStoreFailure() { metrics_.Count("store_failures_total"); }
 
 void CoordinatorMetrics::SetTokensReadable(bool readable) { metrics_.Set("tokens_readable", readable ? 1 : 0); }
+
+void CoordinatorMetrics::SetQuotasReadable(bool readable) { metrics_.Set("quotas_readable", readable ? 1 : 0); }
 
 void CoordinatorMetrics::SetCertificates(bool usable, std::optional<std::chrono::system_clock::time_point> expiry) {
   metrics_.Set("certificates_usable", usable ? 1 : 0);

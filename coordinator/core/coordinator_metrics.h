@@ -40,6 +40,7 @@ class CoordinatorMetrics {
   void CountStoreFailure();
   void SetLeader(bool leads);
   void SetTokensReadable(bool readable);
+  void SetQuotasReadable(bool readable);
   /// Without a time nothing expires.
   void SetCertificates(bool usable, std::optional<std::chrono::system_clock::time_point> expiry);
 

@@ -392,7 +392,8 @@ void Cluster::PlaceTasks(Time now) {
     demands.back().avoided = PositionOf(AvoidedBy(*wait.job, wait.task), names);
     demands.back().disliked = PositionOf(FailedOn(*wait.job, wait.task), names);
   }
-  const std::vector<Placement> placements = Place(demands, CapacitiesOf(names));
+  std::vector<Budget> budgets = BudgetsOf(waiting, &demands);
+  const std::vector<Placement> placements = Place(demands, CapacitiesOf(names), std::move(budgets));
   for (const Placement& placement : placements) {
     const Waiting& wait = waiting[placement.demand];
     std::vector<WorkerRanks> workers;
@@ -405,10 +406,6 @@ void Cluster::PlaceTasks(Time now) {
 std::vector<Cluster::Waiting> Cluster::WaitingTasks(Time now) const {
   std::vector<Waiting> waiting;
   std::vector<Claim> claims;
-  std::map<std::string, int> busy_slots;
-  for (const RunningTask& running : Running()) {
-    busy_slots[running.job->proto().owner()] += running.job->task(running.task).ranks();
-  }
   for (const auto& [id, job] : jobs_) {
     const std::string& owner = job.proto().owner();
     for (const size_t task : job.ReadyTasks(now)) {
@@ -423,8 +420,40 @@ std::vector<Cluster::Waiting> Cluster::WaitingTasks(Time now) const {
     }
   }
   std::vector<Waiting> in_order;
-  for (const size_t claim : FairOrder(claims, busy_slots)) in_order.push_back(waiting[claim]);
+  for (const size_t claim : FairOrder(claims, BusySlots())) in_order.push_back(waiting[claim]);
   return in_order;
+}
+
+std::map<std::string, int> Cluster::BusySlots() const {
+  std::map<std::string, int> busy_slots;
+  for (const auto& [job, task] : Running()) busy_slots[job->proto().owner()] += job->task(task).ranks();
+  return busy_slots;
+}
+
+std::vector<Budget> Cluster::BudgetsOf(const std::vector<Waiting>& waiting, std::vector<Demand>* demands) const {
+  const std::map<std::string, int> busy_slots = BusySlots();
+  std::vector<Budget> budgets;
+  std::map<std::string, size_t> positions;
+  for (size_t i = 0; i < waiting.size(); ++i) {
+    const std::string& owner = waiting[i].job->proto().owner();
+    const std::optional<int> slots = quotas_.Of(owner).slots;
+    if (!slots) continue;
+    const auto [position, is_new] = positions.try_emplace(owner, budgets.size());
+    if (is_new) budgets.push_back({*slots, busy_slots.contains(owner) ? busy_slots.at(owner) : 0});
+    (*demands)[i].budget = position->second;
+  }
+  return budgets;
+}
+
+std::string Cluster::QuotaReason(const Job& job, const Demand& demand,
+                                 const std::map<std::string, int>& busy_slots) const {
+  const std::string& owner = job.proto().owner();
+  const std::optional<int> slots = quotas_.Of(owner).slots;
+  const auto busy = busy_slots.find(owner);
+  const int used = busy == busy_slots.end() ? 0 : busy->second;
+  if (!slots || used + demand.ranks <= *slots) return "";
+  if (demand.ranks > *slots) return fmt::format("{}; the quota of {} is {}", NeedsSlots(demand), owner, *slots);
+  return fmt::format("{}; the quota of {} is {}, of which {} are in use", NeedsSlots(demand), owner, *slots, used);
 }
 
 void Cluster::StartTask(const std::string& job, size_t task, const std::vector<WorkerRanks>& workers, Time now) {
@@ -743,6 +772,7 @@ std::vector<std::string_view> Cluster::WaitingKindsOf(const std::vector<const Jo
   const std::vector<Capacity> capacities = CapacitiesOf(LiveWorkers(now));
   // Cache by demand: thousands of jobs have only a few different ones.
   std::map<std::tuple<int, std::vector<int>, bool>, std::string_view> known;
+  const std::map<std::string, int> busy_slots = BusySlots();
   std::vector<std::string_view> kinds;
   for (const Job* job : jobs) {
     std::string_view& kind = kinds.emplace_back();
@@ -751,6 +781,8 @@ std::vector<std::string_view> Cluster::WaitingKindsOf(const std::vector<const Jo
     kind = "pause";
     if (ready.empty()) continue;
     const Demand demand = DemandOf(*job, ready.front(), now);
+    kind = "quota";
+    if (!QuotaReason(*job, demand, busy_slots).empty()) continue;
     const auto [found, is_new] = known.try_emplace({demand.ranks, demand.smaller, demand.needs_cuda});
     if (is_new) found->second = WaitingKind(demand, capacities);
     kind = found->second;
@@ -765,14 +797,18 @@ std::string Cluster::WaitingReasonOf(const Job& job, Time now) const {
 
 std::vector<std::string> Cluster::WaitingReasonsOf(const std::vector<const Job*>& jobs, Time now) const {
   const std::vector<Capacity> capacities = CapacitiesOf(LiveWorkers(now));
+  const std::map<std::string, int> busy_slots = BusySlots();
   std::vector<std::string> reasons;
   for (const Job* job : jobs) {
     std::string& reason = reasons.emplace_back();
     if (job->proto().state() == v1::JOB_STATE_PAUSED) reason = "paused until it is resumed";
     if (!IsWaiting(*job)) continue;
     const std::vector<size_t> ready = job->ReadyTasks(now);
-    reason = ready.empty() ? "a task restarts after a short pause"
-                           : WaitingReason(DemandOf(*job, ready.front(), now), capacities);
+    reason = "a task restarts after a short pause";
+    if (ready.empty()) continue;
+    const Demand demand = DemandOf(*job, ready.front(), now);
+    reason = QuotaReason(*job, demand, busy_slots);
+    if (reason.empty()) reason = WaitingReason(demand, capacities);
   }
   return reasons;
 }

@@ -28,6 +28,7 @@
 #include "coordinator/job/job.h"
 #include "coordinator/schedule/journaled_map.h"
 #include "coordinator/schedule/placement.h"
+#include "coordinator/schedule/quotas.h"
 #include "coordinator/schedule/straggler.h"
 #include "regroup/v1/cluster_service.pb.h"
 #include "regroup/v1/worker_service.pb.h"
@@ -104,6 +105,8 @@ class Cluster {
   absl::Status PauseJob(const std::string& job, Time now);
   absl::Status ResumeJob(const std::string& job, Time now);
   absl::Status SetDraining(const std::string& worker, bool draining);
+  /// Replaces the quotas. What runs beyond them goes on.
+  void SetQuotas(Quotas quotas) { quotas_ = std::move(quotas); }
 
   // From workers. Errors: NOT_FOUND (WORKER_NOT_REGISTERED), FAILED_PRECONDITION (STALE_EPOCH). Each event counts only
   // if it comes from the process of the worker that registered last, and an attempt is changed only by a worker that
@@ -136,14 +139,15 @@ class Cluster {
   const JournaledMap<v1::Worker>& workers() const { return workers_; }
 
   const ClusterOptions& options() const { return options_; }
+  const Quotas& quotas() const { return quotas_; }
   /// Returns the job with the parts that are never stored: why it waits, and the progress of its running tasks.
   v1::Job Describe(const Job& job, Time now) const;
   /// Returns why no task of the job runs; empty while one runs, or if none should.
   std::string WaitingReasonOf(const Job& job, Time now) const;
   /// Returns the reasons of several jobs, computed with one pass over the workers.
   std::vector<std::string> WaitingReasonsOf(const std::vector<const Job*>& jobs, Time now) const;
-  /// Returns what each of several jobs waits for: a word of WaitingKind, "pause" before an attempt is retried, empty if
-  /// a task runs or none should.
+  /// Returns what each of several jobs waits for: a word of WaitingKind, "pause" before an attempt is retried, "quota"
+  /// if its owner uses all slots that it may, empty if a task runs or none should.
   std::vector<std::string_view> WaitingKindsOf(const std::vector<const Job*>& jobs, Time now) const;
   /// Returns the worker with the tasks that it runs now.
   v1::Worker Describe(const v1::Worker& worker, Time now) const;
@@ -266,10 +270,17 @@ class Cluster {
   /// Notes since when the live workers could not hold all ranks of tasks that may go on with fewer.
   void NoteWhatCannotBeHeld(Time now);
   std::vector<Waiting> WaitingTasks(Time now) const;
+  /// Returns the slots of each owner's running tasks.
+  std::map<std::string, int> BusySlots() const;
+  /// Points the demands to the budgets of their owners, and returns those.
+  std::vector<Budget> BudgetsOf(const std::vector<Waiting>& waiting, std::vector<Demand>* demands) const;
+  /// Returns why the owner's quota keeps the task from running; empty if it does not.
+  std::string QuotaReason(const Job& job, const Demand& demand, const std::map<std::string, int>& busy_slots) const;
   void StartTask(const std::string& job, size_t task, const std::vector<WorkerRanks>& workers, Time now);
   v1::Gang GangOf(const v1::AttemptId& attempt, const std::vector<WorkerRanks>& workers) const;
 
   ClusterOptions options_;
+  Quotas quotas_;
   JournaledMap<Job> jobs_;
   JournaledMap<v1::Worker> workers_;
   std::map<std::string, Session> sessions_;

@@ -44,16 +44,19 @@ Demand FittedTo(const std::vector<Capacity>& workers, const Demand& demand) {
 
 class Placer {
  public:
-  explicit Placer(std::vector<Capacity> workers) : workers_(std::move(workers)), reserved_(workers_.size(), false) {}
+  Placer(std::vector<Capacity> workers, std::vector<Budget> budgets)
+      : workers_(std::move(workers)), budgets_(std::move(budgets)), reserved_(workers_.size(), false) {}
 
   std::vector<Placement> Place(const std::vector<Demand>& demands) {
     std::vector<Placement> placements;
     for (size_t position = 0; position < demands.size(); ++position) {
       const Demand demand = FittedTo(workers_, demands[position]);
+      if (!IsWithinBudget(demand)) continue;
       const bool spreads = demand.ranks > 1 && MustSpread(workers_, demand);
       const std::vector<Share> shares = spreads ? Spread(demand) : OnOneWorker(demand);
       if (!shares.empty()) {
         Take(shares);
+        if (demand.budget) budgets_[*demand.budget].busy += demand.ranks;
         placements.push_back({position, shares});
       } else if (spreads) {
         ReserveSeveral(demand);
@@ -65,6 +68,15 @@ class Placer {
   }
 
  private:
+  bool IsWithinBudget(const Demand& demand) {
+    if (!demand.budget) return true;
+    Budget& budget = budgets_[*demand.budget];
+    if (budget.busy + demand.ranks <= budget.slots) return true;
+    // A task that the budget can never hold must not keep the others from running.
+    if (demand.ranks <= budget.slots) budget.busy = budget.slots;
+    return false;
+  }
+
   void Take(const std::vector<Share>& shares) {
     for (const Share& share : shares) {
       workers_[share.worker].free_slots -= share.ranks;
@@ -141,6 +153,7 @@ class Placer {
   }
 
   std::vector<Capacity> workers_;
+  std::vector<Budget> budgets_;
   std::vector<bool> reserved_;
 };
 
@@ -155,10 +168,6 @@ int Largest(const std::vector<Capacity>& workers, int Capacity::*slots) {
   int largest = 0;
   for (const Capacity& worker : workers) largest = std::max(largest, worker.*slots);
   return largest;
-}
-
-std::string NeedsSlots(const Demand& demand) {
-  return demand.ranks == 1 ? "task needs 1 slot" : fmt::format("gang needs {} slots", demand.ranks);
 }
 
 /// Why a task waits: the word for it, and the number of slots for its message.
@@ -198,8 +207,9 @@ std::string SlotsAre(int slots, std::string_view what) {
 
 }  // namespace
 
-std::vector<Placement> Place(const std::vector<Demand>& demands, std::vector<Capacity> workers) {
-  return Placer(std::move(workers)).Place(demands);
+std::vector<Placement> Place(const std::vector<Demand>& demands, std::vector<Capacity> workers,
+                             std::vector<Budget> budgets) {
+  return Placer(std::move(workers), std::move(budgets)).Place(demands);
 }
 
 bool CouldHold(const std::vector<Capacity>& workers, const Demand& demand) {
@@ -209,6 +219,10 @@ bool CouldHold(const std::vector<Capacity>& workers, const Demand& demand) {
 
 bool CanStart(const Capacity& worker, const Demand& demand) {
   return worker.is_asking && CanEverHold(worker, demand) && worker.free_slots >= demand.ranks;
+}
+
+std::string NeedsSlots(const Demand& demand) {
+  return demand.ranks == 1 ? "task needs 1 slot" : fmt::format("gang needs {} slots", demand.ranks);
 }
 
 std::string_view WaitingKind(const Demand& demand, const std::vector<Capacity>& workers) {

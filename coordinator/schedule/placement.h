@@ -20,6 +20,14 @@ struct Demand {
   std::optional<size_t> avoided;
   /// Position of a worker that gets the task only if no other can start it now.
   std::optional<size_t> disliked;
+  /// Position of the budget that its ranks count against, if its owner has one.
+  std::optional<size_t> budget;
+};
+
+/// The slots that an owner may use at once, and those that it uses.
+struct Budget {
+  int slots = 0;
+  int busy = 0;
 };
 
 /// A live worker.
@@ -57,8 +65,9 @@ struct Placement {
 /// A task takes the fullest worker that holds it, which keeps larger gaps for gangs. A gang for which no single worker
 /// is large enough is spread over as few as possible. A gang that fits nowhere yet reserves the emptiest worker, or
 /// workers, that could hold it: nothing of lower precedence starts there, so its slots come free one after the other
-/// and small tasks cannot starve it.
-std::vector<Placement> Place(const std::vector<Demand>& demands, std::vector<Capacity> workers);
+/// and small tasks cannot starve it. In the same way it reserves what is left of its owner's budget.
+std::vector<Placement> Place(const std::vector<Demand>& demands, std::vector<Capacity> workers,
+                             std::vector<Budget> budgets = {});
 
 /// Returns true if the workers could run all ranks of the task if they were idle.
 bool CouldHold(const std::vector<Capacity>& workers, const Demand& demand);
@@ -68,6 +77,9 @@ bool CanStart(const Capacity& worker, const Demand& demand);
 
 /// Returns what the task waits for, as a word for metrics: no_worker | no_cuda | draining | too_large | slots | turn.
 std::string_view WaitingKind(const Demand& demand, const std::vector<Capacity>& workers);
+
+/// Returns "task needs 1 slot" or "gang needs 4 slots".
+std::string NeedsSlots(const Demand& demand);
 
 /// Returns why the task does not run, as a message: "gang needs 4 slots; 2 are free".
 std::string WaitingReason(const Demand& demand, const std::vector<Capacity>& workers);

@@ -49,7 +49,8 @@ EDGES = {
     # The thread that decides, and what it tells others.
     "coordinator/core": ["services/common/metrics", "coordinator/job", "coordinator/schedule", "coordinator/store"],
     "coordinator/api": ["services/common/rpc", "services/common/job_file", "services/common/programs",
-                        "coordinator/access", "coordinator/core", "coordinator/job", "coordinator/store"],
+                        "coordinator/access", "coordinator/core", "coordinator/job", "coordinator/schedule",
+                        "coordinator/store"],
     "coordinator/main": ["services/common/programs", "services/common/rpc", "services/common/job_file", "coordinator/access",
                          "coordinator/api"],
     # Computing on one device, without communication.
