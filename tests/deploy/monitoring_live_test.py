@@ -51,6 +51,7 @@ class MonitoringLiveTest(ProgramTest):
         job = self.cluster.submit(self.write_job(job_file.small_job(
             self.output, calibration={"sequences": 32, "sequence_length": 128, "ranks": 2},
             finetune={"steps": int(os.environ.get("REGROUP_TEST_STEPS", "200")), "batch_sequences": 4, "sequence_length": 64,
+                      "evaluate_every_steps": 20,
                       "checkpoint_every_steps": 10},
             layerwise={"method": "distill", "sequences": 32, "sequence_length": 128, "layers_per_task": 2},
             evaluation=job_file.evaluation())))
