@@ -142,8 +142,7 @@ double StorageBytes(const v1::JobSpec& spec, const Arms& arms, const SourceModel
     const double result = static_cast<double>(ParametersWith(config, source.ParameterCount(), arm.kv_heads()));
     bytes += result * element;
     if (!Trains(arm)) continue;
-    const PlannedTraining training =
-        PlanTraining(spec.finetune(), config, arm.kv_heads(), arm.finetune() == "l0", at::kCPU);
+    const PlannedTraining training = PlanTraining(spec, config, arm.kv_heads(), arm.finetune() == "l0", at::kCPU);
     bytes += result * element +
              2 * CheckpointCopyBytes(config, source.ParameterCount(), training) * static_cast<double>(training.ranks);
   }

@@ -284,8 +284,13 @@ double TrainingBytes(const ModelConfig& config, int64_t parameters, const Planne
   const double compared = training.compares_attention ? (e + 8) * tokens * TokenShare(config) *
                                                             static_cast<double>(config.layers * config.hidden_size)
                                                       : 0;
-  return models + backward + compared +
-         std::max(LossBytes(config, tokens, training), CappedLogitBytes(config, training.sequence_length));
+  const double step = backward + compared +
+                      std::max(LossBytes(config, tokens, training), CappedLogitBytes(config, training.sequence_length));
+  const double measured_tokens = static_cast<double>(training.measured_tokens);
+  const double measurement = e * measured_tokens * TokenShare(config) * PassingElements(config) +
+                             4.0 * 2 * std::min(measured_tokens, static_cast<double>(training.loss_chunk_tokens)) *
+                                 static_cast<double>(config.vocabulary);
+  return models + std::max(step, measurement);
 }
 
 double CheckpointCopyBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training) {

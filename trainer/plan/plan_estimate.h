@@ -38,6 +38,8 @@ struct PlannedTraining {
   Recompute recompute = Recompute::kNothing;
   /// Tokens whose logits exist together.
   int64_t loss_chunk_tokens = 256;
+  /// Tokens that pass together when the student is measured between two steps; 0 if it is not.
+  int64_t measured_tokens = 0;
 };
 
 /// The part of a layerwise task that memory and operations depend on.
@@ -81,6 +83,7 @@ double TrainingFlops(const ModelConfig& config, int64_t kv_heads, bool gated, in
 ///   teacher   e P; with kAll of its blocks a slice
 ///   backward  n e (6 D + 5 A + 4 I) a layer (2 I without a gate), the mixed weights of gates, and the chunks of the
 ///             loss. Recomputing feed-forwards keeps no I, recomputing blocks one D a layer, but of one layer all.
+///   measured  between two steps, in place of the backward pass: the activations of one layer, and a chunk of logits
 double TrainingBytes(const ModelConfig& config, int64_t parameters, const PlannedTraining& training);
 
 /// Returns the bytes of the copies that a rank writes to a checkpoint while training goes on: 12 P' / R, on the host.

@@ -87,10 +87,11 @@ bool Fits(const SourceModel& source, const PlannedTraining& training, const Plan
   return CheckGpuTrainingMemory(source.config(), parameters, training, options.gpu_memory_bytes, /*allowance=*/0).ok();
 }
 
-PlannedTraining PlanArm(const v1::Finetune& finetune, const v1::Arm& arm, const SourceModel& source,
+PlannedTraining PlanArm(const v1::JobSpec& spec, const v1::Arm& arm, const SourceModel& source,
                         const PlanOptions& options) {
+  const v1::Finetune& finetune = spec.finetune();
   PlannedTraining training =
-      PlanTraining(finetune, source.config(), arm.kv_heads(), arm.finetune() == "l0", options.device);
+      PlanTraining(spec, source.config(), arm.kv_heads(), arm.finetune() == "l0", options.device);
   for (const Sharding sharding : AllowedSharding(finetune)) {
     SetSharding(sharding, finetune, training);
     if (Fits(source, training, options)) break;
@@ -155,7 +156,7 @@ StageMemory PlanMemory(const v1::JobSpec& resolved, const Arms& arms, const Sour
       stages.Add(&Bytes::set_layerwise, &Bytes::layerwise, LayerwiseStageBytes(resolved, arm, source, device));
     }
     if (Trains(arm)) {
-      const PlannedTraining training = PlanArm(resolved.finetune(), arm, source, options);
+      const PlannedTraining training = PlanArm(resolved, arm, source, options);
       stages.memory().sharding = std::max(stages.memory().sharding, training.sharding);
       stages.Add(&Bytes::set_finetune, &Bytes::finetune, FinetuneBytes(resolved.finetune(), source, training));
     }

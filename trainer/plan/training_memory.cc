@@ -8,6 +8,7 @@
 
 #include "services/common/base/process_memory.h"
 #include "trainer/nn/loss_chunk.h"
+#include "trainer/nn/windows_at_once.h"
 #include "trainer/plan/settings.h"
 
 namespace regroup {
@@ -60,8 +61,9 @@ void SetSharding(Sharding sharding, const v1::Finetune& finetune, PlannedTrainin
   training.recompute = recomputes ? Recompute::kBlock : RecomputeOf(finetune);
 }
 
-PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& config, int64_t kv_heads, bool gated,
+PlannedTraining PlanTraining(const v1::JobSpec& spec, const ModelConfig& config, int64_t kv_heads, bool gated,
                              at::Device device) {
+  const v1::Finetune& finetune = spec.finetune();
   const auto element_bytes = static_cast<int64_t>(at::elementSize(TrainingType(finetune.precision(), device)));
   const int64_t length = SequenceLength(finetune, config);
   PlannedTraining training{
@@ -79,6 +81,10 @@ PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& co
       .adapter_rank = finetune.train() == "lora" ? finetune.lora_rank() : 0,
       .compares_attention = finetune.attention_weight() > 0,
       .loss_chunk_tokens = LossChunkTokens(device)};
+  if (finetune.evaluate_every_steps() > 0) {
+    const int64_t measured = SequenceLength(spec.evaluation().perplexity(), config);
+    training.measured_tokens = WindowsAtOnce(measured) * measured;
+  }
   SetSharding(ShardingOf(finetune.shard()), finetune, training);
   return training;
 }

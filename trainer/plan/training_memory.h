@@ -29,7 +29,7 @@ std::vector<Sharding> AllowedSharding(const v1::Finetune& finetune);
 void SetSharding(Sharding sharding, const v1::Finetune& finetune, PlannedTraining& training);
 
 /// Returns the quantities from which TrainingBytes computes the memory of a rank, with the first of AllowedSharding.
-PlannedTraining PlanTraining(const v1::Finetune& finetune, const ModelConfig& config, int64_t kv_heads, bool gated,
+PlannedTraining PlanTraining(const v1::JobSpec& spec, const ModelConfig& config, int64_t kv_heads, bool gated,
                              at::Device device);
 
 /// Bytes of a GPU that a rank cannot use: CUDA's own, the workspaces of its libraries, and gaps in its allocator.

@@ -233,7 +233,7 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
   const at::ScalarType type = TrainingType(finetune.precision(), context.device);
   const bool gated = context.assignment.arm().finetune() == "l0";
   const PlannedTraining planned =
-      PlanTraining(finetune, source.config(), conversion.MergedConfig().kv_heads, gated, context.device);
+      PlanTraining(context.spec(), source.config(), conversion.MergedConfig().kv_heads, gated, context.device);
   REGROUP_ASSIGN_OR_RETURN(const PlannedTraining chosen, ChooseSharding(context, source, planned));
   std::optional<GangPlace> sliced_at;
   if (chosen.sharding == Sharding::kAll) sliced_at = {context.communicator.rank(), context.communicator.size()};

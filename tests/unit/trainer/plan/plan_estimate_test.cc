@@ -44,6 +44,21 @@ TEST(PlanEstimateTest, RanksShareTheStateAndGatesKeepTheOriginalHeads) {
   EXPECT_GT(TrainingBytes(config, parameters, training), alone - student * 6);
 }
 
+TEST(PlanEstimateTest, MeasurementsTakeTheirMemoryInPlaceOfABackwardPass) {
+  const ModelConfig config = SmallConfig(4);
+  const int64_t parameters = Count(RandomModel(config, false, 1));
+  PlannedTraining training{.kv_heads = 2, .micro_batch_tokens = 16, .sequence_length = 16};
+  const double alone = TrainingBytes(config, parameters, training);
+  training.measured_tokens = 16;
+  EXPECT_DOUBLE_EQ(TrainingBytes(config, parameters, training), alone) << "less than a step";
+  training.measured_tokens = 1 << 20;
+  const double twice = TrainingBytes(config, parameters, training);
+  training.measured_tokens = 1 << 21;
+  // A pass without gradients holds 2 hidden and 6 attention entries of float32 for each token.
+  EXPECT_DOUBLE_EQ(TrainingBytes(config, parameters, training) - twice, 4.0 * (1 << 20) * (2 * 10 + 6 * 24));
+  EXPECT_GT(twice, alone);
+}
+
 TEST(PlanEstimateTest, ShardedGradientsAreDividedByTheRanks) {
   const ModelConfig config = SmallConfig(4);
   const int64_t parameters = Count(RandomModel(config, false, 1));

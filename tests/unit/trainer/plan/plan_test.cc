@@ -6,7 +6,9 @@
 #include "services/common/job_file/resolve_job_spec.h"
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
 #include "tests/unit/trainer/fixtures/tiny_llama.h"
+#include "trainer/model_folder/source_model.h"
 #include "trainer/plan/plan_estimate.h"
+#include "trainer/plan/training_memory.h"
 
 namespace regroup {
 namespace {
@@ -70,6 +72,17 @@ TEST_F(PlanJobTest, MeasurementsDuringTrainingCostAForwardPassEach) {
   EXPECT_NEAR(some.flops() - without.flops(), 3 * once, 1e-6 * once);
   EXPECT_NEAR(all.flops() - without.flops(), 10 * once, 1e-6 * once);
   EXPECT_EQ(all.tokens().evaluation(), without.tokens().evaluation());
+}
+
+TEST_F(PlanJobTest, KnowsHowManyTokensAMeasurementReadsTogether) {
+  const ModelConfig config = SourceModel::Open(folder_.path())->config();
+  v1::JobSpec spec = ResolveJobSpec(spec_);
+  spec.mutable_evaluation()->mutable_perplexity()->set_sequence_length(32);
+  EXPECT_EQ(PlanTraining(spec, config, 2, false, at::kCPU).measured_tokens, 0);
+  spec.mutable_finetune()->set_evaluate_every_steps(4);
+  EXPECT_EQ(PlanTraining(spec, config, 2, false, at::kCPU).measured_tokens, 2048);
+  spec.mutable_evaluation()->mutable_perplexity()->set_sequence_length(3000);
+  EXPECT_EQ(PlanTraining(spec, config, 2, false, at::kCPU).measured_tokens, 3000);
 }
 
 TEST_F(PlanJobTest, AnArmThatKeepsTheSourcesHeadsIsPlannedWithoutTraining) {
