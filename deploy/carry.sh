@@ -22,7 +22,7 @@ built=build/release
 [ -x $built/bin/regroup-trainer ] || { echo "carry: there is no $built/bin/regroup-trainer; run deploy/build.sh --all" >&2; exit 1; }
 
 # Libraries that are left out: the other machine has them from libtorch, NCCL, Open MPI or its own system.
-left='^(ld-linux|linux-vdso|lib(c|m|dl|rt|util|pthread|resolv|gcc_s|stdc[+][+]|gomp|nccl|mpi|hwloc|udev)[.]so|lib(torch|c10|cu|nv|open-|event))'
+left='^(ld-linux|linux-vdso|lib(c|m|dl|rt|util|pthread|resolv|gcc_s|stdc[+][+]|gomp|nccl|mpi|hwloc|udev)[.]so|lib(torch|c10|cu(blas|da|dnn|fft|file|pti|rand|solver|sparse)|nv|open-|event))'
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 mkdir -p "$folder/regroup/$built"/{bin,lib,bench,tests}

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <future>
+
 #include "coordinator/api/job_files.h"
 #include "coordinator/api/served_calls.h"
 #include "coordinator/store/sqlite_job_store.h"
@@ -91,12 +93,15 @@ absl::Status Coordinator::Serve(const CoordinatorOptions& options) {
   REGROUP_RETURN_IF_ERROR(access_.Load());
   REGROUP_RETURN_IF_ERROR(CheckIsClosed(options));
   REGROUP_RETURN_IF_ERROR(quota_watch_.Start());
+  REGROUP_RETURN_IF_ERROR(PrepareWebhooks(options.webhook_file));
   if (!access_.IsOpen() && (options.allowed_paths.data_roots.empty() || options.allowed_paths.output_roots.empty())) {
     LogWarning("jobs may use any path that the workers can reach; restrict them with --data-root and --output-root");
   }
   REGROUP_RETURN_IF_ERROR(ServeMetrics(options.metrics_listen));
   core_.Listen(
-      {.job_ended = [this](const v1::Job& job) { errands_.Run([job] { RemoveStagedResults(job); }); },
+      {.deliveries_of =
+           [this](const v1::Job& job) { return DeliveriesOf(webhooks_, job, std::chrono::system_clock::now()); },
+       .job_ended = [this](const v1::Job& job) { errands_.Run([job] { RemoveStagedResults(job); }); },
        .job_deleted = [this, folder = options.work_folder](
                           const std::string& job) { errands_.Run([folder, job] { RemoveJobFiles(folder, job); }); },
        .store_lost = [this](const absl::Status& why) { Fail(why); }});
@@ -104,7 +109,7 @@ absl::Status Coordinator::Serve(const CoordinatorOptions& options) {
   if (shared_store_ != nullptr) return StandForElection(options);
   REGROUP_RETURN_IF_ERROR(core_.Recover());
   REGROUP_RETURN_IF_ERROR(Listen(options));
-  core_.Start();
+  StartDeciding();
   SetServing(true);
   return absl::OkStatus();
 }
@@ -165,7 +170,7 @@ void Coordinator::FollowElection() {
 absl::Status Coordinator::Lead() {
   REGROUP_RETURN_IF_ERROR(shared_store_->Lead(election_->fencing()));
   REGROUP_RETURN_IF_ERROR(core_.Recover());
-  core_.Start();
+  StartDeciding();
   has_recovered_ = true;
   return absl::OkStatus();
 }
@@ -193,6 +198,37 @@ void Coordinator::SetQuotas(const Quotas& quotas) {
         return absl::OkStatus();
       },
       [](const absl::Status&, const Turn&) {});
+}
+
+absl::Status Coordinator::PrepareWebhooks(const std::filesystem::path& file) {
+  if (file.empty()) return absl::OkStatus();
+  REGROUP_ASSIGN_OR_RETURN(webhooks_, ReadWebhooks(file));
+  return absl::OkStatus();
+}
+
+void Coordinator::StoreDeliveries(std::vector<Delivery> again, std::vector<std::string> finished) {
+  std::promise<void> stored;
+  core_.Change(
+      [again = std::move(again), finished = std::move(finished)](Turn& turn) {
+        std::vector<Delivery>& deliveries = turn.changes.deliveries;
+        deliveries.insert(deliveries.end(), again.begin(), again.end());
+        std::vector<std::string>& done = turn.changes.finished_deliveries;
+        done.insert(done.end(), finished.begin(), finished.end());
+        return absl::OkStatus();
+      },
+      // What could not be stored is sent once more.
+      [&stored](const absl::Status&, const Turn&) { stored.set_value(); });
+  stored.get_future().wait();
+}
+
+void Coordinator::StartDeciding() {
+  core_.Start();
+  webhook_sender_.emplace(
+      store_.get(), webhooks_,
+      WebhookSender::Listener{
+          .store = [this](auto again, auto finished) { StoreDeliveries(std::move(again), std::move(finished)); },
+          .count = [this](const std::string& hook, const char* outcome) { metrics_.CountDelivery(hook, outcome); }});
+  webhook_sender_->Start();
 }
 
 void Coordinator::SetServing(bool serves) {
@@ -225,6 +261,7 @@ void Coordinator::Stop(std::chrono::milliseconds grace) {
   server_->Stop(grace);
   access_.Stop();
   quota_watch_.Stop();
+  if (webhook_sender_) webhook_sender_->Stop();
   core_.Stop();
   // Only now, so that the next leader finds everything that was decided here.
   if (election_ != nullptr) election_->Stop();

@@ -13,11 +13,12 @@
 #include "absl/status/statusor.h"
 #include "coordinator/api/cluster_service.h"
 #include "coordinator/api/job_service.h"
+#include "coordinator/api/quota_watch.h"
+#include "coordinator/api/webhook_sender.h"
 #include "coordinator/api/worker_service.h"
 #include "coordinator/core/core.h"
 #include "coordinator/core/errands.h"
 #include "coordinator/core/leader_election.h"
-#include "coordinator/api/quota_watch.h"
 #include "coordinator/store/postgres_job_store.h"
 #include "services/common/rpc/certificate_watch.h"
 #include "services/common/rpc/server.h"
@@ -53,6 +54,8 @@ struct CoordinatorOptions {
   JwtOptions jwt;
   /// File of the owners' quotas, see QuotaWatch; empty for none.
   std::filesystem::path quota_file;
+  /// File of the webhooks, see ReadWebhooks; empty for none.
+  std::filesystem::path webhook_file;
   AllowedPaths allowed_paths;
   /// Memory above which connections are ended, in bytes; 0: see MemoryGuard.
   size_t max_process_bytes = 0;
@@ -105,6 +108,12 @@ class Coordinator {
   absl::Status CheckLeads() const;
   void WriteDown(const Refusal& refusal);
   void SetQuotas(const Quotas& quotas);
+  /// Reads the webhooks' file and prepares the sender.
+  absl::Status PrepareWebhooks(const std::filesystem::path& file);
+  /// Stores what became of deliveries, and waits for the commit.
+  void StoreDeliveries(std::vector<Delivery> again, std::vector<std::string> finished);
+  /// Starts what only the coordinator that decides may do, after the core.
+  void StartDeciding();
   /// Tells health checks and Prometheus whether this coordinator serves.
   void SetServing(bool serves);
 
@@ -122,6 +131,8 @@ class Coordinator {
   CallGate gate_;
   std::unique_ptr<RpcServer> server_;
   QuotaWatch quota_watch_;
+  std::vector<Webhook> webhooks_;
+  std::optional<WebhookSender> webhook_sender_;
   std::optional<CertificateWatch> certificates_;
   bool is_stopped_ = false;
 

@@ -161,6 +161,8 @@ void CoordinatorMetrics::DescribeCluster() {
   metrics_.DescribeGauge("slots", "Slots of live workers, free and busy.");
   metrics_.DescribeGauge("worker_heartbeat_age_seconds", "Time since the last heartbeat of each worker.");
   metrics_.DescribeHistogram("rpc_seconds", "Duration of calls, by method and code.", DurationBounds());
+  metrics_.DescribeCounter("webhook_deliveries_total",
+                           "Attempts to deliver events to webhooks, by webhook and outcome.");
   metrics_.DescribeCounter("logs_dropped_total", "Log lines that were not stored.");
   metrics_.DescribeCounter("points_dropped_total", "Metric points that were not stored.");
   metrics_.DescribeCounter("store_failures_total", "Commits that failed in the store.");
@@ -329,6 +331,10 @@ void CoordinatorMetrics::CountDroppedPoints(size_t points) {
 void CoordinatorMetrics::CountStoreFailure() { metrics_.Count("store_failures_total"); }
 
 void CoordinatorMetrics::SetTokensReadable(bool readable) { metrics_.Set("tokens_readable", readable ? 1 : 0); }
+
+void CoordinatorMetrics::CountDelivery(const std::string& hook, const char* outcome) {
+  metrics_.Count("webhook_deliveries_total", {{"hook", hook}, {"outcome", outcome}});
+}
 
 void CoordinatorMetrics::SetQuotasReadable(bool readable) { metrics_.Set("quotas_readable", readable ? 1 : 0); }
 

@@ -185,6 +185,11 @@ absl::Status Core::CommitChanges() {
 void Core::CollectChanges(Effects& effects) {
   changes_.jobs = effects.TakeSealedJobs();
   for (JobChange& change : changes_.jobs) change.record.MoveToClock(-ahead_);
+  for (const auto& [id, before] : effects.jobs()) {
+    const Job& job = *cluster_.jobs().Find(id);
+    if (!job.IsFinal() || (before && before->IsFinal())) continue;
+    for (Delivery& delivery : listener_.deliveries_of(job.proto())) changes_.deliveries.push_back(std::move(delivery));
+  }
   for (const auto& [id, before] : effects.workers()) {
     changes_.workers.push_back(*cluster_.workers().Find(id));
   }

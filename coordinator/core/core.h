@@ -38,6 +38,10 @@ struct Turn {
 
 /// Callbacks for work outside of the core. Called on the core thread after the commit; must not block.
 struct CoreListener {
+  /// Returns the deliveries that tell of a job that reaches a final state, before the commit that stores both.
+  std::function<std::vector<Delivery>(const v1::Job&)> deliveries_of = [](const v1::Job&) {
+    return std::vector<Delivery>();
+  };
   /// Called when a job has reached a final state.
   std::function<void(const v1::Job&)> job_ended = [](const v1::Job&) {};
   /// Called with the id of a job that was deleted.

@@ -181,8 +181,11 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->capture_default_str();
   app->add_flag("--die-with-parent", flags->die_with_parent, "Stop when the parent process ends");
   AddTlsFlags(app, &flags->options.tls);
-  app->add_option("--quotas", flags->options.quota_file,
-                  "YAML file with the slots and unfinished jobs that each owner may have at once; read again when it changes");
+  app->add_option("--webhooks", flags->options.webhook_file,
+                  "YAML file with the URLs that are told when jobs end, signed with secrets of their own");
+  app->add_option(
+      "--quotas", flags->options.quota_file,
+      "YAML file with the slots and unfinished jobs that each owner may have at once; read again when it changes");
   app->add_option("--tokens", flags->options.token_file,
                   "File with the callers' tokens, which must exist; default: STATE_DIR/tokens, if that exists");
   AddJwtFlags(app, flags);

@@ -86,6 +86,17 @@ Commands CommandsFor(const Changes& changes) {
                         {MicrosOf(FromProto(entry.time())), entry.resource(), BlobOf(entry)}});
   }
   for (const std::string& job : changes.deleted_jobs) DeleteJob(job, &commands);
+  for (const Delivery& delivery : changes.deliveries) {
+    commands.push_back(
+        {"INSERT INTO deliveries (id, hook, body, created_us, failures, not_before_us) VALUES ($1, $2, $3, $4, $5, $6) "
+         "ON "
+         "CONFLICT (id) DO UPDATE SET failures = excluded.failures, not_before_us = excluded.not_before_us",
+         {delivery.id, delivery.hook, SqlBlob{delivery.body}, delivery.created_us, delivery.failures,
+          delivery.not_before_us}});
+  }
+  for (const std::string& id : changes.finished_deliveries) {
+    commands.push_back({"DELETE FROM deliveries WHERE id = $1", {id}});
+  }
   if (changes.clock) {
     const ClockReading& clock = *changes.clock;
     commands.push_back(

@@ -50,6 +50,19 @@ struct JobMetric {
   bool is_stored = true;
 };
 
+/// An event that a webhook has not received yet. Times are the wall clock's, in microseconds since 1970.
+struct Delivery {
+  /// Names the event to its receiver.
+  std::string id;
+  /// The webhook's name.
+  std::string hook;
+  std::string body;
+  int64_t created_us = 0;
+  int64_t failures = 0;
+  /// It is not sent again before.
+  int64_t not_before_us = 0;
+};
+
 /// Changes that one commit makes durable, all or nothing.
 struct Changes {
   std::vector<JobChange> jobs;
@@ -61,12 +74,16 @@ struct Changes {
   std::vector<v1::AuditEntry> audit;
   /// Ids of jobs to delete with everything that belongs to them.
   std::vector<std::string> deleted_jobs;
+  /// New deliveries, and those that failed.
+  std::vector<Delivery> deliveries;
+  /// Ids of deliveries to remove.
+  std::vector<std::string> finished_deliveries;
   /// Replaces the last reading of the clock. No change by itself.
   std::optional<ClockReading> clock;
 
   bool empty() const {
     return jobs.empty() && requests.empty() && workers.empty() && logs.empty() && metrics.empty() && audit.empty() &&
-           deleted_jobs.empty();
+           deleted_jobs.empty() && deliveries.empty() && finished_deliveries.empty();
   }
 };
 
@@ -177,6 +194,8 @@ class JobStore {
   /// ALREADY_EXISTS if the file exists.
   virtual absl::Status Backup(const std::filesystem::path& file) = 0;
   virtual absl::StatusOr<AuditPage> ReadAudit(const AuditQuery& query) = 0;
+  /// Returns the deliveries that may be sent at this time, those that may for longest first.
+  virtual absl::StatusOr<std::vector<Delivery>> DueDeliveries(int64_t now_us, size_t limit) = 0;
 };
 
 /// Convert between a revision and the token with which a watcher continues after it. INVALID_ARGUMENT for a malformed

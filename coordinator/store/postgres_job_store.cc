@@ -18,7 +18,7 @@ constexpr int kOldestServer = 130000;
 
 /// Each entry migrates the tables from the version of its position to the next; the table `version` counts those
 /// applied. Entries are never edited once released, only added. Columns are as in SqliteJobStore.
-constexpr std::array<const char*, 3> kMigrations = {R"sql(
+constexpr std::array<const char*, 4> kMigrations = {R"sql(
   CREATE TABLE version (number BIGINT NOT NULL);
   INSERT INTO version VALUES (0);
   CREATE TABLE jobs (
@@ -89,6 +89,16 @@ constexpr std::array<const char*, 3> kMigrations = {R"sql(
 )sql",
                                                     R"sql(
   ALTER TABLE jobs ADD COLUMN pause_start_us BIGINT NOT NULL DEFAULT 0;
+)sql",
+                                                    R"sql(
+  CREATE TABLE deliveries (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    hook TEXT COLLATE "C" NOT NULL,
+    body BYTEA NOT NULL,
+    created_us BIGINT NOT NULL,
+    failures BIGINT NOT NULL,
+    not_before_us BIGINT NOT NULL);
+  CREATE INDEX deliveries_by_time ON deliveries (not_before_us);
 )sql"};
 
 constexpr char kVersionTable[] =
@@ -96,7 +106,7 @@ constexpr char kVersionTable[] =
 constexpr char kVersion[] = "SELECT number FROM version";
 
 /// Reads every column that is used; fails on a missing one even if the table is empty.
-constexpr std::array<const char*, 9> kReads = {
+constexpr std::array<const char*, 10> kReads = {
     "SELECT number, id, state, publication_granted, job, owner, end_us, run_start_us, pause_start_us FROM jobs LIMIT 0",
     "SELECT job, position, task, restarts_without_progress, best_checkpoint, internal_failures, not_before_us, "
     "started_us, took_us FROM tasks LIMIT 0",
@@ -106,7 +116,8 @@ constexpr std::array<const char*, 9> kReads = {
     "SELECT number, job, task, rank, severity, time_us, entry FROM logs LIMIT 0",
     "SELECT number, job, metric, step, point FROM metrics LIMIT 0",
     "SELECT number, time_us, resource, entry FROM audit LIMIT 0",
-    "SELECT id, boot, since_boot_us, count_us FROM clock LIMIT 0"};
+    "SELECT id, boot, since_boot_us, count_us FROM clock LIMIT 0",
+    "SELECT id, hook, body, created_us, failures, not_before_us FROM deliveries LIMIT 0"};
 
 }  // namespace
 

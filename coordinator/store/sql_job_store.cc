@@ -127,6 +127,25 @@ absl::Status SqlJobStore::ReadTasks(JobRecord* record) {
       .status();
 }
 
+absl::StatusOr<std::vector<Delivery>> SqlJobStore::DueDeliveries(int64_t now_us, size_t limit) {
+  const std::lock_guard lock(mutex_);
+  std::vector<Delivery> due;
+  const SqlCommand command = {
+      "SELECT id, hook, body, created_us, failures, not_before_us FROM deliveries WHERE not_before_us <= $1 ORDER BY "
+      "not_before_us, id LIMIT $2",
+      {now_us, static_cast<int64_t>(limit)}};
+  REGROUP_RETURN_IF_ERROR(ForEachRow(*connection_, command, [&](const SqlRows& row) -> absl::StatusOr<bool> {
+                            due.push_back({.id = std::string(row.Bytes(0)),
+                                           .hook = std::string(row.Bytes(1)),
+                                           .body = std::string(row.Bytes(2)),
+                                           .created_us = row.Integer(3),
+                                           .failures = row.Integer(4),
+                                           .not_before_us = row.Integer(5)});
+                            return true;
+                          }).status());
+  return due;
+}
+
 absl::StatusOr<std::vector<v1::Task>> SqlJobStore::GetTasks(const std::string& job) {
   const std::lock_guard lock(mutex_);
   std::vector<v1::Task> tasks;

@@ -30,6 +30,7 @@ class SqlJobStore : public JobStore {
   absl::StatusOr<std::vector<Numbered<v1::MetricPoint>>> ReadMetrics(const MetricQuery& query) override;
   absl::StatusOr<std::vector<std::string>> FinishedBefore(Time time, size_t limit) override;
   absl::StatusOr<AuditPage> ReadAudit(const AuditQuery& query) override;
+  absl::StatusOr<std::vector<Delivery>> DueDeliveries(int64_t now_us, size_t limit) override;
 
  protected:
   /// The connection must outlive the store's last call.

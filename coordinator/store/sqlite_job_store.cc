@@ -20,7 +20,7 @@ namespace {
 
 /// Each entry migrates the tables from the version of its position to the next; the file's user_version counts those
 /// applied. Entries are never edited once released, only added.
-constexpr std::array<const char*, 5> kMigrations = {R"sql(
+constexpr std::array<const char*, 6> kMigrations = {R"sql(
   CREATE TABLE jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -78,8 +78,7 @@ constexpr std::array<const char*, 5> kMigrations = {R"sql(
     resource TEXT NOT NULL,
     entry BLOB NOT NULL);                       -- v1.AuditEntry
   CREATE INDEX audit_by_resource ON audit (resource, number);
-)sql",
-                                                    "-- Every page has a checksum: CheckChecksums has seen to it.",
+)sql", "-- Every page has a checksum: CheckChecksums has seen to it.",
                                                     R"sql(
   -- Times on the clock of count_clock.h; 0 for none.
   ALTER TABLE jobs ADD COLUMN run_start_us INTEGER NOT NULL DEFAULT 0;
@@ -93,6 +92,17 @@ constexpr std::array<const char*, 5> kMigrations = {R"sql(
 )sql",
                                                     R"sql(
   ALTER TABLE jobs ADD COLUMN pause_start_us INTEGER NOT NULL DEFAULT 0;  -- 0 while the job is not paused
+)sql",
+                                                    R"sql(
+  -- Events that webhooks have not received yet; times of the wall clock.
+  CREATE TABLE deliveries (
+    id TEXT PRIMARY KEY,
+    hook TEXT NOT NULL,
+    body BLOB NOT NULL,                         -- JSON
+    created_us INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    not_before_us INTEGER NOT NULL) WITHOUT ROWID;
+  CREATE INDEX deliveries_by_time ON deliveries (not_before_us);
 )sql"};
 
 constexpr int64_t kVersionWithEndTimes = 2;

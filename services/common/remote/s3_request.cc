@@ -2,26 +2,15 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-
-#include <array>
 
 #include "absl/strings/escaping.h"
+#include "services/common/base/hmac.h"
 #include "services/common/base/sha256.h"
 
 namespace regroup {
 namespace {
 
 constexpr char kAlgorithm[] = "AWS4-HMAC-SHA256";
-
-std::string Hmac(std::string_view key, std::string_view text) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
-  unsigned bytes = 0;
-  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(text.data()),
-       text.size(), digest.data(), &bytes);
-  return {reinterpret_cast<const char*>(digest.data()), bytes};
-}
 
 std::string QueryOf(const S3Call& call) {
   std::string query;
@@ -68,14 +57,14 @@ void Sign(const std::string& path, const std::string& query, const AwsCredential
       fmt::format("{}\n{}\n{}\n{}\n{}\n{}", request.method, path, query, headers, names, payload);
   const std::string scope = fmt::format("{}/{}/s3/aws4_request", day, region);
   const std::string to_sign = fmt::format("{}\n{}\n{}\n{}", kAlgorithm, time, scope, Sha256Of(canonical));
-  std::string key = Hmac("AWS4" + credentials.secret, day);
+  std::string key = HmacSha256("AWS4" + credentials.secret, day);
   for (const std::string_view part :
        {std::string_view(region), std::string_view("s3"), std::string_view("aws4_request")}) {
-    key = Hmac(key, part);
+    key = HmacSha256(key, part);
   }
   request.headers["authorization"] =
       fmt::format("{} Credential={}/{}, SignedHeaders={}, Signature={}", kAlgorithm, credentials.key_id, scope, names,
-                  absl::BytesToHexString(Hmac(key, to_sign)));
+                  absl::BytesToHexString(HmacSha256(key, to_sign)));
 }
 
 }  // namespace

@@ -63,6 +63,9 @@ class FaultyJobStore : public JobStore {
   }
   absl::Status Backup(const std::filesystem::path& file) override { return store_->Backup(file); }
   absl::StatusOr<AuditPage> ReadAudit(const AuditQuery& query) override { return store_->ReadAudit(query); }
+  absl::StatusOr<std::vector<Delivery>> DueDeliveries(int64_t now_us, size_t limit) override {
+    return store_->DueDeliveries(now_us, limit);
+  }
 
  private:
   const std::unique_ptr<JobStore> store_;

@@ -287,6 +287,33 @@ TEST_P(JobStoreContract, CopiesItselfWhileItIsWrittenOrSaysWhatCopiesIt) {
   std::filesystem::remove_all(folder);
 }
 
+TEST_P(JobStoreContract, KeepsDeliveriesUntilTheyAreFinished) {
+  const Delivery first{.id = "a.1.hook", .hook = "hook", .body = std::string("{\"a\"\0}", 6), .created_us = 7};
+  const Delivery second{.id = "b.1.hook", .hook = "hook", .body = "{}", .created_us = 8, .not_before_us = 50};
+  ASSERT_TRUE(Commit({.deliveries = {second, first}}).ok());
+  const auto ids = [&](int64_t now, size_t limit = 10) {
+    std::vector<std::string> found;
+    const std::vector<Delivery> due = store_->DueDeliveries(now, limit).value();
+    for (const Delivery& delivery : due) found.push_back(delivery.id);
+    return found;
+  };
+  EXPECT_THAT(ids(49), ElementsAre("a.1.hook"));
+  EXPECT_THAT(ids(50), ElementsAre("a.1.hook", "b.1.hook"));
+  EXPECT_THAT(ids(50, 1), ElementsAre("a.1.hook"));
+  const Delivery stored = store_->DueDeliveries(49, 1).value().front();
+  EXPECT_EQ(stored.body, first.body);
+  EXPECT_EQ(stored.hook, "hook");
+  EXPECT_EQ(stored.created_us, 7);
+  Delivery again = first;
+  again.failures = 3;
+  again.not_before_us = 60;
+  ASSERT_TRUE(Commit({.deliveries = {again}}).ok());
+  EXPECT_THAT(ids(60), ElementsAre("b.1.hook", "a.1.hook"));
+  EXPECT_EQ(store_->DueDeliveries(60, 2).value().back().failures, 3);
+  ASSERT_TRUE(Commit({.finished_deliveries = {"b.1.hook", "unknown"}}).ok());
+  EXPECT_THAT(ids(60), ElementsAre("a.1.hook"));
+}
+
 TEST_P(JobStoreContract, DeletesEverythingOfAJobAndNothingElse) {
   Create("a");
   Create("b");
