@@ -10,6 +10,7 @@ import urllib.request
 
 from harness import job_file, jwt_issuer, places, postgres, processes
 from harness.program_test import ProgramTest
+from harness.webhook_receiver import SECRET, Receiver
 
 import chart
 
@@ -51,7 +52,8 @@ class Release:
         word = word.replace("$(POD_NAME)", POD).replace(":7447", ":0").replace(":9447", ":0").replace("0.0.0.0:7448", "127.0.0.1:0")
         for there, here in {"/etc/regroup/tls": f"tls-{component}", "/etc/regroup/auth": "auth",
                             "/etc/regroup/jwt-keys": "jwt-keys", "/etc/regroup/jwt-roles": "jwt-roles",
-                            "/etc/regroup/identity": "identity",
+                            "/etc/regroup/identity": "identity", "/etc/regroup/quotas": "quotas",
+                            "/etc/regroup/webhooks": "webhooks",
                             "/etc/regroup/scripts": "scripts", "/etc/regroup/store": "store", "/var/lib/regroup": "state"}.items():
             word = word.replace(there, str(self.folder / here))
         return re.sub(r"=/work$", f"={self.folder}/work", word)
@@ -214,6 +216,27 @@ class ChartProgramsTest(ProgramTest):
         # The kubelet replaces the token.
         Release._write(self.folder / "identity/token", mine.encode())
         self.wait_for_state("ready")
+
+    def test_quotas_and_webhooks_of_the_values_hold(self):
+        receiver = Receiver()
+        self.addCleanup(receiver.stop)
+        self.release = Release(self.folder, {"coordinator": {"quotas": {"*": {"jobs": 1}}, "webhooksSecret": "hooks"}})
+        hook = {"name": "pipeline", "url": receiver.url, "secret_file": str(self.folder / "webhooks/pipeline.secret")}
+        quotas = chart.find(self.release.objects, "ConfigMap", "-quotas")["data"]["quotas.yaml"]
+        for path, content in {"quotas/quotas.yaml": quotas, "webhooks/webhooks.yaml": json.dumps({"webhooks": [hook]}),
+                              "webhooks/pipeline.secret": SECRET}.items():
+            Release._write(self.folder / path, content.encode())
+        self.start_coordinator()
+        submitted = self.regroup("submit", "--json", self.write_job(job_file.small_job(self.output)))
+        self.assertEqual(submitted.returncode, 0, submitted.stderr)
+        refused = self.regroup("submit", self.write_job(job_file.small_job(self.results / "second")))
+        self.assertEqual(refused.returncode, 3, refused.stderr)
+        self.assertIn("quota", refused.stderr)
+        job = json.loads(submitted.stdout)["name"]
+        self.assertEqual(self.regroup("cancel", job.removeprefix("jobs/")).returncode, 0)
+        processes.wait_until(receiver.accepted, "an event", patience_s=60, pause_s=0.2)
+        [[event]] = receiver.accepted().values()
+        self.assertEqual((event["type"], event["data"]["name"]), ("job.cancelled", job))
 
     def is_leader(self, index):
         """1 if the coordinator tells Prometheus that it leads, else 0."""

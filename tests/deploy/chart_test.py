@@ -224,13 +224,19 @@ class DocumentationTest(unittest.TestCase):
         made = {command[4]: {word.split("=")[1] for word in command if word.startswith("--from-")}
                 for command in self.commands("kubectl create secret generic")}
         made = {name: {key.split("=")[0] for key in keys} for name, keys in made.items()}
-        values = {"store": {"postgresql": {"enabled": True, "existingSecret": "regroup-database"}}}
-        mounted = {}
+        values = {"store": {"postgresql": {"enabled": True, "existingSecret": "regroup-database"}},
+                  "coordinator": {"webhooksSecret": "regroup-webhooks"}}
+        mounted, whole = {}, set()
         for _, pod in chart.pod_templates(chart.manifests(values, name="RELEASE".lower())):
-            for volume in pod["spec"]["volumes"]:
-                for item in volume.get("secret", {}).get("items", []):
-                    mounted.setdefault(volume["secret"]["secretName"].replace("release", "RELEASE"), set()).add(item["key"])
-        self.assertEqual(made, mounted)
+            for secret in (volume["secret"] for volume in pod["spec"]["volumes"] if "secret" in volume):
+                name = secret["secretName"].replace("release", "RELEASE")
+                if "items" in secret:
+                    mounted.setdefault(name, set()).update(item["key"] for item in secret["items"])
+                else:
+                    whole.add(name)
+        self.assertIn("webhooks.yaml", made["regroup-webhooks"])
+        self.assertIn("regroup-webhooks", whole)
+        self.assertEqual({name: keys for name, keys in made.items() if name not in whole}, mounted)
 
     def test_the_notes_say_the_same_as_the_readme(self):
         for values in map(chart.read_values, chart.CI_VALUES):
@@ -415,6 +421,11 @@ class PolicyTest(unittest.TestCase):
         self.assertEqual([rule["ports"][0]["port"] for rule in egress], [53, 5432])
         alone = chart.find(chart.manifests({}), "NetworkPolicy", "-coordinator")["spec"]["egress"]
         self.assertEqual(alone, [])
+
+    def test_with_webhooks_the_coordinator_may_look_up_names(self):
+        objects = chart.manifests({"coordinator": {"webhooksSecret": "regroup-webhooks"}})
+        [names] = chart.find(objects, "NetworkPolicy", "-coordinator")["spec"]["egress"]
+        self.assertEqual([port["port"] for port in names["ports"]], [53, 53])
 
     def test_both_programs_are_told_where_jobs_may_read_and_write(self):
         objects = chart.manifests({"jobs": {"dataRoots": ["/models", "/data"], "outputRoots": ["/models"]}})

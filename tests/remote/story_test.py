@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The whole story of a platform engineer, on real processes: a job whose model lies on a hub and whose text and result lie
-in a bucket, submitted by the Python client with a JSON Web Token, paused and resumed, followed in TensorBoard and MLflow."""
+in a bucket, submitted by the Python client with a JSON Web Token, paused and resumed, followed in TensorBoard and MLflow, and
+told to a webhook at its end."""
 
 import hashlib
 import json
@@ -17,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from harness import bucket_server, hub_server, job_file, jwt_issuer, places, processes
 from harness.program_test import ProgramTest
+from harness.webhook_receiver import SECRET, Receiver
 
 sys.path[:0] = [os.environ["REGROUP_PYTHON_CLIENT"], str(places.REPOSITORY / "tests/python")]
 
@@ -60,6 +62,11 @@ class StoryTest(ProgramTest):
         (self.folder / "keys.json").write_text(jwt_issuer.key_set(self.issuer))
         (self.folder / "roles.yaml").write_text(RULES)
         self.minted = []
+        self.receiver = Receiver()
+        self.addCleanup(self.receiver.stop)
+        (self.folder / "hook.secret").write_text(SECRET)
+        (self.folder / "webhooks.yaml").write_text(json.dumps({"webhooks": [
+            {"name": "pipeline", "url": self.receiver.url, "secret_file": str(self.folder / "hook.secret")}]}))
 
     def token_file(self, **claims):
         self.minted.append(self.issuer.sign(jwt_issuer.claims(exp=int(time.time()) + 1800, **claims)))
@@ -73,7 +80,7 @@ class StoryTest(ProgramTest):
         jwt = ["--jwt-keys", self.folder / "keys.json", "--jwt-roles", self.folder / "roles.yaml",
                "--jwt-issuer", jwt_issuer.ISSUER, "--jwt-audience", jwt_issuer.AUDIENCE]
         worker = self.token_file(sub="worker-1", groups=["machines"])
-        return self.start_cluster(workers=1, coordinator_arguments=[*remote, *jwt],
+        return self.start_cluster(workers=1, coordinator_arguments=[*remote, *jwt, "--webhooks", self.folder / "webhooks.yaml"],
                                   worker_arguments=[*remote, "--allow-private-addresses", "--token-file", worker])
 
     def job(self):
@@ -122,10 +129,19 @@ class StoryTest(ProgramTest):
         self.assertEqual(marker["files"]["model.safetensors"]["sha256"],
                          hashlib.sha256(published["model.safetensors"]).hexdigest())
         self.assertEqual(published["model.safetensors"], self.undisturbed_weights(client))
+        self.check_webhook(job)
         self.check_report(client, job, published)
         self.check_tensorboard(cluster, client, job)
         self.check_mlflow(cluster, client, job, alice)
         self.check_that_no_secret_is_kept()
+
+    def check_webhook(self, job):
+        def events():
+            return [event for found in self.receiver.accepted().values() for event in found
+                    if event["data"]["name"] == f"jobs/{job.id}"]
+        processes.wait_until(events, "the event of the job's end", 60, 0.2)
+        [event] = events()
+        self.assertEqual((event["type"], event["data"]["output"]), ("job.succeeded", "s3://models/results/demo"))
 
     def check_report(self, client, job, published):
         report = client.report(job)
@@ -155,8 +171,8 @@ class StoryTest(ProgramTest):
 
     def check_that_no_secret_is_kept(self):
         """Looks into the store, the logs, the working folder and the process list."""
-        for secret in (HUB_TOKEN, self.bucket.secret, *self.minted):
-            for file in (path for path in self.folder.rglob("*") if path.is_file() and path.suffix != ".token"):
+        for secret in (HUB_TOKEN, self.bucket.secret, SECRET.removeprefix("whsec_"), *self.minted):
+            for file in (path for path in self.folder.rglob("*") if path.is_file() and path.suffix not in (".token", ".secret")):
                 if file.name != "s3.log":
                     self.assertNotIn(secret.encode(), file.read_bytes(), file)
             for command_line in pathlib.Path("/proc").glob("[0-9]*/cmdline"):

@@ -1,62 +1,17 @@
 """Webhooks on a real coordinator: signed events that an independent library verifies, receivers that fail and come back, and
 a coordinator that is killed between the end of a job and its delivery."""
 
-import http.server
 import json
 import os
 import pathlib
 import sys
-import threading
 import unittest
-
-import standardwebhooks
 
 from harness import cluster, job_file, processes
 from harness.program_test import ProgramTest
+from harness.webhook_receiver import SECRET, Receiver
 
 _TRAINER = pathlib.Path(os.environ["REGROUP_TEST_PROGRAMS"]) / "regroup_fake_trainer"
-_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        receiver = self.server.receiver
-        with receiver.lock:
-            status = receiver.statuses.pop(0) if receiver.statuses else receiver.status
-            receiver.requests.append((status, dict(self.headers), body))
-        self.send_response(status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-
-class Receiver:
-    """Records the requests and answers with the next of `statuses`, or with `status`."""
-
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.status, self.statuses, self.requests = 200, [], []
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.receiver = self
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/regroup"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
-
-    def accepted(self):
-        """Returns the events that it verified and accepted, by their id."""
-        found = {}
-        with self.lock:
-            for status, headers, body in self.requests:
-                event = standardwebhooks.Webhook(_SECRET).verify(body, {name.lower(): text for name, text in headers.items()})
-                if status == 200:
-                    found.setdefault(headers["webhook-id"], []).append(event)
-        return found
 
 
 class WebhookTest(ProgramTest):
@@ -66,7 +21,7 @@ class WebhookTest(ProgramTest):
         self.addCleanup(self.receiver.stop)
         self.secret = self.folder / "hook.secret"
         self.secret.touch(mode=0o600)
-        self.secret.write_text(_SECRET + "\n")
+        self.secret.write_text(SECRET + "\n")
         self.hooks = self.folder / "webhooks.yaml"
         self.hooks.write_text(json.dumps({"webhooks": [
             {"name": "all", "url": self.receiver.url, "secret_file": str(self.secret)},
@@ -128,7 +83,7 @@ class WebhookTest(ProgramTest):
         self.cluster.wait_for_end(job)
         self.wait_for([("job.succeeded", f"jobs/{job}")])
         for file in (path for path in self.folder.rglob("*") if path.is_file() and path != self.secret):
-            self.assertNotIn(_SECRET.encode()[6:], file.read_bytes(), file)
+            self.assertNotIn(SECRET.encode()[6:], file.read_bytes(), file)
         self.cluster.stop()
         self.secret.unlink()
         with self.assertRaisesRegex(AssertionError, "hook.secret"):
