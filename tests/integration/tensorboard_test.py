@@ -24,6 +24,7 @@ from harness.program_test import ProgramTest
 
 PAGE = places.REPOSITORY / "trainer/README.md"
 STEPS, CHECKPOINT, GATES = 40, 4, 4 * 8
+ONLY_IN_FIRST_ATTEMPT = range(1, CHECKPOINT + 1)
 LAYERWISE = {"method": "distill", "sequences": 8, "sequence_length": 32, "layers_per_task": 2}
 SCALARS = ("loss", "learning_rate", "tokens_per_second", "gate_sparsity", "gate_sparsity_target", "gradient_norm",
            "validation_perplexity")  # fmt: skip
@@ -98,10 +99,13 @@ class EventFilesTest(ProgramTest):
             values[step] = max(values.get(step, (0, 0)), (epoch, value))
         return {step: value for step, (_, value) in values.items()}
 
-    def assert_same_points(self, points, expected, name):
-        self.assertEqual([step for step, _ in points], sorted(expected), name)
+    def assert_same_points(self, points, expected, name, only_in_files=()):
+        """The service may lack the steps in `only_in_files`: what a killed process has not sent yet is lost to it."""
+        steps = [step for step, _ in points]
+        self.assertEqual(steps, sorted({*expected, *(step for step in steps if step in only_in_files)}), name)
         for step, value in points:
-            self.assertAlmostEqual(value, expected[step], delta=1e-6 * abs(expected[step]), msg=f"{name} of step {step}")
+            if step in expected:
+                self.assertAlmostEqual(value, expected[step], delta=1e-6 * abs(expected[step]), msg=f"{name} of step {step}")
 
     def check_histograms(self, run):
         histograms = {event.step: event.histogram_value for event in run.Histograms("gates")}
@@ -124,7 +128,8 @@ class EventFilesTest(ProgramTest):
         self.assertEqual(set(runs), {"finetune"} | {f"layerwise-{first:03}/layer-{first + more:03}"
                                                     for first in (0, 2) for more in (0, 1)})  # fmt: skip
         shown = server.get("/data/plugin/scalars/scalars", run="finetune", tag="loss")
-        self.assert_same_points([(step, value) for _, step, value in shown], losses, "loss on the page")
+        self.assert_same_points([(step, value) for _, step, value in shown], losses, "loss on the page",
+                                ONLY_IN_FIRST_ATTEMPT)
         for _, step, buckets in server.get("/data/plugin/histograms/histograms", run="finetune", tag="gates"):
             counts = numpy.array(buckets)[:, 2] if len(buckets) else numpy.array([])
             self.assertEqual(round(counts.sum()), round(histograms[step].num), f"histogram of step {step}")
@@ -163,7 +168,7 @@ class EventFilesTest(ProgramTest):
         run = read(self.events(job) / "finetune")
         for name in SCALARS:
             points = [(event.step, event.value) for event in run.Scalars(name)]
-            self.assert_same_points(points, self.latest(job, name), name)
+            self.assert_same_points(points, self.latest(job, name), name, ONLY_IN_FIRST_ATTEMPT)
         self.assertEqual([event.step for event in run.Scalars("loss")], list(range(1, STEPS + 1)))
         self.assertEqual([event.step for event in run.Scalars("validation_perplexity")], list(range(5, STEPS + 1, 5)))
         self.assertTrue(all(abs(event.wall_time - time.time()) < 3600 for event in run.Scalars("loss")))
