@@ -223,6 +223,7 @@ void Coordinator::StoreDeliveries(std::vector<Delivery> again, std::vector<std::
 
 void Coordinator::StartDeciding() {
   core_.Start();
+  for (const Webhook& hook : webhooks_) metrics_.AddWebhook(hook.name);
   webhook_sender_.emplace(
       store_.get(), webhooks_,
       WebhookSender::Listener{

@@ -332,6 +332,12 @@ void CoordinatorMetrics::CountStoreFailure() { metrics_.Count("store_failures_to
 
 void CoordinatorMetrics::SetTokensReadable(bool readable) { metrics_.Set("tokens_readable", readable ? 1 : 0); }
 
+void CoordinatorMetrics::AddWebhook(const std::string& hook) {
+  for (const char* const outcome : {"delivered", "failed", "dropped"}) {
+    metrics_.Count("webhook_deliveries_total", {{"hook", hook}, {"outcome", outcome}}, 0);
+  }
+}
+
 void CoordinatorMetrics::CountDelivery(const std::string& hook, const char* outcome) {
   metrics_.Count("webhook_deliveries_total", {{"hook", hook}, {"outcome", outcome}});
 }

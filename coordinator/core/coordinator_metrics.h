@@ -41,8 +41,9 @@ class CoordinatorMetrics {
   void SetLeader(bool leads);
   void SetTokensReadable(bool readable);
   void SetQuotasReadable(bool readable);
-  /// Counts an attempt to deliver an event to a webhook; the outcome is delivered, failed
-  /// or dropped.
+  /// Starts the counters of a webhook at 0, so that rules see its first failure as an increase.
+  void AddWebhook(const std::string& hook);
+  /// Counts an attempt to deliver an event to a webhook; the outcome is delivered, failed or dropped.
   void CountDelivery(const std::string& hook, const char* outcome);
   /// Without a time nothing expires.
   void SetCertificates(bool usable, std::optional<std::chrono::system_clock::time_point> expiry);

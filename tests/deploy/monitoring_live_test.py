@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Evaluates every expression of rules and dashboards in a real Prometheus on a coordinator that converts a model."""
 
+import json
 import math
 import os
 import pathlib
@@ -15,6 +16,7 @@ import yaml
 from harness import job_file, places, processes
 from harness.program_test import ProgramTest
 from harness.prometheus import Prometheus
+from harness.webhook_receiver import SECRET, Receiver
 
 import dashboard_preview
 import monitoring_files as files
@@ -35,7 +37,12 @@ def on_screen(expression, job):
 class MonitoringLiveTest(ProgramTest):
     def setUp(self):
         super().setUp()
-        self.cluster = self.start_cluster(workers=2)
+        receiver = Receiver()
+        self.addCleanup(receiver.stop)
+        (self.folder / "hook.secret").write_text(SECRET)
+        (self.folder / "webhooks.yaml").write_text(json.dumps({"webhooks": [
+            {"name": "pipeline", "url": receiver.url, "secret_file": str(self.folder / "hook.secret")}]}))
+        self.cluster = self.start_cluster(workers=2, coordinator_arguments=["--webhooks", self.folder / "webhooks.yaml"])
         shutil.copy(files.RULES, self.folder)
         shipped = (files.DEPLOY / "prometheus/prometheus.yml").read_text()
         configuration = shipped.replace("127.0.0.1:9447", f"127.0.0.1:{self.cluster.metrics_port}")
