@@ -6,6 +6,7 @@ import os
 import pathlib
 import sys
 import unittest
+import urllib.request
 
 from harness import cluster, job_file, processes
 from harness.program_test import ProgramTest
@@ -66,6 +67,14 @@ class WebhookTest(ProgramTest):
         self.cluster.regroup("cancel", job, check=True)
         self.wait_for([("job.cancelled", f"jobs/{job}")])
         self.assertEqual([identity.rsplit(".", 1)[1] for identity in self.receiver.accepted()], ["all"])
+
+    def test_its_counters_start_at_zero(self):
+        """A rule by increase() does not see the first failure of a series that begins with it."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.cluster.metrics_port}/metrics", timeout=30) as answer:
+            metrics = answer.read().decode()
+        for hook in ("all", "bad-ones"):
+            for outcome in ("delivered", "failed", "dropped"):
+                self.assertIn(f'regroup_webhook_deliveries_total{{hook="{hook}",outcome="{outcome}"}} 0\n', metrics)
 
     def test_a_killed_coordinator_tells_what_it_had_not(self):
         self.receiver.status = 503
