@@ -11,18 +11,12 @@
 
 #include <utility>
 
+#include "services/common/base/freer.h"
 #include "services/common/base/sha256.h"
 
 namespace regroup {
 namespace {
 
-template <auto Free>
-struct Freer {
-  template <typename T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
 using BigNumber = std::unique_ptr<BIGNUM, Freer<BN_free>>;
 using Context = std::unique_ptr<EVP_PKEY_CTX, Freer<EVP_PKEY_CTX_free>>;
 using Digest = std::unique_ptr<EVP_MD_CTX, Freer<EVP_MD_CTX_free>>;
