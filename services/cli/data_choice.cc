@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <string_view>
 
+#include "services/common/base/data_file_names.h"
 #include "services/common/base/files.h"
 #include "services/common/base/paths.h"
 #include "services/common/base/status_macros.h"
@@ -25,23 +26,6 @@ bool IsFolder(const fs::path& path) {
   return fs::is_directory(path, error);
 }
 
-bool IsCompressed(const fs::path& path) {
-  const std::string end = path.extension().string();
-  return end == ".gz" || end == ".zst" || end == ".parquet";
-}
-
-/// Returns true for the names that the trainer reads when a job file names their folder.
-bool IsDataName(const fs::path& path) {
-  fs::path name = path.filename();
-  if (name.extension() == ".gz" || name.extension() == ".zst") {
-    name = name.stem();
-    if (name.extension() == ".parquet") return false;
-  }
-  const std::string end = name.extension().string();
-  return !name.string().starts_with('.') &&
-         (end == ".jsonl" || end == ".ndjson" || end == ".json" || end == ".parquet");
-}
-
 bool BeginsWith(const fs::path& path, std::initializer_list<std::string_view> words) {
   std::string name = path.filename().string();
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
@@ -56,7 +40,7 @@ absl::StatusOr<Paths> DataFilesOf(const fs::path& folder) {
   REGROUP_ASSIGN_OR_RETURN(const Paths entries, EntriesOf(folder));
   Paths files;
   std::copy_if(entries.begin(), entries.end(), std::back_inserter(files),
-               [](const fs::path& entry) { return IsDataName(entry) && !IsFolder(entry); });
+               [](const fs::path& entry) { return IsDataName(entry.filename().native()) && !IsFolder(entry); });
   if (!files.empty()) return files;
   return absl::InvalidArgumentError(
       fmt::format("{} is a folder without a file named *.jsonl, *.ndjson, *.json or *.parquet", folder.string()));
@@ -66,7 +50,7 @@ std::optional<uint64_t> BytesOf(const Paths& files) {
   uint64_t bytes = 0;
   for (const fs::path& file : files) {
     std::error_code error;
-    if (IsCompressed(file)) return std::nullopt;
+    if (IsCompressedName(file.native())) return std::nullopt;
     bytes += fs::file_size(file, error);
     if (error) return std::nullopt;
   }

@@ -7,6 +7,7 @@
 #include <iterator>
 #include <set>
 
+#include "services/common/base/data_file_names.h"
 #include "services/common/base/file_digest.h"
 #include "services/common/base/input_file.h"
 #include "services/common/base/paths.h"
@@ -25,17 +26,6 @@ constexpr double kCompression = 3.5;
 bool IsFolder(const fs::path& path) {
   std::error_code error;
   return fs::is_directory(path, error);
-}
-
-bool IsCompressed(std::string_view name) {
-  return name.ends_with(".gz") || name.ends_with(".zst") || name.ends_with(".parquet");
-}
-
-bool IsDataName(std::string_view name) {
-  if (name.ends_with(".gz")) name.remove_suffix(3);
-  if (name.ends_with(".zst")) name.remove_suffix(4);
-  const bool is_lines = name.ends_with(".jsonl") || name.ends_with(".ndjson") || name.ends_with(".json");
-  return (is_lines || name.ends_with(".parquet")) && !name.starts_with('.');
 }
 
 bool IsPattern(std::string_view name) { return name.find_first_of("*?[") != std::string_view::npos; }
@@ -170,7 +160,7 @@ double EstimateDataBytes(const std::vector<std::string>& names) {
     for (const fs::path& file : DataFilesOf(name).value_or(Paths())) {
       std::error_code error;
       const auto size = fs::file_size(file, error);
-      if (!error) bytes += static_cast<double>(size) * (IsCompressed(file.native()) ? kCompression : 1);
+      if (!error) bytes += static_cast<double>(size) * (IsCompressedName(file.native()) ? kCompression : 1);
     }
   }
   return bytes;
