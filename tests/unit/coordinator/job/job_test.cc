@@ -7,6 +7,7 @@
 #include "coordinator/job/assignment.h"
 #include "services/common/base/error.h"
 #include "tests/unit/coordinator/builders.h"
+#include "tests/unit/coordinator/job/job_fixture.h"
 
 namespace regroup {
 namespace {
@@ -20,32 +21,10 @@ using ::testing::UnorderedElementsAre;
 
 constexpr Duration kSecond = std::chrono::seconds(1);
 
-/// Drives a job by hand: every action takes one second.
-class JobTest : public ::testing::Test {
+class JobTest : public JobFixture {
  protected:
-  size_t Position(const std::string& task) const { return job_.FindTask(task).value(); }
-  v1::TaskState State(const std::string& task) const { return job_.task(Position(task)).state(); }
-  int64_t Start(const std::string& task) { return job_.Start(Position(task), "w1", now_ += kSecond); }
-  void Finish(const std::string& task, const v1::TaskOutcome& outcome = Success(), const Reached& reached = {}) {
-    job_.Finish(Position(task), outcome, reached, now_ += kSecond);
-  }
-  void Run(const std::string& task, const v1::TaskOutcome& outcome = Success()) {
-    Start(task);
-    Finish(task, outcome);
-  }
-  void RunUntilTraining() {
-    Run("inspect", InspectSuccess());
-    for (const char* task : {"calibrate", "align-000", "align-001"}) Run(task);
-  }
-  std::vector<std::string> Ready() const {
-    std::vector<std::string> ready;
-    for (const size_t task : job_.ReadyTasks(now_)) ready.push_back(job_.graph().tasks[task].id);
-    return ready;
-  }
+  JobTest() : JobFixture(kSecond) {}
   void PassTime(Duration time) { now_ += time; }
-
-  Time now_{std::chrono::seconds(1000)};
-  Job job_ = MakeJob("small-1", SmallSpec(), now_);
 };
 
 TEST_F(JobTest, StartsQueuedWithInspectReady) {

@@ -6,6 +6,7 @@
 #include "coordinator/job/job.h"
 #include "services/common/base/error.h"
 #include "tests/unit/coordinator/builders.h"
+#include "tests/unit/coordinator/job/job_fixture.h"
 
 namespace regroup {
 namespace {
@@ -14,35 +15,14 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-class PauseTest : public ::testing::Test {
+class PauseTest : public JobFixture {
  protected:
-  size_t Position(const std::string& task) const { return job_.FindTask(task).value(); }
-  v1::TaskState State(const std::string& task) const { return job_.task(Position(task)).state(); }
-  void Start(const std::string& task) { job_.Start(Position(task), "w1", now_); }
-  void Finish(const std::string& task, const v1::TaskOutcome& outcome = Success()) {
-    job_.Finish(Position(task), outcome, {}, now_);
-  }
-  void Run(const std::string& task, const v1::TaskOutcome& outcome = Success()) {
-    Start(task);
-    Finish(task, outcome);
-  }
-  void RunUntilTraining() {
-    Run("inspect", InspectSuccess());
-    for (const char* task : {"calibrate", "align-000", "align-001"}) Run(task);
-  }
-  std::vector<std::string> Ready() const {
-    std::vector<std::string> ready;
-    for (const size_t task : job_.ReadyTasks(now_)) ready.push_back(job_.graph().tasks[task].id);
-    return ready;
-  }
+  PauseTest() : JobFixture(Duration::zero()) {}
   static v1::TaskOutcome Paused() {
     v1::TaskOutcome outcome;
     outcome.set_paused(true);
     return outcome;
   }
-
-  Time now_{std::chrono::seconds(1000)};
-  Job job_ = MakeJob("small-1", SmallSpec(), now_);
 };
 
 TEST_F(PauseTest, OfAQueuedJobEndsInTheQueue) {
