@@ -216,7 +216,7 @@ void Coordinator::StoreDeliveries(std::vector<Delivery> again, std::vector<std::
         done.insert(done.end(), finished.begin(), finished.end());
         return absl::OkStatus();
       },
-      // What could not be stored is sent once more.
+      // An event is sent once more if its delivery could not be stored.
       [&stored](const absl::Status&, const Turn&) { stored.set_value(); });
   stored.get_future().wait();
 }

@@ -43,7 +43,7 @@ void RemoveJobFiles(const std::filesystem::path& work_folder, const std::string&
 }
 
 void RemoveStagedResults(const v1::Job& job) {
-  // What goes to a bucket is staged in the job's own folder.
+  // A result for a bucket is staged in the job's own folder.
   if (IsAddress(job.resolved_spec().output().checkpoint())) return;
   const std::filesystem::path output = NamedFolder(job.resolved_spec().output().checkpoint());
   const int64_t last_epoch = EpochOfReport(job);

@@ -40,7 +40,7 @@ class GraphBuilder {
   }
 
   Graph BuildBeforeInspect() {
-    // Which arms merge nothing is not known yet.
+    // Nobody knows yet which arms merge nothing.
     graph_.arms = ArmsOf(spec_);
     AddInspect();
     return std::move(graph_);

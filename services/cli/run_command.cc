@@ -43,7 +43,7 @@ JobCalls CallsOf(const Client& client) {
           .result_exists =
               [](const v1::Job& job) {
                 const std::string& published = job.resolved_spec().output().checkpoint();
-                // Of a result in a bucket, the job's own copy shows that it was finished.
+                // If the result went to a bucket, the job's own copy of the report shows that it was finished.
                 const bool is_here = !published.empty() && !IsAddress(published);
                 const std::string& expected = is_here ? published : job.report_folder();
                 return expected.empty() || Exists(expected);

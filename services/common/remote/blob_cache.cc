@@ -91,7 +91,7 @@ absl::Status BlobCache::Provide(const Address& address, const RemoteFile& file, 
     return LinkOrCopy(blob, target);
   }
   const fs::path part = blob.string() + kPart;
-  // Of a file without a version, what another attempt has read may be of another one.
+  // A file without a version may have changed since another attempt read a part of it.
   if (blob.filename().string().starts_with(kWithoutVersion)) fs::remove(part, error);
   REGROUP_RETURN_IF_ERROR(Download(address, file, settings, client, part, count));
   if (chmod(part.c_str(), 0444) != 0) return ErrnoStatus(errno, "protect", part);

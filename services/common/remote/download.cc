@@ -179,7 +179,7 @@ absl::Status Download(const Address& address, const RemoteFile& file, const Remo
     const absl::Status checked = CheckDigest(address, file, part, count);
     if (!absl::IsDataLoss(checked)) return checked;
     REGROUP_RETURN_IF_ERROR(writer.StartAnew());
-    // What an earlier try left may be what is wrong.
+    // The bytes that an earlier try left may be wrong, so the file is downloaded once more from its start.
     if (!goes_on) return checked;
     goes_on = false;
   }
