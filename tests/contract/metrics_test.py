@@ -3,6 +3,7 @@
 
 import email.message
 import gzip
+import json
 import os
 import re
 import subprocess
@@ -12,7 +13,7 @@ from unittest import mock
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from harness import job_file, places, processes
+from harness import job_file, places, processes, webhook_receiver
 from harness.program_test import ProgramTest
 
 README = places.REPOSITORY / "services/common/metrics/README.md"
@@ -20,7 +21,7 @@ ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([^|]*)\| ([^|]*)\| ([^|]+)\|$", re.M
 SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)(?: \d+)?$")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 # Labels whose values are names or numbers.
-FREE = {"job_id", "worker", "task", "layer", "version", "code", "method", "quantile"}
+FREE = {"job_id", "hook", "worker", "task", "layer", "version", "code", "method", "quantile"}
 # The header that each sends; 3 refuses a page whose type it does not know, and may read names that need quotes.
 ACCEPT = {
     "Prometheus 2": "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
@@ -86,6 +87,8 @@ class Page:
 
 
 class MetricsTest(ProgramTest):
+    maxDiff = None
+
     def scrape(self, port=None):
         port = port or self.cluster.metrics_port
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
@@ -149,7 +152,13 @@ class MetricsTest(ProgramTest):
 
     @mock.patch.dict(os.environ, REGROUP_PEAK_FLOPS="1e12")
     def test_the_table_is_what_the_coordinator_serves(self):
-        self.cluster = self.start_cluster(workers=1)
+        # A webhook that nobody receives: its attempts are counted from zero on.
+        hooks, secret = self.folder / "webhooks.yaml", self.folder / "secret"
+        secret.touch(mode=0o600)
+        secret.write_text(f"{webhook_receiver.SECRET}\n")
+        hooks.write_text(json.dumps(
+            {"webhooks": [{"name": "tracker", "url": "http://127.0.0.1:9/", "secret_file": str(secret)}]}))
+        self.cluster = self.start_cluster(workers=1, coordinator_arguments=["--webhooks", hooks])
         job, page = self.page_of_a_training_job()
         self.check_what_each_prometheus_gets()
         self.check_layers(page, job)

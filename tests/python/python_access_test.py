@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The Python client with certificates and tokens, against the cluster of coordinator/README.md, and with two coordinators."""
 
+import asyncio
 import os
-import socket
 import ssl
 import threading
 import unittest
@@ -148,7 +148,8 @@ class PythonTwoCoordinators(ProgramTest):
 
 
 class Proxy:
-    """A TLS server that passes each connection on to the coordinator with an identity of its own."""
+    """A TLS server that passes each connection on to the coordinator with an identity of its own. One thread serves all of
+    it, since OpenSSL forbids two threads on one connection."""
 
     def __init__(self, certificate, key, port, identity):
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -158,37 +159,41 @@ class Proxy:
         self._onwards.load_cert_chain(identity["cert_file"], identity["key_file"])
         self._onwards.set_alpn_protocols(["h2"])
         self._coordinator = ("localhost", int(port))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._loop = asyncio.new_event_loop()
+        # A client that refuses the certificate is what some tests are about.
+        self._loop.set_exception_handler(lambda loop, context: None)
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server = self._run(asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context))
+        self.port = self._server.sockets[0].getsockname()[1]
 
     def close(self):
-        self._listener.close()
+        self._run(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+    def _run(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
 
-    def _serve(self, connection):
-        try:
-            outside = self._context.wrap_socket(connection, server_side=True)
-            inside = self._onwards.wrap_socket(socket.create_connection(self._coordinator), server_hostname="localhost")
-        except OSError:
-            connection.close()
-            return
-        threading.Thread(target=_copy, args=(inside, outside), daemon=True).start()
-        _copy(outside, inside)
+    async def _stop(self):
+        self._server.close()
+        serving = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+
+    async def _serve(self, reader, writer):
+        inner_reader, inner_writer = await asyncio.open_connection(*self._coordinator, ssl=self._onwards)
+        await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
 
 
-def _copy(source, target):
+async def _copy(source, target):
     """Copies until one side ends."""
     try:
-        while data := source.recv(1 << 16):
-            target.sendall(data)
+        while data := await source.read(1 << 16):
+            target.write(data)
+            await target.drain()
     except OSError:
         pass
     finally:

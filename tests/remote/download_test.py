@@ -69,6 +69,17 @@ class DownloadTest(ProgramTest):
         return [headers.get("Range", "whole") for command, path, headers in self.hub.files.requests
                 if path.endswith("model.safetensors")]
 
+    def kill_a_reader_halfway(self):
+        """Kills a reader that has everything that was sent to it, half the file, and asks for the rest."""
+        self.hub.files.cuts = [BYTES // 2]
+        self.hub.files.holds_after_the_cut = True
+        running = subprocess.Popen(self.command("hf://org/model"), env=self.environment(), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        processes.wait_until(lambda: self.hub.files.held, "the request after the cut", pause_s=0.01)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        self.hub.files.go_on()
+
     def test_a_model_is_read_once_and_the_token_stays_with_the_hub(self):
         self.assertEqual(self.fetch("hf://org/model"), {"model/config.json": "23", "model/model.safetensors": str(BYTES)})
         self.assertEqual(self.fetched(), self.content)
@@ -89,13 +100,7 @@ class DownloadTest(ProgramTest):
         self.assertEqual(len(self.large_reads()), 10)
 
     def test_a_killed_reader_goes_on_where_it_stopped(self):
-        self.hub.files.cuts = [BYTES // 2]
-        self.hub.files.refusals = []
-        running = subprocess.Popen(self.command("hf://org/model"), env=self.environment(), stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)
-        processes.wait_until(lambda: not self.hub.files.cuts, "the cut", pause_s=0.01)
-        running.send_signal(signal.SIGKILL)
-        running.wait()
+        self.kill_a_reader_halfway()
         self.assertFalse(self.target.exists() and list(self.target.rglob("*.safetensors")))
         self.fetch("hf://org/model")
         self.assertEqual(self.fetched(), self.content)
@@ -123,12 +128,7 @@ class DownloadTest(ProgramTest):
                 self.assertEqual([path for path in self.cache.iterdir() if "0000000000" in path.name and path.stat().st_size], [])
 
     def test_a_damaged_part_is_read_anew(self):
-        self.hub.files.cuts = [BYTES // 2]
-        running = subprocess.Popen(self.command("hf://org/model"), env=self.environment(), stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)
-        processes.wait_until(lambda: not self.hub.files.cuts, "the cut", pause_s=0.01)
-        running.send_signal(signal.SIGKILL)
-        running.wait()
+        self.kill_a_reader_halfway()
         [part] = [path for path in self.cache.glob("*.part") if path.stat().st_size > 100_000]
         with open(part, "r+b") as file:
             file.write(b"damage")

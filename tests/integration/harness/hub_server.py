@@ -51,6 +51,10 @@ class FileServer:
         self.refusals = []
         # Cuts the connection whenever so many more bytes of files have been sent; empty once all are used.
         self.cuts = []
+        # With `holds_after_the_cut`, the requests after the last cut wait for `go_on` and are dropped; `held` counts them.
+        self.holds_after_the_cut = False
+        self.held = 0
+        self._going_on = threading.Event()
         self.sent = 0
         self.changed = {}
         self.ignores_ranges = False
@@ -77,12 +81,22 @@ class FileServer:
         self._server.shutdown()
         self._server.server_close()
 
+    def go_on(self):
+        """Ends the hold after a cut."""
+        self.holds_after_the_cut = False
+        self._going_on.set()
+
     def answer(self, handler):
         path = urllib.parse.unquote(urllib.parse.urlsplit(handler.path).path)
         self.requests.append((handler.command, path, dict(handler.headers)))
         self.serve_file(handler, self.folder / path.lstrip("/"))
 
     def serve_file(self, handler, file):
+        if self.holds_after_the_cut and not self.cuts:
+            self.held += 1
+            self._going_on.wait()
+            handler.close_connection = True
+            return None
         if self.refusals:
             status, headers = self.refusals.pop(0)
             return self.reply(handler, status, b"refused", headers)
