@@ -10,6 +10,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <vector>
 
 namespace regroup::fake_gpu {
 namespace {
@@ -42,8 +43,7 @@ class Blocks {
                                               "capacity of {:.2f} MiB of which {:.2f} MiB is free.",
                                               asked / kMiB, CurrentGpu(), limit_ / kMiB, (limit_ - held_) / kMiB));
     }
-    void* const start = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    TORCH_CHECK(start != MAP_FAILED, "the host has no memory for a pretended GPU");
+    void* const start = Take(bytes);
     blocks_[start] = {.asked = asked, .mapped = bytes};
     held_ += asked;
     peak_ = std::max(peak_, held_);
@@ -53,9 +53,14 @@ class Blocks {
   void Remove(void* start) {
     const std::lock_guard lock(mutex_);
     const Block block = blocks_.at(start);
-    munmap(start, block.mapped);
     held_ -= block.asked;
     blocks_.erase(start);
+    if (kept_bytes_ + block.mapped <= kMostKeptBytes) {
+      kept_[block.mapped].push_back(start);
+      kept_bytes_ += block.mapped;
+    } else {
+      munmap(start, block.mapped);
+    }
   }
 
   void Open(void* start) {
@@ -85,11 +90,28 @@ class Blocks {
 
  private:
   static constexpr double kMiB = 1 << 20;
+  static constexpr size_t kMostKeptBytes = size_t{256} << 20;
+
+  /// Returns closed memory of this size: as from CUDA's caching allocator, that of a released block, with its content.
+  void* Take(size_t bytes) {
+    if (const auto kept = kept_.find(bytes); kept != kept_.end() && !kept->second.empty()) {
+      void* const start = kept->second.back();
+      kept->second.pop_back();
+      kept_bytes_ -= bytes;
+      return start;
+    }
+    void* const start = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    TORCH_CHECK(start != MAP_FAILED, "the host has no memory for a pretended GPU");
+    return start;
+  }
 
   const size_t limit_ = static_cast<size_t>(FreeMemoryBytes());
   std::mutex mutex_;
   std::map<void*, Block> blocks_;
   size_t held_ = 0, peak_ = 0;
+  /// Released memory by its size, and how much it is.
+  std::map<size_t, std::vector<void*>> kept_;
+  size_t kept_bytes_ = 0;
 };
 
 /// Never destroyed, since other static objects may hold tensors until the end of the process.

@@ -1,10 +1,14 @@
-"""Converts a random checkpoint of every model family and compares logits and perplexity with Transformers.
+"""Converts a random checkpoint of every model family and compares configuration, logits and perplexity with Transformers.
 
 usage: family_oracle.py <regroup> <logits_tool> [case...]
+
+Every case is aligned by Procrustes analysis and trained. By principal components are converted: the cases that are named,
+those with a way of attention of their own (PRINCIPAL_CASES), and with REGROUP_NIGHTLY=1 all.
 """
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,10 +28,12 @@ UNCHANGED = 1e-4
 # to merge, one case of each layout will do.
 UNMERGED_JOB = (1, {"method": "procrustes"}, {"method": "none"}, False)
 UNMERGED_CASES = {"llama", "gpt2", "t5"}
-JOBS = [
-    (2, {"method": "principal", "similarity": "residual"}, {"method": "none"}, True),
-    (4, {"method": "procrustes", "compare": "joint"}, {"method": "l0", "steps": 3}, False),
-]
+PRINCIPAL_JOB = (2, {"method": "principal", "similarity": "residual"}, {"method": "none"}, True)
+# Rotary positions in halves and in pairs, norms of each kind, biases, fused rows, learned, linear and relative positions,
+# windows, experts, a decoder inside another model, cross attention.
+PRINCIPAL_CASES = {"llama", "qwen2_moe", "qwen3", "gemma2", "gemma3", "llava", "olmo2", "cohere2", "phi3-longrope", "gpt_neox",
+                   "gpt2", "bloom", "t5-gated", "bart"}
+PROCRUSTES_JOB = (4, {"method": "procrustes", "compare": "joint"}, {"method": "l0", "steps": 3}, False)
 
 
 def check_layout(folder, source_folder, layout, kv_heads, source_heads):
@@ -68,6 +74,19 @@ def check_decoding(folder, source, kv_heads):
         assert len(report[role]["answers"]) == 1 and report[role]["answers"][0]["tokens"] <= 8, report[role]["answers"]
 
 
+def without_class_name(folder):
+    """Returns a copy whose configuration does not name the model's class, which Transformers loads but not every engine.
+    A result names the class nevertheless."""
+    copy = f"{folder}-without-class-name"
+    shutil.copytree(folder, copy, copy_function=os.link)
+    config = config_of(folder)
+    assert config.pop("architectures")
+    os.remove(f"{copy}/config.json")
+    with open(f"{copy}/config.json", "w") as file:
+        json.dump(config, file)
+    return copy
+
+
 def convert(programs, work, case, source_folder, source, job):
     share, alignment, finetune, refine = job
     heads = parsed_text_config(source).num_attention_heads
@@ -81,7 +100,8 @@ def convert(programs, work, case, source_folder, source, job):
                           answers={"prompts": ["Gamma."], "new_tokens": 8})  # fmt: skip
     label = f"{case}-{heads // share}".replace("_", "-")
     folder = programs.convert(
-        work, label, source_folder, heads // share, alignment=alignment, finetune=training, refine={"outputs": refine},
+        work, label, without_class_name(source_folder) if job is PROCRUSTES_JOB else source_folder, heads // share,
+        alignment=alignment, finetune=training, refine={"outputs": refine},
         calibration={"data": train, "sequences": 16, "sequence_length": LENGTH}, evaluation=evaluation)  # fmt: skip
     if source.config.is_encoder_decoder:
         check_decoding(folder, source, heads // share)
@@ -191,9 +211,13 @@ def main():
                 check_refusals(programs, work, source_folder)
             if case == "gpt2":
                 check_one_head(programs, work, source_folder, source)
-            for job in [UNMERGED_JOB] * (case in UNMERGED_CASES) + JOBS:
-                convert(programs, work, case, source_folder, source, job)
-                conversions += 1
+            by_principal = bool(sys.argv[3:]) or case in PRINCIPAL_CASES or "REGROUP_NIGHTLY" in os.environ
+            for job, is_wanted in ((UNMERGED_JOB, case in UNMERGED_CASES), (PRINCIPAL_JOB, by_principal),
+                                   (PROCRUSTES_JOB, True)):  # fmt: skip
+                if is_wanted:
+                    convert(programs, work, case, source_folder, source, job)
+                    conversions += 1
+        assert sys.argv[3:] or PRINCIPAL_CASES <= set(cases), PRINCIPAL_CASES - set(cases)
         check_unequal_budget(programs, work)
         assert not [name for name in os.listdir(work) if name.startswith(".")], "staged folders were left behind"
     print(f"{conversions} conversions of {len(cases)} cases agree with Transformers")
