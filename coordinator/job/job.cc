@@ -199,6 +199,7 @@ absl::Status Job::Cancel(Time now) {
 }
 
 absl::Status Job::Pause(Time now) {
+  record_.job.clear_gave_way_to();
   if (IsHeld()) return absl::OkStatus();
   if (IsFinal() || IsWindingDown()) {
     return WrongState(fmt::format("{} is {} and cannot be paused", proto().name(),
@@ -210,6 +211,12 @@ absl::Status Job::Pause(Time now) {
   record_.job.set_state(v1::JOB_STATE_PAUSING);
   record_.pause_start = now;
   Settle(now);
+  return absl::OkStatus();
+}
+
+absl::Status Job::GiveWayTo(const std::string& other, Time now) {
+  REGROUP_RETURN_IF_ERROR(Pause(now));
+  record_.job.set_gave_way_to(other);
   return absl::OkStatus();
 }
 
@@ -255,6 +262,7 @@ void Job::EndPause(Time now) {
   if (IsSet(record_.run_start)) record_.run_start += paused;
   LeaveOut(paused);
   record_.pause_start = {};
+  record_.job.clear_gave_way_to();
 }
 
 void Job::LeaveOut(Duration duration) {

@@ -96,9 +96,12 @@ class Job {
   /// published.
   absl::Status Cancel(Time now);
 
-  /// Stops the job's tasks until Resume; a job that is paused already stays as it is. FAILED_PRECONDITION (WRONG_STATE)
-  /// for a job that has ended or is about to, and once it may have published.
+  /// Stops the job's tasks until Resume. A job that is paused already stays so, and no longer gives way to another.
+  /// FAILED_PRECONDITION (WRONG_STATE) for a job that has ended or is about to, and once it may have published.
   absl::Status Pause(Time now);
+
+  /// Pauses the job for another one of higher priority; see Pause. The owner of the jobs resumes it.
+  absl::Status GiveWayTo(const std::string& other, Time now);
 
   /// Lets a PAUSING or PAUSED job go on. The time since Pause does not count towards resources.max_runtime_s.
   /// FAILED_PRECONDITION (WRONG_STATE) otherwise.

@@ -39,6 +39,7 @@ struct Flags {
   int slow_task_s = 30;
   int shrink_after_s = 300;
   int pause_limit_s = 300;
+  bool preempts = false;
   int keep_finished_days = 0;
   int leader_lease_s = 4;
   int plan_timeout_s = 60;
@@ -174,6 +175,8 @@ void AddFlags(CLI::App* app, Flags* flags) {
                   "later starts from its last checkpoint")
       ->check(CLI::Range(1, 86400))
       ->capture_default_str();
+  app->add_flag("--preempt", flags->preempts,
+                "Pause training while a job of the same owner with a higher resources.priority needs its slots");
   app->add_option("--port-file", flags->port_file, "File to write the port to once it is open");
   app->add_option("--metrics-port-file", flags->metrics_port_file, "File to write the metrics port to once it is open");
   app->add_option("--log-format", flags->log_format, "json or text")
@@ -223,6 +226,7 @@ absl::Status CompleteOptions(Flags* flags) {
   options.cluster.straggler.floor = std::chrono::seconds(flags->slow_task_s);
   options.cluster.shrink_after = std::chrono::seconds(flags->shrink_after_s);
   options.cluster.pause_limit = std::chrono::seconds(flags->pause_limit_s);
+  options.cluster.preempts = flags->preempts;
   return absl::OkStatus();
 }
 

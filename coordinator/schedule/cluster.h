@@ -28,6 +28,7 @@
 #include "coordinator/job/job.h"
 #include "coordinator/schedule/journaled_map.h"
 #include "coordinator/schedule/placement.h"
+#include "coordinator/schedule/preemption.h"
 #include "coordinator/schedule/quotas.h"
 #include "coordinator/schedule/straggler.h"
 #include "regroup/v1/cluster_service.pb.h"
@@ -47,6 +48,8 @@ struct ClusterOptions {
   /// An attempt that still runs this long after its job was paused is stopped; training then goes on from its last
   /// checkpoint when the job is resumed.
   Duration pause_limit = std::chrono::seconds(300);
+  /// True if training is paused while a task of higher priority of the same owner needs its slots.
+  bool preempts = false;
   /// Key from which the secrets of gangs are derived; random, known to this process only. Without it no gang spans
   /// workers.
   std::string gang_secret;
@@ -123,7 +126,7 @@ class Cluster {
   /// Returns OK for the process of the worker that registered last; NOT_FOUND (WORKER_NOT_REGISTERED) for any other.
   absl::Status CheckSession(const std::string& worker, uint64_t incarnation) const;
 
-  // From the clock: ends expired leases, time limits and waits.
+  // From the clock: ends expired leases, time limits and waits; lets jobs give way to others, and go on.
   void Tick(Time now);
 
   /// Gives waiting tasks to asking workers; if none waits, takes slow tasks from their workers. Call after each batch
@@ -262,6 +265,19 @@ class Cluster {
   static std::string FailedOn(const Job& job, size_t task);
   void ForgetMovesOfEndedJobs();
 
+  // Preemption.
+  void ResumeWhatGaveWay(Time now);
+  void MakeWay(Time now);
+  /// Returns true if the job still uses or may soon use slots that another one gave up for it.
+  bool NeedsItsSlots(const std::string& job, const std::vector<Capacity>& capacities, Time now) const;
+  /// Returns the jobs that train and may be paused. Their shares are positions in `workers`.
+  std::vector<Interruptible> InterruptibleJobs(const std::vector<std::string>& workers) const;
+  /// Counts the slots of jobs that already pause as free.
+  void FreeWhatPauses(const std::vector<std::string>& workers, std::vector<Capacity>* capacities,
+                      std::map<std::string, int>* busy_slots) const;
+  /// Returns true if live workers and the owner's quota could hold the task.
+  bool CouldEverRun(const Job& job, const Demand& demand, const std::vector<Capacity>& capacities) const;
+
   /// Returns true if the job should go on but none of its tasks runs.
   static bool IsWaiting(const Job& job);
 
@@ -272,8 +288,9 @@ class Cluster {
   std::vector<Waiting> WaitingTasks(Time now) const;
   /// Returns the slots of each owner's running tasks.
   std::map<std::string, int> BusySlots() const;
-  /// Points the demands to the budgets of their owners, and returns those.
-  std::vector<Budget> BudgetsOf(const std::vector<Waiting>& waiting, std::vector<Demand>* demands) const;
+  /// Points the demands to the budgets of their owners, who use `busy_slots`, and returns those.
+  std::vector<Budget> BudgetsOf(const std::vector<Waiting>& waiting, const std::map<std::string, int>& busy_slots,
+                                std::vector<Demand>* demands) const;
   /// Returns why the owner's quota keeps the task from running; empty if it does not.
   std::string QuotaReason(const Job& job, const Demand& demand, const std::map<std::string, int>& busy_slots) const;
   void StartTask(const std::string& job, size_t task, const std::vector<WorkerRanks>& workers, Time now);

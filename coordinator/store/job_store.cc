@@ -26,6 +26,7 @@ v1::Job WithoutSpec(const v1::Job& job) {
   bare.set_report_folder(job.report_folder());
   bare.set_owner(job.owner());
   bare.set_traceparent(job.traceparent());
+  bare.set_gave_way_to(job.gave_way_to());
   *bare.mutable_warnings() = job.warnings();
   return bare;
 }

@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
+
 #include "services/common/base/error.h"
 #include "services/common/base/status_macros.h"
+#include "services/common/base/trace_parent.h"
 #include "services/common/rpc/status.h"
 
 namespace regroup {
@@ -20,6 +23,12 @@ Client::Client(std::string address, std::shared_ptr<grpc::Channel> channel, bool
       jobs_(v1::JobService::NewStub(channel_)),
       clusters_(v1::ClusterService::NewStub(channel_)) {}
 
+absl::StatusOr<v1::Job> Client::Submit(const v1::SubmitJobRequest& request, const std::string& traceparent) const {
+  grpc::ClientContext context;
+  if (!traceparent.empty()) context.AddMetadata(kTraceparentKey, traceparent);
+  return Call(&JobStub::SubmitJob, request, context);
+}
+
 absl::Status Client::Explain(const grpc::Status& status) const {
   absl::Status error = FromGrpc(status);
   const bool unreachable = ReasonOf(error) == v1::ERROR_REASON_UNSPECIFIED &&
@@ -32,6 +41,11 @@ absl::Status Client::Explain(const grpc::Status& status) const {
                   uses_tls_ ? "; if it runs, check that the files of --tls-certificate, --tls-key and --tls-authority "
                               "are of its authority and have not expired"
                             : "; if it runs with certificates, give --tls-certificate, --tls-key and --tls-authority"));
+}
+
+std::string TraceparentOfEnvironment() {
+  const char* const value = std::getenv(kTraceparentVariable);
+  return value != nullptr && IsTraceparent(value) ? value : "";
 }
 
 }  // namespace regroup

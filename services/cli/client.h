@@ -56,6 +56,10 @@ class Client {
     return CallOn(*clusters_, method, request, context);
   }
 
+  /// Submits with a W3C trace context as metadata, as programs that are instrumented pass it on; an empty one takes
+  /// none along.
+  absl::StatusOr<v1::Job> Submit(const v1::SubmitJobRequest& request, const std::string& traceparent) const;
+
   /// Reads a stream to its end. `on_message` returns false to stop early; the result is then OK. `context` may be
   /// cancelled from another thread.
   template <typename Request, typename Message>
@@ -108,5 +112,9 @@ class Client {
   std::unique_ptr<JobStub> jobs_;
   std::unique_ptr<ClusterStub> clusters_;
 };
+
+/// Returns the trace context of the variable TRACEPARENT; empty if there is none, or if it is malformed, which the
+/// recommendation says to ignore.
+std::string TraceparentOfEnvironment();
 
 }  // namespace regroup

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <memory>
 #include <vector>
 
@@ -51,23 +50,15 @@ struct SubmitOptions {
   bool validate_only = false;
 };
 
-/// Submits with the trace context as metadata, as programs that are instrumented pass it on.
 absl::StatusOr<v1::Job> SubmitWith(const std::string& traceparent, const v1::SubmitJobRequest& request,
                                    const CommandLine& line) {
   REGROUP_ASSIGN_OR_RETURN(const Client client, line.Connect());
-  grpc::ClientContext context;
-  if (!traceparent.empty()) context.AddMetadata(kTraceparentKey, traceparent);
-  return client.Call(&Client::JobStub::SubmitJob, request, context);
+  return client.Submit(request, traceparent.empty() ? TraceparentOfEnvironment() : traceparent);
 }
 
-/// A malformed value of the variable is ignored, as the recommendation says; one that was typed is a mistake.
+/// A malformed value of the variable is ignored; one that was typed is a mistake.
 std::string TraceparentProblem(const std::string& text) {
   return IsTraceparent(text) ? "" : "must be a W3C traceparent: 00-<32 digits>-<16 digits>-<2 digits>";
-}
-
-std::string TraceparentOfEnvironment() {
-  const char* const value = std::getenv(kTraceparentVariable);
-  return value != nullptr && IsTraceparent(value) ? value : "";
 }
 
 ExitCode Submit(const SubmitOptions& options, const CommandLine& line) {
@@ -78,8 +69,7 @@ ExitCode Submit(const SubmitOptions& options, const CommandLine& line) {
   request.set_job_id(options.job_id);
   request.set_request_id(options.request_id);
   request.set_validate_only(options.validate_only);
-  const auto job =
-      SubmitWith(options.traceparent.empty() ? TraceparentOfEnvironment() : options.traceparent, request, line);
+  const auto job = SubmitWith(options.traceparent, request, line);
   if (!job.ok()) return PrintError(job.status(), line.json);
   if (line.json) {
     Print(JsonOf(*job));

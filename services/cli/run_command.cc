@@ -37,7 +37,7 @@ struct RunOptions {
 };
 
 JobCalls CallsOf(const Client& client) {
-  return {.submit = [&client](const auto& request) { return client.Call(&Client::JobStub::SubmitJob, request); },
+  return {.submit = [&client](const auto& request) { return client.Submit(request, TraceparentOfEnvironment()); },
           .retry = [&client](const auto& request) { return client.Call(&Client::JobStub::RetryJob, request); },
           .resume = [&client](const auto& request) { return client.Call(&Client::JobStub::ResumeJob, request); },
           .result_exists =

@@ -220,7 +220,8 @@ class ChartProgramsTest(ProgramTest):
     def test_quotas_and_webhooks_of_the_values_hold(self):
         receiver = Receiver()
         self.addCleanup(receiver.stop)
-        self.release = Release(self.folder, {"coordinator": {"quotas": {"*": {"jobs": 1}}, "webhooksSecret": "hooks"}})
+        self.release = Release(self.folder, {"coordinator": {"quotas": {"*": {"jobs": 1}}, "webhooksSecret": "hooks",
+                                                             "preempt": True}})
         hook = {"name": "pipeline", "url": receiver.url, "secret_file": str(self.folder / "webhooks/pipeline.secret")}
         quotas = chart.find(self.release.objects, "ConfigMap", "-quotas")["data"]["quotas.yaml"]
         for path, content in {"quotas/quotas.yaml": quotas, "webhooks/webhooks.yaml": json.dumps({"webhooks": [hook]}),

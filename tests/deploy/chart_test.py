@@ -164,6 +164,8 @@ class SchemaTest(unittest.TestCase):
         self.assert_refused({"auth": {"jwt": {"enabled": True, "workers": True, "keysConfigMap": "keys"}}}, "auth.jwt.issuer")
         self.assert_refused({"auth": {"jwt": {"enabled": True, "workers": True, "issuer": "https://issuer"}}},
                             "auth.jwt.keysConfigMap")
+        self.assert_refused({"auth": {"jwt": {"enabled": True, "workers": True, "issuer": "https://issuer",
+                                              "keysUrl": "http://issuer/keys"}}}, "keysUrl")
         self.assert_refused({"worker": {"autoscaling": {"enabled": True}}}, "worker.autoscaling.prometheusAddress")
         self.assert_refused({"worker": {"autoscaling": {"enabled": True, "minReplicas": 9, "prometheusAddress": "http://p"}}},
                             "worker.autoscaling.minReplicas")
@@ -424,6 +426,16 @@ class PolicyTest(unittest.TestCase):
 
     def test_with_webhooks_the_coordinator_may_look_up_names(self):
         objects = chart.manifests({"coordinator": {"webhooksSecret": "regroup-webhooks"}})
+        [names] = chart.find(objects, "NetworkPolicy", "-coordinator")["spec"]["egress"]
+        self.assertEqual([port["port"] for port in names["ports"]], [53, 53])
+
+    def test_keys_of_a_url_need_no_config_map(self):
+        jwt = {"enabled": True, "workers": True, "issuer": "https://issuer", "keysUrl": "https://issuer/keys"}
+        objects = chart.manifests({"auth": {"jwt": jwt}})
+        pod = chart.find(objects, "StatefulSet", "-coordinator")["spec"]["template"]["spec"]
+        self.assertIn("--jwt-keys=https://issuer/keys", pod["containers"][0]["args"])
+        self.assertNotIn("jwt-keys", [volume["name"] for volume in pod["volumes"]])
+        self.assertNotIn("jwt-keys", [mount["name"] for mount in pod["containers"][0]["volumeMounts"]])
         [names] = chart.find(objects, "NetworkPolicy", "-coordinator")["spec"]["egress"]
         self.assertEqual([port["port"] for port in names["ports"]], [53, 53])
 

@@ -134,6 +134,25 @@ class Training(PauseTest):
             self.resume(job)
         self.assert_as_undisturbed(self.cluster.wait_for_end(job))
 
+    def test_gives_way_to_a_job_of_higher_priority_and_goes_on_after_it(self):
+        self.start(workers=1, coordinator_arguments=("--preempt",))
+        job = self.submit()
+        with self.cluster.held_at_checkpoint(job, _CHECKPOINT):
+            urgent = self.cluster.submit(self.write_job(
+                job_file.aligned_only(self.results / "urgent", resources={"priority": 1}), "urgent.yaml"))
+            self.assertEqual(self.wait_for_state(job, "PAUSING")["gave_way_to"], urgent)
+            time.sleep(_HEARTBEAT_S)
+        self.assertEqual(self.wait_for_state(job, "PAUSED")["waiting_reason"],
+                         f"gave way to job {urgent}, which has a higher priority")
+        self.cluster.kill_coordinator()
+        self.cluster.start_coordinator()
+        self.assert_succeeded(self.cluster.wait_for_end(urgent))
+        done = self.cluster.wait_for_end(job)
+        self.assertNotIn("gave_way_to", done)
+        self.assert_as_undisturbed(done)
+        self.assert_only_repeated(done, ["finetune"])
+        self.assert_every_step_ran_once(job)
+
     def test_is_cancelled_and_retried(self):
         self.start(workers=1)
         job = self.submit()

@@ -72,6 +72,14 @@ class TraceContext(ProgramTest):
         chosen = self.submit(file, "--traceparent", OTHER_TRACE, environment=environment)
         self.assertEqual(chosen["traceparent"], OTHER_TRACE)
 
+    def test_of_the_environment_reaches_a_local_run(self):
+        file = self.job_of("local", calibration={"data": "/nothing.jsonl"})
+        work = self.folder / "local-work"
+        done = cluster.run_regroup("run", file, "--work-dir", work, environment={"TRACEPARENT": TRACE})
+        self.assertEqual(done.returncode, 1, done.stderr)
+        lines = [line for log in work.glob("jobs/*/*/*/logs/**/stderr") for line in lines_of(log)]
+        self.assertEqual({line.get("traceparent") for line in lines}, {TRACE})
+
     def test_survives_the_coordinator_and_stays_with_a_repeated_request(self):
         file = self.job_of("repeated", finetune={"steps": 100000})
         first = self.submit(file, "--traceparent", TRACE, "--request-id", "one")

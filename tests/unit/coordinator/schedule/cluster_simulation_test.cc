@@ -25,6 +25,7 @@ TEST(ClusterSimulation, KeepsItsPromisesInEveryLife) {
   int layerwise_moves = 0;
   int shrunk = 0;
   int paused = 0;
+  int gave_way = 0;
   for (uint32_t seed = 1; seed <= seeds; ++seed) {
     Simulation simulation(seed);
     simulation.Run();
@@ -35,6 +36,7 @@ TEST(ClusterSimulation, KeepsItsPromisesInEveryLife) {
     layerwise_moves += simulation.layerwise_moves();
     shrunk += simulation.shrunk();
     paused += simulation.paused();
+    gave_way += simulation.gave_way();
   }
   // Lives in which nothing succeeds or nothing fails would test little.
   for (const v1::JobState state : {v1::JOB_STATE_SUCCEEDED, v1::JOB_STATE_FAILED, v1::JOB_STATE_CANCELLED}) {
@@ -45,6 +47,7 @@ TEST(ClusterSimulation, KeepsItsPromisesInEveryLife) {
   EXPECT_GT(layerwise_moves, static_cast<int>(seeds) / 20);
   EXPECT_GT(shrunk, static_cast<int>(seeds) / 200);
   EXPECT_GT(paused, static_cast<int>(seeds) / 10);
+  EXPECT_GT(gave_way, static_cast<int>(seeds) / 10);
 }
 
 /// A defect, and the promise that detects it.

@@ -73,6 +73,8 @@ class Simulation {
   int shrunk() const { return shrunk_; }
   /// Number of changes after which a job was paused.
   int paused() const { return paused_; }
+  /// Number of times that a job gave way to another.
+  int gave_way() const { return gave_way_; }
 
  private:
   bool Has(Defect defect) const { return defect_ == defect; }
@@ -469,6 +471,7 @@ class Simulation {
     return Cluster(ClusterOptions{.lease = Has(Defect::kEndsLeasesEarly) ? kLease / 4 : kLease,
                                   .straggler = {.floor = std::chrono::seconds(2), .factor = 2},
                                   .shrink_after = std::chrono::seconds(1),
+                                  .preempts = true,
                                   .gang_secret = "secret"});
   }
 
@@ -522,6 +525,7 @@ class Simulation {
     const bool was_retried = retried_.count(LastSegment(after.job.name())) > 0;
     const bool was_held = IsHeld(before);
     Check(IsHeld(after) == (after.pause_start != Time{}), "the start of a pause is known while it lasts");
+    CheckWay(before, after);
     if (after.job.state() == v1::JOB_STATE_PAUSED) {
       ++paused_;
       for (const v1::Task& task : after.job.tasks()) {
@@ -537,6 +541,17 @@ class Simulation {
       CheckTaskChange(before.job.tasks(task), after.job.tasks(task), was_retried, was_held && IsHeld(after));
       CheckRanks(before.job.tasks(task), after.job.tasks(task), after.job.resolved_spec().finetune());
     }
+  }
+
+  void CheckWay(const JobRecord& before, const JobRecord& after) {
+    const std::string& other = after.job.gave_way_to();
+    Check(other.empty() || IsHeld(after), "only a job that is paused gives way");
+    if (other.empty() || other == before.job.gave_way_to()) return;
+    ++gave_way_;
+    const v1::Job& winner = cluster_.jobs().Find(other)->proto();
+    Check(winner.resolved_spec().resources().priority() > after.job.resolved_spec().resources().priority() &&
+              winner.owner() == after.job.owner(),
+          "a job gives way to one of higher priority of the same owner");
   }
 
   void CheckRanks(const v1::Task& before, const v1::Task& after, const v1::Finetune& finetune) {
@@ -622,7 +637,9 @@ class Simulation {
     }
     for (const auto& [id, record] : durable_) {
       const Job* job = cluster_.jobs().Find(id);
-      if (job != nullptr && job->IsHeld()) Check(cluster_.ResumeJob(id, now_).ok(), "a paused job is resumed");
+      // A job that gave way goes on by itself.
+      if (job != nullptr && job->IsHeld() && job->proto().gave_way_to().empty())
+        Check(cluster_.ResumeJob(id, now_).ok(), "a paused job is resumed");
     }
     Commit(false);
     while (cluster_.jobs().size() > 0 && now_ < deadline && violations_.empty()) {
@@ -661,6 +678,7 @@ class Simulation {
   int layerwise_moves_ = 0;
   int shrunk_ = 0;
   int paused_ = 0;
+  int gave_way_ = 0;
   /// Tasks that this coordinator has moved.
   std::set<std::string> moved_;
 };

@@ -3,7 +3,10 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <set>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "services/common/base/error.h"
 #include "tests/unit/coordinator/store/store_contract.h"
@@ -13,6 +16,46 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+
+/// Returns the names of the fields that are set, without the given ones.
+std::vector<std::string> FieldsWithout(const std::set<std::string>& left_out, const v1::Job& job) {
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  job.GetReflection()->ListFields(job, &fields);
+  std::vector<std::string> names;
+  for (const google::protobuf::FieldDescriptor* field : fields) {
+    if (!left_out.contains(field->name())) names.push_back(field->name());
+  }
+  return names;
+}
+
+/// Returns a job in which every field is set.
+v1::Job FullJob() {
+  v1::Job job;
+  (*job.mutable_figures())["perplexity/source"] = 2;
+  const google::protobuf::Reflection& reflection = *job.GetReflection();
+  for (int i = 0; i < job.GetDescriptor()->field_count(); ++i) {
+    const google::protobuf::FieldDescriptor* const field = job.GetDescriptor()->field(i);
+    const bool is_message = field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE;
+    const bool is_text = field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_STRING;
+    if (field->is_map()) continue;
+    if (is_message && field->is_repeated()) reflection.AddMessage(&job, field);
+    if (is_message && !field->is_repeated()) reflection.MutableMessage(&job, field);
+    if (is_text && field->is_repeated()) reflection.AddString(&job, field, "text");
+    if (is_text && !field->is_repeated()) reflection.SetString(&job, field, "text");
+  }
+  job.set_state(v1::JOB_STATE_PAUSED);
+  job.set_revision(3);
+  return job;
+}
+
+TEST(StoredJob, KeepsEveryFieldThatIsStored) {
+  const v1::Job job = FullJob();
+  ASSERT_EQ(FieldsWithout({}, job).size(), static_cast<size_t>(job.GetDescriptor()->field_count()));
+  EXPECT_EQ(FieldsWithout({}, WithoutTasks(job)), FieldsWithout({"tasks"}, job));
+  JobChange change;
+  change.record.job = job;
+  EXPECT_EQ(FieldsWithout({}, EventOf(change).job()), FieldsWithout({"tasks", "spec", "resolved_spec"}, job));
+}
 
 TEST_P(JobStoreContract, KeepsAJobAcrossReopening) {
   Job job = Create("a");
