@@ -4,7 +4,7 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: deploy/install.sh [--with-oracles] [--with-engines] [--with-nccl] [--with-linters] [--with-fuzzers]
+Usage: deploy/install.sh [--with-oracles] [--with-engines] [--with-nccl] [--with-wheel] [--with-linters] [--with-fuzzers]
 
 Installs on Debian 12, and skips what is already installed:
   always          Debian packages of deploy/apt-packages.txt (as root or with sudo), and in
@@ -20,6 +20,7 @@ Installs on Debian 12, and skips what is already installed:
                   (33 MB, 130 MB), CTranslate2 (41 MB, 170 MB) and ONNX Runtime GenAI
                   (47 MB, 175 MB)
   --with-nccl     NCCL for gangs on NVIDIA GPUs: 200 MB of download
+  --with-wheel    the Python client's packages alone, which deploy/wheel.sh needs
   --with-linters  clang-format and clang-tidy
   --with-fuzzers  clang with libFuzzer: 1 GB on disk
 TEXT
@@ -126,12 +127,13 @@ install_environment() {
 
 install_engine() { install_environment "$engines/$1" "$1" "$2"; }
 
-with_oracles=no with_engines=no with_nccl=no with_linters=no with_fuzzers=no
+with_oracles=no with_engines=no with_nccl=no with_wheel=no with_linters=no with_fuzzers=no
 for argument in "$@"; do
   case $argument in
     --with-oracles) with_oracles=yes ;;
     --with-engines) with_engines=yes ;;
     --with-nccl) with_nccl=yes ;;
+    --with-wheel) with_wheel=yes ;;
     --with-linters) with_linters=yes ;;
     --with-fuzzers) with_fuzzers=yes ;;
     -h | --help) usage; exit 0 ;;
@@ -151,6 +153,8 @@ make_venv
 if [ $with_oracles = yes ]; then
   install_requirements "$deploy/requirements-oracles.txt" \
     "the packages that tests compare with (2.9 GB of download, 5.2 GB on disk)"
+fi
+if [ $with_oracles = yes ] || [ $with_wheel = yes ]; then
   install_environment "$root/build/python-client" python-client "the Python client's packages (92 MB of download, 470 MB on disk)"
 fi
 install_requirements "$deploy/requirements-libtorch.txt" "libtorch (540 MB of download, 1.3 GB on disk)" --no-deps
