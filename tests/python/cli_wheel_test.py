@@ -90,7 +90,7 @@ class CliWheel(ProgramTest):
         self.command(*at, "cancel", name)
         self.command(*at, "watch", name, status=1)
         self.assertEqual(cluster.job(name)["state"], "JOB_STATE_CANCELLED")
-        self.assertIn("regroup-trainer is not in the folder of", self.command("inspect", places.MODEL, status=3))
+        self.assertIn("Debian packages or image, which have all programs", self.command("inspect", places.MODEL, status=3))
 
     def test_uninstalling_leaves_no_file(self):
         self.pip("uninstall", "--yes", "--quiet", "regroup-cli")

@@ -168,7 +168,8 @@ absl::StatusOr<std::filesystem::path> SiblingProgram(const std::string& name) {
   const std::filesystem::path sibling = self.parent_path() / name;
   if (!error && access(sibling.c_str(), X_OK) == 0) return sibling;
   return absl::UnavailableError(fmt::format(
-      "{} is not in the folder of {}; build it, or install all programs into one folder", name, self.string()));
+      "{} is not in the folder of {}; build it, or use Regroup's Debian packages or image, which have all programs",
+      name, self.string()));
 }
 
 }  // namespace regroup
