@@ -2,8 +2,10 @@
 programs ask for is recorded, and a test can make them fail."""
 
 import contextlib
+import functools
 import hashlib
 import http.server
+import io
 import json
 import pathlib
 import re
@@ -15,10 +17,24 @@ import urllib.parse
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 # Files of at least so many bytes have a SHA-256, as files in Git LFS have; smaller ones have the name of a Git blob.
 LARGE = 4096
+# Bytes that are read and sent at once, so that a file of any size needs no more memory.
+PIECE = 1 << 16
 
 
 def git_name(content):
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+@functools.lru_cache(maxsize=None)
+def _sha256(file, size, changed_ns):
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def sha256_of(file):
+    """Returns the digest of a file, which is read again only after it has changed."""
+    status = file.stat()
+    return _sha256(file, status.st_size, status.st_mtime_ns)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -46,6 +62,7 @@ class FileServer:
 
     def __init__(self, folder, certificate=None):
         self.folder = pathlib.Path(folder)
+        # The method, the path and the headers, with names in lower case, of each request.
         self.requests = []
         # Statuses with headers for the next requests of files, in place of what was asked for.
         self.refusals = []
@@ -86,9 +103,12 @@ class FileServer:
         self.holds_after_the_cut = False
         self._going_on.set()
 
+    def note(self, handler, path):
+        self.requests.append((handler.command, path, {name.lower(): value for name, value in handler.headers.items()}))
+
     def answer(self, handler):
         path = urllib.parse.unquote(urllib.parse.urlsplit(handler.path).path)
-        self.requests.append((handler.command, path, dict(handler.headers)))
+        self.note(handler, path)
         self.serve_file(handler, self.folder / path.lstrip("/"))
 
     def serve_file(self, handler, file):
@@ -102,31 +122,47 @@ class FileServer:
             return self.reply(handler, status, b"refused", headers)
         if not file.is_file():
             return self.reply(handler, 404, b"no such file")
-        content = self.changed.get(file.name) or file.read_bytes()
-        tag = '"' + hashlib.md5(content).hexdigest() + '"'
-        if self.weak_tags:
-            tag = "W/" + tag
+        changed = self.changed.get(file.name)
+        with io.BytesIO(changed) if changed else open(file, "rb") as content:
+            self.serve_content(handler, content, self.tag_of(file, changed))
+        return None
+
+    def tag_of(self, file, changed):
+        status = file.stat()
+        tag = hashlib.md5(changed).hexdigest() if changed else f"{status.st_mtime_ns:x}-{status.st_size:x}"
+        return f'W/"{tag}"' if self.weak_tags else f'"{tag}"'
+
+    def serve_content(self, handler, content, tag):
         if handler.headers.get("If-Match", tag) != tag:
             return self.reply(handler, 412, b"changed")
+        size = content.seek(0, io.SEEK_END)
         first = 0
         asked = handler.headers.get("Range")
         if asked and not self.ignores_ranges:
             first = int(asked.removeprefix("bytes=").removesuffix("-"))
         headers = {"ETag": tag, "Accept-Ranges": "bytes"}
         if first:
-            headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
-        return self.reply(handler, 206 if first else 200, content[first:], headers, counts=True)
+            headers["Content-Range"] = f"bytes {first}-{size - 1}/{size}"
+        content.seek(first)
+        self.begin_reply(handler, 206 if first else 200, size - first, headers)
+        return None if handler.command == "HEAD" else self.send_content(handler, content)
 
-    def reply(self, handler, status, body, headers=None, counts=False):
+    def reply(self, handler, status, body, headers=None):
+        self.begin_reply(handler, status, len(body), headers or {})
+        if handler.command != "HEAD":
+            handler.wfile.write(body)
+
+    @staticmethod
+    def begin_reply(handler, status, length, headers):
         handler.send_response(status)
-        for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
+        for name, value in {**headers, "Content-Length": str(length)}.items():
             handler.send_header(name, value)
         handler.end_headers()
-        if handler.command == "HEAD":
-            return
-        for start in range(0, len(body), 8192):
-            piece = body[start:start + 8192]
-            if counts and self.cuts and self.sent + len(piece) > self.cuts[0]:
+
+    def send_content(self, handler, content):
+        """Sends the rest of a file, up to a cut."""
+        while piece := content.read(PIECE):
+            if self.cuts and self.sent + len(piece) > self.cuts[0]:
                 handler.wfile.write(piece[:self.cuts[0] - self.sent])
                 self.sent = self.cuts.pop(0)
                 handler.wfile.flush()
@@ -135,8 +171,7 @@ class FileServer:
                     handler.connection.shutdown(2)
                 return
             handler.wfile.write(piece)
-            if counts:
-                self.sent += len(piece)
+            self.sent += len(piece)
 
 
 class Hub(FileServer):
@@ -168,7 +203,7 @@ class Hub(FileServer):
     def answer(self, handler):
         url = urllib.parse.urlsplit(handler.path)
         path = urllib.parse.unquote(url.path)
-        self.requests.append((handler.command, path, dict(handler.headers)))
+        self.note(handler, path)
         if self.token and handler.headers.get("Authorization") != f"Bearer {self.token}":
             return self.reply(handler, 401, f"who is {handler.headers.get('Authorization')}".encode())
         if path.startswith("/api/"):
@@ -203,13 +238,12 @@ class Hub(FileServer):
         path = str(file.relative_to(root))
         if not file.is_file():
             return {"type": "directory", "path": path, "size": 0, "oid": "0" * 40}
-        content = file.read_bytes()
+        size = file.stat().st_size
         promised = self.promises.get(file.name)
-        if len(content) < LARGE:
-            return {"type": "file", "path": path, "size": len(content), "oid": promised or git_name(content)}
-        digest = promised or hashlib.sha256(content).hexdigest()
-        return {"type": "file", "path": path, "size": len(content), "oid": git_name(b"pointer"),
-                "lfs": {"oid": digest, "size": len(content), "pointerSize": 134}}
+        if size < LARGE:
+            return {"type": "file", "path": path, "size": size, "oid": promised or git_name(file.read_bytes())}
+        return {"type": "file", "path": path, "size": size, "oid": git_name(b"pointer"),
+                "lfs": {"oid": promised or sha256_of(file), "size": size, "pointerSize": 134}}
 
 
 def make_certificate(folder):
