@@ -124,6 +124,7 @@ absl::Status Complete(const Address& address, const RemoteFile& file, const Remo
     // Parts of two versions must not be joined.
     if (!HasVersion(file)) REGROUP_RETURN_IF_ERROR(writer.StartAnew());
     const uint64_t before = writer.bytes();
+    const uint64_t version = settings.credentials->version();
     writer.Expect();
     const auto sink = [&](const HttpResponse& head, std::string_view piece) { return writer.Receive(head, piece); };
     const auto keep_alive = [&](uint64_t) {
@@ -142,6 +143,7 @@ absl::Status Complete(const Address& address, const RemoteFile& file, const Remo
           fmt::format("{}: the answer ended after {} of {} bytes", what, writer.bytes(), file.bytes));
     }
     if (status.ok()) break;
+    if (response.ok() && settings.credentials->RenewAfter(*response, version)) continue;
     if (!absl::IsUnavailable(status)) return status;
     failures = writer.bytes() > before ? 1 : failures + 1;
     if (failures == kTries) return status;

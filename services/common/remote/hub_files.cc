@@ -18,7 +18,8 @@ constexpr int kMostPages = 1000;
 
 HttpRequest RequestTo(const RemoteSettings& settings, std::string url) {
   HttpRequest request{.url = std::move(url)};
-  if (!settings.hub_token.empty()) request.headers["authorization"] = "Bearer " + settings.hub_token;
+  const std::string token = settings.credentials->Get().hub_token;
+  if (!token.empty()) request.headers["authorization"] = "Bearer " + token;
   return request;
 }
 
@@ -37,7 +38,7 @@ absl::StatusOr<std::string> FindCommit(const Address& address, const ListingCall
   const std::string url =
       fmt::format("{}/revision/{}", ApiOf(address, call.settings), PercentEncoded(address.revision, false));
   REGROUP_ASSIGN_OR_RETURN(const HttpResponse response,
-                           SendPatiently(RequestTo(call.settings, url), address.text, call.client, call.tick));
+                           SendPatiently([&] { return RequestTo(call.settings, url); }, address.text, call));
   const absl::StatusOr<json> answer = ParseJson(response.body);
   try {
     if (answer.ok()) return answer->at("sha").get<std::string>();
@@ -83,7 +84,7 @@ absl::StatusOr<RemoteListing> ListHub(const Address& address, const ListingCall&
   for (int page = 0; !url.empty(); ++page) {
     if (page == kMostPages) return CheckCount(kMostFiles + 1, address);
     REGROUP_ASSIGN_OR_RETURN(const HttpResponse response,
-                             SendPatiently(RequestTo(call.settings, url), address.text, call.client, call.tick));
+                             SendPatiently([&] { return RequestTo(call.settings, url); }, address.text, call));
     const absl::StatusOr<json> answer = ParseJson(response.body);
     try {
       if (!answer.ok()) return NotAHub(address, call.settings);

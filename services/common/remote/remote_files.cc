@@ -7,6 +7,7 @@
 #include <array>
 #include <set>
 
+#include "services/common/base/logging.h"
 #include "services/common/base/printable_text.h"
 #include "services/common/base/status_macros.h"
 #include "services/common/remote/patience.h"
@@ -163,19 +164,31 @@ absl::Status CheckCount(size_t files, const Address& address) {
       fmt::format("{} names more than {} files; write a longer prefix", address.text, kMostFiles));
 }
 
-absl::StatusOr<HttpResponse> SendPatiently(const HttpRequest& request, std::string_view what, HttpClient& client,
-                                           const Tick& tick) {
+absl::StatusOr<HttpResponse> SendPatiently(const std::function<HttpRequest()>& make, std::string_view what,
+                                           const RemoteSettings& settings, HttpClient& client, const Tick& tick) {
   const auto keep_alive = [&](uint64_t) {
     tick();
     return true;
   };
   for (int tried = 1;; ++tried) {
-    absl::StatusOr<HttpResponse> response = client.Send(request, nullptr, keep_alive);
+    const uint64_t version = settings.credentials->version();
+    absl::StatusOr<HttpResponse> response = client.Send(make(), nullptr, keep_alive);
     const absl::Status status = response.ok() ? StatusOf(*response, what) : response.status();
     if (status.ok()) return response;
+    if (response.ok() && settings.credentials->RenewAfter(*response, version)) {
+      tried = 0;
+      continue;
+    }
     if (!absl::IsUnavailable(status) || tried == kTries) return status;
+    LogWarning("a request will be sent again",
+               {{"request", std::string(what)}, {"reason", std::string(status.message())}});
     RestAfter(tried, response.ok() ? RetryAfterSeconds(*response) : std::nullopt, tick);
   }
+}
+
+absl::StatusOr<HttpResponse> SendPatiently(const std::function<HttpRequest()>& make, std::string_view what,
+                                           const ListingCall& call) {
+  return SendPatiently(make, what, call.settings, call.client, call.tick);
 }
 
 }  // namespace regroup

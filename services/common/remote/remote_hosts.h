@@ -39,9 +39,11 @@ bool IsFileName(const std::string& name);
 /// Returns INVALID_ARGUMENT for more than kMostFiles.
 absl::Status CheckCount(size_t files, const Address& address);
 
-/// Sends a request that may be repeated, and again after a pause if it failed for a reason that may pass. `what` begins
-/// the messages.
-absl::StatusOr<HttpResponse> SendPatiently(const HttpRequest& request, std::string_view what, HttpClient& client,
-                                           const Tick& tick);
+/// Makes and sends a request that may be repeated, and again after a pause if it failed for a reason that may pass, or
+/// at once with renewed credentials. `what` begins the messages.
+absl::StatusOr<HttpResponse> SendPatiently(const std::function<HttpRequest()>& make, std::string_view what,
+                                           const RemoteSettings& settings, HttpClient& client, const Tick& tick);
+absl::StatusOr<HttpResponse> SendPatiently(const std::function<HttpRequest()>& make, std::string_view what,
+                                           const ListingCall& call);
 
 }  // namespace regroup

@@ -5,13 +5,14 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "services/common/job_file/address.h"
 #include "services/common/remote/http_client.h"
+#include "services/common/remote/remote_credentials.h"
 
 namespace regroup {
 
@@ -32,24 +33,15 @@ std::string FormatRemoteRules(const RemoteRules& rules);
 /// The variables that hold credentials and endpoints.
 std::vector<std::string> RemoteVariables();
 
-struct AwsCredentials {
-  std::string key_id;
-  std::string secret;
-  /// Empty for a key that is not temporary.
-  std::string session_token;
-};
-
 struct RemoteSettings {
   RemoteRules rules;
   /// Without a slash at its end.
   std::string hub_endpoint = "https://huggingface.co";
-  /// Sent to the hub's endpoint alone; empty for none.
-  std::string hub_token;
   /// Empty for Amazon's own.
   std::string s3_endpoint;
   std::string s3_region = "us-east-1";
-  /// Without a value, requests are not signed, as for public buckets.
-  std::optional<AwsCredentials> aws;
+  /// Shared by the threads of a task.
+  std::shared_ptr<RemoteCredentials> credentials = std::make_shared<RemoteCredentials>();
 
   /// Returns the rules for a client of addresses of this kind: the origin that the operator configured for it may have
   /// a private address.

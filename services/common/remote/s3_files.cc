@@ -54,7 +54,7 @@ absl::StatusOr<std::vector<RemoteFile>> ListObjects(const Address& address, cons
     if (page_number == kMostPages) return CheckCount(kMostFiles + 1, address);
     REGROUP_ASSIGN_OR_RETURN(
         const HttpResponse response,
-        SendPatiently(MakeS3Request(list, call.settings, std::time(nullptr)), address.text, call.client, call.tick));
+        SendPatiently([&] { return MakeS3Request(list, call.settings, std::time(nullptr)); }, address.text, call));
     REGROUP_ASSIGN_OR_RETURN(Page page, ParsePage(response.body, HostOf(response.url)));
     for (RemoteFile& object : page.objects) {
       object.name = object.locator;
@@ -78,7 +78,7 @@ absl::StatusOr<RemoteListing> ListBucket(const Address& address, const ListingCa
                      .query = {{"list-type", "2"}, {"max-keys", "1"}, {"prefix", address.path}}};
   REGROUP_ASSIGN_OR_RETURN(
       const HttpResponse response,
-      SendPatiently(MakeS3Request(first, call.settings, std::time(nullptr)), address.text, call.client, call.tick));
+      SendPatiently([&] { return MakeS3Request(first, call.settings, std::time(nullptr)); }, address.text, call));
   REGROUP_ASSIGN_OR_RETURN(Page page, ParsePage(response.body, HostOf(response.url)));
   if (!page.objects.empty() && page.objects.front().locator == address.path) {
     page.objects.front().name = address.path;

@@ -79,7 +79,8 @@ HttpRequest MakeS3Request(const S3Call& call, const RemoteSettings& settings, st
                       .file = call.file};
   request.headers["host"] = HostHeader(place.endpoint);
   const std::string payload = call.file ? call.file_sha256 : Sha256Of(call.body);
-  if (settings.aws) Sign(place.path, query, *settings.aws, settings.s3_region, now, payload, request);
+  const std::optional<AwsCredentials> aws = settings.credentials->Get().aws;
+  if (aws) Sign(place.path, query, *aws, settings.s3_region, now, payload, request);
   return request;
 }
 

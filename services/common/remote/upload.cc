@@ -128,8 +128,8 @@ class FolderUpload {
   std::string KeyOf(const std::string& name) const { return fmt::format("{}/{}", target_.path, name); }
 
   absl::StatusOr<HttpResponse> Send(const S3Call& call, HttpClient& client) const {
-    return SendPatiently(MakeS3Request(call, settings_, std::time(nullptr)),
-                         fmt::format("s3://{}/{}", call.bucket, call.key), client, tick_);
+    return SendPatiently([&] { return MakeS3Request(call, settings_, std::time(nullptr)); },
+                         fmt::format("s3://{}/{}", call.bucket, call.key), settings_, client, tick_);
   }
 
   const LocalFile* FindFile(const std::string& key) const {
@@ -282,7 +282,7 @@ class FolderUpload {
         .query = {{"partNumber", std::to_string(part.number)}, {"uploadId", journal_.Find(part.file->name).upload}},
         .file = piece,
         .file_sha256 = digest};
-    const absl::StatusOr<HttpResponse> response = SendPart(call, client);
+    const absl::StatusOr<HttpResponse> response = Send(call, client);
     if (absl::IsNotFound(response.status())) return Removed(*part.file);
     REGROUP_RETURN_IF_ERROR(response.status());
     const auto tag = response->headers.find("etag");
@@ -291,25 +291,6 @@ class FolderUpload {
     }
     count_(static_cast<int64_t>(part.bytes));
     return journal_.AddPart(part.file->name, part.number, {.tag = tag->second, .sha256 = digest});
-  }
-
-  /// Sends a part, again after a pause if that failed for a reason that may pass.
-  absl::StatusOr<HttpResponse> SendPart(const S3Call& call, HttpClient& client) const {
-    const std::string what = fmt::format("s3://{}/{}", call.bucket, call.key);
-    for (int tried = 1;; ++tried) {
-      const auto keep_alive = [&](uint64_t) {
-        count_(0);
-        return true;
-      };
-      absl::StatusOr<HttpResponse> response =
-          client.Send(MakeS3Request(call, settings_, std::time(nullptr)), nullptr, keep_alive);
-      const absl::Status status = response.ok() ? StatusOf(*response, what) : response.status();
-      if (status.ok()) return response;
-      if (!absl::IsUnavailable(status) || tried == kTries) return status;
-      LogWarning("a part of an upload is sent again",
-                 {{"object", call.key}, {"reason", std::string(status.message())}});
-      RestAfter(tried, response.ok() ? RetryAfterSeconds(*response) : std::nullopt, tick_);
-    }
   }
 
   /// Adds the bytes to `whole` too, if that is given.
@@ -373,17 +354,19 @@ class FolderUpload {
     for (const auto& [number, part] : sent.parts) {
       parts += fmt::format("<Part><PartNumber>{}</PartNumber><ETag>{}</ETag></Part>", number, Escaped(part.tag));
     }
-    HttpRequest request =
-        MakeS3Request({.method = "POST",
-                       .bucket = target_.place,
-                       .key = KeyOf(file.name),
-                       .query = {{"uploadId", sent.upload}},
-                       .body = fmt::format("<CompleteMultipartUpload>{}</CompleteMultipartUpload>", parts)},
-                      settings_, std::time(nullptr));
-    // A server may need minutes to join the parts.
-    request.stall_timeout_s = kJoinTimeoutS;
+    const S3Call call{.method = "POST",
+                      .bucket = target_.place,
+                      .key = KeyOf(file.name),
+                      .query = {{"uploadId", sent.upload}},
+                      .body = fmt::format("<CompleteMultipartUpload>{}</CompleteMultipartUpload>", parts)};
+    const auto make = [&] {
+      HttpRequest request = MakeS3Request(call, settings_, std::time(nullptr));
+      // A server may need minutes to join the parts.
+      request.stall_timeout_s = kJoinTimeoutS;
+      return request;
+    };
     const absl::StatusOr<HttpResponse> response =
-        SendPatiently(request, fmt::format("s3://{}/{}", target_.place, KeyOf(file.name)), client_, tick_);
+        SendPatiently(make, fmt::format("s3://{}/{}", target_.place, KeyOf(file.name)), settings_, client_, tick_);
     if (absl::IsNotFound(response.status())) {
       // An answer that was lost may have told of success.
       REGROUP_ASSIGN_OR_RETURN(sent.is_complete, HasObject(file));

@@ -34,7 +34,7 @@ constexpr std::array kOptional = {"added_tokens.json",
 /// Describes one file; NOT_FOUND if there is none.
 absl::StatusOr<RemoteFile> Describe(const std::string& url, std::string name, const ListingCall& call) {
   REGROUP_ASSIGN_OR_RETURN(const HttpResponse response,
-                           SendPatiently({.method = "HEAD", .url = url}, url, call.client, call.tick));
+                           SendPatiently([&] { return HttpRequest{.method = "HEAD", .url = url}; }, url, call));
   RemoteFile file{.name = std::move(name), .locator = url};
   const auto length = response.headers.find("content-length");
   if (length == response.headers.end() || !absl::SimpleAtoi(length->second, &file.bytes)) {
@@ -49,7 +49,7 @@ absl::StatusOr<RemoteFile> Describe(const std::string& url, std::string name, co
 /// Returns the names of the files in which the weights lie.
 absl::StatusOr<std::set<std::string>> WeightFiles(const std::string& folder, const ListingCall& call) {
   const std::string url = fmt::format("{}/{}", folder, kIndex);
-  const absl::StatusOr<HttpResponse> response = SendPatiently({.url = url}, url, call.client, call.tick);
+  const absl::StatusOr<HttpResponse> response = SendPatiently([&] { return HttpRequest{.url = url}; }, url, call);
   if (absl::IsNotFound(response.status())) return std::set<std::string>{kOneFile};
   REGROUP_RETURN_IF_ERROR(response.status());
   std::set<std::string> names = {kIndex};

@@ -80,6 +80,7 @@ class BucketServer:
         log.close()
         processes.wait_until(lambda: self._is_open(port), "the S3 server", patience_s=120)
         self.proxy = CuttingProxy(port)
+        self.port = port
         self._direct = f"http://127.0.0.1:{port}"
         self.url = f"http://127.0.0.1:{self.proxy.port}"
         self._make_user()
