@@ -337,6 +337,8 @@ absl::Status StatusOf(const HttpResponse& response, std::string_view what) {
   // S3 gives several reasons the same status.
   if (code == "ExpiredToken" || code == "InvalidToken") return absl::PermissionDeniedError(message);
   if (code == "RequestTimeout" || code == "OperationAborted") return absl::UnavailableError(message);
+  if (code == "ConditionalRequestConflict") return absl::AbortedError(message);
+  if (code == "NotImplemented") return absl::UnimplementedError(message);
   switch (response.status) {
     case 401:
     case 403:

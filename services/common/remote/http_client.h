@@ -94,8 +94,8 @@ class HttpClient {
 
 /// Returns OK for a status of 200 to 299. `what` begins the message. Of the body, which may repeat a credential, the
 /// message shows the elements Code and Message of an error of S3, and nothing else. UNAVAILABLE for what may pass (408,
-/// 429, 5xx), PERMISSION_DENIED (401, 403), NOT_FOUND (404, 410), ABORTED for a file that changed meanwhile (412, 416),
-/// otherwise INVALID_ARGUMENT.
+/// 429, 5xx), PERMISSION_DENIED (401, 403), NOT_FOUND (404, 410), ABORTED for a condition that is not met, such as that
+/// the file has not changed (412, 416), UNIMPLEMENTED for what the server says it has not, otherwise INVALID_ARGUMENT.
 absl::Status StatusOf(const HttpResponse& response, std::string_view what);
 
 /// Returns the seconds of the header Retry-After, at most an hour; nothing if there is none.

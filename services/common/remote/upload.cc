@@ -32,6 +32,8 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kMostParts = 10'000;
 constexpr int kJoinTimeoutS = 600;
+/// User metadata of every object, so that an upload knows its own ones.
+constexpr char kUploadHeader[] = "x-amz-meta-regroup-upload";
 
 struct LocalFile {
   std::string name;
@@ -125,11 +127,32 @@ class FolderUpload {
     uint64_t bytes;
   };
 
+  /// The writer of an object.
+  enum class Owner { kNobody, kThisUpload, kAnother };
+
   std::string KeyOf(const std::string& name) const { return fmt::format("{}/{}", target_.path, name); }
 
-  absl::StatusOr<HttpResponse> Send(const S3Call& call, HttpClient& client) const {
-    return SendPatiently([&] { return MakeS3Request(call, settings_, std::time(nullptr)); },
-                         fmt::format("s3://{}/{}", call.bucket, call.key), settings_, client, tick_);
+  absl::StatusOr<HttpResponse> Send(const S3Call& call, HttpClient& client, int stall_timeout_s = 0) const {
+    const auto make = [&] {
+      HttpRequest request = MakeS3Request(call, settings_, std::time(nullptr));
+      request.stall_timeout_s = stall_timeout_s;
+      return request;
+    };
+    return SendPatiently(make, fmt::format("s3://{}/{}", call.bucket, call.key), settings_, client, tick_);
+  }
+
+  /// Sends a request that makes an object, on the condition that there is none, unless the server knows no conditions.
+  absl::StatusOr<HttpResponse> SendIfAbsent(S3Call call, int stall_timeout_s = 0) {
+    if (sends_conditions_) {
+      call.headers.insert_or_assign("if-none-match", "*");
+      absl::StatusOr<HttpResponse> response = Send(call, client_, stall_timeout_s);
+      if (!absl::IsUnimplemented(response.status())) return response;
+      LogWarning("the bucket knows no conditions, so nothing keeps two uploads to one address apart",
+                 {{"object", call.key}});
+      sends_conditions_ = false;
+      call.headers.erase("if-none-match");
+    }
+    return Send(call, client_, stall_timeout_s);
   }
 
   const LocalFile* FindFile(const std::string& key) const {
@@ -193,14 +216,17 @@ class FolderUpload {
       if (goes_on) return absl::OkStatus();
       sent = SentFile();
       // An earlier call may have completed it and died before it noted that; otherwise somebody removed it.
-      REGROUP_ASSIGN_OR_RETURN(sent.is_complete, HasObject(file));
+      REGROUP_ASSIGN_OR_RETURN(const Owner owner, OwnerOf(file));
+      sent.is_complete = owner == Owner::kThisUpload;
       if (sent.is_complete) return journal_.Put(file.name, sent);
     }
     if (sent.is_complete) return absl::OkStatus();
-    REGROUP_ASSIGN_OR_RETURN(
-        const HttpResponse response,
-        Send({.method = "POST", .bucket = target_.place, .key = KeyOf(file.name), .query = {{"uploads", ""}}},
-             client_));
+    REGROUP_ASSIGN_OR_RETURN(const HttpResponse response, Send({.method = "POST",
+                                                                .bucket = target_.place,
+                                                                .key = KeyOf(file.name),
+                                                                .query = {{"uploads", ""}},
+                                                                .headers = {{kUploadHeader, journal_.id()}}},
+                                                               client_));
     sent.upload = ElementOf(response.body, "InitiateMultipartUploadResult", "UploadId");
     if (sent.upload.empty()) {
       return absl::UnavailableError(fmt::format("{} does not answer as S3 does", HostOf(response.url)));
@@ -218,15 +244,15 @@ class FolderUpload {
     return true;
   }
 
-  /// Returns true if this job has made the object.
-  absl::StatusOr<bool> HasObject(const LocalFile& file) {
-    if (!journal_.is_completing()) return false;
+  absl::StatusOr<Owner> OwnerOf(const LocalFile& file) {
+    if (!journal_.is_completing()) return Owner::kNobody;
     const absl::StatusOr<HttpResponse> response =
         Send({.method = "HEAD", .bucket = target_.place, .key = KeyOf(file.name)}, client_);
-    if (absl::IsNotFound(response.status())) return false;
+    if (absl::IsNotFound(response.status())) return Owner::kNobody;
     REGROUP_RETURN_IF_ERROR(response.status());
-    const auto length = response->headers.find("content-length");
-    return length != response->headers.end() && length->second == std::to_string(file.bytes);
+    const auto upload = response->headers.find(kUploadHeader);
+    const bool is_own = upload != response->headers.end() && upload->second == journal_.id();
+    return is_own ? Owner::kThisUpload : Owner::kAnother;
   }
 
   /// Returns the parts that the bucket does not have; counts those that it has.
@@ -359,18 +385,15 @@ class FolderUpload {
                       .key = KeyOf(file.name),
                       .query = {{"uploadId", sent.upload}},
                       .body = fmt::format("<CompleteMultipartUpload>{}</CompleteMultipartUpload>", parts)};
-    const auto make = [&] {
-      HttpRequest request = MakeS3Request(call, settings_, std::time(nullptr));
-      // A server may need minutes to join the parts.
-      request.stall_timeout_s = kJoinTimeoutS;
-      return request;
-    };
-    const absl::StatusOr<HttpResponse> response =
-        SendPatiently(make, fmt::format("s3://{}/{}", target_.place, KeyOf(file.name)), settings_, client_, tick_);
-    if (absl::IsNotFound(response.status())) {
+    // A server may need minutes to join the parts.
+    const absl::StatusOr<HttpResponse> response = SendIfAbsent(call, kJoinTimeoutS);
+    if (absl::IsNotFound(response.status()) || absl::IsAborted(response.status())) {
       // An answer that was lost may have told of success.
-      REGROUP_ASSIGN_OR_RETURN(sent.is_complete, HasObject(file));
-      return sent.is_complete ? journal_.Put(file.name, sent) : Removed(file);
+      REGROUP_ASSIGN_OR_RETURN(const Owner owner, OwnerOf(file));
+      if (owner == Owner::kAnother) return NotFree(target_, {.name = KeyOf(file.name)});
+      if (owner == Owner::kNobody) return absl::IsAborted(response.status()) ? Contested(file.name) : Removed(file);
+      sent.is_complete = true;
+      return journal_.Put(file.name, sent);
     }
     REGROUP_RETURN_IF_ERROR(response.status());
     // An error may come with status 200, because the server answers before it has finished.
@@ -388,19 +411,27 @@ class FolderUpload {
         fmt::format("s3://{}/{}: the upload was removed from the bucket", target_.place, KeyOf(file.name)));
   }
 
+  /// The next call looks at what is there by then.
+  absl::Status Contested(const std::string& name) const {
+    return absl::UnavailableError(
+        fmt::format("s3://{}/{}: another program writes the same object", target_.place, KeyOf(name)));
+  }
+
   absl::Status WriteMarker() {
     nlohmann::ordered_json files = nlohmann::ordered_json::object();
     for (const LocalFile& file : files_) {
       files[file.name] = {{"bytes", file.bytes}, {"sha256", checksums_.at(file.name)}};
     }
     const nlohmann::ordered_json marker = {{"job", options_.job}, {"upload", journal_.id()}, {"files", files}};
-    return Send({.method = "PUT",
-                 .bucket = target_.place,
-                 .key = KeyOf(kMarker),
-                 .headers = {{"content-type", "application/json"}},
-                 .body = marker.dump(1) + "\n"},
-                client_)
-        .status();
+    const absl::Status status = SendIfAbsent({.method = "PUT",
+                                              .bucket = target_.place,
+                                              .key = KeyOf(kMarker),
+                                              .headers = {{"content-type", "application/json"}},
+                                              .body = marker.dump(1) + "\n"})
+                                    .status();
+    if (!absl::IsAborted(status)) return status;
+    const absl::StatusOr<bool> is_own = IsOwnMarker({.name = KeyOf(kMarker), .locator = KeyOf(kMarker)});
+    return absl::IsNotFound(is_own.status()) ? Contested(kMarker) : is_own.status();
   }
 
   const fs::path& folder_;
@@ -413,6 +444,7 @@ class FolderUpload {
   HttpClient client_;
   std::vector<LocalFile> files_;
   Checksums checksums_;
+  bool sends_conditions_ = true;
 };
 
 }  // namespace
