@@ -125,14 +125,14 @@ absl::Status Complete(const Address& address, const RemoteFile& file, const Remo
     if (!HasVersion(file)) REGROUP_RETURN_IF_ERROR(writer.StartAnew());
     const uint64_t before = writer.bytes();
     const uint64_t version = settings.credentials->version();
+    const HttpRequest request = MakeReadRequest(address, file, before, settings);
     writer.Expect();
     const auto sink = [&](const HttpResponse& head, std::string_view piece) { return writer.Receive(head, piece); };
     const auto keep_alive = [&](uint64_t) {
       count(0);
       return true;
     };
-    const absl::StatusOr<HttpResponse> response =
-        client.Send(MakeReadRequest(address, file, before, settings), sink, keep_alive);
+    const absl::StatusOr<HttpResponse> response = client.Send(request, sink, keep_alive);
     absl::Status status = response.ok() ? StatusOf(*response, what) : response.status();
     if (absl::IsAborted(status)) {
       return absl::UnavailableError(
@@ -143,7 +143,7 @@ absl::Status Complete(const Address& address, const RemoteFile& file, const Remo
           fmt::format("{}: the answer ended after {} of {} bytes", what, writer.bytes(), file.bytes));
     }
     if (status.ok()) break;
-    if (response.ok() && settings.credentials->RenewAfter(*response, version)) continue;
+    if (response.ok() && settings.AdaptTo(request, *response, version)) continue;
     if (!absl::IsUnavailable(status)) return status;
     failures = writer.bytes() > before ? 1 : failures + 1;
     if (failures == kTries) return status;

@@ -70,6 +70,11 @@ bool IsRedirect(int status) {
   return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
 }
 
+bool NamesOtherRegion(const HttpRequest& request, const HttpResponse& response) {
+  const auto region = response.headers.find("x-amz-bucket-region");
+  return !request.bucket.empty() && region != response.headers.end() && region->second != request.region;
+}
+
 bool UsesProxy() {
   constexpr std::array kVariables = {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
   return std::any_of(kVariables.begin(), kVariables.end(), [](const char* name) {
@@ -318,6 +323,7 @@ absl::StatusOr<HttpResponse> HttpClient::Send(const HttpRequest& request, const 
     REGROUP_RETURN_IF_ERROR(response.status());
     const auto location = response->headers.find("location");
     const bool reads = request.method == "GET" || request.method == "HEAD";
+    if (NamesOtherRegion(request, *response)) return response;
     if (!IsRedirect(response->status) || !reads || location == response->headers.end()) return response;
     REGROUP_ASSIGN_OR_RETURN(std::string target, RedirectTarget(current.url, location->second));
     if (OriginOf(target) != OriginOf(current.url)) {
@@ -327,6 +333,8 @@ absl::StatusOr<HttpResponse> HttpClient::Send(const HttpRequest& request, const 
   }
   return absl::UnavailableError(fmt::format("{} redirects too often", WithoutQuery(request.url)));
 }
+
+std::string ErrorElement(const HttpResponse& response, std::string_view name) { return ElementIn(response.body, name); }
 
 absl::Status StatusOf(const HttpResponse& response, std::string_view what) {
   if (response.status >= 200 && response.status < 300) return absl::OkStatus();

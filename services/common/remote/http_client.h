@@ -43,6 +43,10 @@ struct HttpRequest {
   std::optional<FilePart> file = std::nullopt;
   /// Seconds without a byte after which the transfer has failed; 0 for those of the rules.
   int stall_timeout_s = 0;
+  /// The bucket and the region of a request to S3; empty for others. A redirect that names another region is not
+  /// followed but returned.
+  std::string bucket = {};
+  std::string region = {};
 };
 
 struct HttpResponse {
@@ -97,6 +101,9 @@ class HttpClient {
 /// 429, 5xx), PERMISSION_DENIED (401, 403), NOT_FOUND (404, 410), ABORTED for a condition that is not met, such as that
 /// the file has not changed (412, 416), UNIMPLEMENTED for what the server says it has not, otherwise INVALID_ARGUMENT.
 absl::Status StatusOf(const HttpResponse& response, std::string_view what);
+
+/// Returns the text of an element of an error that S3 sends, to be shown; empty if there is none.
+std::string ErrorElement(const HttpResponse& response, std::string_view name);
 
 /// Returns the seconds of the header Retry-After, at most an hour; nothing if there is none.
 std::optional<int> RetryAfterSeconds(const HttpResponse& response);

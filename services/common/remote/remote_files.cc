@@ -172,10 +172,11 @@ absl::StatusOr<HttpResponse> SendPatiently(const std::function<HttpRequest()>& m
   };
   for (int tried = 1;; ++tried) {
     const uint64_t version = settings.credentials->version();
-    absl::StatusOr<HttpResponse> response = client.Send(make(), nullptr, keep_alive);
+    const HttpRequest request = make();
+    absl::StatusOr<HttpResponse> response = client.Send(request, nullptr, keep_alive);
     const absl::Status status = response.ok() ? StatusOf(*response, what) : response.status();
     if (status.ok()) return response;
-    if (response.ok() && settings.credentials->RenewAfter(*response, version)) {
+    if (response.ok() && settings.AdaptTo(request, *response, version)) {
       tried = 0;
       continue;
     }

@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "services/common/job_file/address.h"
+#include "services/common/remote/bucket_regions.h"
 #include "services/common/remote/http_client.h"
 #include "services/common/remote/remote_credentials.h"
 
@@ -42,6 +43,13 @@ struct RemoteSettings {
   std::string s3_region = "us-east-1";
   /// Shared by the threads of a task.
   std::shared_ptr<RemoteCredentials> credentials = std::make_shared<RemoteCredentials>();
+  std::shared_ptr<BucketRegions> regions = std::make_shared<BucketRegions>();
+
+  /// Returns true if the answer asks for other credentials or another region and there are such, so that the request
+  /// should be made anew. `version` is that of the credentials before the request was made.
+  bool AdaptTo(const HttpRequest& request, const HttpResponse& response, uint64_t version) const {
+    return credentials->RenewAfter(response, version) || regions->LearnFrom(request, response);
+  }
 
   /// Returns the rules for a client of addresses of this kind: the origin that the operator configured for it may have
   /// a private address.

@@ -27,10 +27,10 @@ struct Place {
   std::string path;
 };
 
-Place PlaceOf(const S3Call& call, const RemoteSettings& settings) {
+Place PlaceOf(const S3Call& call, const std::string& region, const RemoteSettings& settings) {
   const std::string key = PercentEncoded(call.key, true);
   if (!settings.s3_endpoint.empty()) return {settings.s3_endpoint, fmt::format("/{}/{}", call.bucket, key)};
-  const std::string host = fmt::format("s3.{}.amazonaws.com", settings.s3_region);
+  const std::string host = fmt::format("s3.{}.amazonaws.com", region);
   if (call.bucket.find('.') != std::string::npos) return {"https://" + host, fmt::format("/{}/{}", call.bucket, key)};
   return {fmt::format("https://{}.{}", call.bucket, host), "/" + key};
 }
@@ -70,17 +70,20 @@ void Sign(const std::string& path, const std::string& query, const AwsCredential
 }  // namespace
 
 HttpRequest MakeS3Request(const S3Call& call, const RemoteSettings& settings, std::time_t now) {
-  const Place place = PlaceOf(call, settings);
+  const std::string region = settings.regions->RegionOf(call.bucket, settings.s3_region);
+  const Place place = PlaceOf(call, region, settings);
   const std::string query = QueryOf(call);
   HttpRequest request{.method = call.method,
                       .url = fmt::format("{}{}{}{}", place.endpoint, place.path, query.empty() ? "" : "?", query),
                       .headers = call.headers,
                       .body = call.body,
-                      .file = call.file};
+                      .file = call.file,
+                      .bucket = call.bucket,
+                      .region = region};
   request.headers["host"] = HostHeader(place.endpoint);
   const std::string payload = call.file ? call.file_sha256 : Sha256Of(call.body);
   const std::optional<AwsCredentials> aws = settings.credentials->Get().aws;
-  if (aws) Sign(place.path, query, *aws, settings.s3_region, now, payload, request);
+  if (aws) Sign(place.path, query, *aws, region, now, payload, request);
   return request;
 }
 

@@ -144,7 +144,7 @@ class FolderUpload {
   /// Sends a request that makes an object, on the condition that there is none, unless the server knows no conditions.
   absl::StatusOr<HttpResponse> SendIfAbsent(S3Call call, int stall_timeout_s = 0) {
     if (sends_conditions_) {
-      call.headers.insert_or_assign("if-none-match", "*");
+      call.headers.emplace("if-none-match", "*");
       absl::StatusOr<HttpResponse> response = Send(call, client_, stall_timeout_s);
       if (!absl::IsUnimplemented(response.status())) return response;
       LogWarning("the bucket knows no conditions, so nothing keeps two uploads to one address apart",

@@ -35,8 +35,8 @@ absl::Status CheckIsFree(const Address& target, const RemoteSettings& settings, 
 /// The folder must have regroup/SHA256SUMS. ALREADY_EXISTS if the address holds anything that the upload of this
 /// journal did not make: this is looked at before the first request and before the first object appears, and is a
 /// condition of the requests by which objects appear. DATA_LOSS if a file is not as its checksum says or changed since
-/// it was sent; UNAVAILABLE after kTries failures in a row, or if another program writes the same object at that moment;
-/// otherwise errors of HttpClient, StatusOf and the file system.
+/// it was sent; UNAVAILABLE after kTries failures in a row, or if another program writes the same object at that
+/// moment; otherwise errors of HttpClient, StatusOf and the file system.
 absl::Status Upload(const std::filesystem::path& folder, const Address& target, const RemoteSettings& settings,
                     const UploadOptions& options, const CountBytes& count);
 
