@@ -98,6 +98,7 @@ FENCES = {
     "libcurl": (r"curl/", ["services/common/remote/http_client.cc"]),
     "TinyXML-2": (r"tinyxml2\.h$", ["services/common/remote/s3_files.cc", "services/common/remote/upload.cc"]),
     "zlib and Zstandard": (r"(zlib|zstd)\.h$", ["trainer/data/data_decoder.cc"]),
+    "libsndfile": (r"sndfile\.h$", ["trainer/data/audio/clip_reader.cc"]),
     "Arrow": (r"(arrow|parquet)/(?!checked_file|parquet_decoder|parquet_rows)", ["trainer/data/parquet/parquet_module.cc"]),
     "CLI11": (r"CLI/", ["services/cli/", "services/common/programs/man_page.h", "services/common/rpc/security_flags.h",
                         "services/worker/worker_options.cc", "coordinator/main/", "trainer/main.cc"]),

@@ -134,7 +134,7 @@ class Contents(PackageTest):
             self.assertIn(f"regroup-cli (= {VERSION})", self.field(name, "Depends"))
             self.assertIn("systemd-sysusers", self.field(name, "Depends"))
         self.assertIn("libpq5", self.field("regroup-coordinator", "Depends"))
-        for library in ("openmpi-bin", "libopenmpi3", "libsentencepiece0"):
+        for library in ("openmpi-bin", "libopenmpi3", "libsentencepiece0", "libsndfile1"):
             self.assertIn(library, self.field("regroup-worker", "Depends"))
 
     def test_services_are_made_ready_and_not_started(self):

@@ -1,13 +1,17 @@
 // Lets a Python oracle drive our reader of data files: reads one JSON request per line, prints one answer each.
 //
 // {"read": file} -> {"objects": [each line as text], "digest": of the file, "progress": at the end, 0 to 1}
+// {"clip": WAV file, "mel_bins": n, "frames": n} -> {"spectrogram": [each value]}
 // Any failure is {"error": text, "code": its class}.
 #include <iostream>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "services/common/base/status_macros.h"
+#include "trainer/data/audio/clip_reader.h"
+#include "trainer/data/audio/log_mel.h"
 #include "trainer/data/json_lines_reader.h"
 
 namespace regroup {
@@ -28,8 +32,16 @@ absl::StatusOr<Json> Read(const std::string& path) {
   return Json{{"objects", objects}, {"digest", digest}, {"progress", progress}};
 }
 
+absl::StatusOr<Json> SpectrogramOf(const Json& request) {
+  const SpectrogramShape shape{.mel_bins = request["mel_bins"], .frames = request["frames"]};
+  REGROUP_ASSIGN_OR_RETURN(const std::vector<float> clip,
+                           ReadClip(request["clip"].get<std::string>(), shape.Samples()));
+  return Json{{"spectrogram", LogMel(shape).Of(clip)}};
+}
+
 Json Answer(const std::string& line) {
-  absl::StatusOr<Json> answer = Read(Json::parse(line)["read"]);
+  const Json request = Json::parse(line);
+  absl::StatusOr<Json> answer = request.contains("clip") ? SpectrogramOf(request) : Read(request["read"]);
   if (answer.ok()) return *std::move(answer);
   return Json{{"error", std::string(answer.status().message())},
               {"code", absl::StatusCodeToString(answer.status().code())}};
