@@ -7,7 +7,7 @@ set(families
   llama mistral mixtral qwen2 qwen2moe=qwen2_moe qwen3 qwen3moe=qwen3_moe gemma gemma2 gemma3=gemma3_text
   gemma3vision=gemma3 olmo olmo2 olmo3 olmoe cohere cohere2 granite smollm3 stablelm nemotron phi phi3 llava
   llavanext=llava_next vipllava gptneox=gpt_neox gptj gpt2 gptbigcode=gpt_bigcode opt bloom t5 t5gemma bart mbart pegasus
-  marian m2m100=m2m_100)
+  marian m2m100=m2m_100 whisper)
 
 # Sets family_words, family_names, and for each word model_types_of_<word>.
 set(family_words)

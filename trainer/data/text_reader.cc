@@ -94,6 +94,27 @@ absl::StatusOr<std::optional<InstructionRecord>> InstructionReader::Next() {
   return record;
 }
 
+absl::StatusOr<TranscriptReader> TranscriptReader::Open(const std::filesystem::path& path, std::string field) {
+  REGROUP_ASSIGN_OR_RETURN(JsonLinesReader lines, JsonLinesReader::Open(path));
+  return TranscriptReader(std::move(lines), path.parent_path(), std::move(field));
+}
+
+absl::StatusOr<std::optional<TranscriptRecord>> TranscriptReader::Next() {
+  REGROUP_ASSIGN_OR_RETURN(const std::optional<nlohmann::json> object, lines_.Next());
+  if (!object) return std::nullopt;
+  if (!object->contains("audio")) {
+    return lines_.ErrorHere("the field \"audio\" is missing; the model reads audio files and their transcripts");
+  }
+  TranscriptRecord record;
+  REGROUP_ASSIGN_OR_RETURN(const std::string audio, lines_.TextField(*object, "audio"));
+  if (audio.empty() || audio.find('\0') != std::string::npos) {
+    return lines_.ErrorHere("the field \"audio\" must be the path of a file");
+  }
+  record.audio = folder_ / audio;
+  REGROUP_ASSIGN_OR_RETURN(record.text, lines_.TextField(*object, field_));
+  return record;
+}
+
 absl::StatusOr<MultipleChoiceReader> MultipleChoiceReader::Open(const std::filesystem::path& path) {
   REGROUP_ASSIGN_OR_RETURN(JsonLinesReader lines, JsonLinesReader::Open(path));
   return MultipleChoiceReader(std::move(lines));

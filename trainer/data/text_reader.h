@@ -1,6 +1,6 @@
-// Reads the three kinds of data file: texts and conversations, instructions with answers, and multiple choice. All are
-// JSON Lines; every error names file and line. Each reader is used by one thread at a time and never holds a whole file
-// in memory.
+// Reads the four kinds of data file: texts and conversations, instructions with answers, transcripts of audio files,
+// and multiple choice. All are JSON Lines; every error names file and line. Each reader is used by one thread at a time
+// and never holds a whole file in memory.
 #pragma once
 
 #include <cstdint>
@@ -61,6 +61,30 @@ class InstructionReader {
  private:
   explicit InstructionReader(JsonLinesReader lines) : lines_(std::move(lines)) {}
   JsonLinesReader lines_;
+};
+
+struct TranscriptRecord {
+  /// A relative path is one below the folder of the data file.
+  std::filesystem::path audio;
+  std::string text;
+};
+
+/// Reads lines {"audio", "text"}; the text may be in another field. Does not open the audio files.
+class TranscriptReader {
+ public:
+  static absl::StatusOr<TranscriptReader> Open(const std::filesystem::path& path, std::string field = kTextField);
+  absl::StatusOr<std::optional<TranscriptRecord>> Next();
+  const JsonLinesReader& lines() const { return lines_; }
+  /// See JsonLinesReader::Digest.
+  absl::StatusOr<std::string> Digest() { return lines_.Digest(); }
+
+ private:
+  TranscriptReader(JsonLinesReader lines, std::filesystem::path folder, std::string field)
+      : lines_(std::move(lines)), folder_(std::move(folder)), field_(std::move(field)) {}
+
+  JsonLinesReader lines_;
+  std::filesystem::path folder_;
+  std::string field_;
 };
 
 struct MultipleChoiceRecord {

@@ -22,7 +22,7 @@ absl::StatusOr<int64_t> EnoughTokens(const TokenWindowsOptions& options) {
         fmt::format("the number of windows is {}, which is out of range", options.max_windows));
   }
   // How many instructions fill a window is known only after tokenising them.
-  return options.kind == DataKind::kTexts ? enough : 0;
+  return options.kind == DataKind::kInstructions ? 0 : enough;
 }
 
 absl::Status TooFewTokens(const std::string& data, int64_t tokens, int64_t sequence_length) {
@@ -44,6 +44,7 @@ absl::StatusOr<TokenWindows> TokenWindows::Build(const std::filesystem::path& da
     return absl::OkStatus();
   };
   const TokeniseOptions reading{.kind = options.kind,
+                                .transcript = options.transcript,
                                 .field = options.field,
                                 .enough_tokens = enough,
                                 .threads = options.threads,
@@ -57,8 +58,9 @@ absl::StatusOr<TokenWindows> TokenWindows::Cut(TokenStore store, const std::stri
   REGROUP_RETURN_IF_ERROR(EnoughTokens(options).status());
   TokenWindows result(std::move(store));
   result.sequence_length_ = options.sequence_length;
-  REGROUP_RETURN_IF_ERROR(options.kind == DataKind::kTexts ? result.CutTexts(data, options.max_windows)
-                                                           : result.PackInstructions(data, options.max_windows));
+  if (options.kind == DataKind::kTranscripts) result.transcript_tokens_ = options.transcript.tokens;
+  REGROUP_RETURN_IF_ERROR(options.kind == DataKind::kInstructions ? result.PackInstructions(data, options.max_windows)
+                                                                  : result.CutTexts(data, options.max_windows));
   return result;
 }
 
@@ -103,7 +105,7 @@ std::vector<TokenWindows::Piece> TokenWindows::PiecesOf(int64_t i) const {
 }
 
 void TokenWindows::Copy(int64_t i, int64_t* ids) const {
-  if (!has_answers()) return store_.Copy(i * sequence_length_, sequence_length_, ids);
+  if (!store_.has_answers()) return store_.Copy(i * sequence_length_, sequence_length_, ids);
   std::fill_n(ids, sequence_length_, 0);
   for (const Piece& piece : PiecesOf(i)) store_.Copy(piece.first, piece.count, ids + piece.place);
 }
@@ -116,7 +118,7 @@ std::vector<int32_t> TokenWindows::Window(int64_t i) const {
 
 std::vector<int64_t> TokenWindows::Documents(int64_t i) const {
   std::vector<int64_t> documents(static_cast<size_t>(sequence_length_), store_.texts());
-  if (has_answers()) {
+  if (store_.has_answers()) {
     for (const Piece& piece : PiecesOf(i)) std::fill_n(documents.begin() + piece.place, piece.count, piece.text);
     return documents;
   }
@@ -132,7 +134,14 @@ std::vector<int64_t> TokenWindows::Documents(int64_t i) const {
 
 std::vector<int64_t> TokenWindows::AnswerPlaces(int64_t i) const {
   std::vector<int64_t> places;
-  if (!has_answers()) return places;
+  if (transcript_tokens_ > 0) {
+    std::vector<int32_t> tokens(static_cast<size_t>(transcript_tokens_));
+    store_.Copy((i + 1) * sequence_length_ - transcript_tokens_, transcript_tokens_, tokens.data());
+    for (int64_t place = 0; place < transcript_tokens_; ++place) {
+      if (tokens[static_cast<size_t>(place)] >= 0) places.push_back(place);
+    }
+  }
+  if (!store_.has_answers()) return places;
   for (const Piece& piece : PiecesOf(i)) {
     const int64_t prompt = store_.answers()[static_cast<size_t>(piece.text)] - piece.first;
     // The first token of a text has no token before it that could predict it.

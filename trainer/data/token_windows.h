@@ -2,7 +2,8 @@
 //
 // Texts are joined and cut into windows of n tokens without overlap; the last partial window is dropped. Instructions
 // are not cut: each window takes as many whole ones as fit, in their order, and is padded with zeros. An instruction
-// that is longer than a window loses its end. Immutable once built; any thread may read.
+// that is longer than a window loses its end. A transcript is a window of its own, with its audio (TokenisedText).
+// Immutable once built; any thread may read.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +30,8 @@ struct TokenWindowsOptions {
   std::function<void(const TokeniseProgress&)> progress = {};
   DataKind kind = DataKind::kTexts;
   std::string field = "text";
+  /// Only for transcripts, whose windows have `sequence_length` entries with the spectrogram.
+  TranscriptShape transcript = {};
 };
 
 /// Returns the number of tokens that is enough for the options, 0 for all. INVALID_ARGUMENT for an impossible length or
@@ -59,9 +62,12 @@ class TokenWindows {
   /// has the number of texts.
   std::vector<int64_t> Documents(int64_t i) const;
   /// Returns the positions in window i whose next token belongs to an answer of the same text; `bild` learns from
-  /// these.
+  /// these. For a transcript these are its tokens, counted from the first one that the model predicts.
   std::vector<int64_t> AnswerPlaces(int64_t i) const;
-  bool has_answers() const { return store_.has_answers(); }
+  /// Returns true if only AnswerPlaces are learned.
+  bool has_answers() const { return store_.has_answers() || transcript_tokens_ > 0; }
+  /// Returns the number of places among which AnswerPlaces counts.
+  int64_t places() const { return transcript_tokens_ > 0 ? transcript_tokens_ : sequence_length_; }
   /// Number of texts read to fill the windows.
   int64_t texts() const { return store_.texts(); }
   /// Returns the SHA-256 of the windows' tokens and of how texts follow one another in them. It does not depend on how
@@ -89,6 +95,8 @@ class TokenWindows {
   TokenStore store_;
   int64_t windows_ = 0;
   int64_t sequence_length_ = 0;
+  /// 0 for other kinds of data.
+  int64_t transcript_tokens_ = 0;
   /// For instructions: the first text of each window, and the text after the last window.
   std::vector<int64_t> first_texts_;
 };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <optional>
 #include <string>
@@ -14,6 +15,7 @@
 #include "services/common/base/for_each_index.h"
 #include "services/common/base/machine_errors.h"
 #include "services/common/base/status_macros.h"
+#include "trainer/data/audio/clip_reader.h"
 #include "trainer/data/text_reader.h"
 
 namespace regroup {
@@ -22,6 +24,8 @@ namespace {
 // A batch is large enough to keep all threads busy, and small enough to waste little when reading stops early.
 constexpr size_t kBatchTexts = 1024;
 constexpr size_t kBatchBytes = 4 << 20;
+// A clip of 30 s has a spectrogram of 1 to 1.5 MB.
+constexpr size_t kBatchClips = 32;
 
 int ThreadCount(int requested) {
   if (requested > 0) return requested;
@@ -36,9 +40,11 @@ struct Line {
   /// A plain text is a prompt without an answer.
   InstructionRecord record;
   bool is_conversation = false;
+  /// The file of a transcript.
+  std::filesystem::path audio;
 };
 
-/// Reads a line of either kind.
+/// Reads a line of any kind.
 class LineReader {
  public:
   static absl::StatusOr<LineReader> Open(const std::filesystem::path& data, const TokeniseOptions& options,
@@ -46,6 +52,10 @@ class LineReader {
     if (options.kind == DataKind::kTexts) {
       REGROUP_ASSIGN_OR_RETURN(TextReader texts, TextReader::Open(data, options.field, &tokenizer));
       return LineReader(std::move(texts));
+    }
+    if (options.kind == DataKind::kTranscripts) {
+      REGROUP_ASSIGN_OR_RETURN(TranscriptReader transcripts, TranscriptReader::Open(data, options.field));
+      return LineReader(std::move(transcripts));
     }
     REGROUP_ASSIGN_OR_RETURN(InstructionReader instructions, InstructionReader::Open(data));
     return LineReader(std::move(instructions));
@@ -56,6 +66,11 @@ class LineReader {
       REGROUP_ASSIGN_OR_RETURN(std::optional<InstructionRecord> record, instructions->Next());
       if (!record) return std::nullopt;
       return Line{.record = *std::move(record)};
+    }
+    if (auto* transcripts = std::get_if<TranscriptReader>(&reader_)) {
+      REGROUP_ASSIGN_OR_RETURN(std::optional<TranscriptRecord> record, transcripts->Next());
+      if (!record) return std::nullopt;
+      return Line{.record = {.prompt = std::move(record->text)}, .audio = std::move(record->audio)};
     }
     auto& texts = std::get<TextReader>(reader_);
     REGROUP_ASSIGN_OR_RETURN(std::optional<std::string> text, texts.Next());
@@ -70,15 +85,15 @@ class LineReader {
   }
 
  private:
-  using Reader = std::variant<TextReader, InstructionReader>;
+  using Reader = std::variant<TextReader, InstructionReader, TranscriptReader>;
   explicit LineReader(Reader reader) : reader_(std::move(reader)) {}
   Reader reader_;
 };
 
-absl::StatusOr<std::vector<Line>> ReadBatch(LineReader& reader) {
+absl::StatusOr<std::vector<Line>> ReadBatch(LineReader& reader, size_t most) {
   std::vector<Line> lines;
   size_t bytes = 0;
-  while (lines.size() < kBatchTexts && bytes < kBatchBytes) {
+  while (lines.size() < most && bytes < kBatchBytes) {
     REGROUP_ASSIGN_OR_RETURN(std::optional<Line> line, reader.Next());
     if (!line) break;
     bytes += line->record.prompt.size() + line->record.completion.size();
@@ -110,12 +125,29 @@ Encoded Encode(const Tokenizer& tokenizer, const Line& line, DataKind kind) {
   return text;
 }
 
-std::vector<Encoded> EncodeAll(const Tokenizer& tokenizer, const std::vector<Line>& lines, DataKind kind, int threads) {
-  std::vector<Encoded> encoded(lines.size());
-  ForEachIndex(lines.size(), static_cast<size_t>(threads),
-               [&](size_t i) { encoded[i] = Encode(tokenizer, lines[i], kind); });
-  return encoded;
-}
+/// Encodes audio and transcript as a window.
+class TranscriptEncoder {
+ public:
+  explicit TranscriptEncoder(const TranscriptShape& shape) : shape_(shape), log_mel_(shape.spectrogram) {}
+
+  Encoded Encode(const Tokenizer& tokenizer, const Line& line) const {
+    REGROUP_ASSIGN_OR_RETURN(const std::vector<float> clip, ReadClip(line.audio, shape_.spectrogram.Samples()));
+    REGROUP_ASSIGN_OR_RETURN(std::vector<int32_t> tokens, tokenizer.Encode(line.record.prompt));
+    const std::optional<int32_t> end = tokenizer.eos_id();
+    if (!tokens.empty() && tokens.front() == shape_.start_token) tokens.erase(tokens.begin());
+    if (end && (tokens.empty() || tokens.back() != *end)) tokens.push_back(*end);
+    if (tokens.empty()) return absl::InvalidArgumentError("the transcript has no tokens");
+    tokens.resize(static_cast<size_t>(shape_.tokens), -1);
+    TokenisedText window;
+    for (const float value : log_mel_.Of(clip)) window.ids.push_back(std::bit_cast<int32_t>(value));
+    window.ids.insert(window.ids.end(), tokens.begin(), tokens.end());
+    return window;
+  }
+
+ private:
+  const TranscriptShape shape_;
+  const LogMel log_mel_;
+};
 
 /// Tokenises one file after the other, and counts over all of them.
 class Tokenising {
@@ -123,7 +155,9 @@ class Tokenising {
   using Take = std::function<absl::Status(const TokenisedText&)>;
 
   Tokenising(const Tokenizer& tokenizer, const TokeniseOptions& options, const Take& take)
-      : tokenizer_(tokenizer), options_(options), take_(take) {}
+      : tokenizer_(tokenizer), options_(options), take_(take) {
+    if (options.kind == DataKind::kTranscripts) transcripts_.emplace(options.transcript);
+  }
 
   /// Adds to the size that progress is measured against.
   void Expect(const std::filesystem::path& file) {
@@ -139,7 +173,8 @@ class Tokenising {
     const uint64_t bytes_before = progress_.bytes_read;
     const int64_t texts_before = progress_.texts;
     while (!HasEnough()) {
-      REGROUP_ASSIGN_OR_RETURN(const std::vector<Line> lines, ReadBatch(reader));
+      REGROUP_ASSIGN_OR_RETURN(const std::vector<Line> lines,
+                               ReadBatch(reader, transcripts_ ? kBatchClips : kBatchTexts));
       if (lines.empty()) break;
       REGROUP_RETURN_IF_ERROR(Add(file, lines, texts_before));
       progress_.bytes_read = bytes_before + reader.lines().bytes_read();
@@ -163,11 +198,21 @@ class Tokenising {
  private:
   bool HasEnough() const { return options_.enough_tokens > 0 && progress_.tokens >= options_.enough_tokens; }
 
+  std::vector<Encoded> EncodeAll(const std::vector<Line>& lines) const {
+    std::vector<Encoded> encoded(lines.size());
+    ForEachIndex(lines.size(), static_cast<size_t>(ThreadCount(options_.threads)), [&](size_t i) {
+      encoded[i] =
+          transcripts_ ? transcripts_->Encode(tokenizer_, lines[i]) : Encode(tokenizer_, lines[i], options_.kind);
+    });
+    return encoded;
+  }
+
   absl::Status Add(const std::filesystem::path& file, const std::vector<Line>& lines, int64_t texts_before) {
-    for (const auto& [record, is_conversation] : lines) {
-      has_content_ |= !(options_.kind == DataKind::kTexts ? record.prompt : record.completion).empty();
+    for (const Line& line : lines) {
+      const auto& [prompt, completion] = line.record;
+      has_content_ |= !(options_.kind == DataKind::kInstructions ? completion : prompt).empty();
     }
-    for (const Encoded& text : EncodeAll(tokenizer_, lines, options_.kind, ThreadCount(options_.threads))) {
+    for (const Encoded& text : EncodeAll(lines)) {
       if (!text.ok()) {
         return absl::Status(text.status().code(),
                             fmt::format("{}: text {}: {}", file.string(), progress_.texts - texts_before + 1,
@@ -183,6 +228,7 @@ class Tokenising {
   const Tokenizer& tokenizer_;
   const TokeniseOptions& options_;
   const Take& take_;
+  std::optional<TranscriptEncoder> transcripts_;
   TokeniseProgress progress_;
   bool has_content_ = false;
 };

@@ -8,12 +8,22 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "trainer/data/audio/log_mel.h"
 #include "trainer/data/tokenizer.h"
 
 namespace regroup {
 
-/// Fields of a data file's lines: {"text"}, or {"prompt", "completion"}.
-enum class DataKind { kTexts, kInstructions };
+/// Fields of a data file's lines: {"text"}, {"prompt", "completion"}, or {"audio", "text"}.
+enum class DataKind { kTexts, kInstructions, kTranscripts };
+
+/// Sizes of a line's window for a model that reads audio.
+struct TranscriptShape {
+  SpectrogramShape spectrogram;
+  /// Tokens of a transcript; a longer one loses its end.
+  int64_t tokens = 0;
+  /// The token with which the decoder begins. It is not part of a transcript, also if the tokenizer adds it.
+  int32_t start_token = 0;
+};
 
 struct TokeniseProgress {
   int64_t texts = 0;
@@ -24,6 +34,8 @@ struct TokeniseProgress {
 
 struct TokeniseOptions {
   DataKind kind = DataKind::kTexts;
+  /// Only for transcripts.
+  TranscriptShape transcript;
   /// The field with the text; instructions have fields of their own.
   std::string field = "text";
   /// Reading stops at this number of tokens; 0 reads the whole file.
@@ -38,7 +50,8 @@ struct TokeniseOptions {
 
 /// The tokens of one line. Texts are encoded with the tokenizer's own post-processing; an answer follows its prompt
 /// without any. The end-of-sequence token comes last, if the tokenizer has one. A conversation has the tokens that its
-/// template writes, and no others.
+/// template writes, and no others. For a transcript the ids are a whole window: the bits of the spectrogram's float32
+/// values, the tokens, and -1 behind them.
 struct TokenisedText {
   std::vector<int32_t> ids;
   /// Number of ids that belong to the prompt; 0 for a plain text.

@@ -22,7 +22,10 @@ void ForEachOwnWindow(int64_t windows, const Communicator& communicator, const s
 }
 
 at::Tensor HiddenOf(const Model& model, const TokenWindows& windows, int64_t window, at::Device device) {
-  return RunHiddenStates(model, WindowBatch(windows, {window}, device))[0];
+  const at::Tensor batch = WindowBatch(windows, {window}, device);
+  const at::Tensor hidden = RunHiddenStates(model, batch)[0];
+  if (!model.config.ReadsAudio()) return hidden;
+  return CountedRows(hidden, batch[0].slice(0, model.config.EncoderInputs(batch.size(1))).ge(0));
 }
 
 at::Tensor LogProbabilitiesOf(const Model& model, const at::Tensor& hidden) {

@@ -1,5 +1,6 @@
 // Measures perplexity over windows of tokens: exp of the mean negative log-likelihood of tokens 2..n of each window. An
-// encoder-decoder reads the first half and is measured on the second half.
+// encoder-decoder reads the first half and is measured on the second half; where its encoder reads audio, it is
+// measured on the transcript.
 #pragma once
 
 #include <functional>
@@ -47,7 +48,7 @@ absl::StatusOr<Perplexity> MeasurePerplexity(const Model& model, const TokenWind
                                              Communicator& communicator, const PerplexityOptions& options);
 
 /// Returns the negative log-likelihoods of the tokens of each row of tokens_BT that the model predicts, [B, P],
-/// float32. See RunPredictions for `options`.
+/// float32; 0 for entries behind a transcript. See RunPredictions for `options`.
 at::Tensor TokenLosses(const Model& model, const at::Tensor& tokens_BT, const WindowOptions& options = {});
 
 }  // namespace regroup

@@ -16,9 +16,10 @@ void CheckCommon(ConfigReader& reader, std::string_view name, int64_t of_encoder
       fmt::format("'encoder_{0}' is {1} and 'decoder_{0}' {2}; the two must be equal", name, of_encoder, of_decoder));
 }
 
-void AddAttention(NameRules& names, const std::string& ours, const std::string& layer, const std::string& attention) {
+void AddAttention(NameRules& names, const std::string& ours, const std::string& layer, const std::string& attention,
+                  Bias key_bias) {
   names.Linear(ours + ".attention.query", layer + attention + ".q_proj")
-      .Linear(ours + ".attention.key", layer + attention + ".k_proj")
+      .Linear(ours + ".attention.key", layer + attention + ".k_proj", key_bias)
       .Linear(ours + ".attention.value", layer + attention + ".v_proj")
       .Linear(ours + ".attention.output", layer + attention + ".out_proj")
       .LayerNorm(ours + ".attention_norm", layer + attention + "_layer_norm");
@@ -44,7 +45,7 @@ ModelConfig ReadBartConfig(ConfigReader& reader, std::string_view family, const 
   CheckCommon(reader, "ffn_dim", config.intermediate_size);
   config.vocabulary = reader.Integer("vocab_size");
   // Positions of encoder and decoder together.
-  config.max_positions = 2 * reader.IntegerOr("max_position_embeddings", 1024);
+  config.max_positions = 2 * reader.IntegerOr(defaults.positions_key, defaults.positions);
   config.norm = NormKind::kLayer;
   config.norm_epsilon = 1e-5;
   config.gated_feed_forward = false;
@@ -76,7 +77,7 @@ void ReadSinusoidalPositions(ConfigReader& reader, ModelConfig& config, double d
 
 std::vector<NameRule> BartNames(const BartParts& parts) {
   NameRules names;
-  names.Tensor("embedding.weight", "model.shared.weight").Tensor("head.weight", "lm_head.weight");
+  names.Tensor("embedding.weight", parts.embedding).Tensor("head.weight", parts.head);
   if (parts.learned_positions) {
     names.Tensor("positions.weight", "model.decoder.embed_positions.weight")
         .Tensor("encoder_positions.weight", "model.encoder.embed_positions.weight");
@@ -88,10 +89,11 @@ std::vector<NameRule> BartNames(const BartParts& parts) {
   if (parts.final_norm) {
     names.LayerNorm("final_norm", "model.decoder.layer_norm").LayerNorm("encoder_norm", "model.encoder.layer_norm");
   }
-  AddAttention(names, "encoder.{}", "model.encoder.layers.{}.", "self_attn");
+  const Bias key_bias = parts.key_bias ? Bias::kAlways : Bias::kNone;
+  AddAttention(names, "encoder.{}", "model.encoder.layers.{}.", "self_attn", key_bias);
   AddFeedForward(names, "encoder.{}", "model.encoder.layers.{}.");
-  AddAttention(names, "decoder.{}", "model.decoder.layers.{}.", "self_attn");
-  AddAttention(names, "cross.{}", "model.decoder.layers.{}.", "encoder_attn");
+  AddAttention(names, "decoder.{}", "model.decoder.layers.{}.", "self_attn", key_bias);
+  AddAttention(names, "cross.{}", "model.decoder.layers.{}.", "encoder_attn", key_bias);
   AddFeedForward(names, "cross.{}", "model.decoder.layers.{}.");
   std::vector<NameRule> rules = names.rules();
   if (parts.logits_bias) {

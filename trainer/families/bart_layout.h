@@ -14,6 +14,9 @@ struct BartDefaults {
   bool scales_embedding = false;
   bool scale_may_be_null = false;
   int64_t decoder_start_token = 0;
+  /// Positions of each stack, or of the decoder alone.
+  std::string_view positions_key = "max_position_embeddings";
+  int64_t positions = 1024;
 };
 
 /// Reads sizes, LayerNorm and plain feed-forward. Fails if encoder and decoder have different heads or widths. Each
@@ -28,7 +31,8 @@ void ReadSinusoidalPositions(ConfigReader& reader, ModelConfig& config, double d
 
 /// The parameters that some of these models have.
 struct BartParts {
-  bool learned_positions = false, embedding_norm = false, final_norm = false, logits_bias = true;
+  bool learned_positions = false, embedding_norm = false, final_norm = false, logits_bias = true, key_bias = true;
+  std::string_view embedding = "model.shared.weight", head = "lm_head.weight";
 };
 
 std::vector<NameRule> BartNames(const BartParts& parts);

@@ -47,6 +47,16 @@ AttentionHeads InOrder(AttentionHeads heads, const std::vector<int64_t>& order) 
   return heads;
 }
 
+/// Returns queries [B, H, T, d] with zeros in rows that do not count, where source and merged layer then attend alike.
+at::Tensor ZeroQueries(const at::Tensor& query, const at::Tensor& counted_BT) {
+  return counted_BT.defined() ? query * counted_BT.unsqueeze(1).unsqueeze(-1) : query;
+}
+
+/// Returns what the attention of the layer in training lacks, in the rows that count [N, D], float32.
+at::Tensor Errors(const at::Tensor& branch, const at::Tensor& target, const at::Tensor& counted_BT) {
+  return CountedRows(branch.to(at::kFloat) - target, counted_BT);
+}
+
 }  // namespace
 
 LayerDistiller::LayerDistiller(LayerSettings settings, LayerLesson lesson, const Block& merged, Publish publish)
@@ -71,7 +81,10 @@ LayerDistiller::LayerDistiller(LayerSettings settings, LayerLesson lesson, const
 }
 
 AttentionRows LayerDistiller::RowsOf(const at::Tensor& streams) const {
-  return RowsOfAttention(lesson_.pass->runner().InputsOf(streams, block_, lesson_.layer), block_.attention);
+  const WindowRunner& runner = lesson_.pass->runner();
+  AttentionRows rows = RowsOfAttention(runner.InputsOf(streams, block_, lesson_.layer), block_.attention);
+  rows.counted = runner.Counted(streams, lesson_.layer);
+  return rows;
 }
 
 at::Tensor LayerDistiller::Branch(const AttentionRows& rows, at::Tensor* divergence, double weight) const {
@@ -87,8 +100,9 @@ at::Tensor LayerDistiller::Branch(const AttentionRows& rows, at::Tensor* diverge
     teacher = InOrder(HeadsOfAttention(RowsOfAttention({rows.query, rows.memory}, source), source, config, positions),
                       lesson_.head_order);
   }
-  const ComparedAttention compared =
-      AttendAndCompare(HeadsOfAttention(rows, block_.attention, config, positions), teacher, weight);
+  AttentionHeads student = HeadsOfAttention(rows, block_.attention, config, positions);
+  for (AttentionHeads* heads : {&student, &teacher}) heads->query = ZeroQueries(heads->query, rows.counted);
+  const ComparedAttention compared = AttendAndCompare(student, teacher, weight);
   *divergence = compared.divergence;
   return AttentionBranch(JoinHeads(compared.attended), block_, config);
 }
@@ -108,9 +122,9 @@ absl::StatusOr<at::Tensor> LayerDistiller::LossOf(const std::vector<int64_t>& wi
   const double tokens = static_cast<double>(of_step * target.size(1));
   const double heads = static_cast<double>(lesson_.pass->config().heads);
   at::Tensor divergence;
-  const at::Tensor branch =
-      Branch(RowsOf(streams), with_map ? &divergence : nullptr, settings_.map_weight / (tokens * heads));
-  const at::Tensor error = (branch.to(at::kFloat) - target).square().sum() / (tokens * lesson_.variance);
+  const AttentionRows rows = RowsOf(streams);
+  const at::Tensor branch = Branch(rows, with_map ? &divergence : nullptr, settings_.map_weight / (tokens * heads));
+  const at::Tensor error = Errors(branch, target, rows.counted).square().sum() / (tokens * lesson_.variance);
   return divergence.defined() ? error + divergence : error;
 }
 
@@ -124,9 +138,10 @@ absl::StatusOr<double> LayerDistiller::Error() const {
     for (int64_t& window : windows) window += first;
     REGROUP_ASSIGN_OR_RETURN(const at::Tensor streams, Inputs(windows));
     REGROUP_ASSIGN_OR_RETURN(const at::Tensor target, Targets(windows));
-    const at::Tensor branch = Branch(RowsOf(streams), nullptr, 0);
-    squares += (branch.to(at::kFloat) - target).square().sum(at::kDouble).item<double>();
-    tokens += target.size(0) * target.size(1);
+    const AttentionRows rows = RowsOf(streams);
+    const at::Tensor errors = Errors(Branch(rows, nullptr, 0), target, rows.counted);
+    squares += errors.square().sum(at::kDouble).item<double>();
+    tokens += errors.size(0);
     return absl::OkStatus();
   };
   REGROUP_RETURN_IF_ERROR(ForEachBatch(count, WindowsAtOnce(lesson_.inputs->shape().tokens), measure));

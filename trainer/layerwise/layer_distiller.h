@@ -99,6 +99,7 @@ class LayerDistiller {
   absl::StatusOr<at::Tensor> Inputs(const std::vector<int64_t>& windows) const;
   absl::StatusOr<at::Tensor> Targets(const std::vector<int64_t>& windows) const;
   at::Tensor Branch(const AttentionRows& rows, at::Tensor* divergence, double weight) const;
+  /// Returns the inputs of the layer in training. AttentionRows::counted is set.
   AttentionRows RowsOf(const at::Tensor& streams) const;
   std::vector<int64_t> WindowsOfStep(int64_t step) const;
   absl::StatusOr<StepFigures> RunStep();

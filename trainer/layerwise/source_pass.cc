@@ -53,6 +53,7 @@ absl::StatusOr<SourcePass> SourcePass::Make(const SourceModel& source, Options o
   if (!pass.options_.with_embeddings) {
     outer.embedding = outer.positions = at::Tensor();
     outer.encoder_embedding = outer.encoder_positions = at::Tensor();
+    outer.first_convolution = outer.second_convolution = {};
   }
   VisitOuter(outer, [&](const std::string&, at::Tensor& tensor) {
     if (tensor.defined()) tensor = tensor.to(pass.device(), pass.dtype());
@@ -86,7 +87,7 @@ absl::Status SourcePass::Start(const TokenWindows& text, const std::vector<int64
 
 int64_t SourcePass::BranchTokens(int64_t layer) const {
   const int64_t encoder = config().EncoderTokens(options_.sequence_length);
-  return config().Role(layer) == AttentionRole::kEncoder ? encoder : options_.sequence_length - encoder;
+  return config().Role(layer) == AttentionRole::kEncoder ? encoder : StreamTokens() - encoder;
 }
 
 absl::Status SourcePass::Advance(const Block& block, int64_t layer, const ResidualStreams& before,
@@ -94,21 +95,23 @@ absl::Status SourcePass::Advance(const Block& block, int64_t layer, const Residu
   const at::NoGradGuard no_gradients;
   const auto advance = [&](const std::vector<int64_t>& windows) -> absl::Status {
     REGROUP_ASSIGN_OR_RETURN(const at::Tensor streams, before.Read(windows, dtype(), device()));
+    const at::Tensor counted = runner_->Counted(streams, layer);
     if (after != nullptr) {
       REGROUP_RETURN_IF_ERROR(after->Write(windows, runner_->Advance(streams, block, layer)));
     } else {
       const AttentionRows rows = RowsOfAttention(runner_->InputsOf(streams, block, layer), block.attention);
       *branch_ =
           AttentionBranch(AttendHeads(rows, block.attention, config(), runner_->positions(layer)), block, config());
+      *branch_ = ZeroUncounted(*branch_, counted);
     }
     if (branches != nullptr) {
       REGROUP_RETURN_IF_ERROR(branches->streams->Write(windows, *branch_));
-      branches->moments.Add(*branch_);
+      branches->moments.Add(CountedRows(*branch_, counted));
     }
     options_.tick();
     return absl::OkStatus();
   };
-  return ForEachBatch(before.shape().windows, WindowsAtOnce(options_.sequence_length), advance);
+  return ForEachBatch(before.shape().windows, WindowsAtOnce(StreamTokens()), advance);
 }
 
 }  // namespace regroup

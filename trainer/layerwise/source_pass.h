@@ -65,7 +65,9 @@ class SourcePass {
   absl::Status Advance(const Block& block, int64_t layer, const ResidualStreams& before, ResidualStreams* after,
                        Branches* branches = nullptr) const;
 
-  /// Returns the number of tokens of a window to which the attention of a layer adds.
+  /// Returns the number of positions that a window has in the streams.
+  int64_t StreamTokens() const { return config().StreamTokens(options_.sequence_length); }
+  /// Returns the number of them to which the attention of a layer adds.
   int64_t BranchTokens(int64_t layer) const;
 
   const WindowRunner& runner() const { return *runner_; }

@@ -32,6 +32,7 @@ constexpr const char* kCompanions[] = {
     "chat_template.json",
     "generation_config.json",
     "merges.txt",
+    "normalizer.json",
     "preprocessor_config.json",
     "processor_config.json",
     "qwen.tiktoken",

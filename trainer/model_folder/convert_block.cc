@@ -50,7 +50,13 @@ AttentionShape AttentionShapeOf(const ModelConfig& config, int64_t layer) {
 }
 
 AttentionActivations ActivationsOf(const AttentionRows& rows) {
-  return {.input = rows.memory, .keys = rows.keys, .values = rows.values, .query_input = rows.query};
+  const bool is_cross = !rows.memory.is_same(rows.query);
+  return {.input = rows.memory,
+          .keys = rows.keys,
+          .values = rows.values,
+          .mask = is_cross ? at::Tensor() : rows.counted,
+          .query_input = rows.query,
+          .query_mask = rows.counted};
 }
 
 AttentionWeights AttentionWeightsOf(const Block& block, const ModelConfig& config) {

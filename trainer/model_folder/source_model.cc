@@ -61,6 +61,13 @@ std::vector<int64_t> ExpectedShape(const ModelConfig& config, std::string_view o
   const auto linear = [bias = ours.ends_with(".bias")](int64_t out, int64_t in) {
     return bias ? std::vector<int64_t>{out} : std::vector<int64_t>{out, in};
   };
+  if (Contains(ours, "convolution")) {
+    if (ours.ends_with(".bias")) return {config.hidden_size};
+    return {config.hidden_size, ours.starts_with("first") ? config.spectrogram.mel_bins : config.hidden_size, 3};
+  }
+  if (ours == "encoder_positions.weight" && config.ReadsAudio()) {
+    return {config.spectrogram.frames / 2, config.hidden_size};
+  }
   if (ours.ends_with("positions.weight")) return {config.learned_positions, config.hidden_size};
   if (Contains(ours, "relative_bias")) return {config.relative_bias.buckets, config.heads};
   if (ours.starts_with("embedding.") || ours.starts_with("encoder_embedding.") || ours.starts_with("head."))

@@ -72,6 +72,8 @@ void VisitOuter(Model& model, const ParameterVisitor& visit) {
   visit("encoder_embedding.weight", model.encoder_embedding);
   visit("encoder_positions.weight", model.encoder_positions);
   VisitNorm(model.encoder_embedding_norm, "encoder_embedding_norm", visit);
+  VisitLinear(model.first_convolution, "first_convolution", visit);
+  VisitLinear(model.second_convolution, "second_convolution", visit);
   visit("encoder_relative_bias.weight", model.encoder_relative_bias);
   visit("decoder_relative_bias.weight", model.decoder_relative_bias);
   VisitNorm(model.encoder_norm, "encoder_norm", visit);

@@ -75,6 +75,8 @@ struct Model {
   at::Tensor encoder_embedding;
   at::Tensor encoder_positions;
   Norm encoder_embedding_norm;
+  /// The convolutions of an encoder that reads a spectrogram, with weights [hidden, mel bins or hidden, 3].
+  Linear first_convolution, second_convolution;
   /// [buckets, heads], see RelativeBiasConfig; undefined if the model has none.
   at::Tensor encoder_relative_bias, decoder_relative_bias;
   /// Applied after the encoder's last block.

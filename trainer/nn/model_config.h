@@ -81,6 +81,16 @@ struct SinusoidalConfig {
   double divisor = 0;
 };
 
+/// The spectrogram that an encoder reads in place of tokens (Whisper). Two convolutions over time lead to its stream,
+/// of which the second takes every other frame.
+struct SpectrogramConfig {
+  /// 0 in models that read tokens.
+  int64_t mel_bins = 0;
+  int64_t frames = 0;
+
+  int64_t Values() const { return mel_bins * frames; }
+};
+
 /// Rotary position embedding. `inverse_frequencies` already include any scaling of the frequencies (linear, llama3,
 /// yarn, longrope).
 struct RotaryConfig {
@@ -166,6 +176,7 @@ struct ModelConfig {
   int64_t position_offset = 0;
   /// Position 0 is `position_offset` here too.
   SinusoidalConfig sinusoidal;
+  SpectrogramConfig spectrogram;
   /// Attention with linear biases (Press et al., 2021).
   bool alibi = false;
   RelativeBiasConfig relative_bias;
@@ -244,15 +255,32 @@ struct ModelConfig {
   /// Returns the number of layers with a feed-forward.
   int64_t FeedForwards() const { return HasEncoder() ? encoder_layers + (layers - encoder_layers) / 2 : layers; }
 
-  /// Returns the positions of one stack: an encoder-decoder has those of `max_positions` for both together.
-  int64_t StackPositions() const { return HasEncoder() ? max_positions / 2 : max_positions; }
+  bool ReadsAudio() const { return spectrogram.mel_bins > 0; }
 
-  /// Returns how many tokens of a window of `tokens` the encoder reads: the first half.
-  int64_t EncoderTokens(int64_t tokens) const { return HasEncoder() ? tokens / 2 : 0; }
+  /// Returns the positions of one stack: an encoder-decoder has those of `max_positions` for both together. Where the
+  /// encoder reads audio, these are the decoder's.
+  int64_t StackPositions() const { return HasEncoder() && !ReadsAudio() ? max_positions / 2 : max_positions; }
 
-  /// Returns how many tokens of a window the model predicts: all but the first, or those that the encoder does not
-  /// read.
-  int64_t PredictedTokens(int64_t tokens) const { return HasEncoder() ? tokens - EncoderTokens(tokens) : tokens - 1; }
+  /// Returns how many entries of a window of `entries` the encoder reads: the first half, or a spectrogram, whose
+  /// entries are the bits of float32 numbers.
+  int64_t EncoderInputs(int64_t entries) const {
+    if (ReadsAudio()) return spectrogram.Values();
+    return HasEncoder() ? entries / 2 : 0;
+  }
+
+  /// Returns the number of positions of the encoder's stream for a window of `entries`.
+  int64_t EncoderTokens(int64_t entries) const {
+    return ReadsAudio() ? spectrogram.frames / 2 : EncoderInputs(entries);
+  }
+
+  /// Returns the number of positions of both streams together.
+  int64_t StreamTokens(int64_t entries) const { return EncoderTokens(entries) + entries - EncoderInputs(entries); }
+
+  /// Returns how many entries of a window the model predicts: all but the first, or those that the encoder does not
+  /// read. Where the encoder reads audio, negative ones at the end fill the window and are not predicted.
+  int64_t PredictedTokens(int64_t entries) const {
+    return HasEncoder() ? entries - EncoderInputs(entries) : entries - 1;
+  }
 
   /// Returns true if a norm is between the attention and the stream to which it is added.
   bool NormsAttentionOutput() const { return layout == BlockLayout::kNormAfter || layout == BlockLayout::kNormAround; }
@@ -262,17 +290,21 @@ struct ModelConfig {
 
   /// Returns the bytes of keys and values in the cache of all layers after `tokens` tokens, at `bytes_per_element`; a
   /// layer with a window keeps those in it. For an encoder-decoder these are tokens of the decoder and as many that its
-  /// cross attention reads; the encoder itself has no cache.
+  /// cross attention reads, or a clip of audio; the encoder itself has no cache.
   int64_t KvCacheBytes(int64_t tokens, int64_t bytes_per_element) const {
     int64_t entries = 0;
     for (int64_t layer = encoder_layers; layer < layers; ++layer) {
-      entries += 2 * KvHeads(layer) * head_width * Kind(layer).TokensSeen(tokens);
+      const bool is_of_clip = ReadsAudio() && Role(layer) == AttentionRole::kCross;
+      const int64_t kept = is_of_clip ? EncoderTokens(0) : Kind(layer).TokensSeen(tokens);
+      entries += 2 * KvHeads(layer) * head_width * kept;
     }
     return entries * bytes_per_element;
   }
 
   /// Returns the bytes that one token adds to the cache of all layers while no window is full.
-  int64_t KvCacheBytesPerToken(int64_t bytes_per_element) const { return KvCacheBytes(1, bytes_per_element); }
+  int64_t KvCacheBytesPerToken(int64_t bytes_per_element) const {
+    return KvCacheBytes(1, bytes_per_element) - KvCacheBytes(0, bytes_per_element);
+  }
 
   /// Returns the bytes that one token adds once all windows are full.
   int64_t GrowingKvCacheBytesPerToken(int64_t bytes_per_element) const {

@@ -34,6 +34,15 @@ ServingCapacity CapacityOf(const ModelConfig& on_one_gpu, const ServingSettings&
           .longest_context = LongestSequence(on_one_gpu, element, left, on_one_gpu.max_positions)};
 }
 
+std::string NoteOnClip(const ModelConfig& source, const ModelConfig& result, int64_t cache_element_bytes) {
+  const int64_t before = source.KvCacheBytes(0, cache_element_bytes),
+                after = result.KvCacheBytes(0, cache_element_bytes);
+  return fmt::format(
+      "the cross attention keeps {} B of every clip in the cache{}, beside the bytes of each token",
+      GroupedText(before),
+      after == before ? "" : fmt::format(" of the source, and {} B in that of the result", GroupedText(after)));
+}
+
 }  // namespace
 
 bool CanBeSplit(const ModelConfig& config, int64_t gpus) {
@@ -56,7 +65,8 @@ Serving ServingOf(const ModelConfig& config, const ServingSettings& settings) {
   return serving;
 }
 
-std::string NoteOnWindows(const ModelConfig& source, const ModelConfig& result, int64_t cache_element_bytes) {
+std::string NoteOnCache(const ModelConfig& source, const ModelConfig& result, int64_t cache_element_bytes) {
+  if (source.ReadsAudio()) return NoteOnClip(source, result, cache_element_bytes);
   int64_t windowed = 0, longest = 0;
   for (int64_t layer = source.encoder_layers; layer < source.layers; ++layer) {
     const int64_t window = source.Kind(layer).sliding_window;

@@ -65,9 +65,9 @@ bool CanBeSplit(const ModelConfig& config, int64_t gpus);
 Serving ServingOf(const ModelConfig& config, const ServingSettings& settings);
 
 /// Says for a model with windows in some layers, shorter than its longest sequence, which part of a token's bytes goes
-/// on growing with the context, in the source's cache and, if it is another model, in the result's. Empty for other
-/// models.
-std::string NoteOnWindows(const ModelConfig& source, const ModelConfig& result, int64_t cache_element_bytes);
+/// on growing with the context, in the source's cache and, if it is another model, in the result's. For a model whose
+/// encoder reads audio it says how many bytes the cross attention keeps of a clip. Empty for other models.
+std::string NoteOnCache(const ModelConfig& source, const ModelConfig& result, int64_t cache_element_bytes);
 
 /// Returns the usual numbers of GPUs and, if it is none of them, `wanted`; in increasing order.
 std::vector<int64_t> GpuCounts(std::optional<int64_t> wanted);

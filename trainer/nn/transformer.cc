@@ -96,7 +96,7 @@ at::Tensor Project(const at::Tensor& x, const Linear& linear) {
 }
 
 AttentionRows RowsOfAttention(const AttentionInputs& inputs, const AttentionProjections& weights) {
-  return {inputs, Project(inputs.memory, weights.key), Project(inputs.memory, weights.value)};
+  return {inputs, {}, Project(inputs.memory, weights.key), Project(inputs.memory, weights.value)};
 }
 
 AttentionHeads HeadsOfAttention(const AttentionRows& rows, const AttentionProjections& weights,
@@ -228,7 +228,23 @@ at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, const at::Tens
   return EmbedFor({model.embedding, model.positions, model.embedding_norm}, tokens_BT, places_BT, model.config);
 }
 
+namespace {
+
+/// Returns an encoder's first stream, from windows' entries that hold spectrograms.
+at::Tensor RunConvolutions(const Model& model, const at::Tensor& entries) {
+  const SpectrogramConfig& shape = model.config.spectrogram;
+  const Linear &first = model.first_convolution, &second = model.second_convolution;
+  const at::Tensor spectrogram = entries.to(at::kInt).view(at::kFloat).view({-1, shape.mel_bins, shape.frames});
+  const at::Tensor x = at::gelu(at::conv1d(spectrogram.to(first.weight.scalar_type()), first.weight, first.bias,
+                                           /*stride=*/1, /*padding=*/1));
+  return at::gelu(at::conv1d(x, second.weight, second.bias, /*stride=*/2, /*padding=*/1)).transpose(1, 2) +
+         model.encoder_positions;
+}
+
+}  // namespace
+
 at::Tensor EmbedForEncoder(const Model& model, const at::Tensor& tokens_BT) {
+  if (model.config.ReadsAudio()) return RunConvolutions(model, tokens_BT);
   const at::Tensor& own = model.encoder_embedding;
   const Stack stack{own.defined() ? own : model.embedding, model.encoder_positions, model.encoder_embedding_norm};
   return EmbedFor(stack, tokens_BT, PlacesFrom(0, tokens_BT, stack.positions, model.config), model.config);
@@ -253,8 +269,8 @@ std::vector<PositionTables> EncoderPositions(const Model& model, int64_t tokens,
 void RunCachedEncoder(const Model& model, const at::Tensor& tokens_BT, KeyValueCache& cache) {
   at::NoGradGuard no_gradients;
   const ModelConfig& config = model.config;
-  const std::vector<PositionTables> positions = EncoderPositions(model, tokens_BT.size(1), tokens_BT.device());
   at::Tensor memory = EmbedForEncoder(model, tokens_BT);
+  const std::vector<PositionTables> positions = EncoderPositions(model, memory.size(1), memory.device());
   for (int64_t layer = 0; layer < config.encoder_layers; ++layer) {
     memory = RunBlock(memory, model.blocks[layer], config, {.positions = positions[config.KindIndex(layer)]});
   }

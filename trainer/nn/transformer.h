@@ -39,8 +39,10 @@ struct AttentionInputs {
 
 /// Adds the keys and values as the projections return them, before head norms and rotation.
 struct AttentionRows : AttentionInputs {
-  at::Tensor keys;    // [B, tokens read, G d]
-  at::Tensor values;  // [B, tokens read, G d]
+  /// True for rows of `query` that are of tokens (WindowRunner::Counted), boolean [B, T]; undefined if all are.
+  at::Tensor counted = {};
+  at::Tensor keys = {};    // [B, tokens read, G d]
+  at::Tensor values = {};  // [B, tokens read, G d]
 };
 AttentionRows RowsOfAttention(const AttentionInputs& inputs, const AttentionProjections& weights);
 
@@ -88,7 +90,7 @@ at::Tensor RunBlock(const at::Tensor& x_BTD, const Block& block, const ModelConf
 /// Returns the input of the first block, [B, T, D], for tokens at positions from `first` on, or at places_BT (int64).
 at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, int64_t first = 0);
 at::Tensor Embed(const Model& model, const at::Tensor& tokens_BT, const at::Tensor& places_BT);
-/// Returns that of an encoder.
+/// Returns that of an encoder, whose entries of a window may be a spectrogram (ModelConfig::EncoderInputs).
 at::Tensor EmbedForEncoder(const Model& model, const at::Tensor& tokens_BT);
 
 /// Returns the tables of an encoder that reads `tokens` tokens, for each kind of attention. Tokens see one another in

@@ -13,13 +13,14 @@ WindowRunner::WindowRunner(const Model& outer, int64_t tokens, at::Device device
     : outer_(outer),
       config_(outer.config),
       options_(std::move(options)),
-      encoder_tokens_(config_.HasEncoder() ? options_.encoder_tokens.value_or(config_.EncoderTokens(tokens)) : 0),
+      encoder_inputs_(config_.HasEncoder() ? options_.encoder_tokens.value_or(config_.EncoderInputs(tokens)) : 0),
+      encoder_tokens_(config_.ReadsAudio() ? config_.EncoderTokens(tokens) : encoder_inputs_),
       encoder_(config_.HasEncoder() ? EncoderPositions(outer, encoder_tokens_, device) : std::vector<PositionTables>()),
       cross_{.causal = false},
       decoder_(DecoderTables(tokens, device)) {}
 
 std::vector<PositionTables> WindowRunner::DecoderTables(int64_t tokens, at::Device device) const {
-  const int64_t own_tokens = tokens - encoder_tokens_;
+  const int64_t own_tokens = tokens - encoder_inputs_;
   const std::vector<RotaryTable> rotary =
       options_.rotary != nullptr ? *options_.rotary : MakeRotaryTables(config_, own_tokens, device);
   const std::optional<SequenceLayout> layout = LayoutOf(tokens, device);
@@ -91,27 +92,42 @@ at::Tensor WindowRunner::Start(const at::Tensor& tokens_BT) const {
   if (options_.documents.defined()) return Embed(outer_, tokens_BT, PlacesInDocuments(options_.documents));
   if (!config_.HasEncoder()) return Embed(outer_, tokens_BT);
   // The decoder's input is the predicted tokens, shifted right by one position.
-  const at::Tensor predicted = DecoderPart(tokens_BT);
+  const at::Tensor predicted = tokens_BT.slice(1, encoder_inputs_);
   const at::Tensor start = at::full_like(predicted.narrow(1, 0, 1), config_.decoder_start_token);
   const at::Tensor read = at::cat({start, predicted.narrow(1, 0, predicted.size(1) - 1)}, 1);
-  return at::cat({EmbedForEncoder(outer_, EncoderPart(tokens_BT)), Embed(outer_, read)}, 1);
+  const at::Tensor memory = EmbedForEncoder(outer_, tokens_BT.narrow(1, 0, encoder_inputs_));
+  if (!config_.ReadsAudio()) return at::cat({memory, Embed(outer_, read)}, 1);
+  return at::cat({memory, Embed(outer_, read.clamp_min(0)) * predicted.ge(0).unsqueeze(-1)}, 1);
+}
+
+at::Tensor WindowRunner::Counted(const at::Tensor& stream_BTD, int64_t layer) const {
+  if (!config_.ReadsAudio() || config_.Role(layer) == AttentionRole::kEncoder) return {};
+  return DecoderPart(stream_BTD).detach().ne(0).any(-1);
 }
 
 at::Tensor WindowRunner::RunPart(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const {
   BlockContext context{.positions = positions(layer), .memory = MemoryOf(stream_BTD, layer)};
+  const at::Tensor counted = Counted(stream_BTD, layer);
   if (options_.observer) {
-    context.observer = [&](const AttentionRows& rows) { options_.observer(layer, rows); };
+    context.observer = [&](AttentionRows rows) {
+      rows.counted = counted;
+      options_.observer(layer, rows);
+    };
   }
   if (options_.branch_observer) {
-    context.branch_observer = [&](const at::Tensor& branch) { options_.branch_observer(layer, branch); };
+    context.branch_observer = [&](const at::Tensor& branch) {
+      options_.branch_observer(layer, ZeroUncounted(branch, counted));
+    };
   }
   context.recompute_feed_forward = options_.recompute == Recompute::kFeedForward;
   const at::Tensor part = PartOf(stream_BTD, layer);
+  const bool recomputes = options_.recompute == Recompute::kBlock;
   if (options_.lender != nullptr) {
-    return RunLentBlock(part, *options_.lender, layer, config_, context, options_.recompute != Recompute::kBlock);
+    return ZeroUncounted(RunLentBlock(part, *options_.lender, layer, config_, context, !recomputes), counted);
   }
-  return options_.recompute == Recompute::kBlock ? RunBlockRecomputed(part, block, config_, context)
-                                                 : RunBlock(part, block, config_, context);
+  return ZeroUncounted(
+      recomputes ? RunBlockRecomputed(part, block, config_, context) : RunBlock(part, block, config_, context),
+      counted);
 }
 
 at::Tensor WindowRunner::Advance(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const {
@@ -124,6 +140,15 @@ at::Tensor WindowRunner::Advance(const at::Tensor& stream_BTD, const Block& bloc
 
 at::Tensor WindowRunner::Finish(const at::Tensor& stream_BTD) const {
   return FinalStates(DecoderPart(stream_BTD), outer_);
+}
+
+at::Tensor CountedRows(const at::Tensor& x_BTD, const at::Tensor& counted_BT) {
+  const at::Tensor rows = x_BTD.flatten(0, -2);
+  return counted_BT.defined() ? rows.index_select(0, counted_BT.flatten().nonzero().squeeze(-1)) : rows;
+}
+
+at::Tensor ZeroUncounted(const at::Tensor& x_BTD, const at::Tensor& counted_BT) {
+  return counted_BT.defined() ? x_BTD * counted_BT.unsqueeze(-1) : x_BTD;
 }
 
 at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT, const WindowOptions& options) {
@@ -140,7 +165,7 @@ at::Tensor RunHiddenStates(const Model& model, const at::Tensor& tokens_BT, cons
 Predictions RunPredictions(const Model& model, const at::Tensor& tokens_BT, const WindowOptions& options) {
   const int64_t tokens = tokens_BT.size(1);
   const int64_t first =
-      model.config.HasEncoder() ? options.encoder_tokens.value_or(model.config.EncoderTokens(tokens)) : 1;
+      model.config.HasEncoder() ? options.encoder_tokens.value_or(model.config.EncoderInputs(tokens)) : 1;
   // Nothing depends on reading the last token, and the model may have no position for it.
   const int64_t read = tokens == model.config.max_positions + 1 && !model.config.HasEncoder() ? tokens - 1 : tokens;
   const at::Tensor hidden = RunHiddenStates(model, tokens_BT.narrow(1, 0, read), options);

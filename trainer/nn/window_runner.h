@@ -63,6 +63,9 @@ class WindowRunner {
   /// Returns the inputs of the layer's attention.
   AttentionInputs InputsOf(const at::Tensor& stream_BTD, const Block& block, int64_t layer) const;
   const PositionTables& positions(int64_t layer) const;
+  /// Returns which rows of PartOf are of tokens, boolean [B, T]; undefined if all are. The others fill windows with
+  /// audio, whose transcripts differ in length: they are zero before every layer, and nothing attends to them.
+  at::Tensor Counted(const at::Tensor& stream_BTD, int64_t layer) const;
 
  private:
   at::Tensor EncoderPart(const at::Tensor& stream_BTD) const { return stream_BTD.narrow(1, 0, encoder_tokens_); }
@@ -79,13 +82,20 @@ class WindowRunner {
   const Model& outer_;
   const ModelConfig& config_;
   WindowOptions options_;
-  int64_t encoder_tokens_ = 0;
+  /// Entries of a window that the encoder reads, and the positions of its stream.
+  int64_t encoder_inputs_ = 0, encoder_tokens_ = 0;
   /// By kind of attention.
   std::vector<PositionTables> encoder_;
   PositionTables cross_;
   /// By kind of attention.
   std::vector<PositionTables> decoder_;
 };
+
+/// Returns the rows that count, [N, D]; all if `counted_BT` is undefined.
+at::Tensor CountedRows(const at::Tensor& x_BTD, const at::Tensor& counted_BT);
+
+/// Returns x_BTD with zeros in rows that do not count.
+at::Tensor ZeroUncounted(const at::Tensor& x_BTD, const at::Tensor& counted_BT);
 
 /// Returns the hidden states of the last block after normalisation and scaling, for tokens_BT (int64): [B, T, D]. An
 /// encoder-decoder encodes the first `encoder_tokens` of them, and its decoder's states [B, T - encoder_tokens, D]

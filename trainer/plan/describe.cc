@@ -123,8 +123,12 @@ std::vector<std::string> NotesOn(const SourceModel& source, const Tokenizer& tok
     notes.push_back(fmt::format(
         "an encoder-decoder: its attention layers are numbered in one sequence, those of the encoder first and then, "
         "for each layer of the decoder, its self-attention and its cross attention; all get the same number of KV "
-        "heads; encoder and decoder read one half of each sequence, and have {} positions each",
-        config.StackPositions()));
+        "heads; {}",
+        config.ReadsAudio()
+            ? fmt::format("the encoder reads {} s of audio, and the decoder has {} positions for the transcript",
+                          config.spectrogram.frames / 100.0, config.StackPositions())
+            : fmt::format("encoder and decoder read one half of each sequence, and have {} positions each",
+                          config.StackPositions())));
   }
   if (config.experts.count > 0) {
     notes.push_back(
@@ -164,7 +168,7 @@ absl::StatusOr<nlohmann::ordered_json> DescribeCheckpoint(const std::filesystem:
   description["kv_bytes_per_token"] = config.KvCacheBytesPerToken(element_bytes);
   description["layout"] = IsStandardLayout(source.family(), config) ? "standard" : "expanded";
   description["notes"] = NotesOn(source, *tokenizer);
-  if (const std::string note = NoteOnWindows(config, config, element_bytes); !note.empty()) {
+  if (const std::string note = NoteOnCache(config, config, element_bytes); !note.empty()) {
     description["notes"].push_back(note);
   }
   for (const std::string& note : source.notes()) description["notes"].push_back(note);

@@ -48,7 +48,7 @@ double TrainedArms(const Arms& arms) { return static_cast<double>(std::count_if(
 /// Returns the tokens of one arm's training, if it trains.
 double TrainingTokens(const v1::Finetune& finetune, const ModelConfig& config) {
   return static_cast<double>(finetune.steps()) * static_cast<double>(finetune.batch_sequences()) *
-         static_cast<double>(SequenceLength(finetune, config));
+         static_cast<double>(StreamLength(finetune, config));
 }
 
 double LayeredArms(const Arms& arms) {
@@ -58,8 +58,8 @@ double LayeredArms(const Arms& arms) {
 /// Returns the tokens of the text of layerwise distillation: at most those that the job asks for.
 double LayerwiseTextTokens(const v1::Layerwise& layerwise, const ModelConfig& config) {
   const double asked =
-      static_cast<double>(layerwise.sequences()) * static_cast<double>(SequenceLength(layerwise, config));
-  const double there = EstimateTokens(layerwise);
+      static_cast<double>(layerwise.sequences()) * static_cast<double>(StreamLength(layerwise, config));
+  const double there = EstimateTokens(layerwise, config);
   return there > 0 ? std::min(asked, there) : asked;
 }
 
@@ -67,8 +67,8 @@ double EvaluationTokens(const v1::Evaluation& evaluation, const ModelConfig& con
   if (!evaluation.has_perplexity()) return 0;
   const v1::Evaluation::Perplexity& perplexity = evaluation.perplexity();
   const double most =
-      static_cast<double>(perplexity.max_windows()) * static_cast<double>(SequenceLength(perplexity, config));
-  const double all = EstimateTokens(perplexity);
+      static_cast<double>(perplexity.max_windows()) * static_cast<double>(StreamLength(perplexity, config));
+  const double all = EstimateTokens(perplexity, config);
   return most > 0 ? std::min(most, all) : all;
 }
 
@@ -80,14 +80,14 @@ double MeasuredTokens(const v1::JobSpec& spec, const ModelConfig& config) {
   // One follows the last step, too.
   const double times = std::ceil(static_cast<double>(finetune.steps()) / static_cast<double>(every));
   const double each = static_cast<double>(finetune.evaluate_windows()) *
-                      static_cast<double>(SequenceLength(spec.evaluation().perplexity(), config));
+                      static_cast<double>(StreamLength(spec.evaluation().perplexity(), config));
   return times * std::min(each, EvaluationTokens(spec.evaluation(), config));
 }
 
 v1::JobPlan::Tokens TokensOf(const v1::JobSpec& spec, const Arms& arms, const ModelConfig& config) {
   v1::JobPlan::Tokens tokens;
   tokens.set_calibration(static_cast<double>(spec.calibration().sequences()) *
-                         static_cast<double>(SequenceLength(spec.calibration(), config)));
+                         static_cast<double>(StreamLength(spec.calibration(), config)));
   tokens.set_training(TrainedArms(arms) * TrainingTokens(spec.finetune(), config));
   tokens.set_evaluation(EvaluationTokens(spec.evaluation(), config));
   if (LayeredArms(arms) > 0) {
@@ -99,7 +99,7 @@ v1::JobPlan::Tokens TokensOf(const v1::JobSpec& spec, const Arms& arms, const Mo
 
 double JobFlops(const v1::JobSpec& spec, const Arms& arms, const ModelConfig& config,
                 const v1::JobPlan::Tokens& tokens) {
-  const int64_t length = SequenceLength(spec.finetune(), config);
+  const int64_t length = StreamLength(spec.finetune(), config);
   const double source = ForwardFlops(config, config.kv_heads, length);
   double flops = source * tokens.calibration();
   for (const v1::Arm& arm : arms) {
@@ -114,7 +114,7 @@ double JobFlops(const v1::JobSpec& spec, const Arms& arms, const ModelConfig& co
     if (!Trains(arm)) continue;
     const double training = TrainingFlops(config, arm.kv_heads(), arm.finetune() == "l0", length);
     flops += training * TrainingTokens(spec.finetune(), config);
-    const int64_t measured_length = SequenceLength(spec.evaluation().perplexity(), config);
+    const int64_t measured_length = StreamLength(spec.evaluation().perplexity(), config);
     flops += MeasuredTokens(spec, config) * ForwardFlops(config, arm.kv_heads(), measured_length);
   }
   // Evaluation runs the source, the averages, the alignment and the result, and compares the result with the source.
@@ -321,7 +321,7 @@ absl::StatusOr<v1::JobPlan> PlanJob(const v1::JobSpec& resolved, const SourceMod
   plan.set_result_parameters(static_cast<double>(ParametersWith(config, source.ParameterCount(), kv_heads)));
   const ModelConfig smallest = SmallestResult(config, targets.back());
   *plan.mutable_kv_bytes_per_token() = CacheBytes(source, smallest);
-  if (const std::string note = NoteOnWindows(config, smallest, static_cast<int64_t>(at::elementSize(source.dtype())));
+  if (const std::string note = NoteOnCache(config, smallest, static_cast<int64_t>(at::elementSize(source.dtype())));
       !note.empty()) {
     plan.add_notes(note);
   }

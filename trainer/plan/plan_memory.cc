@@ -44,7 +44,7 @@ void SetLargestCache(const v1::Evaluation::Latency& latency, const ModelConfig& 
 
 StageBytes CalibrateBytes(const v1::JobSpec& spec, const SourceModel& source, bool on_gpu) {
   const ModelConfig& config = source.config();
-  const int64_t length = SequenceLength(spec.calibration(), config);
+  const int64_t length = StreamLength(spec.calibration(), config);
   const double statistics = StatisticsBytes(config);
   StageBytes bytes{.host = MappedBytes(source) + statistics,
                    .computing = CalibrationBytes(config, static_cast<double>(WindowsAtOnce(length) * length))};
@@ -61,10 +61,10 @@ StageBytes EvaluateBytes(const v1::JobSpec& spec, const SourceModel& source, int
   SetLargestCache(evaluation.latency(), config, planned);
   StageBytes bytes{.host = MappedBytes(source)};
   if (evaluation.has_perplexity()) {
-    planned.window_tokens = SequenceLength(evaluation.perplexity(), config);
+    planned.window_tokens = StreamLength(evaluation.perplexity(), config);
     planned.tokens_at_once = WindowsAtOnce(planned.window_tokens) * planned.window_tokens;
     // The source's predictions are kept on the host.
-    const double compared = std::min<double>(kComparedTokens, EstimateTokens(evaluation.perplexity()));
+    const double compared = std::min<double>(kComparedTokens, EstimateTokens(evaluation.perplexity(), config));
     bytes.host += compared * static_cast<double>(config.hidden_size * planned.element_bytes);
   }
   bytes.computing = EvaluationBytes(config, source.ParameterCount(), planned);
@@ -100,8 +100,12 @@ PlannedTraining PlanArm(const v1::JobSpec& spec, const v1::Arm& arm, const Sourc
 }
 
 StageBytes FinetuneBytes(const v1::Finetune& finetune, const SourceModel& source, const PlannedTraining& training) {
-  // Each token takes 4 bytes in memory.
-  return {.host = MappedBytes(source) + 4 * EstimateTokens(finetune) +
+  const ModelConfig& config = source.config();
+  const double entries = config.ReadsAudio()
+                             ? EstimateClips(finetune) * static_cast<double>(SequenceLength(finetune, config))
+                             : EstimateTokens(finetune, config);
+  // Each entry of a window takes 4 bytes in memory.
+  return {.host = MappedBytes(source) + 4 * entries +
                   CheckpointCopyBytes(source.config(), source.ParameterCount(), training),
           .computing = TrainingBytes(source.config(), source.ParameterCount(), training)};
 }
@@ -134,7 +138,7 @@ double StatisticsBytes(const ModelConfig& config) {
 
 PlannedLayers PlanLayers(const v1::Layerwise& layerwise, const ModelConfig& config, int64_t kv_heads,
                          at::Device device) {
-  const int64_t length = SequenceLength(layerwise, config);
+  const int64_t length = StreamLength(layerwise, config);
   return {.kv_heads = kv_heads,
           .sequence_length = length,
           .sequences_at_once = WindowsAtOnce(length),

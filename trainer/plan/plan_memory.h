@@ -13,6 +13,7 @@
 #include "trainer/model_folder/source_model.h"
 #include "trainer/plan/plan.h"
 #include "trainer/plan/plan_estimate.h"
+#include "trainer/plan/settings.h"
 
 namespace regroup {
 
@@ -36,9 +37,19 @@ PlannedLayers PlanLayers(const v1::Layerwise& layerwise, const ModelConfig& conf
 /// Returns the bytes of the sums over tokens, in float64: second moments of inputs, and the Grams of unit-length heads.
 double StatisticsBytes(const ModelConfig& config);
 
-/// Returns the number of tokens in the data of a message, from the size of its files.
+/// Returns the number of windows of audio and transcript in the data of a message, from the size of its files.
 template <typename Message>
-double EstimateTokens(const Message& message) {
+double EstimateClips(const Message& message) {
+  // Bytes of a line with a path and the words of a clip of 20 s.
+  constexpr double kBytes = 300;
+  return EstimateDataBytes(DataNames(message)) / kBytes;
+}
+
+/// Returns the number of tokens in the data of a message, from the size of its files; those of both streams where the
+/// encoder reads audio.
+template <typename Message>
+double EstimateTokens(const Message& message, const ModelConfig& config) {
+  if (config.ReadsAudio()) return EstimateClips(message) * static_cast<double>(StreamLength(message, config));
   // Bytes of a token in English text.
   constexpr double kBytes = 4;
   return EstimateDataBytes(DataNames(message)) / kBytes;

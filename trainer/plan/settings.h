@@ -14,11 +14,20 @@
 
 namespace regroup {
 
-/// Returns the spec's length; by default the smaller of 2048 and the model's maximum.
+/// Returns the entries of a window: the spec's length, by default the smaller of 2048 and the model's maximum. Where
+/// the encoder reads audio, the length is that of a transcript, and the spectrogram comes before it.
 template <typename Message>
 int64_t SequenceLength(const Message& message, const ModelConfig& config) {
-  if (message.has_sequence_length()) return message.sequence_length();
+  const int64_t audio = config.spectrogram.Values();
+  if (message.has_sequence_length()) return audio + message.sequence_length();
+  if (config.ReadsAudio()) return audio + config.StackPositions();
   return std::min<int64_t>(2048, config.max_positions);
+}
+
+/// Returns the positions of a window of that length in the streams of encoder and decoder.
+template <typename Message>
+int64_t StreamLength(const Message& message, const ModelConfig& config) {
+  return config.StreamTokens(SequenceLength(message, config));
 }
 
 /// Tokens of the evaluation's text on which the result is compared with what the source predicts.

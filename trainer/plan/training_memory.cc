@@ -65,7 +65,7 @@ PlannedTraining PlanTraining(const v1::JobSpec& spec, const ModelConfig& config,
                              at::Device device) {
   const v1::Finetune& finetune = spec.finetune();
   const auto element_bytes = static_cast<int64_t>(at::elementSize(TrainingType(finetune.precision(), device)));
-  const int64_t length = SequenceLength(finetune, config);
+  const int64_t length = StreamLength(finetune, config);
   PlannedTraining training{
       .kv_heads = kv_heads,
       .gated = gated,
@@ -82,7 +82,7 @@ PlannedTraining PlanTraining(const v1::JobSpec& spec, const ModelConfig& config,
       .compares_attention = finetune.attention_weight() > 0,
       .loss_chunk_tokens = LossChunkTokens(device)};
   if (finetune.evaluate_every_steps() > 0) {
-    const int64_t measured = SequenceLength(spec.evaluation().perplexity(), config);
+    const int64_t measured = StreamLength(spec.evaluation().perplexity(), config);
     training.measured_tokens = WindowsAtOnce(measured) * measured;
   }
   SetSharding(ShardingOf(finetune.shard()), finetune, training);

@@ -66,7 +66,7 @@ struct ReportInputs {
   /// encoder-decoder.
   std::vector<ServingRow> serving;
   int64_t served_context = 0;
-  /// NoteOnWindows for the result with the fewest KV heads.
+  /// NoteOnCache for the result with the fewest KV heads.
   std::string cache_note;
   /// For a job with addresses: what they led to, as `fetch` wrote it, and the addresses by the paths of their copies.
   nlohmann::ordered_json fetched;

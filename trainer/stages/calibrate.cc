@@ -62,8 +62,9 @@ std::vector<LayerStatistics> EmptyStatistics(const ModelConfig& config, bool uni
 }
 
 /// Returns this rank's share of the windows, every `size`-th one, in batches that pass through the model together.
-std::vector<std::vector<int64_t>> OwnBatches(const StageContext& context, const TokenWindows& windows) {
-  const int64_t at_once = WindowsAtOnce(windows.sequence_length());
+std::vector<std::vector<int64_t>> OwnBatches(const StageContext& context, const TokenWindows& windows,
+                                             int64_t stream_tokens) {
+  const int64_t at_once = WindowsAtOnce(stream_tokens);
   std::vector<std::vector<int64_t>> batches;
   for (int64_t window = context.communicator.rank(); window < windows.windows();
        window += context.communicator.size()) {
@@ -75,11 +76,11 @@ std::vector<std::vector<int64_t>> OwnBatches(const StageContext& context, const 
 
 /// Returns the number of batches whose residual streams, in float32, take as much memory as a block of the model:
 /// streams and the block that they pass through are all that a rank holds, whatever the size of model and text.
-int64_t BatchesInRound(const SourceModel& source, const TokenWindows& windows) {
+int64_t BatchesInRound(const SourceModel& source, int64_t stream_tokens) {
   constexpr int64_t kLeastBytes = int64_t{16} << 20;
   const ModelConfig& config = source.config();
   const int64_t parameters = source.ParameterCount() / config.layers;
-  const int64_t batch = WindowsAtOnce(windows.sequence_length()) * windows.sequence_length() * config.hidden_size;
+  const int64_t batch = WindowsAtOnce(stream_tokens) * stream_tokens * config.hidden_size;
   return std::max<int64_t>(1, std::max(kLeastBytes, 4 * parameters) / (4 * batch));
 }
 
@@ -94,8 +95,8 @@ absl::Status AccumulateWindows(StageContext& context, const SourceModel& source,
                                                        statistics[layer].Accumulate(ActivationsOf(rows));
                                                        context.link.activity().Tick();
                                                      }}));
-  const std::vector<std::vector<int64_t>> batches = OwnBatches(context, windows);
-  const int64_t in_round = BatchesInRound(source, windows);
+  const std::vector<std::vector<int64_t>> batches = OwnBatches(context, windows, pass.StreamTokens());
+  const int64_t in_round = BatchesInRound(source, pass.StreamTokens());
   const auto all = static_cast<int64_t>(batches.size());
   const int64_t rounds = (all + in_round - 1) / in_round, layers = source.config().layers;
   for (int64_t round = 0; round < rounds; ++round) {

@@ -5,11 +5,33 @@
 #include <filesystem>
 
 #include "services/common/base/status_macros.h"
+#include "trainer/data/audio/clip_reader.h"
 #include "trainer/data/data_files.h"
 #include "trainer/data/text_reader.h"
 
 namespace regroup {
 namespace {
+
+/// Reads transcripts together with their audio.
+class ClipsReader {
+ public:
+  static absl::StatusOr<ClipsReader> Open(const std::filesystem::path& file, const JobText& text) {
+    REGROUP_ASSIGN_OR_RETURN(TranscriptReader transcripts, TranscriptReader::Open(file, text.field));
+    return ClipsReader(std::move(transcripts), text.transcript.spectrogram.Samples());
+  }
+  absl::StatusOr<std::optional<TranscriptRecord>> Next() {
+    REGROUP_ASSIGN_OR_RETURN(std::optional<TranscriptRecord> record, transcripts_.Next());
+    if (record) REGROUP_RETURN_IF_ERROR(ReadClip(record->audio, most_samples_).status());
+    return record;
+  }
+  absl::StatusOr<std::string> Digest() { return transcripts_.Digest(); }
+
+ private:
+  ClipsReader(TranscriptReader transcripts, int64_t most_samples)
+      : transcripts_(std::move(transcripts)), most_samples_(most_samples) {}
+  TranscriptReader transcripts_;
+  int64_t most_samples_;
+};
 
 /// Calls `read` with a reader of each file, and with the file. Returns the files.
 template <typename Read>
@@ -17,9 +39,18 @@ absl::StatusOr<DataFiles> ReadEach(const JobText& text, const Tokenizer& tokeniz
   auto data = FindDataFiles(text.names);
   if (!data.ok()) return AtKey(text.key, data.status());
   for (const std::filesystem::path& file : data->files) {
-    const absl::Status status = text.kind == DataKind::kTexts
-                                    ? read(TextReader::Open(file, text.field, &tokenizer), file)
-                                    : read(InstructionReader::Open(file), file);
+    absl::Status status;
+    switch (text.kind) {
+      case DataKind::kTexts:
+        status = read(TextReader::Open(file, text.field, &tokenizer), file);
+        break;
+      case DataKind::kInstructions:
+        status = read(InstructionReader::Open(file), file);
+        break;
+      case DataKind::kTranscripts:
+        status = read(ClipsReader::Open(file, text), file);
+        break;
+    }
     REGROUP_RETURN_IF_ERROR(AtKey(text.key, status));
   }
   return data;
@@ -35,13 +66,14 @@ absl::Status CheckText(const JobText& text, const Tokenizer& tokenizer, int64_t 
     return absl::InvalidArgumentError(fmt::format("{} contains no text", file.string()));
   };
   REGROUP_RETURN_IF_ERROR(ReadEach(text, tokenizer, has_a_line).status());
-  REGROUP_ASSIGN_OR_RETURN(const int64_t tokens, CountTokens(text, tokenizer, sequence_length));
+  REGROUP_ASSIGN_OR_RETURN(const int64_t tokens, CountTokens(text, tokenizer, sequence_length, sequence_length));
   // Instructions are packed, not cut: one is enough.
   if (tokens >= sequence_length || text.kind == DataKind::kInstructions) return absl::OkStatus();
   return AtKey(text.key, TooFewTokens(DescribeNames(text.names), tokens, sequence_length));
 }
 
-absl::StatusOr<int64_t> CountTokens(const JobText& text, const Tokenizer& tokenizer, int64_t enough) {
+absl::StatusOr<int64_t> CountTokens(const JobText& text, const Tokenizer& tokenizer, int64_t sequence_length,
+                                    int64_t enough) {
   const auto data = FindDataFiles(text.names);
   if (!data.ok()) return AtKey(text.key, data.status());
   int64_t tokens = 0;
@@ -49,7 +81,9 @@ absl::StatusOr<int64_t> CountTokens(const JobText& text, const Tokenizer& tokeni
     tokens += static_cast<int64_t>(each.ids.size());
     return absl::OkStatus();
   };
-  const TokeniseOptions reading{.kind = text.kind, .field = text.field, .enough_tokens = enough, .digests = false};
+  TokeniseOptions reading = TokeniseOptionsOf(text, sequence_length);
+  reading.enough_tokens = enough;
+  reading.digests = false;
   REGROUP_RETURN_IF_ERROR(AtKey(text.key, Tokenise(data->files, tokenizer, reading, count).status()));
   return tokens;
 }

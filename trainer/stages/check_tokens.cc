@@ -14,10 +14,12 @@
 namespace regroup {
 namespace {
 
-absl::Status CheckTokensOf(const JobText& text, const Tokenizer& tokenizer, const TokenWindowsOptions& options) {
+absl::Status CheckTokensOf(const JobText& of_job, const ModelConfig& config, const Tokenizer& tokenizer,
+                           const TokenWindowsOptions& options) {
+  const JobText text = ForModel(of_job, config);
   const auto enough = EnoughTokens(options);
   if (!enough.ok()) return AtKey(text.key, enough.status());
-  return CountTokens(text, tokenizer, *enough).status();
+  return CountTokens(text, tokenizer, options.sequence_length, *enough).status();
 }
 
 absl::Status CheckQuestions(const std::string& data, const Tokenizer& tokenizer) {
@@ -40,24 +42,24 @@ absl::Status CheckTokens(const v1::JobSpec& spec, const ModelConfig& config, con
   const v1::Calibration& calibration = spec.calibration();
   if (HasData(calibration)) {
     REGROUP_RETURN_IF_ERROR(CheckTokensOf(
-        TextOf(calibration), tokenizer,
+        TextOf(calibration), config, tokenizer,
         {.sequence_length = SequenceLength(calibration, config), .max_windows = calibration.sequences()}));
   }
   if (AnyArmDistillsLayers(spec)) {
     const v1::Layerwise& layerwise = spec.layerwise();
     REGROUP_RETURN_IF_ERROR(
-        CheckTokensOf(TextOf(layerwise), tokenizer,
+        CheckTokensOf(TextOf(layerwise), config, tokenizer,
                       {.sequence_length = SequenceLength(layerwise, config), .max_windows = layerwise.sequences()}));
   }
   if (AnyArmTrains(spec) && HasData(spec.finetune())) {
     const JobText text = TextOf(spec.finetune());
     REGROUP_RETURN_IF_ERROR(CheckTokensOf(
-        text, tokenizer, {.sequence_length = SequenceLength(spec.finetune(), config), .kind = text.kind}));
+        text, config, tokenizer, {.sequence_length = SequenceLength(spec.finetune(), config), .kind = text.kind}));
   }
   if (spec.evaluation().has_perplexity()) {
     const v1::Evaluation::Perplexity& perplexity = spec.evaluation().perplexity();
     REGROUP_RETURN_IF_ERROR(CheckTokensOf(
-        TextOf(perplexity), tokenizer,
+        TextOf(perplexity), config, tokenizer,
         {.sequence_length = SequenceLength(perplexity, config), .max_windows = perplexity.max_windows()}));
   }
   for (int index = 0; index < spec.evaluation().multiple_choice_size(); ++index) {

@@ -144,7 +144,7 @@ absl::Status QualityMeasures::AddAnswers(const Model& model, EvaluationRecord& r
 
 absl::Status QualityMeasures::KeepReference(const Model& model) {
   REGROUP_ASSIGN_OR_RETURN(const TokenWindows* windows, Windows());
-  const int64_t most = std::max<int64_t>(1, kComparedTokens / windows->sequence_length());
+  const int64_t most = std::max<int64_t>(1, kComparedTokens / windows->places());
   const int64_t total = std::min(most, windows->windows());
   const auto progress = [&](int64_t done) { context_.link.SetProgress("windows of the source", done, total); };
   reference_.emplace(model, *windows, most, context_.device, context_.communicator, progress);

@@ -114,9 +114,8 @@ std::string FingerprintOf(const StageContext& context, const TokenWindows& windo
 absl::StatusOr<TeacherStates> OpenTeacherStates(const StageContext& context, const Model& teacher,
                                                 const TokenWindows& windows, at::ScalarType type, bool by_sequences) {
   const int64_t length = windows.sequence_length();
-  const int64_t encoded = teacher.config.HasEncoder() ? teacher.config.EncoderTokens(length) : 0;
   return TeacherStates::Open(context.attempt_folder.parent_path().parent_path() / "teacher-states",
-                             {.positions = length - encoded,
+                             {.positions = length - teacher.config.EncoderInputs(length),
                               .hidden_size = teacher.config.hidden_size,
                               .dtype = type,
                               .fingerprint = FingerprintOf(context, windows, by_sequences)});
@@ -247,25 +246,26 @@ absl::StatusOr<v1::TaskOutcome> RunFinetune(StageContext& context) {
       const TokenWindows windows,
       ReadWindows(context, TextOf(finetune), source, {.sequence_length = SequenceLength(finetune, source.config())}));
 
-  const DistillSettings settings{.steps = finetune.steps(),
-                                 .batch_sequences = finetune.batch_sequences(),
-                                 .micro_batch_sequences = finetune.micro_batch_sequences(),
-                                 .learning_rate = FinetuneRate(context.spec(), context.assignment.arm()),
-                                 .flops_per_token = TrainingFlops(source.config(), conversion.MergedConfig().kv_heads,
-                                                                  gated, windows.sequence_length()),
-                                 .peak_flops_per_second = PeakOfAll(context, type),
-                                 .seed = static_cast<uint64_t>(finetune.seed()),
-                                 .checkpoint_every_steps = finetune.checkpoint_every_steps(),
-                                 .checkpoints = context.attempt_folder / attempt_files::kTrainingCheckpoints,
-                                 .recompute = chosen.recompute,
-                                 .across_documents = finetune.across_documents(),
-                                 // On the CPU, ranks need their cores for the backward pass itself.
-                                 .overlap = context.device.is_cuda(),
-                                 .shard_gradients = chosen.sharding != Sharding::kOptimizer,
-                                 .loss = bild ? DistillLoss::kBild : DistillLoss::kKl,
-                                 .attention_weight = finetune.attention_weight(),
-                                 .measure_every_steps = finetune.evaluate_every_steps(),
-                                 .stop_when_no_better = finetune.stop_when_no_better()};
+  const DistillSettings settings{
+      .steps = finetune.steps(),
+      .batch_sequences = finetune.batch_sequences(),
+      .micro_batch_sequences = finetune.micro_batch_sequences(),
+      .learning_rate = FinetuneRate(context.spec(), context.assignment.arm()),
+      .flops_per_token = TrainingFlops(source.config(), conversion.MergedConfig().kv_heads, gated,
+                                       source.config().StreamTokens(windows.sequence_length())),
+      .peak_flops_per_second = PeakOfAll(context, type),
+      .seed = static_cast<uint64_t>(finetune.seed()),
+      .checkpoint_every_steps = finetune.checkpoint_every_steps(),
+      .checkpoints = context.attempt_folder / attempt_files::kTrainingCheckpoints,
+      .recompute = chosen.recompute,
+      .across_documents = finetune.across_documents(),
+      // On the CPU, ranks need their cores for the backward pass itself.
+      .overlap = context.device.is_cuda(),
+      .shard_gradients = chosen.sharding != Sharding::kOptimizer,
+      .loss = bild ? DistillLoss::kBild : DistillLoss::kKl,
+      .attention_weight = finetune.attention_weight(),
+      .measure_every_steps = finetune.evaluate_every_steps(),
+      .stop_when_no_better = finetune.stop_when_no_better()};
   REGROUP_ASSIGN_OR_RETURN(const bool by_sequences, AgreeOnAttention(context, type, source.config().head_width));
   DistillTrainer trainer(settings, student, teacher.model, windows, context.communicator, context.link, context.device);
   if (teacher.slices != nullptr) trainer.FetchTeacher(*teacher.slices);

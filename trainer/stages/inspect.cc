@@ -19,6 +19,7 @@
 #include "trainer/data/text_reader.h"
 #include "trainer/eval/answers.h"
 #include "trainer/model_folder/companion_files.h"
+#include "trainer/model_folder/spectrogram_settings.h"
 #include "trainer/plan/check_target.h"
 #include "trainer/plan/describe.h"
 #include "trainer/plan/settings.h"
@@ -34,6 +35,11 @@ namespace {
 
 template <typename Message>
 absl::Status CheckLength(std::string_view key, const Message& message, const ModelConfig& config) {
+  if (config.ReadsAudio()) {
+    if (!message.has_sequence_length() || message.sequence_length() <= config.StackPositions()) return absl::OkStatus();
+    return absl::InvalidArgumentError(fmt::format("{}.sequence_length: {} is more than the {} positions of the decoder",
+                                                  key, message.sequence_length(), config.StackPositions()));
+  }
   if (config.HasEncoder() && SequenceLength(message, config) % 2 != 0) {
     return absl::InvalidArgumentError(fmt::format(
         "{}.sequence_length: {} is odd, but encoder and decoder read half of a window each; write an even number", key,
@@ -59,7 +65,7 @@ absl::Status CheckFinetune(const v1::Finetune& finetune, const ModelConfig& conf
         "finetune.loss: bild does not support models with an encoder; write loss: kl for this source");
   }
   REGROUP_RETURN_IF_ERROR(CheckLength("finetune", finetune, config));
-  REGROUP_RETURN_IF_ERROR(CheckText(TextOf(finetune), tokenizer, SequenceLength(finetune, config)));
+  REGROUP_RETURN_IF_ERROR(CheckText(ForModel(TextOf(finetune), config), tokenizer, SequenceLength(finetune, config)));
   if (!finetune.across_documents() && config.HasEncoder()) {
     return absl::InvalidArgumentError(
         "finetune.across_documents: false is not supported for models with an encoder; remove this key");
@@ -120,22 +126,35 @@ absl::Status CheckAnswers(const v1::Evaluation::Answers& answers, const ModelCon
   return absl::OkStatus();
 }
 
+/// Refuses measurements whose prompts are text.
+absl::Status CheckMeasuresOfAudio(const v1::Evaluation& evaluation) {
+  std::string_view key;
+  if (evaluation.has_latency()) key = "latency";
+  if (!evaluation.multiple_choice().empty()) key = "multiple_choice";
+  if (!evaluation.answers().prompts().empty()) key = "answers";
+  if (key.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("evaluation.{}: not for models that read audio; remove the key, perplexity remains", key));
+}
+
 absl::Status CheckData(const v1::JobSpec& spec, const ModelConfig& config, const Tokenizer& tokenizer) {
+  if (config.ReadsAudio()) REGROUP_RETURN_IF_ERROR(CheckMeasuresOfAudio(spec.evaluation()));
   if (HasData(spec.calibration())) {
     REGROUP_RETURN_IF_ERROR(CheckLength("calibration", spec.calibration(), config));
     REGROUP_RETURN_IF_ERROR(
-        CheckText(TextOf(spec.calibration()), tokenizer, SequenceLength(spec.calibration(), config)));
+        CheckText(ForModel(TextOf(spec.calibration()), config), tokenizer, SequenceLength(spec.calibration(), config)));
   }
   if (AnyArmDistillsLayers(spec)) {
     REGROUP_RETURN_IF_ERROR(CheckLength("layerwise", spec.layerwise(), config));
-    REGROUP_RETURN_IF_ERROR(CheckText(TextOf(spec.layerwise()), tokenizer, SequenceLength(spec.layerwise(), config)));
+    REGROUP_RETURN_IF_ERROR(
+        CheckText(ForModel(TextOf(spec.layerwise()), config), tokenizer, SequenceLength(spec.layerwise(), config)));
   }
   if (AnyArmTrains(spec) && HasData(spec.finetune())) {
     REGROUP_RETURN_IF_ERROR(CheckFinetune(spec.finetune(), config, tokenizer));
   }
   if (spec.evaluation().has_perplexity()) {
     REGROUP_RETURN_IF_ERROR(CheckLength("evaluation.perplexity", spec.evaluation().perplexity(), config));
-    REGROUP_RETURN_IF_ERROR(CheckText(TextOf(spec.evaluation().perplexity()), tokenizer,
+    REGROUP_RETURN_IF_ERROR(CheckText(ForModel(TextOf(spec.evaluation().perplexity()), config), tokenizer,
                                       SequenceLength(spec.evaluation().perplexity(), config)));
   }
   for (int index = 0; index < spec.evaluation().multiple_choice_size(); ++index) {
@@ -171,6 +190,8 @@ absl::StatusOr<std::shared_ptr<const Tokenizer>> CheckJob(const v1::JobSpec& spe
   if (!tokenizer.ok()) return AtKey("source.checkpoint", tokenizer.status());
   REGROUP_RETURN_IF_ERROR(
       AtKey("source.checkpoint", CheckCompanionFiles(source.folder().config(), source.folder().path())));
+  REGROUP_RETURN_IF_ERROR(
+      AtKey("source.checkpoint", CheckSpectrogramSettings(source.folder().path(), source.config())));
   REGROUP_RETURN_IF_ERROR(CheckData(spec, source.config(), **tokenizer));
   return tokenizer;
 }
@@ -191,7 +212,7 @@ absl::StatusOr<v1::TaskOutcome> RunInspect(StageContext& context) {
   // Training reads all of its text, and hours after this; what the other stages read, they read first.
   if (AnyArmTrains(spec)) {
     context.link.SetProgress("read finetune.data", 0, 0);
-    const JobText text = TextOf(spec.finetune());
+    const JobText text = ForModel(TextOf(spec.finetune()), config);
     REGROUP_ASSIGN_OR_RETURN(const std::vector<std::string> digests, CheckAllLines(text, *tokenizer, tick));
     for (size_t i = 0; i < digests.size(); ++i) (*summary.mutable_data_digests())[text.names[i]] = digests[i];
   }

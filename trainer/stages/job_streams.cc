@@ -110,7 +110,7 @@ absl::Status RecordStreams(StageContext& context, const SourcePass& pass, const 
                            const std::vector<int64_t>& windows, const std::vector<int64_t>& borders, int64_t last,
                            const fs::path& folder, int64_t rank, int64_t ranks) {
   const StreamShape shape{.windows = static_cast<int64_t>(windows.size()),
-                          .tokens = text.sequence_length(),
+                          .tokens = pass.StreamTokens(),
                           .hidden_size = pass.config().hidden_size};
   const auto border = [&](int64_t layer) { return folder / StreamFile(layer, rank, ranks); };
   REGROUP_ASSIGN_OR_RETURN(ResidualStreams first, ResidualStreams::Create(border(0), shape));

@@ -26,12 +26,20 @@ struct JobText {
   /// See TokeniseOptions.
   DataKind kind = DataKind::kTexts;
   std::string field;
+  /// For transcripts, without the number of their tokens.
+  TranscriptShape transcript = {};
 };
 
 JobText TextOf(const v1::Calibration& calibration);
 JobText TextOf(const v1::Layerwise& layerwise);
 JobText TextOf(const v1::Finetune& finetune);
 JobText TextOf(const v1::Evaluation::Perplexity& perplexity);
+
+/// Returns the text as the model reads it: with audio if its encoder does.
+JobText ForModel(JobText text, const ModelConfig& config);
+
+/// Returns TokeniseOptions of the text for windows of `sequence_length` entries.
+TokeniseOptions TokeniseOptionsOf(const JobText& text, int64_t sequence_length);
 
 /// Returns the status with its message changed to "key: message"; OK stays OK.
 absl::Status AtKey(std::string_view key, const absl::Status& status);

@@ -85,7 +85,7 @@ class BlockOfLayers {
   /// Opens the recorded streams before the first layer, or computes them again if they were removed or damaged.
   absl::StatusOr<ResidualStreams> OpenFirst() {
     REGROUP_ASSIGN_OR_RETURN(const RecordedStreams recorded, ReadStreamsPointer(context_));
-    const StreamShape shape = Shape(recorded.windows, SequenceLength(layerwise(), source_.config()));
+    const StreamShape shape = Shape(recorded.windows, pass_.StreamTokens());
     std::vector<std::string> names;
     for (int64_t rank = 0; rank < recorded.ranks; ++rank) names.push_back(StreamFile(first_, rank, recorded.ranks));
     const auto open = [&](const fs::path& folder) {

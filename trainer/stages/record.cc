@@ -26,8 +26,9 @@ absl::Status Record(StageContext& context, const SourceModel& source, const Toke
   const std::vector<int64_t> borders = BlockBorders(context);
   REGROUP_RETURN_IF_ERROR(MakeFolders(staged));
   if (context.leads()) {
-    const StreamShape shape{
-        .windows = text.windows(), .tokens = text.sequence_length(), .hidden_size = source.config().hidden_size};
+    const StreamShape shape{.windows = text.windows(),
+                            .tokens = source.config().StreamTokens(text.sequence_length()),
+                            .hidden_size = source.config().hidden_size};
     MakeRoomForStreams(published.parent_path(), shape.Bytes() * static_cast<int64_t>(borders.size()));
   }
   REGROUP_ASSIGN_OR_RETURN(const SourcePass pass, MakeSourcePass(context, source, /*with_embeddings=*/true));

@@ -33,8 +33,8 @@ constexpr double kRidge = 1e-3;
 /// The data of one window that one layer needs.
 struct AttentionPass {
   /// Target of the refitted projection, without its bias: the source's output plus the lag of the stream.
-  at::Tensor target;           // [1, T, D]
-  at::Tensor converted_heads;  // [1, T, H d]
+  at::Tensor target;           // [N, D]
+  at::Tensor converted_heads;  // [N, H d]
 };
 
 class OutputRefiner {
@@ -69,7 +69,7 @@ class OutputRefiner {
  private:
   /// Opens the float32 streams of this rank's windows, [own windows, T, D], in files that are removed with the attempt.
   absl::Status OpenStreams() {
-    const int64_t tokens = windows_.sequence_length();
+    const int64_t tokens = source_.config().StreamTokens(windows_.sequence_length());
     const int64_t hidden = source_.config().hidden_size;
     for (at::Tensor* stream : {&source_stream_, &converted_stream_}) {
       const std::string name = stream == &source_stream_ ? "source" : "converted";
@@ -113,7 +113,8 @@ class OutputRefiner {
       pass.target = pass.target + missing / source_.config().residual_scale;
     }
     if (converted.attention.output.bias.defined()) pass.target = pass.target - converted.attention.output.bias;
-    return pass;
+    const at::Tensor counted = runner_->Counted(source_stream, layer);
+    return {CountedRows(pass.target, counted), CountedRows(pass.converted_heads, counted)};
   }
 
   absl::StatusOr<at::Tensor> Refit(const Block& source, const Block& converted, int64_t layer) {
@@ -123,9 +124,9 @@ class OutputRefiner {
     at::Tensor product = at::zeros({old.size(1), old.size(0)}, wide);
     for (size_t row = 0; row < own_.size(); ++row) {
       const AttentionPass pass = Attend(source, converted, layer, row);
-      const at::Tensor heads = pass.converted_heads.flatten(0, 1);
+      const at::Tensor& heads = pass.converted_heads;
       moment += at::mm(heads.t(), heads);
-      product += at::mm(heads.t(), pass.target.flatten(0, 1));
+      product += at::mm(heads.t(), pass.target);
       context_.link.activity().Tick();
     }
     REGROUP_RETURN_IF_ERROR(context_.communicator.AllReduceSum(moment));

@@ -159,14 +159,14 @@ void AddServing(const StageContext& context, ReportInputs& inputs) {
   inputs.served_context = ServedContext(context.spec(), inputs.source_config);
 }
 
-/// Returns NoteOnWindows for the result with the fewest KV heads.
+/// Returns NoteOnCache for the result with the fewest KV heads.
 std::string CacheNote(const ReportInputs& inputs) {
   ModelConfig smallest = inputs.source_config;
   for (const ArmReport& arm : inputs.arms) {
     ModelConfig result = ResultShape(inputs.source_config, arm.layers);
     if (result.KvHeadsOfAllLayers() < smallest.KvHeadsOfAllLayers()) smallest = std::move(result);
   }
-  return NoteOnWindows(inputs.source_config, smallest, inputs.assignment.model().dtype() == "float32" ? 4 : 2);
+  return NoteOnCache(inputs.source_config, smallest, inputs.assignment.model().dtype() == "float32" ? 4 : 2);
 }
 
 absl::Status AddFetched(const StageContext& context, ReportInputs& inputs) {

@@ -46,7 +46,7 @@ MicroBatch BatchReader::GatherMicroBatch(std::vector<int64_t> windows) const {
       const std::vector<int64_t> documents = windows_.Documents(window);
       std::copy(documents.begin(), documents.end(), batch.documents.mutable_data_ptr<int64_t>() + row * length);
     }
-    for (const int64_t place : windows_.AnswerPlaces(window)) answers.push_back(row * length + place);
+    for (const int64_t place : windows_.AnswerPlaces(window)) answers.push_back(row * windows_.places() + place);
   }
   if (windows_.has_answers()) batch.answers = at::tensor(answers, at::kLong);
   batch.windows = std::move(windows);

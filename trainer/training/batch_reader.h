@@ -36,7 +36,7 @@ struct MicroBatch {
   at::Tensor documents;
   /// The documents on the CPU, once the others were moved.
   at::Tensor host_documents;
-  /// Positions whose next token belongs to an answer, int64, counted over [B x T]; undefined for plain texts.
+  /// See TokenWindows::AnswerPlaces, int64, counted over [B x TokenWindows::places]; undefined for plain texts.
   at::Tensor answers;
 };
 

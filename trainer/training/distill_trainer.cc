@@ -265,15 +265,21 @@ absl::StatusOr<at::Tensor> DistillTrainer::TeacherHidden(const MicroBatch& batch
 at::Tensor DistillTrainer::LossOf(const Model& model, at::Tensor hidden, at::Tensor teacher_hidden,
                                   const MicroBatch& batch, int64_t answers) const {
   const ChunkedLossOptions options{.soft_cap = teacher_.config.logit_soft_cap};
-  if (settings_.loss == DistillLoss::kKl) {
+  const bool is_kl = settings_.loss == DistillLoss::kKl;
+  if (is_kl && !batch.answers.defined()) {
     const int64_t positions = hidden.size(0) / batch.tokens.size(0);
     const double weight = 1.0 / static_cast<double>(settings_.batch_sequences * positions);
     return ChunkedKlLoss(hidden, model.OutputProjection(), teacher_hidden, teacher_.OutputProjection(), weight,
                          options);
   }
   const double weight = 1.0 / static_cast<double>(std::max<int64_t>(1, answers));
-  return ChunkedBildLoss(hidden.index_select(0, batch.answers), model.OutputProjection(),
-                         teacher_hidden.index_select(0, batch.answers), teacher_.OutputProjection(), weight, {},
+  hidden = hidden.index_select(0, batch.answers);
+  teacher_hidden = teacher_hidden.index_select(0, batch.answers);
+  if (is_kl) {
+    return ChunkedKlLoss(hidden, model.OutputProjection(), teacher_hidden, teacher_.OutputProjection(), weight,
+                         options);
+  }
+  return ChunkedBildLoss(hidden, model.OutputProjection(), teacher_hidden, teacher_.OutputProjection(), weight, {},
                          options);
 }
 
@@ -364,7 +370,8 @@ void DistillTrainer::PublishRanks(int64_t step, const RankTimes::Figures& ranks)
 void DistillTrainer::Publish(int64_t step, const StepFigures& figures) {
   link_.SetProgress("step", step + 1, settings_.steps);
   if (communicator_.rank() != 0) return;
-  const double tokens = static_cast<double>(settings_.batch_sequences * windows_.sequence_length());
+  const int64_t window = teacher_.config.StreamTokens(windows_.sequence_length());
+  const double tokens = static_cast<double>(settings_.batch_sequences * window);
   const double flops_per_second = tokens * settings_.flops_per_token / figures.seconds;
   link_.AddMetrics(step + 1, {{"loss", figures.loss},
                               {"gradient_norm", figures.gradient_norm},

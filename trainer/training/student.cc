@@ -178,7 +178,9 @@ std::vector<ParameterGroup> Student::ParameterGroups(double gate_rate) {
   const auto add_outer = [&](bool behind) {
     if (trained_ != Trained::kAll) return;
     VisitOuter(model_, [&](const std::string& name, at::Tensor& tensor) {
-      if (tensor.defined() && StandsBehindTheBlocks(name) == behind) base.parameters.push_back(&tensor);
+      // The positions of an encoder that reads audio are sines and cosines, which its class does not train.
+      const bool is_fixed = model_.config.ReadsAudio() && name == "encoder_positions.weight";
+      if (tensor.defined() && !is_fixed && StandsBehindTheBlocks(name) == behind) base.parameters.push_back(&tensor);
     });
   };
   add_outer(/*behind=*/false);

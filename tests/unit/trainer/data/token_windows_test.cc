@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <bit>
+
 #include "services/common/base/sha256.h"
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
 
@@ -264,6 +266,64 @@ TEST(TokenWindowsTest, PassesOnTheErrorsOfTheTokenizerAndRefusesImpossibleLength
               HasSubstr("bad text"));
   EXPECT_FALSE(TokenWindows::Build(path, FakeTokenizer(), {.sequence_length = 1}).ok());
   EXPECT_FALSE(TokenWindows::Build(path, FakeTokenizer(), {.sequence_length = 4, .max_windows = -1}).ok());
+}
+
+/// Returns a WAV file of silence with 16-bit samples.
+std::string Silence(uint32_t samples) {
+  const auto number = [](uint32_t value, int bytes) {
+    std::string text;
+    for (int i = 0; i < bytes; ++i) text += static_cast<char>(value >> (8 * i));
+    return text;
+  };
+  const std::string chunks = "WAVEfmt " + number(16, 4) + number(1, 2) + number(1, 2) + number(16000, 4) +
+                             number(32000, 4) + number(2, 2) + number(16, 2) + "data" + number(2 * samples, 4) +
+                             std::string(2 * samples, '\0');
+  return "RIFF" + number(static_cast<uint32_t>(chunks.size()), 4) + chunks;
+}
+
+TokenWindowsOptions TranscriptOptions(int64_t tokens) {
+  const SpectrogramShape spectrogram{.mel_bins = 2, .frames = 3};
+  return {.sequence_length = spectrogram.Values() + tokens,
+          .kind = DataKind::kTranscripts,
+          .transcript = {.spectrogram = spectrogram, .tokens = tokens, .start_token = 1000}};
+}
+
+TEST(TranscriptTest, IsAWindowWithItsAudio) {
+  TemporaryFolder folder;
+  folder.Write("a.wav", Silence(480));
+  const auto path = folder.Write("x.jsonl", "{\"audio\": \"a.wav\", \"text\": \"ab\"}\n{\"audio\": \"" +
+                                                (folder.path() / "a.wav").string() + "\", \"text\": \"abcdef\"}\n");
+  const auto windows = TokenWindows::Build(path, FakeTokenizer(), TranscriptOptions(4));
+  ASSERT_TRUE(windows.ok()) << windows.status();
+  ASSERT_EQ(windows->windows(), 2);
+  // The logarithm of the least power is -10; (-10 + 4) / 4 as a float32.
+  const int32_t silent = std::bit_cast<int32_t>(-1.5F);
+  EXPECT_THAT(windows->Window(0), ElementsAre(silent, silent, silent, silent, silent, silent, 'a', 'b', 2000, -1));
+  EXPECT_THAT(windows->Window(1), ElementsAre(silent, silent, silent, silent, silent, silent, 'a', 'b', 'c', 'd'));
+  EXPECT_THAT(windows->AnswerPlaces(0), ElementsAre(0, 1, 2));
+  EXPECT_EQ(windows->places(), 4);
+}
+
+TEST(TranscriptTest, NamesTheAudioFileThatCannotBeRead) {
+  TemporaryFolder folder;
+  folder.Write("long.wav", Silence(481));
+  const auto refusal = [&](const std::string& line) {
+    const auto path = folder.Write("x.jsonl", line + "\n");
+    return std::string(TokenWindows::Build(path, FakeTokenizer(), TranscriptOptions(4)).status().message());
+  };
+  EXPECT_THAT(refusal("{\"audio\": \"long.wav\", \"text\": \"a\"}"), HasSubstr("long.wav: lasts 0.03 s"));
+  EXPECT_THAT(refusal("{\"audio\": \"none.wav\", \"text\": \"a\"}"), HasSubstr("none.wav"));
+  EXPECT_THAT(refusal("{\"text\": \"a\"}"), HasSubstr("x.jsonl:1: the field \"audio\" is missing"));
+  EXPECT_THAT(refusal("{\"audio\": 5, \"text\": \"a\"}"), HasSubstr("audio"));
+}
+
+TEST(TranscriptTest, MustHaveATokenThatTheModelPredicts) {
+  TemporaryFolder folder;
+  folder.Write("a.wav", Silence(480));
+  const auto path =
+      folder.Write("x.jsonl", "{\"audio\": \"a.wav\", \"text\": \"a\"}\n{\"audio\": \"a.wav\", \"text\": \"\"}\n");
+  const auto windows = TokenWindows::Build(path, FakeTokenizer(std::nullopt), TranscriptOptions(4));
+  EXPECT_THAT(std::string(windows.status().message()), HasSubstr("x.jsonl: text 2: the transcript has no tokens"));
 }
 
 }  // namespace

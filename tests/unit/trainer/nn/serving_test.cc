@@ -100,13 +100,13 @@ TEST(ServingTest, SaysWhichPartOfTheCacheGrows) {
   ModelConfig result = config;
   result.kv_heads = 8;
   EXPECT_EQ(
-      NoteOnWindows(config, result, 2),
+      NoteOnCache(config, result, 2),
       "the cache of 24 of the 32 layers stops growing at the layer's window of 1,024 tokens; beyond it a token adds "
       "131,072 of 524,288 B to the cache of the source, and 32,768 of 131,072 B to that of the result");
-  EXPECT_THAT(NoteOnWindows(config, config, 2), testing::EndsWith("a token adds 131,072 of 524,288 B to the cache"));
+  EXPECT_THAT(NoteOnCache(config, config, 2), testing::EndsWith("a token adds 131,072 of 524,288 B to the cache"));
   config.kinds[0].sliding_window = config.max_positions;
-  EXPECT_EQ(NoteOnWindows(config, config, 2), "");
-  EXPECT_EQ(NoteOnWindows(Llama7b(32), Llama7b(8), 2), "");
+  EXPECT_EQ(NoteOnCache(config, config, 2), "");
+  EXPECT_EQ(NoteOnCache(Llama7b(32), Llama7b(8), 2), "");
 }
 
 TEST(ServingTest, AnEncoderHasNoCacheThatCouldStopGrowing) {
@@ -115,11 +115,26 @@ TEST(ServingTest, AnEncoderHasNoCacheThatCouldStopGrowing) {
   config.kinds = {{.sliding_window = 1024}, {}};
   config.kind_of_layers.assign(8, 0);
   config.kind_of_layers.resize(32, 1);
-  EXPECT_EQ(NoteOnWindows(config, config, 2), "");
+  EXPECT_EQ(NoteOnCache(config, config, 2), "");
   config.kind_of_layers[8] = 0;
-  EXPECT_THAT(NoteOnWindows(config, config, 2), testing::StartsWith("the cache of 1 of the 24 layers that have one "));
+  EXPECT_THAT(NoteOnCache(config, config, 2), testing::StartsWith("the cache of 1 of the 24 layers that have one "));
   config.max_positions = 2 * 1024;
-  EXPECT_EQ(NoteOnWindows(config, config, 2), "") << "each stack has half of the positions";
+  EXPECT_EQ(NoteOnCache(config, config, 2), "") << "each stack has half of the positions";
+}
+
+TEST(ServingTest, SaysWhatTheCrossAttentionKeepsOfAClip) {
+  ModelConfig config = Llama7b(32);
+  config.layers = 6;
+  config.encoder_layers = 2;  // And two layers of the decoder, each with two attentions.
+  config.spectrogram = {.mel_bins = 80, .frames = 3000};
+  ModelConfig result = config;
+  result.kv_heads = 8;
+  // 2 layers, keys and values, 32 or 8 heads of 128, 1,500 positions, 2 bytes.
+  EXPECT_EQ(NoteOnCache(config, result, 2),
+            "the cross attention keeps 49,152,000 B of every clip in the cache of the source, and 12,288,000 B in that "
+            "of the result, beside the bytes of each token");
+  EXPECT_EQ(NoteOnCache(config, config, 2),
+            "the cross attention keeps 49,152,000 B of every clip in the cache, beside the bytes of each token");
 }
 
 TEST(ServingTest, WeightsThatDoNotFitLeaveNothing) {

@@ -181,7 +181,7 @@ TEST(ModelTest, VisitsEverySlotOnceUnderItsOwnName) {
     names.insert(name);
     ++visits;
   });
-  EXPECT_EQ(visits, 16 + 2 * 26);
+  EXPECT_EQ(visits, 20 + 2 * 26);
   EXPECT_EQ(names.size(), static_cast<size_t>(visits));
   EXPECT_TRUE(names.contains("layers.1.attention.key.bias"));
 }
