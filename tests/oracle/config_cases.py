@@ -60,13 +60,16 @@ BASES = {
     "marian": {**BART, "scale_embedding": True},
     # Tokens for padding have no position.
     "m2m_100": {**BART, "vocab_size": 49, "pad_token_id": 48},
+    "whisper": {**{key: value for key, value in BART.items() if key != "max_position_embeddings"}, "bos_token_id": 3,
+                "num_mel_bins": 4, "max_source_positions": 6, "max_target_positions": 64},
 }  # fmt: skip
 ROTARY = ("llama", "mistral", "gemma", "gemma2", "gemma3_text", "qwen2", "qwen3", "qwen2_moe", "qwen3_moe", "mixtral",
           "olmo", "olmo2", "olmo3", "olmoe", "cohere", "cohere2", "granite", "smollm3", "stablelm", "nemotron", "phi",
           "phi3", "gpt_neox")  # fmt: skip
 PARTIAL = ("stablelm", "nemotron", "phi", "phi3", "gpt_neox")
 ACTIVATION_KEYS = {family: "activation_function"
-                   for family in ("gptj", "gpt2", "gpt_bigcode", "opt", "bart", "mbart", "pegasus", "marian", "m2m_100")}  # fmt: skip
+                   for family in ("gptj", "gpt2", "gpt_bigcode", "opt", "bart", "mbart", "pegasus", "marian", "m2m_100",
+                                  "whisper")}  # fmt: skip
 
 
 class Case(NamedTuple):
@@ -410,7 +413,7 @@ def t5_cases():
 
 
 def bart_cases():
-    for family in ("bart", "mbart", "pegasus", "marian", "m2m_100"):
+    for family in ("bart", "mbart", "pegasus", "marian", "m2m_100", "whisper"):
         for name, keys in {
             "heads-differ": {"decoder_attention_heads": 2},
             "widths-differ": {"decoder_ffn_dim": 24},
@@ -427,6 +430,11 @@ def bart_cases():
         }.items():  # fmt: skip
             yield Case(name, family, keys)
     yield Case("not-shared", "marian", {"share_encoder_decoder_embeddings": False})
+    # Other spectrograms than that of the base need other inputs.
+    for key, values in {"num_mel_bins": (None, "4", 0), "max_source_positions": (None, 0), "num_key_value_heads": (None, 2, 4),
+                        "max_target_positions": (ABSENT, None, 32)}.items():
+        for value in values:
+            yield Case(f"{key}-{'absent' if value is ABSENT else value}", "whisper", {key: value})
     yield Case("decoder-vocabulary", "marian", {"decoder_vocab_size": 48})
     yield Case("other-decoder-vocabulary", "marian", {"decoder_vocab_size": 40})
 

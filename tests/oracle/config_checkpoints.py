@@ -16,7 +16,7 @@ from config_cases import BASES
 from transformers_checks import model_class
 
 EMBEDDINGS = ("embed_tokens.weight", "embed_in.weight", "wte.weight", "word_embeddings.weight", "shared.weight")
-HEADS = {"gpt_neox": "embed_out.weight", "t5gemma": "lm_head.out_proj.weight"}
+HEADS = {"gpt_neox": "embed_out.weight", "t5gemma": "lm_head.out_proj.weight", "whisper": "proj_out.weight"}
 COMPUTED_POSITIONS = {"pegasus": PegasusSinusoidalPositionalEmbedding, "marian": MarianSinusoidalPositionalEmbedding}
 EMBEDDING_COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 

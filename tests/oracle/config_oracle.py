@@ -25,14 +25,14 @@ from config_cases import BASES, all_cases
 from config_checkpoints import make_config_checkpoint
 from regroup_programs import Programs
 from tiny_checkpoints import texts_of, train_tokenizer, write_text
-from transformers_checks import logits_of, model_class, relative_difference
+from transformers_checks import AUDIO, logits_of, model_class, relative_difference
 
 TOLERANCE = 1e-4
 SHORT = 450
 
 # Regular expressions for "family/case": settings that Regroup does not compute (trainer/families/README.md lists them).
-REFUSED = (r".*/(hidden_act|hidden_activation|activation_function)-(quick_gelu|tanh)", r".*/yarn-attention_factor-0", r".*/longrope-(words|zero)-.*", r"cohere/cohere-norm", r"opt/(affine|norm-after|projected)", r"(bart|mbart|pegasus|marian|m2m_100)/(heads|widths)-differ", r"marian/not-shared", r"t5gemma/encoder-.*-differs", r"gpt_bigcode/many-queries",
-           r"gpt_neox/head-dim-[68]", r"nemotron/head-dim-6")  # fmt: skip
+REFUSED = (r".*/(hidden_act|hidden_activation|activation_function)-(quick_gelu|tanh)", r".*/yarn-attention_factor-0", r".*/longrope-(words|zero)-.*", r"cohere/cohere-norm", r"opt/(affine|norm-after|projected)", r"(bart|mbart|pegasus|marian|m2m_100|whisper)/(heads|widths)-differ", r"marian/not-shared", r"t5gemma/encoder-.*-differs", r"gpt_bigcode/many-queries",
+           r"gpt_neox/head-dim-[68]", r"nemotron/head-dim-6", r"whisper/num_key_value_heads-2")  # fmt: skip
 # Transformers needs T5's first token only to shift labels, and takes the pad token, 0, to generate. Mistral's class
 # does not read layer_types, but fails on null. Phi-3's first checkpoints call longrope `su`. Classes with windows want one even if no layer has it.
 # mBART's first token is that of a language, which the caller chooses; Regroup reads texts with the end token there. T5Gemma
@@ -96,14 +96,19 @@ class Outcomes:
 def compare(logits_tool, work, cases, outcomes):
     generator = torch.Generator().manual_seed(7)
     tokens = torch.randint(0, 48, (2, 24), generator=generator)
-    with open(f"{work}/tokens.json", "w") as file:
-        json.dump(tokens.tolist(), file)
+    # The bits of a spectrogram, and tokens.
+    size = 2 * BASES["whisper"]["num_mel_bins"] * BASES["whisper"]["max_source_positions"]
+    spectrograms = torch.randn(2, size, generator=generator).view(torch.int32).long()
+    inputs = {True: torch.cat([spectrograms, tokens], 1), False: tokens}
     theirs = []
     for number, case in enumerate(cases):
         make_config_checkpoint(f"{work}/{number}", case)
-        theirs.append(transformers_logits(f"{work}/{number}", case.family, tokens))
-    folders = "".join(f"{work}/{number}\n" for number in range(len(cases)))
-    subprocess.run([logits_tool, "--each", f"{work}/tokens.json"], input=folders, text=True, check=True, timeout=1200)
+        theirs.append(transformers_logits(f"{work}/{number}", case.family, inputs[case.family in AUDIO]))
+    for audio, entries in inputs.items():
+        with open(f"{work}/tokens.json", "w") as file:
+            json.dump(entries.tolist(), file)
+        folders = "".join(f"{work}/{number}\n" for number, case in enumerate(cases) if (case.family in AUDIO) == audio)
+        subprocess.run([logits_tool, "--each", f"{work}/tokens.json"], input=folders, text=True, check=True, timeout=1200)
     for number, (case, (logits, reason)) in enumerate(zip(cases, theirs)):
         refusal, ours = "", None
         if os.path.exists(f"{work}/{number}/refusal.txt"):

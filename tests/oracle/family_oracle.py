@@ -16,9 +16,9 @@ import tempfile
 import torch
 
 from regroup_programs import Programs, config_of, report_of, weights_of
-from tiny_checkpoints import texts_of, write_text
+from tiny_checkpoints import texts_of, write_text, write_transcripts
 from tiny_families import CASES, make_family_checkpoint, make_uneven_checkpoint
-from transformers_checks import (check_configuration, check_logits, check_perplexity, load, logits_of, parsed_text_config,
+from transformers_checks import (AUDIO, check_configuration, check_logits, check_perplexity, load, logits_of, parsed_text_config,
                                  random_tokens, relative_difference)  # fmt: skip
 
 LENGTH = 48
@@ -90,12 +90,14 @@ def without_class_name(folder):
 def convert(programs, work, case, source_folder, source, job):
     share, alignment, finetune, refine = job
     heads = parsed_text_config(source).num_attention_heads
-    train, valid = f"{work}/train.jsonl", f"{work}/valid.jsonl"
+    is_audio = source.config.model_type in AUDIO
+    train, valid = (f"{work}/{'spoken-' if is_audio else ''}{name}.jsonl" for name in ("train", "valid"))
     training = dict(finetune)
     if finetune["method"] != "none":
         training.update(data=train, batch_sequences=4, sequence_length=LENGTH, learning_rate=1e-3)
     evaluation = {"perplexity": {"data": valid, "sequence_length": LENGTH}}
-    if source.config.is_encoder_decoder:
+    decodes = source.config.is_encoder_decoder and not is_audio
+    if decodes:
         evaluation.update(latency={"batch_sizes": [2], "context_lengths": [16], "new_tokens": 4},
                           answers={"prompts": ["Gamma."], "new_tokens": 8})  # fmt: skip
     label = f"{case}-{heads // share}".replace("_", "-")
@@ -103,7 +105,7 @@ def convert(programs, work, case, source_folder, source, job):
         work, label, without_class_name(source_folder) if job is PROCRUSTES_JOB else source_folder, heads // share,
         alignment=alignment, finetune=training, refine={"outputs": refine},
         calibration={"data": train, "sequences": 16, "sequence_length": LENGTH}, evaluation=evaluation)  # fmt: skip
-    if source.config.is_encoder_decoder:
+    if decodes:
         check_decoding(folder, source, heads // share)
     check_layout(folder, source_folder, CASES[case][2], heads // share, heads)
     check_other_parts(folder, source_folder)
@@ -202,6 +204,8 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         write_text(f"{work}/train.jsonl", 120, seed=1)
         write_text(f"{work}/valid.jsonl", 30, seed=2)
+        for name in ("train", "valid"):
+            write_transcripts(f"{work}/spoken-{name}.jsonl", texts_of(f"{work}/{name}.jsonl"), seconds=1, seed=len(name))
         for case in cases:
             source_folder = make_family_checkpoint(work, case, texts_of(f"{work}/train.jsonl"))
             source = load(source_folder)

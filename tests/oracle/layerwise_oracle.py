@@ -15,10 +15,10 @@ import tempfile
 import torch
 
 from regroup_programs import Programs
-from tiny_checkpoints import texts_of, write_text
+from tiny_checkpoints import texts_of, write_text, write_transcripts
 from tiny_families import make_family_checkpoint
 from trained_models import trained_models
-from transformers_checks import in_float32, load, logits_of, token_windows
+from transformers_checks import AUDIO, in_float32, load, logits_of, token_windows
 
 LENGTH, SEQUENCES = 48, 70
 # The trainer rounds streams and targets to bfloat16: an error may differ by this share of itself, and by the share of
@@ -37,6 +37,7 @@ CASES = {
     "t5": (2, {"layers_per_task": 3}, 2),
     "t5gemma": (4, {}, 1),
     "bart": (2, {}, 1),
+    "whisper": (2, {"layers_per_task": 3}, 2),
     "gemma2": (4, {}, 1),
     "olmo3": (2, {}, 1),
     "cohere2": (2, {}, 1),
@@ -60,7 +61,7 @@ def attention_modules(model):
     if kind == "t5gemma":
         return [(layer, "self_attn", "o_proj") for layer in model.model.encoder.layers] + [
             (layer, name, "o_proj") for layer in model.model.decoder.layers for name in ("self_attn", "cross_attn")]
-    if kind == "bart":
+    if kind in ("bart", "whisper"):
         return [(layer, "self_attn", "out_proj") for layer in model.model.encoder.layers] + [
             (layer, name, "out_proj") for layer in model.model.decoder.layers for name in ("self_attn", "encoder_attn")]
     if kind == "gpt2":
@@ -92,19 +93,27 @@ def added(model, place, windows):
     return torch.cat(seen)
 
 
+def counted(source, values, windows):
+    """Returns the rows [rows, hidden] that are of tokens: all but those behind a transcript."""
+    if source.config.model_type not in AUDIO or values.shape[1] == source.config.max_source_positions:
+        return values.flatten(0, 1)
+    return values[windows[:, -values.shape[1] :] >= 0]
+
+
 def errors(source, result, windows, measured):
     """Returns the error of every layer of `result` on the last `measured` windows."""
     found = []
     for place, other in zip(attention_modules(source), attention_modules(result), strict=True):
         expected = added(source, place, windows)
-        rows = expected.flatten(0, 1)
+        rows = counted(source, expected, windows)
         variance = (rows - rows.mean(0)).square().sum(-1).mean()
         parent, name, _ = place
         own = getattr(parent, name)
         setattr(parent, name, getattr(other[0], other[1]))
         merged = added(source, place, windows[-measured:])
         setattr(parent, name, own)
-        distance = (merged - expected[-measured:]).square().sum(-1).mean()
+        missing = counted(source, merged - expected[-measured:], windows[-measured:])
+        distance = missing.square().sum(-1).mean()
         found.append(((distance / variance).item(), (rows.square().sum(-1).mean() / variance).item()))
     return found
 
@@ -151,9 +160,11 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         train = f"{work}/train.jsonl"
         write_text(train, 150, seed=1)
+        write_transcripts(f"{work}/spoken.jsonl", texts_of(train), seconds=1, seed=1)
         for case, job in CASES.items():
             source_folder = make_family_checkpoint(work, case, texts_of(train))
-            check(programs, work, case.replace("_", "-"), source_folder, train, job)
+            data = f"{work}/spoken.jsonl" if case in AUDIO else train
+            check(programs, work, case.replace("_", "-"), source_folder, data, job)
         for trained in trained_models(source_tree, named):
             trained = in_float32(trained, f"{work}/{trained.name}-source")
             before, after = check(programs, work, trained.name, trained.folder, trained.train, (2, {}, 1))

@@ -14,8 +14,8 @@ import tempfile
 import torch
 import transformers
 
-from tiny_checkpoints import texts_of, train_tokenizer, write_text
-from transformers_checks import is_of_language_model, model_class
+from tiny_checkpoints import texts_of, train_tokenizer, write_text, write_transcripts
+from transformers_checks import AUDIO, is_of_language_model, model_class
 
 PHI3 = {"model_type": "phi3", "vocab_size": 32064, "hidden_size": 3072, "intermediate_size": 8192, "num_hidden_layers": 32,
         "num_attention_heads": 32, "num_key_value_heads": 32, "max_position_embeddings": 131072, "rms_norm_eps": 1e-5,
@@ -49,6 +49,10 @@ GEMMA3 = {"model_type": "gemma3", "eos_token_id": [1, 106],
           "vision_config": {"model_type": "siglip_vision_model", "hidden_size": 1152, "image_size": 896,
                             "intermediate_size": 4304, "num_attention_heads": 16, "num_hidden_layers": 27, "patch_size": 14,
                             "vision_use_head": False}}
+WHISPER = {"model_type": "whisper", "vocab_size": 51866, "num_mel_bins": 128, "d_model": 1280, "encoder_layers": 32,
+           "decoder_layers": 32, "encoder_attention_heads": 20, "decoder_attention_heads": 20, "encoder_ffn_dim": 5120,
+           "decoder_ffn_dim": 5120, "max_source_positions": 1500, "max_target_positions": 448, "decoder_start_token_id": 50258,
+           "bos_token_id": 50257, "eos_token_id": 50257, "pad_token_id": 50256, "num_hidden_layers": 32}
 # name: configuration, billions of parameters of the whole checkpoint, KiB of KV cache that a token takes in bfloat16 and
 # after the windows of its layers are full, KV heads of the result
 MODELS = {
@@ -58,6 +62,7 @@ MODELS = {
     "LLaVA-1.5-13B": (LLAVA, 13.35, 800, 800, 10),
     "Qwen1.5-MoE-A2.7B": (QWEN_MOE, 14.32, 192, 192, 4),
     "Gemma-3-27B": (GEMMA3, 27.43, 496, 80, 4),
+    "Whisper-large-v3": (WHISPER, 1.54, 160, 160, 4),
 }  # fmt: skip
 
 
@@ -66,9 +71,9 @@ def stored_tensors(config):
     parsed = transformers.AutoConfig.for_model(**config)
     with torch.device("meta"):
         model = model_class(config["model_type"]).from_config(parsed)
-    embedding = model.get_input_embeddings().weight
+    embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     for name, tensor in model.state_dict().items():
-        if name.endswith("lm_head.weight") and model.lm_head.weight is embedding:
+        if name.endswith(("lm_head.weight", "proj_out.weight")) and head is embedding:
             continue
         if name.endswith("experts.gate_up_proj"):
             for expert in range(tensor.shape[0]):
@@ -97,10 +102,10 @@ def write_sparse(folder, config, tensors):
         json.dump(config, file, indent=1)
 
 
-def plan_of(regroup, work, name, folder, kv_heads):
+def plan_of(regroup, work, name, folder, kv_heads, data):
     job = {"name": name, "source": {"checkpoint": folder}, "target": {"kv_heads": kv_heads},
-           "calibration": {"data": f"{work}/text.jsonl", "sequences": 16, "sequence_length": 64},
-           "finetune": {"method": "l0", "data": f"{work}/text.jsonl", "batch_sequences": 8, "sequence_length": 64, "ranks": 8, "steps": 100,
+           "calibration": {"data": data, "sequences": 16, "sequence_length": 64},
+           "finetune": {"method": "l0", "data": data, "batch_sequences": 8, "sequence_length": 64, "ranks": 8, "steps": 100,
                         "precision": "bfloat16"},
            "output": {"checkpoint": f"{work}/{name}-result"}}  # fmt: skip
     with open(f"{work}/{name}.yaml", "w") as file:
@@ -108,6 +113,13 @@ def plan_of(regroup, work, name, folder, kv_heads):
     done = subprocess.run([regroup, "plan", f"{work}/{name}.yaml", "--json"], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, (name, done.stdout, done.stderr)
     return json.loads(done.stdout)
+
+
+def check_clip(plan, config, share):
+    """Checks the keys and values, in bfloat16, that the decoder's cross attention keeps of the encoder's positions."""
+    before = config["decoder_layers"] * 2 * config["d_model"] * config["max_source_positions"] * 2
+    [note] = [note for note in plan["notes"] if "of every clip" in note]
+    assert f"{before:,} B of every clip in the cache of the source, and {int(before * share):,} B" in note, note
 
 
 def check(regroup, work, title, text):
@@ -121,7 +133,8 @@ def check(regroup, work, title, text):
     whole = sum(math.prod(shape) for _, shape in tensors)
     assert round(whole / 1e9, 2) == billions, (title, whole)
     expected = sum(math.prod(shape) for tensor, shape in tensors if is_of_language_model(tensor))
-    plan = plan_of(regroup, work, name, folder, kv_heads)
+    is_audio = config["model_type"] in AUDIO
+    plan = plan_of(regroup, work, name, folder, kv_heads, f"{work}/{'spoken' if is_audio else 'text'}.jsonl")
     assert plan["model"]["parameters"] == expected, (title, plan["model"], expected)
     cache = plan["kv_bytes_per_token"]
     heads = transformers.AutoConfig.for_model(**config).get_text_config().num_key_value_heads
@@ -131,6 +144,8 @@ def check(regroup, work, title, text):
     if growing:
         for subject in (1, kv_heads / heads):
             assert f"adds {int(1024 * growing_kib * subject):,} of" in growing[0] or f"and {int(1024 * growing_kib * subject):,} of" in growing[0], (title, growing)
+    if is_audio:
+        check_clip(plan, config, kv_heads / heads)
     memory = plan["memory_bytes"]
     assert memory["finetune"] > 2 * expected / 8, (title, memory)
     print(f"{title}: {expected:,} parameters of {whole:,}; KV cache {cache['source']:,.0f} -> {cache['result']:,.0f} bytes a "
@@ -141,6 +156,7 @@ def main():
     transformers.utils.logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as work:
         write_text(f"{work}/text.jsonl", 120, seed=1)
+        write_transcripts(f"{work}/spoken.jsonl", texts_of(f"{work}/text.jsonl"), seconds=1, seed=1)
         for title in MODELS:
             check(sys.argv[1], work, title, texts_of(f"{work}/text.jsonl"))
 

@@ -4,7 +4,9 @@ import json
 import os
 import random
 
+import numpy
 import safetensors.torch
+import scipy.io.wavfile
 import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -21,6 +23,23 @@ def write_text(path, lines, seed):
         for _ in range(lines):
             text = " ".join(rng.choices(words, k=rng.randrange(5, 60))).capitalize() + rng.choice(".!?\n")
             file.write(json.dumps({"text": text}) + "\n")
+
+
+def write_transcripts(path, texts, seconds, seed):
+    """Writes JSON Lines of audio files and these texts: tones that rise or fall, with noise, of different lengths, in a
+    folder beside the file."""
+    rng = numpy.random.default_rng(seed)
+    folder = os.path.splitext(path)[0] + "-clips"
+    os.makedirs(folder)
+    with open(path, "w", encoding="utf-8") as file:
+        for number, text in enumerate(texts):
+            length = rng.uniform(0.3, 1.0) * seconds
+            time = numpy.arange(int(16000 * length)) / 16000
+            tone = numpy.sin(2 * numpy.pi * time * (rng.uniform(100, 4000) + rng.uniform(-50, 2000) * time))
+            samples = 0.4 * tone + rng.uniform(0, 0.2) * rng.normal(size=len(time))
+            name = f"{os.path.basename(folder)}/{number}.wav"
+            scipy.io.wavfile.write(f"{os.path.dirname(path)}/{name}", 16000, (32767 * samples.clip(-1, 1)).astype("int16"))
+            file.write(json.dumps({"audio": name, "text": text}) + "\n")
 
 
 def texts_of(path):

@@ -7,7 +7,7 @@ import torch
 import transformers
 
 from tiny_checkpoints import train_tokenizer
-from transformers_checks import model_class
+from transformers_checks import AUDIO, model_class
 
 COMMON = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 8, "intermediate_size": 88,
           "max_position_embeddings": 128, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": None}  # fmt: skip
@@ -18,6 +18,10 @@ T5 = {"num_layers": 2, "num_decoder_layers": 3, "d_model": 64, "d_kv": 12, "num_
 BART = {"encoder_layers": 2, "decoder_layers": 2, "d_model": 64, "encoder_attention_heads": 8, "decoder_attention_heads": 8,
         "encoder_ffn_dim": 88, "decoder_ffn_dim": 88, "max_position_embeddings": 96, "bos_token_id": 0, "eos_token_id": 1,
         "pad_token_id": 2, "decoder_start_token_id": 2, "forced_eos_token_id": None}
+# A clip lasts a second.
+WHISPER = {"encoder_layers": 2, "decoder_layers": 2, "d_model": 64, "encoder_attention_heads": 8, "decoder_attention_heads": 8,
+           "encoder_ffn_dim": 88, "decoder_ffn_dim": 88, "num_mel_bins": 20, "max_source_positions": 50,
+           "max_target_positions": 64, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2, "decoder_start_token_id": 0}
 YARN = {"rope_type": "yarn", "rope_theta": 1000.0, "factor": 4.0, "original_max_position_embeddings": 32}
 # Each pair of a head that is 8 wide has its own factor; sequences of the tests are longer than 32.
 LONGROPE = {"rope_type": "longrope", "rope_theta": 500.0, "short_factor": [1.0, 1.1, 1.4, 2.0],
@@ -118,6 +122,7 @@ CASES = {
     "marian": ("marian", {**BART, "scale_embedding": True}, "expanded"),
     # Tokens for padding have no position.
     "m2m_100": ("m2m_100", {**BART, "pad_token_id": 3}, "expanded"),
+    "whisper": ("whisper", WHISPER, "expanded"),
 }  # fmt: skip
 
 
@@ -131,6 +136,8 @@ def randomise(model, seed):
                 parameter.copy_(0.3 * noise if name.endswith("bias") else 1 + 0.2 * noise)
             elif "embed_positions" in name and not parameter.requires_grad:
                 pass  # Computed by the class.
+            elif "conv" in name:
+                parameter.copy_(1.3 * noise / parameter[0].numel() ** 0.5)
             elif "emb" in name or "wte" in name or "wpe" in name:
                 parameter.copy_(0.2 * noise)
             else:
@@ -176,4 +183,7 @@ def make_family_checkpoint(root, case, texts):
     model = model_class(model_type).from_config(config, dtype=torch.float32)
     randomise(model, len(case))
     model.save_pretrained(folder)
+    if model_type in AUDIO:
+        transformers.WhisperFeatureExtractor(
+            feature_size=config.num_mel_bins, chunk_length=config.max_source_positions // 50).save_pretrained(folder)
     return folder
