@@ -38,6 +38,13 @@ def divergence(source, student, windows):
     return (log_p.exp() * (log_p - log_q)).sum(-1)[targets >= 0].mean().item()
 
 
+def check_clip(report, config):
+    """Checks the keys and values, in float32, that the report says the cross attention keeps of a clip."""
+    before = config.decoder_layers * 2 * config.d_model * config.max_source_positions * 4
+    after = before * KV_HEADS // config.decoder_attention_heads
+    assert f"{before:,} B of every clip in the cache of the source, and {after:,} B" in report["cache_note"], report["cache_note"]
+
+
 def check_training(programs, work, source_folder, first_loss, name, training):
     train, valid = f"{work}/train.jsonl", f"{work}/valid.jsonl"
     # Every step reads all clips, so that their order does not matter.
@@ -47,6 +54,7 @@ def check_training(programs, work, source_folder, first_loss, name, training):
     folder = programs.convert(work, name, source_folder, KV_HEADS, calibration=calibration(train), finetune=finetune,
                               evaluation={"perplexity": {"data": valid, "sequence_length": LENGTH}})  # fmt: skip
     curves, result = report_of(folder)["curves"], load(folder)
+    check_clip(report_of(folder), result.config)
     measured = curves["validation_perplexity"]
     assert [step for step, _ in measured] == [4, STEPS], measured
     expected = perplexity_of(result, token_windows(source_folder, valid, LENGTH)[:WINDOWS])

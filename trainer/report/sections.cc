@@ -75,7 +75,7 @@ std::string QualityTable(const Json& report) {
 
 std::string CacheText(const Json& report) {
   if (!report.contains("cache_note")) return "";
-  return fmt::format("<p class=\"note\">Windows: {}.</p>\n", Escape(report["cache_note"].get<std::string>()));
+  return fmt::format("<p class=\"note\">KV cache: {}.</p>\n", Escape(report["cache_note"].get<std::string>()));
 }
 
 std::string AgreementText(const Json& report) {

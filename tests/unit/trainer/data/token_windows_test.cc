@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <filesystem>
 
+#include "services/common/base/input_file.h"
 #include "services/common/base/sha256.h"
 #include "tests/unit/trainer/checkpoint/temporary_folder.h"
 
@@ -315,6 +317,20 @@ TEST(TranscriptTest, NamesTheAudioFileThatCannotBeRead) {
   EXPECT_THAT(refusal("{\"audio\": \"none.wav\", \"text\": \"a\"}"), HasSubstr("none.wav"));
   EXPECT_THAT(refusal("{\"text\": \"a\"}"), HasSubstr("x.jsonl:1: the field \"audio\" is missing"));
   EXPECT_THAT(refusal("{\"audio\": 5, \"text\": \"a\"}"), HasSubstr("audio"));
+}
+
+TEST(TranscriptTest, MayNotNameAudioOutsideOfTheDataRoots) {
+  TemporaryFolder folder, outside;
+  const auto secret = outside.Write("a.wav", Silence(480));
+  std::filesystem::create_symlink(secret, folder.path() / "link.wav");
+  SetInputRules({.roots = {{folder.path()}}});
+  const std::filesystem::path relative = std::filesystem::path("..") / outside.path().filename() / "a.wav";
+  for (const std::string& audio : {secret.string(), relative.string(), std::string("link.wav")}) {
+    const auto path = folder.Write("x.jsonl", "{\"audio\": \"" + audio + "\", \"text\": \"a\"}\n");
+    const absl::Status refused = TokenWindows::Build(path, FakeTokenizer(), TranscriptOptions(4)).status();
+    EXPECT_EQ(refused.code(), absl::StatusCode::kPermissionDenied) << audio << ": " << refused;
+  }
+  SetInputRules({});
 }
 
 TEST(TranscriptTest, MustHaveATokenThatTheModelPredicts) {
