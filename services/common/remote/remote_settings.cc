@@ -55,8 +55,8 @@ std::vector<std::string> RemoteVariables() {
           "AWS_ENDPOINT_URL",  "HF_TOKEN",
           "HF_TOKEN_PATH",     "HF_ENDPOINT",
           "SSL_CERT_FILE",     "https_proxy",
-          "HTTPS_PROXY",       "no_proxy",
-          "NO_PROXY"};
+          "HTTPS_PROXY",       "AWS_DEFAULT_REGION",
+          "no_proxy",          "NO_PROXY"};
 }
 
 HttpRules RemoteSettings::HttpRulesOf(AddressKind kind) const {

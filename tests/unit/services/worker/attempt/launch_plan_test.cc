@@ -69,6 +69,20 @@ TEST(LaunchPlan, TrainersLearnTheDataRootsOfTheirOwnWorker) {
   EXPECT_THAT(MakeDaemonPlan(options, Assignment(2), Context(), {}).environment, Contains(expected));
 }
 
+TEST(LaunchPlan, OnlyTasksThatReadAddressesGetWhatTheWorkerKnowsOfHubsAndBuckets) {
+  // The names in services/common/remote/README.md.
+  for (const char* name : {"HF_TOKEN", "HF_TOKEN_PATH", "HF_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+                           "AWS_SESSION_TOKEN", "AWS_SHARED_CREDENTIALS_FILE", "AWS_PROFILE", "AWS_REGION",
+                           "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "SSL_CERT_FILE", "HTTPS_PROXY", "NO_PROXY"}) {
+    LaunchContext context = Context();
+    context.inherited[name] = "value";
+    v1::TaskAssignment assignment = Assignment(1);
+    EXPECT_THAT(MakeProcessPlan(Options(), assignment, context).environment, Not(Contains(StartsWith(name)))) << name;
+    assignment.set_kind(v1::TASK_KIND_FETCH);
+    EXPECT_THAT(MakeProcessPlan(Options(), assignment, context).environment, Contains(std::string(name) + "=value"));
+  }
+}
+
 TEST(LaunchPlan, AGangIsStartedByMpirun) {
   const ProcessPlan plan = MakeProcessPlan(Options(), Assignment(2), Context());
   EXPECT_EQ(plan.arguments.front(), "/usr/bin/mpirun");
