@@ -11,7 +11,7 @@ Installs on Debian 12, and skips what is already installed:
                   build/venv libtorch from the torch wheel (540 MB of download, 1.3 GB on disk)
                   and Apache Arrow from the pyarrow wheel (55 MB of download, 180 MB on disk)
   --with-oracles  the Python packages that tests compare with (torch with all its
-                  dependencies, transformers, ...): 2.9 GB of download, 5.2 GB on disk;
+                  dependencies, transformers, ...): 2.9 GB of download, 5.3 GB on disk;
                   those of the Python client, with MLflow, in build/python-client: 92 MB of
                   download, 470 MB on disk;
                   and other programs that tests start: Prometheus, Slurm's daemons, ...
@@ -152,7 +152,7 @@ if [ $with_fuzzers = yes ]; then install_packages "$deploy/apt-packages-fuzz.txt
 make_venv
 if [ $with_oracles = yes ]; then
   install_requirements "$deploy/requirements-oracles.txt" \
-    "the packages that tests compare with (2.9 GB of download, 5.2 GB on disk)"
+    "the packages that tests compare with (2.9 GB of download, 5.3 GB on disk)"
 fi
 if [ $with_oracles = yes ] || [ $with_wheel = yes ]; then
   install_environment "$root/build/python-client" python-client "the Python client's packages (92 MB of download, 470 MB on disk)"
