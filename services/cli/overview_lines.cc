@@ -7,6 +7,7 @@
 
 #include "services/cli/quantity_text.h"
 #include "services/cli/sparkline.h"
+#include "services/cli/state_colours.h"
 #include "services/cli/text_table.h"
 #include "services/common/base/enum_words.h"
 #include "services/common/base/final_states.h"
@@ -96,32 +97,6 @@ std::string Line(const std::vector<Cell>& cells, const Layout& layout, const Ter
   }
   if (!terminal.colours) line.erase(line.find_last_not_of(' ') + 1);
   return line;
-}
-
-Colour ColourOf(v1::JobState state) {
-  switch (state) {
-    case v1::JOB_STATE_SUCCEEDED:
-      return Colour::kGreen;
-    case v1::JOB_STATE_FAILED:
-      return Colour::kRed;
-    case v1::JOB_STATE_RUNNING:
-      return Colour::kCyan;
-    case v1::JOB_STATE_QUEUED:
-      return Colour::kDim;
-    default:
-      return Colour::kYellow;
-  }
-}
-
-Colour ColourOf(v1::WorkerState state) {
-  switch (state) {
-    case v1::WORKER_STATE_LOST:
-      return Colour::kRed;
-    case v1::WORKER_STATE_DRAINING:
-      return Colour::kYellow;
-    default:
-      return Colour::kGreen;
-  }
 }
 
 /// Figures of a loss fit six characters: "2.310", "12,345" and "1.2e-6" do, "1.23e-06" does not.

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "services/cli/quantity_text.h"
+#include "services/cli/state_colours.h"
 #include "services/cli/text_table.h"
 #include "services/common/base/enum_words.h"
 #include "services/common/base/resource_names.h"
@@ -47,36 +48,6 @@ std::string Mark(v1::TaskState state, bool unicode) {
       return unicode ? "–" : "-";
     default:
       return unicode ? "○" : ".";
-  }
-}
-
-Colour ColourOf(v1::TaskState state) {
-  switch (state) {
-    case v1::TASK_STATE_SUCCEEDED:
-      return Colour::kGreen;
-    case v1::TASK_STATE_FAILED:
-      return Colour::kRed;
-    case v1::TASK_STATE_RUNNING:
-      return Colour::kCyan;
-    default:
-      return Colour::kDim;
-  }
-}
-
-Colour ColourOf(v1::JobState state) {
-  switch (state) {
-    case v1::JOB_STATE_SUCCEEDED:
-      return Colour::kGreen;
-    case v1::JOB_STATE_FAILED:
-      return Colour::kRed;
-    case v1::JOB_STATE_RECOVERING:
-    case v1::JOB_STATE_CANCELLING:
-    case v1::JOB_STATE_CANCELLED:
-    case v1::JOB_STATE_PAUSING:
-    case v1::JOB_STATE_PAUSED:
-      return Colour::kYellow;
-    default:
-      return Colour::kCyan;
   }
 }
 
