@@ -508,6 +508,7 @@ std::vector<size_t> Job::TasksChangedSince(const std::optional<Job>& before) con
 
 bool Job::HasChangedSince(const std::optional<Job>& before) const {
   return !before || before->proto().state() != proto().state() ||
+         before->proto().gave_way_to() != proto().gave_way_to() ||
          before->proto().has_failure() != proto().has_failure() ||
          before->record_.publication_granted != record_.publication_granted || !TasksChangedSince(before).empty();
 }

@@ -268,8 +268,9 @@ class Cluster {
   // Preemption.
   void ResumeWhatGaveWay(Time now);
   void MakeWay(Time now);
-  /// Returns true if the job still uses or may soon use slots that another one gave up for it.
-  bool NeedsItsSlots(const std::string& job, const std::vector<Capacity>& capacities, Time now) const;
+  /// Returns true if the job still uses or may soon use slots that another one gave up for it. Workers that could hold
+  /// its tasks may be missing for a lease: they come back one after the other when the coordinator restarts.
+  bool NeedsItsSlots(const std::string& job, const std::vector<Capacity>& capacities, Time now);
   /// Returns the jobs that train and may be paused. Their shares are positions in `workers`.
   std::vector<Interruptible> InterruptibleJobs(const std::vector<std::string>& workers) const;
   /// Counts the slots of jobs that already pause as free.
@@ -313,6 +314,8 @@ class Cluster {
   /// Since when no live workers could hold all ranks of a task that may go on with fewer. Not stored: after a restart,
   /// workers come back one after the other.
   std::map<TaskKey, Time> unheld_since_;
+  /// Since when no live workers could hold a task of a job for which another one gave way. Not stored.
+  std::map<std::string, Time> stuck_since_;
   std::vector<Answer> answers_;
 };
 

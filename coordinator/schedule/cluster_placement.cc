@@ -18,6 +18,9 @@
 namespace regroup {
 namespace {
 
+/// Waiting tasks that cannot start and for which training may have to give way: a bound on the work of a tick.
+constexpr size_t kMostLookedAt = 100;
+
 bool NeedsCuda(const Job& job, size_t task) {
   return NeedsDevice(job.task(task).kind()) && job.proto().resolved_spec().resources().device() == "cuda";
 }
@@ -281,22 +284,31 @@ void Cluster::ResumeWhatGaveWay(Time now) {
     if (!options_.preempts || !NeedsItsSlots(job->proto().gave_way_to(), *capacities, now)) over.push_back(id);
   }
   for (const std::string& id : over) (void)jobs_.Edit(id).Resume(now);
+  std::erase_if(stuck_since_, [this](const auto& entry) { return jobs_.Find(entry.first) == nullptr; });
 }
 
-bool Cluster::NeedsItsSlots(const std::string& id, const std::vector<Capacity>& capacities, Time now) const {
+bool Cluster::NeedsItsSlots(const std::string& id, const std::vector<Capacity>& capacities, Time now) {
   const Job* job = jobs_.Find(id);
   if (job == nullptr || job->IsHeld() || job->IsWindingDown()) return false;
-  if (!job->RunningTasks().empty()) return true;
   const std::vector<size_t> ready = job->ReadyTasks(now);
   // Without a ready task it waits for a moment, before an attempt is retried.
-  return ready.empty() || std::any_of(ready.begin(), ready.end(), [&](size_t task) {
-           return CouldEverRun(*job, DemandOf(*job, task, now), capacities);
-         });
+  const bool goes_on =
+      !job->RunningTasks().empty() || ready.empty() || std::any_of(ready.begin(), ready.end(), [&](size_t task) {
+        return CouldEverRun(*job, DemandOf(*job, task, now), capacities);
+      });
+  if (goes_on) {
+    stuck_since_.erase(id);
+    return true;
+  }
+  return now < stuck_since_.try_emplace(id, now).first->second + options_.lease;
 }
 
 bool Cluster::CouldEverRun(const Job& job, const Demand& demand, const std::vector<Capacity>& capacities) const {
   const std::optional<int> quota = quotas_.Of(job.proto().owner()).slots;
-  return (!quota || demand.ranks <= *quota) && CouldHold(capacities, demand);
+  const auto could_run = [&](int ranks) {
+    return (!quota || ranks <= *quota) && CouldHold(capacities, {.ranks = ranks, .needs_cuda = demand.needs_cuda});
+  };
+  return could_run(demand.ranks) || std::any_of(demand.smaller.begin(), demand.smaller.end(), could_run);
 }
 
 void Cluster::MakeWay(Time now) {
@@ -312,16 +324,18 @@ void Cluster::MakeWay(Time now) {
   std::vector<Demand> demands;
   for (const Waiting& wait : waiting) demands.push_back(wait.demand);
   std::vector<Budget> budgets = BudgetsOf(waiting, busy_slots, &demands);
-  for (size_t next = 0; next < waiting.size(); ++next) {
+  // Those that cannot start, in order: what comes free goes to them first.
+  std::vector<Demand> blocked;
+  for (size_t next = 0; next < waiting.size() && blocked.size() < kMostLookedAt; ++next) {
     const Job& job = *waiting[next].job;
     if (!CouldEverRun(job, demands[next], capacities) || TakeSlots(demands[next], &capacities, &budgets)) continue;
-    // What comes free goes to this task first, so that nothing may stop for those behind it.
+    blocked.push_back(demands[next]);
     const int priority = job.proto().resolved_spec().resources().priority();
+    const std::vector<size_t> losers =
+        WhoGivesWay(job.proto().owner(), priority, blocked, interruptible, capacities, budgets);
+    if (losers.empty()) continue;
     const std::string id = job.id();
-    for (const size_t loser :
-         WhoGivesWay(job.proto().owner(), priority, demands[next], interruptible, capacities, budgets)) {
-      (void)jobs_.Edit(interruptible[loser].job).GiveWayTo(id, now);
-    }
+    for (const size_t loser : losers) (void)jobs_.Edit(interruptible[loser].job).GiveWayTo(id, now);
     return;
   }
 }

@@ -10,6 +10,8 @@ import unittest
 import urllib.error
 import urllib.request
 
+import grpc
+
 from harness import job_file, places, processes
 from harness.program_test import ProgramTest
 
@@ -101,6 +103,15 @@ class JsonGateway(ProgramTest):
         worker = (self.folder / "node.token").read_text().strip()
         self.assertEqual(self.reason(403, "ListJobs", {}, token=worker), "NOT_ALLOWED")
         self.refuse(404, "RegisterWorker", {"worker": "w"}, token=worker, service="WorkerService")
+        metadata = [("authorization", f"Bearer {worker}")]
+        with grpc.insecure_channel(self.url.removeprefix("http://")) as channel:
+            for path in ("WorkerService/RegisterWorker", "JobService/../WorkerService/Heartbeat", "JobService%2f../x"):
+                with self.subTest(path), self.assertRaises(grpc.RpcError) as raised:
+                    channel.unary_unary(f"/regroup.v1.{path}")(b"", metadata=metadata, timeout=30)
+                self.assertIn(raised.exception.code(), (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INTERNAL), path)
+            # The services of callers are reached in gRPC too.
+            channel.unary_unary("/regroup.v1.JobService/ListJobs")(
+                b"", metadata=[("authorization", f"Bearer {self.token}")], timeout=30)
 
 
 if __name__ == "__main__":

@@ -129,6 +129,8 @@ TEST_F(ClusterPreemptionTest, NothingStopsForATaskThatNoWorkerCouldHold) {
   const v1::AttemptId inspect = Ask(w1_)->attempt();
   ASSERT_TRUE(Report(w1_, inspect, InspectSuccess()).ok());
   Wait();
+  EXPECT_EQ(Seen("long").state(), v1::JOB_STATE_PAUSED) << "such a worker may only have lost its connection";
+  Wait(cluster_.options().lease);
   EXPECT_NE(Seen("long").state(), v1::JOB_STATE_PAUSED) << "the other job waits for a worker that does not exist";
   ASSERT_EQ(Ask(w1_)->attempt().job(), "long");
   Wait(5 * kSecond);
@@ -157,11 +159,55 @@ TEST_F(ClusterPreemptionTest, APauseByAPersonOutlastsTheOtherJob) {
   Wait();
   ReportPaused(w1_, training);
   ASSERT_TRUE(cluster_.PauseJob("long", now_).ok());
+  Settle();
+  EXPECT_EQ(Seen("long").gave_way_to(), "") << "it is stored";
   ASSERT_TRUE(cluster_.CancelJob("short", now_).ok());
   Settle();
   Wait(3 * kSecond);
   EXPECT_EQ(Seen("long").state(), v1::JOB_STATE_PAUSED);
   EXPECT_EQ(cluster_.WaitingReasonOf(*cluster_.jobs().Find("long"), now_), "paused until it is resumed");
+}
+
+TEST_F(ClusterPreemptionTest, ARestartedCoordinatorWaitsForItsWorkers) {
+  const v1::AttemptId training = TrainOn(w1_, "long", 0);
+  Add("short", Spec(1));
+  Wait();
+  ReportPaused(w1_, training);
+  const std::map<std::string, JobRecord> stored = last_seen_;
+  cluster_ = Cluster({.preempts = true});
+  for (const auto& [id, record] : stored) ASSERT_TRUE(cluster_.RestoreJob(record, now_).ok());
+  PassTime(kSecond);
+  EXPECT_EQ(Seen("long").state(), v1::JOB_STATE_PAUSED) << "no worker has registered yet";
+  Join(w1_);
+  Wait(2 * cluster_.options().lease);
+  EXPECT_EQ(Seen("long").state(), v1::JOB_STATE_PAUSED);
+  EXPECT_EQ(Ask(w1_)->attempt().job(), "short");
+}
+
+TEST_F(ClusterPreemptionTest, AnotherOwnersTaskBeyondItsQuotaStopsNothing) {
+  FakeWorker large("large", 3);
+  Join(large);
+  Quotas quotas;
+  quotas.of_owner["alice"].slots = 1;
+  cluster_.SetQuotas(quotas);
+  w1_.slots = 0;
+  Join(w1_);
+  Add("of-alice", Spec(0), "alice");
+  ASSERT_EQ(Ask(large)->attempt().job(), "of-alice");
+  Add("waits", Spec(0), "alice");
+  v1::JobSpec two = Spec(0);
+  two.mutable_finetune()->set_ranks(2);
+  Add("long", two, "bob");
+  for (;;) {
+    const std::optional<v1::TaskAssignment> got = Ask(large, 2);
+    ASSERT_TRUE(got);
+    ASSERT_EQ(got->attempt().job(), "long");
+    if (got->attempt().task() == "finetune") break;
+    ASSERT_TRUE(Report(large, got->attempt(), got->attempt().task() == "inspect" ? InspectSuccess() : Success()).ok());
+  }
+  Add("urgent", Spec(9), "bob");
+  PassTime(kSecond);
+  EXPECT_EQ(Seen("long").gave_way_to(), "urgent");
 }
 
 TEST_F(ClusterPreemptionTest, ARestartedCoordinatorStillResumesIt) {

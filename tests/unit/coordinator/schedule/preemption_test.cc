@@ -21,7 +21,7 @@ Interruptible Training(int priority, std::vector<Share> shares, int started_s = 
 
 std::vector<size_t> Losers(int priority, const Demand& demand, const std::vector<Interruptible>& running,
                            const std::vector<Capacity>& workers, const std::vector<Budget>& budgets = {}) {
-  return WhoGivesWay("alice", priority, demand, running, workers, budgets);
+  return WhoGivesWay("alice", priority, {demand}, running, workers, budgets);
 }
 
 TEST(Preemption, TakesTheLowestPriorityAndOfEqualOnesTheOneThatStartedLast) {
@@ -46,6 +46,15 @@ TEST(Preemption, TakesNothingInVain) {
 TEST(Preemption, LeavesAloneWhatRunsOnAnotherWorker) {
   const std::vector<Interruptible> running = {Training(0, {{0, 1}}), Training(1, {{1, 2}})};
   EXPECT_THAT(Losers(2, {.ranks = 2}, running, {Worker(1, 0), Worker(2, 0)}), ElementsAre(1));
+}
+
+TEST(Preemption, TakesNothingForATaskBehindAnotherOneThatWouldTakeTheSlots) {
+  const std::vector<Interruptible> running = {Training(0, {{0, 2}})};
+  const std::vector<Budget> budgets = {{.slots = 1, .busy = 1}};
+  EXPECT_THAT(WhoGivesWay("alice", 1, {{.ranks = 1}, {.ranks = 2}}, running, {Worker(2, 0)}, {}), IsEmpty());
+  // Those before it cannot use what comes free: one lacks a GPU, the other is beyond its owner's quota.
+  const std::vector<Demand> demands = {{.ranks = 1, .needs_cuda = true}, {.ranks = 1, .budget = 0}, {.ranks = 2}};
+  EXPECT_THAT(WhoGivesWay("alice", 1, demands, running, {Worker(2, 0)}, budgets), ElementsAre(0));
 }
 
 TEST(Preemption, FreesTheOwnersQuota) {
