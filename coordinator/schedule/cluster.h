@@ -273,6 +273,8 @@ class Cluster {
   bool NeedsItsSlots(const std::string& job, const std::vector<Capacity>& capacities, Time now);
   /// Returns the jobs that train and may be paused. Their shares are positions in `workers`.
   std::vector<Interruptible> InterruptibleJobs(const std::vector<std::string>& workers) const;
+  /// Returns true if one of them may have to give way. Cheap, because most ticks have nothing to do.
+  bool SomeJobOutranks(const std::vector<Interruptible>& running) const;
   /// Counts the slots of jobs that already pause as free.
   void FreeWhatPauses(const std::vector<std::string>& workers, std::vector<Capacity>* capacities,
                       std::map<std::string, int>* busy_slots) const;

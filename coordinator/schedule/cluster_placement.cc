@@ -314,7 +314,7 @@ bool Cluster::CouldEverRun(const Job& job, const Demand& demand, const std::vect
 void Cluster::MakeWay(Time now) {
   const std::vector<std::string> names = LiveWorkers(now);
   const std::vector<Interruptible> interruptible = InterruptibleJobs(names);
-  if (interruptible.empty()) return;
+  if (!SomeJobOutranks(interruptible)) return;
   std::vector<Capacity> capacities = CapacitiesOf(names);
   std::map<std::string, int> busy_slots = BusySlots();
   FreeWhatPauses(names, &capacities, &busy_slots);
@@ -338,6 +338,16 @@ void Cluster::MakeWay(Time now) {
     for (const size_t loser : losers) (void)jobs_.Edit(interruptible[loser].job).GiveWayTo(id, now);
     return;
   }
+}
+
+bool Cluster::SomeJobOutranks(const std::vector<Interruptible>& running) const {
+  if (running.empty()) return false;
+  return std::any_of(jobs_.begin(), jobs_.end(), [&](const auto& entry) {
+    const v1::Job& job = entry.second.proto();
+    return std::any_of(running.begin(), running.end(), [&](const Interruptible& one) {
+      return one.owner == job.owner() && one.priority < job.resolved_spec().resources().priority();
+    });
+  });
 }
 
 std::vector<Interruptible> Cluster::InterruptibleJobs(const std::vector<std::string>& workers) const {
