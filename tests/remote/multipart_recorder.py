@@ -2,35 +2,16 @@
 for objects that are too large for a real server's memory."""
 
 import hashlib
-import http.server
 import re
-import threading
 import urllib.parse
 from xml.sax.saxutils import escape
+
+from harness.loopback_server import LoopbackServer
 
 PIECE = 1 << 20
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *arguments):
-        pass
-
-    def handle_any(self):
-        self.server.owner.answer(self)
-
-    do_GET = do_PUT = do_POST = do_HEAD = handle_any
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request, client_address):
-        """A client that is killed while it sends is what these tests are about."""
-
-
-class MultipartRecorder:
+class MultipartRecorder(LoopbackServer):
     """`parts` has for each key the size and the SHA-256 of each part by its number; `objects` has those that were completed,
     and `bodies` what was put in one request. `received` counts the bytes of parts that arrived whole."""
 
@@ -39,17 +20,7 @@ class MultipartRecorder:
         self.objects = {}
         self.bodies = {}
         self.received = 0
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.owner = self
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__()
 
     def answer(self, handler):
         url = urllib.parse.urlsplit(handler.path)

@@ -2,37 +2,23 @@
 """Reads and writes objects of a bucket in another region than the configured one: requests are signed once more for the region
 that the server names, and go to the same host."""
 
-import json
-import os
-import pathlib
-import subprocess
 import unittest
 
+from behind_gateway import BehindGateway
 from harness import bucket_gateway, bucket_server
-from harness.program_test import ProgramTest
 
-TOOL = pathlib.Path(os.environ["REGROUP_TEST_PROGRAMS"]) / "address_tool"
 ELSEWHERE = "ap-southeast-2"
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
-class RegionTest(ProgramTest):
+class RegionTest(BehindGateway):
     def setUp(self):
         super().setUp()
-        self.bucket = bucket_server.BucketServer(self.folder)
-        self.addCleanup(self.bucket.stop)
-        self.gateway = bucket_gateway.BucketGateway(self.bucket.port)
-        self.addCleanup(self.gateway.stop)
         self.bucket.s3.put_object(Bucket="models", Key="texts/a.jsonl", Body=b"text")
         self.model = self.folder / "model"
         (self.model / "regroup").mkdir(parents=True)
         (self.model / "regroup" / "SHA256SUMS").write_text(f"{EMPTY}  empty.txt\n")
         (self.model / "empty.txt").touch()
-
-    def run_tool(self, *words):
-        rules = {"allowed": ["s3://"], "private_addresses": True, "cache_bytes": 1 << 30}
-        environment = {"REGROUP_REMOTE_RULES": json.dumps(rules), **self.bucket.environment(), "AWS_ENDPOINT_URL": self.gateway.url}
-        return subprocess.run([TOOL, *words], env=environment, capture_output=True, text=True, timeout=300)
 
     def fetch(self):
         return self.run_tool("fetch", "s3://models/texts", self.folder / "target", self.folder / "cache")

@@ -4,15 +4,11 @@ answer is lost, and servers that know no conditions work as before."""
 
 import hashlib
 import json
-import os
-import pathlib
-import subprocess
 import unittest
 
-from harness import bucket_gateway, bucket_server
-from harness.program_test import ProgramTest
+from behind_gateway import BehindGateway
+from harness import bucket_gateway
 
-TOOL = pathlib.Path(os.environ["REGROUP_TEST_PROGRAMS"]) / "address_tool"
 MARKER = "regroup/complete.json"
 
 
@@ -20,14 +16,7 @@ def is_marker(request):
     return request.method == "PUT" and request.path.endswith(MARKER)
 
 
-class TwoUploadsTest(ProgramTest):
-    def setUp(self):
-        super().setUp()
-        self.bucket = bucket_server.BucketServer(self.folder)
-        self.addCleanup(self.bucket.stop)
-        self.gateway = bucket_gateway.BucketGateway(self.bucket.port)
-        self.addCleanup(self.gateway.stop)
-
+class TwoUploadsTest(BehindGateway):
     def upload(self, name, url=None):
         """Uploads a result of its own, whose files have the same names and sizes as all others."""
         folder = self.folder / name
@@ -35,11 +24,7 @@ class TwoUploadsTest(ProgramTest):
         (folder / "model.safetensors").write_text(name)
         digest = hashlib.sha256(name.encode()).hexdigest()
         (folder / "regroup" / "SHA256SUMS").write_text(f"{digest}  model.safetensors\n")
-        rules = {"allowed": ["s3://"], "private_addresses": True, "cache_bytes": 0}
-        environment = {"REGROUP_REMOTE_RULES": json.dumps(rules), **self.bucket.environment(),
-                       "AWS_ENDPOINT_URL": url or self.gateway.url}
-        return subprocess.run([TOOL, "upload", folder, "s3://models/out", self.folder / f"{name}.json", str(5 << 20)],
-                              env=environment, capture_output=True, text=True, timeout=300)
+        return self.run_tool("upload", folder, "s3://models/out", self.folder / f"{name}.json", str(5 << 20), url=url)
 
     def before(self, condition, act):
         """Lets `act` happen once, before the server gets the first request for which `condition` is true."""

@@ -2,29 +2,10 @@
 server's place. Signatures stay valid, because every header is passed on as it came."""
 
 import http.client
-import http.server
 import re
-import threading
 import urllib.parse
 
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *arguments):
-        pass
-
-    def handle_any(self):
-        self.server.owner.answer(self)
-
-    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request, client_address):
-        """A client that goes away is what these tests are about."""
+from harness.loopback_server import LoopbackServer
 
 
 class Request:
@@ -58,24 +39,14 @@ class Request:
         return self.method == "POST" and "uploadId" in self.query
 
 
-class BucketGateway:
+class BucketGateway(LoopbackServer):
     """`intercept(request)` may return (status, headers, body), the answer in the server's place; else None."""
 
     def __init__(self, port, intercept=lambda request: None):
         self._target = port
         self.intercept = intercept
         self.requests = []
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.owner = self
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__()
 
     def answer(self, handler):
         request = Request(handler)

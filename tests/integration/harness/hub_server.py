@@ -4,15 +4,15 @@ programs ask for is recorded, and a test can make them fail."""
 import contextlib
 import functools
 import hashlib
-import http.server
 import io
 import json
 import pathlib
 import re
-import ssl
 import subprocess
 import threading
 import urllib.parse
+
+from harness.loopback_server import LoopbackServer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 # Files of at least so many bytes have a SHA-256, as files in Git LFS have; smaller ones have the name of a Git blob.
@@ -37,27 +37,7 @@ def sha256_of(file):
     return _sha256(file, status.st_size, status.st_mtime_ns)
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *arguments):
-        pass
-
-    def do_HEAD(self):
-        self.do_GET()
-
-    def do_GET(self):
-        self.server.owner.answer(self)
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request, client_address):
-        """A client that goes away is what these tests are about."""
-
-
-class FileServer:
+class FileServer(LoopbackServer):
     """Serves files below a folder, with ranges and entity tags."""
 
     def __init__(self, folder, certificate=None):
@@ -76,27 +56,7 @@ class FileServer:
         self.changed = {}
         self.ignores_ranges = False
         self.weak_tags = False
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.owner = self
-        self.scheme = "http"
-        if certificate:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate)
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-            self.scheme = "https"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    @property
-    def port(self):
-        return self._server.server_address[1]
-
-    @property
-    def url(self):
-        return f"{self.scheme}://127.0.0.1:{self.port}"
-
-    def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(certificate)
 
     def go_on(self):
         """Ends the hold after a cut."""
